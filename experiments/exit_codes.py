@@ -1,0 +1,34 @@
+"""Every exit code of the `trunkproof` command, in one place."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from models.errors import GuardError, InputError, StackError, TrunkproofError
+
+
+class ExitCode(IntEnum):
+    """What the command's exit status says."""
+
+    OK = 0
+    """Done; for `validate`: prediction and reality agree."""
+    BUG = 1
+    """An error of trunkproof itself; the traceback is for its developers."""
+    WRONG_INPUT = 2
+    """A study, file or option cannot be used; all that is wrong was listed."""
+    DISAGREE = 3
+    """`validate` ran, and prediction and reality agree on fewer calls than asked."""
+    VOID = 4
+    """The load generator was out of breath: the run proves nothing about the trunk."""
+    GUARD = 5
+    """The target may not be called."""
+    NO_TRUNK = 6
+    """The trunk to be called could not be started or reached, or died during the run."""
+    INTERRUPTED = 130
+    """Ctrl-C; calls were ended and records written."""
+
+
+def exit_code_of(error: TrunkproofError) -> ExitCode:
+    """The code that an error of ours leaves with."""
+    by_kind = {InputError: ExitCode.WRONG_INPUT, GuardError: ExitCode.GUARD, StackError: ExitCode.NO_TRUNK}
+    return next((code for kind, code in by_kind.items() if isinstance(error, kind)), ExitCode.BUG)

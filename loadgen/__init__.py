@@ -1,0 +1,1 @@
+"""Real calls: a plan executed as SIP over TLS with SRTP."""

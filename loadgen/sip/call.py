@@ -1,0 +1,423 @@
+"""A call as its user holds it: what calling and answering have in common once there is a dialog, up to its end.
+
+It turns inputs into requests, responses and events through the endpoint (`Core`), which owns transactions and timers.
+`client_call` and `server_call` add how a call begins; which input means what in which state is the table below.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from loadgen.sip import events
+from loadgen.sip.dialog import AnswerRepeater, Dialog
+from loadgen.sip.events import EndCause, Event
+from loadgen.sip.fields import MalformedField
+from loadgen.sip.identifiers import Identifiers
+from loadgen.sip.message import Header, Request, Response, response_to
+from loadgen.sip.session_timer import Refresher, SessionTimer, agree, answer_headers, read_session_timer
+from loadgen.sip.transaction import (
+    InviteClientTransaction,
+    ServerTransaction,
+    TransactionEvent,
+    TransactionFailure,
+)
+
+ConnectionId = int
+"""Names a connection; the adapter gives the numbers."""
+Handler = Callable[[TransactionEvent, float], None]
+ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, INFO, NOTIFY, UPDATE"
+"""The methods an endpoint really serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserAgent:
+    """Who an endpoint says it is: the address of its Via and Contact, and its product name."""
+
+    host: str
+    port: int
+    product: str = "trunkproof"
+    min_se_s: int = 90
+    """Smallest session interval it takes; below, an INVITE gets a 422 (RFC 4028 section 6)."""
+
+    def via(self, branch: str) -> str:
+        """A Via value; `rport` because the trunk's customers sit behind NAT (RFC 3581)."""
+        return f"SIP/2.0/TLS {self.host}:{self.port};branch={branch}"
+
+    def contact(self, user: str) -> str:
+        """A Contact value."""
+        return f"<sip:{user}@{self.host}:{self.port};transport=tls>"
+
+
+class CallState(Enum):
+    """Where a call stands."""
+
+    CALLING = auto()
+    CANCEL_WANTED = auto()
+    """Cancelled before any response: CANCEL has to wait for one (RFC 3261 section 9.1)."""
+    PROCEEDING = auto()
+    CANCELLING = auto()
+    INCOMING = auto()
+    ANSWERED = auto()
+    """Our 2xx awaits its ACK."""
+    BYE_WANTED = auto()
+    """Hung up before the ACK: a callee's BYE has to wait for it (section 15)."""
+    ESTABLISHED = auto()
+    ENDING = auto()
+    ENDED = auto()
+
+
+class Trigger(Enum):
+    """What moves a call."""
+
+    PROVISIONAL = auto()
+    SUCCESS = auto()
+    FAILURE = auto()
+    CANCEL = auto()
+    ANSWER = auto()
+    ACK = auto()
+    ACK_TIMEOUT = auto()
+    HANG_UP = auto()
+    REMOTE_BYE = auto()
+    END = auto()
+
+
+_S, _T = CallState, Trigger
+TRANSITIONS: dict[tuple[CallState, Trigger], CallState] = {
+    (_S.CALLING, _T.PROVISIONAL): _S.PROCEEDING,
+    (_S.CALLING, _T.CANCEL): _S.CANCEL_WANTED,
+    (_S.CALLING, _T.SUCCESS): _S.ESTABLISHED,
+    (_S.CALLING, _T.FAILURE): _S.ENDED,
+    (_S.CANCEL_WANTED, _T.PROVISIONAL): _S.CANCELLING,
+    (_S.CANCEL_WANTED, _T.SUCCESS): _S.ENDING,
+    (_S.CANCEL_WANTED, _T.FAILURE): _S.ENDED,
+    (_S.PROCEEDING, _T.PROVISIONAL): _S.PROCEEDING,
+    (_S.PROCEEDING, _T.CANCEL): _S.CANCELLING,
+    (_S.PROCEEDING, _T.SUCCESS): _S.ESTABLISHED,
+    (_S.PROCEEDING, _T.FAILURE): _S.ENDED,
+    (_S.CANCELLING, _T.SUCCESS): _S.ENDING,
+    (_S.CANCELLING, _T.FAILURE): _S.ENDED,
+    (_S.INCOMING, _T.ANSWER): _S.ANSWERED,
+    (_S.INCOMING, _T.CANCEL): _S.ENDED,
+    (_S.INCOMING, _T.FAILURE): _S.ENDED,
+    (_S.ANSWERED, _T.ACK): _S.ESTABLISHED,
+    (_S.ANSWERED, _T.ACK_TIMEOUT): _S.ENDING,
+    (_S.ANSWERED, _T.HANG_UP): _S.BYE_WANTED,
+    (_S.ANSWERED, _T.REMOTE_BYE): _S.ENDED,
+    (_S.BYE_WANTED, _T.ACK): _S.ENDING,
+    (_S.BYE_WANTED, _T.ACK_TIMEOUT): _S.ENDING,
+    (_S.BYE_WANTED, _T.REMOTE_BYE): _S.ENDED,
+    (_S.ESTABLISHED, _T.HANG_UP): _S.ENDING,
+    (_S.ESTABLISHED, _T.REMOTE_BYE): _S.ENDED,
+    (_S.ESTABLISHED, _T.ACK_TIMEOUT): _S.ENDING,
+    (_S.ENDING, _T.END): _S.ENDED,
+}
+_IN_DIALOG = {_S.ANSWERED, _S.BYE_WANTED, _S.ESTABLISHED, _S.ENDING}
+
+
+class Core(Protocol):
+    """What a call needs of its endpoint."""
+
+    agent: UserAgent
+    ids: Identifiers
+
+    def send(self, connection_id: ConnectionId | None, message: Request | Response) -> None:
+        """Send outside any transaction: an ACK of a 2xx, a repeated 2xx."""
+
+    def start(self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float) -> None:
+        """Send a request in a client transaction of its own; its events go to the handler."""
+
+    def start_invite(
+        self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float
+    ) -> InviteClientTransaction:
+        """The same for an INVITE, whose transaction can be abandoned."""
+
+    def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        """Send a response in its server transaction."""
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the user."""
+
+    def attach(self, call: Call) -> None:
+        """Note the call's dialog and connection."""
+
+    def schedule(self, call: Call) -> None:
+        """Note that the call's timers changed."""
+
+    def forget(self, call: Call) -> None:
+        """The call is over."""
+
+
+class CallTimer(Enum):
+    """The timers of a call, beside those of its transactions."""
+
+    ANSWER = auto()
+    CANCEL = auto()
+    REFRESH = auto()
+    EXPIRY = auto()
+
+
+class Call(ABC):
+    """The common part of ClientCall and ServerCall. `context` is the user's, for O(1) dispatch of events."""
+
+    __slots__ = (
+        "_core", "_end_cause", "_refreshing", "_repeater", "_session", "_timers", "connection_id", "context", "dialog",
+        "local_body", "scheduled_s", "state",
+    )  # fmt: skip
+
+    def __init__(self, core: Core, connection_id: ConnectionId, state: CallState) -> None:
+        self._core = core
+        self.connection_id: ConnectionId | None = connection_id
+        self.state = state
+        self.context: object = None
+        self.dialog: Dialog | None = None
+        self.local_body = b""
+        self.scheduled_s: float | None = None
+        self._end_cause = EndCause.LOCAL_BYE
+        self._refreshing = False
+        self._repeater: AnswerRepeater | None = None
+        self._session: SessionTimer | None = None
+        self._timers: dict[CallTimer, float] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the final event has been emitted."""
+        return self.state is CallState.ENDED
+
+    @abstractmethod
+    def hang_up(self, now: float) -> None:
+        """End the call from any state as that state demands: CANCEL, a final response, or BYE; nothing when ended."""
+
+    def bye(self, now: float) -> None:
+        """End an answered call. Does nothing where it is ending already, for the peer may have been first."""
+        if self._move(Trigger.HANG_UP) and self.state is CallState.ENDING:
+            self._send_bye(EndCause.LOCAL_BYE, now)
+
+    def use_connection(self, connection_id: ConnectionId) -> None:
+        """Send what follows in the dialog over another connection."""
+        self.connection_id = connection_id
+        self._core.attach(self)
+
+    def next_timer(self) -> float | None:
+        """When the call next wants `handle_timer`."""
+        return min(self._timers.values(), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        for timer in [timer for timer, due in self._timers.items() if due <= now]:
+            if self._timers.pop(timer, None) is not None:
+                self._fire(timer, now)
+
+    def _fire(self, timer: CallTimer, now: float) -> None:
+        match timer:
+            case CallTimer.ANSWER:
+                self._repeat_answer(now)
+            case CallTimer.REFRESH:
+                self._refresh(now)
+            case CallTimer.EXPIRY:
+                self._expire(now)
+            case CallTimer.CANCEL:
+                self._cancel_unanswered(now)
+
+    def _cancel_unanswered(self, now: float) -> None:
+        """Only a caller sets this timer."""
+
+    def connection_lost(self, now: float) -> None:
+        """The call's connection went; a dialog outlives it."""
+        self.connection_id = None
+        if self.state in _IN_DIALOG and self.state is not CallState.ENDING:
+            self._core.emit(events.Detached(now, self))
+
+    def receive(self, request: Request, transaction: ServerTransaction, connection_id: ConnectionId, now: float) -> None:
+        """A request inside the dialog, other than ACK. Raises MalformedField before anything has changed."""
+        dialog = self._the_dialog()
+        if self.connection_id is None:
+            self.use_connection(connection_id)
+        if not dialog.accepts(request):
+            return self._reply(transaction, request, 500, now)
+        match request.method:
+            case "BYE":
+                self._receive_bye(request, transaction, now)
+            case "INVITE" | "UPDATE":
+                self._receive_refresh(request, transaction, now)
+            case _:
+                self._reply(transaction, request, 200, now)
+        return None
+
+    def receive_ack(self, request: Request, now: float) -> None:
+        """The ACK of a 2xx of ours."""
+        if self._repeater is None or request.cseq.number != self._repeater.response.cseq.number:
+            return
+        self._stop(CallTimer.ANSWER)
+        self._repeater = None
+        if self._move(Trigger.ACK):
+            self._core.emit(events.Acknowledged(now, self))
+            if self.state is CallState.ENDING:
+                self._send_bye(EndCause.LOCAL_BYE, now)
+
+    def _reply(
+        self,
+        transaction: ServerTransaction,
+        request: Request,
+        status: int,
+        now: float,
+        headers: tuple[Header, ...] = (),
+        body: bytes = b"",
+    ) -> None:
+        self._core.respond(transaction, response_to(request, status, headers=headers, body=body), now)
+
+    def _receive_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        self._reply(transaction, request, 200, now)
+        if self._move(Trigger.REMOTE_BYE):
+            self._finish(events.Terminated(now, self, EndCause.REMOTE_BYE, None))
+
+    def _receive_refresh(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        if self._refreshing or self._repeater is not None:
+            return self._reply(transaction, request, 491, now)
+        agreed = agree(request)
+        self._the_dialog().refresh_target(request)
+        body = self.local_body if request.method == "INVITE" or request.body else b""
+        rows = (*self._session_rows(), *answer_headers(agreed), *_content(body))
+        response = response_to(request, 200, headers=rows, body=body)
+        self._core.respond(transaction, response, now)
+        if request.method == "INVITE":
+            self._await_ack(response, now)
+        self._keep_session(agreed, Refresher.UAS, now)
+        self._core.emit(events.Reinvited(now, self, request.body))
+        return None
+
+    def _session_rows(self) -> tuple[Header, ...]:
+        """The rows every message that sets up or refreshes a session has, in our role."""
+        return self._contact_row(), ("Allow", ALLOW), ("Supported", "timer")
+
+    @abstractmethod
+    def _contact_row(self) -> Header:
+        """Our Contact, as the call's first message gave it."""
+
+    def _await_ack(self, response: Response, now: float) -> None:
+        self._repeater = AnswerRepeater(response, now)
+        self._set(CallTimer.ANSWER, self._repeater.next_timer())
+
+    def _repeat_answer(self, now: float) -> None:
+        repeater = self._repeater
+        if repeater is None:
+            return
+        if not repeater.expired(now):
+            self._core.send(self.connection_id, repeater.repeat(now))
+            return self._set(CallTimer.ANSWER, repeater.next_timer())
+        self._repeater = None
+        if self._move(Trigger.ACK_TIMEOUT):
+            self._core.emit(events.AckTimeout(now, self))
+            self._send_bye(EndCause.ACK_TIMEOUT, now)
+        return None
+
+    def _keep_session(self, agreed: SessionTimer | None, our_role: Refresher, now: float) -> None:
+        """Start the timer of our part in the session interval (RFC 4028 sections 7.2 and 10)."""
+        self._stop(CallTimer.REFRESH)
+        self._stop(CallTimer.EXPIRY)
+        self._session = agreed
+        if agreed is None:
+            return
+        if agreed.refresher is our_role:
+            self._set(CallTimer.REFRESH, now + agreed.refresh_after_s())
+        else:
+            self._set(CallTimer.EXPIRY, now + agreed.give_up_after_s())
+
+    def _refresh(self, now: float) -> None:
+        """Refresh with a re-INVITE of the same SDP, which every peer understands (RFC 4028 section 7.4)."""
+        if self.state is not CallState.ESTABLISHED or self._session is None:
+            return
+        self._set(CallTimer.EXPIRY, now + self._session.give_up_after_s() - self._session.refresh_after_s())
+        timer = SessionTimer(self._session.interval_s, Refresher.UAC)
+        rows = (*self._session_rows(), timer.header(), *_content(self.local_body))
+        via = self._core.agent.via(self._core.ids.branch())
+        request = self._the_dialog().request("INVITE", via, rows, self.local_body)
+        self._refreshing = True
+        self._core.start_invite(self.connection_id, request, self._on_refresh, now)
+
+    def _on_refresh(self, event: TransactionEvent, now: float) -> None:
+        if isinstance(event, Response) and event.status < 200:
+            return
+        self._refreshing = False
+        if isinstance(event, Response) and event.status < 300:
+            return self._refreshed(event, now)
+        status = event.status if isinstance(event, Response) else 408
+        if status in (408, 481) and event is not TransactionFailure.CONNECTION_LOST:
+            self._expire(now)
+        return None
+
+    def _refreshed(self, response: Response, now: float) -> None:
+        dialog = self._the_dialog()
+        self._core.send(self.connection_id, dialog.ack(self._core.agent.via(self._core.ids.branch())))
+        if self.state is not CallState.ESTABLISHED:
+            return
+        try:
+            agreed = read_session_timer(response)
+            dialog.refresh_target(response)
+        except MalformedField:
+            agreed = self._session
+        self._keep_session(agreed, Refresher.UAC, now)
+        self._core.emit(events.Refreshed(now, self))
+
+    def _expire(self, now: float) -> None:
+        if self.state is CallState.ESTABLISHED:
+            self._move(Trigger.HANG_UP)
+            self._send_bye(EndCause.SESSION_EXPIRED, now)
+
+    def _send_bye(self, cause: EndCause, now: float) -> None:
+        self._end_cause = cause
+        self._repeater = None
+        self._timers.clear()
+        self._core.schedule(self)
+        request = self._the_dialog().request("BYE", self._core.agent.via(self._core.ids.branch()))
+        self._core.start(self.connection_id, request, self._on_bye, now)
+
+    def _on_bye(self, event: TransactionEvent, now: float) -> None:
+        match event:
+            case TransactionFailure.TIMEOUT:
+                cause, status = EndCause.BYE_TIMEOUT, None
+            case TransactionFailure.CONNECTION_LOST:
+                cause, status = EndCause.BYE_CONNECTION_LOST, None
+            case Response(status=code) if code >= 200:
+                cause, status = EndCause.LOCAL_BYE if code < 300 else EndCause.BYE_REFUSED, code
+            case _:
+                return
+        if self._end_cause is not EndCause.LOCAL_BYE:
+            cause = self._end_cause
+        if self._move(Trigger.END):
+            self._finish(events.Terminated(now, self, cause, status))
+
+    def _move(self, trigger: Trigger) -> bool:
+        """Take a transition; False where the table has none, which is how late inputs are passed over."""
+        following = TRANSITIONS.get((self.state, trigger))
+        if following is None:
+            return False
+        self.state = following
+        return True
+
+    def _finish(self, event: events.FinalEvent) -> None:
+        self.state = CallState.ENDED
+        self._timers.clear()
+        self._repeater = None
+        self._core.emit(event)
+        self._core.forget(self)
+
+    def _set(self, timer: CallTimer, due: float) -> None:
+        self._timers[timer] = due
+        self._core.schedule(self)
+
+    def _stop(self, timer: CallTimer) -> None:
+        if self._timers.pop(timer, None) is not None:
+            self._core.schedule(self)
+
+    def _the_dialog(self) -> Dialog:
+        if self.dialog is None:
+            raise RuntimeError("a call without a dialog was asked to act inside it")
+        return self.dialog
+
+
+def _content(body: bytes) -> tuple[Header, ...]:
+    return (("Content-Type", "application/sdp"),) if body else ()

@@ -1,0 +1,153 @@
+"""The calling side of a call: from INVITE to its final response, CANCEL included (RFC 3261 sections 9 and 13.2).
+
+It reacts to one INVITE transaction and acknowledges every 2xx, repeated or forked; what follows in the dialog is `Call`.
+"""
+
+from __future__ import annotations
+
+from loadgen.sip import events
+from loadgen.sip.call import Call, CallState, CallTimer, ConnectionId, Core, Trigger
+from loadgen.sip.dialog import Dialog
+from loadgen.sip.events import EndCause
+from loadgen.sip.fields import MalformedField, read_q850_cause, read_retry_after
+from loadgen.sip.message import Header, Request, Response
+from loadgen.sip.session_timer import Refresher, read_min_se, read_session_timer
+from loadgen.sip.timers import TRANSACTION_TIMEOUT_S
+from loadgen.sip.transaction import TransactionEvent, TransactionFailure
+
+
+class ClientCall(Call):
+    """A call we place. `invite` is the INVITE as sent last."""
+
+    __slots__ = ("_acks", "_transaction", "invite")
+
+    def __init__(self, core: Core, connection_id: ConnectionId, invite: Request, now: float) -> None:
+        super().__init__(core, connection_id, CallState.CALLING)
+        self.invite = invite
+        self.local_body = invite.body
+        self._acks: dict[str, Request] = {}
+        self._transaction = core.start_invite(connection_id, invite, self._on_invite, now)
+
+    def cancel(self, now: float) -> None:
+        """Give the call up before its answer; sends CANCEL now or after the first response. Nothing once answered."""
+        if self._move(Trigger.CANCEL) and self.state is CallState.CANCELLING:
+            self._send_cancel(now)
+
+    def hang_up(self, now: float) -> None:
+        """CANCEL before the answer, BYE after it."""
+        self.cancel(now)
+        self.bye(now)
+
+    def _contact_row(self) -> Header:
+        return "Contact", self.invite.headers.get("Contact") or self._core.agent.contact("")
+
+    def _on_invite(self, event: TransactionEvent, now: float) -> None:
+        match event:
+            case Response(status=status) if status < 200:
+                self._on_provisional(event, now)
+            case Response(status=status) if status < 300:
+                self._on_success(event, now)
+            case Response():
+                self._on_failure(event, now)
+            case TransactionFailure():
+                self._on_no_response(event, now)
+
+    def _on_provisional(self, response: Response, now: float) -> None:
+        cancel_waited = self.state is CallState.CANCEL_WANTED
+        if not self._move(Trigger.PROVISIONAL):
+            return
+        if cancel_waited:
+            self._send_cancel(now)
+        elif response.status == 100:
+            self._core.emit(events.Trying(now, self))
+        else:
+            self._core.emit(events.Ringing(now, self, response.status, response.body))
+
+    def _send_cancel(self, now: float) -> None:
+        """CANCEL has the INVITE's branch, number and Request-URI (section 9.1)."""
+        headers = self.invite.headers
+        rows = [("Via", headers.elements("Via")[0]), ("Max-Forwards", "70")]
+        rows += [(name, headers.get(name) or "") for name in ("From", "To", "Call-ID")]
+        rows += [("CSeq", f"{self.invite.cseq.number} CANCEL"), *(("Route", route) for route in headers.rows("Route"))]
+        self._set(CallTimer.CANCEL, now + TRANSACTION_TIMEOUT_S)
+        self._core.start(self.connection_id, Request("CANCEL", self.invite.uri, rows), _ignore, now)
+
+    def _cancel_unanswered(self, now: float) -> None:
+        self._transaction.abandon(now)
+        if self._move(Trigger.FAILURE):
+            self._finish(events.Cancelled(now, self, confirmed=False))
+
+    def _on_success(self, response: Response, now: float) -> None:
+        tag = response.to.tag
+        if tag in self._acks:
+            return self._core.send(self.connection_id, self._acks[tag])
+        try:
+            dialog = Dialog.as_caller(self.invite, response, self._core.agent.host, self._core.agent.port)
+            session = read_session_timer(response)
+        except MalformedField as error:
+            if self._move(Trigger.FAILURE):
+                self._finish(events.ProtocolViolation(now, self, str(error)))
+            return None
+        self._acks[tag] = dialog.ack(self._core.agent.via(self._core.ids.branch()))
+        self._core.send(self.connection_id, self._acks[tag])
+        if not self._move(Trigger.SUCCESS):
+            return self._end_fork(dialog, now)
+        self.dialog = dialog
+        self._core.attach(self)
+        self._stop(CallTimer.CANCEL)
+        if self.state is CallState.ENDING:
+            return self._send_bye(EndCause.CANCEL_GLARE, now)
+        self._core.emit(events.Answered(now, self, response, response.body))
+        return self._keep_session(session, Refresher.UAC, now)
+
+    def _end_fork(self, dialog: Dialog, now: float) -> None:
+        """A second callee answered the same INVITE: acknowledged already, and ended at once (section 13.2.2.4)."""
+        bye = dialog.request("BYE", self._core.agent.via(self._core.ids.branch()))
+        self._core.start(self.connection_id, bye, _ignore, now)
+
+    def _on_failure(self, response: Response, now: float) -> None:
+        if response.status == 422 and self._retry_with_longer_session(response, now):
+            return
+        was_cancelled = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
+        if not self._move(Trigger.FAILURE):
+            return
+        if was_cancelled and response.status == 487:
+            return self._finish(events.Cancelled(now, self, confirmed=True))
+        headers = response.headers
+        retry_after_s = read_retry_after(headers.get("Retry-After"))
+        cause = read_q850_cause(headers.elements("Reason"))
+        rejected = events.Rejected(now, self, response.status, response.reason, retry_after_s, cause, response)
+        return self._finish(rejected)
+
+    def _retry_with_longer_session(self, response: Response, now: float) -> bool:
+        """Try once more with the interval a 422 asks for (RFC 4028 section 7.4): same Call-ID and tags, next CSeq."""
+        if self.state not in (CallState.CALLING, CallState.PROCEEDING) or "Min-SE" in self.invite.headers:
+            return False
+        try:
+            min_se_s = read_min_se(response)
+        except MalformedField:
+            return False
+        headers = self.invite.headers.copy()
+        headers.replace("Via", self._core.agent.via(self._core.ids.branch()))
+        headers.replace("CSeq", f"{self.invite.cseq.number + 1} INVITE")
+        headers.replace("Session-Expires", str(min_se_s))
+        headers.add("Min-SE", str(min_se_s))
+        self.invite = Request("INVITE", self.invite.uri, headers, self.invite.body)
+        self.state = CallState.CALLING
+        self._transaction = self._core.start_invite(self.connection_id, self.invite, self._on_invite, now)
+        return True
+
+    def _on_no_response(self, failure: TransactionFailure, now: float) -> None:
+        was_cancelling = self.state is CallState.CANCELLING
+        if not self._move(Trigger.FAILURE):
+            return
+        if was_cancelling:
+            self._finish(events.Cancelled(now, self, confirmed=False))
+        elif failure is TransactionFailure.TIMEOUT:
+            self._finish(events.TimedOut(now, self))
+        else:
+            self._finish(events.ConnectionLost(now, self))
+
+
+def _ignore(event: TransactionEvent, now: float) -> None:
+    """What becomes of this request does not matter to the call."""

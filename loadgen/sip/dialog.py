@@ -1,0 +1,152 @@
+"""Dialogs (RFC 3261 section 12): identity, sequence numbers, route set and remote target of one call, at one side.
+
+A dialog builds the requests inside it and says whether a received one is in order. It sends nothing itself; the pacing
+of a 2xx until its ACK (section 13.3.1.4) is here too, because it belongs to the dialog and not to a transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from loadgen.sip.fields import NameAddr, Uri
+from loadgen.sip.message import Header, Request, Response
+from loadgen.sip.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
+
+DialogKey = tuple[str, str, str]
+"""Call-ID, local tag, remote tag (section 12)."""
+FIRST_CSEQ = 101
+"""The trunk counts from 102 on its INVITEs; a callee's first request then bears the same number."""
+
+
+@dataclass(slots=True)
+class Dialog:
+    """One side's view of a dialog. `local` and `remote` are From and To values, tags included."""
+
+    call_id: str
+    local: str
+    remote: str
+    local_tag: str
+    remote_tag: str
+    local_cseq: int
+    remote_cseq: int | None
+    remote_target: str
+    route_set: tuple[str, ...] = ()
+    invite_cseq: int = field(default=0)
+    """CSeq of the last INVITE sent, which its ACK repeats."""
+
+    @classmethod
+    def as_caller(cls, invite: Request, response: Response, own_host: str, own_port: int) -> Self:
+        """The dialog a 2xx to our INVITE makes (section 12.1.2). Raises MalformedField.
+
+        Leading routes that name ourselves are popped, as an edge does with its own Record-Route (section 16.4).
+        """
+        routes = list(reversed(response.headers.elements("Record-Route")))
+        while routes and _names(routes[0], own_host, own_port):
+            routes.pop(0)
+        return cls(
+            call_id=invite.call_id,
+            local=invite.headers.get("From") or "",
+            remote=response.headers.get("To") or "",
+            local_tag=invite.from_.tag,
+            remote_tag=response.to.tag,
+            local_cseq=invite.cseq.number,
+            remote_cseq=None,
+            remote_target=_contact_uri(response) or invite.uri,
+            route_set=tuple(routes),
+            invite_cseq=invite.cseq.number,
+        )
+
+    @classmethod
+    def as_callee(cls, invite: Request, local_tag: str) -> Self:
+        """The dialog our answer to an INVITE makes (section 12.1.1). Raises MalformedField."""
+        return cls(
+            call_id=invite.call_id,
+            local=f"{invite.headers.get('To')};tag={local_tag}",
+            remote=invite.headers.get("From") or "",
+            local_tag=local_tag,
+            remote_tag=invite.from_.tag,
+            local_cseq=FIRST_CSEQ,
+            remote_cseq=invite.cseq.number,
+            remote_target=_contact_uri(invite) or invite.from_.uri,
+            route_set=tuple(invite.headers.elements("Record-Route")),
+        )
+
+    @property
+    def key(self) -> DialogKey:
+        """What requests inside this dialog are recognised by."""
+        return self.call_id, self.local_tag, self.remote_tag
+
+    def request(self, method: str, via: str, headers: tuple[Header, ...] = (), body: bytes = b"") -> Request:
+        """A new request inside the dialog, with the next CSeq (section 12.2.1.1)."""
+        self.local_cseq += 1
+        if method == "INVITE":
+            self.invite_cseq = self.local_cseq
+        return self._request(method, self.local_cseq, via, headers, body)
+
+    def ack(self, via: str) -> Request:
+        """The ACK of a 2xx: a request of its own with the INVITE's number (section 13.2.2.4)."""
+        return self._request("ACK", self.invite_cseq, via, (), b"")
+
+    def _request(self, method: str, number: int, via: str, headers: tuple[Header, ...], body: bytes) -> Request:
+        uri, routes = self._route()
+        rows = [("Via", via), *(("Route", route) for route in routes), ("Max-Forwards", "70")]
+        rows += [("From", self.local), ("To", self.remote), ("Call-ID", self.call_id), ("CSeq", f"{number} {method}")]
+        return Request(method, uri, [*rows, *headers], body)
+
+    def _route(self) -> tuple[str, tuple[str, ...]]:
+        """Request-URI and Route rows: loose routing, or the strict routing of RFC 2543 (section 12.2.1.1)."""
+        if not self.route_set:
+            return self.remote_target, ()
+        first = NameAddr.parse(self.route_set[0]).uri
+        if "lr" in Uri.parse(first).params:
+            return self.remote_target, self.route_set
+        return first, (*self.route_set[1:], f"<{self.remote_target}>")
+
+    def accepts(self, request: Request) -> bool:
+        """Note a received request's CSeq; False where it is out of order and deserves a 500 (section 12.2.2)."""
+        number = request.cseq.number
+        if self.remote_cseq is not None and number <= self.remote_cseq:
+            return False
+        self.remote_cseq = number
+        return True
+
+    def refresh_target(self, message: Request | Response) -> None:
+        """Take the Contact of a re-INVITE, an UPDATE or the answer to one as the new remote target (section 12.2)."""
+        self.remote_target = _contact_uri(message) or self.remote_target
+
+
+def _contact_uri(message: Request | Response) -> str | None:
+    value = message.headers.get("Contact")
+    return NameAddr.parse(value).uri if value is not None else None
+
+
+def _names(route: str, host: str, port: int) -> bool:
+    uri = Uri.parse(NameAddr.parse(route).uri)
+    return uri.host == host and uri.port == port
+
+
+class AnswerRepeater:
+    """When to send a 2xx again until its ACK: after T1, doubling to T2, given up at 64*T1 (section 13.3.1.4)."""
+
+    __slots__ = ("_deadline_s", "_due_s", "_interval_s", "response")
+
+    def __init__(self, response: Response, now: float) -> None:
+        self.response = response
+        self._interval_s = T1_S
+        self._due_s = now + T1_S
+        self._deadline_s = now + TRANSACTION_TIMEOUT_S
+
+    def next_timer(self) -> float:
+        """The next repetition, or the end of waiting."""
+        return min(self._due_s, self._deadline_s)
+
+    def expired(self, now: float) -> bool:
+        """Whether 64*T1 went by without an ACK."""
+        return now >= self._deadline_s
+
+    def repeat(self, now: float) -> Response:
+        """The 2xx, to be sent once more; paces the next repetition."""
+        self._interval_s = min(2 * self._interval_s, T2_S)
+        self._due_s = now + self._interval_s
+        return self.response

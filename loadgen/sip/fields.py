@@ -1,0 +1,246 @@
+"""The structured header values of SIP (RFC 3261 section 20): Via, name-addr, CSeq, Retry-After, Reason, URIs.
+
+Each reads one value and writes it back; it knows nothing of messages. Plain string methods do the work, because a
+trunk reads these a thousand times a second. Every reader raises MalformedField on what it cannot read, and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models.errors import RemoteError
+
+MAX_NUMBER = 2**31 - 1
+"""Largest CSeq number (RFC 3261 section 8.1.1.5); larger delta-seconds are read as this (section 20.19)."""
+
+
+class MalformedField(RemoteError):
+    """A header value of the peer's that breaks its grammar, or one that must be there and is not."""
+
+
+def read_number(text: str, what: str) -> int:
+    """A run of ASCII digits as an integer, capped at ten digits so that no peer can make us do long arithmetic."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        raise MalformedField(f"{what} is not a number")
+    return int(text)
+
+
+def split_outside(text: str, separator: str) -> list[str]:
+    """Split at a separator that stands outside quotes and angle brackets; parts are stripped, empty ones dropped."""
+    if '"' not in text and "<" not in text:
+        return [part.strip() for part in text.split(separator) if part.strip()]
+    parts, start, quoted, bracketed, escaped = [], 0, False, False, False
+    for index, char in enumerate(text):
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped = char == "\\"
+            quoted = char != '"'
+        elif char == '"':
+            quoted = not bracketed
+        elif char in "<>":
+            bracketed = char == "<"
+        elif char == separator and not bracketed:
+            parts.append(text[start:index].strip())
+            start = index + 1
+    parts.append(text[start:].strip())
+    return [part for part in parts if part]
+
+
+def split_elements(value: str) -> list[str]:
+    """The elements of a comma-separated header value (RFC 3261 section 7.3.1); one empty element where it is empty."""
+    return (split_outside(value, ",") if "," in value else [value.strip()]) or [""]
+
+
+def read_params(text: str) -> dict[str, str]:
+    """`;name=value;flag` as a dictionary with lower-case names; a flag has the value ''. Quotes are taken off."""
+    params: dict[str, str] = {}
+    for part in split_outside(text, ";"):
+        name, _, value = part.partition("=")
+        params[name.strip().lower()] = value.strip().strip('"')
+    return params
+
+
+def write_params(params: dict[str, str]) -> str:
+    """The inverse of `read_params` for values that are tokens."""
+    return "".join(f";{name}={value}" if value else f";{name}" for name, value in params.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Uri:
+    """A sip, sips or tel URI (RFC 3261 section 19.1, RFC 3966)."""
+
+    scheme: str
+    user: str
+    host: str
+    port: int | None = None
+    params: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Uri:
+        """Read a URI; URI headers (after `?`) and passwords are dropped."""
+        scheme, colon, rest = text.strip().partition(":")
+        if not colon or not rest:
+            raise MalformedField("URI without scheme or content")
+        rest = rest.partition("?")[0]
+        address, _, params = rest.partition(";")
+        if scheme.lower() == "tel":
+            return cls("tel", address, "", None, read_params(params))
+        # A user part may itself hold semicolons (RFC 3261 section 25.1): the last @ decides.
+        if "@" in params:
+            address, _, tail = rest.rpartition("@")
+            host_port, _, params = tail.partition(";")
+            address = f"{address}@{host_port}"
+        userinfo, _, host_port = address.rpartition("@")
+        host, port = read_host_port(host_port)
+        return cls(scheme.lower(), userinfo.partition(":")[0], host, port, read_params(params))
+
+    def __str__(self) -> str:
+        user = f"{self.user}@" if self.user else ""
+        port = f":{self.port}" if self.port is not None else ""
+        return f"{self.scheme}:{user}{self.host}{port}{write_params(self.params)}"
+
+
+def read_host_port(text: str) -> tuple[str, int | None]:
+    """`host`, `host:port`, `[v6]:port`, with the brackets kept on an IPv6 reference."""
+    text = text.strip()
+    if text.startswith("["):
+        host, bracket, rest = text.partition("]")
+        host, rest = host + bracket, rest.strip()
+        if not bracket or (rest and not rest.startswith(":")):
+            raise MalformedField("broken IPv6 reference")
+        port_text = rest[1:]
+    else:
+        host, _, port_text = text.partition(":")
+        host = host.strip()
+    if not host or " " in host:
+        raise MalformedField("no host")
+    if not port_text:
+        return host, None
+    port = read_number(port_text.strip(), "port")
+    if port > 65535:
+        raise MalformedField("port out of range")
+    return host, port
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """A From, To, Contact, Route or identity value: display name, URI as written, header parameters."""
+
+    display: str
+    uri: str
+    params: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> NameAddr:
+        """Read `"name" <uri>;params`; without brackets the parameters belong to the header (section 20)."""
+        text = text.strip()
+        start = _bracket(text)
+        if start < 0:
+            uri, _, params = text.partition(";")
+            display = ""
+        else:
+            end = text.find(">", start)
+            if end < 0:
+                raise MalformedField("address without closing bracket")
+            display, uri, params = text[:start].strip(), text[start + 1 : end], text[end + 1 :]
+        uri = uri.strip()
+        if ":" not in uri or " " in uri:
+            raise MalformedField("address without URI")
+        return cls(display.strip('"'), uri, read_params(params))
+
+    @property
+    def tag(self) -> str:
+        """The tag parameter, or '' where there is none."""
+        return self.params.get("tag", "")
+
+
+def _bracket(text: str) -> int:
+    """Index of the `<` that opens the URI, past a quoted display name; -1 where there is none."""
+    if not text.startswith('"'):
+        return text.find("<")
+    index = 1
+    while index < len(text) and text[index] != '"':
+        index += 2 if text[index] == "\\" else 1
+    return text.find("<", index + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """One Via element (RFC 3261 section 20.42)."""
+
+    transport: str
+    host: str
+    port: int | None
+    params: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Via:
+        """Read `SIP/2.0/TLS host:port;branch=…`."""
+        sent, _, params = text.partition(";")
+        protocol, _, sent_by = sent.strip().partition(" ")
+        parts = protocol.split("/")
+        if len(parts) != 3 or parts[0].upper() != "SIP" or parts[1] != "2.0":
+            raise MalformedField("Via without SIP/2.0")
+        host, port = read_host_port(sent_by)
+        return cls(parts[2].upper(), host, port, read_params(params))
+
+    @property
+    def branch(self) -> str:
+        """The branch parameter, or ''."""
+        return self.params.get("branch", "")
+
+    def __str__(self) -> str:
+        port = f":{self.port}" if self.port is not None else ""
+        return f"SIP/2.0/{self.transport} {self.host}{port}{write_params(self.params)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CSeq:
+    """Sequence number and method (RFC 3261 section 20.16)."""
+
+    number: int
+    method: str
+
+    @classmethod
+    def parse(cls, text: str) -> CSeq:
+        """Read `102 INVITE`."""
+        parts = text.split()
+        if len(parts) != 2:
+            raise MalformedField("CSeq is not a number and a method")
+        number = read_number(parts[0], "CSeq")
+        if number > MAX_NUMBER:
+            raise MalformedField("CSeq out of range")
+        return cls(number, parts[1])
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.method}"
+
+
+def read_retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After value; comments and parameters are passed over (RFC 3261 section 20.33).
+
+    A value that is not a number reads as None, as if it were not there (section 21.5.4: then a 503 counts as a 500).
+    """
+    if value is None:
+        return None
+    digits = value.partition(";")[0].partition("(")[0].strip()
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    return float(min(int(digits[:11]), MAX_NUMBER))
+
+
+def read_q850_cause(values: list[str]) -> int | None:
+    """The Q.850 cause among Reason elements such as `Q.850;cause=42;text="…"` (RFC 3326 section 2), or None."""
+    for value in values:
+        protocol, _, params = value.partition(";")
+        cause = read_params(params).get("cause", "")
+        if protocol.strip().upper() == "Q.850" and cause.isascii() and cause.isdigit() and len(cause) <= 3:
+            return int(cause)
+    return None
+
+
+def quote(text: str) -> str:
+    """A quoted string (RFC 3261 section 25.1)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

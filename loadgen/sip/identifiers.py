@@ -1,0 +1,32 @@
+"""Call-IDs, tags and branches, drawn from a random source that the caller hands in, so that a test can foresee them.
+
+They need to be unique, not secret: nothing here is a key.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from typing import Final
+
+MAGIC_COOKIE: Final = "z9hG4bK"
+"""What every branch of RFC 3261 begins with (section 8.1.1.7)."""
+
+
+class Identifiers:
+    """Draws identifiers from `source`."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+
+    def call_id(self, host: str) -> str:
+        """`UUID@host` (section 8.1.1.4)."""
+        return f"{uuid.UUID(int=self._source.getrandbits(128), version=4)}@{host}"
+
+    def tag(self) -> str:
+        """64 random bits; the standard asks for 32 (section 19.3)."""
+        return f"{self._source.getrandbits(64):016x}"
+
+    def branch(self) -> str:
+        """A new transaction's branch."""
+        return f"{MAGIC_COOKIE}{self._source.getrandbits(64):016x}"

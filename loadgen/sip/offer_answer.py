@@ -1,0 +1,154 @@
+"""Offer and answer (RFC 3264, RFC 4568 section 7): making the answer to an offer, and judging the one that came back.
+
+Pure comparisons of session descriptions: no sockets, no keys drawn. Every way in which an answer breaks what was
+offered has a name of its own, because a trunk that is to be proven is to be told exactly what it did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from loadgen.sip.sdes import SUITES, Crypto
+from loadgen.sip.sdp import SAVP, Codec, MalformedSdp, SessionDescription, parse_sdp
+
+
+class SdpFault(StrEnum):
+    """What is wrong with a session description, most fundamental first."""
+
+    NO_SDP = "no session description"
+    MALFORMED = "session description cannot be read"
+    PORT_ZERO = "audio refused with port zero"
+    PLAIN_RTP = "plain RTP where SRTP is to be used"
+    WRONG_PROFILE = "neither RTP/AVP nor RTP/SAVP"
+    NO_CRYPTO = "no crypto attribute"
+    BAD_KEY = "SRTP key that cannot be read or has the wrong length"
+    SEVERAL_CRYPTO = "more than one crypto attribute in an answer"
+    WRONG_TAG = "crypto tag that was not offered"
+    WRONG_SUITE = "crypto suite that was not offered under that tag"
+    REUSED_KEY = "answer repeats the offerer's own key"
+    NO_COMMON_CODEC = "no codec in common"
+    WRONG_DIRECTION = "media direction that the offer rules out"
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What the answering side can do, and where: `codecs` in its own order of preference, `suites` it accepts."""
+
+    address: str
+    port: int
+    key: bytes
+    """This side's own 30 bytes of master key and salt for the call."""
+    codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU)
+    suites: tuple[str, ...] = SUITES
+    rtcp_port: int | None = None
+    ptime_ms: int | None = 20
+    user: str = "-"
+    session_id: int = 0
+
+    def __repr__(self) -> str:
+        return f"Capability({self.address}:{self.port}, {[codec.name for codec in self.codecs]}, {list(self.suites)})"
+
+
+def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescription | SdpFault:
+    """The answer to an offer, or the fault for which to refuse it (488, RFC 3261 section 21.4.26).
+
+    The codec is the first of *ours* that is offered. The answer repeats tag and suite with our own key.
+    """
+    fault = _transport_fault(offer)
+    if fault is not None:
+        return fault
+    codec = next((codec for codec in capability.codecs if codec in offer.codecs), None)
+    if codec is None:
+        return SdpFault.NO_COMMON_CODEC
+    chosen = next((crypto for crypto in offer.crypto if crypto.suite in capability.suites), None)
+    if chosen is None:
+        return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
+    return SessionDescription(
+        address=capability.address,
+        port=capability.port,
+        codecs=(codec,),
+        telephone_event=offer.telephone_event,
+        crypto=(Crypto(chosen.tag, chosen.suite, capability.key),),
+        direction=offer.direction.mirrored(),
+        ptime_ms=capability.ptime_ms,
+        rtcp_port=capability.rtcp_port,
+        user=capability.user,
+        session_id=capability.session_id,
+        session_version=capability.session_id,
+        before=offer.before,
+        after=offer.after,
+    )
+
+
+def _transport_fault(session: SessionDescription) -> SdpFault | None:
+    """What is wrong with a description before its codecs and keys are compared with anything."""
+    if session.port == 0:
+        return SdpFault.PORT_ZERO
+    if session.profile != SAVP:
+        return SdpFault.PLAIN_RTP if session.profile in ("RTP/AVP", "RTP/AVPF") else SdpFault.WRONG_PROFILE
+    if not session.crypto:
+        return SdpFault.BAD_KEY if session.broken_crypto else SdpFault.NO_CRYPTO
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An answer and all its faults; the two sides' keys and the codec may be used only where `faults` is empty."""
+
+    faults: tuple[SdpFault, ...]
+    answer: SessionDescription | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the answer keeps to the offer."""
+        return not self.faults
+
+
+def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
+    """Compare an answer, as received, with the offer it answers. Never raises on what a peer sent."""
+    if not body.strip():
+        return Judgement((SdpFault.NO_SDP,))
+    try:
+        answer = parse_sdp(body)
+    except MalformedSdp:
+        return Judgement((SdpFault.MALFORMED,))
+    fault = _transport_fault(answer)
+    faults = [fault] if fault is not None else _crypto_faults(offer, answer)
+    if fault is not SdpFault.PORT_ZERO:
+        if not set(answer.codecs) & set(offer.codecs):
+            faults.append(SdpFault.NO_COMMON_CODEC)
+        if not _direction_allowed(offer, answer):
+            faults.append(SdpFault.WRONG_DIRECTION)
+    return Judgement(tuple(faults), _without_foreign_codecs(offer, answer))
+
+
+def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> list[SdpFault]:
+    """RFC 4568 section 7.1.2: exactly one attribute, with an offered tag, its suite, and a key of its own."""
+    if answer.broken_crypto:
+        return [SdpFault.BAD_KEY]
+    chosen = answer.crypto[0]
+    faults = [SdpFault.SEVERAL_CRYPTO] if len(answer.crypto) > 1 else []
+    offered = next((crypto for crypto in offer.crypto if crypto.tag == chosen.tag), None)
+    if offered is None:
+        faults.append(SdpFault.WRONG_TAG)
+        if chosen.suite not in [crypto.suite for crypto in offer.crypto]:
+            faults.append(SdpFault.WRONG_SUITE)
+    elif offered.suite != chosen.suite:
+        faults.append(SdpFault.WRONG_SUITE)
+    if chosen.key in [crypto.key for crypto in offer.crypto]:
+        faults.append(SdpFault.REUSED_KEY)
+    return faults
+
+
+def _direction_allowed(offer: SessionDescription, answer: SessionDescription) -> bool:
+    """An answer may send only if the offer receives, and receive only if the offer sends (RFC 3264 section 6.1)."""
+    sends = {"sendrecv": (True, True), "sendonly": (True, False), "recvonly": (False, True), "inactive": (False, False)}
+    offer_sends, offer_receives = sends[offer.direction]
+    answer_sends, answer_receives = sends[answer.direction]
+    return (offer_receives or not answer_sends) and (offer_sends or not answer_receives)
+
+
+def _without_foreign_codecs(offer: SessionDescription, answer: SessionDescription) -> SessionDescription:
+    """The answer, its codecs reduced to those that were offered, so that the first is the one to send."""
+    return replace(answer, codecs=tuple(codec for codec in answer.codecs if codec in offer.codecs))

@@ -1,0 +1,170 @@
+"""From a stream of bytes to SIP messages (RFC 3261 sections 7.5 and 18.3), one parser for each connection.
+
+It frames and splits, and refuses what is larger than anyone sends; it judges no header but Content-Length. On any
+bytes whatever it yields messages or raises MalformedMessage; after that the stream cannot be trusted and is dead.
+"""
+
+from __future__ import annotations
+
+from loadgen.sip.message import Headers, MalformedMessage, Request, Response, canonical_name
+
+MAX_HEAD_BYTES = 65_536
+"""Start line and headers. Kamailio's largest datagram and Asterisk's largest stream message are both near 64 KiB."""
+MAX_BODY_BYTES = 65_536
+MAX_HEADERS = 200
+"""nginx and Apache stop at about 100 header rows; a long Record-Route or History-Info chain deserves the double."""
+
+_TOKEN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~")
+_HEAD_END = b"\r\n\r\n"
+
+
+class StreamParser:
+    """Bytes in, messages out. `require_content_length=False` reads its absence as no body (section 20.14 allows it
+    on datagrams only; some test tools omit it where the body is empty)."""
+
+    def __init__(self, *, require_content_length: bool = True) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._head: tuple[Request | Response, int] | None = None
+        self._dead: MalformedMessage | None = None
+        self._pings = 0
+        self._require_length = require_content_length
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes received that are not yet a whole message; not zero at the end of a stream means it was cut."""
+        return len(self._buffer)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes as the connection delivered them."""
+        self._buffer += data
+
+    def take_pings(self) -> int:
+        """Keep-alives (CRLF CRLF) since the last call; each is to be answered with one CRLF (RFC 5626 section 3.5.1)."""
+        pings, self._pings = self._pings, 0
+        return pings
+
+    def next_message(self) -> Request | Response | None:
+        """The next whole message, or None when more bytes are needed. Raises MalformedMessage, then always again."""
+        if self._dead is not None:
+            raise self._dead
+        try:
+            return self._next()
+        except MalformedMessage as error:
+            self._dead = error
+            self._buffer.clear()
+            raise
+
+    def _next(self) -> Request | Response | None:
+        if self._head is None:
+            self._skip_line_ends()
+            self._head = self._take_head()
+        if self._head is None:
+            return None
+        message, length = self._head
+        if len(self._buffer) < length:
+            return None
+        message.body = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        self._head = None
+        return message
+
+    def _skip_line_ends(self) -> None:
+        """Drop line ends before a start line (section 7.5), counting keep-alives."""
+        while self._buffer[:2] == b"\r\n":
+            if self._buffer[:4] == _HEAD_END:
+                self._pings += 1
+                del self._buffer[:4]
+            elif len(self._buffer) < 4 and _HEAD_END.startswith(self._buffer):
+                return  # may be half a keep-alive: the next bytes tell
+            else:
+                del self._buffer[:2]
+
+    def _take_head(self) -> tuple[Request | Response, int] | None:
+        end = self._buffer.find(_HEAD_END, max(0, self._searched - 3))
+        if end > MAX_HEAD_BYTES or (end < 0 and len(self._buffer) > MAX_HEAD_BYTES):
+            raise MalformedMessage("start line and headers are too long")
+        if end < 0:
+            self._searched = len(self._buffer)
+            return None
+        self._searched = 0
+        head = self._buffer[:end].decode(errors="replace")
+        del self._buffer[: end + 4]
+        message = parse_head(head)
+        return message, self._body_length(message)
+
+    def _body_length(self, message: Request | Response) -> int:
+        values = set(message.headers.rows("Content-Length"))
+        if not values and not self._require_length:
+            return 0
+        text = values.pop().strip() if len(values) == 1 else ""
+        if not (text.isascii() and text.isdigit()) or len(text) > 10:
+            raise MalformedMessage("no single Content-Length", message)
+        length = int(text)
+        if length > MAX_BODY_BYTES:
+            raise MalformedMessage("body is too long", message)
+        return length
+
+
+def parse_head(head: str) -> Request | Response:
+    """Start line and headers, without the empty line. Raises MalformedMessage."""
+    breaks = head.count("\r\n")
+    if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
+        raise MalformedMessage("control character in a header")
+    if "\r\n " in head or "\r\n\t" in head:
+        head = _unfold(head)
+    lines = head.split("\r\n")
+    if len(lines) > MAX_HEADERS + 1:
+        raise MalformedMessage("too many headers")
+    message = _parse_start_line(lines[0])
+    message.headers = Headers(_parse_row(line) for line in lines[1:])
+    return message
+
+
+def parse_message(data: bytes) -> Request | Response:
+    """One whole message from bytes that hold exactly one, such as a trace. Raises MalformedMessage."""
+    parser = StreamParser()
+    parser.receive_data(data)
+    message = parser.next_message()
+    if message is None or parser.pending_bytes:
+        raise MalformedMessage("not exactly one message")
+    return message
+
+
+def _unfold(head: str) -> str:
+    """Join folded lines with one space (section 7.3.1)."""
+    lines: list[str] = []
+    for line in head.split("\r\n"):
+        if line[:1] in (" ", "\t") and lines:
+            lines[-1] = f"{lines[-1].rstrip()} {line.strip()}"
+        else:
+            lines.append(line)
+    return "\r\n".join(lines)
+
+
+def _parse_row(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    name = name.rstrip(" \t")
+    if not colon or not name or not _TOKEN.issuperset(name):
+        raise MalformedMessage("line that is no header")
+    return canonical_name(name), value.strip()
+
+
+def _parse_start_line(line: str) -> Request | Response:
+    first, _, rest = line.partition(" ")
+    if first[:4].upper() == "SIP/":
+        return _parse_status_line(first, rest)
+    uri, _, version = rest.partition(" ")
+    if not first or not _TOKEN.issuperset(first) or ":" not in uri or version.upper() != "SIP/2.0":
+        raise MalformedMessage("start line is neither a request nor a response")
+    return Request(first, uri)
+
+
+def _parse_status_line(version: str, rest: str) -> Response:
+    code, _, reason = rest.partition(" ")
+    if version.upper() != "SIP/2.0" or len(code) != 3 or not (code.isascii() and code.isdigit()):
+        raise MalformedMessage("broken status line")
+    status = int(code)
+    if not 100 <= status <= 699:
+        raise MalformedMessage("status outside 100 to 699")
+    return Response(status, reason)

@@ -1,0 +1,66 @@
+"""SDES keys in SDP: the value of `a=crypto` (RFC 4568), for the two suites of the trunk.
+
+It reads and writes the attribute and draws no keys. Key material never shows in a repr; whoever logs SDP masks it first.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import Final
+
+from models.errors import RemoteError
+
+AES_CM_128_HMAC_SHA1_80: Final = "AES_CM_128_HMAC_SHA1_80"
+AES_CM_128_HMAC_SHA1_32: Final = "AES_CM_128_HMAC_SHA1_32"
+SUITES: Final = (AES_CM_128_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_32)
+KEY_BYTES: Final = 30
+"""Master key (16) and master salt (14) of both suites, 40 base64 characters (RFC 4568 section 6.2)."""
+
+
+class MalformedCrypto(RemoteError):
+    """A crypto attribute of the peer's that cannot be read, or whose key has not the length its suite asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crypto:
+    """One crypto attribute; `key` is master key and salt, `parameters` what followed the key (lifetime, MKI)."""
+
+    tag: int
+    suite: str
+    key: bytes = field(repr=False)
+    parameters: str = ""
+
+    def __post_init__(self) -> None:
+        if self.suite in SUITES and len(self.key) != KEY_BYTES:
+            raise ValueError(f"an SDES key of {self.suite} has {KEY_BYTES} bytes, not {len(self.key)}")
+
+    def __str__(self) -> str:
+        return f"{self.tag} {self.suite} inline:***"
+
+
+def read_crypto(value: str) -> Crypto:
+    """Read `tag suite inline:key|lifetime|MKI:length session-params`. Raises MalformedCrypto.
+
+    Only the first of several keys is read; unknown suites are read too, whatever the length of their keys.
+    """
+    parts = value.split()
+    if len(parts) < 3 or not (parts[0].isascii() and parts[0].isdigit()) or len(parts[0]) > 9:
+        raise MalformedCrypto("crypto attribute without tag, suite and key")
+    method, _, info = parts[2].partition(":")
+    if method.lower() != "inline":
+        raise MalformedCrypto("key method is not inline")
+    text, _, parameters = info.partition(";")[0].partition("|")
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedCrypto("key is not base64") from error
+    if parts[1] in SUITES and len(key) != KEY_BYTES:
+        raise MalformedCrypto(f"key of {len(key)} bytes instead of {KEY_BYTES}")
+    return Crypto(int(parts[0]), parts[1], key, parameters)
+
+
+def write_crypto(crypto: Crypto) -> str:
+    """The attribute's value, key included; lifetime and MKI are never offered."""
+    return f"{crypto.tag} {crypto.suite} inline:{base64.b64encode(crypto.key).decode()}"

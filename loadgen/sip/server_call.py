@@ -1,0 +1,103 @@
+"""The answering side of a call: from a received INVITE to our final response and its ACK (RFC 3261 section 13.3).
+
+It speaks in one INVITE server transaction; what follows in the dialog is `Call`. Its user decides what to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from loadgen.sip import events
+from loadgen.sip.call import ALLOW, Call, CallState, ConnectionId, Core, Trigger
+from loadgen.sip.dialog import Dialog
+from loadgen.sip.fields import MalformedField, Uri
+from loadgen.sip.message import Header, Request, response_to
+from loadgen.sip.session_timer import Refresher, agree, answer_headers
+from loadgen.sip.transaction import InviteServerTransaction, TransactionEvent, TransactionFailure
+
+
+class ServerCall(Call):
+    """A call that came in with `invite`. Raises MalformedField where the INVITE cannot make a dialog."""
+
+    __slots__ = ("_asked", "_local_tag", "_transaction", "invite")
+
+    def __init__(
+        self, core: Core, connection_id: ConnectionId, invite: Request, transaction: InviteServerTransaction
+    ) -> None:
+        super().__init__(core, connection_id, CallState.INCOMING)
+        self.invite = invite
+        self._transaction = transaction
+        self._local_tag = core.ids.tag()
+        self._asked = agree(invite)
+        self.dialog = Dialog.as_callee(invite, self._local_tag)
+
+    @property
+    def dialled(self) -> str:
+        """The user part of the Request-URI: the number dialled; '' where the URI cannot be read."""
+        try:
+            return Uri.parse(self.invite.uri).user
+        except MalformedField:
+            return ""
+
+    def trying(self, now: float) -> None:
+        """Send 100, which stops the caller's timer B."""
+        self._provisional(100, b"", now)
+
+    def ring(self, now: float, status: int = 180, sdp: bytes = b"") -> None:
+        """Send a provisional response, with early SDP where given."""
+        self._provisional(status, sdp, now)
+
+    def _provisional(self, status: int, sdp: bytes, now: float) -> None:
+        if self.state is not CallState.INCOMING:
+            return
+        rows: list[Header] = [] if status == 100 else [self._contact_row()]
+        rows += [("Content-Type", "application/sdp")] if sdp else []
+        tag = "" if status == 100 else self._local_tag
+        self._core.respond(self._transaction, response_to(self.invite, status, to_tag=tag, headers=rows, body=sdp), now)
+
+    def answer(self, now: float, sdp: bytes) -> None:
+        """Send 200 and repeat it until its ACK; nothing where the caller has cancelled meanwhile."""
+        if not self._move(Trigger.ANSWER):
+            return
+        self.local_body = sdp
+        rows: list[Header] = [("Record-Route", value) for value in self.invite.headers.rows("Record-Route")]
+        rows += [self._contact_row(), ("Allow", ALLOW), ("Supported", "replaces, timer")]
+        rows += [("Server", self._core.agent.product), *answer_headers(self._asked)]
+        rows += [("Content-Type", "application/sdp")] if sdp else []
+        response = response_to(self.invite, 200, to_tag=self._local_tag, headers=rows, body=sdp)
+        self._core.respond(self._transaction, response, now)
+        self._await_ack(response, now)
+        self._keep_session(self._asked, Refresher.UAS, now)
+
+    def reject(self, now: float, status: int, reason: str | None = None, headers: Iterable[Header] = ()) -> None:
+        """Send a final response of 300 to 699, with rows such as Retry-After and Reason."""
+        if not 300 <= status <= 699:
+            raise ValueError(f"{status} does not reject a call")
+        if self._move(Trigger.FAILURE):
+            self._fail(status, reason, headers, now)
+            self._finish(events.Declined(now, self, status))
+
+    def cancelled(self, now: float) -> None:
+        """The caller's CANCEL: 487, unless a final response went before (section 9.2)."""
+        if self._move(Trigger.CANCEL):
+            self._fail(487, None, (), now)
+            self._finish(events.Cancelled(now, self, confirmed=True))
+
+    def _fail(self, status: int, reason: str | None, headers: Iterable[Header], now: float) -> None:
+        response = response_to(self.invite, status, reason, to_tag=self._local_tag, headers=headers)
+        self._core.respond(self._transaction, response, now)
+
+    def hang_up(self, now: float) -> None:
+        """480 before the answer, BYE after it."""
+        if self.state is CallState.INCOMING:
+            self.reject(now, 480)
+        else:
+            self.bye(now)
+
+    def on_invite_transaction(self, event: TransactionEvent, now: float) -> None:
+        """The INVITE's transaction lost its connection before our final response."""
+        if event is TransactionFailure.CONNECTION_LOST and self._move(Trigger.FAILURE):
+            self._finish(events.ConnectionLost(now, self))
+
+    def _contact_row(self) -> Header:
+        return "Contact", self._core.agent.contact(self.dialled)

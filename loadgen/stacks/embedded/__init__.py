@@ -1,0 +1,1 @@
+"""A trunk in Python, as a process of its own."""

@@ -1,0 +1,242 @@
+"""Distributions of durations, as a study writes them: how long a call holds, rings, waits before a redial.
+
+Each turns uniform numbers that the caller brings into durations, one uniform per draw, so that a draw can be keyed by its
+call. Nothing here owns a random generator, and nothing here fits a distribution to a history.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BeforeValidator, Field
+from scipy.special import ndtri
+
+from models.settings import Settings
+
+FloatArray = NDArray[np.float64]
+Duration = Annotated[float, Field(ge=0, le=1e9)]
+PositiveDuration = Annotated[float, Field(gt=0, le=1e9)]
+
+
+class DurationDistribution(Settings, ABC):
+    """What every kind of distribution can do. Uniforms `u`, `v` lie in the open interval (0, 1); results are seconds."""
+
+    @abstractmethod
+    def quantile(self, u: FloatArray) -> FloatArray:
+        """Durations for uniforms `u`, same shape: the inverse of the distribution function (see `Mixture` for its own)."""
+
+    @abstractmethod
+    def mean(self) -> float:
+        """Expected duration, in seconds."""
+
+    @abstractmethod
+    def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """What is left of a duration that is under way at a random instant, from two independent uniforms, same shape.
+
+        This is the equilibrium distribution, with density P(X > x) / E[X] and mean E[X²] / (2 E[X]): an instant falls into
+        a long duration more often than into a short one (length bias, `v`), anywhere within it (`u`).
+        Source: Cox, "Renewal Theory" (1962), section 5.2.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The distribution as a phrase for people."""
+
+
+class Constant(DurationDistribution):
+    """Always the same duration; a bare number in a study means this."""
+
+    kind: Literal["constant"] = "constant"
+    value_s: Duration
+
+    def quantile(self, u: FloatArray) -> FloatArray:
+        """See `DurationDistribution`."""
+        return np.full(np.shape(u), self.value_s)
+
+    def mean(self) -> float:
+        """See `DurationDistribution`."""
+        return self.value_s
+
+    def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """See `DurationDistribution`; uniform over the duration, `v` is not used."""
+        return self.value_s * u
+
+    def describe(self) -> str:
+        """See `DurationDistribution`."""
+        return f"constant {self.value_s:g} s"
+
+
+class Exponential(DurationDistribution):
+    """Without memory."""
+
+    kind: Literal["exponential"] = "exponential"
+    mean_s: PositiveDuration
+
+    def quantile(self, u: FloatArray) -> FloatArray:
+        """See `DurationDistribution`."""
+        return -self.mean_s * np.log1p(-u)
+
+    def mean(self) -> float:
+        """See `DurationDistribution`."""
+        return self.mean_s
+
+    def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """See `DurationDistribution`; the same as a fresh duration, `v` is not used."""
+        return self.quantile(u)
+
+    def describe(self) -> str:
+        """See `DurationDistribution`."""
+        return f"exponential, mean {self.mean_s:g} s"
+
+
+class Lognormal(DurationDistribution):
+    """The usual shape of call holding times (Brown et al. 2005), given by its mean and coefficient of variation."""
+
+    kind: Literal["lognormal"] = "lognormal"
+    mean_s: PositiveDuration
+    cv: Annotated[float, Field(gt=0, le=1000)]
+    """Standard deviation over mean."""
+
+    @property
+    def _sigma(self) -> float:
+        return math.sqrt(math.log1p(self.cv**2))
+
+    def quantile(self, u: FloatArray) -> FloatArray:
+        """See `DurationDistribution`."""
+        return self.mean_s * np.exp(self._sigma * ndtri(u) - self._sigma**2 / 2)
+
+    def mean(self) -> float:
+        """See `DurationDistribution`."""
+        return self.mean_s
+
+    def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """See `DurationDistribution`; a lognormal biased by length is a lognormal with mu + sigma² in place of mu."""
+        return u * self.quantile(v) * math.exp(self._sigma**2)
+
+    def describe(self) -> str:
+        """See `DurationDistribution`."""
+        return f"lognormal, mean {self.mean_s:g} s, cv {self.cv:g}"
+
+
+class Empirical(DurationDistribution):
+    """Durations that were seen, each as likely as the next; kept in ascending order."""
+
+    kind: Literal["empirical"] = "empirical"
+    values_s: Annotated[tuple[Duration, ...], Field(min_length=1), AfterValidator(lambda seen: tuple(sorted(seen)))]
+
+    @cached_property
+    def _values(self) -> FloatArray:
+        return np.array(self.values_s)
+
+    @cached_property
+    def _length_biased_bounds(self) -> FloatArray:
+        return _bounds(self._values)
+
+    def quantile(self, u: FloatArray) -> FloatArray:
+        """See `DurationDistribution`."""
+        index = (u * len(self._values)).astype(np.int64)
+        return self._values[np.minimum(index, len(self._values) - 1)]
+
+    def mean(self) -> float:
+        """See `DurationDistribution`."""
+        return math.fsum(self.values_s) / len(self.values_s)
+
+    def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """See `DurationDistribution`."""
+        index = np.searchsorted(self._length_biased_bounds[1:-1], v, side="right")
+        return u * self._values[index]
+
+    def describe(self) -> str:
+        """See `DurationDistribution`."""
+        return f"empirical, {len(self.values_s)} values, mean {self.mean():.4g} s"
+
+
+class MixturePart(Settings):
+    """One population in a mixture."""
+
+    weight: Annotated[float, Field(gt=0, le=1e9)]
+    """Relative to the other parts' weights; they need not add up to 1."""
+    of: Distribution
+
+
+class Mixture(DurationDistribution):
+    """Several populations in one: with probability proportional to its weight, a draw comes from a part."""
+
+    kind: Literal["mixture"] = "mixture"
+    parts: Annotated[tuple[MixturePart, ...], Field(min_length=1)]
+
+    @property
+    def _weights(self) -> FloatArray:
+        return np.array([part.weight for part in self.parts])
+
+    @property
+    def _means(self) -> FloatArray:
+        return np.array([part.of.mean() for part in self.parts])
+
+    def quantile(self, u: FloatArray) -> FloatArray:
+        """Durations for uniforms `u`, distributed as the mixture but *not* ascending in `u`.
+
+        The unit interval is divided among the parts by weight; within its share, `u` is stretched back to (0, 1) and
+        serves the part. So one uniform gives both the part and its duration.
+        """
+        index, within = _split(u, _bounds(self._weights))
+        drawn = np.empty(np.shape(u))
+        for number, part in enumerate(self.parts):
+            chosen = index == number
+            drawn[chosen] = part.of.quantile(within[chosen])
+        return drawn
+
+    def mean(self) -> float:
+        """See `DurationDistribution`."""
+        return float(self._weights @ self._means / self._weights.sum())
+
+    def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """See `DurationDistribution`; an instant falls into a part in proportion to its weight times its mean."""
+        index, within = _split(v, _bounds(self._weights * self._means))
+        drawn = np.empty(np.shape(u))
+        for number, part in enumerate(self.parts):
+            chosen = index == number
+            drawn[chosen] = part.of.residual_quantile(u[chosen], within[chosen])
+        return drawn
+
+    def describe(self) -> str:
+        """See `DurationDistribution`."""
+        shares = self._weights / self._weights.sum()
+        named = (f"{share:.3g} of ({part.of.describe()})" for share, part in zip(shares, self.parts, strict=True))
+        return f"mixture: {', '.join(named)}"
+
+
+def _bounds(weights: FloatArray) -> FloatArray:
+    """Weights of shape (n,) -> bounds of their shares of [0, 1], shape (n + 1,); weights that are all 0 share evenly."""
+    if not weights.any():
+        weights = np.ones(len(weights))
+    cumulative = np.concatenate([[0.0], np.cumsum(weights)])
+    return cumulative / cumulative[-1]
+
+
+def _split(u: FloatArray, bounds: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+    """Which share each `u` lies in, and where within it as a number in (0, 1)."""
+    index = np.searchsorted(bounds[1:-1], u, side="right")
+    within = (u - bounds[index]) / (bounds[index + 1] - bounds[index])
+    # A uniform on the very bound of a share would otherwise become 0 or 1, where a quantile may be infinite.
+    return index, np.clip(within, 2.0**-54, 1 - 2.0**-53)
+
+
+def _bare_number_is_constant(written: Any) -> Any:
+    is_number = isinstance(written, int | float) and not isinstance(written, bool)
+    return {"kind": "constant", "value_s": written} if is_number else written
+
+
+Distribution = Annotated[
+    Constant | Exponential | Lognormal | Mixture | Empirical,
+    Field(discriminator="kind"),
+    BeforeValidator(_bare_number_is_constant),
+]
+
+MixturePart.model_rebuild()
+Mixture.model_rebuild()

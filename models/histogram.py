@@ -1,0 +1,60 @@
+"""A histogram with logarithmic bins, for quantiles of streams that are too long to keep; histograms merge exactly.
+
+The idea of HdrHistogram with numpy underneath: the relative error of a quantile is at most half a bin, 0.05 %.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LOW, _HIGH = 1e-6, 1e6
+_BINS_PER_E = 1000
+_BINS = int(np.ceil(np.log(_HIGH / _LOW) * _BINS_PER_E))
+
+
+class LogHistogram:
+    """Counts of non-negative values between 1e-6 and 1e6, of one unit of the caller's choice; smaller ones count as
+    0.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BINS + 1, dtype=np.int64)
+        self.count = 0
+        self.total = 0.0
+        self.maximum: float | None = None
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Count values; NaN is an error of the caller."""
+        if not len(values):
+            return
+        bins = np.zeros(len(values), dtype=np.int64)
+        positive = values >= _LOW
+        bins[positive] = 1 + np.minimum(np.log(values[positive] / _LOW) * _BINS_PER_E, _BINS - 1).astype(np.int64)
+        np.add.at(self._counts, bins, 1)
+        self.count += len(values)
+        self.total += float(values.sum())
+        largest = float(values.max())
+        self.maximum = largest if self.maximum is None else max(self.maximum, largest)
+
+    def merge(self, other: LogHistogram) -> None:
+        """Count all that the other histogram counted."""
+        self._counts += other._counts
+        self.count += other.count
+        self.total += other.total
+        if other.maximum is not None:
+            self.maximum = other.maximum if self.maximum is None else max(self.maximum, other.maximum)
+
+    def quantile(self, share: float) -> float | None:
+        """The smallest value that at least `share` of the counted ones do not exceed; `None` when nothing was
+        counted.
+        """
+        if not self.count:
+            return None
+        rank = max(1, int(np.ceil(share * self.count - 1e-9)))
+        index = int(np.searchsorted(np.cumsum(self._counts), rank))
+        return 0.0 if index == 0 else float(_LOW * np.exp((index - 0.5) / _BINS_PER_E))
+
+    def mean(self) -> float | None:
+        """Arithmetic mean, exact; `None` when nothing was counted."""
+        return self.total / self.count if self.count else None

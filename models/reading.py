@@ -1,0 +1,216 @@
+"""YAML text -> `Study`, with every mistake found in one go.
+
+Each problem names the key's path as the user wrote it and its line, and for a misspelt key the nearest right one. What
+a value means is `models.study` and `models.traffic`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from models.errors import InputError, Problem
+from models.study import Study
+
+KeyPath = tuple[str | int, ...]
+_LARGEST_STUDY_BYTES = 4 * 2**20
+_AT_TOP = ("trunk", "traffic")
+"""Keys that a study with a single trunk may write at the top instead of a list of `trunks`."""
+
+
+def read_study(path: Path | str) -> Study:
+    """Read a study from a YAML file.
+
+    Raises:
+        InputError: the file cannot be read, is not YAML, or says something impossible; lists all problems.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST_STUDY_BYTES:
+            raise InputError(str(path), [Problem(where="file", what="larger than 4 MiB: this is no study")])
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), [Problem(where="file", what="is not text in UTF-8")]) from error
+    return parse_study(text, source=str(path))
+
+
+def parse_study(text: str, *, source: str = "study") -> Study:
+    """Parse a study from YAML text; `source` names it in messages.
+
+    Raises:
+        InputError: as `read_study`.
+    """
+    root = _compose(text, source)
+    lines: dict[KeyPath, int] = {}
+    problems = list(_index_lines(root, (), lines)) if root is not None else []
+    written = yaml.safe_load(text) if not problems else None
+    if problems:
+        raise InputError(source, problems)
+    if not isinstance(written, dict):
+        raise InputError(source, [Problem(where="study", what="is empty; it needs at least `traffic:`", line=1)])
+    try:
+        return Study.model_validate(_with_trunk_list(written, source))
+    except ValidationError as error:
+        raise InputError(source, sorted(_problems(error, written, lines), key=lambda p: p.line or 0)) from None
+
+
+def _compose(text: str, source: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else None
+        raise InputError(source, [Problem(where="YAML", what=str(error.problem or error), line=line)]) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(source, [Problem(where="YAML", what=str(error))]) from None
+
+
+def _index_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> Iterator[Problem]:
+    """Note the line of every key path; yield the mistakes that only the node tree shows."""
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _index_lines(item, (*path, index), lines)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                yield Problem(where=_dotted(path) or "study", what="a key must be a plain word", line=line)
+                continue
+            here = (*path, key.value)
+            if here in lines:
+                yield Problem(where=_dotted(here), what=f"stands twice; first in line {lines[here]}", line=line)
+            lines[here] = line
+            yield from _index_lines(value, here, lines)
+
+
+def _with_trunk_list(written: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The short form (`trunk:` and `traffic:` at the top) as the full one (`trunks:`)."""
+    study = {key: value for key, value in written.items() if key not in _AT_TOP}
+    study.setdefault("name", Path(source).stem)
+    if "trunks" in written:
+        # Left in, so that pydantic names them as keys that do not belong beside `trunks`.
+        return study | {key: written[key] for key in _AT_TOP if key in written}
+    trunk = written.get("trunk") or {}
+    if isinstance(trunk, dict) and "traffic" in written:
+        trunk = trunk | {"traffic": written["traffic"]}
+    return study | {"trunks": [trunk]}
+
+
+def _as_written(path: KeyPath, written: Mapping[str, Any]) -> KeyPath:
+    if "trunks" in written or path[:2] != ("trunks", 0):
+        return path
+    inner = path[2:]
+    in_trunk = isinstance(written.get("trunk"), dict) and inner[:1] and inner[0] in written["trunk"]
+    return inner if inner[:1] == ("traffic",) and not in_trunk else ("trunk", *inner)
+
+
+def _problems(error: ValidationError, written: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Iterator[Problem]:
+    details = error.errors(include_url=False)
+    for detail in details:
+        loc = tuple(detail["loc"])
+        if detail["type"] == "too_short" and any(loc == other["loc"][: len(loc)] != other["loc"] for other in details):
+            continue  # Only the items that are wrong themselves are missing from the list.
+        path = _as_written(_without_tags(loc, Study), written)
+        yield Problem(where=_dotted(path) or "study", what=_explain(detail, loc), line=_nearest_line(path, lines))
+
+
+def _explain(detail: Mapping[str, Any], loc: KeyPath) -> str:
+    kind, given = detail["type"], detail.get("input")
+    if kind == "extra_forbidden":
+        known = [*_fields_at(loc[:-1]), *(_AT_TOP if len(loc) == 1 else ())]
+        near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key; {hint}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "union_tag_invalid":
+        context = detail["ctx"]
+        tags = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
+        near = difflib.get_close_matches(str(context["tag"]), tags, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(tags)}"
+        return f"unknown {context['discriminator'].strip(chr(39))} `{context['tag']}`; {hint}"
+    if kind == "union_tag_not_found":
+        return f"needs a key {detail['ctx']['discriminator']} that says which kind it is"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    is_scalar = isinstance(given, str | int | float | bool)
+    return f"{message}, not {given!r}" if is_scalar and kind != "value_error" else message
+
+
+def _nearest_line(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
+    while path and path not in lines:
+        path = path[:-1]
+    return lines[path] if path else None
+
+
+def _dotted(path: KeyPath) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _without_tags(loc: KeyPath, model: type[BaseModel]) -> KeyPath:
+    """A pydantic location without the tags of discriminated unions, which the user never wrote."""
+    path: list[str | int] = []
+    here: list[Any] = [model]
+    for part in loc:
+        is_tag, here = _step(here, part)
+        if not is_tag:
+            path.append(part)
+    return tuple(path)
+
+
+def _fields_at(loc: KeyPath) -> list[str]:
+    here: list[Any] = [Study]
+    for part in loc:
+        _, here = _step(here, part)
+    return [name for model in _models(here) for name in model.model_fields]
+
+
+def _step(here: list[Any], part: str | int) -> tuple[bool, list[Any]]:
+    """Follow one part of a location: (it was a union's tag, the types it leads to)."""
+    candidates = _models(here)
+    if isinstance(part, int):
+        return False, [inner for kind in here for inner in _arguments(kind)]
+    fields = [model.model_fields[part] for model in candidates if part in model.model_fields]
+    if fields:
+        return False, [field.annotation for field in fields]
+    tagged = [model for model in candidates if part in _tags(model)]
+    return bool(tagged), list(tagged)
+
+
+def _models(kinds: list[Any]) -> list[type[BaseModel]]:
+    found: list[type[BaseModel]] = []
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found.append(kind)
+        elif typing.get_origin(kind) in {typing.Union, types.UnionType, typing.Annotated}:
+            found.extend(_models(_arguments(kind)))
+        elif isinstance(kind, typing.TypeAliasType if hasattr(typing, "TypeAliasType") else ()):
+            found.extend(_models([kind.__value__]))
+    return found
+
+
+def _arguments(kind: Any) -> list[Any]:
+    inner = typing.get_args(kind)
+    return list(inner[:1]) if typing.get_origin(kind) is typing.Annotated else list(inner)
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    return {
+        tag
+        for name in ("kind", "policy")
+        if name in model.model_fields
+        for tag in typing.get_args(model.model_fields[name].annotation)
+    }

@@ -1,0 +1,163 @@
+"""A study: the trunk, its traffic and the quality asked of it, as immutable typed values.
+
+The defaults are the documented trunk (virtual SIP over TLS, Mumbai PoP, 200 calls per minute). Reading YAML, with all
+errors at once, is `models.reading`; what happens on the trunk is `simulator` and `loadgen`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.distributions import Constant, Distribution
+from models.settings import Settings
+from models.throttle import FixedWindow, ThrottleSettings
+from models.traffic import Positive, Traffic
+
+PORT = Annotated[int, Field(ge=1, le=65535)]
+Instant = Annotated[float, Field(ge=0)]
+PRODUCTION_HOST = "pstn.in2.exotel.com"
+Codec = Literal["PCMA", "PCMU"]
+Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
+
+
+class MediaPorts(Settings):
+    """The PoP's pool of UDP port pairs (RTP on the even port, RTCP on the odd one above)."""
+
+    low: PORT = 10000
+    high: PORT = 40000
+    legs: Literal[1, 2] = 1
+    """Pairs that a call takes: 2 where the carrier's leg comes from the same range."""
+    quarantine_s: Instant = 0.0
+    """How long a released pair rests before it is given again."""
+
+    @model_validator(mode="after")
+    def _holds_a_pair(self) -> Self:
+        if self.high - self.low < 2 * self.legs:
+            raise ValueError(f"the range {self.low}-{self.high} holds no call of {self.legs} port pair(s)")
+        return self
+
+
+class Carrier(Settings):
+    """The network behind the PoP."""
+
+    channels: Annotated[int, Field(ge=0)] | None = None
+    """Calls it carries at once; none: unlimited."""
+    calls_per_second: Annotated[int, Field(ge=1)] | None = None
+    """Calls it accepts in any second; none: unlimited."""
+    setup: Distribution = Constant(kind="constant", value_s=0.1)
+    """INVITE handed over to first ring."""
+
+
+class Machine(Settings):
+    """What the PoP computes with."""
+
+    cores: Annotated[int, Field(ge=1, le=1024)] = 1
+    calibration: str = "embedded"
+    """Name of a cost calibration in models/calibrations/, or a path to one."""
+
+
+class EdgeRestart(Settings):
+    """The TLS edge drops every connection and listens again `down_s` later; established calls keep their media."""
+
+    kind: Literal["edge_restart"]
+    at_s: Instant
+    down_s: Instant = 1.0
+
+
+class CarrierBrownOut(Settings):
+    """The carrier keeps only `channels` channels for a while; calls that are up stay up."""
+
+    kind: Literal["carrier_brown_out"]
+    at_s: Instant
+    lasts_s: Positive
+    channels: Annotated[int, Field(ge=0)] = 0
+
+
+Incident = Annotated[EdgeRestart | CarrierBrownOut, Field(discriminator="kind")]
+
+
+class Pop(Settings):
+    """A point of presence: what its trunks share."""
+
+    name: str = "mumbai"
+    host: str = PRODUCTION_HOST
+    """Host name of the signalling edge; its certificate carries it."""
+    port: PORT = 443
+    address: IPv4Address = IPv4Address("127.0.0.1")
+    """Where a trunk that plays this PoP listens and sends media from."""
+    ports: MediaPorts = MediaPorts()
+    carrier: Carrier = Carrier()
+    machine: Machine = Machine()
+    incidents: tuple[Incident, ...] = ()
+
+
+class Trunk(Settings):
+    """One customer's trunk: who may call, how often, with which media, and what traffic it gets."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] = "trunk"
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] = "example"
+    customer_address: IPv4Address = IPv4Address("127.0.0.2")
+    """The customer's SBC or PBX: it calls from here, and listens here for inbound calls."""
+    customer_port: PORT = 5061
+    whitelist: tuple[IPv4Network, ...] = ()
+    """Source addresses that may call; none given: the customer's own address."""
+    throttle: ThrottleSettings = FixedWindow(policy="fixed_window")
+    codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("PCMA", "PCMU")
+    """In the order of preference."""
+    suites: Annotated[tuple[Suite, ...], Field(min_length=1)] = ("AES_CM_128_HMAC_SHA1_80",)
+    traffic: Traffic
+
+    def admits(self, source: IPv4Address) -> bool:
+        """Whether the whitelist lets this source address call."""
+        return any(source in network for network in self.whitelist) or (
+            not self.whitelist and source == self.customer_address
+        )
+
+
+class Quality(Settings):
+    """What is asked of the trunk; a target that is not given is not judged."""
+
+    refused_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.01
+    customers_lost_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.01
+    srd_p95_ms_max: Positive | None = 2000.0
+    ner_min: Annotated[float, Field(ge=0, le=1)] | None = None
+    mos_p5_min: Annotated[float, Field(ge=1, le=4.5)] | None = 4.0
+
+
+class Study(Settings):
+    """One question about one PoP: the only input of every command."""
+
+    name: str
+    seed: Annotated[int, Field(ge=0)] = 1
+    duration_s: Annotated[float, Field(gt=0, le=366 * 86_400)] = 60.0
+    """New calls are offered for this long; calls under way are then left to end."""
+    pop: Pop = Pop()
+    trunks: Annotated[tuple[Trunk, ...], Field(min_length=1, max_length=99)]
+    quality: Quality = Quality()
+
+    @model_validator(mode="after")
+    def _trunks_differ(self) -> Self:
+        for what in ("name", "customer_address"):
+            values = [str(getattr(trunk, what)) for trunk in self.trunks]
+            for value in sorted({value for value in values if values.count(value) > 1}):
+                raise ValueError(f"trunks share the {what} {value}; each needs its own")
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 over all values, as 16 hex digits: the same study, however it was written, has the same digest."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def trunk_named(self, name: str) -> Trunk:
+        """The trunk of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for trunk in self.trunks:
+            if trunk.name == name:
+                return trunk
+        raise KeyError(name)

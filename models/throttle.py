@@ -1,0 +1,307 @@
+"""The calls-per-minute limit of a trunk: the settings that a study writes, and the objects that decide on each call.
+
+Which algorithm the operator uses is not documented, so all plausible ones are here. The objects are pure: time is a
+parameter, in seconds on any clock, and may stand still but never go backwards from one call to the next. What a refusal
+looks like on the wire is not known here, beyond its status and Retry-After.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass
+from typing import Annotated, Literal, assert_never
+
+from pydantic import Field
+
+from models.settings import Settings
+
+
+class _Policy(Settings):
+    """What holds for a throttle of any kind."""
+
+    refusal_status: Annotated[int, Field(ge=400, le=699)] = 503
+    """SIP status of a refusal; with `policy: none`, the status by which a foreign trunk's throttle is recognised."""
+    retry_after_s: Annotated[int, Field(ge=0)] | None = 10
+    """Retry-After header of a refusal, always the same; none: no header."""
+    counts: Literal["outbound", "both"] = "both"
+    """Calls of which direction count against the limit (and are refused above it)."""
+
+
+class _Limited(_Policy):
+    limit: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Calls per `window_s`."""
+    window_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+
+    @property
+    def _rate(self) -> str:
+        return f"{self.limit} calls in {self.window_s:g} s"
+
+
+class FixedWindow(_Limited):
+    """At most `limit` calls between one window boundary and the next; the count then starts again."""
+
+    policy: Literal["fixed_window"] = "fixed_window"
+
+    def describe(self) -> str:
+        """The limit as a phrase for people."""
+        return f"{self._rate}, fixed window"
+
+
+class SlidingWindowAdmitted(_Limited):
+    """At most `limit` admitted calls in any `window_s`; refused attempts do not count."""
+
+    policy: Literal["sliding_window_admitted"] = "sliding_window_admitted"
+
+    def describe(self) -> str:
+        """The limit as a phrase for people."""
+        return f"{self._rate}, sliding window over admitted calls"
+
+
+class SlidingWindowAttempts(_Limited):
+    """A call is refused if `limit` attempts, refused ones included, came in the `window_s` before it."""
+
+    policy: Literal["sliding_window_attempts"] = "sliding_window_attempts"
+
+    def describe(self) -> str:
+        """The limit as a phrase for people."""
+        return f"{self._rate}, sliding window over attempts"
+
+
+class TokenBucket(_Limited):
+    """Each call takes a token; `limit` tokens come back evenly over `window_s`, and `burst` fit into the bucket."""
+
+    policy: Literal["token_bucket"] = "token_bucket"
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+
+    def describe(self) -> str:
+        """The limit as a phrase for people."""
+        return f"{self._rate}, token bucket of {self.burst}"
+
+
+class Shaper(_Limited):
+    """Calls go on evenly spaced, `window_s / limit` apart, and wait for it; one that would wait too long is refused."""
+
+    policy: Literal["shaper"] = "shaper"
+    max_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 2.0
+
+    def describe(self) -> str:
+        """The limit as a phrase for people."""
+        return f"{self._rate}, shaper that delays by {self.max_delay_s:g} s at most"
+
+
+class NoThrottle(_Policy):
+    """Every call is admitted."""
+
+    policy: Literal["none"] = "none"
+
+    def describe(self) -> str:
+        """The limit as a phrase for people."""
+        return "no throttle"
+
+
+ThrottleSettings = Annotated[
+    FixedWindow | SlidingWindowAdmitted | SlidingWindowAttempts | TokenBucket | Shaper | NoThrottle,
+    Field(discriminator="policy"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The call may go on, after `delay_s` (above 0 with a shaper only)."""
+
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call is refused with this SIP status and, unless `None`, this Retry-After."""
+
+    status: int
+    retry_after_s: int | None
+
+
+Decision = Admitted | Refused
+ADMITTED = Admitted()
+"""Shared by all admissions without delay: a decision costs no allocation."""
+
+
+class Throttle(ABC):
+    """Decides on one call after the other. Copies (`copy.deepcopy`) and pickles carry its whole state."""
+
+    __slots__ = ("_refused",)
+
+    def __init__(self, settings: _Policy) -> None:
+        self._refused = Refused(settings.refusal_status, settings.retry_after_s)
+
+    @property
+    def phase_s(self) -> float | None:
+        """Where, within `window_s`, a window begins on the caller's clock; `None` for a policy without fixed windows."""
+        return None
+
+    @abstractmethod
+    def try_admit(self, now: float) -> Decision:
+        """Decide on a call that arrives at `now`, and count it. `now` must not be before that of an earlier call."""
+
+    @abstractmethod
+    def used(self, now: float) -> int:
+        """How many calls weigh on the limit at `now`, for a status display; changes nothing."""
+
+
+class FixedWindowThrottle(Throttle):
+    """A counter that starts again at every window boundary; a call on the boundary belongs to the new window."""
+
+    __slots__ = ("_anchor", "_count", "_limit", "_window", "_window_s")
+
+    def __init__(self, settings: FixedWindow, anchor: float = 0.0) -> None:
+        super().__init__(settings)
+        self._limit, self._window_s, self._anchor = settings.limit, settings.window_s, anchor
+        self._window: float | None = None
+        self._count = 0
+
+    @property
+    def phase_s(self) -> float:
+        """See `Throttle`."""
+        return self._anchor % self._window_s
+
+    def try_admit(self, now: float) -> Decision:
+        """See `Throttle`."""
+        window = (now - self._anchor) // self._window_s
+        if window != self._window:
+            self._window, self._count = window, 0
+        if self._count >= self._limit:
+            return self._refused
+        self._count += 1
+        return ADMITTED
+
+    def used(self, now: float) -> int:
+        """See `Throttle`: calls admitted in the current window."""
+        return self._count if (now - self._anchor) // self._window_s == self._window else 0
+
+
+class SlidingWindowThrottle(Throttle):
+    """Remembers the last `limit` calls that count; a call exactly `window_s` after the oldest finds its place free."""
+
+    __slots__ = ("_counted", "_counts_attempts", "_limit", "_window_s")
+
+    def __init__(self, settings: SlidingWindowAdmitted | SlidingWindowAttempts) -> None:
+        super().__init__(settings)
+        self._limit, self._window_s = settings.limit, settings.window_s
+        self._counts_attempts = isinstance(settings, SlidingWindowAttempts)
+        self._counted: deque[float] = deque(maxlen=settings.limit)
+
+    def try_admit(self, now: float) -> Decision:
+        """See `Throttle`."""
+        counted = self._counted
+        # The window is full exactly if the call that lies `limit` back is still in it; older ones need not be kept.
+        if len(counted) == self._limit and now - counted[0] < self._window_s:
+            if self._counts_attempts:
+                counted.append(now)
+            return self._refused
+        counted.append(now)
+        return ADMITTED
+
+    def used(self, now: float) -> int:
+        """See `Throttle`: calls in the window that ends now, `limit` at most."""
+        return sum(now - instant < self._window_s for instant in self._counted)
+
+
+class _EvenlyPaced(Throttle):
+    """Slots `window_s / limit` apart since an idle instant.
+
+    The next slot is computed from that instant and a count, never by adding up intervals: a day at the limit gathers no
+    rounding error.
+    """
+
+    __slots__ = ("_idle_at", "_limit", "_taken", "_window_s")
+
+    def __init__(self, settings: TokenBucket | Shaper) -> None:
+        super().__init__(settings)
+        self._limit, self._window_s = settings.limit, settings.window_s
+        self._idle_at, self._taken = 0.0, 0
+
+    def _slot(self, number: int) -> float:
+        return self._idle_at + number * self._window_s / self._limit
+
+    def _start_again_if_idle(self, now: float) -> None:
+        if not self._taken or now >= self._slot(self._taken):
+            self._idle_at, self._taken = now, 0
+
+    def used(self, now: float) -> int:
+        """See `Throttle`: tokens that are out of the bucket; calls that the shaper holds, or has let go just now."""
+        passed = int((now - self._idle_at) * self._limit / self._window_s) if self._taken else 0
+        return max(0, self._taken - passed)
+
+
+class TokenBucketThrottle(_EvenlyPaced):
+    """A bucket that starts full, as the generic cell rate algorithm of ITU-T I.371, with one cell a call."""
+
+    __slots__ = ("_burst",)
+
+    def __init__(self, settings: TokenBucket) -> None:
+        super().__init__(settings)
+        self._burst = settings.burst
+
+    def try_admit(self, now: float) -> Decision:
+        """See `Throttle`."""
+        self._start_again_if_idle(now)
+        if self._taken >= self._burst and now < self._slot(self._taken - self._burst + 1):
+            return self._refused
+        self._taken += 1
+        return ADMITTED
+
+
+class ShaperThrottle(_EvenlyPaced):
+    """A queue that lets one call go at each slot and takes none that would wait longer than `max_delay_s`."""
+
+    __slots__ = ("_max_delay_s",)
+
+    def __init__(self, settings: Shaper) -> None:
+        super().__init__(settings)
+        self._max_delay_s = settings.max_delay_s
+
+    def try_admit(self, now: float) -> Decision:
+        """See `Throttle`."""
+        self._start_again_if_idle(now)
+        delay_s = self._slot(self._taken) - now
+        if delay_s > self._max_delay_s:
+            return self._refused
+        self._taken += 1
+        return Admitted(delay_s) if delay_s > 0 else ADMITTED
+
+
+class OpenThrottle(Throttle):
+    """Admits every call."""
+
+    __slots__ = ()
+
+    def try_admit(self, now: float) -> Decision:
+        """See `Throttle`."""
+        return ADMITTED
+
+    def used(self, now: float) -> int:
+        """See `Throttle`: there is no limit to weigh on."""
+        return 0
+
+
+def make_throttle(settings: ThrottleSettings, anchor: float = 0.0) -> Throttle:
+    """The throttle of these settings, unused so far.
+
+    Args:
+        settings: what the study says.
+        anchor: an instant, on the clock of `try_admit`, at which a fixed window begins (any boundary will do); other
+            policies have no windows that begin at an instant of their own.
+    """
+    match settings:
+        case FixedWindow():
+            return FixedWindowThrottle(settings, anchor)
+        case SlidingWindowAdmitted() | SlidingWindowAttempts():
+            return SlidingWindowThrottle(settings)
+        case TokenBucket():
+            return TokenBucketThrottle(settings)
+        case Shaper():
+            return ShaperThrottle(settings)
+        case NoThrottle():
+            return OpenThrottle(settings)
+        case _:
+            assert_never(settings)

@@ -1,0 +1,203 @@
+"""What callers do: when they call, how long it rings, how it ends, how long they talk, whether they try again.
+
+These are settings, read from a study's `traffic:`. The dice are rolled in `models.plan`; nothing here draws a number.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.distributions import Constant, Distribution, Exponential
+from models.records import Disposition
+from models.settings import Settings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PerMinute = Annotated[float, Field(ge=0, le=1_000_000)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ConstantArrivals(Settings):
+    """One call every 60 / rate seconds."""
+
+    kind: Literal["constant"]
+    rate_per_minute: PerMinute
+
+
+class PoissonArrivals(Settings):
+    """Independent callers at a constant rate."""
+
+    kind: Literal["poisson"]
+    rate_per_minute: PerMinute
+
+
+class RatePoint(Settings):
+    """From `at_s` on, this rate (with `shape: linear`: reached at `at_s`)."""
+
+    at_s: Annotated[float, Field(ge=0)]
+    rate_per_minute: PerMinute
+
+
+class PiecewiseArrivals(Settings):
+    """Poisson with a rate that follows given points, in steps or along straight lines; the last rate stays."""
+
+    kind: Literal["piecewise"]
+    points: Annotated[tuple[RatePoint, ...], Field(min_length=1)]
+    shape: Literal["step", "linear"] = "step"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        instants = [point.at_s for point in self.points]
+        if any(later <= earlier for earlier, later in pairwise(instants)):
+            raise ValueError("points must be in the order of at_s, each later than the one before")
+        return self
+
+
+class DiurnalArrivals(Settings):
+    """Poisson with one rate for each hour of the day, repeated daily; the run begins at `start_hour`."""
+
+    kind: Literal["diurnal"]
+    hourly_per_minute: Annotated[tuple[PerMinute, ...], Field(min_length=24, max_length=24)]
+    start_hour: Annotated[float, Field(ge=0, lt=24)] = 0.0
+    seconds_per_hour: Positive = 3600.0
+    """Less than 3600 plays the day faster, for a test that must not take one."""
+
+
+class RampArrivals(Settings):
+    """Poisson with a rate that rises or falls evenly over the whole run."""
+
+    kind: Literal["ramp"]
+    from_per_minute: PerMinute
+    to_per_minute: PerMinute
+
+
+class BurstArrivals(Settings):
+    """On-off bursts: a two-state Markov-modulated Poisson process (MMPP), exponential times in both states."""
+
+    kind: Literal["bursts"]
+    quiet_per_minute: PerMinute
+    burst_per_minute: PerMinute
+    mean_quiet_s: Positive
+    mean_burst_s: Positive
+
+
+class OverdispersedArrivals(Settings):
+    """Poisson whose rate is multiplied, period by period, by a gamma busyness factor of mean 1.
+
+    Source: Avramidis, Deslauriers, L'Ecuyer, "Modeling daily arrivals to a telephone call center" (2004).
+    """
+
+    kind: Literal["overdispersed"]
+    rate_per_minute: PerMinute
+    busyness_cv: Positive
+    period_s: Positive = 60.0
+
+
+class ReplayedArrivals(Settings):
+    """Given instants, exactly."""
+
+    kind: Literal["replay"]
+    instants_s: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+
+
+Arrivals = Annotated[
+    ConstantArrivals
+    | PoissonArrivals
+    | PiecewiseArrivals
+    | DiurnalArrivals
+    | RampArrivals
+    | BurstArrivals
+    | OverdispersedArrivals
+    | ReplayedArrivals,
+    Field(discriminator="kind"),
+]
+
+
+class Rejection(Settings):
+    """A share of calls that the far side refuses with this final status."""
+
+    status: Annotated[int, Field(ge=400, le=699)]
+    share: Share
+
+    @model_validator(mode="after")
+    def _means_rejected(self) -> Self:
+        if self.status in {408, 480, 486, 487, 600}:
+            raise ValueError(f"{self.status} is no rejection: use the shares busy, no_answer or abandoned instead")
+        return self
+
+
+class Outcomes(Settings):
+    """How calls that reach the far side end; what is left over is answered."""
+
+    busy: Share = 0.0
+    no_answer: Share = 0.0
+    abandoned: Share = 0.0
+    rejected: tuple[Rejection, ...] = ()
+
+    @property
+    def answered(self) -> float:
+        """Share of delivered calls that are answered."""
+        return 1.0 - self.busy - self.no_answer - self.abandoned - sum(part.share for part in self.rejected)
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        if self.answered < -1e-9:
+            raise ValueError(f"shares add up to {1 - self.answered:.3g}; they may not exceed 1")
+        return self
+
+
+class Redial(Settings):
+    """What a caller does after an attempt that failed."""
+
+    probability: Share = 0.0
+    """Chance that a failed attempt is followed by another, independently each time."""
+    delay: Distribution = Exponential(kind="exponential", mean_s=15.0)
+    attempts: Annotated[int, Field(ge=1, le=20)] = 5
+    """Most attempts of one caller, the first included."""
+    obeys_retry_after: bool = True
+    """Waits at least as long as the refusal's Retry-After says."""
+    after: tuple[Disposition, ...] = (
+        Disposition.THROTTLED,
+        Disposition.NO_CHANNEL,
+        Disposition.NO_PORT,
+        Disposition.CARRIER_REJECTED,
+        Disposition.TIMED_OUT,
+        Disposition.CONNECTION_FAILED,
+    )
+
+
+class TlsPolicy(StrEnum):
+    """How a customer's signalling uses TLS connections."""
+
+    PERSISTENT = "persistent"
+    POOL = "pool"
+    PER_CALL = "per_call"
+
+
+class TlsUse(Settings):
+    """TLS as a dimension of the load."""
+
+    policy: TlsPolicy = TlsPolicy.PERSISTENT
+    pool_size: Annotated[int, Field(ge=1, le=1000)] = 4
+    resumption_share: Share = 0.0
+    """Share of new connections that resume an earlier session."""
+    version: Literal["1.2", "1.3"] = "1.3"
+
+
+class Traffic(Settings):
+    """The load of one trunk."""
+
+    arrivals: Arrivals
+    holding: Distribution
+    """Answer to BYE."""
+    ringing: Distribution = Constant(kind="constant", value_s=2.0)
+    """First ring to the called side's answer or refusal."""
+    patience: Distribution = Exponential(kind="exponential", mean_s=2.0)
+    """First ring to CANCEL, for calls that their caller abandons."""
+    outcomes: Outcomes = Outcomes()
+    redial: Redial = Redial()
+    inbound_share: Share = 0.0
+    tls: TlsUse = TlsUse()

@@ -1,0 +1,1 @@
+"""The trunk as SimPy processes: a plan executed in simulated time."""

@@ -1,0 +1,102 @@
+"""Arrivals: each kind's expected count is exact, its instants lie where its rate is, and its spread is as asked."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+from scipy import stats
+
+from models.rates import FloatArray, RatePath, arrival_chunks, rate_path
+from models.traffic import Arrivals
+
+Z = 4.5
+DIURNAL = {"kind": "diurnal", "hourly_per_minute": list(range(24)), "start_hour": 8.5}
+POINTS = [{"at_s": 0, "rate_per_minute": 60}, {"at_s": 1000, "rate_per_minute": 180}]
+
+
+def settings(values: dict[str, object]) -> Arrivals:
+    arrivals: Arrivals = TypeAdapter(Arrivals).validate_python(values)
+    return arrivals
+
+
+def instants(values: dict[str, object], duration_s: float, seed: int = 1) -> FloatArray:
+    return np.concatenate(list(arrival_chunks(settings(values), duration_s, seed, 0, 10_000)))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"kind": "constant", "rate_per_minute": 90}, 3000),
+        ({"kind": "poisson", "rate_per_minute": 90}, 3000),
+        ({"kind": "ramp", "from_per_minute": 0, "to_per_minute": 120}, 2000),
+        ({"kind": "piecewise", "points": POINTS}, 1000 + 3000),
+        ({"kind": "piecewise", "points": POINTS, "shape": "linear"}, 2000 + 3000),
+        (DIURNAL | {"seconds_per_hour": 600}, 10 * (8 * 0.5 + 9 + 10 + 11 * 0.8333333333333334)),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_expected_calls_are_the_area_under_the_rate(values: dict[str, object], expected: float) -> None:
+    assert rate_path(settings(values), 2000, 1, 0).expected_calls == pytest.approx(expected, rel=1e-12)
+
+
+def test_constant_arrivals_are_evenly_spaced_from_zero() -> None:
+    assert instants({"kind": "constant", "rate_per_minute": 60}, 5).tolist() == pytest.approx([0, 1, 2, 3, 4])
+
+
+def test_replayed_arrivals_are_exactly_the_given_ones_inside_the_run() -> None:
+    assert instants({"kind": "replay", "instants_s": [3, 1, 99]}, 10).tolist() == [1, 3]
+
+
+def test_inverse_undoes_the_cumulated_rate_through_silent_stretches() -> None:
+    path = RatePath(np.array([0.0, 1, 2, 4]), np.array([0.0, 1, 2]), np.array([0.0, 2, 0]))
+    assert path.expected_calls == pytest.approx(3.5)
+    assert path.inverse(np.array([0.0, 0.5, 1.5])).tolist() == pytest.approx([1, 1 + math.sqrt(2) - 1, 2])
+    assert path.inverse(np.array([3.499999999])).item() == pytest.approx(4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "poisson", "rate_per_minute": 300},
+        {"kind": "ramp", "from_per_minute": 30, "to_per_minute": 300},
+        {"kind": "piecewise", "points": POINTS, "shape": "linear"},
+    ],
+    ids=lambda values: str(values["kind"]),
+)
+def test_poisson_kinds_pass_through_their_own_clock_as_unit_exponentials(values: dict[str, object]) -> None:
+    path = rate_path(settings(values), 2000, 1, 0)
+    found = instants(values, 2000)
+    clock = np.interp(found, *_dense(path))
+    result = stats.kstest(np.diff(clock), "expon")
+    assert result.pvalue > 1e-5
+
+
+def _dense(path: RatePath) -> tuple[FloatArray, FloatArray]:
+    times = np.linspace(path.knots_s[0], path.knots_s[-1], 200_001)
+    rates = path.rate_per_minute(times) / 60
+    steps = np.diff(times) * (rates[1:] + rates[:-1]) / 2
+    return times, np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def test_bursts_spend_the_asked_share_of_time_bursting() -> None:
+    values = {
+        "kind": "bursts", "quiet_per_minute": 60, "burst_per_minute": 600, "mean_quiet_s": 30, "mean_burst_s": 10,
+    }  # fmt: skip
+    cycles, mean_rate = 2500, 195 / 60
+    path = rate_path(settings(values), cycles * 40, 1, 0)
+    # Share of time in one state of an alternating renewal process: variance 2 (m0 m1)² / ((m0 + m1)³ T).
+    error = math.sqrt(2 * (30 * 10) ** 2 / (40**3 * cycles * 40)) * (600 - 60) / 60
+    assert abs(path.expected_calls / (cycles * 40) - mean_rate) < Z * error
+
+
+def test_busyness_makes_counts_vary_as_a_gamma_mixture_says() -> None:
+    values = {"kind": "overdispersed", "rate_per_minute": 60, "busyness_cv": 0.3, "period_s": 60}
+    periods = 4000
+    counts = np.histogram(instants(values, periods * 60), bins=periods, range=(0, periods * 60))[0]
+    variance = 60 + (0.3 * 60) ** 2
+    assert abs(counts.mean() - 60) < Z * math.sqrt(variance / periods)
+    # Standard error of a variance; the excess kurtosis of the mixture stays below 1.
+    assert abs(counts.var() - variance) < Z * variance * math.sqrt(3 / periods)

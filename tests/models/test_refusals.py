@@ -1,0 +1,42 @@
+"""Final responses are read by cause first, then by what the plan foresaw, then by status."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.plan import Outcome, PlanRow
+from models.records import Direction, Disposition
+from models.refusals import REFUSALS, THROTTLE_CAUSE, disposition_of
+
+
+def row(outcome: Outcome, status: int) -> PlanRow:
+    return PlanRow(0, 0, 0, 0, Direction.OUTBOUND, 0.0, None, None, outcome, status, 0.1, 1.0, 0.0, False)
+
+
+ANSWERED = row(Outcome.ANSWERED, 200)
+
+
+@pytest.mark.parametrize("disposition", list(REFUSALS))
+def test_our_own_causes_lead_back_to_their_disposition(disposition: Disposition) -> None:
+    status, cause = REFUSALS[disposition]
+    assert disposition_of(status, cause, ANSWERED, throttle_status=503) is disposition
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "planned", "disposition"),
+    [
+        (503, THROTTLE_CAUSE, ANSWERED, Disposition.THROTTLED),
+        (503, None, ANSWERED, Disposition.THROTTLED),
+        (500, None, ANSWERED, Disposition.CARRIER_REJECTED),
+        (403, None, ANSWERED, Disposition.NOT_WHITELISTED),
+        (403, None, row(Outcome.REJECTED, 403), Disposition.CARRIER_REJECTED),
+        (503, None, row(Outcome.REJECTED, 503), Disposition.CARRIER_REJECTED),
+        (486, 17, row(Outcome.BUSY, 486), Disposition.BUSY),
+        (486, None, ANSWERED, Disposition.BUSY),
+        (480, None, row(Outcome.NO_ANSWER, 480), Disposition.NO_ANSWER),
+        (487, None, row(Outcome.ABANDONED, 487), Disposition.ABANDONED),
+        (408, None, ANSWERED, Disposition.TIMED_OUT),
+    ],
+)
+def test_foreign_responses(status: int, cause: int | None, planned: PlanRow, disposition: Disposition) -> None:
+    assert disposition_of(status, cause, planned, throttle_status=503) is disposition
