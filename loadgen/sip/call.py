@@ -1,7 +1,7 @@
 """A call as its user holds it: what calling and answering have in common once there is a dialog, up to its end.
 
 It turns inputs into requests, responses and events through the endpoint (`Core`), which owns transactions and timers.
-`client_call` and `server_call` add how a call begins; which input means what in which state is the table below.
+`client_call` and `server_call` add how a call begins; what moves it from which state to which is in `call_state`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from enum import Enum, auto
 from typing import Protocol
 
 from loadgen.sip import events
+from loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
 from loadgen.sip.dialog import AnswerRepeater, Dialog
 from loadgen.sip.events import EndCause, Event
-from loadgen.sip.fields import MalformedField
+from loadgen.sip.fields import MalformedFieldError
 from loadgen.sip.identifiers import Identifiers
 from loadgen.sip.message import Header, Request, Response, response_to
 from loadgen.sip.session_timer import Refresher, SessionTimer, agree, answer_headers, read_session_timer
@@ -44,78 +45,12 @@ class UserAgent:
     """Smallest session interval it takes; below, an INVITE gets a 422 (RFC 4028 section 6)."""
 
     def via(self, branch: str) -> str:
-        """A Via value; `rport` because the trunk's customers sit behind NAT (RFC 3581)."""
+        """The Via value of a new request."""
         return f"SIP/2.0/TLS {self.host}:{self.port};branch={branch}"
 
     def contact(self, user: str) -> str:
         """A Contact value."""
         return f"<sip:{user}@{self.host}:{self.port};transport=tls>"
-
-
-class CallState(Enum):
-    """Where a call stands."""
-
-    CALLING = auto()
-    CANCEL_WANTED = auto()
-    """Cancelled before any response: CANCEL has to wait for one (RFC 3261 section 9.1)."""
-    PROCEEDING = auto()
-    CANCELLING = auto()
-    INCOMING = auto()
-    ANSWERED = auto()
-    """Our 2xx awaits its ACK."""
-    BYE_WANTED = auto()
-    """Hung up before the ACK: a callee's BYE has to wait for it (section 15)."""
-    ESTABLISHED = auto()
-    ENDING = auto()
-    ENDED = auto()
-
-
-class Trigger(Enum):
-    """What moves a call."""
-
-    PROVISIONAL = auto()
-    SUCCESS = auto()
-    FAILURE = auto()
-    CANCEL = auto()
-    ANSWER = auto()
-    ACK = auto()
-    ACK_TIMEOUT = auto()
-    HANG_UP = auto()
-    REMOTE_BYE = auto()
-    END = auto()
-
-
-_S, _T = CallState, Trigger
-TRANSITIONS: dict[tuple[CallState, Trigger], CallState] = {
-    (_S.CALLING, _T.PROVISIONAL): _S.PROCEEDING,
-    (_S.CALLING, _T.CANCEL): _S.CANCEL_WANTED,
-    (_S.CALLING, _T.SUCCESS): _S.ESTABLISHED,
-    (_S.CALLING, _T.FAILURE): _S.ENDED,
-    (_S.CANCEL_WANTED, _T.PROVISIONAL): _S.CANCELLING,
-    (_S.CANCEL_WANTED, _T.SUCCESS): _S.ENDING,
-    (_S.CANCEL_WANTED, _T.FAILURE): _S.ENDED,
-    (_S.PROCEEDING, _T.PROVISIONAL): _S.PROCEEDING,
-    (_S.PROCEEDING, _T.CANCEL): _S.CANCELLING,
-    (_S.PROCEEDING, _T.SUCCESS): _S.ESTABLISHED,
-    (_S.PROCEEDING, _T.FAILURE): _S.ENDED,
-    (_S.CANCELLING, _T.SUCCESS): _S.ENDING,
-    (_S.CANCELLING, _T.FAILURE): _S.ENDED,
-    (_S.INCOMING, _T.ANSWER): _S.ANSWERED,
-    (_S.INCOMING, _T.CANCEL): _S.ENDED,
-    (_S.INCOMING, _T.FAILURE): _S.ENDED,
-    (_S.ANSWERED, _T.ACK): _S.ESTABLISHED,
-    (_S.ANSWERED, _T.ACK_TIMEOUT): _S.ENDING,
-    (_S.ANSWERED, _T.HANG_UP): _S.BYE_WANTED,
-    (_S.ANSWERED, _T.REMOTE_BYE): _S.ENDED,
-    (_S.BYE_WANTED, _T.ACK): _S.ENDING,
-    (_S.BYE_WANTED, _T.ACK_TIMEOUT): _S.ENDING,
-    (_S.BYE_WANTED, _T.REMOTE_BYE): _S.ENDED,
-    (_S.ESTABLISHED, _T.HANG_UP): _S.ENDING,
-    (_S.ESTABLISHED, _T.REMOTE_BYE): _S.ENDED,
-    (_S.ESTABLISHED, _T.ACK_TIMEOUT): _S.ENDING,
-    (_S.ENDING, _T.END): _S.ENDED,
-}
-_IN_DIALOG = {_S.ANSWERED, _S.BYE_WANTED, _S.ESTABLISHED, _S.ENDING}
 
 
 class Core(Protocol):
@@ -134,6 +69,9 @@ class Core(Protocol):
         self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float
     ) -> InviteClientTransaction:
         """The same for an INVITE, whose transaction can be abandoned."""
+
+    def abandon(self, transaction: InviteClientTransaction, now: float) -> None:
+        """Forget an INVITE that will not be answered."""
 
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Send a response in its server transaction."""
@@ -222,17 +160,20 @@ class Call(ABC):
             case CallTimer.CANCEL:
                 self._cancel_unanswered(now)
 
+    @abstractmethod
     def _cancel_unanswered(self, now: float) -> None:
-        """Only a caller sets this timer."""
+        """No final response came within 64*T1 of our CANCEL."""
 
     def connection_lost(self, now: float) -> None:
         """The call's connection went; a dialog outlives it."""
         self.connection_id = None
-        if self.state in _IN_DIALOG and self.state is not CallState.ENDING:
+        if self.state in IN_DIALOG and self.state is not CallState.ENDING:
             self._core.emit(events.Detached(now, self))
 
-    def receive(self, request: Request, transaction: ServerTransaction, connection_id: ConnectionId, now: float) -> None:
-        """A request inside the dialog, other than ACK. Raises MalformedField before anything has changed."""
+    def receive(
+        self, request: Request, transaction: ServerTransaction, connection_id: ConnectionId, now: float
+    ) -> None:
+        """A request inside the dialog, other than ACK. Raises MalformedFieldError before anything has changed."""
         dialog = self._the_dialog()
         if self.connection_id is None:
             self.use_connection(connection_id)
@@ -259,15 +200,9 @@ class Call(ABC):
                 self._send_bye(EndCause.LOCAL_BYE, now)
 
     def _reply(
-        self,
-        transaction: ServerTransaction,
-        request: Request,
-        status: int,
-        now: float,
-        headers: tuple[Header, ...] = (),
-        body: bytes = b"",
+        self, transaction: ServerTransaction, request: Request, status: int, now: float, *headers: Header
     ) -> None:
-        self._core.respond(transaction, response_to(request, status, headers=headers, body=body), now)
+        self._core.respond(transaction, response_to(request, status, headers=headers), now)
 
     def _receive_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         self._reply(transaction, request, 200, now)
@@ -275,6 +210,8 @@ class Call(ABC):
             self._finish(events.Terminated(now, self, EndCause.REMOTE_BYE, None))
 
     def _receive_refresh(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        if self.state is CallState.INCOMING:  # section 14.2: the INVITE before it is not answered yet
+            return self._reply(transaction, request, 500, now, ("Retry-After", "1"))
         if self._refreshing or self._repeater is not None:
             return self._reply(transaction, request, 491, now)
         agreed = agree(request)
@@ -304,7 +241,7 @@ class Call(ABC):
     def _repeat_answer(self, now: float) -> None:
         repeater = self._repeater
         if repeater is None:
-            return
+            return None
         if not repeater.expired(now):
             self._core.send(self.connection_id, repeater.repeat(now))
             return self._set(CallTimer.ANSWER, repeater.next_timer())
@@ -340,24 +277,23 @@ class Call(ABC):
 
     def _on_refresh(self, event: TransactionEvent, now: float) -> None:
         if isinstance(event, Response) and event.status < 200:
-            return
-        self._refreshing = False
+            return None
+        first, self._refreshing = self._refreshing, False
         if isinstance(event, Response) and event.status < 300:
-            return self._refreshed(event, now)
+            self._core.send(self.connection_id, self._the_dialog().ack(self._core.agent.via(self._core.ids.branch())))
+            return self._refreshed(event, now) if first else None
         status = event.status if isinstance(event, Response) else 408
         if status in (408, 481) and event is not TransactionFailure.CONNECTION_LOST:
             self._expire(now)
         return None
 
     def _refreshed(self, response: Response, now: float) -> None:
-        dialog = self._the_dialog()
-        self._core.send(self.connection_id, dialog.ack(self._core.agent.via(self._core.ids.branch())))
         if self.state is not CallState.ESTABLISHED:
             return
         try:
             agreed = read_session_timer(response)
-            dialog.refresh_target(response)
-        except MalformedField:
+            self._the_dialog().refresh_target(response)
+        except MalformedFieldError:
             agreed = self._session
         self._keep_session(agreed, Refresher.UAC, now)
         self._core.emit(events.Refreshed(now, self))

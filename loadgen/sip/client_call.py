@@ -1,15 +1,16 @@
 """The calling side of a call: from INVITE to its final response, CANCEL included (RFC 3261 sections 9 and 13.2).
 
-It reacts to one INVITE transaction and acknowledges every 2xx, repeated or forked; what follows in the dialog is `Call`.
+It reacts to one INVITE transaction and acknowledges every 2xx, repeated or forked; the dialog is `Call`'s.
 """
 
 from __future__ import annotations
 
 from loadgen.sip import events
-from loadgen.sip.call import Call, CallState, CallTimer, ConnectionId, Core, Trigger
+from loadgen.sip.call import Call, CallTimer, ConnectionId, Core
+from loadgen.sip.call_state import CallState, Trigger
 from loadgen.sip.dialog import Dialog
 from loadgen.sip.events import EndCause
-from loadgen.sip.fields import MalformedField, read_q850_cause, read_retry_after
+from loadgen.sip.fields import MalformedFieldError, read_q850_cause, read_retry_after
 from loadgen.sip.message import Header, Request, Response
 from loadgen.sip.session_timer import Refresher, read_min_se, read_session_timer
 from loadgen.sip.timers import TRANSACTION_TIMEOUT_S
@@ -73,7 +74,7 @@ class ClientCall(Call):
         self._core.start(self.connection_id, Request("CANCEL", self.invite.uri, rows), _ignore, now)
 
     def _cancel_unanswered(self, now: float) -> None:
-        self._transaction.abandon(now)
+        self._core.abandon(self._transaction, now)
         if self._move(Trigger.FAILURE):
             self._finish(events.Cancelled(now, self, confirmed=False))
 
@@ -84,7 +85,7 @@ class ClientCall(Call):
         try:
             dialog = Dialog.as_caller(self.invite, response, self._core.agent.host, self._core.agent.port)
             session = read_session_timer(response)
-        except MalformedField as error:
+        except MalformedFieldError as error:
             if self._move(Trigger.FAILURE):
                 self._finish(events.ProtocolViolation(now, self, str(error)))
             return None
@@ -107,10 +108,10 @@ class ClientCall(Call):
 
     def _on_failure(self, response: Response, now: float) -> None:
         if response.status == 422 and self._retry_with_longer_session(response, now):
-            return
+            return None
         was_cancelled = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
         if not self._move(Trigger.FAILURE):
-            return
+            return None
         if was_cancelled and response.status == 487:
             return self._finish(events.Cancelled(now, self, confirmed=True))
         headers = response.headers
@@ -125,7 +126,7 @@ class ClientCall(Call):
             return False
         try:
             min_se_s = read_min_se(response)
-        except MalformedField:
+        except MalformedFieldError:
             return False
         headers = self.invite.headers.copy()
         headers.replace("Via", self._core.agent.via(self._core.ids.branch()))

@@ -35,9 +35,13 @@ class Dialog:
     invite_cseq: int = field(default=0)
     """CSeq of the last INVITE sent, which its ACK repeats."""
 
+    def __post_init__(self) -> None:
+        """Find a broken route or target now, not when the first request needs it. Raises MalformedFieldError."""
+        self._route()
+
     @classmethod
     def as_caller(cls, invite: Request, response: Response, own_host: str, own_port: int) -> Self:
-        """The dialog a 2xx to our INVITE makes (section 12.1.2). Raises MalformedField.
+        """The dialog a 2xx to our INVITE makes (section 12.1.2). Raises MalformedFieldError.
 
         Leading routes that name ourselves are popped, as an edge does with its own Record-Route (section 16.4).
         """
@@ -59,7 +63,7 @@ class Dialog:
 
     @classmethod
     def as_callee(cls, invite: Request, local_tag: str) -> Self:
-        """The dialog our answer to an INVITE makes (section 12.1.1). Raises MalformedField."""
+        """The dialog our answer to an INVITE makes (section 12.1.1). Raises MalformedFieldError."""
         return cls(
             call_id=invite.call_id,
             local=f"{invite.headers.get('To')};tag={local_tag}",

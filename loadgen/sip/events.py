@@ -132,7 +132,7 @@ class TimedOut(FinalEvent):
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(FinalEvent):
-    """The call was cancelled before its answer; `confirmed` is False where no final response ever came (section 9.1)."""
+    """Cancelled before the answer; `confirmed` is False where no final response ever came (RFC 3261 section 9.1)."""
 
     confirmed: bool
 

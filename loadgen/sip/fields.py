@@ -1,7 +1,7 @@
 """The structured header values of SIP (RFC 3261 section 20): Via, name-addr, CSeq, Retry-After, Reason, URIs.
 
 Each reads one value and writes it back; it knows nothing of messages. Plain string methods do the work, because a
-trunk reads these a thousand times a second. Every reader raises MalformedField on what it cannot read, and nothing else.
+trunk reads these a thousand times a second. MalformedFieldError is all they raise.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ MAX_NUMBER = 2**31 - 1
 """Largest CSeq number (RFC 3261 section 8.1.1.5); larger delta-seconds are read as this (section 20.19)."""
 
 
-class MalformedField(RemoteError):
+class MalformedFieldError(RemoteError):
     """A header value of the peer's that breaks its grammar, or one that must be there and is not."""
 
 
 def read_number(text: str, what: str) -> int:
     """A run of ASCII digits as an integer, capped at ten digits so that no peer can make us do long arithmetic."""
     if not (text.isascii() and text.isdigit()) or len(text) > 10:
-        raise MalformedField(f"{what} is not a number")
+        raise MalformedFieldError(f"{what} is not a number")
     return int(text)
 
 
@@ -81,7 +81,7 @@ class Uri:
         """Read a URI; URI headers (after `?`) and passwords are dropped."""
         scheme, colon, rest = text.strip().partition(":")
         if not colon or not rest:
-            raise MalformedField("URI without scheme or content")
+            raise MalformedFieldError("URI without scheme or content")
         rest = rest.partition("?")[0]
         address, _, params = rest.partition(";")
         if scheme.lower() == "tel":
@@ -108,18 +108,18 @@ def read_host_port(text: str) -> tuple[str, int | None]:
         host, bracket, rest = text.partition("]")
         host, rest = host + bracket, rest.strip()
         if not bracket or (rest and not rest.startswith(":")):
-            raise MalformedField("broken IPv6 reference")
+            raise MalformedFieldError("broken IPv6 reference")
         port_text = rest[1:]
     else:
         host, _, port_text = text.partition(":")
         host = host.strip()
     if not host or " " in host:
-        raise MalformedField("no host")
+        raise MalformedFieldError("no host")
     if not port_text:
         return host, None
     port = read_number(port_text.strip(), "port")
     if port > 65535:
-        raise MalformedField("port out of range")
+        raise MalformedFieldError("port out of range")
     return host, port
 
 
@@ -142,11 +142,11 @@ class NameAddr:
         else:
             end = text.find(">", start)
             if end < 0:
-                raise MalformedField("address without closing bracket")
+                raise MalformedFieldError("address without closing bracket")
             display, uri, params = text[:start].strip(), text[start + 1 : end], text[end + 1 :]
         uri = uri.strip()
         if ":" not in uri or " " in uri:
-            raise MalformedField("address without URI")
+            raise MalformedFieldError("address without URI")
         return cls(display.strip('"'), uri, read_params(params))
 
     @property
@@ -181,7 +181,7 @@ class Via:
         protocol, _, sent_by = sent.strip().partition(" ")
         parts = protocol.split("/")
         if len(parts) != 3 or parts[0].upper() != "SIP" or parts[1] != "2.0":
-            raise MalformedField("Via without SIP/2.0")
+            raise MalformedFieldError("Via without SIP/2.0")
         host, port = read_host_port(sent_by)
         return cls(parts[2].upper(), host, port, read_params(params))
 
@@ -207,10 +207,10 @@ class CSeq:
         """Read `102 INVITE`."""
         parts = text.split()
         if len(parts) != 2:
-            raise MalformedField("CSeq is not a number and a method")
+            raise MalformedFieldError("CSeq is not a number and a method")
         number = read_number(parts[0], "CSeq")
         if number > MAX_NUMBER:
-            raise MalformedField("CSeq out of range")
+            raise MalformedFieldError("CSeq out of range")
         return cls(number, parts[1])
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""Hides telephone numbers, SRTP keys and credentials in SIP text, for every log and trace that is not asked to show them.
+"""Hides telephone numbers, SRTP keys and credentials in SIP text, for every log and trace.
 
-It works on text that need not be well formed, and hides too much rather than too little. It is no anonymiser of records.
+The text need not be well formed; rather too much is hidden than too little. It is no anonymiser of records.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 
 _KEYS = re.compile(r"(inline:)[^\s|;,]+", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"^((?:Proxy-)?Authorization[ \t]*:)[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*", re.IGNORECASE | re.MULTILINE)
+_CREDENTIALS = re.compile(
+    r"^((?:Proxy-)?Authorization[ \t]*:)[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*", re.IGNORECASE | re.MULTILINE
+)
 _NUMBER = re.compile(r"(?P<lead>\+|%2B|\bsips?:|\btel:|\")(?P<plus>\+|%2B)?(?P<digits>\d{6,15})(?!\d)", re.IGNORECASE)
 _INDIA = "91"
 
 
 def mask(text: str) -> str:
-    """The text with secrets replaced: numbers keep a leading 91 and their last two digits, keys and credentials nothing."""
+    """The text without secrets: numbers keep a leading 91 and their last two digits, keys and credentials nothing."""
     text = _CREDENTIALS.sub(r"\1 ***", text)
     text = _KEYS.sub(r"\1***", text)
     return _NUMBER.sub(_mask_number, text)

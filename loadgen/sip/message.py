@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from loadgen.sip.fields import CSeq, MalformedField, NameAddr, Via, split_elements
+from loadgen.sip.fields import CSeq, MalformedFieldError, NameAddr, Via, split_elements
 from models.errors import RemoteError
 
 Header = tuple[str, str]
@@ -70,8 +70,8 @@ REASON_PHRASES = {  # RFC 3261 section 21, RFC 3326, RFC 4028, RFC 3262
 }
 
 
-class MalformedMessage(RemoteError):
-    """The peer's bytes are not a SIP message; `head` is what could be read of it, for a 400 (RFC 3261 section 16.3)."""
+class MalformedMessageError(RemoteError):
+    """The peer's bytes are not a SIP message; `head` is what could be read of it, for a 400."""
 
     def __init__(self, what: str, head: Request | Response | None = None) -> None:
         super().__init__(what)
@@ -102,6 +102,9 @@ class Headers:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and self._rows == other._rows
+
+    def __hash__(self) -> int:
+        raise TypeError("headers can change, so they have no hash")
 
     def __repr__(self) -> str:
         return f"Headers({', '.join(name for name, _ in self._rows)})"
@@ -135,6 +138,13 @@ class Headers:
                 return
         self._rows.append((name, value))
 
+    def replace_all(self, name: str, values: list[str]) -> None:
+        """Put rows of these values where the first row of that name stands, and take its other rows away."""
+        name = canonical_name(name)
+        kept = [row for row in self._rows if row[0] != name]
+        first = next((index for index, row in enumerate(self._rows) if row[0] == name), len(kept))
+        self._rows = [*kept[:first], *((name, value) for value in values), *kept[first:]]
+
     def copy(self) -> Headers:
         """An independent copy."""
         twin = Headers()
@@ -158,12 +168,12 @@ class Message:
     def _required(self, name: str) -> str:
         value = self.headers.get(name)
         if value is None:
-            raise MalformedField(f"no {name} header")
+            raise MalformedFieldError(f"no {name} header")
         return value
 
     @property
     def via(self) -> Via:
-        """The topmost Via. Raises MalformedField, as the next four do, where the peer left it out or garbled it."""
+        """The topmost Via. Raises MalformedFieldError, like the next four, where it is missing or garbled."""
         if self._via is None:
             self._via = Via.parse(split_elements(self._required("Via"))[0])
         return self._via
@@ -204,9 +214,7 @@ class Request(Message):
 
     __slots__ = ("method", "uri")
 
-    def __init__(
-        self, method: str, uri: str, headers: Headers | Iterable[Header] = (), body: bytes = b""
-    ) -> None:
+    def __init__(self, method: str, uri: str, headers: Headers | Iterable[Header] = (), body: bytes = b"") -> None:
         super().__init__(headers, body)
         self.method = method
         self.uri = uri
@@ -263,7 +271,7 @@ def response_to(
     headers: Iterable[Header] = (),
     body: bytes = b"",
 ) -> Response:
-    """A response with what RFC 3261 section 8.2.6.2 copies from its request: Via rows, From, To, Call-ID, CSeq."""
+    """A response with what section 8.2.6.2 copies from its request: Via rows, From, To, Call-ID, CSeq."""
     rows = [("Via", value) for value in request.headers.rows("Via")]
     for name in ("From", "To", "Call-ID", "CSeq"):
         value = request.headers.get(name)

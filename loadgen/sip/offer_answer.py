@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from loadgen.sip.sdes import SUITES, Crypto
-from loadgen.sip.sdp import SAVP, Codec, MalformedSdp, SessionDescription, parse_sdp
+from loadgen.sip.sdp import SAVP, Codec, MalformedSdpError, SessionDescription, parse_sdp
 
 
 class SdpFault(StrEnum):
@@ -111,7 +111,7 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
         return Judgement((SdpFault.NO_SDP,))
     try:
         answer = parse_sdp(body)
-    except MalformedSdp:
+    except MalformedSdpError:
         return Judgement((SdpFault.MALFORMED,))
     fault = _transport_fault(answer)
     faults = [fault] if fault is not None else _crypto_faults(offer, answer)

@@ -1,12 +1,12 @@
 """From a stream of bytes to SIP messages (RFC 3261 sections 7.5 and 18.3), one parser for each connection.
 
 It frames and splits, and refuses what is larger than anyone sends; it judges no header but Content-Length. On any
-bytes whatever it yields messages or raises MalformedMessage; after that the stream cannot be trusted and is dead.
+bytes whatever it yields messages or raises MalformedMessageError; after that the stream cannot be trusted and is dead.
 """
 
 from __future__ import annotations
 
-from loadgen.sip.message import Headers, MalformedMessage, Request, Response, canonical_name
+from loadgen.sip.message import Headers, MalformedMessageError, Request, Response, canonical_name
 
 MAX_HEAD_BYTES = 65_536
 """Start line and headers. Kamailio's largest datagram and Asterisk's largest stream message are both near 64 KiB."""
@@ -26,7 +26,7 @@ class StreamParser:
         self._buffer = bytearray()
         self._searched = 0
         self._head: tuple[Request | Response, int] | None = None
-        self._dead: MalformedMessage | None = None
+        self._dead: MalformedMessageError | None = None
         self._pings = 0
         self._require_length = require_content_length
 
@@ -40,17 +40,17 @@ class StreamParser:
         self._buffer += data
 
     def take_pings(self) -> int:
-        """Keep-alives (CRLF CRLF) since the last call; each is to be answered with one CRLF (RFC 5626 section 3.5.1)."""
+        """Keep-alives (CRLF CRLF) since the last call, each to be answered with one CRLF (RFC 5626 section 3.5.1)."""
         pings, self._pings = self._pings, 0
         return pings
 
     def next_message(self) -> Request | Response | None:
-        """The next whole message, or None when more bytes are needed. Raises MalformedMessage, then always again."""
+        """The next whole message, or None. Raises MalformedMessageError, and from then on always the same one."""
         if self._dead is not None:
             raise self._dead
         try:
             return self._next()
-        except MalformedMessage as error:
+        except MalformedMessageError as error:
             self._dead = error
             self._buffer.clear()
             raise
@@ -83,7 +83,7 @@ class StreamParser:
     def _take_head(self) -> tuple[Request | Response, int] | None:
         end = self._buffer.find(_HEAD_END, max(0, self._searched - 3))
         if end > MAX_HEAD_BYTES or (end < 0 and len(self._buffer) > MAX_HEAD_BYTES):
-            raise MalformedMessage("start line and headers are too long")
+            raise MalformedMessageError("start line and headers are too long")
         if end < 0:
             self._searched = len(self._buffer)
             return None
@@ -99,35 +99,35 @@ class StreamParser:
             return 0
         text = values.pop().strip() if len(values) == 1 else ""
         if not (text.isascii() and text.isdigit()) or len(text) > 10:
-            raise MalformedMessage("no single Content-Length", message)
+            raise MalformedMessageError("no single Content-Length", message)
         length = int(text)
         if length > MAX_BODY_BYTES:
-            raise MalformedMessage("body is too long", message)
+            raise MalformedMessageError("body is too long", message)
         return length
 
 
 def parse_head(head: str) -> Request | Response:
-    """Start line and headers, without the empty line. Raises MalformedMessage."""
+    """Start line and headers, without the empty line. Raises MalformedMessageError."""
     breaks = head.count("\r\n")
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
-        raise MalformedMessage("control character in a header")
+        raise MalformedMessageError("control character in a header")
     if "\r\n " in head or "\r\n\t" in head:
         head = _unfold(head)
     lines = head.split("\r\n")
     if len(lines) > MAX_HEADERS + 1:
-        raise MalformedMessage("too many headers")
+        raise MalformedMessageError("too many headers")
     message = _parse_start_line(lines[0])
     message.headers = Headers(_parse_row(line) for line in lines[1:])
     return message
 
 
 def parse_message(data: bytes) -> Request | Response:
-    """One whole message from bytes that hold exactly one, such as a trace. Raises MalformedMessage."""
+    """One whole message from bytes that hold exactly one, such as a trace. Raises MalformedMessageError."""
     parser = StreamParser()
     parser.receive_data(data)
     message = parser.next_message()
     if message is None or parser.pending_bytes:
-        raise MalformedMessage("not exactly one message")
+        raise MalformedMessageError("not exactly one message")
     return message
 
 
@@ -146,7 +146,7 @@ def _parse_row(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     name = name.rstrip(" \t")
     if not colon or not name or not _TOKEN.issuperset(name):
-        raise MalformedMessage("line that is no header")
+        raise MalformedMessageError("line that is no header")
     return canonical_name(name), value.strip()
 
 
@@ -156,15 +156,15 @@ def _parse_start_line(line: str) -> Request | Response:
         return _parse_status_line(first, rest)
     uri, _, version = rest.partition(" ")
     if not first or not _TOKEN.issuperset(first) or ":" not in uri or version.upper() != "SIP/2.0":
-        raise MalformedMessage("start line is neither a request nor a response")
+        raise MalformedMessageError("start line is neither a request nor a response")
     return Request(first, uri)
 
 
 def _parse_status_line(version: str, rest: str) -> Response:
     code, _, reason = rest.partition(" ")
     if version.upper() != "SIP/2.0" or len(code) != 3 or not (code.isascii() and code.isdigit()):
-        raise MalformedMessage("broken status line")
+        raise MalformedMessageError("broken status line")
     status = int(code)
     if not 100 <= status <= 699:
-        raise MalformedMessage("status outside 100 to 699")
+        raise MalformedMessageError("status outside 100 to 699")
     return Response(status, reason)

@@ -1,6 +1,6 @@
 """SDES keys in SDP: the value of `a=crypto` (RFC 4568), for the two suites of the trunk.
 
-It reads and writes the attribute and draws no keys. Key material never shows in a repr; whoever logs SDP masks it first.
+It reads and writes the attribute and draws no keys. No repr shows a key; whoever logs SDP masks it first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEY_BYTES: Final = 30
 """Master key (16) and master salt (14) of both suites, 40 base64 characters (RFC 4568 section 6.2)."""
 
 
-class MalformedCrypto(RemoteError):
+class MalformedCryptoError(RemoteError):
     """A crypto attribute of the peer's that cannot be read, or whose key has not the length its suite asks for."""
 
 
@@ -41,23 +41,23 @@ class Crypto:
 
 
 def read_crypto(value: str) -> Crypto:
-    """Read `tag suite inline:key|lifetime|MKI:length session-params`. Raises MalformedCrypto.
+    """Read `tag suite inline:key|lifetime|MKI:length session-params`. Raises MalformedCryptoError.
 
     Only the first of several keys is read; unknown suites are read too, whatever the length of their keys.
     """
     parts = value.split()
     if len(parts) < 3 or not (parts[0].isascii() and parts[0].isdigit()) or len(parts[0]) > 9:
-        raise MalformedCrypto("crypto attribute without tag, suite and key")
+        raise MalformedCryptoError("crypto attribute without tag, suite and key")
     method, _, info = parts[2].partition(":")
     if method.lower() != "inline":
-        raise MalformedCrypto("key method is not inline")
+        raise MalformedCryptoError("key method is not inline")
     text, _, parameters = info.partition(";")[0].partition("|")
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise MalformedCrypto("key is not base64") from error
+        raise MalformedCryptoError("key is not base64") from error
     if parts[1] in SUITES and len(key) != KEY_BYTES:
-        raise MalformedCrypto(f"key of {len(key)} bytes instead of {KEY_BYTES}")
+        raise MalformedCryptoError(f"key of {len(key)} bytes instead of {KEY_BYTES}")
     return Crypto(int(parts[0]), parts[1], key, parameters)
 
 

@@ -1,6 +1,6 @@
 """Session descriptions of one G.711 call over SRTP (RFC 4566, RFC 4568), as values, and as the text of TRUNK.md.
 
-It reads and writes; who may answer what to what stands in `offer_answer`. Written text is exact, read text may lack what
+It reads and writes; who may answer what to what stands in `offer_answer`. What is read may lack what
 the trunk's samples lack. Streams other than the first audio stream are kept only so that an answer can refuse them.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final
 
-from loadgen.sip.sdes import Crypto, MalformedCrypto, read_crypto, write_crypto
+from loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto, write_crypto
 from models.errors import RemoteError
 
 SAVP: Final = "RTP/SAVP"
@@ -20,7 +20,7 @@ MAX_LINES: Final = 500
 """A browser's offer with video has about 200 lines; more than this is no offer of a telephone call."""
 
 
-class MalformedSdp(RemoteError):
+class MalformedSdpError(RemoteError):
     """The peer's session description cannot be read."""
 
 
@@ -134,15 +134,15 @@ def _refused(media: str) -> str:
 
 
 def parse_sdp(body: bytes) -> SessionDescription:
-    """Read a session description. Raises MalformedSdp, also where there is no audio stream to speak of.
+    """Read a session description. Raises MalformedSdpError, also where there is no audio stream to speak of.
 
     Tolerates absent `s=`, `t=`, `v=` and bare line feeds. Crypto attributes that cannot be read are counted, not fatal.
     """
     if len(body) > 65_536:
-        raise MalformedSdp("session description is too long")
+        raise MalformedSdpError("session description is too long")
     lines = body.decode(errors="replace").replace("\r\n", "\n").split("\n")
     if len(lines) > MAX_LINES:
-        raise MalformedSdp("session description has too many lines")
+        raise MalformedSdpError("session description has too many lines")
     reader = _Reader()
     for line in lines:
         kind, equals, value = line.strip().partition("=")
@@ -178,7 +178,7 @@ class _Reader:
     def _start_media(self, value: str) -> None:
         parts = value.split()
         if len(parts) < 4:
-            raise MalformedSdp("broken m= line")
+            raise MalformedSdpError("broken m= line")
         if parts[0] == "audio" and not self._audio:
             self._audio, self._section = parts, "audio"
         else:
@@ -195,10 +195,10 @@ class _Reader:
 
     def result(self) -> SessionDescription:
         if not self._audio:
-            raise MalformedSdp("no audio stream")
+            raise MalformedSdpError("no audio stream")
         port = _number(self._audio[1].partition("/")[0], "port", 65_535)
         if port and not self._address:
-            raise MalformedSdp("no connection address")
+            raise MalformedSdpError("no connection address")
         codecs, event = self._formats()
         crypto, broken = self._crypto()
         user, session_id, version = self._read_origin()
@@ -242,7 +242,7 @@ class _Reader:
         for value in values:
             try:
                 good.append(read_crypto(value))
-            except MalformedCrypto:
+            except MalformedCryptoError:
                 continue
         return tuple(good), len(values) - len(good)
 
@@ -250,7 +250,11 @@ class _Reader:
         if len(self._origin) != 6:
             return "-", 0, 0
         limit = 10**20
-        return self._origin[0], _number(self._origin[1], "session id", limit), _number(self._origin[2], "version", limit)
+        return (
+            self._origin[0],
+            _number(self._origin[1], "session id", limit),
+            _number(self._origin[2], "version", limit),
+        )
 
     def _milliseconds(self, name: str) -> int | None:
         values = self._attributes.get(name)
@@ -264,7 +268,7 @@ class _Reader:
 def _connection_address(value: str) -> str:
     parts = value.split()
     if len(parts) != 3 or parts[0].upper() != "IN" or parts[1].upper() not in ("IP4", "IP6"):
-        raise MalformedSdp("broken c= line")
+        raise MalformedSdpError("broken c= line")
     return parts[2].partition("/")[0]
 
 
@@ -275,5 +279,5 @@ def _split_format(value: str) -> tuple[str, str]:
 
 def _number(text: str, what: str, limit: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > limit:
-        raise MalformedSdp(f"{what} is not a number in range")
+        raise MalformedSdpError(f"{what} is not a number in range")
     return int(text)

@@ -1,6 +1,6 @@
 """The answering side of a call: from a received INVITE to our final response and its ACK (RFC 3261 section 13.3).
 
-It speaks in one INVITE server transaction; what follows in the dialog is `Call`. Its user decides what to answer.
+It speaks in one INVITE server transaction; the dialog is `Call`'s. Its user decides what to answer.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from loadgen.sip import events
-from loadgen.sip.call import ALLOW, Call, CallState, ConnectionId, Core, Trigger
+from loadgen.sip.call import ALLOW, Call, ConnectionId, Core
+from loadgen.sip.call_state import CallState, Trigger
 from loadgen.sip.dialog import Dialog
-from loadgen.sip.fields import MalformedField, Uri
+from loadgen.sip.fields import MalformedFieldError, Uri
 from loadgen.sip.message import Header, Request, response_to
 from loadgen.sip.session_timer import Refresher, agree, answer_headers
-from loadgen.sip.transaction import InviteServerTransaction, TransactionEvent, TransactionFailure
+from loadgen.sip.transaction import InviteServerTransaction, ServerTransaction, TransactionEvent, TransactionFailure
 
 
 class ServerCall(Call):
-    """A call that came in with `invite`. Raises MalformedField where the INVITE cannot make a dialog."""
+    """A call that came in with `invite`. Raises MalformedFieldError where the INVITE cannot make a dialog."""
 
     __slots__ = ("_asked", "_local_tag", "_transaction", "invite")
 
@@ -36,7 +37,7 @@ class ServerCall(Call):
         """The user part of the Request-URI: the number dialled; '' where the URI cannot be read."""
         try:
             return Uri.parse(self.invite.uri).user
-        except MalformedField:
+        except MalformedFieldError:
             return ""
 
     def trying(self, now: float) -> None:
@@ -83,6 +84,12 @@ class ServerCall(Call):
             self._fail(487, None, (), now)
             self._finish(events.Cancelled(now, self, confirmed=True))
 
+    def _receive_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        if self.state is not CallState.INCOMING:
+            return super()._receive_bye(request, transaction, now)
+        self._reply(transaction, request, 200, now)  # a caller may end an early dialog so (section 15.1.2)
+        return self.cancelled(now)
+
     def _fail(self, status: int, reason: str | None, headers: Iterable[Header], now: float) -> None:
         response = response_to(self.invite, status, reason, to_tag=self._local_tag, headers=headers)
         self._core.respond(self._transaction, response, now)
@@ -98,6 +105,9 @@ class ServerCall(Call):
         """The INVITE's transaction lost its connection before our final response."""
         if event is TransactionFailure.CONNECTION_LOST and self._move(Trigger.FAILURE):
             self._finish(events.ConnectionLost(now, self))
+
+    def _cancel_unanswered(self, now: float) -> None:
+        raise RuntimeError("only a caller cancels")
 
     def _contact_row(self) -> Header:
         return "Contact", self._core.agent.contact(self.dialled)

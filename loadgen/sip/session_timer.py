@@ -44,7 +44,7 @@ class SessionTimer:
 
 
 def read_session_timer(message: Message) -> SessionTimer | None:
-    """The Session-Expires of a message, or None. Raises MalformedField."""
+    """The Session-Expires of a message, or None. Raises MalformedFieldError."""
     value = message.headers.get("Session-Expires")
     if value is None:
         return None
@@ -55,7 +55,7 @@ def read_session_timer(message: Message) -> SessionTimer | None:
 
 
 def read_min_se(message: Message) -> int:
-    """The Min-SE of a message in seconds, or the standard's 90 (section 5). Raises MalformedField."""
+    """The Min-SE of a message in seconds, or the standard's 90 (section 5). Raises MalformedFieldError."""
     value = message.headers.get("Min-SE")
     return MIN_SE_S if value is None else read_number(value.partition(";")[0].strip(), "Min-SE")
 

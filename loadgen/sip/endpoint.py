@@ -1,0 +1,366 @@
+"""One SIP user agent without input or output: messages and `now` go in, bytes and events come out.
+
+It owns the transactions, calls and timers of any number of connections, routes what is received to them, and answers
+by itself what belongs to no call. It opens no socket and reads no clock: an adapter does, and drains it each time.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from loadgen.sip import events
+from loadgen.sip.call import ALLOW, Call, ConnectionId, Handler, UserAgent
+from loadgen.sip.client_call import ClientCall
+from loadgen.sip.dialog import DialogKey
+from loadgen.sip.events import Event
+from loadgen.sip.fields import MalformedFieldError
+from loadgen.sip.identifiers import Identifiers
+from loadgen.sip.message import Header, MalformedMessageError, Request, Response, response_to, serialize
+from loadgen.sip.screening import TransactionKey, check_identity, dialog_key, note_source, refuse, server_key
+from loadgen.sip.server_call import ServerCall
+from loadgen.sip.timer_queue import TimerQueue
+from loadgen.sip.transaction import (
+    ClientTransaction,
+    InviteClientTransaction,
+    InviteServerTransaction,
+    ServerTransaction,
+    Transaction,
+    TransactionEvent,
+    TransactionFailure,
+)
+
+_CAPABILITIES: tuple[Header, ...] = (("Allow", ALLOW), ("Accept", "application/sdp"), ("Supported", "timer"))
+
+
+@dataclass(eq=False, slots=True)
+class Probe:
+    """An OPTIONS of ours in flight; `context` is the user's."""
+
+    context: object = None
+
+
+@dataclass(eq=False, slots=True)
+class _Flight:
+    """A transaction under way: where it runs, under which key, and whom its events concern."""
+
+    transaction: Transaction
+    key: TransactionKey
+    connection_id: ConnectionId
+    handler: Handler
+    call: ServerCall | None = None
+    scheduled_s: float | None = field(default=None)
+
+    def next_timer(self) -> float | None:
+        return self.transaction.next_timer()
+
+    def handle_timer(self, now: float) -> None:
+        self.transaction.handle_timer(now)
+
+
+class SipEndpoint:
+    """A user agent. After every call of a method here or on a call, drain `messages_to_send` and `events`, and
+    arrange to call `handle_timer` at `next_timer`. Times are seconds of whatever clock `now` is read from."""
+
+    def __init__(self, agent: UserAgent, source: random.Random) -> None:
+        self.agent = agent
+        self.ids = Identifiers(source)
+        self._clients: dict[TransactionKey, _Flight] = {}
+        self._servers: dict[TransactionKey, _Flight] = {}
+        self._flights: dict[Transaction, _Flight] = {}
+        self._calls: dict[Call, ConnectionId | None] = {}
+        self._dialogs: dict[DialogKey, Call] = {}
+        self._users: dict[ConnectionId, dict[_Flight | Call, None]] = {}
+        self._timers = TimerQueue()
+        self._outbox: list[tuple[ConnectionId, bytes]] = []
+        self._events: list[Event] = []
+
+    # ------------------------------------------------------------------------------------------ what users ask for
+
+    def start_call(self, connection_id: ConnectionId, invite: Request, now: float) -> ClientCall:
+        """Place a call with an INVITE, such as `invite.outbound_invite` builds."""
+        call = ClientCall(self, connection_id, invite, now)
+        self.attach(call)
+        return call
+
+    def send_options(self, connection_id: ConnectionId, target: str, now: float) -> Probe:
+        """Ask `target`, a SIP URI, whether it is alive (RFC 3261 section 11); ends with ProbeAnswered."""
+        probe = Probe()
+        own = f"sip:{self.agent.host}:{self.agent.port};transport=tls"
+        rows = [("Via", self.agent.via(self.ids.branch())), ("Max-Forwards", "70")]
+        rows += [("From", f"<{own}>;tag={self.ids.tag()}"), ("To", f"<{target}>"), ("Contact", f"<{own}>")]
+        rows += [("Call-ID", self.ids.call_id(self.agent.host)), ("CSeq", "102 OPTIONS"), ("Accept", "application/sdp")]
+        rows += [("User-Agent", self.agent.product)]
+
+        def answered(event: TransactionEvent, at_s: float) -> None:
+            if isinstance(event, TransactionFailure):
+                self.emit(events.ProbeAnswered(at_s, probe, event.value, None))
+            elif isinstance(event, Response) and event.status >= 200:
+                self.emit(events.ProbeAnswered(at_s, probe, event.status, event))
+
+        self.start(connection_id, Request("OPTIONS", target, rows), answered, now)
+        return probe
+
+    def messages_to_send(self) -> list[tuple[ConnectionId, bytes]]:
+        """What is to be written, in order, and to which connection; handed out once."""
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def events(self) -> list[Event]:
+        """What happened, in order; handed out once."""
+        happened, self._events = self._events, []
+        return happened
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is next due, or None."""
+        return self._timers.next_due()
+
+    def handle_timer(self, now: float) -> None:
+        """Do everything that is due."""
+        for owner in self._timers.pop_due(now):
+            owner.handle_timer(now)
+            if isinstance(owner, _Flight):
+                self._drain(owner, now)
+            elif owner in self._calls:
+                self._timers.schedule(owner)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls that have not ended."""
+        return tuple(self._calls)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing at all is remembered: no call, no transaction, no timer."""
+        remembered = (self._calls, self._dialogs, self._flights, self._clients, self._servers, self._users)
+        return not any(remembered) and self.next_timer() is None
+
+    def connection_lost(self, connection_id: ConnectionId, now: float) -> None:
+        """A connection is gone: its transactions fail, its answered calls are Detached and live on."""
+        users = self._users.pop(connection_id, {})
+        for user in users:
+            if isinstance(user, _Flight):
+                user.transaction.connection_lost(now)
+                self._drain(user, now)
+        for user in users:
+            if isinstance(user, Call) and self._calls.get(user) == connection_id:
+                self._calls[user] = None
+                user.connection_lost(now)
+
+    # --------------------------------------------------------------------------------------------------- receiving
+
+    def receive(
+        self,
+        connection_id: ConnectionId,
+        message: Request | Response,
+        now: float,
+        source: tuple[str, int] | None = None,
+    ) -> None:
+        """Take a message. `source` is the peer's address and port, written into its Via if given (RFC 3581)."""
+        try:
+            if isinstance(message, Response):
+                return self._receive_response(message, now)
+            if source is not None:
+                note_source(message, source)
+            return self._receive_request(connection_id, message, now)
+        except MalformedFieldError as error:
+            return self.reject_malformed(connection_id, MalformedMessageError(str(error), message))
+
+    def reject_malformed(self, connection_id: ConnectionId, error: MalformedMessageError) -> None:
+        """Answer 400 to what could be read of a malformed request, where there is enough of it to answer."""
+        head = error.head
+        if isinstance(head, Request) and head.method != "ACK" and "Via" in head.headers:
+            self.send(connection_id, response_to(head, 400, f"Bad Request ({error})"))
+
+    def _receive_response(self, response: Response, now: float) -> None:
+        cseq = response.cseq
+        check_identity(response)
+        flight = self._clients.get((response.via.branch, "", cseq.method))
+        if flight is not None and isinstance(flight.transaction, ClientTransaction):
+            flight.transaction.receive(response, now)
+            self._drain(flight, now)
+
+    def _receive_request(self, connection_id: ConnectionId, request: Request, now: float) -> None:
+        check_identity(request)
+        if request.cseq.method != request.method:
+            raise MalformedFieldError("CSeq names another method")
+        key = server_key(request, "INVITE" if request.method in ("ACK", "CANCEL") else request.method)
+        flight = self._servers.get(key)
+        if request.method == "CANCEL":
+            self._receive_cancel(connection_id, request, flight, now)
+        elif flight is not None and isinstance(flight.transaction, ServerTransaction):
+            flight.transaction.receive(request, now)
+            self._drain(flight, now)
+        elif request.method == "ACK":
+            call = self._dialogs.get(dialog_key(request))
+            if call is not None:
+                call.receive_ack(request, now)
+        else:
+            self._receive_new(connection_id, request, key, now)
+
+    def _receive_cancel(
+        self, connection_id: ConnectionId, request: Request, target: _Flight | None, now: float
+    ) -> None:
+        """RFC 3261 section 9.2: 200 where the INVITE is known, whatever became of it; else 481."""
+        self.send(connection_id, response_to(request, 200 if target else 481, to_tag=self.ids.tag()))
+        if target is not None and target.call is not None:
+            target.call.cancelled(now)
+
+    def _receive_new(self, connection_id: ConnectionId, request: Request, key: TransactionKey, now: float) -> None:
+        call = self._dialogs.get(dialog_key(request))
+        refusal = refuse(request, call is not None, self.agent.min_se_s)
+        if refusal is None and request.method == "INVITE" and call is None:
+            return self._receive_invite(connection_id, request, key, now)
+        flight = self._serve(connection_id, request, key)
+        if refusal is not None:
+            status, rows = refusal
+            self._refuse(flight, request, status, rows, now)
+        elif call is None:
+            self._refuse(flight, request, 200, _CAPABILITIES, now)  # OPTIONS outside a dialog (section 11.2)
+        else:
+            self._in_dialog(call, request, flight, now)
+        return None
+
+    def _in_dialog(self, call: Call, request: Request, flight: _Flight, now: float) -> None:
+        transaction = flight.transaction
+        assert isinstance(transaction, ServerTransaction)  # `_serve` made it
+        try:
+            call.receive(request, transaction, flight.connection_id, now)
+        except MalformedFieldError:
+            self._refuse(flight, request, 400, (), now)
+
+    def _receive_invite(self, connection_id: ConnectionId, invite: Request, key: TransactionKey, now: float) -> None:
+        transaction = InviteServerTransaction(invite)
+        call = ServerCall(self, connection_id, invite, transaction)
+        self._board(_Flight(transaction, key, connection_id, call.on_invite_transaction, call), now)
+        self.attach(call)
+        self.emit(events.IncomingInvite(now, call, invite))
+
+    def _refuse(self, flight: _Flight, request: Request, status: int, rows: tuple[Header, ...], now: float) -> None:
+        assert isinstance(flight.transaction, ServerTransaction)  # only servers respond
+        response = response_to(request, status, to_tag=self.ids.tag(), headers=rows)
+        self.respond(flight.transaction, response, now)
+
+    # ------------------------------------------------------------------------------- what calls ask for (call.Core)
+
+    def send(self, connection_id: ConnectionId | None, message: Request | Response) -> None:
+        """Send outside any transaction; dropped where there is no connection, as the network might have."""
+        if connection_id is not None:
+            self._outbox.append((connection_id, serialize(message)))
+
+    def start(self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float) -> None:
+        """Send a non-INVITE request in a transaction of its own."""
+        self._launch(connection_id, ClientTransaction(request, now), handler, now)
+
+    def start_invite(
+        self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float
+    ) -> InviteClientTransaction:
+        """Send an INVITE in a transaction of its own."""
+        transaction = InviteClientTransaction(request, now)
+        self._launch(connection_id, transaction, handler, now)
+        return transaction
+
+    def _launch(
+        self, connection_id: ConnectionId | None, transaction: ClientTransaction, handler: Handler, now: float
+    ) -> None:
+        if connection_id is None:
+            return handler(TransactionFailure.CONNECTION_LOST, now)
+        request = transaction.request
+        key = (request.via.branch, "", request.method)
+        return self._board(_Flight(transaction, key, connection_id, handler), now)
+
+    def abandon(self, transaction: InviteClientTransaction, now: float) -> None:
+        """Forget an INVITE that will not be answered (section 9.1)."""
+        flight = self._flights.get(transaction)
+        if flight is not None:
+            transaction.abandon(now)
+            self._drain(flight, now)
+
+    def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        """Respond in a server transaction; nothing where it is over."""
+        flight = self._flights.get(transaction)
+        if flight is not None:
+            transaction.respond(response, now)
+            self._drain(flight, now)
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the user."""
+        self._events.append(event)
+
+    def attach(self, call: Call) -> None:
+        """Note a call, its dialog and its connection."""
+        if call.ended:
+            return
+        before = self._calls.get(call)
+        if before is not None and before != call.connection_id:
+            self._leave(before, call)
+        self._calls[call] = call.connection_id
+        if call.connection_id is not None:
+            self._users.setdefault(call.connection_id, {})[call] = None
+        if call.dialog is not None:
+            self._dialogs[call.dialog.key] = call
+
+    def schedule(self, call: Call) -> None:
+        """Note that a call's timers changed."""
+        self._timers.schedule(call)
+
+    def forget(self, call: Call) -> None:
+        """A call is over: nothing of it stays but transactions that still absorb repetitions."""
+        self._timers.cancel(call)
+        connection_id = self._calls.pop(call, None)
+        if connection_id is not None:
+            self._leave(connection_id, call)
+        if call.dialog is not None and self._dialogs.get(call.dialog.key) is call:
+            del self._dialogs[call.dialog.key]
+
+    # ------------------------------------------------------------------------------------------------ book-keeping
+
+    def _serve(self, connection_id: ConnectionId, request: Request, key: TransactionKey) -> _Flight:
+        invite = request.method == "INVITE"
+        transaction = InviteServerTransaction(request) if invite else ServerTransaction(request)
+        flight = _Flight(transaction, key, connection_id, _nobody)
+        self._enter(flight)
+        return flight
+
+    def _board(self, flight: _Flight, now: float) -> None:
+        self._enter(flight)
+        self._drain(flight, now)
+
+    def _enter(self, flight: _Flight) -> None:
+        self._flights[flight.transaction] = flight
+        self._index(flight)[flight.key] = flight
+        self._users.setdefault(flight.connection_id, {})[flight] = None
+
+    def _index(self, flight: _Flight) -> dict[TransactionKey, _Flight]:
+        return self._clients if isinstance(flight.transaction, ClientTransaction) else self._servers
+
+    def _drain(self, flight: _Flight, now: float) -> None:
+        """Move a transaction's output on, and forget it once it is over."""
+        transaction = flight.transaction
+        for message in transaction.messages_to_send():
+            self._outbox.append((flight.connection_id, serialize(message)))
+        happened = transaction.events()
+        if transaction.terminated:
+            self._drop(flight)
+        else:
+            self._timers.schedule(flight)
+        for event in happened:
+            flight.handler(event, now)
+
+    def _drop(self, flight: _Flight) -> None:
+        if self._flights.pop(flight.transaction, None) is None:
+            return
+        self._index(flight).pop(flight.key, None)
+        self._timers.cancel(flight)
+        self._leave(flight.connection_id, flight)
+
+    def _leave(self, connection_id: ConnectionId, user: _Flight | Call) -> None:
+        users = self._users.get(connection_id)
+        if users is not None:
+            users.pop(user, None)
+            if not users:
+                del self._users[connection_id]
+
+
+def _nobody(event: TransactionEvent, now: float) -> None:
+    """The events of a transaction that is answered at once concern no one."""

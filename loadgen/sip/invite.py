@@ -1,0 +1,156 @@
+"""The two INVITEs of the trunk, header by header as its operator documents them (TRUNK.md): inbound and outbound.
+
+Builders of requests, nothing else: no dialog, no transport. What the document's samples leave out here and there
+(angle brackets, `s=`) is written as the standards demand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loadgen.sip.fields import quote
+from loadgen.sip.identifiers import Identifiers
+from loadgen.sip.message import Header, Request
+from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
+from loadgen.sip.sdp import Codec, SessionDescription, TelephoneEvent
+from loadgen.sip.session_timer import SessionTimer
+
+DOCUMENTED_ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
+TRUNK_CALL_ID_HOST = "pstn.mum1.exotel.com"
+FIRST_CSEQ = 102
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address and a port, as they stand in a URI."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class LegIds:
+    """The trunk's own identifiers of an inbound call (X-Exotel-LegSid, -CallSid, -TrunkSid)."""
+
+    leg_sid: str
+    call_sid: str
+    trunk_sid: str
+
+
+def account_host(account: str) -> str:
+    """The domain of an account's numbers."""
+    return f"{account}.pstn.exotel.com"
+
+
+def outbound_invite(
+    ids: Identifiers,
+    *,
+    dialled: str,
+    exophone: str,
+    account: str,
+    trunk: Place,
+    customer: Place,
+    sdp: bytes,
+    session: SessionTimer | None = None,
+    user_agent: str = "trunkproof",
+) -> Request:
+    """The INVITE a customer sends to the trunk; numbers in E.164 with `+`. The Exophone is the caller identity."""
+    domain = account_host(account)
+    rows: list[Header] = [
+        ("Via", f"SIP/2.0/TLS {customer};branch={ids.branch()}"),
+        ("Max-Forwards", "70"),
+        ("From", f"{quote(exophone)} <sip:{exophone}@{domain}>;tag={ids.tag()}"),
+        ("To", f"<sip:{dialled}@{trunk.host}>"),
+        ("Contact", f"<sip:{exophone}@{customer};transport=tls>"),
+        ("Call-ID", ids.call_id(domain)),
+        ("CSeq", f"{FIRST_CSEQ} INVITE"),
+        ("User-Agent", user_agent),
+        ("Allow", DOCUMENTED_ALLOW),
+        ("Supported", "replaces, timer"),
+    ]
+    rows += [session.header()] if session is not None else []
+    rows.append(("Content-Type", "application/sdp"))
+    return Request("INVITE", f"sip:{dialled}@{trunk}", rows, sdp)
+
+
+def inbound_invite(
+    ids: Identifiers,
+    *,
+    called: str,
+    caller: str,
+    account: str,
+    trunk: Place,
+    contact: Place,
+    customer: Place,
+    legs: LegIds,
+    sdp: bytes,
+) -> Request:
+    """The INVITE the trunk sends to a customer; `contact` is the media gateway's public address behind the edge."""
+    identity = f"<sip:{caller}@{account_host(account)}>"
+    rows: list[Header] = [
+        ("Record-Route", f"<sip:{trunk};transport=tls;lr>"),
+        ("Via", f"SIP/2.0/TLS {trunk};branch={ids.branch()}"),
+        ("From", f"{quote(caller)} {identity};tag={ids.tag()}"),
+        ("To", f"<sip:{called}@{customer.host}>"),
+        ("Call-ID", ids.call_id(TRUNK_CALL_ID_HOST)),
+        ("CSeq", f"{FIRST_CSEQ} INVITE"),
+        ("Allow", DOCUMENTED_ALLOW),
+        ("Supported", "replaces"),
+        ("X-Exotel-LegSid", legs.leg_sid),
+        ("X-Exotel-CallSid", legs.call_sid),
+        ("X-Exotel-TrunkSid", legs.trunk_sid),
+        ("P-Asserted-Identity", identity),
+        ("P-Early-Media", "supported"),
+        ("Contact", f"<sip:{caller}@{contact};transport=tls>"),
+        ("Max-Forwards", "67"),
+        ("Content-Type", "application/sdp"),
+    ]
+    return Request("INVITE", f"sip:{called}@{customer};transport=tls", rows, sdp)
+
+
+def customer_offer(
+    address: str,
+    port: int,
+    key: bytes,
+    *,
+    session_id: int,
+    codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU),
+    suite: str = AES_CM_128_HMAC_SHA1_80,
+) -> SessionDescription:
+    """What a customer offers: telephone-event 101 with 0-16, 20 ms, at most 150 ms. `key` has 30 bytes."""
+    return SessionDescription(
+        address=address,
+        port=port,
+        codecs=codecs,
+        telephone_event=TelephoneEvent(101, "0-16"),
+        crypto=(Crypto(1, suite, key),),
+        maxptime_ms=150,
+        session_id=session_id,
+        session_version=session_id,
+    )
+
+
+def trunk_offer(
+    address: str,
+    port: int,
+    key: bytes,
+    *,
+    session_id: int,
+    codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU),
+    suite: str = AES_CM_128_HMAC_SHA1_80,
+) -> SessionDescription:
+    """What the trunk offers: telephone-event 96 with 0-15, 20 ms, `a=rtcp` for the next port. `key` has 30 bytes."""
+    return SessionDescription(
+        address=address,
+        port=port,
+        codecs=codecs,
+        telephone_event=TelephoneEvent(96, "0-15"),
+        crypto=(Crypto(1, suite, key),),
+        rtcp_port=port + 1,
+        user="root",
+        session_id=session_id,
+        session_version=session_id,
+    )

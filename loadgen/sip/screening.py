@@ -1,0 +1,93 @@
+"""What an endpoint reads off a received message before any state machine sees it: its keys, and reasons to refuse it.
+
+Pure functions of one message (RFC 3261 sections 8.2 and 17.2.3); they answer nothing themselves.
+"""
+
+from __future__ import annotations
+
+from loadgen.sip.call import ALLOW
+from loadgen.sip.dialog import DialogKey
+from loadgen.sip.fields import Via
+from loadgen.sip.identifiers import MAGIC_COOKIE
+from loadgen.sip.message import Header, Request, Response
+from loadgen.sip.session_timer import read_session_timer, supports_timer
+
+TransactionKey = tuple[str, str, str]
+"""Branch, sent-by, method (RFC 3261 sections 17.1.3 and 17.2.3); the sent-by of our own requests is left empty."""
+Refusal = tuple[int, tuple[Header, ...]]
+"""A status and the rows that explain it."""
+
+_KNOWN_METHODS = frozenset(
+    ("INVITE", "ACK", "CANCEL", "OPTIONS", "BYE", "REGISTER", "REFER", "SUBSCRIBE", "NOTIFY", "INFO", "PUBLISH")
+) | {"MESSAGE", "UPDATE", "PRACK"}
+_SERVED_INSIDE = frozenset(("INVITE", "BYE", "OPTIONS", "INFO", "NOTIFY", "UPDATE"))
+_SERVED_OUTSIDE = frozenset(("INVITE", "OPTIONS"))
+_SUPPORTED = frozenset(("timer",))
+
+
+def refuse(request: Request, in_known_dialog: bool, min_se_s: int) -> Refusal | None:
+    """Status and rows with which to refuse a request before looking closer (section 8.2), or None."""
+    return _method_refusal(request, in_known_dialog) or _header_refusal(request) or _session_refusal(request, min_se_s)
+
+
+def _method_refusal(request: Request, in_known_dialog: bool) -> Refusal | None:
+    method = request.method
+    if method not in _KNOWN_METHODS:
+        return 501, (("Allow", ALLOW),)
+    if request.to.tag and not in_known_dialog:
+        return 481, ()
+    if method not in _SERVED_INSIDE:
+        return 405, (("Allow", ALLOW),)
+    if not request.to.tag and method not in _SERVED_OUTSIDE:
+        return 481, ()
+    return None
+
+
+def _header_refusal(request: Request) -> Refusal | None:
+    headers = request.headers
+    # An element that forwards nothing may still answer an OPTIONS that has run out of hops (section 16.3).
+    if headers.get("Max-Forwards") == "0" and request.method != "OPTIONS":
+        return 483, ()
+    unknown = [option for option in headers.elements("Require") if option and option not in _SUPPORTED]
+    return (420, (("Unsupported", ", ".join(unknown)),)) if unknown else None
+
+
+def _session_refusal(request: Request, min_se_s: int) -> Refusal | None:
+    """422 where a session timer is asked for that is too short (RFC 4028 section 9)."""
+    asked = read_session_timer(request) if request.method in ("INVITE", "UPDATE") else None
+    if asked is not None and asked.interval_s < min_se_s and supports_timer(request):
+        return 422, (("Min-SE", str(min_se_s)),)
+    return None
+
+
+def check_identity(message: Request | Response) -> None:
+    """Read the headers every message must have (section 8.1.1). Raises MalformedFieldError."""
+    _ = message.via, message.from_, message.to, message.call_id, message.cseq
+
+
+def server_key(request: Request, method: str) -> TransactionKey:
+    """RFC 3261 section 17.2.3; a branch without the magic cookie identifies by what RFC 2543 used."""
+    via = request.via
+    branch = via.branch
+    if not branch.startswith(MAGIC_COOKIE):
+        branch = f"{request.call_id} {request.cseq.number} {request.from_.tag}"
+    return branch, f"{via.host}:{via.port}", method
+
+
+def dialog_key(request: Request) -> DialogKey:
+    """The dialog a received request belongs to, from our side (section 12.2.2)."""
+    return request.call_id, request.to.tag, request.from_.tag
+
+
+def note_source(request: Request, source: tuple[str, int]) -> None:
+    """Write where a request came from into its Via: `received`, and `rport` where asked for (RFC 3581 section 4)."""
+    via = request.via
+    params = dict(via.params)
+    if via.host != source[0]:
+        params["received"] = source[0]
+    if params.get("rport") == "":
+        params["rport"] = str(source[1])
+    if params != via.params:
+        others = request.headers.elements("Via")[1:]
+        rows = [str(Via(via.transport, via.host, via.port, params)), *others]
+        request.headers.replace_all("Via", rows)

@@ -1,0 +1,120 @@
+"""Two endpoints joined by a wire of bytes and a clock that only the test moves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from loadgen.sip.call import UserAgent
+from loadgen.sip.client_call import ClientCall
+from loadgen.sip.endpoint import SipEndpoint
+from loadgen.sip.events import Event, IncomingInvite
+from loadgen.sip.identifiers import Identifiers
+from loadgen.sip.invite import Place, customer_offer, outbound_invite
+from loadgen.sip.message import Request, Response
+from loadgen.sip.parser import StreamParser
+from loadgen.sip.sdp import write_sdp
+from loadgen.sip.server_call import ServerCall
+from loadgen.sip.session_timer import SessionTimer
+
+CUSTOMER = Place("127.0.0.2", 5061)
+TRUNK = Place("127.0.0.1", 5443)
+Message = Request | Response
+
+
+class Pair:
+    """`customer` calls `trunk`. `lose` decides which messages the wire swallows; `log` has all that was sent."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.now = 0.0
+        self.customer = SipEndpoint(UserAgent(CUSTOMER.host, CUSTOMER.port), random.Random(seed))
+        self.trunk = SipEndpoint(UserAgent(TRUNK.host, TRUNK.port), random.Random(seed + 1))
+        self.ids = Identifiers(random.Random(seed + 2))
+        self.lose: Callable[[Message], bool] = lambda message: False
+        self.log: list[str] = []
+        self.sent: list[Message] = []
+        self.placed: set[ClientCall] = set()
+        self.seen: dict[SipEndpoint, list[Event]] = {self.customer: [], self.trunk: []}
+
+    def invite(self, session: SessionTimer | None = None) -> Request:
+        sdp = write_sdp(customer_offer(CUSTOMER.host, 10_000, bytes(30), session_id=1))
+        return outbound_invite(
+            self.ids,
+            dialled="+919812345678",
+            exophone="+912212345678",
+            account="acme",
+            trunk=TRUNK,
+            customer=CUSTOMER,
+            sdp=sdp,
+            session=session,
+        )
+
+    def step(self, connection_id: int = 1) -> bool:
+        """Move what both have to say once across the wire; False when both are silent."""
+        moved = False
+        for sender, receiver in ((self.customer, self.trunk), (self.trunk, self.customer)):
+            for connection, data in sender.messages_to_send():
+                moved = True
+                parser = StreamParser()
+                parser.receive_data(data)
+                message = parser.next_message()
+                assert message is not None
+                assert parser.pending_bytes == 0
+                self.sent.append(message)
+                name = message.method if isinstance(message, Request) else str(message.status)
+                lost = self.lose(message)
+                self.log.append(f"{'>' if sender is self.customer else '<'}{name}{' lost' if lost else ''}")
+                if not lost:
+                    receiver.receive(connection, message, self.now)
+            for endpoint in (sender, receiver):
+                self.seen[endpoint] += endpoint.events()
+        return moved
+
+    def settle(self) -> None:
+        while self.step():
+            pass
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, timer by timer."""
+        end = self.now + seconds
+        self.settle()
+        while True:
+            due = [timer for timer in (self.customer.next_timer(), self.trunk.next_timer()) if timer is not None]
+            if not due or min(due) > end:
+                break
+            self.now = min(due)
+            for endpoint in (self.customer, self.trunk):
+                endpoint.handle_timer(self.now)
+                self.seen[endpoint] += endpoint.events()
+            self.settle()
+        self.now = end
+
+    def place(self, session: SessionTimer | None = None) -> tuple[ClientCall, ServerCall]:
+        call = self.customer.start_call(1, self.invite(session), self.now)
+        self.settle()
+        return call, self.incoming()
+
+    def incoming(self) -> ServerCall:
+        return next(event.call for event in reversed(self.seen[self.trunk]) if isinstance(event, IncomingInvite))
+
+    def establish(self, session: SessionTimer | None = None) -> tuple[ClientCall, ServerCall]:
+        call, incoming = self.place(session)
+        incoming.ring(self.now)
+        incoming.answer(self.now, b"v=0\r\n")
+        self.settle()
+        return call, incoming
+
+    def names(self, endpoint: SipEndpoint) -> list[str]:
+        return [type(event).__name__ for event in self.seen[endpoint]]
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair()
+
+
+@pytest.fixture(scope="session")
+def make_pair() -> Callable[[int], Pair]:
+    return Pair

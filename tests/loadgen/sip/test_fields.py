@@ -1,0 +1,102 @@
+"""Structured header values by the section of RFC 3261 that defines them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.sip.fields import (
+    CSeq,
+    MalformedFieldError,
+    NameAddr,
+    Uri,
+    Via,
+    quote,
+    read_q850_cause,
+    read_retry_after,
+    split_elements,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "display", "uri", "tag"),
+    [
+        ('"+91A" <sip:+91A@b;x=1>;tag=t', "+91A", "sip:+91A@b;x=1", "t"),
+        ('"a <b> \\" c" <sip:a@b>;TAG=t', 'a <b> \\" c', "sip:a@b", "t"),
+        ("Bob <sip:a@b>", "Bob", "sip:a@b", ""),
+        ("sip:a@b;tag=x", "", "sip:a@b", "x"),
+    ],
+)
+def test_20_10_name_addr_with_and_without_brackets(text: str, display: str, uri: str, tag: str) -> None:
+    value = NameAddr.parse(text)
+    assert (value.display, value.uri, value.tag) == (display, uri, tag)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sip:+91981@h:5061;transport=tls;lr", Uri("sip", "+91981", "h", 5061, {"transport": "tls", "lr": ""})),
+        ("SIPS:h", Uri("sips", "", "h")),
+        ("sip:a:secret@[::1]:5061?x=y", Uri("sip", "a", "[::1]", 5061)),
+        ("sip:a;x=1@h;y=2", Uri("sip", "a;x=1", "h", None, {"y": "2"})),
+        ("tel:+91981;phone-context=x", Uri("tel", "+91981", "", None, {"phone-context": "x"})),
+    ],
+)
+def test_19_1_uris(text: str, expected: Uri) -> None:
+    assert Uri.parse(text) == expected
+
+
+def test_19_1_uri_is_written_as_read() -> None:
+    assert str(Uri.parse("sip:+91981@h:5061;transport=tls;lr")) == "sip:+91981@h:5061;transport=tls;lr"
+
+
+def test_20_42_via() -> None:
+    via = Via.parse("SIP/2.0/tls 127.0.0.2:5061 ;branch=z9hG4bK1;rport")
+    assert str(via) == "SIP/2.0/TLS 127.0.0.2:5061;branch=z9hG4bK1;rport"
+
+
+def test_20_16_cseq() -> None:
+    assert CSeq.parse("102  INVITE") == CSeq(102, "INVITE")
+    with pytest.raises(MalformedFieldError):
+        CSeq.parse("2147483648 INVITE")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        ("18000;duration=3600", 18000.0),
+        ("5 (a meeting)", 5.0),
+        ("soon", None),
+        (None, None),
+        ("²", None),
+    ],
+)
+def test_20_33_retry_after(value: str | None, seconds: float | None) -> None:
+    assert read_retry_after(value) == seconds
+
+
+def test_20_33_huge_retry_after_is_capped() -> None:
+    assert read_retry_after("9" * 5000) == 2**31 - 1
+
+
+def test_rfc3326_2_q850_cause() -> None:
+    assert read_q850_cause(["SIP;cause=503", 'q.850 ;cause=42;text="x;cause=1"']) == 42
+    assert read_q850_cause(["SIP;cause=503"]) is None
+
+
+def test_25_1_quoted_string() -> None:
+    assert quote('a"\\') == '"a\\"\\\\"'
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    split_elements(text)
+    read_retry_after(text)
+    read_q850_cause([text])
+    for reader in (NameAddr.parse, Uri.parse, Via.parse, CSeq.parse):
+        try:
+            reader(text)
+        except MalformedFieldError:
+            continue

@@ -1,0 +1,102 @@
+"""RFC 3261 sections 7 and 18.3: framing, folding, compact forms, limits, and no crash on any bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.sip.message import MalformedMessageError, Message, Request, Response, serialize
+from loadgen.sip.parser import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, StreamParser, parse_message
+
+BYE = b"BYE sip:a@b SIP/2.0\r\nv: SIP/2.0/TLS h;branch=z9hG4bK1\r\nContent-Length: 3\r\n\r\nabc"
+
+
+def read(data: bytes, size: int = 10**9) -> list[Message]:
+    parser, messages = StreamParser(), []
+    for start in range(0, len(data), size):
+        parser.receive_data(data[start : start + size])
+        while (message := parser.next_message()) is not None:
+            messages.append(message)
+    return messages
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_18_3_messages_are_framed_by_content_length_however_they_arrive(size: int) -> None:
+    messages = read(b"\r\n" + BYE + b"\r\n\r\n" + BYE, size)
+    assert [message.body for message in messages] == [b"abc", b"abc"]
+    assert messages[0].headers.rows("Via") == ["SIP/2.0/TLS h;branch=z9hG4bK1"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_rfc5626_3_5_1_keep_alives_are_counted(size: int) -> None:
+    parser, data = StreamParser(), b"\r\n\r\n\r\n\r\n" + BYE
+    for start in range(0, len(data), size):
+        parser.receive_data(data[start : start + size])
+        parser.next_message()
+    assert parser.take_pings() == 2
+    assert parser.take_pings() == 0
+
+
+def test_7_3_1_folded_lines_are_one_value() -> None:
+    message = parse_message(b"SIP/2.0 200 OK\r\nSubject: I know\r\n  you're there\r\nl: 0\r\n\r\n")
+    assert message.headers.get("subject") == "I know you're there"
+
+
+def test_7_3_3_compact_forms_and_cases_are_one_name() -> None:
+    message = parse_message(b"SIP/2.0 200 OK\r\ni: x\r\nCALL-ID: y\r\nx-Own: z\r\nL: 0\r\n\r\n")
+    assert message.headers.rows("call-id") == message.headers.rows("i") == ["x", "y"]
+    assert message.headers.get("X-OWN") == "z"
+
+
+def test_7_2_reason_phrase_may_be_empty() -> None:
+    message = parse_message(b"SIP/2.0 486 \r\nl: 0\r\n\r\n")
+    assert isinstance(message, Response)
+    assert (message.status, message.reason) == (486, "")
+
+
+def test_18_3_absent_content_length_is_an_error_unless_tolerated() -> None:
+    data = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TLS h\r\n\r\n"
+    with pytest.raises(MalformedMessageError) as raised:
+        read(data)
+    assert isinstance(raised.value.head, Request)
+    parser = StreamParser(require_content_length=False)
+    parser.receive_data(data)
+    assert parser.next_message() is not None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"SIP/2.0 99 Low\r\nl: 0\r\n\r\n",
+        b"SIP/2.0 \xd9\xa1\xd9\xa1\xd9\xa1 OK\r\nl: 0\r\n\r\n",
+        b"SIP/3.0 200 OK\r\nl: 0\r\n\r\n",
+        b"BYE sip:a SIP/2.0\r\nl: 0\r\nl: 3\r\n\r\n",
+        b"BYE sip:a SIP/2.0\r\nl: -1\r\n\r\n",
+        b"BYE sip:a SIP/2.0\r\nTo: <sip:a>\nEvil: yes\r\nl: 0\r\n\r\n",
+        b"BYE sip:a SIP/2.0\r\nno colon\r\nl: 0\r\n\r\n",
+        b"BYE sip:a SIP/2.0\r\nl: %d\r\n\r\n" % (MAX_BODY_BYTES + 1),
+        b"BYE sip:a SIP/2.0\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+        b"A" * (MAX_HEAD_BYTES + 1),
+    ],
+)
+def test_16_3_broken_messages_are_refused_and_the_stream_is_dead(data: bytes) -> None:
+    parser = StreamParser()
+    parser.receive_data(data)
+    for _ in range(2):
+        with pytest.raises(MalformedMessageError):
+            parser.next_message()
+
+
+@given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([BYE, b"\r\n", b"SIP/2.0 200 OK\r\n", b"l: 2\r\n"]))))
+def test_any_bytes_give_messages_or_the_one_error(chunks: list[bytes]) -> None:
+    parser = StreamParser()
+    try:
+        for chunk in chunks:
+            parser.receive_data(chunk)
+            while (message := parser.next_message()) is not None:
+                assert parse_message(serialize(message)).start_line() == message.start_line()
+    except MalformedMessageError:
+        assert parser.pending_bytes == 0

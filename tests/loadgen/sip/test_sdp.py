@@ -1,0 +1,128 @@
+"""RFC 4566 and RFC 4568: the trunk's session descriptions, written exactly and read tolerantly."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.sip.invite import customer_offer, trunk_offer
+from loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto, write_crypto
+from loadgen.sip.sdp import Codec, MalformedSdpError, MediaDirection, parse_sdp, write_sdp
+
+KEY = bytes(range(30))
+KEY_TEXT = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd"
+
+TRUNK = f"""v=0
+o=root 7 7 IN IP4 127.0.0.1
+s=-
+c=IN IP4 127.0.0.1
+t=0 0
+m=audio 10000 RTP/SAVP 8 0 96
+a=rtpmap:8 PCMA/8000
+a=rtpmap:0 PCMU/8000
+a=rtpmap:96 telephone-event/8000
+a=fmtp:96 0-15
+a=rtcp:10001
+a=ptime:20
+a=sendrecv
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY_TEXT}
+"""
+CUSTOMER = f"""v=0
+o=- 7 7 IN IP4 127.0.0.2
+s=-
+c=IN IP4 127.0.0.2
+t=0 0
+m=audio 20000 RTP/SAVP 8 0 101
+a=rtpmap:8 PCMA/8000
+a=rtpmap:0 PCMU/8000
+a=rtpmap:101 telephone-event/8000
+a=fmtp:101 0-16
+a=ptime:20
+a=maxptime:150
+a=sendrecv
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY_TEXT}
+"""
+
+
+def test_trunk_offer_is_written_as_documented() -> None:
+    offer = trunk_offer("127.0.0.1", 10_000, KEY, session_id=7)
+    assert write_sdp(offer).decode() == TRUNK.replace("\n", "\r\n")
+    assert parse_sdp(write_sdp(offer)) == offer
+
+
+def test_customer_offer_is_written_as_documented() -> None:
+    offer = customer_offer("127.0.0.2", 20_000, KEY, session_id=7)
+    assert write_sdp(offer).decode() == CUSTOMER.replace("\n", "\r\n")
+    assert parse_sdp(write_sdp(offer)) == offer
+
+
+def test_samples_without_s_and_t_and_with_bare_line_feeds_are_read() -> None:
+    session = parse_sdp(TRUNK.replace("s=-\n", "").replace("t=0 0\n", "").encode())
+    assert (session.port, session.rtcp_port, session.crypto[0].key) == (10_000, 10_001, KEY)
+
+
+def test_media_level_address_and_direction_win_over_the_session_level() -> None:
+    text = (
+        "c=IN IP4 10.0.0.1\na=inactive\nm=audio 4000 RTP/SAVP 0\nc=IN IP4 10.0.0.2\na=sendonly\nm=video 1 RTP/AVP 31\n"
+    )
+    session = parse_sdp(f"{text}c=IN IP4 10.0.0.3\na=recvonly\n".encode())
+    assert (session.address, session.direction) == ("10.0.0.2", MediaDirection.SENDONLY)
+    assert session.codecs == (Codec.PCMU,)
+    assert session.after == ("video 1 RTP/AVP 31",)
+    assert session.effective_rtcp_port == 4001
+    assert b"m=video 0 RTP/AVP 31\r\n" in write_sdp(session)
+
+
+def test_rfc3551_6_rtpmap_that_contradicts_a_static_type_wins() -> None:
+    assert parse_sdp(b"c=IN IP4 a\nm=audio 2 RTP/SAVP 8\na=rtpmap:8 G729/8000\n").codecs == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"v=0\r\n", b"m=audio x RTP/SAVP 8\n", b"m=audio 2 RTP/SAVP 8\n", b"c=IN IP4\nm=audio 2 RTP/SAVP 8\n",
+     b"m=audio 2\n",
+     b"c=IN IP4 a\nm=audio 70000 RTP/SAVP 8\n", b"x" * 70_000, b"a=b\n" * 600],
+)  # fmt: skip
+def test_broken_descriptions_are_refused(body: bytes) -> None:
+    with pytest.raises(MalformedSdpError):
+        parse_sdp(body)
+
+
+def test_rfc4568_6_1_crypto_with_lifetime_and_mki() -> None:
+    crypto = read_crypto(f"2 AES_CM_128_HMAC_SHA1_32 inline:{KEY_TEXT}|2^20|1:4;inline:{KEY_TEXT} KDR=1")
+    assert crypto == Crypto(2, "AES_CM_128_HMAC_SHA1_32", KEY, "2^20|1:4")
+    assert write_crypto(crypto) == f"2 AES_CM_128_HMAC_SHA1_32 inline:{KEY_TEXT}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1 AES_CM_128_HMAC_SHA1_80", f"x AES_CM_128_HMAC_SHA1_80 inline:{KEY_TEXT}",
+     f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY_TEXT[:-4]}", "1 AES_CM_128_HMAC_SHA1_80 inline:*",
+     f"1 AES_CM_128_HMAC_SHA1_80 uri:{KEY_TEXT}"],
+)  # fmt: skip
+def test_rfc4568_6_2_broken_crypto_is_refused_and_only_counted_in_a_description(value: str) -> None:
+    with pytest.raises(MalformedCryptoError):
+        read_crypto(value)
+    session = parse_sdp(f"c=IN IP4 a\nm=audio 2 RTP/SAVP 8\na=crypto:{value}\n".encode())
+    assert (session.crypto, session.broken_crypto) == ((), 1)
+
+
+def test_own_key_of_wrong_length_is_a_bug_of_ours() -> None:
+    with pytest.raises(ValueError, match="30 bytes"):
+        Crypto(1, "AES_CM_128_HMAC_SHA1_80", bytes(29))
+
+
+def test_no_text_of_a_session_shows_its_key() -> None:
+    offer = customer_offer("127.0.0.2", 20_000, KEY, session_id=7)
+    shown = repr(offer) + str(offer) + str(offer.crypto[0])
+    assert KEY_TEXT not in shown
+    assert repr(KEY) not in shown
+
+
+@given(st.one_of(st.binary(max_size=200), st.text("vomcatps=:/ 0189\nRTPSAVINaudio", max_size=200).map(str.encode)))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    try:
+        parse_sdp(body)
+    except MalformedSdpError:
+        return
