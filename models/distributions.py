@@ -1,14 +1,13 @@
 """Distributions of durations, as a study writes them: how long a call holds, rings, waits before a redial.
 
-Each turns uniform numbers that the caller brings into durations, one uniform per draw, so that a draw can be keyed by its
-call. Nothing here owns a random generator, and nothing here fits a distribution to a history.
+Each turns uniform numbers that the caller brings into durations, one uniform per draw, so that a draw can be keyed by
+its call. Nothing here owns a random generator, and nothing here fits a distribution to a history.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -24,11 +23,11 @@ PositiveDuration = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class DurationDistribution(Settings, ABC):
-    """What every kind of distribution can do. Uniforms `u`, `v` lie in the open interval (0, 1); results are seconds."""
+    """What every kind of distribution can do. Uniforms `u`, `v` lie in (0, 1), results are seconds."""
 
     @abstractmethod
     def quantile(self, u: FloatArray) -> FloatArray:
-        """Durations for uniforms `u`, same shape: the inverse of the distribution function (see `Mixture` for its own)."""
+        """Durations for uniforms `u`, same shape: the inverse distribution function (but see `Mixture`)."""
 
     @abstractmethod
     def mean(self) -> float:
@@ -38,9 +37,9 @@ class DurationDistribution(Settings, ABC):
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
         """What is left of a duration that is under way at a random instant, from two independent uniforms, same shape.
 
-        This is the equilibrium distribution, with density P(X > x) / E[X] and mean E[X²] / (2 E[X]): an instant falls into
-        a long duration more often than into a short one (length bias, `v`), anywhere within it (`u`).
-        Source: Cox, "Renewal Theory" (1962), section 5.2.
+        This is the equilibrium distribution, with density P(X > x) / E[X] and mean E[X²] / (2 E[X]): an instant falls
+        into a long duration more often than into a short one (length bias, `v`), anywhere within it (`u`).
+        Source: Cox, "Renewal Theory" (1962), chapter 5.
         """
 
     @abstractmethod
@@ -129,18 +128,12 @@ class Empirical(DurationDistribution):
     kind: Literal["empirical"] = "empirical"
     values_s: Annotated[tuple[Duration, ...], Field(min_length=1), AfterValidator(lambda seen: tuple(sorted(seen)))]
 
-    @cached_property
-    def _values(self) -> FloatArray:
-        return np.array(self.values_s)
-
-    @cached_property
-    def _length_biased_bounds(self) -> FloatArray:
-        return _bounds(self._values)
-
     def quantile(self, u: FloatArray) -> FloatArray:
         """See `DurationDistribution`."""
-        index = (u * len(self._values)).astype(np.int64)
-        return self._values[np.minimum(index, len(self._values) - 1)]
+        values = np.array(self.values_s, dtype=np.float64)
+        # Close below 1, the product may round up to the number of values.
+        index = np.minimum((u * len(values)).astype(np.int64), len(values) - 1)
+        return values[index]
 
     def mean(self) -> float:
         """See `DurationDistribution`."""
@@ -148,8 +141,9 @@ class Empirical(DurationDistribution):
 
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
         """See `DurationDistribution`."""
-        index = np.searchsorted(self._length_biased_bounds[1:-1], v, side="right")
-        return u * self._values[index]
+        values = np.array(self.values_s, dtype=np.float64)
+        index, _ = _split(v, _bounds(values))
+        return u * values[index]
 
     def describe(self) -> str:
         """See `DurationDistribution`."""
@@ -212,11 +206,12 @@ class Mixture(DurationDistribution):
 
 
 def _bounds(weights: FloatArray) -> FloatArray:
-    """Weights of shape (n,) -> bounds of their shares of [0, 1], shape (n + 1,); weights that are all 0 share evenly."""
+    """Weights of shape (n,) -> bounds of their shares of [0, 1], shape (n + 1,); weights all 0 share evenly."""
     if not weights.any():
         weights = np.ones(len(weights))
     cumulative = np.concatenate([[0.0], np.cumsum(weights)])
-    return cumulative / cumulative[-1]
+    bounds: FloatArray = cumulative / cumulative[-1]
+    return bounds
 
 
 def _split(u: FloatArray, bounds: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:

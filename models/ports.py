@@ -10,10 +10,10 @@ from collections.abc import Collection
 
 
 class PortPool:
-    """Pairs of an even RTP port and the odd RTCP port above it (RFC 3550 section 11), given in rotation like a relay does.
+    """Pairs of an even RTP port and the odd RTCP port above it (RFC 3550 section 11), given in rotation.
 
-    A pair is named by its RTP port. The pair that has been free the longest is given first, so numbers ascend and then wrap
-    around. Time is a parameter, in seconds on any clock, and never goes backwards from one call to the next.
+    A pair is named by its RTP port. The pair that has been free the longest is given first, so numbers ascend and then
+    wrap around. Time is a parameter, in seconds on any clock, and never goes backwards from one call to the next.
     """
 
     def __init__(self, low: int, high: int, legs: int = 1, quarantine_s: float = 0.0) -> None:
@@ -72,7 +72,7 @@ class PortPool:
         """Take a pair that turned out to be held by a foreign process out for good, and get another in its place.
 
         Returns:
-            The other pair's RTP port, in use from now on, or `None` where none is free: the call then has one pair less.
+            The other pair's RTP port, in use from now on; `None` where none is free: the call then has one pair less.
 
         Raises:
             ValueError: the pair is not in use.

@@ -136,7 +136,7 @@ class Throttle(ABC):
 
     @property
     def phase_s(self) -> float | None:
-        """Where, within `window_s`, a window begins on the caller's clock; `None` for a policy without fixed windows."""
+        """Where, within `window_s`, a window begins on the caller's clock; `None` where no windows are fixed."""
         return None
 
     @abstractmethod

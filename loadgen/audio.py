@@ -1,0 +1,194 @@
+"""One side's audio of one call, from its ports and key to the verdict on what was heard.
+
+It joins SDP (what is agreed), the media stream (what is sent and heard) and the pump (when); callers and answerers use it
+alike. Keys are drawn here, used once, and never logged.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Callable
+
+from loadgen.media.pump import Address, Flow, MediaPump, bind_pair
+from loadgen.media.srtp import SrtpCipher
+from loadgen.media.stream import MediaReport, MediaStream
+from loadgen.media.voiceprint import Side
+from loadgen.sip.offer_answer import Capability, SdpFault, negotiate
+from loadgen.sip.sdes import KEY_BYTES
+from loadgen.sip.sdp import Codec, SessionDescription
+from models.errors import TrunkproofError
+from models.records import Record
+from models.study import Trunk
+
+LONGEST_SILENCE_S = 2.0
+"""Without a packet for longer, a call has failed to its users: people ask "are you still there?" after about this long."""
+_CUSTOMER_PORTS = (50_000, 60_998)
+"""Outside the trunk's range, so that both can be played on one machine."""
+
+
+class NoPortError(TrunkproofError):
+    """No port pair of this machine is free."""
+
+
+class Audio:
+    """The audio of one call on one side: bound ports and a key of its own, then a stream, then a report."""
+
+    def __init__(
+        self, desk: AudioDesk, sockets: tuple[socket.socket, socket.socket], *, row: int, side: Side
+    ) -> None:
+        self._desk = desk
+        self._sockets: tuple[socket.socket, socket.socket] | None = sockets
+        self._row, self._side = row, side
+        self._flow: Flow | None = None
+        self.address = desk.address
+        self.port: int = sockets[0].getsockname()[1]
+        self.key = os.urandom(KEY_BYTES)
+        self.report = MediaReport()
+        """What was heard, once stopped."""
+
+    def answer(self, offer: SessionDescription) -> SessionDescription | SdpFault:
+        """Our answer to an offer, or why there is none."""
+        desk = self._desk
+        return negotiate(
+            offer,
+            Capability(
+                address=self.address,
+                port=self.port,
+                key=self.key,
+                codecs=desk.codecs,
+                suites=desk.suites,
+                rtcp_port=self.port + 1,
+                session_id=self._row,
+            ),
+        )
+
+    def start(self, ours: SessionDescription, theirs: SessionDescription) -> None:
+        """Send and hear as agreed: `ours` and `theirs` are offer and answer, or answer and offer.
+
+        Raises:
+            GuardError: the peer wants our audio where none may be sent.
+        """
+        remote = self._desk.check_media(theirs.address)
+        crypto = theirs.crypto[0]
+        cipher = SrtpCipher(self.key, crypto.key, crypto.suite)
+        # What both name is what is sent: the answer's first codec.
+        codec = next(codec for codec in theirs.codecs if codec in ours.codecs)
+        event = theirs.telephone_event
+        stream = MediaStream(
+            cipher,
+            row=self._row,
+            side=self._side,
+            payload_type=codec.payload_type,
+            event_type=event.payload_type if event is not None else None,
+            dice=self._desk.dice,
+            now=self._desk.pump.now(),
+        )
+        self._run(stream, (remote, theirs.port), (remote, theirs.effective_rtcp_port))
+
+    def _run(self, stream: MediaStream, rtp: Address, rtcp: Address) -> None:
+        if self._sockets is None:
+            raise RuntimeError("audio was started twice")
+        sockets, self._sockets = self._sockets, None
+        self._flow = self._desk.pump.add(stream, *sockets, rtp, rtcp)
+
+    def stop(self) -> None:
+        """Stop sending and hearing; `report` has the result. Does nothing where nothing was started."""
+        if self._flow is not None:
+            self.report = self._desk.pump.remove(self._flow)
+            self._flow = None
+
+    def close(self) -> None:
+        """Stop, and give the ports back."""
+        self.stop()
+        if self._sockets is not None:
+            for bound in self._sockets:
+                bound.close()
+            self._sockets = None
+
+
+class AudioDesk:
+    """Where one party's calls get their audio: an address, its codecs and suites, and a pump for all of them."""
+
+    def __init__(self, address: str, trunk: Trunk, side: Side, check_media: Callable[[str], str]) -> None:
+        self.address = address
+        self.codecs = codecs_of(trunk)
+        self.suites: tuple[str, ...] = trunk.suites
+        self.check_media = check_media
+        self.pump = MediaPump()
+        self.dice = random.Random()
+        self._side = side
+        self._next_port = _CUSTOMER_PORTS[0]
+
+    @property
+    def lateness_p99_ms(self) -> float:
+        """How late this party's packets were sent."""
+        return self.pump.lateness_p99_ms
+
+    def open(self, *, row: int) -> Audio:
+        """Audio on any free pair of this machine.
+
+        Raises:
+            NoPortError: none is free.
+        """
+        low, high = _CUSTOMER_PORTS
+        for _ in range(low, high, 2):
+            port = self._next_port
+            self._next_port = port + 2 if port + 2 < high else low
+            try:
+                return Audio(self, bind_pair(self.address, port), row=row, side=self._side)
+            except OSError:
+                continue
+        raise NoPortError(f"no free UDP port pair between {low} and {high} on {self.address}")
+
+    def open_on(self, port: int, instead: Callable[[int], int | None], *, row: int) -> tuple[Audio, int]:
+        """Audio on a port of the trunk's pool; `instead` names another one for a port that turns out to be taken.
+
+        Raises:
+            NoPortError: there is no other one.
+        """
+        while True:
+            try:
+                return Audio(self, bind_pair(self.address, port), row=row, side=self._side), port
+            except OSError:
+                other = instead(port)
+                if other is None:
+                    raise NoPortError(f"port {port} of the pool is held by another program") from None
+                port = other
+
+    def close(self) -> None:
+        """Close what is left."""
+        self.pump.close()
+
+
+def codecs_of(trunk: Trunk) -> tuple[Codec, ...]:
+    """A trunk's codecs, in its order of preference."""
+    return tuple(Codec[name] for name in trunk.codecs)
+
+
+def note_media(record: Record, report: MediaReport) -> None:
+    """Copy what was heard into the record of its call."""
+    record.rtp_sent, record.rtp_received = report.sent, report.received
+    record.rtp_authenticated, record.rtp_failed = report.authenticated + report.replayed, report.failed
+    record.rtp_lost, record.rtp_late = report.lost, report.late
+    record.rtp_duplicate, record.rtp_reordered = report.duplicate + report.replayed, report.reordered
+    record.rtp_foreign = report.foreign
+    record.silence_s = report.silence_s
+    if report.authenticated:
+        record.jitter_ms, record.mos = report.jitter_ms, report.mos
+
+
+def media_fault(report: MediaReport) -> str | None:
+    """Why a call's audio was not what was agreed; `None` where it was."""
+    if report.plain:
+        return f"{report.plain} packets came as plain RTP where SRTP was agreed"
+    if report.failed:
+        return f"{report.failed} of {report.received} packets were not authentic: wrong key or changed on the way"
+    if report.foreign:
+        return f"{report.foreign} packets carried another call's audio (cross-talk)"
+    if report.sent and not report.received:
+        return "no audio came back (one-way audio)"
+    if report.silence_s > LONGEST_SILENCE_S:
+        return f"no audio came back for {report.silence_s:.1f} s"
+    return None

@@ -1,0 +1,239 @@
+"""One side of one call's audio, without sockets: packets and arrivals go in, packets and a report come out.
+
+It numbers, speaks and encrypts what is sent; checks, counts and identifies what is received. When to send is `pump`'s.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+from loadgen.media.jitter_buffer import DEPTH_S, JitterBuffer
+from loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, write_report
+from loadgen.media.rtp import FRAME_S, SAMPLES_PER_FRAME, MalformedRtpError, RtpPacket, TelephoneEvent
+from loadgen.media.srtp import Cipher, Failure
+from loadgen.media.statistics import ReceptionStatistics
+from loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
+from models.voice import mos, r_factor
+
+_PACKETISATION_MS = 1000 * FRAME_S
+_EVENT_PACKETS, _END_PACKETS = 5, 3
+"""A digit lasts 100 ms, and its end is sent three times (RFC 4733 section 2.5.1.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaReport:
+    """What one side of a call's audio came to."""
+
+    sent: int = 0
+    received: int = 0
+    """Packets that arrived, whatever they were."""
+    authenticated: int = 0
+    failed: int = 0
+    """Not authentic."""
+    plain: int = 0
+    """Of those that failed: RTP in the clear, though SRTP was agreed."""
+    replayed: int = 0
+    lost: int = 0
+    late: int = 0
+    duplicate: int = 0
+    reordered: int = 0
+    foreign: int = 0
+    """Authentic, but another call's audio."""
+    echoed: int = 0
+    """Authentic, but what this side said itself."""
+    unknown: int = 0
+    """Authentic, but without a voiceprint."""
+    jitter_ms: float = 0.0
+    silence_s: float = 0.0
+    """Longest time without a packet, from the start to the end of the call."""
+    mos: float = 1.0
+    remote_lost: int | None = None
+    """What the peer's last report says it has lost of ours; `None` without one."""
+    rtcp_received: int = 0
+    rtcp_failed: int = 0
+    digits: str = ""
+    """Keys that the peer pressed."""
+
+
+class MediaStream:
+    """The audio of the call of one plan row, as `side` speaks and hears it. Times are of the caller's clock."""
+
+    def __init__(
+        self,
+        cipher: Cipher,
+        *,
+        row: int,
+        side: Side,
+        payload_type: int,
+        event_type: int | None = None,
+        dice: random.Random,
+        now: float,
+    ) -> None:
+        self._cipher = cipher
+        self._row, self._side = row, side
+        self._payload_type, self._event_type = payload_type, event_type
+        self._ssrc = dice.getrandbits(32)
+        self._first_sequence, self._first_timestamp = dice.getrandbits(15), dice.getrandbits(32)
+        self._dice = dice
+        self._sent = 0
+        self._pressed: list[tuple[str, int]] = []
+        self._statistics = ReceptionStatistics()
+        self._buffer = JitterBuffer()
+        self._voices = dict.fromkeys(Voice, 0)
+        self._arrived = self._failed = self._plain = self._replayed = 0
+        self._rtcp_received = self._rtcp_failed = 0
+        self._remote_ssrc: int | None = None
+        self._remote_lost: int | None = None
+        self._digits = ""
+        self._last_event: int | None = None
+        self._started = now
+        self._first_arrival: float | None = None
+        self.next_report = now + self._report_wait()
+        """When the next RTCP report is due."""
+
+    def _report_wait(self) -> float:
+        return INTERVAL_S * self._dice.uniform(0.5, 1.5)
+
+    def press(self, digit: str) -> None:
+        """Send a telephone-event for `digit` in place of the next frames; nothing where none was agreed."""
+        if self._event_type is not None:
+            self._pressed.append((digit, self._sent))
+
+    def next_packet(self) -> bytes:
+        """The next 20 ms, encrypted."""
+        number = self._sent
+        self._sent += 1
+        sequence = (self._first_sequence + number) & 0xFFFF
+        if self._pressed:
+            return self._cipher.protect(bytes(self._event_packet(sequence)))
+        timestamp = self._timestamp(number)
+        payload = write_frame(self._side, self._row, number)
+        return self._cipher.protect(
+            bytes(RtpPacket(self._payload_type, sequence, timestamp, self._ssrc, payload, marker=number == 0))
+        )
+
+    def _event_packet(self, sequence: int) -> RtpPacket:
+        digit, begun = self._pressed[0]
+        step = self._sent - 1 - begun
+        if step == _EVENT_PACKETS + _END_PACKETS - 1:
+            self._pressed.pop(0)
+            self._pressed = [(later, self._sent) for later, _ in self._pressed]
+        duration = min(step + 1, _EVENT_PACKETS) * SAMPLES_PER_FRAME
+        event = TelephoneEvent(digit, duration, end=step >= _EVENT_PACKETS)
+        # All packets of an event carry the timestamp of its beginning.
+        kind = self._event_type or 0
+        return RtpPacket(kind, sequence, self._timestamp(begun), self._ssrc, bytes(event), marker=step == 0)
+
+    def _timestamp(self, number: int) -> int:
+        return (self._first_timestamp + number * SAMPLES_PER_FRAME) & 0xFFFFFFFF
+
+    def receive(self, data: bytes, arrival: float) -> None:
+        """Take what came to the RTP port."""
+        self._arrived += 1
+        packet = self._cipher.unprotect(data)
+        if isinstance(packet, Failure):
+            self._note_failure(packet, data)
+            return
+        try:
+            heard = RtpPacket.parse(packet)
+        except MalformedRtpError:
+            self._failed += 1
+            return
+        if self._first_arrival is None:
+            self._first_arrival = arrival
+        self._remote_ssrc = heard.ssrc
+        extended = self._statistics.add(heard.sequence, heard.timestamp, arrival)
+        if extended is not None:
+            self._buffer.add(extended, arrival)
+            self._hear(heard)
+
+    def _note_failure(self, failure: Failure, data: bytes) -> None:
+        if failure is Failure.REPLAYED:
+            self._replayed += 1
+            return
+        self._failed += 1
+        try:
+            self._plain += read_frame(RtpPacket.parse(data).payload) is not None
+        except MalformedRtpError:
+            return
+
+    def _hear(self, packet: RtpPacket) -> None:
+        if packet.payload_type == self._event_type:
+            event = TelephoneEvent.parse(packet.payload)
+            if event is not None and event.end and packet.timestamp != self._last_event:
+                self._digits += event.digit
+                self._last_event = packet.timestamp
+        else:
+            frame = read_frame(packet.payload)
+            self._voices[classify(frame, listener=self._side, row=self._row)] += 1
+
+    def next_rtcp(self, now: float, wall_s: float, *, bye: bool = False) -> bytes:
+        """The report that is due at `next_report`, encrypted; with `bye` the last one."""
+        self.next_report = now + self._report_wait()
+        statistics, block = self._statistics, None
+        if self._remote_ssrc is not None:
+            block = ReportBlock(
+                self._remote_ssrc,
+                statistics.fraction_lost(),
+                statistics.lost,
+                statistics.highest,
+                statistics.jitter_units,
+            )
+        timestamp = self._timestamp(self._sent)
+        report = write_report(
+            self._ssrc, wall_s=wall_s, timestamp=timestamp, packets=self._sent, block=block, bye=bye
+        )
+        return self._cipher.protect_rtcp(report)
+
+    def receive_rtcp(self, data: bytes) -> None:
+        """Take what came to the RTCP port."""
+        packet = self._cipher.unprotect_rtcp(data)
+        reception = None if isinstance(packet, Failure) else read_compound(packet)
+        if reception is None:
+            self._rtcp_failed += 1
+            return
+        self._rtcp_received += 1
+        for block in reception.blocks:
+            if block.ssrc == self._ssrc:
+                self._remote_lost = block.lost
+
+    def report(self, now: float) -> MediaReport:
+        """All counts, for a call that ends at `now`."""
+        statistics = self._statistics
+        counts = MediaReport(
+            sent=self._sent,
+            received=self._arrived,
+            authenticated=statistics.received + statistics.duplicate,
+            failed=self._failed,
+            plain=self._plain,
+            replayed=self._replayed,
+            lost=statistics.lost,
+            late=self._buffer.late,
+            duplicate=statistics.duplicate,
+            reordered=statistics.reordered,
+            foreign=self._voices[Voice.FOREIGN],
+            echoed=self._voices[Voice.OWN_ECHO],
+            unknown=self._voices[Voice.UNKNOWN],
+            jitter_ms=statistics.jitter_ms,
+            silence_s=self._silence_s(now),
+            remote_lost=self._remote_lost,
+            rtcp_received=self._rtcp_received,
+            rtcp_failed=self._rtcp_failed,
+            digits=self._digits,
+        )
+        return replace(counts, mos=self._mos(counts))
+
+    def _silence_s(self, now: float) -> float:
+        first, last = self._first_arrival, self._statistics.last_arrival
+        if first is None or last is None:
+            return now - self._started
+        return max(first - self._started, self._statistics.longest_gap_s, now - last)
+
+    def _mos(self, counts: MediaReport) -> float:
+        """G.107: lost and late packets alike, and the delay of packet and buffer; the network's own is not seen."""
+        expected = self._statistics.expected
+        if not expected:
+            return 1.0
+        missing = min(1.0, (counts.lost + counts.late) / expected)
+        return float(mos(r_factor(_PACKETISATION_MS + 1000 * DEPTH_S, missing)))

@@ -1,0 +1,178 @@
+"""Drives a plan against a trunk: `drive(plan, card) -> Drive`, the real half of every comparison.
+
+It plays the customers (their calls out, and their PBX for the calls in), judges itself while it does so, and ends every
+call whatever happens: the plan's end, Ctrl-C, or a trunk that dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loadgen.agent import Trace
+from loadgen.customer import Customer
+from loadgen.dialler import Dialler
+from loadgen.guard import Guard
+from loadgen.health import GeneratorVerdict, HealthProbe, Measurements, judge
+from loadgen.pacer import Pacer
+from loadgen.stacks.card import TrunkCard
+from loadgen.stacks.link import TrunkLink, open_link
+from models.errors import StackError
+from models.plan import Plan, PlanRow
+from models.records import Direction, Record, to_frame
+
+Anchors = dict[str, float]
+"""Trunk name -> an instant, in seconds after plan zero, at which a window of its throttle begins."""
+Watch = Callable[[float, str], None]
+"""Called now and then with the share of the run that is done and a few words."""
+_LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """What a run of real calls came to."""
+
+    records: pl.DataFrame
+    """One row per attempt begun, as in `models.records`."""
+    generator: GeneratorVerdict
+    anchors: Anchors
+    """Empty where the trunk does not tell."""
+    interrupted: str | None = None
+    """Why the run ended before its plan did."""
+
+    def __repr__(self) -> str:
+        cut = f", {self.interrupted}" if self.interrupted else ""
+        return f"<Drive: {self.records.height} attempts, generator {self.generator.verdict}{cut}>"
+
+
+async def drive(
+    plan: Plan,
+    card: TrunkCard,
+    *,
+    guard: Guard | None = None,
+    watch: Watch | None = None,
+    stop: asyncio.Event | None = None,
+    on_begin: Callable[[Anchors], None] | None = None,
+    head_start_s: float = 0.5,
+    keylog: Path | None = None,
+    trace: Trace | None = None,
+) -> Drive:
+    """Place the plan's calls on the trunk that `card` names.
+
+    Args:
+        plan: what to place, and when.
+        card: where the trunk is.
+        guard: where load may go; by default to loopback only.
+        watch: is told of the progress.
+        stop: once set, every call is ended and the run returns with the records so far.
+        on_begin: is told the trunk's anchors before the first call; plan zero waits `head_start_s` for it.
+        head_start_s: from the moment that all is ready to plan zero.
+        keylog: file that TLS secrets are appended to, for decoding a capture.
+        trace: is told every SIP message.
+
+    Raises:
+        GuardError: the target may not be called.
+        StackError: the trunk cannot be reached at all.
+    """
+    guard, stop = guard or Guard(), stop or asyncio.Event()
+    target = guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+    async with contextlib.AsyncExitStack() as stack:
+        link = await stack.enter_async_context(open_link(card))
+        customers = [
+            await stack.enter_async_context(Customer(plan, index, card, target, guard, keylog=keylog, trace=trace))
+            for index in range(len(plan.study.trunks))
+        ]
+        zero = asyncio.get_running_loop().time() + head_start_s
+        anchors = await link.begin(zero)
+        if on_begin is not None:
+            on_begin(anchors)
+        return await _Run(plan, customers, link, zero, anchors).run(stop, watch)
+
+
+class _Run:
+    """A run from plan zero on."""
+
+    def __init__(self, plan: Plan, customers: list[Customer], link: TrunkLink, zero: float, anchors: Anchors) -> None:
+        self._plan = plan
+        self._customers = customers
+        self._link = link
+        self._zero = zero
+        self._anchors = anchors
+        self._pacer = Pacer(asyncio.get_running_loop().time)
+        self._dialler = Dialler(plan, self._pacer, self._place)
+        self._interrupted: str | None = None
+        for customer in customers:
+            customer.begin(zero)
+
+    async def run(self, stop: asyncio.Event, watch: Watch | None) -> Drive:
+        """Place all calls, and wait for the last of them."""
+        self._dialler.dial(row for row in self._plan.first_attempts() if row.direction is Direction.OUTBOUND)
+        watchers: list[Coroutine[Any, Any, None]] = [
+            self._cut_short_after(stop.wait(), "interrupted"),
+            self._cut_short_after(self._link.died(), "the trunk died"),
+        ]
+        if watch is not None:
+            watchers.append(self._report(watch))
+        async with HealthProbe() as probe, _alongside(watchers):
+            await self._pacer.run(self._zero)
+            inbound = await self._inbound()
+        placed = to_frame(sorted(self._dialler.records, key=_order))
+        records = placed if inbound is None else pl.concat([placed, inbound]).sort("intended_s", "row")
+        return Drive(records, self._verdict(probe), self._anchors, self._interrupted)
+
+    async def _place(self, row: PlanRow, record: Record) -> None:
+        await self._customers[row.trunk].caller.place(row, record)
+
+    async def _inbound(self) -> pl.DataFrame | None:
+        try:
+            return await self._link.finish(stop=self._interrupted is not None)
+        except StackError as error:
+            self._interrupted = self._interrupted or str(error)
+            return None
+
+    async def _cut_short_after(self, signal: Coroutine[Any, Any, object], why: str) -> None:
+        await signal
+        self._interrupted = f"{why} {self._pacer.now_s():.1f} s after plan zero"
+        self._pacer.stop()
+        for customer in self._customers:
+            customer.caller.stop()
+
+    async def _report(self, watch: Watch) -> None:
+        total = max((row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in self._plan.rows.values())
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            begun = len(self._dialler.records)
+            watch(min(1.0, self._pacer.now_s() / total), f"{begun} attempts placed")
+
+    def _verdict(self, probe: HealthProbe) -> GeneratorVerdict:
+        return judge(
+            Measurements(
+                lateness_s=[instant.lateness_s for instant in self._pacer.instants],
+                loop_lag_s=probe.loop_lag_s,
+                cpu_share=probe.cpu_share,
+                media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
+                never_placed=0 if self._interrupted else self._pacer.overdue,
+            )
+        )
+
+
+def _order(record: Record) -> tuple[float, int]:
+    return record.intended_s, record.row
+
+
+@contextlib.asynccontextmanager
+async def _alongside(coroutines: list[Coroutine[Any, Any, None]]) -> Any:
+    """Run coroutines beside a block, and cancel those that have not ended when it does."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

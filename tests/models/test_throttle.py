@@ -1,0 +1,384 @@
+"""Throttles: what they promise of any trace of calls; what they refuse of Poisson traffic, against exact formulas."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from itertools import accumulate, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from models.teletraffic import (
+    fixed_window_refused,
+    fixed_window_standard_error,
+    shaper_refused,
+    sliding_admitted_refused,
+    sliding_attempts_refused,
+    token_bucket_refused,
+)
+from models.throttle import (
+    ADMITTED,
+    Admitted,
+    FixedWindow,
+    NoThrottle,
+    Refused,
+    Shaper,
+    SlidingWindowAdmitted,
+    SlidingWindowAttempts,
+    Throttle,
+    ThrottleSettings,
+    TokenBucket,
+    make_throttle,
+)
+
+READ = TypeAdapter[ThrottleSettings](ThrottleSettings)
+LIMITED = (FixedWindow, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket, Shaper)
+
+
+def admitted(throttle: Throttle, instants: Iterable[float]) -> list[float]:
+    return [now for now in instants if isinstance(throttle.try_admit(now), Admitted)]
+
+
+# Instants on a grid of 1/64 s: sums and differences are exact, so that "at exactly T" means it.
+GRID = 64
+TRACES = st.lists(st.integers(0, 3 * GRID), max_size=150).map(lambda gaps: [total / GRID for total in accumulate(gaps)])
+LIMITS = st.integers(1, 12)
+WINDOWS = st.integers(1, 10).map(float)
+
+
+# ---- settings
+
+
+def test_the_documented_throttle_is_the_default() -> None:
+    settings = FixedWindow()
+    assert (settings.limit, settings.window_s, settings.refusal_status) == (200, 60, 503)
+    assert (settings.retry_after_s, settings.counts) == (10, "both")
+    assert (TokenBucket().burst, Shaper().max_delay_s) == (20, 2)
+
+
+@pytest.mark.parametrize(
+    ("policy", "kind"),
+    [
+        ("fixed_window", FixedWindow),
+        ("sliding_window_admitted", SlidingWindowAdmitted),
+        ("sliding_window_attempts", SlidingWindowAttempts),
+        ("token_bucket", TokenBucket),
+        ("shaper", Shaper),
+        ("none", NoThrottle),
+    ],
+)
+def test_a_policy_is_read_by_its_name(policy: str, kind: type) -> None:
+    settings = READ.validate_python({"policy": policy, "retry_after_s": None})
+    assert isinstance(settings, kind)
+    assert settings.retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"limit": 200},
+        {"policy": "leaky"},
+        {"policy": "fixed_window", "limit": 0},
+        {"policy": "fixed_window", "window_s": 0},
+        {"policy": "fixed_window", "burst": 20},
+        {"policy": "fixed_window", "refusal_status": 302},
+        {"policy": "fixed_window", "retry_after_s": -1},
+        {"policy": "fixed_window", "counts": "inbound"},
+        {"policy": "token_bucket", "burst": 0},
+        {"policy": "shaper", "max_delay_s": -1},
+        {"policy": "none", "limit": 200},
+    ],
+)
+def test_what_is_no_throttle_is_refused(written: object) -> None:
+    with pytest.raises(ValidationError):
+        READ.validate_python(written)
+
+
+def test_descriptions_read_like_a_phrase() -> None:
+    phrases = [kind().describe() for kind in (*LIMITED, NoThrottle)]
+    assert phrases == [
+        "200 calls in 60 s, fixed window",
+        "200 calls in 60 s, sliding window over admitted calls",
+        "200 calls in 60 s, sliding window over attempts",
+        "200 calls in 60 s, token bucket of 20",
+        "200 calls in 60 s, shaper that delays by 2 s at most",
+        "no throttle",
+    ]
+
+
+# ---- single decisions
+
+
+@pytest.mark.parametrize("kind", LIMITED)
+def test_a_refusal_carries_the_status_and_retry_after_of_the_study(kind: type[FixedWindow]) -> None:
+    settings = READ.validate_python(
+        {"policy": kind().policy, "limit": 1, "refusal_status": 480, "retry_after_s": 7}
+        | ({"burst": 1} if kind is TokenBucket else {"max_delay_s": 0} if kind is Shaper else {})
+    )
+    throttle = make_throttle(settings)
+    assert throttle.try_admit(0.0) is ADMITTED
+    assert throttle.try_admit(0.0) == Refused(480, 7)
+
+
+def test_a_fixed_window_starts_again_at_each_boundary_from_its_anchor() -> None:
+    throttle = make_throttle(FixedWindow(limit=2, window_s=10), anchor=1003.0)
+    assert throttle.phase_s == 3
+    assert admitted(throttle, [2.9, 2.95, 2.99, 3.0, 3.0, 12.9, 13.0]) == [2.9, 2.95, 3.0, 3.0, 13.0]
+
+
+@pytest.mark.parametrize("kind", [*LIMITED[1:], NoThrottle])
+def test_only_a_fixed_window_has_a_phase(kind: type[NoThrottle]) -> None:
+    assert make_throttle(kind(), anchor=3.0).phase_s is None
+
+
+def test_a_sliding_window_over_admitted_calls_forgets_a_call_after_exactly_its_length() -> None:
+    throttle = make_throttle(SlidingWindowAdmitted(limit=2, window_s=10))
+    assert admitted(throttle, [0, 4, 5, 9.99, 10, 13.99, 14]) == [0, 4, 10, 14]
+
+
+def test_a_sliding_window_over_attempts_punishes_those_who_keep_trying() -> None:
+    throttle = make_throttle(SlidingWindowAttempts(limit=2, window_s=10))
+    assert admitted(throttle, [0, 4, 5, 10, 14, 15, 24, 24, 25]) == [0, 4, 24]
+
+
+def test_a_token_bucket_admits_a_burst_and_then_at_its_rate() -> None:
+    throttle = make_throttle(TokenBucket(limit=1, window_s=2, burst=3))
+    assert admitted(throttle, [0, 0, 0, 0, 1.99, 2, 2, 6, 6, 6]) == [0, 0, 0, 2, 6, 6]
+
+
+def test_a_shaper_delays_to_the_next_slot_and_refuses_too_long_a_wait() -> None:
+    throttle = make_throttle(Shaper(limit=1, window_s=2, max_delay_s=3))
+    decisions = [throttle.try_admit(now) for now in (0, 0, 0, 1, 6, 7)]
+    assert decisions == [ADMITTED, Admitted(2), Refused(503, 10), Admitted(3), ADMITTED, Admitted(1)]
+
+
+def test_no_throttle_admits_everything() -> None:
+    throttle = make_throttle(NoThrottle())
+    assert all(throttle.try_admit(0.0) is ADMITTED for _ in range(1000))
+    assert throttle.used(0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "used"),
+    [
+        (FixedWindow(limit=3, window_s=10), {4: 3, 9: 3, 10: 0}),
+        (SlidingWindowAdmitted(limit=3, window_s=10), {4: 3, 9: 3, 10: 2, 13: 2, 14: 0}),
+        (SlidingWindowAttempts(limit=3, window_s=10), {4: 3, 10: 3, 13: 3, 14: 0}),
+        (TokenBucket(limit=1, window_s=2, burst=3), {4: 3, 5: 3, 6: 2, 9: 1, 10: 0, 100: 0}),
+        (Shaper(limit=1, window_s=2, max_delay_s=5), {4: 3, 6: 2, 9: 1, 10: 0, 100: 0}),
+        (NoThrottle(), {4: 0}),
+    ],
+)
+def test_what_is_used_of_the_limit(settings: ThrottleSettings, used: dict[float, int]) -> None:
+    throttle = make_throttle(settings)
+    assert throttle.used(0.0) == 0
+    throttle.try_admit(0.0)
+    for _ in range(5):
+        throttle.try_admit(4.0)
+    assert {now: throttle.used(now) for now in used} == used
+
+
+def test_asking_what_is_used_changes_nothing() -> None:
+    trace = [k * 0.2 for k in range(200)]
+    for kind in LIMITED:
+        plain, watched = (make_throttle(kind(limit=4, window_s=2)) for _ in range(2))
+        for now in trace:
+            watched.used(now)
+            assert watched.try_admit(now) == plain.try_admit(now)
+
+
+@pytest.mark.parametrize("kind", LIMITED)
+def test_a_copy_goes_its_own_way(kind: type[FixedWindow]) -> None:
+    throttle = make_throttle(kind(limit=5, window_s=10))
+    trace = [k / 4 for k in range(400)]
+    admitted(throttle, trace[:150])
+    twin = copy.deepcopy(throttle)
+    assert admitted(twin, trace[150:]) == admitted(throttle, trace[150:])
+
+
+# ---- what holds for every trace
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, anchor=st.integers(-20, 20))
+def test_a_fixed_window_never_admits_more_than_its_limit_between_boundaries(
+    trace: list[float], limit: int, window_s: float, anchor: int
+) -> None:
+    throttle = make_throttle(FixedWindow(limit=limit, window_s=window_s), anchor=anchor)
+    offered = Counter(math.floor(Fraction(now - anchor) / Fraction(window_s)) for now in trace)
+    let_in = Counter(math.floor(Fraction(now - anchor) / Fraction(window_s)) for now in admitted(throttle, trace))
+    assert let_in == {window: min(limit, attempts) for window, attempts in offered.items()}
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS)
+def test_a_sliding_window_never_admits_more_than_its_limit_in_any_window(
+    trace: list[float], limit: int, window_s: float
+) -> None:
+    for kind in (SlidingWindowAdmitted, SlidingWindowAttempts):
+        let_in = admitted(make_throttle(kind(limit=limit, window_s=window_s)), trace)
+        assert all(later - earlier >= window_s for earlier, later in zip(let_in, let_in[limit:], strict=False))
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS)
+def test_sliding_windows_refuse_only_when_full(trace: list[float], limit: int, window_s: float) -> None:
+    for kind in (SlidingWindowAdmitted, SlidingWindowAttempts):
+        throttle = make_throttle(kind(limit=limit, window_s=window_s))
+        counted: list[float] = []
+        for now in trace:
+            full = sum(now - earlier < window_s for earlier in counted) >= limit
+            decision = throttle.try_admit(now)
+            assert isinstance(decision, Refused) == full
+            if not full or kind is SlidingWindowAttempts:
+                counted.append(now)
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, burst=st.integers(1, 10))
+def test_a_token_bucket_decides_as_one_with_exact_arithmetic(
+    trace: list[float], limit: int, window_s: float, burst: int
+) -> None:
+    throttle = make_throttle(TokenBucket(limit=limit, window_s=window_s, burst=burst))
+    rate, tokens, before = Fraction(limit) / Fraction(window_s), Fraction(burst), Fraction(0)
+    for now in trace:
+        tokens = min(Fraction(burst), tokens + (Fraction(now) - before) * rate)
+        before = Fraction(now)
+        assert isinstance(throttle.try_admit(now), Admitted) == (tokens >= 1)
+        tokens -= tokens >= 1
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, burst=st.integers(1, 10))
+def test_a_token_bucket_admits_at_most_its_burst_and_what_came_back(
+    trace: list[float], limit: int, window_s: float, burst: int
+) -> None:
+    let_in = admitted(make_throttle(TokenBucket(limit=limit, window_s=window_s, burst=burst)), trace)
+    for first in range(len(let_in)):
+        for last in range(first, len(let_in)):
+            back = Fraction(limit) / Fraction(window_s) * Fraction(let_in[last] - let_in[first])
+            assert last - first + 1 <= burst + back
+
+
+def test_a_token_bucket_does_not_drift_over_a_day_at_its_limit() -> None:
+    throttle = make_throttle(TokenBucket(limit=199, window_s=60, burst=5))
+    day_s = 86_400
+    let_in = admitted(throttle, (now / GRID for now in range(day_s * GRID)))
+    # All tokens that came back before the last attempt, and those that were there at first.
+    assert len(let_in) == 5 + math.floor(Fraction(199, 60) * (Fraction(day_s) - Fraction(1, GRID)))
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, max_delay_s=st.integers(0, 8))
+def test_a_shaper_spaces_calls_evenly_in_their_order_and_delays_none_too_long(
+    trace: list[float], limit: int, window_s: float, max_delay_s: int
+) -> None:
+    throttle = make_throttle(Shaper(limit=limit, window_s=window_s, max_delay_s=max_delay_s))
+    decisions = [(now, throttle.try_admit(now)) for now in trace]
+    gone = [now + decision.delay_s for now, decision in decisions if isinstance(decision, Admitted)]
+    assert all(later - earlier >= window_s / limit - 1e-9 for earlier, later in pairwise(gone))
+    assert all(0 <= decision.delay_s <= max_delay_s for _, decision in decisions if isinstance(decision, Admitted))
+    for now, decision in decisions:
+        if isinstance(decision, Refused):
+            before = [
+                instant for (arrived, _), instant in zip(accepted(decisions), gone, strict=True) if arrived <= now
+            ]
+            assert before[-1] + window_s / limit - now > max_delay_s - 1e-9
+
+
+def accepted(decisions: list[tuple[float, Admitted | Refused]]) -> list[tuple[float, Admitted | Refused]]:
+    return [(now, decision) for now, decision in decisions if isinstance(decision, Admitted)]
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, burst=st.integers(1, 8))
+def test_a_shaper_admits_the_calls_that_a_bucket_as_deep_as_its_queue_admits(
+    trace: list[float], limit: int, window_s: float, burst: int
+) -> None:
+    queue = Shaper(limit=limit, window_s=window_s, max_delay_s=(burst - 1) * window_s / limit)
+    # A wait that is exactly the longest one is a call admitted; rounded, it could be either.
+    assume(Fraction(queue.max_delay_s) == Fraction(burst - 1) * Fraction(window_s) / limit)
+    bucket = TokenBucket(limit=limit, window_s=window_s, burst=burst)
+    assert admitted(make_throttle(queue), trace) == admitted(make_throttle(bucket), trace)
+
+
+def never_falls(trace: list[float], settings: list[ThrottleSettings]) -> bool:
+    totals = [len(admitted(make_throttle(each), trace)) for each in settings]
+    return all(fewer <= more for fewer, more in pairwise(totals))
+
+
+@given(trace=TRACES, window_s=WINDOWS)
+def test_totals_admitted_never_fall_when_the_limit_grows(trace: list[float], window_s: float) -> None:
+    for kind in LIMITED:
+        assert never_falls(trace, [kind(limit=limit, window_s=window_s) for limit in (1, 2, 3, 5, 8, 13, 40)]), kind
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS)
+def test_totals_admitted_never_fall_when_the_burst_or_the_longest_delay_grows(
+    trace: list[float], limit: int, window_s: float
+) -> None:
+    sizes = (1, 2, 3, 5, 8, 13)
+    assert never_falls(trace, [TokenBucket(limit=limit, window_s=window_s, burst=size) for size in sizes])
+    assert never_falls(trace, [Shaper(limit=limit, window_s=window_s, max_delay_s=size) for size in sizes])
+
+
+def test_worst_cases_admitted_in_any_minute() -> None:
+    trace = [55.0] * 500 + [60.0 + k / 100 for k in range(5500)]
+
+    def most_in_a_minute(settings: ThrottleSettings) -> int:
+        let_in = np.array(admitted(make_throttle(settings), trace))
+        return int((np.searchsorted(let_in, let_in + 60, side="left") - np.arange(len(let_in))).max())
+
+    assert most_in_a_minute(FixedWindow()) == 400
+    assert most_in_a_minute(SlidingWindowAdmitted()) == 200
+    # The call that makes it 200 + 20 comes exactly a minute after the first, which is no longer the same minute.
+    assert most_in_a_minute(TokenBucket(burst=20)) == 219
+
+
+# ---- Poisson traffic
+
+REPLICATIONS, MINUTES, WARM_UP_MINUTES = 40, 40, 5
+SHARES: list[tuple[ThrottleSettings, Callable[[float], float]]] = [
+    (FixedWindow(), lambda rate: fixed_window_refused(rate, 200)),
+    (SlidingWindowAdmitted(), lambda rate: sliding_admitted_refused(rate, 200)),
+    (SlidingWindowAttempts(), lambda rate: sliding_attempts_refused(rate, 200)),
+    (TokenBucket(burst=1), lambda rate: token_bucket_refused(rate, 200, 1)),
+    (TokenBucket(burst=20), lambda rate: token_bucket_refused(rate, 200, 20)),
+    (Shaper(max_delay_s=2.0), lambda rate: shaper_refused(rate, 200, 2.0)),
+]
+
+
+@pytest.mark.parametrize("rate_per_minute", [190, 250])
+@pytest.mark.parametrize(("settings", "exact"), SHARES, ids=lambda value: getattr(value, "policy", ""))
+def test_share_refused_of_poisson_traffic(
+    settings: ThrottleSettings, exact: Callable[[float], float], rate_per_minute: float
+) -> None:
+    """Refused calls minus the exact share of all attempts has mean 0 in every independent replication.
+
+    Where refusals come in runs no formula gives their variance, so the spread of the replications gives the standard
+    error of their sum.
+    """
+    random, share = np.random.default_rng(20), exact(rate_per_minute)
+    excess = [refused_in_excess(settings, share, rate_per_minute, random) for _ in range(REPLICATIONS)]
+    assert abs(sum(excess)) < 4.5 * np.std(excess, ddof=1) * math.sqrt(REPLICATIONS)
+
+
+@pytest.mark.parametrize(("window_s", "limit"), [(1, 3), (10, 33), (60, 200)])
+def test_share_refused_by_a_fixed_window_within_its_exact_standard_error(window_s: float, limit: int) -> None:
+    offered, windows = 180 * window_s / 60, 3000
+    random, throttle = np.random.default_rng(21), make_throttle(FixedWindow(limit=limit, window_s=window_s))
+    instants = np.sort(random.uniform(0, windows * window_s, random.poisson(offered * windows))).tolist()
+    measured = 1 - len(admitted(throttle, instants)) / len(instants)
+    tolerance = 4.5 * fixed_window_standard_error(offered, limit, windows)
+    assert measured == pytest.approx(fixed_window_refused(offered, limit), rel=0, abs=tolerance)
+
+
+def refused_in_excess(
+    settings: ThrottleSettings, share: float, rate_per_minute: float, random: np.random.Generator
+) -> float:
+    """One replication, counted after a warm-up in which the empty throttle reaches its stationary state."""
+    throttle, end_s = make_throttle(settings), (WARM_UP_MINUTES + MINUTES) * 60
+    instants = np.sort(random.uniform(0, end_s, random.poisson(rate_per_minute * end_s / 60))).tolist()
+    refused = [isinstance(throttle.try_admit(now), Refused) for now in instants]
+    counted = [was for now, was in zip(instants, refused, strict=True) if now >= WARM_UP_MINUTES * 60]
+    return sum(counted) - share * len(counted)
