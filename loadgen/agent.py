@@ -1,4 +1,5 @@
-"""A SIP user agent on asyncio: one `SipEndpoint`, its connections, and for each call the events that its coroutine awaits.
+"""A SIP user agent on asyncio: one `SipEndpoint`, its connections, and for each call the events that its coroutine
+awaits.
 
 The thin adapter between the sans-I/O core in `sip/` and the sockets in `net`. What is done with a call is decided by
 `caller` and `answerer`.
@@ -102,8 +103,11 @@ class SipAgent:
         """Whether no call, transaction or timer is left: the drain audit."""
         return self._endpoint.idle
 
-    def attach(self, connection: Connection) -> int:
-        """Number a connection and read SIP from it until it closes; attaching twice gives the same number."""
+    def attach(self, connection: Connection) -> None:
+        """Read SIP from a connection until it closes."""
+        self._number(connection)
+
+    def _number(self, connection: Connection) -> int:
         if connection in self._numbers:
             return self._numbers[connection]
         number = next(self._next_number)
@@ -122,23 +126,23 @@ class SipAgent:
         connection.when_closed(closed)
         return number
 
-    def place(self, connection: Connection, invite: Request) -> tuple[ClientCall, CallEvents]:
-        """Send an INVITE; the call and its events."""
-        number = self.attach(connection)
-        call = self._endpoint.start_call(number, invite, self._loop.time())
-        call_events = CallEvents()
+    def place(self, connection: Connection, invite: Request, call_events: CallEvents) -> ClientCall:
+        """Send an INVITE; what becomes of it is told to `call_events`."""
+        call = self._endpoint.start_call(self._number(connection), invite, self._loop.time())
         call.context = call_events
         self._settle()
-        return call, call_events
+        return call
 
     def act(self, action: Callable[[float], None]) -> None:
-        """Do something to a call of this agent, such as `call.bye`, with the time now, and send what follows from it."""
+        """Do something to a call of this agent, such as `call.bye`, with the time now, and send what follows from
+        it.
+        """
         action(self._loop.time())
         self._settle()
 
     def move(self, call: Call, connection: Connection) -> None:
         """Let an established call continue over another connection."""
-        call.use_connection(self.attach(connection))
+        call.use_connection(self._number(connection))
         self._settle()
 
     def _receive(self, number: int, connection: Connection, parser: StreamParser, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Answers the calls that come in: rings, answers or refuses as the plan's row in the dialled number says.
 
-It plays the customer's PBX for inbound calls and, behind the embedded trunk's gate, the called side in the PSTN. Whether a
-call may come in at all is asked of an `Admission`; without one, every call may.
+It plays the customer's PBX for inbound calls and, behind the embedded trunk's gate, the called side in the PSTN.
+Whether a call may come in at all is asked of an `Admission`; without one, every call may.
 """
 
 from __future__ import annotations
@@ -85,10 +85,8 @@ class Answerer:
     async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
         arrived, call = self._loop.time(), incoming.call
         agent.act(call.trying)
-        row = self._rows.get(number) if (number := row_of(call.dialled)) is not None else None
         try:
-            if row is None:
-                raise Rejection(_NOT_FOUND)
+            row = self._row_dialled(call)
             booking = await self._admission(incoming, row)
             try:
                 await self._converse(_Conversation(agent, call, incoming.events), row, booking, arrived)
@@ -99,6 +97,12 @@ class Answerer:
             agent.act(lambda now: call.reject(now, status, headers=headers))
         except _Gone:
             return
+
+    def _row_dialled(self, call: ServerCall) -> PlanRow:
+        number = row_of(call.dialled)
+        if number is None or number not in self._rows:
+            raise Rejection(_NOT_FOUND)
+        return self._rows[number]
 
     async def _converse(self, talk: _Conversation, row: PlanRow, booking: Booking, arrived: float) -> None:
         offer = read_offer(talk.call.invite.body)

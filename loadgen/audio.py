@@ -1,7 +1,7 @@
 """One side's audio of one call, from its ports and key to the verdict on what was heard.
 
-It joins SDP (what is agreed), the media stream (what is sent and heard) and the pump (when); callers and answerers use it
-alike. Keys are drawn here, used once, and never logged.
+It joins SDP (what is agreed), the media stream (what is sent and heard) and the pump (when); callers and answerers use
+it alike. Keys are drawn here, used once, and never logged.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from loadgen.sip.offer_answer import Capability, SdpFault, negotiate
 from loadgen.sip.sdes import KEY_BYTES
 from loadgen.sip.sdp import Codec, SessionDescription
 from models.errors import TrunkproofError
-from models.records import Record
-from models.study import Trunk
+from models.plan import PlanRow
+from models.records import Direction, Record
+from models.study import Study, Trunk
 
 LONGEST_SILENCE_S = 2.0
-"""Without a packet for longer, a call has failed to its users: people ask "are you still there?" after about this long."""
+"""Without a packet for longer, a call has failed to its users: people ask "are you still there?" after about this
+long.
+"""
 _CUSTOMER_PORTS = (50_000, 60_998)
 """Outside the trunk's range, so that both can be played on one machine."""
 
@@ -36,11 +39,11 @@ class Audio:
     """The audio of one call on one side: bound ports and a key of its own, then a stream, then a report."""
 
     def __init__(
-        self, desk: AudioDesk, sockets: tuple[socket.socket, socket.socket], *, row: int, side: Side
+        self, desk: AudioDesk, sockets: tuple[socket.socket, socket.socket], row: PlanRow, trunk: Trunk
     ) -> None:
         self._desk = desk
         self._sockets: tuple[socket.socket, socket.socket] | None = sockets
-        self._row, self._side = row, side
+        self._row, self._trunk = row, trunk
         self._flow: Flow | None = None
         self.address = desk.address
         self.port: int = sockets[0].getsockname()[1]
@@ -50,17 +53,16 @@ class Audio:
 
     def answer(self, offer: SessionDescription) -> SessionDescription | SdpFault:
         """Our answer to an offer, or why there is none."""
-        desk = self._desk
         return negotiate(
             offer,
             Capability(
                 address=self.address,
                 port=self.port,
                 key=self.key,
-                codecs=desk.codecs,
-                suites=desk.suites,
+                codecs=codecs_of(self._trunk),
+                suites=self._trunk.suites,
                 rtcp_port=self.port + 1,
-                session_id=self._row,
+                session_id=self._row.row,
             ),
         )
 
@@ -78,8 +80,8 @@ class Audio:
         event = theirs.telephone_event
         stream = MediaStream(
             cipher,
-            row=self._row,
-            side=self._side,
+            row=self._row.row,
+            side=self._desk.side_in(self._row),
             payload_type=codec.payload_type,
             event_type=event.payload_type if event is not None else None,
             dice=self._desk.dice,
@@ -109,16 +111,17 @@ class Audio:
 
 
 class AudioDesk:
-    """Where one party's calls get their audio: an address, its codecs and suites, and a pump for all of them."""
+    """Where one party's calls get their audio: an address, the study's codecs and suites, and a pump for all of
+    them.
+    """
 
-    def __init__(self, address: str, trunk: Trunk, side: Side, check_media: Callable[[str], str]) -> None:
+    def __init__(self, address: str, study: Study, *, at_trunk: bool, check_media: Callable[[str], str]) -> None:
         self.address = address
-        self.codecs = codecs_of(trunk)
-        self.suites: tuple[str, ...] = trunk.suites
         self.check_media = check_media
         self.pump = MediaPump()
         self.dice = random.Random()
-        self._side = side
+        self._study = study
+        self._at_trunk = at_trunk
         self._next_port = _CUSTOMER_PORTS[0]
 
     @property
@@ -126,7 +129,12 @@ class AudioDesk:
         """How late this party's packets were sent."""
         return self.pump.lateness_p99_ms
 
-    def open(self, *, row: int) -> Audio:
+    def side_in(self, row: PlanRow) -> Side:
+        """Whether this party is the caller or the called one."""
+        calls = (row.direction is Direction.INBOUND) == self._at_trunk
+        return Side.CALLER if calls else Side.CALLED
+
+    def open(self, row: PlanRow) -> Audio:
         """Audio on any free pair of this machine.
 
         Raises:
@@ -137,12 +145,12 @@ class AudioDesk:
             port = self._next_port
             self._next_port = port + 2 if port + 2 < high else low
             try:
-                return Audio(self, bind_pair(self.address, port), row=row, side=self._side)
+                return self._audio(port, row)
             except OSError:
                 continue
         raise NoPortError(f"no free UDP port pair between {low} and {high} on {self.address}")
 
-    def open_on(self, port: int, instead: Callable[[int], int | None], *, row: int) -> tuple[Audio, int]:
+    def open_on(self, port: int, instead: Callable[[int], int | None], row: PlanRow) -> tuple[Audio, int]:
         """Audio on a port of the trunk's pool; `instead` names another one for a port that turns out to be taken.
 
         Raises:
@@ -150,12 +158,15 @@ class AudioDesk:
         """
         while True:
             try:
-                return Audio(self, bind_pair(self.address, port), row=row, side=self._side), port
+                return self._audio(port, row), port
             except OSError:
                 other = instead(port)
                 if other is None:
                     raise NoPortError(f"port {port} of the pool is held by another program") from None
                 port = other
+
+    def _audio(self, port: int, row: PlanRow) -> Audio:
+        return Audio(self, bind_pair(self.address, port), row, self._study.trunks[row.trunk])
 
     def close(self) -> None:
         """Close what is left."""

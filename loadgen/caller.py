@@ -121,7 +121,7 @@ class _Attempt:
     caller: Caller
     row: PlanRow
     record: Record
-    events: CallEvents
+    news: CallEvents
     wish: _Wish = _Wish.ANSWER
 
     async def run(self) -> None:
@@ -143,7 +143,7 @@ class _Attempt:
         line = self.caller.line
         offer = line.offer(self.row, audio)
         self.record.sent_s = self.caller.now_s()
-        call = line.agent.place(lease.connection, line.invite(self.row, write_sdp(offer)), self.events)
+        call = line.agent.place(lease.connection, line.invite(self.row, write_sdp(offer)), self.news)
         answer = await self._until_answered(call)
         if answer is None:
             return
@@ -173,11 +173,12 @@ class _Attempt:
     async def _until_answered(self, call: ClientCall) -> events.Answered | None:
         """Follow the INVITE to its end: the answer, or `None` once the record says how it failed."""
         agent = self.caller.line.agent
-        until = self._clock() + self.row.setup_s + self.row.ring_s + _PATIENCE_S
+        until: float | None = self._clock() + self.row.setup_s + self.row.ring_s + _PATIENCE_S
         while True:
-            match await self.events.next(until):
+            match await self.news.next(until):
                 case None if self.wish is _Wish.STOP:
-                    return self._end(Disposition.STILL_UP, "CANCEL was not answered")
+                    self._end(Disposition.STILL_UP, "CANCEL was not answered")
+                    return None
                 case None | Stopped() as signal:
                     self.wish = _Wish.STOP if signal else self._reason_to_leave()
                     agent.act(call.hang_up)
@@ -189,7 +190,8 @@ class _Attempt:
                 case events.Answered() as answer:
                     return answer
                 case events.FinalEvent() as final:
-                    return self._failed(final)
+                    self._failed(final)
+                    return None
 
     def _reason_to_leave(self) -> _Wish:
         planned = self.row.outcome is Outcome.ABANDONED and self.record.ringing_s is not None
@@ -228,7 +230,7 @@ class _Attempt:
     async def _hold(self, call: ClientCall, until: float) -> events.Terminated | None:
         """Stay in the call until it is time to hang up; the end, if the other side came first."""
         while True:
-            match await self.events.next(until):
+            match await self.news.next(until):
                 case Stopped():
                     self.wish = _Wish.STOP
                     return None
@@ -244,7 +246,7 @@ class _Attempt:
         self.caller.line.agent.act(call.bye)
         until = self._clock() + _LAST_WORDS_S if self.wish is _Wish.STOP else None
         while True:
-            match await self.events.next(until):
+            match await self.news.next(until):
                 case Stopped():
                     self.wish = _Wish.STOP
                     until = self._clock() + _LAST_WORDS_S
@@ -282,4 +284,3 @@ class _Attempt:
         self.record.disposition = disposition
         self.record.reason = self.record.reason or reason
         self.record.ended_s = self.caller.now_s()
-

@@ -16,7 +16,6 @@ from loadgen.audio import Audio, AudioDesk, codecs_of
 from loadgen.caller import Caller
 from loadgen.certificates import CertificateFiles, client_context, server_context
 from loadgen.guard import Guard, Target
-from loadgen.media.voiceprint import Side
 from loadgen.net import Connector, TlsServer, serve_tls
 from loadgen.numbers import exophone
 from loadgen.pool import ConnectionPool
@@ -61,7 +60,10 @@ class Customer:
             trace=trace,
         )
         self.audio = AudioDesk(
-            self._address, self._settings, Side.CALLER, lambda address: guard.check_media(address, target)
+            self._address,
+            plan.study,
+            at_trunk=False,
+            check_media=lambda address: guard.check_media(address, target),
         )
         self.ports_per_call = plan.study.pop.ports.legs
         self.throttle_status = self._settings.throttle.refusal_status
@@ -105,14 +107,12 @@ class Customer:
 
     def open_audio(self, row: PlanRow) -> Audio:
         """A free port pair of the customer's own."""
-        return self.audio.open(row=row.row)
+        return self.audio.open(row)
 
     def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
         """The customer's offer: telephone-event 101, `maxptime`."""
         codecs, suite = codecs_of(self._settings), self._settings.suites[0]
-        return customer_offer(
-            audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suite=suite
-        )
+        return customer_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suite=suite)
 
     def invite(self, row: PlanRow, sdp: bytes) -> Request:
         """The customer's INVITE to the trunk."""

@@ -1,1 +1,3 @@
-"""The audio of calls: RTP, SRTP and RTCP, the identity of each call in its audio, and the pump that sends and receives."""
+"""The audio of calls: RTP, SRTP and RTCP, the identity of each call in its audio, and the pump that sends and
+receives.
+"""

@@ -1,7 +1,7 @@
 """Sends and receives the audio of all calls of a process: one loop over raw UDP sockets beside the signalling.
 
-Every stream has its own instant within the 20 ms, so that sends are spread; instants are absolute, so that no drift adds up.
-It moves packets and keeps time; what is in them is `stream`'s.
+Every stream has its own instant within the 20 ms, so that sends are spread; instants are absolute, so that no drift
+adds up. It moves packets and keeps time; what is in them is `stream`'s.
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ def _send(sender: socket.socket, data: bytes, to: Address) -> None:
         sender.sendto(data, to)
 
 
-def _receive_all(flow: Flow, receiver: socket.socket, remote: Address, take: Callable[[bytes, float | None], None]) -> None:
+def _receive_all(
+    flow: Flow, receiver: socket.socket, remote: Address, take: Callable[[bytes, float | None], None]
+) -> None:
     while True:
         try:
             data, ancillary, _, source = receiver.recvmsg(_MAX_DATAGRAM, _ANCILLARY_BYTES)

@@ -1,6 +1,8 @@
-"""What one receiver notes of one RTP stream: RFC 3550 appendix A.1 (sequence), A.3 (loss) and A.8 (jitter), and silence.
+"""What one receiver notes of one RTP stream: RFC 3550 appendix A.1 (sequence), A.3 (loss) and A.8 (jitter), and
+silence.
 
-Probation of a new source is left out: every packet counted here is authentic, so there is no stranger to keep waiting for.
+Probation of a new source is left out: every packet counted here is authentic, so there is no stranger to keep waiting
+for.
 """
 
 from __future__ import annotations

@@ -181,9 +181,7 @@ class MediaStream:
                 statistics.jitter_units,
             )
         timestamp = self._timestamp(self._sent)
-        report = write_report(
-            self._ssrc, wall_s=wall_s, timestamp=timestamp, packets=self._sent, block=block, bye=bye
-        )
+        report = write_report(self._ssrc, wall_s=wall_s, timestamp=timestamp, packets=self._sent, block=block, bye=bye)
         return self._cipher.protect_rtcp(report)
 
     def receive_rtcp(self, data: bytes) -> None:

@@ -1,7 +1,8 @@
 """The identity of a call in its audio: each 20 ms frame says whose it is, and which.
 
-A G.711 frame of 160 bytes is a token of 16 bytes, ten times over. It is data, not a sound to listen to; a path that passes
-G.711 through unchanged passes it too, and a receiver sees one-way audio, cross-talk and its own echo for what they are.
+A G.711 frame of 160 bytes is a token of 16 bytes, ten times over. It is data, not a sound to listen to; a path that
+passes G.711 through unchanged passes it too, and a receiver sees one-way audio, cross-talk and its own echo for what
+they are.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""Where a running trunk is to be found: the small file that `serve` writes and `load` reads.
+
+It carries addresses and the path of the trunk's certificate authority, no secrets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from models.errors import InputError, Problem
+from models.settings import Settings
+from models.study import PORT
+
+
+class CustomerFiles(Settings):
+    """The certificate that a customer shows to callers of its TLS listener; throw-away, made by the trunk's
+    authority.
+    """
+
+    certificate: str
+    key: str
+
+
+class TrunkCard(Settings):
+    """A trunk that can be called."""
+
+    stack: str = "embedded"
+    server_name: str
+    """Host name that the trunk's certificate must carry."""
+    host: str
+    port: PORT
+    ca_file: str
+    control_port: PORT | None = None
+    """The embedded trunk's control channel on its own host; other trunks have none."""
+    customers: dict[str, CustomerFiles] = Field(default_factory=dict)
+    """Trunk name -> the certificate of its customer's listener, for inbound calls."""
+    study_digest: str | None = None
+
+    def write(self, path: Path) -> None:
+        """Write the card as JSON."""
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read_card(path: Path) -> TrunkCard:
+    """Read a card that `TrunkCard.write` wrote.
+
+    Raises:
+        InputError: the file is missing or is no card; lists all that is wrong.
+    """
+    try:
+        return TrunkCard.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
+    except ValidationError as error:
+        problems = [Problem(where=".".join(map(str, e["loc"])) or "file", what=e["msg"]) for e in error.errors()]
+        raise InputError(str(path), problems) from None

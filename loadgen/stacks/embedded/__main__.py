@@ -1,0 +1,27 @@
+"""`python -m loadgen.stacks.embedded STUDY.json FOLDER`: the embedded trunk as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from loadgen.stacks.embedded.server import serve
+from models.errors import TrunkproofError
+from models.study import Study
+
+
+def main() -> int:
+    """Serve until told to stop; the card is written to FOLDER."""
+    study_file, folder = map(Path, sys.argv[1:3])
+    study = Study.model_validate_json(study_file.read_text(encoding="utf-8"))
+    try:
+        asyncio.run(serve(study, folder))
+    except TrunkproofError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Runs an embedded trunk as a process beside the run that calls it, and makes sure that nothing of it is left
+behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from loadgen.stacks.card import TrunkCard, read_card
+from loadgen.stacks.embedded.server import CARD
+from models.errors import StackError
+from models.study import Study
+
+_READY_WITHIN_S = 30.0
+_GONE_WITHIN_S = 5.0
+
+
+@contextlib.asynccontextmanager
+async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
+    """The study's trunk, listening while the block runs; its files are in `folder`.
+
+    Raises:
+        StackError: it did not start; the message has its last words.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
+    study_file = folder / "study.json"
+    study_file.write_text(study.model_dump_json(), encoding="utf-8")
+    log = (folder / "trunk.log").open("wb")
+    with log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "loadgen.stacks.embedded", str(study_file), str(folder)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C is for the run: it ends its calls first, and then this process.
+            start_new_session=True,
+        )
+    try:
+        yield await _card(process, folder)
+    finally:
+        await _end(process)
+
+
+async def _card(process: asyncio.subprocess.Process, folder: Path) -> TrunkCard:
+    ready = asyncio.get_running_loop().time() + _READY_WITHIN_S
+    while not (folder / CARD).exists():
+        if process.returncode is not None or asyncio.get_running_loop().time() > ready:
+            words = (folder / "trunk.log").read_text(errors="replace").strip()
+            raise StackError(f"the embedded trunk did not start: {words or 'it said nothing'}")
+        await asyncio.sleep(0.02)
+    return read_card(folder / CARD)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(_GONE_WITHIN_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
