@@ -62,3 +62,50 @@ def _print(value: Mapping[str, Any], human: Callable[[], None], *, as_json: bool
         typer.echo(json.dumps(value, indent=2))
     else:
         human()
+
+
+@app.command()
+def plan(study_file: StudyFile, seed: Seed = None, out_dir: OptionalOut = None, as_json: Json = False) -> None:
+    """Say what a study will do, before it does it."""
+    drawn = draw_plan(_study(study_file, seed))
+    expected = forecast(drawn)
+    if out_dir is not None:
+        drawn.table.write_parquet(_folder(out_dir) / "plan.parquet")
+
+    def human() -> None:
+        out.print(expected.sentence, highlight=False)
+        out.print(shown.forecast_table(expected))
+
+    _print(expected.to_json(), human, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    study_file: StudyFile,
+    seed: Seed = None,
+    replications: Annotated[int, typer.Option(help="Independent repetitions, for intervals.", min=0)] = 0,
+    precision: Annotated[
+        float | None, typer.Option(help="Repeat until refused_share is known within this share of itself.", min=1e-4)
+    ] = None,
+    stationary: Annotated[bool, typer.Option(help="Start in the stationary state instead of empty.")] = False,
+    out_dir: OptionalOut = None,
+    as_json: Json = False,
+) -> None:
+    """Predict: run the study on the model of the trunk."""
+    from experiments.prediction import predict
+
+    study = _study(study_file, seed)
+    with shown.progress(err, shown=not as_json) as advance:
+        prediction = predict(
+            study, replications=replications, precision=precision, stationary=stationary, advance=advance
+        )
+    if out_dir is not None:
+        write_records(prediction.records, _folder(out_dir) / "predicted.parquet")
+
+    def human() -> None:
+        out.print(shown.kpi_table(prediction.kpis, prediction.intervals))
+        out.print(shown.disposition_table(prediction.kpis))
+        for line in prediction.remarks:
+            out.print(line, highlight=False)
+
+    _print(prediction.to_json(), human, as_json=as_json)

@@ -53,7 +53,9 @@ class LogHistogram:
             return None
         rank = max(1, int(np.ceil(share * self.count - 1e-9)))
         index = int(np.searchsorted(np.cumsum(self._counts), rank))
-        return 0.0 if index == 0 else float(_LOW * np.exp((index - 0.5) / _BINS_PER_E))
+        if index == 0 or self.maximum is None:
+            return 0.0
+        return min(self.maximum, float(_LOW * np.exp((index - 0.5) / _BINS_PER_E)))
 
     def mean(self) -> float | None:
         """Arithmetic mean, exact; `None` when nothing was counted."""

@@ -77,7 +77,7 @@ NOT_DELIVERED = REFUSED_BY_TRUNK | {
 """The caller never reached the called user; a call whose every attempt ended so is a customer lost."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Record:
     """One call attempt. All `_s` instants are seconds after plan zero; `None` where it did not happen."""
 

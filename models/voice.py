@@ -21,6 +21,15 @@ R_DEFAULT = 93.2
 MOS_MIN, MOS_MAX = 1.0, 4.5
 
 
+PACKET_MS = 20.0
+JITTER_BUFFER_MS = 60.0
+"""A fixed playout buffer of three packets, a common default of voice gateways."""
+MOUTH_TO_EAR_MS = PACKET_MS + JITTER_BUFFER_MS
+"""Of a call within one site. Both halves rate their calls with it: a real network's own delay is not seen from one
+end.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Codec:
     """How a codec and its decoder bear loss (ITU-T G.113 appendix I)."""

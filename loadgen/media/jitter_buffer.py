@@ -7,9 +7,9 @@ behind it. Late packets are lost packets to the ear.
 from __future__ import annotations
 
 from loadgen.media.rtp import FRAME_S
+from models.voice import JITTER_BUFFER_MS
 
-DEPTH_S = 0.06
-"""Three packets: a common default of voice gateways."""
+DEPTH_S = JITTER_BUFFER_MS / 1000
 
 
 class JitterBuffer:

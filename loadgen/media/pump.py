@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,7 +46,8 @@ class Flow:
     """Packets from elsewhere than the agreed address, not looked at."""
     given_up: int = 0
     """Frames never sent, because the process stood still for too long."""
-    open: bool = field(default=True)
+    report: MediaReport | None = None
+    """The final one, once removed."""
 
 
 class MediaPump:
@@ -72,21 +73,25 @@ class MediaPump:
         return flow
 
     def remove(self, flow: Flow) -> MediaReport:
-        """Take what is still waiting in the sockets, say goodbye, close them; the stream's final report."""
+        """Take what is still waiting in the sockets, say goodbye, close them; the stream's final report.
+
+        A stream that is removed already, by `close` for one, gives the same report again.
+        """
+        if flow.report is not None:
+            return flow.report
         now = self._loop.time()
-        flow.open = False
         self._drain(flow, now)
         with contextlib.suppress(OSError):
             flow.rtcp.sendto(flow.stream.next_rtcp(now, time.time(), bye=True), flow.remote_rtcp)
         flow.rtp.close()
         flow.rtcp.close()
-        return flow.stream.report(now)
+        flow.report = replace(flow.stream.report(now), stray=flow.stray, given_up=flow.given_up)
+        return flow.report
 
     def close(self) -> None:
         """Stop, and close the sockets of every stream that is left."""
         for _, _, flow in self._heap:
-            if flow.open:
-                self.remove(flow)
+            self.remove(flow)
         self._heap.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -108,9 +113,12 @@ class MediaPump:
     def _tick(self) -> None:
         self._timer = None
         late: list[float] = []
-        while self._heap and self._heap[0][0] <= (now := self._loop.time()):
+        # Only what is due by now: a pump with more work than time would never return, and signalling would stand still.
+        horizon = self._loop.time()
+        while self._heap and self._heap[0][0] <= horizon:
+            now = self._loop.time()
             due, number, flow = self._heap[0]
-            if not flow.open:
+            if flow.report is not None:
                 heapq.heappop(self._heap)
                 continue
             late.append(1000 * (now - due))
@@ -152,10 +160,8 @@ def _receive_all(
     while True:
         try:
             data, ancillary, _, source = receiver.recvmsg(_MAX_DATAGRAM, _ANCILLARY_BYTES)
-        except BlockingIOError:
-            return
         except OSError:
-            continue  # An ICMP error of an earlier send; reading it clears it.
+            return  # Empty, or an error such as ICMP's, which reading clears: the next tick goes on.
         if source != remote:
             flow.stray += 1
         else:

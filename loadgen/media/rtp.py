@@ -17,7 +17,8 @@ SAMPLES_PER_FRAME = 160
 FRAME_S = 0.02
 _HEADER = struct.Struct("!BBHII")
 _EVENT = struct.Struct("!BBH")
-_DIGITS = "0123456789*#ABCD"
+DIGITS = "0123456789*#ABCD"
+"""The keys of a telephone, in the order of their event codes (RFC 4733 section 3.2)."""
 _END_BIT = 0x80
 _VOLUME = 10
 """-10 dBm0, a usual level for digits."""
@@ -82,7 +83,7 @@ class TelephoneEvent:
 
     def __bytes__(self) -> bytes:
         flags = _VOLUME | (_END_BIT if self.end else 0)
-        return _EVENT.pack(_DIGITS.index(self.digit), flags, self.duration)
+        return _EVENT.pack(DIGITS.index(self.digit), flags, self.duration)
 
     @classmethod
     def parse(cls, payload: bytes) -> TelephoneEvent | None:
@@ -90,4 +91,4 @@ class TelephoneEvent:
         if len(payload) < _EVENT.size:
             return None
         event, flags, duration = _EVENT.unpack_from(payload)
-        return cls(_DIGITS[event], duration, bool(flags & _END_BIT)) if event < len(_DIGITS) else None
+        return cls(DIGITS[event], duration, bool(flags & _END_BIT)) if event < len(DIGITS) else None

@@ -33,8 +33,12 @@ class ReceptionStatistics:
         self._timestamps: tuple[int, int] | None = None
         self._reported = (0, 0)
 
-    def add(self, sequence: int, timestamp: int, arrival: float) -> int | None:
-        """Note a packet; its extended sequence number, or `None` for a duplicate."""
+    def add(self, sequence: int, timestamp: int | None, arrival: float) -> int | None:
+        """Note a packet; its extended sequence number, or `None` for a duplicate.
+
+        Without a timestamp a packet counts for everything but jitter: telephone events repeat the one of their
+        beginning (RFC 4733 section 2.2.1), which says nothing about when they were sent.
+        """
         extended = self._extend(sequence)
         if extended in self._seen:
             self.duplicate += 1
@@ -56,10 +60,12 @@ class ReceptionStatistics:
         delta = (sequence - self._highest) % _MODULUS
         return self._highest + (delta if delta < _MODULUS // 2 else delta - _MODULUS)
 
-    def _time(self, timestamp: int, arrival: float) -> None:
+    def _time(self, timestamp: int | None, arrival: float) -> None:
         if self._last_arrival is not None:
             self.longest_gap_s = max(self.longest_gap_s, arrival - self._last_arrival)
         self._last_arrival = arrival
+        if timestamp is None:
+            return
         transit = arrival - self._unwrapped(timestamp) / _CLOCK_HZ
         if self._transit is not None:
             self._jitter += (abs(transit - self._transit) - self._jitter) / 16

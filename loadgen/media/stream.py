@@ -8,15 +8,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from loadgen.media.jitter_buffer import DEPTH_S, JitterBuffer
+from loadgen.media.jitter_buffer import JitterBuffer
 from loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, write_report
-from loadgen.media.rtp import FRAME_S, SAMPLES_PER_FRAME, MalformedRtpError, RtpPacket, TelephoneEvent
+from loadgen.media.rtp import DIGITS, SAMPLES_PER_FRAME, MalformedRtpError, RtpPacket, TelephoneEvent
 from loadgen.media.srtp import Cipher, Failure
 from loadgen.media.statistics import ReceptionStatistics
 from loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
-from models.voice import mos, r_factor
+from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
-_PACKETISATION_MS = 1000 * FRAME_S
 _EVENT_PACKETS, _END_PACKETS = 5, 3
 """A digit lasts 100 ms, and its end is sent three times (RFC 4733 section 2.5.1.4)."""
 
@@ -54,6 +53,10 @@ class MediaReport:
     rtcp_failed: int = 0
     digits: str = ""
     """Keys that the peer pressed."""
+    stray: int = 0
+    """Packets from elsewhere than the agreed address, not looked at; counted by the pump."""
+    given_up: int = 0
+    """Frames never sent, because the process stood still for too long; counted by the pump."""
 
 
 class MediaStream:
@@ -96,7 +99,13 @@ class MediaStream:
         return INTERVAL_S * self._dice.uniform(0.5, 1.5)
 
     def press(self, digit: str) -> None:
-        """Send a telephone-event for `digit` in place of the next frames; nothing where none was agreed."""
+        """Send a telephone-event for `digit` in place of the next frames; nothing where none was agreed.
+
+        Raises:
+            ValueError: no key of a telephone.
+        """
+        if len(digit) != 1 or digit not in DIGITS:
+            raise ValueError(f"{digit!r} is no key of a telephone")
         if self._event_type is not None:
             self._pressed.append((digit, self._sent))
 
@@ -143,7 +152,8 @@ class MediaStream:
         if self._first_arrival is None:
             self._first_arrival = arrival
         self._remote_ssrc = heard.ssrc
-        extended = self._statistics.add(heard.sequence, heard.timestamp, arrival)
+        timestamp = None if heard.payload_type == self._event_type else heard.timestamp
+        extended = self._statistics.add(heard.sequence, timestamp, arrival)
         if extended is not None:
             self._buffer.add(extended, arrival)
             self._hear(heard)
@@ -234,4 +244,4 @@ class MediaStream:
         if not expected:
             return 1.0
         missing = min(1.0, (counts.lost + counts.late) / expected)
-        return float(mos(r_factor(_PACKETISATION_MS + 1000 * DEPTH_S, missing)))
+        return float(mos(r_factor(MOUTH_TO_EAR_MS, missing)))

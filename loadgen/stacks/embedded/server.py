@@ -60,8 +60,8 @@ class TrunkServer:
         return {
             "started": self._trunk.started,
             "calls": self._trunk.answerer.under_way,
-            "channels_used": gate.channels_used,
-            "ports_in_use": gate.ports.in_use,
+            "channels_used": gate.limits.channels_used,
+            "ports_in_use": gate.limits.pool.in_use,
             "handshakes": {kind.value: count for kind, count in self._trunk.edge.handshakes.items()},
         }
 

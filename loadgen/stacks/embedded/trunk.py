@@ -131,10 +131,10 @@ class EmbeddedTrunk:
         self._resuming = asyncio.create_task(self.edge.resume())
 
     def _set_channels(self, channels: int) -> None:
-        self.gate.channels_limit = channels
+        self.gate.limits.channels_limit = channels
 
     def _restore_channels(self) -> None:
-        self.gate.channels_limit = self.study.pop.carrier.channels
+        self.gate.limits.channels_limit = self.study.pop.carrier.channels
 
     def _connected(self, connection: Connection) -> None:
         self.agent.attach(connection)
@@ -185,11 +185,11 @@ class Seat:
         return audio
 
     def _other_port(self, taken: int) -> int | None:
-        return self._trunk.gate.ports.withdraw(taken, self._trunk.now())
+        return self._trunk.gate.limits.pool.withdraw(taken, self._trunk.now())
 
     def close(self) -> None:
         """Give ports and channel back."""
-        self._trunk.gate.release(self._ports, self._trunk.now())
+        self._trunk.gate.limits.give_back(self._ports, self._trunk.now())
 
 
 def refusal(denial: Denial) -> Rejection:

@@ -1,0 +1,40 @@
+# From a bare machine with python3 and make to the page and the tests. The machine's part is done by the scripts in .ci/.
+
+STUDY ?= experiments/studies/above.yaml
+OUT ?= out/demo
+export PYTHON
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help setup demo test lint pytest system-packages clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## make .venv with the pinned packages (PYTHON=... chooses the Python)
+
+$(INSTALLED): pyproject.toml constraints.txt .ci/setup
+	@.ci/setup
+	@touch $@
+
+demo: setup ## predict a study, place its calls, write the page (STUDY=... OUT=...)
+	@$(BIN)/trunkproof validate $(STUDY) --out $(OUT)
+	@echo "The page: $(abspath $(OUT))/report.html"
+
+test: lint system-packages pytest ## everything that continuous integration checks
+
+lint: setup ## style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+system-packages:
+	@.ci/system-packages
+
+pytest: setup system-packages ## the tests alone (ARGS=tests/models)
+	@$(BIN)/pytest $(ARGS)
+
+clean: ## remove .venv, caches and the demo's results
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info out/demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

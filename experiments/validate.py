@@ -1,0 +1,123 @@
+"""Predict a study, prove it on real calls, compare both call by call, and leave the evidence in a folder.
+
+The prediction is made before the first call is placed: only the phase of the trunk's throttle, which is state of the trunk,
+is asked of it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from experiments.compare import Comparison, compare
+from experiments.provenance import Provenance
+from experiments.report.page import write_report
+from experiments.twin import TwinCheck, analytic_twin
+from loadgen.run import drive
+from loadgen.stacks.process import running_trunk
+from models.plan import Plan, draw_plan
+from models.records import write_records
+from models.study import Study
+from simulator.replicate import Replications, replicate
+from simulator.run import simulate
+
+Advance = Callable[[float, str], None]
+REPLICATIONS = 20
+"""Other seeds behind the intervals; a t-interval over 20 is 5 % wider than over infinitely many."""
+COMPARISON, PAGE, STUDY = "comparison.json", "report.html", "study.json"
+PREDICTED, MEASURED = "predicted.parquet", "measured.parquet"
+
+
+def _silent(share: float, words: str) -> None:
+    pass
+
+
+@dataclass(eq=False)
+class _Prediction:
+    """Filled in when the trunk has told its anchors."""
+
+    study: Study
+    plan: Plan
+    records: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    def make(self, anchors: Mapping[str, float]) -> None:
+        self.records = simulate(self.study, self.plan, anchors=anchors)
+
+
+def validate(
+    study: Study,
+    out: Path,
+    *,
+    advance: Advance = _silent,
+    stop: asyncio.Event | None = None,
+    command: str = "",
+) -> Comparison:
+    """Run the whole proof of one study against the embedded trunk, and write its evidence into `out`.
+
+    Raises:
+        StackError: the trunk did not start.
+    """
+    return asyncio.run(validate_async(study, out, advance=advance, stop=stop, command=command))
+
+
+async def validate_async(
+    study: Study,
+    out: Path,
+    *,
+    advance: Advance = _silent,
+    stop: asyncio.Event | None = None,
+    command: str = "",
+) -> Comparison:
+    """`validate`, for callers that have an event loop, such as notebooks."""
+    out.mkdir(parents=True, exist_ok=True)
+    advance(0.0, "other seeds, for the intervals")
+    plan = draw_plan(study)
+    repeated = replicate(study, replications=REPLICATIONS)
+    prediction = _Prediction(study, plan)
+    async with running_trunk(study, out / "trunk") as card:
+        driven = await drive(
+            plan,
+            card,
+            watch=advance,
+            stop=stop,
+            on_begin=prediction.make,
+            head_start_s=_head_start_s(plan),
+        )
+    comparison = compare(
+        study,
+        plan,
+        prediction.records,
+        driven.records,
+        generator=driven.generator,
+        interrupted=driven.interrupted,
+        anchors=driven.anchors,
+        intervals=repeated.intervals,
+        twin=_twin(study, repeated),
+        provenance=Provenance.collect(study, command),
+    )
+    write_evidence(comparison, out)
+    return comparison
+
+
+def _head_start_s(plan: Plan) -> float:
+    """Time to predict in before the first call: the model does some ten thousand attempts a second."""
+    return 1.0 + plan.table.height / 5000
+
+
+def _twin(study: Study, repeated: Replications) -> tuple[TwinCheck, ...]:
+    return analytic_twin(study, repeated)
+
+
+def write_evidence(comparison: Comparison, out: Path) -> None:
+    """The study, both record tables, the comparison and its page."""
+    (out / STUDY).write_text(comparison.study.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_records(comparison.predicted, out / PREDICTED)
+    write_records(comparison.measured, out / MEASURED)
+    text = json.dumps(comparison.to_json(), indent=2, allow_nan=False)
+    (out / COMPARISON).write_text(text + "\n", encoding="utf-8")
+    write_report(comparison, out / PAGE)

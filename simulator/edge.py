@@ -1,0 +1,89 @@
+"""The TLS edge and each customer's connections to it: handshakes, re-use, resumption, and restarts.
+
+It says how long a caller waits for a connection and of which kind it is. What is sent over it is `trunk`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import simpy
+
+from models.costs import Costs
+from models.plan import PlanRow
+from models.records import ConnectionKind
+from models.traffic import TlsPolicy, TlsUse
+from simulator.host import Host
+
+Wait = Generator[simpy.Event, object, ConnectionKind | None]
+_TCP_ROUND_TRIPS = 1
+_TLS_ROUND_TRIPS = {("1.3", False): 1, ("1.3", True): 1, ("1.2", False): 2, ("1.2", True): 1}
+"""By version and whether the handshake resumes a session (RFC 8446 section 2, RFC 5246 section 7.3)."""
+
+
+@dataclass(eq=False)
+class Edge:
+    """The listener: up or down, and how often it was restarted."""
+
+    env: simpy.Environment
+    host: Host
+    costs: Costs
+    up: bool = True
+    restarts: int = 0
+
+    def go_down(self) -> None:
+        """Drop every connection and refuse new ones."""
+        self.up = False
+        self.restarts += 1
+
+    def come_back(self) -> None:
+        """Listen again."""
+        self.up = True
+
+
+@dataclass(eq=False)
+class Connections:
+    """One customer's connections, as its study wants them."""
+
+    edge: Edge
+    use: TlsUse
+    _standing: dict[int, int] = field(default_factory=dict)
+    """Slot -> the restart count under which its connection was opened."""
+    _opening: dict[int, simpy.Event] = field(default_factory=dict)
+    _has_session: bool = False
+
+    def acquire(self, row: PlanRow) -> Wait:
+        """Wait for a connection for that attempt: its kind, or `None` where none can be had."""
+        if self.use.policy is TlsPolicy.PER_CALL:
+            return (yield from self._handshake(row))
+        slot = row.call % (self.use.pool_size if self.use.policy is TlsPolicy.POOL else 1)
+        if self._standing.get(slot) == self.edge.restarts:
+            return ConnectionKind.REUSED
+        if slot in self._opening:
+            opened = yield self._opening[slot]
+            return ConnectionKind.REUSED if opened else None
+        opening = self._opening[slot] = self.edge.env.event()
+        kind = yield from self._handshake(row)
+        del self._opening[slot]
+        if kind is not None:
+            self._standing[slot] = self.edge.restarts
+        opening.succeed(kind is not None)
+        return kind
+
+    def lost(self, restarts: int) -> bool:
+        """Whether a connection opened under that restart count is gone."""
+        return restarts != self.edge.restarts
+
+    def _handshake(self, row: PlanRow) -> Wait:
+        edge, costs = self.edge, self.edge.costs
+        if not edge.up:
+            return None
+        restarts, resumes = edge.restarts, row.resumes and self._has_session
+        work_s = costs.tcp_accept_s + (costs.resumed_handshake_s if resumes else costs.full_handshake_s)
+        trips = _TCP_ROUND_TRIPS + _TLS_ROUND_TRIPS[self.use.version, resumes]
+        yield edge.env.timeout(trips * costs.round_trip_s + edge.host.finish(work_s, edge.env.now))
+        if self.lost(restarts):
+            return None
+        self._has_session = True
+        return ConnectionKind.RESUMED if resumes else ConnectionKind.FULL

@@ -1,0 +1,26 @@
+"""What a study lets happen to the PoP in the middle of it: restarts of the edge, brown-outs of the carrier."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import simpy
+
+from models.study import CarrierBrownOut, EdgeRestart, Incident
+from simulator.trunk import World
+
+
+def happen(world: World, incident: Incident) -> Generator[simpy.Event, object, None]:
+    """One incident, as a process."""
+    yield world.env.timeout(incident.at_s)
+    match incident:
+        case EdgeRestart():
+            world.edge.go_down()
+            for process in list(world.inviting):
+                process.interrupt()
+            yield world.env.timeout(incident.down_s)
+            world.edge.come_back()
+        case CarrierBrownOut():
+            world.limits.channels_limit = incident.channels
+            yield world.env.timeout(incident.lasts_s)
+            world.limits.channels_limit = world.study.pop.carrier.channels

@@ -1,0 +1,173 @@
+"""Runs the model: `simulate(study) -> records`, whole or in batches as long runs need.
+
+It sets the world up, lets each trunk's callers come, and collects what they leave. What happens to a call is `trunk`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from enum import StrEnum
+from itertools import groupby
+
+import polars as pl
+import simpy
+
+from models.costs import load_costs
+from models.limits import Limits, Ports
+from models.plan import Plan, PlanRow, plan_chunks, rows_of
+from models.records import SCHEMA, Disposition, Record, to_frame
+from models.study import Study
+from models.throttle import NoThrottle
+from simulator.edge import Connections, Edge
+from simulator.host import Host
+from simulator.incidents import happen
+from simulator.standing import residual_times
+from simulator.trunk import Caller, World
+
+Calls = Iterable[list[PlanRow]]
+"""All attempts of one caller after those of the other, in the order of the first ones."""
+OnBatch = Callable[[pl.DataFrame, float], None]
+"""Takes records that have ended, and an instant: every attempt intended before it has been handed over."""
+
+
+class Start(StrEnum):
+    """The state in which a simulation begins."""
+
+    EMPTY = "empty"
+    """As real calls begin: nothing is up."""
+    STATIONARY = "stationary"
+    """As a trunk is found at a random moment; for questions of capacity."""
+
+
+def simulate(
+    study: Study,
+    plan: Plan | None = None,
+    *,
+    anchors: Mapping[str, float] | None = None,
+    start: Start = Start.EMPTY,
+    until_s: float | None = None,
+) -> pl.DataFrame:
+    """Simulate a study; one row per attempt, sorted by the intended instant, as in `models.records`.
+
+    Args:
+        study: the trunk and its traffic.
+        plan: the plan to execute; the study's own is drawn where none is given.
+        anchors: trunk name -> an instant at which a window of its throttle begins; 0 where none is given.
+        start: empty or stationary.
+        until_s: stop then; attempts under way are `still_up`. By default the last call is awaited.
+    """
+    batches: list[pl.DataFrame] = []
+    simulate_in_batches(
+        study, lambda batch, _: batches.append(batch), plan, anchors=anchors, start=start, until_s=until_s
+    )
+    return pl.concat(batches).sort("intended_s", "row") if batches else pl.DataFrame(schema=SCHEMA)
+
+
+def simulate_in_batches(
+    study: Study,
+    on_batch: OnBatch,
+    plan: Plan | None = None,
+    *,
+    anchors: Mapping[str, float] | None = None,
+    start: Start = Start.EMPTY,
+    until_s: float | None = None,
+    batch: int = 20_000,
+) -> None:
+    """`simulate`, for runs whose records need not be in memory at once: they leave in batches as calls end."""
+    collector = _Collector(on_batch, batch)
+    world = _world(study, anchors or {}, collector.emit)
+    collector.world = world
+    if start is Start.STATIONARY:
+        collector.counts_from_s = _warm_up_s(study)
+        _stand_up(world)
+    for trunk in range(len(study.trunks)):
+        world.env.process(_callers_come(world, _calls_of(study, plan, trunk)))
+    for incident in study.pop.incidents:
+        world.env.process(happen(world, incident))
+    world.env.run(until=until_s)
+    collector.finish(until_s)
+
+
+def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
+    env, costs = simpy.Environment(), load_costs(study.pop.machine.calibration)
+    host = Host(study.pop.machine.cores, costs, legs=study.pop.ports.legs)
+    edge = Edge(env, host, costs)
+    customers = [Connections(edge, trunk.traffic.tls) for trunk in study.trunks]
+    return World(env, study, costs, host, edge, Limits(study, anchors), emit, customers)
+
+
+def _calls_of(study: Study, plan: Plan | None, trunk: int) -> Calls:
+    tables = plan_chunks(study, trunk) if plan is None else [plan.table.filter(pl.col("trunk") == trunk)]
+    for table in tables:
+        yield from _by_call(rows_of(table))
+
+
+def _by_call(rows: Iterator[PlanRow]) -> Calls:
+    return (list(attempts) for _, attempts in groupby(rows, key=lambda row: row.call))
+
+
+def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, None]:
+    env = world.env
+    for attempts in calls:
+        place_s = attempts[0].place_s or 0.0
+        if place_s > env.now:
+            yield env.timeout(place_s - env.now)
+        env.process(Caller(world, attempts).run())
+
+
+def _warm_up_s(study: Study) -> float:
+    """A throttle forgets what is older than its window: attempts of the first one are not counted."""
+    windows = [0.0 if isinstance(trunk.throttle, NoThrottle) else trunk.throttle.window_s for trunk in study.trunks]
+    return max(windows)
+
+
+def _stand_up(world: World) -> None:
+    """Let the calls be up that a stationary trunk has at a random moment."""
+    for trunk in range(len(world.study.trunks)):
+        for residual_s in residual_times(world.study, trunk):
+            taken = world.limits.pool.acquire(0.0)
+            if taken is not None:
+                world.limits.channels_used += 1
+                world.env.process(_standing_call(world, taken, float(residual_s)))
+
+
+def _standing_call(world: World, ports: Ports, residual_s: float) -> Generator[simpy.Event, object, None]:
+    reading = world.host.audio_begins(world.env.now)
+    yield world.env.timeout(residual_s)
+    world.host.audio_ends(reading, world.env.now)
+    world.limits.give_back(ports, world.env.now)
+
+
+class _Collector:
+    """Gathers ended attempts into batches."""
+
+    def __init__(self, on_batch: OnBatch, size: int) -> None:
+        self._on_batch = on_batch
+        self._size = size
+        self._ended: list[Record] = []
+        self.counts_from_s = 0.0
+        self.world: World | None = None
+
+    def emit(self, record: Record) -> None:
+        """Take an attempt that has ended."""
+        assert self.world is not None
+        del self.world.under_way[record]
+        if record.intended_s >= self.counts_from_s:
+            self._ended.append(record)
+        if len(self._ended) >= self._size:
+            oldest = next(iter(self.world.under_way), None)
+            self._hand_over(self.world.env.now if oldest is None else oldest.intended_s)
+
+    def finish(self, until_s: float | None) -> None:
+        """Hand over the rest; attempts that have not ended are still up."""
+        assert self.world is not None
+        for record in self.world.under_way:
+            record.disposition, record.ended_s = Disposition.STILL_UP, until_s
+            if record.intended_s >= self.counts_from_s:
+                self._ended.append(record)
+        self._hand_over(math.inf)
+
+    def _hand_over(self, complete_until_s: float) -> None:
+        self._on_batch(to_frame(self._ended), complete_until_s)
+        self._ended.clear()

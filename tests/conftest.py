@@ -1,0 +1,52 @@
+"""What every test may use: reproducible Hypothesis examples, enough file descriptors, a free port, the mark `requires`.
+
+Not the place for what one folder alone needs: that is in the folder's own conftest.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import socket
+
+import pytest
+from hypothesis import settings
+
+# Reproducible by default. To look for new examples: pytest --hypothesis-profile=default
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "requires(program, package=program): skip where this program is missing; `package` is Debian's name for it",
+    )
+
+
+def pytest_sessionstart() -> None:
+    # Every call has two sockets on each side: the usual soft limit of 1024 is too low for a few hundred calls.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _missing(program: str, package: str | None = None) -> str | None:
+    if shutil.which(program) is not None:
+        return None
+    return f"{program} is not installed (sudo apt-get install {package or program})"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("requires"):
+            if (reason := _missing(*mark.args, **mark.kwargs)) is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def free_tcp_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on: to be refused on, or for a program that must be told its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
