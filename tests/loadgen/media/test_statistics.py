@@ -1,6 +1,7 @@
 """The receiver's counts, against RFC 3550's own definitions on streams built by hand."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_a_8_jitter_is_the_recursion_of_the_appendix() -> None:
     dice = random.Random(3550)
     delays = [dice.uniform(0.0, 0.03) for _ in range(500)]
     jitter = 0.0
-    for before, after in zip(delays, delays[1:], strict=False):
+    for before, after in pairwise(delays):
         jitter += (abs(after - before) - jitter) / 16
     assert _stream(list(range(500)), delays).jitter_ms == pytest.approx(1000 * jitter, rel=1e-6)
 

@@ -1,0 +1,72 @@
+"""Where a result comes from: versions, seed, study and machine, so that it can be made again and doubted properly.
+
+It names the kind of machine, never the machine or its user.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import ssl
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+from models.study import Study
+
+_PACKAGES = ("trunkproof", "simpy", "numpy", "scipy", "polars", "pydantic", "pylibsrtp", "plotly")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The origin of one result."""
+
+    study_hash: str
+    seed: int
+    command: str
+    """What makes the result again."""
+    started: str
+    """UTC, ISO 8601."""
+    versions: dict[str, str]
+    machine: dict[str, str]
+
+    @classmethod
+    def collect(cls, study: Study, command: str) -> Self:
+        """Of a result that is being made here and now."""
+        return cls(
+            study_hash=study.digest(),
+            seed=study.seed,
+            command=command,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions={"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION} | _package_versions(),
+            machine={
+                "system": f"{platform.system()} {platform.release()}",
+                "processor": _processor(),
+                "cores": str(os.cpu_count()),
+            },
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, ready for `json.dumps`."""
+        return asdict(self)
+
+
+def _package_versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,126 @@
+"""The analytic twin: where theory has an exact answer to a study, the simulation is held against it.
+
+A z-score beyond 4.5 means that the simulator (or the theory's premise) is wrong, not that the dice were unlucky. Studies
+that theory cannot answer say which of their properties excludes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from models.study import Study, Trunk
+from models.teletraffic import (
+    erlang_b,
+    fixed_window_refused,
+    shaper_refused,
+    sliding_admitted_refused,
+    sliding_attempts_refused,
+    token_bucket_refused,
+)
+from models.throttle import (
+    FixedWindow,
+    NoThrottle,
+    Shaper,
+    SlidingWindowAdmitted,
+    SlidingWindowAttempts,
+    ThrottleSettings,
+    TokenBucket,
+)
+from models.traffic import PoissonArrivals
+from simulator.replicate import Replications
+
+LARGEST_Z = 4.5
+
+
+@dataclass(frozen=True)
+class TwinCheck:
+    """One figure, exact and simulated."""
+
+    name: str
+    exact: float
+    simulated: float
+    standard_error: float
+
+    @property
+    def z(self) -> float:
+        """Distance in standard errors; 0 where both agree without any spread."""
+        distance = self.simulated - self.exact
+        if self.standard_error == 0:
+            return 0.0 if distance == 0 else float("inf")
+        return distance / self.standard_error
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return asdict(self) | {"z": self.z}
+
+
+def exact_refused_share(study: Study) -> float | str:
+    """The exact long-run share of attempts refused, or why there is none.
+
+    Exact for one trunk with Poisson arrivals at a constant rate and no redials, where either only the throttle or only the
+    channels limit. A run that starts empty, or is shorter than many windows, approaches it from below.
+    """
+    reason = _excluded(study)
+    if reason is not None:
+        return reason
+    (trunk,) = study.trunks
+    arrivals = trunk.traffic.arrivals
+    assert isinstance(arrivals, PoissonArrivals)
+    if isinstance(trunk.throttle, NoThrottle):
+        channels = study.pop.carrier.channels
+        erlangs = arrivals.rate_per_minute / 60 * _channel_time_s(study, trunk)
+        return 0.0 if channels is None else erlang_b(erlangs, channels)
+    return throttle_refused(trunk.throttle, arrivals.rate_per_minute)
+
+
+def _excluded(study: Study) -> str | None:
+    """The first property of a study to which theory has no exact answer."""
+    trunk, carrier = study.trunks[0], study.pop.carrier
+    traffic = trunk.traffic
+    throttled = not isinstance(trunk.throttle, NoThrottle)
+    properties: list[tuple[bool, str]] = [
+        (len(study.trunks) > 1, "several trunks share the PoP"),
+        (not isinstance(traffic.arrivals, PoissonArrivals), "the arrivals are not Poisson at a constant rate"),
+        (traffic.redial.probability > 0, "callers redial"),
+        (throttled and traffic.inbound_share > 0 and trunk.throttle.counts == "outbound", "inbound is not counted"),
+        (throttled and carrier.channels is not None, "both the throttle and the channels limit"),
+        (carrier.calls_per_second is not None, "the carrier limits the calls per second"),
+        (bool(study.pop.incidents), "incidents happen"),
+    ]
+    return next((why for holds, why in properties if holds), None)
+
+
+def _channel_time_s(study: Study, trunk: Trunk) -> float:
+    """Mean time a channel is held, by the outcome of the call."""
+    mix, traffic = trunk.traffic.outcomes, trunk.traffic
+    rings = (mix.answered + mix.no_answer) * traffic.ringing.mean() + mix.abandoned * traffic.patience.mean()
+    return study.pop.carrier.setup.mean() + rings + mix.answered * traffic.holding.mean()
+
+
+def throttle_refused(throttle: ThrottleSettings, rate_per_minute: float) -> float:
+    """Exact share refused by a throttle alone, under Poisson traffic of a constant rate."""
+    if isinstance(throttle, NoThrottle):
+        return 0.0
+    offered = rate_per_minute / 60 * throttle.window_s
+    limit_per_minute = 60 * throttle.limit / throttle.window_s
+    match throttle:
+        case FixedWindow():
+            return fixed_window_refused(offered, throttle.limit)
+        case SlidingWindowAdmitted():
+            return sliding_admitted_refused(offered, throttle.limit)
+        case SlidingWindowAttempts():
+            return sliding_attempts_refused(offered, throttle.limit)
+        case TokenBucket(burst=burst):
+            return token_bucket_refused(rate_per_minute, limit_per_minute, burst)
+        case Shaper(max_delay_s=most):
+            return shaper_refused(rate_per_minute, limit_per_minute, most)
+
+
+def analytic_twin(study: Study, repeated: Replications) -> tuple[TwinCheck, ...]:
+    """Hold what repetitions (of a stationary start) came to against the exact answer; empty where there is none."""
+    exact = exact_refused_share(study)
+    estimate = repeated.estimates.get("refused_share")
+    if isinstance(exact, str) or estimate is None:
+        return ()
+    return (TwinCheck("refused_share", exact, estimate.mean, estimate.standard_error),)

@@ -1,0 +1,226 @@
+"""The pump over real UDP sockets of this machine: whole calls, sabotage, stalls, and what is left behind."""
+
+import asyncio
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+
+from loadgen.media.pump import Flow, MediaPump, bind_pair
+from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
+from loadgen.media.stream import MediaReport, MediaStream
+from loadgen.media.voiceprint import Side
+
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+HOME = "127.0.0.1"
+Pair = tuple[socket.socket, socket.socket]
+
+
+def _pair() -> Pair:
+    for port in range(61_000, 65_000, 2):
+        try:
+            return bind_pair(HOME, port)
+        except OSError:
+            continue
+    raise AssertionError("no free port pair")
+
+
+def _ciphers() -> tuple[SrtpCipher, SrtpCipher]:
+    ours, theirs = os.urandom(30), os.urandom(30)
+    return SrtpCipher(ours, theirs, SUITE), SrtpCipher(theirs, ours, SUITE)
+
+
+def _add(pump: MediaPump, cipher: Cipher, sockets: Pair, peer: Pair, side: Side, *, row: int = 7) -> Flow:
+    stream = MediaStream(cipher, row=row, side=side, payload_type=8, dice=random.Random(side), now=pump.now())
+    return pump.add(stream, *sockets, peer[0].getsockname(), peer[1].getsockname())
+
+
+def _call(pump: MediaPump, near: Cipher, far: Cipher, row: int = 7, far_row: int | None = None) -> tuple[Flow, Flow]:
+    one, other = _pair(), _pair()
+    return (
+        _add(pump, near, one, other, Side.CALLER, row=row),
+        _add(pump, far, other, one, Side.CALLED, row=row if far_row is None else far_row),
+    )
+
+
+async def _sent(flow: Flow, frames: int) -> None:
+    while flow.stream.report(0.0).sent < frames:
+        await asyncio.sleep(0.01)
+
+
+def _run(scene: Callable[[MediaPump], Coroutine[None, None, None]]) -> None:
+    async def main() -> None:
+        pump = MediaPump()
+        try:
+            await scene(pump)
+        finally:
+            pump.close()
+
+    asyncio.run(main())
+
+
+def _talk(near: Cipher, far: Cipher, far_row: int | None = None) -> tuple[MediaReport, MediaReport]:
+    """Ten frames or more of one call; the reports of caller and called."""
+    reports: list[MediaReport] = []
+
+    async def scene(pump: MediaPump) -> None:
+        flows = _call(pump, near, far, far_row=far_row)
+        await _sent(flows[1], 10)
+        reports.extend(pump.remove(flow) for flow in flows)
+
+    _run(scene)
+    return reports[0], reports[1]
+
+
+def test_whole_calls_beside_each_other_hear_only_their_own() -> None:
+    async def scene(pump: MediaPump) -> None:
+        calls = [_call(pump, *_ciphers(), row=row) for row in range(5)]
+        await _sent(calls[-1][1], 25)
+        for caller, called in calls:
+            near, far = pump.remove(caller), pump.remove(called)
+            assert near.received == near.authenticated > 0
+            assert far.received == far.authenticated == near.sent
+            assert (near.failed, near.foreign, near.echoed, near.unknown, near.stray) == (0, 0, 0, 0, 0)
+            assert (far.failed, far.foreign, far.echoed, far.unknown, far.stray) == (0, 0, 0, 0, 0)
+
+    _run(scene)
+
+
+def test_the_goodbye_of_one_side_reports_to_the_other() -> None:
+    _, far = _talk(*_ciphers())
+    assert (far.rtcp_received, far.rtcp_failed, far.remote_lost) == (1, 0, 0)
+
+
+def test_wrong_key() -> None:
+    near, _ = _talk(_ciphers()[0], _ciphers()[1])
+    assert near.failed == near.received > 0
+    assert (near.authenticated, near.plain) == (0, 0)
+
+
+def test_plain_rtp_where_srtp_was_agreed() -> None:
+    near, _ = _talk(_ciphers()[0], PlainCipher())
+    assert near.plain == near.failed == near.received > 0
+
+
+def test_another_calls_audio() -> None:
+    near, _ = _talk(*_ciphers(), far_row=8)
+    assert near.foreign == near.authenticated > 0
+
+
+def test_calls_without_encryption_run_the_same_way() -> None:
+    near, _ = _talk(PlainCipher(), PlainCipher())
+    assert near.authenticated == near.received > 0
+    assert near.foreign == 0
+
+
+def test_packets_from_elsewhere_are_stray_and_not_looked_at() -> None:
+    async def scene(pump: MediaPump) -> None:
+        near, far = _call(pump, *_ciphers())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for _ in range(3):
+                stranger.sendto(b"\x80" * 182, near.rtp.getsockname())
+        await _sent(near, 10)
+        report = pump.remove(near)
+        assert (report.stray, report.failed) == (3, 0)
+        assert report.received == report.authenticated > 0
+        pump.remove(far)
+
+    _run(scene)
+
+
+def test_a_peer_that_is_gone_stops_nothing() -> None:
+    async def scene(pump: MediaPump) -> None:
+        sockets, gone = _pair(), _pair()
+        flow = _add(pump, _ciphers()[0], sockets, gone, Side.CALLER)
+        for closed in gone:
+            closed.close()
+        await _sent(flow, 10)
+        report = pump.remove(flow)
+        assert report.received == 0
+        assert report.silence_s > 0.1
+
+    _run(scene)
+
+
+def test_a_stream_removed_twice_or_after_close_gives_the_same_report() -> None:
+    async def scene(pump: MediaPump) -> None:
+        near, far = _call(pump, *_ciphers())
+        await _sent(near, 3)
+        report = pump.remove(near)
+        assert pump.remove(near) is report
+        pump.close()
+        assert pump.remove(far).sent > 0
+
+    _run(scene)
+
+
+class _SlowCipher(PlainCipher):
+    """Takes longer for a frame than a frame lasts, and notes how many go without anything else running."""
+
+    def __init__(self) -> None:
+        self.in_a_row = self.longest = 0
+
+    def protect(self, packet: bytes) -> bytes:
+        self.in_a_row += 1
+        self.longest = max(self.longest, self.in_a_row)
+        if self.in_a_row > 20:
+            raise AssertionError("the pump never yields")
+        time.sleep(0.025)
+        return packet
+
+
+def test_a_pump_with_more_work_than_time_lets_signalling_run() -> None:
+    async def scene(pump: MediaPump) -> None:
+        cipher, sockets = _SlowCipher(), _pair()
+        flow = _add(pump, cipher, sockets, sockets, Side.CALLER)
+        while flow.stream.report(0.0).sent < 30 and cipher.longest <= 20:
+            cipher.in_a_row = 0
+            await asyncio.sleep(0)
+        # At most five missed frames are caught up in one go, after the one that is due.
+        assert cipher.longest <= 6
+
+    _run(scene)
+
+
+def test_a_stall_is_confessed_and_its_frames_are_given_up() -> None:
+    async def scene(pump: MediaPump) -> None:
+        near, far = _call(pump, *_ciphers())
+        await _sent(near, 3)
+        time.sleep(0.3)
+        await _sent(near, 10)
+        # Of the 14 frames that a sleep of 0.3 s covers at least, one is sent late and the others are not.
+        assert pump.remove(near).given_up >= 13
+        assert pump.lateness_p99_ms >= 250
+        pump.remove(far)
+
+    _run(scene)
+
+
+def test_bind_pair_is_both_ports_or_none() -> None:
+    rtp, rtcp = _pair()
+    port = rtp.getsockname()[1]
+    assert rtcp.getsockname() == (HOME, port + 1)
+    rtp.close()
+    held = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="in use"):
+        bind_pair(HOME, port)
+    assert len(list(Path("/proc/self/fd").iterdir())) == held
+    rtcp.close()
+
+
+def test_nothing_is_left_open() -> None:
+    async def scene(pump: MediaPump) -> None:
+        held = len(list(Path("/proc/self/fd").iterdir()))
+        removed = [flow for _ in range(3) for flow in _call(pump, *_ciphers())]
+        left = _call(pump, *_ciphers())
+        await _sent(left[1], 3)
+        for flow in removed:
+            pump.remove(flow)
+        pump.close()
+        assert len(list(Path("/proc/self/fd").iterdir())) == held
+
+    _run(scene)

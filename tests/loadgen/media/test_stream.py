@@ -1,0 +1,223 @@
+"""One side of a call's audio without sockets: two streams face each other, and the test is the network between."""
+
+import os
+import random
+
+import pytest
+
+from loadgen.media.rtp import RtpPacket
+from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
+from loadgen.media.stream import MediaReport, MediaStream
+from loadgen.media.voiceprint import Side
+from models.voice import mos, r_factor
+
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+EVENTS = 101
+CLEAN_MOS = mos(r_factor(80.0, 0.0))
+"""20 ms of packet and 60 ms of buffer, nothing lost."""
+
+
+def _ciphers() -> tuple[SrtpCipher, SrtpCipher]:
+    ours, theirs = os.urandom(30), os.urandom(30)
+    return SrtpCipher(ours, theirs, SUITE), SrtpCipher(theirs, ours, SUITE)
+
+
+def _stream(cipher: Cipher, side: Side, row: int = 7, event_type: int | None = EVENTS) -> MediaStream:
+    dice = random.Random(side)
+    return MediaStream(cipher, row=row, side=side, payload_type=8, event_type=event_type, dice=dice, now=0.0)
+
+
+def _call() -> tuple[MediaStream, MediaStream]:
+    near, far = _ciphers()
+    return _stream(near, Side.CALLER), _stream(far, Side.CALLED)
+
+
+def _talk(speaker: MediaStream, listener: MediaStream, frames: int) -> MediaReport:
+    for number in range(frames):
+        listener.receive(speaker.next_packet(), number * 0.02)
+    return listener.report(frames * 0.02)
+
+
+def test_a_clean_call() -> None:
+    report = _talk(*_call(), 100)
+    assert report == MediaReport(
+        received=100, authenticated=100, jitter_ms=report.jitter_ms, silence_s=report.silence_s, mos=report.mos
+    )
+    assert report.jitter_ms == pytest.approx(0.0, abs=1e-6)
+    assert report.silence_s == pytest.approx(0.02)
+    assert report.mos == pytest.approx(CLEAN_MOS)
+
+
+def test_rfc_3550_5_1_frames_step_by_one_number_and_160_samples() -> None:
+    speaker = _stream(PlainCipher(), Side.CALLER)
+    first, second = (RtpPacket.parse(speaker.next_packet()) for _ in range(2))
+    assert (first.marker, second.marker) == (True, False)
+    assert second.sequence - first.sequence == 1
+    assert (second.timestamp - first.timestamp) & 0xFFFFFFFF == 160
+
+
+def test_loss_duplicates_and_reordering_are_counted_each() -> None:
+    speaker, listener = _call()
+    packets = [speaker.next_packet() for _ in range(100)]
+    order = [*range(10), 11, 10, 12, 12, *range(13, 50), *range(60, 100)]
+    for place, number in enumerate(order):
+        listener.receive(packets[number], place * 0.02)
+    report = listener.report(2.0)
+    assert (report.lost, report.replayed, report.reordered, report.failed) == (10, 1, 1, 0)
+    assert report.authenticated == 90
+    assert report.mos < CLEAN_MOS
+
+
+def test_duplicates_without_srtp_are_found_by_their_number() -> None:
+    speaker, listener = _stream(PlainCipher(), Side.CALLER), _stream(PlainCipher(), Side.CALLED)
+    packet = speaker.next_packet()
+    listener.receive(packet, 0.0)
+    listener.receive(packet, 0.001)
+    assert (listener.report(1.0).duplicate, listener.report(1.0).replayed) == (1, 0)
+
+
+def test_late_packets_are_lost_ones_to_the_score() -> None:
+    speaker, listener = _call()
+    for number in range(100):
+        late = 0.1 if number % 10 == 5 else 0.0
+        listener.receive(speaker.next_packet(), number * 0.02 + late)
+    report = listener.report(2.0)
+    assert (report.late, report.lost) == (10, 0)
+    assert report.mos == pytest.approx(mos(r_factor(80.0, 0.1)))
+
+
+def test_wrong_key_is_failed_and_not_plain() -> None:
+    speaker, _ = _call()
+    _, listener = _call()
+    report = _talk(speaker, listener, 10)
+    assert (report.received, report.authenticated, report.failed, report.plain) == (10, 0, 10, 0)
+    assert report.mos == 1.0
+
+
+def test_plain_rtp_where_srtp_was_agreed_is_named() -> None:
+    report = _talk(_stream(PlainCipher(), Side.CALLER), _call()[1], 10)
+    assert (report.authenticated, report.failed, report.plain) == (0, 10, 10)
+
+
+def test_another_calls_audio_is_foreign() -> None:
+    near, far = _ciphers()
+    report = _talk(_stream(near, Side.CALLER, row=8), _stream(far, Side.CALLED, row=7), 10)
+    assert (report.authenticated, report.foreign, report.echoed) == (10, 10, 0)
+
+
+def test_own_voice_back_is_echoed() -> None:
+    near, far = _ciphers()
+    report = _talk(_stream(near, Side.CALLED), _stream(far, Side.CALLED), 10)
+    assert (report.echoed, report.foreign) == (10, 0)
+
+
+def test_audio_without_voiceprint_is_unknown() -> None:
+    near, far = _ciphers()
+    listener = _stream(far, Side.CALLED)
+    listener.receive(near.protect(bytes(RtpPacket(8, 1, 160, 5, b"\xd5" * 160))), 0.0)
+    assert listener.report(1.0).unknown == 1
+
+
+def test_bytes_that_are_no_rtp_are_failed() -> None:
+    listener = _stream(PlainCipher(), Side.CALLED)
+    listener.receive(b"\x00" * 40, 0.0)
+    assert (listener.report(1.0).received, listener.report(1.0).failed) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "silence_s"),
+    [([], 9.0), ([4.0, 4.02], 4.98), ([0.0, 3.5, 6.0], 3.5), ([6.0, 8.9], 6.0)],
+    ids=["never heard", "at the end", "in between", "at the beginning"],
+)
+def test_longest_silence(arrivals: list[float], silence_s: float) -> None:
+    speaker, listener = _call()
+    for arrival in arrivals:
+        listener.receive(speaker.next_packet(), arrival)
+    assert listener.report(9.0).silence_s == pytest.approx(silence_s)
+
+
+def test_rfc_3711_3_3_1_a_call_longer_than_the_sequence_numbers() -> None:
+    report = _talk(*_call(), 66_500)
+    assert (report.authenticated, report.failed, report.lost, report.reordered) == (66_500, 0, 0, 0)
+    assert report.late == 0
+
+
+def test_rfc_4733_2_5_1_4_a_digit_ends_three_times_on_one_timestamp() -> None:
+    speaker = _stream(PlainCipher(), Side.CALLER)
+    speaker.next_packet()
+    speaker.press("5")
+    packets = [RtpPacket.parse(speaker.next_packet()) for _ in range(9)]
+    digit, voice = packets[:8], packets[8]
+    assert [packet.payload_type for packet in packets] == [EVENTS] * 8 + [8]
+    assert len({packet.timestamp for packet in digit}) == 1
+    assert [packet.marker for packet in digit] == [True] + [False] * 7
+    assert [packet.payload[1] >> 7 for packet in digit] == [0] * 5 + [1] * 3
+    assert len({packet.payload for packet in digit[-3:]}) == 1
+    assert (voice.timestamp - digit[0].timestamp) & 0xFFFFFFFF == 8 * 160
+
+
+def test_digits_are_heard_once_each_and_leave_jitter_alone() -> None:
+    speaker, listener = _call()
+    for digit in "11#A":
+        speaker.press(digit)
+    report = _talk(speaker, listener, 60)
+    assert (report.digits, report.lost, report.unknown) == ("11#A", 0, 0)
+    assert report.jitter_ms == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_digit_survives_the_loss_of_all_but_one_end() -> None:
+    speaker, listener = _call()
+    speaker.press("9")
+    packets = [speaker.next_packet() for _ in range(8)]
+    listener.receive(packets[0], 0.0)
+    listener.receive(packets[7], 0.14)
+    assert listener.report(1.0).digits == "9"
+
+
+@pytest.mark.parametrize("digit", ["", "Z", "12"])
+def test_no_key_of_a_telephone_is_our_error_when_pressed(digit: str) -> None:
+    speaker, _ = _call()
+    with pytest.raises(ValueError, match="no key"):
+        speaker.press(digit)
+    assert speaker.next_packet()
+
+
+def test_pressing_without_agreed_events_sends_voice() -> None:
+    speaker = _stream(PlainCipher(), Side.CALLER, event_type=None)
+    speaker.press("5")
+    assert RtpPacket.parse(speaker.next_packet()).payload_type == 8
+
+
+def test_rfc_3550_6_4_each_side_learns_what_the_other_lost() -> None:
+    speaker, listener = _call()
+    for number in range(50):
+        packet = speaker.next_packet()
+        if number not in (20, 21):
+            listener.receive(packet, number * 0.02)
+    speaker.receive_rtcp(listener.next_rtcp(1.0, 1e9))
+    report = speaker.report(1.0)
+    assert (report.remote_lost, report.rtcp_received, report.rtcp_failed) == (2, 1, 0)
+
+
+def test_rtcp_that_is_forged_or_of_another_key_is_failed() -> None:
+    speaker, listener = _call()
+    stranger, _ = _call()
+    report = bytearray(listener.next_rtcp(1.0, 1e9))
+    report[12] ^= 1
+    speaker.receive_rtcp(bytes(report))
+    speaker.receive_rtcp(stranger.next_rtcp(1.0, 1e9))
+    speaker.receive_rtcp(b"")
+    assert (speaker.report(1.0).rtcp_received, speaker.report(1.0).rtcp_failed) == (0, 3)
+    assert speaker.report(1.0).remote_lost is None
+
+
+def test_rfc_3550_6_2_reports_are_due_after_half_to_one_and_a_half_intervals() -> None:
+    speaker, _ = _call()
+    waits = []
+    for _ in range(200):
+        now = speaker.next_report
+        speaker.next_rtcp(now, 1e9)
+        waits.append(speaker.next_report - now)
+    assert min(waits) >= 2.5
+    assert max(waits) <= 7.5
+    assert len(set(waits)) > 1
