@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.compare import Comparison
 from experiments.forecast import Forecast
-from models.kpis import DEFINITIONS, Kpis
+from experiments.formatting import formatted
+from experiments.twin import TwinCheck
+from loadgen.health import Verdict
+from loadgen.run import Drive
+from models.kpis import DEFINITIONS, Kpis, compute_kpis
 
+_DECISIVE = (
+    "attempts",
+    "refused_share",
+    "customers_lost_share",
+    "ner",
+    "srd_p50_ms",
+    "srd_p95_ms",
+    "peak_concurrency",
+    "peak_ports",
+    "mos_p5",
+)
 Advance = Callable[[float, str], None]
 """Called with the share done (0 to 1) and a few words."""
 
 
-def formatted(value: float | None, unit: str) -> str:
-    """A KPI's value as people read it."""
-    if value is None:
-        return "n/a"
-    if unit == "share":
-        return f"{100 * value:.2f} %"
-    if unit == "1":
-        return f"{value:.0f}"
-    return f"{value:.2f}" if unit == "MOS" else f"{value:.1f} {unit}"
-
-
-def kpi_table(kpis: Kpis, intervals: dict[str, tuple[float, float]] | None = None) -> Table:
+def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = None) -> Table:
     """All indicators, with their intervals where there are some."""
     table = Table("indicator", "value", box=None, header_style="bold", pad_edge=False)
     if intervals:
@@ -77,3 +84,50 @@ def progress(console: Console, *, shown: bool = True) -> Iterator[Advance]:
             bar.update(task, completed=share, description=words)
 
         yield advance
+
+
+def twin_lines(twin: tuple[TwinCheck, ...] | str) -> str:
+    """The model against exact theory."""
+    if isinstance(twin, str):
+        return f"Exact theory has no answer here: {twin}."
+    return "\n".join(
+        f"Exact theory, {check.name}: {check.exact:.6f}; model in a long run {check.simulated:.6f} "
+        f"± {check.standard_error:.6f} (z = {check.z:+.2f})"
+        for check in twin
+    )
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """The indicators that decide, predicted and measured."""
+    table = Table("indicator", "predicted", "measured", "difference", box=None, header_style="bold", pad_edge=False)
+    for name in _DECISIVE:
+        pair = comparison.kpis[name]
+        difference = "" if pair.difference is None else formatted(pair.difference, pair.unit, signed=True)
+        cells = (formatted(pair.predicted, pair.unit), formatted(pair.measured, pair.unit), difference)
+        table.add_row(DEFINITIONS[name].title, *cells)
+    return table
+
+
+def drive_json(driven: Drive) -> dict[str, Any]:
+    """What a run of real calls came to; a VOID one has no indicators."""
+    kpis = compute_kpis(driven.records)
+    void = driven.generator.verdict is Verdict.VOID
+    return {
+        "generator": asdict(driven.generator),
+        "interrupted": driven.interrupted,
+        "kpis": None if void else dict(kpis.values),
+        "dispositions": {kind.value: count for kind, count in kpis.dispositions.items()},
+    }
+
+
+def drive_lines(driven: Drive) -> Group:
+    """The same for people."""
+    kpis, generator = compute_kpis(driven.records), driven.generator
+    parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()} {'; '.join(generator.reasons)}".strip()]
+    if driven.interrupted:
+        parts.append(f"Cut short: {driven.interrupted}")
+    if generator.verdict is Verdict.VOID:
+        parts.append("VOID: the generator was out of breath, so no figure of this run says anything about the trunk.")
+    else:
+        parts.append(kpi_table(kpis))
+    return Group(*parts, disposition_table(kpis))

@@ -1,13 +1,15 @@
 """The analytic twin: where theory has an exact answer to a study, the simulation is held against it.
 
-A z-score beyond 4.5 means that the simulator (or the theory's premise) is wrong, not that the dice were unlucky. Studies
-that theory cannot answer say which of their properties excludes it.
+A z-score beyond 4.5 means that the simulator (or the theory's premise) is wrong, not that the dice were unlucky.
+Studies that theory cannot answer say which of their properties excludes it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from models.study import Study, Trunk
 from models.teletraffic import (
@@ -28,9 +30,12 @@ from models.throttle import (
     TokenBucket,
 )
 from models.traffic import PoissonArrivals
-from simulator.replicate import Replications
+from simulator.replicate import replicate
+from simulator.run import Start
 
 LARGEST_Z = 4.5
+_REPETITIONS, _CALLS, _WINDOWS = 10, 2000, 8
+"""Of the long run: a second or two of computing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class TwinCheck:
             return 0.0 if distance == 0 else float("inf")
         return distance / self.standard_error
 
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """What `to_json` gave."""
+        return cls(saved["name"], saved["exact"], saved["simulated"], saved["standard_error"])
+
     def to_json(self) -> dict[str, Any]:
         """All values, ready for `json.dumps`."""
         return asdict(self) | {"z": self.z}
@@ -58,8 +68,8 @@ class TwinCheck:
 def exact_refused_share(study: Study) -> float | str:
     """The exact long-run share of attempts refused, or why there is none.
 
-    Exact for one trunk with Poisson arrivals at a constant rate and no redials, where either only the throttle or only the
-    channels limit. A run that starts empty, or is shorter than many windows, approaches it from below.
+    Exact for one trunk with Poisson arrivals at a constant rate and no redials, where either only the throttle or only
+    the channels limit.
     """
     reason = _excluded(study)
     if reason is not None:
@@ -117,10 +127,24 @@ def throttle_refused(throttle: ThrottleSettings, rate_per_minute: float) -> floa
             return shaper_refused(rate_per_minute, limit_per_minute, most)
 
 
-def analytic_twin(study: Study, repeated: Replications) -> tuple[TwinCheck, ...]:
-    """Hold what repetitions (of a stationary start) came to against the exact answer; empty where there is none."""
+def analytic_twin(study: Study, executor: Executor | None = None) -> tuple[TwinCheck, ...] | str:
+    """Hold the model against the exact answer, in a longer and stationary run of its own; or why there is none."""
     exact = exact_refused_share(study)
+    if isinstance(exact, str):
+        return exact
+    repeated = replicate(_long_run(study), replications=_REPETITIONS, start=Start.STATIONARY, executor=executor)
     estimate = repeated.estimates.get("refused_share")
-    if isinstance(exact, str) or estimate is None:
-        return ()
+    if estimate is None:
+        return "no calls are offered"
     return (TwinCheck("refused_share", exact, estimate.mean, estimate.standard_error),)
+
+
+def _long_run(study: Study) -> Study:
+    """The same trunk and traffic for long enough: exact answers are those of the long run, not of a minute."""
+    (trunk,) = study.trunks
+    arrivals, throttle = trunk.traffic.arrivals, trunk.throttle
+    assert isinstance(arrivals, PoissonArrivals)
+    window_s = 0.0 if isinstance(throttle, NoThrottle) else throttle.window_s
+    enough_s = 60 * _CALLS / max(arrivals.rate_per_minute, 1.0)
+    # The first window is the warm-up, which is not counted.
+    return study.model_copy(update={"duration_s": window_s + max(enough_s, _WINDOWS * window_s)})

@@ -1,7 +1,7 @@
 """Predict a study, prove it on real calls, compare both call by call, and leave the evidence in a folder.
 
-The prediction is made before the first call is placed: only the phase of the trunk's throttle, which is state of the trunk,
-is asked of it first.
+The prediction is made before the first call is placed: only the phase of the trunk's throttle, which is state of the
+trunk, is asked of it first.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from experiments.compare import Comparison, compare
 from experiments.provenance import Provenance
 from experiments.report.page import write_report
 from experiments.twin import TwinCheck, analytic_twin
+from loadgen.health import GeneratorVerdict, Verdict
 from loadgen.run import drive
 from loadgen.stacks.process import running_trunk
+from models.errors import InputError, Problem
 from models.plan import Plan, draw_plan
-from models.records import write_records
+from models.records import read_records, write_records
 from models.study import Study
-from simulator.replicate import Replications, replicate
+from simulator.replicate import replicate
 from simulator.run import simulate
 
 Advance = Callable[[float, str], None]
@@ -78,6 +80,7 @@ async def validate_async(
     advance(0.0, "other seeds, for the intervals")
     plan = draw_plan(study)
     repeated = replicate(study, replications=REPLICATIONS)
+    twin = analytic_twin(study)
     prediction = _Prediction(study, plan)
     async with running_trunk(study, out / "trunk") as card:
         driven = await drive(
@@ -89,7 +92,6 @@ async def validate_async(
             head_start_s=_head_start_s(plan),
         )
     comparison = compare(
-        study,
         plan,
         prediction.records,
         driven.records,
@@ -97,7 +99,7 @@ async def validate_async(
         interrupted=driven.interrupted,
         anchors=driven.anchors,
         intervals=repeated.intervals,
-        twin=_twin(study, repeated),
+        twin=twin,
         provenance=Provenance.collect(study, command),
     )
     write_evidence(comparison, out)
@@ -109,8 +111,32 @@ def _head_start_s(plan: Plan) -> float:
     return 1.0 + plan.table.height / 5000
 
 
-def _twin(study: Study, repeated: Replications) -> tuple[TwinCheck, ...]:
-    return analytic_twin(study, repeated)
+def read_evidence(folder: Path) -> Comparison:
+    """The comparison that `write_evidence` left in a folder.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    try:
+        study = Study.model_validate_json((folder / STUDY).read_text(encoding="utf-8"))
+        saved = json.loads((folder / COMPARISON).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problem = Problem(where="folder", what=f"holds no validation that can be read ({error})")
+        raise InputError(str(folder), [problem]) from error
+    twin = saved["twin"]
+    return Comparison(
+        study=study,
+        predicted=read_records(folder / PREDICTED),
+        measured=read_records(folder / MEASURED),
+        generator=GeneratorVerdict(
+            **(saved["generator"] | {"verdict": Verdict(saved["generator"]["verdict"])}),
+        ),
+        provenance=Provenance(**saved["provenance"]),
+        intervals={name: pair["interval"] for name, pair in saved["kpis"].items() if pair["interval"]},
+        twin=twin if isinstance(twin, str) else tuple(TwinCheck.from_json(check) for check in twin),
+        anchors=saved["anchors"],
+        interrupted=saved["interrupted"],
+    )
 
 
 def write_evidence(comparison: Comparison, out: Path) -> None:

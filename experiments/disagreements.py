@@ -1,0 +1,109 @@
+"""The attempts on which prediction and reality disagree, and what the records say about why.
+
+Reasons are facts of the records (instants, neighbours, words of the caller), put in order; they are no proof of a
+cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from models.records import Disposition
+from models.study import Study
+from models.throttle import FixedWindow
+
+_FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
+_NEAR_S = 0.02
+"""Closer than this, real calls can change places: the spread of signalling delays on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One attempt that ended otherwise than predicted; `None`: that side had no such attempt."""
+
+    row: int
+    call: int
+    attempt: int
+    trunk: str
+    intended_s: float
+    predicted: Disposition | None
+    measured: Disposition | None
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return asdict(self)
+
+
+def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
+    """One row per attempt that either side saw: `call`, `attempt`, both dispositions, and the fields that explain."""
+    sides = []
+    for side, records in (("predicted", predicted), ("measured", measured)):
+        renamed = {name: side if name == "disposition" else f"{side}_{name}" for name in _FIELDS}
+        sides.append(records.select("call", "attempt", *_FIELDS).rename(renamed))
+    paired = sides[0].join(sides[1], on=["call", "attempt"], how="full", coalesce=True)
+    return paired.with_columns(intended_s=pl.coalesce("measured_intended_s", "predicted_intended_s")).sort(
+        "intended_s", "call", "attempt"
+    )
+
+
+def find_disagreements(study: Study, pairs: pl.DataFrame, anchors: Mapping[str, float]) -> tuple[Disagreement, ...]:
+    """The attempts with two different dispositions, in the order of time."""
+    different = pairs.filter(pl.col("predicted").ne_missing(pl.col("measured")))
+    sent = pairs["measured_sent_s"].drop_nulls().sort()
+    return tuple(_disagreement(study, values, sent, anchors) for values in different.iter_rows(named=True))
+
+
+def _disagreement(study: Study, values: dict[str, Any], sent: pl.Series, anchors: Mapping[str, float]) -> Disagreement:
+    predicted, measured = (Disposition(values[side]) if values[side] else None for side in ("predicted", "measured"))
+    known = "measured" if values["measured_row"] is not None else "predicted"
+    return Disagreement(
+        row=values[f"{known}_row"],
+        call=values["call"],
+        attempt=values["attempt"],
+        trunk=values[f"{known}_trunk"],
+        intended_s=values["intended_s"],
+        predicted=predicted,
+        measured=measured,
+        reason=_reason(study, values, sent, anchors),
+    )
+
+
+def _reason(study: Study, values: dict[str, Any], sent: pl.Series, anchors: Mapping[str, float]) -> str:
+    if values["predicted"] is None or values["measured"] is None:
+        side = "predicted" if values["predicted"] is None else "measured"
+        return f"a redial that the {side} side never had: the attempt before it ended otherwise, or elsewhen"
+    parts = [values["measured_reason"]] if values["measured_reason"] else []
+    parts += [_shift(values), _boundary(study, values, anchors), _neighbour(values, sent)]
+    return "; ".join(part for part in parts if part) or "a limit reached a little earlier or later than predicted"
+
+
+def _shift(values: dict[str, Any]) -> str:
+    predicted, measured = values["predicted_sent_s"], values["measured_sent_s"]
+    if predicted is None or measured is None or abs(measured - predicted) < _NEAR_S / 10:
+        return ""
+    return f"sent {1000 * (measured - predicted):+.0f} ms off its predicted instant"
+
+
+def _boundary(study: Study, values: dict[str, Any], anchors: Mapping[str, float]) -> str:
+    trunk, at_s = values["measured_trunk"], values["measured_sent_s"]
+    throttle = study.trunk_named(trunk).throttle
+    if not isinstance(throttle, FixedWindow) or trunk not in anchors or at_s is None:
+        return ""
+    into_s = (at_s - anchors[trunk]) % throttle.window_s
+    distance_s = min(into_s, throttle.window_s - into_s)
+    return f"{1000 * distance_s:.0f} ms from a window boundary of the throttle" if distance_s < _NEAR_S else ""
+
+
+def _neighbour(values: dict[str, Any], sent: pl.Series) -> str:
+    at_s = values["measured_sent_s"]
+    if at_s is None:
+        return ""
+    distances = (sent - at_s).abs().sort()
+    # The nearest is the attempt itself.
+    nearest_s = float(distances[1]) if len(distances) > 1 else 1.0
+    return f"{1000 * nearest_s:.1f} ms from its neighbour, who met the same limit" if nearest_s < _NEAR_S else ""

@@ -1,0 +1,72 @@
+"""The predicted half of a question, with what other dice would have given and what exact theory says of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from experiments.twin import TwinCheck, analytic_twin
+from models.kpis import Kpis, compute_kpis
+from models.study import Study
+from simulator.replicate import Interval, Replications, replicate
+from simulator.run import Start, simulate
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model says of a study."""
+
+    study: Study
+    records: pl.DataFrame
+    kpis: Kpis
+    """Of the study's own seed."""
+    repeated: Replications | None
+    twin: tuple[TwinCheck, ...] | str
+
+    @property
+    def intervals(self) -> Mapping[str, Interval]:
+        """Indicator -> the range in which 95 % of runs with other seeds lie; empty without repetitions."""
+        return {} if self.repeated is None else self.repeated.intervals
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the records, ready for `json.dumps`."""
+        estimates = {} if self.repeated is None else self.repeated.estimates
+        return {
+            "study": self.study.name,
+            "study_hash": self.study.digest(),
+            "seed": self.study.seed,
+            "repetitions": 0 if self.repeated is None else self.repeated.repetitions,
+            "precision_reached": self.repeated is None or self.repeated.reached,
+            "kpis": {
+                name: {
+                    "value": value,
+                    "interval": self.intervals.get(name),
+                    "mean": estimates[name].mean if name in estimates else None,
+                    "half_width": estimates[name].half_width if name in estimates else None,
+                }
+                for name, value in self.kpis.values.items()
+            },
+            "dispositions": {kind.value: count for kind, count in self.kpis.dispositions.items()},
+            "twin": self.twin if isinstance(self.twin, str) else [check.to_json() for check in self.twin],
+        }
+
+    def __repr__(self) -> str:
+        return f"<Prediction for {self.study.name!r}: {self.kpis!r}>"
+
+
+def predict(
+    study: Study,
+    *,
+    replications: int = 0,
+    precision: float | None = None,
+    start: Start = Start.EMPTY,
+) -> Prediction:
+    """Simulate a study once with its own seed and, where asked, again with others."""
+    records = simulate(study, start=start)
+    repeated = None
+    if replications or precision is not None:
+        repeated = replicate(study, replications=replications, precision=precision, start=start)
+    return Prediction(study, records, compute_kpis(records), repeated, analytic_twin(study))

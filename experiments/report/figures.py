@@ -1,0 +1,197 @@
+"""The figures of the page: predicted and measured overlaid, each with the words that say what to see.
+
+Plotly figures without colours of their own surroundings: the page's script gives text and grid the colours of light or
+dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+
+from models.occupancy import steps
+from models.records import REFUSED_BY_TRUNK, Disposition
+from models.throttle import FixedWindow
+
+if TYPE_CHECKING:
+    from experiments.compare import Comparison
+
+PREDICTED, MEASURED = "#e07b00", "#1f77d0"
+"""Orange and blue: apart for every kind of colour vision, on white and on black."""
+_HEIGHT = 320
+_BINS = 30
+_SHADE = "rgba(128,128,128,0.12)"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure with its title and the words that say what to see."""
+
+    name: str
+    title: str
+    caption: str
+    figure: go.Figure
+
+
+def panels(comparison: Comparison) -> list[Panel]:
+    """All figures of a comparison, in the order of the page; a VOID run has only the predicted lines."""
+    return [build(comparison) for build in (_rates, _concurrency, _ports, _delay, _mos, _endings)]
+
+
+def _sides(comparison: Comparison) -> list[tuple[str, str, str, pl.DataFrame]]:
+    """Name, colour, line and records of each side that may be shown."""
+    predicted = ("predicted", PREDICTED, "dash", comparison.predicted)
+    measured = ("measured", MEASURED, "solid", comparison.measured)
+    return [measured, predicted] if comparison.valid else [predicted]
+
+
+def _figure(x: str, y: str) -> go.Figure:
+    return go.Figure(
+        layout={
+            "height": _HEIGHT,
+            "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
+            "xaxis": {"title": x},
+            "yaxis": {"title": y, "rangemode": "tozero"},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "hovermode": "x unified",
+        }
+    )
+
+
+def _line(name: str, colour: str, dash: str, x: np.ndarray, y: np.ndarray, *, shape: str = "linear") -> go.Scatter:
+    return go.Scatter(
+        x=x, y=y, name=name, mode="lines", line={"color": colour, "dash": dash, "width": 2, "shape": shape}
+    )
+
+
+def _rates(comparison: Comparison) -> Panel:
+    figure = _figure("seconds after plan zero", "attempts per minute")
+    end = max((float(r["intended_s"].to_numpy().max()) for *_, r in _sides(comparison) if r.height), default=1.0)
+    edges = np.linspace(0, max(end, 1.0), _BINS + 1)
+    per_minute = 60 / (edges[1] - edges[0])
+    refused = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in REFUSED_BY_TRUNK])
+    widths = {"offered": 1, "admitted": 2, "refused": 3}
+    for side, colour, dash, records in _sides(comparison):
+        parts = {"offered": records, "admitted": records.filter(~refused), "refused": records.filter(refused)}
+        for part, chosen in parts.items():
+            counts = np.histogram(chosen["intended_s"].to_numpy(), edges)[0] * per_minute
+            line = _line(f"{part}, {side}", colour, dash, edges[:-1], counts, shape="hv")
+            line.line.width = widths[part]
+            line.opacity = 0.6 if part == "offered" else 1.0
+            figure.add_trace(line)
+    _shade_windows(comparison, figure, float(edges[-1]))
+    _shade_incidents(comparison, figure)
+    return Panel(
+        "rates",
+        "Offered, admitted, refused",
+        "Thin: offered; medium: admitted; thick: refused. Where the dashed and the solid line of a kind lie on "
+        "each other, prediction and real calls agree. Shaded: every other window of a fixed throttle, and incidents.",
+        figure,
+    )
+
+
+def _shade_windows(comparison: Comparison, figure: go.Figure, end: float) -> None:
+    for trunk in comparison.study.trunks[:1]:
+        throttle = trunk.throttle
+        if not isinstance(throttle, FixedWindow) or trunk.name not in comparison.anchors:
+            continue
+        begin, number = comparison.anchors[trunk.name], 0
+        while begin < end:
+            if number % 2 and begin + throttle.window_s > 0:
+                bounds = max(0.0, begin), min(end, begin + throttle.window_s)
+                figure.add_vrect(x0=bounds[0], x1=bounds[1], fillcolor=_SHADE, line_width=0, layer="below")
+            begin, number = begin + throttle.window_s, number + 1
+
+
+def _shade_incidents(comparison: Comparison, figure: go.Figure) -> None:
+    for incident in comparison.study.pop.incidents:
+        lasts_s = incident.down_s if incident.kind == "edge_restart" else incident.lasts_s
+        words = incident.kind.replace("_", " ")
+        figure.add_vrect(
+            x0=incident.at_s, x1=incident.at_s + lasts_s, fillcolor="rgba(200,40,40,0.2)", line_width=0,
+            annotation_text=words, annotation_position="top left",
+        )  # fmt: skip
+
+
+def _concurrency(comparison: Comparison) -> Panel:
+    figure = _figure("seconds after plan zero", "calls at once")
+    for side, colour, dash, records in _sides(comparison):
+        up = records.filter(pl.col("answered_s").is_not_null() & pl.col("bye_s").is_not_null())
+        at, level = steps(up["answered_s"].to_numpy(), up["bye_s"].to_numpy(), np.ones(up.height))
+        figure.add_trace(_line(side, colour, dash, at, level, shape="hv"))
+    return Panel("concurrency", "Calls at once", "Answered and not yet hung up; each step is one call.", figure)
+
+
+def _ports(comparison: Comparison) -> Panel:
+    figure = _figure("seconds after plan zero", "port pairs in use")
+    for side, colour, dash, records in _sides(comparison):
+        held = records.filter((pl.col("ports") > 0) & pl.col("sent_s").is_not_null() & pl.col("ended_s").is_not_null())
+        weight = held["ports"].cast(pl.Float64).to_numpy()
+        at, level = steps(held["sent_s"].to_numpy(), held["ended_s"].to_numpy(), weight)
+        figure.add_trace(_line(side, colour, dash, at, level, shape="hv"))
+    return Panel(
+        "ports",
+        "Media ports",
+        "Pairs of the PoP's pool that calls hold, from the INVITE to the end; those in quarantine are left out.",
+        figure,
+    )
+
+
+def _distribution(
+    comparison: Comparison, x: str, values: Callable[[pl.DataFrame], pl.Series], *, log: bool
+) -> go.Figure:
+    figure = _figure(x, "share of calls")
+    if log:
+        figure.update_xaxes(type="log")
+    for side, colour, dash, records in _sides(comparison):
+        ordered = np.sort(values(records).drop_nulls().to_numpy())
+        share = np.arange(1, len(ordered) + 1) / max(1, len(ordered))
+        figure.add_trace(_line(side, colour, dash, ordered, share, shape="hv"))
+    figure.update_yaxes(range=[0, 1.02])
+    return figure
+
+
+def _delay(comparison: Comparison) -> Panel:
+    figure = _distribution(
+        comparison,
+        "milliseconds",
+        lambda records: 1000 * (pl.Series(records["ringing_s"]) - records["sent_s"]),
+        log=True,
+    )
+    return Panel(
+        "srd",
+        "Session request delay",
+        "INVITE sent to first ringing (RFC 6076): the share of calls that had waited no longer. Left is fast.",
+        figure,
+    )
+
+
+def _mos(comparison: Comparison) -> Panel:
+    figure = _distribution(comparison, "MOS", lambda records: records["mos"], log=False)
+    figure.update_xaxes(range=[1, 4.6])
+    return Panel(
+        "mos",
+        "Voice quality",
+        "Mean opinion score of each call (G.107, G.711 with concealment, 60 ms jitter buffer): the share of calls no "
+        "better than that. A steep rise at the right end is what one wants.",
+        figure,
+    )
+
+
+def _endings(comparison: Comparison) -> Panel:
+    figure = _figure("", "attempts")
+    counts = {"predicted": comparison.predicted_kpis, "measured": comparison.measured_kpis}
+    kinds = [kind for kind in Disposition if any(kpis.dispositions[kind] for kpis in counts.values())]
+    for side, colour, _, _ in _sides(comparison):
+        numbers = [counts[side].dispositions[kind] for kind in kinds]
+        names = [kind.value.replace("_", " ") for kind in kinds]
+        figure.add_trace(go.Bar(x=names, y=numbers, name=side, marker_color=colour, text=numbers, cliponaxis=False))
+    figure.update_layout(barmode="group", hovermode="closest")
+    return Panel("endings", "Where the attempts end", "Every attempt ends in exactly one of these.", figure)

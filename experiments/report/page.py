@@ -1,0 +1,111 @@
+"""The validation page: one HTML file that carries all it needs and opens without a network.
+
+It lays out what `compare` found; the numbers are its, the figures `figures`'. Dialled numbers are masked.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from experiments.compare import Comparison, KpiPair
+from experiments.formatting import formatted
+from experiments.report.figures import panels
+from models.kpis import DEFINITIONS
+from models.plan import dialled_number
+from models.records import Disposition
+
+_TILES = ("refused_share", "customers_lost_share", "peak_concurrency", "srd_p95_ms", "mos_p5")
+
+
+def write_report(comparison: Comparison, path: Path) -> None:
+    """Write the page of a comparison."""
+    path.write_text(render(comparison), encoding="utf-8")
+
+
+def render(comparison: Comparison) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=PackageLoader("experiments.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        c=comparison,
+        css=_plain(environment, "page.css"),
+        js=_plain(environment, "page.js"),
+        plotly=get_plotlyjs(),
+        panels=[_panel(panel) for panel in panels(comparison)],
+        tiles=[_row(name, comparison.kpis[name]) for name in _TILES],
+        rows=[_row(name, pair) for name, pair in comparison.kpis.items()],
+        assumptions=_assumptions(comparison),
+        masked=_masked,
+        words=_words,
+        load=_load(comparison),
+        **_state(comparison),
+    )
+
+
+def _plain(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _panel(panel: Any) -> dict[str, str]:
+    # "</" would end the script element that carries the figure.
+    figure = json.dumps(json.loads(panel.figure.to_json())).replace("</", "<\\/")
+    return {"name": panel.name, "title": panel.title, "caption": panel.caption, "json": figure}
+
+
+def _row(name: str, pair: KpiPair) -> dict[str, str]:
+    definition = DEFINITIONS[name]
+    interval = " to ".join(formatted(bound, pair.unit) for bound in pair.interval) if pair.interval else ""
+    difference = "" if pair.difference is None else formatted(pair.difference, pair.unit, signed=True)
+    return {
+        "title": definition.title,
+        "definition": definition.definition,
+        "predicted": formatted(pair.predicted, pair.unit),
+        "measured": formatted(pair.measured, pair.unit),
+        "difference": difference,
+        "interval": interval,
+    }
+
+
+def _state(comparison: Comparison) -> dict[str, str]:
+    if not comparison.valid:
+        return {"state": "void", "badge": "VOID"}
+    if not comparison.agrees:
+        return {"state": "differ", "badge": "DIFFER"}
+    if comparison.generator.reasons:
+        return {"state": "doubt", "badge": "AGREE, SUSPECT"}
+    return {"state": "agree", "badge": "AGREE"}
+
+
+def _load(comparison: Comparison) -> str:
+    study = comparison.study
+    limits = "; ".join(f"{trunk.name}: {trunk.throttle.describe()}" for trunk in study.trunks)
+    return f"{study.duration_s:g} s of real SIP over TLS with SRTP. Throttle: {limits}."
+
+
+def _assumptions(comparison: Comparison) -> list[str]:
+    lines = []
+    for trunk in comparison.study.trunks:
+        counted = "calls of both directions" if trunk.throttle.counts == "both" else "calls from the customer only"
+        lines.append(f"{trunk.name}: throttle read as {trunk.throttle.describe()}, counting {counted}.")
+        anchor = comparison.anchors.get(trunk.name)
+        if anchor is not None:
+            lines.append(f"{trunk.name}: the trunk told that its throttle began {-anchor:.2f} s before plan zero.")
+    lines.append("The embedded trunk and the model share the code of the limits; a foreign stack proves more.")
+    lines.append("Intervals are those of runs with other seeds, not errors of the prediction for this one.")
+    return lines
+
+
+def _masked(row: int) -> str:
+    number = dialled_number(row)
+    return f"{number[:3]}{'•' * 6}{number[-4:]}"
+
+
+def _words(disposition: Disposition | None) -> str:
+    return "no such attempt" if disposition is None else disposition.value.replace("_", " ")

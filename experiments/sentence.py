@@ -1,0 +1,58 @@
+"""The verdict of a comparison in one sentence that a manager reads and an engineer can check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from experiments.compare import Comparison, Srtp
+
+
+def verdict_sentence(comparison: Comparison) -> str:
+    """What was found, the doubt first where there is any."""
+    if not comparison.valid:
+        reasons = "; ".join(comparison.generator.reasons)
+        return f"VOID: the load generator was out of breath ({reasons}), so this run proves nothing about the trunk."
+    return " ".join([*_doubts(comparison), _agreement(comparison), _refusals(comparison), _srtp(comparison.srtp)])
+
+
+def _doubts(comparison: Comparison) -> list[str]:
+    doubts = []
+    if comparison.interrupted is not None:
+        doubts.append(f"The run was cut short ({comparison.interrupted}).")
+    if comparison.generator.reasons:
+        doubts.append(f"SUSPECT ({'; '.join(comparison.generator.reasons)}).")
+    return doubts
+
+
+def _agreement(comparison: Comparison) -> str:
+    attempts = comparison.attempts
+    agreed = round(comparison.agreement * attempts)
+    verb = "agree" if comparison.agrees else "differ: they agree only"
+    return (
+        f"Prediction and real calls {verb} on {agreed:,} of {attempts:,} attempts ({_percent(comparison.agreement)})."
+    )
+
+
+def _refusals(comparison: Comparison) -> str:
+    refused, lost = comparison.kpis["refused_share"], comparison.kpis["customers_lost_share"]
+    if refused.measured is None or lost.measured is None:
+        return "No call was placed."
+    rate = 60 * (comparison.kpis["attempts"].measured or 0) / comparison.study.duration_s
+    return (
+        f"At {rate:.0f} attempts per minute the trunk refused {_percent(refused.measured)} of attempts "
+        f"(predicted {_percent(refused.predicted)}) and lost {_percent(lost.measured)} of callers "
+        f"(predicted {_percent(lost.predicted)})."
+    )
+
+
+def _srtp(srtp: Srtp) -> str:
+    if not srtp.received:
+        return "No audio was received."
+    if srtp.authenticated == srtp.received:
+        return f"All {srtp.received:,} SRTP packets received were authentic."
+    return f"Only {srtp.authenticated:,} of {srtp.received:,} SRTP packets received were authentic."
+
+
+def _percent(share: float | None) -> str:
+    return "n/a" if share is None else f"{100 * share:.2f} %"
