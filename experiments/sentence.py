@@ -55,4 +55,6 @@ def _srtp(srtp: Srtp) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "n/a" if share is None else f"{100 * share:.2f} %"
+    if share is None:
+        return "n/a"
+    return f"{100 * share:.2f}".removesuffix(".00") + " %"

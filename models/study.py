@@ -147,6 +147,10 @@ class Study(Settings):
                 raise ValueError(f"trunks share the {what} {value}; each needs its own")
         return self
 
+    def __repr__(self) -> str:
+        names = ", ".join(trunk.name for trunk in self.trunks)
+        return f"<Study {self.name!r}: {names} at {self.pop.name}, {self.duration_s:g} s, seed {self.seed}>"
+
     def digest(self) -> str:
         """SHA-256 over all values, as 16 hex digits: the same study, however it was written, has the same digest."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]

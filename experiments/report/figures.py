@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 PREDICTED, MEASURED = "#e07b00", "#1f77d0"
 """Orange and blue: apart for every kind of colour vision, on white and on black."""
 _HEIGHT = 320
-_BINS = 30
-_SHADE = "rgba(128,128,128,0.12)"
+_BINS = 25
+_GREY, _SHADE = "#8a929a", "rgba(128,128,128,0.12)"
+_REFUSED = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in REFUSED_BY_TRUNK])
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Panel:
 
 def panels(comparison: Comparison) -> list[Panel]:
     """All figures of a comparison, in the order of the page; a VOID run has only the predicted lines."""
-    return [build(comparison) for build in (_rates, _concurrency, _ports, _delay, _mos, _endings)]
+    return [build(comparison) for build in (_admitted, _refused, _concurrency, _ports, _delay, _mos, _endings)]
 
 
 def _sides(comparison: Comparison) -> list[tuple[str, str, str, pl.DataFrame]]:
@@ -71,30 +72,43 @@ def _line(name: str, colour: str, dash: str, x: np.ndarray, y: np.ndarray, *, sh
     )
 
 
-def _rates(comparison: Comparison) -> Panel:
+def _admitted(comparison: Comparison) -> Panel:
+    return Panel(
+        "admitted",
+        "Attempts admitted",
+        "Grey: offered, redials included. Where dashed lies on solid, prediction and real calls agree. "
+        "Shaded columns: every other window of a fixed throttle; red: incidents.",
+        _rates(comparison, ~_REFUSED),
+    )
+
+
+def _refused(comparison: Comparison) -> Panel:
+    return Panel(
+        "refused",
+        "Attempts refused by the trunk",
+        "Throttled, not whitelisted, without a channel or without a port. Grey: offered.",
+        _rates(comparison, _REFUSED),
+    )
+
+
+def _rates(comparison: Comparison, chosen: pl.Expr) -> go.Figure:
     figure = _figure("seconds after plan zero", "attempts per minute")
     end = max((float(r["intended_s"].to_numpy().max()) for *_, r in _sides(comparison) if r.height), default=1.0)
     edges = np.linspace(0, max(end, 1.0), _BINS + 1)
     per_minute = 60 / (edges[1] - edges[0])
-    refused = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in REFUSED_BY_TRUNK])
-    widths = {"offered": 1, "admitted": 2, "refused": 3}
+
+    def rate(records: pl.DataFrame) -> np.ndarray:
+        counts = np.histogram(records["intended_s"].to_numpy(), edges)[0] * per_minute
+        return np.append(counts, counts[-1])
+
+    offered = _line("offered", _GREY, "solid", edges, rate(_sides(comparison)[0][3]), shape="hv")
+    offered.update(fill="tozeroy", fillcolor=_SHADE, line_width=0.5)
+    figure.add_trace(offered)
     for side, colour, dash, records in _sides(comparison):
-        parts = {"offered": records, "admitted": records.filter(~refused), "refused": records.filter(refused)}
-        for part, chosen in parts.items():
-            counts = np.histogram(chosen["intended_s"].to_numpy(), edges)[0] * per_minute
-            line = _line(f"{part}, {side}", colour, dash, edges[:-1], counts, shape="hv")
-            line.line.width = widths[part]
-            line.opacity = 0.6 if part == "offered" else 1.0
-            figure.add_trace(line)
+        figure.add_trace(_line(side, colour, dash, edges, rate(records.filter(chosen)), shape="hv"))
     _shade_windows(comparison, figure, float(edges[-1]))
     _shade_incidents(comparison, figure)
-    return Panel(
-        "rates",
-        "Offered, admitted, refused",
-        "Thin: offered; medium: admitted; thick: refused. Where the dashed and the solid line of a kind lie on "
-        "each other, prediction and real calls agree. Shaded: every other window of a fixed throttle, and incidents.",
-        figure,
-    )
+    return figure
 
 
 def _shade_windows(comparison: Comparison, figure: go.Figure, end: float) -> None:
@@ -144,12 +158,8 @@ def _ports(comparison: Comparison) -> Panel:
     )
 
 
-def _distribution(
-    comparison: Comparison, x: str, values: Callable[[pl.DataFrame], pl.Series], *, log: bool
-) -> go.Figure:
+def _distribution(comparison: Comparison, x: str, values: Callable[[pl.DataFrame], pl.Series]) -> go.Figure:
     figure = _figure(x, "share of calls")
-    if log:
-        figure.update_xaxes(type="log")
     for side, colour, dash, records in _sides(comparison):
         ordered = np.sort(values(records).drop_nulls().to_numpy())
         share = np.arange(1, len(ordered) + 1) / max(1, len(ordered))
@@ -163,8 +173,9 @@ def _delay(comparison: Comparison) -> Panel:
         comparison,
         "milliseconds",
         lambda records: 1000 * (pl.Series(records["ringing_s"]) - records["sent_s"]),
-        log=True,
     )
+    longest_ms = max((float(trace.x[-1]) for trace in figure.data if len(trace.x)), default=1.0)
+    figure.update_xaxes(range=[0, 1.1 * longest_ms])
     return Panel(
         "srd",
         "Session request delay",
@@ -174,7 +185,7 @@ def _delay(comparison: Comparison) -> Panel:
 
 
 def _mos(comparison: Comparison) -> Panel:
-    figure = _distribution(comparison, "MOS", lambda records: records["mos"], log=False)
+    figure = _distribution(comparison, "MOS", lambda records: records["mos"])
     figure.update_xaxes(range=[1, 4.6])
     return Panel(
         "mos",
