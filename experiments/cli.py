@@ -29,7 +29,7 @@ from experiments.report.page import write_report
 from experiments.validate import MEASURED, PAGE, PREDICTED, read_evidence, validate_async
 from loadgen.guard import Guard
 from loadgen.health import Verdict
-from loadgen.run import Drive, drive
+from loadgen.run import Drive, drive, reach
 from loadgen.stacks.card import TrunkCard, read_card
 from loadgen.stacks.embedded.server import serve as serve_trunk
 from models.errors import InputError, Problem, TrunkproofError
@@ -95,6 +95,7 @@ def simulate(
     def human() -> None:
         out.print(shown.kpi_table(prediction.kpis, prediction.intervals))
         out.print(shown.disposition_table(prediction.kpis))
+        out.print(shown.target_lines(prediction.targets))
         out.print(shown.twin_lines(prediction.twin))
 
     _print(prediction.to_json(), human, as_json=as_json)
@@ -143,9 +144,12 @@ def load(
     guard = Guard(frozenset(allow or ()), ceiling, production)
     folder = _folder(out_dir)
 
+    drawn = draw_plan(study)
+
     async def run() -> Drive:
+        await reach(card, guard, 60 * drawn.calls / study.duration_s)
         with _stop_on_ctrl_c() as stop, shown.progress(err) as advance:
-            return await drive(draw_plan(study), card, guard=guard, watch=advance, stop=stop)
+            return await drive(drawn, card, guard=guard, watch=advance, stop=stop)
 
     driven = asyncio.run(run())
     write_records(driven.records, folder / MEASURED)
@@ -220,7 +224,10 @@ def _card(
 ) -> TrunkCard:
     """The card of the trunk to be called, read or made of the options."""
     if trunk is not None and target is None:
-        return read_card(trunk)
+        card = read_card(trunk)
+        if card.study_digest not in {None, study.digest()}:
+            raise InputError(str(trunk), [Problem(where="study_digest", what="this trunk plays another study")])
+        return card
     host, _, port = (target or "").rpartition(":")
     problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (
         not host or not port.isdecimal() or not 0 < int(port) <= 65535 or trunk is not None
@@ -253,6 +260,7 @@ def _show(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     def human() -> None:
         out.print(comparison.sentence)
         out.print(shown.comparison_table(comparison))
+        out.print(shown.target_lines(comparison.targets))
         out.print(f"Page: {folder / PAGE}")
 
     _print(comparison.to_json(), human, as_json=as_json)

@@ -16,6 +16,7 @@ import polars as pl
 from experiments.disagreements import Disagreement, find_disagreements, pair_attempts
 from experiments.provenance import Provenance
 from experiments.sentence import verdict_sentence
+from experiments.targets import Target, judge_quality
 from experiments.twin import TwinCheck
 from loadgen.health import GeneratorVerdict, Verdict
 from models.kpis import DEFINITIONS, Kpis, compute_kpis
@@ -126,6 +127,11 @@ class Comparison:
             for name, definition in DEFINITIONS.items()
         }
 
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """The study's quality targets, judged on the real calls; of a VOID run, on the prediction."""
+        return judge_quality(self.study.quality, self.measured_kpis if self.valid else self.predicted_kpis)
+
     @property
     def srtp(self) -> Srtp:
         """The authentication of every packet received."""
@@ -151,6 +157,7 @@ class Comparison:
             "disagreements": [one.to_json() for one in self.disagreements],
             "generator": asdict(self.generator),
             "srtp": asdict(self.srtp),
+            "targets": [target.to_json() for target in self.targets],
             "twin": self.twin if isinstance(self.twin, str) else [check.to_json() for check in self.twin],
             "anchors": dict(self.anchors),
             "provenance": self.provenance.to_json(),

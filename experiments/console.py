@@ -14,6 +14,7 @@ from rich.table import Table
 from experiments.compare import Comparison
 from experiments.forecast import Forecast
 from experiments.formatting import formatted
+from experiments.targets import Target
 from experiments.twin import TwinCheck
 from loadgen.health import Verdict
 from loadgen.run import Drive
@@ -95,6 +96,11 @@ def twin_lines(twin: tuple[TwinCheck, ...] | str) -> str:
         f"± {check.standard_error:.6f} (z = {check.z:+.2f})"
         for check in twin
     )
+
+
+def target_lines(targets: tuple[Target, ...]) -> str:
+    """What became of the quality that was asked for."""
+    return "\n".join(str(target) for target in targets) or "The study sets no quality targets."
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from experiments.targets import Target, judge_quality
 from experiments.twin import TwinCheck, analytic_twin
 from models.kpis import Kpis, compute_kpis
 from models.study import Study
@@ -31,6 +32,11 @@ class Prediction:
         """Indicator -> the range in which 95 % of runs with other seeds lie; empty without repetitions."""
         return {} if self.repeated is None else self.repeated.intervals
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The study's quality targets, judged on the prediction."""
+        return judge_quality(self.study.quality, self.kpis)
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the records, ready for `json.dumps`."""
         estimates = {} if self.repeated is None else self.repeated.estimates
@@ -50,6 +56,7 @@ class Prediction:
                 for name, value in self.kpis.values.items()
             },
             "dispositions": {kind.value: count for kind, count in self.kpis.dispositions.items()},
+            "targets": [target.to_json() for target in self.targets],
             "twin": self.twin if isinstance(self.twin, str) else [check.to_json() for check in self.twin],
         }
 

@@ -16,10 +16,12 @@ from typing import Any
 import polars as pl
 
 from loadgen.agent import Trace
+from loadgen.certificates import client_context
 from loadgen.customer import Customer
 from loadgen.dialler import Dialler
 from loadgen.guard import Guard
 from loadgen.health import GeneratorVerdict, HealthProbe, Measurements, judge
+from loadgen.net import ConnectError, Connector
 from loadgen.pacer import Pacer
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.link import TrunkLink, open_link
@@ -93,6 +95,23 @@ async def drive(
         if on_begin is not None:
             on_begin(anchors)
         return await _Run(plan, customers, link, zero, anchors).run(stop, watch)
+
+
+async def reach(card: TrunkCard, guard: Guard, calls_per_minute: float) -> None:
+    """Open one connection to the trunk and close it again: is anybody there, and is it who it should be?
+
+    Raises:
+        GuardError: the target may not be called.
+        StackError: no TLS connection comes about; the message says why.
+    """
+    target = guard.check(card.host, card.port, calls_per_minute)
+    connector = Connector(client_context(Path(card.ca_file)), card.server_name)
+    try:
+        connection = await connector.connect(target.address, target.port)
+    except ConnectError as error:
+        raise StackError(f"no TLS connection to {card.host}:{card.port} as {card.server_name}: {error}") from error
+    connection.close()
+    await connection.wait_closed()
 
 
 class _Run:
