@@ -27,9 +27,11 @@ from experiments.forecast import forecast
 from experiments.prediction import predict
 from experiments.report.page import write_report
 from experiments.validate import MEASURED, PAGE, PREDICTED, read_evidence, validate_async
+from loadgen.certificates import CertificateFiles
 from loadgen.guard import Guard
 from loadgen.health import Verdict
 from loadgen.run import Drive, drive, reach
+from loadgen.sip.trace import open_trace
 from loadgen.stacks.card import TrunkCard, read_card
 from loadgen.stacks.embedded.server import serve as serve_trunk
 from models.errors import InputError, Problem, TrunkproofError
@@ -132,6 +134,9 @@ def load(
     target: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Or: a trunk's address.")] = None,
     ca_file: Annotated[Path | None, typer.Option("--ca", help="Authority of the target's certificate.")] = None,
     server_name: Annotated[str | None, typer.Option(help="Host name in it, where it is not the study's.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Client certificate chain, with --key.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a masked SIP trace.")] = None,
     allow: Annotated[list[str] | None, typer.Option(help="A host outside loopback that may be called.")] = None,
     ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for it.", min=0)] = None,
     production: Annotated[bool, typer.Option(help="Do call the operator's production.")] = False,
@@ -141,15 +146,18 @@ def load(
     """Place the study's calls, for real, on a trunk that is running."""
     study = read_study(study_file)
     card = _card(study, trunk, target, ca_file, server_name)
+    shows = CertificateFiles(certificate, key) if certificate and key else None
     guard = Guard(frozenset(allow or ()), ceiling, production)
     folder = _folder(out_dir)
 
     drawn = draw_plan(study)
 
     async def run() -> Drive:
-        await reach(card, guard, 60 * drawn.calls / study.duration_s)
-        with _stop_on_ctrl_c() as stop, shown.progress(err) as advance:
-            return await drive(drawn, card, guard=guard, watch=advance, stop=stop)
+        await reach(card, guard, 60 * drawn.calls / study.duration_s, shows)
+        with _stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
+            return await drive(
+                drawn, card, guard=guard, watch=advance, stop=stop, client_certificate=shows, trace=tracer
+            )
 
     driven = asyncio.run(run())
     write_records(driven.records, folder / MEASURED)

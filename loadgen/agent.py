@@ -22,9 +22,7 @@ from loadgen.sip.identifiers import Identifiers
 from loadgen.sip.message import MalformedMessageError, Request
 from loadgen.sip.parser import StreamParser
 from loadgen.sip.server_call import ServerCall
-
-Trace = Callable[[str, bytes], None]
-"""Called with "sent" or "received" and the bytes of a message or of a piece of the stream."""
+from loadgen.sip.trace import Trace
 
 
 class Stopped:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from loadgen.agent import IncomingCall, SipAgent, Trace
+from loadgen.agent import IncomingCall, SipAgent
 from loadgen.answerer import Answerer
 from loadgen.audio import Audio, AudioDesk, codecs_of
 from loadgen.caller import Caller
@@ -23,6 +23,7 @@ from loadgen.sip.call import UserAgent
 from loadgen.sip.invite import Place, customer_offer, outbound_invite
 from loadgen.sip.message import Request
 from loadgen.sip.sdp import SessionDescription
+from loadgen.sip.trace import Trace
 from loadgen.stacks.card import TrunkCard
 from models.errors import StackError
 from models.plan import Plan, PlanRow, dialled_number
@@ -39,6 +40,7 @@ class Customer:
         target: Target,
         guard: Guard,
         *,
+        client_certificate: CertificateFiles | None = None,
         keylog: Path | None = None,
         trace: Trace | None = None,
     ) -> None:
@@ -49,7 +51,9 @@ class Customer:
         self._card = card
         self._target = target
         tls = self._settings.traffic.tls
-        context = client_context(Path(card.ca_file), version=tls.version, keylog=keylog)
+        context = client_context(
+            Path(card.ca_file), client_certificate=client_certificate, version=tls.version, keylog=keylog
+        )
         self.pool = ConnectionPool(
             Connector(context, card.server_name, self._address), target, tls.policy, tls.pool_size
         )

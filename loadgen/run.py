@@ -15,14 +15,14 @@ from typing import Any
 
 import polars as pl
 
-from loadgen.agent import Trace
-from loadgen.certificates import client_context
+from loadgen.certificates import CertificateFiles, client_context
 from loadgen.customer import Customer
 from loadgen.dialler import Dialler
 from loadgen.guard import Guard
 from loadgen.health import GeneratorVerdict, HealthProbe, Measurements, judge
 from loadgen.net import ConnectError, Connector
 from loadgen.pacer import Pacer
+from loadgen.sip.trace import Trace
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.link import TrunkLink, open_link
 from models.errors import StackError
@@ -62,6 +62,7 @@ async def drive(
     stop: asyncio.Event | None = None,
     on_begin: Callable[[Anchors], None] | None = None,
     head_start_s: float = 0.5,
+    client_certificate: CertificateFiles | None = None,
     keylog: Path | None = None,
     trace: Trace | None = None,
 ) -> Drive:
@@ -75,6 +76,7 @@ async def drive(
         stop: once set, every call is ended and the run returns with the records so far.
         on_begin: is told the trunk's anchors before the first call; plan zero waits `head_start_s` for it.
         head_start_s: from the moment that all is ready to plan zero.
+        client_certificate: what the customers show to a trunk that asks for it.
         keylog: file that TLS secrets are appended to, for decoding a capture.
         trace: is told every SIP message.
 
@@ -87,7 +89,11 @@ async def drive(
     async with contextlib.AsyncExitStack() as stack:
         link = await stack.enter_async_context(open_link(card))
         customers = [
-            await stack.enter_async_context(Customer(plan, index, card, target, guard, keylog=keylog, trace=trace))
+            await stack.enter_async_context(
+                Customer(
+                    plan, index, card, target, guard, client_certificate=client_certificate, keylog=keylog, trace=trace
+                )
+            )
             for index in range(len(plan.study.trunks))
         ]
         zero = asyncio.get_running_loop().time() + head_start_s
@@ -97,7 +103,9 @@ async def drive(
         return await _Run(plan, customers, link, zero, anchors).run(stop, watch)
 
 
-async def reach(card: TrunkCard, guard: Guard, calls_per_minute: float) -> None:
+async def reach(
+    card: TrunkCard, guard: Guard, calls_per_minute: float, client_certificate: CertificateFiles | None = None
+) -> None:
     """Open one connection to the trunk and close it again: is anybody there, and is it who it should be?
 
     Raises:
@@ -105,7 +113,7 @@ async def reach(card: TrunkCard, guard: Guard, calls_per_minute: float) -> None:
         StackError: no TLS connection comes about; the message says why.
     """
     target = guard.check(card.host, card.port, calls_per_minute)
-    connector = Connector(client_context(Path(card.ca_file)), card.server_name)
+    connector = Connector(client_context(Path(card.ca_file), client_certificate=client_certificate), card.server_name)
     try:
         connection = await connector.connect(target.address, target.port)
     except ConnectError as error:

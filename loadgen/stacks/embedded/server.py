@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from loadgen.agent import Trace
+from loadgen.sip.trace import Trace
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.control import Answer, serve_control
 from loadgen.stacks.embedded.pstn import Pstn

@@ -11,7 +11,7 @@ import random
 from functools import partial
 from pathlib import Path
 
-from loadgen.agent import IncomingCall, SipAgent, Trace
+from loadgen.agent import IncomingCall, SipAgent
 from loadgen.answerer import Answerer, Rejection
 from loadgen.audio import Audio, AudioDesk
 from loadgen.certificates import Authority, CertificateFiles, server_context
@@ -22,6 +22,7 @@ from loadgen.sip.call import UserAgent
 from loadgen.sip.fields import Uri
 from loadgen.sip.invite import account_host
 from loadgen.sip.message import Header
+from loadgen.sip.trace import Trace
 from loadgen.stacks.card import CustomerFiles, TrunkCard
 from loadgen.stacks.embedded.gate import Denial, Gate
 from models.plan import Plan, PlanRow
