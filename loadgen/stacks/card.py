@@ -36,6 +36,8 @@ class TrunkCard(Settings):
     """The embedded trunk's control channel on its own host; other trunks have none."""
     customers: dict[str, CustomerFiles] = Field(default_factory=dict)
     """Trunk name -> the certificate of its customer's listener, for inbound calls."""
+    pid: int | None = None
+    """Its process, where it is on this machine and ours."""
     study_digest: str | None = None
 
     def write(self, path: Path) -> None:

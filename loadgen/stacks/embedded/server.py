@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,7 @@ async def serve(
     except OSError as error:
         raise StackError(f"the trunk cannot listen on {trunk.host}:{port}: {error.strerror}") from error
     control = await serve_control(trunk.host, TrunkServer(trunk, folder).answer)
-    card = card.model_copy(update={"control_port": control.sockets[0].getsockname()[1]})
+    card = card.model_copy(update={"control_port": control.sockets[0].getsockname()[1], "pid": os.getpid()})
     card.write(folder / CARD)
     if on_ready is not None:
         on_ready(card)
