@@ -55,6 +55,9 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: one Y
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int | None, typer.Option(help="Roll other dice than the study's.", min=0)]
 OptionalOut = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
+KeyLog = Annotated[
+    Path | None, typer.Option("--keylog", metavar="FILE", help="Append TLS secrets, to decode a capture.")
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
 
 
@@ -108,6 +111,7 @@ def serve(
     study_file: StudyFile,
     *,
     port: Annotated[int, typer.Option(help="TLS port of the edge; 0 takes a free one.", min=0, max=65535)] = 5443,
+    keylog: KeyLog = None,
     out_dir: Out = Path("out/serve"),
     as_json: Json = False,
 ) -> None:
@@ -123,7 +127,7 @@ def serve(
 
         _print(card.model_dump(mode="json"), human, as_json=as_json)
 
-    asyncio.run(serve_trunk(study, folder, port=port, on_ready=ready))
+    asyncio.run(serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready))
 
 
 @app.command()
@@ -136,6 +140,7 @@ def load(
     server_name: Annotated[str | None, typer.Option(help="Host name in it, where it is not the study's.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Client certificate chain, with --key.")] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    keylog: KeyLog = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a masked SIP trace.")] = None,
     allow: Annotated[list[str] | None, typer.Option(help="A host outside loopback that may be called.")] = None,
     ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for it.", min=0)] = None,
@@ -156,7 +161,14 @@ def load(
         await reach(card, guard, 60 * drawn.calls / study.duration_s, shows)
         with _stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
             return await drive(
-                drawn, card, guard=guard, watch=advance, stop=stop, client_certificate=shows, trace=tracer
+                drawn,
+                card,
+                guard=guard,
+                watch=advance,
+                stop=stop,
+                client_certificate=shows,
+                keylog=keylog,
+                trace=tracer,
             )
 
     driven = asyncio.run(run())

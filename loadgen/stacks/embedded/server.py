@@ -75,6 +75,7 @@ async def serve(
     plan: Plan | None = None,
     on_ready: Callable[[TrunkCard], None] | None = None,
     stop: asyncio.Event | None = None,
+    keylog: Path | None = None,
     trace: Trace | None = None,
 ) -> None:
     """Play the study's trunk until SIGINT, SIGTERM or `stop`.
@@ -85,7 +86,7 @@ async def serve(
     stop = stop or asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    trunk = EmbeddedTrunk(plan or draw_plan(study), folder, port=port, trace=trace)
+    trunk = EmbeddedTrunk(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace)
     try:
         card = await trunk.start()
     except OSError as error:

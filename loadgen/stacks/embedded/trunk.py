@@ -35,7 +35,9 @@ class EmbeddedTrunk:
     one.
     """
 
-    def __init__(self, plan: Plan, folder: Path, *, port: int = 0, trace: Trace | None = None) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, *, port: int = 0, keylog: Path | None = None, trace: Trace | None = None
+    ) -> None:
         self.plan = plan
         self.study = plan.study
         self.host = str(self.study.pop.address)
@@ -44,7 +46,8 @@ class EmbeddedTrunk:
         self.gate = Gate(self.study, anchor=self.started)
         self.authority = Authority(folder / "certificates")
         self.audio = AudioDesk(self.host, self.study, at_trunk=True, check_media=Guard().check_media)
-        self.keylog = folder / "tls-keys.log"
+        self.keylog = keylog
+        """Where TLS secrets are appended, so that a capture can be decoded; nowhere unless asked for."""
         self.answerer = self.make_answerer()
         self._trace = trace
         self._port = port
