@@ -52,7 +52,11 @@ DEFINITIONS: dict[str, KpiDefinition] = {
     "sdd_p95_ms": KpiDefinition("SDD, 95 %", "ms", "BYE to its response (RFC 6076 4.4)"),
     "peak_concurrency": KpiDefinition("Calls at once, peak", "1", "answered and not yet ended"),
     "mean_concurrency": KpiDefinition("Calls at once, mean", "Erlang", "over the whole run, drain included"),
-    "peak_channels": KpiDefinition("Channels in use, peak", "1", "admitted and not yet released"),
+    "peak_channels": KpiDefinition(
+        "Channels in use, peak",
+        "1",
+        "admitted and not yet released, as the caller sees it: a round trip more than the trunk",
+    ),
     "peak_ports": KpiDefinition("Port pairs in use, peak", "1", "taken from the pool, quarantine left out"),
     "rtp_lost_share": KpiDefinition("Packets lost", "share", "lost per expected (RFC 3550 A.3)"),
     "rtp_late_share": KpiDefinition("Packets late", "share", "received after their playout instant"),
