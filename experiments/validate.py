@@ -123,16 +123,15 @@ def read_evidence(folder: Path) -> Comparison:
     except (OSError, ValueError) as error:
         problem = Problem(where="folder", what=f"holds no validation that can be read ({error})")
         raise InputError(str(folder), [problem]) from error
-    twin = saved["twin"]
+    twin, generator = saved["twin"], saved["generator"]
+    generator |= {"verdict": Verdict(generator["verdict"]), "reasons": tuple(generator["reasons"])}
     return Comparison(
         study=study,
         predicted=read_records(folder / PREDICTED),
         measured=read_records(folder / MEASURED),
-        generator=GeneratorVerdict(
-            **(saved["generator"] | {"verdict": Verdict(saved["generator"]["verdict"])}),
-        ),
+        generator=GeneratorVerdict(**generator),
         provenance=Provenance(**saved["provenance"]),
-        intervals={name: pair["interval"] for name, pair in saved["kpis"].items() if pair["interval"]},
+        intervals={name: tuple(pair["interval"]) for name, pair in saved["kpis"].items() if pair["interval"]},
         twin=twin if isinstance(twin, str) else tuple(TwinCheck.from_json(check) for check in twin),
         anchors=saved["anchors"],
         interrupted=saved["interrupted"],

@@ -1,0 +1,121 @@
+"""The page in a real browser: it draws, complains of nothing, needs no network, and hides numbers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from experiments.compare import Comparison, compare
+from experiments.provenance import Provenance
+from experiments.report.page import render, write_report
+from loadgen.health import Measurements, judge
+from models.plan import dialled_number, draw_plan
+from models.reading import parse_study
+from simulator.run import simulate
+
+STUDY = """\
+name: a page <with> "odd" characters & more
+duration_s: 60
+pop:
+  incidents: [{kind: edge_restart, at_s: 20, down_s: 2}]
+trunk:
+  throttle: {policy: fixed_window, limit: 50, window_s: 20}
+traffic:
+  arrivals: {kind: poisson, rate_per_minute: 200}
+  holding: {kind: exponential, mean_s: 5}
+"""
+
+
+def comparison(*, lateness_s: float = 0.0) -> Comparison:
+    study = parse_study(STUDY)
+    plan = draw_plan(study)
+    # Two phases of the throttle's window stand for a prediction and a reality that differ here and there.
+    return compare(
+        plan,
+        simulate(study, plan, anchors={"trunk": -4.0}),
+        simulate(study, plan, anchors={"trunk": -4.4}),
+        generator=judge(Measurements(lateness_s=[lateness_s] * 10)),
+        provenance=Provenance.collect(study, "a test"),
+        intervals={"refused_share": (0.1, 0.3)},
+        twin="a test has none",
+        anchors={"trunk": -4.4},
+    )
+
+
+def own_markup(page: str) -> str:
+    """The page without the text of its scripts and styles."""
+    return re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+
+
+def test_nothing_is_fetched_from_anywhere() -> None:
+    markup = own_markup(render(comparison()))
+    assert not re.search(r"(src|href)\s*=", markup)
+
+
+def test_dialled_numbers_are_masked_and_text_is_escaped() -> None:
+    found = comparison()
+    assert found.disagreements
+    page = render(found)
+    assert all(dialled_number(one.row) not in page for one in found.disagreements)
+    assert "a page &lt;with&gt;" in page
+
+
+def test_every_disagreement_has_a_reason_in_words() -> None:
+    assert all(one.reason for one in comparison().disagreements)
+
+
+def test_a_void_run_shows_no_measured_figure() -> None:
+    void = comparison(lateness_s=1.0)
+    assert not void.valid
+    assert all(pair.measured is None for pair in void.kpis.values())
+    page = render(void)
+    assert "VOID" in page
+    assert '"name":"measured"' not in page.replace('": "', '":"')
+
+
+def test_a_run_cut_short_is_compared_as_far_as_it_went() -> None:
+    found = comparison()
+    early = found.measured.filter(pl.col("intended_s") < 10)
+    cut = compare(
+        draw_plan(found.study),
+        found.predicted,
+        early,
+        generator=found.generator,
+        provenance=found.provenance,
+        interrupted="interrupted 10.0 s after plan zero",
+    )
+    assert cut.attempts == early.height
+    assert not cut.agrees
+    assert "cut short" in cut.sentence
+    assert replace(cut, interrupted=None).agrees == (cut.agreement >= 0.99)
+
+
+@pytest.mark.requires("chromium")
+def test_the_page_draws_in_a_browser_without_a_complaint(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(comparison(), path)
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--enable-logging=stderr", "--v=0", "--virtual-time-budget=10000",
+    ]  # fmt: skip
+    chromium = shutil.which("chromium")
+    assert chromium is not None
+    result = subprocess.run(
+        [chromium, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=90,
+    )
+    assert "CONSOLE" not in result.stderr
+    figures = re.findall(r'class="plot[^"]*" id="fig-(\w+)"', result.stdout)
+    assert figures == ["admitted", "refused", "concurrency", "ports", "srd", "mos", "endings"]
+    assert result.stdout.count('class="main-svg"') >= len(figures)
+    assert result.stdout.count('class="trace ') + result.stdout.count('class="trace scatter') >= 2 * len(figures)

@@ -1,0 +1,121 @@
+"""The command as its user meets it: results, complaints and exit codes, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.exit_codes import ExitCode
+from models.kpis import DEFINITIONS
+
+STUDIES = Path(__file__).parents[2] / "experiments" / "studies"
+SHORT = """\
+name: short
+duration_s: 6
+trunk:
+  throttle: {policy: fixed_window, limit: 10, window_s: 5}
+traffic:
+  arrivals: {kind: poisson, rate_per_minute: 240}
+  holding: {kind: exponential, mean_s: 1}
+  ringing: 0.2
+"""
+
+
+def trunkproof(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "experiments.cli", *map(str, words)]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=cwd or STUDIES.parents[1], timeout=120
+    )
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    path = tmp_path / "short.yaml"
+    path.write_text(SHORT)
+    return path
+
+
+def test_plan_says_what_will_happen_in_words_and_in_json(short: Path) -> None:
+    words = trunkproof("plan", short)
+    assert words.returncode == ExitCode.OK
+    assert "calls in 6 s" in words.stdout
+    values = json.loads(trunkproof("plan", short, "--json").stdout)
+    assert values["trunks"][0]["limit"]
+    assert values["calls"] > 0
+
+
+def test_simulate_gives_every_indicator_its_interval_and_the_twin(short: Path, tmp_path: Path) -> None:
+    result = trunkproof("simulate", short, "--replications", "4", "--out", tmp_path / "out", "--json")
+    values = json.loads(result.stdout)
+    assert list(values["kpis"]) == list(DEFINITIONS)
+    low, high = values["kpis"]["refused_share"]["interval"]
+    assert low <= high
+    assert values["repetitions"] == 4
+    assert abs(values["twin"][0]["z"]) < 4.5
+    assert (tmp_path / "out" / "predicted.parquet").exists()
+
+
+def test_another_seed_is_another_prediction(short: Path) -> None:
+    one, same, other = (trunkproof("simulate", short, "--seed", seed, "--json").stdout for seed in ("1", "1", "2"))
+    assert one == same
+    assert one != other
+
+
+def test_version() -> None:
+    assert json.loads(trunkproof("version", "--json").stdout)["trunkproof"]
+
+
+def test_a_wrong_study_is_answered_with_all_its_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("name: x\nduration_s: -1\ntrafic: {}\ntraffic:\n  holding: 5\n")
+    result = trunkproof("validate", path, "--out", tmp_path / "out")
+    assert result.returncode == ExitCode.WRONG_INPUT
+    lines = result.stderr.splitlines()
+    assert lines[0].endswith("3 problems")
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["line 2", "line 3", "line 4"]
+    assert "did you mean `traffic`?" in lines[2]
+
+
+@pytest.mark.parametrize("command", ["plan", "simulate", "serve", "load"])
+def test_a_missing_study_is_told(command: str, tmp_path: Path) -> None:
+    result = trunkproof(command, tmp_path / "none.yaml")
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert "cannot be read" in result.stderr
+
+
+def test_report_of_a_folder_without_a_validation(tmp_path: Path) -> None:
+    result = trunkproof("report", tmp_path)
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert "holds no validation" in result.stderr
+
+
+def test_load_needs_to_know_where(short: Path) -> None:
+    result = trunkproof("load", short)
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert "--target" in result.stderr
+    assert "--ca" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("pstn.in2.exotel.com:443", "production"), ("192.0.2.1:5061", "allow list")],
+)
+def test_load_goes_nowhere_without_leave(short: Path, target: str, words: str) -> None:
+    result = trunkproof("load", short, "--target", target, "--ca", short)
+    assert result.returncode == ExitCode.GUARD
+    assert words in result.stderr
+
+
+def test_load_says_at_once_that_nobody_listens(short: Path, tmp_path: Path, free_tcp_port: int) -> None:
+    from loadgen.certificates import Authority
+
+    authority = Authority(tmp_path / "ca")
+    result = trunkproof("load", short, "--target", f"127.0.0.1:{free_tcp_port}", "--ca", authority.ca_file)
+    assert result.returncode == ExitCode.NO_TRUNK
+    assert "refused" in result.stderr

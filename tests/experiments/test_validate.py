@@ -1,0 +1,110 @@
+"""One whole proof: a study predicted, its calls placed for real, compared, shown; and the same cut short."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from experiments.compare import Comparison
+from experiments.exit_codes import ExitCode
+from experiments.report.page import render
+from experiments.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
+from models.kpis import DEFINITIONS
+from models.reading import parse_study
+from models.records import SCHEMA
+
+MIXED = """\
+name: a little of everything
+duration_s: 8
+pop:
+  carrier: {channels: 12, setup: 0.05}
+trunk:
+  throttle: {policy: fixed_window, limit: 14, window_s: 5, retry_after_s: 1}
+traffic:
+  arrivals: {kind: poisson, rate_per_minute: 300}
+  holding: {kind: exponential, mean_s: 1.5}
+  ringing: 0.3
+  outcomes: {busy: 0.1, no_answer: 0.1, abandoned: 0.05, rejected: [{status: 404, share: 0.05}]}
+  redial: {probability: 0.6, delay: 1.0, attempts: 3}
+  inbound_share: 0.3
+  tls: {policy: pool, pool_size: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def proof(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
+    folder = tmp_path_factory.mktemp("proof")
+    return validate(parse_study(MIXED), folder, command="a test"), folder
+
+
+def test_prediction_and_real_calls_agree(proof: tuple[Comparison, Path]) -> None:
+    comparison, _ = proof
+    assert comparison.attempts > 40
+    assert comparison.agreement >= 0.99, comparison.disagreements
+    assert comparison.agrees
+    refused = comparison.kpis["refused_share"]
+    assert refused.difference is not None
+    assert abs(refused.difference) <= 0.005
+    assert refused.measured is not None
+    assert refused.measured > 0
+
+
+def test_every_packet_was_authentic(proof: tuple[Comparison, Path]) -> None:
+    srtp = proof[0].srtp
+    assert srtp.received > 500
+    assert srtp.authenticated == srtp.received
+
+
+def test_comparison_json_keeps_its_promise(proof: tuple[Comparison, Path]) -> None:
+    saved = json.loads((proof[1] / COMPARISON).read_text())
+    assert {"attempts", "agreement", "kpis", "generator", "srtp", "provenance"} <= set(saved)
+    assert set(saved["kpis"]) == set(DEFINITIONS)
+    assert all({"predicted", "interval", "measured", "difference"} <= set(pair) for pair in saved["kpis"].values())
+    assert {"verdict", "lateness_p99_ms", "reasons"} <= set(saved["generator"])
+    assert {"received", "authenticated"} == set(saved["srtp"])
+    assert {"versions", "seed", "study_hash", "machine"} <= set(saved["provenance"])
+
+
+def test_both_record_tables_are_left_and_sum_to_the_attempts(proof: tuple[Comparison, Path]) -> None:
+    comparison, folder = proof
+    for name, kpis in ((PREDICTED, comparison.predicted_kpis), (MEASURED, comparison.measured_kpis)):
+        table = pl.read_parquet(folder / name)
+        assert dict(table.schema) == SCHEMA
+        assert sum(kpis.dispositions.values()) == table.height
+
+
+def test_the_evidence_is_read_back_to_the_same_page(proof: tuple[Comparison, Path]) -> None:
+    comparison, folder = proof
+    again = read_evidence(folder)
+    assert again.to_json() == comparison.to_json()
+    assert render(again) == (folder / PAGE).read_text()
+
+
+def test_ctrl_c_ends_the_calls_and_still_leaves_the_evidence(tmp_path: Path) -> None:
+    study = tmp_path / "long.yaml"
+    study.write_text(MIXED.replace("duration_s: 8", "duration_s: 120"))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "experiments.cli", "validate", str(study), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    card = out / "trunk" / "trunk.json"
+    deadline = time.monotonic() + 60
+    while not card.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    pid = json.loads(card.read_text())["pid"]
+    time.sleep(5)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED, stderr
+    assert "cut short" in stdout
+    saved = read_evidence(out)
+    assert saved.measured.height
+    assert sum(saved.measured_kpis.dispositions.values()) == saved.measured.height
+    # Nothing is left behind: the trunk's process is gone.
+    assert not Path(f"/proc/{pid}").exists()
