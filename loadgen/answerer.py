@@ -83,13 +83,13 @@ class Answerer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
-        arrived, call = self._loop.time(), incoming.call
+        call = incoming.call
         agent.act(call.trying)
         try:
             row = self._row_dialled(call)
             booking = await self._admission(incoming, row)
             try:
-                await self._converse(_Conversation(agent, call, incoming.events), row, booking, arrived)
+                await self._converse(_Conversation(agent, call, incoming.events), row, booking)
             finally:
                 booking.close()
         except Rejection as refusal:
@@ -104,13 +104,15 @@ class Answerer:
             raise Rejection(_NOT_FOUND)
         return self._rows[number]
 
-    async def _converse(self, talk: _Conversation, row: PlanRow, booking: Booking, arrived: float) -> None:
+    async def _converse(self, talk: _Conversation, row: PlanRow, booking: Booking) -> None:
+        # The called side hears of the call once it is admitted: a shaper's delay comes before.
+        handed_over = self._loop.time()
         offer = read_offer(talk.call.invite.body)
-        await talk.sleep_until(arrived + row.setup_s)
+        await talk.sleep_until(handed_over + row.setup_s)
         if row.outcome in {Outcome.BUSY, Outcome.REJECTED}:
             raise Rejection(row.status)
         talk.agent.act(talk.call.ring)
-        await talk.sleep_until(None if row.outcome is Outcome.ABANDONED else arrived + row.setup_s + row.ring_s)
+        await talk.sleep_until(None if row.outcome is Outcome.ABANDONED else handed_over + row.setup_s + row.ring_s)
         if row.outcome is Outcome.NO_ANSWER:
             raise Rejection(row.status)
         audio = booking.open_audio()

@@ -36,7 +36,7 @@ class MediaPorts(Settings):
 
     @model_validator(mode="after")
     def _holds_a_pair(self) -> Self:
-        if self.high - self.low < 2 * self.legs:
+        if len(range(self.low + self.low % 2, self.high, 2)) < self.legs:
             raise ValueError(f"the range {self.low}-{self.high} holds no call of {self.legs} port pair(s)")
         return self
 

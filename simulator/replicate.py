@@ -8,8 +8,9 @@ leave their process, only indicators do.
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -115,7 +116,8 @@ def replicate(
         most: give up on the precision after so many.
         confidence: of all intervals.
         start: as in `simulate`.
-        executor: runs the repetitions; none: here, one after the other.
+        executor: runs the repetitions; none: here, one after the other. Processes must be spawned, as by `processes`:
+            Polars has threads, which do not survive a fork.
     """
     run = map if executor is None else executor.map
     done: list[dict[str, float | None]] = []
@@ -128,6 +130,11 @@ def replicate(
         if result.reached or wanted >= most:
             return result
         wanted = min(most, 2 * wanted)
+
+
+def processes(workers: int | None = None) -> ProcessPoolExecutor:
+    """An executor of processes on this machine that is safe to use with `replicate`."""
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _is_precise(values: Sequence[float | None], precision: float | None, confidence: float) -> bool:

@@ -130,10 +130,13 @@ class Caller:
             if not self._trunk.admits(self._trunk.customer_address):
                 yield from self._refused(record, Disposition.NOT_WHITELISTED)
                 return
+            asked = env.now
             ports = yield from self._admitted(row, record)
             if ports is None:
                 return
-            answered = yield from self._until_answered(row, record, record.sent_s + self._half_trip_s)
+            # Counted from the INVITE's arrival: parsing goes on beside what follows, a shaper's delay does not.
+            handed_over = record.sent_s + self._half_trip_s + (env.now - asked)
+            answered = yield from self._until_answered(row, record, handed_over)
         except simpy.Interrupt:
             if ports is not None:
                 world.limits.give_back(ports, env.now)
@@ -187,13 +190,13 @@ class Caller:
         if record.direction is Direction.OUTBOUND:
             yield self._env.timeout(self._half_trip_s + self._work(self._world.costs.refusal_s))
 
-    def _until_answered(self, row: PlanRow, record: Record, arrived: float) -> Generator[simpy.Event, object, bool]:
+    def _until_answered(self, row: PlanRow, record: Record, handed_over: float) -> Generator[simpy.Event, object, bool]:
         """The called side: set-up, ringing, answer or refusal; whether it was answered.
 
-        It counts from the INVITE's arrival; what it sends is with the caller half a round trip later.
+        It counts from when the trunk handed the call over; what it sends is with the caller half a round trip later.
         """
         env = self._env
-        yield env.timeout(max(0.0, arrived + row.setup_s + self._half_trip_s - env.now))
+        yield env.timeout(max(0.0, handed_over + row.setup_s + self._half_trip_s - env.now))
         if row.outcome not in {Outcome.BUSY, Outcome.REJECTED}:
             record.ringing_s = env.now
             yield env.timeout(row.ring_s)

@@ -23,7 +23,7 @@ MAY_IMPORT = {
 """The one direction of imports among the packages."""
 
 MIRRORED = ("models", "simulator", "loadgen")
-"""The packages whose every module has a test file of its name."""
+"""The packages whose every module has a test file of its name, or one that imports it."""
 
 MADE = {"build", "out", "__pycache__"}
 """Folders that are made, not written."""
@@ -67,9 +67,15 @@ def without_docstring(root: Path) -> list[str]:
 
 
 def without_tests(root: Path) -> list[str]:
-    """Modules for which tests/ has no file of their name."""
+    """Modules that no test is named after and none imports."""
     modules = (module.relative_to(root) for module in _modules(root, *MIRRORED) if not module.stem.startswith("__"))
-    return [str(module) for module in modules if not (root / "tests" / module.parent / f"test_{module.name}").exists()]
+    imported = {name for test in _modules(root, "tests") for name in _imported(test)}
+    return [
+        str(module)
+        for module in modules
+        if not (root / "tests" / module.parent / f"test_{module.name}").exists()
+        and ".".join(module.with_suffix("").parts) not in imported
+    ]
 
 
 def _written(root: Path) -> Iterator[tuple[Path, str]]:

@@ -26,6 +26,7 @@ duration_s: 8
 pop:
   carrier: {channels: 12, setup: 0.05}
 trunk:
+  customer_address: 127.0.0.42
   throttle: {policy: fixed_window, limit: 14, window_s: 5, retry_after_s: 1}
 traffic:
   arrivals: {kind: poisson, rate_per_minute: 300}
