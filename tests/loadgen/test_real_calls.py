@@ -1,0 +1,195 @@
+"""Real calls end in every way there is, over every kind of connection, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from loadgen.guard import Guard
+from loadgen.numbers import exophone, pstn_number
+from loadgen.run import Drive, drive, reach
+from loadgen.sip.trace import open_trace
+from loadgen.stacks.card import TrunkCard, read_card
+from loadgen.stacks.control import ControlClient, serve_control
+from loadgen.stacks.embedded.gate import Denial, Gate
+from loadgen.stacks.link import open_link
+from loadgen.stacks.process import running_trunk
+from models.errors import GuardError, InputError, StackError
+from models.plan import draw_plan
+from models.records import Direction
+from models.study import Study
+
+
+def study(pop: dict[str, Any] | None = None, trunk: dict[str, Any] | None = None, **traffic: Any) -> Study:
+    settings = {
+        "arrivals": {"kind": "constant", "rate_per_minute": 600},
+        "holding": 0.5,
+        "ringing": 0.1,
+        "patience": 0.05,
+    }
+    trunks = [{"customer_address": "127.0.0.43", "traffic": settings | traffic} | (trunk or {})]
+    base = {"carrier": {"setup": 0.03}}
+    return Study.model_validate({"name": "t", "duration_s": 2, "pop": base | (pop or {}), "trunks": trunks})
+
+
+def real(question: Study, folder: Path, **options: Any) -> Drive:
+    async def run() -> Drive:
+        async with running_trunk(question, folder) as card:
+            driven = await drive(draw_plan(question), card, **options)
+            assert card.control_port is not None
+            control = await ControlClient.connect(card.host, card.control_port)
+            status = await control.ask("status")
+            await control.close()
+            # The drain audit: after the last call the trunk holds nothing.
+            assert (status["channels_used"], status["ports_in_use"], status["calls"]) == (0, 0, 0)
+            return driven
+
+    return asyncio.run(run())
+
+
+def counts(records: pl.DataFrame) -> dict[str, int]:
+    return dict(records["disposition"].cast(pl.String).value_counts().iter_rows())
+
+
+def test_every_outcome_of_the_called_side_in_both_directions(tmp_path: Path) -> None:
+    mix = {"busy": 0.2, "no_answer": 0.2, "abandoned": 0.2, "rejected": [{"status": 404, "share": 0.2}]}
+    question = study(inbound_share=0.5, outcomes=mix)
+    records = real(question, tmp_path).records
+    assert set(counts(records)) == {"completed", "busy", "no_answer", "abandoned", "carrier_rejected"}
+    assert set(records["direction"]) == {Direction.INBOUND, Direction.OUTBOUND}
+    planned = {row.row: row.status for row in draw_plan(question).rows.values()}
+    assert all(planned[row] == status for row, status in records.select("row", "status").iter_rows())
+    assert records.filter(pl.col("rtp_received") > 0).height == counts(records)["completed"]
+
+
+def test_limits_refuse_real_calls_with_their_own_causes(tmp_path: Path) -> None:
+    pop = {"carrier": {"setup": 0.03, "channels": 2, "calls_per_second": 8}}
+    throttle = {"policy": "token_bucket", "limit": 400, "window_s": 60, "burst": 3}
+    records = real(study(pop, {"throttle": throttle}), tmp_path).records
+    found = counts(records)
+    assert {"completed", "throttled", "no_channel"} <= set(found)
+    causes = records.filter(pl.col("status") == 503).select("disposition", "cause", "retry_after_s").unique()
+    expected = {("throttled", 42, 10.0), ("no_channel", 34, None), ("carrier_rejected", 41, None)}
+    assert set(causes.iter_rows()) <= expected
+
+
+@pytest.mark.parametrize(
+    ("tls", "kinds"),
+    [
+        ({"policy": "persistent", "version": "1.2"}, {"full": 1, "reused": 19}),
+        ({"policy": "pool", "pool_size": 3}, {"full": 3, "reused": 17}),
+        ({"policy": "per_call", "resumption_share": 1}, {"full": 1, "resumed": 19}),
+    ],
+)
+def test_connections_by_policy(tls: dict[str, Any], kinds: dict[str, int], tmp_path: Path) -> None:
+    records = real(study(tls=tls), tmp_path).records
+    assert dict(records["connection"].cast(pl.String).value_counts().iter_rows()) == kinds
+    assert counts(records) == {"completed": 20}
+
+
+def test_an_edge_restart_breaks_ringing_calls_and_spares_those_that_talk(tmp_path: Path) -> None:
+    incident = {"kind": "edge_restart", "at_s": 1.0, "down_s": 0.4}
+    records = real(study({"incidents": [incident]}, holding=1.0), tmp_path).records
+    found = counts(records)
+    assert found["connection_failed"] >= 4
+    talking = records.filter((pl.col("answered_s") < 1.0) & (pl.col("bye_s") > 1.0))
+    assert talking.height
+    assert set(talking["disposition"]) == {"completed"}
+
+
+def test_refused_callers_who_obey_come_back_after_retry_after(tmp_path: Path) -> None:
+    throttle = {"policy": "fixed_window", "limit": 15, "window_s": 60, "retry_after_s": 2}
+    redial = {"probability": 1, "delay": 0.1, "attempts": 2}
+    records = real(study(trunk={"throttle": throttle}, redial=redial), tmp_path).records
+    first = records.filter(pl.col("redialled"))
+    again = records.filter(pl.col("attempt") == 1).join(first, on="call", suffix="_first")
+    assert again.height == 5
+    assert ((again["intended_s"] - again["ended_s_first"]) >= 2).all()
+
+
+def test_a_trace_is_written_masked(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    with open_trace(path) as trace:
+        real(study(), tmp_path / "trunk", trace=trace)
+    text = path.read_text()
+    assert "INVITE sip:+91" in text
+    assert "inline:***" in text
+    assert exophone(0) not in text
+    with pytest.raises(InputError), open_trace(tmp_path / "no" / "folder"):
+        pass
+
+
+def test_numbers_are_recognisable_and_of_one_length() -> None:
+    assert len(exophone(98)) == len(pstn_number(10**9 + 7)) == 13
+
+
+def test_a_gate_denies_with_the_cause_of_each_limit() -> None:
+    gate = Gate(study({"carrier": {"channels": 0}}, {"throttle": {"policy": "fixed_window", "limit": 1}}), anchor=0.0)
+    assert gate.whitelisted(0, "127.0.0.43") is None
+    stranger = gate.whitelisted(0, "127.0.0.99")
+    assert stranger is not None
+    assert (stranger.status, stranger.cause) == (403, 57)
+    assert gate.throttle(0, Direction.OUTBOUND, 0.0) == 0.0
+    throttled = gate.throttle(0, Direction.OUTBOUND, 0.1)
+    assert isinstance(throttled, Denial)
+    assert (throttled.status, throttled.cause, throttled.retry_after_s) == (503, 42, 10)
+    assert isinstance(gate.reserve(0.0), Denial)
+
+
+def test_a_card_is_read_back_and_a_wrong_one_told(tmp_path: Path) -> None:
+    card = TrunkCard(server_name="a.example", host="127.0.0.1", port=5443, ca_file="ca.pem")
+    path = tmp_path / "card.json"
+    card.write(path)
+    assert read_card(path) == card
+    path.write_text('{"host": "127.0.0.1", "port": 0}')
+    with pytest.raises(InputError) as caught:
+        read_card(path)
+    assert {problem.where for problem in caught.value.problems} >= {"port", "ca_file", "server_name"}
+    with pytest.raises(InputError, match="cannot be read"):
+        read_card(tmp_path / "none.json")
+
+
+def test_the_control_channel_answers_and_its_death_is_noticed() -> None:
+    async def run() -> None:
+        async def double(question: dict[str, Any]) -> dict[str, Any]:
+            if question["do"] != "double":
+                raise ValueError(question["do"])
+            return {"twice": 2 * question["value"]}
+
+        server = await serve_control("127.0.0.1", double)
+        port = server.sockets[0].getsockname()[1]
+        client = await ControlClient.connect("127.0.0.1", port)
+        assert await client.ask("double", value=21) == {"twice": 42}
+        with pytest.raises(StackError, match="died"):
+            await client.ask("nonsense")
+        await client.close()
+        server.close()
+        await server.wait_closed()
+        with pytest.raises(StackError, match="does not answer"):
+            await ControlClient.connect("127.0.0.1", port)
+
+    asyncio.run(run())
+
+
+def test_a_trunk_without_a_control_channel_tells_nothing() -> None:
+    async def run() -> None:
+        card = TrunkCard(server_name="a.example", host="127.0.0.1", port=5443, ca_file="ca.pem")
+        async with open_link(card) as link:
+            assert await link.begin(0.0) == {}
+            assert await link.finish(stop=False) is None
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(link.died(), 0.05)
+
+    asyncio.run(run())
+
+
+def test_nobody_outside_loopback_is_reached_for() -> None:
+    card = TrunkCard(server_name="a.example", host="192.0.2.1", port=5443, ca_file="ca.pem")
+    with pytest.raises(GuardError):
+        asyncio.run(reach(card, Guard(), 10))
+    with pytest.raises(GuardError):
+        asyncio.run(drive(draw_plan(study()), card))
