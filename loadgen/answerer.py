@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from loadgen.agent import CallEvents, IncomingCall, SipAgent
-from loadgen.audio import Audio
+from loadgen.audio import Audio, NoPortError
 from loadgen.sip import events
 from loadgen.sip.message import Header
 from loadgen.sip.offer_answer import SdpFault
 from loadgen.sip.sdp import MalformedSdpError, SessionDescription, parse_sdp, write_sdp
 from loadgen.sip.server_call import ServerCall
 from models.plan import Outcome, PlanRow, row_of
+from models.records import Disposition
+from models.refusals import REFUSALS
 
 _NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
 
@@ -92,6 +94,8 @@ class Answerer:
                 await self._converse(_Conversation(agent, call, incoming.events), row, booking)
             finally:
                 booking.close()
+        except NoPortError:
+            agent.act(lambda now: call.reject(now, REFUSALS[Disposition.NO_PORT].status))
         except Rejection as refusal:
             status, headers = refusal.status, refusal.headers
             agent.act(lambda now: call.reject(now, status, headers=headers))

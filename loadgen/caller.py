@@ -12,8 +12,9 @@ from enum import Enum, auto
 from typing import Protocol
 
 from loadgen.agent import CallEvents, SipAgent, Stopped
-from loadgen.audio import Audio, media_fault, note_media
+from loadgen.audio import Audio, NoPortError, media_fault, note_media
 from loadgen.connection import ConnectError
+from loadgen.net import LocalNetworkError
 from loadgen.pool import ConnectionPool, Lease
 from loadgen.sip import events
 from loadgen.sip.client_call import ClientCall
@@ -21,7 +22,7 @@ from loadgen.sip.events import EndCause
 from loadgen.sip.message import Request
 from loadgen.sip.offer_answer import judge_answer
 from loadgen.sip.sdp import SessionDescription, write_sdp
-from models.errors import GuardError
+from models.errors import GuardError, TrunkproofError
 from models.plan import Outcome, PlanRow
 from models.records import Disposition, Record
 from models.refusals import disposition_of
@@ -79,6 +80,8 @@ class Caller:
         self._loop = asyncio.get_running_loop()
         self._under_way: set[CallEvents] = set()
         self._stopping = False
+        self.local_failures = 0
+        """Attempts that this machine, not the trunk, could not carry."""
 
     async def place(self, row: PlanRow, record: Record) -> None:
         """Carry one attempt to its end and fill in its record, which has its identity and `intended_s`."""
@@ -125,19 +128,33 @@ class _Attempt:
     wish: _Wish = _Wish.ANSWER
 
     async def run(self) -> None:
-        line = self.caller.line
+        pool = self.caller.line.pool
         try:
-            lease = await line.pool.acquire(self.row.call, resume=self.row.resumes)
+            lease = await pool.acquire(self.row.call, resume=self.row.resumes)
         except ConnectError as error:
             return self._end(Disposition.CONNECTION_FAILED, str(error))
+        except LocalNetworkError as error:
+            return self._fail_here(error)
         self.record.connection, self.record.connect_s = lease.kind, lease.connect_s
-        audio = line.open_audio(self.row)
+        try:
+            await self._with_audio(lease)
+        except NoPortError as error:
+            return self._fail_here(error)
+        finally:
+            pool.release(lease)
+        return None
+
+    def _fail_here(self, error: TrunkproofError) -> None:
+        """This machine, not the trunk, is at its limit: the record says so, and the generator is judged by it."""
+        self.caller.local_failures += 1
+        self._end(Disposition.CONNECTION_FAILED, f"this machine: {error}")
+
+    async def _with_audio(self, lease: Lease) -> None:
+        audio = self.caller.line.open_audio(self.row)
         try:
             await self._converse(lease, audio)
         finally:
             audio.close()
-            line.pool.release(lease)
-        return None
 
     async def _converse(self, lease: Lease, audio: Audio) -> None:
         line = self.caller.line

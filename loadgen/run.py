@@ -177,6 +177,11 @@ class _Run:
             begun = len(self._dialler.records)
             watch(min(1.0, self._pacer.now_s() / total), f"{begun} attempts placed")
 
+    def _never_placed(self) -> int:
+        """Attempts that this machine did not get out, but for those that an early end left."""
+        failed = sum(customer.caller.local_failures for customer in self._customers)
+        return failed + (0 if self._interrupted else self._pacer.overdue)
+
     def _verdict(self, probe: HealthProbe) -> GeneratorVerdict:
         return judge(
             Measurements(
@@ -184,7 +189,7 @@ class _Run:
                 loop_lag_s=probe.loop_lag_s,
                 cpu_share=probe.cpu_share,
                 media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
-                never_placed=0 if self._interrupted else self._pacer.overdue,
+                never_placed=self._never_placed(),
             )
         )
 

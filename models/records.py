@@ -111,7 +111,7 @@ class Record:
     """The caller tried again after this attempt."""
     connection: ConnectionKind | None = None
     connect_s: float | None = None
-    """TCP and TLS handshake this attempt waited for; 0 on a reused connection."""
+    """TCP and TLS handshake this attempt waited for, its own or a shared one; 0 where a connection stood already."""
     ports: int = 0
     """Port pairs of the pool that the attempt held."""
     rtp_sent: int = 0

@@ -67,11 +67,6 @@ class RtpPacket:
         return cls(second & 0x7F, sequence, timestamp, ssrc, payload, marker=bool(second & 0x80))
 
 
-def is_rtp(data: bytes) -> bool:
-    """Whether bytes look like RTP rather than RTCP (RFC 5761 section 4)."""
-    return len(data) >= HEADER_BYTES and data[0] >> 6 == VERSION and not 192 <= data[1] <= 223
-
-
 @dataclass(frozen=True, slots=True)
 class TelephoneEvent:
     """The payload of one telephone-event packet (RFC 4733 section 2.3)."""

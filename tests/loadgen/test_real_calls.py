@@ -193,3 +193,14 @@ def test_nobody_outside_loopback_is_reached_for() -> None:
         asyncio.run(reach(card, Guard(), 10))
     with pytest.raises(GuardError):
         asyncio.run(drive(draw_plan(study()), card))
+
+
+def test_a_generator_without_ports_is_void_and_blames_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One pair for all calls of the customer: its second call finds none.
+    monkeypatch.setattr("loadgen.audio._CUSTOMER_PORTS", (50_000, 50_002))
+    driven = real(study(), tmp_path)
+    failed = driven.records.filter(pl.col("disposition") == "connection_failed")
+    assert failed.height
+    assert all(reason.startswith("this machine: ") for reason in failed["reason"])
+    assert driven.generator.verdict == "void"
+    assert any("never placed" in reason for reason in driven.generator.reasons)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loadgen.agent import IncomingCall, SipAgent
 from loadgen.answerer import Answerer, Rejection
-from loadgen.audio import Audio, AudioDesk
+from loadgen.audio import Audio, AudioDesk, NoPortError
 from loadgen.certificates import Authority, CertificateFiles, server_context
 from loadgen.connection import Connection
 from loadgen.guard import Guard
@@ -184,7 +184,11 @@ class Seat:
     def open_audio(self) -> Audio:
         """The trunk's end of the call's audio, on the first of its ports."""
         first, *others = self._ports
-        audio, bound = self._trunk.audio.open_on(first, self._other_port, self._row)
+        try:
+            audio, bound = self._trunk.audio.open_on(first, self._other_port, self._row)
+        except NoPortError:
+            self._ports = tuple(others)
+            raise
         self._ports = (bound, *others)
         return audio
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadgen.media.rtp import MalformedRtpError, RtpPacket, TelephoneEvent, is_rtp
+from loadgen.media.rtp import MalformedRtpError, RtpPacket, TelephoneEvent
 
 
 def test_5_1_fixed_header_byte_for_byte() -> None:
@@ -33,11 +33,6 @@ def test_5_1_contributing_sources_extension_and_padding_are_skipped() -> None:
 def test_5_1_malformed_packets_are_the_peers_error(data: bytes) -> None:
     with pytest.raises(MalformedRtpError):
         RtpPacket.parse(data)
-
-
-def test_rfc_5761_4_rtp_is_told_from_rtcp() -> None:
-    assert is_rtp(bytes(RtpPacket(8, 1, 1, 1, b"", marker=True)))
-    assert not is_rtp(b"\x80\xc8" + bytes(26))
 
 
 def test_rfc_4733_2_3_event_byte_for_byte() -> None:
