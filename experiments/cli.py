@@ -85,6 +85,9 @@ def simulate(
     precision: Annotated[
         float | None, typer.Option(help="Repeat until refused_share is known to this share of itself.", min=1e-4)
     ] = None,
+    anchor: Annotated[
+        float, typer.Option(metavar="SECONDS", help="When, after plan zero, a window of the throttle begins.")
+    ] = 0.0,
     stationary: Annotated[bool, typer.Option(help="Start in the stationary state, not empty.")] = False,
     out_dir: OptionalOut = None,
     as_json: Json = False,
@@ -93,7 +96,7 @@ def simulate(
     study = _study(study_file, seed)
     start = Start.STATIONARY if stationary else Start.EMPTY
     with err.status("simulating"):
-        prediction = predict(study, replications=replications, precision=precision, start=start)
+        prediction = predict(study, replications=replications, precision=precision, start=start, anchor_s=anchor)
     if out_dir is not None:
         write_records(prediction.records, _folder(out_dir) / PREDICTED)
 

@@ -70,9 +70,13 @@ def predict(
     replications: int = 0,
     precision: float | None = None,
     start: Start = Start.EMPTY,
+    anchor_s: float = 0.0,
 ) -> Prediction:
-    """Simulate a study once with its own seed and, where asked, again with others."""
-    records = simulate(study, start=start)
+    """Simulate a study once with its own seed and, where asked, again with others.
+
+    `anchor_s` is an instant at which a window of every throttle begins; other seeds have windows of any phase.
+    """
+    records = simulate(study, start=start, anchors={trunk.name: anchor_s for trunk in study.trunks})
     repeated = None
     if replications or precision is not None:
         repeated = replicate(study, replications=replications, precision=precision, start=start)
