@@ -111,7 +111,8 @@ def replicate(
     Args:
         study: what to repeat.
         replications: how many times, at least 2; with `precision`, how many to begin with.
-        precision: go on until the half width of the interval of `kpi` is at most this share of its mean.
+        precision: go on until the half width of the interval of `kpi` is at most this share of its mean; a mean of
+            0, such as of refusals that were never seen, is never precise.
         kpi: the indicator whose precision counts.
         most: give up on the precision after so many.
         confidence: of all intervals.
@@ -144,7 +145,8 @@ def _is_precise(values: Sequence[float | None], precision: float | None, confide
     if len(known) < _FIRST_ROUND:
         return False
     estimate = _estimate(known, confidence)
-    return estimate.half_width <= precision * abs(estimate.mean)
+    # What no repetition saw is rarer than they could show, not known to be exactly 0.
+    return estimate.mean != 0 and estimate.half_width <= precision * abs(estimate.mean)
 
 
 def _repetition(task: tuple[Study, int, Start]) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ import polars as pl
 import simpy
 
 from models.costs import load_costs
+from models.errors import InputError, Problem
 from models.limits import Limits, Ports
 from models.plan import Plan, PlanRow, plan_chunks, rows_of
 from models.records import SCHEMA, Disposition, Record, to_frame
@@ -56,6 +57,9 @@ def simulate(
         anchors: trunk name -> an instant at which a window of its throttle begins; 0 where none is given.
         start: empty or stationary.
         until_s: stop then; attempts under way are `still_up`. By default the last call is awaited.
+
+    Raises:
+        InputError: the calibration cannot be read, or a stationary study is over before it counts.
     """
     batches: list[pl.DataFrame] = []
     simulate_in_batches(
@@ -118,8 +122,13 @@ def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, 
 
 def _warm_up_s(study: Study) -> float:
     """A throttle forgets what is older than its window: attempts of the first one are not counted."""
-    windows = [0.0 if isinstance(trunk.throttle, NoThrottle) else trunk.throttle.window_s for trunk in study.trunks]
-    return max(windows)
+    warm_up_s = max(
+        0.0 if isinstance(trunk.throttle, NoThrottle) else trunk.throttle.window_s for trunk in study.trunks
+    )
+    if study.duration_s <= warm_up_s:
+        what = f"a stationary start counts from {warm_up_s:g} s on, the throttle's first window; make it longer"
+        raise InputError(study.name, [Problem(where="duration_s", what=what)])
+    return warm_up_s
 
 
 def _stand_up(world: World) -> None:

@@ -1,15 +1,18 @@
 """The calls that are up when a stationary simulation begins: how many, and how long each still lasts.
 
-Exact for a loss system (Poisson arrivals, channels the only limit): a truncated Poisson number of calls with residual
-holding times, whatever their distribution. Behind a throttle it is an approximation that the warm-up window mends.
+Exact for a loss system (Poisson arrivals, channels the only limit, one trunk): a truncated Poisson number of calls,
+each at a random instant of its life. Behind a throttle it is an approximation that the warm-up window mends.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from models.distributions import Distribution
 from models.rates import rate_path
 from models.streams import uniforms
 from models.study import Study
@@ -17,23 +20,50 @@ from models.throttle import NoThrottle
 from models.traffic import ReplayedArrivals
 
 FloatArray = NDArray[np.float64]
-_SAMPLES = 8192
-"""Draws that stand for the distribution of the time a channel is held."""
+
+
+class _Stage(NamedTuple):
+    """A part of a call's life in which it holds its channel."""
+
+    share_s: float
+    """Share of calls that come to it times its mean length: the Erlangs it makes of one call a second."""
+    lasts: Distribution
+    followed_by: tuple[Distribution, ...]
 
 
 def residual_times(study: Study, trunk: int) -> FloatArray:
     """For each call of that trunk which is up at the beginning: seconds until it gives its channel back."""
-    rate_per_s = _carried_per_s(study, trunk)
-    held = _channel_times(study, trunk)
-    number = _standing_calls(study, trunk, rate_per_s * float(held.mean()))
-    if not number:
-        return np.empty(0)
-    # A random instant falls into a long call more often than into a short one, and anywhere within it.
-    chosen = _stream(study, trunk, "standing call", number)
-    within = _stream(study, trunk, "standing residual", number)
-    ordered = np.cumsum(held)
-    residual: FloatArray = within * held[np.searchsorted(ordered, chosen * ordered[-1])]
+    stages = _stages(study, trunk)
+    shares_s = np.array([stage.share_s for stage in stages])
+    number = _standing_calls(study, trunk, _carried_per_s(study, trunk) * float(shares_s.sum()))
+    # A random instant finds a call in a stage as often as that stage takes time, and anywhere within it.
+    bounds = np.cumsum(shares_s)
+    found = np.searchsorted(bounds, _stream(study, trunk, "standing stage", number) * bounds[-1], side="right")
+    within, length = (_stream(study, trunk, f"standing {name}", number) for name in ("residual", "length"))
+    residual = np.zeros(number)
+    for index, stage in enumerate(stages):
+        here = found == index
+        residual[here] = stage.lasts.residual_quantile(within[here], length[here])
+        for order, later in enumerate(stage.followed_by):
+            residual[here] += later.quantile(_stream(study, trunk, "standing later", number, order)[here])
     return residual
+
+
+def _stages(study: Study, trunk: int) -> list[_Stage]:
+    """Every stage of every kind of call, by the outcome that it will have."""
+    traffic, setup = study.trunks[trunk].traffic, study.pop.carrier.setup
+    mix = traffic.outcomes
+    lives: list[tuple[float, tuple[Distribution, ...]]] = [
+        (max(0.0, mix.answered), (setup, traffic.ringing, traffic.holding)),
+        (mix.no_answer, (setup, traffic.ringing)),
+        (mix.abandoned, (setup, traffic.patience)),
+        (mix.busy + sum(part.share for part in mix.rejected), (setup,)),
+    ]
+    return [
+        _Stage(share * stage.mean(), stage, life[order + 1 :])
+        for share, life in lives
+        for order, stage in enumerate(life)
+    ]
 
 
 def _standing_calls(study: Study, trunk: int, erlangs: float) -> int:
@@ -56,18 +86,5 @@ def _carried_per_s(study: Study, trunk: int) -> float:
     return offered if isinstance(throttle, NoThrottle) else min(offered, throttle.limit / throttle.window_s)
 
 
-def _channel_times(study: Study, trunk: int) -> FloatArray:
-    """Draws of set-up, ringing and holding time together, refused calls with their shorter ones included."""
-    traffic = study.trunks[trunk].traffic
-    answered = _stream(study, trunk, "standing outcome", _SAMPLES) < traffic.outcomes.answered
-    parts = (study.pop.carrier.setup, traffic.ringing, traffic.holding)
-    setup, ring, hold = (
-        part.quantile(_stream(study, trunk, f"standing {name}", _SAMPLES))
-        for name, part in zip(("setup", "ringing", "holding"), parts, strict=True)
-    )
-    total: FloatArray = setup + np.where(answered, ring + hold, 0.0)
-    return total
-
-
-def _stream(study: Study, trunk: int, purpose: str, count: int) -> FloatArray:
-    return uniforms(study.seed, purpose, trunk, start=0, count=count)
+def _stream(study: Study, trunk: int, purpose: str, count: int, order: int = 0) -> FloatArray:
+    return uniforms(study.seed, purpose, trunk, order, start=0, count=count)

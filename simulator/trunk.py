@@ -110,6 +110,8 @@ class Caller:
             yield from steps(row, record)
         except EdgeLost:
             record.disposition = Disposition.CONNECTION_FAILED
+            # A final response that was on its way never arrived.
+            record.status = record.cause = record.retry_after_s = None
         record.ended_s = self._env.now
 
     def _outbound(self, row: PlanRow, record: Record) -> Process:

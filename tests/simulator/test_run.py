@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import simpy
 
+from models.errors import InputError
 from models.kpis import KpiAccumulator, compute_kpis
 from models.study import Study
 from simulator.replicate import processes, replicate
@@ -101,6 +102,11 @@ def test_a_stationary_start_has_no_warm_up() -> None:
     assert np.mean(carried) > 0.05
 
 
+def test_a_stationary_study_that_is_over_before_it_counts_is_refused() -> None:
+    with pytest.raises(InputError, match="duration_s: a stationary start counts from 30 s on"):
+        simulate(study(duration_s=30), start=Start.STATIONARY)
+
+
 def _unlimited() -> object:
     open_study = {"name": "t", "trunks": [{"throttle": {"policy": "none"}, "traffic": _TRAFFIC}]}
     return Study.model_validate(open_study).trunks[0].throttle
@@ -122,6 +128,14 @@ def test_precision_asked_for_is_reached_or_owned_up_to() -> None:
     assert reached.reached
     assert estimate.half_width <= 0.2 * estimate.mean
     assert not replicate(study(), precision=0.001, most=10).reached
+
+
+def test_refusals_that_no_repetition_saw_are_not_known_precisely() -> None:
+    quiet = study(duration_s=10)
+    found = replicate(quiet, precision=0.2, most=16)
+    assert found.estimates["refused_share"].mean == 0
+    assert found.repetitions == 16
+    assert not found.reached
 
 
 def test_intervals_hold_a_further_repetition_about_as_often_as_they_say() -> None:

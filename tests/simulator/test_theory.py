@@ -5,6 +5,8 @@ Tolerances: z = 4.5 with the standard error between independent repetitions (a f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from experiments.twin import LARGEST_Z, exact_refused_share
 from models.kpis import compute_kpis
+from models.limits import Limits
 from models.plan import draw_plan
 from models.records import Disposition
 from models.study import Study
@@ -122,6 +125,21 @@ def test_conservation_whatever_the_study(question: Study) -> None:
     assert records["redialled"].sum() == records.filter(pl.col("attempt") > 0).height
     assert records["ended_s"].null_count() == 0
     assert (records["ended_s"] >= records["intended_s"]).all()
+
+
+@given(question=studies())
+@settings(deadline=None, max_examples=20)
+def test_nothing_is_left_in_use_when_the_last_call_is_over(question: Study) -> None:
+    made: list[Limits] = []
+
+    def kept(study: Study, anchors: Mapping[str, float]) -> Limits:
+        made.append(Limits(study, anchors))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simulator.run.Limits", kept)
+        simulate(question)
+    assert [(limits.channels_used, limits.pool.in_use) for limits in made] == [(0, 0)]
 
 
 @given(question=studies())

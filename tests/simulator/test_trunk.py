@@ -123,6 +123,20 @@ def test_an_edge_restart_breaks_invites_and_refuses_connections_but_not_calls(ru
     assert records["sent_s"][2] is None
 
 
+def test_a_refusal_that_was_on_its_way_when_the_edge_went_never_arrived(run: Any) -> None:
+    throttle = {"policy": "fixed_window", "limit": 1, "retry_after_s": 70}
+    # Refused half a round trip after 2 s, and there is as much to go back.
+    incident = {"kind": "edge_restart", "at_s": 2 + 0.75 * RTT, "down_s": 1.0}
+    redial = {"probability": 1, "delay": 5, "attempts": 2}
+    records = run([1.0, 2.0], trunk={"throttle": throttle}, pop={"incidents": [incident]}, redial=redial)
+    broken = records.row(1, named=True)
+    assert broken["disposition"] == "connection_failed"
+    assert (broken["status"], broken["cause"], broken["retry_after_s"]) == (None, None, None)
+    # The caller heard of no Retry-After.
+    redialled = records.filter((pl.col("call") == broken["call"]) & (pl.col("attempt") == 1))
+    assert redialled["intended_s"].item() == pytest.approx(incident["at_s"] + 5)
+
+
 @pytest.mark.parametrize(
     ("tls", "kinds"),
     [

@@ -1,0 +1,71 @@
+"""The standing calls of a stationary start: their number, how long they last, and the blocking that newcomers meet.
+
+Tolerances: z = 4.5 with standard errors from theory, or between independent repetitions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+
+from models.study import Study
+from models.teletraffic import erlang_b
+from simulator.run import Start, simulate
+from simulator.standing import residual_times
+
+Z = 4.5
+LIFE = {
+    "holding": {"kind": "lognormal", "mean_s": 20, "cv": 2},
+    "ringing": 6,
+    "patience": {"kind": "exponential", "mean_s": 4},
+    "outcomes": {"no_answer": 0.3, "abandoned": 0.2, "busy": 0.1},
+}
+SETUP_S, OFFERED_PER_S = 0.5, 5.0
+# 0.4 are answered; those and 0.3 more ring to the end, 0.2 until patience ends.
+MEAN_LIFE_S = SETUP_S + (0.4 + 0.3) * 6 + 0.2 * 4 + 0.4 * 20
+ERLANGS = OFFERED_PER_S * MEAN_LIFE_S
+
+
+def study(seed: int, *, channels: int | None = None, duration_s: float = 100) -> Study:
+    traffic = {"arrivals": {"kind": "poisson", "rate_per_minute": 60 * OFFERED_PER_S}} | LIFE
+    pop = {"carrier": {"setup": SETUP_S, "channels": channels}}
+    trunks = [{"traffic": traffic, "throttle": {"policy": "none"}}]
+    return Study.model_validate({"name": "t", "seed": seed, "duration_s": duration_s, "pop": pop, "trunks": trunks})
+
+
+def test_their_number_is_poisson_with_the_erlangs_of_all_outcomes() -> None:
+    runs = 2000
+    numbers = np.array([len(residual_times(study(seed), 0)) for seed in range(runs)])
+    assert abs(numbers.mean() - ERLANGS) < Z * math.sqrt(ERLANGS / runs)
+    # Variance of a Poisson sample's variance: (mu4 - variance²) / n, with mu4 = E + 3 E².
+    assert abs(numbers.var(ddof=1) - ERLANGS) < Z * math.sqrt((ERLANGS + 2 * ERLANGS**2) / runs)
+
+
+def test_they_never_stand_in_more_channels_than_there_are() -> None:
+    numbers = [len(residual_times(study(seed, channels=50), 0)) for seed in range(200)]
+    assert max(numbers) == 50
+
+
+def test_they_last_as_long_as_renewal_theory_says() -> None:
+    found = np.concatenate([residual_times(study(seed), 0) for seed in range(300)])
+    # E[X²] by outcome; lognormal: mean² (1 + cv²); exponential: 2 mean².
+    answered = (SETUP_S + 6 + 20) ** 2 + (20 * 2) ** 2
+    no_answer = (SETUP_S + 6) ** 2
+    abandoned = (SETUP_S + 4) ** 2 + 4**2
+    busy = SETUP_S**2
+    second_moment = 0.4 * answered + 0.3 * no_answer + 0.2 * abandoned + 0.1 * busy
+    assert abs(found.mean() - second_moment / (2 * MEAN_LIFE_S)) < Z * found.std() / math.sqrt(len(found))
+
+
+def test_newcomers_meet_erlang_b_from_the_first_second() -> None:
+    channels, refused, offered = 70, [], []
+    for seed in range(300):
+        records = simulate(study(seed, channels=channels, duration_s=4), start=Start.STATIONARY)
+        offered.append(records.height)
+        refused.append(records.filter(pl.col("disposition") == "no_channel").height)
+    exact = erlang_b(ERLANGS, channels)
+    # Poisson arrivals see time averages: of every study, refused - exact * offered has mean 0.
+    surplus = np.array(refused) - exact * np.array(offered)
+    assert abs(surplus.mean()) < Z * surplus.std(ddof=1) / math.sqrt(len(surplus))
