@@ -22,6 +22,8 @@ Instant = Annotated[float, Field(ge=0)]
 PRODUCTION_HOST = "pstn.in2.exotel.com"
 Codec = Literal["PCMA", "PCMU"]
 Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
+Stack = Literal["embedded", "kamailio", "asterisk"]
+"""The programs that can play a PoP: ours, Kamailio with rtpengine, or Asterisk."""
 
 
 class MediaPorts(Settings):
@@ -50,14 +52,20 @@ class Carrier(Settings):
     """Calls it accepts in any second; none: unlimited."""
     setup: Distribution = Constant(kind="constant", value_s=0.1)
     """INVITE handed over to first ring."""
+    address: IPv4Address = IPv4Address("127.0.1.1")
+    """Where the carrier is played behind a stack of others; the embedded trunk has it inside."""
+    media: Literal["rtp", "srtp"] = "rtp"
+    """How audio goes between such a stack and the carrier."""
 
 
 class Machine(Settings):
     """What the PoP computes with."""
 
     cores: Annotated[int, Field(ge=1, le=1024)] = 1
-    calibration: str = "embedded"
-    """Name of a cost calibration in models/calibrations/, or a path to one."""
+    quota: Annotated[float, Field(gt=0, le=1024)] | None = None
+    """CPU that all programs of the PoP may use together, in cores (a Linux CPU quota); none: whatever the cores give."""
+    calibration: str | None = None
+    """Name of a cost calibration in models/calibrations/, or a path to one; none: the one named like the stack."""
 
 
 class EdgeRestart(Settings):
@@ -66,6 +74,8 @@ class EdgeRestart(Settings):
     kind: Literal["edge_restart"]
     at_s: Instant
     down_s: Instant = 1.0
+    forgets_throttle: bool = False
+    """The throttle's memory goes too, as where it lives in the process that restarts; a new window then begins."""
 
 
 class CarrierBrownOut(Settings):
@@ -84,15 +94,24 @@ class Pop(Settings):
     """A point of presence: what its trunks share."""
 
     name: str = "mumbai"
+    stack: Stack = "embedded"
+    """What plays it; `--stack` says otherwise for one run."""
     host: str = PRODUCTION_HOST
     """Host name of the signalling edge; its certificate carries it."""
     port: PORT = 443
     address: IPv4Address = IPv4Address("127.0.0.1")
     """Where a trunk that plays this PoP listens and sends media from."""
+    inner_address: IPv4Address = IPv4Address("127.0.1.2")
+    """The side of such a trunk that faces the carrier, where it has one."""
     ports: MediaPorts = MediaPorts()
     carrier: Carrier = Carrier()
     machine: Machine = Machine()
     incidents: tuple[Incident, ...] = ()
+
+    @property
+    def calibration(self) -> str:
+        """The cost calibration that predictions use: the machine's, or the one named like the stack."""
+        return self.machine.calibration or self.stack
 
 
 class Trunk(Settings):
@@ -154,6 +173,10 @@ class Study(Settings):
     def digest(self) -> str:
         """SHA-256 over all values, as 16 hex digits: the same study, however it was written, has the same digest."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def on(self, stack: Stack) -> Self:
+        """The same study, played by another stack."""
+        return self.model_copy(update={"pop": self.pop.model_copy(update={"stack": stack})})
 
     def trunk_named(self, name: str) -> Trunk:
         """The trunk of that name.

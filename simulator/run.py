@@ -94,7 +94,7 @@ def simulate_in_batches(
 
 
 def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
-    env, costs = simpy.Environment(), load_costs(study.pop.machine.calibration)
+    env, costs = simpy.Environment(), load_costs(study.pop.calibration)
     host = Host(study.pop.machine.cores, costs, legs=study.pop.ports.legs)
     edge = Edge(env, host, costs)
     customers = [Connections(edge, trunk.traffic.tls) for trunk in study.trunks]

@@ -33,11 +33,15 @@ class TrunkCard(Settings):
     port: PORT
     ca_file: str
     control_port: PORT | None = None
-    """The embedded trunk's control channel on its own host; other trunks have none."""
+    """Control channel of a trunk that `serve` plays, on the same host; other trunks have none."""
     customers: dict[str, CustomerFiles] = Field(default_factory=dict)
     """Trunk name -> the certificate of its customer's listener, for inbound calls."""
     pid: int | None = None
-    """Its process, where it is on this machine and ours."""
+    """The process that plays or supervises it, where it is on this machine and ours."""
+    processes: dict[str, int] = Field(default_factory=dict)
+    """Program -> the first of its processes; what the trunk's machine spends is measured on these and their children."""
+    metrics: dict[str, str] = Field(default_factory=dict)
+    """Program -> the address of its Prometheus page."""
     study_digest: str | None = None
 
     def write(self, path: Path) -> None:
