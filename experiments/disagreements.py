@@ -12,9 +12,10 @@ from typing import Any
 
 import polars as pl
 
+from experiments.windows import anchor_at
 from models.records import Disposition
 from models.study import Study
-from models.throttle import FixedWindow
+from models.throttle import Windowed
 
 _FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
 _NEAR_S = 0.02
@@ -92,9 +93,12 @@ def _shift(values: dict[str, Any]) -> str:
 def _boundary(study: Study, values: dict[str, Any], anchors: Mapping[str, float]) -> str:
     trunk, at_s = values["measured_trunk"], values["measured_sent_s"]
     throttle = study.trunk_named(trunk).throttle
-    if not isinstance(throttle, FixedWindow) or trunk not in anchors or at_s is None:
+    if not isinstance(throttle, Windowed) or at_s is None:
         return ""
-    into_s = (at_s - anchors[trunk]) % throttle.window_s
+    anchor = anchor_at(study, anchors, trunk, at_s)
+    if anchor is None:
+        return ""
+    into_s = (at_s - anchor) % throttle.window_s
     distance_s = min(into_s, throttle.window_s - into_s)
     return f"{1000 * distance_s:.0f} ms from a window boundary of the throttle" if distance_s < _NEAR_S else ""
 

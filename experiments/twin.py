@@ -12,6 +12,9 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+import numpy as np
+from scipy.stats import poisson
+
 from models.study import Study, Trunk
 from models.teletraffic import (
     erlang_b,
@@ -24,6 +27,7 @@ from models.teletraffic import (
 from models.throttle import (
     FixedWindow,
     NoThrottle,
+    PipeLimit,
     Shaper,
     SlidingWindowAdmitted,
     SlidingWindowAttempts,
@@ -108,13 +112,14 @@ def _channel_time_s(study: Study, trunk: Trunk) -> float:
 
 def throttle_refused(throttle: ThrottleSettings, rate_per_minute: float) -> float:
     """Exact share refused by a throttle alone, under Poisson traffic of a constant rate."""
-    if isinstance(throttle, NoThrottle):
+    if isinstance(throttle, NoThrottle) or not rate_per_minute:
         return 0.0
     offered = rate_per_minute / 60 * throttle.window_s
     limit_per_minute = 60 * throttle.limit / throttle.window_s
     match throttle:
-        case FixedWindow():
-            return fixed_window_refused(offered, throttle.limit)
+        case FixedWindow() | PipeLimit():
+            is_red = isinstance(throttle, PipeLimit) and throttle.algorithm == "red"
+            return (red_refused if is_red else fixed_window_refused)(offered, throttle.limit)
         case SlidingWindowAdmitted():
             return sliding_admitted_refused(offered, throttle.limit)
         case SlidingWindowAttempts():
@@ -123,6 +128,19 @@ def throttle_refused(throttle: ThrottleSettings, rate_per_minute: float) -> floa
             return token_bucket_refused(rate_per_minute, limit_per_minute, burst)
         case Shaper(max_delay_s=most):
             return shaper_refused(rate_per_minute, limit_per_minute, most)
+
+
+def red_refused(offered: float, limit: int) -> float:
+    """Share refused by pipelimit's RED, with `offered` Poisson attempts per window on average.
+
+    Windows are independent, so the attempts X of one and those of the one before, which set its load L = Y // limit,
+    are too: 1 - E[X // max(1, L)] / a, summed exactly.
+    """
+    attempts = np.arange(math.ceil(offered + 40 * math.sqrt(offered) + 40) + 1)
+    chances = poisson.pmf(attempts, offered)
+    each = np.bincount(np.maximum(1, attempts // limit), weights=chances)
+    admitted = sum(chance * float(chances @ (attempts // load)) for load, chance in enumerate(each) if load)
+    return 1 - float(admitted) / offered
 
 
 def analytic_twin(study: Study, executor: Executor | None = None) -> tuple[TwinCheck, ...] | str:
@@ -145,7 +163,6 @@ def _long_run(study: Study) -> Study:
     (trunk,) = study.trunks
     arrivals, throttle = trunk.traffic.arrivals, trunk.throttle
     assert isinstance(arrivals, PoissonArrivals)
-    window_s = 0.0 if isinstance(throttle, NoThrottle) else throttle.window_s
+    warm_up_s = throttle.memory_s
     enough_s = 60 * _CALLS / max(arrivals.rate_per_minute, 1.0)
-    # The first window is the warm-up, which is not counted.
-    return study.model_copy(update={"duration_s": window_s + max(enough_s, _WINDOWS * window_s)})
+    return study.model_copy(update={"duration_s": warm_up_s + max(enough_s, _WINDOWS * warm_up_s)})

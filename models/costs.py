@@ -1,42 +1,95 @@
-"""What a trunk's machine spends: seconds of CPU per handshake, message and packet, and the network's round trip.
+"""What a stack's programs spend: seconds of CPU per handshake, call and packet, and the network's round trip.
 
-Calibrations are data files beside this module, one per stack and machine; this reads and checks them. How the work
-queues for the cores is `simulator.host`.
+Calibrations are data files beside this module, one per stack; this reads and checks them, and says what CPU a table of
+records costs by them. How they are measured is `experiments.calibrate`, how work queues for the cores `simulator.host`.
 """
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
+import polars as pl
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from models.errors import InputError, Problem
+from models.records import REFUSED_BY_TRUNK, ConnectionKind, Disposition
 from models.settings import Settings
+from models.study import Stack
 
 CALIBRATIONS = Path(__file__).parent / "calibrations"
+PACKETS_PER_S = 100
+"""Of one call: 50 either way (packet time 20 ms)."""
 Seconds = Annotated[float, Field(ge=0, le=10)]
+CostName = Literal[
+    "full_handshake_s",
+    "resumed_handshake_s",
+    "invite_s",
+    "refusal_s",
+    "bye_s",
+    "packet_s",
+    "idle_share",
+    "round_trip_s",
+]
+"""The fields of `Costs`."""
+
+REFUSED_WITHOUT_CARRIER = REFUSED_BY_TRUNK - {Disposition.NO_CHANNEL}
+"""Refused before the INVITE was handed on; for want of a channel it is the carrier that refuses."""
 
 
 class Costs(Settings):
-    """Seconds of one core, unless said otherwise."""
+    """Seconds of one core, all programs of the stack together, unless said otherwise."""
 
-    tcp_accept_s: Seconds
     full_handshake_s: Seconds
+    """A connection: TCP accept, full TLS handshake, close."""
     resumed_handshake_s: Seconds
+    """The same, where the handshake resumes a session."""
     invite_s: Seconds
-    """An INVITE that is admitted, until its first response."""
+    """An INVITE that is handed on: whole, with all responses until the far side has answered or refused."""
     refusal_s: Seconds
-    """A refused INVITE, on top of its parsing."""
+    """An INVITE that the trunk refuses: whole."""
     bye_s: Seconds
+    """What an answered call costs beyond its INVITE: ACK, BYE and its response."""
     packet_s: Seconds
-    """One SRTP packet, received or sent, with its system call."""
+    """One packet of a call, either way, from its arrival to its leaving on the other side; `PACKETS_PER_S` of them."""
+    idle_share: Annotated[float, Field(ge=0, le=1024)]
+    """What the programs spend without a call, as a share of one core."""
     round_trip_s: Seconds
     """Between customer and trunk, as wall time, with what both ends' event loops add to it."""
 
 
-def load_costs(name: str) -> Costs:
+class Fingerprint(Settings):
+    """The kind of machine that a calibration holds for; not which one it was."""
+
+    processor: str
+    cores: Annotated[int, Field(ge=1)]
+    system: str
+
+
+class Calibration(Settings):
+    """The costs of one stack on one kind of machine, and how they were found."""
+
+    stack: Stack
+    measured: date
+    command: str | None = None
+    """What measures them again; none: they were put together by hand."""
+    machine: Fingerprint | None = None
+    """Where they were measured; none: not noted."""
+    costs: Costs
+    intervals: dict[CostName, tuple[float, float]] = Field(default_factory=dict)
+    """95 % confidence interval of each cost that has one."""
+
+    @model_validator(mode="after")
+    def _intervals_are_ordered(self) -> Self:
+        for name, (low, high) in self.intervals.items():
+            if low > high:
+                raise ValueError(f"the interval of {name} ends before it begins: {low:g} to {high:g}")
+        return self
+
+
+def load_calibration(name: str) -> Calibration:
     """The calibration of that name, or of that path.
 
     Raises:
@@ -46,13 +99,55 @@ def load_costs(name: str) -> Costs:
     if not path.exists():
         path = Path(name)
     try:
-        return Costs.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Calibration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError:
         known = ", ".join(sorted(file.stem for file in CALIBRATIONS.glob("*.yaml")))
         problem = Problem(where="calibration", what=f"there is none of that name or path; known: {known}")
         raise InputError(name, [problem]) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(str(path), [Problem(where="YAML", what=str(error))]) from None
     except ValidationError as error:
         problems = [Problem(where=".".join(map(str, e["loc"])) or "file", what=e["msg"]) for e in error.errors()]
         raise InputError(str(path), problems) from None
+
+
+def load_costs(name: str) -> Costs:
+    """The costs of `load_calibration`, which says what it raises."""
+    return load_calibration(name).costs
+
+
+def cost_counts(records: pl.DataFrame) -> dict[CostName, float]:
+    """How often a record table incurs each cost: connections, attempts and packets; no idling and no round trips.
+
+    Exact below the machine's capacity and without incidents: of a connection that an edge restart broke off in its
+    handshake, or that was opened for a BYE, no record tells; nor does one of packets that the trunk never read.
+    """
+    connection, sent = pl.col("connection"), pl.col("sent_s").is_not_null()
+    refused = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in REFUSED_WITHOUT_CARRIER])
+    counted: dict[CostName, pl.Expr] = {
+        "full_handshake_s": (connection == ConnectionKind.FULL.value).sum(),
+        "resumed_handshake_s": (connection == ConnectionKind.RESUMED.value).sum(),
+        "invite_s": (sent & ~refused).sum(),
+        "refusal_s": (sent & refused).sum(),
+        "bye_s": pl.col("answered_s").is_not_null().sum(),
+        "packet_s": (pl.col("rtp_sent") + pl.col("rtp_received")).sum(),
+    }
+    (row,) = records.select(**counted).iter_rows()
+    return {name: float(count) for name, count in zip(counted, row, strict=True)}
+
+
+def cpu_breakdown(costs: Costs, records: pl.DataFrame, seconds: float) -> dict[CostName, float]:
+    """CPU seconds that the stack spends on these records, by the cost they come from.
+
+    Args:
+        costs: of the stack.
+        records: all attempts in that time, predicted or measured.
+        seconds: wall time, for the share that is spent without a call.
+    """
+    spent: dict[CostName, float] = {name: getattr(costs, name) * count for name, count in cost_counts(records).items()}
+    return spent | {"idle_share": costs.idle_share * seconds}
+
+
+def cpu_seconds(costs: Costs, records: pl.DataFrame, seconds: float) -> float:
+    """The sum of `cpu_breakdown`: CPU seconds of all programs of the stack together."""
+    return sum(cpu_breakdown(costs, records, seconds).values())

@@ -10,10 +10,33 @@ from collections.abc import Mapping
 
 from models.ports import PortPool
 from models.records import Direction, Disposition
-from models.study import Study
+from models.study import Carrier, Study
 from models.throttle import ADMITTED, Decision, Refused, SlidingWindowAdmitted, Throttle, make_throttle
 
 Ports = tuple[int, ...]
+
+
+class CarrierLimits:
+    """The limits of the carrier behind a PoP: calls in any second, calls at once."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._rate = _carrier_rate(carrier.calls_per_second)
+        self.channels = carrier.channels
+        """Channels that it keeps; `None`: as many as are asked for. A brown-out changes it."""
+        self.used = 0
+
+    def take(self, now: float) -> Disposition | None:
+        """Take a channel; or why not, and then nothing is taken."""
+        if self._rate is not None and isinstance(self._rate.try_admit(now), Refused):
+            return Disposition.CARRIER_REJECTED
+        if self.channels is not None and self.used >= self.channels:
+            return Disposition.NO_CHANNEL
+        self.used += 1
+        return None
+
+    def give_back(self) -> None:
+        """Release what `take` gave."""
+        self.used -= 1
 
 
 class Limits:
@@ -21,20 +44,22 @@ class Limits:
 
     def __init__(self, study: Study, anchors: Mapping[str, float]) -> None:
         """`anchors`: trunk name -> an instant at which a window of its throttle begins, where that matters."""
-        ports, carrier = study.pop.ports, study.pop.carrier
+        ports = study.pop.ports
         self._counts_inbound = [trunk.throttle.counts == "both" for trunk in study.trunks]
         self._throttles = [make_throttle(trunk.throttle, anchor=anchors.get(trunk.name, 0.0)) for trunk in study.trunks]
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
-        self._carrier_rate = _carrier_rate(carrier.calls_per_second)
-        self.channels_limit = carrier.channels
-        """Channels that the carrier keeps; `None`: as many as are asked for. A brown-out changes it."""
-        self.channels_used = 0
+        self.carrier = CarrierLimits(study.pop.carrier)
 
     def ask_throttle(self, trunk: int, direction: Direction, now: float) -> Decision:
         """Whether a trunk's throttle lets a call pass; a direction that it does not count always passes."""
         if direction is Direction.INBOUND and not self._counts_inbound[trunk]:
             return ADMITTED
         return self._throttles[trunk].try_admit(now)
+
+    def restart_throttles(self, now: float) -> None:
+        """The process that keeps the throttles was started again; the carrier's own limit is not in it."""
+        for throttle in self._throttles:
+            throttle.restart(now)
 
     def take(self, now: float) -> Ports | Disposition:
         """The RTP ports of a call that has a channel too, or why not; then nothing is taken.
@@ -44,24 +69,16 @@ class Limits:
         ports = self.pool.acquire(now)
         if ports is None:
             return Disposition.NO_PORT
-        refusal = self._carrier_refusal(now)
+        refusal = self.carrier.take(now)
         if refusal is not None:
             self.pool.release(ports, now)
             return refusal
-        self.channels_used += 1
         return ports
-
-    def _carrier_refusal(self, now: float) -> Disposition | None:
-        if self._carrier_rate is not None and isinstance(self._carrier_rate.try_admit(now), Refused):
-            return Disposition.CARRIER_REJECTED
-        if self.channels_limit is not None and self.channels_used >= self.channels_limit:
-            return Disposition.NO_CHANNEL
-        return None
 
     def give_back(self, ports: Ports, now: float) -> None:
         """Release what `take` gave."""
         self.pool.release(ports, now)
-        self.channels_used -= 1
+        self.carrier.give_back()
 
 
 def _carrier_rate(calls_per_second: int | None) -> Throttle | None:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from models.distributions import Constant, Distribution
 from models.settings import Settings
-from models.throttle import FixedWindow, ThrottleSettings
+from models.throttle import FixedWindow, PipeLimit, ThrottleSettings
 from models.traffic import Positive, Traffic
 
 PORT = Annotated[int, Field(ge=1, le=65535)]
@@ -63,7 +63,7 @@ class Machine(Settings):
 
     cores: Annotated[int, Field(ge=1, le=1024)] = 1
     quota: Annotated[float, Field(gt=0, le=1024)] | None = None
-    """CPU that all programs of the PoP may use together, in cores (a Linux CPU quota); none: whatever the cores give."""
+    """CPU that all programs of the PoP may use together, in cores (a Linux CPU quota); none: what the cores give."""
     calibration: str | None = None
     """Name of a cost calibration in models/calibrations/, or a path to one; none: the one named like the stack."""
 
@@ -164,6 +164,12 @@ class Study(Settings):
             values = [str(getattr(trunk, what)) for trunk in self.trunks]
             for value in sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"trunks share the {what} {value}; each needs its own")
+        return self
+
+    @model_validator(mode="after")
+    def _one_timer(self) -> Self:
+        if len({t.throttle.window_s for t in self.trunks if isinstance(t.throttle, PipeLimit)}) > 1:
+            raise ValueError("trunks with pipelimit share one timer; give them the same window_s")
         return self
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, ClassVar, Literal, assert_never
 
 from pydantic import Field
 
@@ -27,6 +27,11 @@ class _Policy(Settings):
     counts: Literal["outbound", "both"] = "both"
     """Calls of which direction count against the limit (and are refused above it)."""
 
+    @property
+    def memory_s(self) -> float:
+        """How long an attempt can matter to the decision on a later one: what a warm-up has to cover."""
+        return 0.0
+
 
 class _Limited(_Policy):
     limit: Annotated[int, Field(ge=1, le=1_000_000)] = 200
@@ -34,11 +39,23 @@ class _Limited(_Policy):
     window_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
 
     @property
+    def memory_s(self) -> float:
+        """See `_Policy`."""
+        return self.window_s
+
+    @property
     def _rate(self) -> str:
         return f"{self.limit} calls in {self.window_s:g} s"
 
 
-class FixedWindow(_Limited):
+class Windowed(_Limited):
+    """A limit whose windows begin at fixed instants, so that the anchor of `make_throttle` matters."""
+
+    shares_timer: ClassVar[bool] = False
+    """Whether the windows of all trunks with this policy begin together, because one process ends them all."""
+
+
+class FixedWindow(Windowed):
     """At most `limit` calls between one window boundary and the next; the count then starts again."""
 
     policy: Literal["fixed_window"] = "fixed_window"
@@ -46,6 +63,30 @@ class FixedWindow(_Limited):
     def describe(self) -> str:
         """The limit as a phrase for people."""
         return f"{self._rate}, fixed window"
+
+
+class PipeLimit(Windowed):
+    """Kamailio's module of that name: attempts, refused ones too, counted between the ticks of the process's one timer.
+
+    `taildrop` admits the first `limit` attempts of a window: a fixed window. `red` looks at the window before: if less
+    than twice the limit came in it everything is admitted now, if `n` times the limit came only each n-th attempt is.
+    Source: pipelimit of Kamailio 5.6, `pipe_push_direct` and `pl_pipe_timer_update`.
+    """
+
+    shares_timer = True
+    policy: Literal["pipelimit"] = "pipelimit"
+    algorithm: Literal["taildrop", "red"] = "taildrop"
+    window_s: Annotated[float, Field(ge=1, le=86_400, multiple_of=1)] = 60.0
+    """The timer's interval, in whole seconds; one timer serves all trunks."""
+
+    @property
+    def memory_s(self) -> float:
+        """See `_Policy`."""
+        return 2 * self.window_s if self.algorithm == "red" else self.window_s
+
+    def describe(self) -> str:
+        """The limit as a phrase for people."""
+        return f"{self._rate}, pipelimit with {self.algorithm}"
 
 
 class SlidingWindowAdmitted(_Limited):
@@ -101,7 +142,7 @@ class NoThrottle(_Policy):
 
 
 ThrottleSettings = Annotated[
-    FixedWindow | SlidingWindowAdmitted | SlidingWindowAttempts | TokenBucket | Shaper | NoThrottle,
+    FixedWindow | PipeLimit | SlidingWindowAdmitted | SlidingWindowAttempts | TokenBucket | Shaper | NoThrottle,
     Field(discriminator="policy"),
 ]
 
@@ -147,26 +188,47 @@ class Throttle(ABC):
     def used(self, now: float) -> int:
         """How many calls weigh on the limit at `now`, for a status display; changes nothing."""
 
+    @abstractmethod
+    def restart(self, now: float) -> None:
+        """The process that kept the count is started again: all is forgotten, and a fixed window begins at `now`."""
 
-class FixedWindowThrottle(Throttle):
+
+class _WindowedThrottle(Throttle):
     """A counter that starts again at every window boundary; a call on the boundary belongs to the new window."""
 
     __slots__ = ("_anchor", "_count", "_limit", "_window", "_window_s")
 
-    def __init__(self, settings: FixedWindow, anchor: float = 0.0) -> None:
+    def __init__(self, settings: FixedWindow | PipeLimit, anchor: float = 0.0) -> None:
         super().__init__(settings)
-        self._limit, self._window_s, self._anchor = settings.limit, settings.window_s, anchor
-        self._window: float | None = None
-        self._count = 0
+        self._limit, self._window_s = settings.limit, settings.window_s
+        self.restart(anchor)
 
     @property
     def phase_s(self) -> float:
         """See `Throttle`."""
         return self._anchor % self._window_s
 
+    def used(self, now: float) -> int:
+        """See `Throttle`: calls counted in the current window."""
+        return self._count if self._number(now) == self._window else 0
+
+    def restart(self, now: float) -> None:
+        """See `Throttle`."""
+        self._anchor, self._count = now, 0
+        self._window: float | None = None
+
+    def _number(self, now: float) -> float:
+        return (now - self._anchor) // self._window_s
+
+
+class FixedWindowThrottle(_WindowedThrottle):
+    """Counts admitted calls up to the limit."""
+
+    __slots__ = ()
+
     def try_admit(self, now: float) -> Decision:
         """See `Throttle`."""
-        window = (now - self._anchor) // self._window_s
+        window = self._number(now)
         if window != self._window:
             self._window, self._count = window, 0
         if self._count >= self._limit:
@@ -174,9 +236,36 @@ class FixedWindowThrottle(Throttle):
         self._count += 1
         return ADMITTED
 
-    def used(self, now: float) -> int:
-        """See `Throttle`: calls admitted in the current window."""
-        return self._count if (now - self._anchor) // self._window_s == self._window else 0
+
+class PipeLimitThrottle(_WindowedThrottle):
+    """Counts attempts; the load, which `red` goes by, is how many times the limit came in the window before."""
+
+    __slots__ = ("_is_red", "_load")
+
+    def __init__(self, settings: PipeLimit, anchor: float = 0.0) -> None:
+        super().__init__(settings, anchor)
+        self._is_red = settings.algorithm == "red"
+
+    def restart(self, now: float) -> None:
+        """See `Throttle`."""
+        super().restart(now)
+        self._load = 0
+
+    def try_admit(self, now: float) -> Decision:
+        """See `Throttle`."""
+        self._tick(self._number(now))
+        self._count += 1
+        if self._is_red:
+            return ADMITTED if self._load == 0 or self._count % self._load == 0 else self._refused
+        return ADMITTED if self._count <= self._limit else self._refused
+
+    def _tick(self, window: float) -> None:
+        if window == self._window:
+            return
+        follows = self._window is not None and window == self._window + 1
+        # A window in which nobody called leaves no load to the next.
+        self._load = self._count // self._limit if follows else 0
+        self._window, self._count = window, 0
 
 
 class SlidingWindowThrottle(Throttle):
@@ -205,6 +294,10 @@ class SlidingWindowThrottle(Throttle):
         """See `Throttle`: calls in the window that ends now, `limit` at most."""
         return sum(now - instant < self._window_s for instant in self._counted)
 
+    def restart(self, now: float) -> None:
+        """See `Throttle`."""
+        self._counted.clear()
+
 
 class _EvenlyPaced(Throttle):
     """Slots `window_s / limit` apart since an idle instant.
@@ -231,6 +324,10 @@ class _EvenlyPaced(Throttle):
         """See `Throttle`: tokens that are out of the bucket; calls that the shaper holds, or has let go just now."""
         passed = int((now - self._idle_at) * self._limit / self._window_s) if self._taken else 0
         return max(0, self._taken - passed)
+
+    def restart(self, now: float) -> None:
+        """See `Throttle`."""
+        self._idle_at, self._taken = now, 0
 
 
 class TokenBucketThrottle(_EvenlyPaced):
@@ -283,6 +380,9 @@ class OpenThrottle(Throttle):
         """See `Throttle`: there is no limit to weigh on."""
         return 0
 
+    def restart(self, now: float) -> None:
+        """See `Throttle`."""
+
 
 def make_throttle(settings: ThrottleSettings, anchor: float = 0.0) -> Throttle:
     """The throttle of these settings, unused so far.
@@ -295,6 +395,8 @@ def make_throttle(settings: ThrottleSettings, anchor: float = 0.0) -> Throttle:
     match settings:
         case FixedWindow():
             return FixedWindowThrottle(settings, anchor)
+        case PipeLimit():
+            return PipeLimitThrottle(settings, anchor)
         case SlidingWindowAdmitted() | SlidingWindowAttempts():
             return SlidingWindowThrottle(settings)
         case TokenBucket():

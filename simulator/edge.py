@@ -80,7 +80,7 @@ class Connections:
         if not edge.up:
             return None
         restarts, resumes = edge.restarts, row.resumes and self._has_session
-        work_s = costs.tcp_accept_s + (costs.resumed_handshake_s if resumes else costs.full_handshake_s)
+        work_s = costs.resumed_handshake_s if resumes else costs.full_handshake_s
         trips = _TCP_ROUND_TRIPS + _TLS_ROUND_TRIPS[self.use.version, resumes]
         yield edge.env.timeout(trips * costs.round_trip_s + edge.host.finish(work_s, edge.env.now))
         if self.lost(restarts):

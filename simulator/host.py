@@ -1,31 +1,45 @@
-"""The PoP's cores: signalling work queues for them, and the audio of all calls takes its share of every one.
+"""The PoP's CPU: signalling work queues for it, and the audio of all calls takes its share.
 
 Signalling is a first-come-first-served queue with one server per core. Audio comes in tiny pieces all the time, so it
-is fluid here: it slows the cores down in proportion to its load, and what it asks beyond all of them is lost packets.
+is fluid here: it slows signalling down in proportion to its load, and what it asks beyond all CPU is lost packets. A
+quota is fluid too: in truth the kernel stops all programs for the rest of its period (100 ms), which is as long.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 
-from models.costs import Costs
+from models.costs import PACKETS_PER_S, Costs
+from models.study import Machine
 
-PACKETS_PER_S = 100
-"""Of one call, per leg: 50 received and 50 sent."""
 _MOST_MEDIA_SHARE = 0.95
 """Signalling always gets the rest: the edge's processes are other ones than the relay's, and the scheduler is fair."""
 
 
-class Host:
-    """Cores with work in them. Every method takes the time as `now`, which never runs backwards."""
+def capacity(machine: Machine, costs: Costs) -> float:
+    """CPU for calls, in cores: what the machine or its quota gives, without what the idle programs take."""
+    return min(machine.cores, machine.quota or math.inf) - costs.idle_share
 
-    def __init__(self, cores: int, costs: Costs, *, legs: int) -> None:
-        self._free_at = [0.0] * cores
-        self._load_per_call = PACKETS_PER_S * legs * costs.packet_s / cores
+
+class Host:
+    """CPU with work on it, for a capacity above 0. Every method takes the time as `now`, which never runs backwards."""
+
+    def __init__(self, machine: Machine, costs: Costs) -> None:
+        self._capacity = capacity(machine, costs)
+        # As few servers as can spend all of it: work that comes alone gets what one core may give.
+        servers = math.ceil(self._capacity)
+        self._speed = self._capacity / servers
+        self._free_at = [0.0] * servers
+        self._load_per_call = PACKETS_PER_S * costs.packet_s / self._capacity
         self._calls = 0
         self._lost_share = 0.0
         self._lost_s = 0.0
         self._changed = 0.0
+        self.signalling_s = 0.0
+        """Seconds of one core that signalling has asked for so far."""
+        self.media_s = 0.0
+        """Seconds of one core that audio has got, until the last call began or ended."""
 
     def finish(self, work_s: float, now: float) -> float:
         """Queue `work_s` seconds of one core; how long from now until it is done.
@@ -33,18 +47,19 @@ class Host:
         With first come, first served, the end of a piece of work is known when it comes: no event is needed for it.
         """
         begins = max(now, self._free_at[0])
-        ends = begins + work_s / (1 - self.media_share)
+        ends = begins + work_s / (self._speed * (1 - self.media_share))
         heapq.heapreplace(self._free_at, ends)
+        self.signalling_s += work_s
         return ends - now
 
     @property
     def media_load(self) -> float:
-        """CPU that the audio asks for, as a share of all cores; may exceed 1."""
+        """CPU that the audio asks for, as a share of all there is for calls; may exceed 1."""
         return self._calls * self._load_per_call
 
     @property
     def media_share(self) -> float:
-        """CPU that the audio gets."""
+        """CPU that the audio gets before signalling."""
         return min(self.media_load, _MOST_MEDIA_SHARE)
 
     def audio_begins(self, now: float) -> float:
@@ -58,8 +73,10 @@ class Host:
         return self._lost_s - reading
 
     def _change(self, by: int, now: float) -> None:
-        self._lost_s += self._lost_share * (now - self._changed)
+        passed_s = now - self._changed
+        self._lost_s += self._lost_share * passed_s
+        self.media_s += min(1.0, self.media_load) * self._capacity * passed_s
         self._changed = now
         self._calls += by
-        # Beyond the cores' capacity every stream loses the same share.
+        # Beyond the capacity every stream loses the same share.
         self._lost_share = max(0.0, 1 - 1 / self.media_load) if self.media_load else 0.0

@@ -19,8 +19,10 @@ def happen(world: World, incident: Incident) -> Generator[simpy.Event, object, N
             for process in list(world.inviting):
                 process.interrupt()
             yield world.env.timeout(incident.down_s)
+            if incident.forgets_throttle:
+                world.limits.restart_throttles(world.env.now)
             world.edge.come_back()
         case CarrierBrownOut():
-            world.limits.channels_limit = incident.channels
+            world.limits.carrier.channels = incident.channels
             yield world.env.timeout(incident.lasts_s)
-            world.limits.channels_limit = world.study.pop.carrier.channels
+            world.limits.carrier.channels = world.study.pop.carrier.channels

@@ -20,7 +20,7 @@ from scipy import stats
 from models.kpis import DEFINITIONS, KpiAccumulator
 from models.streams import generator, uniforms
 from models.study import Study
-from models.throttle import FixedWindow
+from models.throttle import Windowed
 from simulator.run import Start, simulate_in_batches
 
 Interval = tuple[float, float]
@@ -161,9 +161,13 @@ def _repetition(task: tuple[Study, int, Start]) -> dict[str, float | None]:
 
 
 def _random_anchors(study: Study, seed: int) -> dict[str, float]:
-    """A fixed window's phase is unknown beforehand: any is as likely as the others."""
+    """A fixed window's phase is unknown beforehand: any is as likely as the others, and one where a timer is shared."""
     return {
-        trunk.name: -trunk.throttle.window_s * float(uniforms(seed, "phase", index, start=0, count=1)[0])
+        trunk.name: -trunk.throttle.window_s * _phase(seed, 0 if trunk.throttle.shares_timer else index)
         for index, trunk in enumerate(study.trunks)
-        if isinstance(trunk.throttle, FixedWindow)
+        if isinstance(trunk.throttle, Windowed)
     }
+
+
+def _phase(seed: int, stream: int) -> float:
+    return float(uniforms(seed, "phase", stream, start=0, count=1)[0])

@@ -19,9 +19,8 @@ from models.limits import Limits, Ports
 from models.plan import Plan, PlanRow, plan_chunks, rows_of
 from models.records import SCHEMA, Disposition, Record, to_frame
 from models.study import Study
-from models.throttle import NoThrottle
 from simulator.edge import Connections, Edge
-from simulator.host import Host
+from simulator.host import Host, capacity
 from simulator.incidents import happen
 from simulator.standing import residual_times
 from simulator.trunk import Caller, World
@@ -59,7 +58,8 @@ def simulate(
         until_s: stop then; attempts under way are `still_up`. By default the last call is awaited.
 
     Raises:
-        InputError: the calibration cannot be read, or a stationary study is over before it counts.
+        InputError: the calibration cannot be read, its idle programs leave no CPU for calls, or a stationary study is
+            over before it counts.
     """
     batches: list[pl.DataFrame] = []
     simulate_in_batches(
@@ -95,7 +95,10 @@ def simulate_in_batches(
 
 def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
     env, costs = simpy.Environment(), load_costs(study.pop.calibration)
-    host = Host(study.pop.machine.cores, costs, legs=study.pop.ports.legs)
+    if capacity(study.pop.machine, costs) <= 0:
+        what = f"leaves no CPU for calls: without any, the programs take {costs.idle_share:g} cores"
+        raise InputError(study.name, [Problem(where="pop.machine", what=what)])
+    host = Host(study.pop.machine, costs)
     edge = Edge(env, host, costs)
     customers = [Connections(edge, trunk.traffic.tls) for trunk in study.trunks]
     return World(env, study, costs, host, edge, Limits(study, anchors), emit, customers)
@@ -121,12 +124,10 @@ def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, 
 
 
 def _warm_up_s(study: Study) -> float:
-    """A throttle forgets what is older than its window: attempts of the first one are not counted."""
-    warm_up_s = max(
-        0.0 if isinstance(trunk.throttle, NoThrottle) else trunk.throttle.window_s for trunk in study.trunks
-    )
+    """Attempts that the throttle decides on while it has not seen all that it remembers are not counted."""
+    warm_up_s = max(trunk.throttle.memory_s for trunk in study.trunks)
     if study.duration_s <= warm_up_s:
-        what = f"a stationary start counts from {warm_up_s:g} s on, the throttle's first window; make it longer"
+        what = f"a stationary start counts from {warm_up_s:g} s on, the throttle's memory; make it longer"
         raise InputError(study.name, [Problem(where="duration_s", what=what)])
     return warm_up_s
 
@@ -137,7 +138,7 @@ def _stand_up(world: World) -> None:
         for residual_s in residual_times(world.study, trunk):
             taken = world.limits.pool.acquire(0.0)
             if taken is not None:
-                world.limits.channels_used += 1
+                world.limits.carrier.used += 1
                 world.env.process(_standing_call(world, taken, float(residual_s)))
 
 

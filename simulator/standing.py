@@ -6,6 +6,7 @@ each at a random instant of its life. Behind a throttle it is an approximation t
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.distributions import Distribution
 from models.rates import rate_path
 from models.streams import uniforms
 from models.study import Study
-from models.throttle import NoThrottle
+from models.throttle import NoThrottle, PipeLimit, ThrottleSettings
 from models.traffic import ReplayedArrivals
 
 FloatArray = NDArray[np.float64]
@@ -82,8 +83,17 @@ def _carried_per_s(study: Study, trunk: int) -> float:
         return 0.0
     path = rate_path(arrivals, study.duration_s, study.seed, trunk)
     offered = float(path.rate_per_minute(np.zeros(1))[0]) / 60
-    throttle = settings.throttle
-    return offered if isinstance(throttle, NoThrottle) else min(offered, throttle.limit / throttle.window_s)
+    return _passed_per_s(settings.throttle, offered)
+
+
+def _passed_per_s(throttle: ThrottleSettings, offered: float) -> float:
+    match throttle:
+        case NoThrottle():
+            return offered
+        case PipeLimit(algorithm="red"):
+            return offered / max(1, math.floor(offered * throttle.window_s / throttle.limit))
+        case _:
+            return min(offered, throttle.limit / throttle.window_s)
 
 
 def _stream(study: Study, trunk: int, purpose: str, count: int, order: int = 0) -> FloatArray:

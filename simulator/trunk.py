@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from models.costs import Costs
+from models.costs import PACKETS_PER_S, REFUSED_WITHOUT_CARRIER, Costs
 from models.limits import Limits, Ports
 from models.plan import Outcome, PlanRow
 from models.records import Direction, Disposition, Record
@@ -24,13 +24,15 @@ from simulator.edge import Connections, Edge
 from simulator.host import Host
 
 Process = Generator[simpy.Event, object, None]
-PACKETS_PER_S = 50
+_SENT_PER_S = PACKETS_PER_S // 2
 _BY_OUTCOME = {
     Outcome.BUSY: Disposition.BUSY,
     Outcome.NO_ANSWER: Disposition.NO_ANSWER,
     Outcome.REJECTED: Disposition.CARRIER_REJECTED,
     Outcome.ABANDONED: Disposition.ABANDONED,
 }
+TIMER_B_S = 32.0
+"""An INVITE without any response is given up then (RFC 3261 17.1.1.2, 64 times T1)."""
 _EDGE_POLL_S = 0.1
 """A BYE that finds the edge down tries again this often, as the load generator does."""
 
@@ -128,7 +130,8 @@ class Caller:
         world.inviting[process] = None
         ports: Ports | None = None
         try:
-            yield env.timeout(self._half_trip_s + self._work(world.costs.invite_s))
+            if (yield from self._times_out(record)):
+                return
             if not self._trunk.admits(self._trunk.customer_address):
                 yield from self._refused(record, Disposition.NOT_WHITELISTED)
                 return
@@ -150,9 +153,26 @@ class Caller:
         world.limits.give_back(ports, env.now)
         yield from self._last_response(record)
 
+    def _times_out(self, record: Record) -> Generator[simpy.Event, object, bool]:
+        """The INVITE on its way and in the edge's queue; whether the caller gave up before anything came back.
+
+        The trunk does not know, and works on what nobody waits for any more; its limits are spared (a simplification).
+        """
+        costs = self._world.costs
+        wait_s = self._half_trip_s + self._work(costs.refusal_s)
+        if wait_s + self._half_trip_s <= TIMER_B_S:
+            yield self._env.timeout(wait_s)
+            return False
+        self._work(self._forwarding_s)
+        yield self._env.timeout(TIMER_B_S)
+        record.disposition = Disposition.TIMED_OUT
+        return True
+
     def _inbound(self, row: PlanRow, record: Record) -> Process:
         """From the PSTN: past the limits, to the customer over the trunk's own connection, which always stands."""
         record.sent_s = self._env.now
+        # It is decided on at once; its ringing waits for this work, behind which that of handing it on queues.
+        self._work(self._world.costs.refusal_s)
         ports = yield from self._admitted(row, record)
         if ports is None:
             return
@@ -180,6 +200,8 @@ class Caller:
             yield env.timeout(decision.delay_s)
         taken = limits.take(env.now)
         if isinstance(taken, Disposition):
+            if taken not in REFUSED_WITHOUT_CARRIER:
+                self._work(self._forwarding_s)
             yield from self._refused(record, taken)
             return None
         record.ports = len(taken)
@@ -190,15 +212,15 @@ class Caller:
         if disposition is not Disposition.THROTTLED:
             record.status, record.cause = REFUSALS[disposition]
         if record.direction is Direction.OUTBOUND:
-            yield self._env.timeout(self._half_trip_s + self._work(self._world.costs.refusal_s))
+            yield self._env.timeout(self._half_trip_s)
 
     def _until_answered(self, row: PlanRow, record: Record, handed_over: float) -> Generator[simpy.Event, object, bool]:
         """The called side: set-up, ringing, answer or refusal; whether it was answered.
 
         It counts from when the trunk handed the call over; what it sends is with the caller half a round trip later.
         """
-        env = self._env
-        yield env.timeout(max(0.0, handed_over + row.setup_s + self._half_trip_s - env.now))
+        env, worked_s = self._env, self._work(self._forwarding_s)
+        yield env.timeout(max(worked_s, handed_over + row.setup_s - env.now) + self._half_trip_s)
         if row.outcome not in {Outcome.BUSY, Outcome.REJECTED}:
             record.ringing_s = env.now
             yield env.timeout(row.ring_s)
@@ -227,7 +249,13 @@ class Caller:
         record.disposition = Disposition.COMPLETED
 
     def _work(self, seconds: float) -> float:
-        return self._world.host.finish(seconds, self._env.now)
+        # Nothing to do is not queued for.
+        return self._world.host.finish(seconds, self._env.now) if seconds else 0.0
+
+    @property
+    def _forwarding_s(self) -> float:
+        """What an INVITE costs beyond the reading and checking that a refused one costs too."""
+        return max(0.0, self._world.costs.invite_s - self._world.costs.refusal_s)
 
     @property
     def _half_trip_s(self) -> float:
@@ -235,8 +263,8 @@ class Caller:
 
 
 def _note_audio(record: Record, hold_s: float, lost_s: float) -> None:
-    packets = int(hold_s * PACKETS_PER_S) + 1
+    packets = int(hold_s * _SENT_PER_S) + 1
     record.rtp_sent = packets
-    record.rtp_lost = min(packets, round(lost_s * PACKETS_PER_S))
+    record.rtp_lost = min(packets, round(lost_s * _SENT_PER_S))
     record.rtp_received = record.rtp_authenticated = packets - record.rtp_lost
     record.mos = mos(r_factor(MOUTH_TO_EAR_MS, record.rtp_lost / packets))

@@ -14,9 +14,10 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
+from experiments.windows import anchor_at
 from models.occupancy import steps
 from models.records import REFUSED_BY_TRUNK, Disposition
-from models.throttle import FixedWindow
+from models.throttle import Windowed
 
 if TYPE_CHECKING:
     from experiments.compare import Comparison
@@ -112,16 +113,21 @@ def _rates(comparison: Comparison, chosen: pl.Expr) -> go.Figure:
 
 
 def _shade_windows(comparison: Comparison, figure: go.Figure, end: float) -> None:
-    for trunk in comparison.study.trunks[:1]:
-        throttle = trunk.throttle
-        if not isinstance(throttle, FixedWindow) or trunk.name not in comparison.anchors:
-            continue
-        begin, number = comparison.anchors[trunk.name], 0
-        while begin < end:
-            if number % 2 and begin + throttle.window_s > 0:
-                bounds = max(0.0, begin), min(end, begin + throttle.window_s)
-                figure.add_vrect(x0=bounds[0], x1=bounds[1], fillcolor=_SHADE, line_width=0, layer="below")
-            begin, number = begin + throttle.window_s, number + 1
+    study = comparison.study
+    trunk = study.trunks[0]
+    anchor = anchor_at(study, comparison.anchors, trunk.name, 0.0)
+    if anchor is None or not isinstance(trunk.throttle, Windowed):
+        return
+    begin, number = anchor, 0
+    while begin < end:
+        over = begin + trunk.throttle.window_s
+        # A restart of the edge may cut a window short: the next one begins with it.
+        began_anew = anchor_at(study, comparison.anchors, trunk.name, over)
+        if began_anew is not None and began_anew > begin:
+            over = min(over, began_anew)
+        if number % 2 and over > 0:
+            figure.add_vrect(x0=max(0.0, begin), x1=min(end, over), fillcolor=_SHADE, line_width=0, layer="below")
+        begin, number = over, number + 1
 
 
 def _shade_incidents(comparison: Comparison, figure: go.Figure) -> None:

@@ -1,37 +1,140 @@
-"""Cost calibrations: the shipped one reads, and a wrong one is answered with all that is wrong."""
+"""Cost calibrations: those shipped read, a wrong one is answered with all that is wrong; what records cost by them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
+import polars as pl
 import pytest
 
-from models.costs import CALIBRATIONS, load_costs
+from models.costs import (
+    CALIBRATIONS,
+    CostName,
+    Costs,
+    cost_counts,
+    cpu_breakdown,
+    cpu_seconds,
+    load_calibration,
+    load_costs,
+)
 from models.errors import InputError
-from models.settings import Settings
+from models.records import SCHEMA, ConnectionKind, Direction, Disposition, Record, to_frame
+from models.study import Stack
+
+COSTS = Costs(
+    full_handshake_s=1.0, resumed_handshake_s=0.5, invite_s=0.1, refusal_s=0.05, bye_s=0.02, packet_s=0.001,
+    idle_share=0.25, round_trip_s=9.0,
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [path.stem for path in CALIBRATIONS.glob("*.yaml")])
-def test_every_shipped_calibration_reads(name: str) -> None:
-    costs = load_costs(name)
-    assert isinstance(costs, Settings)
-    assert costs.full_handshake_s >= costs.resumed_handshake_s > 0
+@pytest.mark.parametrize("name", get_args(Stack))
+def test_every_stack_has_a_calibration(name: str) -> None:
+    calibration = load_calibration(name)
+    assert calibration.stack == name
+    assert calibration.costs.full_handshake_s >= calibration.costs.resumed_handshake_s > 0
+    assert calibration.costs.invite_s >= calibration.costs.refusal_s > 0
+    assert calibration.costs == load_costs(name)
+
+
+def test_costs_have_the_names_that_intervals_are_given_for() -> None:
+    assert set(Costs.model_fields) == set(get_args(CostName))
+
+
+def written(tmp_path: Path, *changes: tuple[str, str]) -> str:
+    text = (CALIBRATIONS / "embedded.yaml").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return str(path)
 
 
 def test_a_calibration_can_be_a_path(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text((CALIBRATIONS / "embedded.yaml").read_text().replace("bye_s: 0.0004", "bye_s: 0.5"))
-    assert load_costs(str(path)).bye_s == 0.5
+    machine = "machine: {processor: fast, cores: 4, system: Linux 6}\n"
+    interval = "intervals: {bye_s: [0.4, 0.6]}"
+    path = written(
+        tmp_path, ("bye_s: 0.0004", "bye_s: 0.5"), ("costs:", machine + "costs:"), ("intervals: {}", interval)
+    )
+    found = load_calibration(path)
+    assert found.costs.bye_s == 0.5
+    assert found.machine is not None
+    assert (found.machine.processor, found.machine.cores, found.machine.system) == ("fast", 4, "Linux 6")
+    assert found.intervals == {"bye_s": (0.4, 0.6)}
 
 
 def test_all_mistakes_are_told(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
-    path.write_text("bye_s: -1\nbey_s: 1\n")
+    path.write_text("stack: nothing\ncosts: {bye_s: -1, bey_s: 1}\nintervals: {bye_s: [1]}\n")
     with pytest.raises(InputError) as caught:
         load_costs(str(path))
-    assert {problem.where for problem in caught.value.problems} >= {"bye_s", "bey_s", "invite_s"}
+    places = {problem.where for problem in caught.value.problems}
+    assert places >= {"stack", "measured", "costs.bye_s", "costs.bey_s", "costs.invite_s", "intervals.bye_s.1"}
+
+
+@pytest.mark.parametrize("interval", ["{bye_s: [0.6, 0.4]}", "{tcp_accept_s: [0.1, 0.2]}"])
+def test_an_interval_that_cannot_be_is_refused(tmp_path: Path, interval: str) -> None:
+    with pytest.raises(InputError, match="interval"):
+        load_calibration(written(tmp_path, ("intervals: {}", f"intervals: {interval}")))
+
+
+@pytest.mark.parametrize("content", [b"costs: [", b"\xff\xfe\x00", b""])
+def test_what_is_no_yaml_table_is_an_input_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError):
+        load_calibration(str(path))
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match="known: embedded"):
+    with pytest.raises(InputError, match="known: asterisk, embedded, kamailio"):
         load_costs("nothing")
+
+
+def attempt(disposition: Disposition, *, sent: bool = True, **values: object) -> Record:
+    record = Record(
+        row=0, call=0, attempt=0, trunk="t", direction=Direction.OUTBOUND, disposition=disposition, intended_s=0.0,
+        sent_s=0.0 if sent else None,
+    )  # fmt: skip
+    for name, value in values.items():
+        setattr(record, name, value)
+    return record
+
+
+def records() -> pl.DataFrame:
+    full, resumed, reused = ConnectionKind.FULL, ConnectionKind.RESUMED, ConnectionKind.REUSED
+    return to_frame(
+        [
+            attempt(Disposition.COMPLETED, connection=full, answered_s=1.0, rtp_sent=100, rtp_received=98),
+            attempt(Disposition.MEDIA_FAILED, connection=resumed, answered_s=1.0, rtp_sent=2),
+            attempt(Disposition.THROTTLED, connection=reused),
+            attempt(Disposition.NOT_WHITELISTED, connection=full),
+            attempt(Disposition.NO_PORT),
+            attempt(Disposition.NO_CHANNEL),
+            attempt(Disposition.CARRIER_REJECTED),
+            attempt(Disposition.BUSY),
+            attempt(Disposition.TIMED_OUT),
+            attempt(Disposition.CONNECTION_FAILED, sent=False),
+        ]
+    )
+
+
+def test_each_attempt_incurs_what_its_fate_costs() -> None:
+    # The carrier refuses for want of a channel, so that such an INVITE was handed on.
+    assert cost_counts(records()) == {
+        "full_handshake_s": 2, "resumed_handshake_s": 1, "invite_s": 6, "refusal_s": 3, "bye_s": 2, "packet_s": 200,
+    }  # fmt: skip
+
+
+def test_cpu_is_the_product_of_counts_and_costs_and_idling() -> None:
+    expected = {
+        "full_handshake_s": 2.0, "resumed_handshake_s": 0.5, "invite_s": 0.6, "refusal_s": 0.15, "bye_s": 0.04,
+        "packet_s": 0.2, "idle_share": 2.5,
+    }  # fmt: skip
+    assert cpu_breakdown(COSTS, records(), 10.0) == pytest.approx(expected)
+    assert cpu_seconds(COSTS, records(), 10.0) == pytest.approx(5.99)
+
+
+def test_without_calls_only_idling_costs() -> None:
+    assert cpu_seconds(COSTS, pl.DataFrame(schema=SCHEMA), 4.0) == 1.0

@@ -28,6 +28,7 @@ from models.throttle import (
     Admitted,
     FixedWindow,
     NoThrottle,
+    PipeLimit,
     Refused,
     Shaper,
     SlidingWindowAdmitted,
@@ -35,11 +36,12 @@ from models.throttle import (
     Throttle,
     ThrottleSettings,
     TokenBucket,
+    Windowed,
     make_throttle,
 )
 
 READ = TypeAdapter[ThrottleSettings](ThrottleSettings)
-LIMITED = (FixedWindow, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket, Shaper)
+LIMITED = (FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket, Shaper)
 
 
 def admitted(throttle: Throttle, instants: Iterable[float]) -> list[float]:
@@ -67,6 +69,7 @@ def test_the_documented_throttle_is_the_default() -> None:
     ("policy", "kind"),
     [
         ("fixed_window", FixedWindow),
+        ("pipelimit", PipeLimit),
         ("sliding_window_admitted", SlidingWindowAdmitted),
         ("sliding_window_attempts", SlidingWindowAttempts),
         ("token_bucket", TokenBucket),
@@ -91,6 +94,8 @@ def test_a_policy_is_read_by_its_name(policy: str, kind: type) -> None:
         {"policy": "fixed_window", "refusal_status": 302},
         {"policy": "fixed_window", "retry_after_s": -1},
         {"policy": "fixed_window", "counts": "inbound"},
+        {"policy": "pipelimit", "algorithm": "feedback"},
+        {"policy": "pipelimit", "window_s": 1.5},
         {"policy": "token_bucket", "burst": 0},
         {"policy": "shaper", "max_delay_s": -1},
         {"policy": "none", "limit": 200},
@@ -105,6 +110,7 @@ def test_descriptions_read_like_a_phrase() -> None:
     phrases = [kind().describe() for kind in (*LIMITED, NoThrottle)]
     assert phrases == [
         "200 calls in 60 s, fixed window",
+        "200 calls in 60 s, pipelimit with taildrop",
         "200 calls in 60 s, sliding window over admitted calls",
         "200 calls in 60 s, sliding window over attempts",
         "200 calls in 60 s, token bucket of 20",
@@ -133,9 +139,20 @@ def test_a_fixed_window_starts_again_at_each_boundary_from_its_anchor() -> None:
     assert admitted(throttle, [2.9, 2.95, 2.99, 3.0, 3.0, 12.9, 13.0]) == [2.9, 2.95, 3.0, 3.0, 13.0]
 
 
-@pytest.mark.parametrize("kind", [*LIMITED[1:], NoThrottle])
-def test_only_a_fixed_window_has_a_phase(kind: type[NoThrottle]) -> None:
-    assert make_throttle(kind(), anchor=3.0).phase_s is None
+@pytest.mark.parametrize("kind", [*LIMITED, NoThrottle])
+def test_only_windows_that_begin_at_fixed_instants_have_a_phase(kind: type[FixedWindow]) -> None:
+    assert make_throttle(kind(), anchor=63.0).phase_s == (3.0 if issubclass(kind, Windowed) else None)
+
+
+def test_pipelimit_with_red_decides_as_kamailio_does() -> None:
+    # Kamailio 5.6.3 with a limit of 4 in 5 s: what it let in (A) and refused (-) in successive windows.
+    measured = ["AAAAAA", "AAAAAAA", "AAAAAAAA", "-A-A-A-A-A-A-", "--A--A--A--A--A--A--", "----A" * 4, "", "AAAAA"]
+    throttle = make_throttle(PipeLimit(limit=4, window_s=5, algorithm="red"), anchor=2.0)
+    decided = [
+        "".join("A" if throttle.try_admit(2 + 5 * window + k / 8) is ADMITTED else "-" for k in range(len(calls)))
+        for window, calls in enumerate(measured)
+    ]
+    assert decided == measured
 
 
 def test_a_sliding_window_over_admitted_calls_forgets_a_call_after_exactly_its_length() -> None:
@@ -169,6 +186,7 @@ def test_no_throttle_admits_everything() -> None:
     ("settings", "used"),
     [
         (FixedWindow(limit=3, window_s=10), {4: 3, 9: 3, 10: 0}),
+        (PipeLimit(limit=3, window_s=10), {4: 6, 9: 6, 10: 0}),
         (SlidingWindowAdmitted(limit=3, window_s=10), {4: 3, 9: 3, 10: 2, 13: 2, 14: 0}),
         (SlidingWindowAttempts(limit=3, window_s=10), {4: 3, 10: 3, 13: 3, 14: 0}),
         (TokenBucket(limit=1, window_s=2, burst=3), {4: 3, 5: 3, 6: 2, 9: 1, 10: 0, 100: 0}),
@@ -204,6 +222,59 @@ def test_a_copy_goes_its_own_way(kind: type[FixedWindow]) -> None:
 
 
 # ---- what holds for every trace
+
+
+@given(before=TRACES, other=TRACES, after=TRACES, limit=LIMITS, window_s=WINDOWS)
+def test_windows_remember_no_longer_than_they_say(
+    before: list[float], other: list[float], after: list[float], limit: int, window_s: float
+) -> None:
+    red = PipeLimit(limit=limit, window_s=window_s, algorithm="red")
+    admitting = SlidingWindowAdmitted(limit=limit, window_s=window_s)
+    for settings in (*(kind(limit=limit, window_s=window_s) for kind in (FixedWindow, PipeLimit)), red, NoThrottle()):
+        pasts = [make_throttle(settings) for _ in range(2)]
+        begin_s = max([*before, *other, 0.0])
+        for throttle, past in zip(pasts, (before, other), strict=True):
+            admitted(throttle, past)
+        # Every attempt from the beginning on is the same for both; decisions agree once that is all they remember.
+        instants = [begin_s + instant for instant in after]
+        decided = [[throttle.try_admit(now) for now in instants] for throttle in pasts]
+        late = [now >= begin_s + settings.memory_s for now in instants]
+        assert all(one == two for one, two, counts in zip(*decided, late, strict=True) if counts)
+    assert (admitting.memory_s, red.memory_s, NoThrottle().memory_s) == (window_s, 2 * window_s, 0.0)
+
+
+@given(trace=TRACES, before=TRACES, limit=LIMITS, window_s=WINDOWS)
+def test_a_throttle_whose_process_restarted_is_a_new_one_whose_window_begins_then(
+    trace: list[float], before: list[float], limit: int, window_s: float
+) -> None:
+    now = before[-1] if before else 0.0
+    later = [now + instant for instant in trace]
+    red = PipeLimit(limit=limit, window_s=window_s, algorithm="red")
+    for settings in (*(kind(limit=limit, window_s=window_s) for kind in LIMITED), red, NoThrottle()):
+        old, new = make_throttle(settings), make_throttle(settings, anchor=now)
+        admitted(old, before)
+        old.restart(now)
+        assert (old.used(now), old.phase_s) == (0, new.phase_s)
+        assert [old.try_admit(instant) for instant in later] == [new.try_admit(instant) for instant in later]
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, anchor=st.integers(-20, 20))
+def test_pipelimit_with_taildrop_is_a_fixed_window(
+    trace: list[float], limit: int, window_s: float, anchor: int
+) -> None:
+    pipe, fixed = (make_throttle(kind(limit=limit, window_s=window_s), anchor) for kind in (PipeLimit, FixedWindow))
+    assert admitted(pipe, trace) == admitted(fixed, trace)
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS)
+def test_pipelimit_with_red_lets_in_its_share_of_a_window_and_everything_after_a_quiet_one(
+    trace: list[float], limit: int, window_s: float
+) -> None:
+    throttle = make_throttle(PipeLimit(limit=limit, window_s=window_s, algorithm="red"))
+    offered = Counter(now // window_s for now in trace)
+    let_in = Counter(now // window_s for now in admitted(throttle, trace))
+    for window, attempts in offered.items():
+        assert let_in[window] == attempts // max(1, offered[window - 1] // limit)
 
 
 @given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, anchor=st.integers(-20, 20))
@@ -311,6 +382,8 @@ def never_falls(trace: list[float], settings: list[ThrottleSettings]) -> bool:
 def test_totals_admitted_never_fall_when_the_limit_grows(trace: list[float], window_s: float) -> None:
     for kind in LIMITED:
         assert never_falls(trace, [kind(limit=limit, window_s=window_s) for limit in (1, 2, 3, 5, 8, 13, 40)]), kind
+    red = [PipeLimit(limit=limit, window_s=window_s, algorithm="red") for limit in (1, 2, 3, 5, 8, 13, 40)]
+    assert never_falls(trace, [*red])
 
 
 @given(trace=TRACES, limit=LIMITS, window_s=WINDOWS)
@@ -340,6 +413,7 @@ def test_worst_cases_admitted_in_any_minute() -> None:
 REPLICATIONS, MINUTES, WARM_UP_MINUTES = 40, 40, 5
 SHARES: list[tuple[ThrottleSettings, Callable[[float], float]]] = [
     (FixedWindow(), lambda rate: fixed_window_refused(rate, 200)),
+    (PipeLimit(), lambda rate: fixed_window_refused(rate, 200)),
     (SlidingWindowAdmitted(), lambda rate: sliding_admitted_refused(rate, 200)),
     (SlidingWindowAttempts(), lambda rate: sliding_attempts_refused(rate, 200)),
     (TokenBucket(burst=1), lambda rate: token_bucket_refused(rate, 200, 1)),

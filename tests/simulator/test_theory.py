@@ -11,16 +11,23 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from experiments.twin import LARGEST_Z, exact_refused_share
+from experiments.twin import LARGEST_Z, analytic_twin, exact_refused_share, red_refused
+from models.costs import Costs, cpu_breakdown, load_costs
 from models.kpis import compute_kpis
 from models.limits import Limits
 from models.plan import draw_plan
 from models.records import Disposition
-from models.study import Study
-from simulator.replicate import replicate
+from models.study import Machine, Study
+from models.throttle import FixedWindow
+from simulator.host import Host
+from simulator.replicate import _random_anchors, replicate
 from simulator.run import Start, simulate
 
+POLICIES = [
+    "fixed_window", "pipelimit", "sliding_window_admitted", "sliding_window_attempts", "token_bucket", "shaper",
+]  # fmt: skip
 HOLDING = {
     "exponential": {"kind": "exponential", "mean_s": 20},
     "constant": {"kind": "constant", "value_s": 20},
@@ -49,7 +56,7 @@ def z_score(question: Study, *, repetitions: int = 30) -> float:
     return (found.mean - exact) / found.standard_error
 
 
-@pytest.mark.parametrize("policy", ["fixed_window", "sliding_window_admitted", "token_bucket", "shaper"])
+@pytest.mark.parametrize("policy", ["fixed_window", "pipelimit", "sliding_window_admitted", "token_bucket", "shaper"])
 def test_a_throttle_under_poisson_traffic_refuses_what_its_formula_says(policy: str) -> None:
     limit = {"policy": policy, "limit": 20, "window_s": 10}
     assert abs(z_score(study(limit))) < LARGEST_Z
@@ -61,6 +68,41 @@ def test_a_sliding_window_over_attempts_refuses_what_its_formula_says() -> None:
     assert abs(z_score(study(limit, rate=115))) < LARGEST_Z
 
 
+@pytest.mark.parametrize("limit", [5, 11])
+def test_pipelimit_with_red_refuses_what_its_formula_says(limit: int) -> None:
+    # 21.7 attempts a window: a load of 3 to 5, or one that is 1 as often as 2.
+    question = study({"policy": "pipelimit", "algorithm": "red", "limit": limit, "window_s": 10})
+    assert abs(z_score(question)) < LARGEST_Z
+
+
+@pytest.mark.parametrize(("offered", "limit"), [(0.5, 1), (3.0, 1), (21.7, 11), (200.0, 60)])
+def test_reds_formula_is_the_sum_over_all_pairs_of_windows(offered: float, limit: int) -> None:
+    chance = [stats.poisson.pmf(k, offered) for k in range(500)]
+    admitted = sum(
+        before * sum(now * (attempts // max(1, earlier // limit)) for attempts, now in enumerate(chance))
+        for earlier, before in enumerate(chance)
+    )
+    assert red_refused(offered, limit) == pytest.approx(1 - admitted / offered, abs=1e-12)
+
+
+def test_trunks_on_one_timer_have_one_phase_and_others_their_own() -> None:
+    trunk = study({"policy": "pipelimit", "limit": 20, "window_s": 10}).trunks[0]
+    trunks = [trunk.model_copy(update={"name": f"t{k}"}) for k in range(3)]
+    throttles = [trunk.throttle, trunk.throttle, FixedWindow(limit=20, window_s=10)]
+    together = [one.model_copy(update={"throttle": each}) for one, each in zip(trunks, throttles, strict=True)]
+    question = study({"policy": "none"}).model_copy(update={"trunks": tuple(together)})
+    anchors = [_random_anchors(question, seed) for seed in range(5)]
+    assert all(each["t0"] == each["t1"] != each["t2"] for each in anchors)
+    assert len({each["t0"] for each in anchors}) == 5
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_where_nobody_calls_nobody_is_refused(policy: str) -> None:
+    question = study({"policy": policy}, rate=0)
+    assert exact_refused_share(question) == 0
+    assert analytic_twin(question) == "no calls are offered"
+
+
 @pytest.mark.parametrize("kind", list(HOLDING))
 def test_erlang_b_holds_whatever_the_holding_time_is_distributed_like(kind: str) -> None:
     question = study({"policy": "none"}, rate=60, duration_s=600, holding=HOLDING[kind])
@@ -69,7 +111,7 @@ def test_erlang_b_holds_whatever_the_holding_time_is_distributed_like(kind: str)
     assert abs(z_score(question)) < LARGEST_Z
 
 
-@pytest.mark.parametrize("policy", ["fixed_window", "sliding_window_admitted", "token_bucket"])
+@pytest.mark.parametrize("policy", ["fixed_window", "pipelimit", "sliding_window_admitted", "token_bucket"])
 def test_totals_admitted_never_fall_when_the_limit_grows(policy: str) -> None:
     admitted = []
     for limit in range(10, 40, 3):
@@ -85,8 +127,7 @@ def shares(most: float) -> st.SearchStrategy[float]:
 
 @st.composite
 def studies(draw: st.DrawFn) -> Study:
-    policies = ["fixed_window", "sliding_window_admitted", "sliding_window_attempts", "token_bucket", "shaper"]
-    throttle = {"policy": draw(st.sampled_from(policies)), "limit": draw(st.integers(1, 30)), "window_s": 10}
+    throttle = {"policy": draw(st.sampled_from(POLICIES)), "limit": draw(st.integers(1, 30)), "window_s": 10}
     traffic = {
         "arrivals": {"kind": "poisson", "rate_per_minute": draw(st.integers(0, 400))},
         "holding": {"kind": "exponential", "mean_s": draw(st.floats(0.1, 10))},
@@ -103,6 +144,7 @@ def studies(draw: st.DrawFn) -> Study:
             [
                 [],
                 [{"kind": "edge_restart", "at_s": 5, "down_s": 2}],
+                [{"kind": "edge_restart", "at_s": 5, "down_s": 2, "forgets_throttle": True}],
                 [{"kind": "carrier_brown_out", "at_s": 5, "lasts_s": 5}],
             ]
         )
@@ -139,7 +181,34 @@ def test_nothing_is_left_in_use_when_the_last_call_is_over(question: Study) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulator.run.Limits", kept)
         simulate(question)
-    assert [(limits.channels_used, limits.pool.in_use) for limits in made] == [(0, 0)]
+    assert [(limits.carrier.used, limits.pool.in_use) for limits in made] == [(0, 0)]
+
+
+@given(
+    question=studies().filter(lambda question: not question.pop.incidents), quota=st.sampled_from([None, 0.001, 0.1])
+)
+@settings(deadline=None, max_examples=30)
+def test_the_cpu_spent_is_what_the_records_are_charged_with(question: Study, quota: float | None) -> None:
+    machine = question.pop.machine.model_copy(update={"quota": quota})
+    question = question.model_copy(update={"pop": question.pop.model_copy(update={"machine": machine})})
+    made: list[Host] = []
+
+    def kept(machine: Machine, costs: Costs) -> Host:
+        made.append(Host(machine, costs))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simulator.run.Host", kept)
+        records = simulate(question)
+    (host,), costs = made, load_costs(question.pop.calibration)
+    charged = cpu_breakdown(costs, records, 0.0)
+    media_s = charged.pop("packet_s")
+    assert host.signalling_s == pytest.approx(sum(charged.values()))
+    # A stream has a packet at its beginning, and its last interval need not be full.
+    rounding_s = costs.packet_s * 2 * (records.height - records["answered_s"].null_count())
+    lost_s = costs.packet_s * 2 * records["rtp_lost"].sum()
+    assert host.media_s <= media_s + 1e-9
+    assert media_s - host.media_s <= rounding_s + lost_s + 1e-9
 
 
 @given(question=studies())

@@ -7,30 +7,37 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
-from models.costs import Costs
+from models.errors import InputError
 from models.study import Study
-from simulator.host import Host
 from simulator.run import simulate
 
 RTT = 0.01
 COSTS = {
-    "tcp_accept_s": 0.001, "full_handshake_s": 0.004, "resumed_handshake_s": 0.002, "invite_s": 0.0, "refusal_s": 0.0,
-    "bye_s": 0.0, "packet_s": 0.0, "round_trip_s": RTT,
+    "full_handshake_s": 0.005, "resumed_handshake_s": 0.003, "invite_s": 0.0, "refusal_s": 0.0, "bye_s": 0.0,
+    "packet_s": 0.0, "idle_share": 0.0, "round_trip_s": RTT,
 }  # fmt: skip
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Any:
-    """Simulate calls at the given instants on a machine with known costs."""
+    """Simulate calls at the given instants on a machine with known costs, some of them others than `COSTS`."""
     calibration = tmp_path / "known.yaml"
-    calibration.write_text("\n".join(f"{name}: {value}" for name, value in COSTS.items()))
 
     def simulated(
-        instants: list[float], *, pop: dict[str, Any] | None = None, trunk: dict[str, Any] | None = None, **traffic: Any
+        instants: list[float],
+        *,
+        costs: dict[str, float] | None = None,
+        quota: float | None = None,
+        pop: dict[str, Any] | None = None,
+        trunk: dict[str, Any] | None = None,
+        **traffic: Any,
     ) -> pl.DataFrame:
+        known = {"stack": "embedded", "measured": "2026-11-24", "costs": COSTS | (costs or {})}
+        calibration.write_text(yaml.safe_dump(known))
         settings = {"arrivals": {"kind": "replay", "instants_s": instants}, "holding": 3, "ringing": 2}
-        machine = {"machine": {"calibration": str(calibration)}, "carrier": {"setup": 0.5}}
+        machine = {"machine": {"calibration": str(calibration), "quota": quota}, "carrier": {"setup": 0.5}}
         study = {
             "name": "t",
             "duration_s": 1000,
@@ -137,6 +144,24 @@ def test_a_refusal_that_was_on_its_way_when_the_edge_went_never_arrived(run: Any
     assert redialled["intended_s"].item() == pytest.approx(incident["at_s"] + 5)
 
 
+@pytest.mark.parametrize("policy", ["fixed_window", "pipelimit", "sliding_window_attempts", "token_bucket", "shaper"])
+def test_a_restart_that_forgets_the_throttle_lets_calls_in_again(run: Any, policy: str) -> None:
+    size = {"token_bucket": {"burst": 1}, "shaper": {"max_delay_s": 0}}.get(policy, {})
+    throttle = {"policy": policy, "limit": 1, "window_s": 60} | size
+    incident = {"kind": "edge_restart", "at_s": 10.0, "down_s": 4.0}
+    for forgets, third in ((True, "completed"), (False, "throttled")):
+        pop = {"incidents": [incident | {"forgets_throttle": forgets}]}
+        records = run([1.0, 5.0, 15.0, 20.0], trunk={"throttle": throttle}, pop=pop)
+        assert records["disposition"].to_list() == ["completed", "throttled", third, "throttled"]
+
+
+def test_after_such_a_restart_windows_begin_when_the_edge_is_back(run: Any) -> None:
+    throttle = {"policy": "pipelimit", "limit": 1, "window_s": 60}
+    incident = {"kind": "edge_restart", "at_s": 10.0, "down_s": 4.0, "forgets_throttle": True}
+    records = run([20.0, 70.0, 73.9, 74.0], trunk={"throttle": throttle}, pop={"incidents": [incident]})
+    assert records["disposition"].to_list() == ["completed", "throttled", "throttled", "completed"]
+
+
 @pytest.mark.parametrize(
     ("tls", "kinds"),
     [
@@ -162,24 +187,56 @@ def test_inbound_calls_meet_the_same_limits_and_need_no_customer_connection(run:
     assert records["connection"].to_list() == [None, None]
 
 
-def test_work_queues_first_come_first_served_and_audio_takes_its_share() -> None:
-    costs = Costs.model_validate(COSTS | {"packet_s": 0.001})
-    host = Host(2, costs, legs=1)
-    assert [host.finish(0.1, 0.0) for _ in range(3)] == pytest.approx([0.1, 0.1, 0.2])
-    # 100 packets a second at 1 ms on two cores: 10 calls ask for half of them, and work takes twice as long.
-    for _ in range(10):
-        host.audio_begins(1.0)
-    assert host.media_load == pytest.approx(0.5)
-    assert host.finish(0.1, 1.0) == pytest.approx(0.2)
+def test_an_invite_waits_for_the_work_on_those_before_it(run: Any) -> None:
+    costs = {"full_handshake_s": 0.0, "refusal_s": 0.2, "invite_s": 1.0}
+    records = run([1.0, 1.0], costs=costs, trunk={"throttle": {"policy": "none"}})
+    sent = 1.0 + 2 * RTT
+    # Both are read, 0.2 s each, before the rest of the first is done, 0.8 s; set-up, 0.5 s, goes on beside it.
+    # Work begins when the INVITE is sent (a simplification); what comes of it is half a round trip away.
+    assert records["ringing_s"].to_list() == pytest.approx([sent + 0.4 + 0.8 + RTT / 2, sent + 0.4 + 1.6 + RTT / 2])
+    # Calls from the PSTN queue for the same work.
+    inbound = run([1.0, 1.0], costs=costs, trunk={"throttle": {"policy": "none"}}, inbound_share=1)
+    assert inbound["ringing_s"].to_list() == pytest.approx([2.0 + RTT / 2, 3.0 + RTT / 2])
+    refused = run([1.0, 1.0], costs=costs, trunk={"throttle": {"policy": "pipelimit", "limit": 1}})
+    assert refused["ended_s"][1] == pytest.approx(sent + 0.4 + RTT)
 
 
-def test_audio_beyond_the_cores_loses_packets_for_the_time_it_lasts() -> None:
-    host = Host(1, Costs.model_validate(COSTS | {"packet_s": 0.001}), legs=1)
-    readings = [host.audio_begins(0.0) for _ in range(20)]
-    # 20 calls ask for twice the core: half of the packets of these 4 seconds are lost.
-    lost = host.audio_ends(readings[0], 4.0)
-    assert lost == pytest.approx(2.0)
-    for reading in readings[1:11]:
-        host.audio_ends(reading, 4.0)
-    assert host.media_load == pytest.approx(0.9)
-    assert host.audio_ends(readings[11], 10.0) == pytest.approx(2.0)
+def test_an_invite_that_finds_half_a_minute_of_work_before_it_is_given_up(run: Any) -> None:
+    costs = {"full_handshake_s": 0.0, "refusal_s": 10.0, "invite_s": 10.0}
+    records = run([1.0] * 5, costs=costs, trunk={"throttle": {"policy": "none"}})
+    assert records["disposition"].to_list() == ["completed"] * 3 + ["timed_out"] * 2
+    assert (records["ended_s"] - records["sent_s"]).to_list()[3:] == pytest.approx([32.0, 32.0])
+    assert records["status"].to_list() == [200] * 3 + [None] * 2
+
+
+def test_calls_come_through_as_fast_as_a_quota_lets_their_work_be_done(run: Any) -> None:
+    costs = {"full_handshake_s": 0.0, "refusal_s": 0.01, "invite_s": 0.01}
+    open_trunk = {"throttle": {"policy": "none"}}
+
+    def delays_s(quota: float, calls_per_s: float) -> pl.Series:
+        instants = [1.0 + number / calls_per_s for number in range(200)]
+        records = run(instants, costs=costs, quota=quota, trunk=open_trunk, pop={"carrier": {"setup": 0}})
+        return records["ringing_s"] - records["sent_s"]
+
+    # 10 ms each: 50 a second by half a core, 25 by a quarter.
+    for quota, most_per_s in ((0.5, 50), (0.25, 25)):
+        assert delays_s(quota, most_per_s - 1)[-1] == pytest.approx(0.01 / quota + RTT)
+        beyond = delays_s(quota, 2 * most_per_s)
+        assert beyond[-1] == pytest.approx(100 / most_per_s, rel=0.05)
+
+
+def test_a_quota_below_what_idle_programs_take_is_refused(run: Any) -> None:
+    with pytest.raises(InputError, match=r"pop.machine: leaves no CPU .* take 0.1 cores"):
+        run([1.0], costs={"idle_share": 0.1}, quota=0.1)
+
+
+def test_media_beyond_a_quota_costs_quality_only_beyond_it(run: Any) -> None:
+    # 10 calls ask for 100 packets a second at 1 ms each, all together 1 core.
+    calls: dict[str, Any] = {"costs": {"packet_s": 0.001}, "trunk": {"throttle": {"policy": "none"}}, "holding": 20}
+    instants = [1.0] * 10
+    whole, enough, half = (run(instants, quota=quota, **calls) for quota in (None, 1.0, 0.5))
+    assert whole.equals(enough)
+    assert enough["rtp_lost"].sum() == 0
+    assert (half["rtp_lost"] / half["rtp_sent"]).to_list() == pytest.approx([0.5] * 10, abs=0.01)
+    assert (half["mos"] < 2).all()
+    assert (enough["mos"] > 4).all()

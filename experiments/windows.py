@@ -1,0 +1,23 @@
+"""Where the windows of a throttle lie on a run's clock, restarts of the edge included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.study import EdgeRestart, Study
+from models.throttle import Windowed
+
+
+def anchor_at(study: Study, anchors: Mapping[str, float], trunk: str, at_s: float) -> float | None:
+    """An instant, in seconds after plan zero, at which a window began in the sequence that is in force at `at_s`.
+
+    `None` where the throttle has no windows, or the trunk has not told.
+    """
+    if trunk not in anchors or not isinstance(study.trunk_named(trunk).throttle, Windowed):
+        return None
+    returns = [
+        incident.at_s + incident.down_s
+        for incident in study.pop.incidents
+        if isinstance(incident, EdgeRestart) and incident.forgets_throttle
+    ]
+    return max((back for back in returns if back <= at_s), default=anchors[trunk])

@@ -1,0 +1,199 @@
+"""What a set of programs spends: CPU, memory, sockets and threads, each program with all its descendants.
+
+It reads when asked and keeps no history; when to read is the meter's business.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_GONE = (psutil.NoSuchProcess, ProcessLookupError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What one program has spent and holds, all its processes together."""
+
+    at_s: float
+    """When the CPU clocks were read, on time.monotonic, which is the event loop's clock."""
+    cpu_s: float
+    """Since the program's start. Live processes are exact to the nanosecond, with their ended threads (the process's
+    own CPU clock); ended children that were waited for come in steps of 10 ms. It never falls and outlives
+    the program.
+    """
+    memory_bytes: int
+    """Proportional set size: a page shared by n processes counts 1/n in each. Resident size (which counts it in each)
+    where the system does not show that.
+    """
+    sockets: int | None
+    """Distinct ones, since forked workers share theirs; None where the descriptors may not be read."""
+    threads: int
+    processes: int
+    """0 says that the program is gone."""
+
+
+class ProcessMeter:
+    """Reads programs, each given by the first of its processes; may be called from any thread.
+
+    A descendant that was seen once counts to its own end, even when its parent ends before it. What a child spent is
+    lost only where nobody waits for it, or after its last reading where its parent ended first.
+    """
+
+    def __init__(self, processes: Mapping[str, int]) -> None:
+        self._programs = {name: _Program(pid) for name, pid in processes.items()}
+        self._lock = threading.Lock()
+
+    def follow(self, name: str, pid: int) -> None:
+        """The program was started (again) as that process; what it spends is added to what it had spent before."""
+        with self._lock:
+            self._programs.setdefault(name, _Program(pid)).restarted(pid)
+
+    def read(self) -> dict[str, Usage]:
+        """The programs' usage now; a program that is gone keeps its last CPU time, and holds nothing."""
+        with self._lock:
+            for program in self._programs.values():
+                program.look()
+            # All clocks before all the rest, so that every program's CPU is of the same instant.
+            at_s = time.monotonic()
+            for program in self._programs.values():
+                program.read_cpu()
+            return {name: program.usage(at_s) for name, program in self._programs.items()}
+
+
+class _Program:
+    def __init__(self, pid: int) -> None:
+        self._known: dict[int, psutil.Process] = {}
+        self._adopt([pid])
+        self._before_s = self._cpu_s = 0.0
+
+    def restarted(self, pid: int) -> None:
+        """What it was before has ended."""
+        self._before_s = self._cpu_s
+        self._known.clear()
+        self._adopt([pid])
+
+    def look(self) -> None:
+        """Forget who is gone, learn who is new."""
+        self._known = {pid: process for pid, process in self._known.items() if process.is_running()}
+        todo = list(self._known.values())
+        while todo:
+            todo += self._adopt(_children(todo.pop()))
+
+    def read_cpu(self) -> None:
+        # Reaped time first: a child that is waited for in between is missed until the next reading, not counted twice.
+        reaped_s = sum(_reaped_s(process) for process in self._known.values())
+        own_s = sum(_cpu_s(process) for process in self._known.values())
+        self._cpu_s = max(self._cpu_s, self._before_s + reaped_s + own_s)
+
+    def usage(self, at_s: float) -> Usage:
+        alive = list(self._known.values())
+        held = [_held(process) for process in alive]
+        return Usage(
+            at_s=at_s,
+            cpu_s=self._cpu_s,
+            memory_bytes=sum(memory for memory, _ in held),
+            sockets=_sockets(alive),
+            threads=sum(threads for _, threads in held),
+            processes=len(alive),
+        )
+
+    def _adopt(self, pids: Iterable[int]) -> list[psutil.Process]:
+        new = []
+        for pid in pids:
+            if pid not in self._known:
+                try:
+                    new.append(psutil.Process(pid))
+                except _GONE:
+                    continue
+        self._known |= {process.pid: process for process in new}
+        return new
+
+
+def _children(process: psutil.Process) -> list[int]:
+    """Pids of its children, from its threads' own lists where the kernel keeps them: psutil asks every process of the
+    machine.
+    """
+    try:
+        lists = [task / "children" for task in Path(f"/proc/{process.pid}/task").iterdir()]
+        return [int(pid) for each in lists for pid in each.read_text().split()]
+    except OSError:
+        try:
+            return [child.pid for child in process.children()]
+        except _GONE:
+            return []
+
+
+def _reaped_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except _GONE:
+        return 0.0
+    return float(times.children_user + times.children_system)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        clock = _cpu_clock(process.pid)
+        if clock is not None:
+            return time.clock_gettime_ns(clock) / 1e9
+        times = process.cpu_times()
+    except (*_GONE, OSError):  # OSError: the clock of a process that ended just now
+        return 0.0
+    return float(times.user + times.system)
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+def _cpu_clock(pid: int) -> int | None:
+    """The process's CPU clock (POSIX clock_getcpuclockid), which counts all threads it ever had; None without one."""
+    if not hasattr(_LIBC, "clock_getcpuclockid"):
+        return None
+    clock = ctypes.c_int()
+    failed = _LIBC.clock_getcpuclockid(ctypes.c_int(pid), ctypes.byref(clock))
+    return None if failed else clock.value
+
+
+def _held(process: psutil.Process) -> tuple[int, int]:
+    """Memory in bytes, and threads."""
+    try:
+        try:
+            memory = process.memory_full_info().pss
+        except (psutil.AccessDenied, AttributeError):
+            memory = process.memory_info().rss
+        return int(memory), process.num_threads()
+    except _GONE:
+        return 0, 0
+
+
+def _sockets(processes: Iterable[psutil.Process]) -> int | None:
+    found: set[str] = set()
+    for process in processes:
+        try:
+            found |= _socket_names(process.pid)
+        except PermissionError:
+            return None
+    return len(found)
+
+
+def _socket_names(pid: int) -> set[str]:
+    """Of one process's sockets, as the kernel names them: socket:[inode]."""
+    folder = f"/proc/{pid}/fd"
+    names = set()
+    try:
+        for descriptor in os.listdir(folder):
+            try:
+                names.add(os.readlink(f"{folder}/{descriptor}"))
+            except FileNotFoundError:  # closed since it was listed
+                continue
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return {name for name in names if name.startswith("socket:")}
