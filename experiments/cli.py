@@ -33,12 +33,12 @@ from loadgen.health import Verdict
 from loadgen.run import Drive, drive, reach
 from loadgen.sip.trace import open_trace
 from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.embedded.server import serve as serve_trunk
+from loadgen.stacks.server import serve as serve_trunk
 from models.errors import InputError, Problem, TrunkproofError
 from models.plan import draw_plan
 from models.reading import read_study
 from models.records import write_records
-from models.study import Study
+from models.study import Stack, Study
 from simulator.run import Start
 
 app = typer.Typer(
@@ -52,6 +52,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: one YAML file.", show_default=False)]
+StackName = Annotated[
+    Stack | None, typer.Option("--stack", help="What plays the trunk, where it is not what the study says.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int | None, typer.Option(help="Roll other dice than the study's.", min=0)]
 OptionalOut = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
@@ -81,6 +84,7 @@ def simulate(
     study_file: StudyFile,
     *,
     seed: Seed = None,
+    stack: StackName = None,
     replications: Annotated[int, typer.Option(help="Repeat with other seeds, for intervals.", min=0)] = 0,
     precision: Annotated[
         float | None, typer.Option(help="Repeat until refused_share is known to this share of itself.", min=1e-4)
@@ -93,7 +97,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Predict: run a study on the model of the trunk."""
-    study = _study(study_file, seed)
+    study = _study(study_file, seed, stack)
     start = Start.STATIONARY if stationary else Start.EMPTY
     with err.status("simulating"):
         prediction = predict(study, replications=replications, precision=precision, start=start, anchor_s=anchor)
@@ -113,18 +117,20 @@ def simulate(
 def serve(
     study_file: StudyFile,
     *,
+    stack: StackName = None,
     port: Annotated[int, typer.Option(help="TLS port of the edge; 0 takes a free one.", min=0, max=65535)] = 5443,
     keylog: KeyLog = None,
     out_dir: Out = Path("out/serve"),
     as_json: Json = False,
 ) -> None:
     """Play the study's trunk, until Ctrl-C."""
-    study = read_study(study_file)
+    study = _study(study_file, stack=stack)
     folder = _folder(out_dir)
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
-            out.print(f"{study.pop.host} is played at {card.host}:{card.port} (TLS); Ctrl-C ends it.")
+            out.print(f"{study.pop.host} is played by {card.stack} at {card.host}:{card.port} (TLS); Ctrl-C ends it.")
+            out.print(f"Its processes: {', '.join(f'{name} {pid}' for name, pid in card.processes.items())}")
             out.print(f"Its certificate authority: {card.ca_file}")
             out.print(f"Call it: trunkproof load {study_file} --trunk {folder / 'trunk.json'}")
 
@@ -152,7 +158,7 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Place the study's calls, for real, on a trunk that is running."""
-    study = read_study(study_file)
+    study = _study(study_file)
     card = _card(study, trunk, target, ca_file, server_name)
     shows = CertificateFiles(certificate, key) if certificate and key else None
     guard = Guard(frozenset(allow or ()), ceiling, production)
@@ -181,9 +187,11 @@ def load(
 
 
 @app.command()
-def validate(study_file: StudyFile, *, seed: Seed = None, out_dir: Out, as_json: Json = False) -> None:
-    """Predict a study, place its calls on the embedded trunk, and compare both."""
-    study, folder = _study(study_file, seed), _folder(out_dir)
+def validate(
+    study_file: StudyFile, *, seed: Seed = None, stack: StackName = None, out_dir: Out, as_json: Json = False
+) -> None:
+    """Predict a study, place its calls on a trunk of this machine, and compare both."""
+    study, folder = _study(study_file, seed, stack), _folder(out_dir)
     command = shlex.join(["trunkproof", *sys.argv[1:]])
 
     async def run() -> Comparison:
@@ -229,9 +237,10 @@ def main() -> None:
         sys.exit(ExitCode.OK)
 
 
-def _study(path: Path, seed: int | None) -> Study:
+def _study(path: Path, seed: int | None = None, stack: Stack | None = None) -> Study:
     study = read_study(path)
-    return study if seed is None else study.model_copy(update={"seed": seed})
+    study = study if seed is None else study.model_copy(update={"seed": seed})
+    return study if stack is None else study.on(stack)
 
 
 def _folder(path: Path) -> Path:
@@ -248,7 +257,7 @@ def _card(
     """The card of the trunk to be called, read or made of the options."""
     if trunk is not None and target is None:
         card = read_card(trunk)
-        if card.study_digest not in {None, study.digest()}:
+        if card.stack != "foreign" and card.study_digest not in {None, study.on(card.stack).digest()}:
             raise InputError(str(trunk), [Problem(where="study_digest", what="this trunk plays another study")])
         return card
     host, _, port = (target or "").rpartition(":")

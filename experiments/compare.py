@@ -13,11 +13,13 @@ from typing import Any
 
 import polars as pl
 
+from experiments.cpu import CpuComparison
 from experiments.disagreements import Disagreement, find_disagreements, pair_attempts
 from experiments.provenance import Provenance
 from experiments.sentence import verdict_sentence
 from experiments.targets import Target, judge_quality
 from experiments.twin import TwinCheck
+from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
 from models.kpis import DEFINITIONS, Kpis, compute_kpis
 from models.plan import Plan
@@ -25,8 +27,8 @@ from models.records import Disposition
 from models.study import Study
 
 Interval = tuple[float, float]
-AGREEMENT_MIN = 0.99
-"""Below it, prediction and reality differ."""
+AGREEMENT_MIN, FOREIGN_AGREEMENT_MIN = 0.99, 0.98
+"""Below it, prediction and reality differ: on the embedded trunk, and on programs that others wrote."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,6 @@ class KpiPair:
         return asdict(self) | {"difference": self.difference}
 
 
-@dataclass(frozen=True)
-class Srtp:
-    """Packets received on all calls, and how many of them were authentic."""
-
-    received: int
-    authenticated: int
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """One study, predicted and proven."""
@@ -68,11 +62,19 @@ class Comparison:
     measured: pl.DataFrame
     generator: GeneratorVerdict
     provenance: Provenance
+    srtp: Heard = field(default_factory=Heard)
+    """What the customers received, on all calls."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     twin: tuple[TwinCheck, ...] | str = ()
     """Checks against exact theory, or why there are none."""
     anchors: Mapping[str, float] = field(default_factory=dict)
     interrupted: str | None = None
+    deaths: tuple[str, ...] = ()
+    """Which programs of the trunk died, when and how."""
+    cpu: CpuComparison | None = None
+    """What the trunk's programs spent; `None` where they could not be metered."""
+    warnings: tuple[str, ...] = ()
+    """What a reader must know before believing the figures."""
 
     @cached_property
     def _pairs(self) -> pl.DataFrame:
@@ -102,7 +104,8 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether the run proves the prediction."""
-        return self.valid and self.interrupted is None and self.agreement >= AGREEMENT_MIN
+        enough = AGREEMENT_MIN if self.study.pop.stack == "embedded" else FOREIGN_AGREEMENT_MIN
+        return self.valid and self.interrupted is None and self.agreement >= enough
 
     @cached_property
     def predicted_kpis(self) -> Kpis:
@@ -133,12 +136,6 @@ class Comparison:
         return judge_quality(self.study.quality, self.measured_kpis if self.valid else self.predicted_kpis)
 
     @property
-    def srtp(self) -> Srtp:
-        """The authentication of every packet received."""
-        received, authentic = self.measured["rtp_received"].sum(), self.measured["rtp_authenticated"].sum()
-        return Srtp(int(received), int(authentic))
-
-    @property
     def sentence(self) -> str:
         """The verdict, in one sentence."""
         return verdict_sentence(self)
@@ -147,11 +144,15 @@ class Comparison:
         """The content of `comparison.json`; its keys are a promise to other programs."""
         return {
             "study": self.study.name,
+            "stack": self.study.pop.stack,
             "sentence": self.sentence,
             "agrees": self.agrees,
             "attempts": self.attempts,
             "agreement": self.agreement,
             "interrupted": self.interrupted,
+            "deaths": list(self.deaths),
+            "warnings": list(self.warnings),
+            "cpu": None if self.cpu is None else self.cpu.to_json(),
             "kpis": {name: pair.to_json() for name, pair in self.kpis.items()},
             "dispositions": self._dispositions(),
             "disagreements": [one.to_json() for one in self.disagreements],
@@ -182,10 +183,14 @@ def compare(
     *,
     generator: GeneratorVerdict,
     provenance: Provenance,
+    srtp: Heard | None = None,
     intervals: Mapping[str, Interval] | None = None,
     twin: tuple[TwinCheck, ...] | str = (),
     anchors: Mapping[str, float] | None = None,
     interrupted: str | None = None,
+    deaths: tuple[str, ...] = (),
+    cpu: CpuComparison | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> Comparison:
     """Compare two record tables of one plan.
 
@@ -200,8 +205,12 @@ def compare(
         measured=measured,
         generator=generator,
         provenance=provenance,
+        srtp=srtp or Heard(),
         intervals=intervals or {},
         twin=twin,
         anchors=anchors or {},
         interrupted=interrupted,
+        deaths=deaths,
+        cpu=cpu,
+        warnings=warnings,
     )

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from models.costs import Fingerprint
 from models.study import Study
 
 _PACKAGES = ("trunkproof", "simpy", "numpy", "scipy", "polars", "pydantic", "pylibsrtp", "plotly")
@@ -41,16 +42,19 @@ class Provenance:
             command=command,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION} | _package_versions(),
-            machine={
-                "system": f"{platform.system()} {platform.release()}",
-                "processor": _processor(),
-                "cores": str(os.cpu_count()),
-            },
+            machine={name: str(value) for name, value in fingerprint().model_dump().items()},
         )
 
     def to_json(self) -> dict[str, Any]:
         """All of it, ready for `json.dumps`."""
         return asdict(self)
+
+
+def fingerprint() -> Fingerprint:
+    """The kind of machine that this is."""
+    return Fingerprint(
+        processor=_processor(), cores=os.cpu_count() or 1, system=f"{platform.system()} {platform.release()}"
+    )
 
 
 def _package_versions() -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from experiments.compare import Comparison, Srtp
+    from experiments.compare import Comparison
+    from loadgen.audio import Heard
 
 
 def verdict_sentence(comparison: Comparison) -> str:
@@ -20,6 +21,8 @@ def _doubts(comparison: Comparison) -> list[str]:
     doubts = []
     if comparison.interrupted is not None:
         doubts.append(f"The run was cut short ({comparison.interrupted}).")
+    if comparison.deaths:
+        doubts.append(f"Died: {'; '.join(comparison.deaths)}.")
     if comparison.generator.reasons:
         doubts.append(f"SUSPECT ({'; '.join(comparison.generator.reasons)}).")
     return doubts
@@ -46,7 +49,7 @@ def _refusals(comparison: Comparison) -> str:
     )
 
 
-def _srtp(srtp: Srtp) -> str:
+def _srtp(srtp: Heard) -> str:
     if not srtp.received:
         return "No audio was received."
     if srtp.authenticated == srtp.received:

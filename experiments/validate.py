@@ -15,9 +15,11 @@ from pathlib import Path
 import polars as pl
 
 from experiments.compare import Comparison, compare
+from experiments.cpu import CpuComparison, calibration_warnings, compare_cpu
 from experiments.provenance import Provenance
 from experiments.report.page import write_report
 from experiments.twin import TwinCheck, analytic_twin
+from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
 from loadgen.run import drive
 from loadgen.stacks.process import running_trunk
@@ -32,7 +34,7 @@ Advance = Callable[[float, str], None]
 REPLICATIONS = 20
 """Other seeds behind the intervals; a t-interval over 20 is 5 % wider than over infinitely many."""
 COMPARISON, PAGE, STUDY = "comparison.json", "report.html", "study.json"
-PREDICTED, MEASURED = "predicted.parquet", "measured.parquet"
+PREDICTED, MEASURED, METERS = "predicted.parquet", "measured.parquet", "meters.parquet"
 
 
 def _silent(share: float, words: str) -> None:
@@ -59,9 +61,10 @@ def validate(
     stop: asyncio.Event | None = None,
     command: str = "",
 ) -> Comparison:
-    """Run the whole proof of one study against the embedded trunk, and write its evidence into `out`.
+    """Run the whole proof of one study against the stack that it names, and write its evidence into `out`.
 
     Raises:
+        InputError: that stack cannot play this study.
         StackError: the trunk did not start.
     """
     return asyncio.run(validate_async(study, out, advance=advance, stop=stop, command=command))
@@ -96,12 +99,18 @@ async def validate_async(
         prediction.records,
         driven.records,
         generator=driven.generator,
+        srtp=driven.heard,
         interrupted=driven.interrupted,
+        deaths=driven.deaths,
         anchors=driven.anchors,
         intervals=repeated.intervals,
         twin=twin,
+        cpu=compare_cpu(study, prediction.records, driven.meters),
+        warnings=calibration_warnings(study),
         provenance=Provenance.collect(study, command),
     )
+    if driven.samples is not None:
+        driven.samples.write_parquet(out / METERS)
     write_evidence(comparison, out)
     return comparison
 
@@ -131,10 +140,14 @@ def read_evidence(folder: Path) -> Comparison:
         measured=read_records(folder / MEASURED),
         generator=GeneratorVerdict(**generator),
         provenance=Provenance(**saved["provenance"]),
+        srtp=Heard(**saved["srtp"]),
         intervals={name: tuple(pair["interval"]) for name, pair in saved["kpis"].items() if pair["interval"]},
         twin=twin if isinstance(twin, str) else tuple(TwinCheck.from_json(check) for check in twin),
         anchors=saved["anchors"],
         interrupted=saved["interrupted"],
+        deaths=tuple(saved["deaths"]),
+        cpu=CpuComparison.from_json(saved["cpu"]),
+        warnings=tuple(saved["warnings"]),
     )
 
 

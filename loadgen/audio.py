@@ -10,9 +10,10 @@ import os
 import random
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from loadgen.media.pump import Address, Flow, MediaPump, bind_pair
-from loadgen.media.srtp import SrtpCipher
+from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from loadgen.media.stream import MediaReport, MediaStream
 from loadgen.media.voiceprint import Side
 from loadgen.sip.offer_answer import Capability, SdpFault, negotiate
@@ -35,6 +36,19 @@ class NoPortError(TrunkproofError):
     """No port pair of this machine is free."""
 
 
+@dataclass(slots=True)
+class Heard:
+    """Packets that one side received on all its calls where SRTP was agreed, and how many of them were authentic."""
+
+    received: int = 0
+    authenticated: int = 0
+
+    def add(self, report: MediaReport) -> None:
+        """Count one more call's."""
+        self.received += report.received
+        self.authenticated += report.authenticated + report.replayed
+
+
 class Audio:
     """The audio of one call on one side: bound ports and a key of its own, then a stream, then a report."""
 
@@ -47,7 +61,8 @@ class Audio:
         self._flow: Flow | None = None
         self.address = desk.address
         self.port: int = sockets[0].getsockname()[1]
-        self.key = os.urandom(KEY_BYTES)
+        self.key = None if desk.plain else os.urandom(KEY_BYTES)
+        """Ours for this call; `None` where audio is plain RTP."""
         self.report = MediaReport()
         """What was heard, once stopped."""
 
@@ -73,13 +88,11 @@ class Audio:
             GuardError: the peer wants our audio where none may be sent.
         """
         remote = self._desk.check_media(theirs.address)
-        crypto = theirs.crypto[0]
-        cipher = SrtpCipher(self.key, crypto.key, crypto.suite)
         # What both name is what is sent: the answer's first codec.
         codec = next(codec for codec in theirs.codecs if codec in ours.codecs)
         event = theirs.telephone_event
         stream = MediaStream(
-            cipher,
+            self._cipher(theirs),
             row=self._row.row,
             side=self._desk.side_in(self._row),
             payload_type=codec.payload_type,
@@ -88,6 +101,12 @@ class Audio:
             now=self._desk.pump.now(),
         )
         self._run(stream, (remote, theirs.port), (remote, theirs.effective_rtcp_port))
+
+    def _cipher(self, theirs: SessionDescription) -> Cipher:
+        if self.key is None:
+            return PlainCipher()
+        crypto = theirs.crypto[0]
+        return SrtpCipher(self.key, crypto.key, crypto.suite)
 
     def _run(self, stream: MediaStream, rtp: Address, rtcp: Address) -> None:
         if self._sockets is None:
@@ -100,6 +119,8 @@ class Audio:
         if self._flow is not None:
             self.report = self._desk.pump.remove(self._flow)
             self._flow = None
+            if self.key is not None:
+                self._desk.heard.add(self.report)
 
     def close(self) -> None:
         """Stop, and give the ports back."""
@@ -115,10 +136,21 @@ class AudioDesk:
     them.
     """
 
-    def __init__(self, address: str, study: Study, *, at_trunk: bool, check_media: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        address: str,
+        study: Study,
+        *,
+        at_trunk: bool,
+        check_media: Callable[[str], str],
+        plain: bool = False,
+    ) -> None:
+        """`plain`: RTP in the clear, as behind an edge that encrypts for us."""
         self.address = address
+        self.plain = plain
         self.check_media = check_media
         self.pump = MediaPump()
+        self.heard = Heard()
         self.dice = random.Random()
         self._study = study
         self._at_trunk = at_trunk

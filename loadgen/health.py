@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import TracebackType
 
@@ -115,6 +115,17 @@ def judge(measured: Measurements, limits: Limits = Limits()) -> GeneratorVerdict
     )
 
 
+def worse(first: GeneratorVerdict, name: str, second: GeneratorVerdict | None) -> GeneratorVerdict:
+    """The verdict on two processes of one generator: the figures of the first, the reasons of both, the worse word.
+
+    `name` is what the reasons of the second are to be known by; `None` for it changes nothing.
+    """
+    if second is None:
+        return first
+    reasons = first.reasons + tuple(f"{name}: {reason}" for reason in second.reasons)
+    return replace(first, verdict=max(first.verdict, second.verdict, key=_SEVERITY.index), reasons=reasons)
+
+
 def _reason(verdict: Verdict, what: str, value: float, threshold: Threshold) -> str:
     limit = threshold.void if verdict is Verdict.VOID else threshold.suspect
     return f"{verdict}: {what}: {value:.4g}, more than {limit:g}"
@@ -145,19 +156,27 @@ class HealthProbe:
         self._window_shares: list[float] = []
         self.loop_lag_s: list[float] = []
 
-    async def __aenter__(self) -> HealthProbe:
+    def start(self) -> None:
+        """Sample from now on."""
         self._window_from = (time.monotonic(), self._cpu_clock())
         self._task = asyncio.create_task(self._sample(), name="health probe")
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def stop(self) -> None:
+        """Sample no more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
         if not self._window_shares:
             self._end_window()
+
+    async def __aenter__(self) -> HealthProbe:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
 
     @property
     def cpu_share(self) -> float:

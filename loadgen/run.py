@@ -15,16 +15,19 @@ from typing import Any
 
 import polars as pl
 
+from loadgen.audio import Heard
 from loadgen.certificates import CertificateFiles, client_context
 from loadgen.customer import Customer
 from loadgen.dialler import Dialler
 from loadgen.guard import Guard
-from loadgen.health import GeneratorVerdict, HealthProbe, Measurements, judge
+from loadgen.health import GeneratorVerdict, HealthProbe, Measurements, judge, worse
+from loadgen.meters.meter import Meter
+from loadgen.meters.report import MeterReport
 from loadgen.net import ConnectError, Connector
 from loadgen.pacer import Pacer
 from loadgen.sip.trace import Trace
 from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.link import TrunkLink, open_link
+from loadgen.stacks.link import Farewell, Started, TrunkLink, open_link
 from models.errors import StackError
 from models.plan import Plan, PlanRow
 from models.records import Direction, Record, to_frame
@@ -45,8 +48,16 @@ class Drive:
     generator: GeneratorVerdict
     anchors: Anchors
     """Empty where the trunk does not tell."""
+    heard: Heard
+    """Of all customers together."""
     interrupted: str | None = None
     """Why the run ended before its plan did."""
+    deaths: tuple[str, ...] = ()
+    """Which programs of the trunk died, when and how, in the order of time."""
+    meters: MeterReport | None = None
+    """What the trunk's programs spent, from plan zero to the end."""
+    samples: pl.DataFrame | None = None
+    """Every reading behind it."""
 
     def __repr__(self) -> str:
         cut = f", {self.interrupted}" if self.interrupted else ""
@@ -62,6 +73,7 @@ async def drive(
     stop: asyncio.Event | None = None,
     on_begin: Callable[[Anchors], None] | None = None,
     head_start_s: float = 0.5,
+    at_least_s: float = 0.0,
     client_certificate: CertificateFiles | None = None,
     keylog: Path | None = None,
     trace: Trace | None = None,
@@ -76,6 +88,7 @@ async def drive(
         stop: once set, every call is ended and the run returns with the records so far.
         on_begin: is told the trunk's anchors before the first call; plan zero waits `head_start_s` for it.
         head_start_s: from the moment that all is ready to plan zero.
+        at_least_s: goes on (and meters) so long after plan zero, even if all calls are over.
         client_certificate: what the customers show to a trunk that asks for it.
         keylog: file that TLS secrets are appended to, for decoding a capture.
         trace: is told every SIP message.
@@ -96,11 +109,13 @@ async def drive(
             )
             for index in range(len(plan.study.trunks))
         ]
+        meter = await stack.enter_async_context(Meter(card, guard=guard))
         zero = asyncio.get_running_loop().time() + head_start_s
         anchors = await link.begin(zero)
+        meter.begin(zero)
         if on_begin is not None:
             on_begin(anchors)
-        return await _Run(plan, customers, link, zero, anchors).run(stop, watch)
+        return await _Run(plan, customers, link, meter, zero=zero, anchors=anchors).run(stop, watch, at_least_s)
 
 
 async def reach(
@@ -125,47 +140,79 @@ async def reach(
 class _Run:
     """A run from plan zero on."""
 
-    def __init__(self, plan: Plan, customers: list[Customer], link: TrunkLink, zero: float, anchors: Anchors) -> None:
+    def __init__(
+        self, plan: Plan, customers: list[Customer], link: TrunkLink, meter: Meter, *, zero: float, anchors: Anchors
+    ) -> None:
         self._plan = plan
         self._customers = customers
         self._link = link
+        self._meter = meter
         self._zero = zero
         self._anchors = anchors
         self._pacer = Pacer(asyncio.get_running_loop().time)
         self._dialler = Dialler(plan, self._pacer, self._place)
         self._interrupted: str | None = None
+        self._deaths: list[str] = []
         for customer in customers:
             customer.begin(zero)
 
-    async def run(self, stop: asyncio.Event, watch: Watch | None) -> Drive:
+    async def run(self, stop: asyncio.Event, watch: Watch | None, at_least_s: float) -> Drive:
         """Place all calls, and wait for the last of them."""
         self._dialler.dial(row for row in self._plan.first_attempts() if row.direction is Direction.OUTBOUND)
         watchers: list[Coroutine[Any, Any, None]] = [
-            self._cut_short_after(stop.wait(), "interrupted"),
-            self._cut_short_after(self._link.died(), "the trunk died"),
+            self._cut_short_on(stop),
+            self._follow_news(),
         ]
         if watch is not None:
             watchers.append(self._report(watch))
         async with HealthProbe() as probe, _alongside(watchers):
             await self._pacer.run(self._zero)
-            inbound = await self._inbound()
+            if self._interrupted is None:
+                await asyncio.sleep(at_least_s - self._pacer.now_s())
+            farewell = await self._farewell()
+            await self._meter.read()
         placed = to_frame(sorted(self._dialler.records, key=_order))
+        inbound = farewell.inbound
         records = placed if inbound is None else pl.concat([placed, inbound]).sort("intended_s", "row")
-        return Drive(records, self._verdict(probe), self._anchors, self._interrupted)
+        verdict = worse(self._verdict(probe), "the carrier", farewell.carrier)
+        return Drive(
+            records,
+            verdict,
+            self._anchors,
+            self._heard(),
+            self._interrupted,
+            tuple(self._deaths),
+            self._meter.report(),
+            self._meter.samples,
+        )
 
     async def _place(self, row: PlanRow, record: Record) -> None:
         await self._customers[row.trunk].caller.place(row, record)
 
-    async def _inbound(self) -> pl.DataFrame | None:
+    async def _farewell(self) -> Farewell:
         try:
             return await self._link.finish(stop=self._interrupted is not None)
         except StackError as error:
             self._interrupted = self._interrupted or str(error)
-            return None
+            return Farewell()
 
-    async def _cut_short_after(self, signal: Coroutine[Any, Any, object], why: str) -> None:
-        await signal
-        self._interrupted = f"{why} {self._pacer.now_s():.1f} s after plan zero"
+    async def _follow_news(self) -> None:
+        async for news in self._link.news():
+            if isinstance(news, Started):
+                self._meter.follow(news.program, news.pid)
+                continue
+            at_s = news.at - self._zero
+            if news.is_the_trunk:
+                self._cut_short(f"the trunk died {at_s:.1f} s after plan zero")
+                return
+            self._deaths.append(f"{news.program} {news.how} {at_s:.1f} s after plan zero")
+
+    async def _cut_short_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._cut_short(f"interrupted {self._pacer.now_s():.1f} s after plan zero")
+
+    def _cut_short(self, why: str) -> None:
+        self._interrupted = self._interrupted or why
         self._pacer.stop()
         for customer in self._customers:
             customer.caller.stop()
@@ -176,6 +223,10 @@ class _Run:
             await asyncio.sleep(_LOOK_EVERY_S)
             begun = len(self._dialler.records)
             watch(min(1.0, self._pacer.now_s() / total), f"{begun} attempts placed")
+
+    def _heard(self) -> Heard:
+        desks = [customer.audio.heard for customer in self._customers]
+        return Heard(sum(desk.received for desk in desks), sum(desk.authenticated for desk in desks))
 
     def _never_placed(self) -> int:
         """Attempts that this machine did not get out, but for those that an early end left."""

@@ -15,10 +15,23 @@ from plotly.offline import get_plotlyjs
 from experiments.compare import Comparison, KpiPair
 from experiments.formatting import formatted
 from experiments.report.figures import panels
+from models.costs import CostName
 from models.kpis import DEFINITIONS
 from models.plan import dialled_number
 from models.records import Disposition
 
+COST_WORDS: dict[CostName, str] = {
+    "full_handshake_s": "full TLS handshakes",
+    "resumed_handshake_s": "resumed TLS handshakes",
+    "invite_s": "INVITEs handed on",
+    "refusal_s": "INVITEs refused",
+    "bye_s": "answers and BYEs",
+    "packet_s": "SRTP packets",
+    "idle_share": "idling",
+    "round_trip_s": "round trip",
+}
+"""How a reader knows each cost."""
+_PLAYED_BY = {"kamailio": "Kamailio with rtpengine", "asterisk": "Asterisk"}
 _TILES = ("refused_share", "customers_lost_share", "peak_concurrency", "srd_p95_ms", "mos_p5")
 
 
@@ -44,6 +57,7 @@ def render(comparison: Comparison) -> str:
         masked=_masked,
         words=_words,
         load=_load(comparison),
+        cost_words=COST_WORDS,
         **_state(comparison),
     )
 
@@ -86,7 +100,8 @@ def _state(comparison: Comparison) -> dict[str, str]:
 def _load(comparison: Comparison) -> str:
     study = comparison.study
     limits = "; ".join(f"{trunk.name}: {trunk.throttle.describe()}" for trunk in study.trunks)
-    return f"{study.duration_s:g} s of real SIP over TLS with SRTP. Throttle: {limits}."
+    played = "" if study.pop.stack == "embedded" else f" The trunk: {_PLAYED_BY[study.pop.stack]}."
+    return f"{study.duration_s:g} s of real SIP over TLS with SRTP.{played} Throttle: {limits}."
 
 
 def _assumptions(comparison: Comparison) -> list[str]:
@@ -97,7 +112,10 @@ def _assumptions(comparison: Comparison) -> list[str]:
         anchor = comparison.anchors.get(trunk.name)
         if anchor is not None:
             lines.append(f"{trunk.name}: the trunk told that its throttle began {-anchor:.2f} s before plan zero.")
-    lines.append("The embedded trunk and the model share the code of the limits; a foreign stack proves more.")
+    if comparison.study.pop.stack == "embedded":
+        lines.append("The embedded trunk and the model share the code of the limits; a foreign stack proves more.")
+    else:
+        lines.append("The trunk's limits are kept by programs that share no code with the model.")
     lines.append("Intervals are those of runs with other seeds, not errors of the prediction for this one.")
     return lines
 

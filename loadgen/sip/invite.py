@@ -12,7 +12,7 @@ from loadgen.sip.fields import quote
 from loadgen.sip.identifiers import Identifiers
 from loadgen.sip.message import Header, Request
 from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
-from loadgen.sip.sdp import Codec, SessionDescription, TelephoneEvent
+from loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from loadgen.sip.session_timer import SessionTimer
 
 DOCUMENTED_ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
@@ -87,11 +87,15 @@ def inbound_invite(
     customer: Place,
     legs: LegIds,
     sdp: bytes,
+    records_route: bool = True,
 ) -> Request:
-    """The INVITE the trunk sends to a customer; `contact` is the media gateway's public address behind the edge."""
+    """The INVITE the trunk sends to a customer; `contact` is the media gateway's public address behind the edge.
+
+    `records_route`: it names itself in Record-Route; not where an edge of others stands before it and does so.
+    """
     identity = f"<sip:{caller}@{account_host(account)}>"
-    rows: list[Header] = [
-        ("Record-Route", f"<sip:{trunk};transport=tls;lr>"),
+    rows: list[Header] = [("Record-Route", f"<sip:{trunk};transport=tls;lr>")] if records_route else []
+    rows += [
         ("Via", f"SIP/2.0/TLS {trunk};branch={ids.branch()}"),
         ("From", f"{quote(caller)} {identity};tag={ids.tag()}"),
         ("To", f"<sip:{called}@{customer.host}>"),
@@ -114,19 +118,23 @@ def inbound_invite(
 def customer_offer(
     address: str,
     port: int,
-    key: bytes,
+    key: bytes | None,
     *,
     session_id: int,
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU),
     suite: str = AES_CM_128_HMAC_SHA1_80,
 ) -> SessionDescription:
-    """What a customer offers: telephone-event 101 with 0-16, 20 ms, at most 150 ms. `key` has 30 bytes."""
+    """What a customer offers: telephone-event 101 with 0-16, 20 ms, at most 150 ms.
+
+    `key` has 30 bytes; without one, plain RTP is offered.
+    """
     return SessionDescription(
         address=address,
         port=port,
         codecs=codecs,
         telephone_event=TelephoneEvent(101, "0-16"),
-        crypto=(Crypto(1, suite, key),),
+        crypto=_crypto(key, suite),
+        profile=AVP if key is None else SAVP,
         maxptime_ms=150,
         session_id=session_id,
         session_version=session_id,
@@ -136,21 +144,29 @@ def customer_offer(
 def trunk_offer(
     address: str,
     port: int,
-    key: bytes,
+    key: bytes | None,
     *,
     session_id: int,
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU),
     suite: str = AES_CM_128_HMAC_SHA1_80,
 ) -> SessionDescription:
-    """What the trunk offers: telephone-event 96 with 0-15, 20 ms, `a=rtcp` for the next port. `key` has 30 bytes."""
+    """What the trunk offers: telephone-event 96 with 0-15, 20 ms, `a=rtcp` for the next port.
+
+    `key` has 30 bytes; without one, plain RTP is offered, as between a carrier and the edge that encrypts for it.
+    """
     return SessionDescription(
         address=address,
         port=port,
         codecs=codecs,
         telephone_event=TelephoneEvent(96, "0-15"),
-        crypto=(Crypto(1, suite, key),),
+        crypto=_crypto(key, suite),
+        profile=AVP if key is None else SAVP,
         rtcp_port=port + 1,
         user="root",
         session_id=session_id,
         session_version=session_id,
     )
+
+
+def _crypto(key: bytes | None, suite: str) -> tuple[Crypto, ...]:
+    return () if key is None else (Crypto(1, suite, key),)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from loadgen.sip.sdes import SUITES, Crypto
-from loadgen.sip.sdp import SAVP, Codec, MalformedSdpError, SessionDescription, parse_sdp
+from loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, SessionDescription, parse_sdp
 
 
 class SdpFault(StrEnum):
@@ -20,6 +20,7 @@ class SdpFault(StrEnum):
     MALFORMED = "session description cannot be read"
     PORT_ZERO = "audio refused with port zero"
     PLAIN_RTP = "plain RTP where SRTP is to be used"
+    NOT_PLAIN = "SRTP where plain RTP is to be used"
     WRONG_PROFILE = "neither RTP/AVP nor RTP/SAVP"
     NO_CRYPTO = "no crypto attribute"
     BAD_KEY = "SRTP key that cannot be read or has the wrong length"
@@ -37,8 +38,8 @@ class Capability:
 
     address: str
     port: int
-    key: bytes
-    """This side's own 30 bytes of master key and salt for the call."""
+    key: bytes | None
+    """This side's own 30 bytes of master key and salt for the call; `None` behind an edge, where audio is plain RTP."""
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU)
     suites: tuple[str, ...] = SUITES
     rtcp_port: int | None = None
@@ -55,21 +56,22 @@ def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescr
 
     The codec is the first of *ours* that is offered. The answer repeats tag and suite with our own key.
     """
-    fault = _transport_fault(offer)
+    fault = _transport_fault(offer, SAVP if capability.key is not None else AVP)
     if fault is not None:
         return fault
     codec = next((codec for codec in capability.codecs if codec in offer.codecs), None)
     if codec is None:
         return SdpFault.NO_COMMON_CODEC
-    chosen = next((crypto for crypto in offer.crypto if crypto.suite in capability.suites), None)
-    if chosen is None:
-        return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
+    crypto = _answered_crypto(offer, capability)
+    if isinstance(crypto, SdpFault):
+        return crypto
     return SessionDescription(
         address=capability.address,
         port=capability.port,
         codecs=(codec,),
         telephone_event=offer.telephone_event,
-        crypto=(Crypto(chosen.tag, chosen.suite, capability.key),),
+        crypto=crypto,
+        profile=offer.profile,
         direction=offer.direction.mirrored(),
         ptime_ms=capability.ptime_ms,
         rtcp_port=capability.rtcp_port,
@@ -81,15 +83,27 @@ def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescr
     )
 
 
-def _transport_fault(session: SessionDescription) -> SdpFault | None:
+def _answered_crypto(offer: SessionDescription, capability: Capability) -> tuple[Crypto, ...] | SdpFault:
+    if capability.key is None:
+        return ()
+    chosen = next((crypto for crypto in offer.crypto if crypto.suite in capability.suites), None)
+    if chosen is None:
+        return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
+    return (Crypto(chosen.tag, chosen.suite, capability.key),)
+
+
+def _transport_fault(session: SessionDescription, wanted: str) -> SdpFault | None:
     """What is wrong with a description before its codecs and keys are compared with anything."""
     if session.port == 0:
         return SdpFault.PORT_ZERO
-    if session.profile != SAVP:
-        return SdpFault.PLAIN_RTP if session.profile in ("RTP/AVP", "RTP/AVPF") else SdpFault.WRONG_PROFILE
-    if not session.crypto:
+    if session.profile != wanted:
+        return _WRONG_PROFILES.get(session.profile, SdpFault.WRONG_PROFILE)
+    if wanted == SAVP and not session.crypto:
         return SdpFault.BAD_KEY if session.broken_crypto else SdpFault.NO_CRYPTO
     return None
+
+
+_WRONG_PROFILES = {AVP: SdpFault.PLAIN_RTP, "RTP/AVPF": SdpFault.PLAIN_RTP, SAVP: SdpFault.NOT_PLAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,7 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
         answer = parse_sdp(body)
     except MalformedSdpError:
         return Judgement((SdpFault.MALFORMED,))
-    fault = _transport_fault(answer)
+    fault = _transport_fault(answer, offer.profile)
     faults = [fault] if fault is not None else _crypto_faults(offer, answer)
     if fault is not SdpFault.PORT_ZERO:
         if not set(answer.codecs) & set(offer.codecs):
@@ -125,6 +139,8 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
 
 def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> list[SdpFault]:
     """RFC 4568 section 7.1.2: exactly one attribute, with an offered tag, its suite, and a key of its own."""
+    if not offer.crypto:
+        return []
     if answer.broken_crypto:
         return [SdpFault.BAD_KEY]
     chosen = answer.crypto[0]

@@ -1,4 +1,4 @@
-"""`python -m loadgen.stacks.embedded STUDY.json FOLDER`: the embedded trunk as a process of its own."""
+"""`python -m loadgen.stacks STUDY.json FOLDER`: the trunk process, for a run that wants one beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from loadgen.stacks.embedded.server import serve
+from loadgen.stacks.server import serve
 from models.errors import TrunkproofError
 from models.study import Study
 

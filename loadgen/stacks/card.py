@@ -6,12 +6,13 @@ It carries addresses and the path of the trunk's certificate authority, no secre
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
 from models.errors import InputError, Problem
 from models.settings import Settings
-from models.study import PORT
+from models.study import PORT, Stack
 
 
 class CustomerFiles(Settings):
@@ -26,7 +27,8 @@ class CustomerFiles(Settings):
 class TrunkCard(Settings):
     """A trunk that can be called."""
 
-    stack: str = "embedded"
+    stack: Stack | Literal["foreign"] = "embedded"
+    """What plays it; foreign: a trunk that somebody else runs."""
     server_name: str
     """Host name that the trunk's certificate must carry."""
     host: str
@@ -39,7 +41,7 @@ class TrunkCard(Settings):
     pid: int | None = None
     """The process that plays or supervises it, where it is on this machine and ours."""
     processes: dict[str, int] = Field(default_factory=dict)
-    """Program -> the first of its processes; what the trunk's machine spends is measured on these and their children."""
+    """Program -> the first of its processes: what the trunk spends is measured on these and their children."""
     metrics: dict[str, str] = Field(default_factory=dict)
     """Program -> the address of its Prometheus page."""
     study_digest: str | None = None

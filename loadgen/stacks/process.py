@@ -1,6 +1,4 @@
-"""Runs an embedded trunk as a process beside the run that calls it, and makes sure that nothing of it is left
-behind.
-"""
+"""Runs the trunk process beside the run that calls it, and makes sure that nothing of it is left behind."""
 
 from __future__ import annotations
 
@@ -11,7 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.embedded.server import CARD
+from loadgen.stacks.recipes import check_playable
+from loadgen.stacks.server import CARD
 from models.errors import StackError
 from models.study import Study
 
@@ -24,8 +23,10 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     """The study's trunk, listening while the block runs; its files are in `folder`.
 
     Raises:
+        InputError: the stack that the study names cannot play it.
         StackError: it did not start; the message has its last words.
     """
+    check_playable(study)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     study_file = folder / "study.json"
@@ -33,7 +34,7 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     log = (folder / "trunk.log").open("wb")
     with log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "loadgen.stacks.embedded", str(study_file), str(folder)),
+            *(sys.executable, "-m", "loadgen.stacks", str(study_file), str(folder)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -51,7 +52,7 @@ async def _card(process: asyncio.subprocess.Process, folder: Path) -> TrunkCard:
     while not (folder / CARD).exists():
         if process.returncode is not None or asyncio.get_running_loop().time() > ready:
             words = (folder / "trunk.log").read_text(errors="replace").strip()
-            raise StackError(f"the embedded trunk did not start: {words or 'it said nothing'}")
+            raise StackError(f"the trunk did not start: {words or 'it said nothing'}")
         await asyncio.sleep(0.02)
     return read_card(folder / CARD)
 

@@ -1,6 +1,7 @@
-"""The embedded trunk as a process: it listens, writes its card, obeys its control channel, and ends on a signal.
+"""The trunk process: it serves a `Body`, writes its card, obeys its control channel, and ends on a signal.
 
-`python -m loadgen.stacks.embedded STUDY.json FOLDER [--port N]` is what `trunkproof serve` and every validation start.
+`python -m loadgen.stacks STUDY.json FOLDER` is what every validation starts; `trunkproof serve` does the same in the
+foreground.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from loadgen.sip.trace import Trace
+from loadgen.stacks.body import Body
 from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.control import Answer, serve_control
-from loadgen.stacks.embedded.pstn import Pstn
+from loadgen.stacks.control import Answer, ControlServer
 from loadgen.stacks.embedded.trunk import EmbeddedTrunk
+from loadgen.stacks.foreign import ForeignTrunk, Tell
 from models.errors import StackError
 from models.plan import Plan, draw_plan
 from models.records import to_frame, write_records
@@ -26,45 +29,45 @@ CARD = "trunk.json"
 _INBOUND = "inbound.parquet"
 
 
-class TrunkServer:
-    """An embedded trunk with its control channel."""
+def make_body(
+    plan: Plan, folder: Path, *, port: int = 0, keylog: Path | None = None, trace: Trace | None = None, tell: Tell
+) -> Body:
+    """The stack that the study names.
 
-    def __init__(self, trunk: EmbeddedTrunk, folder: Path) -> None:
-        self._trunk = trunk
+    Raises:
+        InputError: that stack cannot play this study; lists all that it cannot.
+    """
+    if plan.study.pop.stack == "embedded":
+        return EmbeddedTrunk(plan, folder, port=port, keylog=keylog, trace=trace)
+    return ForeignTrunk(plan, folder, port=port, keylog=keylog, trace=trace, tell=tell)
+
+
+class _Desk:
+    """Answers the questions of the control channel."""
+
+    def __init__(self, body: Body, folder: Path) -> None:
+        self._body = body
         self._folder = folder
-        self._pstn: Pstn | None = None
 
     async def answer(self, question: Answer) -> Answer:
-        """Answer one question of the control channel.
+        """Answer one question.
 
         Raises:
             ValueError: there is no such question; the channel is then closed.
         """
         match question:
             case {"do": "status"}:
-                return self._status()
+                return self._body.status()
             case {"do": "begin", "zero": float() as zero}:
-                self._pstn = Pstn(self._trunk, zero)
-                self._pstn.begin()
-                self._trunk.schedule_incidents(zero)
-                return {"anchors": {trunk.name: self._trunk.started - zero for trunk in self._trunk.study.trunks}}
+                return {"anchors": self._body.begin(zero)}
             case {"do": "finish", "stop": bool() as stop}:
-                records = [] if self._pstn is None else await self._pstn.finish(stop=stop)
+                finish = await self._body.finish(stop=stop)
                 path = self._folder / _INBOUND
-                write_records(to_frame(records), path)
-                return {"records": str(path.resolve()), **self._status()}
+                write_records(to_frame(finish.records), path)
+                health = None if finish.health is None else asdict(finish.health)
+                return {"records": str(path.resolve()), "health": health, **self._body.status()}
             case _:
                 raise ValueError(f"no such question: {question}")
-
-    def _status(self) -> Answer:
-        gate = self._trunk.gate
-        return {
-            "started": self._trunk.started,
-            "calls": self._trunk.answerer.under_way,
-            "channels_used": gate.limits.channels_used,
-            "ports_in_use": gate.limits.pool.in_use,
-            "handshakes": {kind.value: count for kind, count in self._trunk.edge.handshakes.items()},
-        }
 
 
 async def serve(
@@ -81,23 +84,31 @@ async def serve(
     """Play the study's trunk until SIGINT, SIGTERM or `stop`.
 
     Raises:
-        StackError: it cannot listen there.
+        InputError: the stack cannot play this study.
+        StackError: it cannot listen there, or a program does not start.
     """
     stop = stop or asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    trunk = EmbeddedTrunk(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace)
+    control: ControlServer
+
+    def tell(news: Answer) -> None:
+        control.tell(news)
+
+    body = make_body(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace, tell=tell)
+    control = ControlServer(_Desk(body, folder).answer)
     try:
-        card = await trunk.start()
+        card = await body.start()
+        control_port = await control.listen(card.host)
+        card = card.model_copy(update={"control_port": control_port, "pid": os.getpid()})
+        card.write(folder / CARD)
+        if on_ready is not None:
+            on_ready(card)
+        await stop.wait()
     except OSError as error:
-        raise StackError(f"the trunk cannot listen on {trunk.host}:{port}: {error.strerror}") from error
-    control = await serve_control(trunk.host, TrunkServer(trunk, folder).answer)
-    card = card.model_copy(update={"control_port": control.sockets[0].getsockname()[1], "pid": os.getpid()})
-    card.write(folder / CARD)
-    if on_ready is not None:
-        on_ready(card)
-    await stop.wait()
-    control.close()
-    await trunk.close()
-    with contextlib.suppress(FileNotFoundError):
-        (folder / CARD).unlink()
+        raise StackError(f"the trunk cannot listen on {study.pop.address}:{port}: {error.strerror}") from error
+    finally:
+        control.close()
+        await body.close()
+        with contextlib.suppress(FileNotFoundError):
+            (folder / CARD).unlink()

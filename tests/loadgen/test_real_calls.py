@@ -14,9 +14,10 @@ from loadgen.numbers import exophone, pstn_number
 from loadgen.run import Drive, drive, reach
 from loadgen.sip.trace import open_trace
 from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.control import ControlClient, serve_control
-from loadgen.stacks.embedded.gate import Denial, Gate
-from loadgen.stacks.link import open_link
+from loadgen.stacks.control import ControlClient, ControlServer
+from loadgen.stacks.denial import Denied
+from loadgen.stacks.embedded.gate import Gate
+from loadgen.stacks.link import Farewell, open_link
 from loadgen.stacks.process import running_trunk
 from models.errors import GuardError, InputError, StackError
 from models.plan import draw_plan
@@ -129,15 +130,17 @@ def test_numbers_are_recognisable_and_of_one_length() -> None:
 
 def test_a_gate_denies_with_the_cause_of_each_limit() -> None:
     gate = Gate(study({"carrier": {"channels": 0}}, {"throttle": {"policy": "fixed_window", "limit": 1}}), anchor=0.0)
-    assert gate.whitelisted(0, "127.0.0.43") is None
-    stranger = gate.whitelisted(0, "127.0.0.99")
-    assert stranger is not None
-    assert (stranger.status, stranger.cause) == (403, 57)
+    gate.check_source(0, "127.0.0.43")
+    with pytest.raises(Denied) as stranger:
+        gate.check_source(0, "127.0.0.99")
+    assert (stranger.value.denial.status, stranger.value.denial.cause) == (403, 57)
     assert gate.throttle(0, Direction.OUTBOUND, 0.0) == 0.0
-    throttled = gate.throttle(0, Direction.OUTBOUND, 0.1)
-    assert isinstance(throttled, Denial)
-    assert (throttled.status, throttled.cause, throttled.retry_after_s) == (503, 42, 10)
-    assert isinstance(gate.reserve(0.0), Denial)
+    with pytest.raises(Denied) as throttled:
+        gate.throttle(0, Direction.OUTBOUND, 0.1)
+    denial = throttled.value.denial
+    assert (denial.status, denial.cause, denial.retry_after_s) == (503, 42, 10)
+    with pytest.raises(Denied):
+        gate.reserve(0.0)
 
 
 def test_a_card_is_read_back_and_a_wrong_one_told(tmp_path: Path) -> None:
@@ -160,15 +163,14 @@ def test_the_control_channel_answers_and_its_death_is_noticed() -> None:
                 raise ValueError(question["do"])
             return {"twice": 2 * question["value"]}
 
-        server = await serve_control("127.0.0.1", double)
-        port = server.sockets[0].getsockname()[1]
+        server = ControlServer(double)
+        port = await server.listen("127.0.0.1")
         client = await ControlClient.connect("127.0.0.1", port)
         assert await client.ask("double", value=21) == {"twice": 42}
         with pytest.raises(StackError, match="died"):
             await client.ask("nonsense")
         await client.close()
         server.close()
-        await server.wait_closed()
         with pytest.raises(StackError, match="does not answer"):
             await ControlClient.connect("127.0.0.1", port)
 
@@ -180,9 +182,28 @@ def test_a_trunk_without_a_control_channel_tells_nothing() -> None:
         card = TrunkCard(server_name="a.example", host="127.0.0.1", port=5443, ca_file="ca.pem")
         async with open_link(card) as link:
             assert await link.begin(0.0) == {}
-            assert await link.finish(stop=False) is None
+            assert await link.finish(stop=False) == Farewell()
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(link.died(), 0.05)
+                await asyncio.wait_for(anext(link.news()), 0.05)
+
+
+def test_who_watches_is_told_the_news() -> None:
+    async def run() -> list[dict[str, Any]]:
+        async def nothing(_: dict[str, Any]) -> dict[str, Any]:
+            return {}
+
+        server = ControlServer(nothing)
+        client = await ControlClient.connect("127.0.0.1", await server.listen("127.0.0.1"))
+        news = client.news()
+        first = asyncio.ensure_future(anext(news))
+        while not first.done():
+            server.tell({"news": "death"})
+            await asyncio.sleep(0.01)
+        await client.close()
+        server.close()
+        return [first.result()]
+
+    assert asyncio.run(run()) == [{"news": "death"}]
 
     asyncio.run(run())
 

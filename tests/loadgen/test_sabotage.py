@@ -22,9 +22,9 @@ from loadgen.media.srtp import PlainCipher
 from loadgen.run import Drive, drive
 from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, Crypto
 from loadgen.sip.sdp import SessionDescription, write_sdp
-from loadgen.stacks.embedded.server import serve
 from loadgen.stacks.embedded.trunk import EmbeddedTrunk, Seat
 from loadgen.stacks.process import running_trunk
+from loadgen.stacks.server import serve
 from models.plan import PlanRow, draw_plan
 from models.records import Disposition
 from models.study import Study
@@ -119,7 +119,7 @@ def records_of(question: Study, kind: type[EmbeddedTrunk], folder: Path) -> pl.D
             driven = await drive(plan, card)
         finally:
             await trunk.close()
-        assert trunk.gate.limits.channels_used == 0
+        assert trunk.gate.limits.carrier.used == 0
         assert trunk.gate.limits.pool.in_use == 0
         return driven
 
@@ -245,7 +245,7 @@ def test_stopping_a_run_ends_every_call_and_keeps_every_record(tmp_path: Path) -
     assert set(driven.records["disposition"]) == {"still_up"}
     assert driven.records["ended_s"].null_count() == 0
     # Ended with BYE or CANCEL, not by dropping the line: the trunk has nothing left.
-    assert trunk.gate.limits.channels_used == 0
+    assert trunk.gate.limits.carrier.used == 0
 
 
 def test_a_served_trunk_ends_on_its_stop_event_and_takes_its_card_away(tmp_path: Path) -> None:

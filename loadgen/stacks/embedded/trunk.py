@@ -7,27 +7,33 @@ that the dialled number names. Calls *from* the PSTN are `pstn`'s, limits are `g
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from loadgen.agent import IncomingCall, SipAgent
-from loadgen.answerer import Answerer, Rejection
+from loadgen.answerer import Answerer
 from loadgen.audio import Audio, AudioDesk, NoPortError
-from loadgen.certificates import Authority, CertificateFiles, server_context
+from loadgen.certificates import Authority, CertificateFiles, client_context, server_context
 from loadgen.connection import Connection
 from loadgen.guard import Guard
-from loadgen.net import TlsServer, serve_tls
+from loadgen.net import Connector, TlsServer, serve_tls
+from loadgen.pool import ConnectionPool
 from loadgen.sip.call import UserAgent
 from loadgen.sip.fields import Uri
-from loadgen.sip.invite import account_host
-from loadgen.sip.message import Header
+from loadgen.sip.invite import Place, account_host
 from loadgen.sip.trace import Trace
-from loadgen.stacks.card import CustomerFiles, TrunkCard
-from loadgen.stacks.embedded.gate import Denial, Gate
+from loadgen.stacks.body import Finish, Status, customer_files
+from loadgen.stacks.card import TrunkCard
+from loadgen.stacks.denial import Denied
+from loadgen.stacks.embedded.gate import Gate
+from loadgen.stacks.pstn import Pstn, PstnLine
 from models.plan import Plan, PlanRow
 from models.records import Direction
 from models.study import CarrierBrownOut, EdgeRestart
+from models.traffic import TlsPolicy
 
 
 class EmbeddedTrunk:
@@ -55,7 +61,7 @@ class EmbeddedTrunk:
         self._resuming: asyncio.Task[None] | None = None
         self._edge: TlsServer | None = None
         self._timers: list[asyncio.TimerHandle] = []
-        self._customers: dict[str, CustomerFiles] = {}
+        self._pstn: Pstn | None = None
 
     def make_answerer(self) -> Answerer:
         """The called side in the PSTN, behind the gate."""
@@ -76,17 +82,13 @@ class EmbeddedTrunk:
         # Its Contact and Record-Route name the port that was really given.
         user_agent = UserAgent(self.host, self._edge.address[1], "trunkproof embedded trunk")
         self._agent = SipAgent(user_agent, random.Random(), on_invite=self._invited, trace=self._trace)
-        for trunk in self.study.trunks:
-            files = self.authority.issue(str(trunk.customer_address))
-            self._customers[trunk.name] = CustomerFiles(
-                certificate=str(files.cert_chain_pem.resolve()), key=str(files.key_pem.resolve())
-            )
         return TrunkCard(
             server_name=self.study.pop.host,
             host=self.host,
             port=self._edge.address[1],
             ca_file=str(self.authority.ca_file.resolve()),
-            customers=self._customers,
+            customers=customer_files(self.study, self.authority),
+            processes={"embedded": os.getpid()},
             study_digest=self.study.digest(),
         )
 
@@ -104,6 +106,38 @@ class EmbeddedTrunk:
             raise RuntimeError("the trunk has not been started")
         return self._agent
 
+    def begin(self, zero: float) -> dict[str, float]:
+        """See `Body`."""
+        lines = [self._line_to(index) for index in range(len(self.study.trunks))]
+        self._pstn = Pstn(self.plan, lines, self._admit_inbound, zero)
+        self._pstn.begin()
+        self._schedule_incidents(zero)
+        return {trunk.name: self.started - zero for trunk in self.study.trunks}
+
+    def _line_to(self, index: int) -> PstnLine:
+        """Straight to the customer's listener."""
+        settings = self.study.trunks[index]
+        customer = str(settings.customer_address)
+        connector = Connector(client_context(self.authority.ca_file, keylog=self.keylog), customer, self.host)
+        target = Guard().check(customer, settings.customer_port, 0.0)
+        pool = ConnectionPool(connector, target, TlsPolicy.PERSISTENT)
+        edge = Place(self.host, self.edge.address[1])
+        return PstnLine(self.study, index, self.agent, pool, edge, records_route=True)
+
+    async def finish(self, *, stop: bool) -> Finish:
+        """See `Body`; the trunk itself is what is tested, so it has no health to report."""
+        return Finish([] if self._pstn is None else await self._pstn.finish(stop=stop))
+
+    def status(self) -> Status:
+        """See `Body`."""
+        return {
+            "started": self.started,
+            "calls": self.answerer.under_way,
+            "channels_used": self.gate.limits.carrier.used,
+            "ports_in_use": self.gate.limits.pool.in_use,
+            "handshakes": {kind.value: count for kind, count in self.edge.handshakes.items()},
+        }
+
     async def close(self) -> None:
         """Let go of everything at once."""
         for timer in self._timers:
@@ -113,32 +147,30 @@ class EmbeddedTrunk:
         if self._edge is not None:
             await self._edge.close()
 
-    def schedule_incidents(self, zero: float) -> None:
-        """Let the study's incidents happen, counted from plan zero."""
-        loop = asyncio.get_running_loop()
+    def _schedule_incidents(self, zero: float) -> None:
         for incident in self.study.pop.incidents:
             match incident:
-                case EdgeRestart():
-                    begins, ends = self._edge_goes_down, self._edge_comes_back
-                    over = incident.at_s + incident.down_s
-                case CarrierBrownOut():
-                    begins, ends = partial(self._set_channels, incident.channels), self._restore_channels
-                    over = incident.at_s + incident.lasts_s
-            self._timers.append(loop.call_at(zero + incident.at_s, begins))
-            self._timers.append(loop.call_at(zero + over, ends))
+                case EdgeRestart(at_s=at_s, down_s=down_s):
+                    self._at(zero + at_s, self._edge_goes_down)
+                    self._at(zero + at_s + down_s, partial(self._edge_comes_back, incident))
+                case CarrierBrownOut(at_s=at_s, lasts_s=lasts_s):
+                    self._at(zero + at_s, partial(self._set_channels, incident.channels))
+                    self._at(zero + at_s + lasts_s, partial(self._set_channels, self.study.pop.carrier.channels))
+
+    def _at(self, instant: float, happens: Callable[[], None]) -> None:
+        self._timers.append(asyncio.get_running_loop().call_at(instant, happens))
 
     def _edge_goes_down(self) -> None:
         self.edge.pause()
         self.edge.drop_all()
 
-    def _edge_comes_back(self) -> None:
+    def _edge_comes_back(self, incident: EdgeRestart) -> None:
+        if incident.forgets_throttle:
+            self.gate.limits.restart_throttles(self.now())
         self._resuming = asyncio.create_task(self.edge.resume())
 
-    def _set_channels(self, channels: int) -> None:
-        self.gate.limits.channels_limit = channels
-
-    def _restore_channels(self) -> None:
-        self.gate.limits.channels_limit = self.study.pop.carrier.channels
+    def _set_channels(self, channels: int | None) -> None:
+        self.gate.limits.carrier.channels = channels
 
     def _connected(self, connection: Connection) -> None:
         self.agent.attach(connection)
@@ -149,18 +181,21 @@ class EmbeddedTrunk:
     async def _admit(self, incoming: IncomingCall, row: PlanRow) -> Seat:
         """The gate, as an outbound INVITE meets it."""
         trunk = self._trunk_of(incoming)
-        denial = self.gate.whitelisted(trunk, incoming.source)
-        if denial is not None:
-            raise refusal(denial)
-        delay_s = self.gate.throttle(trunk, Direction.OUTBOUND, self.now())
-        if isinstance(delay_s, Denial):
-            raise refusal(delay_s)
+        try:
+            self.gate.check_source(trunk, incoming.source)
+            return await self._pass_limits(trunk, Direction.OUTBOUND, row)
+        except Denied as denied:
+            raise denied.denial.rejection() from None
+
+    async def _admit_inbound(self, row: PlanRow) -> Seat:
+        """The gate, as a call from the PSTN meets it: the same throttle, ports and channels."""
+        return await self._pass_limits(row.trunk, Direction.INBOUND, row)
+
+    async def _pass_limits(self, trunk: int, direction: Direction, row: PlanRow) -> Seat:
+        delay_s = self.gate.throttle(trunk, direction, self.now())
         if delay_s > 0:
             await asyncio.sleep(delay_s)
-        ports = self.gate.reserve(self.now())
-        if isinstance(ports, Denial):
-            raise refusal(ports)
-        return Seat(self, row, ports)
+        return Seat(self, row, self.gate.reserve(self.now()))
 
     def _trunk_of(self, incoming: IncomingCall) -> int:
         """The trunk whose account stands in From; the first one for a caller of no account."""
@@ -198,11 +233,3 @@ class Seat:
     def close(self) -> None:
         """Give ports and channel back."""
         self._trunk.gate.limits.give_back(self._ports, self._trunk.now())
-
-
-def refusal(denial: Denial) -> Rejection:
-    """A denial as a SIP response: status, Reason (RFC 3326) and, where there is one, Retry-After."""
-    headers: list[Header] = [("Reason", f"Q.850;cause={denial.cause}")]
-    if denial.retry_after_s is not None:
-        headers.append(("Retry-After", str(denial.retry_after_s)))
-    return Rejection(denial.status, tuple(headers))

@@ -1,0 +1,198 @@
+"""What a stack spends on each kind of work, found by making it do known amounts of each: `calibrate(stack)`.
+
+Every level is a study of its own with real calls on a trunk of its own; CPU is measured on the trunk's processes and
+explained by what the records say was done. It fits costs (`regression`) and writes a calibration for `models.costs`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+from scipy import stats
+
+from experiments.provenance import fingerprint
+from experiments.regression import Fit, fit_relative
+from loadgen.health import Verdict
+from loadgen.run import Drive, drive
+from loadgen.stacks.process import running_trunk
+from models.costs import Calibration, CostName, Costs, cost_counts
+from models.errors import StackError
+from models.plan import draw_plan
+from models.study import Stack, Study
+
+Advance = Callable[[float, str], None]
+LEVEL_S = 12.0
+"""Long enough that the clock's grain (10 ms a process) is below 1 % of what the least of the levels spends."""
+_RATES_PER_MINUTE = (300, 600, 1200)
+_CALLS_AT_ONCE = (8, 16, 32)
+_COSTS: tuple[CostName, ...] = (
+    "full_handshake_s",
+    "resumed_handshake_s",
+    "invite_s",
+    "refusal_s",
+    "bye_s",
+    "packet_s",
+    "idle_share",
+)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One amount of one kind of work, and what it came to."""
+
+    work: str
+    amount: float
+    """Calls per minute; calls at once, for audio; seconds, for idling."""
+    counts: dict[CostName, float]
+    """What was done, by the cost that it incurs; idling in seconds."""
+    cpu_s: float
+    valid: bool
+    """Whether the load generator was healthy; a level that is not stays in and is marked."""
+    response_s: tuple[float, ...]
+    """INVITE to first ring, less the carrier's set-up: the round trips of that level."""
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationRun:
+    """All levels of a stack, and the costs that explain them."""
+
+    stack: Stack
+    levels: tuple[Level, ...]
+    fit: Fit
+    calibration: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it but single round trips, ready for `json.dumps`."""
+        rows = zip(self.levels, self.fit.fitted, self.fit.studentised, strict=True)
+        return {
+            "calibration": self.calibration.model_dump(mode="json"),
+            "r_squared": self.fit.r_squared,
+            "relative_error": self.fit.relative_error,
+            "levels": [
+                {name: value for name, value in asdict(level).items() if name != "response_s"}
+                | {"fitted_s": float(fitted), "studentised_residual": float(residual)}
+                for level, fitted, residual in rows
+            ],
+            "outliers": self.fit.outliers,
+        }
+
+    def write(self, folder: Path) -> Path:
+        """The calibration as YAML and everything behind it as JSON; the YAML's path."""
+        path = folder / f"{self.stack}.yaml"
+        content = self.calibration.model_dump(mode="json", exclude_none=True)
+        path.write_text(yaml.safe_dump(content, sort_keys=False, width=120), encoding="utf-8")
+        (folder / f"{self.stack}-levels.json").write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        error = f"{100 * self.fit.relative_error:.1f} %"
+        return f"<CalibrationRun of {self.stack}: {len(self.levels)} levels, explained within {error}>"
+
+
+async def calibrate(
+    stack: Stack, out: Path, *, repeats: int = 1, command: str = "", advance: Advance
+) -> CalibrationRun:
+    """Measure a stack's costs on this machine.
+
+    Raises:
+        StackError: a program of the stack is missing, or the levels do not determine the costs.
+    """
+    studies = [study for _ in range(repeats) for study in _studies(stack)]
+    levels = []
+    for number, (work, amount, study) in enumerate(studies):
+        advance(number / len(studies), f"{work}, {amount:g}")
+        levels.append(await _measure(work, amount, study, out / f"{number:03}"))
+    try:
+        fit = fit_relative([[level.counts[name] for name in _COSTS] for level in levels], [x.cpu_s for x in levels])
+    except ValueError as error:
+        raise StackError(f"the levels do not determine the costs: {error}") from error
+    return CalibrationRun(stack, tuple(levels), fit, _calibration(stack, levels, fit, command))
+
+
+def _studies(stack: Stack) -> Iterator[tuple[str, float, Study]]:
+    for seconds in (LEVEL_S, LEVEL_S, LEVEL_S):
+        yield "idling", seconds, _study(stack, rate=0.001, holding=0.1)
+    for rate in _RATES_PER_MINUTE:
+        yield "calls", rate, _study(stack, rate, holding=0.2)
+        yield "busy calls", rate, _study(stack, rate, holding=0.2, outcomes={"busy": 1.0})
+        yield "refused calls", rate, _study(stack, rate, holding=0.2, limit=1)
+        yield "full handshakes", rate, _study(stack, rate, holding=0.2, tls={"policy": "per_call"})
+        resumed = {"policy": "per_call", "resumption_share": 1.0}
+        yield "resumed handshakes", rate, _study(stack, rate, holding=0.2, tls=resumed)
+    for calls in _CALLS_AT_ONCE:
+        yield "audio", calls, _audio_study(stack, calls)
+
+
+def _study(stack: Stack, rate: float, *, holding: float, limit: int | None = None, **traffic: Any) -> Study:
+    throttle: dict[str, Any] = {"policy": "none"}
+    if limit is not None:
+        throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600}
+    arrivals = {"kind": "constant", "rate_per_minute": rate}
+    return _made(stack, throttle, {"arrivals": arrivals, "holding": holding, "ringing": 0.05} | traffic)
+
+
+def _audio_study(stack: Stack, calls: int) -> Study:
+    """Calls that all begin in the first second and last until the level's end."""
+    instants = [number / calls for number in range(calls)]
+    arrivals = {"kind": "replay", "instants_s": instants}
+    return _made(stack, {"policy": "none"}, {"arrivals": arrivals, "holding": LEVEL_S - 1, "ringing": 0.05})
+
+
+def _made(stack: Stack, throttle: dict[str, Any], traffic: dict[str, Any]) -> Study:
+    pop = {"stack": stack, "carrier": {"setup": 0.05}}
+    trunks = [{"throttle": throttle, "traffic": traffic}]
+    return Study.model_validate({"name": "calibration", "duration_s": LEVEL_S, "pop": pop, "trunks": trunks})
+
+
+async def _measure(work: str, amount: float, study: Study, folder: Path) -> Level:
+    async with running_trunk(study, folder) as card:
+        driven = await drive(draw_plan(study), card, at_least_s=LEVEL_S)
+    if driven.interrupted is not None or driven.meters is None:
+        raise StackError(f"the level {work}, {amount:g} could not be measured: {driven.interrupted or 'no meter'}")
+    return _level(work, amount, driven, study)
+
+
+def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
+    assert driven.meters is not None
+    spent = [program.cpu_s for program in driven.meters.programs.values() if program.cpu_s is not None]
+    counts = cost_counts(driven.records) | {"idle_share": driven.meters.to_s - driven.meters.from_s}
+    setup_s = study.pop.carrier.setup.mean()
+    responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
+    valid = driven.generator.verdict is Verdict.VALID
+    return Level(work, amount, counts, sum(spent), valid, tuple(responses.to_list()))
+
+
+def _calibration(stack: Stack, levels: list[Level], fit: Fit, command: str) -> Calibration:
+    round_trip_s, reach = _round_trip(levels)
+    # A cost that noise has made negative is one that cannot be told from nothing.
+    costs = {name: max(0.0, float(value)) for name, value in zip(_COSTS, fit.values, strict=True)}
+    intervals: dict[CostName, tuple[float, float]] = dict(zip(_COSTS, fit.intervals, strict=True))
+    return Calibration(
+        stack=stack,
+        measured=datetime.now(UTC).date(),
+        command=command or None,
+        machine=fingerprint(),
+        costs=Costs(**{name: _rounded(value) for name, value in costs.items()}, round_trip_s=_rounded(round_trip_s)),
+        intervals={
+            name: (_rounded(low), _rounded(high)) for name, (low, high) in (intervals | {"round_trip_s": reach}).items()
+        },
+    )
+
+
+def _round_trip(levels: list[Level]) -> tuple[float, tuple[float, float]]:
+    """The median and its 95 % interval by order statistics (David and Nagaraja, "Order Statistics", 7.1)."""
+    values = np.sort(pl.Series([value for level in levels for value in level.response_s], dtype=pl.Float64).to_numpy())
+    low, high = (int(stats.binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))
+    return float(np.median(values)), (float(values[low]), float(values[min(high, len(values) - 1)]))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

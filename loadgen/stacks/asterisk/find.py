@@ -1,0 +1,76 @@
+"""Where Asterisk is on this machine: unpacked beside its own libraries, or installed.
+
+It looks and does not fetch; `.ci/fetch-suite` does that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import StackError
+
+VARIABLE = "TRUNKPROOF_ASTERISK"
+"""Environment variable with the folder of an unpacked Asterisk: the one that has `usr/sbin/asterisk` in it."""
+UNPACKED = Path(__file__).parents[3] / ".stacks" / "asterisk" / "root"
+"""Where `make asterisk` unpacks it."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An Asterisk that can be started."""
+
+    command: tuple[str, ...]
+    """Program and first arguments; Asterisk's own follow."""
+    modules: Path
+    data: Path
+    """Has the `documentation` without which no module accepts its configuration."""
+
+
+def find_asterisk(
+    environment: Mapping[str, str] = os.environ, *, system: Path = Path("/"), unpacked: Path = UNPACKED
+) -> Installation:
+    """The Asterisk to use: the one that `TRUNKPROOF_ASTERISK` names, the installed one, or that of this checkout.
+
+    Raises:
+        StackError: there is none; the message says how to get it.
+    """
+    named = environment.get(VARIABLE)
+    if named:
+        found = _unpacked(Path(named).resolve())
+        if found is None:
+            raise StackError(f"{VARIABLE} names {named}, which holds no usr/sbin/asterisk with its modules and loader")
+        return found
+    found = _installed(system) or _unpacked(unpacked)
+    if found is None:
+        raise StackError(
+            "Asterisk is not on this machine: `make asterisk` unpacks it into .stacks/ (without root); "
+            f"or install the package asterisk, or let {VARIABLE} name the folder of an unpacked one"
+        )
+    return found
+
+
+def _installed(system: Path) -> Installation | None:
+    program = system / "usr/sbin/asterisk"
+    places = _modules_and_data(system)
+    return Installation((str(program),), *places) if program.is_file() and places else None
+
+
+def _unpacked(root: Path) -> Installation | None:
+    program = root / "usr/sbin/asterisk"
+    places = _modules_and_data(root)
+    loader = next(iter(sorted(root.glob("usr/lib/*/ld-linux*.so*"))), None)
+    if not program.is_file() or places is None or loader is None:
+        return None
+    # Its libraries are newer than this machine's: only the loader that came with them can join them.
+    libraries = f"{loader.parent}:{loader.parent / 'asterisk'}"
+    return Installation((str(loader), "--library-path", libraries, str(program)), *places)
+
+
+def _modules_and_data(root: Path) -> tuple[Path, Path] | None:
+    modules = [*sorted(root.glob("usr/lib/*/asterisk/modules")), *root.glob("usr/lib/asterisk/modules")]
+    data = [root / "usr/share/asterisk", root / "var/lib/asterisk"]
+    with_documentation = [folder for folder in data if (folder / "documentation").is_dir()]
+    return (modules[0], with_documentation[0]) if modules and with_documentation else None

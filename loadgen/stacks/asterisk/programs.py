@@ -1,0 +1,110 @@
+"""Asterisk as programs to start: its files written, its command, and how one sees that it takes calls.
+
+The trunk is one program, each customer's PBX another. Who starts and watches them is `stacks.programs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from loadgen.certificates import CertificateFiles
+from loadgen.stacks.asterisk.find import find_asterisk
+from loadgen.stacks.asterisk.render import Instance, render, render_pbx
+from loadgen.stacks.places import Places, free_port
+from loadgen.stacks.programs import Program
+from models.study import Study
+from models.throttle import FixedWindow
+
+_ASK_WITHIN_S = 10.0
+_MANY_FILES = 1_048_576
+"""Where the machine sets no bound."""
+
+
+def asterisk_programs(study: Study, places: Places) -> tuple[list[Program], dict[str, str]]:
+    """Asterisk as the study's trunk, its files written, and program name -> its Prometheus page.
+
+    The study is one that `render.objections` has none against.
+
+    Raises:
+        StackError: there is no Asterisk.
+    """
+    instance = _instance(places.folder / "asterisk")
+    inner = str(study.pop.inner_address)
+    metrics_port = free_port(inner)
+    program = _program("asterisk", instance, render(study, places, instance, metrics_port))
+    return [program], {"asterisk": f"http://{inner}:{metrics_port}/metrics"}
+
+
+def pbx_programs(
+    study: Study, index: int, folder: Path, *, certificate: CertificateFiles, ca_file: Path, phone_port: int
+) -> list[Program]:
+    """Asterisk as the PBX of one trunk's customer, its files written.
+
+    Args:
+        study: names the customer's address and port, where the PBX listens, and the PoP's, where its calls come from.
+        index: of the trunk.
+        folder: for its files; several PBXs may share it.
+        certificate: what it shows, for the customer's address.
+        ca_file: the authority that it trusts.
+        phone_port: TLS port, at the customer's address, that it rings.
+
+    Raises:
+        StackError: there is no Asterisk.
+    """
+    instance = _instance(folder / f"pbx{index}")
+    files = render_pbx(study, index, instance, certificate=certificate, ca_file=ca_file, phone_port=phone_port)
+    return [_program(f"pbx{index}", instance, files)]
+
+
+def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
+    """Trunk name -> when the fixed window that is now running began, on the machine's monotonic clock, in seconds.
+
+    The dialplan's windows are those of the wall clock: which process counts them plays no part.
+    """
+    wall_s, monotonic_s = time.time(), time.monotonic()
+    return {
+        trunk.name: monotonic_s - wall_s % trunk.throttle.window_s
+        for trunk in study.trunks
+        if isinstance(trunk.throttle, FixedWindow)
+    }
+
+
+def _instance(folder: Path) -> Instance:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Instance(folder.resolve(), find_asterisk(), _MANY_FILES if hard == resource.RLIM_INFINITY else hard)
+
+
+def _program(name: str, instance: Instance, files: Mapping[str, str]) -> Program:
+    home = instance.folder
+    home.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        (home / file).write_text(content, encoding="utf-8")
+    command = (*instance.installation.command, "-C", str(home / "asterisk.conf"))
+    return Program(name, (*command, "-f"), home / "output.log", _booted(home, command))
+
+
+def _booted(home: Path, command: tuple[str, ...]) -> Callable[[], Awaitable[bool]]:
+    """Its listeners stand before its dialplan does; only Asterisk itself knows when a call finds both."""
+
+    async def is_ready() -> bool:
+        if not (home / "asterisk.ctl").exists():
+            return False
+        asked = await asyncio.create_subprocess_exec(
+            *(*command, "-rx", "core waitfullybooted"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(_ASK_WITHIN_S):
+                return await asked.wait() == 0
+        except TimeoutError:
+            asked.kill()
+            await asked.wait()
+            return False
+
+    return is_ready

@@ -1,0 +1,150 @@
+"""A PoP made of programs that others wrote, with the carrier that we play behind it.
+
+It renders nothing and knows no program by its configuration: each stack's own package says which programs there are.
+It starts them around the carrier, lets incidents happen to them, and tells of their deaths.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from loadgen.certificates import Authority
+from loadgen.sip.trace import Trace
+from loadgen.stacks.body import Finish, Status, customer_files
+from loadgen.stacks.card import TrunkCard
+from loadgen.stacks.carrier import Carrier
+from loadgen.stacks.control import Answer
+from loadgen.stacks.places import Places, free_port
+from loadgen.stacks.programs import Death, Program, Programs
+from loadgen.stacks.quota import cpu_quota
+from loadgen.stacks.recipes import recipe_of
+from models.plan import Plan
+from models.study import CarrierBrownOut, EdgeRestart
+
+Tell = Callable[[Answer], None]
+"""Tells news to whoever watches the trunk."""
+
+
+class ForeignTrunk:
+    """See `Body`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        *,
+        port: int = 0,
+        keylog: Path | None = None,
+        trace: Trace | None = None,
+        tell: Tell,
+    ) -> None:
+        self._study = plan.study
+        self._recipe = recipe_of(plan.study)
+        self._folder = folder
+        self.host = str(self._study.pop.address)
+        inner = str(self._study.pop.inner_address)
+        self._edge_port, self._inner_port = port or free_port(self.host), free_port(inner)
+        self.authority = Authority(folder / "certificates")
+        self.carrier = Carrier(plan, self.authority, inner_port=self._inner_port, keylog=keylog, trace=trace)
+        self._tell = tell
+        self._held = contextlib.ExitStack()
+        quota = self._study.pop.machine.quota
+        group = None if quota is None else self._held.enter_context(cpu_quota(quota))
+        self._programs = Programs(self._died, prefix=() if group is None else group.prefix)
+        self._edge: Program | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._edge_starts_in_s = 0.0
+
+    async def start(self) -> TrunkCard:
+        """See `Body`."""
+        study, folder = self._study, self._folder
+        places = Places(
+            folder=folder.resolve(),
+            edge_port=self._edge_port,
+            inner_port=self._inner_port,
+            carrier_port=await self.carrier.start(),
+            certificate=self.authority.issue(study.pop.host, self.host, str(study.pop.inner_address)),
+            ca_file=self.authority.ca_file.resolve(),
+        )
+        programs, metrics = self._recipe.programs(study, places)
+        for self._edge in programs:
+            begun = asyncio.get_running_loop().time()
+            await self._programs.start(self._edge)
+            self._edge_starts_in_s = asyncio.get_running_loop().time() - begun
+        return TrunkCard(
+            stack=study.pop.stack,
+            server_name=study.pop.host,
+            host=self.host,
+            port=self._edge_port,
+            ca_file=str(places.ca_file),
+            customers=customer_files(study, self.authority),
+            processes=self._programs.pids,
+            metrics=metrics,
+            study_digest=study.digest(),
+        )
+
+    def begin(self, zero: float) -> dict[str, float]:
+        """See `Body`."""
+        self.carrier.begin(zero)
+        self._schedule_incidents(zero)
+        began = self._recipe.windows_began(self._study, self._programs.pids)
+        return {name: at - zero for name, at in began.items()}
+
+    def _schedule_incidents(self, zero: float) -> None:
+        loop = asyncio.get_running_loop()
+        for incident in self._study.pop.incidents:
+            match incident:
+                case EdgeRestart():
+                    self._timers.append(loop.call_at(zero + incident.at_s, self._restart_edge, incident.down_s))
+                case CarrierBrownOut():
+                    channels, limits = self._study.pop.carrier.channels, self.carrier.limits
+                    over = zero + incident.at_s + incident.lasts_s
+                    for instant, left in ((zero + incident.at_s, incident.channels), (over, channels)):
+                        self._timers.append(loop.call_at(instant, setattr, limits, "channels", left))
+
+    def _restart_edge(self, down_s: float) -> None:
+        task = asyncio.create_task(self._down_and_up(down_s))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _down_and_up(self, down_s: float) -> None:
+        # The edge is the program that was started last.
+        assert self._edge is not None
+        edge = self._edge
+        back = asyncio.get_running_loop().time() + down_s
+        await self._programs.stop(edge.name)
+        await asyncio.sleep(back - self._edge_starts_in_s - asyncio.get_running_loop().time())
+        await self._programs.start(edge)
+        self._tell({"news": "started", "program": edge.name, "pid": self._programs.pids[edge.name]})
+
+    def _died(self, death: Death) -> None:
+        self._tell({"news": "death", "program": death.program, "at": death.at, "how": death.how})
+
+    async def finish(self, *, stop: bool) -> Finish:
+        """See `Body`."""
+        records, health = await self.carrier.finish(stop=stop)
+        return Finish(records, health)
+
+    def status(self) -> Status:
+        """See `Body`; which ports are in use, only the relay knows."""
+        return {
+            "calls": self.carrier.answerer.under_way,
+            "channels_used": self.carrier.limits.used,
+            "ports_in_use": None,
+            "programs": self._programs.pids,
+        }
+
+    async def close(self) -> None:
+        """See `Body`."""
+        for timer in self._timers:
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._programs.close()
+        await self.carrier.close()
+        self._held.close()

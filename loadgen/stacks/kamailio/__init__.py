@@ -1,0 +1,1 @@
+"""Kamailio with rtpengine as a trunk: their configuration from a study, and the two programs."""

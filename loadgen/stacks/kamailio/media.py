@@ -1,0 +1,37 @@
+"""What Kamailio tells rtpengine about a call's media: which side, which profile, which crypto suites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# What rtpengine 10.5 would offer of its own accord; it knows no flag for "only this one".
+_SUITES = (
+    "AEAD_AES_256_GCM",
+    "AEAD_AES_128_GCM",
+    "AES_256_CM_HMAC_SHA1_80",
+    "AES_256_CM_HMAC_SHA1_32",
+    "AES_192_CM_HMAC_SHA1_80",
+    "AES_192_CM_HMAC_SHA1_32",
+    "AES_CM_128_HMAC_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32",
+    "F8_128_HMAC_SHA1_80",
+    "F8_128_HMAC_SHA1_32",
+    "NULL_HMAC_SHA1_80",
+    "NULL_HMAC_SHA1_32",
+)
+_ALWAYS = "replace-origin replace-session-connection ICE=remove DTLS=off"
+
+
+def towards_customer(suites: Sequence[str]) -> str:
+    """For SDP that goes to a customer: SRTP with one of these suites."""
+    return f"{_ALWAYS} RTP/SAVP {_without(suites)} direction=inside direction=outside"
+
+
+def towards_carrier(media: str) -> str:
+    """For SDP that goes to the carrier, which takes `rtp` or `srtp`."""
+    profile = "RTP/AVP" if media == "rtp" else f"RTP/SAVP {_without(('AES_CM_128_HMAC_SHA1_80',))}"
+    return f"{_ALWAYS} {profile} direction=outside direction=inside"
+
+
+def _without(suites: Sequence[str]) -> str:
+    return " ".join(f"SDES-no-{suite}" for suite in _SUITES if suite not in suites)

@@ -1,0 +1,139 @@
+"""The two programs of a Kamailio trunk: their files written, how they are started, how one sees that they are ready.
+
+Starting and watching them is `loadgen.stacks.programs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import shutil
+import subprocess
+from functools import partial
+
+from loadgen.certificates import client_context
+from loadgen.stacks.kamailio.internal import Internal, choose_internal
+from loadgen.stacks.kamailio.render import objections, render
+from loadgen.stacks.kamailio.windows import windows_began
+from loadgen.stacks.places import Places
+from loadgen.stacks.programs import Program
+from models.errors import InputError, StackError
+from models.study import Study
+
+__all__ = ["kamailio_programs", "windows_began"]
+
+_PACKAGES = {"kamailio": "kamailio kamailio-tls-modules", "rtpengine": "rtpengine-daemon"}
+_SHARED_MB, _PRIVATE_MB = 1024, 16
+"""Kamailio's memory: what it does not use costs nothing; 128 MB were too little for 1,000 calls a second."""
+_ANSWER_WITHIN_S = 1.0
+
+
+def kamailio_programs(study: Study, places: Places) -> tuple[list[Program], dict[str, str]]:
+    """Write the configuration into `places.folder`: the programs in the order of their start, and the addresses of
+    their Prometheus pages.
+
+    Raises:
+        InputError: the study asks for what this stack cannot play.
+        StackError: a program or a module is not installed.
+    """
+    if problems := objections(study):
+        raise InputError(f"study {study.name} on Kamailio", problems)
+    taken = frozenset({places.edge_port, places.inner_port, places.carrier_port})
+    internal = choose_internal(study.pop.inner_address, taken)
+    for name, text in render(study, places, internal).items():
+        (places.folder / name).write_text(text, encoding="utf-8")
+    programs = [_rtpengine(study, places, internal), _kamailio(study, places)]
+    inner = study.pop.inner_address
+    return programs, {
+        "rtpengine": f"http://{inner}:{internal.rtpengine_http}/metrics",
+        "kamailio": f"http://{inner}:{internal.kamailio_http}/metrics",
+    }
+
+
+def _rtpengine(study: Study, places: Places, internal: Internal) -> Program:
+    program = _installed("rtpengine")
+    return Program(
+        name="rtpengine",
+        command=(program, "--config-file", str(places.folder / "rtpengine.conf"), "--config-section", "rtpengine"),
+        log=places.folder / "rtpengine.log",
+        is_ready=partial(_answers_ping, str(study.pop.inner_address), internal.rtpengine_ng),
+    )
+
+
+def _kamailio(study: Study, places: Places) -> Program:
+    folder = places.folder
+    configuration = ("-f", str(folder / "kamailio.cfg"), "-m", str(_SHARED_MB), "-M", str(_PRIVATE_MB))
+    command = (_installed("kamailio"), *configuration, "-Y", str(folder))
+    _check(command)
+    return Program(
+        name="kamailio",
+        # Its first process stays in front, so that the one we started is the one that can be watched.
+        command=(*command, "-DD", "-E", "-P", str(folder / "kamailio.pid")),
+        log=folder / "kamailio.log",
+        is_ready=partial(_takes_tls, str(study.pop.address), places.edge_port),
+    )
+
+
+def _installed(name: str) -> str:
+    # Daemons live in /usr/sbin, which is not on everybody's path.
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise StackError(f"{name} is not installed: sudo apt-get install {_PACKAGES[name]}")
+    return found
+
+
+def _check(command: tuple[str, ...]) -> None:
+    """Let Kamailio read its configuration once without starting: it names what it misses."""
+    said = subprocess.run((*command, "-c", "-E"), capture_output=True, text=True, check=False)
+    if said.returncode == 0:
+        return
+    words = said.stderr + said.stdout
+    if missing := re.search(r"could not find module <?([\w.]+)>?", words):
+        packages = _PACKAGES["kamailio"]
+        raise StackError(f"Kamailio's module {missing[1]} is not installed: sudo apt-get install {packages}")
+    raise StackError(f"kamailio does not take its configuration: {words.strip()[-800:] or 'it said nothing'}")
+
+
+async def _answers_ping(host: str, port: int) -> bool:
+    """Whether rtpengine answers on its control port (the ng protocol: a cookie, and a bencoded dictionary)."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bytes] = loop.create_future()
+    cookie = secrets.token_hex(4).encode()
+    with contextlib.suppress(OSError, TimeoutError):
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Ping(answer), remote_addr=(host, port))
+        try:
+            transport.sendto(cookie + b" d7:command4:pinge")
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                return await answer == cookie + b" d6:result4:ponge"
+        finally:
+            transport.close()
+    return False
+
+
+class _Ping(asyncio.DatagramProtocol):
+    def __init__(self, answer: asyncio.Future[bytes]) -> None:
+        self._answer = answer
+
+    def datagram_received(self, data: bytes, _: object) -> None:
+        if not self._answer.done():
+            self._answer.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(exc)
+
+
+async def _takes_tls(host: str, port: int) -> bool:
+    """Whether the edge completes a TLS handshake: the kernel accepts connections before Kamailio reads them."""
+    context = client_context(None, verify=False)
+    try:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True

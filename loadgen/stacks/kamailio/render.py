@@ -1,0 +1,167 @@
+"""The configuration of Kamailio and rtpengine that a study asks for, as texts. Writes no file and starts nothing.
+
+Every limit is the study's; what neither program can play is told by `objections`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import IPv4Network
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from loadgen.sip.invite import account_host
+from loadgen.stacks.denial import Denial
+from loadgen.stacks.kamailio.bucket import Bucket
+from loadgen.stacks.kamailio.internal import Internal
+from loadgen.stacks.kamailio.media import towards_carrier, towards_customer
+from loadgen.stacks.kamailio.objections import objections
+from loadgen.stacks.places import Places
+from models.records import Disposition
+from models.study import Study, Trunk
+from models.throttle import FixedWindow, Refused, ThrottleSettings, TokenBucket
+
+__all__ = ["FILES", "objections", "render"]
+
+FILES = ("kamailio.cfg", "tls.cfg", "address.list", "rtpengine.conf")
+_MODULES = (
+    *(
+        "jsonrpcs",
+        "kex",
+        "corex",
+        "tm",
+        "tmx",
+        "sl",
+        "rr",
+        "pv",
+        "maxfwd",
+        "textops",
+        "textopsx",
+        "siputils",
+        "debugger",
+    ),
+    *("tcpops", "nathelper", "htable", "permissions", "pipelimit", "rtpengine", "xhttp", "xhttp_prom", "tls"),
+)
+_PAYLOAD_TYPES = {"PCMA": 8, "PCMU": 0}
+_PHRASES = {600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable"}
+
+
+def render(study: Study, places: Places, internal: Internal) -> dict[str, str]:
+    """File name -> text, for a study that `objections` has nothing against."""
+    environment = Environment(
+        loader=PackageLoader("loadgen.stacks.kamailio"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(phrase=_phrase, one_line=lambda text: " ".join(text.split()))
+    values = _values(study, places, internal)
+    return {name: environment.get_template(f"{name}.j2").render(values) for name in FILES}
+
+
+def _values(study: Study, places: Places, internal: Internal) -> dict[str, Any]:
+    pop = study.pop
+    trunks = [_RenderedTrunk(trunk, number) for number, trunk in enumerate(study.trunks, start=1)]
+    return {
+        "study": study,
+        "pop": pop,
+        "places": places,
+        "internal": internal,
+        "trunks": trunks,
+        "modules": _MODULES,
+        "tcp_children": _tcp_children(study),
+        "max_subnets": max(512, sum(len(trunk.whitelist) for trunk in trunks)),
+        "pipelimit_interval_s": _pipelimit_interval_s(study),
+        "first_port": pop.ports.low + pop.ports.low % 2,
+        "last_port": pop.ports.high - (pop.ports.high + 1) % 2,
+        "not_whitelisted": Denial.of(Disposition.NOT_WHITELISTED),
+        "no_port": Denial.of(Disposition.NO_PORT),
+        "towards_carrier": towards_carrier(pop.carrier.media),
+        "towards_customers": towards_customer([suite for trunk in study.trunks for suite in trunk.suites]),
+    }
+
+
+def _tcp_children(study: Study) -> int:
+    """Each process has TLS tickets of its own, and a new connection goes to any of them: where customers resume
+    sessions there may be one process only.
+    """
+    resumes = any(trunk.traffic.tls.resumption_share > 0 for trunk in study.trunks)
+    return 1 if resumes else study.pop.machine.cores
+
+
+def _pipelimit_interval_s(study: Study) -> int | None:
+    windows = [int(trunk.throttle.window_s) for trunk in study.trunks if trunk.throttle.policy == "pipelimit"]
+    return windows[0] if windows else None
+
+
+def _phrase(status: int) -> str:
+    """A reason phrase; HTTP's serve where SIP took them over."""
+    try:
+        return _PHRASES.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"
+
+
+@dataclass(frozen=True)
+class _RenderedTrunk:
+    """A trunk in the words of the templates; trunks are numbered from 1, as permissions' groups are."""
+
+    trunk: Trunk
+    number: int
+
+    @property
+    def name(self) -> str:
+        return self.trunk.name
+
+    @property
+    def domain(self) -> str:
+        return account_host(self.trunk.account)
+
+    @property
+    def customer_address(self) -> str:
+        return str(self.trunk.customer_address)
+
+    @property
+    def whitelist(self) -> tuple[IPv4Network, ...]:
+        return self.trunk.whitelist or (IPv4Network(self.trunk.customer_address),)
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        return self.trunk.suites
+
+    @property
+    def payload_types(self) -> list[int]:
+        return [_PAYLOAD_TYPES[codec] for codec in self.trunk.codecs]
+
+    @property
+    def towards_customer(self) -> str:
+        return towards_customer(self.trunk.suites)
+
+    @property
+    def settings(self) -> ThrottleSettings:
+        return self.trunk.throttle
+
+    @property
+    def policy(self) -> str:
+        return self.settings.policy
+
+    @property
+    def counts_inbound(self) -> bool:
+        return self.settings.counts == "both"
+
+    @property
+    def throttled(self) -> Denial:
+        return Denial.by_throttle(Refused(self.settings.refusal_status, self.settings.retry_after_s))
+
+    @property
+    def window_ms(self) -> int:
+        assert isinstance(self.settings, FixedWindow)
+        return int(self.settings.window_s * 1000)
+
+    @property
+    def bucket(self) -> Bucket:
+        assert isinstance(self.settings, TokenBucket)
+        return Bucket.of(self.settings)

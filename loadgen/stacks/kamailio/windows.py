@@ -1,0 +1,50 @@
+"""When the windows of a running Kamailio's throttles began, as far as that can be seen from outside.
+
+pipelimit counts between the ticks of a timer that its process "timer" arms as soon as it lives; the script's own fixed
+windows begin when the first worker does. Both are forked together, and the kernel knows when, to 10 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from models.errors import StackError
+from models.study import Study
+
+_WINDOWED = ("pipelimit", "fixed_window")
+UNCERTAINTY_S = 0.007
+"""Half a grain of the kernel's clock, and what lies between a fork and the first tick (2 ms at most, measured)."""
+_HALF_A_GRAIN_S = 0.0055
+"""And half a millisecond from the fork to the first tick."""
+
+
+def windows_began(study: Study, pids: Mapping[str, int]) -> dict[str, float]:
+    """Trunk name -> when, on the clock of `time.monotonic`, its throttle's first window began, to `UNCERTAINTY_S`.
+
+    Trunks whose throttle has no windows are left out. Windows then follow each other without drift, unless the machine
+    starves Kamailio's timer for more than a tick of 62.5 ms: pipelimit's may then be late by one tick.
+
+    Raises:
+        StackError: Kamailio is gone.
+    """
+    try:
+        children = sorted(child.pid for child in psutil.Process(pids["kamailio"]).children())
+        # The second child is "timer"; the last is forked some 2 ms later.
+        timer, last = _started(children[1]), _started(children[-1])
+    except (LookupError, ValueError, OSError, psutil.Error) as error:
+        raise StackError("kamailio is gone: nobody knows when its windows began") from error
+    # Where a grain ended between the two forks, its end is the better estimate.
+    began = last if last > timer + _HALF_A_GRAIN_S else timer + _HALF_A_GRAIN_S
+    return {trunk.name: began for trunk in study.trunks if trunk.throttle.policy in _WINDOWED}
+
+
+def _started(pid: int) -> float:
+    """When a process was forked, on the monotonic clock; cut down to a grain of the kernel's (proc(5), field 22)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - age_s
