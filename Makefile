@@ -7,7 +7,7 @@ export PYTHON
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help setup demo test lint pytest system-packages clean
+.PHONY: help setup demo test lint pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: setup ## style and types
 
 system-packages:
 	@.ci/system-packages
+
+asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks and tests that want it
+	@.ci/fetch-suite .stacks/asterisk asterisk
 
 pytest: setup system-packages ## the tests alone (ARGS=tests/models)
 	@$(BIN)/pytest $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,6 +18,7 @@ from experiments.targets import Target
 from experiments.twin import TwinCheck
 from loadgen.health import Verdict
 from loadgen.run import Drive
+from models.costs import Calibration, CostName
 from models.kpis import DEFINITIONS, Kpis, compute_kpis
 
 _DECISIVE = (
@@ -111,6 +112,16 @@ def comparison_table(comparison: Comparison) -> Table:
         difference = "" if pair.difference is None else formatted(pair.difference, pair.unit, signed=True)
         cells = (formatted(pair.predicted, pair.unit), formatted(pair.measured, pair.unit), difference)
         table.add_row(DEFINITIONS[name].title, *cells)
+    return table
+
+
+def calibration_table(calibration: Calibration) -> Table:
+    """What each kind of work costs, with its interval."""
+    table = Table("cost", "value", "95 % interval", box=None, header_style="bold", pad_edge=False)
+    for name in get_args(CostName):
+        value = getattr(calibration.costs, name)
+        low, high = calibration.intervals.get(name, (value, value))
+        table.add_row(name, f"{value:.3g}", f"{low:.3g} to {high:.3g}")
     return table
 
 

@@ -7,6 +7,7 @@ trunk, is asked of it first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from experiments.twin import TwinCheck, analytic_twin
 from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
 from loadgen.run import drive
+from loadgen.stacks.pbx import running_pbxs
 from loadgen.stacks.process import running_trunk
 from models.errors import InputError, Problem
 from models.plan import Plan, draw_plan
@@ -59,15 +61,18 @@ def validate(
     *,
     advance: Advance = _silent,
     stop: asyncio.Event | None = None,
+    pbx: bool = False,
     command: str = "",
 ) -> Comparison:
     """Run the whole proof of one study against the stack that it names, and write its evidence into `out`.
+
+    `pbx`: the customers' inbound calls go through Asterisk as their PBX.
 
     Raises:
         InputError: that stack cannot play this study.
         StackError: the trunk did not start.
     """
-    return asyncio.run(validate_async(study, out, advance=advance, stop=stop, command=command))
+    return asyncio.run(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, command=command))
 
 
 async def validate_async(
@@ -76,6 +81,7 @@ async def validate_async(
     *,
     advance: Advance = _silent,
     stop: asyncio.Event | None = None,
+    pbx: bool = False,
     command: str = "",
 ) -> Comparison:
     """`validate`, for callers that have an event loop, such as notebooks."""
@@ -85,7 +91,10 @@ async def validate_async(
     repeated = replicate(study, replications=REPLICATIONS)
     twin = analytic_twin(study)
     prediction = _Prediction(study, plan)
-    async with running_trunk(study, out / "trunk") as card:
+    async with contextlib.AsyncExitStack() as stack:
+        card = await stack.enter_async_context(running_trunk(study, out / "trunk"))
+        if pbx:
+            card = await stack.enter_async_context(running_pbxs(study, card, out / "pbx"))
         driven = await drive(
             plan,
             card,

@@ -25,11 +25,12 @@ _NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
 
 
 class Rejection(Exception):  # noqa: N818  # a way out of a call, not an error of anybody's
-    """The call is to be refused with this status and these headers."""
+    """The call is to be refused with this status, these headers and, where given, this reason phrase."""
 
-    def __init__(self, status: int, headers: tuple[Header, ...] = ()) -> None:
+    def __init__(self, status: int, headers: tuple[Header, ...] = (), phrase: str | None = None) -> None:
         self.status = status
         self.headers = headers
+        self.phrase = phrase
         super().__init__(status)
 
 
@@ -97,8 +98,8 @@ class Answerer:
         except NoPortError:
             agent.act(lambda now: call.reject(now, REFUSALS[Disposition.NO_PORT].status))
         except Rejection as refusal:
-            status, headers = refusal.status, refusal.headers
-            agent.act(lambda now: call.reject(now, status, headers=headers))
+            status, phrase, headers = refusal.status, refusal.phrase, refusal.headers
+            agent.act(lambda now: call.reject(now, status, phrase, headers))
         except _Gone:
             return
 

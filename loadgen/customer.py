@@ -92,7 +92,7 @@ class Customer:
         files = self._card.customers.get(self._settings.name)
         if self._settings.traffic.inbound_share > 0 and files is not None:
             certificate = CertificateFiles(Path(files.certificate), Path(files.key))
-            port = self._settings.customer_port
+            port = files.phone_port or self._settings.customer_port
             try:
                 self._listener = await serve_tls(self._address, port, server_context(certificate), self.agent.attach)
             except OSError as error:

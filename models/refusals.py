@@ -29,6 +29,8 @@ REFUSALS = {
     Disposition.CARRIER_REJECTED: Refusal(503, 41),
 }
 """57 not authorised, 47 resource unavailable, 34 no circuit available, 41 temporary failure (calls per second)."""
+PHRASES = {34: "No circuit available", 41: "Temporary failure"}
+"""Cause -> reason phrase of the carrier's refusals: the only words that Asterisk passes on."""
 
 _BY_CAUSE = {refusal.cause: disposition for disposition, refusal in REFUSALS.items()} | {
     THROTTLE_CAUSE: Disposition.THROTTLED

@@ -7,13 +7,13 @@ dark.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
+from experiments.report.sheet import Panel
 from experiments.windows import anchor_at
 from models.occupancy import steps
 from models.records import REFUSED_BY_TRUNK, Disposition
@@ -30,16 +30,6 @@ _GREY, _SHADE = "#8a929a", "rgba(128,128,128,0.12)"
 _REFUSED = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in REFUSED_BY_TRUNK])
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A figure with its title and the words that say what to see."""
-
-    name: str
-    title: str
-    caption: str
-    figure: go.Figure
-
-
 def panels(comparison: Comparison) -> list[Panel]:
     """All figures of a comparison, in the order of the page; a VOID run has only the predicted lines."""
     return [build(comparison) for build in (_admitted, _refused, _concurrency, _ports, _delay, _mos, _endings)]
@@ -52,7 +42,8 @@ def _sides(comparison: Comparison) -> list[tuple[str, str, str, pl.DataFrame]]:
     return [measured, predicted] if comparison.valid else [predicted]
 
 
-def _figure(x: str, y: str) -> go.Figure:
+def blank_figure(x: str, y: str) -> go.Figure:
+    """A figure without data, whose surroundings take the page's colours."""
     return go.Figure(
         layout={
             "height": _HEIGHT,
@@ -93,7 +84,7 @@ def _refused(comparison: Comparison) -> Panel:
 
 
 def _rates(comparison: Comparison, chosen: pl.Expr) -> go.Figure:
-    figure = _figure("seconds after plan zero", "attempts per minute")
+    figure = blank_figure("seconds after plan zero", "attempts per minute")
     end = max((float(r["intended_s"].to_numpy().max()) for *_, r in _sides(comparison) if r.height), default=1.0)
     edges = np.linspace(0, max(end, 1.0), _BINS + 1)
     per_minute = 60 / (edges[1] - edges[0])
@@ -141,7 +132,7 @@ def _shade_incidents(comparison: Comparison, figure: go.Figure) -> None:
 
 
 def _concurrency(comparison: Comparison) -> Panel:
-    figure = _figure("seconds after plan zero", "calls at once")
+    figure = blank_figure("seconds after plan zero", "calls at once")
     for side, colour, dash, records in _sides(comparison):
         up = records.filter(pl.col("answered_s").is_not_null() & pl.col("bye_s").is_not_null())
         at, level = steps(up["answered_s"].to_numpy(), up["bye_s"].to_numpy(), np.ones(up.height))
@@ -150,7 +141,7 @@ def _concurrency(comparison: Comparison) -> Panel:
 
 
 def _ports(comparison: Comparison) -> Panel:
-    figure = _figure("seconds after plan zero", "port pairs in use")
+    figure = blank_figure("seconds after plan zero", "port pairs in use")
     for side, colour, dash, records in _sides(comparison):
         held = records.filter((pl.col("ports") > 0) & pl.col("sent_s").is_not_null() & pl.col("ended_s").is_not_null())
         weight = held["ports"].cast(pl.Float64).to_numpy()
@@ -165,7 +156,7 @@ def _ports(comparison: Comparison) -> Panel:
 
 
 def _distribution(comparison: Comparison, x: str, values: Callable[[pl.DataFrame], pl.Series]) -> go.Figure:
-    figure = _figure(x, "share of calls")
+    figure = blank_figure(x, "share of calls")
     for side, colour, dash, records in _sides(comparison):
         ordered = np.sort(values(records).drop_nulls().to_numpy())
         share = np.arange(1, len(ordered) + 1) / max(1, len(ordered))
@@ -203,7 +194,7 @@ def _mos(comparison: Comparison) -> Panel:
 
 
 def _endings(comparison: Comparison) -> Panel:
-    figure = _figure("", "attempts")
+    figure = blank_figure("", "attempts")
     counts = {"predicted": comparison.predicted_kpis, "measured": comparison.measured_kpis}
     kinds = [kind for kind in Disposition if any(kpis.dispositions[kind] for kpis in counts.values())]
     for side, colour, _, _ in _sides(comparison):

@@ -5,16 +5,12 @@ It lays out what `compare` found; the numbers are its, the figures `figures`'. D
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from experiments.compare import Comparison, KpiPair
 from experiments.formatting import formatted
 from experiments.report.figures import panels
+from experiments.report.sheet import fill
 from models.costs import CostName
 from models.kpis import DEFINITIONS
 from models.plan import dialled_number
@@ -42,15 +38,10 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 def render(comparison: Comparison) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=PackageLoader("experiments.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("page.html").render(
+    return fill(
+        "page.html",
+        panels=panels(comparison),
         c=comparison,
-        css=_plain(environment, "page.css"),
-        js=_plain(environment, "page.js"),
-        plotly=get_plotlyjs(),
-        panels=[_panel(panel) for panel in panels(comparison)],
         tiles=[_row(name, comparison.kpis[name]) for name in _TILES],
         rows=[_row(name, pair) for name, pair in comparison.kpis.items()],
         assumptions=_assumptions(comparison),
@@ -60,17 +51,6 @@ def render(comparison: Comparison) -> str:
         cost_words=COST_WORDS,
         **_state(comparison),
     )
-
-
-def _plain(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _panel(panel: Any) -> dict[str, str]:
-    # "</" would end the script element that carries the figure.
-    figure = json.dumps(json.loads(panel.figure.to_json())).replace("</", "<\\/")
-    return {"name": panel.name, "title": panel.title, "caption": panel.caption, "json": figure}
 
 
 def _row(name: str, pair: KpiPair) -> dict[str, str]:

@@ -22,6 +22,8 @@ class CustomerFiles(Settings):
 
     certificate: str
     key: str
+    phone_port: PORT | None = None
+    """Where the customer's phones listen, when a PBX of others has the customer's own port."""
 
 
 class TrunkCard(Settings):

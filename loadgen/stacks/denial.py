@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from loadgen.answerer import Rejection
 from loadgen.sip.message import Header
 from models.records import Disposition
-from models.refusals import REFUSALS, THROTTLE_CAUSE
+from models.refusals import PHRASES, REFUSALS, THROTTLE_CAUSE
 from models.throttle import Refused
 
 
@@ -36,7 +36,7 @@ class Denial:
         headers: list[Header] = [("Reason", f"Q.850;cause={self.cause}")]
         if self.retry_after_s is not None:
             headers.append(("Retry-After", str(self.retry_after_s)))
-        return Rejection(self.status, tuple(headers))
+        return Rejection(self.status, tuple(headers), PHRASES.get(self.cause))
 
 
 class Denied(Exception):  # noqa: N818  # a way out of a call, not an error of anybody's

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from loadgen.sip.invite import account_host
 from loadgen.stacks.asterisk.find import Installation
 from loadgen.stacks.places import Places
 from models.errors import Problem
-from models.refusals import THROTTLE_CAUSE
+from models.refusals import PHRASES, THROTTLE_CAUSE
 from models.study import MediaPorts, Study, Trunk
 from models.throttle import FixedWindow, NoThrottle, TokenBucket
 
@@ -43,7 +43,7 @@ CAUSE_OF_STATUS = {
 Asterisk makes 503 of the causes 34, 42 and 66 alone. The first two say that a channel lacks and that the throttle
 refuses; 66 says neither.
 """
-CAUSE_OF_PHRASE = {"No circuit available": 34, "Temporary failure": 41}
+CAUSE_OF_PHRASE = {phrase: cause for cause, phrase in PHRASES.items()}
 """Reason phrase of a carrier's 503 -> its Q.850 cause: of a response that refuses, the dialplan sees nothing else."""
 _STATUSES = ", ".join(map(str, CAUSE_OF_STATUS))
 _CODECS = {"PCMA": "alaw", "PCMU": "ulaw"}
@@ -74,7 +74,11 @@ class Instance:
 
 
 def objections(study: Study) -> list[Problem]:
-    """All that Asterisk cannot play of a study, each with the key and what to write instead."""
+    """All that Asterisk cannot play of a study, each with the key and what to write instead.
+
+    One thing it plays otherwise than the model: it takes the caller's port pair before the dialplan asks the throttle,
+    so a call that finds no pair is refused with 488 and does not count.
+    """
     problems = list(_pop_problems(study))
     for index, trunk in enumerate(study.trunks):
         problems += _throttle_problems(f"trunks[{index}].throttle", trunk)
@@ -133,19 +137,14 @@ def _overlaps(study: Study) -> Iterator[Problem]:
         for network in trunk.whitelist
     ]
     networks += [
-        (f"trunks[{index}].customer_address", _network_of(trunk.customer_address))
+        (f"trunks[{index}].customer_address", IPv4Network(trunk.customer_address))
         for index, trunk in enumerate(study.trunks)
         if not trunk.whitelist
     ]
-    networks.append(("pop.carrier.address", _network_of(study.pop.carrier.address)))
+    networks.append(("pop.carrier.address", IPv4Network(study.pop.carrier.address)))
     for (one, network), (other, second) in combinations(networks, 2):
         if one != other and network.overlaps(second):
             yield Problem(where=one, what=f"{network} also belongs to {other}: Asterisk tells trunks by source address")
-
-
-def _network_of(address: IPv4Address) -> IPv4Network:
-    """One address as a network."""
-    return IPv4Network(address)
 
 
 def render(study: Study, places: Places, instance: Instance, metrics_port: int) -> dict[str, str]:

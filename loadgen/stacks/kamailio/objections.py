@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from loadgen.stacks.kamailio.bucket import Bucket
@@ -56,7 +57,7 @@ def _trunk(trunk: Trunk) -> Iterator[tuple[str, str]]:
         yield "throttle.policy", f"Kamailio has no {throttle.policy}; it can play {names}"
     elif throttle.policy == "fixed_window":
         window_ms = throttle.window_s * 1000
-        if window_ms != int(window_ms) or window_ms > _LONGEST_WINDOW_MS:
+        if not math.isclose(window_ms, round(window_ms), abs_tol=1e-9) or window_ms > _LONGEST_WINDOW_MS:
             yield "throttle.window_s", f"is {throttle.window_s:g}: Kamailio's script counts whole milliseconds"
     elif isinstance(throttle, TokenBucket):
         yield from (("throttle", what) for what in Bucket.of(throttle).objections())

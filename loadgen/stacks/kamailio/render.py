@@ -27,22 +27,8 @@ __all__ = ["FILES", "objections", "render"]
 
 FILES = ("kamailio.cfg", "tls.cfg", "address.list", "rtpengine.conf")
 _MODULES = (
-    *(
-        "jsonrpcs",
-        "kex",
-        "corex",
-        "tm",
-        "tmx",
-        "sl",
-        "rr",
-        "pv",
-        "maxfwd",
-        "textops",
-        "textopsx",
-        "siputils",
-        "debugger",
-    ),
-    *("tcpops", "nathelper", "htable", "permissions", "pipelimit", "rtpengine", "xhttp", "xhttp_prom", "tls"),
+    *("jsonrpcs", "kex", "tm", "tmx", "sl", "rr", "pv", "maxfwd", "textops", "siputils", "debugger", "tcpops"),
+    *("nathelper", "htable", "permissions", "rtpengine", "xhttp", "xhttp_prom", "tls"),
 )
 _PAYLOAD_TYPES = {"PCMA": 8, "PCMU": 0}
 _PHRASES = {600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable"}
@@ -159,7 +145,7 @@ class _RenderedTrunk:
     @property
     def window_ms(self) -> int:
         assert isinstance(self.settings, FixedWindow)
-        return int(self.settings.window_s * 1000)
+        return round(self.settings.window_s * 1000)
 
     @property
     def bucket(self) -> Bucket:

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from fractions import Fraction
 
 from hypothesis import given
@@ -10,7 +12,7 @@ LARGEST = 2**31 - 1
 
 
 @given(limit=st.integers(1, 5000), burst=st.integers(1, 5000), window_ms=st.integers(1, 900_000))
-def test_slots_are_exact_and_fit_into_32_bits(limit, burst, window_ms):
+def test_slots_are_exact_and_fit_into_32_bits(limit: int, burst: int, window_ms: int) -> None:
     settings = TokenBucket(policy="token_bucket", limit=limit, burst=burst, window_s=window_ms / 1000)
     bucket = Bucket.of(settings)
     if list(bucket.objections()):
@@ -25,5 +27,5 @@ def test_slots_are_exact_and_fit_into_32_bits(limit, burst, window_ms):
     assert (bucket.horizon_s + 1) * 1_000_000 <= LARGEST
 
 
-def test_the_documented_trunk_fits():
+def test_the_documented_trunk_fits() -> None:
     assert list(Bucket.of(TokenBucket(policy="token_bucket")).objections()) == []

@@ -1,10 +1,12 @@
+from __future__ import annotations
+
 from loadgen.stacks.kamailio.media import towards_carrier, towards_customer
 
 ONLY_80 = "SDES-no-AES_CM_128_HMAC_SHA1_80"
 ONLY_32 = "SDES-no-AES_CM_128_HMAC_SHA1_32"
 
 
-def test_suites_that_a_trunk_does_not_have_are_not_offered():
+def test_suites_that_a_trunk_does_not_have_are_not_offered() -> None:
     flags = towards_customer(["AES_CM_128_HMAC_SHA1_80"]).split()
     assert ONLY_80 not in flags
     assert ONLY_32 in flags
@@ -13,7 +15,7 @@ def test_suites_that_a_trunk_does_not_have_are_not_offered():
     assert ONLY_32 not in both
 
 
-def test_plain_rtp_has_no_suites():
+def test_plain_rtp_has_no_suites() -> None:
     flags = towards_carrier("rtp").split()
     assert "RTP/AVP" in flags
     assert not any(flag.startswith("SDES") for flag in flags)

@@ -1,3 +1,8 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from loadgen.stacks.kamailio.objections import POLICIES, objections
@@ -9,18 +14,29 @@ def _where(study: Study) -> list[str]:
     return [problem.where for problem in objections(study)]
 
 
-def test_the_documented_trunk_can_be_played(study_of):
+def test_the_documented_trunk_can_be_played(study_of: Callable[..., Study]) -> None:
     assert objections(study_of()) == []
     assert public is objections
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_each_policy_that_it_names_can_be_played(policy, study_of, trunk_of):
+def test_each_policy_that_it_names_can_be_played(
+    policy: str, study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     assert objections(study_of(trunk_of(throttle={"policy": policy}))) == []
 
 
+@pytest.mark.parametrize("window_s", [0.001, 0.29, 1.001, 60])
+def test_whole_milliseconds_however_they_are_stored(
+    window_s: float, study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
+    assert objections(study_of(trunk_of(throttle={"policy": "fixed_window", "window_s": window_s}))) == []
+
+
 @pytest.mark.parametrize("policy", ["sliding_window_admitted", "sliding_window_attempts", "shaper"])
-def test_policies_it_has_no_algorithm_for(policy, study_of, trunk_of):
+def test_policies_it_has_no_algorithm_for(
+    policy: str, study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     problem, *others = objections(study_of(trunk_of(1), trunk_of(2, throttle={"policy": policy})))
     assert not others
     assert problem.where == "trunks[1].throttle.policy"
@@ -37,11 +53,13 @@ def test_policies_it_has_no_algorithm_for(policy, study_of, trunk_of):
         ({"policy": "token_bucket", "window_s": 60, "limit": 700_001}, "throttle"),
     ],
 )
-def test_numbers_that_kamailio_cannot_count(throttle, key, study_of, trunk_of):
+def test_numbers_that_kamailio_cannot_count(
+    throttle: dict[str, Any], key: str, study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     assert _where(study_of(trunk_of(throttle=throttle))) == [f"trunks[0].{key}"]
 
 
-def test_everything_is_told_at_once(study_of, trunk_of):
+def test_everything_is_told_at_once(study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]) -> None:
     study = study_of(
         trunk_of(1, throttle={"policy": "token_bucket", "window_s": 3600}),
         trunk_of(2, customer_address="127.0.41.3"),
@@ -61,7 +79,9 @@ def test_everything_is_told_at_once(study_of, trunk_of):
     ]
 
 
-def test_a_restart_that_forgets_or_has_nothing_to_forget(study_of, trunk_of):
+def test_a_restart_that_forgets_or_has_nothing_to_forget(
+    study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     forgets = [{"kind": "edge_restart", "at_s": 1, "forgets_throttle": True}]
     assert objections(study_of(incidents=forgets)) == []
     remembers = [{"kind": "edge_restart", "at_s": 1}]

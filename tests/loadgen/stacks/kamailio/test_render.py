@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import configparser
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from loadgen.stacks.kamailio.internal import Internal
 from loadgen.stacks.kamailio.render import FILES, render
+from loadgen.stacks.places import Places
+from models.study import Study
 
 INTERNAL = Internal(rtpengine_ng=21001, rtpengine_http=21002, kamailio_http=21003)
 
 
 @pytest.fixture
-def rendered(places_for):
+def rendered(places_for: Callable[[Study], Places]) -> Callable[[Study], dict[str, str]]:
     return lambda study: render(study, places_for(study), INTERNAL)
 
 
@@ -23,13 +27,17 @@ def _routes(configuration: str) -> dict[str, str]:
     return {name or "request": body for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def test_every_file_is_rendered_and_nothing_is_left_of_the_template(rendered, study_of):
+def test_every_file_is_rendered_and_nothing_is_left_of_the_template(
+    rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study]
+) -> None:
     files = rendered(study_of())
     assert set(files) == set(FILES)
     assert not any("{{" in text or "{%" in text for text in files.values())
 
 
-def test_the_listeners_are_where_the_places_say(places_for, study_of):
+def test_the_listeners_are_where_the_places_say(
+    places_for: Callable[[Study], Places], study_of: Callable[..., Study]
+) -> None:
     study = study_of()
     places = places_for(study)
     configuration = render(study, places, INTERNAL)["kamailio.cfg"]
@@ -42,13 +50,17 @@ def test_the_listeners_are_where_the_places_say(places_for, study_of):
     assert '"udp:127.0.41.2:21001"' in configuration
 
 
-def test_who_may_call_is_each_trunks_whitelist_or_its_own_address(rendered, study_of, trunk_of):
+def test_who_may_call_is_each_trunks_whitelist_or_its_own_address(
+    rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     study = study_of(trunk_of(1), trunk_of(2, whitelist=["10.1.0.0/16", "127.0.40.2/32"]))
     lines = rendered(study)["address.list"].splitlines()
     assert lines == ["1 127.0.40.1 32 0 trunk-1", "2 10.1.0.0 16 0 trunk-2", "2 127.0.40.2 32 0 trunk-2"]
 
 
-def test_each_trunk_has_its_own_throttle(rendered, study_of, trunk_of):
+def test_each_trunk_has_its_own_throttle(
+    rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     study = study_of(
         trunk_of(1, throttle={"policy": "fixed_window", "limit": 123, "window_s": 2.5}),
         trunk_of(2, throttle={"policy": "token_bucket", "limit": 7, "window_s": 3, "burst": 2}),
@@ -67,14 +79,18 @@ def test_each_trunk_has_its_own_throttle(rendered, study_of, trunk_of):
     assert [f"route(THROTTLE_{n});" in routes[f"OUTBOUND_{n}"] for n in (1, 2, 3, 4)] == [True] * 4
 
 
-def test_inbound_calls_are_throttled_where_both_directions_count(rendered, study_of, trunk_of):
+def test_inbound_calls_are_throttled_where_both_directions_count(
+    rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     throttle = {"policy": "fixed_window", "counts": "outbound"}
     routes = _routes(rendered(study_of(trunk_of(1), trunk_of(2, throttle=throttle)))["kamailio.cfg"])
     assert "route(THROTTLE_1);" in routes["INBOUND_1"]
     assert "THROTTLE" not in routes["INBOUND_2"]
 
 
-def test_refusals_carry_status_reason_and_retry_after(rendered, study_of, trunk_of):
+def test_refusals_carry_status_reason_and_retry_after(
+    rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     throttle = {"policy": "fixed_window", "refusal_status": 480, "retry_after_s": None}
     routes = _routes(rendered(study_of(trunk_of(1), trunk_of(2, throttle=throttle)))["kamailio.cfg"])
     assert [routes["OUTBOUND_1"].count(f'append_to_reply("Reason: Q.850;cause={n}\\r\\n")') for n in (57, 42, 47)] == [
@@ -94,7 +110,9 @@ def test_refusals_carry_status_reason_and_retry_after(rendered, study_of, trunk_
 
 
 @pytest.mark.parametrize(("media", "profile"), [("rtp", "RTP/AVP "), ("srtp", "RTP/SAVP ")])
-def test_the_carriers_side_is_plain_or_encrypted(media, profile, rendered, study_of):
+def test_the_carriers_side_is_plain_or_encrypted(
+    media: str, profile: str, rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study]
+) -> None:
     configuration = rendered(study_of(carrier={"media": media}))["kamailio.cfg"]
     flags = re.findall(r'rtpengine_offer\("([^"]+)"\)', configuration)
     to_carrier = [flag for flag in flags if flag.endswith("direction=outside direction=inside")]
@@ -105,7 +123,9 @@ def test_the_carriers_side_is_plain_or_encrypted(media, profile, rendered, study
 
 
 @pytest.mark.parametrize(("legs", "inside"), [(1, "127.0.41.2"), (2, "127.0.41.1")])
-def test_both_legs_share_a_range_where_a_call_takes_two_pairs(legs, inside, rendered, study_of):
+def test_both_legs_share_a_range_where_a_call_takes_two_pairs(
+    legs: int, inside: str, rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study]
+) -> None:
     study = study_of(ports={"low": 21101, "high": 21110, "legs": legs, "quarantine_s": 3})
     parser = configparser.ConfigParser()
     parser.read_string(rendered(study)["rtpengine.conf"])
@@ -115,19 +135,25 @@ def test_both_legs_share_a_range_where_a_call_takes_two_pairs(legs, inside, rend
     assert values["delete-delay"] == "3"
 
 
-def test_the_machine_says_how_many_work(rendered, study_of, trunk_of):
+def test_the_machine_says_how_many_work(
+    rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     files = rendered(study_of(machine={"cores": 3}))
     assert "tcp_children=3\n" in files["kamailio.cfg"]
     assert "num-threads = 3\n" in files["rtpengine.conf"]
 
 
-def test_customers_that_resume_sessions_are_served_by_one_process(rendered, study_of, trunk_of):
+def test_customers_that_resume_sessions_are_served_by_one_process(
+    rendered: Callable[[Study], dict[str, str]], study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
     trunk = trunk_of()
     trunk["traffic"] = {**trunk["traffic"], "tls": {"policy": "per_call", "resumption_share": 0.5}}
     assert "tcp_children=1\n" in rendered(study_of(trunk, machine={"cores": 3}))["kamailio.cfg"]
 
 
-def test_certificates_are_those_of_the_places(places_for, study_of):
+def test_certificates_are_those_of_the_places(
+    places_for: Callable[[Study], Places], study_of: Callable[..., Study]
+) -> None:
     study = study_of()
     places = places_for(study)
     parser = configparser.ConfigParser()
@@ -138,6 +164,8 @@ def test_certificates_are_those_of_the_places(places_for, study_of):
     assert parser["client:default"]["verify_certificate"] == "yes"
 
 
-def test_a_name_cannot_break_out_of_its_comment(places_for, study_of):
+def test_a_name_cannot_break_out_of_its_comment(
+    places_for: Callable[[Study], Places], study_of: Callable[..., Study]
+) -> None:
     study = study_of().model_copy(update={"name": "two\nlisten=udp:0.0.0.0:5060"})
     assert "\nlisten=udp" not in render(study, places_for(study), INTERNAL)["kamailio.cfg"]

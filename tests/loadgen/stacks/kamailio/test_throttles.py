@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
 from loadgen.stacks.kamailio.windows import UNCERTAINTY_S, windows_began
+from models.study import Study
 from models.throttle import Admitted, make_throttle
 
 pytestmark = [pytest.mark.requires("kamailio"), pytest.mark.requires("rtpengine", package="rtpengine-daemon")]
@@ -24,7 +27,12 @@ def _sleep_until(instant: float) -> None:
 
 
 @pytest.mark.parametrize("settings", WINDOWED, ids=lambda settings: "-".join(map(str, settings.values())))
-def test_windows_are_those_of_the_model(settings: dict[str, Any], running, study_of, trunk_of):
+def test_windows_are_those_of_the_model(
+    settings: dict[str, Any],
+    running: Callable[[Study], AbstractContextManager[Any]],
+    study_of: Callable[..., Study],
+    trunk_of: Callable[..., dict[str, Any]],
+) -> None:
     study = study_of(trunk_of(throttle=settings))
     trunk = study.trunks[0]
     with running(study) as kamailio, kamailio.probe(trunk) as probe:
@@ -50,7 +58,12 @@ BUCKETS = [
 
 
 @pytest.mark.parametrize("settings", BUCKETS, ids=lambda settings: "-".join(map(str, settings.values())))
-def test_a_bucket_admits_exactly_what_its_tokens_allow(settings: dict[str, Any], running, study_of, trunk_of):
+def test_a_bucket_admits_exactly_what_its_tokens_allow(
+    settings: dict[str, Any],
+    running: Callable[[Study], AbstractContextManager[Any]],
+    study_of: Callable[..., Study],
+    trunk_of: Callable[..., dict[str, Any]],
+) -> None:
     """A call may pass if and only if, since every earlier call, no more passed than the burst and what came back.
 
     That is the definition of the bucket without its state, so each answer is judged on its own; the instants between
@@ -77,7 +90,11 @@ def test_a_bucket_admits_exactly_what_its_tokens_allow(settings: dict[str, Any],
             assert any(calls > burst + rate * shortest for calls, _, shortest in since)
 
 
-def test_an_idle_bucket_is_full_again(running, study_of, trunk_of):
+def test_an_idle_bucket_is_full_again(
+    running: Callable[[Study], AbstractContextManager[Any]],
+    study_of: Callable[..., Study],
+    trunk_of: Callable[..., dict[str, Any]],
+) -> None:
     study = study_of(trunk_of(throttle={"policy": "token_bucket", "limit": 10, "window_s": 2, "burst": 4}))
     with running(study) as kamailio, kamailio.probe(study.trunks[0]) as probe:
         assert [probe.admitted()[1] for _ in range(5)] == [True] * 4 + [False]
@@ -85,7 +102,11 @@ def test_an_idle_bucket_is_full_again(running, study_of, trunk_of):
         assert [probe.admitted()[1] for _ in range(5)] == [True] * 4 + [False]
 
 
-def test_refusals_look_as_the_study_says(running, study_of, trunk_of):
+def test_refusals_look_as_the_study_says(
+    running: Callable[[Study], AbstractContextManager[Any]],
+    study_of: Callable[..., Study],
+    trunk_of: Callable[..., dict[str, Any]],
+) -> None:
     study = study_of(
         trunk_of(1, throttle={"policy": "fixed_window", "limit": 1, "window_s": 600, "retry_after_s": 17}),
         trunk_of(2, throttle={"policy": "pipelimit", "limit": 1, "refusal_status": 480, "retry_after_s": None}),

@@ -1,12 +1,16 @@
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
 
 import pytest
 
 from loadgen.stacks.kamailio.windows import windows_began
 from models.errors import StackError
+from models.study import Study
 
 
-def test_a_kamailio_that_is_gone(study_of):
+def test_a_kamailio_that_is_gone(study_of: Callable[..., Study]) -> None:
     with pytest.raises(StackError, match="gone"):
         windows_began(study_of(), {})
     with pytest.raises(StackError, match="gone"):

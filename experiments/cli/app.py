@@ -1,0 +1,97 @@
+"""What all commands share: the application, the options that several have, and how a result leaves.
+
+People read stdout; `--json` gives programs the same on stdout; progress and complaints go to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from experiments.exit_codes import ExitCode
+from loadgen.health import Verdict
+from models.errors import InputError, Problem
+from models.reading import read_study
+from models.study import Stack, Study
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Predict what a SIP trunk can carry, then prove it with real encrypted calls.",
+)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: one YAML file.", show_default=False)]
+StackName = Annotated[
+    Stack | None, typer.Option("--stack", help="What plays the trunk, where it is not what the study says.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Seed = Annotated[int | None, typer.Option(help="Roll other dice than the study's.", min=0)]
+OptionalOut = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
+KeyLog = Annotated[
+    Path | None, typer.Option("--keylog", metavar="FILE", help="Append TLS secrets, to decode a capture.")
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
+
+
+def read_as_asked(path: Path, seed: int | None = None, stack: Stack | None = None) -> Study:
+    """The study of that file, with other dice or on another stack where the options say so."""
+    study = read_study(path)
+    study = study if seed is None else study.model_copy(update={"seed": seed})
+    return study if stack is None else study.on(stack)
+
+
+def folder_at(path: Path) -> Path:
+    """The folder for results, made where it is missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("--out", [Problem(where=str(path), what=f"cannot be made ({error.strerror})")]) from error
+    return path
+
+
+@contextmanager
+def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; a second one ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def interrupted() -> None:
+        err.print("ending every call; once more to leave at once")
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted)
+    yield stop
+
+
+def code_of_run(verdict: Verdict, interrupted: str | None) -> ExitCode:
+    """How a run of real calls leaves, whatever it found."""
+    if interrupted is not None:
+        return ExitCode.INTERRUPTED if interrupted.startswith("interrupted") else ExitCode.NO_TRUNK
+    return ExitCode.VOID if verdict is Verdict.VOID else ExitCode.OK
+
+
+def leave_with(code: ExitCode) -> None:
+    """End the command with that code."""
+    if code is not ExitCode.OK:
+        raise typer.Exit(code)
+
+
+def print_result(value: Mapping[str, Any], human: Callable[[], None], *, as_json: bool) -> None:
+    """Print a result for people or for programs."""
+    if as_json:
+        typer.echo(json.dumps(value, indent=2, allow_nan=False))
+    else:
+        human()

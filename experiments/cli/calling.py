@@ -1,0 +1,133 @@
+"""`serve` and `load`: a trunk to call, and real calls on one that is running."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments import console as shown
+from experiments.cli.app import (
+    Json,
+    KeyLog,
+    Out,
+    StackName,
+    StudyFile,
+    app,
+    code_of_run,
+    err,
+    folder_at,
+    leave_with,
+    out,
+    print_result,
+    read_as_asked,
+    stop_on_ctrl_c,
+)
+from experiments.validate import MEASURED
+from loadgen.certificates import CertificateFiles
+from loadgen.guard import Guard
+from loadgen.run import Drive, drive, reach
+from loadgen.sip.trace import open_trace
+from loadgen.stacks.card import TrunkCard, read_card
+from loadgen.stacks.server import serve as serve_trunk
+from models.errors import InputError, Problem
+from models.plan import draw_plan
+from models.records import write_records
+from models.study import Study
+
+
+@app.command()
+def serve(
+    study_file: StudyFile,
+    *,
+    stack: StackName = None,
+    port: Annotated[int, typer.Option(help="TLS port of the edge; 0 takes a free one.", min=0, max=65535)] = 5443,
+    keylog: KeyLog = None,
+    out_dir: Out = Path("out/serve"),
+    as_json: Json = False,
+) -> None:
+    """Play the study's trunk, until Ctrl-C."""
+    study = read_as_asked(study_file, stack=stack)
+    folder = folder_at(out_dir)
+
+    def ready(card: TrunkCard) -> None:
+        def human() -> None:
+            out.print(f"{study.pop.host} is played by {card.stack} at {card.host}:{card.port} (TLS); Ctrl-C ends it.")
+            out.print(f"Its processes: {', '.join(f'{name} {pid}' for name, pid in card.processes.items())}")
+            out.print(f"Its certificate authority: {card.ca_file}")
+            out.print(f"Call it: trunkproof load {study_file} --trunk {folder / 'trunk.json'}")
+
+        print_result(card.model_dump(mode="json"), human, as_json=as_json)
+
+    asyncio.run(serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready))
+
+
+@app.command()
+def load(
+    study_file: StudyFile,
+    *,
+    trunk: Annotated[Path | None, typer.Option(metavar="FILE", help="The card that `serve` wrote.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Or: a trunk's address.")] = None,
+    ca_file: Annotated[Path | None, typer.Option("--ca", help="Authority of the target's certificate.")] = None,
+    server_name: Annotated[str | None, typer.Option(help="Host name in it, where it is not the study's.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Client certificate chain, with --key.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    keylog: KeyLog = None,
+    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a masked SIP trace.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="A host outside loopback that may be called.")] = None,
+    ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for it.", min=0)] = None,
+    production: Annotated[bool, typer.Option(help="Do call the operator's production.")] = False,
+    out_dir: Out = Path("out/load"),
+    as_json: Json = False,
+) -> None:
+    """Place the study's calls, for real, on a trunk that is running."""
+    study = read_as_asked(study_file)
+    card = _card(study, trunk, target, ca_file, server_name)
+    shows = CertificateFiles(certificate, key) if certificate and key else None
+    guard = Guard(frozenset(allow or ()), ceiling, production)
+    folder = folder_at(out_dir)
+
+    drawn = draw_plan(study)
+
+    async def run() -> Drive:
+        await reach(card, guard, 60 * drawn.calls / study.duration_s, shows)
+        with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
+            return await drive(
+                drawn,
+                card,
+                guard=guard,
+                watch=advance,
+                stop=stop,
+                client_certificate=shows,
+                keylog=keylog,
+                trace=tracer,
+            )
+
+    driven = asyncio.run(run())
+    write_records(driven.records, folder / MEASURED)
+    print_result(shown.drive_json(driven), lambda: out.print(shown.drive_lines(driven)), as_json=as_json)
+    leave_with(code_of_run(driven.generator.verdict, driven.interrupted))
+
+
+def _card(
+    study: Study, trunk: Path | None, target: str | None, ca_file: Path | None, server_name: str | None
+) -> TrunkCard:
+    """The card of the trunk to be called, read or made of the options."""
+    if trunk is not None and target is None:
+        card = read_card(trunk)
+        if card.stack != "foreign" and card.study_digest not in {None, study.on(card.stack).digest()}:
+            raise InputError(str(trunk), [Problem(where="study_digest", what="this trunk plays another study")])
+        return card
+    host, _, port = (target or "").rpartition(":")
+    problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (
+        not host or not port.isdecimal() or not 0 < int(port) <= 65535 or trunk is not None
+    )
+    if ca_file is None:
+        problems.append(Problem(where="--ca", what="is needed with --target: who signed the trunk's certificate"))
+    if problems or ca_file is None:
+        raise InputError("load", problems)
+    return TrunkCard(
+        stack="foreign", server_name=server_name or study.pop.host, host=host, port=int(port), ca_file=str(ca_file)
+    )

@@ -1,0 +1,77 @@
+"""`plan` and `simulate`: what a study will do, and what the model says becomes of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from experiments import console as shown
+from experiments.cli.app import (
+    Json,
+    OptionalOut,
+    Seed,
+    StackName,
+    StudyFile,
+    app,
+    err,
+    folder_at,
+    out,
+    print_result,
+    read_as_asked,
+)
+from experiments.forecast import forecast
+from experiments.prediction import predict
+from experiments.validate import PREDICTED
+from models.plan import draw_plan
+from models.records import write_records
+from simulator.run import Start
+
+
+@app.command()
+def plan(study_file: StudyFile, *, seed: Seed = None, out_dir: OptionalOut = None, as_json: Json = False) -> None:
+    """Say what a study will do, before it does it."""
+    drawn = draw_plan(read_as_asked(study_file, seed))
+    expected = forecast(drawn)
+    if out_dir is not None:
+        drawn.table.write_parquet(folder_at(out_dir) / "plan.parquet")
+
+    def human() -> None:
+        out.print(expected.sentence)
+        out.print(shown.forecast_table(expected))
+
+    print_result(expected.to_json(), human, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    study_file: StudyFile,
+    *,
+    seed: Seed = None,
+    stack: StackName = None,
+    replications: Annotated[int, typer.Option(help="Repeat with other seeds, for intervals.", min=0)] = 0,
+    precision: Annotated[
+        float | None, typer.Option(help="Repeat until refused_share is known to this share of itself.", min=1e-4)
+    ] = None,
+    anchor: Annotated[
+        float, typer.Option(metavar="SECONDS", help="When, after plan zero, a window of the throttle begins.")
+    ] = 0.0,
+    stationary: Annotated[bool, typer.Option(help="Start in the stationary state, not empty.")] = False,
+    out_dir: OptionalOut = None,
+    as_json: Json = False,
+) -> None:
+    """Predict: run a study on the model of the trunk."""
+    study = read_as_asked(study_file, seed, stack)
+    start = Start.STATIONARY if stationary else Start.EMPTY
+    with err.status("simulating"):
+        prediction = predict(study, replications=replications, precision=precision, start=start, anchor_s=anchor)
+    if out_dir is not None:
+        write_records(prediction.records, folder_at(out_dir) / PREDICTED)
+
+    def human() -> None:
+        out.print(shown.kpi_table(prediction.kpis, prediction.intervals))
+        out.print(shown.disposition_table(prediction.kpis))
+        out.print(shown.target_lines(prediction.targets))
+        out.print(shown.twin_lines(prediction.twin))
+
+    print_result(prediction.to_json(), human, as_json=as_json)

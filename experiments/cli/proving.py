@@ -1,0 +1,117 @@
+"""`validate`, `report` and `calibrate`: predictions held against real calls, and what predictions rest on."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments import console as shown
+from experiments.calibrate import CalibrationRun
+from experiments.calibrate import calibrate as measure_costs
+from experiments.cli.app import (
+    Json,
+    Out,
+    Seed,
+    StackName,
+    StudyFile,
+    app,
+    code_of_run,
+    err,
+    folder_at,
+    leave_with,
+    out,
+    print_result,
+    read_as_asked,
+    stop_on_ctrl_c,
+)
+from experiments.compare import Comparison
+from experiments.exit_codes import ExitCode
+from experiments.report.calibration_page import write_calibration_page
+from experiments.report.page import write_report
+from experiments.validate import PAGE, read_evidence, validate_async
+from models.study import Stack
+
+
+@app.command()
+def validate(
+    study_file: StudyFile,
+    *,
+    seed: Seed = None,
+    stack: StackName = None,
+    pbx: Annotated[
+        bool, typer.Option("--pbx", help="Inbound calls go through Asterisk as the customer's PBX.")
+    ] = False,
+    out_dir: Out,
+    as_json: Json = False,
+) -> None:
+    """Predict a study, place its calls on a trunk of this machine, and compare both."""
+    study, folder = read_as_asked(study_file, seed, stack), folder_at(out_dir)
+
+    async def run() -> Comparison:
+        with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
+            return await validate_async(study, folder, advance=advance, stop=stop, pbx=pbx, command=command_line())
+
+    comparison = asyncio.run(run())
+    _show(comparison, folder, as_json=as_json)
+    code = code_of_run(comparison.generator.verdict, comparison.interrupted)
+    leave_with(code if code is not ExitCode.OK or comparison.agrees else ExitCode.DISAGREE)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `validate` wrote.", show_default=False)],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Write the page of a validation again, from its records."""
+    comparison = read_evidence(folder)
+    write_report(comparison, folder / PAGE)
+    _show(comparison, folder, as_json=as_json)
+
+
+@app.command()
+def calibrate(
+    *,
+    stack: Annotated[Stack, typer.Option("--stack", help="What to measure.")],
+    repeats: Annotated[int, typer.Option(help="Measure every level so often.", min=1)] = 1,
+    out_dir: Out,
+    as_json: Json = False,
+) -> None:
+    """Measure what a stack spends on each kind of work, on this machine."""
+    folder = folder_at(out_dir)
+
+    async def run() -> CalibrationRun:
+        with shown.progress(err) as advance:
+            return await measure_costs(stack, folder, repeats=repeats, command=command_line(), advance=advance)
+
+    measured = asyncio.run(run())
+    path = measured.write(folder)
+    write_calibration_page(measured, folder / PAGE)
+
+    def human() -> None:
+        out.print(shown.calibration_table(measured.calibration))
+        out.print(f"{len(measured.levels)} levels explained within {100 * measured.fit.relative_error:.1f} %.")
+        out.print(f"A study names it with pop.machine.calibration: {path}")
+        out.print(f"Page: {folder / PAGE}")
+
+    print_result(measured.to_json(), human, as_json=as_json)
+
+
+def command_line() -> str:
+    """What was typed."""
+    return shlex.join(["trunkproof", *sys.argv[1:]])
+
+
+def _show(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
+    def human() -> None:
+        out.print(comparison.sentence)
+        out.print(shown.comparison_table(comparison))
+        out.print(shown.target_lines(comparison.targets))
+        out.print(f"Page: {folder / PAGE}")
+
+    print_result(comparison.to_json(), human, as_json=as_json)

@@ -1,0 +1,256 @@
+"""The knee of a trunk: the largest load at which quality holds, predicted and measured by one and the same search.
+
+A stack is put under a CPU quota that it can be made to reach; without that quota it must carry the same load, or the
+knee would be another's. What one load comes to is `knee_run`, how loads are chosen `search`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from experiments.knee_run import (
+    LoadKind,
+    Reading,
+    first_load,
+    load_kind,
+    measure_load,
+    predict_load,
+    without_quota,
+)
+from experiments.provenance import Provenance
+from experiments.search import RUNG, Bracket, Stop, find_bracket
+from loadgen.health import Verdict
+from models.study import Study
+
+Predict = Callable[[Study, float], Awaitable[Reading]]
+Measure = Callable[[Study, float, Path], Awaitable[Reading]]
+Advance = Callable[[float, str], None]
+AGREEMENT = 0.15
+"""Predicted and measured knee agree within this share of the measured one."""
+RUNS = 3
+"""Of a borderline load; what most of them say is believed."""
+KNEE, PAGE = "knee.json", "knee.html"
+_STEPS_EXPECTED = 10
+"""Runs of real calls that a search takes, for the progress bar."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One load, run once or, where that was borderline, several times."""
+
+    runs: tuple[Reading, ...]
+
+    @property
+    def load(self) -> float:
+        """Calls per minute, or calls at once."""
+        return self.runs[0].load
+
+    @property
+    def holds(self) -> bool:
+        """What most runs say."""
+        return 2 * sum(run.holds for run in self.runs) > len(self.runs)
+
+    @property
+    def shown(self) -> Reading:
+        """The first run that says what most say."""
+        return next(run for run in self.runs if run.holds is self.holds)
+
+    def to_json(self) -> dict[str, Any]:
+        """All runs, ready for `json.dumps`."""
+        return {"load": self.load, "holds": self.holds, "runs": [run.to_json() for run in self.runs]}
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side's search found, and every load that it tried."""
+
+    bracket: Bracket
+    steps: tuple[Step, ...]
+
+    @property
+    def knee(self) -> float | None:
+        """The largest load that held below one that did not; `None` where the search did not get so far."""
+        return self.bracket.low if self.bracket.high is not None and self.bracket.stopped is None else None
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        steps = sorted(self.steps, key=lambda step: step.load)
+        return {"knee": self.knee, **asdict(self.bracket), "steps": [step.to_json() for step in steps]}
+
+
+@dataclass(frozen=True, eq=False)
+class Knee:
+    """The largest load that a study's trunk carries, on both sides."""
+
+    study: Study
+    kind: LoadKind
+    predicted: Side
+    """Its steps are those of its own search and the loads that the other side tried."""
+    measured: Side
+    baseline: tuple[Step, ...]
+    """The same loads for real, without the quota."""
+    provenance: Provenance
+
+    @property
+    def difference_share(self) -> float | None:
+        """Predicted minus measured, as a share of what was measured."""
+        predicted, measured = self.predicted.knee, self.measured.knee
+        return None if predicted is None or measured is None else (predicted - measured) / measured
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the prediction is proven."""
+        return self.difference_share is not None and abs(self.difference_share) <= AGREEMENT
+
+    @property
+    def is_void(self) -> bool:
+        """Whether a run of the search says nothing about the trunk."""
+        steps = (*self.measured.steps, *self.baseline)
+        return any(run.generator is Verdict.VOID for step in steps for run in step.runs)
+
+    @cached_property
+    def sentence(self) -> str:
+        """The result, in one sentence."""
+        told = [f"{name} {_told(side)}" for name, side in (("predicted", self.predicted), ("measured", self.measured))]
+        share = self.difference_share
+        difference = "" if share is None else f": {100 * share:+.0f} % off"
+        quota = self.study.pop.machine.quota
+        where = self.study.pop.stack + ("" if quota is None else f" on {quota:g} of a core")
+        return f"The most that {where} carries at quality, in {self.kind}: {', '.join(told)}{difference}."
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `knee.json`."""
+        return {
+            "study": self.study.name,
+            "stack": self.study.pop.stack,
+            "quota": self.study.pop.machine.quota,
+            "load": self.kind.value,
+            "sentence": self.sentence,
+            "agrees": self.agrees,
+            "difference_share": self.difference_share,
+            "predicted": self.predicted.to_json(),
+            "measured": self.measured.to_json(),
+            "baseline": [step.to_json() for step in self.baseline],
+            "provenance": self.provenance.to_json(),
+        }
+
+    def write(self, folder: Path) -> None:
+        """Leave it as JSON."""
+        (folder / KNEE).write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return f"<Knee of {self.study.name!r}: {self.sentence}>"
+
+
+def _told(side: Side) -> str:
+    low, why = side.bracket.low, side.bracket.stopped
+    if side.knee is not None:
+        return f"{side.knee:.4g}"
+    return f"{'nothing' if low is None else f'{low:.4g} or more'} ({why})"
+
+
+async def find_knee(
+    study: Study,
+    out: Path,
+    *,
+    measure: Measure = measure_load,
+    predict: Predict = predict_load,
+    advance: Advance = lambda share, words: None,
+    command: str = "",
+) -> Knee:
+    """Search for the knee on the model, then for real.
+
+    Args:
+        study: one trunk with constant arrivals, whose rate is where the search begins.
+        out: folder for what the trunks leave.
+        measure: runs one load for real.
+        predict: runs one load on the model.
+        advance: is told of the progress.
+        command: what makes the result again.
+
+    Source: RFC 7502 (SIP benchmarking), 4.9 and 6.1: the largest rate without a failure, after a test of the test bed.
+
+    Raises:
+        InputError: no knee can be searched for with this study.
+        StackError: a trunk did not start, or died.
+    """
+    start, kind = first_load(study), load_kind(study)
+    provenance = Provenance.collect(study, command)
+    model = _Tried(partial(predict, study), repeats=False)
+    told = await find_bracket(model.holds, start, whole=kind is LoadKind.AT_ONCE)
+    real = _Reality(study, out, measure, advance, expected=_rung_above(start, told.low))
+    found = await find_bracket(real.holds, start, whole=kind is LoadKind.AT_ONCE)
+    for load in real.steps.keys() - model.steps.keys():
+        await model.holds(load)
+    predicted, measured = Side(told, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))
+    return Knee(study, kind, predicted, measured, tuple(real.baseline.steps.values()), provenance)
+
+
+def _rung_above(start: float, knee: float | None) -> float:
+    """The ladder's load that is clearly beyond the predicted knee."""
+    load = start
+    while knee is not None and load < RUNG * knee:
+        load *= RUNG
+    return load
+
+
+class _Tried:
+    """Runs loads, and again where that is borderline; remembers all."""
+
+    def __init__(self, run: Callable[[float], Awaitable[Reading]], *, repeats: bool = True) -> None:
+        self._run, self._repeats = run, repeats
+        self.steps: dict[float, Step] = {}
+
+    async def holds(self, load: float) -> bool:
+        """Try one load.
+
+        Raises:
+            Stop: the load generator was out of breath.
+        """
+        self.steps[load] = step = Step((await self._once(load),))
+        if self._repeats and step.runs[0].is_borderline:
+            for _ in range(RUNS - 1):
+                self.steps[load] = step = Step((*step.runs, await self._once(load)))
+        return step.holds
+
+    async def _once(self, load: float) -> Reading:
+        reading = await self._run(load)
+        if reading.generator is Verdict.VOID:
+            self.steps.setdefault(load, Step((reading,)))
+            raise Stop(f"the generator or this machine is the limit at {load:.4g}: {'; '.join(reading.reasons)}")
+        return reading
+
+
+class _Reality:
+    """The real side: every load beyond those proven without the quota is tried without it first."""
+
+    def __init__(self, study: Study, out: Path, measure: Measure, advance: Advance, *, expected: float) -> None:
+        self._study, self._out, self._measure, self._advance = study, out, measure, advance
+        self._expected, self._proven, self._runs = expected, 0.0, 0
+        whole = load_kind(study) is LoadKind.AT_ONCE
+        self._expected = float(round(expected)) if whole else expected
+        self._under_quota = _Tried(partial(self._play, study))
+        self.baseline = _Tried(partial(self._play, without_quota(study)))
+
+    @property
+    def steps(self) -> dict[float, Step]:
+        """Every load under the quota."""
+        return self._under_quota.steps
+
+    async def holds(self, load: float) -> bool:
+        """Try one load for real; raises `Stop`."""
+        if load > self._proven and self._study.pop.machine.quota is not None:
+            self._proven = max(load, self._expected)
+            if not await self.baseline.holds(self._proven):
+                raise Stop(f"without a quota, {self._proven:.4g} fails too: it is not the quota that is measured")
+        return await self._under_quota.holds(load)
+
+    async def _play(self, study: Study, load: float) -> Reading:
+        self._runs += 1
+        self._advance(min(0.95, self._runs / _STEPS_EXPECTED), f"{load:.4g} {load_kind(study)}")
+        return await self._measure(study, load, self._out / f"{self._runs:02}")

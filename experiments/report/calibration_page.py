@@ -1,0 +1,97 @@
+"""The page of a calibration: what each kind of work costs, how sure that is, and how well it explains every level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+
+from experiments.calibrate import CalibrationRun
+from experiments.report.figures import MEASURED, PREDICTED, blank_figure
+from experiments.report.page import COST_WORDS
+from experiments.report.sheet import Panel, fill
+
+_SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
+
+
+def write_calibration_page(run: CalibrationRun, path: Path) -> None:
+    """Write the page of a calibration run."""
+    path.write_text(render_calibration(run), encoding="utf-8")
+
+
+def render_calibration(run: CalibrationRun) -> str:
+    """The page as text."""
+    return fill(
+        "calibration.html",
+        panels=[_parity(run), _residuals(run)],
+        run=run,
+        costs=_costs(run),
+        outliers=[run.levels[index] for index in run.fit.outliers],
+        doubtful=[level for level in run.levels if not level.valid],
+    )
+
+
+def _costs(run: CalibrationRun) -> list[dict[str, str]]:
+    calibration, rows = run.calibration, []
+    for name, words in COST_WORDS.items():
+        value = getattr(calibration.costs, name)
+        low, high = calibration.intervals.get(name, (value, value))
+        in_unit = _share if name == "idle_share" else _microseconds
+        rows.append(
+            {"words": words, "name": name, "value": in_unit(value), "interval": f"{in_unit(low)} to {in_unit(high)}"}
+        )
+    return rows
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{1e6 * seconds:,.1f} µs"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.3f} % of a core"
+
+
+def _parity(run: CalibrationRun) -> Panel:
+    figure = blank_figure("CPU measured, seconds", "CPU explained by the costs, seconds")
+    for number, work in enumerate(dict.fromkeys(level.work for level in run.levels)):
+        chosen = [index for index, level in enumerate(run.levels) if level.work == work]
+        figure.add_trace(
+            go.Scatter(
+                x=run.fit.observed[chosen],
+                y=run.fit.fitted[chosen],
+                name=work,
+                mode="markers",
+                marker={"symbol": _SYMBOLS[number % len(_SYMBOLS)], "size": 9},
+                text=[f"{run.levels[index].amount:g}" for index in chosen],
+            )
+        )
+    most = float(max(run.fit.observed.max(), run.fit.fitted.max()))
+    line = {"color": PREDICTED, "dash": "dash", "width": 1}
+    figure.add_trace(go.Scatter(x=[0, most], y=[0, most], mode="lines", line=line, name="equal", hoverinfo="skip"))
+    figure.update_layout(hovermode="closest")
+    return Panel(
+        "parity",
+        "Explained against measured",
+        "Each mark is a level; on the dashed line it is explained exactly.",
+        figure,
+    )
+
+
+def _residuals(run: CalibrationRun) -> Panel:
+    figure = blank_figure("level", "residual, in its own standard errors")
+    names = [f"{level.work}, {level.amount:g}" for level in run.levels]
+    numbers = np.arange(1, len(names) + 1)
+    marker = {"color": MEASURED, "size": 8}
+    figure.add_trace(
+        go.Scatter(x=numbers, y=run.fit.studentised, text=names, mode="markers", marker=marker, name="level")
+    )
+    for bound in (-3, 3):
+        figure.add_hline(y=bound, line={"color": PREDICTED, "dash": "dash", "width": 1})
+    figure.update_layout(hovermode="closest", showlegend=False, yaxis={"rangemode": "normal"})
+    return Panel(
+        "residuals",
+        "What is left unexplained",
+        "Beyond the dashed lines a level is an outlier: shown, not dropped.",
+        figure,
+    )

@@ -1,0 +1,47 @@
+"""What all pages share: one style, figures that are drawn from JSON beside them, and nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure with its title and the words that say what to see."""
+
+    name: str
+    title: str
+    caption: str
+    figure: go.Figure
+
+
+def fill(template: str, *, panels: Sequence[Panel] = (), **values: Any) -> str:
+    """A page as text; a page without figures carries no code to draw them."""
+    environment = Environment(
+        loader=PackageLoader("experiments.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(template).render(
+        css=_plain(environment, "page.css"),
+        js=_plain(environment, "page.js") if panels else "",
+        plotly=get_plotlyjs() if panels else "",
+        panels=[_drawn(panel) for panel in panels],
+        **values,
+    )
+
+
+def _plain(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _drawn(panel: Panel) -> dict[str, str]:
+    # "</" would end the script element that carries the figure.
+    figure = json.dumps(json.loads(panel.figure.to_json())).replace("</", "<\\/")
+    return {"name": panel.name, "title": panel.title, "caption": panel.caption, "json": figure}

@@ -1,0 +1,178 @@
+"""The suite's page and its table for a README: every profile on every stack, predicted against measured.
+
+It lays out what `cells` holds and computes nothing but sums for the headline. One small HTML file, no script, no
+network; links lead to the pages of the single runs beside it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from experiments.cells import Cell, State, Suite
+from experiments.criteria import BOUNDS, TITLES, Criterion
+from experiments.formatting import formatted
+from models.study import Stack
+
+STACK_NAMES: dict[Stack, str] = {
+    "embedded": "the embedded trunk",
+    "kamailio": "Kamailio with rtpengine",
+    "asterisk": "Asterisk",
+}
+_REPORT = "report.html"
+_BLANK = "–"
+
+
+def write_suite_page(suite: Suite, path: Path) -> None:
+    """Write the page; it links to the runs' own pages in the folders `STACK/PROFILE` beside it that are there."""
+    path.write_text(render_suite(suite, path.parent), encoding="utf-8")
+
+
+def render_suite(suite: Suite, folder: Path) -> str:
+    """The page as text, for a place in `folder`."""
+    environment = Environment(
+        loader=PackageLoader("experiments.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    assert environment.loader is not None
+    css = [environment.loader.get_source(environment, name)[0] for name in ("page.css", "suite.css")]
+    return environment.get_template("suite.html").render(
+        suite=suite,
+        css="".join(css),
+        headline=headline(suite),
+        sentences={stack: stack_sentence(suite, stack) for stack in suite.stacks},
+        stack_states={stack: _stack_state(suite, stack) for stack in suite.stacks},
+        names=STACK_NAMES,
+        bounds=BOUNDS,
+        titles=TITLES,
+        links=_links(suite, folder),
+        runs=_runs(suite),
+        percent_used=_percent_used,
+        in_short=_in_short,
+        token=lambda state: state.value.replace(" ", "-"),
+        trouble=[cell for cell in _ordered(suite) if _is_trouble(cell)],
+        others=[cell for cell in _ordered(suite) if not _is_trouble(cell)],
+    )
+
+
+def headline(suite: Suite) -> str:
+    """All stacks, in one sentence."""
+    played = [cell for cell in suite.cells if cell.state is not State.NOT_PLAYED]
+    holding = sum(cell.state is State.HOLDS for cell in played)
+    if not played:
+        return "No profile could be played."
+    stacks = " and ".join(STACK_NAMES[stack] for stack in suite.stacks)
+    return f"Predicted and proven on {stacks}: {holding} of {len(played)} runs keep every criterion."
+
+
+def stack_sentence(suite: Suite, stack: Stack) -> str:
+    """What became of the profiles on one stack."""
+    cells = suite.of(stack)
+    played = [cell for cell in cells if cell.state is not State.NOT_PLAYED]
+    holding = sum(cell.state is State.HOLDS for cell in played)
+    if not played:
+        return f"On {STACK_NAMES[stack]}, no profile could be played."
+    what = f"On {STACK_NAMES[stack]}, {holding} of {len(played)} profiles keep every criterion"
+    return f"{what}{_totals(cells)}.{_left_out(cells)}"
+
+
+def _totals(cells: tuple[Cell, ...]) -> str:
+    judged = [cell.comparison for cell in cells if cell.criteria]
+    attempts = sum(saved["attempts"] for saved in judged)
+    if not attempts:
+        return ""
+    agreed = sum(saved["agreement"] * saved["attempts"] for saved in judged) / attempts
+    off = [abs(saved["cpu"]["difference_share"] or 0.0) for saved in judged if saved["cpu"] is not None]
+    cpu = f", CPU within {100 * max(off):.0f} %" if off else ""
+    return f": {formatted(agreed, 'share')} of {attempts:,} attempts ended as predicted{cpu}"
+
+
+def _left_out(cells: tuple[Cell, ...]) -> str:
+    words = {State.VOID: "VOID", State.CUT_SHORT: "cut short", State.NOT_PLAYED: "not played"}
+    counts = {state: sum(cell.state is state for cell in cells) for state in words}
+    told = ", ".join(f"{count} {words[state]}" for state, count in counts.items() if count)
+    return f" Besides: {told}." if told else ""
+
+
+def _stack_state(suite: Suite, stack: Stack) -> State:
+    """The word for a whole stack: its worst cell's."""
+    states = {cell.state for cell in suite.of(stack)}
+    order = (State.MISSES, State.CUT_SHORT, State.VOID, State.HOLDS)
+    return next((state for state in order if state in states), State.NOT_PLAYED)
+
+
+def _ordered(suite: Suite) -> list[Cell]:
+    return [cell for stack in suite.stacks for cell in suite.of(stack)]
+
+
+def _is_trouble(cell: Cell) -> bool:
+    return cell.state is not State.HOLDS
+
+
+def _links(suite: Suite, folder: Path) -> dict[tuple[str, str], str]:
+    """(stack, profile) -> its own page, relative; only where there is one."""
+    pages = {(cell.stack, cell.profile): f"{cell.stack}/{cell.profile}/{_REPORT}" for cell in suite.cells}
+    played = {(cell.stack, cell.profile) for cell in suite.cells if cell.comparison}
+    return {key: page for key, page in pages.items() if key in played and (folder / page).exists()}
+
+
+def _runs(suite: Suite) -> list[dict[str, str]]:
+    """Where the cells come from: one row per stack, command and machine."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for cell in _ordered(suite):
+        if cell.comparison:
+            origin = cell.comparison["provenance"]
+            key = (STACK_NAMES[cell.stack], origin["command"], _machine(origin["machine"]))
+            found.setdefault(key, []).append(origin["started"])
+    return [
+        {"stack": stack, "command": command, "machine": machine, "when": _span(sorted(starts))}
+        for (stack, command, machine), starts in found.items()
+    ]
+
+
+def _machine(machine: dict[str, str]) -> str:
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+
+
+def _span(starts: list[str]) -> str:
+    first, last = (start[:16].replace("T", " ") for start in (starts[0], starts[-1]))
+    return f"{first} UTC" if first == last else f"{first} to {last} UTC"
+
+
+def _percent_used(criterion: Criterion) -> int:
+    """Of the allowance, in steps that a bar can show; a miss fills the bar."""
+    if criterion.used is None:
+        return 0 if criterion.holds else 100
+    return min(100, round(100 * criterion.used))
+
+
+def _in_short(cell: Cell) -> str:
+    """A cell of the overview."""
+    if cell.misses:
+        return ", ".join(TITLES[criterion.name] for criterion in cell.misses)
+    agreement = cell.criterion("agreement")
+    if agreement is not None and agreement.measured is not None:
+        return formatted(agreement.measured, "share") + (", SUSPECT" if cell.suspect else "")
+    return ""
+
+
+def suite_markdown(suite: Suite) -> str:
+    """The table for a README: one row per profile and stack, predicted / measured."""
+    heads = ("stack", "profile", *TITLES.values(), "verdict")
+    lines = [_row(heads), "|" + "---|" * len(heads)]
+    for cell in _ordered(suite):
+        figures = [criterion.words if criterion else _BLANK for criterion in map(cell.criterion, TITLES)]
+        lines.append(_row((cell.stack, cell.title, *figures, _verdict(cell))))
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(cell: Cell) -> str:
+    if cell.state is State.HOLDS:
+        return "holds" + (" (SUSPECT)" if cell.suspect else "")
+    if cell.misses:
+        return f"**misses** {_in_short(cell)}"
+    return f"{cell.state.value}: {'; '.join(cell.why[:1])}"
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -1,0 +1,44 @@
+"""What the suite's tests share: the content of the comparison.json of a run that keeps every criterion."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from experiments.compare import compare
+from experiments.cpu import CpuComparison
+from experiments.provenance import Provenance
+from loadgen.audio import Heard
+from loadgen.health import Measurements, judge
+from models.plan import draw_plan
+from models.reading import parse_study
+from simulator.run import simulate
+
+STUDY = """\
+name: made up
+duration_s: 30
+trunk:
+  throttle: {policy: fixed_window, limit: 40, window_s: 12}
+traffic:
+  arrivals: {kind: poisson, rate_per_minute: 240}
+  holding: {kind: exponential, mean_s: 3}
+"""
+
+
+@pytest.fixture
+def saved() -> dict[str, Any]:
+    study = parse_study(STUDY).on("kamailio")
+    plan = draw_plan(study)
+    records = simulate(study, plan)
+    content = compare(
+        plan,
+        records,
+        records,
+        generator=judge(Measurements()),
+        provenance=Provenance.collect(study, "a test"),
+        srtp=Heard(received=5000, authenticated=5000),
+        cpu=CpuComparison(30.0, 2.0, 2.0, {"packet_s": 1.5, "invite_s": 0.5}, {"kamailio": 0.4, "rtpengine": 1.6}),
+    ).to_json()
+    return dict(json.loads(json.dumps(content)))
