@@ -17,6 +17,7 @@ from experiments.formatting import formatted
 from experiments.targets import Target
 from experiments.twin import TwinCheck
 from loadgen.health import Verdict
+from loadgen.meters.report import MeterReport
 from loadgen.run import Drive
 from models.costs import Calibration, CostName
 from models.kpis import DEFINITIONS, Kpis, compute_kpis
@@ -132,6 +133,9 @@ def drive_json(driven: Drive) -> dict[str, Any]:
     return {
         "generator": asdict(driven.generator),
         "interrupted": driven.interrupted,
+        "deaths": list(driven.deaths),
+        "srtp": asdict(driven.heard),
+        "meters": None if driven.meters is None else asdict(driven.meters),
         "kpis": None if void else dict(kpis.values),
         "dispositions": {kind.value: count for kind, count in kpis.dispositions.items()},
     }
@@ -143,8 +147,29 @@ def drive_lines(driven: Drive) -> Group:
     parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()} {'; '.join(generator.reasons)}".strip()]
     if driven.interrupted:
         parts.append(f"Cut short: {driven.interrupted}")
+    if driven.deaths:
+        parts.append(f"Died: {'; '.join(driven.deaths)}")
     if generator.verdict is Verdict.VOID:
         parts.append("VOID: the generator was out of breath, so no figure of this run says anything about the trunk.")
     else:
         parts.append(kpi_table(kpis))
-    return Group(*parts, disposition_table(kpis))
+    parts.append(disposition_table(kpis))
+    if driven.meters is not None and driven.meters.programs:
+        parts.append(meter_table(driven.meters))
+    return Group(*parts)
+
+
+def meter_table(meters: MeterReport) -> Table:
+    """What each program of the trunk spent; n/a where nobody could look."""
+    table = Table(
+        "program", "CPU", "of one core", "memory, peak", "sockets, peak", box=None, header_style="bold", pad_edge=False
+    )
+    for name, program in meters.programs.items():
+        cpu = "n/a" if program.cpu_s is None else f"{program.cpu_s:.2f} s"
+        share = "n/a" if program.share_of_core is None else f"{100 * program.share_of_core:.1f} %"
+        memory = "n/a" if program.peak_memory_bytes is None else f"{program.peak_memory_bytes / 2**20:.0f} MiB"
+        sockets = "n/a" if program.peak_sockets is None else str(program.peak_sockets)
+        table.add_row(name, cpu, share, memory, sockets)
+    for gap in meters.gaps[:5]:
+        table.add_row(gap.source, gap.why)
+    return table

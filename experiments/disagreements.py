@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from experiments.windows import anchor_at
+from models.policies import Windowed
 from models.records import Disposition
 from models.study import Study
-from models.throttle import Windowed
 
 _FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
 _NEAR_S = 0.02

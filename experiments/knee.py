@@ -173,7 +173,8 @@ async def find_knee(
         advance: is told of the progress.
         command: what makes the result again.
 
-    Source: RFC 7502 (SIP benchmarking), 4.9 and 6.1: the largest rate without a failure, after a test of the test bed.
+    Source: RFC 7501 and 7502 (benchmarking of SIP devices): the session establishment rate, which is the largest rate
+    of attempts of which none fails, after the same for the test bed itself.
 
     Raises:
         InputError: no knee can be searched for with this study.

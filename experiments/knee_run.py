@@ -71,7 +71,7 @@ class Reading:
     def holds(self) -> bool:
         """No call failed that the plan wanted answered, and every target is kept.
 
-        Source: RFC 7502 section 6.1, the session establishment rate: the largest one without a failure.
+        Source: RFC 7501, "session establishment rate": the largest rate of attempts of which none fails.
         """
         return not self.failures and all(target.holds is not False for target in self.targets)
 

@@ -15,16 +15,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.stats import poisson
 
-from models.study import Study, Trunk
-from models.teletraffic import (
-    erlang_b,
-    fixed_window_refused,
-    shaper_refused,
-    sliding_admitted_refused,
-    sliding_attempts_refused,
-    token_bucket_refused,
-)
-from models.throttle import (
+from models.policies import (
     FixedWindow,
     NoThrottle,
     PipeLimit,
@@ -33,6 +24,15 @@ from models.throttle import (
     SlidingWindowAttempts,
     ThrottleSettings,
     TokenBucket,
+)
+from models.study import Study, Trunk
+from models.teletraffic import (
+    erlang_b,
+    fixed_window_refused,
+    shaper_refused,
+    sliding_admitted_refused,
+    sliding_attempts_refused,
+    token_bucket_refused,
 )
 from models.traffic import PoissonArrivals
 from simulator.replicate import replicate

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from models.policies import SlidingWindowAdmitted
 from models.ports import PortPool
 from models.records import Direction, Disposition
 from models.study import Carrier, Study
-from models.throttle import ADMITTED, Decision, Refused, SlidingWindowAdmitted, Throttle, make_throttle
+from models.throttle import ADMITTED, Decision, Refused, Throttle, make_throttle
 
 Ports = tuple[int, ...]
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.distributions import Constant, Distribution
+from models.policies import FixedWindow, PipeLimit, ThrottleSettings
 from models.settings import Settings
-from models.throttle import FixedWindow, PipeLimit, ThrottleSettings
 from models.traffic import Positive, Traffic
 
 PORT = Annotated[int, Field(ge=1, le=65535)]

@@ -18,9 +18,9 @@ import numpy as np
 from scipy import stats
 
 from models.kpis import DEFINITIONS, KpiAccumulator
+from models.policies import Windowed
 from models.streams import generator, uniforms
 from models.study import Study
-from models.throttle import Windowed
 from simulator.run import Start, simulate_in_batches
 
 Interval = tuple[float, float]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from models.distributions import Distribution
+from models.policies import NoThrottle, PipeLimit, ThrottleSettings
 from models.rates import rate_path
 from models.streams import uniforms
 from models.study import Study
-from models.throttle import NoThrottle, PipeLimit, ThrottleSettings
 from models.traffic import ReplayedArrivals
 
 FloatArray = NDArray[np.float64]

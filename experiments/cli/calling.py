@@ -25,7 +25,7 @@ from experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
-from experiments.validate import MEASURED
+from experiments.validate import MEASURED, METERS
 from loadgen.certificates import CertificateFiles
 from loadgen.guard import Guard
 from loadgen.run import Drive, drive, reach
@@ -74,6 +74,9 @@ def load(
     server_name: Annotated[str | None, typer.Option(help="Host name in it, where it is not the study's.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Client certificate chain, with --key.")] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=URL", help="A Prometheus page of the target, to meter it by.")
+    ] = None,
     keylog: KeyLog = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a masked SIP trace.")] = None,
     allow: Annotated[list[str] | None, typer.Option(help="A host outside loopback that may be called.")] = None,
@@ -85,6 +88,7 @@ def load(
     """Place the study's calls, for real, on a trunk that is running."""
     study = read_as_asked(study_file)
     card = _card(study, trunk, target, ca_file, server_name)
+    card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
     shows = CertificateFiles(certificate, key) if certificate and key else None
     guard = Guard(frozenset(allow or ()), ceiling, production)
     folder = folder_at(out_dir)
@@ -107,8 +111,19 @@ def load(
 
     driven = asyncio.run(run())
     write_records(driven.records, folder / MEASURED)
+    if driven.samples is not None:
+        driven.samples.write_parquet(folder / METERS)
     print_result(shown.drive_json(driven), lambda: out.print(shown.drive_lines(driven)), as_json=as_json)
     leave_with(code_of_run(driven.generator.verdict, driven.interrupted))
+
+
+def _pages(named: list[str]) -> dict[str, str]:
+    """Program -> the address of its page, from words such as `kamailio=http://127.0.1.2:9090/metrics`."""
+    pairs = [word.partition("=") for word in named]
+    what = "write NAME=URL, such as kamailio=http://127.0.1.2:9090/metrics"
+    if wrong := [Problem(where=f"--metrics {name}", what=what) for name, _, url in pairs if not name or not url]:
+        raise InputError("load", wrong)
+    return {name: url for name, _, url in pairs}
 
 
 def _card(

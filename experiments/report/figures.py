@@ -16,8 +16,8 @@ import polars as pl
 from experiments.report.sheet import Panel
 from experiments.windows import anchor_at
 from models.occupancy import steps
+from models.policies import Windowed
 from models.records import REFUSED_BY_TRUNK, Disposition
-from models.throttle import Windowed
 
 if TYPE_CHECKING:
     from experiments.compare import Comparison

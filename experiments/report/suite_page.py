@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from experiments.cells import Cell, State, Suite
 from experiments.criteria import BOUNDS, TITLES, Criterion
 from experiments.formatting import formatted
+from experiments.report.sheet import fill
 from models.study import Stack
 
 STACK_NAMES: dict[Stack, str] = {
@@ -31,14 +30,10 @@ def write_suite_page(suite: Suite, path: Path) -> None:
 
 def render_suite(suite: Suite, folder: Path) -> str:
     """The page as text, for a place in `folder`."""
-    environment = Environment(
-        loader=PackageLoader("experiments.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    assert environment.loader is not None
-    css = [environment.loader.get_source(environment, name)[0] for name in ("page.css", "suite.css")]
-    return environment.get_template("suite.html").render(
+    cells = _ordered(suite)
+    return fill(
+        "suite.html",
         suite=suite,
-        css="".join(css),
         headline=headline(suite),
         sentences={stack: stack_sentence(suite, stack) for stack in suite.stacks},
         stack_states={stack: _stack_state(suite, stack) for stack in suite.stacks},
@@ -50,8 +45,8 @@ def render_suite(suite: Suite, folder: Path) -> str:
         percent_used=_percent_used,
         in_short=_in_short,
         token=lambda state: state.value.replace(" ", "-"),
-        trouble=[cell for cell in _ordered(suite) if _is_trouble(cell)],
-        others=[cell for cell in _ordered(suite) if not _is_trouble(cell)],
+        trouble=[cell for cell in cells if cell.state is not State.HOLDS],
+        others=[cell for cell in cells if cell.state is State.HOLDS],
     )
 
 
@@ -105,10 +100,6 @@ def _ordered(suite: Suite) -> list[Cell]:
     return [cell for stack in suite.stacks for cell in suite.of(stack)]
 
 
-def _is_trouble(cell: Cell) -> bool:
-    return cell.state is not State.HOLDS
-
-
 def _links(suite: Suite, folder: Path) -> dict[tuple[str, str], str]:
     """(stack, profile) -> its own page, relative; only where there is one."""
     pages = {(cell.stack, cell.profile): f"{cell.stack}/{cell.profile}/{_REPORT}" for cell in suite.cells}
@@ -154,6 +145,17 @@ def _in_short(cell: Cell) -> str:
     if agreement is not None and agreement.measured is not None:
         return formatted(agreement.measured, "share") + (", SUSPECT" if cell.suspect else "")
     return ""
+
+
+def suite_lines(suite: Suite) -> str:
+    """The table for a terminal: a sentence for each stack, a line for each cell that does not hold."""
+    cells = [cell for cell in _ordered(suite) if cell.state is not State.HOLDS]
+    lines = [stack_sentence(suite, stack) for stack in suite.stacks]
+    return "\n".join([*lines, *(f"{cell.stack}, {cell.profile}: {_complaint(cell)}" for cell in cells)])
+
+
+def _complaint(cell: Cell) -> str:
+    return f"{cell.state.value}: {'; '.join(map(str, cell.misses)) or '; '.join(cell.why)}"
 
 
 def suite_markdown(suite: Suite) -> str:

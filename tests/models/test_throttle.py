@@ -15,6 +15,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from models.policies import (
+    FixedWindow,
+    NoThrottle,
+    PipeLimit,
+    Shaper,
+    SlidingWindowAdmitted,
+    SlidingWindowAttempts,
+    ThrottleSettings,
+    TokenBucket,
+    Windowed,
+)
 from models.teletraffic import (
     fixed_window_refused,
     fixed_window_standard_error,
@@ -23,22 +34,7 @@ from models.teletraffic import (
     sliding_attempts_refused,
     token_bucket_refused,
 )
-from models.throttle import (
-    ADMITTED,
-    Admitted,
-    FixedWindow,
-    NoThrottle,
-    PipeLimit,
-    Refused,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    Throttle,
-    ThrottleSettings,
-    TokenBucket,
-    Windowed,
-    make_throttle,
-)
+from models.throttle import ADMITTED, Admitted, Refused, Throttle, make_throttle
 
 READ = TypeAdapter[ThrottleSettings](ThrottleSettings)
 LIMITED = (FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket, Shaper)

@@ -18,9 +18,9 @@ from models.costs import Costs, cpu_breakdown, load_costs
 from models.kpis import compute_kpis
 from models.limits import Limits
 from models.plan import draw_plan
+from models.policies import FixedWindow
 from models.records import Disposition
 from models.study import Machine, Study
-from models.throttle import FixedWindow
 from simulator.host import Host
 from simulator.replicate import _random_anchors, replicate
 from simulator.run import Start, simulate

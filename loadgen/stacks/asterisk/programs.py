@@ -16,8 +16,8 @@ from loadgen.stacks.asterisk.find import find_asterisk
 from loadgen.stacks.asterisk.render import Instance, render, render_pbx
 from loadgen.stacks.places import Places, free_port
 from loadgen.stacks.programs import Program
+from models.policies import FixedWindow
 from models.study import Study
-from models.throttle import FixedWindow
 
 _ASK_WITHIN_S = 10.0
 _MANY_FILES = 1_048_576

@@ -19,9 +19,9 @@ from loadgen.sip.invite import account_host
 from loadgen.stacks.asterisk.find import Installation
 from loadgen.stacks.places import Places
 from models.errors import Problem
+from models.policies import FixedWindow, NoThrottle, TokenBucket
 from models.refusals import PHRASES, THROTTLE_CAUSE
 from models.study import MediaPorts, Study, Trunk
-from models.throttle import FixedWindow, NoThrottle, TokenBucket
 
 CAUSE_OF_STATUS = {
     403: 21,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from loadgen.stacks.kamailio.bucket import Bucket
 from models.errors import Problem
+from models.policies import TokenBucket
 from models.study import EdgeRestart, Study, Trunk
-from models.throttle import TokenBucket
 
 POLICIES = ("pipelimit", "fixed_window", "token_bucket", "none")
 _LONGEST_WINDOW_MS = 2**31 - 1

@@ -19,9 +19,10 @@ from loadgen.stacks.kamailio.internal import Internal
 from loadgen.stacks.kamailio.media import towards_carrier, towards_customer
 from loadgen.stacks.kamailio.objections import objections
 from loadgen.stacks.places import Places
+from models.policies import FixedWindow, ThrottleSettings, TokenBucket
 from models.records import Disposition
 from models.study import Study, Trunk
-from models.throttle import FixedWindow, Refused, ThrottleSettings, TokenBucket
+from models.throttle import Refused
 
 __all__ = ["FILES", "objections", "render"]
 

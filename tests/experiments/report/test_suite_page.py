@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from experiments.cells import Cell, State, Suite, played_cell
-from experiments.report.suite_page import headline, render_suite, stack_sentence, suite_markdown, write_suite_page
+from experiments.report.suite_page import (
+    headline,
+    render_suite,
+    stack_sentence,
+    suite_lines,
+    suite_markdown,
+    write_suite_page,
+)
 
 Saved = dict[str, Any]
 ORIGIN: Saved = {"date": "2026-01-01T00:00:00+00:00", "command": "c", "machine": {}, "versions": {"python": "3.11"}}
@@ -69,6 +76,18 @@ def test_the_sentences_count_right(every_state: Suite, saved: Saved) -> None:
     assert f"2 of 5 profiles keep every criterion: 96.67 % of {attempts:,} attempts ended as predicted" in sentence
     assert sentence.endswith("Besides: 1 VOID, 1 cut short.")
     assert stack_sentence(every_state, "asterisk") == "On Asterisk, no profile could be played."
+
+
+def test_the_lines_for_a_terminal_name_every_cell_that_does_not_hold(every_state: Suite) -> None:
+    lines = suite_lines(every_state).splitlines()
+    assert [line.partition(":")[0] for line in lines[2:]] == [
+        "kamailio, b",
+        "kamailio, c",
+        "kamailio, d",
+        "asterisk, a",
+    ]
+    assert lines[2].startswith("kamailio, b: misses: agreement 90.00 %")
+    assert lines[-1] == "asterisk, a: not played: it has no Retry-After"
 
 
 def test_the_table_for_a_readme(every_state: Suite) -> None:

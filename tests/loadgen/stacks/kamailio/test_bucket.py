@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.stacks.kamailio.bucket import Bucket
-from models.throttle import TokenBucket
+from models.policies import TokenBucket
 
 LARGEST = 2**31 - 1
 
