@@ -7,11 +7,12 @@ explained by what the records say was done. It fits costs (`regression`) and wri
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -44,6 +45,10 @@ _COSTS: tuple[CostName, ...] = (
 )
 
 
+def _silent(share: float, words: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Level:
     """One amount of one kind of work, and what it came to."""
@@ -54,8 +59,8 @@ class Level:
     counts: dict[CostName, float]
     """What was done, by the cost that it incurs; idling in seconds."""
     cpu_s: float
-    valid: bool
-    """Whether the load generator was healthy; a level that is not stays in and is marked."""
+    generator: Verdict
+    """Whether the load generator was healthy; a level at which it was not stays in and is marked."""
     response_s: tuple[float, ...]
     """INVITE to first ring, less the carrier's set-up: the round trips of that level."""
 
@@ -68,6 +73,20 @@ class CalibrationRun:
     levels: tuple[Level, ...]
     fit: Fit
     calibration: Calibration
+
+    @classmethod
+    def explaining(cls, stack: Stack, levels: Sequence[Level], command: str) -> Self:
+        """The costs that explain these levels best.
+
+        Raises:
+            StackError: the levels do not determine the costs.
+        """
+        design = [[level.counts[name] for name in _COSTS] for level in levels]
+        try:
+            fit = fit_relative(design, [level.cpu_s for level in levels])
+        except ValueError as error:
+            raise StackError(f"the levels do not determine the costs: {error}") from error
+        return cls(stack, tuple(levels), fit, _calibration(stack, levels, fit, command))
 
     def to_json(self) -> dict[str, Any]:
         """All of it but single round trips, ready for `json.dumps`."""
@@ -98,63 +117,51 @@ class CalibrationRun:
 
 
 async def calibrate(
-    stack: Stack, out: Path, *, repeats: int = 1, command: str = "", advance: Advance
+    stack: Stack, out: Path, *, repeats: int = 1, command: str = "", advance: Advance = _silent
 ) -> CalibrationRun:
-    """Measure a stack's costs on this machine.
+    """Measure a stack's costs on this machine; the files of every level's trunk are left in `out`.
 
     Raises:
         StackError: a program of the stack is missing, or the levels do not determine the costs.
     """
-    studies = [study for _ in range(repeats) for study in _studies(stack)]
+    todo = [each for _ in range(repeats) for each in studies_of(stack)]
     levels = []
-    for number, (work, amount, study) in enumerate(studies):
-        advance(number / len(studies), f"{work}, {amount:g}")
+    for number, (work, amount, study) in enumerate(todo):
+        advance(number / len(todo), f"{work}, {amount:g}")
         levels.append(await _measure(work, amount, study, out / f"{number:03}"))
-    try:
-        fit = fit_relative([[level.counts[name] for name in _COSTS] for level in levels], [x.cpu_s for x in levels])
-    except ValueError as error:
-        raise StackError(f"the levels do not determine the costs: {error}") from error
-    return CalibrationRun(stack, tuple(levels), fit, _calibration(stack, levels, fit, command))
+    return CalibrationRun.explaining(stack, levels, command)
 
 
-def _studies(stack: Stack) -> Iterator[tuple[str, float, Study]]:
-    for seconds in (LEVEL_S, LEVEL_S, LEVEL_S):
-        yield "idling", seconds, _study(stack, rate=0.001, holding=0.1)
+def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, float, Study]]:
+    """The levels: what is done, how much of it, and the study that does it."""
+    make = partial(_study, stack, level_s)
+    for _ in range(3):
+        yield "idling", level_s, make(0.001)
     for rate in _RATES_PER_MINUTE:
-        yield "calls", rate, _study(stack, rate, holding=0.2)
-        yield "busy calls", rate, _study(stack, rate, holding=0.2, outcomes={"busy": 1.0})
-        yield "refused calls", rate, _study(stack, rate, holding=0.2, limit=1)
-        yield "full handshakes", rate, _study(stack, rate, holding=0.2, tls={"policy": "per_call"})
-        resumed = {"policy": "per_call", "resumption_share": 1.0}
-        yield "resumed handshakes", rate, _study(stack, rate, holding=0.2, tls=resumed)
+        yield "calls", rate, make(rate)
+        yield "busy calls", rate, make(rate, outcomes={"busy": 1.0})
+        yield "refused calls", rate, make(rate, limit=1)
+        yield "full handshakes", rate, make(rate, tls={"policy": "per_call"})
+        yield "resumed handshakes", rate, make(rate, tls={"policy": "per_call", "resumption_share": 1.0})
     for calls in _CALLS_AT_ONCE:
-        yield "audio", calls, _audio_study(stack, calls)
+        # All begin in the first second, and last until the level's end.
+        instants = {"kind": "replay", "instants_s": [number / calls for number in range(calls)]}
+        yield "audio", calls, make(0, arrivals=instants, holding=level_s - 1)
 
 
-def _study(stack: Stack, rate: float, *, holding: float, limit: int | None = None, **traffic: Any) -> Study:
+def _study(stack: Stack, level_s: float, rate: float, *, limit: int | None = None, **traffic: Any) -> Study:
     throttle: dict[str, Any] = {"policy": "none"}
     if limit is not None:
-        throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600}
+        throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600, "retry_after_s": None}
     arrivals = {"kind": "constant", "rate_per_minute": rate}
-    return _made(stack, throttle, {"arrivals": arrivals, "holding": holding, "ringing": 0.05} | traffic)
-
-
-def _audio_study(stack: Stack, calls: int) -> Study:
-    """Calls that all begin in the first second and last until the level's end."""
-    instants = [number / calls for number in range(calls)]
-    arrivals = {"kind": "replay", "instants_s": instants}
-    return _made(stack, {"policy": "none"}, {"arrivals": arrivals, "holding": LEVEL_S - 1, "ringing": 0.05})
-
-
-def _made(stack: Stack, throttle: dict[str, Any], traffic: dict[str, Any]) -> Study:
+    trunks = [{"throttle": throttle, "traffic": {"arrivals": arrivals, "holding": 0.2, "ringing": 0.05} | traffic}]
     pop = {"stack": stack, "carrier": {"setup": 0.05}}
-    trunks = [{"throttle": throttle, "traffic": traffic}]
-    return Study.model_validate({"name": "calibration", "duration_s": LEVEL_S, "pop": pop, "trunks": trunks})
+    return Study.model_validate({"name": "calibration", "duration_s": level_s, "pop": pop, "trunks": trunks})
 
 
 async def _measure(work: str, amount: float, study: Study, folder: Path) -> Level:
     async with running_trunk(study, folder) as card:
-        driven = await drive(draw_plan(study), card, at_least_s=LEVEL_S)
+        driven = await drive(draw_plan(study), card, at_least_s=study.duration_s)
     if driven.interrupted is not None or driven.meters is None:
         raise StackError(f"the level {work}, {amount:g} could not be measured: {driven.interrupted or 'no meter'}")
     return _level(work, amount, driven, study)
@@ -166,11 +173,10 @@ def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
     counts = cost_counts(driven.records) | {"idle_share": driven.meters.to_s - driven.meters.from_s}
     setup_s = study.pop.carrier.setup.mean()
     responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
-    valid = driven.generator.verdict is Verdict.VALID
-    return Level(work, amount, counts, sum(spent), valid, tuple(responses.to_list()))
+    return Level(work, amount, counts, sum(spent), driven.generator.verdict, tuple(responses.to_list()))
 
 
-def _calibration(stack: Stack, levels: list[Level], fit: Fit, command: str) -> Calibration:
+def _calibration(stack: Stack, levels: Sequence[Level], fit: Fit, command: str) -> Calibration:
     round_trip_s, reach = _round_trip(levels)
     # A cost that noise has made negative is one that cannot be told from nothing.
     costs = {name: max(0.0, float(value)) for name, value in zip(_COSTS, fit.values, strict=True)}
@@ -187,7 +193,7 @@ def _calibration(stack: Stack, levels: list[Level], fit: Fit, command: str) -> C
     )
 
 
-def _round_trip(levels: list[Level]) -> tuple[float, tuple[float, float]]:
+def _round_trip(levels: Sequence[Level]) -> tuple[float, tuple[float, float]]:
     """The median and its 95 % interval by order statistics (David and Nagaraja, "Order Statistics", 7.1)."""
     values = np.sort(pl.Series([value for level in levels for value in level.response_s], dtype=pl.Float64).to_numpy())
     low, high = (int(stats.binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))

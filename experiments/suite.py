@@ -83,7 +83,15 @@ async def run_suite(
             advance=_part_of(advance, done, len(asked), f"{stack}, {profile}"),
             stop=stop,
         )
-        suite = with_notes(suite.with_cell(await _run_cell(task)))
+        before = _set_aside(task.folder)
+        cell = await _run_cell(task)
+        if stop.is_set() and cell.state is State.CUT_SHORT and suite.cell(stack, profile) is not None:
+            # What the user cut short does not take the place of a whole run.
+            shutil.rmtree(task.folder)
+            before.rename(task.folder)
+            break
+        shutil.rmtree(before, ignore_errors=True)
+        suite = with_notes(suite.with_cell(cell))
         # After every cell: what was run is kept, whatever happens next.
         write_suite(suite, out)
         write_suite_page(suite, out / PAGE)
@@ -130,6 +138,15 @@ def _begun(out: Path, study: Study, command: str) -> Suite:
     here = Provenance.collect(study, command)
     origin = {"date": here.started, "command": command, "machine": here.machine, "versions": here.versions}
     return Suite(origin, read_suite(out).cells if (out / SUITE).exists() else ())
+
+
+def _set_aside(folder: Path) -> Path:
+    """Move a folder's old content out of the way; where to."""
+    aside = folder.with_name(f"{folder.name}-before")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.rename(aside)
+    return aside
 
 
 def _part_of(advance: Advance, done: int, tasks: int, name: str) -> Advance:

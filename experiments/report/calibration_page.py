@@ -11,6 +11,7 @@ from experiments.calibrate import CalibrationRun
 from experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from experiments.report.page import COST_WORDS
 from experiments.report.sheet import Panel, fill
+from loadgen.health import Verdict
 
 _SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 
@@ -28,7 +29,7 @@ def render_calibration(run: CalibrationRun) -> str:
         run=run,
         costs=_costs(run),
         outliers=[run.levels[index] for index in run.fit.outliers],
-        doubtful=[level for level in run.levels if not level.valid],
+        doubtful=[level for level in run.levels if level.generator is not Verdict.VALID],
     )
 
 

@@ -155,7 +155,7 @@ def suite_lines(suite: Suite) -> str:
 
 
 def _complaint(cell: Cell) -> str:
-    return f"{cell.state.value}: {'; '.join(map(str, cell.misses)) or '; '.join(cell.why)}"
+    return f"{cell.state.value}: {'; '.join(map(str, cell.misses or cell.why[:1]))}"
 
 
 def suite_markdown(suite: Suite) -> str:

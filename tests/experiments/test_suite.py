@@ -186,6 +186,33 @@ def test_once_stopped_no_other_run_is_begun(tmp_path: Path) -> None:
     assert asyncio.run(stopped()).cells == ()
 
 
+def test_a_run_that_the_user_cuts_short_does_not_replace_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Saved
+) -> None:
+    class Interrupted:
+        def to_json(self) -> Saved:
+            return saved | {"interrupted": "interrupted 2.0 s after plan zero"}
+
+    async def interrupted(study: Any, folder: Path, *, stop: asyncio.Event, **options: Any) -> Interrupted:
+        folder.mkdir(parents=True)
+        stop.set()
+        return Interrupted()
+
+    monkeypatch.setattr(suite_module, "validate_async", interrupted)
+    paths = [tiny(tmp_path, 3), tiny(tmp_path, 4)]
+    fresh = asyncio.run(run_suite(["kamailio"], tmp_path / "fresh", profiles=paths))
+    assert [cell.state for cell in fresh.cells] == [State.CUT_SHORT]
+    old = tmp_path / "old"
+    whole = old / "kamailio" / "03_tiny"
+    whole.mkdir(parents=True)
+    (whole / COMPARISON).write_text("of the whole run")
+    write_suite(Suite(ORIGIN, (played_cell("03_tiny", saved),)), old)
+    kept = asyncio.run(run_suite(["kamailio"], old, profiles=paths))
+    assert [cell.state for cell in kept.cells] == [State.HOLDS]
+    assert [path.name for path in (old / "kamailio").iterdir()] == ["03_tiny"]
+    assert (whole / COMPARISON).read_text() == "of the whole run"
+
+
 def test_an_unknown_profile_is_named_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="99_none"):
         asyncio.run(run_suite(["embedded"], tmp_path, profiles=["01_below", "99_none"]))

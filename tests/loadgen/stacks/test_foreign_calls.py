@@ -1,0 +1,196 @@
+"""Real calls through stacks that others wrote, predicted first: each ends as foretold, and nothing is left behind.
+
+Where arrivals are constant and stay clear of every boundary, what is to happen is counted by hand too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from experiments.compare import Comparison
+from experiments.validate import validate
+from loadgen.health import Verdict
+from loadgen.stacks.quota import cpu_quota
+from models.errors import StackError
+from models.records import Direction
+from models.study import Study
+from tests.loadgen.stacks.conftest import ASTERISK, KAMAILIO, assert_nothing_left, asterisk_is_missing, study
+
+EVERY_OUTCOME: dict[str, Any] = {
+    "busy": 0.15,
+    "no_answer": 0.15,
+    "abandoned": 0.15,
+    "rejected": [{"status": 404, "share": 0.1}, {"status": 500, "share": 0.1}],
+}
+both_stacks = pytest.mark.parametrize("stack", [KAMAILIO, ASTERISK])
+kamailio_only = pytest.mark.parametrize("stack", [KAMAILIO])
+
+
+def proof(question: Study, folder: Path, *, pbx: bool = False) -> Comparison:
+    """Predict, call, compare; the run must have been healthy, its audio authentic, and its traces gone."""
+    found = validate(question, folder, pbx=pbx, command="a test")
+    assert found.generator.verdict is not Verdict.VOID, found.generator.reasons
+    assert (found.interrupted, found.deaths) == (None, ())
+    assert found.srtp.authenticated == found.srtp.received
+    assert_nothing_left(folder)
+    return found
+
+
+def counts(records: pl.DataFrame) -> dict[str, int]:
+    return dict(records["disposition"].cast(pl.String).value_counts().iter_rows())
+
+
+def of(records: pl.DataFrame, disposition: str) -> pl.DataFrame:
+    return records.filter(pl.col("disposition") == disposition)
+
+
+@both_stacks
+@pytest.mark.parametrize("media", ["rtp", "srtp"])
+def test_every_outcome_behind_a_throttle(stack: str, media: str, tmp_path: Path) -> None:
+    throttle = {"policy": "fixed_window", "limit": 40, "window_s": 5, "retry_after_s": None}
+    question = study(
+        stack,
+        carrier={"media": media},
+        trunk={"throttle": throttle},
+        duration_s=10,
+        inbound_share=0.3,
+        outcomes=EVERY_OUTCOME,
+    )
+    found = proof(question, tmp_path)
+    assert found.agreement >= 0.98, found.disagreements
+    dispositions = {"completed", "busy", "no_answer", "abandoned", "carrier_rejected", "throttled"}
+    assert set(counts(found.measured)) == dispositions
+    assert set(found.measured["direction"]) == {Direction.INBOUND, Direction.OUTBOUND}
+    assert found.srtp.received > 500
+    assert (of(found.measured, "completed")["rtp_received"] > 0).all()
+
+
+@kamailio_only
+@pytest.mark.parametrize(
+    "throttle",
+    [
+        {"policy": "token_bucket", "limit": 300, "window_s": 60, "burst": 5},
+        {"policy": "pipelimit", "limit": 15, "window_s": 3},
+        {"policy": "pipelimit", "limit": 10, "window_s": 3, "algorithm": "red"},
+    ],
+    ids=lambda throttle: "-".join(map(str, throttle.values())),
+)
+def test_throttles_that_kamailio_has(stack: str, throttle: dict[str, Any], tmp_path: Path) -> None:
+    found = proof(study(stack, trunk={"throttle": throttle}, duration_s=10, holding=0.2), tmp_path)
+    assert found.agreement >= 0.98, found.disagreements
+    assert set(counts(found.measured)) == {"completed", "throttled"}
+    assert set(of(found.measured, "throttled").select("status", "cause", "retry_after_s").iter_rows()) == {(503, 42, 10)}
+
+
+@both_stacks
+def test_two_customers_have_limits_of_their_own(stack: str, tmp_path: Path) -> None:
+    base = study(stack, duration_s=6, inbound_share=0.5)
+    other = "127.0.60.5"
+    limits: list[dict[str, Any]] = [
+        {"policy": "fixed_window", "limit": 10, "window_s": 3, "retry_after_s": None},
+        {"policy": "fixed_window", "limit": 5, "window_s": 3, "retry_after_s": None, "counts": "outbound"},
+    ]
+    first = base.trunks[0].model_dump()
+    trunks = [
+        first | {"name": "bank", "account": "bank", "throttle": limits[0]},
+        first | {"name": "clinic", "account": "clinic", "customer_address": other, "throttle": limits[1]},
+    ]
+    found = proof(Study.model_validate(base.model_dump() | {"trunks": trunks}), tmp_path)
+    assert found.agreement >= 0.98, found.disagreements
+    refused = of(found.measured, "throttled").select("trunk", "direction").unique()
+    # The second one's limit does not count what comes in.
+    assert set(refused.iter_rows()) == {(0, "inbound"), (0, "outbound"), (1, "outbound")}
+
+
+@kamailio_only
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_connections_per_call_are_resumed(stack: str, version: str, tmp_path: Path) -> None:
+    found = proof(study(stack, tls={"policy": "per_call", "resumption_share": 1, "version": version}), tmp_path)
+    assert dict(found.measured["connection"].cast(pl.String).value_counts().iter_rows()) == {"full": 1, "resumed": 19}
+    assert counts(found.measured) == {"completed": 20}
+
+
+@kamailio_only
+def test_after_an_edge_restart_everybody_comes_back(stack: str, tmp_path: Path) -> None:
+    incident = {"kind": "edge_restart", "at_s": 3.0, "down_s": 1.0, "forgets_throttle": True}
+    question = study(
+        stack,
+        pop={"incidents": [incident]},
+        trunk={"throttle": {"policy": "fixed_window", "limit": 200, "window_s": 60}},
+        duration_s=7,
+        holding=2.0,
+        redial={"probability": 1, "delay": 0.5, "attempts": 5},
+        tls={"policy": "pool", "pool_size": 3},
+    )
+    found = proof(question, tmp_path)
+    records = found.measured
+    talking = records.filter((pl.col("answered_s") < 2.9) & (pl.col("bye_s") > 4.1))
+    assert talking.height
+    assert set(talking["disposition"]) == {"completed"}
+    assert talking["reason"].null_count() == talking.height
+    # Their audio went on while there was no edge: 100 packets in 2 s, but for the first and the last.
+    assert (talking["rtp_received"] >= 95).all()
+    assert counts(records)["connection_failed"] > 0
+    # Whoever was turned away has called again, and everybody has spoken.
+    assert of(records, "completed")["call"].n_unique() == 70
+    assert found.agreement >= 0.9, found.disagreements
+
+
+@kamailio_only
+@pytest.mark.parametrize("legs", [1, 2])
+def test_a_port_range_that_is_too_small(stack: str, legs: int, tmp_path: Path) -> None:
+    ports = {"low": 24_000, "high": 24_012, "legs": legs}
+    found = proof(study(stack, pop={"ports": ports}, duration_s=1, holding=2), tmp_path)
+    assert counts(found.measured) == {"completed": 6 // legs, "no_port": 10 - 6 // legs}
+    assert set(of(found.measured, "no_port").select("status", "cause").iter_rows()) == {(503, 47)}
+    assert found.agreement == 1
+
+
+@both_stacks
+@pytest.mark.parametrize(
+    ("limits", "disposition", "cause"),
+    [({"channels": 4}, "no_channel", 34), ({"calls_per_second": 4}, "carrier_rejected", 41)],
+)
+def test_limits_of_the_carrier(
+    stack: str, limits: dict[str, int], disposition: str, cause: int, tmp_path: Path
+) -> None:
+    found = proof(study(stack, carrier=limits, duration_s=0.9, holding=2), tmp_path)
+    assert counts(found.measured) == {"completed": 4, disposition: 5}
+    assert set(of(found.measured, disposition).select("status", "cause").iter_rows()) == {(503, cause)}
+    assert found.agreement == 1
+
+
+@both_stacks
+def test_a_source_off_the_whitelist(stack: str, tmp_path: Path) -> None:
+    found = proof(study(stack, trunk={"whitelist": ["127.0.60.99/32"]}, duration_s=1), tmp_path)
+    assert counts(found.measured) == {"not_whitelisted": 10}
+    assert found.agreement == 1
+
+
+@pytest.mark.parametrize("stack", ["embedded", KAMAILIO])
+def test_inbound_calls_ring_the_customers_pbx(stack: str, tmp_path: Path) -> None:
+    if (reason := asterisk_is_missing()) is not None:
+        pytest.skip(reason)
+    question = study(stack, duration_s=4, inbound_share=0.6, outcomes=EVERY_OUTCOME)
+    found = proof(question, tmp_path, pbx=True)
+    assert found.agreement >= 0.98, found.disagreements
+    inbound = found.measured.filter(pl.col("direction") == "inbound")
+    assert (of(inbound, "completed")["rtp_received"] > 0).all()
+    assert set(counts(inbound)) == {"completed", "busy", "no_answer", "abandoned", "carrier_rejected"}
+
+
+@kamailio_only
+def test_a_cpu_quota_goes_with_its_group(stack: str, tmp_path: Path) -> None:
+    try:
+        with cpu_quota(1.0) as group:
+            groups = group.cpu.parent
+    except StackError as why:
+        pytest.skip(str(why))
+    before = set(groups.glob("trunkproof-*"))
+    found = proof(study(stack, pop={"machine": {"quota": 0.5}}), tmp_path)
+    assert counts(found.measured) == {"completed": 20}
+    assert not set(groups.glob("trunkproof-*")) - before
