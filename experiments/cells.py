@@ -155,7 +155,7 @@ class Suite:
 
 def write_suite(suite: Suite, folder: Path) -> None:
     """Leave suite.json; whoever reads meanwhile sees the old or the new one, whole."""
-    text = json.dumps(suite.to_json(), indent=2, allow_nan=False)
+    text = json.dumps(suite.to_json(), indent=1, allow_nan=False)
     beside = folder / f"{SUITE}.new"
     beside.write_text(text + "\n", encoding="utf-8")
     beside.replace(folder / SUITE)

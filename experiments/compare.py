@@ -21,6 +21,7 @@ from experiments.targets import Target, judge_quality
 from experiments.twin import TwinCheck
 from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
+from loadgen.meters.report import MeterReport
 from models.kpis import DEFINITIONS, Kpis, compute_kpis
 from models.plan import Plan
 from models.records import Disposition
@@ -73,6 +74,8 @@ class Comparison:
     """Which programs of the trunk died, when and how."""
     cpu: CpuComparison | None = None
     """What the trunk's programs spent; `None` where they could not be metered."""
+    meters: MeterReport | None = None
+    """What the trunk's programs spent, held and counted."""
     warnings: tuple[str, ...] = ()
     """What a reader must know before believing the figures."""
 
@@ -153,6 +156,7 @@ class Comparison:
             "deaths": list(self.deaths),
             "warnings": list(self.warnings),
             "cpu": None if self.cpu is None else self.cpu.to_json(),
+            "meters": None if self.meters is None else asdict(self.meters),
             "kpis": {name: pair.to_json() for name, pair in self.kpis.items()},
             "dispositions": self._dispositions(),
             "disagreements": [one.to_json() for one in self.disagreements],
@@ -190,6 +194,7 @@ def compare(
     interrupted: str | None = None,
     deaths: tuple[str, ...] = (),
     cpu: CpuComparison | None = None,
+    meters: MeterReport | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Comparison:
     """Compare two record tables of one plan.
@@ -212,5 +217,6 @@ def compare(
         interrupted=interrupted,
         deaths=deaths,
         cpu=cpu,
+        meters=meters,
         warnings=warnings,
     )

@@ -20,7 +20,7 @@ from experiments.knee_run import (
     load_kind,
     measure_load,
     predict_load,
-    without_quota,
+    with_quota,
 )
 from experiments.provenance import Provenance
 from experiments.search import RUNG, Bracket, Stop, find_bracket
@@ -33,7 +33,7 @@ Advance = Callable[[float, str], None]
 AGREEMENT = 0.15
 """Predicted and measured knee agree within this share of the measured one."""
 RUNS = 3
-"""Of a borderline load; what most of them say is believed."""
+"""Of a borderline load; what most of them say is believed. As many VOID ones end the search."""
 KNEE, PAGE = "knee.json", "knee.html"
 _STEPS_EXPECTED = 10
 """Runs of real calls that a search takes, for the progress bar."""
@@ -41,9 +41,10 @@ _STEPS_EXPECTED = 10
 
 @dataclass(frozen=True)
 class Step:
-    """One load, run once or, where that was borderline, several times."""
+    """One load, run once or, where that was borderline or VOID, several times."""
 
     runs: tuple[Reading, ...]
+    """All of them; those that are VOID are shown and not counted."""
 
     @property
     def load(self) -> float:
@@ -51,14 +52,19 @@ class Step:
         return self.runs[0].load
 
     @property
+    def counted(self) -> tuple[Reading, ...]:
+        """The runs that say something about the trunk."""
+        return tuple(run for run in self.runs if run.generator is not Verdict.VOID)
+
+    @property
     def holds(self) -> bool:
         """What most runs say."""
-        return 2 * sum(run.holds for run in self.runs) > len(self.runs)
+        return 2 * sum(run.holds for run in self.counted) > len(self.counted)
 
     @property
     def shown(self) -> Reading:
         """The first run that says what most say."""
-        return next(run for run in self.runs if run.holds is self.holds)
+        return next((run for run in self.counted if run.holds is self.holds), self.runs[0])
 
     def to_json(self) -> dict[str, Any]:
         """All runs, ready for `json.dumps`."""
@@ -109,9 +115,8 @@ class Knee:
 
     @property
     def is_void(self) -> bool:
-        """Whether a run of the search says nothing about the trunk."""
-        steps = (*self.measured.steps, *self.baseline)
-        return any(run.generator is Verdict.VOID for step in steps for run in step.runs)
+        """Whether the load generator ended the search: at one load no run said anything about the trunk."""
+        return any(not step.counted for step in (*self.measured.steps, *self.baseline))
 
     @cached_property
     def sentence(self) -> str:
@@ -211,20 +216,22 @@ class _Tried:
         """Try one load.
 
         Raises:
-            Stop: the load generator was out of breath.
+            Stop: the load generator was out of breath, run after run.
         """
-        self.steps[load] = step = Step((await self._once(load),))
-        if self._repeats and step.runs[0].is_borderline:
-            for _ in range(RUNS - 1):
-                self.steps[load] = step = Step((*step.runs, await self._once(load)))
+        step = await self._until_counted(load, 1)
+        if self._repeats and step.counted[0].is_borderline:
+            step = await self._until_counted(load, RUNS)
         return step.holds
 
-    async def _once(self, load: float) -> Reading:
-        reading = await self._run(load)
-        if reading.generator is Verdict.VOID:
-            self.steps.setdefault(load, Step((reading,)))
-            raise Stop(f"the generator or this machine is the limit at {load:.4g}: {'; '.join(reading.reasons)}")
-        return reading
+    async def _until_counted(self, load: float, wanted: int) -> Step:
+        """A passing disturbance of this machine makes a run VOID; a load that is too much for it makes all of them."""
+        step = self.steps.get(load, Step(()))
+        while len(step.counted) < wanted:
+            if len(step.runs) - len(step.counted) == RUNS:
+                why = "; ".join(step.runs[-1].reasons)
+                raise Stop(f"the generator or this machine is the limit at {load:.4g}: {why}")
+            self.steps[load] = step = Step((*step.runs, await self._run(load)))
+        return step
 
 
 class _Reality:
@@ -236,7 +243,7 @@ class _Reality:
         whole = load_kind(study) is LoadKind.AT_ONCE
         self._expected = float(round(expected)) if whole else expected
         self._under_quota = _Tried(partial(self._play, study))
-        self.baseline = _Tried(partial(self._play, without_quota(study)))
+        self.baseline = _Tried(partial(self._play, with_quota(study, None)))
 
     @property
     def steps(self) -> dict[float, Step]:

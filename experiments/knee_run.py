@@ -131,11 +131,10 @@ def at_load(study: Study, load: float) -> Study:
     return study.model_copy(update={"name": f"{study.name}, {load:.4g}", "trunks": (changed,)})
 
 
-def without_quota(study: Study) -> Study:
-    """The same study on the whole machine."""
-    pop = study.pop
-    machine: Machine = pop.machine.model_copy(update={"quota": None})
-    return study.model_copy(update={"pop": pop.model_copy(update={"machine": machine})})
+def with_quota(study: Study, quota: float | None) -> Study:
+    """The same study on so much CPU, in cores; with `None` on the whole machine."""
+    machine: Machine = study.pop.machine.model_copy(update={"quota": quota})
+    return study.model_copy(update={"pop": study.pop.model_copy(update={"machine": machine})})
 
 
 async def predict_load(study: Study, load: float) -> Reading:

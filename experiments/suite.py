@@ -83,15 +83,7 @@ async def run_suite(
             advance=_part_of(advance, done, len(asked), f"{stack}, {profile}"),
             stop=stop,
         )
-        before = _set_aside(task.folder)
-        cell = await _run_cell(task)
-        if stop.is_set() and cell.state is State.CUT_SHORT and suite.cell(stack, profile) is not None:
-            # What the user cut short does not take the place of a whole run.
-            shutil.rmtree(task.folder)
-            before.rename(task.folder)
-            break
-        shutil.rmtree(before, ignore_errors=True)
-        suite = with_notes(suite.with_cell(cell))
+        suite = await _with_run(suite, task)
         # After every cell: what was run is kept, whatever happens next.
         write_suite(suite, out)
         write_suite_page(suite, out / PAGE)
@@ -140,8 +132,25 @@ def _begun(out: Path, study: Study, command: str) -> Suite:
     return Suite(origin, read_suite(out).cells if (out / SUITE).exists() else ())
 
 
+async def _with_run(suite: Suite, task: _Task) -> Suite:
+    """The table with this cell, and its evidence in its folder.
+
+    What the user cut short does not take the place of a run that ended.
+    """
+    before = _set_aside(task.folder)
+    cell = await _run_cell(task)
+    cut_by_user = task.stop.is_set() and cell.state is State.CUT_SHORT
+    if cut_by_user and suite.cell(cell.stack, cell.profile) is not None:
+        shutil.rmtree(task.folder)
+        before.rename(task.folder)
+        return suite
+    shutil.rmtree(before, ignore_errors=True)
+    return with_notes(suite.with_cell(cell))
+
+
 def _set_aside(folder: Path) -> Path:
     """Move a folder's old content out of the way; where to."""
+    shutil.rmtree(_void(folder), ignore_errors=True)
     aside = folder.with_name(f"{folder.name}-before")
     shutil.rmtree(aside, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -179,12 +188,15 @@ async def _run_again(task: _Task, void: Cell) -> Cell:
     task.advance(0.0, f"VOID ({reasons}); once more after {PAUSE_S:.0f} s")
     if await _stopped_within(task.stop, PAUSE_S):
         return void
-    kept = task.folder.with_name(f"{task.folder.name}-void")
-    shutil.rmtree(kept, ignore_errors=True)
-    task.folder.rename(kept)
+    task.folder.rename(_void(task.folder))
     cell = await _run(task)
     said = f"the first run was VOID ({reasons}); this is the second, {PAUSE_S:.0f} s later"
     return replace(cell, why=(said, *cell.why))
+
+
+def _void(folder: Path) -> Path:
+    """Where the evidence of a VOID run is kept."""
+    return folder.with_name(f"{folder.name}-void")
 
 
 async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:

@@ -22,6 +22,7 @@ from experiments.report.page import write_report
 from experiments.twin import TwinCheck, analytic_twin
 from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
+from loadgen.meters.report import read_report
 from loadgen.run import drive
 from loadgen.stacks.pbx import running_pbxs
 from loadgen.stacks.process import running_trunk
@@ -115,6 +116,7 @@ async def validate_async(
         intervals=repeated.intervals,
         twin=twin,
         cpu=compare_cpu(study, prediction.records, driven.meters),
+        meters=driven.meters,
         warnings=calibration_warnings(study),
         provenance=Provenance.collect(study, command),
     )
@@ -156,6 +158,7 @@ def read_evidence(folder: Path) -> Comparison:
         interrupted=saved["interrupted"],
         deaths=tuple(saved["deaths"]),
         cpu=CpuComparison.from_json(saved["cpu"]),
+        meters=read_report(saved["meters"]),
         warnings=tuple(saved["warnings"]),
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -56,6 +57,15 @@ class MeterReport:
     gaps: Sequence[Gap] = ()
 
 
+def read_report(saved: dict[str, Any] | None) -> MeterReport | None:
+    """What `dataclasses.asdict` made of a report, after it was JSON."""
+    if saved is None:
+        return None
+    programs = {name: ProgramReport(**program) for name, program in saved["programs"].items()}
+    gaps = tuple(Gap(**gap) for gap in saved["gaps"])
+    return MeterReport(from_s=saved["from_s"], to_s=saved["to_s"], programs=programs, gaps=gaps)
+
+
 def make_report(
     samples: pl.DataFrame,
     kinds: Mapping[tuple[str, str], str],
@@ -96,13 +106,16 @@ def _program(
     series = {str(name): _Series(rows, *span) for (name,), rows in frame.group_by("name")}
     cpu = series.get("cpu_s") or series.get(PAGE_CPU)
     counters = {name: kinds[source, name] for name in sorted(series) if kinds.get((source, name), "gauge") != "gauge"}
+    # A counter with labels is not on the page before it first counts: it was 0 until then.
+    paged_from_s = min((series[name].from_s for name in counters), default=0.0)
     return ProgramReport(
         cpu_s=cpu.difference if cpu else None,
         share_of_core=cpu.rate if cpu else None,
         peak_memory_bytes=_peak(series.get("memory_bytes")),
         peak_sockets=_peak(series.get("sockets")),
         increases={
-            name: series[name].difference if kind == "unknown" else series[name].increase
+            name: (series[name].difference if kind == "unknown" else series[name].increase)
+            + (series[name].values[0] if series[name].from_s > paged_from_s else 0.0)
             for name, kind in counters.items()
         },
         ended_at_s=ended_at_s,
@@ -119,6 +132,7 @@ class _Series:
     def __init__(self, rows: pl.DataFrame, from_s: float, to_s: float) -> None:
         at_s: list[float] = rows["at_s"].to_list()
         first, last = (min(range(len(at_s)), key=lambda i: abs(at_s[i] - edge)) for edge in (from_s, to_s))
+        self.from_s = at_s[first]
         self.values: list[float] = rows["value"].to_list()[first : last + 1]
         self._length_s = at_s[last] - at_s[first]
 

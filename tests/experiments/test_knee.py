@@ -21,7 +21,7 @@ from experiments.knee_run import (
     load_kind,
     measure_load,
     predict_load,
-    without_quota,
+    with_quota,
 )
 from experiments.report.knee_page import render_knee
 from experiments.search import RESOLUTION
@@ -108,6 +108,20 @@ def test_a_generator_out_of_breath_ends_the_search(tmp_path: Path) -> None:
     assert knee.is_void
     assert knee.measured.knee is None
     assert "450 or more (the generator or this machine is the limit" in knee.sentence
+
+
+def test_a_run_that_was_disturbed_is_made_again_and_not_counted(tmp_path: Path) -> None:
+    stack, disturbed = _Stack(1000), itertools.cycle((True, False))
+
+    async def measure(study: Study, load: float, out: Path) -> Reading:
+        if next(disturbed):
+            return _reading(load, 9000, generator=Verdict.VOID)
+        return await stack.measure(study, load, out)
+
+    knee = asyncio.run(find_knee(_study(), tmp_path, measure=measure, predict=_Stack(1000).predict))
+    assert knee.agrees
+    assert not knee.is_void
+    assert all(len(step.runs) == 2 for step in knee.measured.steps)
 
 
 def test_a_borderline_load_is_run_three_times_and_most_runs_are_believed(tmp_path: Path) -> None:
@@ -256,7 +270,7 @@ def test_a_real_stack_far_beyond_its_quota_fails_where_it_holds_without_one(tmp_
     values["pop"]["carrier"]["address"] = "127.0.72.3"
     values["trunks"][0]["customer_address"] = "127.0.72.4"
     limited = Study.model_validate(values)
-    held = asyncio.run(measure_load(without_quota(limited), 2400, tmp_path / "free"))
+    held = asyncio.run(measure_load(with_quota(limited, None), 2400, tmp_path / "free"))
     failed = asyncio.run(measure_load(limited, 2400, tmp_path / "limited"))
     assert held.holds, held
     assert not failed.holds, failed

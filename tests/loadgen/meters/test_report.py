@@ -53,6 +53,12 @@ def test_a_number_of_unknown_kind_is_a_difference_and_a_gauge_none() -> None:
     assert _report(samples, open="unknown", busy="gauge").programs["it"].increases == {"open": -2.0}
 
 
+def test_a_counter_that_appears_late_was_zero_until_then() -> None:
+    samples = _samples(all_total=[(0.0, 7.0), (10.0, 9.0)], refused_total=[(4.0, 1.0), (10.0, 3.0)])
+    found = _report(samples, all_total="counter", refused_total="counter").programs["it"].increases
+    assert found == {"all_total": 2.0, "refused_total": 3.0}
+
+
 def test_a_remote_program_has_its_page_s_cpu_or_none() -> None:
     program = _report(_samples(**{PAGE_CPU: [(0.0, 3.0), (10.0, 4.0)]})).programs["it"]
     assert (program.cpu_s, program.share_of_core, program.peak_memory_bytes) == (1.0, 0.1, None)

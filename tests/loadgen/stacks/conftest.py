@@ -92,3 +92,13 @@ KAMAILIO = pytest.param(
 ASTERISK = pytest.param(
     "asterisk", marks=pytest.mark.skipif(asterisk_is_missing() is not None, reason=asterisk_is_missing() or "")
 )
+
+
+@pytest.fixture(scope="session")
+def sipp() -> tuple[str, ...]:
+    """The command of a SIPp that speaks TLS and SRTP; Debian 12's own does neither."""
+    root = Path(__file__).parents[3] / ".stacks" / "sipp" / "root"
+    loader = next(iter(sorted(root.glob("usr/lib/*/ld-linux*.so*"))), None)
+    if loader is None:
+        pytest.skip("SIPp with TLS and SRTP is missing (.ci/fetch-suite .stacks/sipp sip-tester)")
+    return (str(loader), "--library-path", str(loader.parent), str(root / "usr/bin/sipp"))
