@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import polars as pl
 import yaml
 from scipy import stats
 
@@ -34,6 +33,7 @@ LEVEL_S = 12.0
 """Long enough that the clock's grain (10 ms a process) is below 1 % of what the least of the levels spends."""
 _RATES_PER_MINUTE = (300, 600, 1200)
 _CALLS_AT_ONCE = (8, 16, 32)
+_UNLIMITED, _LIMITED = "calls", "calls past a throttle"
 _COSTS: tuple[CostName, ...] = (
     "full_handshake_s",
     "resumed_handshake_s",
@@ -138,7 +138,8 @@ def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, fl
     for _ in range(3):
         yield "idling", level_s, make(0.001)
     for rate in _RATES_PER_MINUTE:
-        yield "calls", rate, make(rate)
+        yield _UNLIMITED, rate, make(rate)
+        yield _LIMITED, rate, make(rate, limit=1_000_000)
         yield "busy calls", rate, make(rate, outcomes={"busy": 1.0})
         yield "refused calls", rate, make(rate, limit=1)
         yield "full handshakes", rate, make(rate, tls={"policy": "per_call"})
@@ -177,27 +178,46 @@ def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
 
 
 def _calibration(stack: Stack, levels: Sequence[Level], fit: Fit, command: str) -> Calibration:
-    round_trip_s, reach = _round_trip(levels)
     # A cost that noise has made negative is one that cannot be told from nothing.
     costs = {name: max(0.0, float(value)) for name, value in zip(_COSTS, fit.values, strict=True)}
     intervals: dict[CostName, tuple[float, float]] = dict(zip(_COSTS, fit.intervals, strict=True))
+    round_trip, limited = (_median_response(levels, work) for work in (_UNLIMITED, _LIMITED))
+    costs["round_trip_s"], intervals["round_trip_s"] = round_trip.value, round_trip.interval
+    costs["throttle_s"], intervals["throttle_s"] = limited.beyond(round_trip)
     return Calibration(
         stack=stack,
         measured=datetime.now(UTC).date(),
         command=command or None,
         machine=fingerprint(),
-        costs=Costs(**{name: _rounded(value) for name, value in costs.items()}, round_trip_s=_rounded(round_trip_s)),
-        intervals={
-            name: (_rounded(low), _rounded(high)) for name, (low, high) in (intervals | {"round_trip_s": reach}).items()
-        },
+        costs=Costs(**{name: _rounded(value) for name, value in costs.items()}),
+        intervals={name: (_rounded(low), _rounded(high)) for name, (low, high) in intervals.items()},
     )
 
 
-def _round_trip(levels: Sequence[Level]) -> tuple[float, tuple[float, float]]:
-    """The median and its 95 % interval by order statistics (David and Nagaraja, "Order Statistics", 7.1)."""
-    values = np.sort(pl.Series([value for level in levels for value in level.response_s], dtype=pl.Float64).to_numpy())
+@dataclass(frozen=True)
+class _Median:
+    value: float
+    interval: tuple[float, float]
+
+    def beyond(self, other: _Median) -> tuple[float, tuple[float, float]]:
+        """By how much it lies above the other one, at least 0, and the interval of that (both errors added)."""
+        low, high = self.interval[0] - other.interval[1], self.interval[1] - other.interval[0]
+        # What cannot be told from nothing is nothing.
+        return (max(0.0, self.value - other.value) if low > 0 else 0.0), (low, high)
+
+
+def _median_response(levels: Sequence[Level], work: str) -> _Median:
+    """The median response of levels of that work, with its 95 % interval by order statistics.
+
+    Source: David and Nagaraja, "Order Statistics" (2003), 7.1.
+    """
+    responses = [value for level in levels if level.work == work for value in level.response_s]
+    if not responses:
+        return _Median(0.0, (0.0, 0.0))
+    values = np.sort(np.array(responses))
     low, high = (int(stats.binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))
-    return float(np.median(values)), (float(values[low]), float(values[min(high, len(values) - 1)]))
+    bounds = float(values[low]), float(values[min(high, len(values) - 1)])
+    return _Median(float(np.median(values)), bounds)
 
 
 def _rounded(value: float) -> float:

@@ -128,7 +128,7 @@ def _cpu(cpu: Mapping[str, Any] | None) -> Criterion:
     if cpu is None or difference is None:
         return Criterion("cpu", None, None, None, CPU_WITHIN, holds=False, words="not metered")
     predicted, measured = cpu["predicted_s"], cpu["measured_s"]
-    words = f"{predicted:.2f} / {measured:.2f} s ({100 * difference:+.0f} %)"
+    words = f"{predicted:.2f} / {measured:.2f} s ({round(100 * difference):+d} %)"
     holds = abs(difference) <= CPU_WITHIN + _ROUNDING
     return Criterion("cpu", predicted, measured, difference, CPU_WITHIN, holds, words)
 

@@ -186,21 +186,23 @@ async def find_knee(
         StackError: a trunk did not start, or died.
     """
     start, kind = first_load(study), load_kind(study)
+    whole = kind is LoadKind.AT_ONCE
     provenance = Provenance.collect(study, command)
     model = _Tried(partial(predict, study), repeats=False)
-    told = await find_bracket(model.holds, start, whole=kind is LoadKind.AT_ONCE)
-    real = _Reality(study, out, measure, advance, expected=_rung_above(start, told.low))
-    found = await find_bracket(real.holds, start, whole=kind is LoadKind.AT_ONCE)
+    told = await find_bracket(model.holds, start, whole=whole)
+    expected = _rung_beyond(start, told.low)
+    real = _Reality(study, out, measure, advance, expected=round(expected) if whole else expected)
+    found = await find_bracket(real.holds, start, whole=whole)
     for load in real.steps.keys() - model.steps.keys():
         await model.holds(load)
     predicted, measured = Side(told, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))
     return Knee(study, kind, predicted, measured, tuple(real.baseline.steps.values()), provenance)
 
 
-def _rung_above(start: float, knee: float | None) -> float:
-    """The ladder's load that is clearly beyond the predicted knee."""
+def _rung_beyond(start: float, knee: float | None) -> float:
+    """The first load of the ladder that the model says is too much."""
     load = start
-    while knee is not None and load < RUNG * knee:
+    while knee is not None and load <= knee:
         load *= RUNG
     return load
 
@@ -240,8 +242,6 @@ class _Reality:
     def __init__(self, study: Study, out: Path, measure: Measure, advance: Advance, *, expected: float) -> None:
         self._study, self._out, self._measure, self._advance = study, out, measure, advance
         self._expected, self._proven, self._runs = expected, 0.0, 0
-        whole = load_kind(study) is LoadKind.AT_ONCE
-        self._expected = float(round(expected)) if whole else expected
         self._under_quota = _Tried(partial(self._play, study))
         self.baseline = _Tried(partial(self._play, with_quota(study, None)))
 

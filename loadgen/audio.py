@@ -28,6 +28,8 @@ LONGEST_SILENCE_S = 2.0
 """Without a packet for longer, a call has failed to its users: people ask "are you still there?" after about this
 long.
 """
+FEWEST_TO_JUDGE = 5
+"""Packets, 100 ms: in a call shorter than that the other side's first may still be on its way."""
 _CUSTOMER_PORTS = (50_000, 60_998)
 """Outside the trunk's range, so that both can be played on one machine."""
 
@@ -230,7 +232,7 @@ def media_fault(report: MediaReport) -> str | None:
         return f"{report.failed} of {report.received} packets were not authentic: wrong key or changed on the way"
     if report.foreign:
         return f"{report.foreign} packets carried another call's audio (cross-talk)"
-    if report.sent and not report.received:
+    if report.sent >= FEWEST_TO_JUDGE and not report.received:
         return "no audio came back (one-way audio)"
     if report.silence_s > LONGEST_SILENCE_S:
         return f"no audio came back for {report.silence_s:.1f} s"

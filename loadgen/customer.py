@@ -16,7 +16,7 @@ from loadgen.audio import Audio, AudioDesk, codecs_of
 from loadgen.caller import Caller
 from loadgen.certificates import CertificateFiles, client_context, server_context
 from loadgen.guard import Guard, Target
-from loadgen.net import Connector, TlsServer, serve_tls
+from loadgen.net import Connector, LocalNetworkError, TlsServer, serve_tls
 from loadgen.numbers import exophone
 from loadgen.pool import ConnectionPool
 from loadgen.sip.call import UserAgent
@@ -95,8 +95,8 @@ class Customer:
             port = files.phone_port or self._settings.customer_port
             try:
                 self._listener = await serve_tls(self._address, port, server_context(certificate), self.agent.attach)
-            except OSError as error:
-                raise StackError(f"the customer cannot listen on {self._address}:{port}: {error.strerror}") from error
+            except LocalNetworkError as error:
+                raise StackError(f"the customer {error}") from error
         return self
 
     async def __aexit__(

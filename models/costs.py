@@ -32,6 +32,7 @@ CostName = Literal[
     "packet_s",
     "idle_share",
     "round_trip_s",
+    "throttle_s",
 ]
 """The fields of `Costs`."""
 
@@ -58,6 +59,8 @@ class Costs(Settings):
     """What the programs spend without a call, as a share of one core."""
     round_trip_s: Seconds
     """Between customer and trunk, as wall time, with what both ends' event loops add to it."""
+    throttle_s: Seconds = 0.0
+    """How long an INVITE waits for its throttle's decision, as wall time: Asterisk's dialplan takes a lock for it."""
 
 
 class Fingerprint(Settings):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.policies import SlidingWindowAdmitted
+from models.policies import NoThrottle, SlidingWindowAdmitted
 from models.ports import PortPool
 from models.records import Direction, Disposition
 from models.study import Carrier, Study
@@ -46,16 +46,19 @@ class Limits:
     def __init__(self, study: Study, anchors: Mapping[str, float]) -> None:
         """`anchors`: trunk name -> an instant at which a window of its throttle begins, where that matters."""
         ports = study.pop.ports
-        self._counts_inbound = [trunk.throttle.counts == "both" for trunk in study.trunks]
+        self._policies = [trunk.throttle for trunk in study.trunks]
         self._throttles = [make_throttle(trunk.throttle, anchor=anchors.get(trunk.name, 0.0)) for trunk in study.trunks]
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
         self.carrier = CarrierLimits(study.pop.carrier)
 
     def ask_throttle(self, trunk: int, direction: Direction, now: float) -> Decision:
         """Whether a trunk's throttle lets a call pass; a direction that it does not count always passes."""
-        if direction is Direction.INBOUND and not self._counts_inbound[trunk]:
-            return ADMITTED
-        return self._throttles[trunk].try_admit(now)
+        return self._throttles[trunk].try_admit(now) if self.is_limited(trunk, direction) else ADMITTED
+
+    def is_limited(self, trunk: int, direction: Direction) -> bool:
+        """Whether a trunk's throttle is asked about calls of that direction at all."""
+        policy = self._policies[trunk]
+        return not isinstance(policy, NoThrottle) and (direction is Direction.OUTBOUND or policy.counts == "both")
 
     def restart_throttles(self, now: float) -> None:
         """The process that keeps the throttles was started again; the carrier's own limit is not in it."""

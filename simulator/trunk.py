@@ -191,6 +191,8 @@ class Caller:
     def _admitted(self, row: PlanRow, record: Record) -> Generator[simpy.Event, object, Ports | None]:
         """Pass throttle, ports and carrier: the ports, or `None` once the record says what refused."""
         limits, env = self._world.limits, self._env
+        if self._world.costs.throttle_s and limits.is_limited(row.trunk, row.direction):
+            yield env.timeout(self._world.costs.throttle_s)
         decision = limits.ask_throttle(row.trunk, row.direction, env.now)
         if isinstance(decision, Refused):
             record.status, record.cause, record.retry_after_s = decision.status, THROTTLE_CAUSE, decision.retry_after_s

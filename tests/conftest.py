@@ -31,7 +31,8 @@ def pytest_sessionstart() -> None:
 
 
 def _missing(program: str, package: str | None = None) -> str | None:
-    if shutil.which(program) is not None:
+    # Daemons are in folders that not every user's PATH names.
+    if shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin"):
         return None
     return f"{program} is not installed (sudo apt-get install {package or program})"
 

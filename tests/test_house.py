@@ -31,7 +31,7 @@ EXERCISED = {
     "loadgen/caller.py": "tests/loadgen/test_real_calls.py",
     "loadgen/customer.py": "tests/loadgen/test_real_calls.py",
     "loadgen/dialler.py": "tests/loadgen/test_real_calls.py",
-    "loadgen/stacks/embedded/pstn.py": "tests/loadgen/test_real_calls.py",
+    "loadgen/stacks/pstn.py": "tests/loadgen/stacks/test_carrier.py",
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "loadgen/sip/timers.py": "tests/loadgen/sip/test_transaction.py",
 }

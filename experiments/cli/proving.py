@@ -13,12 +13,11 @@ import typer
 from experiments import console as shown
 from experiments.calibrate import CalibrationRun
 from experiments.calibrate import calibrate as measure_costs
+from experiments.cells import SUITE
 from experiments.cli.app import (
     Json,
     Out,
     Seed,
-    StackName,
-    StudyFile,
     app,
     code_of_run,
     err,
@@ -29,20 +28,35 @@ from experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
+from experiments.cli.suites import checked_stacks, run_and_show, show_suite
 from experiments.compare import Comparison
 from experiments.exit_codes import ExitCode
 from experiments.report.calibration_page import write_calibration_page
 from experiments.report.page import write_report
+from experiments.suite import rewrite_suite
 from experiments.validate import PAGE, read_evidence, validate_async
 from models.study import Stack
 
 
 @app.command()
 def validate(
-    study_file: StudyFile,
+    study_file: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="A study: one YAML file.", show_default=False)
+    ] = None,
     *,
+    suite: Annotated[bool, typer.Option("--suite", help="Run the suite of profiles instead of one study.")] = False,
     seed: Seed = None,
-    stack: StackName = None,
+    stack: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stack",
+            metavar="[embedded|kamailio|asterisk]",
+            help="What plays the trunk, where it is not what the study says; repeatable with --suite.",
+        ),
+    ] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option("--profile", metavar="NAME", help="With --suite: this one, not all; repeatable.")
+    ] = None,
     pbx: Annotated[
         bool, typer.Option("--pbx", help="Inbound calls go through Asterisk as the customer's PBX.")
     ] = False,
@@ -50,7 +64,13 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Predict a study, place its calls on a trunk of this machine, and compare both."""
-    study, folder = read_as_asked(study_file, seed, stack), folder_at(out_dir)
+    profiles = profile or []
+    for_one = [option for option, given in (("--seed", seed is not None), ("--pbx", pbx)) if given]
+    stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
+    if study_file is None:
+        run_and_show(stacks or ["embedded"], profiles, folder_at(out_dir), command_line(), as_json=as_json)
+        return
+    study, folder = read_as_asked(study_file, seed, stacks[0] if stacks else None), folder_at(out_dir)
 
     async def run() -> Comparison:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
@@ -68,7 +88,10 @@ def report(
     *,
     as_json: Json = False,
 ) -> None:
-    """Write the page of a validation again, from its records."""
+    """Write the page of a validation again, from its records; of a suite, from its suite.json."""
+    if (folder / SUITE).exists():
+        show_suite(rewrite_suite(folder), folder, as_json=as_json)
+        return
     comparison = read_evidence(folder)
     write_report(comparison, folder / PAGE)
     _show(comparison, folder, as_json=as_json)

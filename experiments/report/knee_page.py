@@ -76,8 +76,7 @@ def _quality(knee: Knee) -> Panel:
     for target in knee.predicted.steps[0].shown.targets:
         if target.kpi == kpi:
             figure.add_hline(y=target.bound, line={"color": _GREY, "width": 1}, annotation_text="asked for")
-    if kpi == "srd_p95_ms":
-        figure.update_yaxes(type="log")
+    figure.update_yaxes(**({"range": [1, 4.6]} if kpi == "mos_p5" else {"type": "log"}))
     figure.update_layout(hovermode="closest")
     caption = f"Each mark is a load that was tried ({_LEGEND}); the vertical lines are the knees."
     return Panel("quality", f"{definition.title} against load", caption, figure)

@@ -25,6 +25,7 @@ COST_WORDS: dict[CostName, str] = {
     "packet_s": "SRTP packets",
     "idle_share": "idling",
     "round_trip_s": "round trip",
+    "throttle_s": "wait for the throttle",
 }
 """How a reader knows each cost."""
 _PLAYED_BY = {"kamailio": "Kamailio with rtpengine", "asterisk": "Asterisk"}

@@ -56,7 +56,8 @@ def headline(suite: Suite) -> str:
     holding = sum(cell.state is State.HOLDS for cell in played)
     if not played:
         return "No profile could be played."
-    stacks = " and ".join(STACK_NAMES[stack] for stack in suite.stacks)
+    *others, last = (STACK_NAMES[stack] for stack in suite.stacks)
+    stacks = f"{', '.join(others)} and {last}" if others else last
     return f"Predicted and proven on {stacks}: {holding} of {len(played)} runs keep every criterion."
 
 
@@ -78,7 +79,7 @@ def _totals(cells: tuple[Cell, ...]) -> str:
         return ""
     agreed = sum(saved["agreement"] * saved["attempts"] for saved in judged) / attempts
     off = [abs(saved["cpu"]["difference_share"] or 0.0) for saved in judged if saved["cpu"] is not None]
-    cpu = f", CPU within {100 * max(off):.0f} %" if off else ""
+    cpu = f", CPU at most {100 * max(off):.0f} % off" if off else ""
     return f": {formatted(agreed, 'share')} of {attempts:,} attempts ended as predicted{cpu}"
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from loadgen.certificates import Authority
+from loadgen.net import LocalNetworkError
 from loadgen.sip.trace import Trace
 from loadgen.stacks.body import Finish, Status, customer_files
 from loadgen.stacks.card import TrunkCard
@@ -21,11 +24,38 @@ from loadgen.stacks.places import Places, free_port
 from loadgen.stacks.programs import Death, Program, Programs
 from loadgen.stacks.quota import cpu_quota
 from loadgen.stacks.recipes import recipe_of
+from models.errors import StackError
 from models.plan import Plan
 from models.study import CarrierBrownOut, EdgeRestart
 
 Tell = Callable[[Answer], None]
 """Tells news to whoever watches the trunk."""
+_CANNOT_LISTEN = {
+    errno.EADDRINUSE: "the port is in use",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "only root may use a port below 1024",
+}
+
+
+def cannot_listen(host: str, port: int, error: BaseException | None) -> StackError:
+    """What the user is told whom this error kept from playing a trunk there; port 0: any."""
+    number = error.errno if isinstance(error, OSError) else None
+    why = _CANNOT_LISTEN.get(number or 0, str(error))
+    return StackError(f"the trunk cannot listen on {host}{f':{port}' if port else ''}: {why}")
+
+
+def _port_of(address: str, port: int = 0) -> int:
+    """That port, or a free one: before anything is started one knows that it is to be had."""
+    try:
+        if port == 0:
+            return free_port(address)
+        with socket.socket() as probe:
+            # As the edge does: old connections on a port keep nobody from listening there again.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+            return port
+    except OSError as error:
+        raise cannot_listen(address, port, error) from error
 
 
 class ForeignTrunk:
@@ -41,12 +71,14 @@ class ForeignTrunk:
         trace: Trace | None = None,
         tell: Tell,
     ) -> None:
+        """Raises StackError where this machine does not have the addresses, or not that port."""
         self._study = plan.study
         self._recipe = recipe_of(plan.study)
-        self._folder = folder
+        # Programs of others take a relative path for one of their own folder.
+        self._folder = folder = folder.resolve()
         self.host = str(self._study.pop.address)
         inner = str(self._study.pop.inner_address)
-        self._edge_port, self._inner_port = port or free_port(self.host), free_port(inner)
+        self._edge_port, self._inner_port = _port_of(self.host, port), _port_of(inner)
         self.authority = Authority(folder / "certificates")
         self.carrier = Carrier(plan, self.authority, inner_port=self._inner_port, keylog=keylog, trace=trace)
         self._tell = tell
@@ -57,24 +89,21 @@ class ForeignTrunk:
         self._edge: Program | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._edge_starts_in_s = 0.0
 
     async def start(self) -> TrunkCard:
         """See `Body`."""
         study, folder = self._study, self._folder
         places = Places(
-            folder=folder.resolve(),
+            folder=folder,
             edge_port=self._edge_port,
             inner_port=self._inner_port,
-            carrier_port=await self.carrier.start(),
+            carrier_port=await self._start_carrier(),
             certificate=self.authority.issue(study.pop.host, self.host, str(study.pop.inner_address)),
-            ca_file=self.authority.ca_file.resolve(),
+            ca_file=self.authority.ca_file,
         )
         programs, metrics = self._recipe.programs(study, places)
         for self._edge in programs:
-            begun = asyncio.get_running_loop().time()
             await self._programs.start(self._edge)
-            self._edge_starts_in_s = asyncio.get_running_loop().time() - begun
         return TrunkCard(
             stack=study.pop.stack,
             server_name=study.pop.host,
@@ -86,6 +115,12 @@ class ForeignTrunk:
             metrics=metrics,
             study_digest=study.digest(),
         )
+
+    async def _start_carrier(self) -> int:
+        try:
+            return await self.carrier.start()
+        except LocalNetworkError as error:
+            raise cannot_listen(self.carrier.host, 0, error.__cause__) from error
 
     def begin(self, zero: float) -> dict[str, float]:
         """See `Body`."""
@@ -117,7 +152,8 @@ class ForeignTrunk:
         edge = self._edge
         back = asyncio.get_running_loop().time() + down_s
         await self._programs.stop(edge.name)
-        await asyncio.sleep(back - self._edge_starts_in_s - asyncio.get_running_loop().time())
+        # Not a moment earlier: whoever calls too soon is to be refused.
+        await asyncio.sleep(back - asyncio.get_running_loop().time())
         await self._programs.start(edge)
         self._tell({"news": "started", "program": edge.name, "pid": self._programs.pids[edge.name]})
 

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from loadgen.net import LocalNetworkError
 from loadgen.sip.trace import Trace
 from loadgen.stacks.body import Body
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.control import Answer, ControlServer
 from loadgen.stacks.embedded.trunk import EmbeddedTrunk
-from loadgen.stacks.foreign import ForeignTrunk, Tell
-from models.errors import StackError
+from loadgen.stacks.foreign import ForeignTrunk, Tell, cannot_listen
 from models.plan import Plan, draw_plan
 from models.records import to_frame, write_records
 from models.study import Study
@@ -105,8 +105,8 @@ async def serve(
         if on_ready is not None:
             on_ready(card)
         await stop.wait()
-    except OSError as error:
-        raise StackError(f"the trunk cannot listen on {study.pop.address}:{port}: {error.strerror}") from error
+    except (OSError, LocalNetworkError) as error:
+        raise cannot_listen(str(study.pop.address), port, error.__cause__ or error) from error
     finally:
         control.close()
         await body.close()

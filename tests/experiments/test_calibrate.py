@@ -36,7 +36,7 @@ KNOWN = {
 def test_every_kind_of_work_has_three_amounts(stack: Stack) -> None:
     amounts = Counter(work for work, _, _ in studies_of(stack))
     assert set(amounts.values()) == {3}
-    assert len(amounts) == 7
+    assert len(amounts) == 8
 
 
 def test_the_levels_as_the_model_plays_them_determine_every_cost(tmp_path: Path) -> None:
@@ -47,6 +47,9 @@ def test_the_levels_as_the_model_plays_them_determine_every_cost(tmp_path: Path)
         spread = (high - low) / 2
         # 95 % of intervals hold the truth; twice as wide, one of seven misses in one of ten thousand runs.
         assert abs(getattr(run.calibration.costs, name) - cost) < 2 * spread, name
+    assert run.calibration.costs.round_trip_s == pytest.approx(0.002, abs=1e-4)
+    low, high = run.calibration.intervals["throttle_s"]
+    assert low < 0.01 < high
     written = load_calibration(str(run.write(tmp_path)))
     assert written == run.calibration
     assert written.machine is not None
@@ -61,7 +64,8 @@ def predicted_level(work: str, amount: float, study: module.Study, dice: np.rand
     records = simulate(study, draw_plan(study))
     counts = cost_counts(records) | {"idle_share": study.duration_s}
     cpu_s = sum(KNOWN[name] * count for name, count in counts.items()) * (1 + dice.normal(0, 0.02))
-    return Level(work, amount, counts, cpu_s, Verdict.VALID, (0.002,) * 5)
+    wait_s = 0.01 if work == "calls past a throttle" else 0.0
+    return Level(work, amount, counts, cpu_s, Verdict.VALID, tuple(0.002 + wait_s + dice.normal(0, 1e-4, 50)))
 
 
 def test_levels_that_determine_nothing_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""What the tests of foreign stacks share: studies at addresses of their own, and the search for what was left behind."""
+"""What the tests of foreign stacks share: studies at addresses of their own, and a search for what is left behind."""
 
 from __future__ import annotations
 

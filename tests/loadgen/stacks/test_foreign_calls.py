@@ -30,6 +30,10 @@ both_stacks = pytest.mark.parametrize("stack", [KAMAILIO, ASTERISK])
 kamailio_only = pytest.mark.parametrize("stack", [KAMAILIO])
 
 
+def _with(stack: Any, value: str) -> Any:
+    return pytest.param(*stack.values, value, marks=stack.marks)
+
+
 def proof(question: Study, folder: Path, *, pbx: bool = False) -> Comparison:
     """Predict, call, compare; the run must have been healthy, its audio authentic, and its traces gone."""
     found = validate(question, folder, pbx=pbx, command="a test")
@@ -48,15 +52,14 @@ def of(records: pl.DataFrame, disposition: str) -> pl.DataFrame:
     return records.filter(pl.col("disposition") == disposition)
 
 
-@both_stacks
-@pytest.mark.parametrize("media", ["rtp", "srtp"])
+@pytest.mark.parametrize(("stack", "media"), [_with(KAMAILIO, "rtp"), _with(KAMAILIO, "srtp"), _with(ASTERISK, "rtp")])
 def test_every_outcome_behind_a_throttle(stack: str, media: str, tmp_path: Path) -> None:
-    throttle = {"policy": "fixed_window", "limit": 40, "window_s": 5, "retry_after_s": None}
+    throttle = {"policy": "fixed_window", "limit": 28, "window_s": 3.5, "retry_after_s": None}
     question = study(
         stack,
         carrier={"media": media},
         trunk={"throttle": throttle},
-        duration_s=10,
+        duration_s=7,
         inbound_share=0.3,
         outcomes=EVERY_OUTCOME,
     )
@@ -74,21 +77,22 @@ def test_every_outcome_behind_a_throttle(stack: str, media: str, tmp_path: Path)
     "throttle",
     [
         {"policy": "token_bucket", "limit": 300, "window_s": 60, "burst": 5},
-        {"policy": "pipelimit", "limit": 15, "window_s": 3},
-        {"policy": "pipelimit", "limit": 10, "window_s": 3, "algorithm": "red"},
+        {"policy": "pipelimit", "limit": 8, "window_s": 2, "algorithm": "red"},
     ],
     ids=lambda throttle: "-".join(map(str, throttle.values())),
 )
 def test_throttles_that_kamailio_has(stack: str, throttle: dict[str, Any], tmp_path: Path) -> None:
-    found = proof(study(stack, trunk={"throttle": throttle}, duration_s=10, holding=0.2), tmp_path)
+    found = proof(study(stack, trunk={"throttle": throttle}, duration_s=7, holding=0.2), tmp_path)
     assert found.agreement >= 0.98, found.disagreements
     assert set(counts(found.measured)) == {"completed", "throttled"}
-    assert set(of(found.measured, "throttled").select("status", "cause", "retry_after_s").iter_rows()) == {(503, 42, 10)}
+    assert set(of(found.measured, "throttled").select("status", "cause", "retry_after_s").iter_rows()) == {
+        (503, 42, 10)
+    }
 
 
 @both_stacks
 def test_two_customers_have_limits_of_their_own(stack: str, tmp_path: Path) -> None:
-    base = study(stack, duration_s=6, inbound_share=0.5)
+    base = study(stack, duration_s=5, inbound_share=0.5)
     other = "127.0.60.5"
     limits: list[dict[str, Any]] = [
         {"policy": "fixed_window", "limit": 10, "window_s": 3, "retry_after_s": None},
@@ -103,7 +107,7 @@ def test_two_customers_have_limits_of_their_own(stack: str, tmp_path: Path) -> N
     assert found.agreement >= 0.98, found.disagreements
     refused = of(found.measured, "throttled").select("trunk", "direction").unique()
     # The second one's limit does not count what comes in.
-    assert set(refused.iter_rows()) == {(0, "inbound"), (0, "outbound"), (1, "outbound")}
+    assert set(refused.iter_rows()) == {("bank", "inbound"), ("bank", "outbound"), ("clinic", "outbound")}
 
 
 @kamailio_only
@@ -151,16 +155,15 @@ def test_a_port_range_that_is_too_small(stack: str, legs: int, tmp_path: Path) -
 
 
 @both_stacks
-@pytest.mark.parametrize(
-    ("limits", "disposition", "cause"),
-    [({"channels": 4}, "no_channel", 34), ({"calls_per_second": 4}, "carrier_rejected", 41)],
-)
-def test_limits_of_the_carrier(
-    stack: str, limits: dict[str, int], disposition: str, cause: int, tmp_path: Path
-) -> None:
+def test_limits_of_the_carrier(stack: str, tmp_path: Path) -> None:
+    limits = {"channels": 4, "calls_per_second": 6}
     found = proof(study(stack, carrier=limits, duration_s=0.9, holding=2), tmp_path)
-    assert counts(found.measured) == {"completed": 4, disposition: 5}
-    assert set(of(found.measured, disposition).select("status", "cause").iter_rows()) == {(503, cause)}
+    records = found.measured.sort("intended_s")
+    # Nine calls within a second: four find a channel, two more pass the rate and find none.
+    assert records["disposition"].to_list() == ["completed"] * 4 + ["no_channel"] * 2 + ["carrier_rejected"] * 3
+    assert records["cause"].to_list() == [None] * 4 + [34] * 2 + [41] * 3
+    # Asterisk knows no status for cause 41; it declines the call and passes the cause on.
+    assert records["status"].to_list() == [200] * 4 + [503] * 2 + [503 if stack == "kamailio" else 603] * 3
     assert found.agreement == 1
 
 
@@ -171,11 +174,11 @@ def test_a_source_off_the_whitelist(stack: str, tmp_path: Path) -> None:
     assert found.agreement == 1
 
 
-@pytest.mark.parametrize("stack", ["embedded", KAMAILIO])
+@kamailio_only
 def test_inbound_calls_ring_the_customers_pbx(stack: str, tmp_path: Path) -> None:
     if (reason := asterisk_is_missing()) is not None:
         pytest.skip(reason)
-    question = study(stack, duration_s=4, inbound_share=0.6, outcomes=EVERY_OUTCOME)
+    question = study(stack, duration_s=4, inbound_share=0.7, outcomes=EVERY_OUTCOME)
     found = proof(question, tmp_path, pbx=True)
     assert found.agreement >= 0.98, found.disagreements
     inbound = found.measured.filter(pl.col("direction") == "inbound")

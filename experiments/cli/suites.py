@@ -1,0 +1,68 @@
+"""`validate --suite`: what the options must be, and how the table of all profiles and stacks leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from experiments import console as shown
+from experiments.cells import Suite
+from experiments.cli.app import err, leave_with, out, print_result, stop_on_ctrl_c
+from experiments.report.suite_page import suite_lines
+from experiments.suite import PAGE, run_suite, suite_exit_code
+from models.errors import InputError, Problem
+from models.study import Stack
+
+
+def checked_stacks(
+    named: Sequence[str], *, suite: bool, study: Path | None, profiles: Sequence[str], for_one: Sequence[str]
+) -> list[Stack]:
+    """The stacks of these names, once the options of `validate` are found to fit each other.
+
+    `for_one`: the options given that only a single study takes.
+
+    Raises:
+        InputError: they do not; lists all that do not.
+    """
+    known: tuple[Stack, ...] = get_args(Stack)
+    checks = (
+        (suite and study is not None, "STUDY", "leave it out with --suite; a study of your own is --profile FILE"),
+        (not suite and study is None, "STUDY", "is missing; or run the whole suite with --suite"),
+        (not suite and len(named) > 1, "--stack", "only --suite takes several"),
+        (not suite and bool(profiles), "--profile", "only --suite takes it"),
+        *((suite, option, "is for one study, not for the suite") for option in for_one),
+        *((name not in known, "--stack", f"{name} is none of {', '.join(known)}") for name in named),
+    )
+    problems = [Problem(where=where, what=what) for wrong, where, what in checks if wrong]
+    if problems:
+        raise InputError("validate", problems)
+    return [stack for name in named for stack in known if stack == name]
+
+
+def run_and_show(
+    stacks: Sequence[Stack], profiles: Sequence[str], folder: Path, command: str, *, as_json: bool
+) -> None:
+    """Run the suite, print it, and leave with its code."""
+
+    async def run() -> tuple[Suite, bool]:
+        with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
+            table = await run_suite(
+                stacks, folder, profiles=profiles or None, advance=advance, stop=stop, command=command
+            )
+            return table, stop.is_set()
+
+    table, stopped = asyncio.run(run())
+    show_suite(table, folder, as_json=as_json)
+    leave_with(suite_exit_code(table, stacks, stopped=stopped))
+
+
+def show_suite(table: Suite, folder: Path, *, as_json: bool) -> None:
+    """Print the table and where its page is."""
+
+    def human() -> None:
+        out.print(suite_lines(table), markup=False)
+        out.print(f"Page: {folder / PAGE}")
+
+    print_result(table.to_json(), human, as_json=as_json)

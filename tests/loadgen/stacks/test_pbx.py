@@ -1,0 +1,76 @@
+"""A PBX for each customer: listening while the block runs, with the customer's phones moved behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from loadgen.certificates import Authority
+from loadgen.stacks.body import customer_files
+from loadgen.stacks.card import TrunkCard
+from loadgen.stacks.pbx import running_pbxs
+from loadgen.stacks.places import free_port
+from models.errors import StackError
+from models.study import Study
+from tests.loadgen.stacks.conftest import CUSTOMER, POP, assert_nothing_left, asterisk_is_missing, study
+
+
+def two_customers() -> Study:
+    first = study(trunk={"customer_port": free_port(CUSTOMER)}, inbound_share=1)
+    second = {"name": "second", "customer_address": "127.0.60.5"}
+    trunks = [first.trunks[0].model_dump(), first.trunks[0].model_dump() | second]
+    return Study.model_validate(first.model_dump() | {"trunks": trunks})
+
+
+def card_of(question: Study, authority: Authority) -> TrunkCard:
+    return TrunkCard(
+        server_name=question.pop.host,
+        host=POP["address"],
+        port=5443,
+        ca_file=str(authority.ca_file),
+        customers=customer_files(question, authority),
+    )
+
+
+def takes_connections(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
+@pytest.mark.skipif(asterisk_is_missing() is not None, reason=asterisk_is_missing() or "")
+def test_each_customer_has_a_pbx_in_front_of_its_phones(tmp_path: Path) -> None:
+    question = two_customers()
+    places = [(str(trunk.customer_address), trunk.customer_port) for trunk in question.trunks]
+
+    async def run() -> None:
+        card = card_of(question, Authority(tmp_path / "certificates"))
+        async with running_pbxs(question, card, tmp_path / "pbx") as behind:
+            assert all(takes_connections(*place) for place in places)
+            phones = [behind.customers[trunk.name].phone_port for trunk in question.trunks]
+            assert None not in phones
+            assert not {port for _, port in places} & set(phones)
+        assert not any(takes_connections(*place) for place in places)
+        assert card.customers["second"].phone_port is None
+
+    asyncio.run(run())
+    assert_nothing_left(tmp_path)
+
+
+def test_without_asterisk_the_user_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise StackError("Asterisk is not on this machine")
+
+    monkeypatch.setattr("loadgen.stacks.asterisk.programs.find_asterisk", none)
+    question = two_customers()
+
+    async def run() -> None:
+        card = card_of(question, Authority(tmp_path / "certificates"))
+        with pytest.raises(StackError, match="Asterisk is not on this machine"):
+            async with running_pbxs(question, card, tmp_path / "pbx"):
+                pass
+
+    asyncio.run(run())
+    assert_nothing_left(tmp_path)
