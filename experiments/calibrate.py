@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from experiments.regression import Fit, fit_relative
 from loadgen.health import Verdict
 from loadgen.run import Drive, drive
 from loadgen.stacks.process import running_trunk
-from models.costs import Calibration, CostName, Costs, cost_counts
+from models.costs import PACKETS_PER_S, Calibration, CostName, Costs, cost_counts
 from models.errors import StackError
 from models.plan import draw_plan
 from models.study import Stack, Study
@@ -33,7 +33,10 @@ LEVEL_S = 12.0
 """Long enough that the clock's grain (10 ms a process) is below 1 % of what the least of the levels spends."""
 _RATES_PER_MINUTE = (300, 600, 1200)
 _CALLS_AT_ONCE = (8, 16, 32)
-_UNLIMITED, _LIMITED = "calls", "calls past a throttle"
+_UNLIMITED, _LIMITED, _AUDIO = "calls", "calls past a throttle", "audio"
+SHORTAGES = (0.45, 0.6, 0.75)
+"""Shares of the CPU that audio asks for, to which it is then held."""
+_SHORT_CALLS = 24
 _COSTS: tuple[CostName, ...] = (
     "full_handshake_s",
     "resumed_handshake_s",
@@ -43,6 +46,10 @@ _COSTS: tuple[CostName, ...] = (
     "packet_s",
     "idle_share",
 )
+
+
+def _without_responses(level: Level) -> dict[str, Any]:
+    return {name: value for name, value in asdict(level).items() if name != "response_s"}
 
 
 def _silent(share: float, words: str) -> None:
@@ -61,6 +68,8 @@ class Level:
     cpu_s: float
     generator: Verdict
     """Whether the load generator was healthy; a level at which it was not stays in and is marked."""
+    wakings: float
+    """How often threads of the trunk's programs were woken."""
     response_s: tuple[float, ...]
     """INVITE to first ring, less the carrier's set-up: the round trips of that level."""
 
@@ -73,6 +82,10 @@ class CalibrationRun:
     levels: tuple[Level, ...]
     fit: Fit
     calibration: Calibration
+    shortage: tuple[Level, ...] = ()
+    """Audio with less CPU than it asks for."""
+    notes: tuple[str, ...] = ()
+    """What could not be measured, and why."""
 
     @classmethod
     def explaining(cls, stack: Stack, levels: Sequence[Level], command: str) -> Self:
@@ -88,6 +101,25 @@ class CalibrationRun:
             raise StackError(f"the levels do not determine the costs: {error}") from error
         return cls(stack, tuple(levels), fit, _calibration(stack, levels, fit, command))
 
+    def with_shortage(self, levels: Sequence[Level]) -> Self:
+        """The same with what a packet costs where CPU is short.
+
+        One waking then serves many packets. What is left of a packet's cost without any waking is the intercept of the
+        cost per packet over the wakings per packet, at levels with and without shortage.
+        """
+        audio = [level for level in self.levels if level.work == _AUDIO] + list(levels)
+        packets = np.array([level.counts["packet_s"] for level in audio])
+        costs = self.calibration.costs
+        rest_s = [sum(getattr(costs, n) * c for n, c in x.counts.items() if n != "packet_s") for x in audio]
+        per_packet_s = (np.array([level.cpu_s for level in audio]) - rest_s) / packets
+        line = stats.linregress(np.array([level.wakings for level in audio]) / packets, per_packet_s)
+        reach = float(stats.t.ppf(0.975, len(audio) - 2)) * line.intercept_stderr
+        value, interval = float(line.intercept), (line.intercept - reach, line.intercept + reach)
+        changed = costs.model_copy(update={"waiting_packet_s": _rounded(max(0.0, value))})
+        intervals = self.calibration.intervals | {"waiting_packet_s": (_rounded(interval[0]), _rounded(interval[1]))}
+        calibration = self.calibration.model_copy(update={"costs": changed, "intervals": intervals})
+        return replace(self, calibration=calibration, shortage=tuple(levels))
+
     def to_json(self) -> dict[str, Any]:
         """All of it but single round trips, ready for `json.dumps`."""
         rows = zip(self.levels, self.fit.fitted, self.fit.studentised, strict=True)
@@ -96,11 +128,12 @@ class CalibrationRun:
             "r_squared": self.fit.r_squared,
             "relative_error": self.fit.relative_error,
             "levels": [
-                {name: value for name, value in asdict(level).items() if name != "response_s"}
-                | {"fitted_s": float(fitted), "studentised_residual": float(residual)}
+                _without_responses(level) | {"fitted_s": float(fitted), "studentised_residual": float(residual)}
                 for level, fitted, residual in rows
             ],
             "outliers": self.fit.outliers,
+            "shortage": [_without_responses(level) for level in self.shortage],
+            "notes": list(self.notes),
         }
 
     def write(self, folder: Path) -> Path:
@@ -125,11 +158,23 @@ async def calibrate(
         StackError: a program of the stack is missing, or the levels do not determine the costs.
     """
     todo = [each for _ in range(repeats) for each in studies_of(stack)]
+    steps = len(todo) + len(SHORTAGES)
     levels = []
     for number, (work, amount, study) in enumerate(todo):
-        advance(number / len(todo), f"{work}, {amount:g}")
+        advance(number / steps, f"{work}, {amount:g}")
         levels.append(await _measure(work, amount, study, out / f"{number:03}"))
-    return CalibrationRun.explaining(stack, levels, command)
+    run = CalibrationRun.explaining(stack, levels, command)
+    if stack == "embedded":
+        return run
+    short = []
+    for number, share in enumerate(SHORTAGES, start=len(todo)):
+        advance(number / steps, f"audio with {100 * share:.0f} % of the CPU it asks for")
+        study = short_of_cpu(stack, run.calibration.costs, share)
+        try:
+            short.append(await _measure("audio, CPU short", share, study, out / f"{number:03}"))
+        except StackError as error:
+            return replace(run, notes=(f"what a packet costs where CPU is short was not measured: {error}",))
+    return run.with_shortage(short)
 
 
 def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, float, Study]]:
@@ -147,7 +192,19 @@ def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, fl
     for calls in _CALLS_AT_ONCE:
         # All begin in the first second, and last until the level's end.
         instants = {"kind": "replay", "instants_s": [number / calls for number in range(calls)]}
-        yield "audio", calls, make(0, arrivals=instants, holding=level_s - 1)
+        yield _AUDIO, calls, make(0, arrivals=instants, holding=level_s - 1)
+
+
+def short_of_cpu(stack: Stack, costs: Costs, share: float) -> Study:
+    """Audio under a CPU quota of that share of what it asks for."""
+    asked = costs.idle_share + _SHORT_CALLS * PACKETS_PER_S * costs.packet_s
+    study = next(study for work, _, study in studies_of(stack) if work == _AUDIO)
+    # They begin one after the other: signalling needs its part too, and is slow at first.
+    traffic = study.trunks[0].traffic.model_dump()
+    traffic["arrivals"] = {"kind": "replay", "instants_s": [0.1 * number for number in range(_SHORT_CALLS)]}
+    content = study.model_dump() | {"trunks": [study.trunks[0].model_dump() | {"traffic": traffic}]}
+    content["pop"]["machine"]["quota"] = share * asked
+    return Study.model_validate(content)
 
 
 def _study(stack: Stack, level_s: float, rate: float, *, limit: int | None = None, **traffic: Any) -> Study:
@@ -170,11 +227,13 @@ async def _measure(work: str, amount: float, study: Study, folder: Path) -> Leve
 
 def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
     assert driven.meters is not None
-    spent = [program.cpu_s for program in driven.meters.programs.values() if program.cpu_s is not None]
+    programs = driven.meters.programs.values()
+    spent = [program.cpu_s for program in programs if program.cpu_s is not None]
     counts = cost_counts(driven.records) | {"idle_share": driven.meters.to_s - driven.meters.from_s}
     setup_s = study.pop.carrier.setup.mean()
     responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
-    return Level(work, amount, counts, sum(spent), driven.generator.verdict, tuple(responses.to_list()))
+    wakings = sum(program.wakings or 0.0 for program in programs)
+    return Level(work, amount, counts, sum(spent), driven.generator.verdict, wakings, tuple(responses.to_list()))
 
 
 def _calibration(stack: Stack, levels: Sequence[Level], fit: Fit, command: str) -> Calibration:

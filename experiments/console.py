@@ -121,6 +121,8 @@ def calibration_table(calibration: Calibration) -> Table:
     table = Table("cost", "value", "95 % interval", box=None, header_style="bold", pad_edge=False)
     for name in get_args(CostName):
         value = getattr(calibration.costs, name)
+        if value is None:
+            continue
         low, high = calibration.intervals.get(name, (value, value))
         table.add_row(name, f"{value:.3g}", f"{low:.3g} to {high:.3g}")
     return table

@@ -30,6 +30,7 @@ CostName = Literal[
     "refusal_s",
     "bye_s",
     "packet_s",
+    "waiting_packet_s",
     "idle_share",
     "round_trip_s",
     "throttle_s",
@@ -55,12 +56,19 @@ class Costs(Settings):
     """What an answered call costs beyond its INVITE: ACK, BYE and its response."""
     packet_s: Seconds
     """One packet of a call, either way, from its arrival to its leaving on the other side; `PACKETS_PER_S` of them."""
+    waiting_packet_s: Seconds | None = None
+    """The same where CPU is short: packets wait, and one waking of the program serves many; none: not measured."""
     idle_share: Annotated[float, Field(ge=0, le=1024)]
     """What the programs spend without a call, as a share of one core."""
     round_trip_s: Seconds
     """Between customer and trunk, as wall time, with what both ends' event loops add to it."""
     throttle_s: Seconds = 0.0
     """How long an INVITE waits for its throttle's decision, as wall time: Asterisk's dialplan takes a lock for it."""
+
+    @property
+    def least_packet_s(self) -> float:
+        """What a packet costs at the least."""
+        return self.packet_s if self.waiting_packet_s is None else min(self.packet_s, self.waiting_packet_s)
 
 
 class Fingerprint(Settings):

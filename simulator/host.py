@@ -31,7 +31,8 @@ class Host:
         servers = math.ceil(self._capacity)
         self._speed = self._capacity / servers
         self._free_at = [0.0] * servers
-        self._load_per_call = PACKETS_PER_S * costs.packet_s / self._capacity
+        self._asked_per_call = PACKETS_PER_S * costs.packet_s / self._capacity
+        self._least_per_call = PACKETS_PER_S * costs.least_packet_s / self._capacity
         self._calls = 0
         self._lost_share = 0.0
         self._lost_s = 0.0
@@ -54,8 +55,8 @@ class Host:
 
     @property
     def media_load(self) -> float:
-        """CPU that the audio asks for, as a share of all there is for calls; may exceed 1."""
-        return self._calls * self._load_per_call
+        """CPU that the audio cannot do without, as a share of all there is for calls; may exceed 1."""
+        return self._calls * self._least_per_call
 
     @property
     def media_share(self) -> float:
@@ -75,7 +76,7 @@ class Host:
     def _change(self, by: int, now: float) -> None:
         passed_s = now - self._changed
         self._lost_s += self._lost_share * passed_s
-        self.media_s += min(1.0, self.media_load) * self._capacity * passed_s
+        self.media_s += min(1.0, self._calls * self._asked_per_call) * self._capacity * passed_s
         self._changed = now
         self._calls += by
         # Beyond the capacity every stream loses the same share.

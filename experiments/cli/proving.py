@@ -119,6 +119,8 @@ def calibrate(
     def human() -> None:
         out.print(shown.calibration_table(measured.calibration))
         out.print(f"{len(measured.levels)} levels explained within {100 * measured.fit.relative_error:.1f} %.")
+        for note in measured.notes:
+            out.print(note)
         out.print(f"A study names it with pop.machine.calibration: {path}")
         out.print(f"Page: {folder / PAGE}")
 

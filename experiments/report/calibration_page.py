@@ -37,6 +37,8 @@ def _costs(run: CalibrationRun) -> list[dict[str, str]]:
     calibration, rows = run.calibration, []
     for name, words in COST_WORDS.items():
         value = getattr(calibration.costs, name)
+        if value is None:
+            continue
         low, high = calibration.intervals.get(name, (value, value))
         in_unit = _share if name == "idle_share" else _microseconds
         rows.append(

@@ -23,6 +23,7 @@ COST_WORDS: dict[CostName, str] = {
     "refusal_s": "INVITEs refused",
     "bye_s": "answers and BYEs",
     "packet_s": "SRTP packets",
+    "waiting_packet_s": "SRTP packets where CPU is short",
     "idle_share": "idling",
     "round_trip_s": "round trip",
     "throttle_s": "wait for the throttle",

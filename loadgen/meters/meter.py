@@ -20,7 +20,7 @@ from loadgen.meters.report import SAMPLES, Gap, MeterReport, make_report
 from loadgen.stacks.card import TrunkCard
 from models.errors import RemoteError, StackError
 
-_NUMBERS = ("cpu_s", "memory_bytes", "sockets", "threads", "processes")
+_NUMBERS = ("cpu_s", "memory_bytes", "sockets", "threads", "wakings", "processes")
 
 
 class Meter:

@@ -36,6 +36,9 @@ class Usage:
     sockets: int | None
     """Distinct ones, since forked workers share theirs; None where the descriptors may not be read."""
     threads: int
+    wakings: int
+    """How often its threads have gone to sleep by themselves so far (voluntary context switches), each time to be woken
+    for more work; those of ended threads are not in it."""
     processes: int
     """0 says that the program is gone."""
 
@@ -102,6 +105,7 @@ class _Program:
             memory_bytes=sum(memory for memory, _ in held),
             sockets=_sockets(alive),
             threads=sum(threads for _, threads in held),
+            wakings=sum(_wakings(process.pid) for process in alive),
             processes=len(alive),
         )
 
@@ -172,6 +176,17 @@ def _held(process: psutil.Process) -> tuple[int, int]:
         return int(memory), process.num_threads()
     except _GONE:
         return 0, 0
+
+
+def _wakings(pid: int) -> int:
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        try:
+            text = status.read_text()
+        except OSError:  # The thread, or the process, has ended since.
+            continue
+        total += int(text.partition("\nvoluntary_ctxt_switches:")[2].split(maxsplit=1)[0])
+    return total
 
 
 def _sockets(processes: Iterable[psutil.Process]) -> int | None:

@@ -14,8 +14,8 @@ import polars as pl
 PAGE_CPU = "process_cpu_seconds_total"
 """A Prometheus page's own CPU time, where nobody can look at the process."""
 SAMPLES = {"at_s": pl.Float64, "source": pl.String, "name": pl.String, "value": pl.Float64}
-"""The columns of `meters.parquet`: seconds after plan zero; a program; cpu_s, memory_bytes, sockets, threads, processes
-or the name of a number on its page, labels and all; the reading.
+"""The columns of `meters.parquet`: seconds after plan zero; a program; cpu_s, memory_bytes, sockets, threads, wakings,
+processes or the name of a number on its page, labels and all; the reading.
 """
 
 
@@ -38,6 +38,8 @@ class ProgramReport:
     peak_memory_bytes: int | None = None
     """Of the readings; what was held between two is not seen. The same for sockets."""
     peak_sockets: int | None = None
+    wakings: float | None = None
+    """How often its threads were woken."""
     increases: Mapping[str, float]
     """Of all numbers on the page that are not gauges. One that is declared a counter and fell has begun anew; of one
     whose kind the page does not say it is the last reading minus the first, and may be negative.
@@ -113,6 +115,7 @@ def _program(
         share_of_core=cpu.rate if cpu else None,
         peak_memory_bytes=_peak(series.get("memory_bytes")),
         peak_sockets=_peak(series.get("sockets")),
+        wakings=series["wakings"].difference if "wakings" in series else None,
         increases={
             name: (series[name].difference if kind == "unknown" else series[name].increase)
             + (series[name].values[0] if series[name].from_s > paged_from_s else 0.0)

@@ -111,7 +111,7 @@ def test_a_reading_is_taken_at_plan_zero_and_each_interval_after_it() -> None:
     assert turns == sorted(set(turns))
     assert turns
     assert at_s[0] < -0.25
-    assert {"cpu_s", "memory_bytes", "sockets", "threads", "processes"} == set(samples["name"])
+    assert {"cpu_s", "memory_bytes", "sockets", "threads", "wakings", "processes"} == set(samples["name"])
 
 
 def test_a_span_between_two_readings_that_were_asked_for() -> None:

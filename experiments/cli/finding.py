@@ -1,0 +1,62 @@
+"""`knee`: the largest load that a stack carries at quality, predicted and measured."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from experiments import console as shown
+from experiments.cli.app import (
+    Json,
+    Out,
+    Seed,
+    StackName,
+    StudyFile,
+    app,
+    err,
+    folder_at,
+    leave_with,
+    out,
+    print_result,
+    read_as_asked,
+)
+from experiments.cli.proving import command_line
+from experiments.exit_codes import ExitCode
+from experiments.knee import PAGE, Knee, find_knee
+from experiments.knee_run import with_quota
+from experiments.report.knee_page import write_knee_page
+
+
+@app.command()
+def knee(
+    study_file: StudyFile,
+    *,
+    seed: Seed = None,
+    stack: StackName = None,
+    quota: Annotated[
+        float | None,
+        typer.Option(help="CPU for the trunk's programs, in cores, where it is not the study's.", min=0.01),
+    ] = None,
+    out_dir: Out,
+    as_json: Json = False,
+) -> None:
+    """Find the largest load that a trunk carries at quality, on the model and for real."""
+    study, folder = read_as_asked(study_file, seed, stack), folder_at(out_dir)
+    study = study if quota is None else with_quota(study, quota)
+
+    async def run() -> Knee:
+        with shown.progress(err) as advance:
+            return await find_knee(study, folder, advance=advance, command=command_line())
+
+    found = asyncio.run(run())
+    found.write(folder)
+    write_knee_page(found, folder / PAGE)
+
+    def human() -> None:
+        out.print(found.sentence)
+        out.print(f"Page: {folder / PAGE}")
+
+    print_result(found.to_json(), human, as_json=as_json)
+    leave_with(ExitCode.VOID if found.is_void else ExitCode.OK if found.agrees else ExitCode.DISAGREE)
