@@ -2,12 +2,14 @@
 
 STUDY ?= experiments/studies/above.yaml
 OUT ?= out/demo
+PROVE ?= out/prove
+STACKS ?= embedded kamailio asterisk
 export PYTHON
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help setup demo test lint pytest system-packages asterisk clean
+.PHONY: help setup demo prove test lint pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +23,10 @@ $(INSTALLED): pyproject.toml constraints.txt .ci/setup
 demo: setup ## predict a study, place its calls, write the page (STUDY=... OUT=...)
 	@$(BIN)/trunkproof validate $(STUDY) --out $(OUT)
 	@echo "The page: $(abspath $(OUT))/report.html"
+
+prove: setup system-packages ## the whole suite on every stack, into out/prove (half an hour)
+	@$(BIN)/trunkproof validate --suite $(addprefix --stack ,$(STACKS)) --out $(PROVE)
+	@echo "The page: $(abspath $(PROVE))/suite.html"
 
 test: lint system-packages pytest ## everything that continuous integration checks
 

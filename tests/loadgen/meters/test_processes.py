@@ -189,3 +189,23 @@ def test_a_program_that_never_was_is_gone() -> None:
         child.wait()
         usage = ProcessMeter({"it": child.pid}).read()["it"]
     assert (usage.processes, usage.cpu_s) == (0, 0.0)
+
+
+def test_wakings_are_the_sleeps_of_all_threads() -> None:
+    code = """
+def nap():
+    for _ in range(30): time.sleep(0.002)
+say("ready"); sys.stdin.readline()
+threads = [threading.Thread(target=nap) for _ in range(2)]
+for thread in threads: thread.start()
+nap()
+say("napped"); sys.stdin.readline()
+"""
+    with program(code) as child:
+        child.stdout.readline()
+        meter = ProcessMeter({"it": child.pid})
+        before = meter.read()["it"].wakings
+        _say(child)
+        child.stdout.readline()
+        # The other threads may have ended by now, and theirs are not in it.
+        assert meter.read()["it"].wakings - before >= 30
