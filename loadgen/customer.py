@@ -25,7 +25,7 @@ from loadgen.sip.message import Request
 from loadgen.sip.sdp import SessionDescription
 from loadgen.sip.trace import Trace
 from loadgen.stacks.card import TrunkCard
-from models.errors import StackError
+from loadgen.stacks.places import cannot_listen, take_port
 from models.plan import Plan, PlanRow, dialled_number
 
 
@@ -88,7 +88,13 @@ class Customer:
         self._caller = Caller(self, zero)
 
     async def __aenter__(self) -> Self:
-        """Listen for calls from the trunk, where the study has any."""
+        """Listen for calls from the trunk, where the study has any.
+
+        Raises:
+            StackError: this machine has no such address, or the port is not to be had.
+        """
+        who = f"the customer of {self._settings.name}"
+        take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)
         if self._settings.traffic.inbound_share > 0 and files is not None:
             certificate = CertificateFiles(Path(files.certificate), Path(files.key))
@@ -96,7 +102,7 @@ class Customer:
             try:
                 self._listener = await serve_tls(self._address, port, server_context(certificate), self.agent.attach)
             except LocalNetworkError as error:
-                raise StackError(f"the customer {error}") from error
+                raise cannot_listen(who, self._address, port, error.__cause__) from error
         return self
 
     async def __aexit__(

@@ -31,8 +31,9 @@ from loadgen.guard import Guard
 from loadgen.run import Drive, drive, reach
 from loadgen.sip.trace import open_trace
 from loadgen.stacks.card import TrunkCard, read_card
+from loadgen.stacks.control import Answer
 from loadgen.stacks.server import serve as serve_trunk
-from models.errors import InputError, Problem
+from models.errors import InputError, Problem, StackError
 from models.plan import draw_plan
 from models.records import write_records
 from models.study import Study
@@ -61,7 +62,25 @@ def serve(
 
         print_result(card.model_dump(mode="json"), human, as_json=as_json)
 
-    asyncio.run(serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready))
+    lost: list[str] = []
+
+    async def play() -> None:
+        stop = asyncio.Event()
+
+        def heard(news: Answer) -> None:
+            if news["news"] == "started":
+                err.print(f"{news['program']} was started again, process {news['pid']}")
+                return
+            err.print(f"{news['program']} {news['how']}")
+            if news["program"] == study.pop.stack:
+                lost.append(news["program"])
+                stop.set()
+
+        await serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready, on_news=heard, stop=stop)
+
+    asyncio.run(play())
+    if lost:
+        raise StackError(f"without {lost[0]} there is no trunk; the words of its programs are in {folder}")
 
 
 @app.command()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,42 +18,15 @@ from loadgen.stacks.body import Finish, Status, customer_files
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.carrier import Carrier
 from loadgen.stacks.control import Answer
-from loadgen.stacks.places import Places, free_port
+from loadgen.stacks.places import Places, cannot_listen, take_port
 from loadgen.stacks.programs import Death, Program, Programs
 from loadgen.stacks.quota import cpu_quota
 from loadgen.stacks.recipes import recipe_of
-from models.errors import StackError
 from models.plan import Plan
 from models.study import CarrierBrownOut, EdgeRestart
 
 Tell = Callable[[Answer], None]
 """Tells news to whoever watches the trunk."""
-_CANNOT_LISTEN = {
-    errno.EADDRINUSE: "the port is in use",
-    errno.EADDRNOTAVAIL: "this machine has no such address",
-    errno.EACCES: "only root may use a port below 1024",
-}
-
-
-def cannot_listen(host: str, port: int, error: BaseException | None) -> StackError:
-    """What the user is told whom this error kept from playing a trunk there; port 0: any."""
-    number = error.errno if isinstance(error, OSError) else None
-    why = _CANNOT_LISTEN.get(number or 0, str(error))
-    return StackError(f"the trunk cannot listen on {host}{f':{port}' if port else ''}: {why}")
-
-
-def _port_of(address: str, port: int = 0) -> int:
-    """That port, or a free one: before anything is started one knows that it is to be had."""
-    try:
-        if port == 0:
-            return free_port(address)
-        with socket.socket() as probe:
-            # As the edge does: old connections on a port keep nobody from listening there again.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address, port))
-            return port
-    except OSError as error:
-        raise cannot_listen(address, port, error) from error
 
 
 class ForeignTrunk:
@@ -78,7 +49,7 @@ class ForeignTrunk:
         self._folder = folder = folder.resolve()
         self.host = str(self._study.pop.address)
         inner = str(self._study.pop.inner_address)
-        self._edge_port, self._inner_port = _port_of(self.host, port), _port_of(inner)
+        self._edge_port, self._inner_port = take_port("the trunk", self.host, port), take_port("the trunk", inner)
         self.authority = Authority(folder / "certificates")
         self.carrier = Carrier(plan, self.authority, inner_port=self._inner_port, keylog=keylog, trace=trace)
         self._tell = tell
@@ -120,7 +91,7 @@ class ForeignTrunk:
         try:
             return await self.carrier.start()
         except LocalNetworkError as error:
-            raise cannot_listen(self.carrier.host, 0, error.__cause__) from error
+            raise cannot_listen("the trunk", self.carrier.host, 0, error.__cause__) from error
 
     def begin(self, zero: float) -> dict[str, float]:
         """See `Body`."""

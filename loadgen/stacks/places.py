@@ -1,12 +1,20 @@
-"""Where the parts of a foreign trunk meet on this machine: ports that were chosen, files that were made."""
+"""Where the parts of a trunk meet on this machine: ports chosen, or not to be had, and files that were made."""
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadgen.certificates import CertificateFiles
+from models.errors import StackError
+
+_WHY = {
+    errno.EADDRINUSE: "the port is in use",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "only root may use a port below 1024",
+}
 
 
 @dataclass(frozen=True)
@@ -32,3 +40,28 @@ def free_port(address: str) -> int:
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def take_port(who: str, address: str, port: int = 0) -> int:
+    """That port, or a free one: before anything is started one knows that it is to be had.
+
+    Raises:
+        StackError: it is not; the message says whom that keeps from what, and why.
+    """
+    try:
+        if port == 0:
+            return free_port(address)
+        with socket.socket() as probe:
+            # As listeners do: old connections on a port keep nobody from listening there again.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+            return port
+    except OSError as error:
+        raise cannot_listen(who, address, port, error) from error
+
+
+def cannot_listen(who: str, host: str, port: int, error: BaseException | None) -> StackError:
+    """What the user is told of the error that kept `who` from listening there; port 0: any."""
+    number = error.errno if isinstance(error, OSError) else None
+    why = _WHY.get(number or 0, str(error))
+    return StackError(f"{who} cannot listen on {host}{f':{port}' if port else ''}: {why}")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from loadgen.stacks.card import TrunkCard, read_card
+from loadgen.stacks.programs import dies_with_us
 from loadgen.stacks.recipes import check_playable
 from loadgen.stacks.server import CARD
 from models.errors import StackError
@@ -34,7 +35,7 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     log = (folder / "trunk.log").open("wb")
     with log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "loadgen.stacks", str(study_file), str(folder)),
+            *(*dies_with_us(), sys.executable, "-m", "loadgen.stacks", str(study_file), str(folder)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -69,7 +69,7 @@ class Programs:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *self._prefix,
-                    *_dies_with_us(),
+                    *dies_with_us(),
                     *program.command,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
@@ -144,6 +144,6 @@ def _signal_all(process: asyncio.subprocess.Process, number: signal.Signals) -> 
         os.killpg(process.pid, number)
 
 
-def _dies_with_us() -> tuple[str, ...]:
-    """A trunk process that is killed outright can stop nobody: the kernel is asked to."""
+def dies_with_us() -> tuple[str, ...]:
+    """Put before a command: a process that is killed outright can stop nobody, so the kernel is asked to."""
     return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()

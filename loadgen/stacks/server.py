@@ -20,7 +20,8 @@ from loadgen.stacks.body import Body
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.control import Answer, ControlServer
 from loadgen.stacks.embedded.trunk import EmbeddedTrunk
-from loadgen.stacks.foreign import ForeignTrunk, Tell, cannot_listen
+from loadgen.stacks.foreign import ForeignTrunk, Tell
+from loadgen.stacks.places import cannot_listen
 from models.plan import Plan, draw_plan
 from models.records import to_frame, write_records
 from models.study import Study
@@ -77,11 +78,14 @@ async def serve(
     port: int = 0,
     plan: Plan | None = None,
     on_ready: Callable[[TrunkCard], None] | None = None,
+    on_news: Tell | None = None,
     stop: asyncio.Event | None = None,
     keylog: Path | None = None,
     trace: Trace | None = None,
 ) -> None:
     """Play the study's trunk until SIGINT, SIGTERM or `stop`.
+
+    `on_news` is told what becomes of the trunk's programs, as everybody who watches its control channel is.
 
     Raises:
         InputError: the stack cannot play this study.
@@ -94,6 +98,8 @@ async def serve(
 
     def tell(news: Answer) -> None:
         control.tell(news)
+        if on_news is not None:
+            on_news(news)
 
     body = make_body(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace, tell=tell)
     control = ControlServer(_Desk(body, folder).answer)
@@ -106,7 +112,7 @@ async def serve(
             on_ready(card)
         await stop.wait()
     except (OSError, LocalNetworkError) as error:
-        raise cannot_listen(str(study.pop.address), port, error.__cause__ or error) from error
+        raise cannot_listen("the trunk", str(study.pop.address), port, error.__cause__ or error) from error
     finally:
         control.close()
         await body.close()

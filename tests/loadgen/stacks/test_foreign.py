@@ -181,7 +181,7 @@ def test_a_customers_port_in_use_is_told(tmp_path: Path) -> None:
         async with running_trunk(question, tmp_path) as card:
             with pytest.raises(StackError) as caught:
                 await drive(draw_plan(question), card)
-            assert f"the customer cannot listen on {CUSTOMER}:{port}" in str(caught.value)
+            assert f"cannot listen on {CUSTOMER}:{port}: the port is in use" in str(caught.value)
             assert "already in use" in str(caught.value)
 
     with taken(CUSTOMER, port):

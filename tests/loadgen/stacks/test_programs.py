@@ -140,7 +140,7 @@ def test_another_program_that_answers_in_its_place_is_not_it() -> None:
 @pytest.mark.parametrize("with_setpriv", [True, False])
 def test_one_that_does_not_exist(with_setpriv: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not with_setpriv:
-        monkeypatch.setattr(module, "_dies_with_us", tuple)
+        monkeypatch.setattr(module, "dies_with_us", tuple)
 
     async def test(programs: Programs, _deaths: list[Death]) -> None:
         async def never() -> bool:
