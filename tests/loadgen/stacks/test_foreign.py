@@ -182,7 +182,6 @@ def test_a_customers_port_in_use_is_told(tmp_path: Path) -> None:
             with pytest.raises(StackError) as caught:
                 await drive(draw_plan(question), card)
             assert f"cannot listen on {CUSTOMER}:{port}: the port is in use" in str(caught.value)
-            assert "already in use" in str(caught.value)
 
     with taken(CUSTOMER, port):
         asyncio.run(run())
