@@ -7,10 +7,10 @@ records = simulate(study, draw_plan(study))
 comparison = await validate_async(study, Path("out"))
 """
 
-from experiments.compare import Comparison, compare
 from experiments.forecast import Forecast, forecast
 from experiments.prediction import Prediction, predict
-from experiments.validate import read_evidence, validate, validate_async
+from experiments.validation.compare import Comparison, compare
+from experiments.validation.validate import read_evidence, validate, validate_async
 from loadgen.run import Drive, drive
 from loadgen.stacks.process import running_trunk
 from models.kpis import Kpis, compute_kpis

@@ -11,11 +11,11 @@ from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.compare import Comparison
 from experiments.forecast import Forecast
 from experiments.formatting import formatted
 from experiments.targets import Target
 from experiments.twin import TwinCheck
+from experiments.validation.compare import Comparison
 from loadgen.health import Verdict
 from loadgen.meters.report import MeterReport
 from loadgen.run import Drive

@@ -25,7 +25,7 @@ from experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
-from experiments.validate import MEASURED, METERS
+from experiments.validation.validate import MEASURED, METERS
 from loadgen.certificates import CertificateFiles
 from loadgen.guard import Guard
 from loadgen.run import Drive, drive, reach

@@ -24,8 +24,8 @@ from experiments.cli.app import (
 )
 from experiments.cli.proving import command_line
 from experiments.exit_codes import ExitCode
-from experiments.knee import PAGE, Knee, find_knee
-from experiments.knee_run import with_quota
+from experiments.knee.find import PAGE, Knee, find_knee
+from experiments.knee.load import with_quota
 from experiments.report.knee_page import write_knee_page
 
 

@@ -22,7 +22,7 @@ from experiments.cli.app import (
 )
 from experiments.forecast import forecast
 from experiments.prediction import predict
-from experiments.validate import PREDICTED
+from experiments.validation.validate import PREDICTED
 from models.plan import draw_plan
 from models.records import write_records
 from simulator.run import Start

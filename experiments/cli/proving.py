@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 
 from experiments import console as shown
-from experiments.calibrate import CalibrationRun
-from experiments.calibrate import calibrate as measure_costs
-from experiments.cells import SUITE
+from experiments.calibration.calibrate import CalibrationRun
+from experiments.calibration.calibrate import calibrate as measure_costs
 from experiments.cli.app import (
     Json,
     Out,
@@ -29,12 +28,13 @@ from experiments.cli.app import (
     stop_on_ctrl_c,
 )
 from experiments.cli.suites import checked_stacks, run_and_show, show_suite
-from experiments.compare import Comparison
 from experiments.exit_codes import ExitCode
 from experiments.report.calibration_page import write_calibration_page
 from experiments.report.page import write_report
-from experiments.suite import rewrite_suite
-from experiments.validate import PAGE, read_evidence, validate_async
+from experiments.suite.cells import SUITE
+from experiments.suite.run import rewrite_suite
+from experiments.validation.compare import Comparison
+from experiments.validation.validate import PAGE, read_evidence, validate_async
 from models.study import Stack
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import get_args
 
 from experiments import console as shown
-from experiments.cells import Suite
 from experiments.cli.app import err, leave_with, out, print_result, stop_on_ctrl_c
 from experiments.report.suite_page import suite_lines
-from experiments.suite import PAGE, run_suite, suite_exit_code
+from experiments.suite.cells import Suite
+from experiments.suite.run import PAGE, run_suite, suite_exit_code
 from models.errors import InputError, Problem
 from models.study import Stack
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from experiments.calibrate import CalibrationRun
+from experiments.calibration.calibrate import CalibrationRun
 from experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from experiments.report.page import COST_WORDS
 from experiments.report.sheet import Panel, fill

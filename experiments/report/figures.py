@@ -14,13 +14,13 @@ import plotly.graph_objects as go
 import polars as pl
 
 from experiments.report.sheet import Panel
-from experiments.windows import anchor_at
+from experiments.validation.windows import anchor_at
 from models.occupancy import steps
 from models.policies import Windowed
 from models.records import REFUSED_BY_TRUNK, Disposition
 
 if TYPE_CHECKING:
-    from experiments.compare import Comparison
+    from experiments.validation.compare import Comparison
 
 PREDICTED, MEASURED = "#e07b00", "#1f77d0"
 """Orange and blue: apart for every kind of colour vision, on white and on black."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.compare import Comparison, KpiPair
 from experiments.formatting import formatted
 from experiments.report.figures import panels
 from experiments.report.sheet import fill
+from experiments.validation.compare import Comparison, KpiPair
 from models.costs import CostName
 from models.kpis import DEFINITIONS
 from models.plan import dialled_number

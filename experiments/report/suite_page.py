@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.cells import Cell, State, Suite
-from experiments.criteria import BOUNDS, TITLES, Criterion
 from experiments.formatting import formatted
 from experiments.report.sheet import fill
+from experiments.suite.cells import Cell, State, Suite
+from experiments.suite.criteria import BOUNDS, TITLES, Criterion
 from models.study import Stack
 
 STACK_NAMES: dict[Stack, str] = {

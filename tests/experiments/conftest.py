@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from experiments.compare import compare
-from experiments.cpu import CpuComparison
 from experiments.provenance import Provenance
+from experiments.validation.compare import compare
+from experiments.validation.cpu import CpuComparison
 from loadgen.audio import Heard
 from loadgen.health import Measurements, judge
 from models.plan import draw_plan

@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from experiments.compare import Comparison, compare
 from experiments.provenance import Provenance
 from experiments.report.page import render, write_report
+from experiments.validation.compare import Comparison, compare
 from loadgen.health import Measurements, judge
 from models.plan import dialled_number, draw_plan
 from models.reading import parse_study

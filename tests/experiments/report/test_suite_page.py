@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from experiments.cells import Cell, State, Suite, played_cell
 from experiments.report.suite_page import (
     headline,
     render_suite,
@@ -17,6 +16,7 @@ from experiments.report.suite_page import (
     suite_markdown,
     write_suite_page,
 )
+from experiments.suite.cells import Cell, State, Suite, played_cell
 
 Saved = dict[str, Any]
 ORIGIN: Saved = {"date": "2026-01-01T00:00:00+00:00", "command": "c", "machine": {}, "versions": {"python": "3.11"}}

@@ -18,9 +18,9 @@ import polars as pl
 import psutil
 import pytest
 
-from experiments.compare import Comparison
 from experiments.exit_codes import ExitCode
-from experiments.validate import PAGE, read_evidence, validate_async
+from experiments.validation.compare import Comparison
+from experiments.validation.validate import PAGE, read_evidence, validate_async
 from loadgen.stacks.card import TrunkCard, read_card
 from loadgen.stacks.server import CARD
 from models.study import Study

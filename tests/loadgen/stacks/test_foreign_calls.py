@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from experiments.compare import Comparison
-from experiments.validate import validate
+from experiments.validation.compare import Comparison
+from experiments.validation.validate import validate
 from loadgen.health import Verdict
 from loadgen.stacks.quota import cpu_quota
 from models.errors import StackError

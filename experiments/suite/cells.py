@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from experiments.criteria import Criterion, judge_criteria
-from experiments.findings import findings, read_notes
+from experiments.suite.criteria import Criterion, judge_criteria
+from experiments.suite.findings import findings, read_notes
 from loadgen.health import Verdict
 from models.errors import InputError, Problem
 from models.study import Stack

@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 
-from experiments.cpu import CpuComparison
-from experiments.disagreements import Disagreement, find_disagreements, pair_attempts
 from experiments.provenance import Provenance
-from experiments.sentence import verdict_sentence
 from experiments.targets import Target, judge_quality
 from experiments.twin import TwinCheck
+from experiments.validation.cpu import CpuComparison
+from experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
+from experiments.validation.sentence import verdict_sentence
 from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
 from loadgen.meters.report import MeterReport

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from experiments.knee import KNEE, Knee, find_knee
-from experiments.knee_run import (
+from experiments.knee.find import KNEE, Knee, find_knee
+from experiments.knee.load import (
     LoadKind,
     Reading,
     at_load,
@@ -23,10 +23,10 @@ from experiments.knee_run import (
     predict_load,
     with_quota,
 )
+from experiments.knee.search import RESOLUTION
+from experiments.knee.throttling import throttling_of
 from experiments.report.knee_page import render_knee
-from experiments.search import RESOLUTION
 from experiments.targets import Target
-from experiments.throttling import throttling_of
 from loadgen.health import Verdict
 from loadgen.stacks.quota import cpu_quota
 from models.costs import load_calibration

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.cpu import CpuComparison, calibration_warnings, compare_cpu
 from experiments.provenance import fingerprint
+from experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from loadgen.meters.report import MeterReport, ProgramReport
 from models.costs import CALIBRATIONS, cpu_seconds, load_costs
 from models.study import Study

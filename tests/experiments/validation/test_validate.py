@@ -12,10 +12,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from experiments.compare import Comparison
 from experiments.exit_codes import ExitCode
 from experiments.report.page import render
-from experiments.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
+from experiments.validation.compare import Comparison
+from experiments.validation.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
 from models.kpis import DEFINITIONS
 from models.reading import parse_study
 from models.records import SCHEMA

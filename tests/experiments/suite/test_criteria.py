@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.criteria import BOUNDS, TITLES, Criterion, judge_criteria, pair_words
+from experiments.suite.criteria import BOUNDS, TITLES, Criterion, judge_criteria, pair_words
 
 Saved = dict[str, Any]
 

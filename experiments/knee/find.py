@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from experiments.knee_run import (
+from experiments.knee.load import (
     LoadKind,
     Reading,
     first_load,
@@ -22,8 +22,8 @@ from experiments.knee_run import (
     predict_load,
     with_quota,
 )
+from experiments.knee.search import RUNG, Bracket, Stop, find_bracket
 from experiments.provenance import Provenance
-from experiments.search import RUNG, Bracket, Stop, find_bracket
 from loadgen.health import Verdict
 from models.study import Study
 

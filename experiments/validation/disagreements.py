@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from experiments.windows import anchor_at
+from experiments.validation.windows import anchor_at
 from models.policies import Windowed
 from models.records import Disposition
 from models.study import Study

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from experiments.knee.throttling import throttling_of
 from experiments.targets import Target, judge_quality
-from experiments.throttling import throttling_of
 from loadgen.health import Verdict
 from loadgen.run import Drive, drive
 from loadgen.stacks.process import running_trunk

@@ -12,14 +12,15 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from experiments import calibrate as module
-from experiments.calibrate import CalibrationRun, Level, calibrate, studies_of
+from experiments.calibration import calibrate as module
+from experiments.calibration.calibrate import CalibrationRun, calibrate
+from experiments.calibration.levels import Level, studies_of
 from experiments.report.calibration_page import render_calibration
 from loadgen.health import Verdict
 from models.costs import CostName, cost_counts, load_calibration
 from models.errors import StackError
 from models.plan import draw_plan
-from models.study import Stack
+from models.study import Stack, Study
 from simulator.run import simulate
 
 KNOWN = {
@@ -60,7 +61,7 @@ def test_the_levels_as_the_model_plays_them_determine_every_cost(tmp_path: Path)
     assert all(name in page for name in set(get_args(CostName)) - {"waiting_packet_s"})
 
 
-def predicted_level(work: str, amount: float, study: module.Study, dice: np.random.Generator) -> Level:
+def predicted_level(work: str, amount: float, study: Study, dice: np.random.Generator) -> Level:
     """A level with the counts of the model and CPU of known costs, with 2 % of noise."""
     records = simulate(study, draw_plan(study))
     counts = cost_counts(records) | {"idle_share": study.duration_s}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.search import RESOLUTION, RUNG, RUNGS, Bracket, Stop, find_bracket
+from experiments.knee.search import RESOLUTION, RUNG, RUNGS, Bracket, Stop, find_bracket
 
 
 def _search(knee: float, start: float, *, whole: bool = False) -> tuple[Bracket, list[float]]:

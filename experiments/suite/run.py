@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.cells import SUITE, Cell, State, Suite, played_cell, read_suite, with_notes, write_suite
 from experiments.exit_codes import ExitCode
 from experiments.provenance import Provenance
 from experiments.report.suite_page import write_suite_page
-from experiments.validate import validate_async
+from experiments.suite.cells import SUITE, Cell, State, Suite, played_cell, read_suite, with_notes, write_suite
+from experiments.validation.validate import validate_async
 from loadgen.stacks.recipes import check_playable
 from models.errors import InputError, Problem, StackError
 from models.reading import read_study
 from models.study import Stack, Study
 
-PROFILES = Path(__file__).parent / "studies" / "suite"
+PROFILES = Path(__file__).parents[1] / "studies" / "suite"
 PAGE = "suite.html"
 PAUSE_S = 20.0
 """Before a VOID run is repeated: whoever else used this machine may be done by then."""

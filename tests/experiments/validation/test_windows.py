@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.windows import anchor_at
+from experiments.validation.windows import anchor_at
 from models.study import Study
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import polars as pl
 
-from experiments.compare import Comparison, compare
-from experiments.cpu import CpuComparison, calibration_warnings, compare_cpu
 from experiments.provenance import Provenance
 from experiments.report.page import write_report
 from experiments.twin import TwinCheck, analytic_twin
+from experiments.validation.compare import Comparison, compare
+from experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
 from loadgen.meters.report import read_report

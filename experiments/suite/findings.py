@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from experiments.criteria import pair_words
 from experiments.report.page import COST_WORDS
+from experiments.suite.criteria import pair_words
 from models.errors import InputError, Problem
 
-NOTES = Path(__file__).parent / "results" / "notes.yaml"
+NOTES = Path(__file__).parents[1] / "results" / "notes.yaml"
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*")
 
 

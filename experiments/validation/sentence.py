@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from experiments.compare import Comparison
+    from experiments.validation.compare import Comparison
     from loadgen.audio import Heard
 
 

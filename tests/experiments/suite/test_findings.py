@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from experiments.findings import findings, read_notes
+from experiments.suite.findings import findings, read_notes
 from models.errors import InputError
 
 

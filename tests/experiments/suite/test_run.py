@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 import pytest
 
-from experiments import suite as suite_module
-from experiments.cells import Cell, State, Suite, played_cell, read_suite, with_notes, write_suite
 from experiments.exit_codes import ExitCode
-from experiments.suite import PROFILES, rewrite_suite, run_suite, suite_exit_code
-from experiments.validate import COMPARISON
+from experiments.suite import run as suite_module
+from experiments.suite.cells import Cell, State, Suite, played_cell, read_suite, with_notes, write_suite
+from experiments.suite.run import PROFILES, rewrite_suite, run_suite, suite_exit_code
+from experiments.validation.validate import COMPARISON
 from models.errors import InputError, StackError
 from models.plan import draw_plan
 from models.reading import read_study
@@ -80,7 +80,7 @@ def test_what_is_no_suite_is_an_error_of_the_user(tmp_path: Path) -> None:
 
 
 def test_notes_are_put_on_cells_when_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.cells.read_notes", lambda: {"asterisk": {"a": "measured: too old"}})
+    monkeypatch.setattr("experiments.suite.cells.read_notes", lambda: {"asterisk": {"a": "measured: too old"}})
     table = with_notes(Suite(ORIGIN, (Cell("asterisk", "a", "A", State.NOT_PLAYED),)))
     assert table.cells[0].note == "measured: too old"
 

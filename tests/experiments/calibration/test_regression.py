@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.regression import OUTLIER, fit_relative
+from experiments.calibration.regression import OUTLIER, fit_relative
 
 COSTS = np.array([0.002, 0.0004, 0.00002, 0.01])
 

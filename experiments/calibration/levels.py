@@ -1,0 +1,111 @@
+"""The levels of a calibration: known amounts of one kind of work each, done by real calls and metered.
+
+What they say together about costs is `calibrate`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loadgen.health import Verdict
+from loadgen.run import Drive, drive
+from loadgen.stacks.process import running_trunk
+from models.costs import PACKETS_PER_S, CostName, Costs, cost_counts
+from models.errors import StackError
+from models.plan import draw_plan
+from models.study import Stack, Study
+
+LEVEL_S = 12.0
+"""Long enough that the clock's grain (10 ms a process) is below 1 % of what the least of the levels spends."""
+_RATES_PER_MINUTE = (300, 600, 1200)
+_CALLS_AT_ONCE = (8, 16, 32)
+UNLIMITED, LIMITED, AUDIO = "calls", "calls past a throttle", "audio"
+SHORTAGES = (0.45, 0.6, 0.75)
+"""Shares of the CPU that audio asks for, to which it is then held."""
+_SHORT_CALLS = 24
+
+
+@dataclass(frozen=True)
+class Level:
+    """One amount of one kind of work, and what it came to."""
+
+    work: str
+    amount: float
+    """Calls per minute; calls at once, for audio; seconds, for idling."""
+    counts: dict[CostName, float]
+    """What was done, by the cost that it incurs; idling in seconds."""
+    cpu_s: float
+    generator: Verdict
+    """Whether the load generator was healthy; a level at which it was not stays in and is marked."""
+    wakings: float
+    """How often threads of the trunk's programs were woken."""
+    response_s: tuple[float, ...]
+    """INVITE to first ring, less the carrier's set-up: the round trips of that level."""
+
+
+def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, float, Study]]:
+    """The levels: what is done, how much of it, and the study that does it."""
+    make = partial(_study, stack, level_s)
+    for _ in range(3):
+        yield "idling", level_s, make(0.001)
+    for rate in _RATES_PER_MINUTE:
+        yield UNLIMITED, rate, make(rate)
+        yield LIMITED, rate, make(rate, limit=1_000_000)
+        yield "busy calls", rate, make(rate, outcomes={"busy": 1.0})
+        yield "refused calls", rate, make(rate, limit=1)
+        yield "full handshakes", rate, make(rate, tls={"policy": "per_call"})
+        yield "resumed handshakes", rate, make(rate, tls={"policy": "per_call", "resumption_share": 1.0})
+    for calls in _CALLS_AT_ONCE:
+        # All begin in the first second, and last until the level's end.
+        instants = {"kind": "replay", "instants_s": [number / calls for number in range(calls)]}
+        yield AUDIO, calls, make(0, arrivals=instants, holding=level_s - 1)
+
+
+def short_of_cpu(stack: Stack, costs: Costs, share: float) -> Study:
+    """Audio under a CPU quota of that share of what it asks for."""
+    asked = costs.idle_share + _SHORT_CALLS * PACKETS_PER_S * costs.packet_s
+    study = next(study for work, _, study in studies_of(stack) if work == AUDIO)
+    # They begin one after the other: signalling needs its part too, and is slow at first.
+    traffic = study.trunks[0].traffic.model_dump()
+    traffic["arrivals"] = {"kind": "replay", "instants_s": [0.1 * number for number in range(_SHORT_CALLS)]}
+    content = study.model_dump() | {"trunks": [study.trunks[0].model_dump() | {"traffic": traffic}]}
+    content["pop"]["machine"]["quota"] = share * asked
+    return Study.model_validate(content)
+
+
+def _study(stack: Stack, level_s: float, rate: float, *, limit: int | None = None, **traffic: Any) -> Study:
+    throttle: dict[str, Any] = {"policy": "none"}
+    if limit is not None:
+        throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600, "retry_after_s": None}
+    arrivals = {"kind": "constant", "rate_per_minute": rate}
+    trunks = [{"throttle": throttle, "traffic": {"arrivals": arrivals, "holding": 0.2, "ringing": 0.05} | traffic}]
+    pop = {"stack": stack, "carrier": {"setup": 0.05}}
+    return Study.model_validate({"name": "calibration", "duration_s": level_s, "pop": pop, "trunks": trunks})
+
+
+async def measure_level(work: str, amount: float, study: Study, folder: Path) -> Level:
+    """Do one level on a trunk of its own, whose files are left in `folder`.
+
+    Raises:
+        StackError: it could not be done.
+    """
+    async with running_trunk(study, folder) as card:
+        driven = await drive(draw_plan(study), card, at_least_s=study.duration_s)
+    if driven.interrupted is not None or driven.meters is None:
+        raise StackError(f"the level {work}, {amount:g} could not be measured: {driven.interrupted or 'no meter'}")
+    return _level(work, amount, driven, study)
+
+
+def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
+    assert driven.meters is not None
+    programs = driven.meters.programs.values()
+    spent = [program.cpu_s for program in programs if program.cpu_s is not None]
+    counts = cost_counts(driven.records) | {"idle_share": driven.meters.to_s - driven.meters.from_s}
+    setup_s = study.pop.carrier.setup.mean()
+    responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
+    wakings = sum(program.wakings or 0.0 for program in programs)
+    return Level(work, amount, counts, sum(spent), driven.generator.verdict, wakings, tuple(responses.to_list()))

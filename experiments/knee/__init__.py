@@ -1,0 +1,1 @@
+"""The largest load that a trunk carries at quality, predicted and measured."""
