@@ -1,7 +1,7 @@
 """What a stack's programs spend: seconds of CPU per handshake, call and packet, and the network's round trip.
 
 Calibrations are data files beside this module, one per stack; this reads and checks them, and says what CPU a table of
-records costs by them. How they are measured is `experiments.calibration`, how work queues for the cores `simulator.host`.
+records costs by them. How they are measured is `experiments.calibration`, how work queues for cores `simulator.host`.
 """
 
 from __future__ import annotations

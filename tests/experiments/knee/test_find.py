@@ -36,7 +36,7 @@ from models.reading import read_study
 from models.study import Study
 from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
-STUDIES = Path(__file__).parents[2] / "experiments" / "studies" / "knee"
+STUDIES = Path(__file__).parents[3] / "experiments" / "studies" / "knee"
 QUOTA = 0.05
 
 
