@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -143,6 +144,14 @@ def read_evidence(folder: Path) -> Comparison:
     except (OSError, ValueError) as error:
         problem = Problem(where="folder", what=f"holds no validation that can be read ({error})")
         raise InputError(str(folder), [problem]) from error
+    try:
+        return _read_back(study, saved, folder)
+    except (KeyError, TypeError) as error:
+        what = f"was written by another version of trunkproof ({error}); run validate again"
+        raise InputError(str(folder), [Problem(where=COMPARISON, what=what)]) from error
+
+
+def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
     twin, generator = saved["twin"], saved["generator"]
     generator |= {"verdict": Verdict(generator["verdict"]), "reasons": tuple(generator["reasons"])}
     return Comparison(

@@ -39,6 +39,16 @@ def test_audio_beyond_the_cores_loses_packets_for_the_time_it_lasts() -> None:
     assert host.audio_ends(readings[11], 10.0) == pytest.approx(2.0)
 
 
+def test_packets_that_wait_cost_less_so_more_calls_fit() -> None:
+    host = Host(Machine(), COSTS.model_copy(update={"waiting_packet_s": 0.0004}))
+    readings = [host.audio_begins(0.0) for _ in range(20)]
+    # At 1 ms a packet they ask for two cores; at 0.4 ms they can do with 0.8 of one, and nothing is lost.
+    assert host.media_load == pytest.approx(0.8)
+    assert host.audio_ends(readings[0], 4.0) == 0.0
+    # They spend what there is.
+    assert host.media_s == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize(
     ("machine", "costs", "cores"),
     [

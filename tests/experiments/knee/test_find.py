@@ -185,7 +185,11 @@ def _calibration(tmp_path: Path, **costs: float) -> str:
     """A calibration in which nothing costs anything but what is given."""
     names = load_calibration("kamailio").costs.model_dump()
     path = tmp_path / "costs.yaml"
-    content = {"stack": "kamailio", "measured": "2026-01-01", "costs": dict.fromkeys(names, 0.0) | costs}
+    content = {
+        "stack": "kamailio",
+        "measured": "2026-01-01",
+        "costs": dict.fromkeys(names, 0.0) | {"waiting_packet_s": None} | costs,
+    }
     path.write_text(json.dumps(content))
     return str(path)
 

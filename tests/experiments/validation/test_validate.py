@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from experiments.exit_codes import ExitCode
 from experiments.report.page import render
 from experiments.validation.compare import Comparison
 from experiments.validation.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
+from models.errors import InputError
 from models.kpis import DEFINITIONS
 from models.reading import parse_study
 from models.records import SCHEMA
@@ -86,6 +88,16 @@ def test_the_evidence_is_read_back_to_the_same_page(proof: tuple[Comparison, Pat
     again = read_evidence(folder)
     assert again.to_json() == comparison.to_json()
     assert render(again) == (folder / PAGE).read_text()
+
+
+def test_evidence_of_another_version_is_told_as_such(proof: tuple[Comparison, Path], tmp_path: Path) -> None:
+    shutil.copytree(proof[1], tmp_path / "old")
+    path = tmp_path / "old" / COMPARISON
+    saved = json.loads(path.read_text())
+    del saved["deaths"]
+    path.write_text(json.dumps(saved))
+    with pytest.raises(InputError, match=r"comparison\.json: was written by another version"):
+        read_evidence(tmp_path / "old")
 
 
 def test_ctrl_c_ends_the_calls_and_still_leaves_the_evidence(tmp_path: Path) -> None:
