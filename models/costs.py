@@ -31,6 +31,7 @@ CostName = Literal[
     "bye_s",
     "packet_s",
     "waiting_packet_s",
+    "waiting_work_share",
     "idle_share",
     "round_trip_s",
     "throttle_s",
@@ -58,6 +59,9 @@ class Costs(Settings):
     """One packet of a call, either way, from its arrival to its leaving on the other side; `PACKETS_PER_S` of them."""
     waiting_packet_s: Seconds | None = None
     """The same where CPU is short: packets wait, and one waking of the program serves many; none: not measured."""
+    waiting_work_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """What a piece of signalling costs that has to wait for CPU, as a share of its cost: it needs no waking of its own
+    and finds warm caches."""
     idle_share: Annotated[float, Field(ge=0, le=1024)]
     """What the programs spend without a call, as a share of one core."""
     round_trip_s: Seconds

@@ -33,6 +33,7 @@ class Host:
         self._free_at = [0.0] * servers
         self._asked_per_call = PACKETS_PER_S * costs.packet_s / self._capacity
         self._least_per_call = PACKETS_PER_S * costs.least_packet_s / self._capacity
+        self._waiting_share = costs.waiting_work_share
         self._calls = 0
         self._lost_share = 0.0
         self._lost_s = 0.0
@@ -48,7 +49,8 @@ class Host:
         With first come, first served, the end of a piece of work is known when it comes: no event is needed for it.
         """
         begins = max(now, self._free_at[0])
-        ends = begins + work_s / (self._speed * (1 - self.media_share))
+        takes_s = work_s * self._waiting_share if begins > now else work_s
+        ends = begins + takes_s / (self._speed * (1 - self.media_share))
         heapq.heapreplace(self._free_at, ends)
         self.signalling_s += work_s
         return ends - now

@@ -17,21 +17,13 @@ import numpy as np
 import yaml
 from scipy import stats
 
-from experiments.calibration.levels import (
-    AUDIO,
-    LIMITED,
-    SHORTAGES,
-    UNLIMITED,
-    Level,
-    measure_level,
-    short_of_cpu,
-    studies_of,
-)
+from experiments.calibration.levels import LIMITED, UNLIMITED, Level, measure_level, studies_of
 from experiments.calibration.regression import Fit, fit_relative
+from experiments.calibration.shortage import Estimate, shortage_studies, waiting_packet, waiting_work
 from experiments.provenance import fingerprint
 from models.costs import Calibration, CostName, Costs
 from models.errors import StackError
-from models.study import Stack
+from models.study import Stack, Study
 
 Advance = Callable[[float, str], None]
 _COSTS: tuple[CostName, ...] = (
@@ -62,7 +54,7 @@ class CalibrationRun:
     fit: Fit
     calibration: Calibration
     shortage: tuple[Level, ...] = ()
-    """Audio with less CPU than it asks for."""
+    """Levels with less CPU than they ask for."""
     notes: tuple[str, ...] = ()
     """What could not be measured, and why."""
 
@@ -80,24 +72,18 @@ class CalibrationRun:
             raise StackError(f"the levels do not determine the costs: {error}") from error
         return cls(stack, tuple(levels), fit, _calibration(stack, levels, fit, command))
 
-    def with_shortage(self, levels: Sequence[Level]) -> Self:
-        """The same with what a packet costs where CPU is short.
-
-        One waking then serves many packets. What is left of a packet's cost without any waking is the intercept of the
-        cost per packet over the wakings per packet, at levels with and without shortage.
-        """
-        audio = [level for level in self.levels if level.work == AUDIO] + list(levels)
-        packets = np.array([level.counts["packet_s"] for level in audio])
+    def with_shortage(self, short: Sequence[Level]) -> Self:
+        """The same with what work costs where CPU is short."""
         costs = self.calibration.costs
-        rest_s = [sum(getattr(costs, n) * c for n, c in x.counts.items() if n != "packet_s") for x in audio]
-        per_packet_s = (np.array([level.cpu_s for level in audio]) - rest_s) / packets
-        line = stats.linregress(np.array([level.wakings for level in audio]) / packets, per_packet_s)
-        reach = float(stats.t.ppf(0.975, len(audio) - 2)) * line.intercept_stderr
-        value, interval = float(line.intercept), (line.intercept - reach, line.intercept + reach)
-        changed = costs.model_copy(update={"waiting_packet_s": _rounded(max(0.0, value))})
-        intervals = self.calibration.intervals | {"waiting_packet_s": (_rounded(interval[0]), _rounded(interval[1]))}
-        calibration = self.calibration.model_copy(update={"costs": changed, "intervals": intervals})
-        return replace(self, calibration=calibration, shortage=tuple(levels))
+        packet = waiting_packet(costs, self.levels, short)
+        work = waiting_work(costs, packet.value, short)
+        found: dict[CostName, Estimate] = {"waiting_packet_s": packet, "waiting_work_share": work}
+        intervals = {name: (_rounded(one.interval[0]), _rounded(one.interval[1])) for name, one in found.items()}
+        changed = costs.model_copy(update={name: _rounded(one.value) for name, one in found.items()})
+        calibration = self.calibration.model_copy(
+            update={"costs": changed, "intervals": self.calibration.intervals | intervals}
+        )
+        return replace(self, calibration=calibration, shortage=tuple(short))
 
     def to_json(self) -> dict[str, Any]:
         """All of it but single round trips, ready for `json.dumps`."""
@@ -136,24 +122,27 @@ async def calibrate(
     Raises:
         StackError: a program of the stack is missing, or the levels do not determine the costs.
     """
+    levels: list[Level] = []
     todo = [each for _ in range(repeats) for each in studies_of(stack)]
-    steps = len(todo) + len(SHORTAGES)
-    levels = []
-    for number, (work, amount, study) in enumerate(todo):
-        advance(number / steps, f"{work}, {amount:g}")
-        levels.append(await measure_level(work, amount, study, out / f"{number:03}"))
+    await _measure_all(todo, levels, out, advance)
     run = CalibrationRun.explaining(stack, levels, command)
+    # The embedded trunk has no programs of others to put under a quota.
     if stack == "embedded":
         return run
-    short = []
-    for number, share in enumerate(SHORTAGES, start=len(todo)):
-        advance(number / steps, f"audio with {100 * share:.0f} % of the CPU it asks for")
-        study = short_of_cpu(stack, run.calibration.costs, share)
-        try:
-            short.append(await measure_level("audio, CPU short", share, study, out / f"{number:03}"))
-        except StackError as error:
-            return replace(run, notes=(f"what a packet costs where CPU is short was not measured: {error}",))
+    short: list[Level] = []
+    try:
+        await _measure_all(list(shortage_studies(stack, run.calibration.costs)), short, out / "short", advance)
+    except StackError as error:
+        return replace(run, notes=(f"what work costs where CPU is short was not measured: {error}",))
     return run.with_shortage(short)
+
+
+async def _measure_all(
+    todo: Sequence[tuple[str, float, Study]], done: list[Level], out: Path, advance: Advance
+) -> None:
+    for number, (work, amount, study) in enumerate(todo):
+        advance(number / len(todo), f"{work}, {amount:g}")
+        done.append(await measure_level(work, amount, study, out / f"{number:03}"))
 
 
 def _calibration(stack: Stack, levels: Sequence[Level], fit: Fit, command: str) -> Calibration:
@@ -162,7 +151,8 @@ def _calibration(stack: Stack, levels: Sequence[Level], fit: Fit, command: str) 
     intervals: dict[CostName, tuple[float, float]] = dict(zip(_COSTS, fit.intervals, strict=True))
     round_trip, limited = (_median_response(levels, work) for work in (UNLIMITED, LIMITED))
     costs["round_trip_s"], intervals["round_trip_s"] = round_trip.value, round_trip.interval
-    costs["throttle_s"], intervals["throttle_s"] = limited.beyond(round_trip)
+    throttle = _beyond(limited, round_trip)
+    costs["throttle_s"], intervals["throttle_s"] = throttle.value, throttle.interval
     return Calibration(
         stack=stack,
         measured=datetime.now(UTC).date(),
@@ -173,30 +163,26 @@ def _calibration(stack: Stack, levels: Sequence[Level], fit: Fit, command: str) 
     )
 
 
-@dataclass(frozen=True)
-class _Median:
-    value: float
-    interval: tuple[float, float]
-
-    def beyond(self, other: _Median) -> tuple[float, tuple[float, float]]:
-        """By how much it lies above the other one, at least 0, and the interval of that (both errors added)."""
-        low, high = self.interval[0] - other.interval[1], self.interval[1] - other.interval[0]
-        # What cannot be told from nothing is nothing.
-        return (max(0.0, self.value - other.value) if low > 0 else 0.0), (low, high)
+def _beyond(limited: Estimate, unlimited: Estimate) -> Estimate:
+    """By how much one lies above the other, at least 0; both errors added."""
+    low = limited.interval[0] - unlimited.interval[1]
+    # What cannot be told from nothing is nothing.
+    value = limited.value - unlimited.value if low > 0 else 0.0
+    return Estimate(value, (low, limited.interval[1] - unlimited.interval[0]))
 
 
-def _median_response(levels: Sequence[Level], work: str) -> _Median:
+def _median_response(levels: Sequence[Level], work: str) -> Estimate:
     """The median response of levels of that work, with its 95 % interval by order statistics.
 
     Source: David and Nagaraja, "Order Statistics" (2003), 7.1.
     """
     responses = [value for level in levels if level.work == work for value in level.response_s]
     if not responses:
-        return _Median(0.0, (0.0, 0.0))
+        return Estimate(0.0, (0.0, 0.0))
     values = np.sort(np.array(responses))
     low, high = (int(stats.binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))
     bounds = float(values[low]), float(values[min(high, len(values) - 1)])
-    return _Median(float(np.median(values)), bounds)
+    return Estimate(float(np.median(values)), bounds)
 
 
 def _rounded(value: float) -> float:

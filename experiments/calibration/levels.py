@@ -14,19 +14,17 @@ from typing import Any
 from loadgen.health import Verdict
 from loadgen.run import Drive, drive
 from loadgen.stacks.process import running_trunk
-from models.costs import PACKETS_PER_S, CostName, Costs, cost_counts
+from models.costs import CostName, cost_counts
 from models.errors import StackError
 from models.plan import draw_plan
 from models.study import Stack, Study
 
 LEVEL_S = 12.0
-"""Long enough that the clock's grain (10 ms a process) is below 1 % of what the least of the levels spends."""
-_RATES_PER_MINUTE = (300, 600, 1200)
+"""Two levels of the same work differ by some 8 %, however long they are: what differs is the start of the programs."""
+_RATES_PER_MINUTE = (150, 300, 600)
 _CALLS_AT_ONCE = (8, 16, 32)
+"""A trunk of 200 calls per minute, at a fraction and at a multiple of it: work that is rarer costs more each time."""
 UNLIMITED, LIMITED, AUDIO = "calls", "calls past a throttle", "audio"
-SHORTAGES = (0.45, 0.6, 0.75)
-"""Shares of the CPU that audio asks for, to which it is then held."""
-_SHORT_CALLS = 24
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Level:
 
 def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, float, Study]]:
     """The levels: what is done, how much of it, and the study that does it."""
-    make = partial(_study, stack, level_s)
+    make = partial(study_of, stack, level_s)
     for _ in range(3):
         yield "idling", level_s, make(0.001)
     for rate in _RATES_PER_MINUTE:
@@ -65,25 +63,22 @@ def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, fl
         yield AUDIO, calls, make(0, arrivals=instants, holding=level_s - 1)
 
 
-def short_of_cpu(stack: Stack, costs: Costs, share: float) -> Study:
-    """Audio under a CPU quota of that share of what it asks for."""
-    asked = costs.idle_share + _SHORT_CALLS * PACKETS_PER_S * costs.packet_s
-    study = next(study for work, _, study in studies_of(stack) if work == AUDIO)
-    # They begin one after the other: signalling needs its part too, and is slow at first.
-    traffic = study.trunks[0].traffic.model_dump()
-    traffic["arrivals"] = {"kind": "replay", "instants_s": [0.1 * number for number in range(_SHORT_CALLS)]}
-    content = study.model_dump() | {"trunks": [study.trunks[0].model_dump() | {"traffic": traffic}]}
-    content["pop"]["machine"]["quota"] = share * asked
-    return Study.model_validate(content)
-
-
-def _study(stack: Stack, level_s: float, rate: float, *, limit: int | None = None, **traffic: Any) -> Study:
+def study_of(
+    stack: Stack,
+    level_s: float,
+    rate: float,
+    *,
+    limit: int | None = None,
+    quota: float | None = None,
+    **traffic: Any,
+) -> Study:
+    """A level of calls, so many a minute; `limit` lets only so many pass, `quota` is the CPU there is, in cores."""
     throttle: dict[str, Any] = {"policy": "none"}
     if limit is not None:
         throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600, "retry_after_s": None}
     arrivals = {"kind": "constant", "rate_per_minute": rate}
     trunks = [{"throttle": throttle, "traffic": {"arrivals": arrivals, "holding": 0.2, "ringing": 0.05} | traffic}]
-    pop = {"stack": stack, "carrier": {"setup": 0.05}}
+    pop = {"stack": stack, "carrier": {"setup": 0.05}, "machine": {"quota": quota}}
     return Study.model_validate({"name": "calibration", "duration_s": level_s, "pop": pop, "trunks": trunks})
 
 

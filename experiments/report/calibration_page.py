@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from experiments.report.page import COST_WORDS
 from experiments.report.sheet import Panel, fill
 from loadgen.health import Verdict
+from models.costs import CostName
 
 _SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 
@@ -40,7 +42,7 @@ def _costs(run: CalibrationRun) -> list[dict[str, str]]:
         if value is None:
             continue
         low, high = calibration.intervals.get(name, (value, value))
-        in_unit = _share if name == "idle_share" else _microseconds
+        in_unit = _UNITS.get(name, _microseconds)
         rows.append(
             {"words": words, "name": name, "value": in_unit(value), "interval": f"{in_unit(low)} to {in_unit(high)}"}
         )
@@ -51,8 +53,10 @@ def _microseconds(seconds: float) -> str:
     return f"{1e6 * seconds:,.1f} µs"
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.3f} % of a core"
+_UNITS: dict[CostName, Callable[[float], str]] = {
+    "idle_share": lambda value: f"{100 * value:.3f} % of a core",
+    "waiting_work_share": lambda value: f"{100 * value:.0f} % of its cost",
+}
 
 
 def _parity(run: CalibrationRun) -> Panel:

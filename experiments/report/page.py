@@ -24,6 +24,7 @@ COST_WORDS: dict[CostName, str] = {
     "bye_s": "answers and BYEs",
     "packet_s": "SRTP packets",
     "waiting_packet_s": "SRTP packets where CPU is short",
+    "waiting_work_share": "signalling where CPU is short",
     "idle_share": "idling",
     "round_trip_s": "round trip",
     "throttle_s": "wait for the throttle",

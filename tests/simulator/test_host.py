@@ -39,6 +39,12 @@ def test_audio_beyond_the_cores_loses_packets_for_the_time_it_lasts() -> None:
     assert host.audio_ends(readings[11], 10.0) == pytest.approx(2.0)
 
 
+def test_work_that_waits_takes_its_smaller_share() -> None:
+    host = Host(Machine(), COSTS.model_copy(update={"waiting_work_share": 0.5}))
+    assert [host.finish(0.1, 0.0) for _ in range(3)] == pytest.approx([0.1, 0.15, 0.2])
+    assert host.finish(0.1, 0.2) == pytest.approx(0.1)
+
+
 def test_packets_that_wait_cost_less_so_more_calls_fit() -> None:
     host = Host(Machine(), COSTS.model_copy(update={"waiting_packet_s": 0.0004}))
     readings = [host.audio_begins(0.0) for _ in range(20)]

@@ -15,6 +15,7 @@ import pytest
 from experiments.calibration import calibrate as module
 from experiments.calibration.calibrate import CalibrationRun, calibrate
 from experiments.calibration.levels import Level, studies_of
+from experiments.calibration.shortage import shortage_studies
 from experiments.report.calibration_page import render_calibration
 from loadgen.health import Verdict
 from models.costs import CostName, cost_counts, load_calibration
@@ -70,24 +71,38 @@ def predicted_level(work: str, amount: float, study: Study, dice: np.random.Gene
     return Level(work, amount, counts, cpu_s, Verdict.VALID, 0.0, tuple(0.002 + wait_s + dice.normal(0, 1e-4, 50)))
 
 
-def test_a_packet_that_waits_costs_what_is_left_without_a_waking() -> None:
+def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
     dice = np.random.default_rng(5)
     run = CalibrationRun.explaining("kamailio", [predicted_level(*each, dice) for each in studies_of("kamailio")], "x")
-    audio = [level for level in run.levels if level.work == "audio"]
-    rest = run.calibration.costs
+    costs = run.calibration.costs
+    audio = next(level for level in run.levels if level.work == "audio")
+    calls = next(level for level in run.levels if level.work == "calls")
 
-    def level(wakings_per_packet: float) -> Level:
-        counts = audio[0].counts
-        other_s = sum(getattr(rest, name) * count for name, count in counts.items() if name != "packet_s")
-        packets = counts["packet_s"]
-        cpu_s = other_s + packets * (12e-6 + 20e-6 * wakings_per_packet)
-        return replace(audio[0], cpu_s=cpu_s, wakings=packets * wakings_per_packet)
+    def waited(level: Level, work: str, *, wakings_per_packet: float, share: float = 1.0) -> Level:
+        """The level with packets of 12 us and 20 us more for each waking, and signalling at that share of its cost."""
+        packets, idle_s = level.counts["packet_s"], costs.idle_share * level.counts["idle_share"]
+        signalling = {"packet_s", "idle_share"}
+        other_s = sum(getattr(costs, name) * n for name, n in level.counts.items() if name not in signalling)
+        cpu_s = idle_s + share * other_s + packets * (12e-6 + 20e-6 * wakings_per_packet)
+        return replace(level, work=work, cpu_s=cpu_s, wakings=packets * wakings_per_packet)
 
-    plain = [level(0.9) if each.work == "audio" else each for each in run.levels]
-    found = replace(run, levels=tuple(plain)).with_shortage([level(0.5), level(0.2), level(0.05)])
+    plain = [waited(x, "audio", wakings_per_packet=0.9) if x.work == "audio" else x for x in run.levels]
+    short = [waited(audio, "audio, CPU short", wakings_per_packet=wakings) for wakings in (0.5, 0.2, 0.05)]
+    short += [waited(calls, "calls, CPU short", wakings_per_packet=0.0, share=share) for share in (0.6, 0.7, 0.8)]
+    found = replace(run, levels=tuple(plain)).with_shortage(short)
     assert found.calibration.costs.waiting_packet_s == pytest.approx(12e-6, rel=1e-3)
-    assert found.calibration.costs.least_packet_s < found.calibration.costs.packet_s
+    assert found.calibration.costs.waiting_work_share == pytest.approx(0.7, rel=1e-2)
+    low, high = found.calibration.intervals["waiting_work_share"]
+    assert low < 0.6
+    assert high > 0.8
     assert "where CPU is short" in render_calibration(found)
+
+
+def test_shortages_are_of_what_the_work_asks_for() -> None:
+    costs = load_calibration("kamailio").costs
+    quotas = [study.pop.machine.quota for _, _, study in shortage_studies("kamailio", costs)]
+    assert len(quotas) == 6
+    assert all(quota is not None and quota > costs.idle_share for quota in quotas)
 
 
 def test_levels_that_determine_nothing_are_refused() -> None:

@@ -188,7 +188,7 @@ def _calibration(tmp_path: Path, **costs: float) -> str:
     content = {
         "stack": "kamailio",
         "measured": "2026-01-01",
-        "costs": dict.fromkeys(names, 0.0) | {"waiting_packet_s": None} | costs,
+        "costs": dict.fromkeys(names, 0.0) | {"waiting_packet_s": None, "waiting_work_share": 1.0} | costs,
     }
     path.write_text(json.dumps(content))
     return str(path)
