@@ -135,7 +135,7 @@ def drive_json(driven: Drive) -> dict[str, Any]:
     return {
         "generator": asdict(driven.generator),
         "interrupted": driven.interrupted,
-        "deaths": list(driven.deaths),
+        "troubles": list(driven.troubles),
         "srtp": asdict(driven.heard),
         "meters": None if driven.meters is None else asdict(driven.meters),
         "kpis": None if void else dict(kpis.values),
@@ -149,8 +149,8 @@ def drive_lines(driven: Drive) -> Group:
     parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()} {'; '.join(generator.reasons)}".strip()]
     if driven.interrupted:
         parts.append(f"Cut short: {driven.interrupted}")
-    if driven.deaths:
-        parts.append(f"Died: {'; '.join(driven.deaths)}")
+    if driven.troubles:
+        parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
     if generator.verdict is Verdict.VOID:
         parts.append("VOID: the generator was out of breath, so no figure of this run says anything about the trunk.")
     else:

@@ -52,8 +52,8 @@ class Drive:
     """Of all customers together."""
     interrupted: str | None = None
     """Why the run ended before its plan did."""
-    deaths: tuple[str, ...] = ()
-    """Which programs of the trunk died, when and how, in the order of time."""
+    troubles: tuple[str, ...] = ()
+    """Which programs of the trunk died or did not answer, when and how, in the order of time."""
     meters: MeterReport | None = None
     """What the trunk's programs spent, from plan zero to the end."""
     samples: pl.DataFrame | None = None
@@ -152,7 +152,7 @@ class _Run:
         self._pacer = Pacer(asyncio.get_running_loop().time)
         self._dialler = Dialler(plan, self._pacer, self._place)
         self._interrupted: str | None = None
-        self._deaths: list[str] = []
+        self._troubles: list[str] = []
         for customer in customers:
             customer.begin(zero)
 
@@ -181,7 +181,7 @@ class _Run:
             self._anchors,
             self._heard(),
             self._interrupted,
-            tuple(self._deaths),
+            tuple(self._troubles),
             self._meter.report(),
             self._meter.samples,
         )
@@ -205,7 +205,7 @@ class _Run:
             if news.is_the_trunk:
                 self._cut_short(f"the trunk died {at_s:.1f} s after plan zero")
                 return
-            self._deaths.append(f"{news.program} {news.how} {at_s:.1f} s after plan zero")
+            self._troubles.append(f"{news.program} {news.how} {at_s:.1f} s after plan zero")
 
     async def _cut_short_on(self, stop: asyncio.Event) -> None:
         await stop.wait()

@@ -72,7 +72,7 @@ def serve(
                 err.print(f"{news['program']} was started again, process {news['pid']}")
                 return
             err.print(f"{news['program']} {news['how']}")
-            if news["program"] == study.pop.stack:
+            if news["news"] == "death" and news["program"] == study.pop.stack:
                 lost.append(news["program"])
                 stop.set()
 

@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[-+]?\d[\d.,]*")
 def findings(saved: Mapping[str, Any]) -> tuple[str, ...]:
     """All facts of one comparison.json that may explain a difference."""
     found = [saved["interrupted"]] if saved["interrupted"] else []
-    found += [f"died: {death}" for death in saved["deaths"]]
+    found += [f"trouble: {trouble}" for trouble in saved["troubles"]]
     found += [f"load generator {reason}" for reason in saved["generator"]["reasons"]]
     found += _grouped_disagreements(saved["disagreements"])
     found += _delays(saved["kpis"])

@@ -70,8 +70,8 @@ class Comparison:
     """Checks against exact theory, or why there are none."""
     anchors: Mapping[str, float] = field(default_factory=dict)
     interrupted: str | None = None
-    deaths: tuple[str, ...] = ()
-    """Which programs of the trunk died, when and how."""
+    troubles: tuple[str, ...] = ()
+    """Which programs of the trunk died or did not answer, when and how."""
     cpu: CpuComparison | None = None
     """What the trunk's programs spent; `None` where they could not be metered."""
     meters: MeterReport | None = None
@@ -153,7 +153,7 @@ class Comparison:
             "attempts": self.attempts,
             "agreement": self.agreement,
             "interrupted": self.interrupted,
-            "deaths": list(self.deaths),
+            "troubles": list(self.troubles),
             "warnings": list(self.warnings),
             "cpu": None if self.cpu is None else self.cpu.to_json(),
             "meters": None if self.meters is None else asdict(self.meters),
@@ -192,7 +192,7 @@ def compare(
     twin: tuple[TwinCheck, ...] | str = (),
     anchors: Mapping[str, float] | None = None,
     interrupted: str | None = None,
-    deaths: tuple[str, ...] = (),
+    troubles: tuple[str, ...] = (),
     cpu: CpuComparison | None = None,
     meters: MeterReport | None = None,
     warnings: tuple[str, ...] = (),
@@ -215,7 +215,7 @@ def compare(
         twin=twin,
         anchors=anchors or {},
         interrupted=interrupted,
-        deaths=deaths,
+        troubles=troubles,
         cpu=cpu,
         meters=meters,
         warnings=warnings,

@@ -21,8 +21,8 @@ def _doubts(comparison: Comparison) -> list[str]:
     doubts = []
     if comparison.interrupted is not None:
         doubts.append(f"The run was cut short ({comparison.interrupted}).")
-    if comparison.deaths:
-        doubts.append(f"Died: {'; '.join(comparison.deaths)}.")
+    if comparison.troubles:
+        doubts.append(f"Trouble in the trunk: {'; '.join(comparison.troubles)}.")
     if comparison.generator.reasons:
         doubts.append(f"SUSPECT ({'; '.join(comparison.generator.reasons)}).")
     return doubts

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from loadgen.certificates import Authority
 from loadgen.net import LocalNetworkError
@@ -25,6 +26,8 @@ from loadgen.stacks.recipes import recipe_of
 from models.plan import Plan
 from models.study import CarrierBrownOut, EdgeRestart
 
+_LOOK_EVERY_S = 10.0
+"""So seldom that the question costs nothing that a meter could see."""
 Tell = Callable[[Answer], None]
 """Tells news to whoever watches the trunk."""
 
@@ -75,6 +78,7 @@ class ForeignTrunk:
         programs, metrics = self._recipe.programs(study, places)
         for self._edge in programs:
             await self._programs.start(self._edge)
+        self._beside(self._look_after())
         return TrunkCard(
             stack=study.pop.stack,
             server_name=study.pop.host,
@@ -112,10 +116,25 @@ class ForeignTrunk:
                     for instant, left in ((zero + incident.at_s, incident.channels), (over, channels)):
                         self._timers.append(loop.call_at(instant, setattr, limits, "channels", left))
 
-    def _restart_edge(self, down_s: float) -> None:
-        task = asyncio.create_task(self._down_and_up(down_s))
+    async def _look_after(self) -> None:
+        """Tell of a program that lives and does not answer, and when it does again."""
+        silent: set[str] = set()
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            now_silent = await self._programs.silent()
+            at = asyncio.get_running_loop().time()
+            for program in now_silent ^ silent:
+                how = "does not answer" if program in now_silent else "answers again"
+                self._tell({"news": "health", "program": program, "at": at, "how": how})
+            silent = now_silent
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _restart_edge(self, down_s: float) -> None:
+        self._beside(self._down_and_up(down_s))
 
     async def _down_and_up(self, down_s: float) -> None:
         # The edge is the program that was started last.

@@ -22,8 +22,8 @@ THE_TRUNK = "the trunk"
 
 
 @dataclass(frozen=True)
-class Death:
-    """A program of the trunk that ended without having been told to."""
+class Trouble:
+    """A program of the trunk that ended without having been told to, or that does not answer."""
 
     program: str
     at: float
@@ -84,7 +84,7 @@ class TrunkLink:
         answer = await self._talk.ask("finish", stop=stop)
         return Farewell(read_records(Path(answer["records"])), _verdict(answer["health"]))
 
-    async def news(self) -> AsyncIterator[Death | Started]:
+    async def news(self) -> AsyncIterator[Trouble | Started]:
         """What becomes of the trunk's programs; ends with the death of the trunk, and never without a channel."""
         if self._watch is None:
             await asyncio.Event().wait()
@@ -93,10 +93,10 @@ class TrunkLink:
             if news["news"] == "started":
                 yield Started(news["program"], news["pid"])
             else:
-                yield Death(news["program"], news["at"], news["how"])
-                if news["program"] == self._stack:
-                    yield Death(THE_TRUNK, news["at"], f"with {news['program']}")
-        yield Death(THE_TRUNK, asyncio.get_running_loop().time())
+                yield Trouble(news["program"], news["at"], news["how"])
+                if news["news"] == "death" and news["program"] == self._stack:
+                    yield Trouble(THE_TRUNK, news["at"], f"with {news['program']}")
+        yield Trouble(THE_TRUNK, asyncio.get_running_loop().time())
 
 
 def _verdict(answer: Answer | None) -> GeneratorVerdict | None:

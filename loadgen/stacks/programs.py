@@ -50,6 +50,7 @@ class Programs:
     def __init__(self, on_death: Callable[[Death], None] | None = None, *, prefix: tuple[str, ...] = ()) -> None:
         """`prefix` stands before every command, as a CPU quota's does."""
         self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._started: dict[str, Program] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._on_death = on_death
         self._prefix = prefix
@@ -79,7 +80,7 @@ class Programs:
                 )
             except OSError as error:
                 raise StackError(f"{program.name} cannot be started: {error}") from error
-        self._running[program.name] = process
+        self._running[program.name], self._started[program.name] = process, program
         await self._until_ready(program, process)
         watch = asyncio.create_task(self._watch(program.name, process))
         self._watches.add(watch)
@@ -106,6 +107,12 @@ class Programs:
         _signal_all(process, signal.SIGKILL)
         if self._on_death is not None:
             self._on_death(Death(name, at, _how(code)))
+
+    async def silent(self) -> set[str]:
+        """The programs that live and do not answer when asked whether they are ready."""
+        asked = list(self._running)
+        answers = [await self._started[name].is_ready() for name in asked]
+        return {name for name, answer in zip(asked, answers, strict=True) if not answer and name in self._running}
 
     async def stop(self, name: str) -> None:
         """End a program and all its children; does nothing for one that is gone."""

@@ -27,7 +27,7 @@ def every_state(saved: Saved) -> Suite:
     played = {
         "a": saved,
         "b": saved | {"agreement": 0.9, "study": "a <b> & more"},
-        "c": saved | {"interrupted": "the trunk is gone", "deaths": ["kamailio died 3.0 s after plan zero"]},
+        "c": saved | {"interrupted": "the trunk is gone", "troubles": ["kamailio died 3.0 s after plan zero"]},
         "d": saved | {"generator": saved["generator"] | {"verdict": "void", "reasons": ["void: far too late"]}},
         "e": saved | {"generator": saved["generator"] | {"verdict": "suspect", "reasons": ["suspect: late"]}},
     }

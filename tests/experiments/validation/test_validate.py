@@ -94,7 +94,7 @@ def test_evidence_of_another_version_is_told_as_such(proof: tuple[Comparison, Pa
     shutil.copytree(proof[1], tmp_path / "old")
     path = tmp_path / "old" / COMPARISON
     saved = json.loads(path.read_text())
-    del saved["deaths"]
+    del saved["troubles"]
     path.write_text(json.dumps(saved))
     with pytest.raises(InputError, match=r"comparison\.json: was written by another version"):
         read_evidence(tmp_path / "old")

@@ -75,7 +75,7 @@ def killed(question: Study, folder: Path, plan: dict[str, int]) -> Comparison:
 @kamailio_only
 def test_rtpengine_and_then_kamailio(stack: str, tmp_path: Path) -> None:
     found = killed(study(stack, duration_s=8, holding=3), tmp_path, {"rtpengine": 20, "kamailio": 45})
-    first, second = found.deaths
+    first, second = found.troubles
     assert re.fullmatch(TOLD.format("rtpengine"), first)
     assert re.fullmatch(TOLD.format("kamailio"), second)
     assert found.interrupted is not None
@@ -86,14 +86,14 @@ def test_rtpengine_and_then_kamailio(stack: str, tmp_path: Path) -> None:
     assert second in page
     assert found.interrupted in page
     # What is left in the folder says the same.
-    assert read_evidence(tmp_path).deaths == found.deaths
+    assert read_evidence(tmp_path).troubles == found.troubles
 
 
 @kamailio_only
 def test_without_rtpengine_calls_fall_silent_and_new_ones_find_no_port(stack: str, tmp_path: Path) -> None:
     question = study(stack, duration_s=6, holding=3)
     found = killed(question, tmp_path, {"rtpengine": 25})
-    (death,) = found.deaths
+    (death,) = found.troubles
     assert found.interrupted is None
     died_s = float(re.search(r"(\d+\.\d) s", death)[1])  # type: ignore[index]
     records = found.measured
@@ -110,7 +110,7 @@ def test_without_rtpengine_calls_fall_silent_and_new_ones_find_no_port(stack: st
 @pytest.mark.parametrize("stack", [ASTERISK])
 def test_asterisk(stack: str, tmp_path: Path) -> None:
     found = killed(study(stack, duration_s=6, holding=3), tmp_path, {"asterisk": 20})
-    (death,) = found.deaths
+    (death,) = found.troubles
     assert re.fullmatch(TOLD.format("asterisk"), death)
     assert found.interrupted is not None
     assert found.interrupted.startswith("the trunk died")
@@ -145,5 +145,5 @@ def test_ctrl_c_ends_the_calls_and_the_programs(stack: str, tmp_path: Path) -> N
     saved = read_evidence(folder)
     assert saved.measured["ended_s"].null_count() == 0
     assert "still_up" in set(saved.measured["disposition"])
-    assert (saved.deaths, saved.measured.height > 10) == ((), True)
+    assert (saved.troubles, saved.measured.height > 10) == ((), True)
     assert_nothing_left(tmp_path)

@@ -38,7 +38,7 @@ def proof(question: Study, folder: Path, *, pbx: bool = False) -> Comparison:
     """Predict, call, compare; the run must have been healthy, its audio authentic, and its traces gone."""
     found = validate(question, folder, pbx=pbx, command="a test")
     assert found.generator.verdict is not Verdict.VOID, found.generator.reasons
-    assert (found.interrupted, found.deaths) == (None, ())
+    assert (found.interrupted, found.troubles) == (None, ())
     assert found.srtp.authenticated == found.srtp.received
     assert_nothing_left(folder)
     return found

@@ -12,7 +12,7 @@ import pytest
 from loadgen.health import Measurements, Verdict, judge
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.control import Answer, ControlServer
-from loadgen.stacks.link import Death, Farewell, Started, TrunkLink, open_link
+from loadgen.stacks.link import Farewell, Started, Trouble, TrunkLink, open_link
 from models.errors import StackError
 from models.records import Direction, Disposition, Record, to_frame, write_records
 
@@ -84,19 +84,20 @@ def test_the_embedded_trunk_has_no_carrier_to_judge(tmp_path: Path) -> None:
 
 
 def test_with_the_edge_the_trunk_is_dead_and_with_a_helper_it_is_not() -> None:
-    told: list[Death | Started] = []
+    told: list[Trouble | Started] = []
 
     async def test(link: TrunkLink, server: ControlServer) -> None:
         async def listen() -> None:
             async for news in link.news():
                 told.append(news)
-                if isinstance(news, Death) and news.is_the_trunk:
+                if isinstance(news, Trouble) and news.is_the_trunk:
                     return
 
         listening = asyncio.create_task(listen())
         while not server._watchers:
             await asyncio.sleep(0.01)
         server.tell({"news": "started", "program": "kamailio", "pid": 42})
+        server.tell({"news": "health", "program": "kamailio", "at": 0.5, "how": "does not answer"})
         server.tell({"news": "death", "program": "rtpengine", "at": 1.0, "how": "killed by SIGKILL"})
         server.tell({"news": "death", "program": "kamailio", "at": 2.0, "how": "ended with exit code 1"})
         async with asyncio.timeout(5):
@@ -105,9 +106,10 @@ def test_with_the_edge_the_trunk_is_dead_and_with_a_helper_it_is_not() -> None:
     with_link({}, test)
     assert told == [
         Started("kamailio", 42),
-        Death("rtpengine", 1.0, "killed by SIGKILL"),
-        Death("kamailio", 2.0, "ended with exit code 1"),
-        Death("the trunk", 2.0, "with kamailio"),
+        Trouble("kamailio", 0.5, "does not answer"),
+        Trouble("rtpengine", 1.0, "killed by SIGKILL"),
+        Trouble("kamailio", 2.0, "ended with exit code 1"),
+        Trouble("the trunk", 2.0, "with kamailio"),
     ]
 
 
@@ -120,7 +122,7 @@ def test_a_line_that_breaks_is_the_death_of_the_trunk() -> None:
         for writer in server._watchers:
             writer.close()
         death = await asyncio.wait_for(coming, 5)
-        assert isinstance(death, Death)
+        assert isinstance(death, Trouble)
         assert death.is_the_trunk
         assert death.how == "died"
 

@@ -82,6 +82,19 @@ def test_a_program_is_started_with_its_environment_and_waited_for() -> None:
     _run(test)
 
 
+def test_a_program_that_lives_and_does_not_answer_is_named() -> None:
+    async def test(programs: Programs, deaths: list[Death]) -> None:
+        await programs.start(_program(SLEEP))
+        assert await programs.silent() == set()
+        Path("ready").unlink()
+        assert await programs.silent() == {"it"}
+        await programs.stop("it")
+        assert await programs.silent() == set()
+        assert deaths == []
+
+    _run(test)
+
+
 def test_the_pid_is_the_program_s_own() -> None:
     async def test(programs: Programs, _deaths: list[Death]) -> None:
         await programs.start(_program("print(os.getpid(), flush=True); " + SLEEP))
