@@ -73,10 +73,12 @@ def _parity(run: CalibrationRun) -> Panel:
                 text=[f"{run.levels[index].amount:g}" for index in chosen],
             )
         )
-    most = float(max(run.fit.observed.max(), run.fit.fitted.max()))
+    both = np.concatenate([run.fit.observed, run.fit.fitted])
+    ends = [float(both.min()), float(both.max())]
     line = {"color": PREDICTED, "dash": "dash", "width": 1}
-    figure.add_trace(go.Scatter(x=[0, most], y=[0, most], mode="lines", line=line, name="equal", hoverinfo="skip"))
-    figure.update_layout(hovermode="closest")
+    figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=line, name="equal", hoverinfo="skip"))
+    # Errors are relative, so equal distances are equal errors.
+    figure.update_layout(hovermode="closest", xaxis_type="log", yaxis_type="log", yaxis_rangemode="normal")
     return Panel(
         "parity",
         "Explained against measured",
