@@ -27,6 +27,7 @@ from loadgen.meters.report import read_report
 from loadgen.run import drive
 from loadgen.stacks.pbx import running_pbxs
 from loadgen.stacks.process import running_trunk
+from loadgen.stacks.programs import Death
 from models.errors import InputError, Problem
 from models.plan import Plan, draw_plan
 from models.records import read_records, write_records
@@ -93,10 +94,11 @@ async def validate_async(
     repeated = replicate(study, replications=REPLICATIONS)
     twin = analytic_twin(study)
     prediction = _Prediction(study, plan)
+    pbx_deaths: list[Death] = []
     async with contextlib.AsyncExitStack() as stack:
         card = await stack.enter_async_context(running_trunk(study, out / "trunk"))
         if pbx:
-            card = await stack.enter_async_context(running_pbxs(study, card, out / "pbx"))
+            card = await stack.enter_async_context(running_pbxs(study, card, out / "pbx", pbx_deaths.append))
         driven = await drive(
             plan,
             card,
@@ -112,7 +114,7 @@ async def validate_async(
         generator=driven.generator,
         srtp=driven.heard,
         interrupted=driven.interrupted,
-        troubles=driven.troubles,
+        troubles=driven.troubles + tuple(f"{death.program} {death.how}" for death in pbx_deaths),
         anchors=driven.anchors,
         intervals=repeated.intervals,
         twin=twin,

@@ -1,7 +1,8 @@
 """The carrier behind a foreign stack: the called side in the PSTN, and the PSTN's callers, as the plan's rows say.
 
 It has its own address and certificate, keeps the carrier's limits (channels, calls per second), and judges its own
-health: behind a stack that is measured, it is a part of the load generator.
+health: behind a stack that is measured, it is a part of the load generator. An inbound call asks for its channel before
+the stack hears of it; in the model, which has the limits of both directions in one order, it asks after the throttle.
 """
 
 from __future__ import annotations

@@ -7,26 +7,30 @@ of them. Calls out do not pass it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from loadgen.certificates import CertificateFiles
 from loadgen.stacks.asterisk.programs import pbx_programs
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.places import free_port
-from loadgen.stacks.programs import Programs
+from loadgen.stacks.programs import Death, Programs
 from models.study import Study
 
 
 @contextlib.asynccontextmanager
-async def running_pbxs(study: Study, card: TrunkCard, folder: Path) -> AsyncIterator[TrunkCard]:
+async def running_pbxs(
+    study: Study, card: TrunkCard, folder: Path, on_death: Callable[[Death], None] | None = None
+) -> AsyncIterator[TrunkCard]:
     """A PBX for every customer while the block runs; the card says where each customer's phones listen then.
+
+    `on_death` is told of one that ends by itself.
 
     Raises:
         StackError: Asterisk is missing or does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    programs = Programs()
+    programs = Programs(on_death)
     customers = dict(card.customers)
     try:
         for index, trunk in enumerate(study.trunks):

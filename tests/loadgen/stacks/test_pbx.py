@@ -6,6 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from loadgen.certificates import Authority
@@ -13,6 +14,7 @@ from loadgen.stacks.body import customer_files
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.pbx import running_pbxs
 from loadgen.stacks.places import free_port
+from loadgen.stacks.programs import Death
 from models.errors import StackError
 from models.study import Study
 from tests.loadgen.stacks.conftest import CUSTOMER, POP, assert_nothing_left, asterisk_is_missing, study
@@ -74,3 +76,26 @@ def test_without_asterisk_the_user_is_told_how_to_get_it(tmp_path: Path, monkeyp
 
     asyncio.run(run())
     assert_nothing_left(tmp_path)
+
+
+@pytest.mark.skipif(asterisk_is_missing() is not None, reason=asterisk_is_missing() or "")
+def test_a_pbx_that_dies_is_told(tmp_path: Path) -> None:
+    question = study(trunk={"customer_port": free_port(CUSTOMER)}, inbound_share=1)
+    deaths: list[Death] = []
+
+    async def run() -> None:
+        card = card_of(question, Authority(tmp_path / "certificates"))
+        async with running_pbxs(question, card, tmp_path / "pbx", deaths.append):
+            (pbx,) = [p for p in psutil.process_iter(["cmdline"]) if _is_pbx(p, tmp_path)]
+            pbx.kill()
+            async with asyncio.timeout(5):
+                while not deaths:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    assert [(death.program, death.how) for death in deaths] == [("pbx0", "killed by SIGKILL")]
+
+
+def _is_pbx(process: psutil.Process, folder: Path) -> bool:
+    words = " ".join(process.info["cmdline"] or ())
+    return str(folder) in words and words.endswith("-f")
