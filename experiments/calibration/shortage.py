@@ -16,9 +16,10 @@ from models.costs import PACKETS_PER_S, Costs
 from models.study import Stack, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
-_AUDIO_SHARES, _CALLS_SHARES = (0.45, 0.6, 0.75), (0.9, 1.0, 1.1)
+_AUDIO_SHARES, _CALLS_SHARES = (0.45, 0.6, 0.75), (0.85, 0.95, 1.05)
 """Of the CPU that the work asks for by its costs of plenty; less, and signalling would collapse."""
-_CALLS_AT_ONCE, _RATE_PER_MINUTE = 24, 600
+_CALLS_AT_ONCE, _RATE_PER_MINUTE = 24, 1200
+"""Twice the highest rate of plenty: a program that is short of CPU is one that has no time to cool down."""
 
 
 @dataclass(frozen=True)
