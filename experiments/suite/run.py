@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments.exit_codes import ExitCode
 from experiments.provenance import Provenance
-from experiments.report.suite_page import write_suite_page
+from experiments.report.suite_page import suite_markdown, write_suite_page
 from experiments.suite.cells import SUITE, Cell, State, Suite, played_cell, read_suite, with_notes, write_suite
 from experiments.validation.validate import validate_async
 from loadgen.stacks.recipes import check_playable
@@ -22,7 +22,7 @@ from models.reading import read_study
 from models.study import Stack, Study
 
 PROFILES = Path(__file__).parents[1] / "studies" / "suite"
-PAGE = "suite.html"
+PAGE, MARKDOWN = "suite.html", "suite.md"
 PAUSE_S = 20.0
 """Before a VOID run is repeated: whoever else used this machine may be done by then."""
 Advance = Callable[[float, str], None]
@@ -54,7 +54,7 @@ async def run_suite(
     stop: asyncio.Event | None = None,
     command: str = "",
 ) -> Suite:
-    """Run profiles on stacks, one after the other; leave `suite.json`, `suite.html` and each run's evidence in `out`.
+    """Run profiles on stacks, one after the other; leave `suite.json`, `.html`, `.md` and each run's evidence in `out`.
 
     Args:
         stacks: in this order; cells of others that `out` has already are kept.
@@ -85,8 +85,7 @@ async def run_suite(
         )
         suite = await _with_run(suite, task)
         # After every cell: what was run is kept, whatever happens next.
-        write_suite(suite, out)
-        write_suite_page(suite, out / PAGE)
+        _write(suite, out)
     return suite
 
 
@@ -109,9 +108,14 @@ def rewrite_suite(folder: Path) -> Suite:
         InputError: the folder holds no suite.
     """
     suite = read_suite(folder)
+    _write(suite, folder)
+    return suite
+
+
+def _write(suite: Suite, folder: Path) -> None:
     write_suite(suite, folder)
     write_suite_page(suite, folder / PAGE)
-    return suite
+    (folder / MARKDOWN).write_text(suite_markdown(suite), encoding="utf-8")
 
 
 def _read_profiles(wanted: Sequence[str | Path] | None) -> dict[str, Study]:
