@@ -41,8 +41,8 @@ class ProgramReport:
     wakings: float | None = None
     """How often its threads were woken."""
     increases: Mapping[str, float]
-    """Of all numbers on the page that are not gauges. One that is declared a counter and fell has begun anew; of one
-    whose kind the page does not say it is the last reading minus the first, and may be negative.
+    """Of all numbers on the page that moved and are no gauges. One that is declared a counter and fell has begun anew;
+    of one whose kind the page does not say it is the last reading minus the first, and may be negative.
     """
     ended_at_s: float | None = None
     """When the program ended, if it did so before its meter; its CPU is that of its last reading."""
@@ -110,17 +110,18 @@ def _program(
     counters = {name: kinds[source, name] for name in sorted(series) if kinds.get((source, name), "gauge") != "gauge"}
     # A counter with labels is not on the page before it first counts: it was 0 until then.
     paged_from_s = min((series[name].from_s for name in counters), default=0.0)
+    found = {
+        name: (series[name].difference if kind == "unknown" else series[name].increase)
+        + (series[name].values[0] if series[name].from_s > paged_from_s else 0.0)
+        for name, kind in counters.items()
+    }
     return ProgramReport(
         cpu_s=cpu.difference if cpu else None,
         share_of_core=cpu.rate if cpu else None,
         peak_memory_bytes=_peak(series.get("memory_bytes")),
         peak_sockets=_peak(series.get("sockets")),
         wakings=series["wakings"].difference if "wakings" in series else None,
-        increases={
-            name: (series[name].difference if kind == "unknown" else series[name].increase)
-            + (series[name].values[0] if series[name].from_s > paged_from_s else 0.0)
-            for name, kind in counters.items()
-        },
+        increases={name: increase for name, increase in found.items() if increase},
         ended_at_s=ended_at_s,
     )
 

@@ -123,7 +123,7 @@ def test_a_level_is_measured_on_real_calls(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(CalibrationRun, "explaining", explaining)
     asyncio.run(calibrate("embedded", tmp_path))
     (level,) = measured
-    assert level.counts["invite_s"] == 15
+    assert level.counts["invite_s"] == draw_plan(chosen[0][2]).calls > 5
     assert level.counts["bye_s"] == level.counts["refusal_s"] == 0
     assert level.counts["idle_share"] >= 3
     assert level.cpu_s > 0

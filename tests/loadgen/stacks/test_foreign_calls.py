@@ -35,8 +35,14 @@ def _with(stack: Any, value: str) -> Any:
 
 
 def proof(question: Study, folder: Path, *, pbx: bool = False) -> Comparison:
-    """Predict, call, compare; the run must have been healthy, its audio authentic, and its traces gone."""
-    found = validate(question, folder, pbx=pbx, command="a test")
+    """Predict, call, compare; the run must have been healthy, its audio authentic, and its traces gone.
+
+    A VOID run says nothing about the trunk, so it is made again, as the suite does; a third one is the machine's fault.
+    """
+    for _ in range(3):
+        found = validate(question, folder, pbx=pbx, command="a test")
+        if found.generator.verdict is not Verdict.VOID:
+            break
     assert found.generator.verdict is not Verdict.VOID, found.generator.reasons
     assert (found.interrupted, found.troubles) == (None, ())
     assert found.srtp.authenticated == found.srtp.received
