@@ -7,10 +7,8 @@ from typing import get_args
 
 import polars as pl
 import pytest
-import yaml
 
 from models.costs import (
-    CALIBRATIONS,
     CostName,
     Costs,
     cost_counts,
@@ -42,8 +40,24 @@ def test_costs_have_the_names_that_intervals_are_given_for() -> None:
     assert set(Costs.model_fields) == set(get_args(CostName))
 
 
+BY_HAND = """\
+stack: embedded
+measured: 2026-11-23
+costs:
+  full_handshake_s: 0.0016
+  resumed_handshake_s: 0.0012
+  invite_s: 0.0012
+  refusal_s: 0.0009
+  bye_s: 0.0004
+  packet_s: 0.000028
+  idle_share: 0.0
+  round_trip_s: 0.0015
+intervals: {}
+"""
+
+
 def written(tmp_path: Path, *changes: tuple[str, str]) -> str:
-    text = (CALIBRATIONS / "embedded.yaml").read_text()
+    text = BY_HAND
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
@@ -53,11 +67,16 @@ def written(tmp_path: Path, *changes: tuple[str, str]) -> str:
 
 
 def test_a_calibration_can_be_a_path(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    content = yaml.safe_load((CALIBRATIONS / "embedded.yaml").read_text())
-    content["costs"]["bye_s"] = 0.5
-    path.write_text(yaml.safe_dump(content))
-    assert load_costs(str(path)).bye_s == 0.5
+    machine = "machine: {processor: fast, cores: 4, system: Linux 6}\n"
+    interval = "intervals: {bye_s: [0.4, 0.6]}"
+    path = written(
+        tmp_path, ("bye_s: 0.0004", "bye_s: 0.5"), ("costs:", machine + "costs:"), ("intervals: {}", interval)
+    )
+    found = load_calibration(path)
+    assert found.costs.bye_s == 0.5
+    assert found.machine is not None
+    assert (found.machine.processor, found.machine.cores, found.machine.system) == ("fast", 4, "Linux 6")
+    assert found.intervals == {"bye_s": (0.4, 0.6)}
 
 
 def test_all_mistakes_are_told(tmp_path: Path) -> None:
