@@ -27,6 +27,7 @@ from loadgen.net import ConnectError, Connector
 from loadgen.pacer import Pacer
 from loadgen.sip.trace import Trace
 from loadgen.stacks.card import TrunkCard
+from loadgen.stacks.cores import keeping_off
 from loadgen.stacks.link import Farewell, Started, TrunkLink, open_link
 from models.errors import StackError
 from models.plan import Plan, PlanRow
@@ -100,6 +101,7 @@ async def drive(
     guard, stop = guard or Guard(), stop or asyncio.Event()
     target = guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(keeping_off(card.cores))
         link = await stack.enter_async_context(open_link(card))
         customers = [
             await stack.enter_async_context(

@@ -6,6 +6,8 @@ records costs by them. How they are measured is `experiments.calibration`, how w
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -17,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from models.errors import InputError, Problem
 from models.records import REFUSED_BY_TRUNK, ConnectionKind, Disposition
 from models.settings import Settings
-from models.study import Stack
+from models.study import Pop, Stack
 
 CALIBRATIONS = Path(__file__).parent / "calibrations"
 PACKETS_PER_S = 100
@@ -32,11 +34,23 @@ CostName = Literal[
     "packet_s",
     "waiting_packet_s",
     "waiting_work_share",
+    "cold_share",
+    "warm_load",
     "idle_share",
     "round_trip_s",
     "throttle_s",
 ]
 """The fields of `Costs`."""
+
+_WORK: tuple[CostName, ...] = (
+    "full_handshake_s",
+    "resumed_handshake_s",
+    "invite_s",
+    "refusal_s",
+    "bye_s",
+    "packet_s",
+    "waiting_packet_s",
+)
 
 REFUSED_WITHOUT_CARRIER = REFUSED_BY_TRUNK - {Disposition.NO_CHANNEL}
 """Refused before the INVITE was handed on; for want of a channel it is the carrier that refuses."""
@@ -60,8 +74,13 @@ class Costs(Settings):
     waiting_packet_s: Seconds | None = None
     """The same where CPU is short: packets wait, and one waking of the program serves many; none: not measured."""
     waiting_work_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """What a piece of signalling costs that has to wait for CPU, as a share of its cost: it needs no waking of its own
-    and finds warm caches."""
+    """What a piece of signalling costs that has to wait for CPU, as a share of its cost: it needs no waking of its
+    own."""
+    cold_share: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """By how much all this costs more on a stack that is nearly idle, as a share: cores have to be woken, and caches
+    are another's. It falls e-fold with every `warm_load` of load; the costs themselves are those of a busy stack."""
+    warm_load: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    """In cores."""
     idle_share: Annotated[float, Field(ge=0, le=1024)]
     """What the programs spend without a call, as a share of one core."""
     round_trip_s: Seconds
@@ -73,6 +92,15 @@ class Costs(Settings):
     def least_packet_s(self) -> float:
         """What a packet costs at the least."""
         return self.packet_s if self.waiting_packet_s is None else min(self.packet_s, self.waiting_packet_s)
+
+    def at_pace(self, pace: float) -> Self:
+        """The same on a machine that takes `pace` times as long for everything that its cores do."""
+        work = (name for name in _WORK if getattr(self, name) is not None)
+        return self.model_copy(update={name: pace * getattr(self, name) for name in (*work, "idle_share", "warm_load")})
+
+    def cold_factor(self, load: float) -> float:
+        """What work costs at a mean load of so many cores, over its cost on a busy stack."""
+        return 1 + self.cold_share * math.exp(-load / self.warm_load)
 
 
 class Fingerprint(Settings):
@@ -126,9 +154,9 @@ def load_calibration(name: str) -> Calibration:
         raise InputError(str(path), problems) from None
 
 
-def load_costs(name: str) -> Costs:
-    """The costs of `load_calibration`, which says what it raises."""
-    return load_calibration(name).costs
+def costs_of(pop: Pop) -> Costs:
+    """What the PoP's programs spend, at its machine's pace; raises as `load_calibration`."""
+    return load_calibration(pop.calibration).costs.at_pace(pop.machine.pace)
 
 
 def cost_counts(records: pl.DataFrame) -> dict[CostName, float]:
@@ -159,8 +187,16 @@ def cpu_breakdown(costs: Costs, records: pl.DataFrame, seconds: float) -> dict[C
         records: all attempts in that time, predicted or measured.
         seconds: wall time, for the share that is spent without a call.
     """
-    spent: dict[CostName, float] = {name: getattr(costs, name) * count for name, count in cost_counts(records).items()}
-    return spent | {"idle_share": costs.idle_share * seconds}
+    return spend(costs, cost_counts(records) | {"idle_share": seconds})
+
+
+def spend(costs: Costs, counts: Mapping[CostName, float]) -> dict[CostName, float]:
+    """CPU seconds by the cost they come from, for work that was done so often in `counts["idle_share"]` seconds."""
+    seconds = counts["idle_share"]
+    spent = {name: getattr(costs, name) * count for name, count in counts.items()}
+    work_s = sum(spent.values()) - spent["idle_share"]
+    factor = costs.cold_factor(work_s / seconds) if seconds else 1.0
+    return {name: value if name == "idle_share" else factor * value for name, value in spent.items()}
 
 
 def cpu_seconds(costs: Costs, records: pl.DataFrame, seconds: float) -> float:

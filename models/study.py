@@ -62,8 +62,11 @@ class Machine(Settings):
     """What the PoP computes with."""
 
     cores: Annotated[int, Field(ge=1, le=1024)] = 1
+    """A real stack on this machine is given as many to itself, if that leaves one to those who call it."""
     quota: Annotated[float, Field(gt=0, le=1024)] | None = None
     """CPU that all programs of the PoP may use together, in cores (a Linux CPU quota); none: what the cores give."""
+    pace: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """How long its cores take for any work, over what they took when the calibration was measured."""
     calibration: str | None = None
     """Name of a cost calibration in models/calibrations/, or a path to one; none: the one named like the stack."""
 

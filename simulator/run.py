@@ -13,7 +13,7 @@ from itertools import groupby
 import polars as pl
 import simpy
 
-from models.costs import load_costs
+from models.costs import costs_of
 from models.errors import InputError, Problem
 from models.limits import Limits, Ports
 from models.plan import Plan, PlanRow, plan_chunks, rows_of
@@ -94,7 +94,7 @@ def simulate_in_batches(
 
 
 def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
-    env, costs = simpy.Environment(), load_costs(study.pop.calibration)
+    env, costs = simpy.Environment(), costs_of(study.pop)
     if capacity(study.pop.machine, costs) <= 0:
         what = f"leaves no CPU for calls: without any, the programs take {costs.idle_share:g} cores"
         raise InputError(study.name, [Problem(where="pop.machine", what=what)])

@@ -18,23 +18,27 @@ import yaml
 from scipy import stats
 
 from experiments.calibration.levels import LIMITED, UNLIMITED, Level, measure_level, studies_of
-from experiments.calibration.regression import Fit, fit_relative
+from experiments.calibration.regression import Explain, Fit, FloatArray, fit_relative
 from experiments.calibration.shortage import Estimate, shortage_studies, waiting_packet, waiting_work
 from experiments.provenance import fingerprint
-from models.costs import Calibration, CostName, Costs
+from models.costs import Calibration, CostName, Costs, spend
 from models.errors import StackError
 from models.study import Stack, Study
 
 Advance = Callable[[float, str], None]
-_COSTS: tuple[CostName, ...] = (
-    "full_handshake_s",
-    "resumed_handshake_s",
-    "invite_s",
-    "refusal_s",
-    "bye_s",
-    "packet_s",
-    "idle_share",
-)
+_GUESS: dict[CostName, float] = {
+    "full_handshake_s": 1e-3,
+    "resumed_handshake_s": 1e-3,
+    "invite_s": 1e-3,
+    "refusal_s": 3e-4,
+    "bye_s": 1e-3,
+    "packet_s": 2e-5,
+    "idle_share": 2e-3,
+    "cold_share": 0.5,
+    "warm_load": 0.02,
+}
+_COLD: tuple[CostName, ...] = ("cold_share", "warm_load")
+_COSTS: tuple[CostName, ...] = tuple(name for name in _GUESS if name not in _COLD)
 
 
 def _without_responses(level: Level) -> dict[str, Any]:
@@ -65,17 +69,22 @@ class CalibrationRun:
         Raises:
             StackError: the levels do not determine the costs.
         """
-        design = [[level.counts[name] for name in _COSTS] for level in levels]
+        spent_s = [level.cpu_s for level in levels]
         try:
-            fit = fit_relative(design, [level.cpu_s for level in levels])
+            names = (*_COSTS, *_COLD)
+            fit = fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
+            # What cannot be told from nothing is nothing.
+            if fit.intervals[names.index("cold_share")][0] <= 0:
+                names = _COSTS
+                fit = fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
         except ValueError as error:
             raise StackError(f"the levels do not determine the costs: {error}") from error
-        return cls(stack, tuple(levels), fit, _calibration(stack, levels, fit, command))
+        return cls(stack, tuple(levels), fit, _calibration(stack, levels, names, fit, command))
 
     def with_shortage(self, short: Sequence[Level]) -> Self:
         """The same with what work costs where CPU is short."""
         costs = self.calibration.costs
-        packet = waiting_packet(costs, self.levels, short)
+        packet = waiting_packet(costs, short, self.fit.relative_error)
         work = waiting_work(costs, packet.value, short)
         found: dict[CostName, Estimate] = {"waiting_packet_s": packet, "waiting_work_share": work}
         intervals = {name: (_rounded(one.interval[0]), _rounded(one.interval[1])) for name, one in found.items()}
@@ -145,10 +154,20 @@ async def _measure_all(
         done.append(await measure_level(work, amount, study, out / f"{number:03}"))
 
 
-def _calibration(stack: Stack, levels: Sequence[Level], fit: Fit, command: str) -> Calibration:
-    # A cost that noise has made negative is one that cannot be told from nothing.
-    costs = {name: max(0.0, float(value)) for name, value in zip(_COSTS, fit.values, strict=True)}
-    intervals: dict[CostName, tuple[float, float]] = dict(zip(_COSTS, fit.intervals, strict=True))
+def _explanation(levels: Sequence[Level], names: Sequence[CostName]) -> Explain:
+    def explain(values: FloatArray) -> FloatArray:
+        # Not validated: on its way to the best costs the search may try impossible ones.
+        costs = Costs.model_construct(**dict(zip(names, values.tolist(), strict=True)))
+        return np.array([sum(spend(costs, level.counts).values()) for level in levels])
+
+    return explain
+
+
+def _calibration(
+    stack: Stack, levels: Sequence[Level], names: Sequence[CostName], fit: Fit, command: str
+) -> Calibration:
+    costs = dict(zip(names, fit.values.tolist(), strict=True))
+    intervals: dict[CostName, tuple[float, float]] = dict(zip(names, fit.intervals, strict=True))
     round_trip, limited = (_median_response(levels, work) for work in (UNLIMITED, LIMITED))
     costs["round_trip_s"], intervals["round_trip_s"] = round_trip.value, round_trip.interval
     throttle = _beyond(limited, round_trip)

@@ -16,6 +16,7 @@ from loadgen.run import Drive, drive
 from loadgen.stacks.process import running_trunk
 from models.costs import CostName, cost_counts
 from models.errors import StackError
+from models.kpis import compute_kpis
 from models.plan import draw_plan
 from models.study import Stack, Study
 
@@ -41,6 +42,8 @@ class Level:
     """Whether the load generator was healthy; a level at which it was not stays in and is marked."""
     wakings: float
     """How often threads of the trunk's programs were woken."""
+    mos_p5: float | None
+    """Voice quality of the worst calls."""
     response_s: tuple[float, ...]
     """INVITE to first ring, less the carrier's set-up: the round trips of that level."""
 
@@ -103,4 +106,7 @@ def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
     setup_s = study.pop.carrier.setup.mean()
     responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
     wakings = sum(program.wakings or 0.0 for program in programs)
-    return Level(work, amount, counts, sum(spent), driven.generator.verdict, wakings, tuple(responses.to_list()))
+    mos_p5 = compute_kpis(driven.records)["mos_p5"]
+    return Level(
+        work, amount, counts, sum(spent), driven.generator.verdict, wakings, mos_p5, tuple(responses.to_list())
+    )

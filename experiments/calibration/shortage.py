@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.calibration.levels import AUDIO, LEVEL_S, Level, study_of
+from experiments.calibration.levels import LEVEL_S, Level, study_of
 from models.costs import PACKETS_PER_S, Costs
 from models.study import Stack, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
-_AUDIO_SHARES, _CALLS_SHARES = (0.45, 0.6, 0.75), (0.85, 0.95, 1.05)
+_AUDIO_SHARES, _CALLS_SHARES = (0.6, 0.65, 0.7, 0.75, 0.8), (1.0, 1.1, 1.2)
 """Of the CPU that the work asks for by its costs of plenty; less, and signalling would collapse."""
+_AUDIO_S = 2 * LEVEL_S
+"""Calls begin one after the other, and only with all of them is CPU short: that is to be most of the level."""
+_GOOD_MOS = 4.0
 _CALLS_AT_ONCE, _RATE_PER_MINUTE = 24, 1200
 """Twice the highest rate of plenty: a program that is short of CPU is one that has no time to cool down."""
 
@@ -39,39 +42,47 @@ def shortage_studies(stack: Stack, costs: Costs) -> Iterator[tuple[str, float, S
         yield (
             _AUDIO_SHORT,
             share,
-            study_of(stack, LEVEL_S, 0, quota=share * audio, arrivals=instants, holding=LEVEL_S - 1),
+            study_of(stack, _AUDIO_S, 0, quota=share * audio, arrivals=instants, holding=_AUDIO_S - 1),
         )
     calls = costs.idle_share + _RATE_PER_MINUTE / 60 * (costs.invite_s + costs.bye_s)
     for share in _CALLS_SHARES:
         yield _CALLS_SHORT, share, study_of(stack, LEVEL_S, _RATE_PER_MINUTE, quota=share * calls, holding=0.05)
 
 
-def waiting_packet(costs: Costs, plenty: Sequence[Level], short: Sequence[Level]) -> Estimate:
-    """Seconds that a packet costs without any waking.
+def waiting_packet(costs: Costs, short: Sequence[Level], relative_error: float) -> Estimate:
+    """Seconds that a packet costs where CPU is as short as it may be with calls that still sound well.
 
-    The intercept of the cost per packet over the wakings per packet, at levels of audio with and without shortage.
+    The level of audio that got along with the least CPU per packet, of those with good voices; `relative_error` is that
+    of a level of plenty.
     """
-    audio = [level for level in (*plenty, *short) if level.work in {AUDIO, _AUDIO_SHORT}]
-    packets = np.array([level.counts["packet_s"] for level in audio])
-    per_packet_s = np.array([level.cpu_s - _spent(costs, level, without="packet_s") for level in audio]) / packets
-    line = stats.linregress(np.array([level.wakings for level in audio]) / packets, per_packet_s)
-    reach = float(stats.t.ppf(0.975, len(audio) - 2) * line.intercept_stderr)
-    value = float(line.intercept)
-    return Estimate(max(0.0, value), (value - reach, value + reach))
+    per_packet_s = [
+        (level.cpu_s - _others_s(costs, level)) / level.counts["packet_s"]
+        for level in short
+        if level.work == _AUDIO_SHORT and (level.mos_p5 or 0.0) >= _GOOD_MOS
+    ]
+    value = min([costs.packet_s, *per_packet_s])
+    reach = float(stats.norm.ppf(0.975)) * relative_error * value
+    return Estimate(value, (value - reach, value + reach))
 
 
 def waiting_work(costs: Costs, waiting_packet_s: float, short: Sequence[Level]) -> Estimate:
-    """What signalling costs that waits, as a share of its cost of plenty: the mean over the levels of calls."""
+    """What signalling costs that waits, as a share of its cost: the mean over the levels of calls.
+
+    A level that broke down, so that its calls lasted until their BYE came through, says nothing about that.
+    """
     shares = []
     for level in short:
-        if level.work == _CALLS_SHORT:
-            asked = _spent(costs, level, without="idle_share") - costs.packet_s * level.counts["packet_s"]
-            others = costs.idle_share * level.counts["idle_share"] + waiting_packet_s * level.counts["packet_s"]
-            shares.append((level.cpu_s - others) / asked)
+        if level.work == _CALLS_SHORT and level.counts["idle_share"] < 1.5 * LEVEL_S:
+            idle_s, packets = costs.idle_share * level.counts["idle_share"], level.counts["packet_s"]
+            asked_s = _others_s(costs, level) - idle_s
+            shares.append((level.cpu_s - idle_s - waiting_packet_s * packets) / asked_s)
+    if len(shares) < 2:
+        return Estimate(1.0, (0.0, 1.0))
     mean = float(np.mean(shares))
     reach = float(stats.t.ppf(0.975, len(shares) - 1) * np.std(shares, ddof=1) / np.sqrt(len(shares)))
     return Estimate(min(1.0, mean), (mean - reach, mean + reach))
 
 
-def _spent(costs: Costs, level: Level, *, without: str) -> float:
-    return sum(float(getattr(costs, name)) * count for name, count in level.counts.items() if name != without)
+def _others_s(costs: Costs, level: Level) -> float:
+    """What all but the packets cost, on a stack that is busy."""
+    return sum(float(getattr(costs, name)) * count for name, count in level.counts.items() if name != "packet_s")

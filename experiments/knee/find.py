@@ -6,6 +6,7 @@ knee would be another's. What one load comes to is `knee_run`, how loads are cho
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from typing import Any
 from experiments.knee.load import (
     LoadKind,
     Reading,
+    at_pace,
     first_load,
     load_kind,
     measure_load,
@@ -100,6 +102,11 @@ class Knee:
     measured: Side
     baseline: tuple[Step, ...]
     """The same loads for real, without the quota."""
+    pace: float
+    """CPU that the baseline took over what the calibration says it takes: by how much this machine is slower now. The
+    prediction is for that pace."""
+    calibrated: float | None
+    """The knee that was predicted before the baseline, at the pace of the calibration."""
     provenance: Provenance
 
     @property
@@ -126,7 +133,8 @@ class Knee:
         difference = "" if share is None else f": {100 * share:+.0f} % off"
         quota = self.study.pop.machine.quota
         where = self.study.pop.stack + ("" if quota is None else f" on {quota:g} of a core")
-        return f"The most that {where} carries at quality, in {self.kind}: {', '.join(told)}{difference}."
+        pace = f" (work took {self.pace:.2f} times as long as in the calibration)" if self.baseline else ""
+        return f"The most that {where} carries at quality, in {self.kind}: {', '.join(told)}{difference}{pace}."
 
     def to_json(self) -> dict[str, Any]:
         """The content of `knee.json`."""
@@ -141,6 +149,8 @@ class Knee:
             "predicted": self.predicted.to_json(),
             "measured": self.measured.to_json(),
             "baseline": [step.to_json() for step in self.baseline],
+            "pace": self.pace,
+            "calibrated": self.calibrated,
             "provenance": self.provenance.to_json(),
         }
 
@@ -188,15 +198,18 @@ async def find_knee(
     start, kind = first_load(study), load_kind(study)
     whole = kind is LoadKind.AT_ONCE
     provenance = Provenance.collect(study, command)
-    model = _Tried(partial(predict, study), repeats=False)
-    told = await find_bracket(model.holds, start, whole=whole)
+    told = await find_bracket(_Tried(partial(predict, study), repeats=False).holds, start, whole=whole)
     expected = _rung_beyond(start, told.low)
     real = _Reality(study, out, measure, advance, expected=round(expected) if whole else expected)
+    pace = await real.pace(predict)
+    model = _Tried(partial(predict, at_pace(study, pace)), repeats=False)
+    paced = await find_bracket(model.holds, start, whole=whole)
     found = await find_bracket(real.holds, start, whole=whole)
     for load in real.steps.keys() - model.steps.keys():
         await model.holds(load)
-    predicted, measured = Side(told, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))
-    return Knee(study, kind, predicted, measured, tuple(real.baseline.steps.values()), provenance)
+    predicted, measured = Side(paced, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))
+    baseline = tuple(real.baseline.steps.values())
+    return Knee(study, kind, predicted, measured, baseline, pace, Side(told, ()).knee, provenance)
 
 
 def _rung_beyond(start: float, knee: float | None) -> float:
@@ -250,13 +263,31 @@ class _Reality:
         """Every load under the quota."""
         return self._under_quota.steps
 
+    async def pace(self, predict: Predict) -> float:
+        """CPU of the baseline over that of its prediction; 1 where there is none.
+
+        The host of a virtual machine gives it now more, now less: the same calls were seen to take a fifth more CPU
+        within minutes. The baseline runs just before the loads under the quota, and far from the limits of the machine.
+        """
+        study, ratios = with_quota(self._study, None), []
+        with contextlib.suppress(Stop):
+            await self._prove(self._expected)
+        for load, step in self.baseline.steps.items():
+            told = (await predict(study, load)).cpu_share
+            ratios += [run.cpu_share / told for run in step.counted if run.cpu_share is not None and told]
+        return sum(ratios) / len(ratios) if ratios else 1.0
+
     async def holds(self, load: float) -> bool:
         """Try one load for real; raises `Stop`."""
+        await self._prove(load)
+        return await self._under_quota.holds(load)
+
+    async def _prove(self, load: float) -> None:
         if load > self._proven and self._study.pop.machine.quota is not None:
             self._proven = max(load, self._expected)
             if not await self.baseline.holds(self._proven):
-                raise Stop(f"without a quota, {self._proven:.4g} fails too: it is not the quota that is measured")
-        return await self._under_quota.holds(load)
+                self._proven, failed = 0.0, self._proven
+                raise Stop(f"without a quota, {failed:.4g} fails too: it is not the quota that is measured")
 
     async def _play(self, study: Study, load: float) -> Reading:
         self._runs += 1

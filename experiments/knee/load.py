@@ -20,7 +20,7 @@ from loadgen.health import Verdict
 from loadgen.run import Drive, drive
 from loadgen.stacks.process import running_trunk
 from loadgen.stacks.quota import Throttling
-from models.costs import cpu_seconds, load_costs
+from models.costs import costs_of, cpu_seconds
 from models.errors import InputError, Problem, StackError
 from models.kpis import compute_kpis
 from models.plan import Outcome, Plan, draw_plan
@@ -137,12 +137,18 @@ def with_quota(study: Study, quota: float | None) -> Study:
     return study.model_copy(update={"pop": study.pop.model_copy(update={"machine": machine})})
 
 
+def at_pace(study: Study, pace: float) -> Study:
+    """The same study on a machine of that pace."""
+    machine = study.pop.machine.model_copy(update={"pace": pace})
+    return study.model_copy(update={"pop": study.pop.model_copy(update={"machine": machine})})
+
+
 async def predict_load(study: Study, load: float) -> Reading:
     """One run of the model."""
     plan = draw_plan(at_load(study, load))
     records = simulate(plan.study, plan)
     lasted_s = float(records["ended_s"].to_numpy().max())
-    spent_s = cpu_seconds(load_costs(study.pop.calibration), records, lasted_s)
+    spent_s = cpu_seconds(costs_of(study.pop), records, lasted_s)
     return _reading(load, plan, records, cpu_share=spent_s / lasted_s)
 
 

@@ -55,6 +55,8 @@ def _microseconds(seconds: float) -> str:
 
 _UNITS: dict[CostName, Callable[[float], str]] = {
     "idle_share": lambda value: f"{100 * value:.3f} % of a core",
+    "cold_share": lambda value: f"{100 * value:.0f} % of its cost",
+    "warm_load": lambda value: f"{100 * value:.2f} % of a core",
     "waiting_work_share": lambda value: f"{100 * value:.0f} % of its cost",
 }
 

@@ -25,6 +25,8 @@ COST_WORDS: dict[CostName, str] = {
     "packet_s": "SRTP packets",
     "waiting_packet_s": "SRTP packets where CPU is short",
     "waiting_work_share": "signalling where CPU is short",
+    "cold_share": "more on an idle stack",
+    "warm_load": "load that warms it",
     "idle_share": "idling",
     "round_trip_s": "round trip",
     "throttle_s": "wait for the throttle",

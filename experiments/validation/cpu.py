@@ -10,7 +10,7 @@ import polars as pl
 
 from experiments.provenance import fingerprint
 from loadgen.meters.report import MeterReport
-from models.costs import CostName, cpu_breakdown, load_calibration
+from models.costs import CostName, costs_of, cpu_breakdown, load_calibration
 from models.study import Study
 
 
@@ -52,7 +52,7 @@ def compare_cpu(study: Study, predicted: pl.DataFrame, meters: MeterReport | Non
     if not spent:
         return None
     seconds = meters.to_s - meters.from_s
-    breakdown = cpu_breakdown(load_calibration(study.pop.calibration).costs, predicted, seconds)
+    breakdown = cpu_breakdown(costs_of(study.pop), predicted, seconds)
     return CpuComparison(seconds, sum(breakdown.values()), sum(spent.values()), breakdown, spent)
 
 

@@ -44,13 +44,17 @@ class TrunkCard(Settings):
     """The process that plays or supervises it, where it is on this machine and ours."""
     processes: dict[str, int] = Field(default_factory=dict)
     """Program -> the first of its processes: what the trunk spends is measured on these and their children."""
+    cores: tuple[int, ...] = ()
+    """Cores of this machine that those programs have to themselves; none: they share all of them with everybody."""
     metrics: dict[str, str] = Field(default_factory=dict)
     """Program -> the address of its Prometheus page."""
     study_digest: str | None = None
 
     def write(self, path: Path) -> None:
-        """Write the card as JSON."""
-        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        """Write the card as JSON; whoever waits for the file finds it whole."""
+        begun = path.with_suffix(".begun")
+        begun.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        begun.replace(path)
 
 
 def read_card(path: Path) -> TrunkCard:

@@ -19,6 +19,7 @@ from loadgen.stacks.body import Finish, Status, customer_files
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.carrier import Carrier
 from loadgen.stacks.control import Answer
+from loadgen.stacks.cores import keeping_off, on_cores, take_cores
 from loadgen.stacks.places import Places, cannot_listen, take_port
 from loadgen.stacks.programs import Death, Program, Programs
 from loadgen.stacks.quota import cpu_quota
@@ -59,7 +60,10 @@ class ForeignTrunk:
         self._held = contextlib.ExitStack()
         quota = self._study.pop.machine.quota
         group = None if quota is None else self._held.enter_context(cpu_quota(quota))
-        self._programs = Programs(self._died, prefix=() if group is None else group.prefix)
+        self._cores = take_cores(self._study.pop.machine.cores)
+        self._held.enter_context(keeping_off(self._cores))
+        prefix = () if group is None else group.prefix
+        self._programs = Programs(self._died, prefix=(*prefix, *on_cores(self._cores)))
         self._edge: Program | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,6 +91,7 @@ class ForeignTrunk:
             ca_file=str(places.ca_file),
             customers=customer_files(study, self.authority),
             processes=self._programs.pids,
+            cores=self._cores,
             metrics=metrics,
             study_digest=study.digest(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import get_args
 
@@ -12,14 +13,14 @@ from models.costs import (
     CostName,
     Costs,
     cost_counts,
+    costs_of,
     cpu_breakdown,
     cpu_seconds,
     load_calibration,
-    load_costs,
 )
 from models.errors import InputError
 from models.records import SCHEMA, ConnectionKind, Direction, Disposition, Record, to_frame
-from models.study import Stack
+from models.study import Pop, Stack
 
 COSTS = Costs(
     full_handshake_s=1.0, resumed_handshake_s=0.5, invite_s=0.1, refusal_s=0.05, bye_s=0.02, packet_s=0.001,
@@ -33,7 +34,7 @@ def test_every_stack_has_a_calibration(name: str) -> None:
     assert calibration.stack == name
     assert calibration.costs.full_handshake_s >= calibration.costs.resumed_handshake_s > 0
     assert calibration.costs.invite_s >= calibration.costs.refusal_s > 0
-    assert calibration.costs == load_costs(name)
+    assert calibration.costs == costs_of(Pop.model_validate({"stack": name}))
 
 
 def test_costs_have_the_names_that_intervals_are_given_for() -> None:
@@ -83,7 +84,7 @@ def test_all_mistakes_are_told(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text("stack: nothing\ncosts: {bye_s: -1, bey_s: 1}\nintervals: {bye_s: [1]}\n")
     with pytest.raises(InputError) as caught:
-        load_costs(str(path))
+        load_calibration(str(path))
     places = {problem.where for problem in caught.value.problems}
     assert places >= {"stack", "measured", "costs.bye_s", "costs.bey_s", "costs.invite_s", "intervals.bye_s.1"}
 
@@ -104,7 +105,7 @@ def test_what_is_no_yaml_table_is_an_input_error(tmp_path: Path, content: bytes)
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="known: asterisk, embedded, kamailio"):
-        load_costs("nothing")
+        load_calibration("nothing")
 
 
 def attempt(disposition: Disposition, *, sent: bool = True, **values: object) -> Record:
@@ -149,6 +150,20 @@ def test_cpu_is_the_product_of_counts_and_costs_and_idling() -> None:
     }  # fmt: skip
     assert cpu_breakdown(COSTS, records(), 10.0) == pytest.approx(expected)
     assert cpu_seconds(COSTS, records(), 10.0) == pytest.approx(5.99)
+
+
+def test_work_on_an_idle_stack_costs_more() -> None:
+    cold = COSTS.model_copy(update={"cold_share": 0.5, "warm_load": 0.349})
+    # 3.49 s of work in 10 s are one load that warms.
+    factor = 1 + 0.5 / math.e
+    assert cpu_seconds(cold, records(), 10.0) == pytest.approx(2.5 + 3.49 * factor)
+    assert cpu_breakdown(cold, records(), 10.0)["full_handshake_s"] == pytest.approx(2.0 * factor)
+
+
+def test_a_slower_machine_takes_longer_for_all_that_its_cores_do() -> None:
+    slow = COSTS.model_copy(update={"cold_share": 0.5, "warm_load": 0.349}).at_pace(1.2)
+    assert slow.round_trip_s == COSTS.round_trip_s
+    assert cpu_seconds(slow, records(), 10.0) == pytest.approx(1.2 * (2.5 + 3.49 * (1 + 0.5 / math.e)))
 
 
 def test_without_calls_only_idling_costs() -> None:

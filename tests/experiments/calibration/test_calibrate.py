@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from experiments.calibration.levels import Level, studies_of
 from experiments.calibration.shortage import shortage_studies
 from experiments.report.calibration_page import render_calibration
 from loadgen.health import Verdict
-from models.costs import CostName, cost_counts, load_calibration
+from models.costs import CostName, Costs, cost_counts, load_calibration, spend
 from models.errors import StackError
 from models.plan import draw_plan
 from models.study import Stack, Study
@@ -32,6 +32,8 @@ KNOWN = {
     "bye_s": 7e-4,
     "packet_s": 2e-5,
     "idle_share": 2e-3,
+    "cold_share": 1.0,
+    "warm_load": 0.02,
 }
 
 
@@ -66,9 +68,10 @@ def predicted_level(work: str, amount: float, study: Study, dice: np.random.Gene
     """A level with the counts of the model and CPU of known costs, with 2 % of noise."""
     records = simulate(study, draw_plan(study))
     counts = cost_counts(records) | {"idle_share": study.duration_s}
-    cpu_s = sum(KNOWN[name] * count for name, count in counts.items()) * (1 + dice.normal(0, 0.02))
+    costs = Costs(**KNOWN, round_trip_s=0.002)
+    cpu_s = sum(spend(costs, counts).values()) * (1 + dice.normal(0, 0.02))
     wait_s = 0.01 if work == "calls past a throttle" else 0.0
-    return Level(work, amount, counts, cpu_s, Verdict.VALID, 0.0, tuple(0.002 + wait_s + dice.normal(0, 1e-4, 50)))
+    return Level(work, amount, counts, cpu_s, Verdict.VALID, 0.0, 4.4, tuple(0.002 + wait_s + dice.normal(0, 1e-4, 50)))
 
 
 def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
@@ -78,18 +81,19 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
     audio = next(level for level in run.levels if level.work == "audio")
     calls = next(level for level in run.levels if level.work == "calls")
 
-    def waited(level: Level, work: str, *, wakings_per_packet: float, share: float = 1.0) -> Level:
-        """The level with packets of 12 us and 20 us more for each waking, and signalling at that share of its cost."""
+    def waited(level: Level, work: str, *, packet_s: float, share: float = 1.0, **values: Any) -> Level:
+        """The level with packets of that cost, and signalling at that share of its own."""
         packets, idle_s = level.counts["packet_s"], costs.idle_share * level.counts["idle_share"]
-        signalling = {"packet_s", "idle_share"}
-        other_s = sum(getattr(costs, name) * n for name, n in level.counts.items() if name not in signalling)
-        cpu_s = idle_s + share * other_s + packets * (12e-6 + 20e-6 * wakings_per_packet)
-        return replace(level, work=work, cpu_s=cpu_s, wakings=packets * wakings_per_packet)
+        other_s = sum(getattr(costs, name) * n for name, n in level.counts.items() if name != "packet_s") - idle_s
+        return replace(level, work=work, cpu_s=idle_s + share * other_s + packets * packet_s, **values)
 
-    plain = [waited(x, "audio", wakings_per_packet=0.9) if x.work == "audio" else x for x in run.levels]
-    short = [waited(audio, "audio, CPU short", wakings_per_packet=wakings) for wakings in (0.5, 0.2, 0.05)]
-    short += [waited(calls, "calls, CPU short", wakings_per_packet=0.0, share=share) for share in (0.6, 0.7, 0.8)]
-    found = replace(run, levels=tuple(plain)).with_shortage(short)
+    # The least is that of voices that nobody would bear.
+    short = [waited(audio, "audio, CPU short", packet_s=packet_s) for packet_s in (16e-6, 14e-6, 12e-6)]
+    short.append(waited(audio, "audio, CPU short", packet_s=10e-6, mos_p5=2.5))
+    short += [waited(calls, "calls, CPU short", packet_s=12e-6, share=share) for share in (0.6, 0.7, 0.8)]
+    broken = calls.counts | {"idle_share": 40.0}
+    short.append(replace(waited(calls, "calls, CPU short", packet_s=12e-6, share=3.0), counts=broken))
+    found = run.with_shortage(short)
     assert found.calibration.costs.waiting_packet_s == pytest.approx(12e-6, rel=1e-3)
     assert found.calibration.costs.waiting_work_share == pytest.approx(0.7, rel=1e-2)
     low, high = found.calibration.intervals["waiting_work_share"]
@@ -101,8 +105,16 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
 def test_shortages_are_of_what_the_work_asks_for() -> None:
     costs = load_calibration("kamailio").costs
     quotas = [study.pop.machine.quota for _, _, study in shortage_studies("kamailio", costs)]
-    assert len(quotas) == 6
+    assert len(quotas) == 8
     assert all(quota is not None and quota > costs.idle_share for quota in quotas)
+
+
+def test_a_stack_that_is_never_cold_has_no_such_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KNOWN, "cold_share", 0.0)
+    dice = np.random.default_rng(5)
+    run = CalibrationRun.explaining("embedded", [predicted_level(*each, dice) for each in studies_of("embedded")], "x")
+    assert run.calibration.costs.cold_share == 0
+    assert "cold_share" not in run.calibration.intervals
 
 
 def test_levels_that_determine_nothing_are_refused() -> None:

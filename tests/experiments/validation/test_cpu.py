@@ -10,7 +10,7 @@ import yaml
 from experiments.provenance import fingerprint
 from experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from loadgen.meters.report import MeterReport, ProgramReport
-from models.costs import CALIBRATIONS, cpu_seconds, load_costs
+from models.costs import CALIBRATIONS, cpu_seconds, load_calibration
 from models.study import Study
 from simulator.run import simulate
 
@@ -31,7 +31,7 @@ def test_both_sides_add_up() -> None:
     found = compare_cpu(study(), predicted, meters(relay=0.5, edge=0.25))
     assert found is not None
     assert found.measured_s == 0.75
-    assert found.predicted_s == pytest.approx(cpu_seconds(load_costs("embedded"), predicted, 15.0))
+    assert found.predicted_s == pytest.approx(cpu_seconds(load_calibration("embedded").costs, predicted, 15.0))
     assert found.predicted_s == pytest.approx(sum(found.breakdown.values()))
     assert found.difference_share == pytest.approx((0.75 - found.predicted_s) / 0.75)
     assert CpuComparison.from_json(found.to_json()) == found
