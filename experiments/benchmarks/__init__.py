@@ -1,0 +1,1 @@
+"""How fast and in how much memory the project's parts run; scripts to be run by hand."""

@@ -1,0 +1,1 @@
+"""A customer's call history: read, cleaned, counted."""

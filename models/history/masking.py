@@ -1,0 +1,40 @@
+"""Numbers of callers and callees as keyed hashes, made while the file is scanned.
+
+What protects: nobody keeps the keys, so that hashes of two readings cannot be compared, and guessing all numbers leads
+nowhere without them. What does not: it is no cryptographic hash; who has numbers and their hashes of the same reading,
+and time, may find the keys. A history in memory is therefore not a thing to publish.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import polars as pl
+
+_WITHHELD = ("anonymous", "unknown", "restricted", "unavailable", "private", "withheld", "asserted", "<null>", "null")
+
+
+class Mask:
+    """One reading's keys: random, and gone with this object."""
+
+    def __init__(self) -> None:
+        self._first, self._between, self._last = (secrets.randbits(64) for _ in range(3))
+
+    def number(self, column: str) -> pl.Expr:
+        """Hash of a number or address; null where it is empty or withheld."""
+        text = pl.col(column).cast(pl.String).str.strip_chars()
+        is_withheld = (text.str.len_bytes() == 0) | text.str.to_lowercase().is_in(_WITHHELD)
+        return pl.when(~is_withheld).then(self._hash(text))
+
+    def identity(self, column: str) -> pl.Expr:
+        """Hash of a call's identity; null where it is empty."""
+        text = pl.col(column).cast(pl.String).str.strip_chars()
+        return pl.when(text.str.len_bytes() > 0).then(self._hash(text))
+
+    def _hash(self, text: pl.Expr) -> pl.Expr:
+        """Two rounds with a key between, so that no single public seed is the whole secret."""
+        between = pl.lit(self._between, dtype=pl.UInt64)
+        return text.hash(self._first).xor(between).hash(self._last)
+
+    def __repr__(self) -> str:
+        return "<Mask>"

@@ -1,0 +1,104 @@
+"""What a call history is once it has been read: a table of calls or of counts, and every oddity that was met in it.
+
+Formats, cleaning and masking are the modules beside this one; what the history says about traffic is `models.fitting`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+import polars as pl
+
+
+class CallStatus(StrEnum):
+    """How an attempt of the history ended."""
+
+    ANSWERED = "answered"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    ABANDONED = "abandoned"
+    REFUSED = "refused"
+    """By the trunk's throttle, as far as the history tells: the status that the request names for it."""
+    REJECTED = "rejected"
+    """Any other failure."""
+
+
+CALLS_SCHEMA: dict[str, pl.DataType] = {
+    "row": pl.Int64(),
+    "start_utc": pl.Datetime("us", "UTC"),
+    "start_local": pl.Datetime("us"),
+    "direction": pl.Enum(["outbound", "inbound"]),
+    "status": pl.Enum([member.value for member in CallStatus]),
+    "code": pl.Int16(),
+    "ringing_s": pl.Float64(),
+    "holding_s": pl.Float64(),
+    "caller": pl.UInt64(),
+    "callee": pl.UInt64(),
+}
+"""One row per attempt, in the order of `start_utc`. `row` is the line of the file, its heading being line 1. Wall-clock
+time where the customer is; the SIP status, where the history has it. Start to answer or end, and answer to end: null
+where not known. Numbers are keyed hashes, whose key lives no longer than the reading."""
+
+COUNTS_SCHEMA: dict[str, pl.DataType] = {
+    "start_utc": pl.Datetime("us", "UTC"),
+    "start_local": pl.Datetime("us"),
+    "attempts": pl.Int64(),
+    "refused": pl.Int64(),
+}
+"""One row per interval, without gaps from the first to the last; attempts of both directions together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oddity:
+    """One kind of thing that is odd in a history."""
+
+    kind: str
+    """Such as `duplicate` or `negative_duration`."""
+    count: int
+    what: str
+    """For people: what was found."""
+    handled: str
+    """For people: what was made of it."""
+    rows: tuple[int, ...] = ()
+    """Lines of the file, the first few."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A call history of one trunk."""
+
+    source: str
+    """The file's name."""
+    format: str
+    timezone: str
+    rows_read: int
+    calls: pl.DataFrame | None
+    """With `CALLS_SCHEMA`; none where the history is of counts."""
+    counts: pl.DataFrame
+    """With `COUNTS_SCHEMA`."""
+    interval_s: float
+    """Of `counts`."""
+    oddities: tuple[Oddity, ...] = ()
+    closed: tuple[date, ...] = ()
+    """Local days that the request calls untypical (holidays): shown, and not fitted."""
+
+    @property
+    def days(self) -> int:
+        """Local days from the first to the last, both included."""
+        first, last = self.counts["start_local"].min(), self.counts["start_local"].max()
+        return 0 if first is None or last is None else (last.date() - first.date()).days + 1  # type: ignore[union-attr]
+
+    @property
+    def attempts(self) -> int:
+        """Of the whole history."""
+        return int(self.counts["attempts"].sum())
+
+    def __repr__(self) -> str:
+        return f"<History {self.source!r}: {self.attempts} attempts in {self.days} days, {len(self.oddities)} oddities>"

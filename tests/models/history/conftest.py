@@ -1,0 +1,37 @@
+"""Histories from text: what the tests of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.errors import InputError
+from models.history.reading import read_history
+from models.history.settings import HistorySettings
+from models.history.table import History
+
+Read = Callable[..., History]
+Problems = Callable[..., list[str]]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def of(text: str | bytes, name: str = "calls.csv", **settings: Any) -> History:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_history(HistorySettings(path=Path(name), **settings), tmp_path)
+
+    return of
+
+
+@pytest.fixture
+def problems(read: Read) -> Problems:
+    def of(text: str | bytes, name: str = "calls.csv", **settings: Any) -> list[str]:
+        with pytest.raises(InputError) as caught:
+            read(text, name, **settings)
+        return [str(problem) for problem in caught.value.problems]
+
+    return of
