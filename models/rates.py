@@ -25,9 +25,11 @@ from models.traffic import (
     PoissonArrivals,
     RampArrivals,
     ReplayedArrivals,
+    WeeklyArrivals,
 )
 
 FloatArray = NDArray[np.float64]
+_HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +137,34 @@ def _bursts(arrivals: BurstArrivals, duration_s: float, seed: int, trunk: int) -
 
 @rate_path.register
 def _overdispersed(arrivals: OverdispersedArrivals, duration_s: float, seed: int, trunk: int) -> RatePath:
-    periods = int(np.ceil(duration_s / arrivals.period_s))
-    shape = arrivals.busyness_cv**-2
-    factors = generator(seed, "busyness", trunk).gamma(shape, 1 / shape, periods)
-    knots = np.append(np.arange(periods) * arrivals.period_s, duration_s)
+    knots = _boundaries(duration_s, arrivals.period_s)
+    factors = _busyness(generator(seed, "busyness", trunk), arrivals.busyness_cv, len(knots) - 1)
     return _stepped(knots, arrivals.rate_per_minute * factors)
+
+
+@rate_path.register
+def _weekly(arrivals: WeeklyArrivals, duration_s: float, seed: int, trunk: int) -> RatePath:
+    hourly = np.array(arrivals.hourly_per_minute)
+    began_s = (24 * arrivals.start_weekday + arrivals.start_hour) * _HOUR_S
+    periods = _boundaries(duration_s, arrivals.period_s)
+    hours = np.arange(np.ceil(began_s / _HOUR_S), np.ceil((began_s + duration_s) / _HOUR_S)) * _HOUR_S - began_s
+    knots = np.union1d(periods, hours)
+    # A boundary lies a rounding error before or behind its hour.
+    hour = np.floor((knots[:-1] + began_s) / _HOUR_S + 1e-9).astype(np.int64)
+    day = hour // 24 - int(began_s // _HOUR_S) // 24
+    by_day = _busyness(generator(seed, "busyness of days", trunk), arrivals.day_cv, int(day[-1]) + 1)
+    by_period = _busyness(generator(seed, "busyness", trunk), arrivals.period_cv, len(periods) - 1)
+    period = np.searchsorted(periods, knots[:-1], side="right") - 1
+    return _stepped(knots, hourly[hour // 24 % 7, hour % 24] * by_day[day] * by_period[period])
+
+
+def _boundaries(duration_s: float, period_s: float) -> FloatArray:
+    return np.append(np.arange(int(np.ceil(duration_s / period_s))) * period_s, duration_s)
+
+
+def _busyness(random: np.random.Generator, cv: float, count: int) -> FloatArray:
+    """Gamma factors of mean 1."""
+    return random.gamma(cv**-2, cv**2, count) if cv > 0 else np.ones(count)
 
 
 def arrival_chunks(

@@ -96,6 +96,28 @@ class OverdispersedArrivals(Settings):
     period_s: Positive = 60.0
 
 
+Hourly = Annotated[tuple[PerMinute, ...], Field(min_length=24, max_length=24)]
+Cv = Annotated[float, Field(ge=0, le=10)]
+
+
+class WeeklyArrivals(Settings):
+    """Poisson with one rate for each hour of the week, and two gamma busyness factors of mean 1 on top of it: one for
+    the whole of a day, one for each period.
+
+    Source: as `OverdispersedArrivals`; the day's factor is what makes the periods of a day move together.
+    """
+
+    kind: Literal["weekly"]
+    hourly_per_minute: Annotated[tuple[Hourly, ...], Field(min_length=7, max_length=7)]
+    """By weekday, Monday first, and hour."""
+    start_weekday: Annotated[int, Field(ge=0, le=6)] = 0
+    """Monday is 0."""
+    start_hour: Annotated[float, Field(ge=0, lt=24)] = 0.0
+    day_cv: Cv = 0.0
+    period_cv: Cv = 0.0
+    period_s: Positive = 900.0
+
+
 class ReplayedArrivals(Settings):
     """Given instants, exactly."""
 
@@ -111,6 +133,7 @@ Arrivals = Annotated[
     | RampArrivals
     | BurstArrivals
     | OverdispersedArrivals
+    | WeeklyArrivals
     | ReplayedArrivals,
     Field(discriminator="kind"),
 ]

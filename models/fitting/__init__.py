@@ -1,0 +1,1 @@
+"""A call history -> the traffic that made it: `fit_history`."""

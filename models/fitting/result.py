@@ -1,0 +1,284 @@
+"""What a fit says: the traffic behind a history, how sure that is, and whether it is enough to decide on.
+
+Every estimate has an interval, and those that a decision depends on have equally likely alternatives ("draws"), so that
+uncertainty of the input can be carried on. How they are found is the modules beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from models.distributions import Distribution
+from models.traffic import (
+    Arrivals,
+    Outcomes,
+    OverdispersedArrivals,
+    PoissonArrivals,
+    Redial,
+    Traffic,
+    WeeklyArrivals,
+)
+
+FloatArray = NDArray[np.float64]
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@dataclass(frozen=True)
+class Ranged:
+    """A value and the range in which it lies with the confidence asked for (95 % unless said otherwise)."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        """All values, ready for `json.dumps`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class ArrivalFit:
+    """Fresh calls offered: what callers wanted, redials left out and refusals put back.
+
+    Arrays of draws have one entry per equally likely alternative; all arrays of draws belong together entry by entry.
+    """
+
+    rate_per_minute: FloatArray
+    """Shape (7, 24): by weekday, Monday first, and local hour."""
+    rate_draws: FloatArray
+    """Shape (draws, 7, 24)."""
+    day_cv: Ranged
+    """Spread of the factor that all hours of a day share."""
+    day_cv_draws: FloatArray
+    period_cv: Ranged
+    """Spread of the factor of each period."""
+    period_cv_draws: FloatArray
+    period_s: float
+
+    @property
+    def busiest(self) -> tuple[int, int]:
+        """Weekday and hour with the highest rate."""
+        weekday, hour = np.unravel_index(int(np.argmax(self.rate_per_minute)), (7, 24))
+        return int(weekday), int(hour)
+
+    @property
+    def busiest_per_minute(self) -> Ranged:
+        """The rate of the busiest hour of the week, averaged over days."""
+        weekday, hour = self.busiest
+        low, high = np.quantile(self.rate_draws[:, weekday, hour], [0.025, 0.975])
+        return Ranged(float(self.rate_per_minute[weekday, hour]), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One distribution that was tried."""
+
+    distribution: Distribution
+    aic: float
+    """Akaike's information criterion: lower is better."""
+
+
+@dataclass(frozen=True, eq=False)
+class DurationFit:
+    """Durations of one kind."""
+
+    distribution: Distribution
+    """The one chosen."""
+    mean_s: Ranged
+    alternatives: tuple[Alternative, ...]
+    """All that were tried, the best first."""
+    observed_quantiles_s: FloatArray
+    """For a QQ plot, at the probabilities (i + 0.5) / n."""
+    fitted_quantiles_s: FloatArray
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class RedialFit:
+    """What callers do after a failure."""
+
+    redial: Redial
+    probability: Ranged
+    """Of another attempt after one that failed."""
+    observed: bool
+    """Whether the history shows it (numbers of both sides); otherwise the request's word is taken for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Censoring:
+    """What the throttle of the time hid."""
+
+    refused_share: float
+    """Attempts refused, of all in the history."""
+    attempts_per_minute: FloatArray
+    """Shape (7, 24): what was seen, redials and refusals included."""
+    recovered_calls: float
+    """Fresh calls among the refused attempts that were never answered: demand that the answered calls do not show."""
+    hours_above_limit: int
+    """Hours of the history in which attempts were refused."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Days that were kept out of the fit, against what it forecast for them."""
+
+    asked: float
+    """Coverage asked for, such as 0.9."""
+    hours: pl.DataFrame
+    """`start_local`, `seen`, `low`, `high`, `expected`: attempts per hour."""
+    days: pl.DataFrame
+    """The same by day."""
+
+    @property
+    def seen_by_hour(self) -> float:
+        """Share of hours inside their interval."""
+        return _covered(self.hours)
+
+    @property
+    def seen_by_day(self) -> float:
+        """Share of days inside their interval."""
+        return _covered(self.days)
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What carries a fit forward in time: where the level stands, how it drifts, how odd a day can be. The forecast of
+    attempts is drawn from it by `models.fitting.forecast`.
+    """
+
+    last: date
+    """Last local day of the fit."""
+    attempts_per_minute: FloatArray
+    """Shape (7, 24): expected on a usual day, at the level of the whole history."""
+    calls_behind: FloatArray
+    """Shape (7, 24): how many calls each of these rates rests on."""
+    fresh_share: FloatArray
+    """Shape (7, 24): fresh calls of the attempts."""
+    recent: float
+    """Log of the level at the history's end over that of the whole of it."""
+    memory: float
+    """What is left of `recent`, and of a week's drift, a week later: 1 for a level that wanders."""
+    level_cv: float
+    """How unsure the level is at the end of the history."""
+    drift_cv: float
+    """What the first week adds to that."""
+    day_cv: FloatArray
+    """Shape (7,): spread of a usual day about its level, by weekday."""
+    day_residuals: FloatArray
+    """Deviations of usual days in units of `day_cv`, each as likely as the next; empty: Student's t."""
+    day_degrees: int
+    """Degrees of freedom that `day_cv` rests on."""
+    odd_share: float
+    """Days of the history that were not usual: holidays, breakdowns. An interval is one of usual days, wide enough that
+    with the odd ones outside it still contains the share asked for.
+    """
+    hour_cv: FloatArray
+    """Shape (24,): spread of an hour about its day."""
+    day_scores: FloatArray
+    """For each day forecast on trial within the history, the least coverage whose interval contained what came,
+    ascending; empty: the history is too short for trials, and an interval is taken at its word.
+    """
+    hour_scores: tuple[FloatArray, ...]
+    """The same of hours, one array for each class of expected attempts."""
+
+    def level(self, weeks: float) -> tuple[float, float]:
+        """Log of the level so many weeks after the history's end over that of the whole of it, and its deviation."""
+        kept = self.memory**weeks
+        grown = weeks if self.memory == 1 else (1 - kept**2) / (1 - self.memory**2)
+        return self.recent * kept, float(np.sqrt(self.level_cv**2 + self.drift_cv**2 * grown))
+
+
+def _covered(table: pl.DataFrame) -> float:
+    inside = (table["seen"] >= table["low"]) & (table["seen"] <= table["high"])
+    return float(inside.mean() or 0.0) if table.height else float("nan")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The traffic behind a history."""
+
+    arrivals: ArrivalFit
+    holding: DurationFit
+    ringing: DurationFit | None
+    outcomes: Outcomes
+    """Of attempts that the throttle let pass."""
+    redial: RedialFit
+    short_share: Ranged | None
+    """Answered calls shorter than `short_s`."""
+    short_s: float
+    inbound_share: float
+    censoring: Censoring
+    held_out: HeldOut | None
+    variance_to_mean: pl.DataFrame
+    """`start_local` (or weekday and hour), `mean`, `variance` of counts per period across days."""
+    warnings: tuple[str, ...] = field(default=())
+    """What a reader must know before he trusts it."""
+    refusals: tuple[str, ...] = field(default=())
+    """Why this history is not enough to decide on; none: it is."""
+    outlook: Outlook | None = None
+    """For `models.fitting.forecast`; none where the history is too short."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether a decision can be based on it."""
+        return not self.refusals
+
+    def traffic(self, arrivals: Arrivals | None = None) -> Traffic:
+        """The fit as a study's traffic; by default with the whole week's arrivals."""
+        mine = self.arrivals
+        weekly = WeeklyArrivals(
+            kind="weekly",
+            hourly_per_minute=tuple(tuple(map(float, day)) for day in mine.rate_per_minute),
+            day_cv=mine.day_cv.value,
+            period_cv=mine.period_cv.value,
+            period_s=mine.period_s,
+        )
+        base: dict[str, Any] = {} if self.ringing is None else {"ringing": self.ringing.distribution}
+        return Traffic(
+            arrivals=arrivals or weekly,
+            holding=self.holding.distribution,
+            outcomes=self.outcomes,
+            redial=self.redial.redial,
+            inbound_share=self.inbound_share,
+            **base,
+        )
+
+    def hour(self, rate_per_minute: float) -> Arrivals:
+        """Arrivals of one hour with that mean rate, and with the busyness of its periods."""
+        cv = self.arrivals.period_cv.value
+        if cv <= 0:
+            return PoissonArrivals(kind="poisson", rate_per_minute=rate_per_minute)
+        return OverdispersedArrivals(
+            kind="overdispersed",
+            rate_per_minute=rate_per_minute,
+            busyness_cv=cv,
+            period_s=self.arrivals.period_s,
+        )
+
+    def __repr__(self) -> str:
+        weekday, hour = self.arrivals.busiest
+        rate = self.arrivals.busiest_per_minute
+        return (
+            f"<Fit: up to {rate.value:.0f} ({rate.low:.0f} to {rate.high:.0f}) fresh calls per minute, "
+            f"{WEEKDAYS[weekday]} {hour}:00; hold {self.holding.mean_s.value:.0f} s>"
+        )
+
+
+def ranged(draws: Sequence[float] | FloatArray, value: float, confidence: float = 0.95) -> Ranged:
+    """A value with the central range of its draws."""
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Ranged(value, float(low), float(high))
+
+
+def proportion(yes: float, no: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Jeffreys' interval for a share, of which so many cases were seen."""
+    tail = (1 - confidence) / 2
+    return float(stats.beta.ppf(tail, yes + 0.5, no + 0.5)), float(stats.beta.isf(tail, yes + 0.5, no + 0.5))

@@ -1,0 +1,21 @@
+"""What a fit takes for granted where the history does not show it.
+
+Settings only; the fit itself is `models.fitting.fit`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from models.settings import Settings
+from models.traffic import Redial
+
+
+class Assumed(Settings):
+    """What callers are taken to do where the history does not show it, as a history of counts does not."""
+
+    mean_hold_s: Annotated[float, Field(gt=0)] = 180.0
+    hold_cv: Annotated[float, Field(gt=0)] = 1.2
+    redial: Redial = Redial(probability=0.5)

@@ -1,0 +1,88 @@
+"""Forecasts: intervals cover as often as asked, grow with the horizon, and are the seed's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from models.fitting.fit import fit_history
+from models.fitting.forecast import forecast, hour_class, score, tables
+from models.fitting.grid import Grid
+from models.fitting.outlook import look_ahead
+from models.history.table import History
+from tests.models.fitting.made_grids import made_grid
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_intervals_cover_what_comes_as_often_as_asked(coverage: float) -> None:
+    inside = []
+    for seed in range(40):
+        grid = made_grid(35, seed=seed)
+        past, rest = grid.keep(slice(0, 28)), grid.keep(slice(28, 35))
+        outlook = look_ahead(past, np.ones((7, 24)), past.dates[-1])
+        hours, days = tables(outlook, list(rest.dates), coverage, 1)
+        inside.append([_covered(hours, rest.hours.ravel()), _covered(days, rest.totals)])
+    seen = np.array(inside)
+    error = seen.std(axis=0) / np.sqrt(len(seen))
+    # Closed intervals of small counts hold more than asked.
+    assert (seen.mean(axis=0) > coverage - 4.5 * error).all()
+    assert (seen.mean(axis=0) < coverage + 4.5 * error + 0.03).all()
+
+
+def _covered(table: object, seen: np.ndarray) -> float:  # type: ignore[type-arg]
+    low, high = (table[name].to_numpy() for name in ("low", "high"))  # type: ignore[index]
+    return float(((low <= seen) & (seen <= high)).mean())
+
+
+def test_a_months_forecast(month: History) -> None:
+    fit = fit_history(month, limit_per_minute=30)
+    hours, days = forecast(fit, date(2025, 7, 7), 7)
+    assert hours.columns == days.columns == ["start_local", "expected", "low", "high"]
+    assert hours["start_local"].to_list()[:2] == [datetime(2025, 7, 7), datetime(2025, 7, 7, 1)]
+    assert days["start_local"].to_list() == [datetime(2025, 7, 7) + timedelta(n) for n in range(7)]
+    assert ((days["low"] < days["expected"]) & (days["expected"] < days["high"])).all()
+    again, _ = forecast(fit, date(2025, 7, 7), 7)
+    other, _ = forecast(fit, date(2025, 7, 7), 7, seed=2)
+    assert again.equals(hours)
+    assert not other.equals(hours)
+    fresh, _ = forecast(fit, date(2025, 7, 7), 7, fresh=True)
+    busiest = hours["expected"].arg_max()
+    assert busiest is not None
+    assert fresh["expected"][busiest] < hours["expected"][busiest]
+
+
+def test_a_history_that_is_too_short_says_so(month: History) -> None:
+    fit = replace(fit_history(month, limit_per_minute=30), outlook=None)
+    with pytest.raises(InputError, match="too few complete days"):
+        forecast(fit, date(2025, 7, 7), 7)
+
+
+def test_intervals_grow_with_the_horizon() -> None:
+    grid: Grid = made_grid(35)
+    outlook = replace(look_ahead(grid, np.ones((7, 24)), grid.dates[-1]), drift_cv=0.1)
+    _, days = tables(outlook, [grid.dates[-1] + timedelta(7 * n + 1) for n in (0, 25)], 0.9, 1)
+    width = (days["high"] - days["low"]).to_numpy()
+    assert width[1] > 2 * width[0]
+
+
+def test_trials_widen_an_interval_that_was_too_narrow() -> None:
+    grid = made_grid(35)
+    outlook = look_ahead(grid, np.ones((7, 24)), grid.dates[-1])
+    tried = replace(outlook, day_scores=np.sort(np.linspace(0, 1, 201) ** 0.25))
+    ahead = [grid.dates[-1] + timedelta(1)]
+    _, narrow = tables(outlook, ahead, 0.9, 1)
+    _, wide = tables(tried, ahead, 0.9, 1)
+    assert wide["low"][0] < narrow["low"][0]
+    assert wide["high"][0] > narrow["high"][0]
+
+
+def test_a_score_is_the_least_coverage_that_contains() -> None:
+    drawn = np.arange(100.0)[:, None]
+    assert score(drawn, np.array([49.0]))[0] == 0
+    assert score(drawn, np.array([94.0]))[0] == pytest.approx(0.88)
+    assert score(drawn, np.array([200.0]))[0] == 1
+    assert hour_class(np.array([0.5, 10.0, 500.0])).tolist() == [0, 1, 2]
