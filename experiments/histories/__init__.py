@@ -1,0 +1,1 @@
+"""Call histories with known truth, to hold the review against."""

@@ -1,0 +1,201 @@
+"""What the throttle of the time lets in, and the redials that its refusals bring: attempts wanted -> attempts made.
+
+Attempts are asked about one by one, by the throttle's own object, only while it may refuse; elsewhere there is nothing
+to decide. An attempt's redial depends on how it ended, so both are walked through together in the order of time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from experiments.histories.calls import REFUSED, draw_endings, duration_s, redials_after
+from experiments.histories.truth import Truth
+from models.policies import FixedWindow, NoThrottle, SlidingWindowAdmitted, SlidingWindowAttempts, ThrottleSettings
+from models.streams import uniforms
+from models.throttle import Refused, Throttle, make_throttle
+
+BoolArray = NDArray[np.bool_]
+_BLOCK = 16_384
+_LATER = 99
+"""Streams of redials that refusals brought: all attempt numbers share them, in the order in which they are needed."""
+
+
+def admit(truth: Truth, wanted: pl.DataFrame) -> pl.DataFrame:
+    """The attempts that were made, in the order of time: the columns of `wanted`, whose refused ones have status
+    `REFUSED`.
+    """
+    walk = _Walk(truth, wanted)
+    walk.run()
+    return walk.result()
+
+
+class _Next(NamedTuple):
+    """A redial to come."""
+
+    at_s: float
+    call: int
+    attempt: int
+
+
+@dataclass(eq=False)
+class _Walk:
+    """One pass through the attempts of a history."""
+
+    truth: Truth
+    wanted: pl.DataFrame
+    refused: list[int] = field(default_factory=list)
+    """Rows of `wanted`."""
+    delayed: dict[int, float] = field(default_factory=dict)
+    """The same -> seconds that a shaper held them."""
+    brought: list[tuple[int, int, float, int, int, float]] = field(default_factory=list)
+    """Redials that refusals brought, as rows of the table."""
+
+    def __post_init__(self) -> None:
+        # Read one by one these are faster than NumPy's arrays, and far smaller than lists.
+        self._instants = array("d", self.wanted["at_s"].to_numpy().tobytes())
+        self._calls = array("q", self.wanted["call"].to_numpy().tobytes())
+        self._attempts = array("b", self.wanted["attempt"].to_numpy().tobytes())
+        self._ends_s = duration_s(self.truth)
+        self._again: list[bool] = redials_after(self.truth).tolist()
+        self._diverged: set[int] = set()
+        self._pending: list[_Next] = []
+        self._willing = _uniform_stream(self.truth, "redial")
+        self._waits = _wait_stream(self.truth)
+        self._endings = _ending_stream(self.truth)
+
+    def run(self) -> None:
+        """Walk through every stretch in which the throttle may refuse."""
+        hot = may_refuse(self.truth.throttle, self.wanted["at_s"].to_numpy(), self.truth.anchor_s)
+        rows = np.flatnonzero(hot)
+        reached = 0
+        while (index := int(np.searchsorted(rows, reached))) < len(rows):
+            reached = self._stretch(int(rows[index]), hot)
+
+    def _stretch(self, row: int, hot: BoolArray) -> int:
+        """From that row until the throttle has forgotten all that refusals changed; the first row after it."""
+        instants, pending = self._instants, self._pending
+        throttle = make_throttle(self.truth.throttle, self.truth.anchor_s)
+        memory_s, rows = self.truth.throttle.memory_s, len(instants)
+        changed_until_s = -np.inf
+        while True:
+            if pending and (row == rows or pending[0].at_s < instants[row]):
+                redial = heapq.heappop(pending)
+                self._redial(throttle, redial)
+                changed_until_s = redial.at_s + memory_s
+            elif row < rows and (hot[row] or pending or instants[row] < changed_until_s):
+                if self._ask(throttle, row):
+                    changed_until_s = instants[row] + memory_s
+                row += 1
+            else:
+                return row
+
+    def _ask(self, throttle: Throttle, row: int) -> bool:
+        """Ask about an attempt of `wanted`; whether it is not made as it was wanted."""
+        call, now = self._calls[row], self._instants[row]
+        if call in self._diverged:
+            return True
+        decision = throttle.try_admit(now)
+        if isinstance(decision, Refused):
+            self.refused.append(row)
+            self._diverged.add(call)
+            self._after(decision, now, call, self._attempts[row], REFUSED)
+            return True
+        if decision.delay_s > 0:
+            self.delayed[row] = decision.delay_s
+        return False
+
+    def _redial(self, throttle: Throttle, redial: _Next) -> None:
+        decision = throttle.try_admit(redial.at_s)
+        if isinstance(decision, Refused):
+            status, code, ring_s = REFUSED, decision.status, 0.0
+        else:
+            status, code, ring_s = next(self._endings)
+            ring_s += decision.delay_s
+        self.brought.append((redial.call, redial.attempt, redial.at_s, status, code, ring_s))
+        refusal = decision if isinstance(decision, Refused) else None
+        self._after(refusal, redial.at_s + ring_s, redial.call, redial.attempt, status)
+
+    def _after(self, refusal: Refused | None, ended_s: float, call: int, attempt: int, status: int) -> None:
+        """What the caller does next; as `simulator.trunk.Caller` does."""
+        redial = self.truth.redial
+        if not self._again[status] or attempt + 1 >= redial.attempts or next(self._willing) >= redial.probability:
+            return
+        wait_s = next(self._waits)
+        if refusal is not None and redial.obeys_retry_after:
+            wait_s = max(wait_s, refusal.retry_after_s or 0.0)
+        if ended_s + wait_s < self._ends_s:
+            heapq.heappush(self._pending, _Next(ended_s + wait_s, call, attempt + 1))
+
+    def result(self) -> pl.DataFrame:
+        """The attempts made."""
+        status, code, ring_s = (self.wanted[name].to_numpy().copy() for name in ("status", "code", "ring_s"))
+        status[self.refused], code[self.refused] = REFUSED, self.truth.throttle.refusal_status
+        ring_s[self.refused] = 0.0
+        ring_s[list(self.delayed)] += list(self.delayed.values())
+        made = self.wanted.with_columns(status=pl.Series(status), code=pl.Series(code), ring_s=pl.Series(ring_s))
+        brought = pl.DataFrame(self.brought, schema=made.schema, orient="row")
+        return pl.concat([self._without_dropped(made), brought]).sort("at_s", "call")
+
+    def _without_dropped(self, made: pl.DataFrame) -> pl.DataFrame:
+        """Without the redials that were wanted after an attempt that in truth was refused."""
+        refused = made[self.refused].select("call", refused_attempt="attempt")
+        joined = made.join(refused, on="call", how="left", maintain_order="left")
+        kept = pl.col("refused_attempt").is_null() | (pl.col("attempt") <= pl.col("refused_attempt"))
+        return joined.filter(kept).drop("refused_attempt")
+
+
+def may_refuse(policy: ThrottleSettings, instants: NDArray[np.float64], anchor_s: float) -> BoolArray:
+    """Which attempts must be asked about, if no more than these come: those in reach of a window that overflows.
+
+    A throttle that starts unused with the first of a run of them decides as one that saw everything before.
+    """
+    if isinstance(policy, NoThrottle):
+        return np.zeros(len(instants), dtype=np.bool_)
+    if isinstance(policy, FixedWindow):
+        _, window, counts = np.unique(
+            np.floor((instants - anchor_s) / policy.window_s), return_inverse=True, return_counts=True
+        )
+        return np.asarray(counts > policy.limit)[window]
+    if isinstance(policy, SlidingWindowAdmitted | SlidingWindowAttempts):
+        return _in_full_windows(instants, policy.limit, policy.window_s)
+    return np.ones(len(instants), dtype=np.bool_)
+
+
+def _in_full_windows(instants: NDArray[np.float64], limit: int, window_s: float) -> BoolArray:
+    """Attempts that lie within a window before one that finds `limit` others in it."""
+    full = np.flatnonzero(instants[limit:] - instants[:-limit] < window_s) + limit
+    edges = np.zeros(len(instants) + 1, dtype=np.int64)
+    np.add.at(edges, np.searchsorted(instants, instants[full] - window_s), 1)
+    np.add.at(edges, full + 1, -1)
+    return np.cumsum(edges[:-1]) > 0
+
+
+def _uniform_stream(truth: Truth, purpose: str) -> Iterator[float]:
+    start = 0
+    while True:
+        yield from uniforms(truth.seed, f"history {purpose}", _LATER, start=start, count=_BLOCK).tolist()
+        start += _BLOCK
+
+
+def _wait_stream(truth: Truth) -> Iterator[float]:
+    start = 0
+    while True:
+        draws = uniforms(truth.seed, "history redial delay", _LATER, start=start, count=_BLOCK)
+        yield from truth.redial.delay.quantile(draws).tolist()
+        start += _BLOCK
+
+
+def _ending_stream(truth: Truth) -> Iterator[tuple[int, int, float]]:
+    start = 0
+    while True:
+        drawn = draw_endings(truth, _LATER, _BLOCK, start=start)
+        yield from zip(drawn.status.tolist(), drawn.code.tolist(), drawn.ring_s.tolist(), strict=True)
+        start += _BLOCK

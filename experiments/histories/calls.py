@@ -1,0 +1,154 @@
+"""The attempts customers would make if nothing were refused: fresh calls, and redials of those the far side failed.
+
+All at once, on arrays. What the throttle makes of them is `experiments.histories.admission`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from experiments.histories.truth import Truth
+from models.history.table import CallStatus
+from models.rates import FloatArray, arrival_chunks
+from models.records import Disposition
+from models.streams import uniforms
+from models.traffic import Outcomes
+
+IntArray = NDArray[np.int64]
+STATUSES = tuple(CallStatus)
+"""Column `status` of a table of attempts is an index into this."""
+REFUSED = STATUSES.index(CallStatus.REFUSED)
+ANSWERED = STATUSES.index(CallStatus.ANSWERED)
+_DISPOSITIONS = {
+    CallStatus.ANSWERED: Disposition.COMPLETED,
+    CallStatus.BUSY: Disposition.BUSY,
+    CallStatus.NO_ANSWER: Disposition.NO_ANSWER,
+    CallStatus.ABANDONED: Disposition.ABANDONED,
+    CallStatus.REFUSED: Disposition.THROTTLED,
+    CallStatus.REJECTED: Disposition.CARRIER_REJECTED,
+}
+_CALLS_PER_CHUNK = 1_048_576
+
+
+def began(truth: Truth) -> datetime:
+    """Midnight of the first day, with its zone."""
+    return datetime.combine(truth.first_day, time(), ZoneInfo(truth.timezone))
+
+
+def duration_s(truth: Truth) -> float:
+    """From midnight of the first day to midnight after the last, in real seconds."""
+    after = datetime.combine(truth.first_day + timedelta(days=truth.days), time(), ZoneInfo(truth.timezone))
+    return after.timestamp() - began(truth).timestamp()
+
+
+def redials_after(truth: Truth) -> NDArray[np.bool_]:
+    """By index of `STATUSES`: whether callers may try again after it."""
+    return np.array([_DISPOSITIONS[status] in truth.redial.after for status in STATUSES])
+
+
+def fresh_instants(truth: Truth) -> FloatArray:
+    """Fresh calls: seconds after midnight of the first day, ascending.
+
+    Rates are by wall clock. On a day on which daylight saving begins or ends, the hours before and after have busyness
+    factors of their own.
+    """
+    parts = [
+        start_s + instants
+        for number, (start_s, end_s, local) in enumerate(_even_spans(truth))
+        for instants in arrival_chunks(
+            truth.arrivals(local.weekday(), local.hour + local.minute / 60),
+            end_s - start_s,
+            truth.seed,
+            number,
+            _CALLS_PER_CHUNK,
+        )
+    ]
+    return np.concatenate(parts)
+
+
+def _even_spans(truth: Truth) -> Iterator[tuple[float, float, datetime]]:
+    """Spans in which wall clock and real seconds run alike: begin, end, and the wall clock at the beginning."""
+    zone, first, total = ZoneInfo(truth.timezone), began(truth).timestamp(), duration_s(truth)
+    quarters = np.append(np.arange(0.0, total, 900.0), total)
+    walls = [datetime.fromtimestamp(first + at, zone) for at in quarters]
+    offsets = [wall.utcoffset() for wall in walls]
+    changes = [index for index in range(1, len(walls) - 1) if offsets[index] != offsets[index - 1]]
+    for begin, end in zip([0, *changes], [*changes, len(walls) - 1], strict=True):
+        yield float(quarters[begin]), float(quarters[end]), walls[begin]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """How attempts end that are let in: arrays, one entry each."""
+
+    status: NDArray[np.int8]
+    code: NDArray[np.int16]
+    ring_s: FloatArray
+
+
+def draw_endings(truth: Truth, attempt: int, count: int, *, start: int = 0) -> Drawn:
+    """Endings for `count` attempts, of the streams of that attempt number."""
+
+    def uniform(purpose: str) -> FloatArray:
+        return uniforms(truth.seed, f"history {purpose}", attempt, start=start, count=count)
+
+    status, code = _endings(truth.outcomes, uniform("outcome"))
+    rings = np.isin(status, [ANSWERED, STATUSES.index(CallStatus.NO_ANSWER)])
+    abandoned = status == STATUSES.index(CallStatus.ABANDONED)
+    ring_s = np.zeros(count)
+    ring_s[rings] = truth.ringing.quantile(uniform("ringing")[rings])
+    ring_s[abandoned] = truth.patience.quantile(uniform("patience")[abandoned])
+    return Drawn(status, code, ring_s)
+
+
+def _endings(mix: Outcomes, draws: FloatArray) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
+    kinds = [
+        (CallStatus.BUSY, 486, mix.busy),
+        (CallStatus.NO_ANSWER, 480, mix.no_answer),
+        (CallStatus.ABANDONED, 487, mix.abandoned),
+        *((CallStatus.REJECTED, part.status, part.share) for part in mix.rejected),
+        (CallStatus.ANSWERED, 200, 1.0),
+    ]
+    chosen = np.searchsorted(np.cumsum([share for _, _, share in kinds[:-1]]), draws, side="right")
+    statuses = np.array([STATUSES.index(status) for status, _, _ in kinds], dtype=np.int8)
+    return statuses[chosen], np.array([code for _, code, _ in kinds], dtype=np.int16)[chosen]
+
+
+def unrefused_attempts(truth: Truth, instants: FloatArray) -> pl.DataFrame:
+    """Every attempt if nothing were refused, in the order of time: `call` (index of the fresh call), `attempt`, `at_s`,
+    `status`, `code`, `ring_s`.
+    """
+    again, redial = redials_after(truth), truth.redial
+    calls, at_s, parts = np.arange(len(instants)), instants, []
+    for attempt in range(redial.attempts):
+        drawn = draw_endings(truth, attempt, len(calls))
+        parts.append(_table(calls, attempt, at_s, drawn))
+        willing = again[drawn.status] & (_uniform(truth, "redial", attempt, len(calls)) < redial.probability)
+        if not willing.any():
+            break
+        wait_s = redial.delay.quantile(_uniform(truth, "redial delay", attempt, len(calls))[willing])
+        calls, at_s = calls[willing], at_s[willing] + drawn.ring_s[willing] + wait_s
+    return pl.concat(parts).filter(pl.col("at_s") < duration_s(truth)).sort("at_s", "call")
+
+
+def _uniform(truth: Truth, purpose: str, attempt: int, count: int) -> FloatArray:
+    return uniforms(truth.seed, f"history {purpose}", attempt, start=0, count=count)
+
+
+def _table(calls: IntArray, attempt: int, at_s: FloatArray, drawn: Drawn) -> pl.DataFrame:
+    columns = {
+        "call": calls.astype(np.int64),
+        "attempt": np.full(len(calls), attempt, dtype=np.int8),
+        "at_s": at_s,
+        "status": drawn.status,
+        "code": drawn.code,
+        "ring_s": drawn.ring_s,
+    }
+    return pl.DataFrame(columns)
