@@ -11,19 +11,26 @@ class ExitCode(IntEnum):
     """What the command's exit status says."""
 
     OK = 0
-    """Done; for `validate`: prediction and reality agree."""
+    """Done; for `validate`: prediction and reality agree; for `review`: approve."""
     BUG = 1
     """An error of trunkproof itself; the traceback is for its developers."""
     WRONG_INPUT = 2
     """A study, file or option cannot be used; all that is wrong was listed."""
     DISAGREE = 3
-    """`validate` ran, and prediction and reality agree on fewer calls than asked."""
+    """`validate` ran, and prediction and reality agree on fewer calls than asked; for
+    `experiments.verification`: simulator and exact theory differ."""
     VOID = 4
     """The load generator was out of breath: the run proves nothing about the trunk."""
     GUARD = 5
     """The target may not be called."""
     NO_TRUNK = 6
     """The trunk to be called could not be started or reached, or died during the run."""
+    APPROVE_LOWER = 10
+    """`review`: not the requested throttle, but one above the present."""
+    REFUSE = 11
+    """`review`: no throttle above the present one."""
+    CANNOT_TELL = 12
+    """`review`: the history is not enough, or the intervals are wider than the question."""
     INTERRUPTED = 130
     """Ctrl-C; calls were ended and records written."""
 

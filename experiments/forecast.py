@@ -17,7 +17,7 @@ from models.plan import Plan
 
 PACKETS_PER_S = 50
 """One RTP packet each way every 20 ms."""
-_BITS_PER_PACKET = 8 * (182 + 8 + 20 + 14)
+PACKET_BITS = 8 * (182 + 8 + 20 + 14)
 """SRTP packet of G.711 at 20 ms, with its UDP, IPv4 and Ethernet headers."""
 
 
@@ -87,7 +87,7 @@ def forecast(plan: Plan) -> Forecast:
         run_time_s=float(end) if isinstance(end, float) else 0.0,
         peak_concurrency=peak_calls,
         peak_ports=peak_held * plan.study.pop.ports.legs,
-        peak_bandwidth_mbit_per_s=2 * peak_calls * PACKETS_PER_S * _BITS_PER_PACKET / 1e6,
+        peak_bandwidth_mbit_per_s=2 * peak_calls * PACKETS_PER_S * PACKET_BITS / 1e6,
         packets=round(2 * float(answered["hold_s"].sum()) * PACKETS_PER_S),
         trunks=tuple(_trunk(plan, index, firsts) for index in range(len(plan.study.trunks))),
     )

@@ -25,7 +25,7 @@ from models.policies import (
     ThrottleSettings,
     TokenBucket,
 )
-from models.study import Study, Trunk
+from models.study import Pop, Study
 from models.teletraffic import (
     erlang_b,
     fixed_window_refused,
@@ -34,13 +34,14 @@ from models.teletraffic import (
     sliding_attempts_refused,
     token_bucket_refused,
 )
-from models.traffic import PoissonArrivals
+from models.traffic import PoissonArrivals, Traffic
 from simulator.replicate import replicate
 from simulator.run import Start
 
 LARGEST_Z = 4.5
 _REPETITIONS, _CALLS, _WINDOWS = 16, 1500, 8
 """Of the long run: a few seconds of computing."""
+_LONGEST_MEMORY_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def exact_refused_share(study: Study) -> float | str:
     assert isinstance(arrivals, PoissonArrivals)
     if isinstance(trunk.throttle, NoThrottle):
         channels = study.pop.carrier.channels
-        erlangs = arrivals.rate_per_minute / 60 * _channel_time_s(study, trunk)
+        erlangs = arrivals.rate_per_minute / 60 * channel_time_s(study.pop, trunk.traffic)
         return 0.0 if channels is None else erlang_b(erlangs, channels)
     return throttle_refused(trunk.throttle, arrivals.rate_per_minute)
 
@@ -99,15 +100,16 @@ def _excluded(study: Study) -> str | None:
         (throttled and carrier.channels is not None, "both the throttle and the channels limit"),
         (carrier.calls_per_second is not None, "the carrier limits the calls per second"),
         (bool(study.pop.incidents), "incidents happen"),
+        (trunk.throttle.memory_s > _LONGEST_MEMORY_S, "the throttle forgets too slowly for a run of seconds"),
     ]
     return next((why for holds, why in properties if holds), None)
 
 
-def _channel_time_s(study: Study, trunk: Trunk) -> float:
+def channel_time_s(pop: Pop, traffic: Traffic) -> float:
     """Mean time a channel is held, by the outcome of the call."""
-    mix, traffic = trunk.traffic.outcomes, trunk.traffic
+    mix = traffic.outcomes
     rings = (mix.answered + mix.no_answer) * traffic.ringing.mean() + mix.abandoned * traffic.patience.mean()
-    return study.pop.carrier.setup.mean() + rings + mix.answered * traffic.holding.mean()
+    return pop.carrier.setup.mean() + rings + mix.answered * traffic.holding.mean()
 
 
 def throttle_refused(throttle: ThrottleSettings, rate_per_minute: float) -> float:

@@ -1,7 +1,7 @@
-"""YAML text -> `Study`, with every mistake found in one go.
+"""YAML text -> settings, such as a `Study`, with every mistake found in one go.
 
 Each problem names the key's path as the user wrote it and its line, and for a misspelt key the nearest right one. What
-a value means is `models.study` and `models.traffic`.
+a value means is said where the settings are, as `models.study` and `models.traffic`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,9 +21,36 @@ from models.errors import InputError, Problem
 from models.study import Study
 
 KeyPath = tuple[str | int, ...]
-_LARGEST_STUDY_BYTES = 4 * 2**20
+Written = dict[str, Any]
+S = TypeVar("S", bound=BaseModel)
+_LARGEST_BYTES = 4 * 2**20
 _AT_TOP = ("trunk", "traffic")
 """Keys that a study with a single trunk may write at the top instead of a list of `trunks`."""
+
+
+def _unchanged(written: Written) -> Written:
+    return written
+
+
+def _same_path(path: KeyPath, written: Mapping[str, Any]) -> KeyPath:
+    return path
+
+
+@dataclass(frozen=True)
+class Form(Generic[S]):
+    """One kind of file: the settings that it is read into, and the short forms in which they may be written."""
+
+    model: type[S]
+    word: str
+    """What messages call it, such as `study`."""
+    needs: str
+    """The key that no such file can do without."""
+    expand: Callable[[Written], Written] = _unchanged
+    """Short forms -> what the model takes."""
+    as_written: Callable[[KeyPath, Mapping[str, Any]], KeyPath] = _same_path
+    """A path in what `expand` made -> the path in what the user wrote."""
+    also_at_top: tuple[str, ...] = ()
+    """Keys of short forms, for the hint on a misspelt one."""
 
 
 def read_study(path: Path | str) -> Study:
@@ -31,16 +59,7 @@ def read_study(path: Path | str) -> Study:
     Raises:
         InputError: the file cannot be read, is not YAML, or says something impossible; lists all problems.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > _LARGEST_STUDY_BYTES:
-            raise InputError(str(path), [Problem(where="file", what="larger than 4 MiB: this is no study")])
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
-    except UnicodeDecodeError as error:
-        raise InputError(str(path), [Problem(where="file", what="is not text in UTF-8")]) from error
-    return parse_study(text, source=str(path))
+    return read_form(path, _STUDY)
 
 
 def parse_study(text: str, *, source: str = "study") -> Study:
@@ -49,18 +68,65 @@ def parse_study(text: str, *, source: str = "study") -> Study:
     Raises:
         InputError: as `read_study`.
     """
+    return parse_form(text, _STUDY, source=source)
+
+
+def read_settings(path: Path | str, model: type[S]) -> S:
+    """Read settings that have no short forms; messages call the file by the name of their class.
+
+    Raises:
+        InputError: as `read_study`.
+    """
+    needed = (name for name, field in model.model_fields.items() if field.is_required() and name != "name")
+    return read_form(path, Form(model, word=model.__name__.lower(), needs=next(needed, "name")))
+
+
+def read_form(path: Path | str, form: Form[S]) -> S:
+    """Read a file of that form; where its settings have a name and the file says none, it is the file's own.
+
+    Raises:
+        InputError: as `read_study`.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise InputError(str(path), [Problem(where="file", what=f"larger than 4 MiB: this is no {form.word}")])
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), [Problem(where="file", what="is not text in UTF-8")]) from error
+    return parse_form(text, form, source=str(path))
+
+
+def parse_form(text: str, form: Form[S], *, source: str) -> S:
+    """Parse YAML text of that form; `source` names it in messages, and its stem is the default of a `name`.
+
+    Raises:
+        InputError: as `read_study`.
+    """
     root = _compose(text, source)
     lines: dict[KeyPath, int] = {}
-    problems = list(_index_lines(root, (), lines)) if root is not None else []
-    written = yaml.safe_load(text) if not problems else None
+    problems = list(_index_lines(root, (), lines, form.word)) if root is not None else []
     if problems:
         raise InputError(source, problems)
+    written = _construct(text, source)
     if not isinstance(written, dict):
-        raise InputError(source, [Problem(where="study", what="is empty; it needs at least `traffic:`", line=1)])
+        what = f"is empty; it needs at least `{form.needs}:`"
+        raise InputError(source, [Problem(where=form.word, what=what, line=1)])
+    named = {"name": Path(source).stem} if "name" in form.model.model_fields else {}
     try:
-        return Study.model_validate(_with_trunk_list(written, source))
+        return form.model.model_validate(form.expand(named | written))
     except ValidationError as error:
-        raise InputError(source, sorted(_problems(error, written, lines), key=lambda p: p.line or 0)) from None
+        raise InputError(source, sorted(_problems(error, form, written, lines), key=lambda p: p.line or 0)) from None
+
+
+def _construct(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Such as a date that no calendar has.
+        raise InputError(source, [Problem(where="YAML", what=str(error))]) from None
 
 
 def _compose(text: str, source: str) -> yaml.Node | None:
@@ -74,29 +140,28 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         raise InputError(source, [Problem(where="YAML", what=str(error))]) from None
 
 
-def _index_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> Iterator[Problem]:
+def _index_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], word: str) -> Iterator[Problem]:
     """Note the line of every key path; yield the mistakes that only the node tree shows."""
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _index_lines(item, (*path, index), lines)
+            yield from _index_lines(item, (*path, index), lines, word)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                yield Problem(where=_dotted(path) or "study", what="a key must be a plain word", line=line)
+                yield Problem(where=_dotted(path) or word, what="a key must be a plain word", line=line)
                 continue
             here = (*path, key.value)
             if here in lines:
                 yield Problem(where=_dotted(here), what=f"stands twice; first in line {lines[here]}", line=line)
             lines[here] = line
-            yield from _index_lines(value, here, lines)
+            yield from _index_lines(value, here, lines, word)
 
 
-def _with_trunk_list(written: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _with_trunk_list(written: Written) -> Written:
     """The short form (`trunk:` and `traffic:` at the top) as the full one (`trunks:`)."""
     study = {key: value for key, value in written.items() if key not in _AT_TOP}
-    study.setdefault("name", Path(source).stem)
     if "trunks" in written:
         # Left in, so that pydantic names them as keys that do not belong beside `trunks`.
         return study | {key: written[key] for key in _AT_TOP if key in written}
@@ -114,21 +179,29 @@ def _as_written(path: KeyPath, written: Mapping[str, Any]) -> KeyPath:
     return inner if inner[:1] == ("traffic",) and not in_trunk else ("trunk", *inner)
 
 
-def _problems(error: ValidationError, written: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Iterator[Problem]:
+_STUDY = Form(
+    Study, word="study", needs="traffic", expand=_with_trunk_list, as_written=_as_written, also_at_top=_AT_TOP
+)
+
+
+def _problems(
+    error: ValidationError, form: Form[S], written: Mapping[str, Any], lines: Mapping[KeyPath, int]
+) -> Iterator[Problem]:
     details = error.errors(include_url=False)
     for detail in details:
         loc = tuple(detail["loc"])
         if detail["type"] == "too_short" and any(loc == other["loc"][: len(loc)] != other["loc"] for other in details):
             continue  # Only the items that are wrong themselves are missing from the list.
-        path = _as_written(_without_tags(loc, Study), written)
-        yield Problem(where=_dotted(path) or "study", what=_explain(detail, loc), line=_nearest_line(path, lines))
+        path = form.as_written(_without_tags(loc, form.model), written)
+        known = [*_fields_at(loc[:-1], form.model), *(form.also_at_top if len(loc) == 1 else ())]
+        yield Problem(where=_dotted(path) or form.word, what=_explain(detail, known), line=_nearest_line(path, lines))
 
 
-def _explain(detail: Mapping[str, Any], loc: KeyPath) -> str:
+def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
+    """The problem in words; `known`: the keys that its place may have."""
     kind, given = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
-        known = [*_fields_at(loc[:-1]), *(_AT_TOP if len(loc) == 1 else ())]
-        near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
         return f"unknown key; {hint}"
     if kind == "missing":
@@ -171,8 +244,8 @@ def _without_tags(loc: KeyPath, model: type[BaseModel]) -> KeyPath:
     return tuple(path)
 
 
-def _fields_at(loc: KeyPath) -> list[str]:
-    here: list[Any] = [Study]
+def _fields_at(loc: KeyPath, model: type[BaseModel]) -> list[str]:
+    here: list[Any] = [model]
     for part in loc:
         _, here = _step(here, part)
     return [name for model in _models(here) for name in model.model_fields]

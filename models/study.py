@@ -179,6 +179,8 @@ class Study(Settings):
         names = ", ".join(trunk.name for trunk in self.trunks)
         return f"<Study {self.name!r}: {names} at {self.pop.name}, {self.duration_s:g} s, seed {self.seed}>"
 
+    __str__ = __repr__
+
     def digest(self) -> str:
         """SHA-256 over all values, as 16 hex digits: the same study, however it was written, has the same digest."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]

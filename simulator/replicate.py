@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -135,7 +136,13 @@ def replicate(
 
 def processes(workers: int | None = None) -> ProcessPoolExecutor:
     """An executor of processes on this machine that is safe to use with `replicate`."""
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_caller)
+
+
+def _leave_ctrl_c_to_the_caller() -> None:
+    """A terminal sends it to all; workers end when their executor does, without a traceback of their own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _is_precise(values: Sequence[float | None], precision: float | None, confidence: float) -> bool:

@@ -76,14 +76,19 @@ def simulate_in_batches(
     anchors: Mapping[str, float] | None = None,
     start: Start = Start.EMPTY,
     until_s: float | None = None,
+    counts_from_s: float | None = None,
     batch: int = 20_000,
 ) -> None:
-    """`simulate`, for runs whose records need not be in memory at once: they leave in batches as calls end."""
+    """`simulate`, for runs whose records need not be in memory at once: they leave in batches as calls end.
+
+    Attempts from `counts_from_s` on are handed over; by default those of a stationary start from when the throttles
+    have seen all that they remember.
+    """
     collector = _Collector(on_batch, batch)
     world = _world(study, anchors or {}, collector.emit)
     collector.world = world
     if start is Start.STATIONARY:
-        collector.counts_from_s = _warm_up_s(study)
+        collector.counts_from_s = _warm_up_s(study) if counts_from_s is None else counts_from_s
         _stand_up(world)
     for trunk in range(len(study.trunks)):
         world.env.process(_callers_come(world, _calls_of(study, plan, trunk)))

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version as installed_version
 
-from experiments.cli import calling, finding, predicting, proving
+from experiments.cli import calling, finding, histories, predicting, proving, reviewing
 from experiments.cli.app import Json, app, err, out, print_result
 from experiments.exit_codes import ExitCode, exit_code_of
 from models.errors import TrunkproofError
 
-__all__ = ["app", "calling", "finding", "main", "predicting", "proving"]
+__all__ = ["app", "calling", "finding", "histories", "main", "predicting", "proving", "reviewing"]
 
 
 @app.command()

@@ -1,0 +1,114 @@
+"""`review`: from a request to raise a throttle to a decision and its page; `review score`: what came, against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from experiments import console as shown
+from experiments.cli.app import Json, Out, app, err, folder_at, leave_with, out, print_result
+from experiments.cli.proving import command_line
+from experiments.exit_codes import ExitCode
+from experiments.report.review_page import write_review_page
+from experiments.review.cluster import executor_at
+from experiments.review.decision_json import DECISION, read_decision, to_json, write_decision
+from experiments.review.reading import read_request
+from experiments.review.result import Decision, Review
+from experiments.review.review import review as answer
+from experiments.review.score import score as score_history
+from models.history.reading import read_history
+
+PAGE = "report.html"
+CODES = {
+    Decision.APPROVE: ExitCode.OK,
+    Decision.APPROVE_LOWER: ExitCode.APPROVE_LOWER,
+    Decision.REFUSE: ExitCode.REFUSE,
+    Decision.CANNOT_TELL: ExitCode.CANNOT_TELL,
+}
+_ANSWER = "of"
+"""The command that is meant where none is named: `review REQUEST` is `review of REQUEST`."""
+
+
+class RequestFirst(TyperGroup):
+    """A group whose first word may be a request instead of a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click; names the command that is meant."""
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = [_ANSWER, *args]
+        return super().parse_args(ctx, args)
+
+
+reviews = typer.Typer(
+    cls=RequestFirst,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    subcommand_metavar="REQUEST | score REQUEST",
+    help="Decide on a request to raise a throttle, from the customer's call history.",
+)
+app.add_typer(reviews, name="review")
+
+RequestFile = Annotated[Path, typer.Argument(metavar="REQUEST", help="A request: one YAML file.", show_default=False)]
+
+
+@reviews.command(_ANSWER)
+def decide(
+    request_file: RequestFile,
+    *,
+    out_dir: Out,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Simulate on the workers of this Dask scheduler.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of this machine; one per core by default.", min=1)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Decide on a request (the word `of` may be left out); leaves decision.json and report.html in DIR."""
+    request, folder = read_request(request_file), folder_at(out_dir)
+    with executor_at(cluster, workers) as executor, shown.progress(err) as advance:
+        try:
+            found = answer(request, request_file.parent, executor=executor, advance=advance, command=command_line())
+        except KeyboardInterrupt:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+    write_decision(found, folder)
+    write_review_page(found, folder / PAGE)
+    print_result(to_json(found), lambda: _print(found, folder), as_json=as_json)
+    leave_with(CODES[found.decision])
+
+
+@reviews.command()
+def score(
+    request_file: RequestFile,
+    *,
+    decision: Annotated[
+        Path, typer.Option("--decision", metavar="FILE", help="The review's decision.json.", show_default=False)
+    ],
+    history: Annotated[
+        Path, typer.Option("--history", metavar="FILE", help="The history since the raise.", show_default=False)
+    ],
+    per_minute: Annotated[
+        int | None, typer.Option(help="The throttle in force; the first step of the rollout by default.", min=1)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold the history since a raise against what its review forecast."""
+    request = read_request(request_file)
+    saved = read_decision(decision)
+    # What was untypical or out of the period then says nothing of now.
+    settings = request.history.model_copy(update={"path": history, "since": None, "until": None, "closed": ()})
+    scored = score_history(saved, read_history(settings), request, per_minute=per_minute)
+    print_result(scored.to_json(), lambda: out.print(scored.said, markup=False), as_json=as_json)
+
+
+def _print(found: Review, folder: Path) -> None:
+    out.print(found.headline, markup=False)
+    for reason in found.reasons:
+        out.print(f"- {reason}", markup=False)
+    out.print(f"Decision: {folder / DECISION}", markup=False)
+    out.print(f"Page: {folder / PAGE}", markup=False)

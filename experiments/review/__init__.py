@@ -1,0 +1,1 @@
+"""From a customer's call history to a decision on its throttle: `review`."""

@@ -1,0 +1,173 @@
+"""Reasons to believe a review, or not to: its own sweep against exact theory, real stacks, days kept out of the fit.
+
+Each check says what was compared and whether it holds; none changes the decision.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom
+
+from experiments.review.busy import LoadDraws
+from experiments.review.request import Request
+from experiments.review.result import Check
+from experiments.review.sweep import sweep
+from experiments.suite.cells import SUITE
+from experiments.twin import LARGEST_Z
+from models.distributions import Exponential
+from models.fitting.result import Fit, Ranged
+from models.policies import FixedWindow, NoThrottle, ThrottleSettings
+from models.study import Carrier, Machine, Pop, Quality
+from models.teletraffic import (
+    call_congestion_standard_error,
+    channels_needed,
+    erlang_b,
+    fixed_window_refused,
+    fixed_window_standard_error,
+)
+from models.traffic import Outcomes, Redial
+
+RESULTS = Path(__file__).parents[1] / "results"
+_REPETITIONS = 4
+_LEAST, _MOST = 10.0, 300.0
+"""Calls per minute of the runs that theory is asked about: enough to say something, and not for long."""
+_HOLD_S = 60.0
+_COVERAGE_DOUBT = 0.01
+"""Coverage of the days kept out is wrong if it is this unlikely, were days independent."""
+
+
+def checks_of(request: Request, fit: Fit, per_minute: float, executor: Executor | None = None) -> tuple[Check, ...]:
+    """All checks; `per_minute` is the fresh calls of the busy hour."""
+    rate = min(_MOST, max(_LEAST, round(per_minute)))
+    theory = (_throttle_theory(request, fit, rate, executor), _erlang_theory(request, fit, rate, executor))
+    return (*theory, *cheap_checks(fit))
+
+
+def cheap_checks(fit: Fit) -> tuple[Check, ...]:
+    """Those that need no simulation."""
+    return (*_held_out(fit), real_stacks(RESULTS))
+
+
+def _throttle_theory(request: Request, fit: Fit, rate: float, executor: Executor | None) -> Check:
+    limit = round(rate)
+    seen = _refused_in_sweep(request, fit, rate, executor, reading=FixedWindow())
+    error = fixed_window_standard_error(rate, limit, 60 * _REPETITIONS)
+    return _compared(
+        f"exact theory: a throttle of {limit} per fixed minute", fixed_window_refused(rate, limit), seen, error, rate
+    )
+
+
+def _erlang_theory(request: Request, fit: Fit, rate: float, executor: Executor | None) -> Check:
+    erlang = rate / 60 * _HOLD_S
+    channels = channels_needed(erlang, 0.02)
+    seen = _refused_in_sweep(request, fit, rate, executor, reading=NoThrottle(), channels=channels)
+    error = call_congestion_standard_error(erlang, channels, 60 * rate * _REPETITIONS)
+    return _compared(
+        f"exact theory: {channels} channels for {erlang:.0f} Erlang", erlang_b(erlang, channels), seen, error, rate
+    )
+
+
+def _refused_in_sweep(
+    request: Request,
+    fit: Fit,
+    rate: float,
+    executor: Executor | None,
+    *,
+    reading: ThrottleSettings,
+    channels: int | None = None,
+) -> float:
+    """The mean of the review's own sweep for callers as theory has them: Poisson, patient, never trying again."""
+    plain = replace(
+        fit,
+        arrivals=replace(fit.arrivals, period_cv=Ranged(0.0, 0.0, 0.0)),
+        holding=replace(fit.holding, distribution=Exponential(kind="exponential", mean_s=_HOLD_S)),
+        ringing=None,
+        outcomes=Outcomes(),
+        redial=replace(fit.redial, redial=Redial()),
+        inbound_share=0.0,
+    )
+    pop = Pop(carrier=Carrier(channels=channels), machine=Machine(cores=64, calibration=request.pop.calibration))
+    asked = request.model_copy(update={"pop": pop, "neighbours": (), "quality": _NOTHING_ASKED})
+    made = sweep(
+        asked,
+        plain,
+        LoadDraws.constant(rate),
+        limits=[round(rate)],
+        readings=[reading],
+        nodes=np.array([rate]),
+        repetitions=_REPETITIONS,
+        executor=executor,
+    )
+    return float(made.curve(0, round(rate), "refused_share").at(np.array([rate]))[0])
+
+
+_NOTHING_ASKED = Quality(refused_share_max=None, customers_lost_share_max=None, srd_p95_ms_max=None, mos_p5_min=None)
+
+
+def _compared(name: str, exact: float, seen: float, error: float, rate: float) -> Check:
+    z = (seen - exact) / error if error else 0.0
+    said = (
+        f"at {rate:.0f} Poisson calls per minute {100 * exact:.3f} % are refused, by the formula; this review's sweep "
+        f"comes to {100 * seen:.3f} % (z = {z:+.1f})"
+    )
+    return Check(name, said, abs(z) <= LARGEST_Z)
+
+
+def _held_out(fit: Fit) -> tuple[Check, ...]:
+    held = fit.held_out
+    if held is None:
+        return (Check("days kept out of the fit", "the history is too short to keep any out", None),)
+    rows = (("days", held.days.height, held.seen_by_day), ("hours", held.hours.height, held.seen_by_hour))
+    return tuple(
+        Check(
+            f"{what} kept out of the fit",
+            f"{100 * seen:.0f} % of {count} lie in their {100 * held.asked:.0f} % intervals",
+            _covers(held.asked, count, seen),
+        )
+        for what, count, seen in rows
+        if count
+    )
+
+
+def _covers(asked: float, count: int, seen: float) -> bool | None:
+    """Whether that share inside is not too small for chance; None: so few cannot tell."""
+    if math.isnan(seen) or count < 3:
+        return None
+    # Hours of one day move together, so that fewer are independent than there are.
+    independent = max(3, count if count < 24 else count // 8)
+    return bool(binom.cdf(round(seen * independent), independent, asked) > _COVERAGE_DOUBT)
+
+
+def real_stacks(results: Path) -> Check:
+    """What the newest validation with real calls through other programs said."""
+    name = "real calls through real stacks"
+    files = sorted(results.glob(f"*/{SUITE}"))
+    if not files:
+        return Check(name, "no results of `validate --suite` are kept beside the program", None)
+    try:
+        cells = json.loads(files[-1].read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError) as error:
+        return Check(name, f"{files[-1].name} cannot be read ({error})", None)
+    return _summed_up(name, files[-1].parent.name, [cell for cell in cells if cell.get("attempts")])
+
+
+def _summed_up(name: str, day: str, played: list[Mapping[str, Any]]) -> Check:
+    attempts = sum(cell["attempts"] for cell in played)
+    agreed = sum(round(cell["attempts"] * cell["agreement"]) for cell in played)
+    stacks = Counter(cell["stack"] for cell in played)
+    missed = [f"{cell['title']} on {cell['stack']}: {', '.join(cell['misses'])}" for cell in played if cell["misses"]]
+    said = (
+        f"{day}: {agreed:,} of {attempts:,} attempts ended as predicted, call for call, in "
+        f"{' and '.join(f'{count} profiles on {stack}' for stack, count in stacks.items())}"
+    )
+    said += f"; beyond what was allowed: {'; '.join(missed)}" if missed else "; every criterion was kept"
+    return Check(name, said, all(cell["agrees"] for cell in played) if played else None)

@@ -1,0 +1,230 @@
+"""A review as `decision.json`: what a pipeline decides by, and what a later history is scored against.
+
+Values only, all of them finite or null. The first ten keys are the contract; those after them may grow.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel
+
+from experiments.review.result import Point, ReadingResult, Review
+from experiments.review.verdict import decisive
+from models.errors import InputError, Problem
+from models.fitting.forecast import forecast
+from models.fitting.result import WEEKDAYS, Fit, Ranged
+
+DECISION = "decision.json"
+_FORECAST_DAYS, _FORECAST_COVERAGE = 184, 0.9
+
+
+def write_decision(review: Review, folder: Path) -> Path:
+    """Leave the review's decision in a folder; where it is."""
+    path = folder / DECISION
+    path.write_text(json.dumps(to_json(review), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_decision(path: Path) -> dict[str, Any]:
+    """What `write_decision` left.
+
+    Raises:
+        InputError: the file cannot be read, or is no decision.
+    """
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), [Problem(where="decision", what=f"cannot be read ({error})")]) from None
+    if not isinstance(saved, dict) or "decision" not in saved:
+        raise InputError(str(path), [Problem(where="decision", what="is no decision.json of `trunkproof review`")])
+    return saved
+
+
+def to_json(review: Review) -> dict[str, Any]:
+    """Everything that `decision.json` says."""
+    strictest = decisive(review.readings, review.request) if review.readings else None
+    return {
+        name: plain(value)
+        for name, value in {
+            "decision": review.decision,
+            "requested_per_minute": review.request.requested_per_minute,
+            "recommended_per_minute": review.recommended_per_minute,
+            "confidence": review.confidence,
+            "per_reading": dict(zip(names_of(review.readings), map(_reading, review.readings), strict=True)),
+            "binding_now": review.binding_now,
+            "binding_next": review.binding_next,
+            "kpis": _kpis(review, strictest),
+            "history": _history(review),
+            "provenance": review.provenance.to_json(),
+            "headline": review.headline,
+            "reasons": review.reasons,
+            "name": review.request.name,
+            "trunk": review.request.trunk,
+            "now_per_minute": review.request.now_per_minute,
+            "asked_confidence": review.request.confidence,
+            "depends_on_enforcement": review.depends_on_enforcement,
+            "kpis_reading": None if strictest is None else strictest.reading.describe(),
+            "busy_hour": {"hours": review.busy_hour, "fresh_per_minute": review.busy_hour_per_minute},
+            "fit": _fit(review.fit),
+            "limits": review.limits,
+            "needed": review.needed,
+            "tornado": review.tornado,
+            "measure_next": review.measure_next,
+            "rollout": review.rollout,
+            "neighbours": {
+                name: {"now": now, "requested": requested} for name, (now, requested) in review.neighbours.items()
+            },
+            "checks": review.checks,
+            "warnings": review.fit.warnings,
+            "assumptions": review.assumptions,
+            "forecast": _forecast(review.fit),
+            "simulated_calls": review.simulated_calls,
+        }.items()
+    }
+
+
+def plain(value: Any) -> Any:
+    """Any value of a review as JSON has them; numbers that are not finite become null."""
+    value = _unpacked(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _unpacked(value: Any) -> Any:
+    """What a value of another kind is made of."""
+    match value:
+        case Enum():
+            return value.value
+        case pl.DataFrame():
+            return value.with_columns(pl.col(pl.Datetime).dt.to_string("%Y-%m-%dT%H:%M")).to_dicts()
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case np.ndarray() | np.generic():
+            return value.tolist()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def names_of(readings: Sequence[ReadingResult]) -> list[str]:
+    """A key for each reading: its policy, and its window or number where several have one."""
+    policies = [result.reading.policy for result in readings]
+    seen: Counter[str] = Counter()
+    names = []
+    for policy in policies:
+        seen[policy] += 1
+        names.append(policy if policies.count(policy) == 1 else f"{policy} {seen[policy]}")
+    return names
+
+
+def _reading(result: ReadingResult) -> dict[str, Any]:
+    return {
+        "reading": result.reading.describe(),
+        "decision": result.decision,
+        "recommended_per_minute": result.recommended_per_minute,
+        "largest_per_minute": result.largest_per_minute,
+        "points": [
+            {
+                "per_minute": point.limit_per_minute,
+                "holds": point.holds,
+                "confidence": point.confidence,
+                "targets": point.targets,
+                "kpis": point.kpis,
+            }
+            for point in result.points
+        ],
+    }
+
+
+def _kpis(review: Review, strictest: ReadingResult | None) -> dict[str, Any]:
+    request = review.request
+    limits = {
+        "now": request.now_per_minute,
+        "requested": request.requested_per_minute,
+        "recommended": review.recommended_per_minute,
+    }
+    return {name: None if strictest is None else _point(strictest, limit) for name, limit in limits.items()}
+
+
+def _point(result: ReadingResult, limit: int | None) -> Mapping[str, Ranged] | None:
+    points: list[Point] = [point for point in result.points if point.limit_per_minute == limit]
+    return points[0].kpis if points else None
+
+
+def _history(review: Review) -> dict[str, Any]:
+    history, counts = review.history, review.history.counts
+    return {
+        "source": history.source,
+        "format": history.format,
+        "timezone": history.timezone,
+        "rows_read": history.rows_read,
+        "attempts": history.attempts,
+        "days": history.days,
+        "first": _day(counts, "min"),
+        "last": _day(counts, "max"),
+        "refused_share": review.fit.censoring.refused_share,
+        "odd_rows": sum(oddity.count for oddity in history.oddities),
+        "oddities": {oddity.kind: oddity.count for oddity in history.oddities},
+        "oddities_explained": [oddity.to_json() for oddity in history.oddities],
+    }
+
+
+def _day(counts: pl.DataFrame, which: str) -> str | None:
+    value = getattr(counts["start_local"], which)()
+    return None if value is None else str(value.date())
+
+
+def _fit(fit: Fit) -> dict[str, Any]:
+    weekday, hour = fit.arrivals.busiest
+    return {
+        "offered_per_minute": fit.arrivals.busiest_per_minute,
+        "busiest_hour": f"{WEEKDAYS[weekday]} {hour}:00",
+        "day_cv": fit.arrivals.day_cv,
+        "period_cv": fit.arrivals.period_cv,
+        "period_s": fit.arrivals.period_s,
+        "mean_hold_s": fit.holding.mean_s,
+        "holding": fit.holding.distribution.describe(),
+        "redial_probability": fit.redial.probability,
+        "redial_observed": fit.redial.observed,
+        "short_share": fit.short_share,
+        "inbound_share": fit.inbound_share,
+        "outcomes": fit.outcomes,
+        "recovered_calls": fit.censoring.recovered_calls,
+        "rate_per_minute": fit.arrivals.rate_per_minute,
+        "held_out": None
+        if fit.held_out is None
+        else {"asked": fit.held_out.asked, "by_hour": fit.held_out.seen_by_hour, "by_day": fit.held_out.seen_by_day},
+        "is_enough": fit.is_enough,
+        "refusals": fit.refusals,
+    }
+
+
+def _forecast(fit: Fit) -> dict[str, Any] | None:
+    """Fresh calls of the days after the history, at its level and without growth."""
+    if fit.outlook is None:
+        return None
+    first = fit.outlook.last + timedelta(days=1)
+    hours, days = forecast(fit, first, _FORECAST_DAYS, coverage=_FORECAST_COVERAGE, fresh=True)
+    return {
+        "asked": _FORECAST_COVERAGE,
+        "counted": "fresh calls",
+        "days": _columns(days, "%Y-%m-%d"),
+        "hours": _columns(hours, "%Y-%m-%dT%H:%M"),
+    }
+
+
+def _columns(table: pl.DataFrame, form: str) -> dict[str, list[Any]]:
+    rounded = table.with_columns(pl.col("start_local").dt.to_string(form), pl.col("expected", "low", "high").round(1))
+    return rounded.to_dict(as_series=False)

@@ -1,0 +1,98 @@
+"""A request to raise a trunk's throttle, as its YAML file says it: whose history, which trunk, how high, how sure.
+
+The settings only; reading the file is `models.reading`'s, answering it `experiments.review.review`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from models.fitting.settings import Assumed
+from models.history.settings import HistorySettings
+from models.policies import (
+    FixedWindow,
+    PipeLimit,
+    Shaper,
+    SlidingWindowAdmitted,
+    SlidingWindowAttempts,
+    ThrottleSettings,
+    TokenBucket,
+)
+from models.settings import Settings
+from models.study import Pop, Quality
+from models.traffic import TlsUse
+
+PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
+TrunkName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+"""As in a study."""
+
+
+class Neighbour(Settings):
+    """Another trunk of the same PoP, which shares the carrier, the ports and the machine."""
+
+    name: TrunkName
+    per_minute: Annotated[float, Field(ge=0, le=1_000_000)]
+    """Calls in the reviewed trunk's busy hour."""
+    throttle: ThrottleSettings = FixedWindow()
+    mean_hold_s: Annotated[float, Field(gt=0)] = 180.0
+
+
+class Request(Settings):
+    """One customer's request for a higher throttle."""
+
+    name: str
+    trunk: TrunkName = "trunk"
+    history: HistorySettings
+    now_per_minute: PerMinute = 200
+    requested_per_minute: PerMinute
+    candidates: tuple[PerMinute, ...] = ()
+    """Throttles to look at; none: steps from now to beyond the requested one."""
+    readings: Annotated[tuple[ThrottleSettings, ...], Field(min_length=1)] = (
+        FixedWindow(),
+        SlidingWindowAdmitted(),
+        SlidingWindowAttempts(),
+        TokenBucket(),
+        Shaper(),
+    )
+    """Ways in which the throttle may work, as the operator does not document it; their `limit` and `window_s` are
+    scaled to each candidate."""
+    enforced: ThrottleSettings | None = None
+    """How the throttle worked while the history was taken, where that is known."""
+    growth: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Busy-hour demand at the end of the planning horizon, over that of the history."""
+    growth_cv: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How unsure that is."""
+    bandwidth_mbit_per_s: Annotated[float, Field(gt=0)] | None = None
+    """Of the link between customer and PoP, each way; none: not a limit."""
+    pop: Pop = Pop()
+    neighbours: Annotated[tuple[Neighbour, ...], Field(max_length=98)] = ()
+    quality: Quality = Quality()
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    assumed: Assumed = Assumed()
+    tls: TlsUse = TlsUse()
+    seed: Annotated[int, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def _is_a_raise(self) -> Self:
+        if self.requested_per_minute <= self.now_per_minute:
+            raise ValueError(
+                f"requested_per_minute ({self.requested_per_minute}) must be above now_per_minute "
+                f"({self.now_per_minute}): this is a request for a raise"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trunks_differ(self) -> Self:
+        names = [self.trunk, *(neighbour.name for neighbour in self.neighbours)]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"several trunks have the name {name}; each needs its own")
+        return self
+
+    @model_validator(mode="after")
+    def _one_timer(self) -> Self:
+        throttles = (*self.readings, *(neighbour.throttle for neighbour in self.neighbours))
+        if len({t.window_s for t in throttles if isinstance(t, PipeLimit)}) > 1:
+            raise ValueError("readings and neighbours with pipelimit share one timer; give them the same window_s")
+        return self

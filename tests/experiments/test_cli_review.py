@@ -1,0 +1,149 @@
+"""`trunkproof review` as its user meets it: files, words, exit codes, and complaints without a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.exit_codes import ExitCode
+from experiments.histories.generate import generate
+from tests.experiments.review.test_review import smaller
+from tests.experiments.test_cli import STUDIES, trunkproof
+
+REQUEST = """\
+name: small customer
+history: small.csv
+now_per_minute: 8
+requested_per_minute: {requested}
+candidates: [{requested}]
+readings: [{{policy: fixed_window}}]
+enforced: {{policy: fixed_window, limit: 8}}
+pop: {{carrier: {{channels: 200}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reviews")
+    for name in ("small", "three_days"):
+        generate(smaller(name), folder / f"{name}.csv")
+    return folder
+
+
+def written(folder: Path, requested: int, history: str = "small.csv", **more: str) -> Path:
+    text = REQUEST.format(requested=requested).replace("small.csv", history)
+    path = folder / f"request_{requested}_{history}.yaml"
+    path.write_text(text + "".join(f"{key}: {value}\n" for key, value in more.items()))
+    return path
+
+
+def test_a_review_leaves_its_decision_and_its_page(folder: Path, tmp_path: Path) -> None:
+    result = trunkproof("review", written(folder, 25), "--out", tmp_path, "--workers", "2")
+    assert result.returncode == ExitCode.OK
+    assert result.stdout.startswith("Raise to 25: ")
+    saved = json.loads((tmp_path / "decision.json").read_text())
+    assert saved["decision"] == "approve"
+    assert saved["provenance"]["command"].startswith("trunkproof review")
+    assert "<html" in (tmp_path / "report.html").read_text()
+
+
+def test_a_history_since_the_raise_is_scored(folder: Path, tmp_path: Path) -> None:
+    path = written(folder, 25)
+    assert trunkproof("review", path, "--out", tmp_path).returncode == ExitCode.OK
+    words = ("review", "score", path, "--decision", tmp_path / "decision.json", "--history")
+    # The old history: at 8 a minute far more is refused than is forecast at 25.
+    result = trunkproof(*words, folder / "small.csv", "--json")
+    assert result.returncode == ExitCode.OK
+    scored = json.loads(result.stdout)
+    assert (scored["verdict"], scored["advice"], scored["per_minute"]) == ("worse", "halt", 25)
+    assert "halt" in trunkproof(*words, folder / "small.csv").stdout
+    wrong = trunkproof("review", "score", path, "--decision", path, "--history", folder / "small.csv")
+    assert wrong.returncode == ExitCode.WRONG_INPUT
+
+
+def test_three_days_cannot_tell_and_still_leave_a_page(folder: Path, tmp_path: Path) -> None:
+    result = trunkproof("review", written(folder, 25, "three_days.csv"), "--out", tmp_path, "--json")
+    assert result.returncode == ExitCode.CANNOT_TELL
+    assert json.loads(result.stdout)["decision"] == "cannot_tell"
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("history", "content", "words"),
+    [
+        ("empty.csv", b"", "empty"),
+        ("picture.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8, "picture.csv"),
+        ("letter.csv", b"Dear planner,\nplease raise our throttle.\n", "letter.csv"),
+    ],
+)
+def test_a_file_that_is_no_history_is_told(
+    folder: Path, tmp_path: Path, history: str, content: bytes, words: str
+) -> None:
+    (folder / history).write_bytes(content)
+    result = trunkproof("review", written(folder, 25, history), "--out", tmp_path)
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert words in result.stderr
+
+
+def test_a_hundred_million_calls_a_minute_are_no_throttle(folder: Path, tmp_path: Path) -> None:
+    result = trunkproof("review", written(folder, 100_000_000), "--out", tmp_path)
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert "requested_per_minute" in result.stderr
+    assert "1000000" in result.stderr
+
+
+def test_the_word_may_be_said_and_options_may_come_first(folder: Path, tmp_path: Path) -> None:
+    path = written(folder, 25, "three_days.csv")
+    for words in (("of", path, "--out", tmp_path), ("--out", tmp_path, path)):
+        assert trunkproof("review", *words).returncode == ExitCode.CANNOT_TELL
+
+
+def test_a_request_that_is_missing_is_told(tmp_path: Path) -> None:
+    result = trunkproof("review", tmp_path / "none.yaml", "--out", tmp_path)
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert "cannot be read" in result.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_told(folder: Path, tmp_path: Path, free_tcp_port: int) -> None:
+    address = f"tcp://127.0.0.1:{free_tcp_port}"
+    result = trunkproof("review", written(folder, 25), "--out", tmp_path, "--cluster", address)
+    assert result.returncode == ExitCode.NO_TRUNK
+    assert address in result.stderr
+
+
+def test_ctrl_c_ends_it_without_a_word_of_python(folder: Path, tmp_path: Path) -> None:
+    words = ["review", str(written(folder, 25)), "--out", str(tmp_path), "--workers", "2"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "experiments.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=STUDIES.parents[1],
+        process_group=0,
+    )
+    deadline = time.monotonic() + 100
+    while _ready_workers(run.pid) < 2 and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)
+    _, complaints = run.communicate(timeout=100)
+    assert run.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in complaints
+    assert not (tmp_path / "decision.json").exists()
+
+
+def _ready_workers(pid: int) -> int:
+    """Processes that it has started, and that leave Ctrl-C to it."""
+    ready = 0
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+        status = Path(f"/proc/{child}/status").read_text()
+        ignored = next(line for line in status.splitlines() if line.startswith("SigIgn:")).split()[1]
+        ready += b"spawn_main" in command and bool(int(ignored, 16) & 1 << signal.SIGINT - 1)
+    return ready
