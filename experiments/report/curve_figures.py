@@ -1,0 +1,236 @@
+"""The decision curve: indicators against the throttle, one line for each reading of it, and where the answer lies.
+
+Several figures of the same shape, as one indicator in one figure is read faster than five axes in one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from experiments.report.figures import blank_figure
+from experiments.report.review_words import asked, in_unit, next_limit, short_readings, shown, title_of, unit_of
+from experiments.report.sheet import Panel
+from experiments.review.result import Judged, ReadingResult, Resource, Review
+from models.fitting.result import Ranged
+
+SERIES = ("#1f77d0", "#e07b00", "#14946b", "#c2549d", "#7a6ad8", "#8a929a")
+"""Apart for every kind of colour vision and on white and black; each line has a dash and a label of its own, too."""
+GREY = SERIES[5]
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_CURVES = ("customers_lost_share", "refused_share", "srd_p95_ms", "peak_concurrency", "erlang", "cpu_share")
+_MOST_CURVES = 5
+_LOG_DEPTH = 30
+"""How far below its bound a logarithmic axis begins."""
+_LEAST_GAP = 0.075
+"""Between two labels, as a share of the figure's height."""
+_TARGET, _NEXT = "#d64550", "rgba(214,69,80,0.13)"
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The y axis of one indicator, shares in per cent."""
+
+    factor: float
+    low: float
+    top: float
+    is_log: bool
+
+    def drawn(self, value: float) -> float:
+        """Where a value is drawn: a logarithmic axis has no zero."""
+        return max(self.factor * value, self.low)
+
+    def place(self, value: float) -> float:
+        """The same as a share of the axis, from below."""
+        drawn = self.drawn(value)
+        if self.is_log:
+            return math.log(drawn / self.low) / math.log(self.top / self.low)
+        return drawn / self.top
+
+    @property
+    def axis(self) -> dict[str, Any]:
+        """As plotly wants it."""
+        if not self.is_log:
+            return {"range": [0, self.top]}
+        ends = [math.log10(self.low), math.log10(self.top)]
+        return {"type": "log", "range": ends, "dtick": 1, "exponentformat": "none", "rangemode": "normal"}
+
+
+@dataclass(frozen=True)
+class _Line:
+    name: str
+    colour: str
+    dash: str
+    limits: list[int]
+    values: list[Ranged]
+
+
+def curve_panels(review: Review) -> list[Panel]:
+    """One panel for each indicator that the sweep has, customers lost first."""
+    found = {name for reading in review.readings for point in reading.points for name in point.kpis}
+    chosen = [name for name in _CURVES if name in found]
+    if "peak_concurrency" in chosen and "erlang" in chosen:
+        chosen.remove("erlang")
+    return [_panel(review, kpi) for kpi in chosen[:_MOST_CURVES]]
+
+
+def _panel(review: Review, kpi: str) -> Panel:
+    lines, target = list(_lines(review, kpi)), _target(review.readings, kpi)
+    scale = _scale(kpi, lines, target)
+    figure = blank_figure("throttle, calls per minute", _axis(kpi))
+    figure.update_yaxes(**scale.axis)
+    for line in lines:
+        figure.add_trace(_band(line, scale))
+    for line in lines:
+        figure.add_trace(_curve(line, scale, kpi))
+    _label(figure, lines, scale)
+    if target is not None:
+        _draw_target(figure, target, scale)
+    rows = _draw_throttles(figure, review)
+    _shade_next(figure, review)
+    height = 420 if kpi == _CURVES[0] else 360
+    figure.update_layout(showlegend=False, margin={"t": 10 + 16 * rows, "r": 118}, height=height)
+    return Panel(f"curve-{kpi}", title_of(kpi), _caption(review, kpi, target, scale), figure)
+
+
+def note(figure: go.Figure, text: str, **place: Any) -> None:
+    """Small text in a figure."""
+    figure.add_annotation(text=text, showarrow=False, font={"size": 11}, **place)
+
+
+def _axis(kpi: str) -> str:
+    unit = unit_of(kpi)
+    return title_of(kpi) + {"share": " (%)", "1": "", "Erlang": " (Erlang)"}.get(unit, f" ({unit})")
+
+
+def _lines(review: Review, kpi: str) -> Iterator[_Line]:
+    names = short_readings(reading.reading for reading in review.readings)
+    for index, (name, reading) in enumerate(zip(names, review.readings, strict=True)):
+        points = [point for point in reading.points if kpi in point.kpis and math.isfinite(point.kpis[kpi].value)]
+        if points:
+            limits = [point.limit_per_minute for point in points]
+            values = [point.kpis[kpi] for point in points]
+            yield _Line(name, SERIES[index % len(SERIES)], _DASHES[index % len(_DASHES)], limits, values)
+
+
+def _band(line: _Line, scale: _Scale) -> go.Scatter:
+    edges = [scale.drawn(one.high) for one in line.values] + [scale.drawn(one.low) for one in reversed(line.values)]
+    red, green, blue = (int(line.colour[at : at + 2], 16) for at in (1, 3, 5))
+    return go.Scatter(
+        x=line.limits + line.limits[::-1],
+        y=edges,
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.14)",
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        name=f"{line.name}, range",
+    )
+
+
+def _curve(line: _Line, scale: _Scale, kpi: str) -> go.Scatter:
+    return go.Scatter(
+        x=line.limits,
+        y=[scale.drawn(one.value) for one in line.values],
+        name=line.name,
+        mode="lines+markers",
+        line={"color": line.colour, "dash": line.dash, "width": 2},
+        marker={"size": 5},
+        customdata=[f"{shown(v.value, kpi)} ({shown(v.low, kpi)} to {shown(v.high, kpi)})" for v in line.values],
+        hovertemplate="%{customdata}",
+    )
+
+
+def _target(readings: tuple[ReadingResult, ...], kpi: str) -> Judged | None:
+    targets = (target for reading in readings for point in reading.points for target in point.targets)
+    return next((target for target in targets if target.kpi == kpi), None)
+
+
+def _scale(kpi: str, lines: list[_Line], target: Judged | None) -> _Scale:
+    """Logarithmic for shares far above their bound, so that it can be seen where they fall below it."""
+    factor = 100.0 if unit_of(kpi) == "share" else 1.0
+    values = [value for line in lines for value in line.values]
+    most = max((max(one.value, min(one.high, 1.5 * one.value)) for one in values), default=0.0)
+    if factor > 1 and target is not None and target.is_upper and 0 < target.bound < most / 5:
+        return _Scale(factor, factor * target.bound / _LOG_DEPTH, factor * min(1.0, 1.6 * most), is_log=True)
+    if target is not None and target.bound < 4 * most:
+        most = max(most, target.bound)
+    return _Scale(factor, 0.0, 1.12 * factor * most or 1.0, is_log=False)
+
+
+def _label(figure: go.Figure, lines: list[_Line], scale: _Scale) -> None:
+    """Each line's name at its right end, moved apart where lines meet."""
+    ends = sorted(lines, key=lambda line: line.values[-1].value)
+    floor, places = 0.03, []
+    for line in ends:
+        places.append(max(floor, scale.place(line.values[-1].value)))
+        floor = places[-1] + _LEAST_GAP
+    over = max(0.0, max(places, default=0.0) - 0.96)
+    for line, place in zip(ends, places, strict=True):
+        text = f'<span style="color:{line.colour}">●</span> {line.name}'
+        note(figure, text, x=1, y=place - over, xref="paper", yref="paper", xanchor="left", yanchor="middle", xshift=4)
+
+
+def _draw_target(figure: go.Figure, target: Judged, scale: _Scale) -> None:
+    bound = scale.factor * target.bound
+    if bound > scale.top:
+        return
+    figure.add_hline(y=bound, line={"color": _TARGET, "dash": "dash", "width": 1.5})
+    place = {"x": 0, "y": scale.place(target.bound), "xref": "paper", "yref": "paper", "xanchor": "left"}
+    note(figure, f"asked: {asked(target)}", yanchor="top", xshift=2, **place)
+
+
+def _draw_throttles(figure: go.Figure, review: Review) -> int:
+    """Now, requested and recommended, each label in a row of its own; how many rows there are."""
+    request, chosen = review.request, review.recommended_per_minute
+    marks = {request.now_per_minute: "now", request.requested_per_minute: "requested"}
+    if chosen is not None:
+        marks[chosen] = f"{marks[chosen]}, recommended" if chosen in marks else "recommended"
+    for row, (limit, name) in enumerate(sorted(marks.items(), reverse=True)):
+        is_chosen = limit == chosen
+        line = {"color": SERIES[2] if is_chosen else GREY, "width": 3 if is_chosen else 1, "dash": "solid"}
+        figure.add_vline(x=limit, line=line, layer="below")
+        text = f"<b>{name} {limit:,}</b>" if is_chosen else f"{name} {limit:,}"
+        anchor = "left" if name == "now" else "center"
+        note(figure, text, x=limit, y=1, yref="paper", xanchor=anchor, yanchor="bottom", yshift=15 * row)
+    return len(marks)
+
+
+def _shade_next(figure: go.Figure, review: Review) -> None:
+    """From where on it is not the throttle that refuses."""
+    limits = [point.limit_per_minute for reading in review.readings for point in reading.points]
+    first, last = min(limits), max(limits)
+    margin = 0.03 * (last - first)
+    figure.update_xaxes(range=[first - margin, last + margin])
+    limit = next_limit(review)
+    if limit is None or limit.resource is Resource.THROTTLE or limit.capacity_per_minute is None:
+        return
+    if limit.capacity_per_minute < last:
+        begin = max(first - margin, limit.capacity_per_minute)
+        figure.add_vrect(x0=begin, x1=last + margin, fillcolor=_NEXT, line_width=0, layer="below")
+        text = f"next limit:<br>{limit.resource.value}"
+        note(figure, text, x=1, y=0.55, xref="paper", yref="paper", xanchor="right", align="right", xshift=-3)
+
+
+def _caption(review: Review, kpi: str, target: Judged | None, scale: _Scale) -> str:
+    request, chosen = review.request, review.recommended_per_minute
+    wanted = request.requested_per_minute
+    parts = [f"At {request.now_per_minute:,} a minute {_across(review, request.now_per_minute, kpi)}"]
+    parts += [f"at {limit:,} {_across(review, limit, kpi)}" for limit in sorted({wanted, chosen or wanted})]
+    if target is not None:
+        parts.append(f"asked: {asked(target)}")
+    words = f"{'; '.join(parts)}. Mean of a busy hour for each reading of the throttle; bands: its 95 % range."
+    if scale.is_log:
+        words += f" Logarithmic; what is below {scale.low:.2g} % is drawn at the bottom."
+    return words
+
+
+def _across(review: Review, limit: int, kpi: str) -> str:
+    """The values of all readings at one throttle."""
+    values = [reading.at(limit).kpis[kpi].value for reading in review.readings if kpi in reading.at(limit).kpis]
+    low, high = (in_unit(end, unit_of(kpi)) for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

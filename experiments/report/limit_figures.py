@@ -1,0 +1,258 @@
+"""Figures of what may run out and of what happens in an hour: limits, tornado, replay of a bad hour, endings of calls.
+
+Each is left out where the review has nothing to show in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from html import escape
+
+import plotly.graph_objects as go
+
+from experiments.report.curve_figures import SERIES, note
+from experiments.report.figures import blank_figure
+from experiments.report.review_words import in_unit, next_words, reading_words, resource_words
+from experiments.report.sheet import Panel
+from experiments.review.result import Limit, Replay, Review, Swing
+
+NOW, WANTED = SERIES[0], SERIES[1]
+_ALL, _REFUSED = "#8a929a", "#d64550"
+_ROW = 64
+_LONGEST_LABEL = 24
+_MOST_SHOWN = 200.0
+"""Per cent of a capacity at which bars end, so that one resource far over does not flatten the others."""
+
+
+def limit_panels(review: Review) -> list[Panel]:
+    """What binds now and next."""
+    limits = [limit for limit in review.limits if limit.capacity_per_minute is not None]
+    if not limits:
+        return []
+    figure = blank_figure("demand, % of what it can take", "")
+    names = [resource_words(limit.resource) for limit in limits]
+    for name, colour, used in _uses(review, limits):
+        percent = [100 * share for share in used]
+        figure.add_trace(
+            go.Bar(
+                y=names,
+                x=[min(one, _MOST_SHOWN) for one in percent],
+                name=name,
+                orientation="h",
+                marker_color=colour,
+                text=[f"{one:,.0f} %" for one in percent],
+                textposition="outside",
+                hovertemplate="%{y}: %{text}",
+                cliponaxis=False,
+            )
+        )
+    figure.add_vline(x=100, line={"color": _REFUSED, "dash": "dash", "width": 1.5})
+    widest = max(100 * max(limit.used_now, limit.used_requested, limit.used_wanted) for limit in limits)
+    figure.update_xaxes(range=[0, 1.18 * max(100.0, min(widest, _MOST_SHOWN))])
+    _lay_out_rows(figure, len(limits), 3)
+    return [Panel("limits", "What binds now, what binds next", _binding(review), figure)]
+
+
+def _uses(review: Review, limits: list[Limit]) -> list[tuple[str, str, list[float]]]:
+    request = review.request
+    return [
+        (f"at {request.now_per_minute:,} a minute", NOW, [limit.used_now for limit in limits]),
+        (f"at {request.requested_per_minute:,} a minute", WANTED, [limit.used_requested for limit in limits]),
+        ("all demand", _ALL, [limit.used_wanted for limit in limits]),
+    ]
+
+
+def _lay_out_rows(figure: go.Figure, rows: int, bars: int) -> None:
+    """Horizontal bars, the first row on top, and as high as they need."""
+    figure.update_yaxes(autorange="reversed", automargin=True, rangemode="normal")
+    figure.update_layout(
+        height=90 + rows * max(_ROW, 22 * bars),
+        barmode="group",
+        bargap=0.25,
+        hovermode="closest",
+        legend={"traceorder": "normal"},
+    )
+
+
+def _binding(review: Review) -> str:
+    now, then = resource_words(review.binding_now), next_words(review)
+    if then is None or review.binding_next is None:
+        words = "after the raise nothing does, as far as is known"
+    else:
+        words = f"after the raise: {review.binding_next.value}, {then}"
+    return f"Binds now: {now.lower()}; {words}. The dashed line, 100 %, is what a resource can take."
+
+
+def tornado_panels(review: Review) -> list[Panel]:
+    """What not knowing an input does to the headroom."""
+    if not review.tornado:
+        return []
+    swings, growth = review.tornado, review.request.growth
+    figure = blank_figure("demand may grow to (times)", "")
+    for row, swing in enumerate(swings):
+        figure.add_trace(_swing(swing, row))
+    ends = [growth, *(end for swing in swings for end in (swing.headroom_low, swing.headroom_high))]
+    low, high = max(min(ends), 0.01), max(*ends, 0.02)
+    # Ratios far apart are read off a logarithmic axis, whose annotations are placed by logarithms.
+    is_wide = high > 4 * low
+    place: Callable[[float], float] = (lambda value: math.log10(max(value, 0.01))) if is_wide else float
+    for row, swing in enumerate(swings):
+        _label_swing(figure, swing, row, place)
+    figure.add_vline(x=growth, line={"color": _ALL, "dash": "dash", "width": 1.5})
+    note(figure, f"planned: {growth:.2f}", x=place(growth), y=1, yref="paper", yanchor="bottom")
+    pad = 0.55 * (place(high) - place(low)) or 0.1
+    axis = {"type": "log", "dtick": "D2"} if is_wide else {}
+    figure.update_xaxes(range=[place(low) - pad, place(high) + pad], **axis)
+    rows = len(swings)
+    figure.update_yaxes(
+        range=[rows - 0.5, -0.75], showticklabels=False, showgrid=False, zeroline=False, rangemode="normal"
+    )
+    margin = {"t": 26, "l": 12}
+    figure.update_layout(height=90 + 48 * rows, margin=margin, showlegend=False, hovermode="closest")
+    return [Panel("tornado", "What would change the answer", _tornado_caption(swings), figure)]
+
+
+def _swing(swing: Swing, row: int) -> go.Scatter:
+    colour = _REFUSED if swing.changes_decision else NOW
+    return go.Scatter(
+        x=[swing.headroom_low, swing.headroom_high],
+        y=[row, row],
+        name=escape(swing.what),
+        mode="lines+markers",
+        line={"color": colour, "width": 14},
+        marker={"size": 14, "symbol": "line-ns", "line": {"color": colour, "width": 3}},
+        customdata=[escape(swing.low), escape(swing.high)],
+        hovertemplate="%{customdata}: up to %{x:.2f} times",
+    )
+
+
+def _label_swing(figure: go.Figure, swing: Swing, row: int, place: Callable[[float], float]) -> None:
+    note(figure, escape(swing.what), x=0, y=row, xref="paper", xanchor="left", yanchor="bottom", yshift=8)
+    is_rising = swing.headroom_high >= swing.headroom_low
+    left, right = (swing.low, swing.high) if is_rising else (swing.high, swing.low)
+    ends = sorted((swing.headroom_low, swing.headroom_high))
+    for x, text, anchor, shift in ((ends[0], left, "right", -6), (ends[1], right, "left", 6)):
+        note(figure, escape(_cut(text)), x=place(x), y=row, xanchor=anchor, xshift=shift)
+
+
+def _cut(text: str) -> str:
+    """The table below the figure has it in full."""
+    text = text.replace("_", " ")
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1].rstrip()}…"
+
+
+def _tornado_caption(swings: tuple[Swing, ...]) -> str:
+    deciding = [swing.what for swing in swings if swing.changes_decision]
+    words = (
+        f"Would change the decision (red): {', '.join(deciding)}." if deciding else "None would change the decision."
+    )
+    widest = swings[0]
+    return (
+        f"{words} Each bar: the growth of demand for which the requested throttle has room, between the low and the "
+        f"high value of one input; the widest is {widest.what}, {widest.headroom_low:.2f} to "
+        f"{widest.headroom_high:.2f} times."
+    )
+
+
+def hour_panels(review: Review) -> list[Panel]:
+    """One bad hour and the ends of its calls, before and after."""
+    return _replays(review) + _endings(review)
+
+
+def _replays(review: Review) -> list[Panel]:
+    replay = review.replay
+    if replay is None:
+        return []
+    request = review.request
+    most = max(float((side["admitted"] + side["refused"]).max()) for side in (replay.now, replay.requested))
+    top = 1.08 * max(most, float(replay.offered.max()))
+    return [
+        _replayed(replay, request.now_per_minute, "now", top),
+        _replayed(replay, request.requested_per_minute, "requested", top),
+        _concurrency(review, replay),
+    ]
+
+
+def _replayed(replay: Replay, limit: int, side: str, top: float) -> Panel:
+    figure = blank_figure("minutes into the hour", "attempts per minute")
+    what = replay.now if side == "now" else replay.requested
+    figure.add_trace(
+        go.Scatter(
+            x=replay.minutes,
+            y=replay.offered,
+            name="fresh calls offered",
+            mode="lines",
+            fill="tozeroy",
+            fillcolor="rgba(128,128,128,0.15)",
+            line={"color": _ALL, "width": 1, "shape": "hvh"},
+        )
+    )
+    for name, colour, dash in (("admitted", NOW, "solid"), ("refused", _REFUSED, "dot")):
+        line = {"color": colour, "width": 2, "dash": dash, "shape": "hvh"}
+        figure.add_trace(go.Scatter(x=replay.minutes, y=what[name], name=name, mode="lines", line=line))
+    figure.update_yaxes(range=[0, top])
+    refused = float(what["refused"].sum())
+    share = refused / max(1.0, refused + float(what["admitted"].sum()))
+    caption = (
+        f"{refused:,.0f} attempts refused in this hour ({in_unit(share, 'share')}), redials included. "
+        f"{replay.began:%A %d %B %Y, %H:%M} local time; the throttle read as {reading_words(replay.reading)}."
+    )
+    return Panel(f"replay-{side}", f"The bad hour at {limit:,} a minute", caption, figure)
+
+
+def _concurrency(review: Review, replay: Replay) -> Panel:
+    figure = blank_figure("minutes into the hour", "calls at once")
+    request = review.request
+    peaks = []
+    for limit, side, colour, dash in (
+        (request.now_per_minute, replay.now, NOW, "solid"),
+        (request.requested_per_minute, replay.requested, WANTED, "dash"),
+    ):
+        line = {"color": colour, "width": 2, "dash": dash}
+        figure.add_trace(
+            go.Scatter(x=replay.minutes, y=side["concurrent"], name=f"at {limit:,} a minute", mode="lines", line=line)
+        )
+        peaks.append(f"{float(side['concurrent'].max()):,.0f} at {limit:,} a minute")
+    channels = request.pop.carrier.channels
+    if channels is not None:
+        figure.add_hline(y=channels, line={"color": _REFUSED, "dash": "dash", "width": 1.5})
+        note(figure, x=0, y=channels, xref="paper", xanchor="left", yanchor="top", text=f"{channels:,} channels")
+    return Panel("replay-calls", "Calls at once in that hour", f"Peaks: {', '.join(peaks)}.", figure)
+
+
+def _endings(review: Review) -> list[Panel]:
+    endings, request = review.endings, review.request
+    if endings is None:
+        return []
+    kinds = [kind for kind in endings.now if endings.now[kind] or endings.requested.get(kind)]
+    kinds += [kind for kind in endings.requested if kind not in endings.now and endings.requested[kind]]
+    kinds.sort(key=lambda kind: -endings.now.get(kind, 0.0))
+    figure = blank_figure("share of callers (%)", "")
+    for limit, shares, colour in (
+        (request.now_per_minute, endings.now, NOW),
+        (request.requested_per_minute, endings.requested, WANTED),
+    ):
+        values = [100 * shares.get(kind, 0.0) for kind in kinds]
+        figure.add_trace(
+            go.Bar(
+                y=[str(kind).replace("_", " ") for kind in kinds],
+                x=values,
+                name=f"at {limit:,} a minute",
+                orientation="h",
+                marker_color=colour,
+                text=[f"{value:.2f} %" for value in values],
+                textposition="outside",
+                cliponaxis=False,
+                hovertemplate="%{y}: %{text}",
+            )
+        )
+    _lay_out_rows(figure, len(kinds), 2)
+    most = 100 * max(max(endings.now.values(), default=0.0), max(endings.requested.values(), default=0.0))
+    figure.update_layout(height=90 + 44 * len(kinds), xaxis={"range": [0, 1.25 * most]})
+    throttled = [in_unit(side.get("throttled", 0.0), "share") for side in (endings.now, endings.requested)]
+    caption = (
+        "Last attempt of each caller of the busy hour. Ended by the throttle: "
+        f"{throttled[0]} now, {throttled[1]} at the requested one."
+    )
+    return [Panel("endings", "Where callers end, before and after", caption, figure)]

@@ -1,0 +1,22 @@
+"""All figures of a review's page, by the place where they stand; one that has nothing to show is left out."""
+
+from __future__ import annotations
+
+from experiments.report.curve_figures import curve_panels
+from experiments.report.history_figures import history_panels
+from experiments.report.limit_figures import hour_panels, limit_panels, tornado_panels
+from experiments.report.sheet import Panel
+from experiments.review.result import Review
+
+MAKERS = {
+    "curve": curve_panels,
+    "limits": limit_panels,
+    "tornado": tornado_panels,
+    "hour": hour_panels,
+    "history": history_panels,
+}
+
+
+def review_panels(review: Review) -> dict[str, list[Panel]]:
+    """Place on the page -> its figures, in order."""
+    return {place: make(review) for place, make in MAKERS.items()}

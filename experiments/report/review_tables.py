@@ -1,0 +1,277 @@
+"""The tables of a review's page, as rows of words: readings, targets, limits, wishes, rollout, oddities, the fit.
+
+Every figure in them is the review's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from experiments.report.review_words import (
+    DECISION_WORDS,
+    asked,
+    between,
+    brief,
+    capacity_words,
+    confidence_words,
+    holds_words,
+    in_unit,
+    ranged,
+    reading_words,
+    resource_words,
+    shown,
+    title_of,
+    unit_of,
+)
+from experiments.review.result import Judged, Point, ReadingResult, Review
+from models.fitting.result import WEEKDAYS, Ranged
+from models.kpis import DEFINITIONS
+
+Row = dict[str, Any]
+_LEADING = ("customers_lost_share", "refused_share")
+
+
+def reading_rows(review: Review) -> list[Row]:
+    """One row per reading: its own answer, and what it gives at the requested throttle."""
+    wanted = review.request.requested_per_minute
+    return [
+        {
+            "name": reading_words(reading.reading),
+            "decision": DECISION_WORDS[reading.decision],
+            "recommended": _limit_words(reading.recommended_per_minute),
+            "largest": _limit_words(reading.largest_per_minute),
+            "figures": [_ranged_kpi(reading.at(wanted), name) for name in _LEADING],
+            "confidence": confidence_words(reading.at(wanted).confidence),
+        }
+        for reading in review.readings
+    ]
+
+
+def _limit_words(limit: int | None) -> str:
+    return "none" if limit is None else f"{limit:,}"
+
+
+def _ranged_kpi(point: Point, name: str) -> str:
+    return ranged(point.kpis[name], unit_of(name)) if name in point.kpis else "n/a"
+
+
+def _stations(review: Review) -> dict[int, str]:
+    """The throttles that are told in full."""
+    request, chosen = review.request, review.recommended_per_minute
+    stations = {request.now_per_minute: "now", request.requested_per_minute: "requested"}
+    if chosen is not None:
+        stations[chosen] = f"{stations[chosen]} and recommended" if chosen in stations else "recommended"
+    return dict(sorted(stations.items()))
+
+
+def target_tables(review: Review) -> list[Row]:
+    """For each throttle that is told in full: every target under every reading."""
+    tables: list[Row] = []
+    for limit, name in _stations(review).items():
+        points = [reading.at(limit) for reading in review.readings]
+        kinds = {target.kpi: target for point in points for target in point.targets}
+        rows = [
+            {"title": title_of(kpi), "asked": asked(target), "cells": [_target_cell(point, kpi) for point in points]}
+            for kpi, target in kinds.items()
+        ]
+        if rows:
+            tables.append({"limit": f"{limit:,}", "name": name, "rows": rows})
+    return tables
+
+
+def _target_cell(point: Point, kpi: str) -> Row:
+    target: Judged | None = next((one for one in point.targets if one.kpi == kpi), None)
+    if target is None:
+        return {"value": "not judged", "range": "", "verdict": "", "holds": None}
+    return {
+        "value": shown(target.value.value, kpi),
+        "range": between(target.value, unit_of(kpi)),
+        "verdict": f"{holds_words(target.holds)}, {confidence_words(target.confidence)}",
+        "holds": target.holds,
+    }
+
+
+def indicator_rows(review: Review) -> Row | None:
+    """Every indicator at the throttles told in full, under the reading that is least sure."""
+    if not review.readings:
+        return None
+    stations = _stations(review)
+    reading = _least_sure(review)
+    points = [reading.at(limit) for limit in stations]
+    names = list(dict.fromkeys(name for point in points for name in point.kpis))
+    rows = [
+        {
+            "title": title_of(name),
+            "definition": DEFINITIONS[name].definition if name in DEFINITIONS else "",
+            "cells": [
+                {"mean": _ranged_kpi(point, name), "hours": _hours(point.busy_hours.get(name), name)}
+                for point in points
+            ],
+        }
+        for name in names
+    ]
+    heads = [f"{limit:,} ({name})" for limit, name in stations.items()]
+    return {"reading": reading_words(reading.reading), "heads": heads, "rows": rows}
+
+
+def _hours(band: Ranged | None, name: str) -> str:
+    return "" if band is None else between(band, unit_of(name))
+
+
+def _least_sure(review: Review) -> ReadingResult:
+    limit = review.recommended_per_minute or review.request.requested_per_minute
+    return min(review.readings, key=lambda reading: reading.at(limit).confidence)
+
+
+def limit_rows(review: Review) -> list[Row]:
+    """What each resource allows, in the order in which they bind."""
+    return [
+        {
+            "name": resource_words(limit.resource),
+            "capacity": limit.capacity,
+            "binds": capacity_words(limit),
+            "used": [
+                "" if limit.capacity_per_minute is None else f"{100 * share:,.0f} %"
+                for share in (limit.used_now, limit.used_requested, limit.used_wanted)
+            ],
+            "how": limit.how,
+        }
+        for limit in review.limits
+    ]
+
+
+def need_rows(review: Review) -> list[list[str]]:
+    """What a wish would need."""
+    return [
+        [
+            f"{need.per_minute:,}",
+            f"{need.throttle_per_minute:,}",
+            f"{need.channels:,}",
+            f"{need.ports:,}",
+            in_unit(need.cores, "cores").removesuffix(" cores"),
+            f"{need.bandwidth_mbit_per_s:,.1f} Mbit/s",
+        ]
+        for need in review.needed
+    ]
+
+
+def neighbour_rows(review: Review) -> list[list[str]]:
+    """What other trunks of the PoP feel."""
+    return [[name, ranged(now, "share"), ranged(then, "share")] for name, (now, then) in review.neighbours.items()]
+
+
+def swing_rows(review: Review) -> list[list[str]]:
+    """The tornado in full."""
+    return [
+        [
+            swing.what,
+            swing.low.replace("_", " "),
+            f"{swing.headroom_low:.2f}",
+            swing.high.replace("_", " "),
+            f"{swing.headroom_high:.2f}",
+            "yes" if swing.changes_decision else "no",
+        ]
+        for swing in review.tornado
+    ]
+
+
+def rollout_rows(review: Review) -> list[Row]:
+    """The raise, step by step."""
+    return [
+        {
+            "per_minute": f"{step.per_minute:,}",
+            "days": f"{step.days}",
+            "bands": [f"{title_of(name)}: {between(band, unit_of(name))}" for name, band in step.bands.items()],
+            "halt": step.halt,
+        }
+        for step in review.rollout
+    ]
+
+
+def oddity_rows(review: Review) -> list[list[str]]:
+    """What was odd in the history; nothing was dropped without being counted here."""
+    return [
+        [odd.kind.replace("_", " "), f"{odd.count:,}", odd.what, odd.handled, ", ".join(f"{row:,}" for row in odd.rows)]
+        for odd in review.history.oddities
+    ]
+
+
+def fitted_facts(review: Review) -> list[tuple[str, str]]:
+    """The traffic behind the history, each figure with its range."""
+    fit = review.fit
+    arrivals, holding = fit.arrivals, fit.holding
+    facts = [
+        ("judged", f"{review.busy_hour}: {ranged(review.busy_hour_per_minute, '1')} fresh calls a minute"),
+        ("busiest hour of the week", _busiest(review)),
+        ("spread of whole days (CV)", _plain(arrivals.day_cv)),
+        (f"spread of {arrivals.period_s / 60:.3g} min periods (CV)", _plain(arrivals.period_cv)),
+        ("holding time", f"mean {ranged(holding.mean_s, 's')}; {brief(holding.distribution.describe())}"),
+        ("also tried", _alternatives(review)),
+        ("ringing", "not in the history" if fit.ringing is None else brief(fit.ringing.distribution.describe())),
+        ("of calls that pass", _outcomes(review)),
+        ("another attempt after a failure", ranged(fit.redial.probability, "share") + _known(fit.redial.observed)),
+        ("refused in the history", _censored(review)),
+    ]
+    if fit.short_share is not None:
+        facts.append((f"answered, shorter than {fit.short_s:g} s", ranged(fit.short_share, "share")))
+    facts.append(("inbound", in_unit(fit.inbound_share, "share")))
+    return [(name, words) for name, words in facts if words]
+
+
+def _busiest(review: Review) -> str:
+    arrivals = review.fit.arrivals
+    if not arrivals.rate_draws.size or math.isnan(float(arrivals.rate_per_minute.max())):
+        return "n/a"
+    weekday, hour = arrivals.busiest
+    return f"{WEEKDAYS[weekday]} {hour}:00: {ranged(arrivals.busiest_per_minute, '1')} fresh calls a minute, on average"
+
+
+def _plain(range_: Ranged) -> str:
+    return f"{range_.value:.3f} ({range_.low:.3f} to {range_.high:.3f})"
+
+
+def _alternatives(review: Review) -> str:
+    tried = review.fit.holding.alternatives
+    if not tried:
+        return ""
+    best = min(one.aic for one in tried)
+    others = [one for one in tried if one.distribution.kind != review.fit.holding.distribution.kind]
+    return "; ".join(f"{brief(one.distribution.describe())} (AIC {one.aic - best:+,.0f})" for one in others)
+
+
+def _outcomes(review: Review) -> str:
+    outcomes = review.fit.outcomes
+    shares = {
+        "answered": outcomes.answered,
+        "busy": outcomes.busy,
+        "no answer": outcomes.no_answer,
+        "abandoned": outcomes.abandoned,
+    } | {f"status {part.status}": part.share for part in outcomes.rejected}
+    return ", ".join(f"{name} {in_unit(share, 'share')}" for name, share in shares.items() if share > 0)
+
+
+def _known(observed: bool) -> str:
+    return ", seen in the history" if observed else ", assumed: the history does not show it"
+
+
+def _censored(review: Review) -> str:
+    censoring = review.fit.censoring
+    return (
+        f"{in_unit(censoring.refused_share, 'share')} of attempts, in {censoring.hours_above_limit:,} hours; "
+        f"{censoring.recovered_calls:,.0f} calls are behind them that were never answered"
+    )
+
+
+def what_to_bring(review: Review) -> list[str]:
+    """What would let a review say more, by what this one lacked."""
+    fit, found = review.fit, []
+    if review.measure_next:
+        found.append(review.measure_next)
+    if review.history.calls is None:
+        found.append("Call records instead of counts: durations, outcomes and redials are then fitted, not assumed.")
+    elif not fit.redial.observed:
+        found.append("Numbers of both sides in the records (they are masked as they are read): they show redials.")
+    if fit.held_out is None:
+        found.append("More days: enough to keep some out of the fit and to forecast them.")
+    return found

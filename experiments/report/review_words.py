@@ -1,0 +1,179 @@
+"""How a review's values are written for people: indicators, ranges, readings, decisions.
+
+Words only; what they say is the review's, where they stand is `review_page`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from experiments.formatting import formatted
+from experiments.review.result import Decision, Judged, Limit, Resource, Review
+from models.fitting.result import Ranged
+from models.kpis import DEFINITIONS
+from models.policies import NoThrottle, ThrottleSettings
+
+DECISION_WORDS: dict[Decision, str] = {
+    Decision.APPROVE: "Approve",
+    Decision.APPROVE_LOWER: "Approve lower",
+    Decision.REFUSE: "Refuse",
+    Decision.CANNOT_TELL: "Cannot tell",
+}
+DECISION_STATES: dict[Decision, str] = {
+    Decision.APPROVE: "agree",
+    Decision.APPROVE_LOWER: "doubt",
+    Decision.REFUSE: "differ",
+    Decision.CANNOT_TELL: "unknown",
+}
+"""The style in which a decision is shown; its word stands beside it always."""
+
+_MORE_TITLES = {"cpu_share": ("CPU", "cores"), "erlang": ("Calls at once, mean", "Erlang")}
+_SHORT_POLICIES = {
+    "fixed_window": "fixed window",
+    "pipelimit": "pipelimit",
+    "sliding_window_admitted": "sliding, admitted",
+    "sliding_window_attempts": "sliding, attempts",
+    "token_bucket": "token bucket",
+    "shaper": "shaper",
+    "none": "no throttle",
+}
+
+
+def title_of(kpi: str) -> str:
+    """An indicator's name for people."""
+    if kpi in DEFINITIONS:
+        return DEFINITIONS[kpi].title
+    return _MORE_TITLES[kpi][0] if kpi in _MORE_TITLES else kpi.replace("_", " ").capitalize()
+
+
+def unit_of(kpi: str) -> str:
+    """Its unit, as `models.kpis` writes units."""
+    if kpi in DEFINITIONS:
+        return DEFINITIONS[kpi].unit
+    return _MORE_TITLES[kpi][1] if kpi in _MORE_TITLES else "share" if kpi.endswith("_share") else "1"
+
+
+def in_unit(value: float, unit: str) -> str:
+    """A number with its unit, to the digits that mean something."""
+    if not math.isfinite(value):
+        return "n/a" if math.isnan(value) else "no limit"
+    if unit == "share":
+        return _share(value)
+    if unit == "cores":
+        return f"{value:.2f} cores"
+    if unit == "MOS":
+        return f"{value:.2f}"
+    digits = 0 if abs(value) >= 10 or value == 0 else 1
+    return f"{value:,.{digits}f}" + ("" if unit == "1" else f" {unit}")
+
+
+def _share(value: float) -> str:
+    if 0 < value < 0.00005:
+        return "< 0.01 %"
+    return formatted(value, "share") if value < 0.1 else f"{100 * value:.{0 if value >= 0.9995 else 1}f} %"
+
+
+def shown(value: float, kpi: str) -> str:
+    """An indicator's value."""
+    return in_unit(value, unit_of(kpi))
+
+
+def between(range_: Ranged, unit: str) -> str:
+    """The ends of a range, the unit said once."""
+    low, high = in_unit(range_.low, unit), in_unit(range_.high, unit)
+    if low == high or high.startswith("<"):
+        return high
+    shared = {"share": " %", "1": "", "MOS": ""}.get(unit, f" {unit}")
+    return f"{low.removesuffix(shared)} to {high}"
+
+
+def ranged(range_: Ranged, unit: str) -> str:
+    """A value and its range, where the range can be told from the value."""
+    value, ends = in_unit(range_.value, unit), between(range_, unit)
+    return value if value == ends else f"{value} ({ends})"
+
+
+def asked(target: Judged) -> str:
+    """What a target asks."""
+    return f"{'at most' if target.is_upper else 'at least'} {shown(target.bound, target.kpi)}"
+
+
+def confidence_words(confidence: float) -> str:
+    """A probability of which nobody should read 100 %."""
+    if math.isnan(confidence):
+        return "n/a"
+    if confidence > 0.995:
+        return "> 99 %"
+    return "< 1 %" if confidence < 0.005 else f"{100 * confidence:.0f} %"
+
+
+def holds_words(holds: bool | None) -> str:
+    """Whether something holds."""
+    return "cannot tell" if holds is None else "holds" if holds else "fails"
+
+
+def reading_words(reading: ThrottleSettings) -> str:
+    """A reading of the throttle without the limit, which the candidates are."""
+    if isinstance(reading, NoThrottle):
+        return reading.describe()
+    words = reading.describe().partition(", ")[2]
+    window = "" if reading.window_s == 60 else f", per {reading.window_s:g} s"
+    return f"{words}{window}{_direction(reading)}"
+
+
+def short_readings(readings: Iterable[ThrottleSettings]) -> list[str]:
+    """The same for a figure; numbered where two would be called alike."""
+    names = [_SHORT_POLICIES[reading.policy] for reading in readings]
+    return [
+        name if names.count(name) == 1 else f"{name} {names[: index + 1].count(name)}"
+        for index, name in enumerate(names)
+    ]
+
+
+def _direction(reading: ThrottleSettings) -> str:
+    return ", outbound calls only" if reading.counts == "outbound" else ""
+
+
+def brief(words: str) -> str:
+    """A phrase whose decimals are cut to the digits that mean something."""
+    return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.{4 if float(found[0]) >= 1000 else 3}g}", words)
+
+
+def after_throttle(review: Review) -> Limit | None:
+    """The first resource but the throttle that binds."""
+    known = (limit for limit in review.limits if limit.capacity_per_minute is not None)
+    return next((limit for limit in known if limit.resource is not Resource.THROTTLE), None)
+
+
+def next_words(review: Review) -> str | None:
+    """What binds after the raise, and when; none: nothing that is known."""
+    limit, beyond = next_limit(review), after_throttle(review)
+    if limit is None or limit.capacity_per_minute is None:
+        return None
+    if limit.resource is not Resource.THROTTLE:
+        return f"{limit.capacity}, {capacity_words(limit)}"
+    used = f"the requested {review.request.requested_per_minute:,}, {100 * limit.used_requested:.0f} % used"
+    return (
+        used
+        if beyond is None
+        else f"{used}; then {beyond.resource.value} ({beyond.capacity}), {capacity_words(beyond)}"
+    )
+
+
+def next_limit(review: Review) -> Limit | None:
+    """What binds after the raise."""
+    return next((limit for limit in review.limits if limit.resource == review.binding_next), None)
+
+
+def capacity_words(limit: Limit) -> str:
+    """Up to where a resource suffices."""
+    if limit.capacity_per_minute is None:
+        return "not as far as is known"
+    return f"at {limit.capacity_per_minute:,.0f} calls a minute"
+
+
+def resource_words(resource: Resource | None) -> str:
+    """What runs out; nothing may."""
+    return "Nothing" if resource is None else resource.value[0].upper() + resource.value[1:]

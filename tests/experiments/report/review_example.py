@@ -1,0 +1,359 @@
+"""A plausible review, made by hand from smooth formulas: what the page's tests lay out, in seconds and without a sweep.
+
+Its figures hang together, but no simulation stands behind them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from experiments.provenance import Provenance
+from experiments.review.request import Neighbour, Request
+from experiments.review.result import (
+    Check,
+    Decision,
+    Endings,
+    Judged,
+    Limit,
+    Needed,
+    Point,
+    ReadingResult,
+    Replay,
+    Resource,
+    Review,
+    RolloutStep,
+    Swing,
+)
+from models.distributions import Exponential, Lognormal
+from models.fitting.result import Alternative, ArrivalFit, Censoring, DurationFit, Fit, HeldOut, Ranged, RedialFit
+from models.history.settings import HistorySettings
+from models.history.table import History, Oddity
+from models.study import Carrier, Pop
+from models.traffic import Outcomes, Redial
+
+CANDIDATES = (200, 250, 300, 350, 400, 460, 520)
+GROWTH = tuple(0.8 + 0.05 * step for step in range(17))
+DEMAND = 318.0
+"""Fresh calls a minute in the busy hour at the planned growth."""
+PLANNED = 1.15
+SOFTNESS = (14.0, 11.0, 17.0, 9.0, 8.0)
+"""Of the five readings: how early each begins to refuse."""
+DAYS = 30
+
+
+def request(name: str = "Three hundred seats, from 200 to 400") -> Request:
+    return Request(
+        name=name,
+        trunk="support",
+        history=HistorySettings(path=Path("support.csv")),
+        requested_per_minute=400,
+        growth=PLANNED,
+        pop=Pop(carrier=Carrier(channels=900, calls_per_second=12)),
+        neighbours=(Neighbour(name="sales", per_minute=90),),
+    )
+
+
+def lost_share(limit: int, demand: float, softness: float) -> float:
+    return softness * float(np.logaddexp(0, (demand - limit) / softness)) / demand
+
+
+def wide(value: float, share: float = 0.18) -> Ranged:
+    return Ranged(value, value * (1 - share), value * (1 + share))
+
+
+def _kpis(limit: int, softness: float, delays: bool) -> dict[str, Ranged]:
+    lost = lost_share(limit, DEMAND, softness)
+    carried = DEMAND * (1 - lost)
+    return {
+        "customers_lost_share": wide(lost, 0.3),
+        "refused_share": wide(1.7 * lost / (1 + 1.7 * lost), 0.3),
+        "srd_p95_ms": wide(196 + (1500 * lost if delays else 90 * lost), 0.05),
+        "ner": Ranged(0.93 * (1 - lost), 0.92 * (1 - lost), min(1.0, 0.95 * (1 - lost))),
+        "mos_p5": Ranged(4.36, 4.35, 4.37),
+        "peak_concurrency": wide(carried * 2.5, 0.06),
+        "cpu_share": wide(0.0011 * carried * 2.5, 0.08),
+    }
+
+
+def _judged(kpi: str, bound: float, is_upper: bool, value: Ranged) -> Judged:
+    spread = max((value.high - value.low) / 4, 1e-9)
+    z = (bound - value.value) / spread * (1 if is_upper else -1)
+    confidence = 0.5 * (1 + math.erf(z / math.sqrt(2)))
+    holds = True if confidence >= 0.95 else False if confidence <= 0.05 else None
+    return Judged(kpi, bound, is_upper, value, confidence, holds)
+
+
+def _point(limit: int, softness: float, delays: bool) -> Point:
+    kpis = _kpis(limit, softness, delays)
+    bounds = (("customers_lost_share", 0.01, True), ("refused_share", 0.01, True), ("srd_p95_ms", 2000.0, True))
+    targets = [_judged(kpi, bound, up, kpis[kpi]) for kpi, bound, up in (*bounds, ("mos_p5", 4.0, False))]
+    hours = {name: wide(value.value, 0.4) for name, value in kpis.items()}
+    return Point(limit, kpis, hours, tuple(targets))
+
+
+def readings() -> tuple[ReadingResult, ...]:
+    found = []
+    for reading, softness in zip(request().readings, SOFTNESS, strict=True):
+        points = tuple(_point(limit, softness, reading.policy == "shaper") for limit in CANDIDATES)
+        holding = [point.limit_per_minute for point in points if point.holds]
+        growing = {
+            limit: tuple(lost_share(limit, DEMAND * growth / PLANNED, softness) for growth in GROWTH)
+            for limit in CANDIDATES
+        }
+        best = max((limit for limit in holding if limit <= 400), default=None)
+        decision = Decision.APPROVE if best == 400 else Decision.REFUSE
+        found.append(ReadingResult(reading, points, decision, best, max(holding, default=None), growing))
+    return tuple(found)
+
+
+def weekly_rate() -> np.ndarray:
+    hours = np.arange(24)
+    day = 12 + 265 * np.exp(-0.5 * ((hours - 11.5) / 2.0) ** 2) + 190 * np.exp(-0.5 * ((hours - 17) / 2.0) ** 2)
+    return np.outer([1.0, 0.97, 0.95, 0.93, 0.96, 0.5, 0.2], day)
+
+
+def history(days: int = DAYS) -> History:
+    random = np.random.default_rng(4)
+    rate = weekly_rate()
+    start = datetime(2026, 3, 2)
+    at = [start + timedelta(minutes=minute) for minute in range(days * 1440)]
+    busy = random.gamma(120, 1 / 120, days * 96).repeat(15)
+    attempts = random.poisson([rate[t.weekday(), t.hour] for t in at] * busy)
+    refused = np.maximum(0, attempts - 200)
+    counts = pl.DataFrame({"start_local": at, "attempts": attempts + refused // 2, "refused": refused})
+    counts = counts.with_columns(pl.col("start_local").dt.replace_time_zone("UTC").alias("start_utc"))
+    oddities = (
+        Oddity(kind="duplicate", count=312, what="the same call twice", handled="one kept", rows=(14, 911, 2044)),
+        Oddity(
+            kind="negative_duration", count=7, what="ends before it begins", handled="duration left out", rows=(88,)
+        ),
+    )
+    return History(
+        source="support.csv",
+        format="operator",
+        timezone="Asia/Kolkata",
+        rows_read=int(attempts.sum()) + 319,
+        calls=pl.DataFrame(),
+        counts=counts,
+        interval_s=60.0,
+        oddities=oddities,
+        closed=(date(2026, 3, 25),),
+    )
+
+
+def _held_out() -> HeldOut:
+    random = np.random.default_rng(5)
+    rate = weekly_rate().ravel() * 60
+    start = datetime(2026, 3, 30)
+    seen = rate * random.gamma(60, 1 / 60, len(rate))
+    hours = pl.DataFrame(
+        {
+            "start_local": [start + timedelta(hours=hour) for hour in range(len(rate))],
+            "seen": seen.round(),
+            "low": 0.8 * rate,
+            "high": 1.22 * rate,
+            "expected": rate,
+        }
+    )
+    days = hours.group_by_dynamic("start_local", every="1d").agg(
+        pl.col("seen").sum(),
+        (0.93 * pl.col("expected").sum()).alias("low"),
+        (1.07 * pl.col("expected").sum()).alias("high"),
+        pl.col("expected").sum(),
+    )
+    return HeldOut(asked=0.9, hours=hours, days=days)
+
+
+def _ringing() -> DurationFit:
+    distribution = Exponential(kind="exponential", mean_s=8.2)
+    quantiles = distribution.quantile((np.arange(50) + 0.5) / 50)
+    return DurationFit(distribution, Ranged(8.2, 8.1, 8.3), (), quantiles, quantiles, 900_000)
+
+
+def fit() -> Fit:
+    random = np.random.default_rng(6)
+    rate = weekly_rate()
+    draws = rate * random.normal(1, 0.02, (200, 1, 1))
+    mean = rate.ravel() * 15
+    variance = (mean + 0.008 * mean**2) * random.gamma(8, 1 / 8, len(mean))
+    probabilities = (np.arange(200) + 0.5) / 200
+    fitted = Lognormal(kind="lognormal", mean_s=164.0, cv=1.21)
+    quantiles = fitted.quantile(probabilities)
+    return Fit(
+        arrivals=ArrivalFit(
+            rate_per_minute=rate,
+            rate_draws=draws,
+            day_cv=Ranged(0.052, 0.038, 0.071),
+            day_cv_draws=np.full(200, 0.052),
+            period_cv=Ranged(0.071, 0.066, 0.077),
+            period_cv_draws=np.full(200, 0.071),
+            period_s=900.0,
+        ),
+        holding=DurationFit(
+            distribution=fitted,
+            mean_s=Ranged(164.0, 162.9, 165.2),
+            alternatives=(
+                Alternative(fitted, 100.0),
+                Alternative(Exponential(kind="exponential", mean_s=164.0), 9211.0),
+            ),
+            observed_quantiles_s=quantiles * random.normal(1, 0.02, 200),
+            fitted_quantiles_s=quantiles,
+            count=1_304_551,
+        ),
+        ringing=_ringing(),
+        outcomes=Outcomes(busy=0.07, no_answer=0.11, abandoned=0.03),
+        redial=RedialFit(Redial(probability=0.6), Ranged(0.61, 0.59, 0.63), observed=True),
+        short_share=Ranged(0.041, 0.04, 0.042),
+        short_s=6.0,
+        inbound_share=0.0,
+        censoring=Censoring(0.072, rate * 1.1, 18_211.0, 96),
+        held_out=_held_out(),
+        outlook=None,
+        variance_to_mean=pl.DataFrame({"mean": mean, "variance": variance}),
+        warnings=("The throttle refused in 96 hours: demand in them is an estimate.",),
+    )
+
+
+def _limits() -> tuple[Limit, ...]:
+    return (
+        Limit(Resource.THROTTLE, "200 calls a minute", 188.0, 1.69, 0.85, 0.85, "simulation"),
+        Limit(Resource.CHANNELS, "900 channels", 372.0, 0.55, 0.86, 0.86, "Erlang B at the refusals asked for"),
+        Limit(Resource.CORES, "2 cores", 731.0, 0.28, 0.44, 0.44, "calibration kamailio, utilisation below 0.7"),
+        Limit(Resource.PORTS, "15,000 port pairs", 5400.0, 0.04, 0.06, 0.06, "occupancy with quarantine"),
+        Limit(Resource.BANDWIDTH, "no limit given", None, 0.0, 0.0, 0.0, "the request gives no link"),
+    )
+
+
+def _replay() -> Replay:
+    random = np.random.default_rng(7)
+    minutes = np.arange(60.0)
+    offered = random.poisson(np.full(60, DEMAND)).astype(float)
+
+    def behind(limit: float) -> dict[str, np.ndarray]:
+        attempts = offered + 0.5 * np.maximum(0, offered - limit)
+        admitted = np.minimum(attempts, limit)
+        return {"admitted": admitted, "refused": attempts - admitted, "concurrent": admitted * 2.4}
+
+    started = datetime(2026, 3, 9, 11)
+    return Replay(started, request().readings[0], minutes, offered, behind(200), behind(400))
+
+
+def _tornado() -> tuple[Swing, ...]:
+    return (
+        Swing("growth of demand", "1.05 times", "1.30 times", 1.34, 1.08, True),
+        Swing("redial probability", "0.4", "0.8", 1.29, 1.2, False),
+        Swing("mean holding time", "163 s", "165 s", 1.25, 1.24, False),
+    )
+
+
+def _rollout() -> tuple[RolloutStep, ...]:
+    bands = {"customers_lost_share": Ranged(0.04, 0.02, 0.07), "peak_concurrency": Ranged(700, 640, 760)}
+    halt = "customers lost above 7.00 % in two busy hours running"
+    return (RolloutStep(300, 3, bands, halt), RolloutStep(400, 7, bands, halt))
+
+
+def _provenance() -> Provenance:
+    versions = {"python": "3.11.2", "trunkproof": "0.1"}
+    machine = {"processor": "a processor", "cores": "2", "system": "Linux 6"}
+    return Provenance("0123456789abcdef", 1, "trunkproof review support.yaml", "2026-04-07T09:30:00", versions, machine)
+
+
+def review(name: str = "Three hundred seats, from 200 to 400") -> Review:
+    """An approval that is robust, with everything that a page can show."""
+    return Review(
+        request=request(name),
+        history=history(),
+        fit=fit(),
+        decision=Decision.APPROVE,
+        recommended_per_minute=400,
+        confidence=0.973,
+        headline="Raise the throttle from 200 to 400 calls per minute: customers lost fall from 37 % (26 to 48 %) "
+        "to 0.03 % (0.02 to 0.04 %) in a busy hour, under every reading of the throttle.",
+        reasons=(
+            "At 200 a minute 37 % of callers give up; 318 (302 to 335) fresh calls a minute are offered.",
+            "At 400 every target holds with 97 % confidence under all five readings.",
+            "Channels bind next, at 372 calls a minute.",
+        ),
+        depends_on_enforcement=False,
+        busy_hour="Monday to Friday 11:00",
+        busy_hour_per_minute=Ranged(DEMAND, 302.0, 335.0),
+        readings=readings(),
+        growth_grid=GROWTH,
+        limits=_limits(),
+        binding_now=Resource.THROTTLE,
+        binding_next=Resource.CHANNELS,
+        neighbours={"sales": (Ranged(0.0, 0.0, 0.0004), Ranged(0.0021, 0.0004, 0.006))},
+        needed=(Needed(400, 440, 1010, 1010, 1.21, 67.2), Needed(318, 352, 820, 820, 0.96, 53.4)),
+        tornado=_tornado(),
+        measure_next="growth of demand: ask the customer for the campaign calendar.",
+        rollout=_rollout(),
+        replay=_replay(),
+        endings=Endings(
+            {"completed": 0.50, "throttled": 0.371, "no_answer": 0.07, "busy": 0.045, "abandoned": 0.014},
+            {"completed": 0.79, "throttled": 0.0003, "no_answer": 0.11, "busy": 0.07, "abandoned": 0.0297},
+        ),
+        checks=(
+            Check("exact theory", "five cases with |z| at most 2.1", True),
+            Check("held-out days", "92 % of hours inside 90 % intervals", True),
+            Check("real calls", "no run of this machine was found", None),
+        ),
+        assumptions=("Callers redial after the throttle's refusals as after others.", "The week repeats."),
+        provenance=_provenance(),
+        simulated_calls=2_411_030,
+    )
+
+
+def lower() -> Review:
+    """An approval of less than was asked, where the readings disagree."""
+    whole = review()
+    first, *others = whole.readings
+    return replace(
+        whole,
+        decision=Decision.APPROVE_LOWER,
+        recommended_per_minute=350,
+        depends_on_enforcement=True,
+        readings=(replace(first, decision=Decision.APPROVE_LOWER, recommended_per_minute=350), *others),
+    )
+
+
+def undecided(refusals: Sequence[str] = ("Three days are too few: at least two weeks are needed.",)) -> Review:
+    """A history that is not enough: nothing was simulated."""
+    whole = review()
+    unknown = Ranged(math.nan, math.nan, math.nan)
+    weak = replace(
+        whole.fit, held_out=None, refusals=tuple(refusals), variance_to_mean=whole.fit.variance_to_mean.clear()
+    )
+    return replace(
+        whole,
+        history=history(3),
+        fit=weak,
+        decision=Decision.CANNOT_TELL,
+        recommended_per_minute=None,
+        confidence=math.nan,
+        headline="It cannot be told whether 400 calls per minute would do: the history has three days.",
+        reasons=(),
+        busy_hour="none",
+        busy_hour_per_minute=unknown,
+        readings=(),
+        growth_grid=(),
+        limits=(),
+        binding_now=None,
+        binding_next=None,
+        neighbours={},
+        needed=(),
+        tornado=(),
+        measure_next="The customer's calls of at least two weeks.",
+        rollout=(),
+        replay=None,
+        endings=None,
+        checks=(),
+        assumptions=(),
+        simulated_calls=0,
+    )
