@@ -1,0 +1,133 @@
+"""The studies that theory answers exactly, each with its answer: loss systems and every throttle.
+
+The answers come from `models.teletraffic` by the case's own numbers, not through the study, so that a wrong conversion
+between the two would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from models.distributions import Constant, Distribution, Exponential, Lognormal, Mixture, MixturePart
+from models.policies import (
+    FixedWindow,
+    NoThrottle,
+    Shaper,
+    SlidingWindowAdmitted,
+    SlidingWindowAttempts,
+    ThrottleSettings,
+    TokenBucket,
+)
+from models.streams import generator
+from models.study import Carrier, Pop, Study, Trunk
+from models.teletraffic import (
+    erlang_b,
+    fixed_window_refused,
+    shaper_refused,
+    sliding_admitted_refused,
+    sliding_attempts_refused,
+    token_bucket_refused,
+)
+from models.traffic import PoissonArrivals, Redial, Traffic
+
+_AT_ONCE, _SHORT = Constant(value_s=0), Constant(value_s=1)
+_NO_REDIAL = Redial()
+_HOLD_S = 60.0
+HOLDING: dict[str, Distribution] = {
+    "exponential": Exponential(mean_s=_HOLD_S),
+    "constant": Constant(value_s=_HOLD_S),
+    "lognormal": Lognormal(mean_s=_HOLD_S, cv=1.5),
+    "mixture": Mixture(
+        parts=(
+            MixturePart(weight=1, of=Exponential(mean_s=_HOLD_S / 4)),
+            MixturePart(weight=1, of=Lognormal(mean_s=_HOLD_S * 7 / 4, cv=0.5)),
+        )
+    ),
+}
+"""All with the same mean: with nothing but channels to limit, no more than the mean may matter."""
+
+_LOSS = ((2.0, 3, "exponential"), (10.0, 10, "constant"), (10.0, 10, "lognormal"), (20.0, 28, "mixture"),
+         (20.0, 24, "exponential"), (50.0, 52, "lognormal"), (100.0, 108, "constant"))  # fmt: skip
+"""Erlang, channels, holding time."""
+
+_WINDOW_S = 10.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study, and the exact share of its attempts that is refused."""
+
+    name: str
+    study: Study
+    exact: float
+
+
+def question(
+    name: str,
+    throttle: ThrottleSettings,
+    rate_per_minute: float,
+    calls: int,
+    *,
+    holding: Distribution = _SHORT,
+    channels: int | None = None,
+    redial: Redial = _NO_REDIAL,
+) -> Study:
+    """One trunk with Poisson traffic, for as long as about so many calls are counted; nothing rings or waits."""
+    traffic = Traffic(
+        arrivals=PoissonArrivals(kind="poisson", rate_per_minute=rate_per_minute),
+        holding=holding,
+        ringing=_AT_ONCE,
+        redial=redial,
+    )
+    return Study(
+        name=name,
+        seed=own_seed(name),
+        duration_s=throttle.memory_s + 60 * calls / rate_per_minute,
+        pop=Pop(carrier=Carrier(channels=channels, setup=_AT_ONCE)),
+        trunks=(Trunk(throttle=throttle, traffic=traffic),),
+    )
+
+
+def own_seed(name: str, number: int = 0) -> int:
+    """Dice of its own for every question: with common ones all differences would be one difference, seen many times."""
+    return int(generator(1, "verification", name, number).integers(2**62))
+
+
+def loss_cases(calls: int) -> list[Case]:
+    """Channels alone: Erlang's formula, whatever the holding time is distributed like."""
+    return [
+        Case(name, loss_system(name, erlang, channels, holding, calls), erlang_b(erlang, channels))
+        for erlang, channels, holding in _LOSS
+        for name in (f"{erlang:g} E on {channels} channels, {holding}",)
+    ]
+
+
+def loss_system(name: str, erlang: float, channels: int, holding: str, calls: int) -> Study:
+    """Channels alone."""
+    rate = 60 * erlang / _HOLD_S
+    return question(name, NoThrottle(policy="none"), rate, calls, holding=HOLDING[holding], channels=channels)
+
+
+def throttle_cases(calls: int) -> list[Case]:
+    """Every throttle at two loads at least, one of them about its limit."""
+    return [
+        Case(name, question(name, throttle, rate, calls), exact)
+        for throttle, rate, exact in _throttles()
+        for name in (f"{throttle.describe()}, {rate:g} per minute",)
+    ]
+
+
+def _throttles() -> Iterator[tuple[ThrottleSettings, float, float]]:
+    """Settings, offered per minute, exact share refused; the limit is 120 per minute throughout."""
+    for rate in (100.0, 130.0, 180.0):
+        offered = rate * _WINDOW_S / 60
+        yield FixedWindow(limit=20, window_s=_WINDOW_S), rate, fixed_window_refused(offered, 20)
+        yield SlidingWindowAdmitted(limit=20, window_s=_WINDOW_S), rate, sliding_admitted_refused(offered, 20)
+    for rate in (80.0, 115.0):
+        offered = rate * _WINDOW_S / 60
+        yield SlidingWindowAttempts(limit=20, window_s=_WINDOW_S), rate, sliding_attempts_refused(offered, 20)
+    for rate, burst in ((100.0, 1), (110.0, 5), (130.0, 10)):
+        yield TokenBucket(limit=20, window_s=_WINDOW_S, burst=burst), rate, token_bucket_refused(rate, 120, burst)
+    for rate, delay_s in ((100.0, 0.7), (130.0, 2.0)):
+        yield Shaper(limit=20, window_s=_WINDOW_S, max_delay_s=delay_s), rate, shaper_refused(rate, 120, delay_s)
