@@ -9,7 +9,7 @@ export PYTHON
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help setup demo prove test lint pytest system-packages asterisk clean
+.PHONY: help setup demo prove review verify test lint pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,15 @@ demo: setup ## predict a study, place its calls, write the page (STUDY=... OUT=.
 prove: setup system-packages ## the whole suite on every stack, into out/prove (half an hour)
 	@$(BIN)/trunkproof validate --suite $(addprefix --stack ,$(STACKS)) --out $(PROVE)
 	@echo "The page: $(abspath $(PROVE))/suite.html"
+
+review: setup ## make a month of calls and decide on raising its throttle, into out/review (five minutes)
+	@$(BIN)/trunkproof history experiments/requests/histories/contact_centre.yaml --out out/histories/contact_centre.csv.gz
+	@$(BIN)/trunkproof review experiments/requests/raise_to_400.yaml --out out/review
+	@echo "The page: $(abspath out/review)/report.html"
+
+verify: setup ## the simulator against exact theory, a picture for each check, into out/verify (five minutes)
+	@$(BIN)/python -m experiments.verification --out out/verify
+	@echo "The page: $(abspath out/verify)/verification.html"
 
 test: lint system-packages pytest ## everything that continuous integration checks
 
