@@ -50,8 +50,19 @@ system-packages:
 asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks and tests that want it
 	@.ci/fetch-suite .stacks/asterisk asterisk
 
-pytest: setup system-packages ## the tests alone (ARGS=tests/models)
+# Tests that compute share the cores; those that place real calls need the machine to themselves.
+COMPUTING := tests/models tests/simulator tests/experiments/histories tests/experiments/report tests/experiments/review \
+	tests/experiments/verification
+
+pytest: setup system-packages ## the tests alone (ARGS=tests/models: only those, one after the other)
+ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
+else
+	@status=0; \
+	$(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING) || status=$$?; \
+	$(BIN)/pytest tests $(addprefix --ignore ,$(COMPUTING)) || status=$$?; \
+	exit $$status
+endif
 
 clean: ## remove .venv, caches and the demo's results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info out/demo

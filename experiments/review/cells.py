@@ -32,7 +32,7 @@ def with_limit(reading: ThrottleSettings, limit_per_minute: int) -> ThrottleSett
 def candidates_of(request: Request) -> tuple[int, ...]:
     """The throttles to look at, ascending: the present and the requested one, and those that the request names.
 
-    Where it names none: three even steps between the two, and two beyond, rounded to tens.
+    Where it names none: three even steps between the two, and one beyond, rounded to tens.
     """
     now, wanted = request.now_per_minute, request.requested_per_minute
     others = request.candidates or _steps(now, wanted)
@@ -42,8 +42,8 @@ def candidates_of(request: Request) -> tuple[int, ...]:
 def _steps(now: int, wanted: int) -> list[int]:
     between = [_tens(now + (wanted - now) * part / 4) for part in (1, 2, 3)]
     step = max(10, _tens((wanted - now) / 4))
-    beyond = [_tens(wanted) + step * number for number in (1, 2)]
-    return [value for value in between if now < value < wanted] + [min(value, _MOST_PER_MINUTE) for value in beyond]
+    beyond = _tens(wanted) + step
+    return [value for value in between if now < value < wanted] + [min(beyond, _MOST_PER_MINUTE)]
 
 
 def _tens(value: float) -> int:

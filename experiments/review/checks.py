@@ -22,7 +22,7 @@ from experiments.review.request import Request
 from experiments.review.result import Check
 from experiments.review.sweep import sweep
 from experiments.suite.cells import SUITE
-from experiments.twin import LARGEST_Z
+from experiments.twin import LARGEST_Z, channel_time_s
 from models.distributions import Exponential
 from models.fitting.result import Fit, Ranged
 from models.policies import FixedWindow, NoThrottle, ThrottleSettings
@@ -67,7 +67,8 @@ def _throttle_theory(request: Request, fit: Fit, rate: float, executor: Executor
 
 
 def _erlang_theory(request: Request, fit: Fit, rate: float, executor: Executor | None) -> Check:
-    erlang = rate / 60 * _HOLD_S
+    # A channel is kept from set-up on, ringing included.
+    erlang = rate / 60 * channel_time_s(Pop(), _plain(fit).traffic())
     channels = channels_needed(erlang, 0.02)
     seen = _refused_in_sweep(request, fit, rate, executor, reading=NoThrottle(), channels=channels)
     error = call_congestion_standard_error(erlang, channels, 60 * rate * _REPETITIONS)
@@ -85,21 +86,12 @@ def _refused_in_sweep(
     reading: ThrottleSettings,
     channels: int | None = None,
 ) -> float:
-    """The mean of the review's own sweep for callers as theory has them: Poisson, patient, never trying again."""
-    plain = replace(
-        fit,
-        arrivals=replace(fit.arrivals, period_cv=Ranged(0.0, 0.0, 0.0)),
-        holding=replace(fit.holding, distribution=Exponential(kind="exponential", mean_s=_HOLD_S)),
-        ringing=None,
-        outcomes=Outcomes(),
-        redial=replace(fit.redial, redial=Redial()),
-        inbound_share=0.0,
-    )
+    """The mean of the review's own sweep for callers as theory has them."""
     pop = Pop(carrier=Carrier(channels=channels), machine=Machine(cores=64, calibration=request.pop.calibration))
     asked = request.model_copy(update={"pop": pop, "neighbours": (), "quality": _NOTHING_ASKED})
     made = sweep(
         asked,
-        plain,
+        _plain(fit),
         LoadDraws.constant(rate),
         limits=[round(rate)],
         readings=[reading],
@@ -108,6 +100,19 @@ def _refused_in_sweep(
         executor=executor,
     )
     return float(made.curve(0, round(rate), "refused_share").at(np.array([rate]))[0])
+
+
+def _plain(fit: Fit) -> Fit:
+    """Callers as theory has them: Poisson, answered always, never trying again."""
+    return replace(
+        fit,
+        arrivals=replace(fit.arrivals, period_cv=Ranged(0.0, 0.0, 0.0)),
+        holding=replace(fit.holding, distribution=Exponential(kind="exponential", mean_s=_HOLD_S)),
+        ringing=None,
+        outcomes=Outcomes(),
+        redial=replace(fit.redial, redial=Redial()),
+        inbound_share=0.0,
+    )
 
 
 _NOTHING_ASKED = Quality(refused_share_max=None, customers_lost_share_max=None, srd_p95_ms_max=None, mos_p5_min=None)

@@ -153,8 +153,14 @@ def nodes_for(loads: LoadDraws, reach: tuple[float, float] = (0.85, 1.3)) -> Flo
 def _curve(nodes: FloatArray, values: Sequence[Sequence[Values]], kpi: str) -> Curve:
     seen = np.array([[at[kpi] for at in repetition] for repetition in values])
     offered = np.array([[at["offered_per_minute"] for at in repetition] for repetition in values])
-    is_share = kpi in DEFINITIONS and DEFINITIONS[kpi].unit == "share"
-    return Curve.of(nodes, seen, offered, 1.0 if is_share or kpi.startswith("ends_") or "_share" in kpi else np.inf)
+    return Curve.of(nodes, seen, offered, 1.0 if _is_share(kpi) else np.inf)
+
+
+def _is_share(kpi: str) -> bool:
+    if kpi in DEFINITIONS:
+        return DEFINITIONS[kpi].unit == "share"
+    # CPU is a share of one core: several cores make several.
+    return kpi != "cpu_share" and (kpi.startswith("ends_") or "_share" in kpi)
 
 
 @dataclass(eq=False)

@@ -92,7 +92,7 @@ def warnings_of_arrivals(fresh: Grid, arrivals: ArrivalFit) -> Iterator[str]:
     ratio, p_value = dispersion(fresh)
     if ratio > 1.5 and p_value < 1e-3:
         yield (
-            f"Counts vary {ratio:.1f} times as much as independent callers would (chi-square, p {p_value:.1g}): "
+            f"Counts vary {ratio:.1f} times as much as independent callers would (chi-square, p below 0.001): "
             f"busyness factors carry it (days {arrivals.day_cv.value:.3f}, periods {arrivals.period_cv.value:.3f})."
         )
 
