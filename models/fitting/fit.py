@@ -35,6 +35,8 @@ from models.policies import ThrottleSettings
 from models.traffic import Outcomes
 
 _ENOUGH_DAYS = 7
+_NOT_OURS = 1_000_000
+"""A throttle that no counts can show."""
 
 
 def fit_history(
@@ -47,8 +49,12 @@ def fit_history(
 ) -> Fit:
     """The traffic behind `history`, that was under a throttle of `limit_per_minute` (`enforced`: how, if known).
 
-    Never fails on a history that was read: one that is too short is refused in `Fit.refusals`.
+    Never fails on a history that was read: one that is too short is refused in `Fit.refusals`. Of a history whose
+    counts were multiplied the file's own are fitted, and the rates multiplied: the throttle was another customer's.
     """
+    if history.multiplied != 1:
+        own = fit_history(history.as_filed(), limit_per_minute=_NOT_OURS, assumed=assumed, seed=seed)
+        return own.times(history.multiplied)
     taken = assumed or Assumed()
     if enforced is not None:
         update = {"obeys_retry_after": taken.redial.obeys_retry_after and enforced.retry_after_s is not None}

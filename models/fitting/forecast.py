@@ -14,7 +14,7 @@ import polars as pl
 
 from models.errors import InputError, Problem
 from models.fitting.grid import FloatArray, IntArray
-from models.fitting.result import Fit, Outlook
+from models.fitting.result import Fit, Outlook, times
 
 DRAWS = 2000
 CLASSES = (2.0, 20.0)
@@ -36,7 +36,8 @@ def forecast(
     """
     if fit.outlook is None:
         raise InputError("history", [Problem(where="days", what="too few complete days for a forecast")])
-    return tables(fit.outlook, [first + timedelta(n) for n in range(days)], coverage, seed, fresh=fresh)
+    hours, by_day = tables(fit.outlook, [first + timedelta(n) for n in range(days)], coverage, seed, fresh=fresh)
+    return times(hours, fit.multiplied), times(by_day, fit.multiplied)
 
 
 def tables(

@@ -7,7 +7,7 @@ uncertainty of the input can be carried on. How they are found is the modules be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -137,6 +137,10 @@ class HeldOut:
     days: pl.DataFrame
     """The same by day."""
 
+    def times(self, factor: float) -> HeldOut:
+        """The same of so many times as many calls."""
+        return HeldOut(self.asked, times(self.hours, factor), times(self.days, factor))
+
     @property
     def seen_by_hour(self) -> float:
         """Share of hours inside their interval."""
@@ -196,6 +200,11 @@ class Outlook:
         return self.recent * kept, float(np.sqrt(self.level_cv**2 + self.drift_cv**2 * grown))
 
 
+def times(table: pl.DataFrame, factor: float) -> pl.DataFrame:
+    """A forecast of so many times as many calls."""
+    return table.with_columns(pl.exclude("start_local") * factor)
+
+
 def _covered(table: pl.DataFrame) -> float:
     inside = (table["seen"] >= table["low"]) & (table["seen"] <= table["high"])
     return float(inside.mean() or 0.0) if table.height else float("nan")  # type: ignore[arg-type]
@@ -225,6 +234,27 @@ class Fit:
     """Why this history is not enough to decide on; none: it is."""
     outlook: Outlook | None = None
     """For `models.fitting.forecast`; none where the history is too short."""
+    multiplied: float = 1.0
+    """How many times larger than the file's counts its rates are: `outlook` is of those counts, forecasts are not."""
+
+    def times(self, factor: float) -> Fit:
+        """The same callers, so many times as many, and as busy together: rates grow, busyness stays."""
+        arrivals, censoring, held_out = self.arrivals, self.censoring, self.held_out
+        return replace(
+            self,
+            arrivals=replace(
+                arrivals,
+                rate_per_minute=factor * arrivals.rate_per_minute,
+                rate_draws=factor * arrivals.rate_draws,
+            ),
+            censoring=replace(
+                censoring,
+                attempts_per_minute=factor * censoring.attempts_per_minute,
+                recovered_calls=factor * censoring.recovered_calls,
+            ),
+            held_out=None if held_out is None else held_out.times(factor),
+            multiplied=factor * self.multiplied,
+        )
 
     @property
     def is_enough(self) -> bool:

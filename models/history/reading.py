@@ -63,6 +63,7 @@ def _read(opened: Opened, settings: HistorySettings) -> History:
         interval_s=interval_s,
         oddities=ledger.oddities,
         closed=settings.closed,
+        multiplied=max(1.0, settings.scale),
     )
 
 

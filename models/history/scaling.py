@@ -1,10 +1,8 @@
 """Another customer's counts at this trunk's size: what `scale` does.
 
-Above 1, each count is multiplied. Its mean grows by s, its variance by s squared: what was chance in a small count
-becomes spread of the large one, so that variance over mean is s times what it was. The history does not tell chance
-from busyness, so neither is taken away: a fit to the result finds more spread than a customer of that size would have,
-never less. Below 1, each call is kept with probability s (binomial thinning), which is exact: mean s times, and the
-relative spread of the rates as it was.
+Above 1, each count is multiplied; what was chance in a small count then looks like spread of the large one, so a fit
+goes back to the file's own counts (`History.as_filed`) and multiplies its rates instead. Below 1, each call is kept
+with probability s (binomial thinning), which is exact: mean s times, and the relative spread of the rates as it was.
 """
 
 from __future__ import annotations
@@ -42,5 +40,4 @@ def _thinned(counts: pl.Series, scale: float) -> pl.Series:
 def _handled(scale: float) -> str:
     if scale < 1:
         return f"each call kept with probability {scale:g}: the relative spread of the rates is as it was"
-    spread = f"variance over mean is {scale:g} times that of the file"
-    return f"each count times {scale:g}: {spread}, so the fit finds at least the spread that such a trunk would have"
+    return f"each count times {scale:g}; rates and their busyness are fitted to the file's own counts, then multiplied"

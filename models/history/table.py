@@ -5,7 +5,7 @@ Formats, cleaning and masking are the modules beside this one; what the history 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any
@@ -88,6 +88,8 @@ class History:
     oddities: tuple[Oddity, ...] = ()
     closed: tuple[date, ...] = ()
     """Local days that the request calls untypical (holidays): shown, and not fitted."""
+    multiplied: float = 1.0
+    """How many times larger `counts` are than those of the file; never below 1, as fewer calls are thinned out."""
 
     @property
     def days(self) -> int:
@@ -99,6 +101,11 @@ class History:
     def attempts(self) -> int:
         """Of the whole history."""
         return int(self.counts["attempts"].sum())
+
+    def as_filed(self) -> History:
+        """The same with the counts of the file: only they tell chance from busyness."""
+        counts = self.counts.with_columns((pl.col("attempts", "refused") / self.multiplied).round().cast(pl.Int64))
+        return replace(self, counts=counts, multiplied=1.0)
 
     def __repr__(self) -> str:
         return f"<History {self.source!r}: {self.attempts} attempts in {self.days} days, {len(self.oddities)} oddities>"

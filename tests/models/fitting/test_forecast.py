@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 
 from models.errors import InputError
@@ -59,6 +60,20 @@ def test_a_history_that_is_too_short_says_so(month: History) -> None:
     fit = replace(fit_history(month, limit_per_minute=30), outlook=None)
     with pytest.raises(InputError, match="too few complete days"):
         forecast(fit, date(2025, 7, 7), 7)
+
+
+def test_counts_that_were_multiplied_are_fitted_as_they_were_filed(month: History) -> None:
+    filed = replace(month, calls=None)
+    grown = filed.counts.with_columns(pl.col("attempts", "refused") * 40)
+    own = fit_history(filed, limit_per_minute=1_000_000)
+    fit = fit_history(replace(filed, counts=grown, multiplied=40.0), limit_per_minute=30)
+    np.testing.assert_allclose(fit.arrivals.rate_per_minute, 40 * own.arrivals.rate_per_minute)
+    assert (fit.arrivals.day_cv, fit.arrivals.period_cv) == (own.arrivals.day_cv, own.arrivals.period_cv)
+    assert fit.held_out is not None
+    assert own.held_out is not None
+    assert fit.held_out.seen_by_hour == own.held_out.seen_by_hour
+    for large, small in zip(forecast(fit, date(2025, 8, 4), 7), forecast(own, date(2025, 8, 4), 7), strict=True):
+        np.testing.assert_allclose(large["high"], 40 * small["high"])
 
 
 def test_intervals_grow_with_the_horizon() -> None:
