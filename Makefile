@@ -8,8 +8,9 @@ export PYTHON
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
+DEVELOPING := .venv/developing
 
-.PHONY: help setup demo prove review verify test lint pytest system-packages asterisk clean
+.PHONY: help setup setup-dev demo prove review verify test lint pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +20,12 @@ setup: $(INSTALLED) ## make .venv with the pinned packages (PYTHON=... chooses t
 $(INSTALLED): pyproject.toml constraints.txt .ci/setup
 	@.ci/setup
 	@touch $@
+
+setup-dev: $(DEVELOPING) ## the same with what tests, notebooks and a cluster need
+
+$(DEVELOPING): pyproject.toml constraints.txt .ci/setup
+	@.ci/setup dev
+	@touch $@ $(INSTALLED)
 
 demo: setup ## predict a study, place its calls, write the page (STUDY=... OUT=...)
 	@$(BIN)/trunkproof validate $(STUDY) --out $(OUT)
@@ -39,7 +46,7 @@ verify: setup ## the simulator against exact theory, a picture for each check, i
 
 test: lint system-packages pytest ## everything that continuous integration checks
 
-lint: setup ## style and types
+lint: setup-dev ## style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -54,7 +61,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 COMPUTING := tests/models tests/simulator tests/experiments/histories tests/experiments/report tests/experiments/review \
 	tests/experiments/verification
 
-pytest: setup system-packages ## the tests alone (ARGS=tests/models: only those, one after the other)
+pytest: setup-dev system-packages ## the tests alone (ARGS=tests/models: only those, one after the other)
 ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else
