@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,11 +39,14 @@ class Target:
         return f"{word}: {definition.title} {side} {bound} ({value})"
 
 
-def judge_quality(quality: Quality, kpis: Kpis) -> tuple[Target, ...]:
-    """Every target that the study sets, in its order."""
-    found = []
+def targets_of(quality: Quality) -> Iterator[tuple[str, float, bool]]:
+    """(Indicator, bound, whether it is an upper one) of every target that is set, in its order."""
     for name, bound in quality.model_dump().items():
         kpi, _, side = name.rpartition("_")
         if bound is not None:
-            found.append(Target(kpi, bound, side == "max", kpis[kpi]))
-    return tuple(found)
+            yield kpi, float(bound), side == "max"
+
+
+def judge_quality(quality: Quality, kpis: Kpis) -> tuple[Target, ...]:
+    """Every target that the study sets, in its order."""
+    return tuple(Target(kpi, bound, is_upper, kpis[kpi]) for kpi, bound, is_upper in targets_of(quality))

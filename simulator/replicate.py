@@ -162,13 +162,16 @@ def _repetition(task: tuple[Study, int, Start]) -> dict[str, float | None]:
     seed = int(generator(study.seed, "repetition", number).integers(2**62))
     accumulator = KpiAccumulator()
     simulate_in_batches(
-        study.model_copy(update={"seed": seed}), accumulator.add, anchors=_random_anchors(study, seed), start=start
+        study.model_copy(update={"seed": seed}), accumulator.add, anchors=random_anchors(study, seed), start=start
     )
     return dict(accumulator.result().values)
 
 
-def _random_anchors(study: Study, seed: int) -> dict[str, float]:
-    """A fixed window's phase is unknown beforehand: any is as likely as the others, and one where a timer is shared."""
+def random_anchors(study: Study, seed: int) -> dict[str, float]:
+    """Trunk -> where a window of its throttle begins, as `simulate` takes it.
+
+    A fixed window's phase is unknown beforehand: any is as likely as the others, and one where a timer is shared.
+    """
     return {
         trunk.name: -trunk.throttle.window_s * _phase(seed, 0 if trunk.throttle.shares_timer else index)
         for index, trunk in enumerate(study.trunks)

@@ -81,14 +81,15 @@ def simulate_in_batches(
 ) -> None:
     """`simulate`, for runs whose records need not be in memory at once: they leave in batches as calls end.
 
-    Attempts from `counts_from_s` on are handed over; by default those of a stationary start from when the throttles
-    have seen all that they remember.
+    Attempts from `counts_from_s` on are handed over; by default all, but with a stationary start those from when the
+    throttles have seen all that they remember.
     """
-    collector = _Collector(on_batch, batch)
+    if counts_from_s is None:
+        counts_from_s = _warm_up_s(study) if start is Start.STATIONARY else 0.0
+    collector = _Collector(on_batch, batch, counts_from_s)
     world = _world(study, anchors or {}, collector.emit)
     collector.world = world
     if start is Start.STATIONARY:
-        collector.counts_from_s = _warm_up_s(study) if counts_from_s is None else counts_from_s
         _stand_up(world)
     for trunk in range(len(study.trunks)):
         world.env.process(_callers_come(world, _calls_of(study, plan, trunk)))
@@ -157,18 +158,18 @@ def _standing_call(world: World, ports: Ports, residual_s: float) -> Generator[s
 class _Collector:
     """Gathers ended attempts into batches."""
 
-    def __init__(self, on_batch: OnBatch, size: int) -> None:
+    def __init__(self, on_batch: OnBatch, size: int, counts_from_s: float) -> None:
         self._on_batch = on_batch
         self._size = size
         self._ended: list[Record] = []
-        self.counts_from_s = 0.0
+        self._counts_from_s = counts_from_s
         self.world: World | None = None
 
     def emit(self, record: Record) -> None:
         """Take an attempt that has ended."""
         assert self.world is not None
         del self.world.under_way[record]
-        if record.intended_s >= self.counts_from_s:
+        if record.intended_s >= self._counts_from_s:
             self._ended.append(record)
         if len(self._ended) >= self._size:
             oldest = next(iter(self.world.under_way), None)
@@ -179,7 +180,7 @@ class _Collector:
         assert self.world is not None
         for record in self.world.under_way:
             record.disposition, record.ended_s = Disposition.STILL_UP, until_s
-            if record.intended_s >= self.counts_from_s:
+            if record.intended_s >= self._counts_from_s:
                 self._ended.append(record)
         self._hand_over(math.inf)
 

@@ -266,8 +266,8 @@ class _Reality:
     async def pace(self, predict: Predict) -> float:
         """CPU of the baseline over that of its prediction; 1 where there is none.
 
-        The host of a virtual machine gives it now more, now less: the same calls were seen to take a fifth more CPU
-        within minutes. The baseline runs just before the loads under the quota, and far from the limits of the machine.
+        The host of a virtual machine gives it now more, now less: the same calls were seen to take half as much again
+        within minutes. The baseline runs just before the loads under the quota, far from the limits of the machine.
         """
         study, ratios = with_quota(self._study, None), []
         with contextlib.suppress(Stop):

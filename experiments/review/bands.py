@@ -11,12 +11,10 @@ from typing import Any, Self
 import polars as pl
 from scipy.stats import binom
 
-from experiments.review.rollout import HOURS_TO_HALT, HOURS_WATCHED
+from experiments.review.rollout import HOURS_TO_HALT, HOURS_WATCHED, WATCHED
 from models.fitting.result import Ranged
 from models.kpis import DEFINITIONS
 
-WATCHED = ("refused_share", "customers_lost_share")
-"""Bad above their band; below it they are better than forecast."""
 _OUTSIDE = 0.025
 """Of busy hours lie so many above their band, and as many below, if all goes as forecast."""
 _SIGNIFICANT = 0.005

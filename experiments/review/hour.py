@@ -6,7 +6,7 @@ Only numbers come back: one value per indicator and throttle. Which hours are ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,10 +17,10 @@ from experiments.review.identical import Asked, refuses_none
 from models.costs import CostName, cost_counts, costs_of, spend
 from models.kpis import KpiAccumulator
 from models.plan import ROWS_PER_TRUNK, Plan, draw_plan
-from models.policies import FixedWindow, NoThrottle, ThrottleSettings, Windowed
+from models.policies import FixedWindow, NoThrottle, ThrottleSettings
 from models.records import Direction, Disposition
-from models.streams import uniforms
 from models.study import Study
+from simulator.replicate import random_anchors
 from simulator.run import Start, simulate_in_batches
 from simulator.standing import residual_times
 
@@ -85,7 +85,12 @@ class _Bench:
         meter = _Meter(study, self._firsts, study.duration_s - self._task.warm_up_s)
         # All of them are handed over, or nobody could say what the throttle was asked.
         simulate_in_batches(
-            study, meter.add, self._plan, anchors=_phases(study), start=Start.STATIONARY, counts_from_s=0.0
+            study,
+            meter.add,
+            self._plan,
+            anchors=random_anchors(study, study.seed),
+            start=Start.STATIONARY,
+            counts_from_s=0.0,
         )
         self.attempts, self.runs = self.attempts + meter.attempts, self.runs + 1
         return meter
@@ -116,7 +121,7 @@ class _Bench:
 
     def _lets_pass(self, study: Study, asked: Asked) -> bool:
         trunk = study.trunks[0]
-        return refuses_none(trunk.throttle, asked, _phases(study).get(trunk.name, 0.0))
+        return refuses_none(trunk.throttle, asked, random_anchors(study, study.seed).get(trunk.name, 0.0))
 
     @property
     def _counts(self) -> str:
@@ -210,18 +215,3 @@ def _first_calls(plan: Plan, from_s: float) -> dict[int, int]:
     later = plan.table.filter(pl.col("place_s") >= from_s)
     found = dict(later.group_by("trunk").agg(pl.col("call").min()).iter_rows())
     return {trunk: found.get(trunk, (trunk + 1) * ROWS_PER_TRUNK) for trunk in range(len(plan.study.trunks))}
-
-
-def _phases(study: Study) -> dict[str, float]:
-    """Where a window begins is not known: anywhere, by the seed; pipelimit's all begin together."""
-    return {
-        trunk.name: -trunk.throttle.window_s * phase
-        for trunk, phase in zip(study.trunks, _uniform_phases(study), strict=True)
-        if isinstance(trunk.throttle, Windowed)
-    }
-
-
-def _uniform_phases(study: Study) -> Iterator[float]:
-    for index, trunk in enumerate(study.trunks):
-        shared = isinstance(trunk.throttle, Windowed) and trunk.throttle.shares_timer
-        yield float(uniforms(study.seed, "phase", 0 if shared else index, start=0, count=1)[0])

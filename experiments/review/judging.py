@@ -21,9 +21,9 @@ from experiments.review.request import Request
 from experiments.review.result import Judged, Point, ReadingResult
 from experiments.review.sweep import Sweep
 from experiments.review.verdict import decide
+from experiments.targets import targets_of
 from models.fitting.result import Ranged
 from models.records import Disposition
-from models.study import Quality
 from models.traffic import Traffic
 
 FloatArray = NDArray[np.float64]
@@ -33,16 +33,6 @@ LOST = "customers_lost_share"
 _HOURS_OF_GRID = 64
 _HIDDEN = ("ends_", "refused_share of ")
 """Indicators of the sweep that are no point's: they are shown elsewhere."""
-
-
-def targets_of(quality: Quality) -> list[tuple[str, float, bool]]:
-    """(Indicator, bound, whether it is an upper one) of every target that is asked."""
-    found = []
-    for name, bound in quality.model_dump().items():
-        kpi, _, side = name.rpartition("_")
-        if bound is not None:
-            found.append((kpi, float(bound), side == "max"))
-    return found
 
 
 def lost_anyway(traffic: Traffic) -> float:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from experiments.review.cells import study_at
 from experiments.review.request import Request
 from experiments.review.result import Replay
+from models.fitting.redials import WINDOW_S, chains
 from models.fitting.result import Fit
-from models.history.table import CallStatus, History
+from models.history.table import History
 from models.policies import ThrottleSettings
 from models.records import REFUSED_BY_TRUNK
 from models.streams import generator
@@ -33,8 +34,6 @@ LEAD_S = 1800.0
 MINUTES = 60
 MOST_CALLS = 100_000
 """A larger hour is not replayed: its picture would take minutes."""
-_REDIAL_WITHIN = timedelta(minutes=15)
-"""An attempt of the same two numbers so soon after a failure is a redial, not another call."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,10 @@ def fresh_instants(history: History, fit: Fit, hour: Hour, seed: int) -> FloatAr
 
 
 def _of_calls(calls: pl.DataFrame, begin: datetime, span: timedelta) -> FloatArray:
-    near = calls.filter(pl.col("start_utc").is_between(begin - _REDIAL_WITHIN, begin + span, closed="left"))
-    failed = pl.col("status").is_in([CallStatus.REFUSED.value, CallStatus.REJECTED.value])
-    pair = ["caller", "callee"]
-    soon = pl.col("start_utc") - pl.col("start_utc").shift(1).over(pair) <= _REDIAL_WITHIN
-    is_redial = soon & failed.shift(1).over(pair) & pl.col("caller").is_not_null() & pl.col("callee").is_not_null()
-    fresh = near.filter(~is_redial.fill_null(value=False)).filter(pl.col("start_utc") >= begin)
+    # From a redial's reach before on, or one that comes first would be taken for a call of its own.
+    since = begin - timedelta(seconds=WINDOW_S)
+    near = calls.filter(pl.col("start_utc").is_between(since, begin + span, closed="left"))
+    fresh = chains(near).attempts.filter((pl.col("attempt") == 1) & (pl.col("start_utc") >= begin))
     return np.sort((fresh["start_utc"] - begin).dt.total_microseconds().to_numpy() / 1e6)
 
 

@@ -21,11 +21,11 @@ from models.kpis import DEFINITIONS
 _STEPS = 3
 HOURS_WATCHED, HOURS_TO_HALT = 5, 2
 _BAND = 0.95
-_WATCHED = ("refused_share", "customers_lost_share")
+WATCHED = ("refused_share", "customers_lost_share")
 """Indicators on which a raise is halted; they are bad above their band only."""
 _RAREST = 0.001
 """A share that so few simulated hours as a sweep has would show: no band of these ends below it."""
-_BANDS = (*_WATCHED, "attempts", "peak_concurrency", "srd_p95_ms")
+_BANDS = (*WATCHED, "attempts", "peak_concurrency", "srd_p95_ms")
 
 
 def rollout_of(judge: Judge, recommended: int | None, reading: int, busy_hours_a_week: int) -> tuple[RolloutStep, ...]:
@@ -58,7 +58,7 @@ def _nearest(goal: float, limits: Sequence[int]) -> int:
 def _step(judge: Judge, limit: int, reading: int, days: int) -> RolloutStep:
     names = [name for name in _BANDS if name in judge.sweep.indicators]
     bands = {name: judge.curve(reading, limit, name).band(judge.loads, _BAND) for name in names}
-    bands |= {name: replace(bands[name], high=max(_RAREST, bands[name].high)) for name in _WATCHED if name in bands}
+    bands |= {name: replace(bands[name], high=max(_RAREST, bands[name].high)) for name in WATCHED if name in bands}
     return RolloutStep(limit, days, bands, _halt(bands, limit, judge.request.now_per_minute))
 
 
@@ -66,13 +66,13 @@ def false_alarm() -> float:
     """Probability that the rule halts a raise that goes as forecast, at most: hours of different days, each indicator
     above its band with probability 0.025, and the indicators' probabilities added up.
     """
-    return len(_WATCHED) * float(binom.sf(HOURS_TO_HALT - 1, HOURS_WATCHED, (1 - _BAND) / 2))
+    return len(WATCHED) * float(binom.sf(HOURS_TO_HALT - 1, HOURS_WATCHED, (1 - _BAND) / 2))
 
 
 def _halt(bands: dict[str, Ranged], limit: int, now: int) -> str:
     tops = " or ".join(
         f"{DEFINITIONS[name].title.lower()} above {formatted(bands[name].high, DEFINITIONS[name].unit)}"
-        for name in _WATCHED
+        for name in WATCHED
         if name in bands
     )
     return (

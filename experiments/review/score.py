@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from experiments.review.bands import WATCHED, Band
+from experiments.review.bands import Band
 from experiments.review.busy import NEARLY_BUSIEST
 from experiments.review.coverage import Coverage, coverage_of
 from experiments.review.decision_json import plain
 from experiments.review.observed import by_hour
 from experiments.review.request import Request
-from experiments.review.rollout import HOURS_WATCHED
+from experiments.review.rollout import HOURS_WATCHED, WATCHED
 from models.errors import InputError, Problem
 from models.fitting.result import Ranged
 from models.history.table import CallStatus, History

@@ -6,7 +6,7 @@ still in doubt because of the simulation. What the curves mean for the decision 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,11 +20,11 @@ from experiments.review.cells import HOUR_S, candidates_of, study_at, with_limit
 from experiments.review.curves import Curve
 from experiments.review.hour import Hour, HourResult, Values, run_hour
 from experiments.review.request import Request
+from experiments.targets import targets_of
 from models.fitting.result import Fit
 from models.kpis import DEFINITIONS
 from models.policies import ThrottleSettings
 from models.streams import generator
-from models.study import Quality
 
 __all__ = ["Sweep", "candidates_of", "nodes_for", "study_at", "sweep", "with_limit"]
 
@@ -235,7 +235,7 @@ class _Sweeping:
     def is_in_doubt(self, cell: Cell) -> bool:
         """Whether more repetitions could say if a target holds."""
         asked = self.request.confidence
-        for kpi, bound, is_upper in _targets(self.request.quality):
+        for kpi, bound, is_upper in targets_of(self.request.quality):
             curve = _curve(self.nodes, self.found[cell], kpi)
             judged = bound + self.not_judged.get(kpi, 0.0)
             chance = curve.probability(self.loads, judged, is_upper=is_upper)
@@ -261,11 +261,3 @@ def _is_noisy(curve: Curve, loads: LoadDraws) -> bool:
     means = curve.means(loads)
     simulation = means.mean(axis=0).std(ddof=1) / np.sqrt(curve.repetitions)
     return bool(simulation > _NOISE_COUNTS * means.mean(axis=1).std())
-
-
-def _targets(quality: Quality) -> Iterator[tuple[str, float, bool]]:
-    """Every target: the indicator, its bound, and whether that is an upper one."""
-    for name, bound in quality.model_dump().items():
-        kpi, _, side = name.rpartition("_")
-        if bound is not None:
-            yield kpi, bound, side == "max"

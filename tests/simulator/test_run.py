@@ -44,6 +44,21 @@ def test_batches_equal_the_whole_and_name_how_far_they_are_complete() -> None:
         assert all(complete_until_s <= first for first in later if isinstance(first, float))
 
 
+@pytest.mark.parametrize("start", list(Start))
+def test_what_is_counted_may_be_said_for_either_start(start: Start) -> None:
+    def handed_over(from_s: float | None) -> pl.DataFrame:
+        batches: list[pl.DataFrame] = []
+        simulate_in_batches(study(), lambda batch, _: batches.append(batch), start=start, counts_from_s=from_s)
+        return pl.concat(batches).sort("intended_s", "row")
+
+    seen = {from_s: handed_over(from_s) for from_s in (None, 0.0, 45.0)}
+    assert seen[45.0].equals(seen[0.0].filter(pl.col("intended_s") >= 45))
+    # The throttle remembers 30 s.
+    by_default = 0.0 if start is Start.EMPTY else 30.0
+    assert seen[None].equals(seen[0.0].filter(pl.col("intended_s") >= by_default))
+    assert seen[0.0]["intended_s"].min() < 30
+
+
 def test_what_has_not_ended_when_the_run_is_stopped_is_still_up() -> None:
     records = simulate(study(), until_s=60)
     up = records.filter(pl.col("disposition") == "still_up")

@@ -26,7 +26,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     try:
         kernelspec.KernelSpecManager().get_kernel_spec("python3")
     except kernelspec.NoSuchKernel:
-        pytest.skip("the Jupyter kernel python3 is not installed (ipykernel; make setup)")
+        pytest.skip("the Jupyter kernel python3 is not installed (ipykernel; make setup-dev)")
     return "python3"
 
 

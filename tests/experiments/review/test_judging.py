@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from experiments.review.busy import LoadDraws
-from experiments.review.judging import GROWTH_GRID, Judge, held, lost_anyway, targets_of
+from experiments.review.judging import GROWTH_GRID, Judge, held, lost_anyway
 from experiments.review.premises import Premises
 from experiments.review.request import Neighbour
 from experiments.review.result import Decision
 from experiments.review.rollout import HOURS_WATCHED, false_alarm, rollout_of, steps_to
+from experiments.targets import targets_of
 from models.policies import FixedWindow
 from models.study import Carrier, Pop, Quality
 from models.traffic import Outcomes, Redial, Rejection

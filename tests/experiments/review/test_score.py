@@ -70,18 +70,39 @@ def bands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float
     } | {"srd_p95_ms": {"low": 5.0, "value": 6.0, "high": 7.0}}
 
 
+def forecast(day_cv: float = 0.0) -> dict[str, Any]:
+    """What nine of ten hours and days of the truth keep to: 2,000 drawn of each, the truth's own rates known."""
+    dice, first = np.random.default_rng(7), datetime(2026, 3, 2)
+    tables: dict[str, dict[str, list[Any]]] = {
+        what: {name: [] for name in ("start_local", "expected", "low", "high")} for what in ("hours", "days")
+    }
+
+    def note(what: str, began: str, drawn: np.ndarray) -> None:
+        low, high = np.quantile(drawn, [0.05, 0.95], method="inverted_cdf")
+        row = (began, float(drawn.mean()), float(low), float(high))
+        for column, value in zip(tables[what].values(), row, strict=True):
+            column.append(value)
+
+    for day in range(21):
+        began, rates = first + timedelta(days=day), 60 * np.array(RATES[day % 7])
+        factors = dice.gamma(day_cv**-2, day_cv**2, 2000) if day_cv else np.ones(2000)
+        drawn = dice.poisson(factors[:, None] * rates)
+        note("days", f"{began:%Y-%m-%d}", drawn.sum(axis=1))
+        for hour in range(24):
+            note("hours", f"{began + timedelta(hours=hour):%Y-%m-%dT%H:%M}", drawn[:, hour])
+    return {"asked": 0.9, "counted": "fresh calls", **tables}
+
+
 def decision(bands: dict[str, dict[str, float]]) -> dict[str, Any]:
     step = {"per_minute": LIMIT, "days": 7, "bands": bands, "halt": "when it is worse"}
     return {
         "rollout": [step, step | {"per_minute": 30}],
         "fit": {
             "rate_per_minute": RATES,
-            "day_cv": {"value": 0.0, "low": 0.0, "high": 0.0},
-            "period_cv": {"value": 0.0, "low": 0.0, "high": 0.0},
-            "period_s": 900,
             "mean_hold_s": {"value": 60.0, "low": 59.5, "high": 60.5},
         },
         "history": {"days": 7000},
+        "forecast": forecast(),
     }
 
 
@@ -117,7 +138,7 @@ def test_coverage_falls_where_days_differ_and_the_forecast_does_not_know(
     uneven = history(tmp_path, truth(day_cv=0.3))
     unaware = score(decision(bands), uneven, REQUEST).coverage
     told = decision(bands)
-    told["fit"]["day_cv"]["value"] = 0.3
+    told["forecast"] = forecast(day_cv=0.3)
     aware = score(told, uneven, REQUEST).coverage
     assert unaware.seen_by_day < 0.5 < aware.seen_by_day  # type: ignore[operator]
     assert unaware.seen_by_hour < aware.seen_by_hour  # type: ignore[operator]
