@@ -35,7 +35,7 @@ prove: setup system-packages ## the whole suite on every stack, into out/prove (
 	@$(BIN)/trunkproof validate --suite $(addprefix --stack ,$(STACKS)) --out $(PROVE)
 	@echo "The page: $(abspath $(PROVE))/suite.html"
 
-review: setup ## make a month of calls and decide on raising its throttle, into out/review (five minutes)
+review: setup ## make a month of calls and decide on raising its throttle, into out/review (ten minutes)
 	@$(BIN)/trunkproof history experiments/requests/histories/contact_centre.yaml --out out/histories/contact_centre.csv.gz
 	@$(BIN)/trunkproof review experiments/requests/raise_to_400.yaml --out out/review
 	@echo "The page: $(abspath out/review)/report.html"
