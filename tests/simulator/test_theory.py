@@ -22,7 +22,7 @@ from models.policies import FixedWindow
 from models.records import Disposition
 from models.study import Machine, Study
 from simulator.host import Host
-from simulator.replicate import _random_anchors, replicate
+from simulator.replicate import random_anchors, replicate
 from simulator.run import Start, simulate
 
 POLICIES = [
@@ -91,7 +91,7 @@ def test_trunks_on_one_timer_have_one_phase_and_others_their_own() -> None:
     throttles = [trunk.throttle, trunk.throttle, FixedWindow(limit=20, window_s=10)]
     together = [one.model_copy(update={"throttle": each}) for one, each in zip(trunks, throttles, strict=True)]
     question = study({"policy": "none"}).model_copy(update={"trunks": tuple(together)})
-    anchors = [_random_anchors(question, seed) for seed in range(5)]
+    anchors = [random_anchors(question, seed) for seed in range(5)]
     assert all(each["t0"] == each["t1"] != each["t2"] for each in anchors)
     assert len({each["t0"] for each in anchors}) == 5
 
