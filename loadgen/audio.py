@@ -28,8 +28,10 @@ LONGEST_SILENCE_S = 2.0
 """Without a packet for longer, a call has failed to its users: people ask "are you still there?" after about this
 long.
 """
-FEWEST_TO_JUDGE = 5
-"""Packets, 100 ms: in a call shorter than that the other side's first may still be on its way."""
+FEWEST_TO_JUDGE = 20
+"""Packets, 400 ms: in a call shorter than that the other side's first may still be on its way. Voice that takes longer
+is not acceptable (ITU-T G.114); a trunk short of CPU may well take as long.
+"""
 _CUSTOMER_PORTS = (50_000, 60_998)
 """Outside the trunk's range, so that both can be played on one machine."""
 
