@@ -13,7 +13,7 @@ from experiments.twin import TwinCheck, analytic_twin
 from models.kpis import Kpis, compute_kpis
 from models.study import Study
 from simulator.replicate import Interval, Replications, replicate
-from simulator.run import Start, simulate
+from simulator.run import Engine, Start, simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,7 @@ class Prediction:
     kpis: Kpis
     """Of the study's own seed."""
     repeated: Replications | None
+    engine: Engine
     twin: tuple[TwinCheck, ...] | str
 
     @property
@@ -44,6 +45,7 @@ class Prediction:
             "study": self.study.name,
             "study_hash": self.study.digest(),
             "seed": self.study.seed,
+            "engine": self.engine.value,
             "repetitions": 0 if self.repeated is None else self.repeated.repetitions,
             "precision_reached": self.repeated is None or self.repeated.reached,
             "kpis": {
@@ -71,13 +73,18 @@ def predict(
     precision: float | None = None,
     start: Start = Start.EMPTY,
     anchor_s: float = 0.0,
+    engine: Engine | None = None,
 ) -> Prediction:
     """Simulate a study once with its own seed and, where asked, again with others.
 
+    By default SimPy simulates what is simulated once, and the compiled kernel what is repeated; both give the same.
     `anchor_s` is an instant at which a window of every throttle begins; other seeds have windows of any phase.
     """
-    records = simulate(study, start=start, anchors={trunk.name: anchor_s for trunk in study.trunks})
+    repeats = bool(replications) or precision is not None
+    chosen = engine or (Engine.KERNEL if repeats else Engine.SIMPY)
+    anchors = {trunk.name: anchor_s for trunk in study.trunks}
+    records = simulate(study, start=start, anchors=anchors, engine=chosen)
     repeated = None
-    if replications or precision is not None:
-        repeated = replicate(study, replications=replications, precision=precision, start=start)
-    return Prediction(study, records, compute_kpis(records), repeated, analytic_twin(study))
+    if repeats:
+        repeated = replicate(study, replications=replications, precision=precision, start=start, engine=chosen)
+    return Prediction(study, records, compute_kpis(records), repeated, chosen, analytic_twin(study))

@@ -10,12 +10,14 @@ import math
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import polars as pl
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from models.columns import CONNECTION_CODE, Columns, columns_of
 from models.errors import InputError, Problem
 from models.records import REFUSED_BY_TRUNK, ConnectionKind, Disposition
 from models.settings import Settings
@@ -54,6 +56,7 @@ _WORK: tuple[CostName, ...] = (
 
 REFUSED_WITHOUT_CARRIER = REFUSED_BY_TRUNK - {Disposition.NO_CHANNEL}
 """Refused before the INVITE was handed on; for want of a channel it is the carrier that refuses."""
+_WITHOUT_CARRIER = np.array([kind in REFUSED_WITHOUT_CARRIER for kind in Disposition])
 
 
 class Costs(Settings):
@@ -165,18 +168,21 @@ def cost_counts(records: pl.DataFrame) -> dict[CostName, float]:
     Exact below the machine's capacity and without incidents: of a connection that an edge restart broke off in its
     handshake, or that was opened for a BYE, no record tells; nor does one of packets that the trunk never read.
     """
-    connection, sent = pl.col("connection"), pl.col("sent_s").is_not_null()
-    refused = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in REFUSED_WITHOUT_CARRIER])
-    counted: dict[CostName, pl.Expr] = {
-        "full_handshake_s": (connection == ConnectionKind.FULL.value).sum(),
-        "resumed_handshake_s": (connection == ConnectionKind.RESUMED.value).sum(),
-        "invite_s": (sent & ~refused).sum(),
-        "refusal_s": (sent & refused).sum(),
-        "bye_s": pl.col("answered_s").is_not_null().sum(),
-        "packet_s": (pl.col("rtp_sent") + pl.col("rtp_received")).sum(),
+    return work_counts(columns_of(records))
+
+
+def work_counts(records: Columns) -> dict[CostName, float]:
+    """As `cost_counts`."""
+    sent, refused = ~np.isnan(records.sent_s), _WITHOUT_CARRIER[records.disposition]
+    counted: dict[CostName, Any] = {
+        "full_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.FULL]),
+        "resumed_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.RESUMED]),
+        "invite_s": np.count_nonzero(sent & ~refused),
+        "refusal_s": np.count_nonzero(sent & refused),
+        "bye_s": np.count_nonzero(~np.isnan(records.answered_s)),
+        "packet_s": int(records.rtp_sent.sum() + records.rtp_received.sum()),
     }
-    (row,) = records.select(**counted).iter_rows()
-    return {name: float(count) for name, count in zip(counted, row, strict=True)}
+    return {name: float(count) for name, count in counted.items()}
 
 
 def cpu_breakdown(costs: Costs, records: pl.DataFrame, seconds: float) -> dict[CostName, float]:

@@ -5,12 +5,15 @@ The idea of HdrHistogram with numpy underneath: the relative error of a quantile
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
-_LOW, _HIGH = 1e-6, 1e6
-_BINS_PER_E = 1000
-_BINS = int(np.ceil(np.log(_HIGH / _LOW) * _BINS_PER_E))
+LOW, _HIGH = 1e-6, 1e6
+BINS_PER_E = 1000
+BINS = int(np.ceil(np.log(_HIGH / LOW) * BINS_PER_E))
+"""Bin 0 is for what is below `LOW`; value v is counted in bin 1 + log(v / LOW) * BINS_PER_E, at most `BINS`."""
 
 
 class LogHistogram:
@@ -19,7 +22,7 @@ class LogHistogram:
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_BINS + 1, dtype=np.int64)
+        self._counts = np.zeros(BINS + 1, dtype=np.int64)
         self.count = 0
         self.total = 0.0
         self.maximum: float | None = None
@@ -29,13 +32,22 @@ class LogHistogram:
         if not len(values):
             return
         bins = np.zeros(len(values), dtype=np.int64)
-        positive = values >= _LOW
-        bins[positive] = 1 + np.minimum(np.log(values[positive] / _LOW) * _BINS_PER_E, _BINS - 1).astype(np.int64)
+        positive = values >= LOW
+        bins[positive] = 1 + np.minimum(np.log(values[positive] / LOW) * BINS_PER_E, BINS - 1).astype(np.int64)
         np.add.at(self._counts, bins, 1)
         self.count += len(values)
         self.total += float(values.sum())
         largest = float(values.max())
         self.maximum = largest if self.maximum is None else max(self.maximum, largest)
+
+    @classmethod
+    def of(cls, counts: NDArray[np.int64], total: float, maximum: float) -> Self:
+        """The histogram of values that were counted elsewhere: per bin, their sum, and the largest."""
+        made = cls()
+        made._counts[:] = counts
+        made.count, made.total = int(made._counts.sum()), total
+        made.maximum = maximum if made.count else None
+        return made
 
     def merge(self, other: LogHistogram) -> None:
         """Count all that the other histogram counted."""
@@ -55,7 +67,7 @@ class LogHistogram:
         index = int(np.searchsorted(np.cumsum(self._counts), rank))
         if index == 0 or self.maximum is None:
             return 0.0
-        return min(self.maximum, float(_LOW * np.exp((index - 0.5) / _BINS_PER_E)))
+        return min(self.maximum, float(LOW * np.exp((index - 0.5) / BINS_PER_E)))
 
     def mean(self) -> float | None:
         """Arithmetic mean, exact; `None` when nothing was counted."""

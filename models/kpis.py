@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from models.columns import DISPOSITION_CODE, Columns, FloatArray, columns_of
 from models.histogram import LogHistogram
 from models.occupancy import Occupancy
 from models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Disposition
@@ -67,6 +68,7 @@ DEFINITIONS: dict[str, KpiDefinition] = {
 """Every indicator that `Kpis.values` holds, in the order of the page."""
 
 _ANSWERED_OR_RINGING = {Disposition.BUSY, Disposition.NO_ANSWER, Disposition.ABANDONED}
+_NOT_DELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
 _EFFECTIVE = (480, 486, 600, 603)
 _INEFFECTIVE = (408, 500, 503, 504)
 _DELAYS = {
@@ -120,45 +122,51 @@ class KpiAccumulator:
 
     def add(self, records: pl.DataFrame, complete_until_s: float) -> None:
         """Add a batch; every attempt intended before `complete_until_s` has then been added."""
-        if records.height:
+        self.add_columns(columns_of(records), complete_until_s)
+
+    def add_columns(self, records: Columns, complete_until_s: float) -> None:
+        """As `add`."""
+        if len(records):
             self._count(records)
             self._measure(records)
+            ended_s = records.ended_s[~np.isnan(records.ended_s)]
             self._span = (
-                min(self._span[0], _number(records["intended_s"].min())),
-                max(self._span[1], _number(records["ended_s"].max(), -math.inf)),
+                min(self._span[0], float(records.intended_s.min())),
+                max(self._span[1], float(ended_s.max(initial=-math.inf))),
             )
         self._occupy(records, complete_until_s)
 
-    def _count(self, records: pl.DataFrame) -> None:
-        for name, count in records["disposition"].value_counts().iter_rows():
-            self._dispositions[Disposition(name)] += count
-        for status, count in records["status"].drop_nulls().value_counts().iter_rows():
-            self._statuses[status] = self._statuses.get(status, 0) + count
-        given_up = records.filter(~pl.col("redialled"))["disposition"].cast(pl.String)
-        self._sums["calls"] += int(records["attempt"].eq(0).sum())
-        self._sums["invites"] += records.height - records["sent_s"].null_count()
-        self._sums["answered"] += records.height - records["answered_s"].null_count()
-        self._sums["lost"] += int(given_up.is_in([kind.value for kind in NOT_DELIVERED]).sum())
+    def _count(self, records: Columns) -> None:
+        counts = np.bincount(records.disposition, minlength=len(Disposition))
+        for kind, code in DISPOSITION_CODE.items():
+            self._dispositions[kind] += int(counts[code])
+        by_status = np.bincount(records.status + 1)
+        for status in np.flatnonzero(by_status[1:]):
+            self._statuses[int(status)] = self._statuses.get(int(status), 0) + int(by_status[status + 1])
+        given_up = ~records.redialled & _NOT_DELIVERED[records.disposition]
+        self._sums["calls"] += int(np.count_nonzero(records.attempt == 0))
+        self._sums["invites"] += int(np.count_nonzero(~np.isnan(records.sent_s)))
+        self._sums["answered"] += int(np.count_nonzero(~np.isnan(records.answered_s)))
+        self._sums["lost"] += int(np.count_nonzero(given_up))
         for name in ("rtp_received", "rtp_lost", "rtp_late"):
-            self._sums[name] += int(records[name].sum())
+            self._sums[name] += int(getattr(records, name).sum())
 
-    def _measure(self, records: pl.DataFrame) -> None:
+    def _measure(self, records: Columns) -> None:
         # A call that is answered without ringing has its first response in the 200.
-        records = records.with_columns(pl.col("ringing_s").fill_null(pl.col("answered_s")))
+        first = np.where(np.isnan(records.ringing_s), records.answered_s, records.ringing_s)
         for name, (start, end) in _DELAYS.items():
-            milliseconds = ((records[end] - records[start]) * 1000).drop_nulls()
-            self._histograms[name].add(milliseconds.to_numpy())
-        self._histograms["jitter"].add(records["jitter_ms"].drop_nulls().to_numpy())
-        self._histograms["mos"].add(records["mos"].drop_nulls().to_numpy())
+            until_s = first if end == "ringing_s" else getattr(records, end)
+            self._histograms[name].add(_known((until_s - getattr(records, start)) * 1000))
+        self._histograms["jitter"].add(_known(records.jitter_ms))
+        self._histograms["mos"].add(_known(records.mos))
 
-    def _occupy(self, records: pl.DataFrame, complete_until_s: float) -> None:
-        ended = records.filter(pl.col("ended_s").is_not_null())
-        up = ended.filter(pl.col("answered_s").is_not_null())
-        held = ended.filter(pl.col("ports") > 0)
-        ones, pairs = np.ones(held.height), held["ports"].cast(pl.Float64).to_numpy()
-        call_end = up.select(pl.coalesce("bye_s", "ended_s")).to_series().to_numpy()
-        self._calls.add(up["answered_s"].to_numpy(), call_end, np.ones(up.height), complete_until_s=complete_until_s)
-        start, end = held["sent_s"].fill_null(strategy="zero").to_numpy(), held["ended_s"].to_numpy()
+    def _occupy(self, records: Columns, complete_until_s: float) -> None:
+        ended = ~np.isnan(records.ended_s)
+        up, held = ended & ~np.isnan(records.answered_s), ended & (records.ports > 0)
+        call_end = np.where(np.isnan(records.bye_s), records.ended_s, records.bye_s)[up]
+        ones, pairs = np.ones(np.count_nonzero(held)), records.ports[held].astype(np.float64)
+        self._calls.add(records.answered_s[up], call_end, np.ones(len(call_end)), complete_until_s=complete_until_s)
+        start, end = np.nan_to_num(records.sent_s[held], nan=0.0), records.ended_s[held]
         self._channels.add(start, end, ones, complete_until_s=complete_until_s)
         self._ports.add(start, end, pairs, complete_until_s=complete_until_s)
 
@@ -220,5 +228,6 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _number(value: object, default: float = math.inf) -> float:
-    return float(value) if isinstance(value, int | float) else default
+def _known(values: FloatArray) -> FloatArray:
+    found: FloatArray = values[~np.isnan(values)]
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.policies import NoThrottle, SlidingWindowAdmitted
+from models.policies import NoThrottle, SlidingWindowAdmitted, ThrottleSettings
 from models.ports import PortPool
 from models.records import Direction, Disposition
 from models.study import Carrier, Study
@@ -46,7 +46,7 @@ class Limits:
     def __init__(self, study: Study, anchors: Mapping[str, float]) -> None:
         """`anchors`: trunk name -> an instant at which a window of its throttle begins, where that matters."""
         ports = study.pop.ports
-        self._policies = [trunk.throttle for trunk in study.trunks]
+        self._limited = [_limited_directions(trunk.throttle) for trunk in study.trunks]
         self._throttles = [make_throttle(trunk.throttle, anchor=anchors.get(trunk.name, 0.0)) for trunk in study.trunks]
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
         self.carrier = CarrierLimits(study.pop.carrier)
@@ -57,8 +57,7 @@ class Limits:
 
     def is_limited(self, trunk: int, direction: Direction) -> bool:
         """Whether a trunk's throttle is asked about calls of that direction at all."""
-        policy = self._policies[trunk]
-        return not isinstance(policy, NoThrottle) and (direction is Direction.OUTBOUND or policy.counts == "both")
+        return direction in self._limited[trunk]
 
     def restart_throttles(self, now: float) -> None:
         """The process that keeps the throttles was started again; the carrier's own limit is not in it."""
@@ -83,6 +82,12 @@ class Limits:
         """Release what `take` gave."""
         self.pool.release(ports, now)
         self.carrier.give_back()
+
+
+def _limited_directions(policy: ThrottleSettings) -> tuple[Direction, ...]:
+    if isinstance(policy, NoThrottle):
+        return ()
+    return (Direction.OUTBOUND, Direction.INBOUND) if policy.counts == "both" else (Direction.OUTBOUND,)
 
 
 def _carrier_rate(calls_per_second: int | None) -> Throttle | None:

@@ -16,8 +16,7 @@ class Occupancy:
     """Level of a set of weighted intervals [start, end); an end meets a start at the same instant before it."""
 
     def __init__(self) -> None:
-        self._at: list[FloatArray] = []
-        self._by: list[FloatArray] = []
+        self._starts, self._ends = _Changes(), _Changes()
         self._level = 0.0
         self.peak = 0.0
         self.usage_s = 0.0
@@ -25,20 +24,32 @@ class Occupancy:
 
     def add(self, start_s: FloatArray, end_s: FloatArray, weight: FloatArray, *, complete_until_s: float) -> None:
         """Add intervals; every interval that starts before `complete_until_s` is then known."""
-        self._at += [start_s, end_s]
-        self._by += [weight, -weight]
         self.usage_s += float(((end_s - start_s) * weight).sum())
-        at, by = np.concatenate(self._at), np.concatenate(self._by)
-        known = at < complete_until_s
-        self._settle(at[known], by[known])
-        self._at, self._by = [at[~known]], [by[~known]]
+        starts, up = self._starts.until(start_s, weight, complete_until_s)
+        ends, down = self._ends.until(end_s, weight, complete_until_s)
+        if len(starts):
+            # An end at the instant of a start comes before it; only starts make peaks.
+            gone = np.concatenate([[0.0], np.cumsum(down)])[np.searchsorted(ends, starts, side="right")]
+            self.peak = max(self.peak, float((self._level + np.cumsum(up) - gone).max()))
+        self._level += float(up.sum() - down.sum())
 
-    def _settle(self, at: FloatArray, by: FloatArray) -> None:
-        if not len(at):
-            return
-        levels = self._level + np.cumsum(by[np.lexsort((by, at))])
-        self.peak = max(self.peak, float(levels.max()))
-        self._level = float(levels[-1])
+
+class _Changes:
+    """Instants with weights that are not known to be complete yet."""
+
+    def __init__(self) -> None:
+        self._at, self._by = np.empty(0), np.empty(0)
+
+    def until(self, at_s: FloatArray, by: FloatArray, complete_until_s: float) -> tuple[FloatArray, FloatArray]:
+        """Add some, and take those before that instant out, in the order of time."""
+        at, weights = np.concatenate([self._at, at_s]), np.concatenate([self._by, by])
+        known = at < complete_until_s
+        self._at, self._by = at[~known], weights[~known]
+        at, weights = at[known], weights[known]
+        if len(at) and (weights == weights[0]).all():
+            return np.sort(at), weights
+        order = np.argsort(at)
+        return at[order], weights[order]
 
 
 def steps(start_s: FloatArray, end_s: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:

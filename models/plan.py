@@ -1,4 +1,4 @@
-"""Study + seed -> Plan: the table of intended calls. The dice are rolled here and nowhere else.
+"""Study + seed -> Plan: the table of intended calls. The dice are rolled in `models.dice`.
 
 A row is one *potential attempt*: the call itself, and each redial that its caller would make if the attempt before it
 fails. Simulator and load generator execute the same rows; the row's number is the number dialled, so that the answering
@@ -8,35 +8,32 @@ side of a real call finds its row again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from models.distributions import Distribution
-from models.rates import FloatArray, arrival_chunks
+from models.dice import CALLS_PER_CHUNK, ROWS_PER_TRUNK, Outcome, PlanArrays, drawn_chunks
 from models.records import Direction
-from models.streams import uniforms
 from models.study import Study
-from models.traffic import Outcomes
 
-ROWS_PER_TRUNK = 10**8
-"""Row numbers of a trunk begin at its index times this: two digits name the trunk, eight the row."""
+__all__ = [
+    "PLAN_SCHEMA",
+    "ROWS_PER_TRUNK",
+    "Outcome",
+    "Plan",
+    "PlanRow",
+    "dialled_number",
+    "draw_plan",
+    "plan_chunks",
+    "row_of",
+    "rows_of",
+    "to_arrays",
+    "to_table",
+]
+
 _COUNTRY, _DIGITS = "+91", 10
-_CALLS_PER_CHUNK = 65_536
-
-
-class Outcome(StrEnum):
-    """What the far side (or the caller, by hanging up) does with a call that reaches it."""
-
-    ANSWERED = "answered"
-    BUSY = "busy"
-    NO_ANSWER = "no_answer"
-    REJECTED = "rejected"
-    ABANDONED = "abandoned"
 
 
 @dataclass(slots=True, frozen=True)
@@ -118,11 +115,18 @@ class Plan:
 
     study: Study
     table: pl.DataFrame
+    _arrays: dict[int, PlanArrays] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def rows(self) -> dict[int, PlanRow]:
         """Row number -> row."""
         return {row.row: row for row in rows_of(self.table)}
+
+    def arrays(self, trunk: int) -> PlanArrays:
+        """That trunk's rows as arrays; made once."""
+        if trunk not in self._arrays:
+            self._arrays[trunk] = to_arrays(self.table, trunk)
+        return self._arrays[trunk]
 
     @property
     def calls(self) -> int:
@@ -146,93 +150,43 @@ def draw_plan(study: Study) -> Plan:
     return Plan(study, pl.concat(tables) if tables else pl.DataFrame(schema=PLAN_SCHEMA))
 
 
-def plan_chunks(study: Study, trunk: int, *, calls_per_chunk: int = _CALLS_PER_CHUNK) -> Iterator[pl.DataFrame]:
+def plan_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_CHUNK) -> Iterator[pl.DataFrame]:
     """One trunk's plan in pieces that ascend in time; put together they equal `draw_plan`, whatever the piece's
     size.
     """
-    traffic = study.trunks[trunk].traffic
-    first_call, first_row = 0, trunk * ROWS_PER_TRUNK
-    for instants in arrival_chunks(traffic.arrivals, study.duration_s, study.seed, trunk, calls_per_chunk):
-        if not len(instants):
-            continue
-        table = _chunk(study, trunk, instants, first_call, first_row)
-        yield table
-        first_call, first_row = first_call + len(instants), first_row + table.height
+    return map(to_table, drawn_chunks(study, trunk, calls_per_chunk=calls_per_chunk))
 
 
-def _chunk(study: Study, trunk: int, instants: FloatArray, first_call: int, first_row: int) -> pl.DataFrame:
-    draws = _Draws(study, trunk, first_call, len(instants))
-    calls = np.arange(len(instants))
-    inbound = draws.uniform("direction") < study.trunks[trunk].traffic.inbound_share
-    parts, willing = [], np.ones(len(instants), dtype=np.bool_)
-    for attempt in range(draws.traffic.redial.attempts):
-        if attempt:
-            willing &= draws.uniform("redial", attempt) < draws.traffic.redial.probability
-        if not willing.any():
-            break
-        columns = draws.attempt(attempt) | {
-            "call": calls + first_call + trunk * ROWS_PER_TRUNK,
-            "attempt": np.full(len(calls), attempt),
-            "direction": np.where(inbound, Direction.INBOUND.value, Direction.OUTBOUND.value),
-            "place_s": instants if attempt == 0 else np.full(len(calls), np.nan),
-        }
-        parts.append(pl.DataFrame({name: values[willing] for name, values in columns.items()}))
-    table = pl.concat(parts).sort("call", "attempt").with_columns(trunk=pl.lit(trunk))
-    table = table.with_row_index("row", offset=0).with_columns(pl.col("row").cast(pl.Int64) + first_row)
-    has_next = pl.col("call").shift(-1) == pl.col("call")
-    table = table.with_columns(
-        pl.col("place_s", "redial_delay_s").fill_nan(None),
-        next_row=pl.when(has_next).then(pl.col("row") + 1),
+def to_table(arrays: PlanArrays) -> pl.DataFrame:
+    """The same rows as a table with `PLAN_SCHEMA`."""
+    row = arrays.row
+    columns = {
+        "row": row,
+        "call": arrays.call,
+        "attempt": arrays.attempt,
+        "trunk": np.full(len(arrays), arrays.trunk),
+        "direction": pl.Series(arrays.inbound.astype(np.uint8)).cat.to(PLAN_SCHEMA["direction"]),
+        "place_s": pl.Series(arrays.place_s).fill_nan(None),
+        "redial_delay_s": pl.Series(arrays.redial_delay_s).fill_nan(None),
+        "next_row": pl.Series(np.where(arrays.has_next, row + 1, -1)).replace(-1, None),
+        "outcome": pl.Series(arrays.outcome).cat.to(PLAN_SCHEMA["outcome"]),
+        "status": arrays.status,
+        "setup_s": arrays.setup_s,
+        "ring_s": arrays.ring_s,
+        "hold_s": arrays.hold_s,
+        "resumes": arrays.resumes,
+    }
+    return pl.DataFrame(columns, schema=PLAN_SCHEMA)
+
+
+def to_arrays(table: pl.DataFrame, trunk: int) -> PlanArrays:
+    """That trunk's rows of a table with `PLAN_SCHEMA`, in its order."""
+    rows = table.filter(pl.col("trunk") == trunk)
+    names = ("row", "call", "attempt", "place_s", "redial_delay_s", "status", "setup_s", "ring_s", "hold_s", "resumes")
+    return PlanArrays(
+        trunk,
+        inbound=(rows["direction"] == Direction.INBOUND.value).to_numpy(),
+        has_next=rows["next_row"].is_not_null().to_numpy(),
+        outcome=rows["outcome"].to_physical().cast(pl.UInt8).to_numpy(),
+        **{name: rows[name].to_numpy() for name in names},
     )
-    return table.select([pl.col(name).cast(kind) for name, kind in PLAN_SCHEMA.items()])
-
-
-class _Draws:
-    """The random numbers of a run of calls of one trunk; every array has one entry per call."""
-
-    def __init__(self, study: Study, trunk: int, first_call: int, calls: int) -> None:
-        self.traffic = study.trunks[trunk].traffic
-        self._setup = study.pop.carrier.setup
-        self._key = (study.seed, trunk)
-        self._span = (first_call, calls)
-
-    def uniform(self, purpose: str, attempt: int = 0) -> FloatArray:
-        seed, trunk = self._key
-        start, count = self._span
-        return uniforms(seed, purpose, trunk, attempt, start=start, count=count)
-
-    def _drawn(self, distribution: Distribution, purpose: str, attempt: int) -> FloatArray:
-        return distribution.quantile(self.uniform(purpose, attempt))
-
-    def attempt(self, attempt: int) -> dict[str, NDArray[np.generic]]:
-        """The columns that differ from attempt to attempt."""
-        names, statuses, kinds = _outcomes(self.traffic.outcomes, self.uniform("outcome", attempt))
-        answered, abandoned = names == Outcome.ANSWERED.value, names == Outcome.ABANDONED.value
-        rings = answered | (names == Outcome.NO_ANSWER.value)
-        ring = np.where(rings, self._drawn(self.traffic.ringing, "ringing", attempt), 0.0)
-        ring = np.where(abandoned, self._drawn(self.traffic.patience, "patience", attempt), ring)
-        delay = self._drawn(self.traffic.redial.delay, "redial delay", attempt)
-        return {
-            "redial_delay_s": delay if attempt else np.full(kinds, np.nan),
-            "outcome": names,
-            "status": statuses,
-            "setup_s": self._drawn(self._setup, "setup", attempt),
-            "ring_s": ring,
-            "hold_s": np.where(answered, self._drawn(self.traffic.holding, "holding", attempt), 0.0),
-            "resumes": self.uniform("resumption", attempt) < self.traffic.tls.resumption_share,
-        }
-
-
-def _outcomes(mix: Outcomes, draws: FloatArray) -> tuple[NDArray[np.str_], NDArray[np.int64], int]:
-    """Outcome names, final statuses and the number of draws, from one uniform per call."""
-    kinds = [
-        (Outcome.BUSY, 486, mix.busy),
-        (Outcome.NO_ANSWER, 480, mix.no_answer),
-        (Outcome.ABANDONED, 487, mix.abandoned),
-        *((Outcome.REJECTED, part.status, part.share) for part in mix.rejected),
-        (Outcome.ANSWERED, 200, 1.0),
-    ]
-    bounds = np.cumsum([share for _, _, share in kinds[:-1]])
-    index = np.searchsorted(bounds, draws, side="right")
-    names = np.array([outcome.value for outcome, _, _ in kinds])[index]
-    return names, np.array([status for _, status, _ in kinds])[index], len(draws)

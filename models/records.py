@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 
 import polars as pl
@@ -163,12 +164,8 @@ SCHEMA: dict[str, pl.DataType] = {field.name: _dtype(field.name) for field in fi
 
 def to_frame(records: Iterable[Record]) -> pl.DataFrame:
     """Records -> table with `SCHEMA`, one row per record, in the order given."""
-    columns: dict[str, list[object]] = {name: [] for name in SCHEMA}
-    appenders = [(name, columns[name].append) for name in SCHEMA]
-    for record in records:
-        for name, append in appenders:
-            append(getattr(record, name))
-    return pl.DataFrame(columns, schema=SCHEMA)
+    rows = list(records)
+    return pl.DataFrame({name: list(map(attrgetter(name), rows)) for name in SCHEMA}, schema=SCHEMA)
 
 
 def write_records(frame: pl.DataFrame, path: Path) -> None:

@@ -37,6 +37,8 @@ class Host:
         self._calls = 0
         self._lost_share = 0.0
         self._lost_s = 0.0
+        self.media_share = 0.0
+        """CPU that the audio gets before signalling."""
         self._changed = 0.0
         self.signalling_s = 0.0
         """Seconds of one core that signalling has asked for so far."""
@@ -60,11 +62,6 @@ class Host:
         """CPU that the audio cannot do without, as a share of all there is for calls; may exceed 1."""
         return self._calls * self._least_per_call
 
-    @property
-    def media_share(self) -> float:
-        """CPU that the audio gets before signalling."""
-        return min(self.media_load, _MOST_MEDIA_SHARE)
-
     def audio_begins(self, now: float) -> float:
         """One more call has audio; a reading for `audio_ends`."""
         self._change(+1, now)
@@ -81,5 +78,7 @@ class Host:
         self.media_s += min(1.0, self._calls * self._asked_per_call) * self._capacity * passed_s
         self._changed = now
         self._calls += by
+        load = self.media_load
+        self.media_share = min(load, _MOST_MEDIA_SHARE)
         # Beyond the capacity every stream loses the same share.
-        self._lost_share = max(0.0, 1 - 1 / self.media_load) if self.media_load else 0.0
+        self._lost_share = 1 - 1 / load if load > 1 else 0.0

@@ -22,7 +22,7 @@ from models.kpis import DEFINITIONS, KpiAccumulator
 from models.policies import Windowed
 from models.streams import generator, uniforms
 from models.study import Study
-from simulator.run import Start, simulate_in_batches
+from simulator.run import Engine, Start, simulate_in_batches
 
 Interval = tuple[float, float]
 _FIRST_ROUND = 8
@@ -106,6 +106,7 @@ def replicate(
     confidence: float = 0.95,
     start: Start = Start.EMPTY,
     executor: Executor | None = None,
+    engine: Engine = Engine.KERNEL,
 ) -> Replications:
     """Repeat a study with other seeds.
 
@@ -120,12 +121,13 @@ def replicate(
         start: as in `simulate`.
         executor: runs the repetitions; none: here, one after the other. Processes must be spawned, as by `processes`:
             Polars has threads, which do not survive a fork.
+        engine: as in `simulate`.
     """
     run = map if executor is None else executor.map
     done: list[dict[str, float | None]] = []
     wanted = max(2, replications)
     while True:
-        tasks = [(study, number, start) for number in range(len(done), wanted)]
+        tasks = [(study, number, start, engine) for number in range(len(done), wanted)]
         done += run(_repetition, tasks)
         samples = {name: [values[name] for values in done] for name in DEFINITIONS}
         result = Replications(samples, confidence, reached=_is_precise(samples[kpi], precision, confidence))
@@ -156,13 +158,17 @@ def _is_precise(values: Sequence[float | None], precision: float | None, confide
     return estimate.mean != 0 and estimate.half_width <= precision * abs(estimate.mean)
 
 
-def _repetition(task: tuple[Study, int, Start]) -> dict[str, float | None]:
+def _repetition(task: tuple[Study, int, Start, Engine]) -> dict[str, float | None]:
     """One repetition's indicators; at the top of the module, because processes must find it by its name."""
-    study, number, start = task
+    study, number, start, engine = task
     seed = int(generator(study.seed, "repetition", number).integers(2**62))
     accumulator = KpiAccumulator()
     simulate_in_batches(
-        study.model_copy(update={"seed": seed}), accumulator.add, anchors=random_anchors(study, seed), start=start
+        study.model_copy(update={"seed": seed}),
+        accumulator.add,
+        anchors=random_anchors(study, seed),
+        start=start,
+        engine=engine,
     )
     return dict(accumulator.result().values)
 

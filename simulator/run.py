@@ -5,6 +5,8 @@ It sets the world up, lets each trunk's callers come, and collects what they lea
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -19,6 +21,7 @@ from models.limits import Limits, Ports
 from models.plan import Plan, PlanRow, plan_chunks, rows_of
 from models.records import SCHEMA, Disposition, Record, to_frame
 from models.study import Study
+from simulator.clock import CallProcess, Clock
 from simulator.edge import Connections, Edge
 from simulator.host import Host, capacity
 from simulator.incidents import happen
@@ -29,6 +32,15 @@ Calls = Iterable[list[PlanRow]]
 """All attempts of one caller after those of the other, in the order of the first ones."""
 OnBatch = Callable[[pl.DataFrame, float], None]
 """Takes records that have ended, and an instant: every attempt intended before it has been handed over."""
+
+
+class Engine(StrEnum):
+    """Who executes the model; the records are the same to the last bit."""
+
+    SIMPY = "simpy"
+    """`simulator.trunk`, the readable reference: ready at once."""
+    KERNEL = "kernel"
+    """`simulator.kernel`, compiled when it is first used: for sweeps and repetitions."""
 
 
 class Start(StrEnum):
@@ -47,6 +59,7 @@ def simulate(
     anchors: Mapping[str, float] | None = None,
     start: Start = Start.EMPTY,
     until_s: float | None = None,
+    engine: Engine = Engine.SIMPY,
 ) -> pl.DataFrame:
     """Simulate a study; one row per attempt, sorted by the intended instant, as in `models.records`.
 
@@ -56,6 +69,7 @@ def simulate(
         anchors: trunk name -> an instant at which a window of its throttle begins; 0 where none is given.
         start: empty or stationary.
         until_s: stop then; attempts under way are `still_up`. By default the last call is awaited.
+        engine: who executes the model.
 
     Raises:
         InputError: the calibration cannot be read, its idle programs leave no CPU for calls, or a stationary study is
@@ -63,7 +77,13 @@ def simulate(
     """
     batches: list[pl.DataFrame] = []
     simulate_in_batches(
-        study, lambda batch, _: batches.append(batch), plan, anchors=anchors, start=start, until_s=until_s
+        study,
+        lambda batch, _: batches.append(batch),
+        plan,
+        anchors=anchors,
+        start=start,
+        until_s=until_s,
+        engine=engine,
     )
     return pl.concat(batches).sort("intended_s", "row") if batches else pl.DataFrame(schema=SCHEMA)
 
@@ -78,6 +98,7 @@ def simulate_in_batches(
     until_s: float | None = None,
     counts_from_s: float | None = None,
     batch: int = 20_000,
+    engine: Engine = Engine.SIMPY,
 ) -> None:
     """`simulate`, for runs whose records need not be in memory at once: they leave in batches as calls end.
 
@@ -85,7 +106,23 @@ def simulate_in_batches(
     throttles have seen all that they remember.
     """
     if counts_from_s is None:
-        counts_from_s = _warm_up_s(study) if start is Start.STATIONARY else 0.0
+        counts_from_s = warm_up_s(study) if start is Start.STATIONARY else 0.0
+    check_machine(study)
+    if engine is Engine.KERNEL:
+        # Compiling is nobody's who does not ask for it.
+        from simulator.kernel.running import run_in_batches  # noqa: PLC0415
+
+        run_in_batches(
+            study,
+            on_batch,
+            plan,
+            anchors=anchors,
+            is_stationary=start is Start.STATIONARY,
+            until_s=until_s,
+            counts_from_s=counts_from_s,
+            batch=batch,
+        )
+        return
     collector = _Collector(on_batch, batch, counts_from_s)
     world = _world(study, anchors or {}, collector.emit)
     collector.world = world
@@ -95,15 +132,33 @@ def simulate_in_batches(
         world.env.process(_callers_come(world, _calls_of(study, plan, trunk)))
     for incident in study.pop.incidents:
         world.env.process(happen(world, incident))
-    world.env.run(until=until_s)
+    with _uncollected():
+        world.env.run(until=until_s)
     collector.finish(until_s)
 
 
-def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
-    env, costs = simpy.Environment(), costs_of(study.pop)
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for reference cycles: calls make none, and it takes a tenth of the time to find that out."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def check_machine(study: Study) -> None:
+    """Raises `InputError` where the calibration cannot be read, or idle programs leave no CPU for calls."""
+    costs = costs_of(study.pop)
     if capacity(study.pop.machine, costs) <= 0:
         what = f"leaves no CPU for calls: without any, the programs take {costs.idle_share:g} cores"
         raise InputError(study.name, [Problem(where="pop.machine", what=what)])
+
+
+def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
+    env, costs = Clock(), costs_of(study.pop)
     host = Host(study.pop.machine, costs)
     edge = Edge(env, host, costs)
     customers = [Connections(edge, trunk.traffic.tls) for trunk in study.trunks]
@@ -122,20 +177,35 @@ def _by_call(rows: Iterator[PlanRow]) -> Calls:
 
 def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, None]:
     env = world.env
+    here: list[Caller] = []
     for attempts in calls:
         place_s = attempts[0].place_s or 0.0
         if place_s > env.now:
-            yield env.timeout(place_s - env.now)
-        env.process(Caller(world, attempts).run())
+            # Who comes next is scheduled before anything that these callers do.
+            following = env.timeout(place_s - env.now)
+            _begin(env, here)
+            here.clear()
+            yield following
+        here.append(Caller(world, attempts))
+    _begin(env, here)
 
 
-def _warm_up_s(study: Study) -> float:
+def _begin(env: Clock, callers: list[Caller]) -> None:
+    for caller in callers:
+        if env.now > 0:
+            CallProcess(env, caller.run())
+        else:
+            # At zero the other trunks and the incidents have yet to be scheduled.
+            env.process(caller.run())
+
+
+def warm_up_s(study: Study) -> float:
     """Attempts that the throttle decides on while it has not seen all that it remembers are not counted."""
-    warm_up_s = max(trunk.throttle.memory_s for trunk in study.trunks)
-    if study.duration_s <= warm_up_s:
-        what = f"a stationary start counts from {warm_up_s:g} s on, the throttle's memory; make it longer"
+    memory_s = max(trunk.throttle.memory_s for trunk in study.trunks)
+    if study.duration_s <= memory_s:
+        what = f"a stationary start counts from {memory_s:g} s on, the throttle's memory; make it longer"
         raise InputError(study.name, [Problem(where="duration_s", what=what)])
-    return warm_up_s
+    return memory_s
 
 
 def _stand_up(world: World) -> None:

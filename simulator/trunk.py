@@ -21,6 +21,7 @@ from models.refusals import REFUSALS, THROTTLE_CAUSE
 from models.study import Study, Trunk
 from models.throttle import Refused
 from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
+from simulator.clock import Clock
 from simulator.edge import Connections, Edge
 from simulator.host import Host
 
@@ -46,7 +47,7 @@ class EdgeLost(Exception):  # noqa: N818  # what happens to a call, not an error
 class World:
     """All that the calls of a simulation share."""
 
-    env: simpy.Environment
+    env: Clock
     study: Study
     costs: Costs
     host: Host
@@ -59,6 +60,13 @@ class World:
     """Outbound attempts without a final response, which an edge restart breaks off."""
     under_way: dict[Record, None] = field(default_factory=dict)
     """Attempts that have not ended, in the order of their beginning."""
+    half_trip_s: float = field(init=False)
+    forwarding_s: float = field(init=False)
+    """What an INVITE costs beyond the reading and checking that a refused one costs too."""
+
+    def __post_init__(self) -> None:
+        self.half_trip_s = self.costs.round_trip_s / 2
+        self.forwarding_s = max(0.0, self.costs.invite_s - self.costs.refusal_s)
 
 
 class Caller:
@@ -141,7 +149,7 @@ class Caller:
             if ports is None:
                 return
             # Counted from the INVITE's arrival: parsing goes on beside what follows, a shaper's delay does not.
-            handed_over = record.sent_s + self._half_trip_s + (env.now - asked)
+            handed_over = record.sent_s + self._world.half_trip_s + (env.now - asked)
             answered = yield from self._until_answered(row, record, handed_over)
         except simpy.Interrupt:
             if ports is not None:
@@ -160,11 +168,11 @@ class Caller:
         The trunk does not know, and works on what nobody waits for any more; its limits are spared (a simplification).
         """
         costs = self._world.costs
-        wait_s = self._half_trip_s + self._work(costs.refusal_s)
-        if wait_s + self._half_trip_s <= TIMER_B_S:
+        wait_s = self._world.half_trip_s + self._work(costs.refusal_s)
+        if wait_s + self._world.half_trip_s <= TIMER_B_S:
             yield self._env.timeout(wait_s)
             return False
-        self._work(self._forwarding_s)
+        self._work(self._world.forwarding_s)
         yield self._env.timeout(TIMER_B_S)
         record.disposition = Disposition.TIMED_OUT
         return True
@@ -178,7 +186,7 @@ class Caller:
         if ports is None:
             return
         record.sent_s = self._env.now
-        answered = yield from self._until_answered(row, record, self._env.now + self._half_trip_s)
+        answered = yield from self._until_answered(row, record, self._env.now + self._world.half_trip_s)
         if answered:
             yield from self._talk(row, record, reconnects=lambda: False)
         yield from self._last_response(record)
@@ -186,8 +194,8 @@ class Caller:
 
     def _last_response(self, record: Record) -> Process:
         """The response to a BYE or CANCEL on its way back; refusals have arrived already."""
-        if record.disposition in {Disposition.COMPLETED, Disposition.ABANDONED}:
-            yield self._env.timeout(self._half_trip_s)
+        if record.disposition in (Disposition.COMPLETED, Disposition.ABANDONED):
+            yield self._env.timeout(self._world.half_trip_s)
 
     def _admitted(self, row: PlanRow, record: Record) -> Generator[simpy.Event, object, Ports | None]:
         """Pass throttle, ports and carrier: the ports, or `None` once the record says what refused."""
@@ -204,7 +212,7 @@ class Caller:
         taken = limits.take(env.now)
         if isinstance(taken, Disposition):
             if taken not in REFUSED_WITHOUT_CARRIER:
-                self._work(self._forwarding_s)
+                self._work(self._world.forwarding_s)
             yield from self._refused(record, taken)
             return None
         record.ports = len(taken)
@@ -215,16 +223,16 @@ class Caller:
         if disposition is not Disposition.THROTTLED:
             record.status, record.cause = REFUSALS[disposition]
         if record.direction is Direction.OUTBOUND:
-            yield self._env.timeout(self._half_trip_s)
+            yield self._env.timeout(self._world.half_trip_s)
 
     def _until_answered(self, row: PlanRow, record: Record, handed_over: float) -> Generator[simpy.Event, object, bool]:
         """The called side: set-up, ringing, answer or refusal; whether it was answered.
 
         It counts from when the trunk handed the call over; what it sends is with the caller half a round trip later.
         """
-        env, worked_s = self._env, self._work(self._forwarding_s)
-        yield env.timeout(max(worked_s, handed_over + row.setup_s - env.now) + self._half_trip_s)
-        if row.outcome not in {Outcome.BUSY, Outcome.REJECTED}:
+        env, worked_s = self._env, self._work(self._world.forwarding_s)
+        yield env.timeout(max(worked_s, handed_over + row.setup_s - env.now) + self._world.half_trip_s)
+        if row.outcome not in (Outcome.BUSY, Outcome.REJECTED):
             record.ringing_s = env.now
             yield env.timeout(row.ring_s)
         record.status = row.status
@@ -234,7 +242,7 @@ class Caller:
         record.disposition = _BY_OUTCOME[row.outcome]
         if row.outcome is Outcome.ABANDONED:
             # The CANCEL has yet to reach the trunk.
-            yield env.timeout(self._half_trip_s)
+            yield env.timeout(self._world.half_trip_s)
         return False
 
     def _talk(self, row: PlanRow, record: Record, *, reconnects: Callable[[], bool]) -> Process:
@@ -248,21 +256,12 @@ class Caller:
         if reconnects():
             while (yield from world.customers[row.trunk].acquire(row)) is None:
                 yield env.timeout(_EDGE_POLL_S)
-        yield env.timeout(self._half_trip_s + self._work(world.costs.bye_s))
+        yield env.timeout(self._world.half_trip_s + self._work(world.costs.bye_s))
         record.disposition = Disposition.COMPLETED
 
     def _work(self, seconds: float) -> float:
         # Nothing to do is not queued for.
         return self._world.host.finish(seconds, self._env.now) if seconds else 0.0
-
-    @property
-    def _forwarding_s(self) -> float:
-        """What an INVITE costs beyond the reading and checking that a refused one costs too."""
-        return max(0.0, self._world.costs.invite_s - self._world.costs.refusal_s)
-
-    @property
-    def _half_trip_s(self) -> float:
-        return self._world.costs.round_trip_s / 2
 
 
 @lru_cache(maxsize=4096)

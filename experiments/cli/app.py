@@ -21,6 +21,7 @@ from loadgen.health import Verdict
 from models.errors import InputError, Problem
 from models.reading import read_study
 from models.study import Stack, Study
+from simulator.run import Engine
 
 app = typer.Typer(
     add_completion=False,
@@ -35,6 +36,9 @@ out = Console(highlight=False, soft_wrap=True)
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: one YAML file.", show_default=False)]
 StackName = Annotated[
     Stack | None, typer.Option("--stack", help="What plays the trunk, where it is not what the study says.")
+]
+EngineName = Annotated[
+    Engine | None, typer.Option("--engine", help="Who simulates; the compiled kernel gives what SimPy gives, sooner.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int | None, typer.Option(help="Roll other dice than the study's.", min=0)]

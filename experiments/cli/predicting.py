@@ -8,6 +8,7 @@ import typer
 
 from experiments import console as shown
 from experiments.cli.app import (
+    EngineName,
     Json,
     OptionalOut,
     Seed,
@@ -57,6 +58,7 @@ def simulate(
         float, typer.Option(metavar="SECONDS", help="When, after plan zero, a window of the throttle begins.")
     ] = 0.0,
     stationary: Annotated[bool, typer.Option(help="Start in the stationary state, not empty.")] = False,
+    engine: EngineName = None,
     out_dir: OptionalOut = None,
     as_json: Json = False,
 ) -> None:
@@ -64,11 +66,14 @@ def simulate(
     study = read_as_asked(study_file, seed, stack)
     start = Start.STATIONARY if stationary else Start.EMPTY
     with err.status("simulating"):
-        prediction = predict(study, replications=replications, precision=precision, start=start, anchor_s=anchor)
+        prediction = predict(
+            study, replications=replications, precision=precision, start=start, anchor_s=anchor, engine=engine
+        )
     if out_dir is not None:
         write_records(prediction.records, folder_at(out_dir) / PREDICTED)
 
     def human() -> None:
+        out.print(f"Engine: {prediction.engine.value}")
         out.print(shown.kpi_table(prediction.kpis, prediction.intervals))
         out.print(shown.disposition_table(prediction.kpis))
         out.print(shown.target_lines(prediction.targets))

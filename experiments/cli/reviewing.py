@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from experiments import console as shown
-from experiments.cli.app import Json, Out, app, err, folder_at, leave_with, out, print_result
+from experiments.cli.app import EngineName, Json, Out, app, err, folder_at, leave_with, out, print_result
 from experiments.cli.proving import command_line
 from experiments.exit_codes import ExitCode
 from experiments.report.review_page import write_review_page
@@ -66,10 +66,13 @@ def decide(
     workers: Annotated[
         int | None, typer.Option(help="Processes of this machine; one per core by default.", min=1)
     ] = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Decide on a request (the word `of` may be left out); leaves decision.json and report.html in DIR."""
     request, folder = read_request(request_file), folder_at(out_dir)
+    if engine is not None:
+        request = request.model_copy(update={"engine": engine})
     with executor_at(cluster, workers) as executor, shown.progress(err) as advance:
         try:
             found = answer(request, request_file.parent, executor=executor, advance=advance, command=command_line())

@@ -90,6 +90,7 @@ def to_json(review: Review) -> dict[str, Any]:
             "assumptions": review.assumptions,
             "forecast": _forecast(review.fit),
             "simulated_calls": review.simulated_calls,
+            "engine": review.request.engine.value,
         }.items()
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -26,7 +27,7 @@ from models.records import REFUSED_BY_TRUNK
 from models.streams import generator
 from models.study import Study
 from models.traffic import ReplayedArrivals
-from simulator.run import simulate
+from simulator.run import Engine, simulate
 
 FloatArray = NDArray[np.float64]
 LEAD_S = 1800.0
@@ -95,7 +96,8 @@ def replay(request: Request, history: History, fit: Fit, executor: Executor | No
     reading = request.enforced or request.readings[0]
     limits = (request.now_per_minute, request.requested_per_minute)
     studies = [_study(request, fit, reading, limit, instants) for limit in limits]
-    now, requested = (map if executor is None else executor.map)(_minutes, studies)
+    minutes = partial(_minutes, engine=request.engine)
+    now, requested = (map if executor is None else executor.map)(minutes, studies)
     offered = np.histogram((instants - LEAD_S) / 60, bins=np.arange(MINUTES + 1))[0].astype(np.float64)
     return Replay(hour.began_local, reading, np.arange(MINUTES, dtype=np.float64), offered, now, requested)
 
@@ -108,9 +110,9 @@ def _study(request: Request, fit: Fit, reading: ThrottleSettings, limit: int, in
     return study.model_copy(update={"trunks": (own, *study.trunks[1:])})
 
 
-def _minutes(study: Study) -> Mapping[str, FloatArray]:
+def _minutes(study: Study, engine: Engine) -> Mapping[str, FloatArray]:
     """What each minute of the hour shows."""
-    records = simulate(study).filter(pl.col("trunk") == study.trunks[0].name)
+    records = simulate(study, engine=engine).filter(pl.col("trunk") == study.trunks[0].name)
     bins = np.arange(MINUTES + 1)
     refused = records["disposition"].cast(pl.String).is_in([kind.value for kind in REFUSED_BY_TRUNK])
     minute = (records["intended_s"] - LEAD_S) / 60

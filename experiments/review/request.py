@@ -23,6 +23,7 @@ from models.policies import (
 from models.settings import Settings
 from models.study import Pop, Quality
 from models.traffic import TlsUse
+from simulator.run import Engine
 
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 TrunkName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
@@ -73,6 +74,8 @@ class Request(Settings):
     assumed: Assumed = Assumed()
     tls: TlsUse = TlsUse()
     seed: Annotated[int, Field(ge=0)] = 1
+    engine: Engine = Engine.KERNEL
+    """Who simulates; the answers are the same."""
 
     @model_validator(mode="after")
     def _is_a_raise(self) -> Self:

@@ -200,7 +200,7 @@ class Case:
         request = self.request
         traffic = Traffic(arrivals=PoissonArrivals(kind="poisson", rate_per_minute=1), holding=Constant(value_s=1))
         study = Study(name=request.name, seed=request.seed, pop=request.pop, trunks=(Trunk(traffic=traffic),))
-        digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:16]
+        digest = hashlib.sha256(request.model_dump_json(exclude={"engine"}).encode()).hexdigest()[:16]
         return replace(Provenance.collect(study, self.command), study_hash=digest)
 
 

@@ -222,7 +222,7 @@ class _Sweeping:
             warm_up_s=self._warm_up_s,
             hour_s=self.hour_s,
         )
-        return Hour(study, throttles, self._warm_up_s)
+        return Hour(study, throttles, self._warm_up_s, self.request.engine)
 
     def _note(self, cells: list[Cell], at_nodes: list[HourResult]) -> None:
         for index, cell in enumerate(cells):

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-import simpy
 
 from models.errors import InputError
 from models.kpis import KpiAccumulator, compute_kpis
@@ -78,23 +77,6 @@ def test_another_throttle_changes_no_caller() -> None:
     held = one.filter(both).join(other.filter(both), on="call", suffix="_other")
     assert held.height
     assert np.allclose(held["bye_s"] - held["answered_s"], held["bye_s_other"] - held["answered_s_other"])
-
-
-def test_a_plain_call_costs_few_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = 0
-    step = simpy.Environment.step
-
-    def counted(self: simpy.Environment) -> None:
-        nonlocal steps
-        steps += 1
-        step(self)
-
-    monkeypatch.setattr(simpy.Environment, "step", counted)
-    plain = {"arrivals": {"kind": "constant", "rate_per_minute": 60}, "holding": 1, "ringing": 1}
-    trunks = [{"traffic": plain, "throttle": {"policy": "none"}}]
-    calls = simulate(Study.model_validate({"name": "t", "duration_s": 500, "trunks": trunks})).height
-    # Arrival, start and end of the process; INVITE, set-up, ringing, holding, BYE and its response.
-    assert steps / calls == pytest.approx(9, abs=0.1)
 
 
 def test_residual_times_have_their_renewal_mean() -> None:

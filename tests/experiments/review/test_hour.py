@@ -15,6 +15,7 @@ from models.distributions import Exponential
 from models.policies import FixedWindow, NoThrottle, Shaper, SlidingWindowAdmitted, ThrottleSettings, TokenBucket
 from models.records import Disposition
 from models.traffic import Outcomes, Redial, Rejection
+from simulator.run import Engine
 from tests.experiments.review.known_fit import known_fit
 
 FIT = known_fit(
@@ -130,3 +131,25 @@ def test_the_same_callers_come_whatever_the_throttle() -> None:
     low, high = run_hour(task(ALONE, FixedWindow(limit=40), FixedWindow(limit=300))).values
     assert low["calls"] == high["calls"]
     assert low["refused_share"] > high["refused_share"]
+
+
+@pytest.mark.parametrize("request_", [ALONE, WITH_NEIGHBOUR], ids=["alone", "with neighbour"])
+def test_both_engines_give_the_same_numbers(request_: Request) -> None:
+    throttles = (FixedWindow(limit=40), Shaper(limit=40), SlidingWindowAdmitted(limit=45), TokenBucket(limit=500))
+    kernel = task(request_, *throttles, NoThrottle())
+    assert kernel.engine is Engine.KERNEL
+    found, expected = (run_hour(dataclasses.replace(kernel, engine=engine)) for engine in Engine)
+    assert (found.attempts, found.runs) == (expected.attempts, expected.runs)
+    for one, other in zip(found.values, expected.values, strict=True):
+        assert_same(one, other)
+
+
+def test_an_hour_whose_plan_is_too_long_to_keep_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = task(ALONE, FixedWindow(limit=40), FixedWindow(limit=500))
+    kept = run_hour(asked)
+    monkeypatch.setattr("experiments.review.hour._MOST_KEPT", 0)
+    drawn_again = run_hour(asked)
+    # Without the plan nothing can be shown to be without effect.
+    assert (kept.runs, drawn_again.runs) == (2, 2)
+    for one, other in zip(kept.values, drawn_again.values, strict=True):
+        assert_same(one, other)

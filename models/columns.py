@@ -1,0 +1,70 @@
+"""The columns of a record table that indicators are made of, as plain arrays: NaN and -1 for what did not happen.
+
+A frame gives them, or whoever has arrays already; `models.kpis` and `models.costs` count on them, so that both get the
+same indicators to the last bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.records import ConnectionKind, Disposition
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+CodeArray = NDArray[np.uint8]
+BoolArray = NDArray[np.bool_]
+DISPOSITION_CODE = {kind: code for code, kind in enumerate(Disposition)}
+CONNECTION_CODE = {kind: code for code, kind in enumerate(ConnectionKind)}
+NO_CONNECTION = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """One entry per attempt; names as in `models.records.Record`."""
+
+    attempt: IntArray
+    disposition: CodeArray
+    """By `DISPOSITION_CODE`."""
+    status: IntArray
+    redialled: BoolArray
+    connection: CodeArray
+    """By `CONNECTION_CODE`, or `NO_CONNECTION`."""
+    ports: IntArray
+    intended_s: FloatArray
+    sent_s: FloatArray
+    ringing_s: FloatArray
+    answered_s: FloatArray
+    bye_s: FloatArray
+    ended_s: FloatArray
+    rtp_sent: IntArray
+    rtp_received: IntArray
+    rtp_lost: IntArray
+    rtp_late: IntArray
+    jitter_ms: FloatArray
+    mos: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.attempt)
+
+    def where(self, chosen: BoolArray) -> Columns:
+        """Those of some attempts."""
+        return Columns(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+
+def columns_of(records: pl.DataFrame) -> Columns:
+    """The columns of a table with `models.records.SCHEMA`."""
+    return Columns(**{field.name: _array(records[field.name]) for field in fields(Columns)})
+
+
+def _array(column: pl.Series) -> NDArray[Any]:
+    if isinstance(column.dtype, pl.Enum):
+        return column.to_physical().cast(pl.UInt8).fill_null(NO_CONNECTION).to_numpy()
+    if column.dtype == pl.Int64:
+        return column.fill_null(-1).to_numpy()
+    return column.to_numpy()

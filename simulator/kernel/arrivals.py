@@ -1,0 +1,99 @@
+"""Who comes: each trunk's calls out of the plan's buffer, and those that stand when a stationary simulation begins."""
+
+from __future__ import annotations
+
+import math
+
+from models.compiled import inlined, lean
+from simulator.kernel.codes import ARRIVAL, KINDS, STANDING
+from simulator.kernel.heap import schedule, schedule_far
+from simulator.kernel.host import audio_changes
+from simulator.kernel.incidents import incidents_come
+from simulator.kernel.limits import take_ports
+from simulator.kernel.memory import FloatArray, World
+
+
+@inlined
+def look_ahead(world: World) -> bool:
+    """Find the calls of the arriving trunk that are due, and wait for the next one; False: the plan's buffer ends."""
+    clock = world.clock[0]
+    which, now = clock.arriving, clock.now
+    trunk = world.trunks[which]
+    while trunk.looked < trunk.filled:
+        place_s = world.plan[which, trunk.looked].place_s
+        # Who was waited for is due, though the instant that comes of adding the delay may fall short of his.
+        if not trunk.is_awaited and not math.isnan(place_s) and place_s > now:
+            schedule(world.clock, world.near, place_s - now, which * KINDS + ARRIVAL)
+            trunk.is_awaited = 1
+            break
+        trunk.is_awaited = 0
+        trunk.looked += _rows(world, which, trunk.looked)
+        trunk.starting += 1
+        clock.starting += 1
+    if trunk.looked == trunk.filled and not trunk.is_last:
+        return False
+    if clock.initialising and which + 1 < clock.trunks:
+        clock.arriving += 1
+        return True
+    if clock.initialising:
+        incidents_come(world)
+    clock.arriving, clock.initialising = -1, 0
+    return True
+
+
+@inlined
+def starts(world: World) -> bool:
+    """Whether there is room for the next caller who is due."""
+    clock = world.clock[0]
+    which = _starting(world)
+    return bool(clock.free > 0 and clock.rows >= _rows(world, which, world.trunks[which].first))
+
+
+@inlined
+def start(world: World) -> int:
+    """A place for that caller, with the attempts that he would make; he means to begin now."""
+    clock, which = world.clock[0], _starting(world)
+    trunk = world.trunks[which]
+    rows = _rows(world, which, trunk.first)
+    clock.free -= 1
+    call, following = world.free[clock.free], -1
+    for offset in range(rows - 1, -1, -1):
+        clock.rows -= 1
+        place = world.free_rows[clock.rows]
+        world.rows[place] = world.plan[which, trunk.first + offset]
+        world.rows[place].follows = following
+        following = place
+    trunk.first += rows
+    trunk.starting -= 1
+    clock.starting -= 1
+    attempt = world.attempts[call]
+    attempt.trunk, attempt.row, attempt.intended_s = which, following, clock.now
+    return int(call)
+
+
+@inlined
+def _starting(world: World) -> int:
+    which = 0
+    while world.trunks[which].starting == 0:
+        which += 1
+    return which
+
+
+@inlined
+def _rows(world: World, which: int, first: int) -> int:
+    """How many attempts the caller would make whose first row that is."""
+    rows = 1
+    while world.plan[which, first + rows - 1].has_next:
+        rows += 1
+    return rows
+
+
+@lean
+def stand_up(world: World, residual_s: FloatArray) -> None:
+    """A trunk's calls that are up at the beginning, and for how long."""
+    clock = world.clock[0]
+    for index in range(len(residual_s)):
+        if take_ports(world):
+            clock.used += 1
+            audio_changes(world.clock, +1)
+            schedule_far(world.clock, world.far, residual_s[index], STANDING)

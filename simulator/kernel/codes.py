@@ -1,0 +1,95 @@
+"""Numbers for words: what compiled code compares. They are constants of it, like the field names of `memory`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from models import columns
+from models.dice import OUTCOME_CODE, Outcome
+from models.records import ConnectionKind, Disposition
+
+DISPOSITION_CODE: Final = columns.DISPOSITION_CODE
+CONNECTION_CODE: Final = columns.CONNECTION_CODE
+COMPLETED: Final = DISPOSITION_CODE[Disposition.COMPLETED]
+THROTTLED: Final = DISPOSITION_CODE[Disposition.THROTTLED]
+NOT_WHITELISTED: Final = DISPOSITION_CODE[Disposition.NOT_WHITELISTED]
+NO_CHANNEL: Final = DISPOSITION_CODE[Disposition.NO_CHANNEL]
+NO_PORT: Final = DISPOSITION_CODE[Disposition.NO_PORT]
+CARRIER_REJECTED: Final = DISPOSITION_CODE[Disposition.CARRIER_REJECTED]
+BUSY: Final = DISPOSITION_CODE[Disposition.BUSY]
+NO_ANSWER: Final = DISPOSITION_CODE[Disposition.NO_ANSWER]
+ABANDONED: Final = DISPOSITION_CODE[Disposition.ABANDONED]
+TIMED_OUT: Final = DISPOSITION_CODE[Disposition.TIMED_OUT]
+CONNECTION_FAILED: Final = DISPOSITION_CODE[Disposition.CONNECTION_FAILED]
+STILL_UP: Final = DISPOSITION_CODE[Disposition.STILL_UP]
+TAKEN: Final = -1
+"""No disposition: the limits let the call pass."""
+
+ANSWERED: Final = OUTCOME_CODE[Outcome.ANSWERED]
+WILL_BE_BUSY: Final = OUTCOME_CODE[Outcome.BUSY]
+WILL_NOT_ANSWER: Final = OUTCOME_CODE[Outcome.NO_ANSWER]
+WILL_BE_REJECTED: Final = OUTCOME_CODE[Outcome.REJECTED]
+WILL_BE_ABANDONED: Final = OUTCOME_CODE[Outcome.ABANDONED]
+
+REUSED: Final = CONNECTION_CODE[ConnectionKind.REUSED]
+RESUMED: Final = CONNECTION_CODE[ConnectionKind.RESUMED]
+FULL: Final = CONNECTION_CODE[ConnectionKind.FULL]
+NO_CONNECTION: Final = columns.NO_CONNECTION
+"""In a record, and where none can be had."""
+
+# Whose the next event is: an index times `KINDS` and one of these.
+KINDS: Final = 8
+CALL: Final = 0
+ARRIVAL: Final = 1
+STANDING: Final = 2
+INCIDENT: Final = 3
+OPENED: Final = 4
+NOT_OPENED: Final = 5
+
+# Steps of a call that come with an event; the words say what it waits for.
+CONNECTING: Final = 1
+SENDING: Final = 2
+GIVING_UP: Final = 3
+ASKING: Final = 4
+SHAPED: Final = 5
+REFUSED: Final = 6
+SETTING_UP: Final = 7
+RINGING: Final = 8
+CANCELLING: Final = 9
+TALKING: Final = 10
+POLLING: Final = 11
+HANGING_UP: Final = 12
+LAST_RESPONSE: Final = 13
+REDIALLING: Final = 14
+# Steps that follow another at once.
+COMING: Final = 15
+ARRIVING: Final = 16
+REFUSING: Final = 17
+GOING_ON: Final = 18
+INVITING: Final = 19
+LOSING: Final = 20
+BREAKING_OFF: Final = 21
+BYE: Final = 22
+# What else a step may come to.
+NOTHING: Final = 0
+"""The caller is gone, or waits for another one's connection."""
+WAITS: Final = -1
+"""For the delay that it has named; then comes the step that it has named."""
+WAITS_LONG: Final = -2
+
+# Throttle policies.
+NO_LIMIT: Final = 0
+FIXED_WINDOW: Final = 1
+PIPE_LIMIT: Final = 2
+SLIDING_ADMITTED: Final = 3
+SLIDING_ATTEMPTS: Final = 4
+TOKEN_BUCKET: Final = 5
+SHAPER: Final = 6
+
+# Why compiled code comes back.
+DONE: Final = 0
+BATCH_IS_FULL: Final = 1
+WANTS_PLAN: Final = 2
+WANTS_ROOM: Final = 3
+WANTS_ORDER: Final = 4
+"""An edge restart: the attempts that it breaks off are to be queued in the order of their INVITEs."""

@@ -1,0 +1,205 @@
+"""Study -> memory of the compiled model: settings as numbers, nothing under way yet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from models.columns import DISPOSITION_CODE
+from models.costs import PACKETS_PER_S, Costs
+from models.policies import (
+    FixedWindow,
+    NoThrottle,
+    PipeLimit,
+    Shaper,
+    SlidingWindowAdmitted,
+    SlidingWindowAttempts,
+    ThrottleSettings,
+    TokenBucket,
+)
+from models.records import Disposition
+from models.refusals import REFUSALS, THROTTLE_CAUSE
+from models.study import EdgeRestart, Incident, Study, Trunk
+from models.traffic import TlsPolicy
+from simulator.edge import _TCP_ROUND_TRIPS, _TLS_ROUND_TRIPS
+from simulator.host import _MOST_MEDIA_SHARE, capacity
+from simulator.kernel import codes, memory
+from simulator.kernel.memory import IntArray, Records, World
+from simulator.trunk import _EDGE_POLL_S, TIMER_B_S
+
+_POLICY: dict[type, int] = {
+    NoThrottle: codes.NO_LIMIT,
+    FixedWindow: codes.FIXED_WINDOW,
+    PipeLimit: codes.PIPE_LIMIT,
+    SlidingWindowAdmitted: codes.SLIDING_ADMITTED,
+    SlidingWindowAttempts: codes.SLIDING_ATTEMPTS,
+    TokenBucket: codes.TOKEN_BUCKET,
+    Shaper: codes.SHAPER,
+}
+_FIRST_CALLS = 1024
+"""Places for calls under way at first."""
+
+
+def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch: int) -> World:
+    """The memory of a study in its first instant."""
+    throttles, places = _throttles(study, anchors)
+    connections = [_slots(trunk) for trunk in study.trunks]
+    clock = _clock(study, costs, batch)
+    events = _FIRST_CALLS + len(study.trunks) + len(study.pop.incidents)
+    return World(
+        clock=clock,
+        near=np.zeros(events, dtype=memory.EVENT),
+        far=np.zeros(events, dtype=memory.EVENT),
+        attempts=np.zeros(_FIRST_CALLS, dtype=memory.ATTEMPT),
+        free=np.arange(_FIRST_CALLS),
+        rows=np.zeros(_FIRST_CALLS, dtype=memory.ROW),
+        free_rows=np.arange(_FIRST_CALLS),
+        plan=np.zeros((len(study.trunks), 0), dtype=memory.ROW),
+        trunks=_trunks(study, connections),
+        throttles=throttles,
+        rings=np.zeros(places),
+        connections=_connections(sum(connections)),
+        incidents=_incidents(study.pop.incidents),
+        resting=np.zeros(int(clock["ports"][0] // clock["legs"][0]) + 1),
+        cores=np.zeros(int(clock["servers"][0])),
+        refusals=_refusals(),
+        interrupted=np.zeros(0, dtype=np.int64),
+        records=np.zeros(batch, dtype=memory.RECORD),
+    )
+
+
+def _clock(study: Study, costs: Costs, batch: int) -> Records:
+    pop = study.pop
+    ports, carrier, cores = pop.ports, pop.carrier, capacity(pop.machine, costs)
+    servers = math.ceil(cores)
+    channels = -1 if carrier.channels is None else carrier.channels
+    return _one(
+        memory.CLOCK,
+        until_s=math.inf,
+        half_trip_s=costs.round_trip_s / 2,
+        round_trip_s=costs.round_trip_s,
+        throttle_s=costs.throttle_s,
+        full_s=costs.full_handshake_s,
+        resumed_s=costs.resumed_handshake_s,
+        refusal_s=costs.refusal_s,
+        forwarding_s=max(0.0, costs.invite_s - costs.refusal_s),
+        bye_s=costs.bye_s,
+        speed=cores / servers,
+        servers=servers,
+        waiting_share=costs.waiting_work_share,
+        least_per_call=PACKETS_PER_S * costs.least_packet_s / cores,
+        most_media_share=_MOST_MEDIA_SHARE,
+        timer_b_s=TIMER_B_S,
+        poll_s=_EDGE_POLL_S,
+        quarantine_s=ports.quarantine_s,
+        ports=len(range(ports.low + ports.low % 2, ports.high, 2)),
+        legs=ports.legs,
+        channels=channels,
+        kept_channels=channels,
+        is_rate_limited=carrier.calls_per_second is not None,
+        batch=batch,
+        free=_FIRST_CALLS,
+        rows=_FIRST_CALLS,
+        trunks=len(study.trunks),
+        waiting=-1,
+        up=True,
+        initialising=True,
+    )
+
+
+def _trunks(study: Study, connections: Sequence[int]) -> Records:
+    trunks = np.zeros(len(study.trunks), dtype=memory.TRUNK)
+    for index, trunk in enumerate(study.trunks):
+        traffic, is_asked = trunk.traffic, not isinstance(trunk.throttle, NoThrottle)
+        trips = {
+            resumes: _TCP_ROUND_TRIPS + _TLS_ROUND_TRIPS[traffic.tls.version, resumes] for resumes in (True, False)
+        }
+        _set(
+            trunks[index],
+            connections=sum(connections[:index]),
+            slots=connections[index],
+            redials_after=int(sum(1 << DISPOSITION_CODE[kind] for kind in set(traffic.redial.after))),
+            obeys_retry_after=traffic.redial.obeys_retry_after,
+            throttle_asked=is_asked,
+            throttle_asked_inbound=is_asked and trunk.throttle.counts == "both",
+            admits=trunk.admits(trunk.customer_address),
+            per_call=traffic.tls.policy is TlsPolicy.PER_CALL,
+            trips_full=trips[False],
+            trips_resumed=trips[True],
+        )
+    return trunks
+
+
+def _slots(trunk: Trunk) -> int:
+    return trunk.traffic.tls.pool_size if trunk.traffic.tls.policy is TlsPolicy.POOL else 1
+
+
+def _connections(count: int) -> Records:
+    connections = np.zeros(count, dtype=memory.CONNECTION)
+    connections["standing"] = connections["first_waiting"] = -1
+    return connections
+
+
+def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, int]:
+    """All throttles, the carrier's rate last, and how many instants their windows remember between them."""
+    per_second = study.pop.carrier.calls_per_second
+    rate = SlidingWindowAdmitted(limit=per_second or 1, window_s=1.0)
+    settings = [*(trunk.throttle for trunk in study.trunks), rate]
+    throttles, places = np.zeros(len(settings), dtype=memory.THROTTLE), 0
+    for index, each in enumerate(settings):
+        anchor_s = anchors.get(study.trunks[index].name, 0.0) if index < len(study.trunks) else 0.0
+        _set(throttles[index], ring=places, **_throttle(each, anchor_s))
+        if isinstance(each, SlidingWindowAdmitted | SlidingWindowAttempts):
+            places += each.limit
+    return throttles, places
+
+
+def _throttle(settings: ThrottleSettings, anchor_s: float) -> dict[str, float]:
+    retry_after_s = math.nan if settings.retry_after_s is None else settings.retry_after_s
+    known: dict[str, float] = {
+        "policy": _POLICY[type(settings)],
+        "status": settings.refusal_status,
+        "retry_after_s": retry_after_s,
+    }
+    if isinstance(settings, NoThrottle):
+        return known
+    return known | {
+        "limit": settings.limit,
+        "window_s": settings.window_s,
+        "anchor_s": anchor_s,
+        "burst": settings.burst if isinstance(settings, TokenBucket) else 0,
+        "max_delay_s": settings.max_delay_s if isinstance(settings, Shaper) else 0.0,
+        "is_red": isinstance(settings, PipeLimit) and settings.algorithm == "red",
+    }
+
+
+def _incidents(incidents: Sequence[Incident]) -> Records:
+    known = np.zeros(len(incidents), dtype=memory.INCIDENT)
+    for index, incident in enumerate(incidents):
+        if isinstance(incident, EdgeRestart):
+            told = {"lasts_s": incident.down_s, "is_restart": 1.0, "forgets_throttle": incident.forgets_throttle}
+        else:
+            told = {"lasts_s": incident.lasts_s, "channels": incident.channels}
+        _set(known[index], at_s=incident.at_s, **told)
+    return known
+
+
+def _refusals() -> IntArray:
+    told = np.full((len(Disposition), 2), -1)
+    for kind, refusal in REFUSALS.items():
+        told[DISPOSITION_CODE[kind]] = refusal
+    told[codes.THROTTLED, 1] = THROTTLE_CAUSE
+    return told
+
+
+def _one(kind: np.dtype[np.void], **values: float) -> Records:
+    record = np.zeros(1, dtype=kind)
+    _set(record[0], **values)
+    return record
+
+
+def _set(record: Records, **values: float) -> None:
+    for name, value in values.items():
+        record[name] = value

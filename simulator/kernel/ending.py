@@ -1,0 +1,84 @@
+"""The end of an attempt: its record, and whether its caller tries again or goes."""
+
+from __future__ import annotations
+
+import math
+
+from models.compiled import inlined, lean
+from simulator.kernel.codes import NOTHING, REDIALLING, WAITS_LONG
+from simulator.kernel.memory import Records, World
+
+
+@inlined
+def end(world: World, call: int) -> int:
+    """See `life`: the step after the last."""
+    clock, attempt = world.clock[0], world.attempts[call]
+    row, trunk = world.rows[attempt.row], world.trunks[attempt.trunk]
+    redialled = row.has_next and (trunk.redials_after >> attempt.disposition) & 1
+    following = row.follows if row.has_next else -1
+    if attempt.intended_s >= clock.counts_from_s:
+        _note(world, call, redialled)
+    attempt.begun = attempt.invited = -1
+    if clock.records == clock.batch:
+        clock.complete_until_s = _oldest(world.attempts, clock.now)
+    _forget_row(world, attempt.row)
+    if not redialled:
+        return _go(world, call, following)
+    # The instant at which he means to is not always the one that comes of adding the delay to now.
+    attempt.intended_s = clock.now + _redial_wait(world, call, following)
+    attempt.row, attempt.step = following, REDIALLING
+    clock.delay_s = attempt.intended_s - clock.now
+    return WAITS_LONG
+
+
+@inlined
+def _redial_wait(world: World, call: int, following: int) -> float:
+    attempt, delay_s = world.attempts[call], world.rows[following].redial_delay_s
+    if math.isnan(delay_s):
+        delay_s = 0.0
+    if not world.trunks[attempt.trunk].obeys_retry_after or math.isnan(attempt.retry_after_s):
+        return float(delay_s)
+    return float(max(delay_s, attempt.retry_after_s))
+
+
+@inlined
+def _note(world: World, call: int, redialled: int) -> None:
+    clock, attempt = world.clock[0], world.attempts[call]
+    record, row = world.records[clock.records], world.rows[attempt.row]
+    clock.records += 1
+    record.row, record.call, record.attempt, record.trunk = row.row, row.call, row.attempt, attempt.trunk
+    record.intended_s, record.sent_s, record.ringing_s = attempt.intended_s, attempt.sent_s, attempt.ringing_s
+    record.answered_s, record.bye_s, record.ended_s = attempt.answered_s, attempt.bye_s, clock.now
+    record.status, record.cause, record.retry_after_s = attempt.status, attempt.cause, attempt.retry_after_s
+    record.connection, record.connect_s, record.ports = attempt.connection, attempt.connect_s, attempt.ports
+    record.inbound, record.disposition, record.redialled = attempt.inbound, attempt.disposition, redialled
+    record.rtp_sent, record.rtp_lost = attempt.rtp_sent, attempt.rtp_lost
+
+
+@lean
+def _oldest(attempts: Records, now: float) -> float:
+    """Up to when all attempts have ended: the intended instant of the first one under way."""
+    first, intended_s = -1, now
+    for call in range(len(attempts)):
+        if attempts[call].begun > 0 and (first < 0 or attempts[call].begun < first):
+            first, intended_s = attempts[call].begun, attempts[call].intended_s
+    return float(intended_s)
+
+
+@inlined
+def _forget_row(world: World, row: int) -> None:
+    world.free_rows[world.clock[0].rows] = row
+    world.clock[0].rows += 1
+
+
+@inlined
+def _go(world: World, call: int, row: int) -> int:
+    """The caller goes, and with him the attempts that he did not make."""
+    clock = world.clock[0]
+    while row >= 0:
+        following = world.rows[row].follows if world.rows[row].has_next else -1
+        _forget_row(world, row)
+        row = following
+    world.free[clock.free] = call
+    clock.free += 1
+    return NOTHING

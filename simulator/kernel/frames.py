@@ -1,0 +1,80 @@
+"""Finished attempts -> the record table of `models.records`, column by column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from models.columns import Columns
+from models.records import SCHEMA
+from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
+from simulator.kernel.codes import NO_CONNECTION
+from simulator.kernel.memory import FloatArray, Records
+
+_INSTANTS = ("intended_s", "sent_s", "ringing_s", "answered_s", "bye_s", "ended_s", "retry_after_s", "connect_s")
+_NUMBERS = ("row", "call", "attempt", "ports", "rtp_sent", "rtp_lost")
+_OPTIONAL = ("status", "cause")
+
+
+def to_frame(records: Records, trunks: tuple[str, ...]) -> pl.DataFrame:
+    """A table with `SCHEMA`, one row per attempt, in the order given; `trunks`: their names by index."""
+    received = records["rtp_sent"] - records["rtp_lost"]
+    made: dict[str, Any] = {name: pl.Series(_column(records, name)).fill_nan(None) for name in _INSTANTS}
+    made |= {name: _column(records, name).astype(np.int64) for name in _NUMBERS}
+    made |= {name: pl.Series(_column(records, name).astype(np.int64)).replace(-1, None) for name in _OPTIONAL}
+    made["trunk"] = pl.Series(_column(records, "trunk")).cat.to(pl.Enum(trunks)).cast(pl.String)
+    made["direction"] = pl.Series(_column(records, "inbound")).cat.to(SCHEMA["direction"])
+    made["disposition"] = pl.Series(_column(records, "disposition")).cat.to(SCHEMA["disposition"])
+    made["connection"] = _connection(_column(records, "connection"))
+    made["redialled"] = _column(records, "redialled").astype(np.bool_)
+    made |= {"rtp_received": received, "rtp_authenticated": received, "mos": pl.Series(scores(records)).fill_nan(None)}
+    made |= {name: _constant(name, len(records)) for name in SCHEMA if name not in made}
+    return pl.DataFrame({name: made[name] for name in SCHEMA}, schema=SCHEMA)
+
+
+def scores(records: Records) -> FloatArray:
+    """MOS of each attempt; NaN where there was no audio."""
+    sent, lost = _column(records, "rtp_sent"), _column(records, "rtp_lost")
+    found = np.full(len(records), mos(r_factor(MOUTH_TO_EAR_MS, 0.0)))
+    found[sent == 0] = np.nan
+    some = lost > 0
+    if some.any():
+        found[some] = mos(r_factor(MOUTH_TO_EAR_MS, lost[some] / sent[some]))
+    return found
+
+
+def _column(records: Records, name: str) -> Any:
+    return records[name].copy()  # Polars would share the memory of the batch, which is used again.
+
+
+def _connection(codes: Any) -> pl.Series:
+    known = pl.Series(np.where(codes == NO_CONNECTION, 0, codes).astype(np.uint8)).cat.to(SCHEMA["connection"])
+    return known.scatter(np.flatnonzero(codes == NO_CONNECTION), None)
+
+
+def _constant(name: str, count: int) -> pl.Series:
+    """What the model does not know: no packet is late or foreign, and nothing is said in words."""
+    return pl.Series(name, [0 if name.startswith("rtp_") else None], dtype=SCHEMA[name]).new_from_index(0, count)
+
+
+def to_columns(records: Records) -> Columns:
+    """What indicators are made of, without a table."""
+    sent, lost = records["rtp_sent"].copy(), records["rtp_lost"].copy()
+    nothing = np.zeros(len(records), dtype=np.int64)
+    return Columns(
+        attempt=records["attempt"],
+        status=records["status"],
+        disposition=records["disposition"].copy(),
+        redialled=records["redialled"] != 0,
+        connection=records["connection"],
+        ports=records["ports"],
+        **{name: records[name].copy() for name in _INSTANTS[:6]},
+        rtp_sent=sent,
+        rtp_received=sent - lost,
+        rtp_lost=lost,
+        rtp_late=nothing,
+        jitter_ms=np.full(len(records), np.nan),
+        mos=scores(records),
+    )

@@ -1,0 +1,52 @@
+"""The machine of `simulator.host` on arrays, by the same arithmetic: a queue of signalling, and audio that slows it."""
+
+from __future__ import annotations
+
+from models.compiled import inlined, lean
+from simulator.kernel.memory import Clock, FloatArray
+
+
+@inlined
+def finish(clock: Clock, cores: FloatArray, work_s: float) -> float:
+    """Queue `work_s` seconds of one core; how long from now until it is done."""
+    world = clock[0]
+    begins = max(world.now, cores[0])
+    takes_s = work_s * world.waiting_share if begins > world.now else work_s
+    media_share = min(world.calls * world.least_per_call, world.most_media_share)
+    ends = begins + takes_s / (world.speed * (1 - media_share))
+    if world.servers == 1:
+        cores[0] = ends
+    else:
+        _replace_first(cores, ends)
+    return float(ends - world.now)
+
+
+@inlined
+def work(clock: Clock, cores: FloatArray, work_s: float) -> float:
+    """As `finish`, but nothing to do is not queued for."""
+    return finish(clock, cores, work_s) if work_s != 0.0 else 0.0
+
+
+@lean
+def _replace_first(cores: FloatArray, value: float) -> None:
+    place, below, size = 0, 1, len(cores)
+    while below < size:
+        if below + 1 < size and cores[below + 1] < cores[below]:
+            below += 1
+        if value <= cores[below]:
+            break
+        cores[place] = cores[below]
+        place, below = below, 2 * below + 1
+    cores[place] = value
+
+
+@inlined
+def audio_changes(clock: Clock, by: int) -> float:
+    """One more call has audio, or one less; the seconds of audio that every stream has lost so far."""
+    world = clock[0]
+    world.lost_s += world.lost_share * (world.now - world.changed_s)
+    world.changed_s = world.now
+    world.calls += by
+    load = world.calls * world.least_per_call
+    world.lost_share = max(0.0, 1 - 1 / load) if load != 0.0 else 0.0
+    return float(world.lost_s)

@@ -1,0 +1,55 @@
+"""Events that are no call's: arrivals, standing calls that end, connections that came to stand, and incidents."""
+
+from __future__ import annotations
+
+from models.compiled import inlined, lean
+from simulator.kernel.codes import ARRIVAL, INCIDENT, KINDS, OPENED, STANDING
+from simulator.kernel.heap import schedule
+from simulator.kernel.host import audio_changes
+from simulator.kernel.limits import give_back
+from simulator.kernel.memory import World
+from simulator.kernel.throttles import restart
+
+
+@inlined
+def other(world: World, kind: int, which: int) -> bool:
+    """Let such an event happen; whether attempts are to be broken off."""
+    clock = world.clock[0]
+    if kind == ARRIVAL:
+        clock.arriving = which
+    elif kind == STANDING:
+        audio_changes(world.clock, -1)
+        give_back(world)
+    elif kind == INCIDENT:
+        return _happen(world, which)
+    else:
+        clock.waiting, clock.was_opened = which, kind == OPENED
+    return False
+
+
+@inlined
+def incidents_come(world: World) -> None:
+    """Wait for all of them."""
+    for which in range(len(world.incidents)):
+        schedule(world.clock, world.near, world.incidents[which].at_s, which * KINDS + INCIDENT)
+
+
+@lean
+def _happen(world: World, which: int) -> bool:
+    clock, incident = world.clock[0], world.incidents[which]
+    begins = incident.stage == 0
+    if begins:
+        incident.stage = 1
+        schedule(world.clock, world.near, incident.lasts_s, which * KINDS + INCIDENT)
+    if not incident.is_restart:
+        clock.channels = incident.channels if begins else clock.kept_channels
+        return False
+    if begins:
+        clock.up = 0
+        clock.restarts += 1
+        return True
+    if incident.forgets_throttle:
+        for trunk in range(clock.trunks):
+            restart(world.throttles, trunk, clock.now)
+    clock.up = 1
+    return False

@@ -1,0 +1,294 @@
+"""The life of a call as a table of steps: `simulator.trunk`, cut at each `yield` of it.
+
+A step is what one call does at one instant. It returns the step that follows at once, or that the call waits, for the
+delay and the step that `wait` has noted. Each is made part of `loop.run` at one place, so that no call of it is left.
+"""
+
+from __future__ import annotations
+
+import math
+
+from models.compiled import inlined
+from simulator.kernel.codes import (
+    ABANDONED,
+    ANSWERED,
+    ARRIVING,
+    ASKING,
+    BUSY,
+    BYE,
+    CANCELLING,
+    CARRIER_REJECTED,
+    COMING,
+    COMPLETED,
+    CONNECTION_FAILED,
+    GIVING_UP,
+    HANGING_UP,
+    LAST_RESPONSE,
+    LOSING,
+    NO_ANSWER,
+    NO_CONNECTION,
+    NO_PORT,
+    NOT_WHITELISTED,
+    POLLING,
+    REFUSED,
+    REFUSING,
+    RINGING,
+    SENDING,
+    SETTING_UP,
+    SHAPED,
+    STILL_UP,
+    TAKEN,
+    TALKING,
+    THROTTLED,
+    TIMED_OUT,
+    WAITS,
+    WAITS_LONG,
+    WILL_BE_ABANDONED,
+    WILL_BE_BUSY,
+    WILL_BE_REJECTED,
+)
+from simulator.kernel.host import audio_changes, work
+from simulator.kernel.limits import give_back, take
+from simulator.kernel.memory import Clock, World
+from simulator.kernel.throttles import REFUSES, try_admit
+
+_SENT_PER_S = 50
+
+
+@inlined
+def wait(clock: Clock, delay_s: float) -> int:
+    """Let the step that is noted come after so long."""
+    clock[0].delay_s = delay_s
+    return WAITS
+
+
+@inlined
+def begin(world: World, call: int) -> int:
+    """An attempt comes under way, for an instant that is noted already."""
+    clock, attempt = world.clock[0], world.attempts[call]
+    clock.begun += 1
+    attempt.begun, attempt.invited = clock.begun, -1
+    attempt.began_s = clock.now
+    attempt.sent_s = attempt.ringing_s = attempt.answered_s = attempt.bye_s = math.nan
+    attempt.retry_after_s = attempt.connect_s = math.nan
+    attempt.rtp_sent = attempt.rtp_lost = 0
+    attempt.status = attempt.cause = -1
+    attempt.ports = 0
+    attempt.disposition, attempt.connection = STILL_UP, NO_CONNECTION
+    attempt.inbound = world.rows[attempt.row].inbound
+    return COMING if attempt.inbound else POLLING
+
+
+@inlined
+def invite(world: World, call: int) -> int:
+    """The INVITE on its way and in the edge's queue; nobody waits longer than timer B for what comes back."""
+    clock, attempt = world.clock[0], world.attempts[call]
+    attempt.connection = attempt.kind
+    attempt.connect_s, attempt.sent_s = clock.now - attempt.began_s, clock.now
+    attempt.restarts = clock.restarts
+    clock.invited += 1
+    attempt.invited = clock.invited
+    wait_s = clock.half_trip_s + work(world.clock, world.cores, clock.refusal_s)
+    if wait_s + clock.half_trip_s <= clock.timer_b_s:
+        world.attempts[call].step = SENDING
+        return wait(world.clock, wait_s)
+    work(world.clock, world.cores, clock.forwarding_s)
+    world.attempts[call].step = GIVING_UP
+    return wait(world.clock, clock.timer_b_s)
+
+
+@inlined
+def reach(world: World, call: int) -> int:
+    """The INVITE has reached the trunk: the whitelist."""
+    attempt = world.attempts[call]
+    if world.trunks[attempt.trunk].admits:
+        return ARRIVING
+    attempt.disposition = NOT_WHITELISTED
+    return REFUSING
+
+
+@inlined
+def come_in(world: World, call: int) -> int:
+    """An inbound call: decided on at once."""
+    clock = world.clock[0]
+    world.attempts[call].sent_s = clock.now
+    work(world.clock, world.cores, clock.refusal_s)
+    return ARRIVING
+
+
+@inlined
+def arrive(world: World, call: int) -> int:
+    """On some stacks an INVITE waits for its throttle."""
+    clock, attempt = world.clock[0], world.attempts[call]
+    attempt.asked_s = clock.now
+    if clock.throttle_s != 0.0 and _is_limited(world, call):
+        world.attempts[call].step = ASKING
+        return wait(world.clock, clock.throttle_s)
+    return ASKING
+
+
+@inlined
+def ask(world: World, call: int) -> int:
+    """The throttle decides."""
+    clock, attempt = world.clock[0], world.attempts[call]
+    delay_s = 0.0
+    if _is_limited(world, call):
+        delay_s = try_admit(world.throttles, world.rings, int(attempt.trunk), clock.now)
+    if delay_s == REFUSES:
+        throttle = world.throttles[attempt.trunk]
+        attempt.status, attempt.cause = throttle.status, world.refusals[THROTTLED, 1]
+        attempt.retry_after_s = throttle.retry_after_s
+        attempt.disposition = THROTTLED
+        return REFUSING
+    if delay_s > 0:
+        world.attempts[call].step = SHAPED
+        return wait(world.clock, delay_s)
+    return SHAPED
+
+
+@inlined
+def _is_limited(world: World, call: int) -> bool:
+    attempt = world.attempts[call]
+    trunk = world.trunks[attempt.trunk]
+    return bool(trunk.throttle_asked_inbound if attempt.inbound else trunk.throttle_asked)
+
+
+@inlined
+def pass_limits(world: World, call: int) -> int:
+    """Ports and carrier; then the called side: set-up counts from when the call is handed over to it."""
+    clock, attempt = world.clock[0], world.attempts[call]
+    taken = take(world)
+    if taken != NO_PORT:
+        worked_s = work(world.clock, world.cores, clock.forwarding_s)
+    if taken != TAKEN:
+        attempt.disposition = taken
+        return REFUSING
+    attempt.ports = clock.legs
+    if attempt.inbound:
+        attempt.sent_s = clock.now
+        handed_over = clock.now + clock.half_trip_s
+    else:
+        handed_over = attempt.sent_s + clock.half_trip_s + (clock.now - attempt.asked_s)
+    setup_s = handed_over + world.rows[attempt.row].setup_s - clock.now
+    world.attempts[call].step = SETTING_UP
+    return wait(world.clock, max(worked_s, setup_s) + clock.half_trip_s)
+
+
+@inlined
+def refuse(world: World, call: int) -> int:
+    """The refusal on its way."""
+    attempt = world.attempts[call]
+    if attempt.disposition != THROTTLED:
+        attempt.status = world.refusals[attempt.disposition, 0]
+        attempt.cause = world.refusals[attempt.disposition, 1]
+    world.attempts[call].step = REFUSED
+    return REFUSED if attempt.inbound else wait(world.clock, world.clock[0].half_trip_s)
+
+
+@inlined
+def set_up(world: World, call: int) -> int:
+    """The called side answers the set-up: it rings, or is busy."""
+    attempt = world.attempts[call]
+    row = world.rows[attempt.row]
+    if row.outcome not in (WILL_BE_BUSY, WILL_BE_REJECTED):
+        attempt.ringing_s = world.clock[0].now
+        world.attempts[call].step = RINGING
+        return wait(world.clock, row.ring_s)
+    attempt.status = row.status
+    attempt.disposition = BUSY if row.outcome == WILL_BE_BUSY else CARRIER_REJECTED
+    return CANCELLING
+
+
+@inlined
+def ring_out(world: World, call: int) -> int:
+    """The ringing is over: an answer, or none."""
+    attempt, now = world.attempts[call], world.clock[0].now
+    row = world.rows[attempt.row]
+    attempt.status = row.status
+    if row.outcome == ANSWERED:
+        attempt.answered_s, attempt.invited = now, -1
+        attempt.lost_s = audio_changes(world.clock, +1)
+        world.attempts[call].step = TALKING
+        wait(world.clock, row.hold_s)
+        return WAITS_LONG
+    if row.outcome == WILL_BE_ABANDONED:
+        attempt.disposition = ABANDONED
+        world.attempts[call].step = CANCELLING
+        return wait(world.clock, world.clock[0].half_trip_s)
+    attempt.disposition = NO_ANSWER
+    return CANCELLING
+
+
+@inlined
+def stop_talking(world: World, call: int) -> int:
+    """The BYE is due: what the call's audio was; a connection that is gone has to be opened again."""
+    attempt = world.attempts[call]
+    hold_s = world.rows[attempt.row].hold_s
+    attempt.bye_s = world.clock[0].now
+    lost_s = audio_changes(world.clock, -1) - attempt.lost_s
+    attempt.rtp_sent = int(hold_s * _SENT_PER_S) + 1
+    attempt.rtp_lost = min(attempt.rtp_sent, round(lost_s * _SENT_PER_S))
+    return POLLING if not attempt.inbound and attempt.restarts != world.clock[0].restarts else BYE
+
+
+@inlined
+def hang_up(world: World, call: int) -> int:
+    """The BYE on its way and in the queue."""
+    clock = world.clock[0]
+    world.attempts[call].step = HANGING_UP
+    return wait(world.clock, clock.half_trip_s + work(world.clock, world.cores, clock.bye_s))
+
+
+@inlined
+def complete(world: World, call: int) -> int:
+    """The BYE has reached the trunk."""
+    world.attempts[call].disposition = COMPLETED
+    return CANCELLING
+
+
+@inlined
+def leave(world: World, call: int) -> int:
+    """A call that the trunk had let pass is over for it; that from outside gives back when the last response is out."""
+    attempt = world.attempts[call]
+    attempt.invited = -1
+    if not attempt.inbound:
+        give_back(world)
+    if attempt.disposition in (COMPLETED, ABANDONED):
+        world.attempts[call].step = LAST_RESPONSE
+        return wait(world.clock, world.clock[0].half_trip_s)
+    return LAST_RESPONSE
+
+
+@inlined
+def respond_last(world: World, call: int) -> int:
+    """The last response has arrived."""
+    if world.attempts[call].inbound:
+        give_back(world)
+    return REFUSED
+
+
+@inlined
+def give_up(world: World, call: int) -> int:
+    """Timer B."""
+    world.attempts[call].disposition = TIMED_OUT
+    return REFUSED
+
+
+@inlined
+def break_off(world: World, call: int) -> int:
+    """An edge restart has come; the event that the call waited for is none of it any more."""
+    attempt = world.attempts[call]
+    if attempt.step in (SETTING_UP, RINGING, CANCELLING):
+        give_back(world)
+    attempt.event = -1
+    return LOSING
+
+
+@inlined
+def lose(world: World, call: int) -> int:
+    """The connection went, or could not be had; a final response that was on its way never arrived."""
+    attempt = world.attempts[call]
+    attempt.disposition = CONNECTION_FAILED
+    attempt.status = attempt.cause = -1
+    attempt.retry_after_s = math.nan
+    return REFUSED

@@ -1,0 +1,202 @@
+"""Lets the compiled model run: brings it the plan chunk by chunk, gives it room, and takes its records in batches.
+
+Memory is that of the calls under way, one chunk of the plan for each trunk, and one batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypedDict, Unpack
+
+import numpy as np
+import polars as pl
+
+from models.costs import costs_of
+from models.dice import CALLS_PER_CHUNK, PlanArrays, drawn_chunks
+from models.plan import Plan
+from models.study import Study
+from simulator.kernel import codes, memory
+from simulator.kernel.arrivals import stand_up
+from simulator.kernel.encoding import world_of
+from simulator.kernel.frames import to_frame
+from simulator.kernel.loop import run
+from simulator.kernel.memory import Records, World, grown
+from simulator.standing import residual_times
+
+OnRecords = Callable[[Records, float], None]
+"""Takes finished attempts (`memory.RECORD`), valid until it returns, and as `simulator.run.OnBatch` an instant."""
+
+
+class How(TypedDict, total=False):
+    """What may be said of a run: the arguments of `simulator.run.simulate_in_batches`, with the same defaults."""
+
+    anchors: Mapping[str, float] | None
+    is_stationary: bool
+    until_s: float | None
+    counts_from_s: float
+    batch: int
+
+
+_COPIED: tuple[str, ...] = (
+    "row",
+    "call",
+    "attempt",
+    "inbound",
+    "redial_delay_s",
+    "place_s",
+    "has_next",
+    "outcome",
+    "status",
+)
+_COPIED += ("setup_s", "ring_s", "hold_s", "resumes")
+
+
+def run_in_batches(
+    study: Study, on_batch: Callable[[pl.DataFrame, float], None], plan: Plan | None = None, **how: Unpack[How]
+) -> None:
+    """As `simulator.run.simulate_in_batches`, for a study that has been checked."""
+    names = tuple(trunk.name for trunk in study.trunks)
+
+    def handed_over(records: Records, complete_until_s: float) -> None:
+        on_batch(to_frame(records, names), complete_until_s)
+
+    Running(study, handed_over, plan, **how).to_the_end()
+
+
+class Running:
+    """One simulation under way."""
+
+    def __init__(self, study: Study, on_records: OnRecords, plan: Plan | None = None, **how: Unpack[How]) -> None:
+        """As `run_in_batches`."""
+        until_s = how.get("until_s")
+        if until_s is not None and until_s <= 0:
+            raise ValueError(f"a simulation begins at 0, and cannot stop at {until_s}")
+        self._study, self._on_records = study, on_records
+        self._world = world_of(study, costs_of(study.pop), how.get("anchors") or {}, batch=how.get("batch", 20_000))
+        self._set("counts_from_s", how.get("counts_from_s", 0.0))
+        self._set("until_s", math.inf if until_s is None else until_s)
+        self._plans = [_chunks(study, plan, trunk) for trunk in range(len(study.trunks))]
+        self._last_s = math.nan if until_s is None else until_s
+        if how.get("is_stationary"):
+            self._stand_up()
+
+    def to_the_end(self) -> None:
+        """Until the last call is over, or the instant at which to stop."""
+        while (wants := run(self._world)) != codes.DONE:
+            self._serve(wants)
+        self._leave_up()
+        self._hand_over(math.inf)
+
+    @property
+    def under_way(self) -> int:
+        """Callers who have a place now."""
+        return len(self._world.attempts) - int(self._get("free"))
+
+    def room(self) -> dict[str, int]:
+        """Entries that memory has come to hold, by what they are for."""
+        return {name: array.size for name, array in self._world._asdict().items()}
+
+    def _serve(self, wants: int) -> None:
+        match wants:
+            case codes.BATCH_IS_FULL:
+                self._hand_over(float(self._get("complete_until_s")))
+            case codes.WANTS_PLAN:
+                self._bring_plan(int(self._get("arriving")))
+            case codes.WANTS_ROOM:
+                self._world = _roomier(self._world)
+            case _:
+                self._put_in_order()
+
+    def _get(self, name: str) -> float:
+        value: float = self._world.clock[name][0]
+        return value
+
+    def _set(self, name: str, value: float) -> None:
+        self._world.clock[name][0] = value
+
+    def _hand_over(self, complete_until_s: float) -> None:
+        count = int(self._get("records"))
+        self._set("records", 0)
+        self._on_records(self._world.records[:count], complete_until_s)
+
+    def _bring_plan(self, trunk: int) -> None:
+        state, buffers = self._world.trunks[trunk], self._world.plan
+        kept = buffers[trunk, int(state["first"]) : int(state["filled"])].copy()
+        chunk = next(self._plans[trunk], None)
+        if chunk is None:
+            state["is_last"] = True
+            return
+        rows = len(kept) + len(chunk)
+        if rows > buffers.shape[1]:
+            wider = np.zeros((len(buffers), max(rows, 2 * buffers.shape[1])), dtype=memory.ROW)
+            wider[:, : buffers.shape[1]] = buffers
+            self._world = self._world._replace(plan=wider)
+        buffer = self._world.plan[trunk]
+        buffer[: len(kept)] = kept
+        for name in _COPIED:
+            buffer[name][len(kept) : rows] = getattr(chunk, name)
+        state["looked"] -= state["first"]
+        state["first"], state["filled"] = 0, rows
+
+    def _put_in_order(self) -> None:
+        """Queue those whom an edge restart breaks off, in the order in which they sent their INVITEs."""
+        attempts = self._world.attempts
+        inviting = np.flatnonzero((attempts["begun"] > 0) & (attempts["invited"] > 0))
+        inviting = inviting[np.argsort(attempts["invited"][inviting])]
+        self._world = self._world._replace(interrupted=inviting)
+        self._set("interrupted", 0)
+        self._set("interrupts", len(inviting))
+
+    def _stand_up(self) -> None:
+        for trunk in range(len(self._study.trunks)):
+            residual_s = residual_times(self._study, trunk)
+            while int(self._get("far")) + len(residual_s) > len(self._world.far):
+                self._world = self._world._replace(far=grown(self._world.far, len(residual_s)))
+            stand_up(self._world, residual_s)
+
+    def _leave_up(self) -> None:
+        """Attempts that have not ended are still up, in the order of their beginning."""
+        attempts, world = self._world.attempts, self._world
+        counts = (attempts["begun"] > 0) & (attempts["intended_s"] >= self._get("counts_from_s"))
+        up = attempts[counts][np.argsort(attempts["begun"][counts])]
+        count = int(self._get("records"))
+        records = np.zeros(count + len(up), dtype=memory.RECORD)
+        records[:count] = world.records[:count]
+        left = records[count:]
+        for name in set(memory.RECORD.names or ()) & set(memory.ATTEMPT.names or ()) - {"row"}:
+            left[name] = up[name]
+        for name in ("row", "call", "attempt"):
+            left[name] = world.rows[name][up["row"]]
+        left["ended_s"], left["disposition"] = self._last_s, codes.STILL_UP
+        self._world = world._replace(records=records)
+        self._set("records", len(records))
+
+
+def _chunks(study: Study, plan: Plan | None, trunk: int) -> Iterator[PlanArrays]:
+    if plan is not None:
+        return iter([plan.arrays(trunk)])
+    return drawn_chunks(study, trunk, calls_per_chunk=max(1024, CALLS_PER_CHUNK // len(study.trunks)))
+
+
+def _roomier(world: World) -> World:
+    """The same world with more room where it has little."""
+    clock = world.clock[0]
+    if clock["free"] < 1:
+        more = np.arange(len(world.attempts), 2 * len(world.attempts))
+        free = np.zeros(2 * len(world.attempts), dtype=np.int64)
+        free[: len(more)] = more
+        clock["free"] = len(more)
+        world = world._replace(attempts=grown(world.attempts, 0), free=free)
+    if clock["rows"] < len(world.rows) // 2:
+        more = np.arange(len(world.rows), 2 * len(world.rows))
+        free_rows = np.zeros(2 * len(world.rows), dtype=np.int64)
+        free_rows[: clock["rows"]] = world.free_rows[: clock["rows"]]
+        free_rows[clock["rows"] : clock["rows"] + len(more)] = more
+        clock["rows"] += len(more)
+        world = world._replace(rows=grown(world.rows, 0), free_rows=free_rows)
+    if clock["near"] + 64 > len(world.near):
+        world = world._replace(near=grown(world.near, 0))
+    if clock["far"] + 64 > len(world.far):
+        world = world._replace(far=grown(world.far, 0))
+    return world

@@ -1,0 +1,55 @@
+"""Compiled functions: Python's arithmetic, and machine code that is out of date once any file beside it is another."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.compiled import compiled, inlined, lean
+
+PART = "from models.compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {0}\n"
+WHOLE = "from models.compiled import lean\nfrom part import part\n\n\n@lean\ndef whole(x):\n    return part(x)\n"
+
+
+@inlined
+def _floor(left: float, right: float) -> float:
+    return left // right
+
+
+@lean
+def _window(now: float, anchor: float, window_s: float) -> float:
+    return _floor(now - anchor, window_s)
+
+
+@compiled
+def _summed(left: float, right: float) -> float:
+    return left * right + left
+
+
+@given(now=st.floats(0, 1e9), anchor=st.floats(-100, 100), window_s=st.floats(1e-6, 1e5))
+def test_arithmetic_is_that_of_python_to_the_last_bit(now: float, anchor: float, window_s: float) -> None:
+    assert _window(now, anchor, window_s) == (now - anchor) // window_s
+    assert _summed(now, anchor) == now * anchor + now
+    assert math.isnan(_summed(math.nan, 1.0))
+
+
+def test_code_that_was_kept_is_not_used_once_a_part_of_it_is_another(tmp_path: Path) -> None:
+    (tmp_path / "whole.py").write_text(WHOLE)
+    for number in (1, 22, 333):
+        (tmp_path / "part.py").write_text(PART.format(number))
+        assert _said(tmp_path) == str(number)
+
+
+def _said(folder: Path) -> str:
+    command = f"import sys; sys.path[:0] = [{str(folder)!r}, '.']; from whole import whole; print(whole(0))"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", command], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(done.stderr)
+    return done.stdout.strip()

@@ -1,0 +1,237 @@
+"""The compiled model against SimPy: every column of every record equal to the last bit, and every batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.plan import draw_plan
+from models.reading import read_study
+from models.study import Study
+from simulator.run import Engine, Start, simulate_in_batches
+
+STUDIES = Path(__file__).parents[3] / "experiments" / "studies"
+LONGEST_S = 90.0
+"""Of a shipped study: SimPy is slow."""
+Batches = list[tuple[pl.DataFrame, float]]
+
+
+def batches_of(engine: Engine, study: Study, **how: Any) -> Batches:
+    batches: Batches = []
+    simulate_in_batches(study, lambda frame, until_s: batches.append((frame, until_s)), engine=engine, **how)
+    return batches
+
+
+def assert_equal(study: Study, **how: Any) -> Batches:
+    expected, found = (batches_of(engine, study, **how) for engine in (Engine.SIMPY, Engine.KERNEL))
+    assert [until_s for _, until_s in found] == [until_s for _, until_s in expected]
+    for (frame, _), (reference, _) in zip(found, expected, strict=True):
+        assert frame.schema == reference.schema
+        for name in reference.columns:
+            assert frame[name].to_list() == reference[name].to_list(), name
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_study(path: Path) -> None:
+    study = read_study(path)
+    study = study.model_copy(update={"duration_s": min(study.duration_s, LONGEST_S)})
+    assert_equal(study)
+    assert_equal(study, plan=draw_plan(study), start=Start.STATIONARY, counts_from_s=0.0, batch=50)
+
+
+SECONDS = st.sampled_from([0.0, 0.5, 1.0, 2.5])
+"""Constants that meet at the same instants."""
+COST_S = st.sampled_from([0.0, 0.001, 0.05, 0.5])
+
+
+def durations(most: float = 8.0) -> st.SearchStrategy[Any]:
+    drawn = st.floats(0.1, most).map(lambda mean_s: {"kind": "exponential", "mean_s": mean_s})
+    return SECONDS | drawn | st.just({"kind": "lognormal", "mean_s": 2.0, "cv": 1.5})
+
+
+@st.composite
+def throttles(draw: st.DrawFn) -> dict[str, Any]:
+    policy = draw(
+        st.sampled_from(
+            [
+                "none",
+                "fixed_window",
+                "pipelimit",
+                "red",
+                "sliding_window_admitted",
+                "sliding_window_attempts",
+                "token_bucket",
+                "shaper",
+            ]
+        )
+    )
+    chosen: dict[str, Any] = {
+        "policy": "pipelimit" if policy == "red" else policy,
+        "counts": draw(st.sampled_from(["outbound", "both"])),
+        "retry_after_s": draw(st.none() | st.integers(0, 4)),
+        "refusal_status": draw(st.sampled_from([503, 480])),
+    }
+    if policy != "none":
+        chosen |= {"limit": draw(st.integers(1, 12)), "window_s": draw(st.sampled_from([1, 5]))}
+    if chosen["policy"] == "pipelimit":
+        chosen |= {"algorithm": "red" if policy == "red" else "taildrop", "window_s": 3}
+    if policy == "token_bucket":
+        chosen["burst"] = draw(st.integers(1, 6))
+    if policy == "shaper":
+        chosen["max_delay_s"] = draw(st.sampled_from([0.0, 0.7, 3.0]))
+    return chosen
+
+
+def arrivals() -> st.SearchStrategy[dict[str, Any]]:
+    rates = st.sampled_from([0, 30, 60, 240, 600])
+    return (
+        st.builds(lambda rate: {"kind": "constant", "rate_per_minute": rate}, rates)
+        | st.builds(lambda rate: {"kind": "poisson", "rate_per_minute": rate}, rates)
+        | st.lists(st.integers(0, 20), min_size=1, max_size=40).map(
+            lambda halves: {"kind": "replay", "instants_s": [half / 2 for half in halves]}
+        )
+    )
+
+
+@st.composite
+def traffics(draw: st.DrawFn) -> dict[str, Any]:
+    share = st.floats(0, 0.24)
+    outcomes = {name: draw(share) for name in ("busy", "no_answer", "abandoned")}
+    after = ["throttled", "no_channel", "no_port", "carrier_rejected", "timed_out", "connection_failed"]
+    return {
+        "arrivals": draw(arrivals()),
+        "holding": draw(durations()),
+        "ringing": draw(durations(3)),
+        "patience": draw(durations(3)),
+        "outcomes": outcomes | {"rejected": [{"status": 404, "share": draw(share)}]},
+        "redial": {
+            "probability": draw(st.sampled_from([0.0, 0.7, 1.0])),
+            "delay": draw(durations(5)),
+            "attempts": draw(st.integers(1, 5)),
+            "obeys_retry_after": draw(st.booleans()),
+            "after": draw(st.just(after) | st.just([*after, "busy", "no_answer", "abandoned", "completed"])),
+        },
+        "inbound_share": draw(st.sampled_from([0.0, 0.4, 1.0])),
+        "tls": {
+            "policy": draw(st.sampled_from(["persistent", "pool", "per_call"])),
+            "pool_size": draw(st.integers(1, 3)),
+            "resumption_share": draw(st.sampled_from([0.0, 0.5, 1.0])),
+            "version": draw(st.sampled_from(["1.2", "1.3"])),
+        },
+    }
+
+
+@st.composite
+def incidents(draw: st.DrawFn) -> list[dict[str, Any]]:
+    instants = st.sampled_from([0.0, 1.0, 4.5, 5.0, 7.25])
+    restarts = st.builds(
+        lambda at_s, down_s, forgets: {
+            "kind": "edge_restart", "at_s": at_s, "down_s": down_s, "forgets_throttle": forgets,
+        },
+        instants, st.sampled_from([0.0, 0.5, 2.0]), st.booleans(),
+    )  # fmt: skip
+    brown_outs = st.builds(
+        lambda at_s, channels: {"kind": "carrier_brown_out", "at_s": at_s, "lasts_s": 3, "channels": channels},
+        instants, st.integers(0, 3),
+    )  # fmt: skip
+    return draw(st.lists(restarts | brown_outs, max_size=3))
+
+
+@st.composite
+def costs(draw: st.DrawFn) -> dict[str, float]:
+    names = ("full_handshake_s", "resumed_handshake_s", "invite_s", "refusal_s", "bye_s")
+    return {name: draw(COST_S) for name in names} | {
+        "packet_s": draw(st.sampled_from([0.0, 0.0004, 0.003])),
+        "waiting_packet_s": draw(st.sampled_from([0.0002, 0.002])),
+        "waiting_work_share": draw(st.sampled_from([0.5, 1.0])),
+        "idle_share": 0.01,
+        "round_trip_s": draw(st.sampled_from([0.0, 0.01, 0.5])),
+        "throttle_s": draw(st.sampled_from([0.0, 0.25])),
+    }
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
+    trunks = [
+        {
+            "name": f"t{number}",
+            "customer_address": f"127.0.0.{number + 2}",
+            "throttle": draw(throttles()),
+            "traffic": draw(traffics()),
+            "whitelist": draw(st.sampled_from([[], [], [], ["10.0.0.0/8"]])),
+        }
+        for number in range(draw(st.integers(1, 3)))
+    ]
+    legs = draw(st.sampled_from([1, 2]))
+    ports = {"low": 10000, "high": 10000 + draw(st.sampled_from([4, 5, 30, 2000])), "legs": legs}
+    carrier = {
+        "channels": draw(st.none() | st.integers(0, 20)),
+        "calls_per_second": draw(st.none() | st.integers(1, 5)),
+        "setup": draw(durations(2)),
+    }
+    pop = {
+        "ports": ports | {"quarantine_s": draw(SECONDS)},
+        "carrier": carrier,
+        "incidents": draw(incidents()),
+        "machine": {
+            "cores": draw(st.sampled_from([1, 2, 7])),
+            "quota": draw(st.none() | st.sampled_from([0.05, 0.5, 1.5])),
+            "pace": draw(st.sampled_from([1.0, 1.7])),
+        },
+    }
+    study = {"name": "t", "seed": draw(st.integers(0, 1000)), "duration_s": 10, "pop": pop, "trunks": trunks}
+    return study, draw(costs())
+
+
+@pytest.fixture(scope="session")
+def calibrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("calibrations")
+
+
+def study_of(written: Mapping[str, Any], spent: Mapping[str, float], folder: Path) -> Study:
+    text = yaml.safe_dump({"stack": "embedded", "measured": "2026-11-24", "costs": dict(spent)})
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
+    path.write_text(text)
+    machine = written["pop"]["machine"] | {"calibration": str(path)}
+    return Study.model_validate({**written, "pop": {**written["pop"], "machine": machine}})
+
+
+@given(
+    question=questions(),
+    start=st.sampled_from(list(Start)),
+    until_s=st.none() | st.sampled_from([0.25, 4.5, 5.0, 30.0]),
+    counts_from_s=st.sampled_from([0.0, 3.0]),
+    batch=st.sampled_from([1, 7, 20_000]),
+    anchor_s=st.sampled_from([0.0, -0.3, -2.5]),
+)
+@settings(max_examples=100)
+def test_whatever_the_study(calibrations: Path, question: tuple[Any, Any], anchor_s: float, **how: Any) -> None:
+    study = study_of(*question, calibrations)
+    assert_equal(study, anchors={trunk.name: anchor_s for trunk in study.trunks}, **how)
+
+
+def test_a_caller_who_comes_a_rounding_error_early_is_not_waited_for_again() -> None:
+    study = Study.model_validate(
+        {
+            "name": "t",
+            "seed": 0,
+            "duration_s": 10,
+            "trunks": [
+                {"name": name, "customer_address": f"127.0.0.{rate + 2}", "traffic": {
+                    "arrivals": {"kind": "poisson", "rate_per_minute": 600 * rate}, "holding": 0}}
+                for rate, name in enumerate(("quiet", "busy"))
+            ],
+        }
+    )  # fmt: skip
+    (found, _), *_ = assert_equal(study)
+    # There is such an instant among them, or this would show nothing.
+    assert found.sort("row")["intended_s"].to_list() != draw_plan(study).table["place_s"].to_list()
