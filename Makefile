@@ -9,8 +9,9 @@ export PYTHON
 BIN := .venv/bin
 INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
+BENCHING := .venv/benching
 
-.PHONY: help setup setup-dev demo prove review verify test lint pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo prove review verify bench test lint pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,12 @@ setup-dev: $(DEVELOPING) ## the same with what tests, notebooks and a cluster ne
 
 $(DEVELOPING): pyproject.toml constraints.txt .ci/setup
 	@.ci/setup dev
+	@touch $@ $(INSTALLED)
+
+setup-bench: $(BENCHING) ## the same with what the benchmarks compare with
+
+$(BENCHING): pyproject.toml constraints.txt .ci/setup
+	@.ci/setup bench
 	@touch $@ $(INSTALLED)
 
 demo: setup ## predict a study, place its calls, write the page (STUDY=... OUT=...)
@@ -43,6 +50,10 @@ review: setup ## make a month of calls and decide on raising its throttle, into 
 verify: setup ## the simulator against exact theory, a picture for each check, into out/verify (five minutes)
 	@$(BIN)/python -m experiments.verification --out out/verify
 	@echo "The page: $(abspath out/verify)/verification.html"
+
+bench: setup-bench ## all benchmarks, side by side with others, into experiments/benchmarks/latest.md (ten minutes)
+	@.ci/fetch-suite .stacks/sipp sip-tester || echo "Without SIPp what is compared with it is left out."
+	@$(BIN)/python -m experiments.benchmarks
 
 test: lint system-packages pytest ## everything that continuous integration checks
 

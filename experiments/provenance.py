@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import ssl
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +42,7 @@ class Provenance:
             seed=study.seed,
             command=command,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions={"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION} | _package_versions(),
+            versions=package_versions(),
             machine={name: str(value) for name, value in fingerprint().model_dump().items()},
         )
 
@@ -57,9 +58,10 @@ def fingerprint() -> Fingerprint:
     )
 
 
-def _package_versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
+def package_versions(also: Iterable[str] = ()) -> dict[str, str]:
+    """Of Python, OpenSSL and the packages that results depend on, and of those named in `also`."""
+    found = {"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION}
+    for name in (*_PACKAGES, *also):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -1,1 +1,5 @@
-"""How fast and in how much memory the project's parts run; scripts to be run by hand."""
+"""How fast, in how much memory and how evenly the project's parts run, side by side with others in one run.
+
+`python -m experiments.benchmarks` runs all; each module also runs by itself. Ratios hold from machine to machine better
+than figures do, so they come first.
+"""

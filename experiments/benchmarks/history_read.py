@@ -1,28 +1,25 @@
-"""Writes a call history of 10 million rows to a temporary folder, reads it, and prints the seconds and the memory.
+"""How long a call history of 10 million rows takes to read, and in how much memory.
 
-`python -m experiments.benchmarks.history_read [--rows N] [--format operator|asterisk] [--gzip]`. Reading runs in a
-process of its own, so that its peak is not the writer's.
+`python -m experiments.benchmarks.history_read`. The file is made first, in a temporary folder; it is read in a process
+of its own, so that the peak is not the writer's.
 """
 
 from __future__ import annotations
 
-import argparse
-import gzip
-import multiprocessing
-import resource
-import shutil
 import tempfile
-import time
 from collections.abc import Iterator
-from multiprocessing.queues import SimpleQueue
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from experiments.benchmarks.result import Result, figure
+from experiments.benchmarks.running import BenchmarkError, apart, main
 from models.history.reading import read_history
 from models.history.settings import HistorySettings
 
+COMMAND = "python -m experiments.benchmarks.history_read"
 _BLOCK = 500_000
 _SPAN_S = 90 * 86_400
 _FIRST_S = 1_704_047_400
@@ -105,46 +102,47 @@ def write(path: Path, rows: int, form: str) -> None:
             block.write_csv(file, include_header=number == 0 and form != "asterisk", quote_style="non_numeric")
 
 
-def zipped(path: Path) -> Path:
-    """The same file, compressed."""
-    result = path.with_name(path.name + ".gz")
-    with path.open("rb") as plain, gzip.open(result, "wb", compresslevel=1) as packed:
-        shutil.copyfileobj(plain, packed, 2**20)
-    return result
+@dataclass(frozen=True)
+class Sizes:
+    """How much is read."""
+
+    rows: int = 10_000_000
+    forms: tuple[str, ...] = ("operator",)
 
 
-def _measure(path: Path, results: SimpleQueue[tuple[float, float, float, str]]) -> None:
-    before, worked = time.perf_counter(), time.process_time()
-    history = read_history(HistorySettings(path=path))
-    seconds, worked = time.perf_counter() - before, time.process_time() - worked
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    kinds = ", ".join(f"{oddity.kind} {oddity.count}" for oddity in history.oddities)
-    results.put((seconds, worked, peak_gb, f"{history!r} ({kinds})"))
+QUICK = Sizes(20_000, ("operator", "asterisk"))
 
 
-def main() -> None:
-    """Write, read, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--format", choices=sorted(_WORDS), default="operator")
-    parser.add_argument("--gzip", action="store_true")
-    asked = parser.parse_args()
+def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
+    """All rows of reading.
+
+    Raises:
+        BenchmarkError: rows were lost on the way.
+    """
+    wanted = sizes or (QUICK if quick else Sizes())
+    return [row for form in wanted.forms for row in _rows(wanted.rows, form)]
+
+
+def _rows(rows: int, form: str) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calls.csv"
-        write(path, asked.rows, asked.format)
-        path = zipped(path) if asked.gzip else path
-        context = multiprocessing.get_context("spawn")
-        results: SimpleQueue[tuple[float, float, float, str]] = context.SimpleQueue()
-        reader = context.Process(target=_measure, args=(path, results))
-        reader.start()
-        reader.join()
-        if reader.exitcode:
-            raise SystemExit(f"the reading process ended with {reader.exitcode}")
-        seconds, worked, peak_gb, what = results.get()
-        size_gb = path.stat().st_size / 2**30
-    print(what)
-    print(f"{asked.rows:,} rows, {size_gb:.2f} GiB: {seconds:.1f} s ({worked:.1f} s of CPU), {peak_gb:.2f} GiB at most")
+        write(path, rows, form)
+        size_gib = path.stat().st_size / 2**30
+        found, spent = apart(_read, path)
+    if found != rows:
+        raise BenchmarkError(f"{found} of {rows} rows were read")
+    note = f"{rows:,} rows of the {form}'s form, {size_gib:.2f} GiB"
+    name = f"history_read.{form}"
+    return [
+        figure(f"{name}.rows_per_s", rows / spent.cpu_s, "rows/s", command=COMMAND, note=f"of CPU; {note}"),
+        figure(f"{name}.wall_s", spent.wall_s, "s", command=COMMAND, note=note),
+        figure(f"{name}.peak_gib", spent.peak_bytes / 2**30, "GiB", command=COMMAND, note=note),
+    ]
+
+
+def _read(path: Path) -> int:
+    return read_history(HistorySettings(path=path)).rows_read
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__ or "")

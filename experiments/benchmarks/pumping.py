@@ -1,0 +1,118 @@
+"""Our audio as a benchmark drives it: so many calls of the load generator's own audio desk, without any signalling.
+
+Each call is a `loadgen.audio.Audio`, with ports, SRTP, RTCP and all checks. Its far side is the reflector, so what it
+hears must be its own voice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, AudioWindow, Heard, cost_of
+from experiments.benchmarks.peers.reflector import ADDRESS
+from loadgen.audio import Audio, AudioDesk
+from loadgen.loop import run_loop
+from loadgen.media.stream import MediaReport
+from loadgen.sip.invite import customer_offer
+from models.distributions import Constant
+from models.plan import PlanRow, draw_plan
+from models.study import Study, Trunk
+from models.traffic import ConstantArrivals, Traffic
+
+_CALLS_PER_S = 500
+"""How fast calls begin, so that their setup does not all come at once."""
+_LOOKS = 20
+_PER_DESK = 5000
+"""An address has ports for a few more."""
+
+
+def pumped_calls(calls: int, window_s: float, ports: Sequence[int]) -> AudioWindow:
+    """So many calls with the reflector, measured over `window_s` once all are up."""
+    return run_loop(_calls(calls, window_s, ports))
+
+
+def soaked_calls(calls: int, seconds: float, ports: Sequence[int]) -> tuple[AudioWindow, list[int]]:
+    """The same for long, and the process's memory in bytes at `_LOOKS` instants from when all were up."""
+    memory: list[int] = []
+
+    def look() -> None:
+        memory.append(psutil.Process().memory_info().rss)
+
+    async def run() -> AudioWindow:
+        loop = asyncio.get_running_loop()
+        begins = calls / _CALLS_PER_S + SETTLE_S
+        for number in range(_LOOKS):
+            loop.call_later(begins + number * seconds / _LOOKS, look)
+        return await _calls(calls, seconds, ports)
+
+    return run_loop(run()), memory
+
+
+async def _calls(calls: int, window_s: float, ports: Sequence[int]) -> AudioWindow:
+    study = _question(calls)
+    rows = list(draw_plan(study).rows.values())
+    desks = [_desk(study, number) for number in range(-(-calls // _PER_DESK))]
+    try:
+        begun = await _begin(desks, rows, ports)
+        cost = await cost_of(window_s)
+        heard = _end(begun)
+        lateness_p99_ms = max(desk.lateness_p99_ms for desk in desks)
+    finally:
+        for desk in desks:
+            desk.close()
+    return AudioWindow(calls, heard, cost, lateness_p99_ms)
+
+
+def _desk(study: Study, number: int) -> AudioDesk:
+    return AudioDesk(f"127.0.0.{2 + number}", study, at_trunk=False, check_media=lambda address: address)
+
+
+async def _begin(
+    desks: Sequence[AudioDesk], rows: Sequence[PlanRow], ports: Sequence[int]
+) -> list[tuple[Audio, float]]:
+    began_s, begun = time.monotonic(), []
+    for number, row in enumerate(rows):
+        await asyncio.sleep(max(0.0, began_s + number / _CALLS_PER_S - time.monotonic()))
+        audio = desks[number // _PER_DESK].open(row)
+        ours = customer_offer(audio.address, audio.port, audio.key, session_id=row.row)
+        # The same key both ways: what is reflected is authentic.
+        theirs = customer_offer(ADDRESS, ports[number % len(ports)], audio.key, session_id=row.row)
+        audio.start(ours, theirs)
+        begun.append((audio, time.monotonic()))
+    return begun
+
+
+def _end(begun: Sequence[tuple[Audio, float]]) -> Heard:
+    wanted, reports = 0, []
+    for audio, began_s in begun:
+        # One less: where within the 20 ms a call begins and ends is chance.
+        wanted += max(0, int((time.monotonic() - began_s) / FRAME_S) - 1)
+        audio.stop()
+        reports.append(audio.report)
+    return _sum(wanted, reports)
+
+
+def _sum(wanted: int, reports: Sequence[MediaReport]) -> Heard:
+    authenticated = sum(report.authenticated for report in reports)
+    return Heard(
+        wanted=wanted,
+        sent=sum(report.sent for report in reports),
+        received=sum(report.received for report in reports),
+        authenticated=authenticated,
+        odd=authenticated - sum(report.echoed for report in reports),
+        under_way=len(reports),
+    )
+
+
+def _question(calls: int) -> Study:
+    nothing = Constant(kind="constant", value_s=0.0)
+    arrivals = ConstantArrivals(kind="constant", rate_per_minute=60 * calls)
+    return Study(
+        name="audio",
+        duration_s=1.0,
+        trunks=(Trunk(traffic=Traffic(arrivals=arrivals, holding=nothing, ringing=nothing)),),
+    )

@@ -1,0 +1,186 @@
+"""What a call's signalling costs whoever places it: ours and SIPp's calls, one after the other, to the same SIPp.
+
+`python -m experiments.benchmarks.signalling`. Caller and answerer have a core each. SIPp is written in C++: at a
+trunk's rates the difference does not matter, and this says how large it is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from experiments.benchmarks.peers.sipp.program import WANTED, Answerer, answering, find_sipp, run_caller
+from experiments.benchmarks.placing import Placing, place_calls
+from experiments.benchmarks.result import Missing, Result, Row, figure, higher_is_better, lower_is_better
+from experiments.benchmarks.running import BenchmarkError, Spent, apart, in_turns, main, spread, two_sides
+from loadgen.stacks.card import TrunkCard
+
+COMMAND = "python -m experiments.benchmarks.signalling"
+NAMES = ("signalling.us_per_call", "signalling.connections_vs_sipp")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    calls: int = 4000
+    """Over one connection, of our caller and, so that its start does not count, of SIPp several times as many."""
+    connections: int = 800
+    at_once: int = 50
+    growth: tuple[int, ...] = (10, 100, 1000, 3000, 10_000)
+    """Calls under way at the same time."""
+    rounds: int = 3
+
+
+QUICK = Sizes(calls=300, connections=60, at_once=20, growth=(10, 100), rounds=1)
+_SIPP_SHARE = 5
+"""SIPp's calls are so many times as many as ours: it needs a fraction of the time for each."""
+
+
+def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
+    """All rows of signalling.
+
+    Raises:
+        BenchmarkError: a call failed, on either side.
+    """
+    sipp, wanted = find_sipp(), sizes or (QUICK if quick else Sizes())
+    if sipp is None:
+        return [Missing(name, WANTED) for name in NAMES]
+    with tempfile.TemporaryDirectory() as folder:
+        bench = _Bench(sipp, Path(folder), wanted)
+        return [*bench.one_connection(), *bench.connection_per_call(), *bench.growth()]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    sipp: Sequence[str]
+    folder: Path
+    sizes: Sizes
+
+    def one_connection(self) -> list[Row]:
+        """CPU of a whole call over a connection that stands."""
+        sizes, calls = self.sizes, self.sizes.calls
+        with self._answering() as answerer:
+            ours = partial(self._ours, answerer, calls, per_call=False, silent=True)
+            heard = partial(self._ours, answerer, calls, per_call=False, silent=False)
+            sipp = partial(self._sipp, answerer, _SIPP_SHARE * calls, per_call=False)
+            turns = in_turns({"ours": ours, "with audio": heard, "sipp": sipp}, sizes.rounds)
+        costs = {name: [_us(each) for each in placings] for name, placings in turns.items()}
+        note = "CPU of the caller's process, a whole call without audio; baseline: SIPp 3.8, same scenario and answerer"
+        return [
+            lower_is_better(
+                "signalling.us_per_call",
+                median(costs["ours"]),
+                "us of CPU",
+                baseline=median(costs["sipp"]),
+                command=COMMAND,
+                note=f"{note}; ours {spread(costs['ours'])}",
+            ),
+            figure(
+                "signalling.with_audio_us_per_call",
+                median(costs["with audio"]),
+                "us of CPU",
+                command=COMMAND,
+                note="the same with UDP ports, keys and SRTP sessions set up and taken down, as in every real call",
+            ),
+        ]
+
+    def connection_per_call(self) -> list[Row]:
+        """Rate and CPU where each call makes a full TLS handshake."""
+        sizes, calls = self.sizes, self.sizes.connections
+        with self._answering() as answerer:
+            ours = partial(self._ours, answerer, calls, per_call=True, silent=True)
+            sipp = partial(self._sipp, answerer, calls, per_call=True)
+            turns = in_turns({"ours": ours, "sipp": sipp}, sizes.rounds)
+        rates = {name: [each.calls / each.wall_s for each in placings] for name, placings in turns.items()}
+        costs = {name: [_us(each) for each in placings] for name, placings in turns.items()}
+        at_once = f"{sizes.at_once} calls at once"
+        return [
+            higher_is_better(
+                "signalling.connections_vs_sipp",
+                median(rates["ours"]),
+                "calls/s",
+                baseline=median(rates["sipp"]),
+                command=COMMAND,
+                note=f"a full handshake for each call, {at_once}, a core for each side; baseline: SIPp 3.8",
+            ),
+            lower_is_better(
+                "signalling.connection_us_per_call",
+                median(costs["ours"]),
+                "us of CPU",
+                baseline=median(costs["sipp"]),
+                command=COMMAND,
+                note="CPU of the caller's process, the handshake included; baseline: SIPp 3.8",
+            ),
+        ]
+
+    def growth(self) -> list[Result]:
+        """What a call costs, and how much memory it takes, with ever more of them under way, all begun at once."""
+        rows: list[Result] = []
+        peaks: dict[int, int] = {}
+        for calls in self.sizes.growth:
+            name = f"signalling.at_{calls}_us_per_call"
+            try:
+                with self._answering() as answerer:
+                    total = max(calls, self.sizes.calls // 4)
+                    placing, spent = self._apart(answerer, total, calls, per_call=False, silent=True)
+            except BenchmarkError as error:
+                rows.append(Missing(name, f"{calls} INVITEs at the same instant were too many for SIPp: {error}"))
+                break
+            peaks[calls] = spent.peak_bytes
+            rows.append(figure(name, _us(placing), "us of CPU", command=COMMAND, note=f"{calls} calls at once"))
+        if len(peaks) < 2:
+            return rows
+        few, many = min(peaks), max(peaks)
+        each = (peaks[many] - peaks[few]) / (many - few)
+        note = f"peak with {many} calls at once, less that with {few}"
+        return [*rows, figure("signalling.kib_per_call", each / 1024, "KiB", command=COMMAND, note=note)]
+
+    def _answering(self) -> AbstractContextManager[Answerer]:
+        return answering(self.sipp, self.folder / "answerer", media=False, cores=two_sides()[1])
+
+    def _ours(self, answerer: Answerer, calls: int, *, per_call: bool, silent: bool) -> Placing:
+        return self._apart(answerer, calls, self.sizes.at_once, per_call=per_call, silent=silent)[0]
+
+    def _apart(
+        self, answerer: Answerer, calls: int, at_once: int, *, per_call: bool, silent: bool
+    ) -> tuple[Placing, Spent]:
+        return apart(place_calls, card_of(answerer), calls, at_once, per_call, silent, cores=two_sides()[0])
+
+    def _sipp(self, answerer: Answerer, calls: int, *, per_call: bool) -> Placing:
+        """Less what one call alone takes: that is SIPp's own start and end."""
+        run = partial(
+            run_caller,
+            self.sipp,
+            self.folder / "caller",
+            answerer,
+            at_once=self.sizes.at_once,
+            per_call=per_call,
+            cores=two_sides()[0],
+        )
+        one, all_of_them = run(calls=1), run(calls=calls + 1)
+        return Placing(calls, all_of_them.cpu_s - one.cpu_s, all_of_them.wall_s - one.wall_s)
+
+
+def card_of(answerer: Answerer) -> TrunkCard:
+    """How our load generator is told of it."""
+    return TrunkCard(
+        stack="foreign",
+        server_name=answerer.server_name,
+        host=answerer.host,
+        port=answerer.port,
+        ca_file=str(answerer.ca_file),
+    )
+
+
+def _us(placing: Placing) -> float:
+    return 1e6 * placing.cpu_s / placing.calls
+
+
+if __name__ == "__main__":
+    main(measure, __doc__ or "")

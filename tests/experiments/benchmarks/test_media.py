@@ -1,0 +1,26 @@
+"""Media side by side, in a size that only shows that everything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.benchmarks.media import Sizes, measure
+from experiments.benchmarks.result import Missing, Row
+
+SMALL = Sizes(beside=10, window_s=0.5, rounds=1, growth=(2, 4), growth_window_s=0.5, lateness_at=4)
+
+
+def test_the_rows_that_were_asked_for_are_there(sipp: tuple[str, ...]) -> None:
+    """`measure` raises where a packet was not authentic; a machine too busy for a window is told as missing."""
+    results = measure(True, SMALL)
+    rows = {result.name: result for result in results if isinstance(result, Row)}
+    busy = [result for result in results if isinstance(result, Missing)]
+    if busy:
+        pytest.skip(f"this machine is too busy for ten calls: {busy}")
+    assert {"media.calls_per_core", "media.vs_asyncio", "media.vs_uvloop", "media.vs_sipp"} <= set(rows)
+    assert {"media.at_2_us_per_tick", "media.at_4_us_per_tick", "media.lateness_p99_ms", "media.kib_per_call"} <= set(
+        rows
+    )
+    for name in ("media.vs_asyncio", "media.vs_uvloop", "media.vs_sipp"):
+        assert rows[name].note.startswith("10 calls;")
+        assert rows[name].ratio is not None
