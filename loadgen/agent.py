@@ -40,21 +40,27 @@ class CallEvents:
     def put(self, event: events.Event | Stopped) -> None:
         """Hand over an event."""
         self._waiting.append(event)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        if self._reader is not None:
+            _wake(self._reader)
 
     async def next(self, until: float | None = None) -> events.Event | Stopped | None:
         """The next event; `None` when the loop's clock reaches `until` first."""
         if not self._waiting:
-            self._reader = self._loop.create_future()
+            reader = self._reader = self._loop.create_future()
+            # Not asyncio.timeout: it cancels the task, and takes longer than all else that is done here.
+            timer = None if until is None else self._loop.call_at(until, _wake, reader)
             try:
-                async with asyncio.timeout_at(until):
-                    await self._reader
-            except TimeoutError:
-                return None
+                await reader
             finally:
                 self._reader = None
-        return self._waiting.popleft()
+                if timer is not None:
+                    timer.cancel()
+        return self._waiting.popleft() if self._waiting else None
+
+
+def _wake(reader: asyncio.Future[None]) -> None:
+    if not reader.done():
+        reader.set_result(None)
 
 
 class IncomingCall:
@@ -190,9 +196,11 @@ class SipAgent:
 
     def _arm(self) -> None:
         due = self._endpoint.next_timer()
-        if due == self._timer_due:
-            return
         if self._timer is not None:
+            # Nearly every timer is given up long before it is due: one that is woken for nothing now and then costs
+            # less than one that is set anew with every message.
+            if due is not None and self._timer_due is not None and self._timer_due <= due:
+                return
             self._timer.cancel()
         self._timer_due = due
         self._timer = None if due is None else self._loop.call_at(due, self._fire)

@@ -25,6 +25,7 @@ CLOSE_GRACE_S = 1.0
 """After our close the peer gets this long to take what is still unsent and to close its own side."""
 MAX_UNSENT_BYTES = 1_048_576
 """A peer that reads nothing must not fill our memory: about a thousand SIP messages are behind it then."""
+_MOST_GATHERED_BYTES = 65_536
 
 
 class ConnectFailure(StrEnum):
@@ -107,6 +108,8 @@ class Connection(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._deliver: Callable[[bytes], None] | None = None
         self._undelivered = bytearray()
+        self._gathering = False
+        self._gathered = bytearray()
         self._close_callbacks: list[Callable[[Closed], None]] = []
         self._ending: Closed | None = None
         self._started_s = 0.0
@@ -159,9 +162,32 @@ class Connection(asyncio.Protocol):
             self._close_callbacks.append(callback)
 
     def write(self, data: bytes) -> None:
-        """Send plaintext. On a connection that has ended it does nothing: `when_closed` tells of the loss."""
+        """Send plaintext, at once; what else is written in the same turn of the event loop follows at the turn's end.
+
+        On a connection that has ended it does nothing: `when_closed` tells of the loss.
+        """
         if self._state is not _State.OPEN:
             return
+        if self._gathering:
+            # One record and one system call for all that a turn writes: in a burst they cost more than the messages.
+            self._gathered += data
+            if len(self._gathered) > _MOST_GATHERED_BYTES:
+                self._send_gathered()
+            return
+        self._gathering = True
+        self._loop.call_soon(self._end_gathering)
+        self._send(data)
+
+    def _end_gathering(self) -> None:
+        self._gathering = False
+        self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        if self._gathered and self._state is _State.OPEN:
+            data, self._gathered = bytes(self._gathered), bytearray()
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
         self._engine.write(data)
         self._flush()
         if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
@@ -169,6 +195,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End in good order: what was written is sent, then close_notify and FIN."""
+        self._send_gathered()
         if self._state is _State.OPEN:
             self._engine.close()
         self._end(Closed(CloseReason.LOCAL))
@@ -212,6 +239,7 @@ class Connection(asyncio.Protocol):
         if plaintext:
             self._received(plaintext)
         if self._engine.peer_closed:
+            self._send_gathered()
             self._engine.close()
             self._end(Closed(CloseReason.PEER))
 

@@ -55,7 +55,11 @@ class Customer:
             Path(card.ca_file), client_certificate=client_certificate, version=tls.version, keylog=keylog
         )
         self.pool = ConnectionPool(
-            Connector(context, card.server_name, self._address), target, tls.policy, tls.pool_size
+            Connector(context, card.server_name, self._address),
+            target,
+            tls.policy,
+            tls.pool_size,
+            resumes=tls.resumption_share > 0,
         )
         self.agent = SipAgent(
             UserAgent(self._address, self._settings.customer_port),

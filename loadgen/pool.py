@@ -36,7 +36,8 @@ class Lease:
 class ConnectionPool:
     """Connections from one Connector to one approved target. `on_open` sees each new connection once, before any lease.
 
-    Close it when the run ends; until then calls may come and go in any order.
+    `resumes`: whether any call may ask for a resumption, so that sessions are to be kept. Close it when the run ends;
+    until then calls may come and go in any order.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ConnectionPool:
         policy: TlsPolicy,
         size: int = 1,
         *,
+        resumes: bool = True,
         on_open: OnOpen | None = None,
         timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
@@ -53,6 +55,7 @@ class ConnectionPool:
         self._target = target
         self._policy = policy
         self._size = size if policy is TlsPolicy.POOL else 1
+        self._resumes = resumes
         self._on_open = on_open
         self._timeout_s = timeout_s
         self._shared: dict[int, Connection] = {}
@@ -130,7 +133,8 @@ class ConnectionPool:
         self._refuse_when_closed()
         self._open.add(connection)
         connection.when_closed(lambda _: self._open.discard(connection))
-        self._latest_session()  # keeps what the connection before this one was given
+        if self._resumes:  # copying a session out of OpenSSL takes a third of a millisecond
+            self._latest_session()  # keeps what the connection before this one was given
         self._newest = connection
         if self._on_open is not None:
             self._on_open(connection)

@@ -28,6 +28,7 @@ from experiments.cli.app import (
 from experiments.validation.validate import MEASURED, METERS
 from loadgen.certificates import CertificateFiles
 from loadgen.guard import Guard
+from loadgen.loop import run_loop
 from loadgen.run import Drive, drive, reach
 from loadgen.sip.trace import open_trace
 from loadgen.stacks.card import TrunkCard, read_card
@@ -78,7 +79,7 @@ def serve(
 
         await serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready, on_news=heard, stop=stop)
 
-    asyncio.run(play())
+    run_loop(play())
     if lost:
         raise StackError(f"without {lost[0]} there is no trunk; the words of its programs are in {folder}")
 
@@ -128,7 +129,7 @@ def load(
                 trace=tracer,
             )
 
-    driven = asyncio.run(run())
+    driven = run_loop(run())
     write_records(driven.records, folder / MEASURED)
     if driven.samples is not None:
         driven.samples.write_parquet(folder / METERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -27,6 +26,7 @@ from experiments.exit_codes import ExitCode
 from experiments.knee.find import PAGE, Knee, find_knee
 from experiments.knee.load import with_quota
 from experiments.report.knee_page import write_knee_page
+from loadgen.loop import run_loop
 
 
 @app.command()
@@ -50,7 +50,7 @@ def knee(
         with shown.progress(err) as advance:
             return await find_knee(study, folder, advance=advance, command=command_line())
 
-    found = asyncio.run(run())
+    found = run_loop(run())
     found.write(folder)
     write_knee_page(found, folder / PAGE)
 

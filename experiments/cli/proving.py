@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import sys
 from pathlib import Path
@@ -35,6 +34,7 @@ from experiments.suite.cells import SUITE
 from experiments.suite.run import rewrite_suite
 from experiments.validation.compare import Comparison
 from experiments.validation.validate import PAGE, read_evidence, validate_async
+from loadgen.loop import run_loop
 from models.study import Stack
 
 
@@ -76,7 +76,7 @@ def validate(
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
             return await validate_async(study, folder, advance=advance, stop=stop, pbx=pbx, command=command_line())
 
-    comparison = asyncio.run(run())
+    comparison = run_loop(run())
     _show(comparison, folder, as_json=as_json)
     code = code_of_run(comparison.generator.verdict, comparison.interrupted)
     leave_with(code if code is not ExitCode.OK or comparison.agrees else ExitCode.DISAGREE)
@@ -112,7 +112,7 @@ def calibrate(
         with shown.progress(err) as advance:
             return await measure_costs(stack, folder, repeats=repeats, command=command_line(), advance=advance)
 
-    measured = asyncio.run(run())
+    measured = run_loop(run())
     path = measured.write(folder)
     write_calibration_page(measured, folder / PAGE)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -12,6 +11,7 @@ from experiments.cli.app import err, leave_with, out, print_result, stop_on_ctrl
 from experiments.report.suite_page import suite_lines
 from experiments.suite.cells import Suite
 from experiments.suite.run import PAGE, run_suite, suite_exit_code
+from loadgen.loop import run_loop
 from models.errors import InputError, Problem
 from models.study import Stack
 
@@ -53,7 +53,7 @@ def run_and_show(
             )
             return table, stop.is_set()
 
-    table, stopped = asyncio.run(run())
+    table, stopped = run_loop(run())
     show_suite(table, folder, as_json=as_json)
     leave_with(suite_exit_code(table, stacks, stopped=stopped))
 

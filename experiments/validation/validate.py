@@ -23,6 +23,7 @@ from experiments.validation.compare import Comparison, compare
 from experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
+from loadgen.loop import run_loop
 from loadgen.meters.report import read_report
 from loadgen.run import drive
 from loadgen.stacks.pbx import running_pbxs
@@ -75,7 +76,7 @@ def validate(
         InputError: that stack cannot play this study.
         StackError: the trunk did not start.
     """
-    return asyncio.run(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, command=command))
+    return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, command=command))
 
 
 async def validate_async(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import auto
 from typing import Protocol
 
 from loadgen.sip import events
@@ -20,6 +20,7 @@ from loadgen.sip.fields import MalformedFieldError
 from loadgen.sip.identifiers import Identifiers
 from loadgen.sip.message import Header, Request, Response, response_to
 from loadgen.sip.session_timer import Refresher, SessionTimer, agree, answer_headers, read_session_timer
+from loadgen.sip.table_key import TableKey
 from loadgen.sip.transaction import (
     InviteClientTransaction,
     ServerTransaction,
@@ -89,7 +90,7 @@ class Core(Protocol):
         """The call is over."""
 
 
-class CallTimer(Enum):
+class CallTimer(TableKey):
     """The timers of a call, beside those of its transactions."""
 
     ANSWER = auto()
@@ -141,7 +142,7 @@ class Call(ABC):
 
     def next_timer(self) -> float | None:
         """When the call next wants `handle_timer`."""
-        return min(self._timers.values(), default=None)
+        return min(self._timers.values()) if self._timers else None
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""

@@ -5,10 +5,12 @@ A call consults it through one method; an input that the table does not name for
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import auto
+
+from loadgen.sip.table_key import TableKey
 
 
-class CallState(Enum):
+class CallState(TableKey):
     """Where a call stands."""
 
     CALLING = auto()
@@ -26,7 +28,7 @@ class CallState(Enum):
     ENDED = auto()
 
 
-class Trigger(Enum):
+class Trigger(TableKey):
     """What moves a call."""
 
     PROVISIONAL = auto()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from loadgen.sip.fields import NameAddr, Uri
-from loadgen.sip.message import Header, Request, Response
+from loadgen.sip.message import Header, Headers, Request, Response
 from loadgen.sip.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
 
 DialogKey = tuple[str, str, str]
@@ -94,9 +94,17 @@ class Dialog:
 
     def _request(self, method: str, number: int, via: str, headers: tuple[Header, ...], body: bytes) -> Request:
         uri, routes = self._route()
-        rows = [("Via", via), *(("Route", route) for route in routes), ("Max-Forwards", "70")]
-        rows += [("From", self.local), ("To", self.remote), ("Call-ID", self.call_id), ("CSeq", f"{number} {method}")]
-        return Request(method, uri, [*rows, *headers], body)
+        rows = [
+            ("Via", via),
+            *(("Route", route) for route in routes),
+            ("Max-Forwards", "70"),
+            ("From", self.local),
+            ("To", self.remote),
+            ("Call-ID", self.call_id),
+            ("CSeq", f"{number} {method}"),
+            *headers,
+        ]
+        return Request(method, uri, Headers.canonical(rows), body)
 
     def _route(self) -> tuple[str, tuple[str, ...]]:
         """Request-URI and Route rows: loose routing, or the strict routing of RFC 2543 (section 12.2.1.1)."""

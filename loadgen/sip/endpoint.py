@@ -173,10 +173,10 @@ class SipEndpoint:
             self.send(connection_id, response_to(head, 400, f"Bad Request ({error})"))
 
     def _receive_response(self, response: Response, now: float) -> None:
-        cseq = response.cseq
-        check_identity(response)
-        flight = self._clients.get((response.via.branch, "", cseq.method))
+        flight = self._clients.get((response.via.branch, "", response.cseq.method))
         if flight is not None and isinstance(flight.transaction, ClientTransaction):
+            response.take_over(flight.transaction.request)
+            check_identity(response)
             flight.transaction.receive(response, now)
             self._drain(flight, now)
 

@@ -6,7 +6,9 @@ trunk reads these a thousand times a second. MalformedFieldError is all they rai
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from models.errors import RemoteError
 
@@ -55,6 +57,8 @@ def split_elements(value: str) -> list[str]:
 def read_params(text: str) -> dict[str, str]:
     """`;name=value;flag` as a dictionary with lower-case names; a flag has the value ''. Quotes are taken off."""
     params: dict[str, str] = {}
+    if not text:
+        return params
     for part in split_outside(text, ";"):
         name, _, value = part.partition("=")
         params[name.strip().lower()] = value.strip().strip('"')
@@ -123,8 +127,11 @@ def read_host_port(text: str) -> tuple[str, int | None]:
     return host, port
 
 
-@dataclass(frozen=True, slots=True)
-class NameAddr:
+_USUAL_ADDRESS = re.compile(r'(?:"([^"\\]*)"[ ]?)?<([a-z]+:[^<>;"?\s]*)>(?:;tag=([A-Za-z0-9.-]+))?', re.ASCII)
+"""The form in which nearly all From and To come: read in one step, and as the general reading would."""
+
+
+class NameAddr(NamedTuple):
     """A From, To, Contact, Route or identity value: display name, URI as written, header parameters."""
 
     display: str
@@ -134,7 +141,14 @@ class NameAddr:
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Read `"name" <uri>;params`; without brackets the parameters belong to the header (section 20)."""
-        text = text.strip()
+        usual = _USUAL_ADDRESS.fullmatch(text)
+        if usual is not None:
+            display, uri, tag = usual.groups("")
+            return cls(display, uri, {"tag": tag} if tag else {})
+        return cls._parse(text.strip())
+
+    @classmethod
+    def _parse(cls, text: str) -> NameAddr:
         start = _bracket(text)
         if start < 0:
             uri, _, params = text.partition(";")
@@ -165,8 +179,12 @@ def _bracket(text: str) -> int:
     return text.find("<", index + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+_USUAL_VIA = re.compile(
+    r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.-]+)(?::([1-5]\d{4}|\d{1,4}))?;branch=([A-Za-z0-9.-]+)", re.ASCII
+)
+
+
+class Via(NamedTuple):
     """One Via element (RFC 3261 section 20.42)."""
 
     transport: str
@@ -177,6 +195,14 @@ class Via:
     @classmethod
     def parse(cls, text: str) -> Via:
         """Read `SIP/2.0/TLS host:port;branch=…`."""
+        usual = _USUAL_VIA.fullmatch(text)
+        if usual is not None:
+            transport, host, port_text, branch = usual.groups()
+            return cls(transport, host, int(port_text) if port_text else None, {"branch": branch})
+        return cls._parse(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> Via:
         sent, _, params = text.partition(";")
         protocol, _, sent_by = sent.strip().partition(" ")
         parts = protocol.split("/")
@@ -195,8 +221,7 @@ class Via:
         return f"SIP/2.0/{self.transport} {self.host}{port}{write_params(self.params)}"
 
 
-@dataclass(frozen=True, slots=True)
-class CSeq:
+class CSeq(NamedTuple):
     """Sequence number and method (RFC 3261 section 20.16)."""
 
     number: int

@@ -6,7 +6,6 @@ They need to be unique, not secret: nothing here is a key.
 from __future__ import annotations
 
 import random
-import uuid
 from typing import Final
 
 MAGIC_COOKIE: Final = "z9hG4bK"
@@ -21,7 +20,9 @@ class Identifiers:
 
     def call_id(self, host: str) -> str:
         """`UUID@host` (section 8.1.1.4)."""
-        return f"{uuid.UUID(int=self._source.getrandbits(128), version=4)}@{host}"
+        drawn = f"{self._source.getrandbits(128):032x}"
+        version, variant = "4", "89ab"[int(drawn[16], 16) & 3]  # RFC 9562 section 5.4
+        return f"{drawn[:8]}-{drawn[8:12]}-{version}{drawn[13:16]}-{variant}{drawn[17:20]}-{drawn[20:]}@{host}"
 
     def tag(self) -> str:
         """64 random bits; the standard asks for 32 (section 19.3)."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from loadgen.sip.fields import quote
 from loadgen.sip.identifiers import Identifiers
-from loadgen.sip.message import Header, Request
+from loadgen.sip.message import Header, Headers, Request
 from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
 from loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from loadgen.sip.session_timer import SessionTimer
@@ -73,7 +73,7 @@ def outbound_invite(
     ]
     rows += [session.header()] if session is not None else []
     rows.append(("Content-Type", "application/sdp"))
-    return Request("INVITE", f"sip:{dialled}@{trunk}", rows, sdp)
+    return Request("INVITE", f"sip:{dialled}@{trunk}", Headers.canonical(rows), sdp)
 
 
 def inbound_invite(
@@ -112,7 +112,7 @@ def inbound_invite(
         ("Max-Forwards", "67"),
         ("Content-Type", "application/sdp"),
     ]
-    return Request("INVITE", f"sip:{called}@{customer};transport=tls", rows, sdp)
+    return Request("INVITE", f"sip:{called}@{customer};transport=tls", Headers.canonical(rows), sdp)
 
 
 def customer_offer(

@@ -36,7 +36,8 @@ _KNOWN = (
     *("P-Early-Media", "Reason", "Record-Route", "Require", "Retry-After", "Route", "Server", "Unsupported"),
     *("User-Agent", "Warning", "X-Exotel-CallSid", "X-Exotel-LegSid", "X-Exotel-TrunkSid"),
 )
-_CANONICAL = {name: name for name in _KNOWN} | {name.lower(): name for name in _KNOWN} | _COMPACT
+CANONICAL_NAMES = {name: name for name in _KNOWN} | {name.lower(): name for name in _KNOWN} | _COMPACT
+"""Spellings of the names known here, each with the one it becomes."""
 
 REASON_PHRASES = {  # RFC 3261 section 21, RFC 3326, RFC 4028, RFC 3262
     100: "Trying",
@@ -80,16 +81,25 @@ class MalformedMessageError(RemoteError):
 
 def canonical_name(name: str) -> str:
     """The one spelling of a header name: compact forms and other cases unfolded, unknown names as written."""
-    return _CANONICAL.get(name) or _CANONICAL.get(name.lower(), name)
+    return CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower(), name)
 
 
 class Headers:
     """The header rows of a message, in order; names compare without case and in either form (RFC 3261 section 7.3)."""
 
-    __slots__ = ("_rows",)
+    __slots__ = ("_first", "_rows")
 
     def __init__(self, rows: Iterable[Header] = ()) -> None:
         self._rows = [(canonical_name(name), value) for name, value in rows]
+        self._first: dict[str, str] | None = None
+
+    @classmethod
+    def canonical(cls, rows: list[Header]) -> Headers:
+        """Headers of rows whose names are spelled as `canonical_name` spells them; the list becomes theirs."""
+        headers = cls.__new__(cls)
+        headers._rows = rows
+        headers._first = None
+        return headers
 
     def __iter__(self) -> Iterator[Header]:
         return iter(self._rows)
@@ -111,11 +121,17 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """Value of the first row of that name, or None."""
-        return next(iter(self.rows(name)), None)
+        known = CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower())
+        if known is None:
+            return next(iter(self.rows(name)), None)
+        first = self._first
+        if first is None:
+            first = self._first = dict(reversed(self._rows))
+        return first.get(known)
 
     def rows(self, name: str) -> list[str]:
         """Values of all rows of that name, in order, as written."""
-        known = _CANONICAL.get(name) or _CANONICAL.get(name.lower())
+        known = CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower())
         if known is not None:
             return [value for row, value in self._rows if row == known]
         lowered = name.lower()
@@ -123,14 +139,18 @@ class Headers:
 
     def elements(self, name: str) -> list[str]:
         """All elements of a list header: repeated rows and comma lists are the same thing (RFC 3261 section 7.3.1)."""
+        if self.get(name) is None:
+            return []
         return [element for value in self.rows(name) for element in split_elements(value)]
 
     def add(self, name: str, value: str) -> None:
         """Append a row."""
+        self._first = None
         self._rows.append((canonical_name(name), value))
 
     def replace(self, name: str, value: str) -> None:
         """Give the first row of that name another value, or append the row."""
+        self._first = None
         name = canonical_name(name)
         for index, (row, _) in enumerate(self._rows):
             if row == name:
@@ -140,6 +160,7 @@ class Headers:
 
     def replace_all(self, name: str, values: list[str]) -> None:
         """Put rows of these values where the first row of that name stands, and take its other rows away."""
+        self._first = None
         name = canonical_name(name)
         kept = [row for row in self._rows if row[0] != name]
         first = next((index for index, row in enumerate(self._rows) if row[0] == name), len(kept))
@@ -147,9 +168,7 @@ class Headers:
 
     def copy(self) -> Headers:
         """An independent copy."""
-        twin = Headers()
-        twin._rows = self._rows.copy()
-        return twin
+        return Headers.canonical(self._rows.copy())
 
 
 class Message:
@@ -239,6 +258,14 @@ class Response(Message):
         self.status = status
         self.reason = REASON_PHRASES.get(status, "Unassigned") if reason is None else reason
 
+    def take_over(self, request: Request) -> None:
+        """Take what was read of our request for what this response repeats of it to the letter (section 8.2.6.2)."""
+        ours, theirs = request.headers, self.headers
+        if ours.get("From") == theirs.get("From"):
+            self._from = request.from_
+        if ours.get("To") == theirs.get("To"):
+            self._to = request.to
+
     def start_line(self) -> str:
         """`SIP/2.0 status reason`."""
         return f"SIP/2.0 {self.status} {self.reason}"
@@ -253,7 +280,7 @@ def serialize(message: Message) -> bytes:
     Raises ValueError where a line break stands inside a start line or header: that would let data become headers.
     """
     lines = [message.start_line()]
-    lines += [f"{name}: {value}" for name, value in message.headers if name != "Content-Length"]
+    lines += [f"{name}: {value}" for name, value in message.headers._rows if name != "Content-Length"]
     lines.append(f"Content-Length: {len(message.body)}\r\n\r\n")
     head = "\r\n".join(lines)
     breaks = len(lines) + 1
@@ -276,10 +303,8 @@ def response_to(
     for name in ("From", "To", "Call-ID", "CSeq"):
         value = request.headers.get(name)
         if value is not None:
+            if name == "To" and to_tag and status != 100 and "tag" not in request.to.params:
+                value = f"{value};tag={to_tag}"
             rows.append((name, value))
-    response = Response(status, reason, rows, body)
-    if to_tag and status != 100 and "tag" not in request.to.params:
-        response.headers.replace("To", f"{request._required('To')};tag={to_tag}")
-    for name, value in headers:
-        response.headers.add(name, value)
-    return response
+    rows += [(canonical_name(name), value) for name, value in headers]
+    return Response(status, reason, Headers.canonical(rows), body)

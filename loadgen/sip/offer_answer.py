@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from loadgen.sip.sdes import SUITES, Crypto
-from loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, SessionDescription, parse_sdp
+from loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, MediaDirection, SessionDescription, parse_sdp
 
 
 class SdpFault(StrEnum):
@@ -159,6 +159,8 @@ def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> lis
 
 def _direction_allowed(offer: SessionDescription, answer: SessionDescription) -> bool:
     """An answer may send only if the offer receives, and receive only if the offer sends (RFC 3264 section 6.1)."""
+    if offer.direction is MediaDirection.SENDRECV:
+        return True
     sends = {"sendrecv": (True, True), "sendonly": (True, False), "recvonly": (False, True), "inactive": (False, False)}
     offer_sends, offer_receives = sends[offer.direction]
     answer_sends, answer_receives = sends[answer.direction]
@@ -167,4 +169,5 @@ def _direction_allowed(offer: SessionDescription, answer: SessionDescription) ->
 
 def _without_foreign_codecs(offer: SessionDescription, answer: SessionDescription) -> SessionDescription:
     """The answer, its codecs reduced to those that were offered, so that the first is the one to send."""
-    return replace(answer, codecs=tuple(codec for codec in answer.codecs if codec in offer.codecs))
+    common = tuple(codec for codec in answer.codecs if codec in offer.codecs)
+    return answer if common == answer.codecs else replace(answer, codecs=common)

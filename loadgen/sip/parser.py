@@ -6,7 +6,15 @@ bytes whatever it yields messages or raises MalformedMessageError; after that th
 
 from __future__ import annotations
 
-from loadgen.sip.message import Headers, MalformedMessageError, Request, Response, canonical_name
+from loadgen.sip.message import (
+    CANONICAL_NAMES,
+    Header,
+    Headers,
+    MalformedMessageError,
+    Request,
+    Response,
+    canonical_name,
+)
 
 MAX_HEAD_BYTES = 65_536
 """Start line and headers. Kamailio's largest datagram and Asterisk's largest stream message are both near 64 KiB."""
@@ -94,10 +102,10 @@ class StreamParser:
         return message, self._body_length(message)
 
     def _body_length(self, message: Request | Response) -> int:
-        values = set(message.headers.rows("Content-Length"))
+        values = message.headers.rows("Content-Length")
         if not values and not self._require_length:
             return 0
-        text = values.pop().strip() if len(values) == 1 else ""
+        text = values[0] if values and values.count(values[0]) == len(values) else ""
         if not (text.isascii() and text.isdigit()) or len(text) > 10:
             raise MalformedMessageError("no single Content-Length", message)
         length = int(text)
@@ -116,8 +124,9 @@ def parse_head(head: str) -> Request | Response:
     lines = head.split("\r\n")
     if len(lines) > MAX_HEADERS + 1:
         raise MalformedMessageError("too many headers")
-    message = _parse_start_line(lines[0])
-    message.headers = Headers(_parse_row(line) for line in lines[1:])
+    rows: list[Header] = []
+    message = _parse_start_line(lines[0], Headers.canonical(rows))
+    rows += [_parse_row(line) for line in lines[1:]]
     return message
 
 
@@ -142,29 +151,32 @@ def _unfold(head: str) -> str:
     return "\r\n".join(lines)
 
 
-def _parse_row(line: str) -> tuple[str, str]:
+def _parse_row(line: str) -> Header:
     name, colon, value = line.partition(":")
+    known = CANONICAL_NAMES.get(name)
+    if known is not None and colon:
+        return known, value.strip()
     name = name.rstrip(" \t")
     if not colon or not name or not _TOKEN.issuperset(name):
         raise MalformedMessageError("line that is no header")
     return canonical_name(name), value.strip()
 
 
-def _parse_start_line(line: str) -> Request | Response:
+def _parse_start_line(line: str, headers: Headers) -> Request | Response:
     first, _, rest = line.partition(" ")
     if first[:4].upper() == "SIP/":
-        return _parse_status_line(first, rest)
+        return _parse_status_line(first, rest, headers)
     uri, _, version = rest.partition(" ")
     if not first or not _TOKEN.issuperset(first) or ":" not in uri or version.upper() != "SIP/2.0":
         raise MalformedMessageError("start line is neither a request nor a response")
-    return Request(first, uri)
+    return Request(first, uri, headers)
 
 
-def _parse_status_line(version: str, rest: str) -> Response:
+def _parse_status_line(version: str, rest: str, headers: Headers) -> Response:
     code, _, reason = rest.partition(" ")
     if version.upper() != "SIP/2.0" or len(code) != 3 or not (code.isascii() and code.isdigit()):
         raise MalformedMessageError("broken status line")
     status = int(code)
     if not 100 <= status <= 699:
         raise MalformedMessageError("status outside 100 to 699")
-    return Response(status, reason)
+    return Response(status, reason, headers)

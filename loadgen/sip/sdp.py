@@ -7,10 +7,12 @@ the trunk's samples lack. Streams other than the first audio stream are kept onl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto, write_crypto
+from loadgen.sip.table_key import TableKey
 from models.errors import RemoteError
 
 SAVP: Final = "RTP/SAVP"
@@ -24,7 +26,7 @@ class MalformedSdpError(RemoteError):
     """The peer's session description cannot be read."""
 
 
-class Codec(Enum):
+class Codec(TableKey):
     """The codecs of the trunk, by their static RTP payload types (RFC 3551 table 4)."""
 
     PCMU = 0
@@ -49,6 +51,9 @@ class MediaDirection(StrEnum):
         return _MIRROR.get(self, self)
 
 
+_DIRECTIONS = {direction.value: direction for direction in MediaDirection}
+_STATIC_TYPES = {codec.payload_type: codec for codec in Codec}
+_STATIC_NAMES = {codec: ("", f"{codec.name}/{CLOCK_HZ}", f"{codec.name}/{CLOCK_HZ}/1") for codec in Codec}
 _MIRROR = {
     MediaDirection.SENDONLY: MediaDirection.RECVONLY,
     MediaDirection.RECVONLY: MediaDirection.SENDONLY,
@@ -111,12 +116,8 @@ def write_sdp(session: SessionDescription) -> bytes:
 
 def _audio_lines(session: SessionDescription) -> list[str]:
     event = session.telephone_event
-    formats = [codec.payload_type for codec in session.codecs] + ([event.payload_type] if event else [])
-    lines = [f"m=audio {session.port} {session.profile} {' '.join(map(str, formats))}"]
-    lines += [f"a=rtpmap:{codec.payload_type} {codec.name}/{CLOCK_HZ}" for codec in session.codecs]
-    if event:
-        lines.append(f"a=rtpmap:{event.payload_type} telephone-event/{CLOCK_HZ}")
-        lines.append(f"a=fmtp:{event.payload_type} {event.events}")
+    formats, described = _format_lines(session.codecs, event)
+    lines = [f"m=audio {session.port} {session.profile} {formats}", *described]
     if session.rtcp_port is not None:
         lines.append(f"a=rtcp:{session.rtcp_port}")
     if session.ptime_ms is not None:
@@ -125,6 +126,17 @@ def _audio_lines(session: SessionDescription) -> list[str]:
         lines.append(f"a=maxptime:{session.maxptime_ms}")
     lines.append(f"a={session.direction}")
     return lines + [f"a=crypto:{write_crypto(crypto)}" for crypto in session.crypto]
+
+
+@lru_cache(maxsize=64)
+def _format_lines(codecs: tuple[Codec, ...], event: TelephoneEvent | None) -> tuple[str, tuple[str, ...]]:
+    """What stands at the end of the `m=` line, and the lines that describe it: the same in every call of a trunk."""
+    formats = [codec.payload_type for codec in codecs] + ([event.payload_type] if event else [])
+    lines = [f"a=rtpmap:{codec.payload_type} {codec.name}/{CLOCK_HZ}" for codec in codecs]
+    if event:
+        lines.append(f"a=rtpmap:{event.payload_type} telephone-event/{CLOCK_HZ}")
+        lines.append(f"a=fmtp:{event.payload_type} {event.events}")
+    return " ".join(map(str, formats)), tuple(lines)
 
 
 def _refused(media: str) -> str:
@@ -168,12 +180,12 @@ class _Reader:
             self._start_media(value)
         elif self._section == "other":
             return
+        elif kind == "a":
+            self._read_attribute(value)
         elif kind == "o":
             self._origin = value.split()
         elif kind == "c":
             self._address = _connection_address(value)
-        elif kind == "a":
-            self._read_attribute(value)
 
     def _start_media(self, value: str) -> None:
         parts = value.split()
@@ -188,8 +200,8 @@ class _Reader:
     def _read_attribute(self, value: str) -> None:
         name, _, content = value.partition(":")
         name = name.strip().lower()
-        if name in MediaDirection.__members__.values():
-            self._direction = MediaDirection(name)
+        if name in _DIRECTIONS:
+            self._direction = _DIRECTIONS[name]
         else:
             self._attributes.setdefault(name, []).append(content.strip())
 
@@ -222,15 +234,15 @@ class _Reader:
         )
 
     def _formats(self) -> tuple[tuple[Codec, ...], TelephoneEvent | None]:
-        names = dict(_split_format(value) for value in self._attributes.get("rtpmap", ()))
-        parameters = dict(_split_format(value) for value in self._attributes.get("fmtp", ()))
+        names = dict(map(_split_format, self._attributes.get("rtpmap", ())))
+        parameters = dict(map(_split_format, self._attributes.get("fmtp", ())))
         codecs, event = [], None
         for text in self._audio[3:]:
             number = _number(text, "payload type", 127)
             name = names.get(text, "").upper()
             # Static types need no rtpmap, but one that says otherwise wins (RFC 3551 section 6).
-            static = next((codec for codec in Codec if codec.payload_type == number), None)
-            if static is not None and name in ("", f"{static.name}/{CLOCK_HZ}", f"{static.name}/{CLOCK_HZ}/1"):
+            static = _STATIC_TYPES.get(number)
+            if static is not None and name in _STATIC_NAMES[static]:
                 codecs.append(static)
             elif event is None and name.startswith(f"TELEPHONE-EVENT/{CLOCK_HZ}"):
                 event = TelephoneEvent(number, parameters.get(text, "") or "0-15")

@@ -11,12 +11,13 @@ from enum import Enum, auto
 from typing import ClassVar
 
 from loadgen.sip.message import Request, Response
+from loadgen.sip.table_key import TableKey
 from loadgen.sip.timers import TRANSACTION_TIMEOUT_S
 
 IncomingMessage = Request | Response
 
 
-class State(Enum):
+class State(TableKey):
     """States of RFC 3261 figures 5 to 8 and RFC 6026. Confirmed (timer I = 0) and the non-INVITE Completed
     (timers J, K = 0) last no time over a reliable transport, so they are Terminated here."""
 
@@ -28,7 +29,7 @@ class State(Enum):
     TERMINATED = auto()
 
 
-class Input(Enum):
+class Input(TableKey):
     """What can happen to a transaction. Responses are received by clients and sent by servers."""
 
     PROVISIONAL = auto()

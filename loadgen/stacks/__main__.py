@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
+from loadgen.loop import run_loop
 from loadgen.stacks.server import serve
 from models.errors import TrunkproofError
 from models.study import Study
@@ -16,7 +16,7 @@ def main() -> int:
     study_file, folder = map(Path, sys.argv[1:3])
     study = Study.model_validate_json(study_file.read_text(encoding="utf-8"))
     try:
-        asyncio.run(serve(study, folder))
+        run_loop(serve(study, folder))
     except TrunkproofError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -172,3 +172,44 @@ def test_bytes_that_break_tls_end_the_connection(authority: Authority, server_fi
     assert theirs.reason is CloseReason.TLS
     assert "MAC" in theirs.detail or "DECRYPTION" in theirs.detail
     assert ours is CloseReason.TLS  # told by the alert
+
+
+def test_what_one_turn_of_the_loop_writes_arrives_whole_and_in_order(
+    authority: Authority, server_files: CertificateFiles
+) -> None:
+    turns = [[b"%d.%d " % (turn, number) * size for number in range(40)] for turn, size in enumerate((1, 900, 1))]
+
+    async def scenario() -> bytes:
+        ends = await open_ends(authority, server_files)
+        received = bytearray()
+        ends.theirs.deliver_to(received.extend)
+        for messages in turns:
+            for message in messages:
+                ends.ours.write(message)
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            while len(received) < sum(len(message) for messages in turns for message in messages):
+                await asyncio.sleep(0.001)
+        ends.ours.close()
+        await ends.server.close()
+        return bytes(received)
+
+    assert asyncio.run(scenario()) == b"".join(message for messages in turns for message in messages)
+
+
+def test_what_was_written_before_the_close_of_the_same_turn_is_sent(
+    authority: Authority, server_files: CertificateFiles
+) -> None:
+    async def scenario() -> bytes:
+        ends = await open_ends(authority, server_files)
+        received = bytearray()
+        ends.theirs.deliver_to(received.extend)
+        ends.ours.write(b"one ")
+        ends.ours.write(b"two")
+        ends.ours.close()
+        ends.ours.write(b"too late")
+        await ends.theirs.wait_closed()
+        await ends.server.close()
+        return bytes(received)
+
+    assert asyncio.run(scenario()) == b"one two"

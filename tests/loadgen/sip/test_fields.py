@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +102,44 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             reader(text)
         except MalformedFieldError:
             continue
+
+
+_WORDS = st.text("ab1.-", min_size=0, max_size=3)
+_ODDITIES = st.sampled_from(["", " ", "  ", "\t", ";", '"', "<", ">", "\\", ":", ",", "?", "é", "=", "/", "@"])
+
+
+@given(
+    st.lists(
+        st.one_of(_WORDS, _ODDITIES, st.sampled_from(['"+91" ', "<sip:", "<sips:a@b>", ";tag=", ";TAG=", "tel:"])),
+        max_size=9,
+    ).map("".join)
+)
+def test_20_10_the_short_way_to_read_an_address_finds_what_the_long_way_finds(text: str) -> None:
+    assert _read(NameAddr.parse, text) == _read(lambda value: NameAddr._parse(value.strip()), text)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            _WORDS,
+            _ODDITIES,
+            st.sampled_from(["SIP/2.0/TLS ", "sip/2.0/TLS", "host", ":5061", ":65536", ":59999", ";branch="]),
+        ),
+        max_size=9,
+    ).map("".join)
+)
+def test_20_42_the_short_way_to_read_a_via_finds_what_the_long_way_finds(text: str) -> None:
+    assert _read(Via.parse, text) == _read(Via._parse, text)
+
+
+def test_20_10_and_20_42_the_usual_forms_go_the_short_way() -> None:
+    address, via = '"+9180" <sip:+9180@h>;tag=1a', "SIP/2.0/TLS 127.0.0.2:50610;branch=z9hG4bK1a"
+    assert NameAddr.parse(address) == NameAddr._parse(address) == ("+9180", "sip:+9180@h", {"tag": "1a"})
+    assert Via.parse(via) == Via._parse(via) == ("TLS", "127.0.0.2", 50610, {"branch": "z9hG4bK1a"})
+
+
+def _read(parse: Callable[[str], object], text: str) -> object:
+    try:
+        return parse(text)
+    except MalformedFieldError:
+        return None

@@ -53,3 +53,29 @@ def test_8_2_6_2_what_a_response_copies() -> None:
 def test_repr_shows_no_numbers() -> None:
     request = Request("INVITE", "sip:+919812345678@a", [("To", "<sip:+919812345678@a>")])
     assert "9812345678" not in repr(request) + repr(request.headers)
+
+
+def test_7_3_the_first_row_counts_after_every_change() -> None:
+    headers = Headers([("Via", "1"), ("v", "2"), ("X-Own", "a")])
+    assert (headers.get("via"), headers.get("x-own")) == ("1", "a")
+    headers.replace("Via", "3")
+    assert headers.get("v") == "3"
+    headers.replace_all("Via", ["4", "5"])
+    assert headers.get("Via") == "4"
+    headers.add("To", "t")
+    assert headers.get("t") == "t"
+    twin = headers.copy()
+    twin.replace("To", "u")
+    assert (headers.get("To"), twin.get("To")) == ("t", "u")
+
+
+def test_8_2_6_2_what_a_response_repeats_of_its_request_needs_no_second_reading() -> None:
+    rows = [("From", "<sip:a@h>;tag=1"), ("To", "<sip:b@h>")]
+    request = Request("INVITE", "sip:b@h", rows)
+    response = Response(180, None, [rows[0], ("To", "<sip:b@h>;tag=2")])
+    response.take_over(request)
+    assert response.from_ is request.from_
+    assert (response.to.tag, request.to.tag) == ("2", "")
+    other = Response(180, None, [("From", "<sip:a@h>;tag=9"), rows[1]])
+    other.take_over(request)
+    assert (other.from_.tag, other.to.tag) == ("9", "")
