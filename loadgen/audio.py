@@ -6,13 +6,17 @@ it alike. Keys are drawn here, used once, and never logged.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loadgen.media.pump import Address, Flow, MediaPump, bind_pair
+from loadgen.media.flow import Flow
+from loadgen.media.pump import make_pump
+from loadgen.media.sockets import Address, bind_pair, raise_descriptor_limit
 from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from loadgen.media.stream import MediaReport, MediaStream
 from loadgen.media.voiceprint import Side
@@ -153,7 +157,8 @@ class AudioDesk:
         self.address = address
         self.plain = plain
         self.check_media = check_media
-        self.pump = MediaPump()
+        self.pump = make_pump()
+        raise_descriptor_limit()
         self.heard = Heard()
         self.dice = random.Random()
         self._study = study
@@ -164,6 +169,11 @@ class AudioDesk:
     def lateness_p99_ms(self) -> float:
         """How late this party's packets were sent."""
         return self.pump.lateness_p99_ms
+
+    @property
+    def cpu_clock(self) -> Callable[[], float]:
+        """Of the CPU time that signalling must share: the process's, or its thread's where audio has its own."""
+        return time.thread_time if self.pump.has_thread else time.process_time
 
     def side_in(self, row: PlanRow) -> Side:
         """Whether this party is the caller or the called one."""
@@ -182,8 +192,8 @@ class AudioDesk:
             self._next_port = port + 2 if port + 2 < high else low
             try:
                 return self._audio(port, row)
-            except OSError:
-                continue
+            except OSError as error:
+                _check_descriptors(error)
         raise NoPortError(f"no free UDP port pair between {low} and {high} on {self.address}")
 
     def open_on(self, port: int, instead: Callable[[int], int | None], row: PlanRow) -> tuple[Audio, int]:
@@ -195,7 +205,8 @@ class AudioDesk:
         while True:
             try:
                 return self._audio(port, row), port
-            except OSError:
+            except OSError as error:
+                _check_descriptors(error)
                 other = instead(port)
                 if other is None:
                     raise NoPortError(f"port {port} of the pool is held by another program") from None
@@ -207,6 +218,15 @@ class AudioDesk:
     def close(self) -> None:
         """Close what is left."""
         self.pump.close()
+
+
+def _check_descriptors(error: OSError) -> None:
+    """Whether a port could not be had because it is taken, or because nothing can be opened any more."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        raise NoPortError(
+            f"this process may have {raise_descriptor_limit()} files open at once, and a call takes two sockets on "
+            "each side: raise the hard limit (ulimit -Hn)"
+        ) from error
 
 
 def codecs_of(trunk: Trunk) -> tuple[Codec, ...]:

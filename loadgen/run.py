@@ -167,7 +167,7 @@ class _Run:
         ]
         if watch is not None:
             watchers.append(self._report(watch))
-        async with HealthProbe() as probe, _alongside(watchers):
+        async with HealthProbe(self._customers[0].audio.cpu_clock) as probe, _alongside(watchers):
             await self._pacer.run(self._zero)
             if self._interrupted is None:
                 await asyncio.sleep(at_least_s - self._pacer.now_s())

@@ -8,10 +8,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-_SR, _RR, _SDES, _BYE = 200, 201, 202, 203
-_CNAME = 1
+SR, RR, SDES, BYE = 200, 201, 202, 203
+CNAME = 1
+NAME = b"call@trunkproof"
+"""Our canonical name, the same on every call: it tells nothing."""
 _BLOCK = struct.Struct("!IIIIII")
-_NTP_EPOCH_S = 2_208_988_800
+NTP_EPOCH_S = 2_208_988_800
 INTERVAL_S = 5.0
 """Recommended minimum (RFC 3550 section 6.2); each wait is drawn from 0.5 to 1.5 times it."""
 
@@ -53,14 +55,13 @@ def write_report(
         block: what we received of the peer, if anything.
         bye: whether we leave.
     """
-    ntp = int((wall_s + _NTP_EPOCH_S) * (1 << 32)) & (1 << 64) - 1
+    ntp = int((wall_s + NTP_EPOCH_S) * (1 << 32)) & (1 << 64) - 1
     report = struct.pack("!IQIII", ssrc, ntp, timestamp, packets & 0xFFFFFFFF, packets * 160 & 0xFFFFFFFF)
     blocks = b"" if block is None else bytes(block)
-    compound = _packet(_SR, 0 if block is None else 1, report + blocks)
-    name = b"call@trunkproof"
-    item = struct.pack("!IBB", ssrc, _CNAME, len(name)) + name
-    compound += _packet(_SDES, 1, item + bytes(4 - len(item) % 4))
-    return compound + (_packet(_BYE, 1, struct.pack("!I", ssrc)) if bye else b"")
+    compound = _packet(SR, 0 if block is None else 1, report + blocks)
+    item = struct.pack("!IBB", ssrc, CNAME, len(NAME)) + NAME
+    compound += _packet(SDES, 1, item + bytes(4 - len(item) % 4))
+    return compound + (_packet(BYE, 1, struct.pack("!I", ssrc)) if bye else b"")
 
 
 def _packet(kind: int, count: int, body: bytes) -> bytes:
@@ -78,9 +79,9 @@ def read_compound(data: bytes) -> Reception | None:
         end = position + 4 + 4 * int.from_bytes(data[position + 2 : position + 4], "big")
         if end > len(data):
             return None
-        if kind in (_SR, _RR):
-            blocks += _blocks(data[position + (28 if kind == _SR else 8) : end], count)
-        bye = bye or kind == _BYE
+        if kind in (SR, RR):
+            blocks += _blocks(data[position + (28 if kind == SR else 8) : end], count)
+        bye = bye or kind == BYE
         position = end
     return Reception(tuple(blocks), bye) if data else None
 

@@ -20,7 +20,7 @@ _EVENT = struct.Struct("!BBH")
 DIGITS = "0123456789*#ABCD"
 """The keys of a telephone, in the order of their event codes (RFC 4733 section 3.2)."""
 _END_BIT = 0x80
-_VOLUME = 10
+VOLUME = 10
 """-10 dBm0, a usual level for digits."""
 
 
@@ -77,7 +77,7 @@ class TelephoneEvent:
     end: bool
 
     def __bytes__(self) -> bytes:
-        flags = _VOLUME | (_END_BIT if self.end else 0)
+        flags = VOLUME | (_END_BIT if self.end else 0)
         return _EVENT.pack(DIGITS.index(self.digit), flags, self.duration)
 
     @classmethod

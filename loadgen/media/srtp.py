@@ -14,6 +14,8 @@ _PROFILES = {
     "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
     "AES_CM_128_HMAC_SHA1_32": Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
 }
+MOST_BYTES = 1500
+"""Of a packet, by pylibsrtp; longer ones are no SRTP."""
 
 
 class Failure(Enum):
@@ -46,22 +48,22 @@ class SrtpCipher:
 
     def __init__(self, tx_key: bytes, rx_key: bytes, suite: str) -> None:
         profile = _PROFILES[suite]
-        self._tx = Session(Policy(key=tx_key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
-        self._rx = Session(Policy(key=rx_key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
-        self.protect = self._tx.protect
-        self.protect_rtcp = self._tx.protect_rtcp
+        self.tx = Session(Policy(key=tx_key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
+        self.rx = Session(Policy(key=rx_key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
+        self.protect = self.tx.protect
+        self.protect_rtcp = self.tx.protect_rtcp
 
     def unprotect(self, data: bytes) -> bytes | Failure:
         """See `Cipher`."""
         try:
-            return self._rx.unprotect(data)
+            return self.rx.unprotect(data)
         except (Error, ValueError) as error:  # ValueError: longer than any packet
             return _failure(error)
 
     def unprotect_rtcp(self, data: bytes) -> bytes | Failure:
         """See `Cipher`."""
         try:
-            return self._rx.unprotect_rtcp(data)
+            return self.rx.unprotect_rtcp(data)
         except (Error, ValueError) as error:
             return _failure(error)
 

@@ -7,9 +7,9 @@ for.
 
 from __future__ import annotations
 
-_MODULUS = 1 << 16
-_CLOCK_HZ = 8000
-_HISTORY = 1024
+MODULUS = 1 << 16
+CLOCK_HZ = 8000
+HISTORY = 1024
 """Packets back to which a late one is told from a duplicate: 20 s of audio."""
 
 
@@ -26,7 +26,7 @@ class ReceptionStatistics:
         """Longest time between two arrivals."""
         self._first: int | None = None
         self._highest = 0
-        self._seen: set[int] = set()
+        self._seen: dict[int, int] = {}
         self._jitter = 0.0
         self._transit: float | None = None
         self._last_arrival: float | None = None
@@ -40,11 +40,11 @@ class ReceptionStatistics:
         beginning (RFC 4733 section 2.2.1), which says nothing about when they were sent.
         """
         extended = self._extend(sequence)
-        if extended in self._seen:
+        newest = self._seen.get(extended % HISTORY, 0)
+        if extended == newest:
             self.duplicate += 1
             return None
-        self._seen.add(extended)
-        self._seen.discard(self._highest - _HISTORY)
+        self._seen[extended % HISTORY] = max(extended, newest)
         if self.received and extended < self._highest:
             self.reordered += 1
         self._highest = max(self._highest, extended)
@@ -56,9 +56,9 @@ class ReceptionStatistics:
     def _extend(self, sequence: int) -> int:
         """The number with the rollovers counted: the nearest to the highest one so far (RFC 3711 section 3.3.1)."""
         if self._first is None:
-            return sequence + _MODULUS
-        delta = (sequence - self._highest) % _MODULUS
-        return self._highest + (delta if delta < _MODULUS // 2 else delta - _MODULUS)
+            return sequence + MODULUS
+        delta = (sequence - self._highest) % MODULUS
+        return self._highest + (delta if delta < MODULUS // 2 else delta - MODULUS)
 
     def _time(self, timestamp: int | None, arrival: float) -> None:
         if self._last_arrival is not None:
@@ -66,7 +66,7 @@ class ReceptionStatistics:
         self._last_arrival = arrival
         if timestamp is None:
             return
-        transit = arrival - self._unwrapped(timestamp) / _CLOCK_HZ
+        transit = arrival - self._unwrapped(timestamp) / CLOCK_HZ
         if self._transit is not None:
             self._jitter += (abs(transit - self._transit) - self._jitter) / 16
         self._transit = transit
@@ -84,7 +84,7 @@ class ReceptionStatistics:
     @property
     def highest(self) -> int:
         """Extended highest sequence number received, as RTCP reports it; 0 before the first packet."""
-        return 0 if self._first is None else self._highest - _MODULUS
+        return 0 if self._first is None else self._highest - MODULUS
 
     @property
     def expected(self) -> int:
@@ -104,7 +104,7 @@ class ReceptionStatistics:
     @property
     def jitter_units(self) -> int:
         """The same in timestamp units, as RTCP reports it."""
-        return int(self._jitter * _CLOCK_HZ)
+        return int(self._jitter * CLOCK_HZ)
 
     @property
     def last_arrival(self) -> float | None:

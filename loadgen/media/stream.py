@@ -16,8 +16,12 @@ from loadgen.media.statistics import ReceptionStatistics
 from loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
 from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
-_EVENT_PACKETS, _END_PACKETS = 5, 3
+EVENT_PACKETS, END_PACKETS = 5, 3
 """A digit lasts 100 ms, and its end is sent three times (RFC 4733 section 2.5.1.4)."""
+MOST_DIGITS = 1024
+"""Keys noted of one call; further ones are not. A peer may send 50 a second for hours."""
+MOST_PRESSED = 64
+"""Keys that may wait to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,14 @@ class MediaStream:
         dice: random.Random,
         now: float,
     ) -> None:
-        self._cipher = cipher
-        self._row, self._side = row, side
-        self._payload_type, self._event_type = payload_type, event_type
-        self._ssrc = dice.getrandbits(32)
-        self._first_sequence, self._first_timestamp = dice.getrandbits(15), dice.getrandbits(32)
+        self.cipher = cipher
+        self.row, self.side = row, side
+        self.payload_type, self.event_type = payload_type, event_type
+        self.ssrc = dice.getrandbits(32)
+        self.first_sequence, self.first_timestamp = dice.getrandbits(15), dice.getrandbits(32)
         self._dice = dice
-        self._sent = 0
+        self.sent = 0
+        """Frames so far."""
         self._pressed: list[tuple[str, int]] = []
         self._statistics = ReceptionStatistics()
         self._buffer = JitterBuffer()
@@ -90,7 +95,7 @@ class MediaStream:
         self._remote_lost: int | None = None
         self._digits = ""
         self._last_event: int | None = None
-        self._started = now
+        self.started = now
         self._first_arrival: float | None = None
         self.next_report = now + self._report_wait()
         """When the next RTCP report is due."""
@@ -102,45 +107,44 @@ class MediaStream:
         """Send a telephone-event for `digit` in place of the next frames; nothing where none was agreed.
 
         Raises:
-            ValueError: no key of a telephone.
+            ValueError: no key of a telephone, or too many are waiting.
         """
-        if len(digit) != 1 or digit not in DIGITS:
-            raise ValueError(f"{digit!r} is no key of a telephone")
-        if self._event_type is not None:
-            self._pressed.append((digit, self._sent))
+        check_key(digit, len(self._pressed))
+        if self.event_type is not None:
+            self._pressed.append((digit, self.sent))
 
     def next_packet(self) -> bytes:
         """The next 20 ms, encrypted."""
-        number = self._sent
-        self._sent += 1
-        sequence = (self._first_sequence + number) & 0xFFFF
+        number = self.sent
+        self.sent += 1
+        sequence = (self.first_sequence + number) & 0xFFFF
         if self._pressed:
-            return self._cipher.protect(bytes(self._event_packet(sequence)))
+            return self.cipher.protect(bytes(self._event_packet(sequence)))
         timestamp = self._timestamp(number)
-        payload = write_frame(self._side, self._row, number)
-        return self._cipher.protect(
-            bytes(RtpPacket(self._payload_type, sequence, timestamp, self._ssrc, payload, marker=number == 0))
+        payload = write_frame(self.side, self.row, number)
+        return self.cipher.protect(
+            bytes(RtpPacket(self.payload_type, sequence, timestamp, self.ssrc, payload, marker=number == 0))
         )
 
     def _event_packet(self, sequence: int) -> RtpPacket:
         digit, begun = self._pressed[0]
-        step = self._sent - 1 - begun
-        if step == _EVENT_PACKETS + _END_PACKETS - 1:
+        step = self.sent - 1 - begun
+        if step == EVENT_PACKETS + END_PACKETS - 1:
             self._pressed.pop(0)
-            self._pressed = [(later, self._sent) for later, _ in self._pressed]
-        duration = min(step + 1, _EVENT_PACKETS) * SAMPLES_PER_FRAME
-        event = TelephoneEvent(digit, duration, end=step >= _EVENT_PACKETS)
+            self._pressed = [(later, self.sent) for later, _ in self._pressed]
+        duration = min(step + 1, EVENT_PACKETS) * SAMPLES_PER_FRAME
+        event = TelephoneEvent(digit, duration, end=step >= EVENT_PACKETS)
         # All packets of an event carry the timestamp of its beginning.
-        kind = self._event_type or 0
-        return RtpPacket(kind, sequence, self._timestamp(begun), self._ssrc, bytes(event), marker=step == 0)
+        kind = self.event_type or 0
+        return RtpPacket(kind, sequence, self._timestamp(begun), self.ssrc, bytes(event), marker=step == 0)
 
     def _timestamp(self, number: int) -> int:
-        return (self._first_timestamp + number * SAMPLES_PER_FRAME) & 0xFFFFFFFF
+        return (self.first_timestamp + number * SAMPLES_PER_FRAME) & 0xFFFFFFFF
 
     def receive(self, data: bytes, arrival: float) -> None:
         """Take what came to the RTP port."""
         self._arrived += 1
-        packet = self._cipher.unprotect(data)
+        packet = self.cipher.unprotect(data)
         if isinstance(packet, Failure):
             self._note_failure(packet, data)
             return
@@ -152,7 +156,7 @@ class MediaStream:
         if self._first_arrival is None:
             self._first_arrival = arrival
         self._remote_ssrc = heard.ssrc
-        timestamp = None if heard.payload_type == self._event_type else heard.timestamp
+        timestamp = None if heard.payload_type == self.event_type else heard.timestamp
         extended = self._statistics.add(heard.sequence, timestamp, arrival)
         if extended is not None:
             self._buffer.add(extended, arrival)
@@ -169,14 +173,14 @@ class MediaStream:
             return
 
     def _hear(self, packet: RtpPacket) -> None:
-        if packet.payload_type == self._event_type:
+        if packet.payload_type == self.event_type:
             event = TelephoneEvent.parse(packet.payload)
             if event is not None and event.end and packet.timestamp != self._last_event:
-                self._digits += event.digit
+                self._digits += event.digit if len(self._digits) < MOST_DIGITS else ""
                 self._last_event = packet.timestamp
         else:
             frame = read_frame(packet.payload)
-            self._voices[classify(frame, listener=self._side, row=self._row)] += 1
+            self._voices[classify(frame, listener=self.side, row=self.row)] += 1
 
     def next_rtcp(self, now: float, wall_s: float, *, bye: bool = False) -> bytes:
         """The report that is due at `next_report`, encrypted; with `bye` the last one."""
@@ -190,27 +194,27 @@ class MediaStream:
                 statistics.highest,
                 statistics.jitter_units,
             )
-        timestamp = self._timestamp(self._sent)
-        report = write_report(self._ssrc, wall_s=wall_s, timestamp=timestamp, packets=self._sent, block=block, bye=bye)
-        return self._cipher.protect_rtcp(report)
+        timestamp = self._timestamp(self.sent)
+        report = write_report(self.ssrc, wall_s=wall_s, timestamp=timestamp, packets=self.sent, block=block, bye=bye)
+        return self.cipher.protect_rtcp(report)
 
     def receive_rtcp(self, data: bytes) -> None:
         """Take what came to the RTCP port."""
-        packet = self._cipher.unprotect_rtcp(data)
+        packet = self.cipher.unprotect_rtcp(data)
         reception = None if isinstance(packet, Failure) else read_compound(packet)
         if reception is None:
             self._rtcp_failed += 1
             return
         self._rtcp_received += 1
         for block in reception.blocks:
-            if block.ssrc == self._ssrc:
+            if block.ssrc == self.ssrc:
                 self._remote_lost = block.lost
 
     def report(self, now: float) -> MediaReport:
         """All counts, for a call that ends at `now`."""
         statistics = self._statistics
         counts = MediaReport(
-            sent=self._sent,
+            sent=self.sent,
             received=self._arrived,
             authenticated=statistics.received + statistics.duplicate,
             failed=self._failed,
@@ -230,18 +234,29 @@ class MediaStream:
             rtcp_failed=self._rtcp_failed,
             digits=self._digits,
         )
-        return replace(counts, mos=self._mos(counts))
+        return replace(counts, mos=score(counts.lost + counts.late, statistics.expected))
 
     def _silence_s(self, now: float) -> float:
         first, last = self._first_arrival, self._statistics.last_arrival
         if first is None or last is None:
-            return now - self._started
-        return max(first - self._started, self._statistics.longest_gap_s, now - last)
+            return now - self.started
+        return max(first - self.started, self._statistics.longest_gap_s, now - last)
 
-    def _mos(self, counts: MediaReport) -> float:
-        """G.107: lost and late packets alike, and the delay of packet and buffer; the network's own is not seen."""
-        expected = self._statistics.expected
-        if not expected:
-            return 1.0
-        missing = min(1.0, (counts.lost + counts.late) / expected)
-        return float(mos(r_factor(MOUTH_TO_EAR_MS, missing)))
+
+def score(missing: int, expected: int) -> float:
+    """MOS by G.107: lost and late packets alike, and the delay of packet and buffer; the network's own is not seen."""
+    if not expected:
+        return 1.0
+    return float(mos(r_factor(MOUTH_TO_EAR_MS, min(1.0, missing / expected))))
+
+
+def check_key(digit: str, waiting: int) -> None:
+    """Whether a key may be pressed while so many wait to be sent.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if len(digit) != 1 or digit not in DIGITS:
+        raise ValueError(f"{digit!r} is no key of a telephone")
+    if waiting >= MOST_PRESSED:
+        raise ValueError(f"{waiting} keys wait to be sent already")

@@ -61,7 +61,7 @@ class Carrier:
         self._listener: TlsServer | None = None
         self._agent: SipAgent | None = None
         self._pstn: Pstn | None = None
-        self._probe = HealthProbe()
+        self._probe = HealthProbe(self.audio.cpu_clock)
 
     async def start(self) -> int:
         """Listen for the stack's calls; the port.

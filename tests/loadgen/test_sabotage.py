@@ -18,7 +18,6 @@ from loadgen.agent import IncomingCall
 from loadgen.answerer import Answerer, Rejection, _Conversation
 from loadgen.audio import Audio
 from loadgen.certificates import CertificateFiles
-from loadgen.media.srtp import PlainCipher
 from loadgen.run import Drive, drive
 from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, Crypto
 from loadgen.sip.sdp import SessionDescription, write_sdp
@@ -78,9 +77,9 @@ class PlainOffered(OddAnswerer):
 
 class PlainSent(OddAnswerer):
     def speak(self, audio: Audio, answer: SessionDescription, offer: SessionDescription) -> None:
+        # The answer has gone out with a key already.
+        audio.key = None
         audio.start(answer, offer)
-        assert audio._flow is not None
-        audio._flow.stream._cipher = PlainCipher()
 
 
 class Mute(OddAnswerer):

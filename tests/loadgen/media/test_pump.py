@@ -1,6 +1,7 @@
-"""The pump over real UDP sockets of this machine: whole calls, sabotage, stalls, and what is left behind."""
+"""Both pumps over real UDP sockets of this machine: whole calls, sabotage, stalls, and what is left behind."""
 
 import asyncio
+import ctypes
 import os
 import random
 import socket
@@ -10,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.media.pump import Flow, MediaPump, bind_pair
+from loadgen.media.compiled.pump import CompiledFlow, CompiledPump, NoRoomError
+from loadgen.media.flow import Flow
+from loadgen.media.plain_pump import PlainPump
+from loadgen.media.pump import VARIABLE, MediaPump, PumpKind, make_pump, why_not_compiled
+from loadgen.media.sockets import bind_pair
 from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from loadgen.media.stream import MediaReport, MediaStream
 from loadgen.media.voiceprint import Side
+from models.errors import InputError
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 HOME = "127.0.0.1"
@@ -34,27 +40,50 @@ def _ciphers() -> tuple[SrtpCipher, SrtpCipher]:
     return SrtpCipher(ours, theirs, SUITE), SrtpCipher(theirs, ours, SUITE)
 
 
-def _add(pump: MediaPump, cipher: Cipher, sockets: Pair, peer: Pair, side: Side, *, row: int = 7) -> Flow:
-    stream = MediaStream(cipher, row=row, side=side, payload_type=8, dice=random.Random(side), now=pump.now())
+def _add(
+    pump: MediaPump,
+    cipher: Cipher,
+    sockets: Pair,
+    peer: Pair,
+    side: Side,
+    *,
+    row: int = 7,
+    event_type: int | None = None,
+) -> Flow:
+    stream = MediaStream(
+        cipher, row=row, side=side, payload_type=8, event_type=event_type, dice=random.Random(side), now=pump.now()
+    )
     return pump.add(stream, *sockets, peer[0].getsockname(), peer[1].getsockname())
 
 
-def _call(pump: MediaPump, near: Cipher, far: Cipher, row: int = 7, far_row: int | None = None) -> tuple[Flow, Flow]:
+def _call(
+    pump: MediaPump,
+    near: Cipher,
+    far: Cipher,
+    *,
+    row: int = 7,
+    far_row: int | None = None,
+    event_type: int | None = None,
+) -> tuple[Flow, Flow]:
     one, other = _pair(), _pair()
     return (
-        _add(pump, near, one, other, Side.CALLER, row=row),
-        _add(pump, far, other, one, Side.CALLED, row=row if far_row is None else far_row),
+        _add(pump, near, one, other, Side.CALLER, row=row, event_type=event_type),
+        _add(pump, far, other, one, Side.CALLED, row=row if far_row is None else far_row, event_type=event_type),
     )
 
 
 async def _sent(flow: Flow, frames: int) -> None:
-    while flow.stream.report(0.0).sent < frames:
+    while flow.sent < frames:
         await asyncio.sleep(0.01)
 
 
-def _run(scene: Callable[[MediaPump], Coroutine[None, None, None]]) -> None:
+Kinds = pytest.mark.parametrize("kind", PumpKind)
+Scene = Callable[[MediaPump], Coroutine[None, None, None]]
+
+
+def _run(scene: Scene, kind: PumpKind) -> None:
     async def main() -> None:
-        pump = MediaPump()
+        pump = make_pump(kind)
         try:
             await scene(pump)
         finally:
@@ -63,7 +92,7 @@ def _run(scene: Callable[[MediaPump], Coroutine[None, None, None]]) -> None:
     asyncio.run(main())
 
 
-def _talk(near: Cipher, far: Cipher, far_row: int | None = None) -> tuple[MediaReport, MediaReport]:
+def _talk(kind: PumpKind, near: Cipher, far: Cipher, far_row: int | None = None) -> tuple[MediaReport, MediaReport]:
     """Ten frames or more of one call; the reports of caller and called."""
     reports: list[MediaReport] = []
 
@@ -72,11 +101,12 @@ def _talk(near: Cipher, far: Cipher, far_row: int | None = None) -> tuple[MediaR
         await _sent(flows[1], 10)
         reports.extend(pump.remove(flow) for flow in flows)
 
-    _run(scene)
+    _run(scene, kind)
     return reports[0], reports[1]
 
 
-def test_whole_calls_beside_each_other_hear_only_their_own() -> None:
+@Kinds
+def test_whole_calls_beside_each_other_hear_only_their_own(kind: PumpKind) -> None:
     async def scene(pump: MediaPump) -> None:
         calls = [_call(pump, *_ciphers(), row=row) for row in range(5)]
         await _sent(calls[-1][1], 25)
@@ -87,37 +117,43 @@ def test_whole_calls_beside_each_other_hear_only_their_own() -> None:
             assert (near.failed, near.foreign, near.echoed, near.unknown, near.stray) == (0, 0, 0, 0, 0)
             assert (far.failed, far.foreign, far.echoed, far.unknown, far.stray) == (0, 0, 0, 0, 0)
 
-    _run(scene)
+    _run(scene, kind)
 
 
-def test_the_goodbye_of_one_side_reports_to_the_other() -> None:
-    _, far = _talk(*_ciphers())
+@Kinds
+def test_the_goodbye_of_one_side_reports_to_the_other(kind: PumpKind) -> None:
+    _, far = _talk(kind, *_ciphers())
     assert (far.rtcp_received, far.rtcp_failed, far.remote_lost) == (1, 0, 0)
 
 
-def test_wrong_key() -> None:
-    near, _ = _talk(_ciphers()[0], _ciphers()[1])
+@Kinds
+def test_wrong_key(kind: PumpKind) -> None:
+    near, _ = _talk(kind, _ciphers()[0], _ciphers()[1])
     assert near.failed == near.received > 0
     assert (near.authenticated, near.plain) == (0, 0)
 
 
-def test_plain_rtp_where_srtp_was_agreed() -> None:
-    near, _ = _talk(_ciphers()[0], PlainCipher())
+@Kinds
+def test_plain_rtp_where_srtp_was_agreed(kind: PumpKind) -> None:
+    near, _ = _talk(kind, _ciphers()[0], PlainCipher())
     assert near.plain == near.failed == near.received > 0
 
 
-def test_another_calls_audio() -> None:
-    near, _ = _talk(*_ciphers(), far_row=8)
+@Kinds
+def test_another_calls_audio(kind: PumpKind) -> None:
+    near, _ = _talk(kind, *_ciphers(), far_row=8)
     assert near.foreign == near.authenticated > 0
 
 
-def test_calls_without_encryption_run_the_same_way() -> None:
-    near, _ = _talk(PlainCipher(), PlainCipher())
+@Kinds
+def test_calls_without_encryption_run_the_same_way(kind: PumpKind) -> None:
+    near, _ = _talk(kind, PlainCipher(), PlainCipher())
     assert near.authenticated == near.received > 0
     assert near.foreign == 0
 
 
-def test_packets_from_elsewhere_are_stray_and_not_looked_at() -> None:
+@Kinds
+def test_packets_from_elsewhere_are_stray_and_not_looked_at(kind: PumpKind) -> None:
     async def scene(pump: MediaPump) -> None:
         near, far = _call(pump, *_ciphers())
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
@@ -129,10 +165,11 @@ def test_packets_from_elsewhere_are_stray_and_not_looked_at() -> None:
         assert report.received == report.authenticated > 0
         pump.remove(far)
 
-    _run(scene)
+    _run(scene, kind)
 
 
-def test_a_peer_that_is_gone_stops_nothing() -> None:
+@Kinds
+def test_a_peer_that_is_gone_stops_nothing(kind: PumpKind) -> None:
     async def scene(pump: MediaPump) -> None:
         sockets, gone = _pair(), _pair()
         flow = _add(pump, _ciphers()[0], sockets, gone, Side.CALLER)
@@ -143,10 +180,11 @@ def test_a_peer_that_is_gone_stops_nothing() -> None:
         assert report.received == 0
         assert report.silence_s > 0.1
 
-    _run(scene)
+    _run(scene, kind)
 
 
-def test_a_stream_removed_twice_or_after_close_gives_the_same_report() -> None:
+@Kinds
+def test_a_stream_removed_twice_or_after_close_gives_the_same_report(kind: PumpKind) -> None:
     async def scene(pump: MediaPump) -> None:
         near, far = _call(pump, *_ciphers())
         await _sent(near, 3)
@@ -155,7 +193,7 @@ def test_a_stream_removed_twice_or_after_close_gives_the_same_report() -> None:
         pump.close()
         assert pump.remove(far).sent > 0
 
-    _run(scene)
+    _run(scene, kind)
 
 
 class _SlowCipher(PlainCipher):
@@ -177,13 +215,13 @@ def test_a_pump_with_more_work_than_time_lets_signalling_run() -> None:
     async def scene(pump: MediaPump) -> None:
         cipher, sockets = _SlowCipher(), _pair()
         flow = _add(pump, cipher, sockets, sockets, Side.CALLER)
-        while flow.stream.report(0.0).sent < 30 and cipher.longest <= 20:
+        while flow.sent < 30 and cipher.longest <= 20:
             cipher.in_a_row = 0
             await asyncio.sleep(0)
         # At most five missed frames are caught up in one go, after the one that is due.
         assert cipher.longest <= 6
 
-    _run(scene)
+    _run(scene, PumpKind.PLAIN)
 
 
 def test_a_stall_is_confessed_and_its_frames_are_given_up() -> None:
@@ -197,7 +235,110 @@ def test_a_stall_is_confessed_and_its_frames_are_given_up() -> None:
         assert pump.lateness_p99_ms >= 250
         pump.remove(far)
 
-    _run(scene)
+    _run(scene, PumpKind.PLAIN)
+
+
+def test_a_stall_of_the_thread_is_confessed_too() -> None:
+    library = ctypes.CDLL(None)
+
+    async def scene(pump: MediaPump) -> None:
+        near, far = _call(pump, *_ciphers())
+        await _sent(near, 3)
+        assert isinstance(near, CompiledFlow)
+        lock = ctypes.c_void_p(int(near.slot["lock_at"]))
+        library.pthread_mutex_lock(lock)
+        time.sleep(0.3)
+        library.pthread_mutex_unlock(lock)
+        await _sent(near, 10)
+        assert pump.remove(near).given_up >= 13
+        assert pump.lateness_p99_ms >= 250
+        pump.remove(far)
+
+    _run(scene, PumpKind.COMPILED)
+
+
+def test_a_stall_of_the_event_loop_does_not_stop_the_thread() -> None:
+    async def scene(pump: MediaPump) -> None:
+        near, far = _call(pump, *_ciphers())
+        await _sent(near, 3)
+        before, begun = near.sent, time.monotonic()
+        while time.monotonic() < begun + 0.5:
+            pass
+        assert near.sent > before
+        pump.remove(near)
+        pump.remove(far)
+
+    _run(scene, PumpKind.COMPILED)
+
+
+@Kinds
+def test_a_pressed_key_is_heard(kind: PumpKind) -> None:
+    async def scene(pump: MediaPump) -> None:
+        near, far = _call(pump, PlainCipher(), PlainCipher(), event_type=101)
+        near.press("4")
+        near.press("2")
+        await _sent(near, 25)
+        pump.remove(near)
+        assert pump.remove(far).digits == "42"
+
+    _run(scene, kind)
+
+
+def test_records_are_used_again_and_there_is_an_end_of_them() -> None:
+    async def main() -> None:
+        pump = CompiledPump(most_streams=4)
+        try:
+            for _ in range(3):
+                flows = [flow for _ in range(2) for flow in _call(pump, *_ciphers())]
+                await _sent(flows[-1], 5)
+                spare = _pair()
+                with pytest.raises(NoRoomError, match="room for 4"):
+                    _add(pump, PlainCipher(), spare, spare, Side.CALLER)
+                for bound in spare:
+                    bound.close()
+                for flow in flows:
+                    report = pump.remove(flow)
+                    assert report.received == report.authenticated > 0
+                # Their instants must pass before the pump lets go of them.
+                while not all(int(pump._slots[number]["state"]) == 0 for number in range(4)):
+                    await asyncio.sleep(0.01)
+        finally:
+            pump.close()
+
+    asyncio.run(main())
+
+
+def test_streams_come_and_go_while_others_talk() -> None:
+    async def scene(pump: MediaPump) -> None:
+        lasting = _call(pump, *_ciphers(), row=1)
+        for row in range(2, 60):
+            near, far = _call(pump, *_ciphers(), row=row)
+            await asyncio.sleep(0.01)
+            for flow in (near, far):
+                report = pump.remove(flow)
+                assert (report.failed, report.foreign, report.echoed, report.unknown) == (0, 0, 0, 0)
+        for flow in lasting:
+            report = pump.remove(flow)
+            assert report.received == report.authenticated > 0
+            assert (report.lost, report.foreign) == (0, 0)
+
+    _run(scene, PumpKind.COMPILED)
+
+
+def test_the_compiled_pump_is_made_unless_another_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def kind() -> type[MediaPump]:
+        pump = make_pump()
+        pump.close()
+        return type(pump)
+
+    assert why_not_compiled() is None
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert asyncio.run(kind()) is CompiledPump
+    monkeypatch.setenv(VARIABLE, "plain")
+    assert asyncio.run(kind()) is PlainPump
+    monkeypatch.setenv(VARIABLE, "best")
+    with pytest.raises(InputError, match="compiled, plain"):
+        asyncio.run(kind())
 
 
 def test_bind_pair_is_both_ports_or_none() -> None:
@@ -212,9 +353,10 @@ def test_bind_pair_is_both_ports_or_none() -> None:
     rtcp.close()
 
 
-def test_nothing_is_left_open() -> None:
+@Kinds
+def test_nothing_is_left_open(kind: PumpKind) -> None:
     async def scene(pump: MediaPump) -> None:
-        held = len(list(Path("/proc/self/fd").iterdir()))
+        held = len(list(Path("/proc/self/fd").iterdir())) - (1 if pump.has_thread else 0)
         removed = [flow for _ in range(3) for flow in _call(pump, *_ciphers())]
         left = _call(pump, *_ciphers())
         await _sent(left[1], 3)
@@ -223,4 +365,4 @@ def test_nothing_is_left_open() -> None:
         pump.close()
         assert len(list(Path("/proc/self/fd").iterdir())) == held
 
-    _run(scene)
+    _run(scene, kind)

@@ -1,0 +1,101 @@
+"""C functions that compiled code calls by their addresses: the sockets of the C library, and libsrtp inside pylibsrtp.
+
+Addresses are arguments, not constants, so that machine code can be kept between runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
+from pylibsrtp import Session, _binding
+
+from models.errors import TrunkproofError
+
+_LIBC = [
+    "clock_gettime",
+    "ppoll",
+    "pthread_mutex_lock",
+    "pthread_mutex_unlock",
+    "read",
+    "recvmmsg",
+    "recvmsg",
+    "sendto",
+]
+_LIBSRTP = ["srtp_protect", "srtp_protect_rtcp", "srtp_unprotect", "srtp_unprotect_rtcp"]
+FUNCTIONS = np.dtype([(name, "i8") for name in (*_LIBC, *_LIBSRTP)])
+"""The address of each."""
+_SIGNATURE = "srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)"
+
+
+class NoSuchFunctionError(TrunkproofError):
+    """This machine, or this pylibsrtp, does not have a C function in the form that compiled code needs."""
+
+
+def functions() -> Any:
+    """A record of `FUNCTIONS`.
+
+    Raises:
+        NoSuchFunctionError: one is missing, or is another one than we know.
+    """
+    if sys.platform != "linux" or sys.byteorder != "little" or sys.maxsize < 1 << 32:
+        raise NoSuchFunctionError("it knows the sockets of 64-bit little-endian Linux only")
+    found = np.zeros(1, FUNCTIONS)
+    library = ctypes.CDLL(None)
+    for name in _LIBC:
+        found[name] = _libc_address(library, name)
+    for name in _LIBSRTP:
+        found[name] = _libsrtp_address(name)
+    return found[0]
+
+
+def _libc_address(library: ctypes.CDLL, name: str) -> int:
+    try:
+        return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+    except AttributeError:
+        raise NoSuchFunctionError(f"this C library has no {name}") from None
+
+
+def _libsrtp_address(name: str) -> int:
+    ffi = _binding.ffi
+    try:
+        function = ffi.addressof(_binding.lib, name)
+        signature = ffi.typeof(function).cname
+    except (AttributeError, TypeError):
+        raise NoSuchFunctionError(f"{name} cannot be found inside pylibsrtp") from None
+    if signature != _SIGNATURE:
+        raise NoSuchFunctionError(f"{name} inside pylibsrtp is {signature}")
+    return int(ffi.cast("uintptr_t", function))
+
+
+def session_address(session: Session) -> int:
+    """Where libsrtp keeps a session, valid as long as the session object lives."""
+    return int(_binding.ffi.cast("uintptr_t", session._srtp[0]))
+
+
+def _call_c(typing_context: Any, address: Any, arguments: Any) -> Any:
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        address, packed = values
+        word = ir.IntType(64)
+        words = [
+            context.cast(builder, builder.extract_value(packed, place), kind, types.int64)
+            for place, kind in enumerate(signature.args[1])
+        ]
+        function = ir.FunctionType(ir.IntType(32), [word] * len(words))
+        return builder.call(builder.inttoptr(address, function.as_pointer()), words)
+
+    return types.int32(types.int64, arguments), generate
+
+
+call_c: Callable[[int, tuple[int, ...]], int] = cast("Any", intrinsic(_call_c))
+"""`call_c(address, (a, b, ...))`: call the C function there with integers and pointers; what it returns, as an int.
+
+Arguments travel as 64 bits, which is right for every integer and pointer on 64-bit machines.
+"""

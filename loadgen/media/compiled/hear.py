@@ -1,0 +1,174 @@
+"""What a stream makes of a packet that came to its RTP port: authentic or not, whose voice, which key, how late.
+
+The same counts, to the last bit, as `MediaStream.receive` with `ReceptionStatistics` and `JitterBuffer`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from loadgen.media.compiled.c import call_c
+from loadgen.media.compiled.memory import NEVER, Bytes, Record
+from loadgen.media.compiled.octets import crc32, octet, read16, read32
+from loadgen.media.jitter_buffer import DEPTH_S
+from loadgen.media.rtp import DIGITS, FRAME_S, HEADER_BYTES, VERSION
+from loadgen.media.srtp import MOST_BYTES
+from loadgen.media.statistics import CLOCK_HZ, HISTORY, MODULUS
+from loadgen.media.stream import MOST_DIGITS
+from models.compiled import inlined, lean
+
+NOT_AUTHENTIC, _REPLAY, _REPLAY_OLD = 7, 9, 10
+"""Of libsrtp's `srtp_err_status_t`."""
+_KEYS = len(DIGITS)
+_HALF = MODULUS // 2
+
+
+@lean
+def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> None:
+    """Take the `size` bytes at `work.data[at:]`, which came at `arrival`, in seconds of the monotonic clock."""
+    slot.arrived += 1
+    clear = size
+    if slot.rx != 0:
+        status = NOT_AUTHENTIC
+        if size <= MOST_BYTES:
+            work.length[0] = size
+            status = call_c(c.srtp_unprotect, (slot.rx, work.data_at + at, work.length_at))
+            clear = int(work.length[0])
+        if status != 0:
+            _note_failure(slot, work.data, at, size, status)
+            return
+    start, end = _payload(work.data, at, clear)
+    if start == NEVER:
+        slot.failed += 1
+        return
+    _hear(slot, work.data, at, start, end, arrival)
+
+
+@inlined
+def _payload(data: Bytes, at: int, size: int) -> tuple[int, int]:
+    """Where the payload of an RTP packet begins and ends; `NEVER` where it is none."""
+    if size < HEADER_BYTES or data[at] >> 6 != VERSION:
+        return NEVER, NEVER
+    start = HEADER_BYTES + 4 * (octet(data, at) & 0x0F)
+    if data[at] & 0x10:
+        if size < start + 4:
+            return NEVER, NEVER
+        start += 4 + 4 * read16(data, at + start + 2)
+    padding = octet(data, at + size - 1) if data[at] & 0x20 else 0
+    if size - padding < start:
+        return NEVER, NEVER
+    return at + start, at + size - padding
+
+
+@lean
+def _note_failure(slot: Record, data: Bytes, at: int, size: int, status: int) -> None:
+    if status in (_REPLAY, _REPLAY_OLD):
+        slot.replayed += 1
+        return
+    slot.failed += 1
+    start, end = _payload(data, at, size)
+    if start != NEVER and _is_frame(data, start, end):
+        slot.plain += 1
+
+
+@inlined
+def _is_frame(data: Bytes, start: int, end: int) -> bool:
+    return (
+        end - start >= 16
+        and data[start] == 0x74
+        and data[start + 1] == 0x70
+        and crc32(data, start, 12) == read32(data, start + 12)
+        and (data[start + 2] == 1 or data[start + 2] == 2)
+    )
+
+
+@lean
+def _hear(slot: Record, data: Bytes, at: int, start: int, end: int, arrival: float) -> None:
+    if math.isnan(slot.first_arrival):
+        slot.first_arrival = arrival
+    slot.remote_ssrc = read32(data, at + 8)
+    is_event = octet(data, at + 1) & 0x7F == slot.event_type
+    timestamp = read32(data, at + 4)
+    extended = _extend(slot, read16(data, at + 2))
+    newest = slot.seen[extended % HISTORY]
+    if extended == newest:
+        slot.duplicate += 1
+        return
+    slot.seen[extended % HISTORY] = max(extended, newest)
+    _count(slot, extended)
+    _time(slot, NEVER if is_event else timestamp, arrival)
+    _play(slot, extended, arrival)
+    if is_event:
+        _note_key(slot, data, start, end, timestamp)
+    else:
+        _note_voice(slot, data, start, end)
+
+
+@inlined
+def _extend(slot: Record, sequence: int) -> int:
+    """As `ReceptionStatistics` does (RFC 3711 section 3.3.1)."""
+    if slot.first == NEVER:
+        return sequence + MODULUS
+    delta = (sequence - slot.highest) & (MODULUS - 1)
+    return int(slot.highest + (delta if delta < _HALF else delta - MODULUS))
+
+
+@inlined
+def _count(slot: Record, extended: int) -> None:
+    if slot.received > 0 and extended < slot.highest:
+        slot.reordered += 1
+    slot.highest = max(slot.highest, extended)
+    slot.first = extended if slot.first == NEVER else min(slot.first, extended)
+    slot.received += 1
+
+
+@lean
+def _time(slot: Record, timestamp: int, arrival: float) -> None:
+    if not math.isnan(slot.last_arrival):
+        slot.longest_gap_s = max(slot.longest_gap_s, arrival - slot.last_arrival)
+    slot.last_arrival = arrival
+    if timestamp == NEVER:
+        return
+    transit = arrival - _unwrapped(slot, timestamp) / CLOCK_HZ
+    if not math.isnan(slot.transit):
+        slot.jitter += (abs(transit - slot.transit) - slot.jitter) / 16
+    slot.transit = transit
+
+
+@inlined
+def _unwrapped(slot: Record, timestamp: int) -> int:
+    if slot.timestamp == NEVER:
+        slot.unwrapped = timestamp
+    else:
+        delta = (timestamp - slot.timestamp) & 0xFFFFFFFF
+        slot.unwrapped += delta if delta < 1 << 31 else delta - (1 << 32)
+    slot.timestamp = timestamp
+    return int(slot.unwrapped)
+
+
+@inlined
+def _play(slot: Record, extended: int, arrival: float) -> None:
+    if math.isnan(slot.origin):
+        slot.origin = arrival + DEPTH_S - extended * FRAME_S
+    if arrival > slot.origin + extended * FRAME_S:
+        slot.late += 1
+
+
+@lean
+def _note_key(slot: Record, data: Bytes, start: int, end: int, timestamp: int) -> None:
+    if end - start < 4 or data[start] >= _KEYS or data[start + 1] & 0x80 == 0 or timestamp == slot.last_event:
+        return
+    slot.last_event = timestamp
+    if slot.digit_count < MOST_DIGITS:
+        slot.digits[slot.digit_count] = data[start]
+        slot.digit_count += 1
+
+
+@inlined
+def _note_voice(slot: Record, data: Bytes, start: int, end: int) -> None:
+    if not _is_frame(data, start, end):
+        slot.unknown += 1
+    elif octet(data, start + 3) << 32 | read32(data, start + 4) != slot.row:
+        slot.foreign += 1
+    elif data[start + 2] == slot.side:
+        slot.echoed += 1

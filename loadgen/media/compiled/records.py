@@ -1,0 +1,104 @@
+"""From a stream's settings to its record, and from the record to the report: the way in and out of compiled code."""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+
+import numpy as np
+
+from loadgen.media.compiled.c import session_address
+from loadgen.media.compiled.memory import NEVER, NO_LOSS_TOLD, SLOT, Record, Records, point_into_itself
+from loadgen.media.rtp import DIGITS
+from loadgen.media.sockets import Address
+from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
+from loadgen.media.stream import MediaReport, MediaStream, score
+
+_INTERNET_ADDRESS = struct.Struct("=H2s4s8x")
+_NOT_YET = ["first", "highest", "timestamp", "remote_ssrc", "last_event", "rtp_fd", "rtcp_fd", "event_type"]
+_NEVER_S = ["first_arrival", "last_arrival", "transit", "origin"]
+
+
+def reset(slots: Records, number: int) -> None:
+    """Make a record as good as new."""
+    slots[number : number + 1] = np.zeros(1, SLOT)
+    slot = slots[number]
+    point_into_itself(slots, number)
+    for name in _NOT_YET:
+        slot[name] = NEVER
+    for name in _NEVER_S:
+        slot[name] = math.nan
+    slot["highest"], slot["remote_lost"] = 0, NO_LOSS_TOLD
+
+
+def describe(
+    slot: Record,
+    stream: MediaStream,
+    rtp: socket.socket,
+    rtcp: socket.socket,
+    remote: Address,
+    remote_rtcp: Address,
+) -> None:
+    """Write a fresh stream's settings into its record."""
+    slot["rtp_fd"], slot["rtcp_fd"] = rtp.fileno(), rtcp.fileno()
+    slot["peers"] = np.frombuffer(_to_bytes(remote) + _to_bytes(remote_rtcp), np.int64)
+    slot["tx"], slot["rx"] = _sessions(stream.cipher)
+    slot["side"], slot["row"] = stream.side, stream.row
+    slot["ssrc"] = stream.ssrc
+    slot["first_sequence"], slot["first_timestamp"] = stream.first_sequence, stream.first_timestamp
+    slot["payload_type"] = stream.payload_type
+    slot["event_type"] = NEVER if stream.event_type is None else stream.event_type
+    slot["dice"] = stream.first_timestamp & 0x7FFFFFFF
+    slot["next_report_ns"] = int(stream.next_report * 1e9)
+
+
+def _to_bytes(address: Address) -> bytes:
+    host, port = address
+    return _INTERNET_ADDRESS.pack(socket.AF_INET, port.to_bytes(2, "big"), socket.inet_aton(host))
+
+
+def _sessions(cipher: Cipher) -> tuple[int, int]:
+    if isinstance(cipher, SrtpCipher):
+        return session_address(cipher.tx), session_address(cipher.rx)
+    if type(cipher) is PlainCipher:
+        return 0, 0
+    raise TypeError(f"compiled code cannot call {cipher!r}")
+
+
+def report_of(slot: Record, stream: MediaStream, now: float) -> MediaReport:
+    """All counts of a stream that nobody serves any more, for a call that ends at `now`."""
+    expected = int(slot["highest"] - slot["first"]) + 1 if slot["first"] != NEVER else 0
+    received, duplicate, late = int(slot["received"]), int(slot["duplicate"]), int(slot["late"])
+    lost, told = expected - received, int(slot["remote_lost"])
+    return MediaReport(
+        sent=int(slot["sent"]),
+        received=int(slot["arrived"]),
+        authenticated=received + duplicate,
+        failed=int(slot["failed"]),
+        plain=int(slot["plain"]),
+        replayed=int(slot["replayed"]),
+        lost=lost,
+        late=late,
+        duplicate=duplicate,
+        reordered=int(slot["reordered"]),
+        foreign=int(slot["foreign"]),
+        echoed=int(slot["echoed"]),
+        unknown=int(slot["unknown"]),
+        jitter_ms=1000 * float(slot["jitter"]),
+        silence_s=_silence_s(slot, stream.started, now),
+        mos=score(lost + late, expected),
+        remote_lost=None if told == NO_LOSS_TOLD else told,
+        rtcp_received=int(slot["rtcp_received"]),
+        rtcp_failed=int(slot["rtcp_failed"]),
+        digits="".join(DIGITS[key] for key in slot["digits"][: slot["digit_count"]]),
+        stray=int(slot["stray"]),
+        given_up=int(slot["given_up"]),
+    )
+
+
+def _silence_s(slot: Record, started: float, now: float) -> float:
+    first, last = float(slot["first_arrival"]), float(slot["last_arrival"])
+    if math.isnan(last):
+        return now - started
+    return max(first - started, float(slot["longest_gap_s"]), now - last)

@@ -1,0 +1,139 @@
+"""RTCP of a stream: the reports that it sends, and what it reads in those of its peer.
+
+The same as `loadgen.media.rtcp` with `MediaStream` around it, but for the draw of the next report's instant.
+"""
+
+from __future__ import annotations
+
+from loadgen.media.compiled.c import call_c
+from loadgen.media.compiled.hear import NOT_AUTHENTIC
+from loadgen.media.compiled.memory import NEVER, Bytes, Record
+from loadgen.media.compiled.octets import octet, read16, read32, write16, write32
+from loadgen.media.compiled.speak import timestamp
+from loadgen.media.rtcp import BYE, CNAME, NAME, NTP_EPOCH_S, RR, SDES, SR
+from loadgen.media.rtp import SAMPLES_PER_FRAME
+from loadgen.media.srtp import MOST_BYTES
+from loadgen.media.statistics import CLOCK_HZ, MODULUS
+from models.compiled import inlined, lean
+
+_NAME_BYTES = len(NAME)
+_ITEM_BYTES = (6 + _NAME_BYTES) // 4 * 4 + 4
+_BLOCK_BYTES = 24
+_MOST_LOST = 1 << 23
+
+
+@lean
+def receive_report(c: Record, slot: Record, work: Record, at: int, size: int) -> None:
+    """Take the `size` bytes at `work.data[at:]`, which came to the RTCP port."""
+    status = 0
+    if slot.rx != 0:
+        status = NOT_AUTHENTIC
+        if size <= MOST_BYTES:
+            work.length[0] = size
+            status = call_c(c.srtp_unprotect_rtcp, (slot.rx, work.data_at + at, work.length_at))
+            size = int(work.length[0])
+    if status == 0 and size > 0 and _read(slot, work.data, at, at + size):
+        slot.rtcp_received += 1
+    else:
+        slot.rtcp_failed += 1
+
+
+@lean
+def _read(slot: Record, data: Bytes, at: int, end: int) -> bool:
+    """Note what a compound packet says of our stream, if it is a well-formed one."""
+    lost = slot.remote_lost
+    while at < end:
+        if end - at < 4 or data[at] >> 6 != 2:
+            return False
+        count, kind = octet(data, at) & 0x1F, data[at + 1]
+        after = at + 4 + 4 * read16(data, at + 2)
+        if after > end:
+            return False
+        if kind in (SR, RR):
+            lost = _lost(slot, data, at + (28 if kind == SR else 8), after, count, lost)
+        at = after
+    slot.remote_lost = lost
+    return True
+
+
+@inlined
+def _lost(slot: Record, data: Bytes, at: int, end: int, count: int, lost: int) -> int:
+    for _ in range(min(count, (end - at) // _BLOCK_BYTES)):
+        if read32(data, at) == slot.ssrc:
+            lost = read32(data, at + 4) & 0xFFFFFF
+            lost -= 2 * _MOST_LOST if lost >= _MOST_LOST else 0
+        at += _BLOCK_BYTES
+    return lost
+
+
+@lean
+def next_report(c: Record, slot: Record, work: Record, wall_ns: int, bye: bool) -> int:
+    """Put a report into `work.out`, encrypted; its bytes. `wall_ns`: since 1970."""
+    out = work.out
+    size = _sender_report(slot, out, wall_ns)
+    size = _description(slot, out, size)
+    if bye:
+        _head(out, size, 1, BYE, 8)
+        write32(out, size + 4, slot.ssrc)
+        size += 8
+    if slot.tx == 0:
+        return size
+    work.length[0] = size
+    call_c(c.srtp_protect_rtcp, (slot.tx, work.out_at, work.length_at))
+    return int(work.length[0])
+
+
+@inlined
+def _head(out: Bytes, at: int, count: int, kind: int, size: int) -> None:
+    out[at], out[at + 1] = 0x80 | count, kind
+    write16(out, at + 2, size // 4 - 1)
+
+
+@inlined
+def _sender_report(slot: Record, out: Bytes, wall_ns: int) -> int:
+    blocks = 0 if slot.remote_ssrc == NEVER else 1
+    size = 28 + blocks * _BLOCK_BYTES
+    _head(out, 0, blocks, SR, size)
+    write32(out, 4, slot.ssrc)
+    write32(out, 8, wall_ns // 1_000_000_000 + NTP_EPOCH_S)
+    write32(out, 12, (wall_ns % 1_000_000_000 << 32) // 1_000_000_000)
+    write32(out, 16, timestamp(slot, slot.sent))
+    write32(out, 20, slot.sent)
+    write32(out, 24, slot.sent * SAMPLES_PER_FRAME)
+    if blocks:
+        _block(slot, out, 28)
+    return size
+
+
+@lean
+def _block(slot: Record, out: Bytes, at: int) -> None:
+    expected = 0 if slot.first == NEVER else slot.highest - slot.first + 1
+    lost = min(expected - slot.received, _MOST_LOST - 1)
+    write32(out, at, slot.remote_ssrc)
+    write32(out, at + 4, max(lost, -_MOST_LOST) & 0xFFFFFF)
+    out[at + 4] = _fraction_lost(slot, expected)
+    write32(out, at + 8, 0 if slot.first == NEVER else slot.highest - MODULUS)
+    write32(out, at + 12, int(slot.jitter * CLOCK_HZ))
+    write32(out, at + 16, 0)
+    write32(out, at + 20, 0)
+
+
+@inlined
+def _fraction_lost(slot: Record, total: int) -> int:
+    expected, received = total - slot.reported_expected, slot.received - slot.reported_received
+    slot.reported_expected, slot.reported_received = total, slot.received
+    lost = expected - received
+    return 0 if expected <= 0 or lost <= 0 else min(255, int((lost << 8) // expected))
+
+
+@inlined
+def _description(slot: Record, out: Bytes, at: int) -> int:
+    size = 4 + _ITEM_BYTES
+    _head(out, at, 1, SDES, size)
+    write32(out, at + 4, slot.ssrc)
+    out[at + 8], out[at + 9] = CNAME, _NAME_BYTES
+    for place in range(_NAME_BYTES):
+        out[at + 10 + place] = NAME[place]
+    for place in range(at + 10 + _NAME_BYTES, at + size):
+        out[place] = 0
+    return at + size

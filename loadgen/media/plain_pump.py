@@ -1,0 +1,182 @@
+"""The pump in plain Python, on the event loop: for a few hundred calls, and where nothing can be compiled.
+
+Every stream has its own instant within the 20 ms, so that sends are spread; instants are absolute, so that no drift
+adds up. It moves packets and keeps time; what is in them is `stream`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from loadgen.media.flow import MOST_CAUGHT_UP, Flow, Instants
+from loadgen.media.rtp import FRAME_S
+from loadgen.media.sockets import SO_TIMESTAMPNS, Address
+from loadgen.media.stream import MediaReport, MediaStream
+from models.histogram import LogHistogram
+
+_MAX_DATAGRAM = 2048
+_TIMESPEC = struct.Struct("@ll")
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
+
+
+@dataclass(eq=False, slots=True)
+class PlainFlow:
+    """A stream with its sockets. It is a `Flow`."""
+
+    stream: MediaStream
+    rtp: socket.socket
+    rtcp: socket.socket
+    remote: Address
+    remote_rtcp: Address
+    stray: int = 0
+    """Packets from elsewhere than the agreed address, not looked at."""
+    given_up: int = 0
+    """Frames never sent, because the process stood still for too long."""
+    report: MediaReport | None = None
+
+    @property
+    def sent(self) -> int:
+        """See `Flow`."""
+        return self.stream.sent
+
+    def press(self, digit: str) -> None:
+        """See `Flow`."""
+        self.stream.press(digit)
+
+
+Slot = tuple[float, int, PlainFlow]
+
+
+class PlainPump:
+    """All streams of one party, on the running event loop. It is a `MediaPump`."""
+
+    has_thread = False
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._heap: list[Slot] = []
+        self._count = 0
+        self._instants = Instants()
+        self._timer: asyncio.TimerHandle | None = None
+        self._lateness_ms = LogHistogram()
+        # Kernel time stamps are wall-clock time; streams live on the monotonic clock.
+        self._wall_to_clock = time.monotonic() - time.time()
+
+    def add(
+        self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
+    ) -> PlainFlow:
+        """See `MediaPump`."""
+        flow = PlainFlow(stream, rtp, rtcp, remote, remote_rtcp)
+        self._count += 1
+        heapq.heappush(self._heap, (self._instants.first_after(self.now()), self._count, flow))
+        self._arm()
+        return flow
+
+    def remove(self, flow: Flow) -> MediaReport:
+        """See `MediaPump`."""
+        if flow.report is not None:
+            return flow.report
+        assert isinstance(flow, PlainFlow)
+        now = self.now()
+        self._drain(flow, now)
+        _send(flow.rtcp, flow.stream.next_rtcp(now, time.time(), bye=True), flow.remote_rtcp)
+        flow.rtp.close()
+        flow.rtcp.close()
+        flow.report = replace(flow.stream.report(now), stray=flow.stray, given_up=flow.given_up)
+        return flow.report
+
+    def close(self) -> None:
+        """See `MediaPump`."""
+        for _, _, flow in self._heap:
+            self.remove(flow)
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def now(self) -> float:
+        """See `MediaPump`."""
+        return time.monotonic()
+
+    @property
+    def lateness_p99_ms(self) -> float:
+        """See `MediaPump`."""
+        return self._lateness_ms.quantile(0.99) or 0.0
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._heap[0][0], self._tick) if self._heap else None
+
+    def _tick(self) -> None:
+        self._timer = None
+        late: list[float] = []
+        # Only what is due by now: a pump with more work than time would never return, and signalling would stand still.
+        horizon = self.now()
+        while self._heap and self._heap[0][0] <= horizon:
+            now = self.now()
+            due, number, flow = self._heap[0]
+            if flow.report is not None:
+                heapq.heappop(self._heap)
+                continue
+            late.append(1000 * (now - due))
+            self._serve(flow, now)
+            heapq.heapreplace(self._heap, (self._next_due(flow, due, now), number, flow))
+        self._lateness_ms.add(np.array(late))
+        self._arm()
+
+    def _next_due(self, flow: PlainFlow, due: float, now: float) -> float:
+        behind = int((now - due) / FRAME_S)
+        if behind <= MOST_CAUGHT_UP:
+            return due + FRAME_S
+        flow.given_up += behind
+        return due + (behind + 1) * FRAME_S
+
+    def _serve(self, flow: PlainFlow, now: float) -> None:
+        self._drain(flow, now)
+        _send(flow.rtp, flow.stream.next_packet(), flow.remote)
+        if now >= flow.stream.next_report:
+            _send(flow.rtcp, flow.stream.next_rtcp(now, time.time()), flow.remote_rtcp)
+
+    def _drain(self, flow: PlainFlow, now: float) -> None:
+        _receive_all(flow, flow.rtp, flow.remote, lambda data, wall: flow.stream.receive(data, self._at(wall, now)))
+        _receive_all(flow, flow.rtcp, flow.remote_rtcp, lambda data, _: flow.stream.receive_rtcp(data))
+
+    def _at(self, wall_s: float | None, now: float) -> float:
+        return now if wall_s is None else wall_s + self._wall_to_clock
+
+
+def _send(sender: socket.socket, data: bytes, to: Address) -> None:
+    # A full socket buffer or an ICMP refusal loses the packet, as a network would; the far side's count tells.
+    with contextlib.suppress(OSError):
+        sender.sendto(data, to)
+
+
+def _receive_all(
+    flow: PlainFlow, receiver: socket.socket, remote: Address, take: Callable[[bytes, float | None], None]
+) -> None:
+    while True:
+        try:
+            data, ancillary, _, source = receiver.recvmsg(_MAX_DATAGRAM, _ANCILLARY_BYTES)
+        except OSError:
+            return  # Empty, or an error such as ICMP's, which reading clears: the next tick goes on.
+        if source != remote:
+            flow.stray += 1
+        else:
+            take(data, _kernel_time(ancillary))
+
+
+def _kernel_time(ancillary: list[tuple[int, int, bytes]]) -> float | None:
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack(data[: _TIMESPEC.size])
+            return float(seconds + nanoseconds * 1e-9)
+    return None
