@@ -42,7 +42,7 @@ prove: setup system-packages ## the whole suite on every stack, into out/prove (
 	@$(BIN)/trunkproof validate --suite $(addprefix --stack ,$(STACKS)) --out $(PROVE)
 	@echo "The page: $(abspath $(PROVE))/suite.html"
 
-review: setup ## make a month of calls and decide on raising its throttle, into out/review (ten minutes)
+review: setup ## make a month of calls and decide on raising its throttle, into out/review (three minutes)
 	@$(BIN)/trunkproof history experiments/requests/histories/contact_centre.yaml --out out/histories/contact_centre.csv.gz
 	@$(BIN)/trunkproof review experiments/requests/raise_to_400.yaml --out out/review
 	@echo "The page: $(abspath out/review)/report.html"
@@ -70,7 +70,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 
 # Tests that compute share the cores; those that place real calls need the machine to themselves.
 COMPUTING := tests/models tests/simulator tests/experiments/histories tests/experiments/report tests/experiments/review \
-	tests/experiments/verification
+	tests/experiments/verification $(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
 
 pytest: setup-dev system-packages ## the tests alone (ARGS=tests/models: only those, one after the other)
 ifdef ARGS

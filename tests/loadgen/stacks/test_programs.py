@@ -284,6 +284,9 @@ async def main():
     async def ready(): return True
     programs = Programs()
     await programs.start(Program("it", ("sleep", "60"), Path("it.log"), ready))
+    # What ends it with us is asked for by setpriv, just before it becomes the program.
+    while Path(f"/proc/{programs.pids['it']}/comm").read_text() != "sleep\\n":
+        await asyncio.sleep(0.01)
     print(programs.pids["it"], flush=True)
     await asyncio.sleep(60)
 
