@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
 BENCHING := .venv/benching
 
-.PHONY: help setup setup-dev setup-bench demo prove review verify bench test lint pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo prove review verify bench test test-bench lint pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,7 +70,10 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 
 # Tests that compute share the cores; those that place real calls need the machine to themselves.
 COMPUTING := tests/models tests/simulator tests/experiments/histories tests/experiments/report tests/experiments/review \
-	tests/experiments/verification $(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
+	tests/experiments/verification tests/experiments/test_cli_review.py tests/loadgen/sip tests/loadgen/media/compiled \
+	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
+
+BENCHMARKS := tests/experiments/benchmarks
 
 pytest: setup-dev system-packages ## the tests alone (ARGS=tests/models: only those, one after the other)
 ifdef ARGS
@@ -78,9 +81,13 @@ ifdef ARGS
 else
 	@status=0; \
 	$(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING) || status=$$?; \
-	$(BIN)/pytest tests $(addprefix --ignore ,$(COMPUTING)) || status=$$?; \
+	$(BIN)/pytest tests $(addprefix --ignore ,$(COMPUTING) $(BENCHMARKS)) || status=$$?; \
+	echo "Left out for their time (three minutes): the benchmarks that place calls. They are tested by: make test-bench"; \
 	exit $$status
 endif
+
+test-bench: setup-dev system-packages ## tests of the benchmarks (three minutes), which `make test` leaves out
+	@$(BIN)/pytest $(BENCHMARKS)
 
 clean: ## remove .venv, caches and the demo's results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info out/demo
