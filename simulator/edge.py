@@ -17,8 +17,8 @@ from models.traffic import TlsPolicy, TlsUse
 from simulator.host import Host
 
 Wait = Generator[simpy.Event, object, ConnectionKind | None]
-_TCP_ROUND_TRIPS = 1
-_TLS_ROUND_TRIPS = {("1.3", False): 1, ("1.3", True): 1, ("1.2", False): 2, ("1.2", True): 1}
+TCP_ROUND_TRIPS = 1
+TLS_ROUND_TRIPS = {("1.3", False): 1, ("1.3", True): 1, ("1.2", False): 2, ("1.2", True): 1}
 """By version and whether the handshake resumes a session (RFC 8446 section 2, RFC 5246 section 7.3)."""
 
 
@@ -81,7 +81,7 @@ class Connections:
             return None
         restarts, resumes = edge.restarts, row.resumes and self._has_session
         work_s = costs.resumed_handshake_s if resumes else costs.full_handshake_s
-        trips = _TCP_ROUND_TRIPS + _TLS_ROUND_TRIPS[self.use.version, resumes]
+        trips = TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[self.use.version, resumes]
         yield edge.env.timeout(trips * costs.round_trip_s + edge.host.finish(work_s, edge.env.now))
         if self.lost(restarts):
             return None

@@ -13,7 +13,7 @@ import math
 from models.costs import PACKETS_PER_S, Costs
 from models.study import Machine
 
-_MOST_MEDIA_SHARE = 0.95
+MOST_MEDIA_SHARE = 0.95
 """Signalling always gets the rest: the edge's processes are other ones than the relay's, and the scheduler is fair."""
 
 
@@ -79,6 +79,6 @@ class Host:
         self._changed = now
         self._calls += by
         load = self.media_load
-        self.media_share = min(load, _MOST_MEDIA_SHARE)
+        self.media_share = min(load, MOST_MEDIA_SHARE)
         # Beyond the capacity every stream loses the same share.
         self._lost_share = 1 - 1 / load if load > 1 else 0.0

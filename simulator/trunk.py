@@ -35,7 +35,7 @@ _BY_OUTCOME = {
 }
 TIMER_B_S = 32.0
 """An INVITE without any response is given up then (RFC 3261 17.1.1.2, 64 times T1)."""
-_EDGE_POLL_S = 0.1
+EDGE_POLL_S = 0.1
 """A BYE that finds the edge down tries again this often, as the load generator does."""
 
 
@@ -255,7 +255,7 @@ class Caller:
         _note_audio(record, row.hold_s, lost_s)
         if reconnects():
             while (yield from world.customers[row.trunk].acquire(row)) is None:
-                yield env.timeout(_EDGE_POLL_S)
+                yield env.timeout(EDGE_POLL_S)
         yield env.timeout(self._world.half_trip_s + self._work(world.costs.bye_s))
         record.disposition = Disposition.COMPLETED
 

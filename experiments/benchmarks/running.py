@@ -15,7 +15,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import Any, TypeVar
 
 from experiments.benchmarks.result import Missing, Report, Result, Row
@@ -47,11 +46,6 @@ def in_turns(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str
         for name, run in contenders.items():
             results[name].append(run())
     return results
-
-
-def median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
-    """The median of the ratios of each turn's pair."""
-    return median(one / other for one, other in zip(of, to, strict=True))
 
 
 def spread(values: Sequence[float]) -> str:

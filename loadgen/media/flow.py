@@ -47,7 +47,8 @@ class Instants:
     """Where within the 20 ms each new stream sends: evenly spread for any number of them.
 
     Groups of eight are at multiples of the golden ratio. Streams that came one after the other lie beside each other in
-    memory: served one after the other too, they cost an eighth less.
+    memory. Serving all of them in that order cost 10 to 25 % less, but sends in one burst; what groups gain of that was
+    not measured.
     """
 
     def __init__(self) -> None:

@@ -23,11 +23,11 @@ from models.records import Disposition
 from models.refusals import REFUSALS, THROTTLE_CAUSE
 from models.study import EdgeRestart, Incident, Study, Trunk
 from models.traffic import TlsPolicy
-from simulator.edge import _TCP_ROUND_TRIPS, _TLS_ROUND_TRIPS
-from simulator.host import _MOST_MEDIA_SHARE, capacity
+from simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
+from simulator.host import MOST_MEDIA_SHARE, capacity
 from simulator.kernel import codes, memory
 from simulator.kernel.memory import IntArray, Records, World
-from simulator.trunk import _EDGE_POLL_S, TIMER_B_S
+from simulator.trunk import EDGE_POLL_S, TIMER_B_S
 
 _POLICY: dict[type, int] = {
     NoThrottle: codes.NO_LIMIT,
@@ -90,9 +90,9 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         servers=servers,
         waiting_share=costs.waiting_work_share,
         least_per_call=PACKETS_PER_S * costs.least_packet_s / cores,
-        most_media_share=_MOST_MEDIA_SHARE,
+        most_media_share=MOST_MEDIA_SHARE,
         timer_b_s=TIMER_B_S,
-        poll_s=_EDGE_POLL_S,
+        poll_s=EDGE_POLL_S,
         quarantine_s=ports.quarantine_s,
         ports=len(range(ports.low + ports.low % 2, ports.high, 2)),
         legs=ports.legs,
@@ -113,9 +113,7 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
     trunks = np.zeros(len(study.trunks), dtype=memory.TRUNK)
     for index, trunk in enumerate(study.trunks):
         traffic, is_asked = trunk.traffic, not isinstance(trunk.throttle, NoThrottle)
-        trips = {
-            resumes: _TCP_ROUND_TRIPS + _TLS_ROUND_TRIPS[traffic.tls.version, resumes] for resumes in (True, False)
-        }
+        trips = {resumes: TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[traffic.tls.version, resumes] for resumes in (True, False)}
         _set(
             trunks[index],
             connections=sum(connections[:index]),

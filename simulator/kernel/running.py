@@ -48,8 +48,12 @@ _COPIED: tuple[str, ...] = (
     "has_next",
     "outcome",
     "status",
+    "setup_s",
+    "ring_s",
+    "hold_s",
+    "resumes",
 )
-_COPIED += ("setup_s", "ring_s", "hold_s", "resumes")
+"""Columns of the plan that the model needs."""
 
 
 def run_in_batches(

@@ -67,6 +67,20 @@ def test_another_seed_is_another_prediction(short: Path) -> None:
     assert one != other
 
 
+def test_both_engines_predict_the_same_and_the_result_says_which(short: Path) -> None:
+    simpy, kernel = (
+        json.loads(trunkproof("simulate", short, "--engine", name, "--json").stdout) for name in ("simpy", "kernel")
+    )
+    assert (simpy.pop("engine"), kernel.pop("engine")) == ("simpy", "kernel")
+    assert simpy == kernel
+
+
+def test_an_engine_that_there_is_not_is_told(short: Path) -> None:
+    result = trunkproof("simulate", short, "--engine", "steam")
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert "steam" in result.stderr
+
+
 def test_version() -> None:
     assert json.loads(trunkproof("version", "--json").stdout)["trunkproof"]
 

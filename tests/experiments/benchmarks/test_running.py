@@ -15,7 +15,6 @@ from experiments.benchmarks.running import (
     each_apart,
     in_turns,
     main,
-    median_ratio,
     peak_bytes,
     to_results,
     two_sides,
@@ -33,10 +32,6 @@ def test_contenders_take_turns() -> None:
     results = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
     assert order == ["a", "b", "a", "b"]
     assert results == {"a": [None, None], "b": [None, None]}
-
-
-def test_ratios_are_of_pairs() -> None:
-    assert median_ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == 3.0
 
 
 def test_memory_of_a_process_of_its_own_is_its_own() -> None:
