@@ -41,6 +41,22 @@ class Coverage:
         """Share of days inside; None where there are none."""
         return _inside(self.days)
 
+    @property
+    def said(self) -> str:
+        """Both shares in a sentence."""
+        shares = [
+            f"{100 * share:.0f} % of {table.height:,} {what}{'' if table.height == 1 else 's'}"
+            for what, table, share in (
+                ("hour", self.hours, self.seen_by_hour),
+                ("day", self.days, self.seen_by_day),
+            )
+            if share is not None
+        ]
+        if self.asked is None or not shares:
+            return "The review forecast no hour of this history."
+        where = f"in their forecast intervals (asked {100 * self.asked:.0f} %)"
+        return f"Of {self.counted}, {' and '.join(shares)} lie {where}."
+
     def to_json(self) -> dict[str, Any]:
         """The shares, and every day."""
         days = self.days.with_columns(pl.col("began").dt.to_string("%Y-%m-%d"))

@@ -49,6 +49,8 @@ class Advice(StrEnum):
     WAIT = "wait"
     """Too few busy hours have been seen."""
     REVIEW_AGAIN = "review again"
+    NONE = "nothing was raised"
+    """The review advised no raise; only its forecast of the traffic is scored."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,17 @@ class Score:
 
     @property
     def said(self) -> str:
-        """The answer in a sentence."""
+        """The answer in a sentence or two."""
+        if self.advice is Advice.NONE:
+            return f"No raise was advised, so there are no bands to keep. {self.coverage.said}"
         broken = [band.breach for band in self.bands if band.kept is False]
         if self.hold is not None and self.hold.differs:
             broken.append(f"calls hold {self.hold.seen.value:.0f} s instead of {self.hold.forecast.value:.0f} s")
         why = f" ({'; '.join(broken)})" if broken else ""
         count = self.busy_hours.height
         plural = "" if count == 1 else "s"
-        return f"{count} busy hour{plural} at {self.per_minute} calls per minute: {self.verdict}{why}; {self._todo}."
+        held = f"{count} busy hour{plural} at {self.per_minute} calls per minute: {self.verdict}{why}"
+        return f"{held}; {self._todo}. {self.coverage.said}"
 
     @property
     def _todo(self) -> str:
@@ -126,17 +131,17 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
         decision: content of its `decision.json`.
         history: of the time since the raise only (`history.since` of a request says where it begins).
         request: the review's; its growth is in the forecast.
-        per_minute: the throttle in force; none: the first step of the rollout.
+        per_minute: the throttle in force; none: the first step of the rollout, or today's where no raise was advised.
 
     Raises:
-        InputError: the decision is of another kind, advised no raise, or has no such step.
+        InputError: the decision is of another kind, or has no such step.
     """
     step, following = _steps(decision, per_minute)
     hours = by_hour(history)
     busy = hours.filter(_is_busy(decision))
     bands = tuple(Band.of(name, forecast, busy) for name, forecast in _forecasts(step).items())
     hold = _hold(decision, history)
-    verdict, advice = _judge(bands, hold, busy.height)
+    verdict, advice = _judge(bands, hold, busy.height) if bands else (Verdict.CANNOT_TELL, Advice.NONE)
     return Score(
         name=request.name,
         per_minute=int(step["per_minute"]),
@@ -151,13 +156,11 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
 
 
 def _steps(decision: Mapping[str, Any], per_minute: int | None) -> tuple[Mapping[str, Any], int | None]:
-    """The step in force, and the throttle of the one after it."""
-    missing = [name for name in ("rollout", "fit", "history") if name not in decision]
+    """The step in force, and the throttle of the one after it; where no raise was advised, today's without bands."""
+    missing = [name for name in ("rollout", "fit", "history", "now_per_minute") if name not in decision]
     if missing:
         raise InputError("decision", [Problem(where=name, what="is missing: no decision.json?") for name in missing])
-    steps = decision["rollout"]
-    if not steps:
-        raise InputError("decision", [Problem(where="rollout", what="is empty: no raise was advised")])
+    steps = decision["rollout"] or [{"per_minute": decision["now_per_minute"], "bands": {}}]
     limits = [int(step["per_minute"]) for step in steps]
     wanted = limits[0] if per_minute is None else per_minute
     if wanted not in limits:

@@ -96,6 +96,7 @@ def forecast(day_cv: float = 0.0) -> dict[str, Any]:
 def decision(bands: dict[str, dict[str, float]]) -> dict[str, Any]:
     step = {"per_minute": LIMIT, "days": 7, "bands": bands, "halt": "when it is worse"}
     return {
+        "now_per_minute": 10,
         "rollout": [step, step | {"per_minute": 30}],
         "fit": {
             "rate_per_minute": RATES,
@@ -193,12 +194,27 @@ def test_too_few_busy_hours_are_waited_for(tmp_path: Path, bands: dict[str, dict
     json.dumps(nothing.to_json(), allow_nan=False)
 
 
+def test_without_a_raise_the_forecast_is_scored_all_the_same(
+    tmp_path: Path, bands: dict[str, dict[str, float]]
+) -> None:
+    seen = history(tmp_path, truth(days=2))
+    days = [
+        {"start_local": f"2026-03-0{day}T00:00:00", "expected": 8000.0, "low": low, "high": 1e6}
+        for day, low in ((2, 0.0), (3, 9e5))
+    ]
+    forecast = {"asked": 0.9, "counted": "fresh calls", "hours": days[:1], "days": days}
+    found = score(decision(bands) | {"rollout": [], "forecast": forecast}, seen, REQUEST)
+    assert (found.per_minute, found.bands, found.advice) == (10, (), Advice.NONE)
+    assert found.said == (
+        "No raise was advised, so there are no bands to keep. "
+        "Of fresh calls, 100 % of 1 hour and 50 % of 2 days lie in their forecast intervals (asked 90 %)."
+    )
+
+
 def test_a_decision_that_says_nothing_about_it_is_refused(tmp_path: Path, bands: dict[str, dict[str, float]]) -> None:
     seen = history(tmp_path, truth(days=1))
-    with pytest.raises(InputError, match="3 problems"):
+    with pytest.raises(InputError, match="4 problems"):
         score({}, seen, REQUEST)
-    with pytest.raises(InputError, match="no raise was advised"):
-        score(decision(bands) | {"rollout": []}, seen, REQUEST)
     with pytest.raises(InputError, match="25 calls per minute is no step; there are 20, 30"):
         score(decision(bands), seen, REQUEST, per_minute=25)
 
