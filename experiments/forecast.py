@@ -45,6 +45,8 @@ class Forecast:
     run_time_s: float
     """Plan zero to the end of the last first attempt; redials may add to it."""
     peak_concurrency: int
+    peak_held: int
+    """Placed and not yet ended, answered or not."""
     peak_ports: int
     peak_bandwidth_mbit_per_s: float
     """Both ways together, on Ethernet."""
@@ -86,6 +88,7 @@ def forecast(plan: Plan) -> Forecast:
         duration_s=plan.study.duration_s,
         run_time_s=float(end) if isinstance(end, float) else 0.0,
         peak_concurrency=peak_calls,
+        peak_held=peak_held,
         peak_ports=peak_held * plan.study.pop.ports.legs,
         peak_bandwidth_mbit_per_s=2 * peak_calls * PACKETS_PER_S * PACKET_BITS / 1e6,
         packets=round(2 * float(answered["hold_s"].sum()) * PACKETS_PER_S),

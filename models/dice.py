@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ class _Chunk:
         return {
             "call": who + (self._first_call + self._trunk * ROWS_PER_TRUNK),
             "attempt": attempt,
-            "inbound": self._chosen("direction", 0, who, traffic.inbound_share),
+            "inbound": self._inbound[who],
             "place_s": np.nan if attempt else self._instants,
             "redial_delay_s": self._drawn(traffic.redial.delay, "redial delay", attempt, who) if attempt else np.nan,
             "outcome": outcome,
@@ -137,6 +138,11 @@ class _Chunk:
             "hold_s": hold,
             "resumes": self._chosen("resumption", attempt, who, traffic.tls.resumption_share),
         }
+
+    @cached_property
+    def _inbound(self) -> BoolArray:
+        """Of a call, whichever of its attempts."""
+        return self._chosen("direction", 0, np.arange(len(self._instants)), self._traffic.inbound_share)
 
     def _outcomes(self, attempt: int, who: IntArray) -> tuple[CodeArray, IntArray]:
         """Outcome and final status of each, from one uniform."""

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+_STRETCH = 32
+"""Starts that are looked at together."""
 
 
 class Occupancy:
@@ -28,10 +30,18 @@ class Occupancy:
         starts, up = self._starts.until(start_s, weight, complete_until_s)
         ends, down = self._ends.until(end_s, weight, complete_until_s)
         if len(starts):
-            # An end at the instant of a start comes before it; only starts make peaks.
-            gone = np.concatenate([[0.0], np.cumsum(down)])[np.searchsorted(ends, starts, side="right")]
-            self.peak = max(self.peak, float((self._level + np.cumsum(up) - gone).max()))
+            self._look_for_peak(starts, np.cumsum(up), ends, np.concatenate([[0.0], np.cumsum(down)]))
         self._level += float(up.sum() - down.sum())
+
+    def _look_for_peak(self, starts: FloatArray, risen: FloatArray, ends: FloatArray, gone: FloatArray) -> None:
+        """Only starts make peaks; an end at the instant of a start comes before it."""
+        first = np.arange(0, len(starts), _STRETCH)
+        last = np.minimum(first + _STRETCH, len(starts)) - 1
+        # Most stretches could not reach the peak if nothing ended in them: those need no closer look.
+        most = self._level + risen[last] - gone[np.searchsorted(ends, starts[first], side="right")]
+        near = np.repeat(most > self.peak, _STRETCH)[: len(starts)]
+        levels = self._level + risen[near] - gone[np.searchsorted(ends, starts[near], side="right")]
+        self.peak = max(self.peak, float(levels.max(initial=0.0)))
 
 
 class _Changes:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -36,8 +38,7 @@ __all__ = [
 _COUNTRY, _DIGITS = "+91", 10
 
 
-@dataclass(slots=True, frozen=True)
-class PlanRow:
+class PlanRow(NamedTuple):
     """One potential attempt; the columns of `Plan.table`."""
 
     row: int
@@ -66,7 +67,8 @@ class PlanRow:
     """A TLS connection opened for this attempt resumes an earlier session."""
 
 
-_ENUMS = {"direction": Direction, "outcome": Outcome}
+_MEMBERS: dict[str, list[StrEnum]] = {"direction": list(Direction), "outcome": list(Outcome)}
+_ROWS_AT_ONCE = 4096
 PLAN_SCHEMA: dict[str, pl.DataType] = {
     "row": pl.Int64(),
     "call": pl.Int64(),
@@ -98,15 +100,14 @@ def row_of(number: str) -> int | None:
 
 def rows_of(table: pl.DataFrame) -> Iterator[PlanRow]:
     """A table with `PLAN_SCHEMA` as `PlanRow`s, in its order."""
-    directions = {member.value: member for member in Direction}
-    outcomes = {member.value: member for member in Outcome}
-    place = table.columns.index("direction")
-    other = table.columns.index("outcome")
-    for values in table.iter_rows():
-        cells = list(values)
-        cells[place] = directions[cells[place]]
-        cells[other] = outcomes[cells[other]]
-        yield PlanRow(*cells)
+    # Column by column is quick, but takes memory for a whole piece at once.
+    for piece in table.iter_slices(_ROWS_AT_ONCE):
+        yield from map(PlanRow._make, zip(*(_values(piece[name]) for name in PLAN_SCHEMA), strict=True))
+
+
+def _values(column: pl.Series) -> list[Any]:
+    members = _MEMBERS.get(column.name)
+    return column.to_list() if members is None else [members[code] for code in column.to_physical().to_list()]
 
 
 @dataclass(frozen=True, eq=False)

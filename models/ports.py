@@ -52,7 +52,7 @@ class PortPool:
         self._end_quarantines(now)
         if len(self._free) < self._legs:
             return None
-        ports = tuple(self._free.popleft() for _ in range(self._legs))
+        ports = tuple([self._free.popleft() for _ in range(self._legs)])
         self._used.update(ports)
         return ports
 
@@ -66,7 +66,8 @@ class PortPool:
         if len(given_back) != len(ports) or not given_back <= self._used:
             raise ValueError(f"released ports that are not in use: {sorted(ports)}")
         self._used -= given_back
-        self._resting.extend((now + self._quarantine_s, port) for port in ports)
+        free_at = now + self._quarantine_s
+        self._resting.extend([(free_at, port) for port in ports])
 
     def withdraw(self, port: int, now: float) -> int | None:
         """Take a pair that turned out to be held by a foreign process out for good, and get another in its place.

@@ -27,7 +27,7 @@ def uniforms(seed: int, *key: str | int, start: int, count: int) -> NDArray[np.f
     skipped = start % _DRAWS_PER_COUNTER
     bits.advance(start // _DRAWS_PER_COUNTER)
     drawn = np.random.Generator(bits).random(skipped + count)[skipped:]
-    return np.maximum(drawn, _SMALLEST)
+    return np.maximum(drawn, _SMALLEST, out=drawn)
 
 
 def generator(seed: int, *key: str | int) -> np.random.Generator:

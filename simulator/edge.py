@@ -53,13 +53,20 @@ class Connections:
     _opening: dict[int, simpy.Event] = field(default_factory=dict)
     _has_session: bool = False
 
-    def acquire(self, row: PlanRow) -> Wait:
-        """Wait for a connection for that attempt: its kind, or `None` where none can be had."""
+    def __post_init__(self) -> None:
+        self._slots = self.use.pool_size if self.use.policy is TlsPolicy.POOL else 1
+
+    def standing(self, row: PlanRow) -> ConnectionKind | None:
+        """That there is one for that attempt already, at no cost; `None`: it is to be opened."""
+        if self.use.policy is TlsPolicy.PER_CALL or self._standing.get(self._slot(row)) != self.edge.restarts:
+            return None
+        return ConnectionKind.REUSED
+
+    def open(self, row: PlanRow) -> Wait:
+        """Open the connection that does not stand, or wait for who does: its kind, or `None` where none can be had."""
         if self.use.policy is TlsPolicy.PER_CALL:
             return (yield from self._handshake(row))
-        slot = row.call % (self.use.pool_size if self.use.policy is TlsPolicy.POOL else 1)
-        if self._standing.get(slot) == self.edge.restarts:
-            return ConnectionKind.REUSED
+        slot = self._slot(row)
         if slot in self._opening:
             opened = yield self._opening[slot]
             return ConnectionKind.REUSED if opened else None
@@ -71,9 +78,8 @@ class Connections:
         opening.succeed(kind is not None)
         return kind
 
-    def lost(self, restarts: int) -> bool:
-        """Whether a connection opened under that restart count is gone."""
-        return restarts != self.edge.restarts
+    def _slot(self, row: PlanRow) -> int:
+        return row.call % self._slots
 
     def _handshake(self, row: PlanRow) -> Wait:
         edge, costs = self.edge, self.edge.costs
@@ -83,7 +89,7 @@ class Connections:
         work_s = costs.resumed_handshake_s if resumes else costs.full_handshake_s
         trips = TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[self.use.version, resumes]
         yield edge.env.timeout(trips * costs.round_trip_s + edge.host.finish(work_s, edge.env.now))
-        if self.lost(restarts):
+        if restarts != edge.restarts:
             return None
         self._has_session = True
         return ConnectionKind.RESUMED if resumes else ConnectionKind.FULL

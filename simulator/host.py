@@ -7,8 +7,8 @@ quota is fluid too: in truth the kernel stops all programs for the rest of its p
 
 from __future__ import annotations
 
-import heapq
 import math
+from heapq import heapreplace
 
 from models.costs import PACKETS_PER_S, Costs
 from models.study import Machine
@@ -50,10 +50,11 @@ class Host:
 
         With first come, first served, the end of a piece of work is known when it comes: no event is needed for it.
         """
-        begins = max(now, self._free_at[0])
-        takes_s = work_s * self._waiting_share if begins > now else work_s
+        begins, takes_s = now, work_s
+        if self._free_at[0] > now:
+            begins, takes_s = self._free_at[0], work_s * self._waiting_share
         ends = begins + takes_s / (self._speed * (1 - self.media_share))
-        heapq.heapreplace(self._free_at, ends)
+        heapreplace(self._free_at, ends)
         self.signalling_s += work_s
         return ends - now
 
@@ -78,7 +79,7 @@ class Host:
         self.media_s += min(1.0, self._calls * self._asked_per_call) * self._capacity * passed_s
         self._changed = now
         self._calls += by
-        load = self.media_load
+        load = self._calls * self._least_per_call
         self.media_share = min(load, MOST_MEDIA_SHARE)
         # Beyond the capacity every stream loses the same share.
         self._lost_share = 1 - 1 / load if load > 1 else 0.0

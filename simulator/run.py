@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import groupby
+from operator import attrgetter
 
 import polars as pl
 import simpy
@@ -22,7 +23,7 @@ from models.plan import Plan, PlanRow, plan_chunks, rows_of
 from models.records import SCHEMA, Disposition, Record, to_frame
 from models.study import Study
 from simulator.clock import CallProcess, Clock
-from simulator.edge import Connections, Edge
+from simulator.edge import Edge
 from simulator.host import Host, capacity
 from simulator.incidents import happen
 from simulator.standing import residual_times
@@ -134,7 +135,7 @@ def simulate_in_batches(
         world.env.process(happen(world, incident))
     with _uncollected():
         world.env.run(until=until_s)
-    collector.finish(until_s)
+        collector.finish(until_s)
 
 
 @contextlib.contextmanager
@@ -160,9 +161,7 @@ def check_machine(study: Study) -> None:
 def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
     env, costs = Clock(), costs_of(study.pop)
     host = Host(study.pop.machine, costs)
-    edge = Edge(env, host, costs)
-    customers = [Connections(edge, trunk.traffic.tls) for trunk in study.trunks]
-    return World(env, study, costs, host, edge, Limits(study, anchors), emit, customers)
+    return World(env, study, costs, host, Edge(env, host, costs), Limits(study, anchors), emit)
 
 
 def _calls_of(study: Study, plan: Plan | None, trunk: int) -> Calls:
@@ -172,7 +171,7 @@ def _calls_of(study: Study, plan: Plan | None, trunk: int) -> Calls:
 
 
 def _by_call(rows: Iterator[PlanRow]) -> Calls:
-    return (list(attempts) for _, attempts in groupby(rows, key=lambda row: row.call))
+    return (list(attempts) for _, attempts in groupby(rows, key=attrgetter("call")))
 
 
 def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, None]:

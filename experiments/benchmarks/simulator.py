@@ -20,6 +20,7 @@ import polars as pl
 from experiments.benchmarks.peers.loss_system import LossSystem, ciw, plain_simpy, study
 from experiments.benchmarks.result import Result, Row, figure, higher_is_better
 from experiments.benchmarks.running import BenchmarkError, apart, each_apart, in_turns, main, spread
+from experiments.review.hour import Hour, HourResult, run_hour
 from models.columns import DISPOSITION_CODE
 from models.plan import Plan, draw_plan
 from models.policies import FixedWindow
@@ -224,22 +225,27 @@ def _simulated(calls: int) -> int:
 
 
 def _sweep(sizes: Sizes) -> list[Row]:
-    """A month under each throttle, with the same dice, on all cores."""
+    """A month under each throttle, with the same dice, on all cores: as a review simulates its hours."""
     cores = min(len(os.sched_getaffinity(0)), len(sizes.limits))
     shares = [(sizes.limits[first::cores], sizes.month_s) for first in range(cores)]
     began_s = time.perf_counter()
     done = each_apart(_months, shares)
     wall_s = time.perf_counter() - began_s
-    counts = {limit: counted for months, _ in done for limit, counted in months.items()}
-    throttled = [counts[limit][DISPOSITION_CODE[Disposition.THROTTLED]] for limit in sizes.limits]
-    if throttled != sorted(throttled, reverse=True) or throttled[0] == throttled[-1]:
-        raise BenchmarkError(f"a higher throttle did not refuse less: {throttled}")
-    attempts = sum(int(counted.sum()) for counted in counts.values())
+    shares_refused = {
+        limit: values["throttled_share"]
+        for (limits, _), (months, _) in zip(shares, done, strict=True)
+        for limit, values in zip(limits, months.values, strict=True)
+    }
+    refused = [shares_refused[limit] for limit in sizes.limits]
+    if refused != sorted(refused, reverse=True) or refused[0] == refused[-1]:
+        raise BenchmarkError(f"a higher throttle did not refuse less: {refused}")
+    attempts = sum(months.attempts for months, _ in done)
     peak = max(spent.peak_bytes for _, spent in done) / 2**20
     cpu_s = sum(spent.cpu_s for _, spent in done)
     note = (
-        f"{len(counts)} throttles, {sizes.month_s / 86_400:g} days each: {attempts:,} attempts, plans drawn, processes "
-        f"started; {cores} processes, {cpu_s:.0f} s of CPU, {peak:.0f} MiB each at most"
+        f"{len(refused)} throttles, {sizes.month_s / 86_400:g} days each: {attempts:,} attempts into all indicators of "
+        f"a review, plans drawn, processes started; {cores} processes, {cpu_s:.0f} s of CPU, {peak:.0f} MiB each at "
+        "most"
     )
     return [
         figure("simulator.sweep_s", wall_s, "s", command=COMMAND, note=note),
@@ -247,15 +253,10 @@ def _sweep(sizes: Sizes) -> list[Row]:
     ]
 
 
-def _months(limits: tuple[int, ...], month_s: float) -> dict[int, np.ndarray]:
+def _months(limits: tuple[int, ...], month_s: float) -> HourResult:
     month = read_study(WHOLE_TRUNK).model_copy(update={"duration_s": month_s})
-    return {limit: counts_by_disposition(_limited(month, limit)) for limit in limits}
-
-
-def _limited(month: Study, limit: int) -> Study:
-    (trunk,) = month.trunks
-    throttle = FixedWindow(policy="fixed_window", limit=limit)
-    return month.model_copy(update={"trunks": (trunk.model_copy(update={"throttle": throttle}),)})
+    throttles = tuple(FixedWindow(policy="fixed_window", limit=limit) for limit in limits)
+    return run_hour(Hour(month, throttles, max(throttle.memory_s for throttle in throttles)))
 
 
 if __name__ == "__main__":

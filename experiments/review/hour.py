@@ -5,6 +5,7 @@ Only numbers come back: one value per indicator and throttle. Which hours are ru
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,42 +59,49 @@ class HourResult:
 def run_hour(task: Hour) -> HourResult:
     """Simulate the hour under each throttle; at the top of the module, because processes must find it by its name."""
     bench = _Bench(task)
-    found: dict[ThrottleSettings, Values] = {}
-    for throttle in task.throttles:
-        if throttle not in found:
-            found[throttle] = bench.values(throttle)
+    different = list(dict.fromkeys(task.throttles))
+    found = dict(zip(different, bench.values(different), strict=True))
     return HourResult(tuple(found[throttle] for throttle in task.throttles), bench.attempts, bench.runs)
 
 
 class _Bench:
-    """Runs one plan under one throttle after the other."""
+    """Runs one plan under several throttles."""
 
     def __init__(self, task: Hour) -> None:
         self._task = task
-        # One that is too long to be kept is drawn again under each throttle.
+        # One that is too long to be kept is drawn piece by piece, for all throttles at once.
         self._plan = draw_plan(task.study) if _expected_calls(task.study) <= _MOST_KEPT else None
         self._firsts = _first_calls(task.study, self._plan, task.warm_up_s)
         self.attempts, self.runs = 0, 0
 
-    def values(self, throttle: ThrottleSettings) -> Values:
-        """The indicators of the hour under that throttle."""
-        study = _throttled(self._task.study, throttle)
+    def values(self, throttles: Sequence[ThrottleSettings]) -> list[Values]:
+        """The indicators of the hour under each throttle."""
+        studies = [_throttled(self._task.study, throttle) for throttle in throttles]
+        if self._plan is None:
+            return [meter.values for meter in self._run(studies)]
+        return [self._values(study) for study in studies]
+
+    def _values(self, study: Study) -> Values:
         if self._may_be_without_effect(study) and self._is_without_effect(study):
             return self._open.values
-        return self._run(study).values
+        (meter,) = self._run([study])
+        return meter.values
 
-    def _run(self, study: Study, *, remembers: bool = False) -> Meter:
-        meter = Meter(study, self._firsts, study.duration_s - self._task.warm_up_s, remembers=remembers)
-        run_metered(study, meter, self._plan, self._task.engine)
-        self.attempts, self.runs = self.attempts + meter.attempts, self.runs + 1
-        return meter
+    def _run(self, studies: Sequence[Study], *, remembers: bool = False) -> list[Meter]:
+        hour_s = self._task.study.duration_s - self._task.warm_up_s
+        meters = [Meter(study, self._firsts, hour_s, remembers=remembers) for study in studies]
+        run_metered(studies, meters, self._plan, self._task.engine)
+        self.attempts += sum(meter.attempts for meter in meters)
+        self.runs += len(studies)
+        return meters
 
     @cached_property
     def _open(self) -> Meter:
         """The hour without a throttle."""
         policy = self._task.study.trunks[0].throttle
         open_study = _throttled(self._task.study, _OPEN.model_copy(update={"counts": policy.counts}))
-        return self._run(open_study, remembers=True)
+        (meter,) = self._run([open_study], remembers=True)
+        return meter
 
     def _may_be_without_effect(self, study: Study) -> bool:
         """Cheap to tell, and spares the open run where all throttles refuse."""

@@ -6,9 +6,9 @@ Memory is that of one batch, but where the meter is to remember when the throttl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -33,19 +33,31 @@ IntArray = NDArray[np.int64]
 _POP_WIDE = ("peak_ports", "peak_channels")
 
 
-def run_metered(study: Study, meter: Meter, plan: Plan | None, engine: Engine) -> None:
-    """Simulate from a stationary start on, with windows at the phase that the study's seed gives."""
-    anchors = random_anchors(study, study.seed)
+def run_metered(studies: Sequence[Study], meters: Sequence[Meter], plan: Plan | None, engine: Engine) -> None:
+    """Simulate from a stationary start on, with windows at the phase that the study's seed gives.
+
+    The same callers come to all studies, which differ in their throttles only: no plan given, it is drawn once for all.
+    """
+    check_machine(studies[0])
+    anchors = [random_anchors(study, study.seed) for study in studies]
     # All attempts are handed over, or nobody could say what the throttle was asked.
     if engine is Engine.SIMPY:
-        simulate_in_batches(
-            study, meter.add_table, plan, anchors=anchors, start=Start.STATIONARY, counts_from_s=0.0, engine=engine
-        )
+        how: dict[str, Any] = {"start": Start.STATIONARY, "counts_from_s": 0.0, "engine": engine}
+        for study, meter, phase in zip(studies, meters, anchors, strict=True):
+            simulate_in_batches(study, meter.add_table, plan, anchors=phase, **how)
         return
-    from simulator.kernel.running import Running  # noqa: PLC0415  # compiling is nobody's who does not ask for it
+    # Compiling is nobody's who does not ask for it.
+    from simulator.kernel.rows import shared  # noqa: PLC0415
+    from simulator.kernel.running import Running  # noqa: PLC0415
 
-    check_machine(study)
-    Running(study, meter.add_records, plan, anchors=anchors, is_stationary=True).to_the_end()
+    runs = [
+        Running(study, meter.add_records, pieces, anchors=phase, is_stationary=True)
+        for study, meter, pieces, phase in zip(
+            studies, meters, shared(studies[0], len(studies), plan), anchors, strict=True
+        )
+    ]
+    while runs:
+        runs = [run for run in runs if run.goes_on()]
 
 
 class Meter:

@@ -46,6 +46,12 @@ INCIDENT: Final = 3
 OPENED: Final = 4
 NOT_OPENED: Final = 5
 
+# Parts of the event queue.
+NONE: Final = 0
+SOON: Final = 1
+NEAR: Final = 2
+FAR: Final = 3
+
 # Steps of a call that come with an event; the words say what it waits for.
 CONNECTING: Final = 1
 SENDING: Final = 2

@@ -26,6 +26,7 @@ from models.traffic import TlsPolicy
 from simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
 from simulator.host import MOST_MEDIA_SHARE, capacity
 from simulator.kernel import codes, memory
+from simulator.kernel.heap import PLACES
 from simulator.kernel.memory import IntArray, Records, World
 from simulator.trunk import EDGE_POLL_S, TIMER_B_S
 
@@ -50,6 +51,7 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
     events = _FIRST_CALLS + len(study.trunks) + len(study.pop.incidents)
     return World(
         clock=clock,
+        soon=np.zeros(PLACES, dtype=memory.EVENT),
         near=np.zeros(events, dtype=memory.EVENT),
         far=np.zeros(events, dtype=memory.EVENT),
         attempts=np.zeros(_FIRST_CALLS, dtype=memory.ATTEMPT),

@@ -9,10 +9,23 @@ from __future__ import annotations
 from models.compiled import inlined, lean
 from simulator.kernel import codes
 from simulator.kernel.arrivals import look_ahead, start, starts
-from simulator.kernel.codes import BATCH_IS_FULL, CALL, DONE, KINDS, NOTHING, WAITS, WANTS_ORDER, WANTS_PLAN, WANTS_ROOM
+from simulator.kernel.codes import (
+    BATCH_IS_FULL,
+    CALL,
+    DONE,
+    KINDS,
+    NEAR,
+    NONE,
+    NOTHING,
+    SOON,
+    WAITS,
+    WANTS_ORDER,
+    WANTS_PLAN,
+    WANTS_ROOM,
+)
 from simulator.kernel.connections import acquire, go_on, shake_hands
 from simulator.kernel.ending import end
-from simulator.kernel.heap import drop_far, drop_near, next_is_near, schedule, schedule_far
+from simulator.kernel.heap import drop_far, drop_near, drop_soon, first_of, next_in, schedule_far, schedule_message
 from simulator.kernel.incidents import other
 from simulator.kernel.life import (
     arrive,
@@ -65,15 +78,17 @@ def run(world: World) -> int:  # noqa: PLR0911, PLR0912  # what comes first, in 
         elif clock.interrupted < clock.interrupts:
             call, step = world.interrupted[clock.interrupted], codes.BREAKING_OFF
             clock.interrupted += 1
-        elif clock.near == 0 and clock.far == 0:
-            return DONE
         else:
-            is_near = next_is_near(world.clock, world.near, world.far)
-            event = world.near[0] if is_near else world.far[0]
+            part = next_in(world.clock, world.soon, world.near, world.far)
+            if part == NONE:
+                return DONE
+            event = first_of(world.clock, world.soon, world.near, world.far, part)
             at, number, whose = event.at, event.number, event.whose
             if at >= clock.until_s:
                 return DONE
-            if is_near:
+            if part == SOON:
+                drop_soon(world.clock)
+            elif part == NEAR:
                 drop_near(world.clock, world.near)
             else:
                 drop_far(world.clock, world.far)
@@ -88,7 +103,8 @@ def run(world: World) -> int:  # noqa: PLR0911, PLR0912  # what comes first, in 
         while step > NOTHING:
             step = _done(world, call, step)
         if step == WAITS:
-            world.attempts[call].event = schedule(world.clock, world.near, clock.delay_s, call * KINDS + CALL)
+            whose = call * KINDS + CALL
+            world.attempts[call].event = schedule_message(world.clock, world.soon, world.near, clock.delay_s, whose)
         elif step != NOTHING:
             world.attempts[call].event = schedule_far(world.clock, world.far, clock.delay_s, call * KINDS + CALL)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Records: TypeAlias = Any
 Clock: TypeAlias = Records
 Heap: TypeAlias = Records
+Event: TypeAlias = Records
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -60,8 +61,9 @@ CLOCK = _record(
         "timer_b_s poll_s delay_s"
     ),
     integers=(
-        "number near far free rows records batch begun invited calls servers ports legs resting resting_first "
-        "channels kept_channels used restarts arriving starting waiting interrupted interrupts trunks incidents"
+        "number soon soon_first near far free rows records batch begun invited calls servers ports legs resting "
+        "resting_first channels kept_channels used restarts arriving starting waiting interrupted interrupts trunks "
+        "incidents"
     ),
     flags="up is_rate_limited initialising was_opened",
 )
@@ -86,6 +88,7 @@ class World(NamedTuple):
     """All memory."""
 
     clock: Clock
+    soon: Heap
     near: Heap
     far: Heap
     attempts: Records

@@ -6,14 +6,13 @@ Memory is that of the calls under way, one chunk of the plan for each trunk, and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict, Unpack
 
 import numpy as np
 import polars as pl
 
 from models.costs import costs_of
-from models.dice import CALLS_PER_CHUNK, PlanArrays, drawn_chunks
 from models.plan import Plan
 from models.study import Study
 from simulator.kernel import codes, memory
@@ -22,6 +21,7 @@ from simulator.kernel.encoding import world_of
 from simulator.kernel.frames import to_frame
 from simulator.kernel.loop import run
 from simulator.kernel.memory import Records, World, grown
+from simulator.kernel.rows import Pieces, pieces
 from simulator.standing import residual_times
 
 OnRecords = Callable[[Records, float], None]
@@ -36,24 +36,6 @@ class How(TypedDict, total=False):
     until_s: float | None
     counts_from_s: float
     batch: int
-
-
-_COPIED: tuple[str, ...] = (
-    "row",
-    "call",
-    "attempt",
-    "inbound",
-    "redial_delay_s",
-    "place_s",
-    "has_next",
-    "outcome",
-    "status",
-    "setup_s",
-    "ring_s",
-    "hold_s",
-    "resumes",
-)
-"""Columns of the plan that the model needs."""
 
 
 def run_in_batches(
@@ -71,8 +53,10 @@ def run_in_batches(
 class Running:
     """One simulation under way."""
 
-    def __init__(self, study: Study, on_records: OnRecords, plan: Plan | None = None, **how: Unpack[How]) -> None:
-        """As `run_in_batches`."""
+    def __init__(
+        self, study: Study, on_records: OnRecords, plan: Plan | Sequence[Pieces] | None = None, **how: Unpack[How]
+    ) -> None:
+        """As `run_in_batches`; the plan may be that of `rows.shared`, too."""
         until_s = how.get("until_s")
         if until_s is not None and until_s <= 0:
             raise ValueError(f"a simulation begins at 0, and cannot stop at {until_s}")
@@ -80,17 +64,25 @@ class Running:
         self._world = world_of(study, costs_of(study.pop), how.get("anchors") or {}, batch=how.get("batch", 20_000))
         self._set("counts_from_s", how.get("counts_from_s", 0.0))
         self._set("until_s", math.inf if until_s is None else until_s)
-        self._plans = [_chunks(study, plan, trunk) for trunk in range(len(study.trunks))]
+        self._plans = pieces(study, plan) if plan is None or isinstance(plan, Plan) else plan
         self._last_s = math.nan if until_s is None else until_s
         if how.get("is_stationary"):
             self._stand_up()
 
     def to_the_end(self) -> None:
         """Until the last call is over, or the instant at which to stop."""
+        while self.goes_on():
+            pass
+
+    def goes_on(self) -> bool:
+        """Simulate until another piece of the plan is wanted, and take that; False: all is over."""
         while (wants := run(self._world)) != codes.DONE:
             self._serve(wants)
+            if wants == codes.WANTS_PLAN:
+                return True
         self._leave_up()
         self._hand_over(math.inf)
+        return False
 
     @property
     def under_way(self) -> int:
@@ -126,21 +118,21 @@ class Running:
 
     def _bring_plan(self, trunk: int) -> None:
         state, buffers = self._world.trunks[trunk], self._world.plan
-        kept = buffers[trunk, int(state["first"]) : int(state["filled"])].copy()
-        chunk = next(self._plans[trunk], None)
-        if chunk is None:
+        piece = next(self._plans[trunk], None)
+        if piece is None:
             state["is_last"] = True
             return
-        rows = len(kept) + len(chunk)
+        first, filled = int(state["first"]), int(state["filled"])
+        rows = filled - first + len(piece)
         if rows > buffers.shape[1]:
             wider = np.zeros((len(buffers), max(rows, 2 * buffers.shape[1])), dtype=memory.ROW)
             wider[:, : buffers.shape[1]] = buffers
             self._world = self._world._replace(plan=wider)
-        buffer = self._world.plan[trunk]
-        buffer[: len(kept)] = kept
-        for name in _COPIED:
-            buffer[name][len(kept) : rows] = getattr(chunk, name)
-        state["looked"] -= state["first"]
+        # As bytes: records are copied field by field.
+        buffer, size = self._world.plan[trunk].view(np.uint8), memory.ROW.itemsize
+        buffer[: (filled - first) * size] = buffer[first * size : filled * size].copy()
+        buffer[(filled - first) * size : rows * size] = piece.view(np.uint8)
+        state["looked"] -= first
         state["first"], state["filled"] = 0, rows
 
     def _put_in_order(self) -> None:
@@ -175,12 +167,6 @@ class Running:
         left["ended_s"], left["disposition"] = self._last_s, codes.STILL_UP
         self._world = world._replace(records=records)
         self._set("records", len(records))
-
-
-def _chunks(study: Study, plan: Plan | None, trunk: int) -> Iterator[PlanArrays]:
-    if plan is not None:
-        return iter([plan.arrays(trunk)])
-    return drawn_chunks(study, trunk, calls_per_chunk=max(1024, CALLS_PER_CHUNK // len(study.trunks)))
 
 
 def _roomier(world: World) -> World:

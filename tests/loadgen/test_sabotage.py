@@ -89,7 +89,7 @@ class Mute(OddAnswerer):
 
 class OtherVoice(OddAnswerer):
     def speak(self, audio: Audio, answer: SessionDescription, offer: SessionDescription) -> None:
-        audio._row = replace(audio._row, row=audio._row.row + 7)
+        audio._row = audio._row._replace(row=audio._row.row + 7)
         audio.start(answer, offer)
 
 

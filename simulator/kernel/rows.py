@@ -1,0 +1,51 @@
+"""The plan as the compiled model reads it: records in pieces, each small enough to stay in a processor's cache.
+
+Runs of the same callers share what is drawn here, so that the dice are rolled once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise, tee
+
+import numpy as np
+
+from models.dice import CALLS_PER_CHUNK, PlanArrays, drawn_chunks
+from models.plan import Plan
+from models.study import Study
+from simulator.kernel.memory import ROW, Records
+
+Pieces = Iterator[Records]
+"""One trunk's rows (`memory.ROW`) in the order of time, each call with all its attempts in one piece."""
+_LEAST_ROWS = 4096
+_NAMES = tuple(set(ROW.names or ()) - {"follows"})
+
+
+def pieces(study: Study, plan: Plan | None = None) -> list[Pieces]:
+    """By trunk; the study's own plan is drawn, as far as it is asked for, where none is given."""
+    return [_pieces(study, plan, trunk) for trunk in range(len(study.trunks))]
+
+
+def shared(study: Study, runs: int, plan: Plan | None = None) -> list[list[Pieces]]:
+    """The same for so many runs; memory is that of the pieces which some of them have read and others have not."""
+    by_trunk = [tee(each, runs) for each in pieces(study, plan)]
+    return [list(each) for each in zip(*by_trunk, strict=True)]
+
+
+def _pieces(study: Study, plan: Plan | None, trunk: int) -> Pieces:
+    if plan is not None:
+        yield from _cut(plan.arrays(trunk))
+        return
+    for chunk in drawn_chunks(study, trunk, calls_per_chunk=max(1024, CALLS_PER_CHUNK // len(study.trunks))):
+        yield from _cut(chunk)
+
+
+def _cut(chunk: PlanArrays) -> Pieces:
+    calls = np.flatnonzero(chunk.attempt == 0)
+    cuts = np.searchsorted(calls, np.arange(_LEAST_ROWS, len(chunk), _LEAST_ROWS))
+    bounds = [*calls[cuts[cuts < len(calls)]], len(chunk)]
+    for first, end in pairwise([0, *dict.fromkeys(bounds)]):
+        piece = np.zeros(end - first, dtype=ROW)
+        for name in _NAMES:
+            piece[name] = getattr(chunk, name)[first:end]
+        yield piece
