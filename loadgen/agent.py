@@ -32,30 +32,55 @@ class Stopped:
 class CallEvents:
     """The events of one call, in order, as a coroutine reads them."""
 
+    __slots__ = ("_alarm", "_alarm_s", "_loop", "_reader", "_until", "_waiting")
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[events.Event | Stopped] = deque()
         self._reader: asyncio.Future[None] | None = None
+        self._until: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_s = 0.0
 
     def put(self, event: events.Event | Stopped) -> None:
         """Hand over an event."""
         self._waiting.append(event)
         if self._reader is not None:
             _wake(self._reader)
+        if self._alarm is not None and isinstance(event, events.FinalEvent):
+            self._alarm.cancel()
+            self._alarm = None
 
     async def next(self, until: float | None = None) -> events.Event | Stopped | None:
         """The next event; `None` when the loop's clock reaches `until` first."""
         if not self._waiting:
-            reader = self._reader = self._loop.create_future()
+            if until is not None and until <= self._loop.time():
+                return None
+            self._until = until
+            if until is not None and (self._alarm is None or until < self._alarm_s):
+                self._set_alarm(until)
             # Not asyncio.timeout: it cancels the task, and takes longer than all else that is done here.
-            timer = None if until is None else self._loop.call_at(until, _wake, reader)
+            self._reader = self._loop.create_future()
             try:
-                await reader
+                await self._reader
             finally:
-                self._reader = None
-                if timer is not None:
-                    timer.cancel()
+                self._reader = self._until = None
         return self._waiting.popleft() if self._waiting else None
+
+    def _set_alarm(self, until: float) -> None:
+        # It stays when an event comes first: most waits of a call end at the same instant, or at none.
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_s = self._loop.call_at(until, self._ring), until
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._reader is None or self._until is None:
+            return
+        if self._until > self._alarm_s:
+            self._set_alarm(self._until)
+        else:
+            _wake(self._reader)
 
 
 def _wake(reader: asyncio.Future[None]) -> None:

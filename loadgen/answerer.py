@@ -13,9 +13,10 @@ from typing import Protocol
 from loadgen.agent import CallEvents, IncomingCall, SipAgent
 from loadgen.audio import Audio, NoPortError
 from loadgen.sip import events
-from loadgen.sip.message import Header
+from loadgen.sip.headers import Header
 from loadgen.sip.offer_answer import SdpFault
-from loadgen.sip.sdp import MalformedSdpError, SessionDescription, parse_sdp, write_sdp
+from loadgen.sip.sdp import MalformedSdpError, SessionDescription, write_sdp
+from loadgen.sip.sdp_reader import parse_sdp
 from loadgen.sip.server_call import ServerCall
 from models.plan import Outcome, PlanRow, row_of
 from models.records import Disposition

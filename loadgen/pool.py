@@ -58,7 +58,7 @@ class ConnectionPool:
         self._resumes = resumes
         self._on_open = on_open
         self._timeout_s = timeout_s
-        self._shared: dict[int, Connection] = {}
+        self._standing: dict[int, Lease] = {}
         self._opening: dict[int, asyncio.Task[Connection]] = {}
         self._open: set[Connection] = set()
         self._newest: Connection | None = None
@@ -70,15 +70,15 @@ class ConnectionPool:
 
         `resume` counts where a connection has to be opened. Raises ConnectError and LocalNetworkError.
         """
+        slot = key % self._size
+        standing = self._standing.get(slot)
+        if standing is not None and standing.connection.closed is None:
+            return standing
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         if self._policy is TlsPolicy.PER_CALL:
             connection = await self._open_one(resume)
             return Lease(connection, connection.kind, loop.time() - started_s)
-        slot = key % self._size
-        standing = self._shared.get(slot)
-        if standing is not None and standing.closed is None:
-            return Lease(standing, ConnectionKind.REUSED, 0.0)
         connection, first = await self._open_shared(slot, resume)
         kind = connection.kind if first else ConnectionKind.REUSED
         return Lease(connection, kind, loop.time() - started_s)
@@ -120,7 +120,7 @@ class ConnectionPool:
         del self._opening[slot]
         # Asking for the exception also marks it as seen, should every waiting call have given up.
         if not task.cancelled() and task.exception() is None:
-            self._shared[slot] = task.result()
+            self._standing[slot] = Lease(task.result(), ConnectionKind.REUSED, 0.0)
 
     async def _open_one(self, resume: bool) -> Connection:
         self._refuse_when_closed()

@@ -90,11 +90,15 @@ class TlsEngine:
     def _read_all(self) -> bytes:
         chunks = []
         try:
-            while chunk := self._tls.read(_READ_BYTES):
+            # Asked for more than there is, OpenSSL answers with an exception, which costs more than reading a message.
+            while self._incoming.pending or self._tls.pending():
+                chunk = self._tls.read(_READ_BYTES)
+                if not chunk:
+                    self.peer_closed = True
+                    break
                 chunks.append(chunk)
-            self.peer_closed = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self.peer_closed = True
-        return b"".join(chunks)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)

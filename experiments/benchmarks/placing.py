@@ -61,7 +61,7 @@ class SilentCustomer(Customer):
 
     def open_audio(self, row: PlanRow) -> Audio:
         """See `SilentAudio`."""
-        return SilentAudio(str(self._plan.study.trunks[0].customer_address))
+        return SilentAudio(self.audio.address)
 
 
 def question(calls: int, *, per_call: bool) -> Study:

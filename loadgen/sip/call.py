@@ -17,8 +17,9 @@ from loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
 from loadgen.sip.dialog import AnswerRepeater, Dialog
 from loadgen.sip.events import EndCause, Event
 from loadgen.sip.fields import MalformedFieldError
+from loadgen.sip.headers import Header
 from loadgen.sip.identifiers import Identifiers
-from loadgen.sip.message import Header, Request, Response, response_to
+from loadgen.sip.message import Request, Response, response_to
 from loadgen.sip.session_timer import Refresher, SessionTimer, agree, answer_headers, read_session_timer
 from loadgen.sip.table_key import TableKey
 from loadgen.sip.transaction import (

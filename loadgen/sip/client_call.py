@@ -11,7 +11,8 @@ from loadgen.sip.call_state import CallState, Trigger
 from loadgen.sip.dialog import Dialog
 from loadgen.sip.events import EndCause
 from loadgen.sip.fields import MalformedFieldError, read_q850_cause, read_retry_after
-from loadgen.sip.message import Header, Request, Response
+from loadgen.sip.headers import Header
+from loadgen.sip.message import Request, Response
 from loadgen.sip.session_timer import Refresher, read_min_se, read_session_timer
 from loadgen.sip.timers import TRANSACTION_TIMEOUT_S
 from loadgen.sip.transaction import TransactionEvent, TransactionFailure

@@ -7,10 +7,12 @@ of a 2xx until its ACK (section 13.3.1.4) is here too, because it belongs to the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
-from loadgen.sip.fields import NameAddr, Uri
-from loadgen.sip.message import Header, Headers, Request, Response
+from loadgen.sip.fields import CSeq, NameAddr, Uri
+from loadgen.sip.headers import Header, Headers
+from loadgen.sip.message import Request, Response
 from loadgen.sip.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
 
 DialogKey = tuple[str, str, str]
@@ -34,6 +36,9 @@ class Dialog:
     route_set: tuple[str, ...] = ()
     invite_cseq: int = field(default=0)
     """CSeq of the last INVITE sent, which its ACK repeats."""
+    local_party: NameAddr | None = None
+    """`local` as it was read already."""
+    remote_party: NameAddr | None = None
 
     def __post_init__(self) -> None:
         """Find a broken route or target now, not when the first request needs it. Raises MalformedFieldError."""
@@ -59,6 +64,8 @@ class Dialog:
             remote_target=_contact_uri(response) or invite.uri,
             route_set=tuple(routes),
             invite_cseq=invite.cseq.number,
+            local_party=invite.from_,
+            remote_party=response.to,
         )
 
     @classmethod
@@ -94,17 +101,17 @@ class Dialog:
 
     def _request(self, method: str, number: int, via: str, headers: tuple[Header, ...], body: bytes) -> Request:
         uri, routes = self._route()
-        rows = [
-            ("Via", via),
-            *(("Route", route) for route in routes),
-            ("Max-Forwards", "70"),
-            ("From", self.local),
-            ("To", self.remote),
-            ("Call-ID", self.call_id),
-            ("CSeq", f"{number} {method}"),
-            *headers,
-        ]
-        return Request(method, uri, Headers.canonical(rows), body)
+        cseq = f"{number} {method}"
+        first = {"Via": via, "From": self.local, "To": self.remote, "Call-ID": self.call_id, "CSeq": cseq}
+        text = (
+            f"Via: {via}\r\n{_rows('Route', routes)}Max-Forwards: 70\r\nFrom: {self.local}\r\nTo: {self.remote}\r\n"
+            f"Call-ID: {self.call_id}\r\nCSeq: {cseq}\r\n"
+        )
+        for name, value in headers:
+            text += f"{name}: {value}\r\n"
+        request = Request(method, uri, Headers.written(text, 6 + len(routes) + len(headers), first), body)
+        request.know(CSeq(number, method), self.local_party, self.remote_party)
+        return request
 
     def _route(self) -> tuple[str, tuple[str, ...]]:
         """Request-URI and Route rows: loose routing, or the strict routing of RFC 2543 (section 12.2.1.1)."""
@@ -128,9 +135,19 @@ class Dialog:
         self.remote_target = _contact_uri(message) or self.remote_target
 
 
+def _rows(name: str, values: tuple[str, ...]) -> str:
+    return "".join([f"{name}: {value}\r\n" for value in values])
+
+
 def _contact_uri(message: Request | Response) -> str | None:
     value = message.headers.get("Contact")
-    return NameAddr.parse(value).uri if value is not None else None
+    return _uri_of(value) if value is not None else None
+
+
+@lru_cache(maxsize=256)
+def _uri_of(value: str) -> str:
+    """The URI of a name-addr; a trunk has the same Contact in all its answers, or in those of a gateway."""
+    return NameAddr.parse(value).uri
 
 
 def _names(route: str, host: str, port: int) -> bool:

@@ -15,8 +15,9 @@ from loadgen.sip.client_call import ClientCall
 from loadgen.sip.dialog import DialogKey
 from loadgen.sip.events import Event
 from loadgen.sip.fields import MalformedFieldError
+from loadgen.sip.headers import Header
 from loadgen.sip.identifiers import Identifiers
-from loadgen.sip.message import Header, MalformedMessageError, Request, Response, response_to, serialize
+from loadgen.sip.message import MalformedMessageError, Request, Response, response_to, serialize
 from loadgen.sip.screening import TransactionKey, check_identity, dialog_key, note_source, refuse, server_key
 from loadgen.sip.server_call import ServerCall
 from loadgen.sip.timer_queue import TimerQueue
@@ -49,6 +50,8 @@ class _Flight:
     connection_id: ConnectionId
     handler: Handler
     call: ServerCall | None = None
+    verbatim: tuple[str | None, str | None] | None = None
+    """Via and CSeq of our own request as it was written; None where we are the server."""
     scheduled_s: float | None = field(default=None)
 
     def next_timer(self) -> float | None:
@@ -67,6 +70,7 @@ class SipEndpoint:
         self.ids = Identifiers(source)
         self._clients: dict[TransactionKey, _Flight] = {}
         self._servers: dict[TransactionKey, _Flight] = {}
+        self._verbatim: dict[tuple[str | None, str | None], _Flight] = {}
         self._flights: dict[Transaction, _Flight] = {}
         self._calls: dict[Call, ConnectionId | None] = {}
         self._dialogs: dict[DialogKey, Call] = {}
@@ -132,7 +136,8 @@ class SipEndpoint:
     @property
     def idle(self) -> bool:
         """Whether nothing at all is remembered: no call, no transaction, no timer."""
-        remembered = (self._calls, self._dialogs, self._flights, self._clients, self._servers, self._users)
+        transactions = (self._flights, self._clients, self._verbatim, self._servers)
+        remembered = (self._calls, self._dialogs, *transactions, self._users)
         return not any(remembered) and self.next_timer() is None
 
     def connection_lost(self, connection_id: ConnectionId, now: float) -> None:
@@ -173,9 +178,13 @@ class SipEndpoint:
             self.send(connection_id, response_to(head, 400, f"Bad Request ({error})"))
 
     def _receive_response(self, response: Response, now: float) -> None:
-        flight = self._clients.get((response.via.branch, "", response.cseq.method))
+        firsts = response.headers.firsts()
+        # A response nearly always repeats Via and CSeq to the letter; where it does not, they have to be read.
+        flight = self._verbatim.get((firsts.get("Via"), firsts.get("CSeq")))
+        if flight is None:
+            flight = self._clients.get((response.via.branch, "", response.cseq.method))
         if flight is not None and isinstance(flight.transaction, ClientTransaction):
-            response.take_over(flight.transaction.request)
+            flight.transaction.recognise(response)
             check_identity(response)
             flight.transaction.receive(response, now)
             self._drain(flight, now)
@@ -266,8 +275,9 @@ class SipEndpoint:
         if connection_id is None:
             return handler(TransactionFailure.CONNECTION_LOST, now)
         request = transaction.request
-        key = (request.via.branch, "", request.method)
-        return self._board(_Flight(transaction, key, connection_id, handler), now)
+        firsts = request.headers.firsts()
+        key, verbatim = (request.via.branch, "", request.method), (firsts.get("Via"), firsts.get("CSeq"))
+        return self._board(_Flight(transaction, key, connection_id, handler, verbatim=verbatim), now)
 
     def abandon(self, transaction: InviteClientTransaction, now: float) -> None:
         """Forget an INVITE that will not be answered (section 9.1)."""
@@ -328,11 +338,11 @@ class SipEndpoint:
 
     def _enter(self, flight: _Flight) -> None:
         self._flights[flight.transaction] = flight
-        self._index(flight)[flight.key] = flight
+        if flight.verbatim is None:
+            self._servers[flight.key] = flight
+        else:
+            self._clients[flight.key] = self._verbatim[flight.verbatim] = flight
         self._users.setdefault(flight.connection_id, {})[flight] = None
-
-    def _index(self, flight: _Flight) -> dict[TransactionKey, _Flight]:
-        return self._clients if isinstance(flight.transaction, ClientTransaction) else self._servers
 
     def _drain(self, flight: _Flight, now: float) -> None:
         """Move a transaction's output on, and forget it once it is over."""
@@ -350,7 +360,11 @@ class SipEndpoint:
     def _drop(self, flight: _Flight) -> None:
         if self._flights.pop(flight.transaction, None) is None:
             return
-        self._index(flight).pop(flight.key, None)
+        if flight.verbatim is None:
+            self._servers.pop(flight.key, None)
+        else:
+            self._clients.pop(flight.key, None)
+            self._verbatim.pop(flight.verbatim, None)
         self._timers.cancel(flight)
         self._leave(flight.connection_id, flight)
 

@@ -7,10 +7,13 @@ Builders of requests, nothing else: no dialog, no transport. What the document's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-from loadgen.sip.fields import quote
+from loadgen.sip.fields import CSeq, NameAddr, Via, quote
+from loadgen.sip.headers import Header, Headers
 from loadgen.sip.identifiers import Identifiers
-from loadgen.sip.message import Header, Headers, Request
+from loadgen.sip.message import Request
 from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
 from loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from loadgen.sip.session_timer import SessionTimer
@@ -18,10 +21,11 @@ from loadgen.sip.session_timer import SessionTimer
 DOCUMENTED_ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
 TRUNK_CALL_ID_HOST = "pstn.mum1.exotel.com"
 FIRST_CSEQ = 102
+_FIRST = CSeq(FIRST_CSEQ, "INVITE")
+_EVENTS_0_TO_16 = TelephoneEvent(101, "0-16")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """An address and a port, as they stand in a URI."""
 
     host: str
@@ -58,22 +62,57 @@ def outbound_invite(
     user_agent: str = "trunkproof",
 ) -> Request:
     """The INVITE a customer sends to the trunk; numbers in E.164 with `+`. The Exophone is the caller identity."""
+    form = _outbound_form(exophone, account, (trunk, customer), session, user_agent)
+    branch, tag, call_id = ids.branch(), ids.tag(), ids.call_id(form.domain)
+    via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}@{trunk.host}>"
+    text = f"Via: {via}\r\n{form.hops}From: {from_}\r\nTo: {to}\r\n{form.contact}Call-ID: {call_id}\r\n{form.rest}"
+    first = {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": str(_FIRST)}
+    request = Request("INVITE", f"sip:{dialled}{form.at_trunk}", Headers.written(text, form.breaks, first), sdp)
+    caller = NameAddr(form.caller.display, form.caller.uri, {"tag": tag})
+    request.know(_FIRST, caller, via=Via("TLS", customer.host, customer.port, {"branch": branch}))
+    return request
+
+
+class _OutboundForm(NamedTuple):
+    """What all INVITEs of a customer have in common: texts that end where what differs begins, and whole rows."""
+
+    domain: str
+    via: str
+    hops: str
+    from_: str
+    contact: str
+    rest: str
+    at_trunk: str
+    breaks: int
+    caller: NameAddr
+
+
+@lru_cache(maxsize=64)
+def _outbound_form(
+    exophone: str, account: str, places: tuple[Place, Place], session: SessionTimer | None, user_agent: str
+) -> _OutboundForm:
+    trunk, customer = places
     domain = account_host(account)
-    rows: list[Header] = [
-        ("Via", f"SIP/2.0/TLS {customer};branch={ids.branch()}"),
-        ("Max-Forwards", "70"),
-        ("From", f"{quote(exophone)} <sip:{exophone}@{domain}>;tag={ids.tag()}"),
-        ("To", f"<sip:{dialled}@{trunk.host}>"),
-        ("Contact", f"<sip:{exophone}@{customer};transport=tls>"),
-        ("Call-ID", ids.call_id(domain)),
-        ("CSeq", f"{FIRST_CSEQ} INVITE"),
+    from_ = f"{quote(exophone)} <sip:{exophone}@{domain}>;tag="
+    rest = [
+        ("CSeq", str(_FIRST)),
         ("User-Agent", user_agent),
         ("Allow", DOCUMENTED_ALLOW),
         ("Supported", "replaces, timer"),
     ]
-    rows += [session.header()] if session is not None else []
-    rows.append(("Content-Type", "application/sdp"))
-    return Request("INVITE", f"sip:{dialled}@{trunk}", Headers.canonical(rows), sdp)
+    rest += [session.header()] if session is not None else []
+    rest.append(("Content-Type", "application/sdp"))
+    return _OutboundForm(
+        domain=domain,
+        via=f"SIP/2.0/TLS {customer};branch=",
+        hops="Max-Forwards: 70\r\n",
+        from_=from_,
+        contact=f"Contact: <sip:{exophone}@{customer};transport=tls>\r\n",
+        rest="".join(f"{name}: {value}\r\n" for name, value in rest),
+        at_trunk=f"@{trunk}",
+        breaks=len(("Via", "Max-Forwards", "From", "To", "Contact", "Call-ID", *rest)),
+        caller=NameAddr.parse(f"{from_}0"),
+    )
 
 
 def inbound_invite(
@@ -132,7 +171,7 @@ def customer_offer(
         address=address,
         port=port,
         codecs=codecs,
-        telephone_event=TelephoneEvent(101, "0-16"),
+        telephone_event=_EVENTS_0_TO_16,
         crypto=_crypto(key, suite),
         profile=AVP if key is None else SAVP,
         maxptime_ms=150,

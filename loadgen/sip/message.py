@@ -6,38 +6,11 @@ What is sent is strict; the structured headers of what was received are read whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from loadgen.sip.fields import CSeq, MalformedFieldError, NameAddr, Via, split_elements
+from loadgen.sip.headers import Header, Headers, canonical_name
 from models.errors import RemoteError
-
-Header = tuple[str, str]
-"""A header's name and its value, as one row of a message."""
-
-_COMPACT = {  # RFC 3261 section 7.3.3, RFC 4028 section 4, RFC 3515, RFC 3892, RFC 3841
-    "a": "Accept-Contact",
-    "b": "Referred-By",
-    "c": "Content-Type",
-    "e": "Content-Encoding",
-    "f": "From",
-    "i": "Call-ID",
-    "k": "Supported",
-    "l": "Content-Length",
-    "m": "Contact",
-    "r": "Refer-To",
-    "s": "Subject",
-    "t": "To",
-    "v": "Via",
-    "x": "Session-Expires",
-}
-_KNOWN = (
-    *_COMPACT.values(),
-    *("Accept", "Allow", "Authorization", "CSeq", "Expires", "Max-Forwards", "Min-SE", "P-Asserted-Identity"),
-    *("P-Early-Media", "Reason", "Record-Route", "Require", "Retry-After", "Route", "Server", "Unsupported"),
-    *("User-Agent", "Warning", "X-Exotel-CallSid", "X-Exotel-LegSid", "X-Exotel-TrunkSid"),
-)
-CANONICAL_NAMES = {name: name for name in _KNOWN} | {name.lower(): name for name in _KNOWN} | _COMPACT
-"""Spellings of the names known here, each with the one it becomes."""
 
 REASON_PHRASES = {  # RFC 3261 section 21, RFC 3326, RFC 4028, RFC 3262
     100: "Trying",
@@ -79,98 +52,6 @@ class MalformedMessageError(RemoteError):
         self.head = head
 
 
-def canonical_name(name: str) -> str:
-    """The one spelling of a header name: compact forms and other cases unfolded, unknown names as written."""
-    return CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower(), name)
-
-
-class Headers:
-    """The header rows of a message, in order; names compare without case and in either form (RFC 3261 section 7.3)."""
-
-    __slots__ = ("_first", "_rows")
-
-    def __init__(self, rows: Iterable[Header] = ()) -> None:
-        self._rows = [(canonical_name(name), value) for name, value in rows]
-        self._first: dict[str, str] | None = None
-
-    @classmethod
-    def canonical(cls, rows: list[Header]) -> Headers:
-        """Headers of rows whose names are spelled as `canonical_name` spells them; the list becomes theirs."""
-        headers = cls.__new__(cls)
-        headers._rows = rows
-        headers._first = None
-        return headers
-
-    def __iter__(self) -> Iterator[Header]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Headers) and self._rows == other._rows
-
-    def __hash__(self) -> int:
-        raise TypeError("headers can change, so they have no hash")
-
-    def __repr__(self) -> str:
-        return f"Headers({', '.join(name for name, _ in self._rows)})"
-
-    def get(self, name: str) -> str | None:
-        """Value of the first row of that name, or None."""
-        known = CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower())
-        if known is None:
-            return next(iter(self.rows(name)), None)
-        first = self._first
-        if first is None:
-            first = self._first = dict(reversed(self._rows))
-        return first.get(known)
-
-    def rows(self, name: str) -> list[str]:
-        """Values of all rows of that name, in order, as written."""
-        known = CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower())
-        if known is not None:
-            return [value for row, value in self._rows if row == known]
-        lowered = name.lower()
-        return [value for row, value in self._rows if row.lower() == lowered]
-
-    def elements(self, name: str) -> list[str]:
-        """All elements of a list header: repeated rows and comma lists are the same thing (RFC 3261 section 7.3.1)."""
-        if self.get(name) is None:
-            return []
-        return [element for value in self.rows(name) for element in split_elements(value)]
-
-    def add(self, name: str, value: str) -> None:
-        """Append a row."""
-        self._first = None
-        self._rows.append((canonical_name(name), value))
-
-    def replace(self, name: str, value: str) -> None:
-        """Give the first row of that name another value, or append the row."""
-        self._first = None
-        name = canonical_name(name)
-        for index, (row, _) in enumerate(self._rows):
-            if row == name:
-                self._rows[index] = (name, value)
-                return
-        self._rows.append((name, value))
-
-    def replace_all(self, name: str, values: list[str]) -> None:
-        """Put rows of these values where the first row of that name stands, and take its other rows away."""
-        self._first = None
-        name = canonical_name(name)
-        kept = [row for row in self._rows if row[0] != name]
-        first = next((index for index, row in enumerate(self._rows) if row[0] == name), len(kept))
-        self._rows = [*kept[:first], *((name, value) for value in values), *kept[first:]]
-
-    def copy(self) -> Headers:
-        """An independent copy."""
-        return Headers.canonical(self._rows.copy())
-
-
 class Message:
     """What requests and responses share: headers, body, and the headers that every message must have."""
 
@@ -185,7 +66,7 @@ class Message:
         self._to: NameAddr | None = None
 
     def _required(self, name: str) -> str:
-        value = self.headers.get(name)
+        value = self.headers.firsts().get(name) or self.headers.get(name)
         if value is None:
             raise MalformedFieldError(f"no {name} header")
         return value
@@ -223,6 +104,22 @@ class Message:
         """The Call-ID, compared byte by byte (RFC 3261 section 20.8)."""
         return self._required("Call-ID")
 
+    def know(self, cseq: CSeq, from_: NameAddr | None, to: NameAddr | None = None, via: Via | None = None) -> None:
+        """What the headers say, as far as whoever wrote them tells: it need not be read then."""
+        self._cseq, self._from, self._to, self._via = cseq, from_, to, via
+
+    def take_over(self, other: Message) -> None:
+        """Take what was read of another message where this one repeats it to the letter (section 8.2.6.2)."""
+        ours, theirs = self.headers.firsts(), other.headers.firsts()
+        if ours.get("Via", "") == theirs.get("Via"):
+            self._via = other.via
+        if ours.get("CSeq", "") == theirs.get("CSeq"):
+            self._cseq = other.cseq
+        if ours.get("From", "") == theirs.get("From"):
+            self._from = other.from_
+        if ours.get("To", "") == theirs.get("To"):
+            self._to = other.to
+
     def start_line(self) -> str:
         """The first line, without its line end."""
         raise NotImplementedError
@@ -258,14 +155,6 @@ class Response(Message):
         self.status = status
         self.reason = REASON_PHRASES.get(status, "Unassigned") if reason is None else reason
 
-    def take_over(self, request: Request) -> None:
-        """Take what was read of our request for what this response repeats of it to the letter (section 8.2.6.2)."""
-        ours, theirs = request.headers, self.headers
-        if ours.get("From") == theirs.get("From"):
-            self._from = request.from_
-        if ours.get("To") == theirs.get("To"):
-            self._to = request.to
-
     def start_line(self) -> str:
         """`SIP/2.0 status reason`."""
         return f"SIP/2.0 {self.status} {self.reason}"
@@ -279,14 +168,10 @@ def serialize(message: Message) -> bytes:
 
     Raises ValueError where a line break stands inside a start line or header: that would let data become headers.
     """
-    lines = [message.start_line()]
-    lines += [f"{name}: {value}" for name, value in message.headers._rows if name != "Content-Length"]
-    lines.append(f"Content-Length: {len(message.body)}\r\n\r\n")
-    head = "\r\n".join(lines)
-    breaks = len(lines) + 1
-    if head.count("\n") != breaks or head.count("\r") != breaks:
-        raise ValueError("line break inside a SIP header")
-    return head.encode() + message.body
+    start, body = message.start_line(), message.body
+    if "\n" in start or "\r" in start:
+        raise ValueError("line break inside a SIP start line")
+    return f"{start}\r\n{message.headers.text()}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def response_to(

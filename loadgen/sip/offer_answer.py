@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from loadgen.sip.sdes import SUITES, Crypto
-from loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, MediaDirection, SessionDescription, parse_sdp
+from loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, MediaDirection, SessionDescription
+from loadgen.sip.sdp_reader import parse_sdp
 
 
 class SdpFault(StrEnum):

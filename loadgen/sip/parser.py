@@ -6,15 +6,10 @@ bytes whatever it yields messages or raises MalformedMessageError; after that th
 
 from __future__ import annotations
 
-from loadgen.sip.message import (
-    CANONICAL_NAMES,
-    Header,
-    Headers,
-    MalformedMessageError,
-    Request,
-    Response,
-    canonical_name,
-)
+from functools import lru_cache
+
+from loadgen.sip.headers import CANONICAL_NAMES, Header, Headers, canonical_name
+from loadgen.sip.message import MalformedMessageError, Request, Response
 
 MAX_HEAD_BYTES = 65_536
 """Start line and headers. Kamailio's largest datagram and Asterisk's largest stream message are both near 64 KiB."""
@@ -72,15 +67,16 @@ class StreamParser:
         message, length = self._head
         if len(self._buffer) < length:
             return None
-        message.body = bytes(self._buffer[:length])
-        del self._buffer[:length]
+        if length:
+            message.body = bytes(self._buffer[:length])
+            del self._buffer[:length]
         self._head = None
         return message
 
     def _skip_line_ends(self) -> None:
         """Drop line ends before a start line (section 7.5), counting keep-alives."""
-        while self._buffer[:2] == b"\r\n":
-            if self._buffer[:4] == _HEAD_END:
+        while self._buffer.startswith(b"\r\n"):
+            if self._buffer.startswith(_HEAD_END):
                 self._pings += 1
                 del self._buffer[:4]
             elif len(self._buffer) < 4 and _HEAD_END.startswith(self._buffer):
@@ -102,11 +98,14 @@ class StreamParser:
         return message, self._body_length(message)
 
     def _body_length(self, message: Request | Response) -> int:
-        values = message.headers.rows("Content-Length")
-        if not values and not self._require_length:
+        headers = message.headers
+        firsts = headers.firsts()
+        text = firsts.get("Content-Length")
+        if text is None and not self._require_length:
             return 0
-        text = values[0] if values and values.count(values[0]) == len(values) else ""
-        if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        if len(firsts) != len(headers) and len(set(headers.rows("Content-Length"))) > 1:
+            text = None
+        if text is None or not (text.isascii() and text.isdigit()) or len(text) > 10:
             raise MalformedMessageError("no single Content-Length", message)
         length = int(text)
         if length > MAX_BODY_BYTES:
@@ -116,9 +115,31 @@ class StreamParser:
 
 def parse_head(head: str) -> Request | Response:
     """Start line and headers, without the empty line. Raises MalformedMessageError."""
-    breaks = head.count("\r\n")
+    lines = head.split("\r\n")
+    breaks = len(lines) - 1
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
         raise MalformedMessageError("control character in a header")
+    if breaks <= MAX_HEADERS:
+        rows = _usual_rows(lines)
+        if rows is not None:
+            return _parse_start_line(lines[0], Headers.canonical(rows))
+    return parse_lines(head)
+
+
+def _usual_rows(lines: list[str]) -> list[Header] | None:
+    """The rows of lines of the usual form, `Name: value` with a known name; None where one of them has another form."""
+    known = CANONICAL_NAMES
+    parts = [line.partition(": ") for line in lines]
+    del parts[0]
+    try:
+        rows = [(known[name], value.strip()) for name, colon, value in parts if colon]
+    except KeyError:
+        return None
+    return rows if len(rows) == len(parts) else None
+
+
+def parse_lines(head: str) -> Request | Response:
+    """Any start line and headers: folded lines, unknown names, odd spaces, and what is to be refused."""
     if "\r\n " in head or "\r\n\t" in head:
         head = _unfold(head)
     lines = head.split("\r\n")
@@ -165,18 +186,22 @@ def _parse_row(line: str) -> Header:
 def _parse_start_line(line: str, headers: Headers) -> Request | Response:
     first, _, rest = line.partition(" ")
     if first[:4].upper() == "SIP/":
-        return _parse_status_line(first, rest, headers)
+        status, reason = _read_status_line(line)
+        return Response(status, reason, headers)
     uri, _, version = rest.partition(" ")
     if not first or not _TOKEN.issuperset(first) or ":" not in uri or version.upper() != "SIP/2.0":
         raise MalformedMessageError("start line is neither a request nor a response")
     return Request(first, uri, headers)
 
 
-def _parse_status_line(version: str, rest: str, headers: Headers) -> Response:
+@lru_cache(maxsize=64)
+def _read_status_line(line: str) -> tuple[int, str]:
+    """Status and reason phrase: a peer has a dozen of them."""
+    version, _, rest = line.partition(" ")
     code, _, reason = rest.partition(" ")
     if version.upper() != "SIP/2.0" or len(code) != 3 or not (code.isascii() and code.isdigit()):
         raise MalformedMessageError("broken status line")
     status = int(code)
     if not 100 <= status <= 699:
         raise MalformedMessageError("status outside 100 to 699")
-    return Response(status, reason, headers)
+    return status, reason

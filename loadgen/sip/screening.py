@@ -8,8 +8,9 @@ from __future__ import annotations
 from loadgen.sip.call import ALLOW
 from loadgen.sip.dialog import DialogKey
 from loadgen.sip.fields import Via
+from loadgen.sip.headers import Header
 from loadgen.sip.identifiers import MAGIC_COOKIE
-from loadgen.sip.message import Header, Request, Response
+from loadgen.sip.message import Request, Response
 from loadgen.sip.session_timer import read_session_timer, supports_timer
 
 TransactionKey = tuple[str, str, str]

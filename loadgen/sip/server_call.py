@@ -12,7 +12,8 @@ from loadgen.sip.call import ALLOW, Call, ConnectionId, Core
 from loadgen.sip.call_state import CallState, Trigger
 from loadgen.sip.dialog import Dialog
 from loadgen.sip.fields import MalformedFieldError, Uri
-from loadgen.sip.message import Header, Request, response_to
+from loadgen.sip.headers import Header
+from loadgen.sip.message import Request, response_to
 from loadgen.sip.session_timer import Refresher, agree, answer_headers
 from loadgen.sip.transaction import InviteServerTransaction, ServerTransaction, TransactionEvent, TransactionFailure
 

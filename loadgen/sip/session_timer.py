@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from loadgen.sip.fields import read_number, read_params
-from loadgen.sip.message import Header, Message
+from loadgen.sip.headers import Header
+from loadgen.sip.message import Message
 
 MIN_SE_S = 90
 """The smallest session interval of the standard (RFC 4028 section 5)."""

@@ -6,53 +6,24 @@ messages, its one timer and nothing of dialogs or sockets: the endpoint moves me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import Enum, auto
+from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import ClassVar
 
 from loadgen.sip.message import Request, Response
-from loadgen.sip.table_key import TableKey
 from loadgen.sip.timers import TRANSACTION_TIMEOUT_S
+from loadgen.sip.transaction_table import (
+    CLIENT,
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    SERVER,
+    Action,
+    Input,
+    State,
+    Table,
+)
 
 IncomingMessage = Request | Response
-
-
-class State(TableKey):
-    """States of RFC 3261 figures 5 to 8 and RFC 6026. Confirmed (timer I = 0) and the non-INVITE Completed
-    (timers J, K = 0) last no time over a reliable transport, so they are Terminated here."""
-
-    CALLING = auto()
-    TRYING = auto()
-    PROCEEDING = auto()
-    ACCEPTED = auto()
-    COMPLETED = auto()
-    TERMINATED = auto()
-
-
-class Input(TableKey):
-    """What can happen to a transaction. Responses are received by clients and sent by servers."""
-
-    PROVISIONAL = auto()
-    SUCCESS = auto()
-    FAILURE = auto()
-    REQUEST = auto()
-    ACK = auto()
-    TIMER = auto()
-    CONNECTION_LOST = auto()
-    ABANDON = auto()
-
-
-class Action(Enum):
-    """What a transition does besides changing state."""
-
-    SEND = auto()
-    RESEND = auto()
-    DELIVER = auto()
-    SEND_ACK = auto()
-    START_TIMER = auto()
-    STOP_TIMER = auto()
-    REPORT_TIMEOUT = auto()
-    REPORT_LOSS = auto()
 
 
 class TransactionFailure(Enum):
@@ -63,70 +34,7 @@ class TransactionFailure(Enum):
 
 
 TransactionEvent = Request | Response | TransactionFailure
-Table = Mapping[tuple[State, Input], tuple[State, tuple[Action, ...]]]
-
-_END = State.TERMINATED
-_LOSS = (_END, (Action.REPORT_LOSS,))
-_TIMEOUT = (_END, (Action.REPORT_TIMEOUT,))
-
-INVITE_CLIENT: Table = {  # section 17.1.1.2, RFC 6026 section 8.4
-    (State.CALLING, Input.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER, Action.STOP_TIMER)),
-    (State.CALLING, Input.SUCCESS): (State.ACCEPTED, (Action.DELIVER, Action.START_TIMER)),
-    (State.CALLING, Input.FAILURE): (_END, (Action.SEND_ACK, Action.DELIVER)),
-    (State.CALLING, Input.TIMER): _TIMEOUT,
-    (State.CALLING, Input.CONNECTION_LOST): _LOSS,
-    (State.CALLING, Input.ABANDON): (_END, ()),
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER,)),
-    (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, (Action.DELIVER, Action.START_TIMER)),
-    (State.PROCEEDING, Input.FAILURE): (_END, (Action.SEND_ACK, Action.DELIVER)),
-    (State.PROCEEDING, Input.CONNECTION_LOST): _LOSS,
-    (State.PROCEEDING, Input.ABANDON): (_END, ()),
-    (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, (Action.DELIVER,)),
-    (State.ACCEPTED, Input.TIMER): (_END, ()),
-    (State.ACCEPTED, Input.CONNECTION_LOST): (_END, ()),
-}
-
-INVITE_SERVER: Table = {  # section 17.2.1, RFC 6026 section 8.7
-    (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, (Action.RESEND,)),
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
-    (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, (Action.SEND, Action.START_TIMER)),
-    (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, (Action.SEND, Action.START_TIMER)),
-    (State.PROCEEDING, Input.CONNECTION_LOST): _LOSS,
-    (State.ACCEPTED, Input.REQUEST): (State.ACCEPTED, ()),
-    (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, (Action.SEND,)),
-    (State.ACCEPTED, Input.TIMER): (_END, ()),
-    (State.ACCEPTED, Input.CONNECTION_LOST): (_END, ()),
-    (State.COMPLETED, Input.REQUEST): (State.COMPLETED, (Action.RESEND,)),
-    (State.COMPLETED, Input.ACK): (_END, ()),
-    (State.COMPLETED, Input.TIMER): (_END, ()),
-    (State.COMPLETED, Input.CONNECTION_LOST): (_END, ()),
-}
-
-CLIENT: Table = {  # section 17.1.2.2
-    (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER,)),
-    (State.TRYING, Input.SUCCESS): (_END, (Action.DELIVER,)),
-    (State.TRYING, Input.FAILURE): (_END, (Action.DELIVER,)),
-    (State.TRYING, Input.TIMER): _TIMEOUT,
-    (State.TRYING, Input.CONNECTION_LOST): _LOSS,
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER,)),
-    (State.PROCEEDING, Input.SUCCESS): (_END, (Action.DELIVER,)),
-    (State.PROCEEDING, Input.FAILURE): (_END, (Action.DELIVER,)),
-    (State.PROCEEDING, Input.TIMER): _TIMEOUT,
-    (State.PROCEEDING, Input.CONNECTION_LOST): _LOSS,
-}
-
-SERVER: Table = {  # section 17.2.2
-    (State.TRYING, Input.REQUEST): (State.TRYING, ()),
-    (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
-    (State.TRYING, Input.SUCCESS): (_END, (Action.SEND,)),
-    (State.TRYING, Input.FAILURE): (_END, (Action.SEND,)),
-    (State.TRYING, Input.CONNECTION_LOST): _LOSS,
-    (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, (Action.RESEND,)),
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
-    (State.PROCEEDING, Input.SUCCESS): (_END, (Action.SEND,)),
-    (State.PROCEEDING, Input.FAILURE): (_END, (Action.SEND,)),
-    (State.PROCEEDING, Input.CONNECTION_LOST): _LOSS,
-}
+_Do = Callable[["Transaction", float, IncomingMessage | None], None]
 
 
 class Transaction:
@@ -135,8 +43,16 @@ class Transaction:
 
     TABLE: ClassVar[Table]
     START: ClassVar[State]
+    _STEPS: ClassVar[Mapping[tuple[State, Input], tuple[State, tuple[_Do, ...]]]]
+    """The table, each action as the function that does it."""
 
     __slots__ = ("_due_s", "_events", "_last_response", "_outbox", "request", "state")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._STEPS = {
+            key: (state, tuple(_ACTIONS[action] for action in actions)) for key, (state, actions) in cls.TABLE.items()
+        }
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -167,49 +83,66 @@ class Transaction:
 
     def messages_to_send(self) -> list[Request | Response]:
         """What is to go out, in order; handed out once."""
+        if not self._outbox:
+            return []
         outbox, self._outbox = self._outbox, []
         return outbox
 
     def events(self) -> list[TransactionEvent]:
         """What the transaction user is to know, in order; handed out once."""
+        if not self._events:
+            return []
         events, self._events = self._events, []
         return events
 
     def _step(self, what: Input, now: float, message: Request | Response | None = None) -> None:
-        transition = self.TABLE.get((self.state, what))
-        if transition is None:
+        step = self._STEPS.get((self.state, what))
+        if step is None:
             return
-        self.state, actions = transition
+        self.state, actions = step
         if self.state is State.TERMINATED:
             self._due_s = None
-        for action in actions:
-            self._act(action, now, message)
+        for do in actions:
+            do(self, now, message)
 
-    def _act(self, action: Action, now: float, message: Request | Response | None) -> None:
-        match action:
-            case Action.START_TIMER:
-                self._due_s = now + TRANSACTION_TIMEOUT_S
-            case Action.STOP_TIMER:
-                self._due_s = None
-            case Action.REPORT_TIMEOUT:
-                self._events.append(TransactionFailure.TIMEOUT)
-            case Action.REPORT_LOSS:
-                self._events.append(TransactionFailure.CONNECTION_LOST)
-            case Action.RESEND:
-                self._outbox += [self._last_response] if self._last_response is not None else []
-            case _:
-                assert message is not None  # the remaining actions only follow from messages
-                self._act_on_message(action, message)
+    def _start_timer(self, now: float, _: IncomingMessage | None) -> None:
+        self._due_s = now + TRANSACTION_TIMEOUT_S
 
-    def _act_on_message(self, action: Action, message: Request | Response) -> None:
-        match action:
-            case Action.DELIVER:
-                self._events.append(message)
-            case Action.SEND:
-                self._outbox.append(message)
-            case _:
-                assert isinstance(message, Response)  # SEND_ACK follows from a final response
-                self._outbox.append(ack_for_failure(self.request, message))
+    def _stop_timer(self, _: float, __: IncomingMessage | None) -> None:
+        self._due_s = None
+
+    def _report_timeout(self, _: float, __: IncomingMessage | None) -> None:
+        self._events.append(TransactionFailure.TIMEOUT)
+
+    def _report_loss(self, _: float, __: IncomingMessage | None) -> None:
+        self._events.append(TransactionFailure.CONNECTION_LOST)
+
+    def _resend(self, _: float, __: IncomingMessage | None) -> None:
+        self._outbox += [self._last_response] if self._last_response is not None else []
+
+    def _deliver(self, _: float, message: IncomingMessage | None) -> None:
+        assert message is not None  # this and what is below only follows from messages
+        self._events.append(message)
+
+    def _send(self, _: float, message: IncomingMessage | None) -> None:
+        assert message is not None
+        self._outbox.append(message)
+
+    def _send_ack(self, _: float, message: IncomingMessage | None) -> None:
+        assert isinstance(message, Response)  # it was a final one
+        self._outbox.append(ack_for_failure(self.request, message))
+
+
+_ACTIONS: Mapping[Action, _Do] = {
+    Action.SEND: Transaction._send,
+    Action.RESEND: Transaction._resend,
+    Action.DELIVER: Transaction._deliver,
+    Action.SEND_ACK: Transaction._send_ack,
+    Action.START_TIMER: Transaction._start_timer,
+    Action.STOP_TIMER: Transaction._stop_timer,
+    Action.REPORT_TIMEOUT: Transaction._report_timeout,
+    Action.REPORT_LOSS: Transaction._report_loss,
+}
 
 
 def _class_of(response: Response) -> Input:
@@ -239,8 +172,16 @@ class ClientTransaction(Transaction):
         self._outbox.append(request)
         self._due_s = now + TRANSACTION_TIMEOUT_S
 
+    def recognise(self, response: Response) -> None:
+        """Spare a response the reading of what our request, or the response before it, says in the same words."""
+        response.take_over(self.request)
+        if self._last_response is not None:
+            response.take_over(self._last_response)
+
     def receive(self, response: Response, now: float) -> None:
         """A response whose branch and CSeq method are this transaction's (section 17.1.3)."""
+        # Not kept for the 32 s in which an INVITE lingers after its answer.
+        self._last_response = response if response.status < 200 else None
         self._step(_class_of(response), now, response)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadgen.answerer import Rejection
-from loadgen.sip.message import Header
+from loadgen.sip.headers import Header
 from models.records import Disposition
 from models.refusals import PHRASES, REFUSALS, THROTTLE_CAUSE
 from models.throttle import Refused

@@ -24,6 +24,7 @@ def play(
     *,
     size: int = 1,
     version: TlsVersion = "1.3",
+    resumes: bool = True,
     on_open: Callable[[Connection], None] | None = None,
 ) -> TlsServer:
     """Run `scenario` with an echoing server and a pool that calls it; the server as it was left."""
@@ -32,7 +33,7 @@ def play(
         server = await serve_tls("127.0.0.1", 0, server_context(files), lambda c: c.deliver_to(c.write))
         connector = Connector(client_context(authority.ca_file, version=version), "pstn.trunk.test")
         target = Guard().check(*server.address, 600)
-        pool = ConnectionPool(connector, target, policy, size, on_open=on_open)
+        pool = ConnectionPool(connector, target, policy, size, resumes=resumes, on_open=on_open)
         await scenario(server, pool)
         await pool.close()
         await server.close()
@@ -191,3 +192,20 @@ def test_a_closed_pool_opens_nothing_and_tells_those_that_wait(
                 await call
 
     play(authority, server_files, scenario, policy)
+
+
+def test_a_pool_for_calls_that_never_resume_keeps_no_session(
+    authority: Authority, server_files: CertificateFiles
+) -> None:
+    async def scenario(_: TlsServer, pool: ConnectionPool) -> None:
+        for key in range(3):
+            lease = await pool.acquire(key)
+            assert lease.kind is FULL
+            await echoed(lease)
+            pool.release(lease)
+            await lease.connection.wait_closed()
+        # Asked all the same, it has only what the newest connection was given.
+        assert (await pool.acquire(3, resume=True)).kind is RESUMED
+
+    server = play(authority, server_files, scenario, TlsPolicy.PER_CALL, resumes=False)
+    assert server.handshakes == {FULL: 3, RESUMED: 1}

@@ -6,7 +6,7 @@ import pytest
 
 from loadgen.sip.dialog import AnswerRepeater, Dialog
 from loadgen.sip.fields import MalformedFieldError
-from loadgen.sip.message import Request, Response, response_to
+from loadgen.sip.message import Request, Response, response_to, serialize
 
 ROWS = [("From", "<sip:a@h>;tag=1"), ("To", "<sip:b@t>"), ("Call-ID", "c"), ("CSeq", "102 INVITE")]
 ROUTES = [("Record-Route", "<sip:p1;lr>, <sip:p2;lr>"), ("Record-Route", "<sip:p3;lr>")]
@@ -84,3 +84,18 @@ def test_13_3_1_4_pace_of_a_2xx() -> None:
         times.append(now)
     assert times == [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
     assert now == 32.0
+
+
+@pytest.mark.parametrize("routed", [(), ROUTES])
+def test_8_1_1_a_request_is_written_row_by_row_and_what_it_knows_of_itself_is_what_it_says(
+    routed: list[tuple[str, str]],
+) -> None:
+    dialog = Dialog.as_caller(invite(), answer(*routed), "h", 5061)
+    via = "SIP/2.0/TLS h;branch=z9hG4bK2"
+    request = dialog.request("INVITE", via, (("Supported", "timer"),), b"v=0\r\n")
+    rows = [("Via", via), *(("Route", route) for route in dialog.route_set), ("Max-Forwards", "70")]
+    rows += [("From", "<sip:a@h>;tag=1"), ("To", "<sip:b@t>;tag=2"), ("Call-ID", "c"), ("CSeq", "103 INVITE")]
+    readable = Request("INVITE", "sip:b@target;transport=tls", [*rows, ("Supported", "timer")], b"v=0\r\n")
+    assert serialize(request) == serialize(readable)
+    assert (request.cseq, request.from_, request.to) == (readable.cseq, readable.from_, readable.to)
+    assert request.headers == readable.headers

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import re
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from loadgen.sip.identifiers import Identifiers
 from loadgen.sip.invite import LegIds, Place, inbound_invite, outbound_invite
-from loadgen.sip.message import Request
+from loadgen.sip.message import Request, serialize
 from loadgen.sip.session_timer import SessionTimer
 
 TRUNK, CUSTOMER = Place("127.0.0.1", 443), Place("127.0.0.2", 5061)
@@ -90,3 +93,39 @@ def test_identifiers_follow_from_the_random_source_and_differ_between_calls() ->
     assert outbound(1).headers == outbound(1).headers
     ids = [outbound(seed) for seed in range(50)]
     assert len({request.call_id for request in ids}) == len({request.via.branch for request in ids}) == 50
+
+
+DIGITS = st.text("0123456789", min_size=1, max_size=15).map("+{}".format)
+HOSTS = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,12}", fullmatch=True)
+PLACES = st.builds(Place, HOSTS, st.integers(1, 65_535))
+
+
+@given(DIGITS, DIGITS, HOSTS, st.tuples(PLACES, PLACES), st.sampled_from([None, SessionTimer(1800)]))
+def test_the_invite_is_written_row_by_row_and_what_it_knows_of_itself_is_what_it_says(
+    dialled: str, exophone: str, account: str, places: tuple[Place, Place], session: SessionTimer | None
+) -> None:
+    trunk, customer = places
+    given_to = {"dialled": dialled, "exophone": exophone, "account": account, "user_agent": "a test"}
+    request = outbound_invite(
+        Identifiers(random.Random(1)), **given_to, trunk=trunk, customer=customer, sdp=b"v=0\r\n", session=session
+    )
+    ids, domain = Identifiers(random.Random(1)), f"{account}.pstn.exotel.com"
+    rows = [
+        ("Via", f"SIP/2.0/TLS {customer.host}:{customer.port};branch={ids.branch()}"),
+        ("Max-Forwards", "70"),
+        ("From", f'"{exophone}" <sip:{exophone}@{domain}>;tag={ids.tag()}'),
+        ("To", f"<sip:{dialled}@{trunk.host}>"),
+        ("Contact", f"<sip:{exophone}@{customer.host}:{customer.port};transport=tls>"),
+        ("Call-ID", ids.call_id(domain)),
+        ("CSeq", "102 INVITE"),
+        ("User-Agent", "a test"),
+        ("Allow", ALLOW),
+        ("Supported", "replaces, timer"),
+        *([session.header()] if session else []),
+        ("Content-Type", "application/sdp"),
+    ]
+    readable = Request("INVITE", f"sip:{dialled}@{trunk.host}:{trunk.port}", rows, b"v=0\r\n")
+    assert serialize(request) == serialize(readable)
+    assert (request.via, request.cseq, request.call_id) == (readable.via, readable.cseq, readable.call_id)
+    assert (request.from_, request.to) == (readable.from_, readable.to)
+    assert request.headers == readable.headers

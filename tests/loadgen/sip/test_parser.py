@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.sip.call import UserAgent
+from loadgen.sip.endpoint import SipEndpoint
 from loadgen.sip.message import MalformedMessageError, Message, Request, Response, serialize
-from loadgen.sip.parser import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, StreamParser, parse_message
+from loadgen.sip.parser import (
+    MAX_BODY_BYTES,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    StreamParser,
+    parse_head,
+    parse_lines,
+    parse_message,
+)
 
 BYE = b"BYE sip:a@b SIP/2.0\r\nv: SIP/2.0/TLS h;branch=z9hG4bK1\r\nContent-Length: 3\r\n\r\nabc"
 
@@ -100,3 +113,77 @@ def test_any_bytes_give_messages_or_the_one_error(chunks: list[bytes]) -> None:
                 assert parse_message(serialize(message)).start_line() == message.start_line()
     except MalformedMessageError:
         assert parser.pending_bytes == 0
+
+
+def outcome(read_head: Callable[[str], Request | Response], head: str) -> object:
+    try:
+        message = read_head(head)
+    except MalformedMessageError as error:
+        return str(error)
+    return message.start_line(), list(message.headers)
+
+
+LINES = st.one_of(
+    st.sampled_from(
+        ["Via: a", "Via:a", "v : b", " folded", "\tfolded", "To:  c \t", "To: \xa0", "Via", ": d", "X-Own: e"]
+    ),
+    st.sampled_from(["CSeq: 1 BYE\r", "From: f\n", "Call-ID: g\0", "no colon", "", "Subject: a: b", "Via : ", "To: "]),
+    st.text(" \tVia:To\r\n\0\x85é", max_size=8),
+)
+STARTS = st.sampled_from(
+    [
+        "BYE sip:a SIP/2.0",
+        "SIP/2.0 200 OK",
+        "sip/2.0 200 OK",
+        "SIP/2.0 99 Low",
+        "SIP/2.0 486 ",
+        "SIP/3.0 200 OK",
+        "x",
+        "",
+    ]
+)
+
+
+@given(STARTS, st.lists(LINES, max_size=6))
+def test_the_quick_reading_of_a_head_is_the_slow_one(start: str, lines: list[str]) -> None:
+    head = "\r\n".join([start, *lines])
+    if head.count("\n") == head.count("\r") == head.count("\r\n") and "\0" not in head:
+        assert outcome(parse_head, head) == outcome(parse_lines, head)
+    else:
+        assert outcome(parse_head, head) == "control character in a header"
+
+
+REQUEST = (
+    b"INVITE sip:+919812345678@127.0.0.1:5061 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.2:5061;branch=z9hG4bK12\r\n"
+    b'Max-Forwards: 70\r\nFrom: "A" <sip:a@h>;tag=1\r\nTo: <sip:b@t>\r\nCall-ID: c@h\r\nCSeq: 102 INVITE\r\n'
+    b"Contact: <sip:a@127.0.0.2:5061;transport=tls>\r\nSession-Expires: 1800;refresher=uac\r\nRequire: timer\r\n"
+    b"Record-Route: <sip:p;lr>\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n"
+)
+ANSWER = (
+    b"SIP/2.0 503 Service Unavailable\r\nv: SIP/2.0/TLS 127.0.0.2:5061;branch=z9hG4bK12\r\nf: <sip:a@h>;tag=1\r\n"
+    b"t: <sip:b@t>;tag=2\r\ni: c@h\r\nCSeq: 102 INVITE\r\nRetry-After: 10\r\nReason: Q.850;cause=42\r\nl: 0\r\n\r\n"
+)
+CUTS = st.lists(st.tuples(st.integers(0, 600), st.integers(0, 12), st.binary(max_size=6)), max_size=4)
+
+
+@given(st.sampled_from([REQUEST, ANSWER, BYE, REQUEST + ANSWER]), CUTS, st.integers(1, 300))
+def test_a_whole_message_that_was_damaged_is_read_or_refused_and_never_breaks_the_endpoint(
+    data: bytes, cuts: list[tuple[int, int, bytes]], size: int
+) -> None:
+    for at, length, put_in in cuts:
+        data = data[:at] + put_in + data[at + length :]
+    endpoint, parser = SipEndpoint(UserAgent("127.0.0.1", 5061), random.Random(1)), StreamParser()
+    invite = parse_message(REQUEST)
+    assert isinstance(invite, Request)
+    endpoint.start_call(1, invite, 0.0)  # so that the answer finds its transaction
+    try:
+        for start in range(0, len(data), size):
+            parser.receive_data(data[start : start + size])
+            while (message := parser.next_message()) is not None:
+                endpoint.receive(1, message, 0.0, ("127.0.0.9", 1))
+    except MalformedMessageError as error:
+        endpoint.reject_malformed(1, error)
+    for _, answer in endpoint.messages_to_send():
+        parse_message(answer)
+    for event in endpoint.events():
+        repr(event)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from loadgen.sip.invite import customer_offer, trunk_offer
 from loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto, write_crypto
-from loadgen.sip.sdp import Codec, MalformedSdpError, MediaDirection, parse_sdp, write_sdp
+from loadgen.sip.sdp import Codec, MalformedSdpError, MediaDirection, write_sdp
+from loadgen.sip.sdp_reader import parse_sdp
 
 KEY = bytes(range(30))
 KEY_TEXT = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd"

@@ -10,9 +10,9 @@ from loadgen.sip.transaction import (
     InviteClientTransaction,
     InviteServerTransaction,
     ServerTransaction,
-    State,
     TransactionFailure,
 )
+from loadgen.sip.transaction_table import State
 
 
 def request(method: str) -> Request:
