@@ -19,7 +19,7 @@ import numpy as np
 
 from loadgen.media.flow import MOST_CAUGHT_UP, Flow, Instants
 from loadgen.media.rtp import FRAME_S
-from loadgen.media.sockets import SO_TIMESTAMPNS, Address
+from loadgen.media.sockets import SO_TIMESTAMPNS, Address, connect
 from loadgen.media.stream import MediaReport, MediaStream
 from models.histogram import LogHistogram
 
@@ -75,6 +75,7 @@ class PlainPump:
         self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
     ) -> PlainFlow:
         """See `MediaPump`."""
+        connect(rtp, remote)
         flow = PlainFlow(stream, rtp, rtcp, remote, remote_rtcp)
         self._count += 1
         heapq.heappush(self._heap, (self._instants.first_after(self.now()), self._count, flow))

@@ -6,6 +6,7 @@ where the other cannot be.
 
 from __future__ import annotations
 
+import difflib
 import os
 import socket
 import sys
@@ -64,16 +65,38 @@ def make_pump(kind: PumpKind | None = None) -> MediaPump:
     Raises:
         InputError: the environment asks for a pump that does not exist.
     """
-    asked = kind or asked_for()
-    reason = why_not_compiled() if asked is None else None
+    kind, reason = (kind, None) if kind is not None else pump_to_make()
     if reason is not None:
-        print(f"audio is sent by the plain pump, for a few hundred calls: {reason}", file=sys.stderr)
-    if asked is PumpKind.PLAIN or reason is not None:
+        print(reason, file=sys.stderr)
+    if kind is PumpKind.PLAIN:
         return PlainPump()
     # Numba takes half a second to import: only for those who carry audio.
     from loadgen.media.compiled.pump import CompiledPump  # noqa: PLC0415
 
     return CompiledPump()
+
+
+def pump_to_make() -> tuple[PumpKind, str | None]:
+    """The pump of this machine's runs, and why it is not the best one where nobody asked for another.
+
+    Raises:
+        InputError: the environment asks for a pump that does not exist.
+    """
+    asked = asked_for()
+    reason = why_not_compiled() if asked is None else None
+    if reason is None:
+        return asked or PumpKind.COMPILED, None
+    return PumpKind.PLAIN, f"audio is sent by the plain pump, for a few hundred calls: {reason}"
+
+
+def pump_warnings() -> tuple[str, ...]:
+    """What is to be said of a run's audio on this machine, if anything.
+
+    Raises:
+        InputError: as `pump_to_make`.
+    """
+    _, reason = pump_to_make()
+    return () if reason is None else (reason,)
 
 
 def asked_for() -> PumpKind | None:
@@ -88,9 +111,10 @@ def asked_for() -> PumpKind | None:
     try:
         return PumpKind(named)
     except ValueError:
-        raise InputError(
-            "environment", [Problem(where=VARIABLE, what=f"{named!r} is none of {', '.join(PumpKind)}")]
-        ) from None
+        near = difflib.get_close_matches(named.lower(), list(PumpKind), n=1)
+        hint = f"did you mean {near[0]}?" if near else "leave it out for the best one"
+        what = f"{named!r} is none of {', '.join(PumpKind)}; {hint}"
+        raise InputError("environment", [Problem(where=VARIABLE, what=what)]) from None
 
 
 def why_not_compiled() -> str | None:

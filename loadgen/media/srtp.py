@@ -1,6 +1,6 @@
 """Encryption of one call's audio: SRTP and SRTCP (RFC 3711) by libsrtp, and the plain RTP that has the same interface.
 
-Keys come from `os.urandom` of the caller; nothing here keeps or shows them. What a peer sends wrongly is a result.
+Keys come from `os.urandom` of the caller; nothing here shows them. What a peer sends wrongly is a result.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ _PROFILES = {
     "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
     "AES_CM_128_HMAC_SHA1_32": Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
 }
+_TAG_BYTES = {"AES_CM_128_HMAC_SHA1_80": 10, "AES_CM_128_HMAC_SHA1_32": 4}
 MOST_BYTES = 1500
 """Of a packet, by pylibsrtp; longer ones are no SRTP."""
 
@@ -48,6 +49,7 @@ class SrtpCipher:
 
     def __init__(self, tx_key: bytes, rx_key: bytes, suite: str) -> None:
         profile = _PROFILES[suite]
+        self.tx_key, self.rx_key, self.tag_bytes = tx_key, rx_key, _TAG_BYTES[suite]
         self.tx = Session(Policy(key=tx_key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
         self.rx = Session(Policy(key=rx_key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
         self.protect = self.tx.protect

@@ -46,10 +46,39 @@ def test_code_that_was_kept_is_not_used_once_a_part_of_it_is_another(tmp_path: P
         assert _said(tmp_path) == str(number)
 
 
-def _said(folder: Path) -> str:
-    command = f"import sys; sys.path[:0] = [{str(folder)!r}, '.']; from whole import whole; print(whole(0))"
+def test_it_is_known_whether_code_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "whole.py").write_text(WHOLE)
+    (tmp_path / "part.py").write_text(PART.format(1))
+    asked = "from models.compiled import is_kept; before = is_kept(whole); whole(0); print(before, is_kept(whole))"
+    assert _said(tmp_path, asked) == "False True"
+    assert _said(tmp_path, asked) == "True True"
+    (tmp_path / "part.py").write_text(PART.format(22))
+    assert _said(tmp_path, asked) == "False True"
+
+
+def test_several_processes_that_compile_at_one_time_are_all_right(tmp_path: Path) -> None:
+    (tmp_path / "whole.py").write_text(WHOLE)
+    for number in (1, 22):
+        (tmp_path / "part.py").write_text(PART.format(number))
+        processes = [_begun(tmp_path, "print(whole(0))") for _ in range(4)]
+        assert [_words(process) for process in processes] == [str(number)] * 4
+    assert _said(tmp_path, "whole(0); print(sum(whole.stats.cache_hits.values()))") == "1"
+
+
+def _said(folder: Path, code: str = "print(whole(0))") -> str:
+    return _words(_begun(folder, code))
+
+
+def _begun(folder: Path, code: str) -> subprocess.Popen[str]:
+    command = f"import sys; sys.path[:0] = [{str(folder)!r}, '.']; from whole import whole; {code}"
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", command], cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.fail(done.stderr)
-    return done.stdout.strip()
+    return subprocess.Popen(
+        [sys.executable, "-c", command], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _words(process: subprocess.Popen[str]) -> str:
+    said, complaints = process.communicate()
+    if process.returncode:
+        pytest.fail(complaints)
+    return said.strip()

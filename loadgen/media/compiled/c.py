@@ -1,4 +1,5 @@
-"""C functions that compiled code calls by their addresses: the sockets of the C library, and libsrtp inside pylibsrtp.
+"""C functions that compiled code calls by their addresses: the sockets of the C library, libsrtp inside pylibsrtp, and
+the AES and SHA-1 that this libsrtp has from OpenSSL.
 
 Addresses are arguments, not constants, so that machine code can be kept between runs.
 """
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 from pylibsrtp import Session, _binding
@@ -25,12 +27,13 @@ _LIBC = [
     "pthread_mutex_unlock",
     "read",
     "recvmmsg",
-    "recvmsg",
     "sendto",
 ]
 _LIBSRTP = ["srtp_protect", "srtp_protect_rtcp", "srtp_unprotect", "srtp_unprotect_rtcp"]
-FUNCTIONS = np.dtype([(name, "i8") for name in (*_LIBC, *_LIBSRTP)])
-"""The address of each."""
+OPENSSL = ["aesni_ctr32_encrypt_blocks", "aesni_set_encrypt_key", "sha1_block_data_order"]
+"""On x86-64; they work on the caller's memory and allocate nothing."""
+FUNCTIONS = np.dtype([(name, "i8") for name in (*_LIBC, *_LIBSRTP, *OPENSSL)])
+"""The address of each; 0 for all of `OPENSSL` where they are not to be had, and libsrtp has to do their work."""
 _SIGNATURE = "srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)"
 
 
@@ -52,6 +55,8 @@ def functions() -> Any:
         found[name] = _libc_address(library, name)
     for name in _LIBSRTP:
         found[name] = _libsrtp_address(name)
+    for name, address in _openssl_addresses().items():
+        found[name] = address
     return found[0]
 
 
@@ -74,6 +79,17 @@ def _libsrtp_address(name: str) -> int:
     return int(ffi.cast("uintptr_t", function))
 
 
+def _openssl_addresses() -> dict[str, int]:
+    """None where this processor, or this pylibsrtp, has not all of them."""
+    if not get_host_cpu_features().get("aes"):
+        return {}
+    library = ctypes.CDLL(_binding.__file__)
+    try:
+        return {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in OPENSSL}
+    except AttributeError:
+        return {}
+
+
 def session_address(session: Session) -> int:
     """Where libsrtp keeps a session, valid as long as the session object lives."""
     return int(_binding.ffi.cast("uintptr_t", session._srtp[0]))
@@ -89,9 +105,9 @@ def _call_c(typing_context: Any, address: Any, arguments: Any) -> Any:
             for place, kind in enumerate(signature.args[1])
         ]
         function = ir.FunctionType(ir.IntType(32), [word] * len(words))
-        return builder.call(builder.inttoptr(address, function.as_pointer()), words)
+        return builder.sext(builder.call(builder.inttoptr(address, function.as_pointer()), words), word)
 
-    return types.int32(types.int64, arguments), generate
+    return types.int64(types.int64, arguments), generate
 
 
 call_c: Callable[[int, tuple[int, ...]], int] = cast("Any", intrinsic(_call_c))
@@ -99,3 +115,20 @@ call_c: Callable[[int, tuple[int, ...]], int] = cast("Any", intrinsic(_call_c))
 
 Arguments travel as 64 bits, which is right for every integer and pointer on 64-bit machines.
 """
+
+
+def _prefetch(typing_context: Any, address: Any) -> Any:
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+        # To be written, into the innermost cache, as data.
+        builder.call(function, [builder.inttoptr(values[0], pointer), number(1), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+prefetch: Callable[[int], None] = cast("Any", intrinsic(_prefetch))
+"""Have the processor fetch the 64 bytes around an address while it does something else."""

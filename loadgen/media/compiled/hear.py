@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import math
 
-from loadgen.media.compiled.c import call_c
+from loadgen.media.compiled.cipher import NOT_AUTHENTIC, OK, REPLAY, REPLAY_OLD, header_end, unprotect
 from loadgen.media.compiled.memory import NEVER, Bytes, Record
 from loadgen.media.compiled.octets import crc32, octet, read16, read32
 from loadgen.media.jitter_buffer import DEPTH_S
-from loadgen.media.rtp import DIGITS, FRAME_S, HEADER_BYTES, VERSION
+from loadgen.media.rtp import DIGITS, FRAME_S, VERSION
 from loadgen.media.srtp import MOST_BYTES
 from loadgen.media.statistics import CLOCK_HZ, HISTORY, MODULUS
 from loadgen.media.stream import MOST_DIGITS
 from models.compiled import inlined, lean
 
-NOT_AUTHENTIC, _REPLAY, _REPLAY_OLD = 7, 9, 10
-"""Of libsrtp's `srtp_err_status_t`."""
 _KEYS = len(DIGITS)
 _HALF = MODULUS // 2
 
@@ -28,13 +26,10 @@ def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: 
     """Take the `size` bytes at `work.data[at:]`, which came at `arrival`, in seconds of the monotonic clock."""
     slot.arrived += 1
     clear = size
-    if slot.rx != 0:
-        status = NOT_AUTHENTIC
-        if size <= MOST_BYTES:
-            work.length[0] = size
-            status = call_c(c.srtp_unprotect, (slot.rx, work.data_at + at, work.length_at))
-            clear = int(work.length[0])
-        if status != 0:
+    if slot.rx.session != 0:
+        status = unprotect(c, slot.rx, slot.recent, work, at, size) if size <= MOST_BYTES else NOT_AUTHENTIC
+        clear = work.length[0]
+        if status != OK:
             _note_failure(slot, work.data, at, size, status)
             return
     start, end = _payload(work.data, at, clear)
@@ -47,22 +42,16 @@ def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: 
 @inlined
 def _payload(data: Bytes, at: int, size: int) -> tuple[int, int]:
     """Where the payload of an RTP packet begins and ends; `NEVER` where it is none."""
-    if size < HEADER_BYTES or data[at] >> 6 != VERSION:
+    start = header_end(data, at, size)
+    if start == NEVER or data[at] >> 6 != VERSION:
         return NEVER, NEVER
-    start = HEADER_BYTES + 4 * (octet(data, at) & 0x0F)
-    if data[at] & 0x10:
-        if size < start + 4:
-            return NEVER, NEVER
-        start += 4 + 4 * read16(data, at + start + 2)
-    padding = octet(data, at + size - 1) if data[at] & 0x20 else 0
-    if size - padding < start:
-        return NEVER, NEVER
-    return at + start, at + size - padding
+    end = at + size - (octet(data, at + size - 1) if data[at] & 0x20 else 0)
+    return (start, end) if start <= end else (NEVER, NEVER)
 
 
 @lean
 def _note_failure(slot: Record, data: Bytes, at: int, size: int, status: int) -> None:
-    if status in (_REPLAY, _REPLAY_OLD):
+    if status in (REPLAY, REPLAY_OLD):
         slot.replayed += 1
         return
     slot.failed += 1

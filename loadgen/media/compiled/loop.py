@@ -1,7 +1,7 @@
-"""The pump's own thread: serve each stream at its instant, take in new ones, and sleep in between.
+"""The pump's own thread: at each instant it sends for the streams whose turn it is, then hears them, and sleeps.
 
 It never holds the interpreter's lock, so a busy event loop does not delay it. A stream is served, and removed, by
-whoever holds its lock; a removed one is dropped from the queue when its instant comes, and its record is free then.
+whoever holds its lock.
 """
 
 from __future__ import annotations
@@ -9,19 +9,15 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from loadgen.media.compiled.c import call_c
-from loadgen.media.compiled.memory import FREE, GONE, LANES, OUT_BYTES, Record, Records
-from loadgen.media.compiled.queue import drop_first, push
+from loadgen.media.compiled.c import call_c, prefetch
+from loadgen.media.compiled.memory import INSTANTS, NEVER, SLOT_BYTES, SPEAKING_AT, USED_BYTES, Record, Records, Turns
 from loadgen.media.compiled.reports import next_report
 from loadgen.media.compiled.sockets import (
     MONOTONIC,
-    MOST_BATCHES,
     REALTIME,
     clock_ns,
-    look_at_one,
     receive_all,
     receive_all_reports,
-    receive_one,
     send_audio,
     send_report,
 )
@@ -32,55 +28,93 @@ from models.compiled import inlined, lean
 from models.histogram import BINS, BINS_PER_E, LOW
 
 FRAME_NS: Final = 20_000_000
-_INTERVAL_NS = int(INTERVAL_S * 1e9)
-_GRID_NS = 500_000
-"""It wakes on a grid of so much: at thousands of streams a wake-up for each would cost more than the work. 20 ms are a
-whole number of it, so that a stream is always late by the same.
+INSTANT_NS: Final = FRAME_NS // INSTANTS
+_MANY = 250
+_MOST_TOGETHER = 10
+_PACKETS_TOGETHER = 25
+"""With many streams it wakes for so many packets, but not later than after so many instants: waking costs as much as
+several packets do, on a virtual machine more. With fewer it wakes for each.
 """
+_INTERVAL_NS = int(INTERVAL_S * 1e9)
 _FRAMES_PER_LOOK = 32
 """RTCP comes every five seconds: its port is looked at every 32 frames."""
 _READABLE = 1 << 32
+AHEAD: Final = 2
+"""Of the streams whose turn it is, which one is fetched meanwhile: `due` has room for so many more."""
 
 
 @lean
-def run(c: Record, control: Record, slots: Records, queue: Records, inbox: Records, work: Record) -> None:
+def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, work: Record) -> None:
     """Until `control.stop` is set."""
-    while _take_in(c, control, queue, inbox):
-        # Only what is due by now: with more work than time, new streams and the end would never be seen.
-        horizon = clock_ns(c, work, MONOTONIC)
-        while control.size > 0 and queue[0].at_ns <= horizon:
-            lanes = _claim(c, control, slots, queue, work, horizon)
-            now = clock_ns(c, work, MONOTONIC) * 1e-9
-            # In four passes, not stream by stream: each pass keeps its own code, and the kernel's, in the cache.
-            for lane in range(lanes):
-                look_at_one(c, slots[work.slot[lane]], work, lane, now, control.wall_to_clock)
-            for lane in range(lanes):
-                work.size[lane] = next_packet(c, slots[work.slot[lane]], work, OUT_BYTES * lane)
-            for lane in range(lanes):
-                _send(c, control, slots[work.slot[lane]], queue, work, lane)
-        _sleep(c, control, queue, work)
+    instant = _instant(control, clock_ns(c, work, MONOTONIC))
+    while control.stop == 0:
+        control.passes += 1
+        # Each stream once at most: with more work than time, the end would never be seen.
+        until = min(_instant(control, clock_ns(c, work, MONOTONIC)) + 1, instant + INSTANTS)
+        many = _gather(control, turns, due, instant, until)
+        # Sending comes first, so that nothing that is heard makes it late.
+        for place in range(many):
+            _fetch(control, due[place + AHEAD].number, SPEAKING_AT)
+            _speak(c, control, slots[due[place].number], due[place].turn, work, _time_ns(control, due[place].instant))
+        for place in range(many):
+            _fetch(control, due[place + AHEAD].number, 0)
+            _listen(c, control, slots[due[place].number], due[place].turn, work)
+        instant = until
+        _sleep(c, control, work, _busy_from(control, turns, instant))
 
 
 @lean
-def _take_in(c: Record, control: Record, queue: Records, inbox: Records) -> bool:
-    """Queue the streams that were added; whether to go on."""
-    call_c(c.pthread_mutex_lock, (control.lock_at,))
-    for place in range(control.posted):
-        push(queue, control.size, inbox[place].at_ns, inbox[place].slot)
-        control.size += 1
-    control.posted = 0
-    go_on = control.stop == 0
-    call_c(c.pthread_mutex_unlock, (control.lock_at,))
-    return bool(go_on)
+def _gather(control: Record, turns: Turns, due: Records, instant: int, until: int) -> int:
+    """Note whose turn it is from one instant until another one, in their order; how many."""
+    many = 0
+    for each in range(instant, until):
+        for turn in range(each % INSTANTS, control.rows * INSTANTS, INSTANTS):
+            number = turns[turn] - 1
+            if number != NEVER:
+                due[many].number, due[many].turn, due[many].instant = number, turn, each
+                many += 1
+    return many
+
+
+@inlined
+def _fetch(control: Record, number: int, first: int) -> None:
+    """Have the processor fetch what serving a stream takes, while another one is served."""
+    start = control.slots_at + SLOT_BYTES * number + first
+    for line in range(start, start + USED_BYTES, 64):
+        prefetch(line)
+
+
+@inlined
+def _instant(control: Record, at_ns: int) -> int:
+    """The last one before."""
+    return int((at_ns - control.origin_ns) // INSTANT_NS)
+
+
+@inlined
+def _time_ns(control: Record, instant: int) -> int:
+    """When it is."""
+    return int(instant * INSTANT_NS + control.origin_ns)
 
 
 @lean
-def _sleep(c: Record, control: Record, queue: Records, work: Record) -> None:
-    """Until something is due, or somebody wakes us."""
+def _busy_from(control: Record, turns: Turns, instant: int) -> int:
+    """The first instant from this one on at which any stream has its turn, or `NEVER`."""
+    for each in range(instant, instant + INSTANTS):
+        for turn in range(each % INSTANTS, control.rows * INSTANTS, INSTANTS):
+            if turns[turn] != 0:
+                return each
+    return NEVER
+
+
+@lean
+def _sleep(c: Record, control: Record, work: Record, instant: int) -> None:
+    """Until then, or until somebody wakes us."""
     timeout_at = 0
-    if control.size > 0:
-        until_ns = (queue[0].at_ns + _GRID_NS - 1) // _GRID_NS * _GRID_NS
-        wait_ns = until_ns - clock_ns(c, work, MONOTONIC)
+    if instant != NEVER:
+        if control.streams >= _MANY:
+            together = max(1, min(_MOST_TOGETHER, _PACKETS_TOGETHER * INSTANTS // control.streams))
+            instant = -(-instant // together) * together
+        wait_ns = _time_ns(control, instant) - clock_ns(c, work, MONOTONIC)
         if wait_ns <= 0:
             return
         work.times[0], work.times[1] = 0, wait_ns
@@ -91,55 +125,40 @@ def _sleep(c: Record, control: Record, queue: Records, work: Record) -> None:
 
 
 @lean
-def _claim(c: Record, control: Record, slots: Records, queue: Records, work: Record, horizon: int) -> int:
-    """Lock the streams that are due and fetch a packet for each, up to `LANES`; how many."""
-    lanes = 0
-    while lanes < LANES and control.size > 0 and queue[0].at_ns <= horizon:
-        number, due_ns = queue[0].slot, queue[0].at_ns
-        drop_first(queue, control.size)
-        control.size -= 1
-        slot = slots[number]
-        call_c(c.pthread_mutex_lock, (slot.lock_at,))
-        if slot.state == GONE:
-            slot.state = FREE
-            call_c(c.pthread_mutex_unlock, (slot.lock_at,))
-            continue
-        work.slot[lanes], work.due_ns[lanes] = number, due_ns
-        receive_one(c, slot, work, lanes)
-        lanes += 1
-    return lanes
-
-
-@lean
-def _send(c: Record, control: Record, slot: Record, queue: Records, work: Record, lane: int) -> None:
-    """Send a lane's packet, let its stream go, and queue its next instant."""
-    now_ns, due_ns = clock_ns(c, work, MONOTONIC), work.due_ns[lane]
-    _note_lateness(control, (now_ns - due_ns) * 1e-6)
-    send_audio(c, slot, work, lane)
-    if slot.sent % _FRAMES_PER_LOOK == 0:
-        _attend_to_reports(c, slot, work, now_ns)
-    next_ns = _next_instant(slot, due_ns, now_ns)
+def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, instant_ns: int) -> None:
+    """Send a stream's next packet, if it is due."""
+    call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    if slot.turn == turn and slot.due_ns <= instant_ns:
+        now_ns = clock_ns(c, work, MONOTONIC)
+        _note_lateness(control, (now_ns - instant_ns) * 1e-6)
+        send_audio(c, slot, work, next_packet(c, slot, work))
+        behind = (now_ns - instant_ns) // FRAME_NS
+        if behind > MOST_CAUGHT_UP:
+            slot.given_up += behind
+            instant_ns += behind * FRAME_NS
+        slot.due_ns = instant_ns + FRAME_NS
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))
-    push(queue, control.size, next_ns, work.slot[lane])
-    control.size += 1
 
 
 @lean
-def _attend_to_reports(c: Record, slot: Record, work: Record, now_ns: int) -> None:
-    receive_all_reports(c, slot, work, MOST_BATCHES)
+def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -> None:
+    """Hear what has come to a stream, and see to its reports now and then."""
+    call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    if slot.turn == turn:
+        now_ns = clock_ns(c, work, MONOTONIC)
+        receive_all(c, slot, work, now_ns * 1e-9, control.wall_to_clock)
+        if slot.sent % _FRAMES_PER_LOOK == 0:
+            receive_all_reports(c, slot, work)
+            _report(c, slot, work, now_ns)
+    call_c(c.pthread_mutex_unlock, (slot.lock_at,))
+
+
+@lean
+def _report(c: Record, slot: Record, work: Record, now_ns: int) -> None:
     if now_ns >= slot.next_report_ns:
-        send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME), False))
+        send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME)))
         slot.dice = (slot.dice * 1_103_515_245 + 12_345) & 0x7FFFFFFF
         slot.next_report_ns = now_ns + _INTERVAL_NS // 2 + int(slot.dice / 0x7FFFFFFF * _INTERVAL_NS)
-
-
-@inlined
-def _next_instant(slot: Record, due_ns: int, now_ns: int) -> int:
-    behind = (now_ns - due_ns) // FRAME_NS
-    if behind <= MOST_CAUGHT_UP:
-        return due_ns + FRAME_NS
-    slot.given_up += behind
-    return int(due_ns + (behind + 1) * FRAME_NS)
 
 
 @inlined
@@ -153,24 +172,25 @@ def _note_lateness(control: Record, late_ms: float) -> None:
 
 
 @lean
-def post(c: Record, control: Record, inbox: Records, slot: int, at_ns: int) -> None:
-    """From another thread: have a stream served from an instant on. Wake the pump after it."""
-    call_c(c.pthread_mutex_lock, (control.lock_at,))
-    inbox[control.posted].slot, inbox[control.posted].at_ns = slot, at_ns
-    control.posted += 1
-    call_c(c.pthread_mutex_unlock, (control.lock_at,))
+def enter(c: Record, control: Record, turns: Turns, slot: Record, number: int, turn: int) -> None:
+    """From another thread: have the pump serve a stream from now on, at that turn. Wake it after that."""
+    call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    slot.turn, turns[turn] = turn, number + 1
+    control.rows = max(control.rows, turn // INSTANTS + 1)
+    control.streams += 1
+    call_c(c.pthread_mutex_unlock, (slot.lock_at,))
 
 
 @lean
-def leave(c: Record, control: Record, slot: Record, work: Record) -> None:
+def leave(c: Record, control: Record, turns: Turns, slot: Record, work: Record) -> None:
     """From another thread, with `work` of its own: take the stream from the pump, hear what still waits, say goodbye.
 
     The pump does not touch it, nor its sockets, any more.
     """
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
-    now_ns = clock_ns(c, work, MONOTONIC)
-    receive_all(c, slot, work, now_ns * 1e-9, control.wall_to_clock, MOST_BATCHES)
-    receive_all_reports(c, slot, work, MOST_BATCHES)
-    send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME), True))
-    slot.state = GONE
+    turns[slot.turn], slot.turn = 0, NEVER
+    control.streams -= 1
+    receive_all(c, slot, work, clock_ns(c, work, MONOTONIC) * 1e-9, control.wall_to_clock)
+    receive_all_reports(c, slot, work)
+    send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME)))
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))

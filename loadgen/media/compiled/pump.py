@@ -6,6 +6,7 @@ Its thread runs `loop.run` from the first stream to `close`, and Python never wa
 from __future__ import annotations
 
 import os
+import random
 import socket
 import threading
 import time
@@ -17,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from loadgen.media.compiled.c import functions
-from loadgen.media.compiled.loop import leave, post, run
-from loadgen.media.compiled.memory import DUE, FREE, RUNNING, SLOT, Record, Records, new_control, new_work
-from loadgen.media.compiled.records import describe, report_of, reset
+from loadgen.media.compiled.c import OPENSSL, functions
+from loadgen.media.compiled.loop import AHEAD, FRAME_NS, INSTANT_NS, enter, leave, run
+from loadgen.media.compiled.memory import DUE, INSTANTS, SLOT, TURN, Record, Records, new_control, new_work
+from loadgen.media.compiled.priority import take_short_turns
+from loadgen.media.compiled.records import describe, encrypts_as_libsrtp, report_of, reset, set_keys
 from loadgen.media.compiled.speak import press
 from loadgen.media.flow import Flow, Instants
 from loadgen.media.rtp import DIGITS
-from loadgen.media.sockets import Address
+from loadgen.media.sockets import Address, connect
 from loadgen.media.stream import MediaReport, MediaStream, check_key
 from models.errors import TrunkproofError
 from models.histogram import LogHistogram
@@ -74,19 +76,25 @@ class CompiledPump:
             NoSuchFunctionError: this machine has not what it takes.
         """
         self._c = _ready()
-        self._slots = np.zeros(most_streams, SLOT)
-        self._inbox = np.zeros(most_streams, DUE)
+        self._slots, self._turns = np.zeros(most_streams, SLOT), np.zeros((most_streams, INSTANTS), TURN)
         self._work = new_work()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Kernel time stamps are wall-clock time; streams live on the monotonic clock.
-        self._control = new_control(self._wake_fd, time.monotonic() - time.time())
+        self._control = new_control(self._wake_fd, time.monotonic() - time.time(), random.randrange(FRAME_NS))
+        self._control["slots_at"] = self._slots.ctypes.data
         self._flows: dict[int, CompiledFlow] = {}
-        self._used = 0
-        self._left: deque[int] = deque()
+        self._left: deque[tuple[int, int]] = deque()
         self._instants = Instants()
         self._thread = threading.Thread(
             target=run,
-            args=(self._c, self._control[0], self._slots, np.zeros(most_streams, DUE), self._inbox, new_work()[0]),
+            args=(
+                self._c,
+                self._control[0],
+                self._turns.ravel(),
+                self._slots,
+                np.zeros(most_streams + AHEAD, DUE),
+                new_work()[0],
+            ),
             name="media pump",
             daemon=True,
         )
@@ -101,27 +109,40 @@ class CompiledPump:
             NoRoomError: there is no record for it.
         """
         number = self._free_number()
-        slot = self._slots[number]
         reset(self._slots, number)
+        slot = self._slots[number]
         describe(slot, stream, rtp, rtcp, remote, remote_rtcp)
+        set_keys(self._c, slot, self._work[0], stream.cipher)
+        if connect(rtp, remote):
+            slot["rtp_to"] = 0
         flow = CompiledFlow(stream, rtp, rtcp, number, slot, self._c)
         self._flows[number] = flow
-        slot["state"] = RUNNING
-        post(self._c, self._control[0], self._inbox, number, int(self._instants.first_after(self.now()) * 1e9))
+        enter(self._c, self._control[0], self._turns.ravel(), slot, number, self._free_turn(slot))
         self._wake()
         return flow
 
     def _free_number(self) -> int:
-        if self._left and self._slots[self._left[0]]["state"] == FREE:
-            return self._left.popleft()
-        if self._used == len(self._slots):
-            raise NoRoomError(f"a media pump has room for {self._used} streams")
-        self._used += 1
-        return self._used - 1
+        """Of a record that the pump can have nothing to do with: it has begun a pass since its stream left."""
+        if self._left and self._left[0][1] < self._control[0]["passes"]:
+            return self._left.popleft()[0]
+        number = len(self._flows) + len(self._left)
+        if number == len(self._slots):
+            raise NoRoomError(f"a media pump has room for {number} streams")
+        return number
+
+    def _free_turn(self, slot: Record) -> int:
+        """For a stream that has its first turn at any instant within the next 20 ms."""
+        origin_ns = int(self._control[0]["origin_ns"])
+        instant = (int(self._instants.first_after(self.now()) * 1e9) - origin_ns) // INSTANT_NS + 1
+        slot["due_ns"] = instant * INSTANT_NS + origin_ns
+        column = instant % INSTANTS
+        rows = int(self._control[0]["rows"]) + 1
+        return int(np.argmin(self._turns[:rows, column] != 0)) * INSTANTS + column
 
     def _wake(self) -> None:
         if self._thread.ident is None:
             self._thread.start()
+            take_short_turns(self._thread.native_id or 0)
         os.eventfd_write(self._wake_fd, 1)
 
     def remove(self, flow: Flow) -> MediaReport:
@@ -129,12 +150,13 @@ class CompiledPump:
         if flow.report is not None:
             return flow.report
         assert isinstance(flow, CompiledFlow)
-        leave(self._c, self._control[0], flow.slot, self._work[0])
+        leave(self._c, self._control[0], self._turns.ravel(), flow.slot, self._work[0])
         flow.report = report_of(flow.slot, flow.stream, self.now())
         flow.rtp.close()
         flow.rtcp.close()
         del self._flows[flow.number]
-        self._left.append(flow.number)
+        self._left.append((flow.number, int(self._control[0]["passes"])))
+        self._wake()
         return flow.report
 
     def close(self) -> None:
@@ -168,12 +190,15 @@ def _stop(thread: threading.Thread, control: Records, wake_fd: int) -> None:
 @lru_cache
 def _ready() -> Any:
     """The C functions, once all compiled code has been made or loaded: each part is called once, with nothing to do."""
-    c, slots, control, work = functions(), np.zeros(1, SLOT), new_control(-1, 0.0), new_work()
-    queue = np.zeros(1, DUE)
+    c, slots, control, work = functions(), np.zeros(1, SLOT), new_control(-1, 0.0, 0), new_work()
+    slot, turns = slots[0], np.zeros(INSTANTS, TURN)
     reset(slots, 0)
-    press(c, slots[0], 0)
-    leave(c, control[0], slots[0], work[0])
-    post(c, control[0], queue, 0, 0)
-    control["stop"], control["posted"] = 1, 0
-    run(c, control[0], slots, queue, queue, work[0])
+    if not encrypts_as_libsrtp(c, slot, work[0]):
+        for name in OPENSSL:
+            c[name] = 0
+    press(c, slot, 0)
+    enter(c, control[0], turns, slot, 0, 0)
+    leave(c, control[0], turns, slot, work[0])
+    control["stop"] = 1
+    run(c, control[0], turns, slots, np.zeros(1 + AHEAD, DUE), work[0])
     return c

@@ -9,6 +9,7 @@ import struct
 import numpy as np
 
 from loadgen.media.compiled.c import session_address
+from loadgen.media.compiled.cipher import MASTER_BYTES, derive, protect
 from loadgen.media.compiled.memory import NEVER, NO_LOSS_TOLD, SLOT, Record, Records, point_into_itself
 from loadgen.media.rtp import DIGITS
 from loadgen.media.sockets import Address
@@ -30,6 +31,8 @@ def reset(slots: Records, number: int) -> None:
     for name in _NEVER_S:
         slot[name] = math.nan
     slot["highest"], slot["remote_lost"] = 0, NO_LOSS_TOLD
+    slot["turn"] = NEVER
+    slot["rx"]["ssrc"], slot["recent"] = NEVER, NEVER
 
 
 def describe(
@@ -43,7 +46,6 @@ def describe(
     """Write a fresh stream's settings into its record."""
     slot["rtp_fd"], slot["rtcp_fd"] = rtp.fileno(), rtcp.fileno()
     slot["peers"] = np.frombuffer(_to_bytes(remote) + _to_bytes(remote_rtcp), np.int64)
-    slot["tx"], slot["rx"] = _sessions(stream.cipher)
     slot["side"], slot["row"] = stream.side, stream.row
     slot["ssrc"] = stream.ssrc
     slot["first_sequence"], slot["first_timestamp"] = stream.first_sequence, stream.first_timestamp
@@ -58,12 +60,29 @@ def _to_bytes(address: Address) -> bytes:
     return _INTERNET_ADDRESS.pack(socket.AF_INET, port.to_bytes(2, "big"), socket.inet_aton(host))
 
 
-def _sessions(cipher: Cipher) -> tuple[int, int]:
-    if isinstance(cipher, SrtpCipher):
-        return session_address(cipher.tx), session_address(cipher.rx)
+def set_keys(c: Record, slot: Record, work: Record, cipher: Cipher) -> None:
+    """Have a record's packets encrypted as `cipher` does it. The cipher must live as long as they do."""
     if type(cipher) is PlainCipher:
-        return 0, 0
-    raise TypeError(f"compiled code cannot call {cipher!r}")
+        return
+    if not isinstance(cipher, SrtpCipher):
+        raise TypeError(f"compiled code cannot call {cipher!r}")
+    for name, session, key in (("tx", cipher.tx, cipher.tx_key), ("rx", cipher.rx, cipher.rx_key)):
+        slot[name]["session"] = session_address(session)
+        work["data"][work["scratch"] :][:MASTER_BYTES] = np.frombuffer(key, np.uint8)
+        derive(c, slot[name], work, cipher.tag_bytes)
+
+
+def encrypts_as_libsrtp(c: Record, slot: Record, work: Record) -> bool:
+    """Whether a fresh record's packet is what libsrtp makes of it: the functions of OpenSSL have no promise to stay."""
+    cipher = SrtpCipher(bytes(range(MASTER_BYTES)), bytes(MASTER_BYTES), "AES_CM_128_HMAC_SHA1_80")
+    packet = b"\x80\x08\x01\x02" + bytes(range(168))
+    set_keys(c, slot, work, cipher)
+    out = work["data"][work["out"] :]
+    out[: len(packet)] = np.frombuffer(packet, np.uint8)
+    size = protect(c, slot["tx"], work, len(packet), 0x0102)
+    for name in ("tx", "rx"):
+        slot[name]["session"] = 0
+    return bytes(out[:size]) == cipher.protect(packet)
 
 
 def report_of(slot: Record, stream: MediaStream, now: float) -> MediaReport:

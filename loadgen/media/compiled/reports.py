@@ -6,7 +6,7 @@ The same as `loadgen.media.rtcp` with `MediaStream` around it, but for the draw 
 from __future__ import annotations
 
 from loadgen.media.compiled.c import call_c
-from loadgen.media.compiled.hear import NOT_AUTHENTIC
+from loadgen.media.compiled.cipher import NOT_AUTHENTIC
 from loadgen.media.compiled.memory import NEVER, Bytes, Record
 from loadgen.media.compiled.octets import octet, read16, read32, write16, write32
 from loadgen.media.compiled.speak import timestamp
@@ -26,11 +26,11 @@ _MOST_LOST = 1 << 23
 def receive_report(c: Record, slot: Record, work: Record, at: int, size: int) -> None:
     """Take the `size` bytes at `work.data[at:]`, which came to the RTCP port."""
     status = 0
-    if slot.rx != 0:
+    if slot.rx.session != 0:
         status = NOT_AUTHENTIC
         if size <= MOST_BYTES:
             work.length[0] = size
-            status = call_c(c.srtp_unprotect_rtcp, (slot.rx, work.data_at + at, work.length_at))
+            status = call_c(c.srtp_unprotect_rtcp, (slot.rx.session, work.data_at + at, work.length_at))
             size = int(work.length[0])
     if status == 0 and size > 0 and _read(slot, work.data, at, at + size):
         slot.rtcp_received += 1
@@ -67,55 +67,55 @@ def _lost(slot: Record, data: Bytes, at: int, end: int, count: int, lost: int) -
 
 
 @lean
-def next_report(c: Record, slot: Record, work: Record, wall_ns: int, bye: bool) -> int:
-    """Put a report into `work.out`, encrypted; its bytes. `wall_ns`: since 1970."""
-    out = work.out
-    size = _sender_report(slot, out, wall_ns)
-    size = _description(slot, out, size)
-    if bye:
-        _head(out, size, 1, BYE, 8)
-        write32(out, size + 4, slot.ssrc)
-        size += 8
-    if slot.tx == 0:
-        return size
-    work.length[0] = size
-    call_c(c.srtp_protect_rtcp, (slot.tx, work.out_at, work.length_at))
+def next_report(c: Record, slot: Record, work: Record, wall_ns: int) -> int:
+    """Put a report at `work.out`, encrypted; its bytes. A stream without turns says goodbye. `wall_ns`: since 1970."""
+    data = work.data
+    end = _sender_report(slot, data, work.out, wall_ns)
+    end = _description(slot, data, end)
+    if slot.turn == NEVER:
+        _head(data, end, 1, BYE, 8)
+        write32(data, end + 4, slot.ssrc)
+        end += 8
+    if slot.tx.session == 0:
+        return int(end - work.out)
+    work.length[0] = end - work.out
+    call_c(c.srtp_protect_rtcp, (slot.tx.session, work.data_at + work.out, work.length_at))
     return int(work.length[0])
 
 
 @inlined
-def _head(out: Bytes, at: int, count: int, kind: int, size: int) -> None:
-    out[at], out[at + 1] = 0x80 | count, kind
-    write16(out, at + 2, size // 4 - 1)
+def _head(data: Bytes, at: int, count: int, kind: int, size: int) -> None:
+    data[at], data[at + 1] = 0x80 | count, kind
+    write16(data, at + 2, size // 4 - 1)
 
 
 @inlined
-def _sender_report(slot: Record, out: Bytes, wall_ns: int) -> int:
+def _sender_report(slot: Record, data: Bytes, at: int, wall_ns: int) -> int:
     blocks = 0 if slot.remote_ssrc == NEVER else 1
     size = 28 + blocks * _BLOCK_BYTES
-    _head(out, 0, blocks, SR, size)
-    write32(out, 4, slot.ssrc)
-    write32(out, 8, wall_ns // 1_000_000_000 + NTP_EPOCH_S)
-    write32(out, 12, (wall_ns % 1_000_000_000 << 32) // 1_000_000_000)
-    write32(out, 16, timestamp(slot, slot.sent))
-    write32(out, 20, slot.sent)
-    write32(out, 24, slot.sent * SAMPLES_PER_FRAME)
+    _head(data, at, blocks, SR, size)
+    write32(data, at + 4, slot.ssrc)
+    write32(data, at + 8, wall_ns // 1_000_000_000 + NTP_EPOCH_S)
+    write32(data, at + 12, (wall_ns % 1_000_000_000 << 32) // 1_000_000_000)
+    write32(data, at + 16, timestamp(slot, slot.sent))
+    write32(data, at + 20, slot.sent)
+    write32(data, at + 24, slot.sent * SAMPLES_PER_FRAME)
     if blocks:
-        _block(slot, out, 28)
-    return size
+        _block(slot, data, at + 28)
+    return at + size
 
 
 @lean
-def _block(slot: Record, out: Bytes, at: int) -> None:
+def _block(slot: Record, data: Bytes, at: int) -> None:
     expected = 0 if slot.first == NEVER else slot.highest - slot.first + 1
     lost = min(expected - slot.received, _MOST_LOST - 1)
-    write32(out, at, slot.remote_ssrc)
-    write32(out, at + 4, max(lost, -_MOST_LOST) & 0xFFFFFF)
-    out[at + 4] = _fraction_lost(slot, expected)
-    write32(out, at + 8, 0 if slot.first == NEVER else slot.highest - MODULUS)
-    write32(out, at + 12, int(slot.jitter * CLOCK_HZ))
-    write32(out, at + 16, 0)
-    write32(out, at + 20, 0)
+    write32(data, at, slot.remote_ssrc)
+    write32(data, at + 4, max(lost, -_MOST_LOST) & 0xFFFFFF)
+    data[at + 4] = _fraction_lost(slot, expected)
+    write32(data, at + 8, 0 if slot.first == NEVER else slot.highest - MODULUS)
+    write32(data, at + 12, int(slot.jitter * CLOCK_HZ))
+    for place in range(at + 16, at + _BLOCK_BYTES):
+        data[place] = 0
 
 
 @inlined
@@ -127,13 +127,13 @@ def _fraction_lost(slot: Record, total: int) -> int:
 
 
 @inlined
-def _description(slot: Record, out: Bytes, at: int) -> int:
+def _description(slot: Record, data: Bytes, at: int) -> int:
     size = 4 + _ITEM_BYTES
-    _head(out, at, 1, SDES, size)
-    write32(out, at + 4, slot.ssrc)
-    out[at + 8], out[at + 9] = CNAME, _NAME_BYTES
+    _head(data, at, 1, SDES, size)
+    write32(data, at + 4, slot.ssrc)
+    data[at + 8], data[at + 9] = CNAME, _NAME_BYTES
     for place in range(_NAME_BYTES):
-        out[at + 10 + place] = NAME[place]
+        data[at + 10 + place] = NAME[place]
     for place in range(at + 10 + _NAME_BYTES, at + size):
-        out[place] = 0
+        data[place] = 0
     return at + size

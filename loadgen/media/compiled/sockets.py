@@ -16,7 +16,7 @@ from loadgen.media.compiled.memory import (
     HEADER_WORDS,
     MESSAGE_LENGTH,
     NAME_LENGTH,
-    OUT_BYTES,
+    NEVER,
     STRIDE,
     Record,
 )
@@ -32,7 +32,7 @@ _SECOND = 1_000_000_000
 _STAMPED = SO_TIMESTAMPNS << 32 | 1
 """Level SOL_SOCKET and type of a control message, as one word."""
 _STAMP_BYTES = 32
-MOST_BATCHES: Final = 128
+_MOST_BATCHES: Final = 128
 """More than a socket's buffer holds."""
 
 
@@ -43,56 +43,34 @@ def clock_ns(c: Record, work: Record, which: int) -> int:
     return int(work.times[0] * _SECOND + work.times[1])
 
 
-@inlined
-def receive_one(c: Record, slot: Record, work: Record, lane: int) -> None:
-    """Fetch the first packet that waits at the RTP port, if any, without looking at it."""
-    place = BATCH + lane
-    header_at = work.messages_at + 8 * HEADER_WORDS * place
-    work.got[lane] = call_c(c.recvmsg, (slot.rtp_fd, header_at, _DONT_WAIT))
-
-
 @lean
-def look_at_one(c: Record, slot: Record, work: Record, lane: int, now: float, wall_to_clock: float) -> None:
-    """Take what `receive_one` has fetched, and where more may wait behind it, all of that.
+def receive_all(c: Record, slot: Record, work: Record, now: float, wall_to_clock: float) -> None:
+    """Take what waits at the RTP port of a stream, as far as its buffer reaches.
 
-    More can wait only where a packet is older than a frame, or tells no time: one system call a frame is enough then.
+    While it has its turns, more can only wait where a packet is older than a frame, or tells no time: mostly, one
+    system call a frame is enough.
     """
-    if work.got[lane] < 0:
-        return
-    place = BATCH + lane
-    arrival = _take(c, slot, work, place, work.got[lane], now, wall_to_clock)
-    if now - arrival > FRAME_S or arrival == now:
-        receive_all(c, slot, work, now, wall_to_clock, MOST_BATCHES)
-
-
-@lean
-def receive_all(c: Record, slot: Record, work: Record, now: float, wall_to_clock: float, batches: int) -> None:
-    """Take what waits at the RTP port, at most so many batches."""
-    for _ in range(batches):
-        got = call_c(c.recvmmsg, (slot.rtp_fd, work.messages_at, BATCH, _DONT_WAIT, 0))
+    wanted = 1
+    for _ in range(_MOST_BATCHES):
+        got = call_c(c.recvmmsg, (slot.rtp_fd, work.messages_at, wanted, _DONT_WAIT, 0))
+        arrival = now
         for place in range(got):
-            size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
-            _take(c, slot, work, place, size, now, wall_to_clock)
-        if got < BATCH:
+            arrival = _arrival(work, place, now, wall_to_clock)
+            if work.names[ADDRESS_WORDS * place] == slot.peers[0]:
+                size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
+                receive(c, slot, work, STRIDE * place, size, arrival)
+            else:
+                slot.stray += 1
+            _clear(work, place)
+        if got < wanted or (slot.turn != NEVER and now - FRAME_S <= arrival < now):
             return
+        wanted = BATCH
 
 
 @lean
-def _take(c: Record, slot: Record, work: Record, place: int, size: int, now: float, wall_to_clock: float) -> float:
-    """A packet's arrival, once it is counted."""
-    arrival = _arrival(work, place, now, wall_to_clock)
-    if work.names[ADDRESS_WORDS * place] == slot.peers[0]:
-        receive(c, slot, work, STRIDE * place, size, arrival)
-    else:
-        slot.stray += 1
-    _clear(work, place)
-    return arrival
-
-
-@lean
-def receive_all_reports(c: Record, slot: Record, work: Record, batches: int) -> None:
-    """Take what waits at the RTCP port, at most so many batches."""
-    for _ in range(batches):
+def receive_all_reports(c: Record, slot: Record, work: Record) -> None:
+    """Take what waits at the RTCP port, as far as its buffer reaches."""
+    for _ in range(_MOST_BATCHES):
         got = call_c(c.recvmmsg, (slot.rtcp_fd, work.messages_at, BATCH, _DONT_WAIT, 0))
         for place in range(got):
             if work.names[ADDRESS_WORDS * place] == slot.peers[ADDRESS_WORDS]:
@@ -123,13 +101,12 @@ def _clear(work: Record, place: int) -> None:
 
 
 @inlined
-def send_audio(c: Record, slot: Record, work: Record, lane: int) -> None:
-    """Send a lane's packet; a full buffer loses it, as a network would."""
-    packet_at = work.out_at + OUT_BYTES * lane
-    call_c(c.sendto, (slot.rtp_fd, packet_at, work.size[lane], _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES))
+def send_audio(c: Record, slot: Record, work: Record, size: int) -> None:
+    """Send what is at `work.out` to the peer's RTP port; a full buffer loses it, as a network would."""
+    call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES))
 
 
 @inlined
 def send_report(c: Record, slot: Record, work: Record, size: int) -> None:
-    """Send what is at the beginning of `work.out` to the peer's RTCP port."""
-    call_c(c.sendto, (slot.rtcp_fd, work.out_at, size, _DONT_WAIT, slot.rtcp_to, ADDRESS_BYTES))
+    """Send what is at `work.out` to the peer's RTCP port."""
+    call_c(c.sendto, (slot.rtcp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtcp_to, ADDRESS_BYTES))

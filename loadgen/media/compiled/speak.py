@@ -6,6 +6,7 @@ The same bytes as `loadgen.media.stream.MediaStream.next_packet` makes.
 from __future__ import annotations
 
 from loadgen.media.compiled.c import call_c
+from loadgen.media.compiled.cipher import protect
 from loadgen.media.compiled.memory import Bytes, Record
 from loadgen.media.compiled.octets import crc32, write16, write32
 from loadgen.media.rtp import HEADER_BYTES, SAMPLES_PER_FRAME, VOLUME
@@ -17,20 +18,18 @@ _END_BIT = 0x80
 
 
 @lean
-def next_packet(c: Record, slot: Record, work: Record, at: int) -> int:
-    """Put the next 20 ms at `work.out[at:]`, encrypted; its bytes."""
+def next_packet(c: Record, slot: Record, work: Record) -> int:
+    """Put the next 20 ms at `work.out`, encrypted; its bytes."""
     number = slot.sent
     slot.sent += 1
     if slot.pressed_count > 0:
-        size = _key(slot, number, work.out, at)
+        size = _key(slot, number, work.data, work.out)
     else:
-        _header(slot, number, number, slot.payload_type | (0x80 if number == 0 else 0), work.out, at)
-        size = HEADER_BYTES + _frame(slot, number, work.out, at + HEADER_BYTES)
-    if slot.tx == 0:
+        _header(slot, number, number, slot.payload_type | (0x80 if number == 0 else 0), work.data, work.out)
+        size = HEADER_BYTES + _frame(slot, number, work.data, work.out + HEADER_BYTES)
+    if slot.tx.session == 0:
         return size
-    work.length[0] = size
-    call_c(c.srtp_protect, (slot.tx, work.out_at + at, work.length_at))
-    return int(work.length[0])
+    return protect(c, slot.tx, work, size, slot.first_sequence + number)
 
 
 @inlined
@@ -40,32 +39,32 @@ def timestamp(slot: Record, number: int) -> int:
 
 
 @inlined
-def _header(slot: Record, number: int, begun: int, second: int, out: Bytes, at: int) -> None:
-    out[at], out[at + 1] = 0x80, second
-    write16(out, at + 2, slot.first_sequence + number)
-    write32(out, at + 4, timestamp(slot, begun))
-    write32(out, at + 8, slot.ssrc)
+def _header(slot: Record, number: int, begun: int, second: int, data: Bytes, at: int) -> None:
+    data[at], data[at + 1] = 0x80, second
+    write16(data, at + 2, slot.first_sequence + number)
+    write32(data, at + 4, timestamp(slot, begun))
+    write32(data, at + 8, slot.ssrc)
 
 
 @inlined
-def _frame(slot: Record, number: int, out: Bytes, start: int) -> int:
-    out[start], out[start + 1], out[start + 2], out[start + 3] = 0x74, 0x70, slot.side, slot.row >> 32 & 0xFF
-    write32(out, start + 4, slot.row)
-    write32(out, start + 8, number)
-    write32(out, start + 12, crc32(out, start, 12))
+def _frame(slot: Record, number: int, data: Bytes, start: int) -> int:
+    data[start], data[start + 1], data[start + 2], data[start + 3] = 0x74, 0x70, slot.side, slot.row >> 32 & 0xFF
+    write32(data, start + 4, slot.row)
+    write32(data, start + 8, number)
+    write32(data, start + 12, crc32(data, start, 12))
     for place in range(start + _TOKEN_BYTES, start + _TOKENS * _TOKEN_BYTES):
-        out[place] = out[place - _TOKEN_BYTES]
+        data[place] = data[place - _TOKEN_BYTES]
     return _TOKENS * _TOKEN_BYTES
 
 
 @lean
-def _key(slot: Record, number: int, out: Bytes, at: int) -> int:
+def _key(slot: Record, number: int, data: Bytes, at: int) -> int:
     begun = slot.pressed_at
     step = number - begun
-    _header(slot, number, begun, slot.event_type | (0x80 if step == 0 else 0), out, at)
-    out[at + HEADER_BYTES] = slot.pressed[slot.pressed_first]
-    out[at + HEADER_BYTES + 1] = VOLUME | (_END_BIT if step >= EVENT_PACKETS else 0)
-    write16(out, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_FRAME)
+    _header(slot, number, begun, slot.event_type | (0x80 if step == 0 else 0), data, at)
+    data[at + HEADER_BYTES] = slot.pressed[slot.pressed_first]
+    data[at + HEADER_BYTES + 1] = VOLUME | (_END_BIT if step >= EVENT_PACKETS else 0)
+    write16(data, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_FRAME)
     if step == EVENT_PACKETS + END_PACKETS - 1:
         slot.pressed_first = (slot.pressed_first + 1) % MOST_PRESSED
         slot.pressed_count -= 1

@@ -1,18 +1,24 @@
 """The instants of streams within the 20 ms."""
 
-import pytest
+import math
 
 from loadgen.media.flow import Instants
 from loadgen.media.rtp import FRAME_S
 
 
-@pytest.mark.parametrize("streams", [80, 400, 4000])
-def test_every_millisecond_gets_its_share(streams: int) -> None:
-    instants, now = Instants(), 1000.0
-    counts = [0] * 20
+def test_each_stream_sends_anywhere_within_the_frame() -> None:
+    now, streams, parts = 1000.0, 20_000, 20
+    instants = Instants()
+    counts = [0] * parts
     for _ in range(streams):
         instant = instants.first_after(now)
         assert now <= instant <= now + FRAME_S
-        counts[int((instant % FRAME_S) * 1000) % 20] += 1
-    # Groups of eight at multiples of the golden ratio: never two groups more than another's share.
-    assert max(counts) <= streams / 20 + 16
+        counts[int((instant - now) / FRAME_S * parts)] += 1
+    # Binomial, z = 4.5 for the worst of 20 parts.
+    spread = math.sqrt(streams / parts * (1 - 1 / parts))
+    assert max(abs(count - streams / parts) for count in counts) < 6 * spread
+
+
+def test_two_parties_do_not_keep_in_step() -> None:
+    one, other = Instants(), Instants()
+    assert [one.first_after(0.0) for _ in range(3)] != [other.first_after(0.0) for _ in range(3)]

@@ -5,6 +5,7 @@ import ctypes
 import os
 import random
 import socket
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from loadgen.media.compiled.pump import CompiledFlow, CompiledPump, NoRoomError
 from loadgen.media.flow import Flow
 from loadgen.media.plain_pump import PlainPump
-from loadgen.media.pump import VARIABLE, MediaPump, PumpKind, make_pump, why_not_compiled
+from loadgen.media.pump import VARIABLE, MediaPump, PumpKind, make_pump, pump_warnings, why_not_compiled
 from loadgen.media.sockets import bind_pair
 from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from loadgen.media.stream import MediaReport, MediaStream
@@ -155,10 +156,18 @@ def test_calls_without_encryption_run_the_same_way(kind: PumpKind) -> None:
 @Kinds
 def test_packets_from_elsewhere_are_stray_and_not_looked_at(kind: PumpKind) -> None:
     async def scene(pump: MediaPump) -> None:
-        near, far = _call(pump, *_ciphers())
+        one, other, (ours, theirs) = _pair(), _pair(), _ciphers()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            for _ in range(3):
-                stranger.sendto(b"\x80" * 182, near.rtp.getsockname())
+
+            def intrude() -> None:
+                for _ in range(3):
+                    stranger.sendto(b"\x80" * 182, one[0].getsockname())
+
+            # Before it is known who the peer is; after that the system does not let them in.
+            intrude()
+            near = _add(pump, ours, one, other, Side.CALLER)
+            far = _add(pump, theirs, other, one, Side.CALLED)
+            intrude()
         await _sent(near, 10)
         report = pump.remove(near)
         assert (report.stray, report.failed) == (3, 0)
@@ -299,9 +308,10 @@ def test_records_are_used_again_and_there_is_an_end_of_them() -> None:
                 for flow in flows:
                     report = pump.remove(flow)
                     assert report.received == report.authenticated > 0
-                # Their instants must pass before the pump lets go of them.
-                while not all(int(pump._slots[number]["state"]) == 0 for number in range(4)):
-                    await asyncio.sleep(0.01)
+                assert not pump._turns.any()
+                # The pump must have begun a pass before it lets go of them.
+                while pump._left[-1][1] >= pump._control[0]["passes"]:
+                    await asyncio.sleep(0.001)
         finally:
             pump.close()
 
@@ -339,6 +349,17 @@ def test_the_compiled_pump_is_made_unless_another_is_asked_for(monkeypatch: pyte
     monkeypatch.setenv(VARIABLE, "best")
     with pytest.raises(InputError, match="compiled, plain"):
         asyncio.run(kind())
+
+
+def test_a_machine_without_the_compiled_pump_has_the_plain_one_and_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert pump_warnings() == ()
+    monkeypatch.setitem(sys.modules, "loadgen.media.compiled.c", None)
+    (warning,) = pump_warnings()
+    assert warning.startswith("audio is sent by the plain pump, for a few hundred calls: Numba cannot be used")
+    # Who asked for it needs no warning.
+    monkeypatch.setenv(VARIABLE, "plain")
+    assert pump_warnings() == ()
 
 
 def test_bind_pair_is_both_ports_or_none() -> None:

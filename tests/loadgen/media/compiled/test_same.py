@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from loadgen.media.compiled.c import functions
 from loadgen.media.compiled.hear import receive
-from loadgen.media.compiled.memory import NEVER, OUT_BYTES, SLOT, new_work
-from loadgen.media.compiled.records import _sessions, report_of, reset
+from loadgen.media.compiled.memory import NEVER, SLOT, new_work
+from loadgen.media.compiled.records import report_of, reset, set_keys
 from loadgen.media.compiled.reports import next_report, receive_report
 from loadgen.media.compiled.speak import next_packet, press
 from loadgen.media.rtcp import ReportBlock, write_report
@@ -32,13 +32,13 @@ C = functions()
 class Compiled:
     """A stream in compiled code, without sockets, under the names of `MediaStream`."""
 
-    def __init__(self, stream: MediaStream) -> None:
+    def __init__(self, stream: MediaStream, c: Any = C) -> None:
         self.stream = stream
         self._slots, self._works = np.zeros(1, SLOT), new_work()
         reset(self._slots, 0)
         self.slot, self.work = self._slots[0], self._works[0]
         slot = self.slot
-        slot["tx"], slot["rx"] = _sessions(stream.cipher)
+        set_keys(c, slot, self.work, stream.cipher)
         slot["side"], slot["row"], slot["ssrc"] = stream.side, stream.row, stream.ssrc
         slot["first_sequence"], slot["first_timestamp"] = stream.first_sequence, stream.first_timestamp
         slot["payload_type"] = stream.payload_type
@@ -53,12 +53,13 @@ class Compiled:
         receive_report(C, self.slot, self.work, 0, len(data))
 
     def next_packet(self) -> bytes:
-        size = next_packet(C, self.slot, self.work, OUT_BYTES)
-        return bytes(self.work["out"][OUT_BYTES : OUT_BYTES + size])
+        size = next_packet(C, self.slot, self.work)
+        return bytes(self.work["data"][self.work["out"] :][:size])
 
     def next_rtcp(self, wall_ns: int, *, bye: bool) -> bytes:
-        size = next_report(C, self.slot, self.work, wall_ns, bye)
-        return bytes(self.work["out"][:size])
+        self.slot["turn"] = NEVER if bye else 0
+        size = next_report(C, self.slot, self.work, wall_ns)
+        return bytes(self.work["data"][self.work["out"] :][:size])
 
     def press(self, digit: str) -> None:
         press(C, self.slot, "0123456789*#ABCD".index(digit))

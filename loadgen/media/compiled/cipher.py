@@ -1,0 +1,204 @@
+"""SRTP of audio (RFC 3711, AES-CM and HMAC-SHA1) on flat memory, by the AES and SHA-1 of OpenSSL, as libsrtp does it.
+
+libsrtp has OpenSSL copy an object graph for each packet's tag, and its contexts lie scattered: it took most of the
+pump's time. It still does RTCP, what comes from a second source, and everything where `tag_bytes` is 0.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from loadgen.media.compiled.c import call_c
+from loadgen.media.compiled.memory import NEVER, REPLAY_WINDOW, SHA_WORDS, Bytes, Record, Words
+from loadgen.media.compiled.octets import octet, read16, read32, write16, write32
+from loadgen.media.rtp import HEADER_BYTES
+from models.compiled import inlined, lean
+
+OK: Final = 0
+NOT_AUTHENTIC, REPLAY, REPLAY_OLD = 7, 9, 10
+"""Of libsrtp's `srtp_err_status_t`."""
+MASTER_BYTES: Final = 30
+"""Master key and master salt (RFC 4568 section 6.2)."""
+_KEY_BYTES, _SALT_BYTES, _AUTH_BYTES = 16, 14, 20
+_AUTHENTICATION, _SALTING = 1, 2
+"""Labels of RFC 3711 section 4.3.1; that of encryption is 0."""
+_LABEL = 7
+"""Where the label goes."""
+_BLOCK, _AES_BLOCK = 64, 16
+_HALF: Final = 1 << 15
+
+
+@lean
+def derive(c: Record, context: Record, work: Record, tag_bytes: int) -> None:
+    """Make the session keys from the `MASTER_BYTES` at `work.scratch` (RFC 3711 section 4.3; the rate is 0)."""
+    if c.aesni_set_encrypt_key == 0:
+        return
+    data, master = work.data, work.scratch
+    keys = master + 2 * _AES_BLOCK
+    call_c(c.aesni_set_encrypt_key, (work.data_at + master, 8 * _KEY_BYTES, context.aes_at))
+    for label in range(3):
+        for place in range(_SALT_BYTES):
+            data[work.iv + place] = data[master + _KEY_BYTES + place]
+        data[work.iv + _LABEL] ^= label
+        data[work.iv + 14] = data[work.iv + 15] = 0
+        start = keys + 2 * _AES_BLOCK * label
+        for place in range(start, start + 2 * _AES_BLOCK):
+            data[place] = 0
+        _encrypt(c, context, work, start, 2 * _AES_BLOCK)
+    salt = keys + 2 * _AES_BLOCK * _SALTING
+    context.salt_0, context.salt_4 = read32(data, salt), read32(data, salt + 4)
+    context.salt_8, context.salt_10 = read16(data, salt + 8), read32(data, salt + 10)
+    _prepare_hmac(c, context, work, keys + 2 * _AES_BLOCK * _AUTHENTICATION)
+    call_c(c.aesni_set_encrypt_key, (work.data_at + keys, 8 * _KEY_BYTES, context.aes_at))
+    context.tag_bytes = tag_bytes
+
+
+@inlined
+def _prepare_hmac(c: Record, context: Record, work: Record, key: int) -> None:
+    """RFC 2104, with the key that is there."""
+    padded = work.scratch + 8 * _AES_BLOCK
+    for half in range(2):
+        for place in range(_BLOCK):
+            byte = octet(work.data, key + place) if place < _AUTH_BYTES else 0
+            work.data[padded + place] = byte ^ (0x5C if half else 0x36)
+        work.sha[0], work.sha[1], work.sha[2] = 0x67452301, 0xEFCDAB89, 0x98BADCFE
+        work.sha[3], work.sha[4] = 0x10325476, 0xC3D2E1F0
+        call_c(c.sha1_block_data_order, (work.sha_at, work.data_at + padded, 1))
+        for place in range(SHA_WORDS):
+            context.hmac[SHA_WORDS * half + place] = work.sha[place]
+
+
+@lean
+def protect(c: Record, context: Record, work: Record, size: int, index: int) -> int:
+    """Encrypt the packet of `size` bytes at `work.out`, whose header has no options; its bytes then."""
+    data, at = work.data, work.out
+    if context.tag_bytes == 0:
+        work.length[0] = size
+        call_c(c.srtp_protect, (context.session, work.data_at + at, work.length_at))
+        return int(work.length[0])
+    _set_iv(context, work, read32(data, at + 8), index)
+    _encrypt(c, context, work, at + HEADER_BYTES, size - HEADER_BYTES)
+    _digest(c, context, work, at, size, index >> 16)
+    for place in range(context.tag_bytes):
+        data[at + size + place] = data[work.block + place]
+    return int(size + context.tag_bytes)
+
+
+@lean
+def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, size: int) -> int:
+    """Check and decrypt the packet of `size` bytes at `work.data[at:]`; libsrtp's status, the size in `work.length`.
+
+    `recent` has a place for each index modulo its length.
+    """
+    data = work.data
+    known = context.ssrc != NEVER
+    if context.tag_bytes == 0 or (known and size >= HEADER_BYTES and read32(data, at + 8) != context.ssrc):
+        work.length[0] = size
+        return call_c(c.srtp_unprotect, (context.session, work.data_at + at, work.length_at))
+    start = header_end(data, at, size)
+    if start == NEVER:
+        return NOT_AUTHENTIC
+    index = _index(context, read16(data, at + 2))
+    status = _replay(context, recent, index)
+    end = at + size - context.tag_bytes
+    if status != OK or start > end:
+        return status if status != OK else NOT_AUTHENTIC
+    for place in range(context.tag_bytes):
+        data[work.tag + place] = data[end + place]
+    _digest(c, context, work, at, end - at, index >> 16)
+    differ = 0
+    for place in range(context.tag_bytes):
+        differ |= octet(data, work.tag + place) ^ octet(data, work.block + place)
+    if differ != 0:
+        # As it came, for whoever wants to know what else it is.
+        for place in range(context.tag_bytes):
+            data[end + place] = data[work.tag + place]
+        return NOT_AUTHENTIC
+    _set_iv(context, work, read32(data, at + 8), index)
+    _encrypt(c, context, work, start, end - start)
+    context.ssrc = read32(data, at + 8)
+    context.index = max(context.index, index)
+    recent[index % REPLAY_WINDOW] = index & 0x7FFFFFFF
+    work.length[0] = end - at
+    return OK
+
+
+@inlined
+def header_end(data: Bytes, at: int, size: int) -> int:
+    """Where the payload of an RTP packet begins; `NEVER` where its header is cut off."""
+    if size < HEADER_BYTES:
+        return NEVER
+    header = HEADER_BYTES + 4 * (octet(data, at) & 0x0F)
+    if data[at] & 0x10:
+        if size < header + 4:
+            return NEVER
+        header += 4 + 4 * read16(data, at + header + 2)
+    return at + header if header <= size else NEVER
+
+
+@inlined
+def _index(context: Record, sequence: int) -> int:
+    """Of a packet, from the 16 bits of it that travel: the nearest to the newest one's (RFC 3711 appendix A).
+
+    As in libsrtp, there is none before the first, so that numbers up to half of them are not taken for older ones.
+    """
+    newest = context.index
+    if newest <= _HALF:
+        return sequence
+    rollovers, last = newest >> 16, newest & 0xFFFF
+    if last < _HALF and sequence - last > _HALF:
+        rollovers -= 1
+    elif last >= _HALF and last - _HALF > sequence:
+        rollovers += 1
+    return int(rollovers << 16 | sequence)
+
+
+@inlined
+def _replay(context: Record, recent: Words, index: int) -> int:
+    """The status by the replay list (RFC 3711 section 3.3.2)."""
+    if index > context.index:
+        return OK
+    if context.index - index >= REPLAY_WINDOW:
+        return REPLAY_OLD
+    return REPLAY if recent[index % REPLAY_WINDOW] == index & 0x7FFFFFFF else OK
+
+
+@inlined
+def _set_iv(context: Record, work: Record, ssrc: int, index: int) -> None:
+    """RFC 3711 section 4.1.1."""
+    data, at = work.data, work.iv
+    write32(data, at, context.salt_0)
+    write32(data, at + 4, context.salt_4 ^ ssrc)
+    write16(data, at + 8, context.salt_8 ^ (index >> 32))
+    write32(data, at + 10, context.salt_10 ^ index)
+    data[at + 14] = data[at + 15] = 0
+
+
+@inlined
+def _encrypt(c: Record, context: Record, work: Record, start: int, size: int) -> None:
+    """Encrypt or decrypt `size` bytes there; those behind them are spoilt up to the next multiple of 16."""
+    address, blocks = work.data_at + start, (size + _AES_BLOCK - 1) // _AES_BLOCK
+    call_c(c.aesni_ctr32_encrypt_blocks, (address, address, blocks, context.aes_at, work.data_at + work.iv))
+
+
+@lean
+def _digest(c: Record, context: Record, work: Record, at: int, size: int, rollovers: int) -> None:
+    """Put the tag of a packet at `work.block` (RFC 3711 section 4.2); what is behind the packet is spoilt."""
+    data, end = work.data, at + size
+    blocks = (size + 4 + 9 + _BLOCK - 1) // _BLOCK
+    last = at + _BLOCK * blocks - 4
+    write32(data, end, rollovers)
+    data[end + 4] = 0x80
+    for place in range(end + 5, last):
+        data[place] = 0
+    write32(data, last, 8 * (_BLOCK + size + 4))
+    for half in range(2):
+        for place in range(SHA_WORDS):
+            work.sha[place] = context.hmac[SHA_WORDS * half + place]
+        call_c(c.sha1_block_data_order, (work.sha_at, work.data_at + at, blocks))
+        for place in range(SHA_WORDS):
+            write32(data, work.block + 4 * place, np.int64(work.sha[place]))  # type: ignore[arg-type]
+        # The second time, of what came out of the first.
+        at, blocks = work.block, 1
