@@ -146,7 +146,9 @@ def drive_json(driven: Drive) -> dict[str, Any]:
 def drive_lines(driven: Drive) -> Group:
     """The same for people."""
     kpis, generator = compute_kpis(driven.records), driven.generator
-    parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()} {'; '.join(generator.reasons)}".strip()]
+    workers = f", {generator.workers} workers" if generator.workers > 1 else ""
+    reasons = f" ({'; '.join(generator.reasons)})" if generator.reasons else ""
+    parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()}{workers}{reasons}"]
     if driven.interrupted:
         parts.append(f"Cut short: {driven.interrupted}")
     if driven.troubles:

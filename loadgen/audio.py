@@ -40,6 +40,13 @@ _CUSTOMER_PORTS = (50_000, 60_998)
 """Outside the trunk's range, so that both can be played on one machine."""
 
 
+def customer_ports(index: int = 0, of: int = 1) -> tuple[int, int]:
+    """The UDP ports of customers' audio, the first one and the one after the last; or one of so many equal shares."""
+    low, high = _CUSTOMER_PORTS
+    pairs = (high - low) // 2
+    return low + 2 * (pairs * index // of), low + 2 * (pairs * (index + 1) // of)
+
+
 class NoPortError(TrunkproofError):
     """No port pair of this machine is free."""
 
@@ -152,8 +159,9 @@ class AudioDesk:
         at_trunk: bool,
         check_media: Callable[[str], str],
         plain: bool = False,
+        ports: tuple[int, int] | None = None,
     ) -> None:
-        """`plain`: RTP in the clear, as behind an edge that encrypts for us."""
+        """`plain`: RTP in the clear, as behind an edge that encrypts for us; `ports`: those of `open`, if not all."""
         self.address = address
         self.plain = plain
         self.check_media = check_media
@@ -163,7 +171,8 @@ class AudioDesk:
         self.dice = random.Random()
         self._study = study
         self._at_trunk = at_trunk
-        self._next_port = _CUSTOMER_PORTS[0]
+        self._ports = ports or customer_ports()
+        self._next_port = self._ports[0]
 
     @property
     def lateness_p99_ms(self) -> float:
@@ -186,7 +195,7 @@ class AudioDesk:
         Raises:
             NoPortError: none is free.
         """
-        low, high = _CUSTOMER_PORTS
+        low, high = self._ports
         for _ in range(low, high, 2):
             port = self._next_port
             self._next_port = port + 2 if port + 2 < high else low

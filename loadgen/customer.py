@@ -26,6 +26,7 @@ from loadgen.sip.sdp import SessionDescription
 from loadgen.sip.trace import Trace
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.places import cannot_listen, take_port
+from loadgen.workers.share import WHOLE, Share
 from models.plan import Plan, PlanRow, dialled_number
 
 
@@ -40,6 +41,7 @@ class Customer:
         target: Target,
         guard: Guard,
         *,
+        share: Share = WHOLE,
         client_certificate: CertificateFiles | None = None,
         keylog: Path | None = None,
         trace: Trace | None = None,
@@ -49,6 +51,7 @@ class Customer:
         self._settings = plan.study.trunks[index]
         self._address = str(self._settings.customer_address)
         self._card = card
+        self._listens = share.listens(index)
         self._target = target
         tls = self._settings.traffic.tls
         context = client_context(
@@ -72,6 +75,7 @@ class Customer:
             plan.study,
             at_trunk=False,
             check_media=lambda address: guard.check_media(address, target),
+            ports=share.ports,
         )
         self.ports_per_call = plan.study.pop.ports.legs
         self.throttle_status = self._settings.throttle.refusal_status
@@ -92,7 +96,7 @@ class Customer:
         self._caller = Caller(self, zero)
 
     async def __aenter__(self) -> Self:
-        """Listen for calls from the trunk, where the study has any.
+        """Listen for calls from the trunk, where the study has any and they are this process's.
 
         Raises:
             StackError: this machine has no such address, or the port is not to be had.
@@ -100,7 +104,7 @@ class Customer:
         who = f"the customer of {self._settings.name}"
         take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)
-        if self._settings.traffic.inbound_share > 0 and files is not None:
+        if self._listens and self._settings.traffic.inbound_share > 0 and files is not None:
             certificate = CertificateFiles(Path(files.certificate), Path(files.key))
             port = files.phone_port or self._settings.customer_port
             try:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
+
+Seconds = Sequence[float] | NDArray[np.float64]
 
 
 class Verdict(StrEnum):
@@ -60,15 +63,17 @@ class Limits:
 class Measurements:
     """What was measured of the generator. Lists may be empty, where nothing was placed or sampled."""
 
-    lateness_s: Sequence[float] = ()
+    lateness_s: Seconds = ()
     """Of each action: real start minus planned instant."""
-    loop_lag_s: Sequence[float] = ()
+    loop_lag_s: Seconds = ()
     """Of each sample: how much later than asked the event loop woke."""
     cpu_share: float = 0.0
     """CPU time per wall time of one core, in the busiest window."""
     media_lateness_p99_ms: float = 0.0
     never_placed: int = 0
     """Calls whose instant passed without an attempt."""
+    workers: int = 1
+    """Processes that all this was measured of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,8 @@ class GeneratorVerdict:
     never_placed: int = 0
     reasons: tuple[str, ...] = field(default=())
     """Empty for VALID; otherwise each threshold passed, in words."""
+    workers: int = 1
+    """Processes that placed the calls together."""
 
 
 _SEVERITY = tuple(Verdict)
@@ -112,7 +119,14 @@ def judge(measured: Measurements, limits: Limits = Limits()) -> GeneratorVerdict
         media_lateness_p99_ms=measured.media_lateness_p99_ms,
         never_placed=measured.never_placed,
         reasons=tuple(_reason(*each) for each in found if each[0] is not Verdict.VALID),
+        workers=measured.workers,
     )
+
+
+def void(verdict: GeneratorVerdict, reasons: Iterable[str]) -> GeneratorVerdict:
+    """VOID, whatever was measured, for reasons that no threshold knows; none changes nothing."""
+    told = tuple(f"{Verdict.VOID}: {reason}" for reason in reasons)
+    return replace(verdict, verdict=Verdict.VOID, reasons=verdict.reasons + told) if told else verdict
 
 
 def worse(first: GeneratorVerdict, name: str, second: GeneratorVerdict | None) -> GeneratorVerdict:
@@ -131,7 +145,7 @@ def _reason(verdict: Verdict, what: str, value: float, threshold: Threshold) -> 
     return f"{verdict}: {what}: {value:.4g}, more than {limit:g}"
 
 
-def _percentiles_ms(values_s: Sequence[float], *percents: float) -> tuple[float, ...]:
+def _percentiles_ms(values_s: Seconds, *percents: float) -> tuple[float, ...]:
     if not len(values_s):
         return (0.0,) * len(percents)
     return tuple(float(value) * 1000 for value in np.percentile(values_s, percents))

@@ -17,21 +17,19 @@ import polars as pl
 
 from loadgen.audio import Heard
 from loadgen.certificates import CertificateFiles, client_context
-from loadgen.customer import Customer
-from loadgen.dialler import Dialler
 from loadgen.guard import Guard
-from loadgen.health import GeneratorVerdict, HealthProbe, Measurements, judge, worse
+from loadgen.health import GeneratorVerdict, judge, void, worse
 from loadgen.meters.meter import Meter
 from loadgen.meters.report import MeterReport
 from loadgen.net import ConnectError, Connector
-from loadgen.pacer import Pacer
+from loadgen.placing import RECORD_ORDER, Crew
 from loadgen.sip.trace import Trace
 from loadgen.stacks.card import TrunkCard
 from loadgen.stacks.cores import keeping_off
 from loadgen.stacks.link import Farewell, Started, TrunkLink, open_link
+from loadgen.workers.crews import make_crew
 from models.errors import StackError
-from models.plan import Plan, PlanRow
-from models.records import Direction, Record, to_frame
+from models.plan import Plan
 
 Anchors = dict[str, float]
 """Trunk name -> an instant, in seconds after plan zero, at which a window of its throttle begins."""
@@ -70,6 +68,7 @@ async def drive(
     card: TrunkCard,
     *,
     guard: Guard | None = None,
+    workers: int = 1,
     watch: Watch | None = None,
     stop: asyncio.Event | None = None,
     on_begin: Callable[[Anchors], None] | None = None,
@@ -85,6 +84,8 @@ async def drive(
         plan: what to place, and when.
         card: where the trunk is.
         guard: where load may go; by default to loopback only.
+        workers: processes that place the calls together; 1 is this process. They open the connections that the study
+            says, each connection in one of them, and what they measure is put together as if one had.
         watch: is told of the progress.
         stop: once set, every call is ended and the run returns with the records so far.
         on_begin: is told the trunk's anchors before the first call; plan zero waits `head_start_s` for it.
@@ -95,29 +96,28 @@ async def drive(
         trace: is told every SIP message.
 
     Raises:
+        InputError: so many workers cannot place this study's calls as it says, or cannot write a trace.
         GuardError: the target may not be called.
-        StackError: the trunk cannot be reached at all.
+        StackError: the trunk cannot be reached at all, or a worker does not start.
     """
     guard, stop = guard or Guard(), stop or asyncio.Event()
     target = guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(keeping_off(card.cores))
         link = await stack.enter_async_context(open_link(card))
-        customers = [
-            await stack.enter_async_context(
-                Customer(
-                    plan, index, card, target, guard, client_certificate=client_certificate, keylog=keylog, trace=trace
-                )
+        crew = await stack.enter_async_context(
+            make_crew(
+                plan, card, target, guard, workers, client_certificate=client_certificate, keylog=keylog, trace=trace
             )
-            for index in range(len(plan.study.trunks))
-        ]
+        )
         meter = await stack.enter_async_context(Meter(card, guard=guard))
         zero = asyncio.get_running_loop().time() + head_start_s
         anchors = await link.begin(zero)
+        crew.begin(zero)
         meter.begin(zero)
         if on_begin is not None:
             on_begin(anchors)
-        return await _Run(plan, customers, link, meter, zero=zero, anchors=anchors).run(stop, watch, at_least_s)
+        return await _Run(plan, crew, link, meter, zero=zero, anchors=anchors).run(stop, watch, at_least_s)
 
 
 async def reach(
@@ -142,54 +142,48 @@ async def reach(
 class _Run:
     """A run from plan zero on."""
 
-    def __init__(
-        self, plan: Plan, customers: list[Customer], link: TrunkLink, meter: Meter, *, zero: float, anchors: Anchors
-    ) -> None:
+    def __init__(self, plan: Plan, crew: Crew, link: TrunkLink, meter: Meter, *, zero: float, anchors: Anchors) -> None:
         self._plan = plan
-        self._customers = customers
+        self._crew = crew
         self._link = link
         self._meter = meter
         self._zero = zero
         self._anchors = anchors
-        self._pacer = Pacer(asyncio.get_running_loop().time)
-        self._dialler = Dialler(plan, self._pacer, self._place)
+        self._clock = asyncio.get_running_loop().time
         self._interrupted: str | None = None
         self._troubles: list[str] = []
-        for customer in customers:
-            customer.begin(zero)
 
     async def run(self, stop: asyncio.Event, watch: Watch | None, at_least_s: float) -> Drive:
         """Place all calls, and wait for the last of them."""
-        self._dialler.dial(row for row in self._plan.first_attempts() if row.direction is Direction.OUTBOUND)
         watchers: list[Coroutine[Any, Any, None]] = [
             self._cut_short_on(stop),
+            self._follow_crew(),
             self._follow_news(),
         ]
         if watch is not None:
             watchers.append(self._report(watch))
-        async with HealthProbe(self._customers[0].audio.cpu_clock) as probe, _alongside(watchers):
-            await self._pacer.run(self._zero)
+        async with _alongside(watchers):
+            await self._crew.place()
             if self._interrupted is None:
-                await asyncio.sleep(at_least_s - self._pacer.now_s())
+                await asyncio.sleep(at_least_s - self._now_s())
             farewell = await self._farewell()
             await self._meter.read()
-        placed = to_frame(sorted(self._dialler.records, key=_order))
-        inbound = farewell.inbound
-        records = placed if inbound is None else pl.concat([placed, inbound]).sort("intended_s", "row")
-        verdict = worse(self._verdict(probe), "the carrier", farewell.carrier)
+            placed = await self._crew.finish()
+        tables = [placed.records] if farewell.inbound is None else [placed.records, farewell.inbound]
+        verdict = worse(judge(placed.measured), "the carrier", farewell.carrier)
         return Drive(
-            records,
-            verdict,
+            pl.concat(tables).sort(RECORD_ORDER),
+            void(verdict, placed.lost),
             self._anchors,
-            self._heard(),
-            self._interrupted,
+            placed.heard,
+            self._interrupted or next(iter(placed.lost), None),
             tuple(self._troubles),
             self._meter.report(),
             self._meter.samples,
         )
 
-    async def _place(self, row: PlanRow, record: Record) -> None:
-        await self._customers[row.trunk].caller.place(row, record)
+    def _now_s(self) -> float:
+        return self._clock() - self._zero
 
     async def _farewell(self) -> Farewell:
         try:
@@ -205,50 +199,30 @@ class _Run:
                 continue
             at_s = news.at - self._zero
             if news.is_the_trunk:
-                self._cut_short(f"the trunk died {at_s:.1f} s after plan zero")
+                self._cut_short(f"the trunk died {_when(at_s)}")
                 return
-            self._troubles.append(f"{news.program} {news.how} {at_s:.1f} s after plan zero")
+            self._troubles.append(f"{news.program} {news.how} {_when(at_s)}")
+
+    async def _follow_crew(self) -> None:
+        self._cut_short(await self._crew.lost())
 
     async def _cut_short_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        self._cut_short(f"interrupted {self._pacer.now_s():.1f} s after plan zero")
+        self._cut_short(f"interrupted {_when(self._now_s())}")
 
     def _cut_short(self, why: str) -> None:
         self._interrupted = self._interrupted or why
-        self._pacer.stop()
-        for customer in self._customers:
-            customer.caller.stop()
+        self._crew.stop()
 
     async def _report(self, watch: Watch) -> None:
         total = max((row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in self._plan.rows.values())
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
-            begun = len(self._dialler.records)
-            watch(min(1.0, self._pacer.now_s() / total), f"{begun} attempts placed")
-
-    def _heard(self) -> Heard:
-        desks = [customer.audio.heard for customer in self._customers]
-        return Heard(sum(desk.received for desk in desks), sum(desk.authenticated for desk in desks))
-
-    def _never_placed(self) -> int:
-        """Attempts that this machine did not get out, but for those that an early end left."""
-        failed = sum(customer.caller.local_failures for customer in self._customers)
-        return failed + (0 if self._interrupted else self._pacer.overdue)
-
-    def _verdict(self, probe: HealthProbe) -> GeneratorVerdict:
-        return judge(
-            Measurements(
-                lateness_s=[instant.lateness_s for instant in self._pacer.instants],
-                loop_lag_s=probe.loop_lag_s,
-                cpu_share=probe.cpu_share,
-                media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
-                never_placed=self._never_placed(),
-            )
-        )
+            watch(min(1.0, self._now_s() / total), f"{self._crew.begun} attempts placed")
 
 
-def _order(record: Record) -> tuple[float, int]:
-    return record.intended_s, record.row
+def _when(at_s: float) -> str:
+    return f"{at_s:.1f} s after plan zero" if at_s >= 0 else "before the first call"
 
 
 @contextlib.asynccontextmanager

@@ -44,6 +44,8 @@ EXERCISED = {
     "loadgen/stacks/pstn.py": "tests/loadgen/stacks/test_carrier.py",
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "loadgen/sip/timers.py": "tests/loadgen/sip/test_transaction.py",
+    "loadgen/workers/crews.py": "tests/loadgen/workers/test_team.py",
+    "loadgen/workers/worker.py": "tests/loadgen/workers/test_team.py",
 }
 """Modules that are only seen through what uses them, and the tests that see them so."""
 

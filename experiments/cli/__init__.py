@@ -11,6 +11,7 @@ from importlib.metadata import version as installed_version
 from experiments.cli import calling, finding, histories, predicting, proving, reviewing
 from experiments.cli.app import Json, app, err, out, print_result
 from experiments.exit_codes import ExitCode, exit_code_of
+from loadgen.media.pump import asked_for
 from models.errors import TrunkproofError
 
 __all__ = ["app", "calling", "finding", "histories", "main", "predicting", "proving", "reviewing"]
@@ -26,6 +27,7 @@ def version(*, as_json: Json = False) -> None:
 def main() -> None:
     """Run the command; errors of the user's or the peer's end in a message, not in a traceback."""
     try:
+        asked_for()  # What the environment says wrong is told before anything is started.
         app()
     except TrunkproofError as error:
         err.print(str(error), markup=False)

@@ -46,6 +46,10 @@ OptionalOut = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="
 KeyLog = Annotated[
     Path | None, typer.Option("--keylog", metavar="FILE", help="Append TLS secrets, to decode a capture.")
 ]
+Workers = Annotated[
+    int,
+    typer.Option("--workers", help="Processes that place the calls, sharing them out.", min=1, max=64),
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
 
 
@@ -82,7 +86,7 @@ def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
 
 def code_of_run(verdict: Verdict, interrupted: str | None) -> ExitCode:
     """How a run of real calls leaves, whatever it found."""
-    if interrupted is not None:
+    if interrupted is not None and not interrupted.startswith("worker"):  # which is the generator's, and VOID
         return ExitCode.INTERRUPTED if interrupted.startswith("interrupted") else ExitCode.NO_TRUNK
     return ExitCode.VOID if verdict is Verdict.VOID else ExitCode.OK
 

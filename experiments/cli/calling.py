@@ -15,6 +15,7 @@ from experiments.cli.app import (
     Out,
     StackName,
     StudyFile,
+    Workers,
     app,
     code_of_run,
     err,
@@ -25,6 +26,7 @@ from experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
+from experiments.open_files import check_open_files
 from experiments.validation.validate import MEASURED, METERS
 from loadgen.certificates import CertificateFiles
 from loadgen.guard import Guard
@@ -34,6 +36,7 @@ from loadgen.sip.trace import open_trace
 from loadgen.stacks.card import TrunkCard, read_card
 from loadgen.stacks.control import Answer
 from loadgen.stacks.server import serve as serve_trunk
+from loadgen.workers.share import check_divisible
 from models.errors import InputError, Problem, StackError
 from models.plan import draw_plan
 from models.records import write_records
@@ -97,6 +100,7 @@ def load(
     metrics: Annotated[
         list[str] | None, typer.Option(metavar="NAME=URL", help="A Prometheus page of the target, to meter it by.")
     ] = None,
+    workers: Workers = 1,
     keylog: KeyLog = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a masked SIP trace.")] = None,
     allow: Annotated[list[str] | None, typer.Option(help="A host outside loopback that may be called.")] = None,
@@ -107,6 +111,7 @@ def load(
 ) -> None:
     """Place the study's calls, for real, on a trunk that is running."""
     study = read_as_asked(study_file)
+    check_divisible(study, workers)
     card = _card(study, trunk, target, ca_file, server_name)
     card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
     shows = CertificateFiles(certificate, key) if certificate and key else None
@@ -114,6 +119,8 @@ def load(
     folder = folder_at(out_dir)
 
     drawn = draw_plan(study)
+    for warning in check_open_files(drawn, processes=workers):
+        err.print(warning)
 
     async def run() -> Drive:
         await reach(card, guard, 60 * drawn.calls / study.duration_s, shows)
@@ -122,6 +129,7 @@ def load(
                 drawn,
                 card,
                 guard=guard,
+                workers=workers,
                 watch=advance,
                 stop=stop,
                 client_certificate=shows,

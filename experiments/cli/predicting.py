@@ -22,6 +22,7 @@ from experiments.cli.app import (
     read_as_asked,
 )
 from experiments.forecast import forecast
+from experiments.open_files import find_shortage
 from experiments.prediction import predict
 from experiments.validation.validate import PREDICTED
 from models.plan import draw_plan
@@ -34,6 +35,9 @@ def plan(study_file: StudyFile, *, seed: Seed = None, out_dir: OptionalOut = Non
     """Say what a study will do, before it does it."""
     drawn = draw_plan(read_as_asked(study_file, seed))
     expected = forecast(drawn)
+    shortage = find_shortage(drawn)
+    if shortage is not None:
+        err.print(f"For real calls from this machine: {shortage.words}")
     if out_dir is not None:
         drawn.table.write_parquet(folder_at(out_dir) / "plan.parquet")
 

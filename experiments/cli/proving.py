@@ -16,6 +16,7 @@ from experiments.cli.app import (
     Json,
     Out,
     Seed,
+    Workers,
     app,
     code_of_run,
     err,
@@ -60,12 +61,14 @@ def validate(
     pbx: Annotated[
         bool, typer.Option("--pbx", help="Inbound calls go through Asterisk as the customer's PBX.")
     ] = False,
+    workers: Workers = 1,
     out_dir: Out,
     as_json: Json = False,
 ) -> None:
     """Predict a study, place its calls on a trunk of this machine, and compare both."""
     profiles = profile or []
-    for_one = [option for option, given in (("--seed", seed is not None), ("--pbx", pbx)) if given]
+    given = (("--seed", seed is not None), ("--pbx", pbx), ("--workers", workers > 1))
+    for_one = [option for option, is_given in given if is_given]
     stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
     if study_file is None:
         run_and_show(stacks or ["embedded"], profiles, folder_at(out_dir), command_line(), as_json=as_json)
@@ -74,7 +77,9 @@ def validate(
 
     async def run() -> Comparison:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
-            return await validate_async(study, folder, advance=advance, stop=stop, pbx=pbx, command=command_line())
+            return await validate_async(
+                study, folder, advance=advance, stop=stop, pbx=pbx, workers=workers, command=command_line()
+            )
 
     comparison = run_loop(run())
     _show(comparison, folder, as_json=as_json)

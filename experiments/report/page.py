@@ -75,6 +75,8 @@ def _row(name: str, pair: KpiPair) -> dict[str, str]:
 def _state(comparison: Comparison) -> dict[str, str]:
     if not comparison.valid:
         return {"state": "void", "badge": "VOID"}
+    if comparison.interrupted is not None and not comparison.attempts:
+        return {"state": "void", "badge": "NOT RUN"}
     if not comparison.agrees:
         return {"state": "differ", "badge": "DIFFER"}
     if comparison.generator.reasons:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from experiments.open_files import check_open_files
 from experiments.provenance import Provenance
 from experiments.report.page import write_report
 from experiments.twin import TwinCheck, analytic_twin
@@ -24,11 +26,14 @@ from experiments.validation.cpu import CpuComparison, calibration_warnings, comp
 from loadgen.audio import Heard
 from loadgen.health import GeneratorVerdict, Verdict
 from loadgen.loop import run_loop
+from loadgen.media.pump import pump_warnings
+from loadgen.media.warm import pump_compiled
 from loadgen.meters.report import read_report
 from loadgen.run import drive
 from loadgen.stacks.pbx import running_pbxs
 from loadgen.stacks.process import running_trunk
 from loadgen.stacks.programs import Death
+from loadgen.workers.share import check_divisible
 from models.errors import InputError, Problem
 from models.plan import Plan, draw_plan
 from models.records import read_records, write_records
@@ -66,17 +71,19 @@ def validate(
     advance: Advance = _silent,
     stop: asyncio.Event | None = None,
     pbx: bool = False,
+    workers: int = 1,
     command: str = "",
 ) -> Comparison:
     """Run the whole proof of one study against the stack that it names, and write its evidence into `out`.
 
-    `pbx`: the customers' inbound calls go through Asterisk as their PBX.
+    `pbx`: the customers' inbound calls go through Asterisk as their PBX; `workers`: as of `drive`.
 
     Raises:
-        InputError: that stack cannot play this study.
+        InputError: that stack cannot play this study, or not so many workers can place its calls as it says, or this
+            machine cannot have as many calls at once.
         StackError: the trunk did not start.
     """
-    return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, command=command))
+    return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, workers=workers, command=command))
 
 
 async def validate_async(
@@ -86,14 +93,20 @@ async def validate_async(
     advance: Advance = _silent,
     stop: asyncio.Event | None = None,
     pbx: bool = False,
+    workers: int = 1,
     command: str = "",
 ) -> Comparison:
     """`validate`, for callers that have an event loop, such as notebooks."""
+    check_divisible(study, workers)
     out.mkdir(parents=True, exist_ok=True)
     advance(0.0, "other seeds, for the intervals")
     plan = draw_plan(study)
-    repeated = replicate(study, replications=REPLICATIONS)
-    twin = analytic_twin(study)
+    warnings = check_open_files(plan) + pump_warnings()
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    async with pump_compiled():
+        repeated = replicate(study, replications=REPLICATIONS)
+        twin = analytic_twin(study)
     prediction = _Prediction(study, plan)
     pbx_deaths: list[Death] = []
     async with contextlib.AsyncExitStack() as stack:
@@ -103,6 +116,7 @@ async def validate_async(
         driven = await drive(
             plan,
             card,
+            workers=workers,
             watch=advance,
             stop=stop,
             on_begin=prediction.make,
@@ -121,7 +135,7 @@ async def validate_async(
         twin=twin,
         cpu=compare_cpu(study, prediction.records, driven.meters),
         meters=driven.meters,
-        warnings=calibration_warnings(study),
+        warnings=calibration_warnings(study) + warnings,
         provenance=Provenance.collect(study, command),
     )
     if driven.samples is not None:

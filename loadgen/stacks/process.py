@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from loadgen.media.warm import pump_compiled
 from loadgen.stacks.card import TrunkCard, read_card
 from loadgen.stacks.programs import dies_with_us
 from loadgen.stacks.recipes import check_playable
@@ -24,14 +25,16 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     """The study's trunk, listening while the block runs; its files are in `folder`.
 
     Raises:
-        InputError: the stack that the study names cannot play it.
+        InputError: the stack that the study names cannot play it, or the environment names no media pump.
         StackError: it did not start; the message has its last words.
     """
     check_playable(study)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)
-    study_file = folder / "study.json"
-    study_file.write_text(study.model_dump_json(), encoding="utf-8")
+    # Compiling takes longer than a trunk is waited for on a slow machine.
+    async with pump_compiled():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CARD).unlink(missing_ok=True)
+        study_file = folder / "study.json"
+        study_file.write_text(study.model_dump_json(), encoding="utf-8")
     log = (folder / "trunk.log").open("wb")
     with log:
         process = await asyncio.create_subprocess_exec(

@@ -106,7 +106,7 @@ class Programs:
         # Its children may live on and even serve calls, with nobody to end them.
         _signal_all(process, signal.SIGKILL)
         if self._on_death is not None:
-            self._on_death(Death(name, at, _how(code)))
+            self._on_death(Death(name, at, how_ended(code)))
 
     async def silent(self) -> set[str]:
         """The programs that live and do not answer when asked whether they are ready."""
@@ -136,7 +136,8 @@ class Programs:
             await asyncio.wait(self._watches)
 
 
-def _how(code: int) -> str:
+def how_ended(code: int) -> str:
+    """The return code of a process in words; negative is the signal that killed it."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:

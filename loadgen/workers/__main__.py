@@ -1,0 +1,27 @@
+"""`python -m loadgen.workers FOLDER INDEX`: one worker process, for a run that has several."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from loadgen.loop import run_loop
+from loadgen.workers.task import read_task
+from loadgen.workers.worker import work
+from models.errors import TrunkproofError
+
+
+def main() -> int:
+    """Place one share of the plan in FOLDER, as the orders on standard input say."""
+    folder, index = Path(sys.argv[1]), int(sys.argv[2])
+    task, plan = read_task(folder)
+    try:
+        run_loop(work(task, plan, folder, index))
+    except TrunkproofError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
