@@ -55,7 +55,9 @@ bench: setup-bench ## all benchmarks, side by side with others, into experiments
 	@.ci/fetch-suite .stacks/sipp sip-tester || echo "Without SIPp what is compared with it is left out."
 	@$(BIN)/python -m experiments.benchmarks
 
-test: lint system-packages pytest ## everything that continuous integration checks
+test: ## everything that continuous integration checks
+	@$(MAKE) --no-print-directory --jobs 2 lint system-packages
+	@$(MAKE) --no-print-directory pytest
 
 lint: setup-dev ## style and types
 	@$(BIN)/ruff check .
@@ -69,8 +71,9 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 	@.ci/fetch-suite .stacks/asterisk asterisk
 
 # Tests that compute share the cores; those that place real calls need the machine to themselves.
-COMPUTING := tests/models tests/simulator tests/experiments/histories tests/experiments/report tests/experiments/review \
-	tests/experiments/verification tests/experiments/test_cli_review.py tests/loadgen/sip tests/loadgen/media/compiled \
+COMPUTING := tests/models tests/simulator tests/test_house.py tests/loadgen/sip tests/loadgen/media/compiled \
+	tests/loadgen/media/test_warm.py \
+	$(addprefix tests/experiments/,histories report review verification test_cli.py test_cli_review.py test_open_files.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
 
 BENCHMARKS := tests/experiments/benchmarks

@@ -7,6 +7,7 @@ a value means is said where the settings are, as `models.study` and `models.traf
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,8 @@ KeyPath = tuple[str | int, ...]
 Written = dict[str, Any]
 S = TypeVar("S", bound=BaseModel)
 _LARGEST_BYTES = 4 * 2**20
+_MOST_NODES = 1_000_000
+"""Keys and values once every alias is written out: a few lines of aliases of aliases are otherwise billions."""
 _AT_TOP = ("trunk", "traffic")
 """Keys that a study with a single trunk may write at the top instead of a list of `trunks`."""
 
@@ -106,13 +109,16 @@ def parse_form(text: str, form: Form[S], *, source: str) -> S:
         InputError: as `read_study`.
     """
     root = _compose(text, source)
+    if root is not None and _size(root, {}) > _MOST_NODES:
+        raise InputError(source, [Problem(where="YAML", what="its aliases stand for more than can be read")])
     lines: dict[KeyPath, int] = {}
     problems = list(_index_lines(root, (), lines, form.word)) if root is not None else []
     if problems:
         raise InputError(source, problems)
     written = _construct(text, source)
     if not isinstance(written, dict):
-        what = f"is empty; it needs at least `{form.needs}:`"
+        found = "is empty" if written is None else "has no keys"
+        what = f"{found}; it needs at least `{form.needs}:`"
         raise InputError(source, [Problem(where=form.word, what=what, line=1)])
     named = {"name": Path(source).stem} if "name" in form.model.model_fields else {}
     try:
@@ -138,6 +144,16 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         raise InputError(source, [Problem(where="YAML", what=str(error.problem or error), line=line)]) from None
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(source, [Problem(where="YAML", what=str(error))]) from None
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Nodes in and below this one; infinite where an alias stands for what it is in."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        parts = [] if isinstance(node, yaml.ScalarNode) else inner
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _index_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], word: str) -> Iterator[Problem]:

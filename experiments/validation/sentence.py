@@ -14,6 +14,8 @@ def verdict_sentence(comparison: Comparison) -> str:
     if not comparison.valid:
         reasons = "; ".join(comparison.generator.reasons)
         return f"VOID: the load generator was out of breath ({reasons}), so this run proves nothing about the trunk."
+    if not comparison.attempts:
+        return " ".join([*_doubts(comparison), "No call was placed, so there is nothing to compare."])
     return " ".join([*_doubts(comparison), _agreement(comparison), _refusals(comparison), _srtp(comparison.srtp)])
 
 

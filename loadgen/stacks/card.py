@@ -64,7 +64,7 @@ def read_card(path: Path) -> TrunkCard:
         InputError: the file is missing or is no card; lists all that is wrong.
     """
     try:
-        return TrunkCard.model_validate_json(path.read_text(encoding="utf-8"))
+        return TrunkCard.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
     except ValidationError as error:

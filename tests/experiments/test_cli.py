@@ -109,6 +109,38 @@ def test_report_of_a_folder_without_a_validation(tmp_path: Path) -> None:
     assert "holds no validation" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [("validate", "--suite"), ("load",), ("serve",), ("calibrate", "--stack", "kamailio")]
+)
+def test_a_pump_that_there_is_not_is_told_before_anything_starts(
+    words: tuple[str, ...], short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNKPROOF_MEDIA_PUMP", "plian")
+    study = () if words[-1].startswith(("--", "kam")) else (short,)
+    result = trunkproof(*words, *study, "--out", tmp_path / "out")
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert "TRUNKPROOF_MEDIA_PUMP: 'plian' is none of compiled, plain; did you mean plain?" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_open_files_are_told_before_the_run(short: Path, tmp_path: Path) -> None:
+    def limited(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "experiments.cli", *map(str, words)]
+        return subprocess.run(
+            ["prlimit", "--nofile=105:105", "--", *command],
+            capture_output=True, text=True, check=False, cwd=STUDIES.parents[1], timeout=120,
+        )  # fmt: skip
+
+    told = limited("plan", short)
+    assert told.returncode == ExitCode.OK
+    assert "this machine allows a process 105" in told.stderr
+    result = limited("validate", short, "--out", tmp_path / "out")
+    assert result.returncode == ExitCode.WRONG_INPUT
+    assert "open files:" in result.stderr
+    assert "ulimit" in result.stderr
+    assert not (tmp_path / "out" / "trunk").exists()
+
+
 def test_load_needs_to_know_where(short: Path) -> None:
     result = trunkproof("load", short)
     assert result.returncode == ExitCode.WRONG_INPUT

@@ -44,20 +44,27 @@ def written(folder: Path, requested: int, history: str = "small.csv", **more: st
     return path
 
 
-def test_a_review_leaves_its_decision_and_its_page(folder: Path, tmp_path: Path) -> None:
-    result = trunkproof("review", written(folder, 25), "--out", tmp_path, "--workers", "2")
+@pytest.fixture(scope="module")
+def reviewed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A request, the folder that its review left, and what the review said."""
+    path, out = written(folder, 25), tmp_path_factory.mktemp("reviewed")
+    result = trunkproof("review", path, "--out", out, "--workers", "2")
     assert result.returncode == ExitCode.OK
-    assert result.stdout.startswith("Raise to 25: ")
-    saved = json.loads((tmp_path / "decision.json").read_text())
+    return path, out, result.stdout
+
+
+def test_a_review_leaves_its_decision_and_its_page(reviewed: tuple[Path, Path, str]) -> None:
+    _, out, said = reviewed
+    assert said.startswith("Raise to 25: ")
+    saved = json.loads((out / "decision.json").read_text())
     assert saved["decision"] == "approve"
     assert saved["provenance"]["command"].startswith("trunkproof review")
-    assert "<html" in (tmp_path / "report.html").read_text()
+    assert "<html" in (out / "report.html").read_text()
 
 
-def test_a_history_since_the_raise_is_scored(folder: Path, tmp_path: Path) -> None:
-    path = written(folder, 25)
-    assert trunkproof("review", path, "--out", tmp_path).returncode == ExitCode.OK
-    words = ("review", "score", path, "--decision", tmp_path / "decision.json", "--history")
+def test_a_history_since_the_raise_is_scored(folder: Path, reviewed: tuple[Path, Path, str]) -> None:
+    path, out, _ = reviewed
+    words = ("review", "score", path, "--decision", out / "decision.json", "--history")
     # The old history: at 8 a minute far more is refused than is forecast at 25.
     result = trunkproof(*words, folder / "small.csv", "--json")
     assert result.returncode == ExitCode.OK

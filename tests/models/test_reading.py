@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,18 @@ def test_a_key_that_stands_twice_is_an_error() -> None:
 
 @pytest.mark.parametrize("text", ["", "just words", "[1, 2]", "42"])
 def test_what_is_no_mapping_is_no_study(text: str) -> None:
-    assert "is empty" in problems_of(text)[0]
+    assert problems_of(text) == [
+        f"line 1: study: {'has no keys' if text else 'is empty'}; it needs at least `traffic:`"
+    ]
+
+
+def test_aliases_are_written_out_only_as_far_as_anybody_could_mean() -> None:
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in itertools.pairwise("abcdefghi")
+    )
+    assert problems_of(bomb) == ["YAML: its aliases stand for more than can be read"]
+    assert problems_of("name: &a [*a]\n") == ["YAML: its aliases stand for more than can be read"]
+    assert "traffic: is missing" in problems_of("name: x\ntrunk: &a {account: &b acc}\npop: {host: *b}\n")
 
 
 def test_broken_yaml_is_told_with_its_line() -> None:

@@ -82,7 +82,8 @@ def test_a_wrong_short_form_is_told_where_it_stands() -> None:
 
 @pytest.mark.parametrize("text", ["", "just words", "[1, 2]", "42"])
 def test_what_is_no_mapping_is_no_request(text: str) -> None:
-    assert problems_of(text) == ["line 1: request: is empty; it needs at least `history:`"]
+    found = "has no keys" if text else "is empty"
+    assert problems_of(text) == [f"line 1: request: {found}; it needs at least `history:`"]
 
 
 @pytest.mark.parametrize(
