@@ -6,6 +6,7 @@ a calibration for `models.costs`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -69,16 +70,7 @@ class CalibrationRun:
         Raises:
             StackError: the levels do not determine the costs.
         """
-        spent_s = [level.cpu_s for level in levels]
-        try:
-            names = (*_COSTS, *_COLD)
-            fit = fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
-            # What cannot be told from nothing is nothing.
-            if fit.intervals[names.index("cold_share")][0] <= 0:
-                names = _COSTS
-                fit = fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
-        except ValueError as error:
-            raise StackError(f"the levels do not determine the costs: {error}") from error
+        names, fit = _best_fit(levels)
         return cls(stack, tuple(levels), fit, _calibration(stack, levels, names, fit, command))
 
     def with_shortage(self, short: Sequence[Level]) -> Self:
@@ -152,6 +144,29 @@ async def _measure_all(
     for number, (work, amount, study) in enumerate(todo):
         advance(number / len(todo), f"{work}, {amount:g}")
         done.append(await measure_level(work, amount, study, out / f"{number:03}"))
+
+
+def _best_fit(levels: Sequence[Level]) -> tuple[tuple[CostName, ...], Fit]:
+    """The costs that the levels determine: with those of cold work where it can be told from warm.
+
+    Raises:
+        StackError: not even the others.
+    """
+    spent_s = [level.cpu_s for level in levels]
+
+    def fit(names: tuple[CostName, ...]) -> Fit:
+        return fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
+
+    with_cold = (*_COSTS, *_COLD)
+    # What cannot be told from nothing is nothing; a search that ends where the two change nothing says so as well.
+    with contextlib.suppress(ValueError):
+        found = fit(with_cold)
+        if found.intervals[with_cold.index("cold_share")][0] > 0:
+            return with_cold, found
+    try:
+        return _COSTS, fit(_COSTS)
+    except ValueError as error:
+        raise StackError(f"the levels do not determine the costs: {error}") from error
 
 
 def _explanation(levels: Sequence[Level], names: Sequence[CostName]) -> Explain:

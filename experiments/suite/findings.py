@@ -30,6 +30,7 @@ def findings(saved: Mapping[str, Any]) -> tuple[str, ...]:
     found += _grouped_disagreements(saved["disagreements"])
     found += _delays(saved["kpis"])
     found += _spent(saved["cpu"])
+    found += _woken(saved["meters"])
     found += saved["warnings"]
     return tuple(found)
 
@@ -66,6 +67,18 @@ def _spent(cpu: Mapping[str, Any] | None) -> Iterator[str]:
     costs = ", ".join(f"{COST_WORDS[name]} {seconds:.2f} s" for name, seconds in _largest_first(cpu["breakdown"]))
     yield f"CPU measured {cpu['measured_s']:.2f} s in {cpu['seconds']:.0f} s ({programs})"
     yield f"CPU predicted {cpu['predicted_s']:.2f} s ({costs or 'nothing'})"
+
+
+def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:
+    """As often as in another run, but dearer each time: then it is the machine that differs, not the work."""
+    programs = meters["programs"] if meters is not None else {}
+    told = [
+        f"{name} {one['wakings']:,.0f} times, {1e6 * one['cpu_s'] / one['wakings']:.0f} us each"
+        for name, one in programs.items()
+        if one["wakings"] and one["cpu_s"] is not None
+    ]
+    if told:
+        yield f"woken: {'; '.join(told)}"
 
 
 def _largest_first(seconds: Mapping[Any, float]) -> list[tuple[Any, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,12 +16,16 @@ from models.errors import TrunkproofError
 def main() -> int:
     """Place one share of the plan in FOLDER, as the orders on standard input say."""
     folder, index = Path(sys.argv[1]), int(sys.argv[2])
+    run = os.getppid()
     task, plan = read_task(folder)
     try:
         run_loop(work(task, plan, folder, index))
     except TrunkproofError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    finally:
+        if os.getppid() != run:  # It was killed, and cannot clean up any more.
+            shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 

@@ -117,6 +117,21 @@ def test_a_stack_that_is_never_cold_has_no_such_cost(monkeypatch: pytest.MonkeyP
     assert "cold_share" not in run.calibration.intervals
 
 
+def test_a_stack_that_is_cheaper_when_cold_is_calibrated_without_that_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search then ends at no cost for being cold, where nothing says what is warm."""
+    monkeypatch.setitem(KNOWN, "cold_share", 0.0)
+    dice = np.random.default_rng(5)
+    levels = [predicted_level(*each, dice) for each in studies_of("embedded")]
+    loads = [level.cpu_s / level.counts["idle_share"] for level in levels]
+    cheaper = [
+        replace(one, cpu_s=one.cpu_s * (1 - 0.3 * np.exp(-load / 0.02)))
+        for one, load in zip(levels, loads, strict=True)
+    ]
+    run = CalibrationRun.explaining("embedded", cheaper, "x")
+    assert run.calibration.costs.cold_share == 0
+    assert run.calibration.costs.packet_s == pytest.approx(KNOWN["packet_s"], rel=0.3)
+
+
 def test_levels_that_determine_nothing_are_refused() -> None:
     work, amount, study = next(iter(studies_of("embedded")))
     level = predicted_level(work, amount, study, np.random.default_rng(1))

@@ -32,7 +32,11 @@ def test_everything_that_the_comparison_knows_is_told(saved: dict[str, Any]) -> 
     saved |= {"interrupted": "the trunk is gone", "troubles": ["rtpengine died"], "warnings": ["another machine"]}
     saved["generator"] |= {"reasons": ["suspect: late"]}
     saved["kpis"]["srd_p95_ms"] |= {"predicted": 100.0, "measured": 130.0, "difference": 30.0}
+    saved["meters"] = {
+        "programs": {"rtpengine": {"cpu_s": 1.6, "wakings": 40_000.0}, "kamailio": {"cpu_s": None, "wakings": 7.0}}
+    }
     told = "\n".join(findings(saved))
+    assert "woken: rtpengine 40,000 times, 40 us each" in told
     for words in ("the trunk is gone", "trouble: rtpengine died", "another machine", "suspect: late"):
         assert words in told
     assert "95 % 100.0 / 130.0 ms" in told

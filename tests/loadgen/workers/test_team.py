@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,8 @@ def test_workers_whose_run_is_killed_end_their_calls_and_themselves(tmp_path: Pa
     file = tmp_path / "long.yaml"
     question = study(20, hold_s=50.0)
     file.write_text(question.model_dump_json())
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
 
     async def run() -> None:
         async with running_trunk(question, tmp_path / "trunk") as card:
@@ -163,6 +166,7 @@ def test_workers_whose_run_is_killed_end_their_calls_and_themselves(tmp_path: Pa
                 *("--trunk", str(tmp_path / "trunk" / "trunk.json"), "--out", str(tmp_path / "out")),
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
+                env=os.environ | {"TMPDIR": str(temporary)},
             )
             while (await control.ask("status"))["channels_used"] < 20:
                 await asyncio.sleep(0.1)
@@ -172,6 +176,7 @@ def test_workers_whose_run_is_killed_end_their_calls_and_themselves(tmp_path: Pa
             _, alive = await asyncio.to_thread(psutil.wait_procs, workers, GONE_WITHIN_S)
             assert len(workers) == 2
             assert not alive
+            assert not list(temporary.glob("trunkproof-*"))
             # Ended with BYE, not by dropping the line: the trunk has nothing left.
             assert (await control.ask("status"))["channels_used"] == 0
             await control.close()
