@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -137,7 +138,9 @@ def test_what_a_wish_needs_is_the_least_that_keeps_the_targets(per_minute: float
     assert short < per_minute <= enough
     assert needed.throttle_per_minute % 10 == 0
     costs = COSTS
-    cpu = costs.idle_share + per_minute / 60 * found.per_call.cpu_s
+    work = per_minute / 60 * found.per_call.cpu_s
+    # Work on a stack that is nearly idle costs more.
+    cpu = costs.idle_share + work * (1 + costs.cold_share * math.exp(-work / costs.warm_load))
     assert needed.cores == pytest.approx(cpu / MOST_CPU_SHARE)
     assert needed.bandwidth_mbit_per_s >= per_minute * 3 * CALL_MBIT_PER_S
 
