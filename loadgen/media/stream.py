@@ -58,7 +58,8 @@ class MediaReport:
     digits: str = ""
     """Keys that the peer pressed."""
     stray: int = 0
-    """Packets from elsewhere than the agreed address, not looked at; counted by the pump."""
+    """Packets from elsewhere than the agreed address that came before the system was told to drop them; counted by the
+    pump, not looked at."""
     given_up: int = 0
     """Frames never sent, because the process stood still for too long; counted by the pump."""
 
