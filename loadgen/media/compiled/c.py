@@ -80,7 +80,7 @@ def _libsrtp_address(name: str) -> int:
 
 
 def _openssl_addresses() -> dict[str, int]:
-    """None where this processor, or this pylibsrtp, has not all of them."""
+    """Of all of `OPENSSL`; empty where this processor, or this pylibsrtp, has not all of them."""
     if not get_host_cpu_features().get("aes"):
         return {}
     library = ctypes.CDLL(_binding.__file__)
