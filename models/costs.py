@@ -7,7 +7,7 @@ records costs by them. How they are measured is `experiments.calibration`, how w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import yaml
 from pydantic import Field, ValidationError, model_validator
+from scipy.optimize import brentq
 
 from models.columns import CONNECTION_CODE, Columns, columns_of
 from models.errors import InputError, Problem
@@ -76,9 +77,11 @@ class Costs(Settings):
     """One packet of a call, either way, from its arrival to its leaving on the other side; `PACKETS_PER_S` of them."""
     waiting_packet_s: Seconds | None = None
     """The same where CPU is short: packets wait, and one waking of the program serves many; none: not measured."""
-    waiting_work_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """What a piece of signalling costs that has to wait for CPU, as a share of its cost: it needs no waking of its
-    own."""
+    waiting_work_share: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """What a piece of signalling costs that has to wait for CPU, as a share of its cost: less where it needs no waking
+    of its own, more where it is interrupted again and again."""
+    audio_waits: bool = False
+    """Whether audio waits behind signalling: the stack is one program that does both, as Asterisk is."""
     cold_share: Annotated[float, Field(ge=0, le=10)] = 0.0
     """By how much all this costs more on a stack that is nearly idle, as a share: cores have to be woken, and caches
     are another's. It falls e-fold with every `warm_load` of load; the costs themselves are those of a busy stack."""
@@ -98,12 +101,28 @@ class Costs(Settings):
 
     def at_pace(self, pace: float) -> Self:
         """The same on a machine that takes `pace` times as long for everything that its cores do."""
-        work = (name for name in _WORK if getattr(self, name) is not None)
-        return self.model_copy(update={name: pace * getattr(self, name) for name in (*work, "idle_share", "warm_load")})
+        names = (*self._work_names, "idle_share", "warm_load")
+        return self.model_copy(update={name: pace * getattr(self, name) for name in names})
 
     def cold_factor(self, load: float) -> float:
         """What work costs at a mean load of so many cores, over its cost on a busy stack."""
         return 1 + self.cold_share * math.exp(-load / self.warm_load)
+
+    def cold_factor_spending(self, cores: float) -> float:
+        """The same where the programs spend so many cores on that work, as cold as they are."""
+        if cores <= 0 or not self.cold_share:
+            return self.cold_factor(0.0)
+        load = brentq(lambda load: load * self.cold_factor(load) - cores, 0.0, cores)
+        return self.cold_factor(load)
+
+    def at_full_load(self, cores: float) -> Self:
+        """The same where the programs spend so many cores, and more is not to be had: on few they are cold even so."""
+        factor = self.cold_factor_spending(cores)
+        return self.model_copy(update={name: factor * getattr(self, name) for name in self._work_names})
+
+    @property
+    def _work_names(self) -> Sequence[CostName]:
+        return [name for name in _WORK if getattr(self, name) is not None]
 
 
 class Fingerprint(Settings):

@@ -1,25 +1,46 @@
 """The PoP's CPU: signalling work queues for it, and the audio of all calls takes its share.
 
 Signalling is a first-come-first-served queue with one server per core. Audio comes in tiny pieces all the time, so it
-is fluid here: it slows signalling down in proportion to its load, and what it asks beyond all CPU is lost packets. A
-quota is fluid too: in truth the kernel stops all programs for the rest of its period (100 ms), which is as long.
+is fluid here: it slows signalling down in proportion to its load, and what it asks beyond all CPU is lost packets.
+Where one program does both, audio also waits for the signalling before it. A quota is fluid too: in truth the kernel
+stops all programs for the rest of its period, which is as long.
 """
 
 from __future__ import annotations
 
 import math
 from heapq import heapreplace
+from typing import NamedTuple
 
-from models.costs import PACKETS_PER_S, Costs
-from models.study import Machine
+from models.costs import PACKETS_PER_S, Costs, costs_of
+from models.study import Machine, Pop
+from models.voice import JITTER_BUFFER_MS
 
 MOST_MEDIA_SHARE = 0.95
 """Signalling always gets the rest: the edge's processes are other ones than the relay's, and the scheduler is fair."""
+_PER_STREAM = PACKETS_PER_S / 2
+"""Of a call's two."""
+BUFFER_S = JITTER_BUFFER_MS / 1000
+"""A packet that waited for longer comes after its instant to be played."""
 
 
 def capacity(machine: Machine, costs: Costs) -> float:
     """CPU for calls, in cores: what the machine or its quota gives, without what the idle programs take."""
     return min(machine.cores, machine.quota or math.inf) - costs.idle_share
+
+
+def busy_costs(pop: Pop) -> Costs:
+    """What the PoP's programs spend where they have more work than they can do; raises as `load_calibration`."""
+    costs = costs_of(pop)
+    return costs.at_full_load(capacity(pop.machine, costs))
+
+
+class Missed(NamedTuple):
+    """What a stream would have missed that was there from the beginning, in seconds of audio."""
+
+    lost_s: float
+    late_s: float
+    """What came, but too late."""
 
 
 class Host:
@@ -31,12 +52,15 @@ class Host:
         servers = math.ceil(self._capacity)
         self._speed = self._capacity / servers
         self._free_at = [0.0] * servers
-        self._asked_per_call = PACKETS_PER_S * costs.packet_s / self._capacity
-        self._least_per_call = PACKETS_PER_S * costs.least_packet_s / self._capacity
+        self._asked_per_stream = _PER_STREAM * costs.packet_s / self._capacity
+        self._least_per_stream = _PER_STREAM * costs.least_packet_s / self._capacity
         self._waiting_share = costs.waiting_work_share
-        self._calls = 0
+        self._streams = 0
         self._lost_share = 0.0
         self._lost_s = 0.0
+        self._audio_waits = costs.audio_waits
+        self._late_until = 0.0
+        self._late_s = 0.0
         self.media_share = 0.0
         """CPU that the audio gets before signalling."""
         self._changed = 0.0
@@ -55,31 +79,55 @@ class Host:
             begins, takes_s = self._free_at[0], work_s * self._waiting_share
         ends = begins + takes_s / (self._speed * (1 - self.media_share))
         heapreplace(self._free_at, ends)
+        if self._audio_waits:
+            self._keep_waiting(now)
         self.signalling_s += work_s
         return ends - now
+
+    def _keep_waiting(self, now: float) -> None:
+        """Note until when a packet that comes is late, and how much comes until then."""
+        until = self._free_at[0] - BUFFER_S
+        since = max(self._late_until, now)
+        if until > since:
+            self._late_s += until - since
+            self._late_until = until
 
     @property
     def media_load(self) -> float:
         """CPU that the audio cannot do without, as a share of all there is for calls; may exceed 1."""
-        return self._calls * self._least_per_call
+        return self._streams * self._least_per_stream
 
-    def audio_begins(self, now: float) -> float:
+    def audio_begins(self, now: float) -> Missed:
         """One more call has audio; a reading for `audio_ends`."""
-        self._change(+1, now)
-        return self._lost_s
+        self._change(+2, now)
+        return self._missed(now)
 
-    def audio_ends(self, reading: float, now: float) -> float:
-        """One call less; the seconds of its audio that were lost, for the reading of its beginning."""
+    def audio_ends(self, reading: Missed, now: float) -> Missed:
+        """One call less; what of its audio was missed, for the reading of its beginning."""
+        self.other_stops(now)
+        return self.one_stops(reading, now)
+
+    def one_stops(self, reading: Missed, now: float) -> Missed:
+        """As `audio_ends`, but only who hangs up is silent: the other side talks on until the BYE is with it."""
         self._change(-1, now)
-        return self._lost_s - reading
+        missed = self._missed(now)
+        return Missed(missed.lost_s - reading.lost_s, missed.late_s - reading.late_s)
+
+    def other_stops(self, now: float) -> None:
+        """The BYE has come through to the other side."""
+        self._change(-1, now)
+
+    def _missed(self, now: float) -> Missed:
+        # From now until the late ones end, all that comes is late: no gap can be in it.
+        return Missed(self._lost_s, self._late_s - max(0.0, self._late_until - now))
 
     def _change(self, by: int, now: float) -> None:
         passed_s = now - self._changed
         self._lost_s += self._lost_share * passed_s
-        self.media_s += min(1.0, self._calls * self._asked_per_call) * self._capacity * passed_s
+        self.media_s += min(1.0, self._streams * self._asked_per_stream) * self._capacity * passed_s
         self._changed = now
-        self._calls += by
-        load = self._calls * self._least_per_call
+        self._streams += by
+        load = self._streams * self._least_per_stream
         self.media_share = min(load, MOST_MEDIA_SHARE)
         # Beyond the capacity every stream loses the same share.
         self._lost_share = 1 - 1 / load if load > 1 else 0.0

@@ -24,7 +24,7 @@ from models.records import SCHEMA, Disposition, Record, to_frame
 from models.study import Study
 from simulator.clock import CallProcess, Clock
 from simulator.edge import Edge
-from simulator.host import Host, capacity
+from simulator.host import Host, busy_costs, capacity
 from simulator.incidents import happen
 from simulator.standing import residual_times
 from simulator.trunk import Caller, World
@@ -159,7 +159,7 @@ def check_machine(study: Study) -> None:
 
 
 def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
-    env, costs = Clock(), costs_of(study.pop)
+    env, costs = Clock(), busy_costs(study.pop)
     host = Host(study.pop.machine, costs)
     return World(env, study, costs, host, Edge(env, host, costs), Limits(study, anchors), emit)
 

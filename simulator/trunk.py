@@ -23,7 +23,7 @@ from models.throttle import Refused
 from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 from simulator.clock import Clock
 from simulator.edge import Connections, Edge
-from simulator.host import Host
+from simulator.host import Host, Missed
 
 Process = Generator[simpy.Event, object, None]
 _SENT_PER_S = PACKETS_PER_S // 2
@@ -242,7 +242,7 @@ class Caller:
         return False
 
     def _talk(self, row: PlanRow, record: Record, restarts: int | None = None) -> Process:
-        """Audio both ways until the BYE has reached the trunk.
+        """Audio both ways; one way, from when a side hangs up until its BYE has reached the trunk.
 
         `restarts`: of the edge, when the connection was opened that the BYE goes over; none given: it always stands.
         """
@@ -250,13 +250,13 @@ class Caller:
         reading = world.host.audio_begins(env.now)
         yield env.timeout(row.hold_s)
         record.bye_s = env.now
-        lost_s = world.host.audio_ends(reading, env.now)
-        _note_audio(record, row.hold_s, lost_s)
+        _note_audio(record, row.hold_s, world.host.one_stops(reading, env.now))
         if restarts is not None and restarts != world.edge.restarts:
             connections = self._customer.connections
             while (connections.standing(row) or (yield from connections.open(row))) is None:
                 yield env.timeout(EDGE_POLL_S)
         yield env.timeout(world.half_trip_s + self._work(world.costs.bye_s))
+        world.host.other_stops(env.now)
         record.disposition = Disposition.COMPLETED
 
     def _work(self, seconds: float) -> float:
@@ -270,14 +270,15 @@ def _refuse(record: Record, disposition: Disposition) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _mos(lost_share: float) -> float:
+def _mos(missed_share: float) -> float:
     """Of nearly all calls it is that without a loss."""
-    return mos(r_factor(MOUTH_TO_EAR_MS, lost_share))
+    return mos(r_factor(MOUTH_TO_EAR_MS, missed_share))
 
 
-def _note_audio(record: Record, hold_s: float, lost_s: float) -> None:
+def _note_audio(record: Record, hold_s: float, missed: Missed) -> None:
     packets = int(hold_s * _SENT_PER_S) + 1
     record.rtp_sent = packets
-    record.rtp_lost = min(packets, round(lost_s * _SENT_PER_S))
+    record.rtp_lost = min(packets, round(missed.lost_s * _SENT_PER_S))
     record.rtp_received = record.rtp_authenticated = packets - record.rtp_lost
-    record.mos = _mos(record.rtp_lost / packets)
+    record.rtp_late = min(record.rtp_received, round(missed.late_s * _SENT_PER_S))
+    record.mos = _mos((record.rtp_lost + record.rtp_late) / packets)

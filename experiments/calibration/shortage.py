@@ -16,12 +16,14 @@ from models.costs import PACKETS_PER_S, Costs
 from models.study import Stack, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
-_AUDIO_SHARES, _CALLS_SHARES = (0.6, 0.65, 0.7, 0.75, 0.8), (1.0, 1.1, 1.2)
-"""Of the CPU that the work asks for by its costs of plenty; less, and signalling would collapse."""
+_AUDIO_SHARES, _CALLS_SHARES = (0.6, 0.65, 0.7, 0.75, 0.8), (1.0, 1.1, 1.2, 1.35)
+"""Of the CPU that the work asks for by its costs of plenty; less, and signalling would collapse. Kamailio's costs less
+when it waits; Asterisk's, which is interrupted again and again, costs more.
+"""
 _AUDIO_S = 2 * LEVEL_S
 """Calls begin one after the other, and only with all of them is CPU short: that is to be most of the level."""
 _GOOD_MOS = 4.0
-_CALLS_AT_ONCE, _RATE_PER_MINUTE = 24, 1200
+_CALLS_AT_ONCE, _RATE_PER_MINUTE, _HOLD_S = 24, 1200, 0.05
 """Twice the highest rate of plenty: a program that is short of CPU is one that has no time to cool down."""
 
 
@@ -44,9 +46,11 @@ def shortage_studies(stack: Stack, costs: Costs) -> Iterator[tuple[str, float, S
             share,
             study_of(stack, _AUDIO_S, 0, quota=share * audio, arrivals=instants, holding=_AUDIO_S - 1),
         )
-    calls = costs.idle_share + _RATE_PER_MINUTE / 60 * (costs.invite_s + costs.bye_s)
+    packets_s = _HOLD_S * PACKETS_PER_S * costs.packet_s
+    load = _RATE_PER_MINUTE / 60 * (costs.invite_s + costs.bye_s + packets_s)
+    calls = costs.idle_share + load * costs.cold_factor(load)
     for share in _CALLS_SHARES:
-        yield _CALLS_SHORT, share, study_of(stack, LEVEL_S, _RATE_PER_MINUTE, quota=share * calls, holding=0.05)
+        yield _CALLS_SHORT, share, study_of(stack, LEVEL_S, _RATE_PER_MINUTE, quota=share * calls, holding=_HOLD_S)
 
 
 def waiting_packet(costs: Costs, short: Sequence[Level], relative_error: float) -> Estimate:
@@ -56,7 +60,7 @@ def waiting_packet(costs: Costs, short: Sequence[Level], relative_error: float) 
     of a level of plenty.
     """
     per_packet_s = [
-        (level.cpu_s - _others_s(costs, level)) / level.counts["packet_s"]
+        (_busy_s(costs, level) - _others_s(costs, level)) / level.counts["packet_s"]
         for level in short
         if level.work == _AUDIO_SHORT and (level.mos_p5 or 0.0) >= _GOOD_MOS
     ]
@@ -73,16 +77,23 @@ def waiting_work(costs: Costs, waiting_packet_s: float, short: Sequence[Level]) 
     shares = []
     for level in short:
         if level.work == _CALLS_SHORT and level.counts["idle_share"] < 1.5 * LEVEL_S:
-            idle_s, packets = costs.idle_share * level.counts["idle_share"], level.counts["packet_s"]
-            asked_s = _others_s(costs, level) - idle_s
-            shares.append((level.cpu_s - idle_s - waiting_packet_s * packets) / asked_s)
+            work_s = _busy_s(costs, level) - waiting_packet_s * level.counts["packet_s"]
+            shares.append(work_s / _others_s(costs, level))
     if len(shares) < 2:
         return Estimate(1.0, (0.0, 1.0))
     mean = float(np.mean(shares))
     reach = float(stats.t.ppf(0.975, len(shares) - 1) * np.std(shares, ddof=1) / np.sqrt(len(shares)))
-    return Estimate(min(1.0, mean), (mean - reach, mean + reach))
+    return Estimate(mean, (mean - reach, mean + reach))
+
+
+def _busy_s(costs: Costs, level: Level) -> float:
+    """What the level's work took, less what it took more for being cold."""
+    seconds = level.counts["idle_share"]
+    spent_s = level.cpu_s - costs.idle_share * seconds
+    return spent_s / costs.cold_factor_spending(spent_s / seconds)
 
 
 def _others_s(costs: Costs, level: Level) -> float:
-    """What all but the packets cost, on a stack that is busy."""
-    return sum(float(getattr(costs, name)) * count for name, count in level.counts.items() if name != "packet_s")
+    """What all work but the packets costs, on a stack that is busy."""
+    apart = ("packet_s", "idle_share")
+    return sum(float(getattr(costs, name)) * count for name, count in level.counts.items() if name not in apart)

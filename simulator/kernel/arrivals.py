@@ -95,5 +95,5 @@ def stand_up(world: World, residual_s: FloatArray) -> None:
     for index in range(len(residual_s)):
         if take_ports(world):
             clock.used += 1
-            audio_changes(world.clock, +1)
+            audio_changes(world.clock, +2)
             schedule_far(world.clock, world.far, residual_s[index], STANDING)

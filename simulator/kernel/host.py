@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.compiled import inlined, lean
+from simulator.host import BUFFER_S
 from simulator.kernel.memory import Clock, FloatArray
 
 
@@ -12,13 +13,26 @@ def finish(clock: Clock, cores: FloatArray, work_s: float) -> float:
     world = clock[0]
     begins = max(world.now, cores[0])
     takes_s = work_s * world.waiting_share if begins > world.now else work_s
-    media_share = min(world.calls * world.least_per_call, world.most_media_share)
+    media_share = min(world.streams * world.least_per_stream, world.most_media_share)
     ends = begins + takes_s / (world.speed * (1 - media_share))
     if world.servers == 1:
         cores[0] = ends
     else:
         _replace_first(cores, ends)
+    if world.audio_waits:
+        _keep_waiting(clock, cores)
     return float(ends - world.now)
+
+
+@inlined
+def _keep_waiting(clock: Clock, cores: FloatArray) -> None:
+    """Note until when a packet that comes is late, and how much comes until then."""
+    world = clock[0]
+    until = cores[0] - BUFFER_S
+    since = max(world.late_until, world.now)
+    if until > since:
+        world.late_s += until - since
+        world.late_until = until
 
 
 @inlined
@@ -42,11 +56,18 @@ def _replace_first(cores: FloatArray, value: float) -> None:
 
 @inlined
 def audio_changes(clock: Clock, by: int) -> float:
-    """One more call has audio, or one less; the seconds of audio that every stream has lost so far."""
+    """More streams of audio, or less; the seconds of audio that every one has lost so far."""
     world = clock[0]
     world.lost_s += world.lost_share * (world.now - world.changed_s)
     world.changed_s = world.now
-    world.calls += by
-    load = world.calls * world.least_per_call
+    world.streams += by
+    load = world.streams * world.least_per_stream
     world.lost_share = max(0.0, 1 - 1 / load) if load != 0.0 else 0.0
     return float(world.lost_s)
+
+
+@inlined
+def late_s(clock: Clock) -> float:
+    """The seconds of audio that have come late to every stream so far."""
+    world = clock[0]
+    return float(world.late_s - max(0.0, world.late_until - world.now))

@@ -18,7 +18,7 @@ def other(world: World, kind: int, which: int) -> bool:
     if kind == ARRIVAL:
         clock.arriving = which
     elif kind == STANDING:
-        audio_changes(world.clock, -1)
+        audio_changes(world.clock, -2)
         give_back(world)
     elif kind == INCIDENT:
         return _happen(world, which)

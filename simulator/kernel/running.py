@@ -12,9 +12,9 @@ from typing import TypedDict, Unpack
 import numpy as np
 import polars as pl
 
-from models.costs import costs_of
 from models.plan import Plan
 from models.study import Study
+from simulator.host import busy_costs
 from simulator.kernel import codes, memory
 from simulator.kernel.arrivals import stand_up
 from simulator.kernel.encoding import world_of
@@ -61,7 +61,7 @@ class Running:
         if until_s is not None and until_s <= 0:
             raise ValueError(f"a simulation begins at 0, and cannot stop at {until_s}")
         self._study, self._on_records = study, on_records
-        self._world = world_of(study, costs_of(study.pop), how.get("anchors") or {}, batch=how.get("batch", 20_000))
+        self._world = world_of(study, busy_costs(study.pop), how.get("anchors") or {}, batch=how.get("batch", 20_000))
         self._set("counts_from_s", how.get("counts_from_s", 0.0))
         self._set("until_s", math.inf if until_s is None else until_s)
         self._plans = pieces(study, plan) if plan is None or isinstance(plan, Plan) else plan
