@@ -6,20 +6,40 @@ simulator has the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
 
 from loadgen.pacer import Instant, Pacer
 from models.plan import Plan, PlanRow
 from models.records import Disposition, Record
 
-Place = Callable[[PlanRow, Record], Awaitable[None]]
+
+class Attempt(Protocol):
+    """One attempt, from before its instant to its end. It fills in its record."""
+
+    def prepare(self) -> None:
+        """Called first, once: what need not wait for the instant."""
+
+    def start(self) -> None:
+        """At the instant: what may not be late."""
+
+    async def finish(self) -> None:
+        """The rest, to the attempt's end."""
+
+    def drop(self) -> None:
+        """It is never started, but was prepared."""
+
+
+Place = Callable[[PlanRow, Record], Attempt]
 
 
 class Dialler:
-    """Dials the given first attempts and what follows from them; `place` carries one attempt to its end."""
+    """Dials the given first attempts and what follows from them; `place` makes the attempt of a row and a record."""
 
-    def __init__(self, plan: Plan, pacer: Pacer, place: Place) -> None:
+    def __init__(self, plan: Plan, pacer: Pacer, place: Place, *, on_begin: Callable[[], None] = lambda: None) -> None:
+        """`on_begin` is told of each attempt that begins."""
         self._plan = plan
+        self._on_begin = on_begin
         self._pacer = pacer
         self._place = place
         self.records: list[Record] = []
@@ -32,12 +52,10 @@ class Dialler:
                 self._schedule(row, row.place_s)
 
     def _schedule(self, row: PlanRow, intended_s: float) -> None:
-        async def attempt(_: Instant) -> None:
-            await self._attempt(row, intended_s)
+        self._pacer.schedule(intended_s, _Dialling(self, row, intended_s))
 
-        self._pacer.schedule(intended_s, attempt)
-
-    async def _attempt(self, row: PlanRow, intended_s: float) -> None:
+    def attempt(self, row: PlanRow, intended_s: float) -> tuple[Record, Attempt]:
+        """A row's attempt, for that instant, and the record that it will fill in."""
         record = Record(
             row=row.row,
             call=row.call,
@@ -47,11 +65,15 @@ class Dialler:
             disposition=Disposition.STILL_UP,
             intended_s=intended_s,
         )
-        self.records.append(record)
-        await self._place(row, record)
-        self._redial(row, record)
+        return record, self._place(row, record)
 
-    def _redial(self, row: PlanRow, record: Record) -> None:
+    def began(self, record: Record) -> None:
+        """An attempt's instant has come."""
+        self.records.append(record)
+        self._on_begin()
+
+    def ended(self, row: PlanRow, record: Record) -> None:
+        """An attempt is over: perhaps another one follows."""
         habits = self._plan.study.trunks[row.trunk].traffic.redial
         if record.disposition not in habits.after or row.next_row is None or record.ended_s is None:
             return
@@ -61,3 +83,28 @@ class Dialler:
             delay_s = max(delay_s, record.retry_after_s)
         record.redialled = True
         self._schedule(following, record.ended_s + delay_s)
+
+
+class _Dialling:
+    """An attempt as the pacer's `Action`; made only shortly before its instant, for there may be a million of them."""
+
+    __slots__ = ("_attempt", "_dialler", "_intended_s", "_record", "_row")
+
+    def __init__(self, dialler: Dialler, row: PlanRow, intended_s: float) -> None:
+        self._dialler, self._row, self._intended_s = dialler, row, intended_s
+
+    def prepare(self) -> None:
+        self._record, self._attempt = self._dialler.attempt(self._row, self._intended_s)
+        self._attempt.prepare()
+
+    def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
+        self._dialler.began(self._record)
+        self._attempt.start()
+        return self._finish()
+
+    async def _finish(self) -> None:
+        await self._attempt.finish()
+        self._dialler.ended(self._row, self._record)
+
+    def drop(self) -> None:
+        self._attempt.drop()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from loadgen.audio import Heard
 from loadgen.certificates import CertificateFiles
 from loadgen.customer import Customer
-from loadgen.dialler import Dialler
+from loadgen.dialler import Attempt, Dialler
 from loadgen.guard import Guard, Target
 from loadgen.health import HealthProbe, Measurements
 from loadgen.pacer import Pacer
@@ -109,7 +109,7 @@ class Placer:
         }
         self._customers: list[Customer] = []
         self._pacer = Pacer(asyncio.get_running_loop().time)
-        self._dialler = Dialler(plan, self._pacer, self._place)
+        self._dialler = Dialler(plan, self._pacer, self._attempt, on_begin=self._begun)
         self._probe: HealthProbe
         self._zero = 0.0
         self._stopped = False
@@ -151,9 +151,11 @@ class Placer:
         await self._stack.enter_async_context(self._probe)
         await self._pacer.run(self._zero)
 
-    async def _place(self, row: PlanRow, record: Record) -> None:
+    def _attempt(self, row: PlanRow, record: Record) -> Attempt:
+        return self._customers[row.trunk].caller.attempt(row, record)
+
+    def _begun(self) -> None:
         self._tally[self._share.index] += 1
-        await self._customers[row.trunk].caller.place(row, record)
 
     def stop(self) -> None:
         """See `Crew`."""

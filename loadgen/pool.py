@@ -70,10 +70,10 @@ class ConnectionPool:
 
         `resume` counts where a connection has to be opened. Raises ConnectError and LocalNetworkError.
         """
-        slot = key % self._size
-        standing = self._standing.get(slot)
-        if standing is not None and standing.connection.closed is None:
+        standing = self.standing(key)
+        if standing is not None:
             return standing
+        slot = key % self._size
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         if self._policy is TlsPolicy.PER_CALL:
@@ -82,6 +82,11 @@ class ConnectionPool:
         connection, first = await self._open_shared(slot, resume)
         kind = connection.kind if first else ConnectionKind.REUSED
         return Lease(connection, kind, loop.time() - started_s)
+
+    def standing(self, key: int) -> Lease | None:
+        """What `acquire` would give at once; `None` where a connection has to be opened first."""
+        standing = self._standing.get(key % self._size)
+        return standing if standing is not None and standing.connection.closed is None else None
 
     def release(self, lease: Lease) -> None:
         """The call is over: closes its connection where each call has its own."""

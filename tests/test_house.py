@@ -37,6 +37,7 @@ EXERCISED = {
     "simulator/kernel/limits.py": "tests/simulator/kernel/test_equality.py",
     "simulator/kernel/loop.py": "tests/simulator/kernel/test_equality.py",
     "loadgen/caller.py": "tests/loadgen/test_real_calls.py",
+    "loadgen/planned_call.py": "tests/loadgen/test_real_calls.py",
     "loadgen/media/compiled/loop.py": "tests/loadgen/media/compiled/test_same.py",
     "loadgen/media/compiled/sockets.py": "tests/loadgen/media/compiled/test_same.py",
     "loadgen/customer.py": "tests/loadgen/test_real_calls.py",

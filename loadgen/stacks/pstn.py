@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from loadgen.agent import SipAgent
 from loadgen.answerer import Booking
@@ -81,7 +83,7 @@ class Pstn:
         self._lines = lines
         self._callers = [Caller(line, zero) for line in lines]
         self._pacer = Pacer(asyncio.get_running_loop().time)
-        self._dialler = Dialler(plan, self._pacer, self._place)
+        self._dialler = Dialler(plan, self._pacer, partial(_InboundCall, self))
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -106,7 +108,8 @@ class Pstn:
             await line.pool.close()
         return self._dialler.records
 
-    async def _place(self, row: PlanRow, record: Record) -> None:
+    async def place(self, row: PlanRow, record: Record) -> None:
+        """Carry one attempt to its end, from now on."""
         line, caller = self._lines[row.trunk], self._callers[row.trunk]
         record.sent_s = caller.now_s()
         try:
@@ -122,3 +125,21 @@ class Pstn:
         finally:
             seat.close()
             del line.seats[row.row]
+
+
+@dataclass(frozen=True, slots=True)
+class _InboundCall:
+    """One attempt from the PSTN. It is a dialler's `Attempt`, and has nothing before it is admitted."""
+
+    pstn: Pstn
+    row: PlanRow
+    record: Record
+
+    def prepare(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    async def finish(self) -> None:
+        await self.pstn.place(self.row, self.record)
+
+    def drop(self) -> None: ...
