@@ -179,7 +179,7 @@ class OnlyTrying(EmbeddedTrunk):
 
 
 def test_a_trunk_that_only_tries_is_given_up_with_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadgen.caller._PATIENCE_S", 0.5)
+    monkeypatch.setattr("loadgen.planned_call._PATIENCE_S", 0.5)
     records = records_of(study(calls=1), OnlyTrying, tmp_path)
     assert records["disposition"].to_list() == ["timed_out"]
 
