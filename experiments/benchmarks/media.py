@@ -1,4 +1,5 @@
-"""What a call's audio costs: ours against asyncio with the API of pylibsrtp, against SIPp, and as calls become many.
+"""What a call's audio costs: ours against asyncio with the API of pylibsrtp, against sockets with nothing else, against
+SIPp, and as calls become many.
 
 `python -m experiments.benchmarks.media`. Caller and far side have a core each. Only windows count in which every packet
 was sent, came back and was authentic; what ours checks beyond that, the others do not do.
@@ -7,7 +8,7 @@ was sent, came back and was authentic; what ours checks beyond that, the others 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from statistics import median
 
 from experiments.benchmarks.audio_window import AudioWindow
 from experiments.benchmarks.peers.asyncio_calls import asyncio_calls
+from experiments.benchmarks.peers.bare_sockets import bare_sockets
 from experiments.benchmarks.peers.reflector import reflecting
 from experiments.benchmarks.peers.sipp.program import WANTED, answering, find_sipp
 from experiments.benchmarks.pumping import pumped_calls
@@ -30,8 +32,10 @@ COMMAND = "python -m experiments.benchmarks.media"
 class Sizes:
     """How much is measured."""
 
-    beside: int = 300
-    """Calls of ours and of each other system."""
+    beside: int = 500
+    """Calls of ours and of each other system: half a core of asyncio. With fewer, waking a virtual machine is much of
+    what each of them costs; with 600 and more, asyncio or uvloop lost their quality on a core that others use too.
+    """
     window_s: float = 4.0
     rounds: int = 3
     growth: tuple[int, ...] = (10, 100, 1000, 2000, 3000, 10_000)
@@ -49,10 +53,10 @@ def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
         BenchmarkError: wrong packets came back to a system, or a call failed.
     """
     wanted = sizes or (QUICK if quick else Sizes())
-    return [*_growth(wanted), *_beside_asyncio(wanted), *_beside_sipp(wanted)]
+    return [*_growth(wanted), *_beside_sockets(wanted), *_beside_sipp(wanted)]
 
 
-def _beside_asyncio(sizes: Sizes) -> list[Result]:
+def _beside_sockets(sizes: Sizes) -> list[Result]:
     caller, far_side = two_sides()
 
     def run(work: Callable[..., AudioWindow], *more: object) -> AudioWindow:
@@ -64,13 +68,28 @@ def _beside_asyncio(sizes: Sizes) -> list[Result]:
             "ours": partial(run, pumped_calls),
             "asyncio": partial(run, asyncio_calls, False),
             "uvloop": partial(run, asyncio_calls, True),
+            "bare sockets": partial(run, bare_sockets),
         }
         turns = in_turns(contenders, sizes.rounds)
     why = "baseline: an asyncio endpoint for each call and pylibsrtp's API, same reflector"
     return [
         _versus("media.vs_asyncio", turns, "ours", "asyncio", why),
         _versus("media.vs_uvloop", turns, "ours", "uvloop", f"{why}, on uvloop"),
+        _versus("media.vs_bare_sockets", turns, "ours", "bare sockets", _floor(turns)),
     ]
+
+
+def _floor(turns: Mapping[str, list[AudioWindow]]) -> str:
+    """What bare sockets are, and what is beyond the reach of every program with a socket for each call."""
+    costs = {who: [window.us_per_tick for window in _at_quality(windows)] for who, windows in turns.items()}
+    floor = costs["bare sockets"]
+    reach = [
+        f"{median(costs[who]) / median(floor):.1f} times the calls of {who}"
+        for who in ("asyncio", "uvloop")
+        if costs[who] and floor
+    ]
+    also = f"; even they carry only {', '.join(reach)}" if reach else ""
+    return f"baseline: the system calls of ours with nothing else, no encryption, no check, woken as often{also}"
 
 
 def _beside_sipp(sizes: Sizes) -> list[Result]:
@@ -95,9 +114,9 @@ def _beside_sipp(sizes: Sizes) -> list[Result]:
 def _versus(name: str, turns: Mapping[str, list[AudioWindow]], ours: str, theirs: str, why: str) -> Result:
     calls = turns[ours][0].calls
     for who in (ours, theirs):
-        if all(window.shortfall for window in turns[who]):
+        if not _at_quality(turns[who]):
             return Missing(name, f"{who} did not carry {calls} calls at quality: {turns[who][0].shortfall}")
-    good = {who: [window for window in turns[who] if window.shortfall is None] for who in (ours, theirs)}
+    good = {who: _at_quality(turns[who]) for who in (ours, theirs)}
     costs = {who: median(window.us_per_tick for window in windows) for who, windows in good.items()}
     return higher_is_better(
         name,
@@ -107,6 +126,10 @@ def _versus(name: str, turns: Mapping[str, list[AudioWindow]], ours: str, theirs
         command=COMMAND,
         note=f"{calls} calls; {costs[ours]:.1f} against {costs[theirs]:.1f} us a call and 20 ms; {why}",
     )
+
+
+def _at_quality(windows: Iterable[AudioWindow]) -> list[AudioWindow]:
+    return [window for window in windows if window.shortfall is None]
 
 
 def _growth(sizes: Sizes) -> list[Result]:

@@ -1,4 +1,4 @@
-"""The pump's own thread: at each instant it sends for the streams whose turn it is, then hears them, and sleeps.
+"""The pump's own thread: at each instant it sends for the streams whose turn it is, hears some of them, and sleeps.
 
 It never holds the interpreter's lock, so a busy event loop does not delay it. A stream is served, and removed, by
 whoever holds its lock.
@@ -53,10 +53,16 @@ def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, 
         until = min(_instant(control, clock_ns(c, work, MONOTONIC)) + 1, instant + INSTANTS)
         many = _gather(control, turns, due, instant, until)
         # Sending comes first, so that nothing that is heard makes it late.
+        heard = 0
         for place in range(many):
             _fetch(control, due[place + AHEAD].number, SPEAKING_AT)
-            _speak(c, control, slots[due[place].number], due[place].turn, work, _time_ns(control, due[place].instant))
-        for place in range(many):
+            number, turn = due[place].number, due[place].turn
+            _speak(c, control, slots[number], turn, work, _time_ns(control, due[place].instant))
+            # Not all at once, where streams have begun together.
+            if (slots[number].sent + number) % control.heard_together == 0:
+                due[heard].number, due[heard].turn = number, turn
+                heard += 1
+        for place in range(heard):
             _fetch(control, due[place + AHEAD].number, 0)
             _listen(c, control, slots[due[place].number], due[place].turn, work)
         instant = until
@@ -111,9 +117,8 @@ def _sleep(c: Record, control: Record, work: Record, instant: int) -> None:
     """Until then, or until somebody wakes us."""
     timeout_at = 0
     if instant != NEVER:
-        if control.streams >= _MANY:
-            together = max(1, min(_MOST_TOGETHER, _PACKETS_TOGETHER * INSTANTS // control.streams))
-            instant = -(-instant // together) * together
+        together = instants_together(control.streams)
+        instant = -(-instant // together) * together
         wait_ns = _time_ns(control, instant) - clock_ns(c, work, MONOTONIC)
         if wait_ns <= 0:
             return
@@ -122,6 +127,14 @@ def _sleep(c: Record, control: Record, work: Record, instant: int) -> None:
     work.poll[0] = control.wake_fd | _READABLE
     if call_c(c.ppoll, (work.poll_at, 1, timeout_at, 0)) > 0:
         call_c(c.read, (control.wake_fd, work.times_at, 8))
+
+
+@inlined
+def instants_together(streams: int) -> int:
+    """For how many instants it wakes once, with so many streams."""
+    if streams < _MANY:
+        return 1
+    return max(1, min(_MOST_TOGETHER, _PACKETS_TOGETHER * INSTANTS // streams))
 
 
 @lean
@@ -146,8 +159,8 @@ def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     if slot.turn == turn:
         now_ns = clock_ns(c, work, MONOTONIC)
-        receive_all(c, slot, work, now_ns * 1e-9, control.wall_to_clock)
-        if slot.sent % _FRAMES_PER_LOOK == 0:
+        receive_all(c, control, slot, work, now_ns * 1e-9)
+        if slot.sent % _FRAMES_PER_LOOK < control.heard_together:
             receive_all_reports(c, slot, work)
             _report(c, slot, work, now_ns)
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))
@@ -190,7 +203,7 @@ def leave(c: Record, control: Record, turns: Turns, slot: Record, work: Record) 
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     turns[slot.turn], slot.turn = 0, NEVER
     control.streams -= 1
-    receive_all(c, slot, work, clock_ns(c, work, MONOTONIC) * 1e-9, control.wall_to_clock)
+    receive_all(c, control, slot, work, clock_ns(c, work, MONOTONIC) * 1e-9)
     receive_all_reports(c, slot, work)
     send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME)))
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))

@@ -32,6 +32,10 @@ ADDRESS_WORDS: Final = 2
 NAME_LENGTH, CONTROL_LENGTH, MESSAGE_LENGTH = 1, 5, 7
 ADDRESS_BYTES: Final = 8 * ADDRESS_WORDS
 CONTROL_BYTES: Final = 8 * CONTROL_WORDS
+HEARD_TOGETHER: Final = 4
+"""Frames that are taken from a stream at once, at most `BATCH`: a system call for each, and fetching a stream's memory
+for each, would take a twentieth more. The kernel has noted when each came, so nothing that is measured depends on it.
+"""
 NEVER: Final = -1
 """In fields that cannot be negative: nothing yet."""
 NO_LOSS_TOLD: Final = 1 << 40
@@ -98,13 +102,13 @@ DUE = np.dtype([("number", "i8"), ("turn", "i8"), ("instant", "i8")])
 """A stream whose turn it is."""
 _CONTROL_PARTS: list[Any] = [
     *_fields("f8", "wall_to_clock lateness_total_ms lateness_most_ms"),
-    *_fields("i8", "stop passes streams rows origin_ns wake_fd slots_at"),
+    *_fields("i8", "stop passes streams rows origin_ns wake_fd slots_at heard_together"),
     ("lateness", "i8", (BINS + 1,)),
 ]
 CONTROL = np.dtype(_CONTROL_PARTS, align=True)
 """What the pump's thread and the others tell each other: its passes so far, how many streams there are, the rows of
-turns in use, and when instants begin, which is another time for each pump: pumps in step would cost a trunk less than
-telephones do.
+turns in use, how many frames are heard together, and when instants begin, which is another time for each pump: pumps in
+step would cost a trunk less than telephones do.
 """
 _PLACES = {"out": 320, "iv": 16, "tag": 16, "block": 64, "scratch": 256}
 _WORK_PARTS: list[Any] = [
@@ -157,6 +161,7 @@ def new_control(wake_fd: int, wall_to_clock: float, origin_ns: int) -> Records:
     """One record of `CONTROL`."""
     made = np.zeros(1, CONTROL)
     made["wake_fd"], made["wall_to_clock"], made["origin_ns"] = wake_fd, wall_to_clock, origin_ns
+    made["heard_together"] = HEARD_TOGETHER
     return made
 
 

@@ -44,18 +44,18 @@ def clock_ns(c: Record, work: Record, which: int) -> int:
 
 
 @lean
-def receive_all(c: Record, slot: Record, work: Record, now: float, wall_to_clock: float) -> None:
+def receive_all(c: Record, control: Record, slot: Record, work: Record, now: float) -> None:
     """Take what waits at the RTP port of a stream, as far as its buffer reaches.
 
-    While it has its turns, more can only wait where a packet is older than a frame, or tells no time: mostly, one
-    system call a frame is enough.
+    While it has its turns, more can only wait where the last packet is older than a frame, or tells no time: mostly,
+    one system call is enough.
     """
-    wanted = 1
+    wanted = control.heard_together
     for _ in range(_MOST_BATCHES):
         got = call_c(c.recvmmsg, (slot.rtp_fd, work.messages_at, wanted, _DONT_WAIT, 0))
         arrival = now
         for place in range(got):
-            arrival = _arrival(work, place, now, wall_to_clock)
+            arrival = _arrival(control, work, place, now)
             if work.names[ADDRESS_WORDS * place] == slot.peers[0]:
                 size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
                 receive(c, slot, work, STRIDE * place, size, arrival)
@@ -84,13 +84,14 @@ def receive_all_reports(c: Record, slot: Record, work: Record) -> None:
 
 
 @inlined
-def _arrival(work: Record, place: int, now: float, wall_to_clock: float) -> float:
-    """When the kernel received it, or else now."""
+def _arrival(control: Record, work: Record, place: int, now: float) -> float:
+    """When the kernel received it. Where it does not tell, now, and from now on every frame is heard at once."""
     at = CONTROL_WORDS * place
     length = work.messages[HEADER_WORDS * place + CONTROL_LENGTH]
     if length < _STAMP_BYTES or work.control[at + 1] != _STAMPED:
+        control.heard_together = 1
         return now
-    return float(work.control[at + 2] + work.control[at + 3] * 1e-9 + wall_to_clock)
+    return float(work.control[at + 2] + work.control[at + 3] * 1e-9 + control.wall_to_clock)
 
 
 @inlined
@@ -103,7 +104,9 @@ def _clear(work: Record, place: int) -> None:
 @inlined
 def send_audio(c: Record, slot: Record, work: Record, size: int) -> None:
     """Send what is at `work.out` to the peer's RTP port; a full buffer loses it, as a network would."""
-    call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES))
+    # Once more: what failed may be an earlier packet, refused where nobody listened yet.
+    if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES)) < 0:
+        call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES))
 
 
 @inlined

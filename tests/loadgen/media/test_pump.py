@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.media.compiled.memory import HEARD_TOGETHER
 from loadgen.media.compiled.pump import CompiledFlow, CompiledPump, NoRoomError
 from loadgen.media.flow import Flow
 from loadgen.media.plain_pump import PlainPump
 from loadgen.media.pump import VARIABLE, MediaPump, PumpKind, make_pump, pump_warnings, why_not_compiled
-from loadgen.media.sockets import bind_pair
+from loadgen.media.sockets import SO_TIMESTAMPNS, bind_pair
 from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from loadgen.media.stream import MediaReport, MediaStream
 from loadgen.media.voiceprint import Side
@@ -316,6 +317,23 @@ def test_records_are_used_again_and_there_is_an_end_of_them() -> None:
             pump.close()
 
     asyncio.run(main())
+
+
+def test_where_the_system_tells_no_time_of_arrival_every_frame_is_heard_when_it_comes() -> None:
+    async def scene(pump: MediaPump) -> None:
+        assert isinstance(pump, CompiledPump)
+        one, other, (ours, theirs) = _pair(), _pair(), _ciphers()
+        assert pump._control[0]["heard_together"] == HEARD_TOGETHER
+        one[0].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)
+        near = _add(pump, ours, one, other, Side.CALLER)
+        far = _add(pump, theirs, other, one, Side.CALLED)
+        await _sent(near, 10)
+        assert pump._control[0]["heard_together"] == 1
+        report = pump.remove(near)
+        assert report.received == report.authenticated > 0
+        pump.remove(far)
+
+    _run(scene, PumpKind.COMPILED)
 
 
 def test_streams_come_and_go_while_others_talk() -> None:
