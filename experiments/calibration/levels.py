@@ -25,6 +25,8 @@ LEVEL_S = 12.0
 _RATES_PER_MINUTE = (150, 300, 600)
 _CALLS_AT_ONCE = (8, 16, 32)
 """A trunk of 200 calls per minute, at a fraction and at a multiple of it: work that is rarer costs more each time."""
+_LAST_SHARE = 4
+"""One of so many calls is among the last."""
 UNLIMITED, LIMITED, AUDIO = "calls", "calls past a throttle", "audio"
 
 
@@ -43,7 +45,8 @@ class Level:
     wakings: float
     """How often threads of the trunk's programs were woken."""
     mos_p5: float | None
-    """Voice quality of the worst calls."""
+    """Voice quality of the worst of those calls that began last: where one program does all, the set-up of the others
+    is no shortage of theirs."""
     response_s: tuple[float, ...]
     """INVITE to first ring, less the carrier's set-up: the round trips of that level."""
 
@@ -106,7 +109,8 @@ def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
     setup_s = study.pop.carrier.setup.mean()
     responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
     wakings = sum(program.wakings or 0.0 for program in programs)
-    mos_p5 = compute_kpis(driven.records)["mos_p5"]
+    answered = driven.records.sort("answered_s", nulls_last=False)
+    mos_p5 = compute_kpis(answered.tail(max(1, answered.height // _LAST_SHARE)))["mos_p5"]
     return Level(
         work, amount, counts, sum(spent), driven.generator.verdict, wakings, mos_p5, tuple(responses.to_list())
     )

@@ -16,7 +16,7 @@ from models.costs import PACKETS_PER_S, Costs
 from models.study import Stack, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
-_AUDIO_SHARES, _CALLS_SHARES = (0.6, 0.65, 0.7, 0.75, 0.8), (1.0, 1.1, 1.2, 1.35)
+_AUDIO_SHARES, _CALLS_SHARES = (0.6, 0.65, 0.7, 0.75, 0.8, 0.9), (1.0, 1.1, 1.2, 1.35)
 """Of the CPU that the work asks for by its costs of plenty; less, and signalling would collapse. Kamailio's costs less
 when it waits; Asterisk's, which is interrupted again and again, costs more.
 """

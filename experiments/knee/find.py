@@ -35,7 +35,7 @@ Advance = Callable[[float, str], None]
 AGREEMENT = 0.15
 """Predicted and measured knee agree within this share of the measured one."""
 RUNS = 3
-"""Of a borderline load; what most of them say is believed. As many VOID ones end the search."""
+"""Of a borderline load; what most of them say is believed. So many more VOID ones than others end the search."""
 KNEE, PAGE = "knee.json", "knee.html"
 _STEPS_EXPECTED = 10
 """Runs of real calls that a search takes, for the progress bar."""
@@ -233,16 +233,22 @@ class _Tried:
         Raises:
             Stop: the load generator was out of breath, run after run.
         """
-        step = await self._until_counted(load, 1)
+        step = await self.until_counted(load, 1)
         if self._repeats and step.counted[0].is_borderline:
-            step = await self._until_counted(load, RUNS)
+            step = await self.until_counted(load, RUNS)
         return step.holds
 
-    async def _until_counted(self, load: float, wanted: int) -> Step:
-        """A passing disturbance of this machine makes a run VOID; a load that is too much for it makes all of them."""
+    async def until_counted(self, load: float, wanted: int) -> Step:
+        """Try one load until so many runs say something about the trunk.
+
+        A passing disturbance of this machine makes a run VOID; a load that is too much for it makes all of them.
+
+        Raises:
+            Stop: as `holds`.
+        """
         step = self.steps.get(load, Step(()))
         while len(step.counted) < wanted:
-            if len(step.runs) - len(step.counted) == RUNS:
+            if len(step.runs) - 2 * len(step.counted) == RUNS:
                 why = "; ".join(step.runs[-1].reasons)
                 raise Stop(f"the generator or this machine is the limit at {load:.4g}: {why}")
             self.steps[load] = step = Step((*step.runs, await self._run(load)))
@@ -268,13 +274,13 @@ class _Reality:
 
         The host of a virtual machine gives it now more, now less: the same calls were seen to take half as much again
         within minutes. And a call costs the less the more of them there are: Asterisk's took 5.3 ms at 550 a minute
-        and 3.9 ms at 1,012, so it must be this load, and no other.
+        and 3.9 ms at 1,012, so it must be this load, and no other. Its runs differ by 15 %: several are asked.
         """
         with contextlib.suppress(Stop):
             await self._prove(self._expected)
-            await self.baseline.holds(near)
+            step = await self.baseline.until_counted(near, RUNS)
             told = (await predict(with_quota(self._study, None), near)).cpu_share
-            runs = [run.cpu_share for run in self.baseline.steps[near].counted if run.cpu_share is not None]
+            runs = [run.cpu_share for run in step.counted if run.cpu_share is not None]
             return sum(runs) / len(runs) / told if runs and told else 1.0
         return 1.0
 

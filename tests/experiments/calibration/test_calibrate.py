@@ -115,7 +115,7 @@ def test_in_asterisk_audio_waits_behind_signalling(stack: Stack) -> None:
 def test_shortages_are_of_what_the_work_asks_for() -> None:
     costs = load_calibration("kamailio").costs
     quotas = [study.pop.machine.quota for _, _, study in shortage_studies("kamailio", costs)]
-    assert len(quotas) == 9
+    assert len(quotas) == 10
     assert all(quota is not None and quota > costs.idle_share for quota in quotas)
 
 
