@@ -1,14 +1,18 @@
-"""Our caller as a benchmark drives it: so many calls at once over TLS to any answerer, and what they cost; no pacer.
+"""Our caller as a benchmark drives it: so many calls over TLS to any answerer, and what they cost; no pacer.
 
-It places calls as `loadgen.run` does, each with the same coroutine, and asks that every one of them was completed.
+It places calls as `loadgen.run` does, each with the same coroutine, and asks that every one of them was completed. They
+are short, so many of them under way at a time; or all are up together, begun and ended one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from experiments.benchmarks.running import BenchmarkError
 from loadgen.audio import Audio
@@ -25,8 +29,13 @@ from models.records import Disposition, Record
 from models.study import Pop, Study, Trunk
 from models.traffic import ConstantArrivals, TlsPolicy, TlsUse, Traffic
 
+AnyCustomer = TypeVar("AnyCustomer", bound=Customer)
 _WARM_UP = 50
 """Calls placed before the clocks are read: imports, the connection, and caches."""
+_ALL_UP_S = 0.5
+"""Calls hold so much longer than it takes to place all of them; an answer may come so late."""
+_SLOWEST_PER_S = 1000
+"""Calls are placed at least so fast, by a machine that has not too much other work."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +45,23 @@ class Placing:
     calls: int
     cpu_s: float
     wall_s: float
+    up: int = 0
+    """Of them, how many were up at the same instant, where that was asked for."""
 
 
 class SilentAudio(Audio):
     """The audio of a call that has none: an address and a key for the SDP, no sockets, nothing sent."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, on_answer: Callable[[], None]) -> None:
         self.address = address
+        self._on_answer = on_answer
         self.port = 40_000
         self.key = os.urandom(KEY_BYTES)
         self.report = MediaReport()
 
     def start(self, ours: SessionDescription, theirs: SessionDescription) -> None:
-        """Agree, and say nothing."""
+        """Agree, and say nothing but that there is an answer."""
+        self._on_answer()
 
     def stop(self) -> None:
         """Nothing was begun."""
@@ -59,25 +72,28 @@ class SilentAudio(Audio):
 class SilentCustomer(Customer):
     """A customer whose calls are signalling alone, as those of SIPp without media."""
 
+    on_answer: Callable[[], None] = staticmethod(lambda: None)
+    """Called whenever a call is answered."""
+
     def open_audio(self, row: PlanRow) -> Audio:
         """See `SilentAudio`."""
-        return SilentAudio(self.audio.address)
+        return SilentAudio(self.audio.address, self.on_answer)
 
 
-def question(calls: int, *, per_call: bool) -> Study:
-    """So many calls that are answered at once and hung up at once."""
+def question(calls: int, *, per_call: bool, hold_s: float = 0.0) -> Study:
+    """So many calls that are answered at once and hung up after that time."""
     tls = TlsUse(policy=TlsPolicy.PER_CALL if per_call else TlsPolicy.PERSISTENT)
     traffic = Traffic(
         arrivals=ConstantArrivals(kind="constant", rate_per_minute=60 * calls),
-        holding=_nothing(),
-        ringing=_nothing(),
+        holding=_constant(hold_s),
+        ringing=_constant(0.0),
         tls=tls,
     )
     return Study(name="whole calls", duration_s=1.0, pop=Pop(), trunks=(Trunk(traffic=traffic),))
 
 
-def _nothing() -> Constant:
-    return Constant(kind="constant", value_s=0.0)
+def _constant(value_s: float) -> Constant:
+    return Constant(kind="constant", value_s=value_s)
 
 
 def place_calls(card: TrunkCard, calls: int, at_once: int, per_call: bool, silent: bool) -> Placing:
@@ -87,23 +103,74 @@ def place_calls(card: TrunkCard, calls: int, at_once: int, per_call: bool, silen
         BenchmarkError: one of them was not completed.
     """
     plan = draw_plan(question(calls + _WARM_UP, per_call=per_call))
+    return _run(_place_all(plan, card, at_once, SilentCustomer if silent else Customer))
+
+
+def hold_calls(card: TrunkCard, calls: int, waves: int, at_once: int) -> Placing:
+    """Place so many silent calls over one connection, so many times, such that all of a wave are up at once.
+
+    The next one begins when one of `at_once` is answered; each holds until the last one should be up, and so they end
+    as they began. CPU is this whole process's; where nothing happens, there is none.
+
+    Raises:
+        BenchmarkError: one of them was not completed, or they were not all up at the same instant.
+    """
+    hold_s = calls / _SLOWEST_PER_S + _ALL_UP_S
+    plan = draw_plan(question(waves * calls + _WARM_UP, per_call=False, hold_s=hold_s))
+    return _run(_hold_all(plan, card, calls, at_once))
+
+
+def _run(placing: Coroutine[Any, Any, Placing]) -> Placing:
     try:
-        return run_loop(_place_all(plan, card, at_once, SilentCustomer if silent else Customer))
+        return run_loop(placing)
     except ExceptionGroup as failed:
         # One speaks for all: they are many, and alike.
         first = failed.exceptions[0]
         raise BenchmarkError(f"{first} ({len(failed.exceptions)} like this)") from None
 
 
-async def _place_all(plan: Plan, card: TrunkCard, at_once: int, kind: type[Customer]) -> Placing:
+@contextlib.asynccontextmanager
+async def _warmed_up(
+    plan: Plan, card: TrunkCard, at_once: int, kind: type[AnyCustomer]
+) -> AsyncIterator[tuple[AnyCustomer, list[PlanRow]]]:
+    """A customer whose first calls are over, and the rows of those that are to be measured."""
     guard = Guard()
     rows = list(plan.rows.values())
     async with kind(plan, 0, card, guard.check(card.host, card.port, 0.0), guard) as customer:
         customer.begin(asyncio.get_running_loop().time())
-        await _place(customer, rows[:_WARM_UP], at_once)
+        await _place(customer, [row._replace(hold_s=0.0) for row in rows[:_WARM_UP]], at_once)
+        yield customer, rows[_WARM_UP:]
+
+
+async def _place_all(plan: Plan, card: TrunkCard, at_once: int, kind: type[Customer]) -> Placing:
+    async with _warmed_up(plan, card, at_once, kind) as (customer, rows):
         wall_s, cpu_s = time.perf_counter(), time.process_time()
-        await _place(customer, rows[_WARM_UP:], at_once)
-        return Placing(len(rows) - _WARM_UP, time.process_time() - cpu_s, time.perf_counter() - wall_s)
+        await _place(customer, rows, at_once)
+        return Placing(len(rows), time.process_time() - cpu_s, time.perf_counter() - wall_s)
+
+
+async def _hold_all(plan: Plan, card: TrunkCard, calls: int, at_once: int) -> Placing:
+    async with _warmed_up(plan, card, at_once, SilentCustomer) as (customer, rows):
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        up = [await _wave(customer, rows[at : at + calls], at_once) for at in range(0, len(rows), calls)]
+        return Placing(len(rows), time.process_time() - cpu_s, time.perf_counter() - wall_s, min(up))
+
+
+async def _wave(customer: SilentCustomer, rows: Sequence[PlanRow], at_once: int) -> int:
+    """One call after the other; how many of them were up at the same instant, which must be all."""
+    free = asyncio.Semaphore(at_once)
+    customer.on_answer = free.release
+    tasks = []
+    async with asyncio.TaskGroup() as group:
+        for row in rows:
+            await free.acquire()
+            tasks.append(group.create_task(_place_one(customer, row)))
+    records = [task.result() for task in tasks]
+    last_answer = max(record.answered_s or 0.0 for record in records)
+    up = sum((record.bye_s or 0.0) > last_answer for record in records)
+    if up < len(rows):
+        raise BenchmarkError(f"only {up} of {len(rows)} calls were still up when the last one was answered")
+    return up
 
 
 async def _place(customer: Customer, rows: list[PlanRow], at_once: int) -> None:
@@ -111,19 +178,29 @@ async def _place(customer: Customer, rows: list[PlanRow], at_once: int) -> None:
 
     async def one_after_another() -> None:
         for row in waiting:
-            record = Record(
-                row=row.row,
-                call=row.call,
-                attempt=row.attempt,
-                trunk="trunk",
-                direction=row.direction,
-                disposition=Disposition.STILL_UP,
-                intended_s=0.0,
-            )
-            await customer.caller.place(row, record)
-            if record.disposition is not Disposition.COMPLETED:
-                raise BenchmarkError(f"a call was not completed: {record.disposition}, {record.reason}")
+            await _place_one(customer, row)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(one_after_another())
+
+
+async def _place_one(customer: Customer, row: PlanRow) -> Record:
+    """Its record.
+
+    Raises:
+        BenchmarkError: it was not completed.
+    """
+    record = Record(
+        row=row.row,
+        call=row.call,
+        attempt=row.attempt,
+        trunk="trunk",
+        direction=row.direction,
+        disposition=Disposition.STILL_UP,
+        intended_s=0.0,
+    )
+    await customer.caller.place(row, record)
+    if record.disposition is not Disposition.COMPLETED:
+        raise BenchmarkError(f"a call was not completed: {record.disposition}, {record.reason}")
+    return record

@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 
 from experiments.benchmarks.peers.sipp.program import WANTED, Answerer, answering, find_sipp, run_caller
-from experiments.benchmarks.placing import Placing, place_calls
+from experiments.benchmarks.placing import Placing, hold_calls, place_calls
 from experiments.benchmarks.result import Missing, Result, Row, figure, higher_is_better, lower_is_better
-from experiments.benchmarks.running import BenchmarkError, Spent, apart, in_turns, main, spread, two_sides
+from experiments.benchmarks.running import BenchmarkError, apart, in_turns, main, spread, two_sides
 from loadgen.stacks.card import TrunkCard
 
 COMMAND = "python -m experiments.benchmarks.signalling"
@@ -33,11 +33,13 @@ class Sizes:
     connections: int = 800
     at_once: int = 50
     growth: tuple[int, ...] = (10, 100, 1000, 3000, 10_000)
-    """Calls under way at the same time."""
+    """Calls up at the same time."""
     rounds: int = 3
 
 
 QUICK = Sizes(calls=300, connections=60, at_once=20, growth=(10, 100), rounds=1)
+_GROWTH_SHARE = 16
+"""Of so many of `calls` one is placed at least where calls are held: few of them in several waves."""
 _SIPP_SHARE = 5
 """SIPp's calls are so many times as many as ours: it needs a fraction of the time for each."""
 
@@ -120,37 +122,38 @@ class _Bench:
         ]
 
     def growth(self) -> list[Result]:
-        """What a call costs, and how much memory it takes, with ever more of them under way, all begun at once."""
+        """What a call costs, and how much memory it takes, with ever more of them up at once."""
         rows: list[Result] = []
         peaks: dict[int, int] = {}
         for calls in self.sizes.growth:
             name = f"signalling.at_{calls}_us_per_call"
+            waves = -(-self.sizes.calls // _GROWTH_SHARE // calls)
             try:
                 with self._answering() as answerer:
-                    total = max(calls, self.sizes.calls // 4)
-                    placing, spent = self._apart(answerer, total, calls, per_call=False, silent=True)
+                    where = card_of(answerer)
+                    placing, spent = apart(hold_calls, where, calls, waves, self.sizes.at_once, cores=two_sides()[0])
             except BenchmarkError as error:
-                rows.append(Missing(name, f"{calls} INVITEs at the same instant were too many for SIPp: {error}"))
+                rows.append(Missing(name, f"{calls} calls could not be up at once: {error}"))
                 break
             peaks[calls] = spent.peak_bytes
-            rows.append(figure(name, _us(placing), "us of CPU", command=COMMAND, note=f"{calls} calls at once"))
+            note = (
+                f"{placing.up} calls up at once, {_times(waves)}; they begin one after the other, "
+                f"{min(calls, self.sizes.at_once)} unanswered at a time, after half a second or more of rest"
+            )
+            rows.append(figure(name, _us(placing), "us of CPU", command=COMMAND, note=note))
         if len(peaks) < 2:
             return rows
         few, many = min(peaks), max(peaks)
         each = (peaks[many] - peaks[few]) / (many - few)
-        note = f"peak with {many} calls at once, less that with {few}"
+        note = f"peak with {many} calls up at once, less that with {few}; their rows of the plan included"
         return [*rows, figure("signalling.kib_per_call", each / 1024, "KiB", command=COMMAND, note=note)]
 
     def _answering(self) -> AbstractContextManager[Answerer]:
         return answering(self.sipp, self.folder / "answerer", media=False, cores=two_sides()[1])
 
     def _ours(self, answerer: Answerer, calls: int, *, per_call: bool, silent: bool) -> Placing:
-        return self._apart(answerer, calls, self.sizes.at_once, per_call=per_call, silent=silent)[0]
-
-    def _apart(
-        self, answerer: Answerer, calls: int, at_once: int, *, per_call: bool, silent: bool
-    ) -> tuple[Placing, Spent]:
-        return apart(place_calls, card_of(answerer), calls, at_once, per_call, silent, cores=two_sides()[0])
+        how = (card_of(answerer), calls, self.sizes.at_once, per_call, silent)
+        return apart(place_calls, *how, cores=two_sides()[0])[0]
 
     def _sipp(self, answerer: Answerer, calls: int, *, per_call: bool) -> Placing:
         """Less what one call alone takes: that is SIPp's own start and end."""
@@ -176,6 +179,10 @@ def card_of(answerer: Answerer) -> TrunkCard:
         port=answerer.port,
         ca_file=str(answerer.ca_file),
     )
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _us(placing: Placing) -> float:

@@ -32,6 +32,8 @@ _READY_WITHIN_S = 120.0
 """The first worker on a machine compiles the media pump, and the others wait for a core meanwhile."""
 _GONE_WITHIN_S = 15.0
 """Calls under way have four seconds to end; connections some more to be closed."""
+_OBEYS_WITHIN_S = 60.0
+"""To end ten thousand calls, or to write a million records, takes seconds. Who takes so long hangs."""
 _LAST_WORDS = 800
 """Characters of a log that an error message quotes."""
 
@@ -49,6 +51,8 @@ class _Worker:
     plan: str | None = None
     died: str | None = None
     """How and when, if it did before it had reported."""
+    silent: bool = False
+    """It was ended because it did not do what it was told."""
 
     @property
     def words(self) -> str:
@@ -124,7 +128,8 @@ class Team:
         code = await worker.process.wait()
         if not worker.reported.is_set():
             when = "before plan zero" if self._zero is None else f"{at - self._zero:.1f} s after plan zero"
-            worker.died = f"{worker.name} died {when}, {how_ended(code)}"
+            how = f"it had not answered for {_OBEYS_WITHIN_S:g} s and was ended" if worker.silent else how_ended(code)
+            worker.died = f"{worker.name} died {when}, {how}"
             if not self._loss.done():
                 self._loss.set_result(worker.died)
         for event in (worker.ready, worker.placed, worker.reported):
@@ -162,6 +167,8 @@ class Team:
     def stop(self) -> None:
         """See `Crew`."""
         self._tell_all(stop=True)
+        for worker in self._workers:
+            _insist(worker, worker.placed)
 
     async def lost(self) -> str:
         """See `Crew`."""
@@ -170,6 +177,8 @@ class Team:
     async def finish(self) -> Part:
         """See `Crew`."""
         self._tell_all(finish=True)
+        for worker in self._workers:
+            _insist(worker, worker.reported)
         for worker in self._workers:
             await worker.reported.wait()
         parts = [
@@ -193,6 +202,18 @@ class Team:
     def _tell_all(self, **order: Any) -> None:
         for worker in self._workers:
             worker.tell(**order)
+
+
+def _insist(worker: _Worker, done: asyncio.Event) -> None:
+    """End a worker that hangs, or was suspended, if it is not done in time: the others' records are not lost by it."""
+
+    def end() -> None:
+        if not done.is_set():
+            worker.silent = True
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.kill()
+
+    asyncio.get_running_loop().call_later(_OBEYS_WITHIN_S, end)
 
 
 async def _end(process: asyncio.subprocess.Process, listening: asyncio.Task[None]) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.benchmarks import placing
 from experiments.benchmarks.peers.sipp.program import answering
-from experiments.benchmarks.placing import place_calls
+from experiments.benchmarks.placing import hold_calls, place_calls
 from experiments.benchmarks.running import BenchmarkError
 from experiments.benchmarks.signalling import card_of
 
@@ -16,9 +17,27 @@ from experiments.benchmarks.signalling import card_of
 @pytest.mark.parametrize("per_call", [False, True])
 def test_all_calls_are_completed(sipp: tuple[str, ...], tmp_path: Path, per_call: bool, silent: bool) -> None:
     with answering(sipp, tmp_path, media=False) as answerer:
-        placing = place_calls(card_of(answerer), 10, 5, per_call, silent)
-    assert placing.calls == 10
-    assert placing.cpu_s > 0
+        placed = place_calls(card_of(answerer), 10, 5, per_call, silent)
+    assert placed.calls == 10
+    assert placed.cpu_s > 0
+
+
+def test_calls_that_are_held_are_all_up_at_the_same_instant(sipp: tuple[str, ...], tmp_path: Path) -> None:
+    with answering(sipp, tmp_path, media=False) as answerer:
+        placed = hold_calls(card_of(answerer), 20, 2, 5)
+    assert (placed.calls, placed.up) == (40, 20)
+
+
+def test_calls_that_were_not_all_up_are_no_measurement(
+    sipp: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "_ALL_UP_S", 0.0)
+    monkeypatch.setattr(placing, "_SLOWEST_PER_S", 1e6)
+    with (
+        answering(sipp, tmp_path, media=False) as answerer,
+        pytest.raises(BenchmarkError, match="of 20 calls were still up when the last one was answered"),
+    ):
+        hold_calls(card_of(answerer), 20, 1, 1)
 
 
 def test_a_call_that_fails_is_no_measurement(sipp: tuple[str, ...], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from loadgen.run import Drive, drive
 from loadgen.sip.trace import open_trace
 from loadgen.stacks.control import ControlClient
 from loadgen.stacks.process import running_trunk
+from loadgen.workers import team
 from loadgen.workers.share import share_of
 from models.errors import InputError, StackError
 from models.plan import draw_plan
@@ -196,6 +197,25 @@ def test_a_worker_that_is_terminated_is_told_as_dead(tmp_path: Path) -> None:
     assert driven.generator.verdict == "void"
     assert "worker 1 died" in driven.generator.reasons[-1]
     assert "ended with exit code 0" in driven.generator.reasons[-1]
+
+
+def test_a_worker_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team, "_OBEYS_WITHIN_S", 5.0)
+    stop = asyncio.Event()
+
+    def hang(share: float, words: str) -> None:
+        if words == "20 attempts placed" and not stop.is_set():
+            processes_of(psutil.Process())[1].suspend()
+            stop.set()
+
+    driven = real(study(20, hold_s=40.0), tmp_path, workers=2, watch=hang, stop=stop)
+    assert driven.generator.verdict == "void"
+    assert "worker 2 died" in driven.generator.reasons[-1]
+    assert "it had not answered for 5 s and was ended: the 10 attempts" in driven.generator.reasons[-1]
+    assert driven.interrupted is not None
+    assert driven.interrupted.startswith("interrupted")
+    assert driven.records["disposition"].to_list() == ["still_up"] * 10
+    assert not processes_of(psutil.Process())
 
 
 def test_stopping_ends_the_calls_of_all_workers_and_keeps_every_record(tmp_path: Path) -> None:
