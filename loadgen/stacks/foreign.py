@@ -59,7 +59,7 @@ class ForeignTrunk:
         self._tell = tell
         self._held = contextlib.ExitStack()
         quota = self._study.pop.machine.quota
-        group = None if quota is None else self._held.enter_context(cpu_quota(quota))
+        self._group = group = None if quota is None else self._held.enter_context(cpu_quota(quota))
         self._cores = take_cores(self._study.pop.machine.cores)
         self._held.enter_context(keeping_off(self._cores))
         prefix = () if group is None else group.prefix
@@ -176,6 +176,8 @@ class ForeignTrunk:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._group is not None:
+            self._group.lift()
         await self._programs.close()
         await self.carrier.close()
         self._held.close()

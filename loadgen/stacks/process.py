@@ -17,7 +17,8 @@ from models.errors import StackError
 from models.study import Study
 
 _READY_WITHIN_S = 30.0
-_GONE_WITHIN_S = 5.0
+_GONE_WITHIN_S = 15.0
+"""Each of its programs has five seconds to end, and what they held is to be given back after that."""
 
 
 @contextlib.asynccontextmanager

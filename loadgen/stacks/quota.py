@@ -51,6 +51,7 @@ class QuotaGroup:
     """Folder of its account, where version 1 keeps that apart."""
     unified: bool
     """Control groups of version 2."""
+    period_us: int = PERIOD_US
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -70,6 +71,11 @@ class QuotaGroup:
                 (folder / "cgroup.procs").write_text(str(pid))
             except OSError as error:
                 raise StackError(f"process {pid} cannot be put under its CPU quota ({error.strerror})") from error
+
+    def lift(self) -> None:
+        """Let what is in the group run freely: what is to end would need long for it on a small quota."""
+        with contextlib.suppress(OSError):
+            _write(self, "max", "-1", self.period_us)
 
     def read(self) -> Throttling:
         """What the quota did since the group was made."""
@@ -111,8 +117,8 @@ def cpu_quota(cores: float, pids: Iterable[int] = (), *, period_us: int = PERIOD
         account = mounts.get("cpuacct")
         apart = not unified and account is not None and account != mounts["cpu"]
         accounting = stack.enter_context(_group(account)) if apart and account is not None else None
-        group = QuotaGroup(cores, folder, accounting, unified)
-        _limit(group, max(period_us, round(_LEAST_QUOTA_US / cores)))
+        group = QuotaGroup(cores, folder, accounting, unified, max(period_us, round(_LEAST_QUOTA_US / cores)))
+        _limit(group)
         for pid in pids:
             group.add(pid)
         yield group
@@ -168,16 +174,20 @@ def _group(parent: Path) -> Iterator[Path]:
         _remove(folder)
 
 
-def _limit(group: QuotaGroup, period_us: int) -> None:
-    quota_us = round(group.cores * period_us)
+def _limit(group: QuotaGroup) -> None:
+    quota_us = round(group.cores * group.period_us)
     try:
-        if group.unified:
-            (group.cpu / "cpu.max").write_text(f"{quota_us} {period_us}")
-        else:
-            (group.cpu / "cpu.cfs_period_us").write_text(str(period_us))
-            (group.cpu / "cpu.cfs_quota_us").write_text(str(quota_us))
+        _write(group, str(quota_us), str(quota_us), group.period_us)
     except OSError as error:
-        raise StackError(f"a quota of {quota_us} in {period_us} us is refused: {error.strerror}") from error
+        raise StackError(f"a quota of {quota_us} in {group.period_us} us is refused: {error.strerror}") from error
+
+
+def _write(group: QuotaGroup, unified: str, version_1: str, period_us: int) -> None:
+    if group.unified:
+        (group.cpu / "cpu.max").write_text(f"{unified} {period_us}")
+    else:
+        (group.cpu / "cpu.cfs_period_us").write_text(str(period_us))
+        (group.cpu / "cpu.cfs_quota_us").write_text(version_1)
 
 
 def _remove(folder: Path) -> None:

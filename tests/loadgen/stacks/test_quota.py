@@ -138,6 +138,15 @@ def test_nothing_of_it_is_left_even_after_a_failure() -> None:
 
 
 @needs_groups
+def test_once_lifted_nothing_is_throttled() -> None:
+    with cpu_quota(0.2) as group:
+        group.lift()
+        with _burning(group, 0.5) as (child,):
+            assert child.wait() == 0
+        assert group.read().throttled_periods == 0
+
+
+@needs_groups
 def test_a_group_with_processes_in_it_is_told_and_nobody_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_REMOVED_WITHIN_S", 0.1)
     with subprocess.Popen(["sleep", "60"]) as child:
@@ -207,5 +216,7 @@ def test_what_version_2_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "usage_usec 1500000\nuser_usec 1\nsystem_usec 2\nnr_periods 9\nnr_throttled 8\nthrottled_usec 250000\n"
         )
         used = group.read()
+        group.lift()
+        assert (group.cpu / "cpu.max").read_text() == "max 10000"
     assert (used.cpu_s, used.periods, used.throttled_periods, used.throttled_s) == (1.5, 9, 8, 0.25)
     assert group.prefix[-1] == str(group.cpu / "cgroup.procs")
