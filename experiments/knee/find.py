@@ -37,6 +37,8 @@ AGREEMENT = 0.15
 RUNS = 3
 """Of a borderline load; what most of them say is believed. So many more VOID ones than others end the search."""
 KNEE, PAGE = "knee.json", "knee.html"
+_PACES = 2
+"""Where the knee at the machine's pace is far from the load that the pace was found at, it is found again there."""
 _STEPS_EXPECTED = 10
 """Runs of real calls that a search takes, for the progress bar."""
 
@@ -201,9 +203,14 @@ async def find_knee(
     told = await find_bracket(_Tried(partial(predict, study), repeats=False).holds, start, whole=whole)
     expected = _rung_beyond(start, told.low)
     real = _Reality(study, out, measure, advance, expected=round(expected) if whole else expected)
-    pace = await real.pace(predict, near=start if told.low is None else told.low)
-    model = _Tried(partial(predict, at_pace(study, pace)), repeats=False)
-    paced = await find_bracket(model.holds, start, whole=whole)
+    near = start if told.low is None else told.low
+    for _ in range(_PACES):
+        pace = await real.pace(predict, near=near)
+        model = _Tried(partial(predict, at_pace(study, pace)), repeats=False)
+        paced = await find_bracket(model.holds, start, whole=whole)
+        if paced.low is None or near / RUNG < paced.low < near * RUNG:
+            break
+        near = paced.low
     found = await find_bracket(real.holds, start, whole=whole)
     for load in real.steps.keys() - model.steps.keys():
         await model.holds(load)
