@@ -292,8 +292,8 @@ def test_a_real_stack_far_beyond_its_quota_fails_where_it_holds_without_one(tmp_
     values["pop"]["carrier"]["address"] = "127.0.72.3"
     values["trunks"][0]["customer_address"] = "127.0.72.4"
     limited = Study.model_validate(values)
-    held = asyncio.run(measure_load(with_quota(limited, None), 2400, tmp_path / "free"))
-    failed = asyncio.run(measure_load(limited, 2400, tmp_path / "limited"))
+    held = asyncio.run(measure_load(with_quota(limited, None), 6000, tmp_path / "free"))
+    failed = asyncio.run(measure_load(limited, 6000, tmp_path / "limited"))
     assert held.holds, held
     assert not failed.holds, failed
     assert failed.throttled_share is not None
