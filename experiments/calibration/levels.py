@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from loadgen.health import Verdict
 from loadgen.run import Drive, drive
 from loadgen.stacks.process import running_trunk
@@ -109,8 +111,19 @@ def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
     setup_s = study.pop.carrier.setup.mean()
     responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
     wakings = sum(program.wakings or 0.0 for program in programs)
-    answered = driven.records.sort("answered_s", nulls_last=False)
-    mos_p5 = compute_kpis(answered.tail(max(1, answered.height // _LAST_SHARE)))["mos_p5"]
     return Level(
-        work, amount, counts, sum(spent), driven.generator.verdict, wakings, mos_p5, tuple(responses.to_list())
+        work,
+        amount,
+        counts,
+        sum(spent),
+        driven.generator.verdict,
+        wakings,
+        last_mos_p5(driven.records),
+        tuple(responses.to_list()),
     )
+
+
+def last_mos_p5(records: pl.DataFrame) -> float | None:
+    """Voice quality of the worst of the calls that were answered last; `None` where none was."""
+    answered = records.drop_nulls("answered_s").sort("answered_s")
+    return compute_kpis(answered.tail(-(-answered.height // _LAST_SHARE)))["mos_p5"]

@@ -39,7 +39,7 @@ RUNS = 3
 KNEE, PAGE = "knee.json", "knee.html"
 _PACES = 2
 """Where the knee at the machine's pace is far from the load that the pace was found at, it is found again there."""
-_STEPS_EXPECTED = 10
+_STEPS_EXPECTED = 14
 """Runs of real calls that a search takes, for the progress bar."""
 
 

@@ -14,13 +14,14 @@ import pytest
 
 from experiments.calibration import calibrate as module
 from experiments.calibration.calibrate import CalibrationRun, calibrate
-from experiments.calibration.levels import Level, studies_of
+from experiments.calibration.levels import Level, last_mos_p5, studies_of
 from experiments.calibration.shortage import shortage_studies
 from experiments.report.calibration_page import render_calibration
 from loadgen.health import Verdict
 from models.costs import CostName, Costs, cost_counts, load_calibration, spend
 from models.errors import StackError
 from models.plan import draw_plan
+from models.records import Direction, Disposition, Record, to_frame
 from models.study import Stack, Study
 from simulator.run import simulate
 
@@ -110,6 +111,19 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
 def test_in_asterisk_audio_waits_behind_signalling(stack: Stack) -> None:
     # One program does both; of the others, audio has a program or a thread of its own.
     assert load_calibration(stack).costs.audio_waits == (stack == "asterisk")
+
+
+def test_voices_are_judged_by_the_calls_that_were_answered_last() -> None:
+    moments = [(None, None), (4.0, 4.3), (1.0, 1.2), (2.0, 1.3), (3.0, 4.4)]
+    records = [
+        Record(
+            row=row, call=row, attempt=0, trunk="t", direction=Direction.OUTBOUND, disposition=Disposition.COMPLETED,
+            intended_s=0.0, answered_s=answered_s, mos=mos,
+        )
+        for row, (answered_s, mos) in enumerate(moments)
+    ]  # fmt: skip
+    assert last_mos_p5(to_frame(records)) == pytest.approx(4.3)
+    assert last_mos_p5(to_frame(records[:1])) is None
 
 
 def test_shortages_are_of_what_the_work_asks_for() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from experiments.knee.find import KNEE, Knee, find_knee
+from experiments.knee.find import KNEE, RUNS, Knee, find_knee
 from experiments.knee.load import (
     LoadKind,
     Reading,
@@ -100,6 +100,23 @@ def test_a_slower_machine_is_seen_in_the_baseline_and_predicted_for(tmp_path: Pa
     assert knee.calibrated is not None
     assert knee.measured.knee is not None
     assert knee.calibrated > 1.1 * knee.measured.knee
+
+
+def test_where_the_pace_leads_to_another_load_it_is_found_again_there(tmp_path: Path) -> None:
+    study = _study(calibration=_calibration(tmp_path, invite_s=0.002))
+    free: Counter[float] = Counter()
+
+    async def measure(changed: Study, load: float, _: Path) -> Reading:
+        # Twice as fast as the calibration at the load that it says is the most; beyond, as fast as it says.
+        free.update([load] * (changed.pop.machine.quota is None))
+        return await predict_load(at_pace(changed, 0.5 if load < 2000 else 0.9), load)
+
+    knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
+    assert knee.calibrated is not None
+    assert knee.calibrated < 2000 < 1.9 * knee.calibrated
+    assert free[knee.calibrated] == RUNS
+    assert [load for load, runs in free.items() if load > 2000 and runs >= RUNS]
+    assert knee.pace == pytest.approx(0.9)
 
 
 def test_far_apart_knees_do_not_agree(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Both pumps over real UDP sockets of this machine: whole calls, sabotage, stalls, and what is left behind."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import random
@@ -317,6 +318,30 @@ def test_records_are_used_again_and_there_is_an_end_of_them() -> None:
             pump.close()
 
     asyncio.run(main())
+
+
+@Kinds
+def test_a_peer_that_comes_late_misses_nothing_from_then_on(kind: PumpKind) -> None:
+    async def scene(pump: MediaPump) -> None:
+        one, other = _pair(), _pair()
+        where = other[0].getsockname()
+        flow = _add(pump, _ciphers()[0], one, other, Side.CALLER)
+        for each in other:
+            each.close()
+        # A refusal is told to the next one that is to be sent; that of the seventh is still to be told.
+        await _sent(flow, 7)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
+            late.setblocking(False)
+            late.bind(where)
+            before = flow.sent
+            await _sent(flow, before + 12)
+            wanted, came = pump.remove(flow).sent - before, 0
+            with contextlib.suppress(BlockingIOError):
+                while late.recv(2048):
+                    came += 1
+        assert came >= wanted
+
+    _run(scene, kind)
 
 
 def test_where_the_system_tells_no_time_of_arrival_every_frame_is_heard_when_it_comes() -> None:
