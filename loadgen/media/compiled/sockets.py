@@ -52,7 +52,7 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
     """
     wanted = control.heard_together
     for _ in range(_MOST_BATCHES):
-        got = call_c(c.recvmmsg, (slot.rtp_fd, work.messages_at, wanted, _DONT_WAIT, 0))
+        got = _take(c, slot.rtp_fd, work, wanted)
         arrival = now
         for place in range(got):
             arrival = _arrival(control, work, place, now)
@@ -71,7 +71,7 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
 def receive_all_reports(c: Record, slot: Record, work: Record) -> None:
     """Take what waits at the RTCP port, as far as its buffer reaches."""
     for _ in range(_MOST_BATCHES):
-        got = call_c(c.recvmmsg, (slot.rtcp_fd, work.messages_at, BATCH, _DONT_WAIT, 0))
+        got = _take(c, slot.rtcp_fd, work, BATCH)
         for place in range(got):
             if work.names[ADDRESS_WORDS * place] == slot.peers[ADDRESS_WORDS]:
                 size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
@@ -81,6 +81,14 @@ def receive_all_reports(c: Record, slot: Record, work: Record) -> None:
             _clear(work, place)
         if got < BATCH:
             return
+
+
+@inlined
+def _take(c: Record, fd: int, work: Record, wanted: int) -> int:
+    """So many of the datagrams that wait at a socket; how many they are."""
+    got = call_c(c.recvmmsg, (fd, work.messages_at, wanted, _DONT_WAIT, 0))
+    # Once more: what failed may be a packet that we sent, refused where its peer had gone. Datagrams wait behind that.
+    return int(got if got >= 0 else call_c(c.recvmmsg, (fd, work.messages_at, wanted, _DONT_WAIT, 0)))
 
 
 @inlined

@@ -124,6 +124,20 @@ def test_whole_calls_beside_each_other_hear_only_their_own(kind: PumpKind) -> No
 
 
 @Kinds
+def test_what_waits_is_heard_though_the_peer_has_gone_and_refuses_our_packets(kind: PumpKind) -> None:
+    async def scene(pump: MediaPump) -> None:
+        # As many as are heard together: each has heard up to another of the frames that were sent to it.
+        calls = [_call(pump, *_ciphers(), row=row) for row in range(HEARD_TOGETHER)]
+        await _sent(calls[-1][1], 10)
+        for caller, called in calls:
+            near = pump.remove(caller)
+            await _sent(called, called.sent + 1)
+            assert pump.remove(called).authenticated == near.sent
+
+    _run(scene, kind)
+
+
+@Kinds
 def test_the_goodbye_of_one_side_reports_to_the_other(kind: PumpKind) -> None:
     _, far = _talk(kind, *_ciphers())
     assert (far.rtcp_received, far.rtcp_failed, far.remote_lost) == (1, 0, 0)

@@ -5,6 +5,7 @@ Where arrivals are constant and stay clear of every boundary, what is to happen 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from experiments.validation.validate import validate
 from loadgen.health import Verdict
 from loadgen.stacks.quota import cpu_quota
 from models.errors import StackError
+from models.policies import Windowed
 from models.records import Direction
 from models.study import Study
 from tests.loadgen.stacks.conftest import ASTERISK, KAMAILIO, assert_nothing_left, asterisk_is_missing, study
@@ -26,6 +28,8 @@ EVERY_OUTCOME: dict[str, Any] = {
     "abandoned": 0.15,
     "rejected": [{"status": 404, "share": 0.1}, {"status": 500, "share": 0.1}],
 }
+SENT_WITHIN_S = 0.01
+"""Of its instant even on a busy machine, where the run is not VOID."""
 both_stacks = pytest.mark.parametrize("stack", [KAMAILIO, ASTERISK])
 kamailio_only = pytest.mark.parametrize("stack", [KAMAILIO])
 
@@ -38,16 +42,28 @@ def proof(question: Study, folder: Path, *, pbx: bool = False) -> Comparison:
     """Predict, call, compare; the run must have been healthy, its audio authentic, and its traces gone.
 
     A VOID run says nothing about the trunk, so it is made again, as the suite does; a third one is the machine's fault.
+    So is one whose window boundaries, which nobody can choose, fell upon an attempt: either window may have counted it.
     """
     for _ in range(3):
         found = validate(question, folder, pbx=pbx, command="a test")
-        if found.generator.verdict is not Verdict.VOID:
+        if found.generator.verdict is not Verdict.VOID and _from_boundaries_s(found) > SENT_WITHIN_S:
             break
     assert found.generator.verdict is not Verdict.VOID, found.generator.reasons
     assert (found.interrupted, found.troubles) == (None, ())
     assert found.srtp.authenticated == found.srtp.received
     assert_nothing_left(folder)
     return found
+
+
+def _from_boundaries_s(found: Comparison) -> float:
+    """How near the instant of any attempt lay to the begin of a window, as long as no restart begins them anew."""
+    least_s = math.inf
+    for trunk, intended_s in found.measured.select("trunk", "intended_s").iter_rows():
+        throttle = found.study.trunk_named(trunk).throttle
+        if isinstance(throttle, Windowed) and trunk in found.anchors:
+            into_s = (intended_s - found.anchors[trunk]) % throttle.window_s
+            least_s = min(least_s, into_s, throttle.window_s - into_s)
+    return least_s
 
 
 def counts(records: pl.DataFrame) -> dict[str, int]:
