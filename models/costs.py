@@ -80,8 +80,6 @@ class Costs(Settings):
     waiting_work_share: Annotated[float, Field(gt=0, le=10)] = 1.0
     """What a piece of signalling costs that has to wait for CPU, as a share of its cost: less where it needs no waking
     of its own, more where it is interrupted again and again."""
-    audio_waits: bool = False
-    """Whether audio waits behind signalling: the stack is one program that does both, as Asterisk is."""
     cold_share: Annotated[float, Field(ge=0, le=10)] = 0.0
     """By how much all this costs more on a stack that is nearly idle, as a share: cores have to be woken, and caches
     are another's. It falls e-fold with every `warm_load` of load; the costs themselves are those of a busy stack."""

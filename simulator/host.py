@@ -2,26 +2,22 @@
 
 Signalling is a first-come-first-served queue with one server per core. Audio comes in tiny pieces all the time, so it
 is fluid here: it slows signalling down in proportion to its load, and what it asks beyond all CPU is lost packets.
-Where one program does both, audio also waits for the signalling before it. A quota is fluid too: in truth the kernel
-stops all programs for the rest of its period, which is as long.
+Audio goes first, in programs of its own and in threads of one program alike: who sleeps much is woken soon, and was
+seen to be. A quota is fluid too: in truth the kernel stops all programs for the rest of a period.
 """
 
 from __future__ import annotations
 
 import math
 from heapq import heapreplace
-from typing import NamedTuple
 
 from models.costs import PACKETS_PER_S, Costs, costs_of
 from models.study import Machine, Pop
-from models.voice import JITTER_BUFFER_MS
 
 MOST_MEDIA_SHARE = 0.95
 """Signalling always gets the rest: the edge's processes are other ones than the relay's, and the scheduler is fair."""
 _PER_STREAM = PACKETS_PER_S / 2
 """Of a call's two."""
-BUFFER_S = JITTER_BUFFER_MS / 1000
-"""A packet that waited for longer comes after its instant to be played."""
 
 
 def capacity(machine: Machine, costs: Costs) -> float:
@@ -33,14 +29,6 @@ def busy_costs(pop: Pop) -> Costs:
     """What the PoP's programs spend where they have more work than they can do; raises as `load_calibration`."""
     costs = costs_of(pop)
     return costs.at_full_load(capacity(pop.machine, costs))
-
-
-class Missed(NamedTuple):
-    """What a stream would have missed that was there from the beginning, in seconds of audio."""
-
-    lost_s: float
-    late_s: float
-    """What came, but too late."""
 
 
 class Host:
@@ -58,9 +46,6 @@ class Host:
         self._streams = 0
         self._lost_share = 0.0
         self._lost_s = 0.0
-        self._audio_waits = costs.audio_waits
-        self._late_until = 0.0
-        self._late_s = 0.0
         self.media_share = 0.0
         """CPU that the audio gets before signalling."""
         self._changed = 0.0
@@ -79,47 +64,32 @@ class Host:
             begins, takes_s = self._free_at[0], work_s * self._waiting_share
         ends = begins + takes_s / (self._speed * (1 - self.media_share))
         heapreplace(self._free_at, ends)
-        if self._audio_waits:
-            self._keep_waiting(now)
         self.signalling_s += work_s
         return ends - now
-
-    def _keep_waiting(self, now: float) -> None:
-        """Note until when a packet that comes is late, and how much comes until then."""
-        until = self._free_at[0] - BUFFER_S
-        since = max(self._late_until, now)
-        if until > since:
-            self._late_s += until - since
-            self._late_until = until
 
     @property
     def media_load(self) -> float:
         """CPU that the audio cannot do without, as a share of all there is for calls; may exceed 1."""
         return self._streams * self._least_per_stream
 
-    def audio_begins(self, now: float) -> Missed:
+    def audio_begins(self, now: float) -> float:
         """One more call has audio; a reading for `audio_ends`."""
         self._change(+2, now)
-        return self._missed(now)
+        return self._lost_s
 
-    def audio_ends(self, reading: Missed, now: float) -> Missed:
-        """One call less; what of its audio was missed, for the reading of its beginning."""
+    def audio_ends(self, reading: float, now: float) -> float:
+        """One call less; how many seconds of its audio were lost, for the reading of its beginning."""
         self.other_stops(now)
         return self.one_stops(reading, now)
 
-    def one_stops(self, reading: Missed, now: float) -> Missed:
+    def one_stops(self, reading: float, now: float) -> float:
         """As `audio_ends`, but only who hangs up is silent: the other side talks on until the BYE is with it."""
         self._change(-1, now)
-        missed = self._missed(now)
-        return Missed(missed.lost_s - reading.lost_s, missed.late_s - reading.late_s)
+        return self._lost_s - reading
 
     def other_stops(self, now: float) -> None:
         """The BYE has come through to the other side."""
         self._change(-1, now)
-
-    def _missed(self, now: float) -> Missed:
-        # From now until the late ones end, all that comes is late: no gap can be in it.
-        return Missed(self._lost_s, self._late_s - max(0.0, self._late_until - now))
 
     def _change(self, by: int, now: float) -> None:
         passed_s = now - self._changed

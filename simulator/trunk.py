@@ -23,7 +23,7 @@ from models.throttle import Refused
 from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 from simulator.clock import Clock
 from simulator.edge import Connections, Edge
-from simulator.host import Host, Missed
+from simulator.host import Host
 
 Process = Generator[simpy.Event, object, None]
 _SENT_PER_S = PACKETS_PER_S // 2
@@ -270,15 +270,14 @@ def _refuse(record: Record, disposition: Disposition) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _mos(missed_share: float) -> float:
+def _mos(lost_share: float) -> float:
     """Of nearly all calls it is that without a loss."""
-    return mos(r_factor(MOUTH_TO_EAR_MS, missed_share))
+    return mos(r_factor(MOUTH_TO_EAR_MS, lost_share))
 
 
-def _note_audio(record: Record, hold_s: float, missed: Missed) -> None:
+def _note_audio(record: Record, hold_s: float, lost_s: float) -> None:
     packets = int(hold_s * _SENT_PER_S) + 1
     record.rtp_sent = packets
-    record.rtp_lost = min(packets, round(missed.lost_s * _SENT_PER_S))
+    record.rtp_lost = min(packets, round(lost_s * _SENT_PER_S))
     record.rtp_received = record.rtp_authenticated = packets - record.rtp_lost
-    record.rtp_late = min(record.rtp_received, round(missed.late_s * _SENT_PER_S))
-    record.mos = _mos((record.rtp_lost + record.rtp_late) / packets)
+    record.mos = _mos(record.rtp_lost / packets)

@@ -39,8 +39,6 @@ _GUESS: dict[CostName, float] = {
     "warm_load": 0.02,
 }
 _COLD: tuple[CostName, ...] = ("cold_share", "warm_load")
-_ONE_PROGRAM: frozenset[Stack] = frozenset({"asterisk"})
-"""Stacks whose signalling and audio are one program's."""
 _COSTS: tuple[CostName, ...] = tuple(name for name in _GUESS if name not in _COLD)
 
 
@@ -194,7 +192,7 @@ def _calibration(
         measured=datetime.now(UTC).date(),
         command=command or None,
         machine=fingerprint(),
-        costs=Costs(**{name: _rounded(value) for name, value in costs.items()}, audio_waits=stack in _ONE_PROGRAM),
+        costs=Costs(**{name: _rounded(value) for name, value in costs.items()}),
         intervals={name: (_rounded(low), _rounded(high)) for name, (low, high) in intervals.items()},
     )
 

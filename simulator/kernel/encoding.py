@@ -93,7 +93,6 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         waiting_share=costs.waiting_work_share,
         least_per_stream=PACKETS_PER_S / 2 * costs.least_packet_s / cores,
         most_media_share=MOST_MEDIA_SHARE,
-        audio_waits=costs.audio_waits,
         timer_b_s=TIMER_B_S,
         poll_s=EDGE_POLL_S,
         quarantine_s=ports.quarantine_s,

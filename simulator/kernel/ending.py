@@ -52,7 +52,7 @@ def _note(world: World, call: int, redialled: int) -> None:
     record.status, record.cause, record.retry_after_s = attempt.status, attempt.cause, attempt.retry_after_s
     record.connection, record.connect_s, record.ports = attempt.connection, attempt.connect_s, attempt.ports
     record.inbound, record.disposition, record.redialled = attempt.inbound, attempt.disposition, redialled
-    record.rtp_sent, record.rtp_lost, record.rtp_late = attempt.rtp_sent, attempt.rtp_lost, attempt.rtp_late
+    record.rtp_sent, record.rtp_lost = attempt.rtp_sent, attempt.rtp_lost
 
 
 @lean

@@ -14,7 +14,7 @@ from simulator.kernel.codes import NO_CONNECTION
 from simulator.kernel.memory import FloatArray, Records
 
 _INSTANTS = ("intended_s", "sent_s", "ringing_s", "answered_s", "bye_s", "ended_s", "retry_after_s", "connect_s")
-_NUMBERS = ("row", "call", "attempt", "ports", "rtp_sent", "rtp_lost", "rtp_late")
+_NUMBERS = ("row", "call", "attempt", "ports", "rtp_sent", "rtp_lost")
 _OPTIONAL = ("status", "cause")
 
 
@@ -36,12 +36,12 @@ def to_frame(records: Records, trunks: tuple[str, ...]) -> pl.DataFrame:
 
 def scores(records: Records) -> FloatArray:
     """MOS of each attempt; NaN where there was no audio."""
-    sent, missed = _column(records, "rtp_sent"), records["rtp_lost"] + records["rtp_late"]
+    sent, lost = _column(records, "rtp_sent"), _column(records, "rtp_lost")
     found = np.full(len(records), mos(r_factor(MOUTH_TO_EAR_MS, 0.0)))
     found[sent == 0] = np.nan
-    some = missed > 0
+    some = lost > 0
     if some.any():
-        found[some] = mos(r_factor(MOUTH_TO_EAR_MS, missed[some] / sent[some]))
+        found[some] = mos(r_factor(MOUTH_TO_EAR_MS, lost[some] / sent[some]))
     return found
 
 
@@ -55,13 +55,14 @@ def _connection(codes: Any) -> pl.Series:
 
 
 def _constant(name: str, count: int) -> pl.Series:
-    """What the model does not know: no packet is foreign or comes twice, and nothing is said in words."""
+    """What the model does not know: no packet is late or foreign or comes twice, and nothing is said in words."""
     return pl.Series(name, [0 if name.startswith("rtp_") else None], dtype=SCHEMA[name]).new_from_index(0, count)
 
 
 def to_columns(records: Records) -> Columns:
     """What indicators are made of, without a table."""
     sent, lost = records["rtp_sent"].copy(), records["rtp_lost"].copy()
+    nothing = np.zeros(len(records), dtype=np.int64)
     return Columns(
         attempt=records["attempt"],
         status=records["status"],
@@ -73,7 +74,7 @@ def to_columns(records: Records) -> Columns:
         rtp_sent=sent,
         rtp_received=sent - lost,
         rtp_lost=lost,
-        rtp_late=records["rtp_late"].copy(),
+        rtp_late=nothing,
         jitter_ms=np.full(len(records), np.nan),
         mos=scores(records),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from models.compiled import inlined, lean
-from simulator.host import BUFFER_S
 from simulator.kernel.memory import Clock, FloatArray
 
 
@@ -19,20 +18,7 @@ def finish(clock: Clock, cores: FloatArray, work_s: float) -> float:
         cores[0] = ends
     else:
         _replace_first(cores, ends)
-    if world.audio_waits:
-        _keep_waiting(clock, cores)
     return float(ends - world.now)
-
-
-@inlined
-def _keep_waiting(clock: Clock, cores: FloatArray) -> None:
-    """Note until when a packet that comes is late, and how much comes until then."""
-    world = clock[0]
-    until = cores[0] - BUFFER_S
-    since = max(world.late_until, world.now)
-    if until > since:
-        world.late_s += until - since
-        world.late_until = until
 
 
 @inlined
@@ -64,10 +50,3 @@ def audio_changes(clock: Clock, by: int) -> float:
     load = world.streams * world.least_per_stream
     world.lost_share = max(0.0, 1 - 1 / load) if load != 0.0 else 0.0
     return float(world.lost_s)
-
-
-@inlined
-def late_s(clock: Clock) -> float:
-    """The seconds of audio that have come late to every stream so far."""
-    world = clock[0]
-    return float(world.late_s - max(0.0, world.late_until - world.now))

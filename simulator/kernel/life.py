@@ -47,7 +47,7 @@ from simulator.kernel.codes import (
     WILL_BE_BUSY,
     WILL_BE_REJECTED,
 )
-from simulator.kernel.host import audio_changes, late_s, work
+from simulator.kernel.host import audio_changes, work
 from simulator.kernel.limits import give_back, take
 from simulator.kernel.memory import Clock, World
 from simulator.kernel.throttles import REFUSES, try_admit
@@ -71,7 +71,7 @@ def begin(world: World, call: int) -> int:
     attempt.began_s = clock.now
     attempt.sent_s = attempt.ringing_s = attempt.answered_s = attempt.bye_s = math.nan
     attempt.retry_after_s = attempt.connect_s = math.nan
-    attempt.rtp_sent = attempt.rtp_lost = attempt.rtp_late = 0
+    attempt.rtp_sent = attempt.rtp_lost = 0
     attempt.status = attempt.cause = -1
     attempt.ports = 0
     attempt.disposition, attempt.connection = STILL_UP, NO_CONNECTION
@@ -207,7 +207,7 @@ def ring_out(world: World, call: int) -> int:
     attempt.status = row.status
     if row.outcome == ANSWERED:
         attempt.answered_s, attempt.invited = now, -1
-        attempt.lost_s, attempt.late_s = audio_changes(world.clock, +2), late_s(world.clock)
+        attempt.lost_s = audio_changes(world.clock, +2)
         world.attempts[call].step = TALKING
         wait(world.clock, row.hold_s)
         return WAITS_LONG
@@ -228,8 +228,6 @@ def stop_talking(world: World, call: int) -> int:
     lost_s = audio_changes(world.clock, -1) - attempt.lost_s
     attempt.rtp_sent = int(hold_s * _SENT_PER_S) + 1
     attempt.rtp_lost = min(attempt.rtp_sent, round(lost_s * _SENT_PER_S))
-    came_late_s = late_s(world.clock) - attempt.late_s
-    attempt.rtp_late = min(attempt.rtp_sent - attempt.rtp_lost, round(came_late_s * _SENT_PER_S))
     return POLLING if not attempt.inbound and attempt.restarts != world.clock[0].restarts else BYE
 
 

@@ -37,14 +37,14 @@ ROW = _record(
 """A row of the plan; `follows` is where the next one is kept while the call is under way."""
 RECORD = _record(
     floats="intended_s sent_s ringing_s answered_s bye_s ended_s retry_after_s connect_s",
-    integers="row call rtp_sent rtp_lost rtp_late",
+    integers="row call rtp_sent rtp_lost",
     small="attempt status cause ports",
     flags="trunk inbound disposition redialled connection",
 )
 """A finished attempt: NaN, -1 and `NO_CONNECTION` where `models.records.Record` has None."""
 ATTEMPT = _record(
-    floats="intended_s sent_s ringing_s answered_s bye_s retry_after_s connect_s began_s asked_s lost_s late_s",
-    integers="rtp_sent rtp_lost rtp_late event begun invited restarts handshake",
+    floats="intended_s sent_s ringing_s answered_s bye_s retry_after_s connect_s began_s asked_s lost_s",
+    integers="rtp_sent rtp_lost event begun invited restarts handshake",
     small="status cause ports next_waiting",
     places="row",
     flags="trunk step inbound disposition connection kind resumes",
@@ -57,7 +57,7 @@ under way, nothing to break off), `restarts` and `handshake` how often the edge 
 CLOCK = _record(
     floats=(
         "now until_s counts_from_s half_trip_s round_trip_s throttle_s full_s resumed_s refusal_s forwarding_s bye_s "
-        "speed waiting_share least_per_stream most_media_share lost_share lost_s changed_s late_until late_s "
+        "speed waiting_share least_per_stream most_media_share lost_share lost_s changed_s "
         "quarantine_s complete_until_s timer_b_s poll_s delay_s"
     ),
     integers=(
@@ -65,7 +65,7 @@ CLOCK = _record(
         "resting_first channels kept_channels used restarts arriving starting waiting interrupted interrupts trunks "
         "incidents"
     ),
-    flags="up is_rate_limited initialising was_opened audio_waits",
+    flags="up is_rate_limited initialising was_opened",
 )
 """Instants and counters of the whole world, and what its study says; one of them."""
 TRUNK = _record(

@@ -59,7 +59,6 @@ def test_the_levels_as_the_model_plays_them_determine_every_cost(tmp_path: Path)
     written = load_calibration(str(run.write(tmp_path)))
     assert written == run.calibration
     assert written.machine is not None
-    assert not written.costs.audio_waits
     saved = json.loads((tmp_path / "embedded-levels.json").read_text())
     assert len(saved["levels"]) == len(run.levels)
     page = render_calibration(run)
@@ -105,12 +104,6 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
     assert low < 0.6
     assert high > 0.8
     assert "where CPU is short" in render_calibration(found)
-
-
-@pytest.mark.parametrize("stack", get_args(Stack))
-def test_in_asterisk_audio_waits_behind_signalling(stack: Stack) -> None:
-    # One program does both; of the others, audio has a program or a thread of its own.
-    assert load_calibration(stack).costs.audio_waits == (stack == "asterisk")
 
 
 def test_voices_are_judged_by_the_calls_that_were_answered_last() -> None:

@@ -154,7 +154,6 @@ def costs(draw: st.DrawFn) -> dict[str, float]:
         "waiting_packet_s": draw(st.sampled_from([0.0002, 0.002])),
         "waiting_work_share": draw(st.sampled_from([0.5, 1.0, 1.5])),
         "cold_share": draw(st.sampled_from([0.0, 0.5])),
-        "audio_waits": draw(st.booleans()),
         "idle_share": 0.01,
         "round_trip_s": draw(st.sampled_from([0.0, 0.01, 0.5])),
         "throttle_s": draw(st.sampled_from([0.0, 0.25])),

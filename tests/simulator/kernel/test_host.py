@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from models.costs import costs_of
 from models.study import Study
-from simulator.host import Host, Missed
+from simulator.host import Host
 from simulator.kernel.encoding import world_of
-from simulator.kernel.host import audio_changes, finish, late_s, work
+from simulator.kernel.host import audio_changes, finish, work
 
 TRAFFIC = {"arrivals": {"kind": "constant", "rate_per_minute": 1}, "holding": 1}
 WORK = st.tuples(st.just("work"), st.sampled_from([0.0, 0.1, 0.5]) | st.floats(0, 2))
@@ -22,7 +22,7 @@ AUDIO = st.tuples(st.sampled_from(["begins", "ends"]), st.floats(0, 2))
 def test_the_same_to_the_last_bit(machine: dict[str, float], pieces: list[tuple[float, tuple[str, float]]]) -> None:
     pop = {"machine": machine | {"calibration": "embedded"}}
     study = Study.model_validate({"name": "t", "pop": pop, "trunks": [{"traffic": TRAFFIC}]})
-    changes = {"idle_share": 0.001, "waiting_work_share": 0.5, "packet_s": 0.004, "audio_waits": True}
+    changes = {"idle_share": 0.001, "waiting_work_share": 0.5, "packet_s": 0.004}
     costs = costs_of(study.pop).model_copy(update=changes)
     clock, cores = (world := world_of(study, costs, {}, batch=1)).clock, world.cores
     host, now, readings = Host(study.pop.machine, costs), 0.0, []
@@ -33,11 +33,10 @@ def test_the_same_to_the_last_bit(machine: dict[str, float], pieces: list[tuple[
             assert finish(clock, cores, amount) == host.finish(amount, now)
         elif what == "begins":
             readings.append(host.audio_begins(now))
-            assert (audio_changes(clock, 2), late_s(clock)) == readings[-1]
+            assert audio_changes(clock, 2) == readings[-1]
         elif readings:
-            lost_s, came_late_s = readings.pop()
-            found = audio_changes(clock, -1) - lost_s, late_s(clock) - came_late_s
-            assert found == host.one_stops(Missed(lost_s, came_late_s), now)
+            reading = readings.pop()
+            assert audio_changes(clock, -1) - reading == host.one_stops(reading, now)
 
 
 def test_nothing_to_do_is_not_queued_for() -> None:
