@@ -3,7 +3,7 @@
 Signalling is a first-come-first-served queue with one server per core. Audio comes in tiny pieces all the time, so it
 is fluid here: it slows signalling down in proportion to its load, and what it asks beyond all CPU is lost packets.
 Audio goes first, in programs of its own and in threads of one program alike: who sleeps much is woken soon, and was
-seen to be. A quota is fluid too: in truth the kernel stops all programs for the rest of a period.
+seen to be. A quota is fluid too: its pauses (`models.quota`) are not in here.
 """
 
 from __future__ import annotations

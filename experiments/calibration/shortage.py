@@ -16,15 +16,17 @@ from models.costs import PACKETS_PER_S, Costs
 from models.study import Stack, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
-_AUDIO_SHARES, _CALLS_SHARES = (0.6, 0.65, 0.7, 0.75, 0.8, 0.9), (1.0, 1.1, 1.2, 1.35)
+_AUDIO_SHARES, _CALLS_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (1.0, 1.1, 1.2, 1.35)
 """Of the CPU that the work asks for by its costs of plenty; less, and signalling would collapse. Kamailio's costs less
 when it waits; Asterisk's, which is interrupted again and again, costs more.
 """
 _AUDIO_S = 2 * LEVEL_S
 """Calls begin one after the other, and only with all of them is CPU short: that is to be most of the level."""
 _GOOD_MOS = 4.0
-_CALLS_AT_ONCE, _RATE_PER_MINUTE, _HOLD_S = 24, 1200, 0.05
-"""Twice the highest rate of plenty: a program that is short of CPU is one that has no time to cool down."""
+_CALLS_AT_ONCE, _RATE_PER_MINUTE, _HOLD_S = 64, 2400, 0.05
+"""Twice and four times the most of plenty: a program that is short of CPU has no time to cool down, and on less than
+some 7 % of a core a quota's own pauses would be measured (`models.quota`).
+"""
 
 
 @dataclass(frozen=True)

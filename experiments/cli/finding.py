@@ -56,6 +56,8 @@ def knee(
 
     def human() -> None:
         out.print(found.sentence)
+        for doubt in found.doubts:
+            out.print(f"To doubt: {doubt}.")
         out.print(f"Page: {folder / PAGE}")
 
     print_result(found.to_json(), human, as_json=as_json)

@@ -25,6 +25,7 @@ from experiments.knee.load import (
 from experiments.knee.search import RUNG, Bracket, Stop, find_bracket
 from experiments.provenance import Provenance
 from loadgen.health import Verdict
+from models.quota import longest_pause_s, pauses_are_heard
 from models.study import Study
 
 Predict = Callable[[Study, float], Awaitable[Reading]]
@@ -123,6 +124,17 @@ class Knee:
         """Whether the load generator ended the search: at one load no run said anything about the trunk."""
         return any(not step.counted for step in (*self.measured.steps, *self.baseline))
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against the result, other than the load generator."""
+        quota = self.study.pop.machine.quota
+        if quota is None or not pauses_are_heard(quota):
+            return ()
+        pause = f"{1000 * longest_pause_s(quota):.0f} ms"
+        return (
+            f"a quota of {quota:g} of a core stops programs for up to {pause}: calls hear that, not a small machine",
+        )
+
     @cached_property
     def sentence(self) -> str:
         """The result, in one sentence."""
@@ -143,6 +155,7 @@ class Knee:
             "quota": self.study.pop.machine.quota,
             "load": self.kind.value,
             "sentence": self.sentence,
+            "doubts": list(self.doubts),
             "agrees": self.agrees,
             "difference_share": self.difference_share,
             "predicted": self.predicted.to_json(),

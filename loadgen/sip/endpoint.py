@@ -7,7 +7,7 @@ by itself what belongs to no call. It opens no socket and reads no clock: an ada
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from loadgen.sip import events
 from loadgen.sip.call import ALLOW, Call, ConnectionId, Handler, UserAgent
@@ -15,6 +15,7 @@ from loadgen.sip.client_call import ClientCall
 from loadgen.sip.dialog import DialogKey
 from loadgen.sip.events import Event
 from loadgen.sip.fields import MalformedFieldError
+from loadgen.sip.flights import Flight, Flights
 from loadgen.sip.headers import Header
 from loadgen.sip.identifiers import Identifiers
 from loadgen.sip.message import MalformedMessageError, Request, Response, response_to, serialize
@@ -26,7 +27,6 @@ from loadgen.sip.transaction import (
     InviteClientTransaction,
     InviteServerTransaction,
     ServerTransaction,
-    Transaction,
     TransactionEvent,
     TransactionFailure,
 )
@@ -41,26 +41,6 @@ class Probe:
     context: object = None
 
 
-@dataclass(eq=False, slots=True)
-class _Flight:
-    """A transaction under way: where it runs, under which key, and whom its events concern."""
-
-    transaction: Transaction
-    key: TransactionKey
-    connection_id: ConnectionId
-    handler: Handler
-    call: ServerCall | None = None
-    verbatim: tuple[str | None, str | None] | None = None
-    """Via and CSeq of our own request as it was written; None where we are the server."""
-    scheduled_s: float | None = field(default=None)
-
-    def next_timer(self) -> float | None:
-        return self.transaction.next_timer()
-
-    def handle_timer(self, now: float) -> None:
-        self.transaction.handle_timer(now)
-
-
 class SipEndpoint:
     """A user agent. After every call of a method here or on a call, drain `messages_to_send` and `events`, and
     arrange to call `handle_timer` at `next_timer`. Times are seconds of whatever clock `now` is read from."""
@@ -68,13 +48,10 @@ class SipEndpoint:
     def __init__(self, agent: UserAgent, source: random.Random) -> None:
         self.agent = agent
         self.ids = Identifiers(source)
-        self._clients: dict[TransactionKey, _Flight] = {}
-        self._servers: dict[TransactionKey, _Flight] = {}
-        self._verbatim: dict[tuple[str | None, str | None], _Flight] = {}
-        self._flights: dict[Transaction, _Flight] = {}
+        self._flights = Flights()
         self._calls: dict[Call, ConnectionId | None] = {}
         self._dialogs: dict[DialogKey, Call] = {}
-        self._users: dict[ConnectionId, dict[_Flight | Call, None]] = {}
+        self._users: dict[ConnectionId, dict[Flight | Call, None]] = {}
         self._timers = TimerQueue()
         self._outbox: list[tuple[ConnectionId, bytes]] = []
         self._events: list[Event] = []
@@ -123,7 +100,7 @@ class SipEndpoint:
         """Do everything that is due."""
         for owner in self._timers.pop_due(now):
             owner.handle_timer(now)
-            if isinstance(owner, _Flight):
+            if isinstance(owner, Flight):
                 self._drain(owner, now)
             elif owner in self._calls:
                 self._timers.schedule(owner)
@@ -136,15 +113,14 @@ class SipEndpoint:
     @property
     def idle(self) -> bool:
         """Whether nothing at all is remembered: no call, no transaction, no timer."""
-        transactions = (self._flights, self._clients, self._verbatim, self._servers)
-        remembered = (self._calls, self._dialogs, *transactions, self._users)
+        remembered = (self._flights, self._calls, self._dialogs, self._users)
         return not any(remembered) and self.next_timer() is None
 
     def connection_lost(self, connection_id: ConnectionId, now: float) -> None:
         """A connection is gone: its transactions fail, its answered calls are Detached and live on."""
         users = self._users.pop(connection_id, {})
         for user in users:
-            if isinstance(user, _Flight):
+            if isinstance(user, Flight):
                 user.transaction.connection_lost(now)
                 self._drain(user, now)
         for user in users:
@@ -178,11 +154,7 @@ class SipEndpoint:
             self.send(connection_id, response_to(head, 400, f"Bad Request ({error})"))
 
     def _receive_response(self, response: Response, now: float) -> None:
-        firsts = response.headers.firsts()
-        # A response nearly always repeats Via and CSeq to the letter; where it does not, they have to be read.
-        flight = self._verbatim.get((firsts.get("Via"), firsts.get("CSeq")))
-        if flight is None:
-            flight = self._clients.get((response.via.branch, "", response.cseq.method))
+        flight = self._flights.client(response)
         if flight is not None and isinstance(flight.transaction, ClientTransaction):
             flight.transaction.recognise(response)
             check_identity(response)
@@ -194,7 +166,7 @@ class SipEndpoint:
         if request.cseq.method != request.method:
             raise MalformedFieldError("CSeq names another method")
         key = server_key(request, "INVITE" if request.method in ("ACK", "CANCEL") else request.method)
-        flight = self._servers.get(key)
+        flight = self._flights.server(key)
         if request.method == "CANCEL":
             self._receive_cancel(connection_id, request, flight, now)
         elif flight is not None and isinstance(flight.transaction, ServerTransaction):
@@ -207,9 +179,7 @@ class SipEndpoint:
         else:
             self._receive_new(connection_id, request, key, now)
 
-    def _receive_cancel(
-        self, connection_id: ConnectionId, request: Request, target: _Flight | None, now: float
-    ) -> None:
+    def _receive_cancel(self, connection_id: ConnectionId, request: Request, target: Flight | None, now: float) -> None:
         """RFC 3261 section 9.2: 200 where the INVITE is known, whatever became of it; else 481."""
         self.send(connection_id, response_to(request, 200 if target else 481, to_tag=self.ids.tag()))
         if target is not None and target.call is not None:
@@ -230,7 +200,7 @@ class SipEndpoint:
             self._in_dialog(call, request, flight, now)
         return None
 
-    def _in_dialog(self, call: Call, request: Request, flight: _Flight, now: float) -> None:
+    def _in_dialog(self, call: Call, request: Request, flight: Flight, now: float) -> None:
         transaction = flight.transaction
         assert isinstance(transaction, ServerTransaction)  # `_serve` made it
         try:
@@ -241,11 +211,11 @@ class SipEndpoint:
     def _receive_invite(self, connection_id: ConnectionId, invite: Request, key: TransactionKey, now: float) -> None:
         transaction = InviteServerTransaction(invite)
         call = ServerCall(self, connection_id, invite, transaction)
-        self._board(_Flight(transaction, key, connection_id, call.on_invite_transaction, call), now)
+        self._board(Flight(transaction, key, connection_id, call.on_invite_transaction, call), now)
         self.attach(call)
         self.emit(events.IncomingInvite(now, call, invite))
 
-    def _refuse(self, flight: _Flight, request: Request, status: int, rows: tuple[Header, ...], now: float) -> None:
+    def _refuse(self, flight: Flight, request: Request, status: int, rows: tuple[Header, ...], now: float) -> None:
         assert isinstance(flight.transaction, ServerTransaction)  # only servers respond
         response = response_to(request, status, to_tag=self.ids.tag(), headers=rows)
         self.respond(flight.transaction, response, now)
@@ -277,18 +247,18 @@ class SipEndpoint:
         request = transaction.request
         firsts = request.headers.firsts()
         key, verbatim = (request.via.branch, "", request.method), (firsts.get("Via"), firsts.get("CSeq"))
-        return self._board(_Flight(transaction, key, connection_id, handler, verbatim=verbatim), now)
+        return self._board(Flight(transaction, key, connection_id, handler, verbatim=verbatim), now)
 
     def abandon(self, transaction: InviteClientTransaction, now: float) -> None:
         """Forget an INVITE that will not be answered (section 9.1)."""
-        flight = self._flights.get(transaction)
+        flight = self._flights.of(transaction)
         if flight is not None:
             transaction.abandon(now)
             self._drain(flight, now)
 
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Respond in a server transaction; nothing where it is over."""
-        flight = self._flights.get(transaction)
+        flight = self._flights.of(transaction)
         if flight is not None:
             transaction.respond(response, now)
             self._drain(flight, now)
@@ -325,26 +295,22 @@ class SipEndpoint:
 
     # ------------------------------------------------------------------------------------------------ book-keeping
 
-    def _serve(self, connection_id: ConnectionId, request: Request, key: TransactionKey) -> _Flight:
+    def _serve(self, connection_id: ConnectionId, request: Request, key: TransactionKey) -> Flight:
         invite = request.method == "INVITE"
         transaction = InviteServerTransaction(request) if invite else ServerTransaction(request)
-        flight = _Flight(transaction, key, connection_id, _nobody)
+        flight = Flight(transaction, key, connection_id, _nobody)
         self._enter(flight)
         return flight
 
-    def _board(self, flight: _Flight, now: float) -> None:
+    def _board(self, flight: Flight, now: float) -> None:
         self._enter(flight)
         self._drain(flight, now)
 
-    def _enter(self, flight: _Flight) -> None:
-        self._flights[flight.transaction] = flight
-        if flight.verbatim is None:
-            self._servers[flight.key] = flight
-        else:
-            self._clients[flight.key] = self._verbatim[flight.verbatim] = flight
+    def _enter(self, flight: Flight) -> None:
+        self._flights.enter(flight)
         self._users.setdefault(flight.connection_id, {})[flight] = None
 
-    def _drain(self, flight: _Flight, now: float) -> None:
+    def _drain(self, flight: Flight, now: float) -> None:
         """Move a transaction's output on, and forget it once it is over."""
         transaction = flight.transaction
         for message in transaction.messages_to_send():
@@ -357,18 +323,12 @@ class SipEndpoint:
         for event in happened:
             flight.handler(event, now)
 
-    def _drop(self, flight: _Flight) -> None:
-        if self._flights.pop(flight.transaction, None) is None:
-            return
-        if flight.verbatim is None:
-            self._servers.pop(flight.key, None)
-        else:
-            self._clients.pop(flight.key, None)
-            self._verbatim.pop(flight.verbatim, None)
-        self._timers.cancel(flight)
-        self._leave(flight.connection_id, flight)
+    def _drop(self, flight: Flight) -> None:
+        if self._flights.drop(flight):
+            self._timers.cancel(flight)
+            self._leave(flight.connection_id, flight)
 
-    def _leave(self, connection_id: ConnectionId, user: _Flight | Call) -> None:
+    def _leave(self, connection_id: ConnectionId, user: Flight | Call) -> None:
         users = self._users.get(connection_id)
         if users is not None:
             users.pop(user, None)

@@ -32,6 +32,7 @@ from loadgen.stacks.quota import cpu_quota
 from models.costs import load_calibration
 from models.errors import InputError, StackError
 from models.plan import draw_plan
+from models.quota import pauses_are_heard
 from models.reading import read_study
 from models.study import Study
 from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
@@ -40,8 +41,12 @@ STUDIES = Path(__file__).parents[3] / "experiments" / "studies" / "knee"
 QUOTA = 0.05
 
 
+def _shipped(name: str) -> Study:
+    return read_study(STUDIES / f"{name}.yaml").on("kamailio")
+
+
 def _study(name: str = "knee_calls", **machine: Any) -> Study:
-    study = read_study(STUDIES / f"{name}.yaml").on("kamailio")
+    study = _shipped(name) if name != "knee_calls" else at_load(_shipped(name), 300)
     pop = study.pop.model_copy(update={"machine": study.pop.machine.model_copy(update=machine)})
     return study.model_copy(update={"pop": pop})
 
@@ -175,9 +180,12 @@ def test_borderline_is_what_another_run_may_contradict(reading: Reading, *, bord
 
 
 def test_the_shipped_studies_load_what_they_say() -> None:
-    calls, audio = _study(), _study("knee_audio")
-    assert (load_kind(calls), first_load(calls)) == (LoadKind.PER_MINUTE, 300)
-    assert (load_kind(audio), first_load(audio)) == (LoadKind.AT_ONCE, 10)
+    calls, audio = _shipped("knee_calls"), _shipped("knee_audio")
+    assert (load_kind(calls), first_load(calls)) == (LoadKind.PER_MINUTE, 900)
+    assert (load_kind(audio), first_load(audio)) == (LoadKind.AT_ONCE, 30)
+    for study in (calls, audio):
+        assert study.pop.machine.quota is not None
+        assert not pauses_are_heard(study.pop.machine.quota)
     table = draw_plan(at_load(audio, 30)).table
     begins, ends = table["place_s"], table["place_s"] + table["hold_s"]
     assert table.height == 30
@@ -251,6 +259,15 @@ def test_the_page_shows_both_knees_and_every_load(tmp_path: Path) -> None:
     baseline = sum(len(step["runs"]) for step in saved["baseline"])
     assert page.count('<tr><th scope="row">') == runs + baseline
     assert (saved["predicted"]["knee"], saved["measured"]["knee"]) == (knee.predicted.knee, knee.measured.knee)
+
+
+def test_a_quota_whose_pauses_would_be_heard_is_told(tmp_path: Path) -> None:
+    knee = _find(_study(quota=0.04), _Stack(1000), _Stack(1100), tmp_path)
+    (doubt,) = knee.doubts
+    assert "up to 96 ms" in doubt
+    assert doubt in render_knee(knee)
+    assert knee.to_json()["doubts"] == [doubt]
+    assert _find(_study(quota=None), _Stack(1000), _Stack(1100), tmp_path).doubts == ()
 
 
 @pytest.fixture

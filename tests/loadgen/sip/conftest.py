@@ -24,6 +24,16 @@ TRUNK = Place("127.0.0.1", 5443)
 Message = Request | Response
 
 
+def is_status(status: int) -> Callable[[Message], bool]:
+    """For `Pair.lose`: responses of that status."""
+    return lambda message: isinstance(message, Response) and message.status == status
+
+
+def is_method(method: str) -> Callable[[Message], bool]:
+    """For `Pair.lose`: requests of that method."""
+    return lambda message: isinstance(message, Request) and message.method == method
+
+
 class Pair:
     """`customer` calls `trunk`. `lose` decides which messages the wire swallows; `log` has all that was sent."""
 

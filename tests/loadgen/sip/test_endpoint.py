@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,17 +12,10 @@ from loadgen.sip.call import UserAgent
 from loadgen.sip.call_state import CallState
 from loadgen.sip.endpoint import SipEndpoint
 from loadgen.sip.events import EndCause
-from loadgen.sip.message import Request, Response, response_to
+from loadgen.sip.message import Response
 from loadgen.sip.parser import parse_message
 from loadgen.sip.session_timer import SessionTimer
-
-
-def is_status(status: int) -> Callable[[Any], bool]:
-    return lambda message: isinstance(message, Response) and message.status == status
-
-
-def is_method(method: str) -> Callable[[Any], bool]:
-    return lambda message: isinstance(message, Request) and message.method == method
+from tests.loadgen.sip.conftest import is_method, is_status
 
 
 def causes(pair: Any, endpoint: SipEndpoint) -> list[EndCause]:
@@ -158,30 +150,6 @@ def test_rfc3261_9_2_cancel_of_nothing_is_481(pair: Any) -> None:
     assert data.startswith(b"SIP/2.0 481 ")
 
 
-def test_rfc3261_17_1_1_2_timer_b(pair: Any) -> None:
-    pair.lose = is_method("INVITE")
-    call = pair.customer.start_call(1, pair.invite(), 0.0)
-    pair.wait(40)
-    assert pair.seen[pair.customer] == [events.TimedOut(32.0, call)]
-    assert pair.customer.idle
-
-
-def test_rfc3261_17_2_1_repeated_invite_is_absorbed(pair: Any) -> None:
-    pair.place()
-    pair.trunk.receive(1, pair.sent[0], 0.0)
-    assert pair.trunk.events() == []
-    assert pair.trunk.messages_to_send() == []
-
-
-def test_rfc3261_17_2_1_lost_ack_of_failure_ends_with_timer_h(pair: Any) -> None:
-    pair.lose = is_method("ACK")
-    pair.place()[1].reject(0.0, 486)
-    pair.wait(31.9)
-    assert not pair.trunk.idle
-    pair.wait(0.2)
-    assert pair.trunk.idle
-
-
 def test_rfc3261_20_33_rejection_carries_retry_after_and_cause(pair: Any) -> None:
     rows = [("Retry-After", "7 (busy minute);duration=60"), ("Reason", 'Q.850;cause=42;text="congestion"')]
     pair.place()[1].reject(0.0, 503, headers=rows)
@@ -262,148 +230,6 @@ def test_rfc3261_13_2_2_4_second_callee_is_acknowledged_and_ended(pair: Any) -> 
     methods = [parse_message(data).start_line().split()[0] for _, data in pair.customer.messages_to_send()]
     assert methods == ["ACK", "BYE"]
     assert pair.customer.events() == []
-
-
-@pytest.mark.parametrize(
-    ("method", "status"),
-    [("BYE", 481), ("OPTIONS", 200), ("REFER", 405), ("UPDATE", 481), ("REGISTER", 405), ("BREW", 501), ("ACK", None)],
-)
-def test_rfc3261_8_2_1_requests_outside_a_dialog(pair: Any, method: str, status: int | None) -> None:
-    rows = [(name, value.replace("INVITE", method)) for name, value in pair.invite().headers if name != "Content-Type"]
-    pair.trunk.receive(1, Request(method, "sip:127.0.0.1", rows), 0.0)
-    statuses = [int(data.split()[1]) for _, data in pair.trunk.messages_to_send()]
-    assert statuses == ([status] if status else [])
-    assert pair.trunk.idle
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "status"),
-    [
-        ("Max-Forwards", "0", 483),
-        ("Require", "timer, 100rel", 420),
-        ("CSeq", "102 BYE", 400),
-        ("CSeq", "x", 400),
-        ("From", "nobody", 400),
-        ("Contact", "<broken", 400),
-        ("Session-Expires", "soon", 400),
-        ("Session-Expires", "10", 422),
-    ],
-)
-def test_rfc3261_8_2_2_header_inspection(pair: Any, name: str, value: str, status: int) -> None:
-    invite = pair.invite()
-    invite.headers.replace(name, value)
-    pair.trunk.receive(1, parse_message(_bytes(invite)), 0.0)
-    ((_, data),) = pair.trunk.messages_to_send()
-    assert int(data.split()[1]) == status
-    assert pair.trunk.events() == []
-
-
-def _bytes(request: Request) -> bytes:
-    lines = [request.start_line(), *(f"{name}: {value}" for name, value in request.headers), "Content-Length: 0"]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-@pytest.mark.parametrize(("method", "status"), [("INFO", 200), ("NOTIFY", 200), ("UPDATE", 200), ("REFER", 405)])
-def test_rfc3261_12_2_2_requests_inside_a_dialog(pair: Any, method: str, status: int) -> None:
-    call, _ = pair.establish()
-    request = call.dialog.request(method, pair.customer.agent.via("z9hG4bKx"))
-    pair.trunk.receive(1, request, 1.0)
-    ((_, data),) = pair.trunk.messages_to_send()
-    assert int(data.split()[1]) == status
-
-
-def test_rfc3261_12_2_2_old_cseq_is_500(pair: Any) -> None:
-    call, _ = pair.establish()
-    call.dialog.local_cseq = 10
-    pair.trunk.receive(1, call.dialog.request("INFO", pair.customer.agent.via("z9hG4bKx")), 1.0)
-    ((_, data),) = pair.trunk.messages_to_send()
-    assert data.startswith(b"SIP/2.0 500 ")
-
-
-def test_rfc3261_14_2_reinvite_is_answered_with_the_same_sdp(pair: Any) -> None:
-    call, _ = pair.establish()
-    rows = (("Contact", "<sip:moved@127.0.0.9:5061>"),)
-    request = call.dialog.request("INVITE", pair.customer.agent.via("z9hG4bKx"), rows, b"v=0\r\n")
-    pair.trunk.receive(1, request, 1.0)
-    ((_, data),) = pair.trunk.messages_to_send()
-    response = parse_message(data)
-    assert response.start_line() == "SIP/2.0 200 OK"
-    assert response.body == b"v=0\r\n"
-    pair.trunk.receive(1, call.dialog.ack(pair.customer.agent.via("z9hG4bKy")), 1.0)
-    incoming = pair.incoming()
-    assert incoming.dialog.remote_target == "sip:moved@127.0.0.9:5061"
-    assert incoming.next_timer() is None
-
-
-def test_rfc4028_7_caller_refreshes_at_half_the_interval(pair: Any) -> None:
-    pair.establish(SessionTimer(90))
-    pair.wait(44.9)
-    before = list(pair.log)
-    pair.wait(0.2)
-    assert pair.log == [*before, ">INVITE", "<200", ">ACK"]
-    assert pair.names(pair.customer)[-1] == "Refreshed"
-    pair.wait(45)
-    assert pair.names(pair.customer).count("Refreshed") == 2
-
-
-def test_rfc4028_7_repeated_answer_to_a_refresh_is_acknowledged_but_told_once(pair: Any) -> None:
-    pair.establish(SessionTimer(90))
-    losses = iter([True, False])
-    pair.lose = lambda message: is_method("ACK")(message) and next(losses)
-    pair.wait(46)
-    assert pair.log[-5:] == [">INVITE", "<200", ">ACK lost", "<200", ">ACK"]
-    assert pair.names(pair.customer).count("Refreshed") == 1
-
-
-def test_rfc4028_10_session_without_refresh_ends(pair: Any) -> None:
-    pair.establish(SessionTimer(90))
-    pair.lose = is_method("INVITE")
-    pair.wait(90)
-    # Both give up at 90 - min(32, 30) = 60 s, the refresher because its refresh is not answered.
-    for endpoint in (pair.customer, pair.trunk):
-        ended = [event for event in pair.seen[endpoint] if isinstance(event, events.Terminated)]
-        assert [(event.at_s, event.cause) for event in ended] == [(60.0, EndCause.SESSION_EXPIRED)]
-
-
-def test_rfc4028_7_4_422_is_tried_once_more(pair: Any) -> None:
-    call = pair.customer.start_call(1, pair.invite(SessionTimer(30)), 0.0)
-    pair.settle()
-    assert pair.log == [">INVITE", "<422", ">ACK", ">INVITE"]
-    retried = pair.incoming().invite
-    assert retried.headers.get("Session-Expires") == retried.headers.get("Min-SE") == "90"
-    assert str(retried.cseq) == "103 INVITE"
-    assert retried.call_id == pair.sent[0].call_id
-    assert call.state is CallState.CALLING
-
-
-def test_rfc3261_11_options_is_answered(pair: Any) -> None:
-    probe = pair.customer.send_options(1, "sip:127.0.0.1:5443", 0.0)
-    pair.settle()
-    (answered,) = pair.seen[pair.customer]
-    assert (answered.probe, answered.status) == (probe, 200)
-    assert answered.response.headers.get("Accept") == "application/sdp"
-
-
-def test_rfc3261_8_1_3_1_options_without_answer_is_408_and_lost_is_503(pair: Any) -> None:
-    pair.lose = is_method("OPTIONS")
-    pair.customer.send_options(1, "sip:127.0.0.1:5443", 0.0)
-    pair.wait(32)
-    pair.customer.send_options(1, "sip:127.0.0.1:5443", pair.now)
-    pair.customer.connection_lost(1, pair.now)
-    pair.settle()
-    assert [event.status for event in pair.seen[pair.customer]] == [408, 503]
-
-
-def test_rfc3581_4_received_and_rport(pair: Any) -> None:
-    invite = pair.invite()
-    invite.headers.replace("Via", "SIP/2.0/TLS 10.0.0.1:5061;branch=z9hG4bKa;rport, SIP/2.0/TLS b;branch=z9hG4bKb")
-    pair.trunk.receive(1, parse_message(_bytes(invite)), 0.0, source=("127.0.0.2", 40000))
-    (event,) = pair.trunk.events()
-    vias = response_to(event.invite, 200).headers.rows("Via")
-    assert vias == [
-        "SIP/2.0/TLS 10.0.0.1:5061;branch=z9hG4bKa;rport=40000;received=127.0.0.2",
-        "SIP/2.0/TLS b;branch=z9hG4bKb",
-    ]
 
 
 def test_many_calls_leave_nothing_behind(make_pair: Any) -> None:
@@ -487,53 +313,3 @@ def _act_as_callee(server: Any, action: str, now: float) -> None:
         server.reject(now, 486)
     elif action == "remote_bye":
         server.hang_up(now)
-
-
-def repeated(request: Request, change: Callable[[str, str], str]) -> Response:
-    """A 200 to our request, as a peer would send it that changes header values."""
-    rows = [(name, change(name, request.headers.get(name) or "")) for name in ("Via", "From", "Call-ID", "CSeq")]
-    rows += [("To", f"{request.headers.get('To')};tag=9"), ("Contact", "<sip:b@t>"), ("Content-Length", "0")]
-    head = "".join(f"{name}: {value}\r\n" for name, value in rows)
-    response = parse_message(f"SIP/2.0 200 OK\r\n{head}\r\n".encode())
-    assert isinstance(response, Response)
-    return response
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda name, value: value,
-        lambda name, value: f"{value};received=127.0.0.9;rport=5" if name == "Via" else value,
-        lambda name, value: value.replace(" ", "   ") if name in {"Via", "CSeq"} else value,
-        lambda name, value: value.replace("102", "0102") if name == "CSeq" else value,
-    ],
-)
-def test_rfc3261_17_1_3_a_response_is_recognised_by_branch_and_method_in_whatever_words(
-    pair: Any, change: Callable[[str, str], str]
-) -> None:
-    invite = pair.invite()
-    pair.customer.start_call(1, invite, 0.0)
-    response = repeated(invite, change)
-    read_alone = repeated(invite, change)
-    pair.customer.receive(1, response, 0.0)
-    assert [type(event).__name__ for event in pair.customer.events()] == ["Answered"]
-    for name in ("via", "cseq", "from_", "to", "call_id"):
-        assert getattr(response, name) == getattr(read_alone, name)
-
-
-def test_rfc3261_17_1_3_a_response_to_another_branch_or_method_is_a_stray(pair: Any) -> None:
-    invite = pair.invite()
-    pair.customer.start_call(1, invite, 0.0)
-    for name, value in (("Via", "SIP/2.0/TLS h;branch=z9hG4bKother"), ("CSeq", "102 OPTIONS")):
-        pair.customer.receive(1, repeated(invite, lambda row, said, n=name, v=value: v if row == n else said), 0.0)
-    assert pair.customer.events() == []
-
-
-@pytest.mark.parametrize("name", ["Via", "From", "Call-ID", "CSeq"])
-def test_rfc3261_8_1_1_a_response_without_a_header_that_it_must_have_is_not_taken(pair: Any, name: str) -> None:
-    invite = pair.invite()
-    pair.customer.start_call(1, invite, 0.0)
-    response = repeated(invite, lambda _, value: value)
-    response.headers.replace_all(name, [])
-    pair.customer.receive(1, response, 0.0)
-    assert pair.customer.events() == []
