@@ -77,7 +77,7 @@ class CalibrationRun:
         """The same with what work costs where CPU is short."""
         costs = self.calibration.costs
         packet = waiting_packet(costs, short, self.fit.relative_error)
-        work = waiting_work(costs, packet.value, short)
+        work = waiting_work(costs, packet.value, short, self.fit.relative_error)
         found: dict[CostName, Estimate] = {"waiting_packet_s": packet, "waiting_work_share": work}
         intervals = {name: (_rounded(one.interval[0]), _rounded(one.interval[1])) for name, one in found.items()}
         changed = costs.model_copy(update={name: _rounded(one.value) for name, one in found.items()})

@@ -16,15 +16,16 @@ from models.costs import PACKETS_PER_S, Costs
 from models.study import Stack, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
-_AUDIO_SHARES, _CALLS_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (1.0, 1.1, 1.2, 1.35)
-"""Of the CPU that the work asks for by its costs of plenty; less, and signalling would collapse. Kamailio's costs less
-when it waits; Asterisk's, which is interrupted again and again, costs more.
+_AUDIO_SHARES = (0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
+_CALLS_SHARES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25)
+"""Of the CPU that the work asks for by its costs of plenty: until it breaks down, work costs the less the more of it
+waits. Some levels are to break down; what counts is the shortest of CPU that did not.
 """
 _AUDIO_S = 2 * LEVEL_S
 """Calls begin one after the other, and only with all of them is CPU short: that is to be most of the level."""
 _GOOD_MOS = 4.0
-_CALLS_AT_ONCE, _RATE_PER_MINUTE, _HOLD_S = 64, 2400, 0.05
-"""Twice and four times the most of plenty: a program that is short of CPU has no time to cool down, and on less than
+_CALLS_AT_ONCE, _RAMP_S, _RATE_PER_MINUTE, _HOLD_S = 96, 6.4, 2400, 0.05
+"""Three and four times the most of plenty: a program that is short of CPU has no time to cool down, and on less than
 some 7 % of a core a quota's own pauses would be measured (`models.quota`).
 """
 
@@ -41,7 +42,7 @@ def shortage_studies(stack: Stack, costs: Costs) -> Iterator[tuple[str, float, S
     """The levels, as `levels.studies_of` has them: the amount is the share of the CPU that is asked for."""
     audio = costs.idle_share + _CALLS_AT_ONCE * PACKETS_PER_S * costs.packet_s
     # One after the other: signalling needs its part too, and is slow at first.
-    instants = {"kind": "replay", "instants_s": [0.1 * number for number in range(_CALLS_AT_ONCE)]}
+    instants = {"kind": "replay", "instants_s": (np.arange(_CALLS_AT_ONCE) * _RAMP_S / _CALLS_AT_ONCE).tolist()}
     for share in _AUDIO_SHARES:
         yield (
             _AUDIO_SHORT,
@@ -66,26 +67,26 @@ def waiting_packet(costs: Costs, short: Sequence[Level], relative_error: float) 
         for level in short
         if level.work == _AUDIO_SHORT and (level.mos_p5 or 0.0) >= _GOOD_MOS
     ]
-    value = min([costs.packet_s, *per_packet_s])
-    reach = float(stats.norm.ppf(0.975)) * relative_error * value
-    return Estimate(value, (value - reach, value + reach))
+    return _within(min([costs.packet_s, *per_packet_s]), relative_error)
 
 
-def waiting_work(costs: Costs, waiting_packet_s: float, short: Sequence[Level]) -> Estimate:
-    """What signalling costs that waits, as a share of its cost: the mean over the levels of calls.
+def waiting_work(costs: Costs, waiting_packet_s: float, short: Sequence[Level], relative_error: float) -> Estimate:
+    """What signalling costs that waits, as a share of its cost: that of the level of calls that got along with least.
 
-    A level that broke down, so that its calls lasted until their BYE came through, says nothing about that.
+    A level that broke down, so that its calls lasted until their BYE came through, says nothing about that;
+    `relative_error` is that of a level of plenty.
     """
     shares = []
     for level in short:
         if level.work == _CALLS_SHORT and level.counts["idle_share"] < 1.5 * LEVEL_S:
             work_s = _busy_s(costs, level) - waiting_packet_s * level.counts["packet_s"]
             shares.append(work_s / _others_s(costs, level))
-    if len(shares) < 2:
-        return Estimate(1.0, (0.0, 1.0))
-    mean = float(np.mean(shares))
-    reach = float(stats.t.ppf(0.975, len(shares) - 1) * np.std(shares, ddof=1) / np.sqrt(len(shares)))
-    return Estimate(mean, (mean - reach, mean + reach))
+    return _within(min(shares, default=1.0), relative_error)
+
+
+def _within(value: float, relative_error: float) -> Estimate:
+    reach = float(stats.norm.ppf(0.975)) * relative_error * value
+    return Estimate(value, (value - reach, value + reach))
 
 
 def _busy_s(costs: Costs, level: Level) -> float:
