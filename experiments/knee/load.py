@@ -133,7 +133,16 @@ def at_load(study: Study, load: float) -> Study:
 
 def with_quota(study: Study, quota: float | None) -> Study:
     """The same study on so much CPU, in cores; with `None` on the whole machine."""
-    machine: Machine = study.pop.machine.model_copy(update={"quota": quota})
+    return _with_machine(study, quota=quota)
+
+
+def at_pace(study: Study, pace: float) -> Study:
+    """The same study on a machine of that pace."""
+    return _with_machine(study, pace=pace)
+
+
+def _with_machine(study: Study, **changes: Any) -> Study:
+    machine: Machine = study.pop.machine.model_copy(update=changes)
     return study.model_copy(update={"pop": study.pop.model_copy(update={"machine": machine})})
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from experiments.knee.find import KNEE, Knee, find_knee
+from experiments.knee.find import KNEE, RUNS, Knee, find_knee
 from experiments.knee.load import (
     LoadKind,
     Reading,
     at_load,
+    at_pace,
     first_load,
     load_kind,
     measure_load,
@@ -93,19 +94,35 @@ def test_both_sides_find_their_knee_within_the_resolution(tmp_path: Path) -> Non
     assert {step.load for step in knee.measured.steps} <= {step.load for step in knee.predicted.steps}
 
 
-def test_how_the_machine_does_on_plenty_of_cpu_is_told_and_changes_no_prediction(tmp_path: Path) -> None:
+def test_a_slower_machine_is_seen_in_the_baseline_and_predicted_for(tmp_path: Path) -> None:
+    async def measure(study: Study, load: float, _: Path) -> Reading:
+        return await predict_load(at_pace(study, 1.25), load)
+
     study = _study(calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
-
-    async def measure(changed: Study, load: float, _: Path) -> Reading:
-        # A quarter slower where there is plenty; what waits costs what the calibration says.
-        free = changed.pop.machine.quota is None
-        return await predict_load(_study(**changed.pop.machine.model_dump() | {"pace": 1.25 if free else 1.0}), load)
-
     knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
     assert knee.pace == pytest.approx(1.25)
-    assert "1.25 times the CPU" in knee.sentence
-    assert knee.predicted.knee is not None
     assert knee.predicted.knee == knee.measured.knee
+    assert knee.calibrated is not None
+    assert knee.measured.knee is not None
+    assert knee.calibrated > 1.1 * knee.measured.knee
+
+
+def test_where_the_pace_leads_to_another_load_it_is_found_again_there(tmp_path: Path) -> None:
+    study = _study(calibration=_calibration(tmp_path, invite_s=0.002))
+    free: Counter[float] = Counter()
+
+    async def measure(changed: Study, load: float, _: Path) -> Reading:
+        # Twice as fast as the calibration at the load that it says is the most; beyond, as fast as it says.
+        free.update([load] * (changed.pop.machine.quota is None))
+        return await predict_load(at_pace(changed, 0.5 if load < 4000 else 0.9), load)
+
+    knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
+    assert knee.calibrated is not None
+    assert knee.calibrated < 4000 < 1.9 * knee.calibrated
+    # Where it led away, half of them: the other half is for after the search.
+    assert free[knee.calibrated] == RUNS
+    assert [load for load, runs in free.items() if load > 4000 and runs >= 2 * RUNS]
+    assert knee.pace == pytest.approx(0.9)
 
 
 def test_far_apart_knees_do_not_agree(tmp_path: Path) -> None:
