@@ -131,6 +131,21 @@ class Fingerprint(Settings):
     system: str
 
 
+class Gauged(Settings):
+    """How fast the machine was, by a small piece of work that is timed beside the calls (`loadgen.meters.gauge`)."""
+
+    work_s: Annotated[float, Field(gt=0, le=1)]
+    """What that work took on average during the calibration, in seconds of CPU."""
+    exponent: Annotated[float, Field(ge=0, le=10)]
+    """The stack's costs go as this power of it."""
+    interval: tuple[float, float] | None = None
+    """95 % confidence interval of the exponent."""
+
+    def pace(self, work_s: float) -> float:
+        """What the stack's work takes while the gauge's takes so long, over the costs of the calibration."""
+        return float((work_s / self.work_s) ** self.exponent)
+
+
 class Calibration(Settings):
     """The costs of one stack on one kind of machine, and how they were found."""
 
@@ -141,8 +156,14 @@ class Calibration(Settings):
     machine: Fingerprint | None = None
     """Where they were measured; none: not noted."""
     costs: Costs
+    gauged: Gauged | None = None
+    """The pace that these costs are for; none: the machine's pace was not seen to matter, or not measured."""
     intervals: dict[CostName, tuple[float, float]] = Field(default_factory=dict)
     """95 % confidence interval of each cost that has one."""
+
+    def pace(self, work_s: float | None) -> float | None:
+        """How much longer than in the calibration work takes while the gauge's takes so long; `None`: nobody knows."""
+        return None if self.gauged is None or work_s is None else self.gauged.pace(work_s)
 
     @model_validator(mode="after")
     def _intervals_are_ordered(self) -> Self:

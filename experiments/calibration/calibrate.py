@@ -6,28 +6,29 @@ a calibration for `models.costs`.
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import yaml
 from scipy import stats
 
-from experiments.calibration.levels import LIMITED, UNLIMITED, Level, measure_level, studies_of
+from experiments.calibration.levels import IDLING, LIMITED, UNLIMITED, Level, measure_level, studies_of
 from experiments.calibration.regression import Explain, Fit, FloatArray, fit_relative
 from experiments.calibration.shortage import Estimate, shortage_studies, waiting_packet, waiting_work
 from experiments.provenance import fingerprint
-from models.costs import Calibration, CostName, Costs, spend
+from models.costs import Calibration, CostName, Costs, Gauged, spend
 from models.errors import StackError
 from models.study import Stack, Study
 
 Advance = Callable[[float, str], None]
-_GUESS: dict[CostName, float] = {
+_Name = CostName | Literal["gauge_exponent"]
+_GUESS: dict[_Name, float] = {
     "full_handshake_s": 1e-3,
     "resumed_handshake_s": 1e-3,
     "invite_s": 1e-3,
@@ -37,9 +38,13 @@ _GUESS: dict[CostName, float] = {
     "idle_share": 2e-3,
     "cold_share": 0.5,
     "warm_load": 0.02,
+    "gauge_exponent": 1.0,
 }
-_COLD: tuple[CostName, ...] = ("cold_share", "warm_load")
-_COSTS: tuple[CostName, ...] = tuple(name for name in _GUESS if name not in _COLD)
+_EXPONENT: _Name = "gauge_exponent"
+_COLD: tuple[_Name, ...] = ("cold_share", "warm_load")
+_COSTS: tuple[_Name, ...] = tuple(name for name in _GUESS if name not in (*_COLD, _EXPONENT))
+_MORE: tuple[tuple[_Name, ...], ...] = ((*_COLD, _EXPONENT), (_EXPONENT,), _COLD, ())
+"""What the levels may tell beside those, from much to nothing."""
 
 
 def _without_responses(level: Level) -> dict[str, Any]:
@@ -75,16 +80,21 @@ class CalibrationRun:
 
     def with_shortage(self, short: Sequence[Level]) -> Self:
         """The same with what work costs where CPU is short."""
-        costs = self.calibration.costs
-        packet = waiting_packet(costs, short, self.fit.relative_error)
-        work = waiting_work(costs, packet.value, short, self.fit.relative_error)
+        costs, error = self.calibration.costs, self.fit.relative_error
+        steady = [self._at_its_pace(level) for level in short]
+        packet = waiting_packet(costs, steady, error)
+        work = waiting_work(costs, packet.value, steady, error)
         found: dict[CostName, Estimate] = {"waiting_packet_s": packet, "waiting_work_share": work}
-        intervals = {name: (_rounded(one.interval[0]), _rounded(one.interval[1])) for name, one in found.items()}
+        intervals = {name: _rounded_interval(one) for name, one in found.items()}
         changed = costs.model_copy(update={name: _rounded(one.value) for name, one in found.items()})
         calibration = self.calibration.model_copy(
             update={"costs": changed, "intervals": self.calibration.intervals | intervals}
         )
         return replace(self, calibration=calibration, shortage=tuple(short))
+
+    def _at_its_pace(self, level: Level) -> Level:
+        """The level with the CPU that it would have taken at the calibration's pace."""
+        return replace(level, cpu_s=level.cpu_s / (self.calibration.pace(level.gauge_s) or 1.0))
 
     def to_json(self) -> dict[str, Any]:
         """All of it but single round trips, ready for `json.dumps`."""
@@ -146,55 +156,83 @@ async def _measure_all(
         done.append(await measure_level(work, amount, study, out / f"{number:03}"))
 
 
-def _best_fit(levels: Sequence[Level]) -> tuple[tuple[CostName, ...], Fit]:
-    """The costs that the levels determine: with those of cold work where it can be told from warm.
+def _best_fit(levels: Sequence[Level]) -> tuple[tuple[_Name, ...], Fit]:
+    """The costs that the levels determine: with those of cold work where it can be told from warm, and with the power
+    of the gauge where the machine changed its pace.
 
     Raises:
         StackError: not even the others.
     """
     spent_s = [level.cpu_s for level in levels]
-
-    def fit(names: tuple[CostName, ...]) -> Fit:
-        return fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
-
-    with_cold = (*_COSTS, *_COLD)
-    # What cannot be told from nothing is nothing; a search that ends where the two change nothing says so as well.
-    with contextlib.suppress(ValueError):
-        found = fit(with_cold)
-        if found.intervals[with_cold.index("cold_share")][0] > 0:
-            return with_cold, found
-    try:
-        return _COSTS, fit(_COSTS)
-    except ValueError as error:
-        raise StackError(f"the levels do not determine the costs: {error}") from error
+    error = ValueError()
+    for more in _MORE:
+        names = (*_COSTS, *more)
+        try:
+            found = fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
+        except ValueError as reason:
+            error = reason
+            continue
+        if _tells(names, found, levels):
+            return names, found
+    raise StackError(f"the levels do not determine the costs: {error}") from error
 
 
-def _explanation(levels: Sequence[Level], names: Sequence[CostName]) -> Explain:
+def _tells(names: Sequence[_Name], fit: Fit, levels: Sequence[Level]) -> bool:
+    """Whether what may be nothing was told from it."""
+    least = min(level.cpu_s / level.counts["idle_share"] for level in levels if level.work != IDLING)
+    for name, value, (low, _) in zip(names, fit.values, fit.intervals, strict=True):
+        # Where every level but the idling ones is warm, the fit is about idling, and not about cold work.
+        if name == "warm_load" and value < least:
+            return False
+        if name in ("cold_share", _EXPONENT) and low <= 0:
+            return False
+    return True
+
+
+def _explanation(levels: Sequence[Level], names: Sequence[_Name]) -> Explain:
+    readings = np.array([level.gauge_s or math.nan for level in levels])
+    relative = readings / _typical(readings)
+
     def explain(values: FloatArray) -> FloatArray:
+        found = dict(zip(names, values.tolist(), strict=True))
+        exponent = found.pop(_EXPONENT, None)
         # Not validated: on its way to the best costs the search may try impossible ones.
-        costs = Costs.model_construct(**dict(zip(names, values.tolist(), strict=True)))
-        return np.array([sum(spend(costs, level.counts).values()) for level in levels])
+        costs = Costs.model_construct(**found)
+        spent = np.array([sum(spend(costs, level.counts).values()) for level in levels])
+        return spent if exponent is None else spent * relative**exponent
 
     return explain
 
 
-def _calibration(
-    stack: Stack, levels: Sequence[Level], names: Sequence[CostName], fit: Fit, command: str
-) -> Calibration:
-    costs = dict(zip(names, fit.values.tolist(), strict=True))
-    intervals: dict[CostName, tuple[float, float]] = dict(zip(names, fit.intervals, strict=True))
+def _typical(readings: FloatArray) -> float:
+    return float(np.exp(np.log(readings).mean()))
+
+
+def _calibration(stack: Stack, levels: Sequence[Level], names: Sequence[_Name], fit: Fit, command: str) -> Calibration:
+    found = {
+        name: Estimate(value, interval)
+        for name, value, interval in zip(names, fit.values.tolist(), fit.intervals, strict=True)
+    }
+    gauged = _gauged(levels, found.pop(_EXPONENT, None))
+    costs: dict[CostName, Estimate] = {name: one for name, one in found.items() if name != "gauge_exponent"}
     round_trip, limited = (_median_response(levels, work) for work in (UNLIMITED, LIMITED))
-    costs["round_trip_s"], intervals["round_trip_s"] = round_trip.value, round_trip.interval
-    throttle = _beyond(limited, round_trip)
-    costs["throttle_s"], intervals["throttle_s"] = throttle.value, throttle.interval
+    costs |= {"round_trip_s": round_trip, "throttle_s": _beyond(limited, round_trip)}
     return Calibration(
         stack=stack,
         measured=datetime.now(UTC).date(),
         command=command or None,
         machine=fingerprint(),
-        costs=Costs(**{name: _rounded(value) for name, value in costs.items()}),
-        intervals={name: (_rounded(low), _rounded(high)) for name, (low, high) in intervals.items()},
+        costs=Costs(**{name: _rounded(one.value) for name, one in costs.items()}),
+        gauged=gauged,
+        intervals={name: _rounded_interval(one) for name, one in costs.items()},
     )
+
+
+def _gauged(levels: Sequence[Level], exponent: Estimate | None) -> Gauged | None:
+    if exponent is None:
+        return None
+    work_s = _typical(np.array([level.gauge_s for level in levels]))
+    return Gauged(work_s=_rounded(work_s), exponent=_rounded(exponent.value), interval=_rounded_interval(exponent))
 
 
 def _beyond(limited: Estimate, unlimited: Estimate) -> Estimate:
@@ -217,6 +255,11 @@ def _median_response(levels: Sequence[Level], work: str) -> Estimate:
     low, high = (int(stats.binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))
     bounds = float(values[low]), float(values[min(high, len(values) - 1)])
     return Estimate(float(np.median(values)), bounds)
+
+
+def _rounded_interval(estimate: Estimate) -> tuple[float, float]:
+    low, high = estimate.interval
+    return _rounded(low), _rounded(high)
 
 
 def _rounded(value: float) -> float:

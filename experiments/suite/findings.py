@@ -66,7 +66,8 @@ def _spent(cpu: Mapping[str, Any] | None) -> Iterator[str]:
     programs = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in _largest_first(cpu["programs"]))
     costs = ", ".join(f"{COST_WORDS[name]} {seconds:.2f} s" for name, seconds in _largest_first(cpu["breakdown"]))
     yield f"CPU measured {cpu['measured_s']:.2f} s in {cpu['seconds']:.0f} s ({programs})"
-    yield f"CPU predicted {cpu['predicted_s']:.2f} s ({costs or 'nothing'})"
+    pace = f", at {cpu.get('pace', 1.0):.2f} times the calibration's pace"
+    yield f"CPU predicted {cpu['predicted_s']:.2f} s{pace} ({costs or 'nothing'})"
 
 
 def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from experiments.provenance import fingerprint
 from loadgen.meters.report import MeterReport
-from models.costs import CostName, costs_of, cpu_breakdown, load_calibration
+from models.costs import CostName, cpu_breakdown, load_calibration
 from models.study import Study
 
 
@@ -21,11 +21,14 @@ class CpuComparison:
     seconds: float
     """Wall time."""
     predicted_s: float
+    """For the pace that the machine had in that run."""
     measured_s: float
     breakdown: Mapping[CostName, float]
     """The prediction by what it is spent on."""
     programs: Mapping[str, float] = field(default_factory=dict)
     """The measurement by program."""
+    pace: float = 1.0
+    """How much longer than in the calibration work took on this machine, by a gauge beside the trunk."""
 
     @property
     def difference_share(self) -> float | None:
@@ -52,8 +55,10 @@ def compare_cpu(study: Study, predicted: pl.DataFrame, meters: MeterReport | Non
     if not spent:
         return None
     seconds = meters.to_s - meters.from_s
-    breakdown = cpu_breakdown(costs_of(study.pop), predicted, seconds)
-    return CpuComparison(seconds, sum(breakdown.values()), sum(spent.values()), breakdown, spent)
+    calibration = load_calibration(study.pop.calibration)
+    pace = calibration.pace(meters.gauge_s) or study.pop.machine.pace
+    breakdown = cpu_breakdown(calibration.costs.at_pace(pace), predicted, seconds)
+    return CpuComparison(seconds, sum(breakdown.values()), sum(spent.values()), breakdown, spent, pace)
 
 
 def calibration_warnings(study: Study) -> tuple[str, ...]:

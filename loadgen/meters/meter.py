@@ -14,6 +14,7 @@ import polars as pl
 
 from loadgen.guard import Guard
 from loadgen.meters.deaths import watch_deaths
+from loadgen.meters.gauge import Gauge
 from loadgen.meters.processes import ProcessMeter, Usage
 from loadgen.meters.prometheus import Page, PrometheusPage
 from loadgen.meters.report import SAMPLES, Gap, MeterReport, make_report
@@ -37,6 +38,7 @@ class Meter:
         """
         self._pids = dict(card.processes)
         self._processes = ProcessMeter(self._pids)
+        self._gauge = Gauge(card.cores)
         self._pages = {name: PrometheusPage(url, guard) for name, url in card.metrics.items()}
         self._every_s = every_s
         self._rows: list[tuple[float, str, str, float]] = []
@@ -51,6 +53,8 @@ class Meter:
 
     async def __aenter__(self) -> Meter:
         self._started = await self.read()
+        if self._pids:
+            self._stack.enter_context(self._gauge)
         self._stack.enter_context(watch_deaths(self._pids, self._ended.__setitem__))
         task = asyncio.create_task(self._sample(), name="meter")
         self._stack.push_async_callback(asyncio.wait, [task])
@@ -103,13 +107,15 @@ class Meter:
     def report(self, from_s: float = 0.0, to_s: float | None = None) -> MeterReport:
         """What was spent from plan zero (or `from_s` after it) to the last reading (or `to_s`)."""
         origin = self._origin
+        to_s = self._last - origin if to_s is None else to_s
         return make_report(
             self.samples,
             self._kinds,
             from_s,
-            self._last - origin if to_s is None else to_s,
+            to_s,
             ended={name: at - origin for name, at in self._ended.items()},
             gaps=[Gap(at_s=at - origin, source=source, why=why) for at, source, why in self._gaps],
+            gauge_s=self._gauge.mean_s(origin + from_s, origin + to_s),
         )
 
     @property

@@ -57,6 +57,8 @@ class MeterReport:
     to_s: float
     programs: Mapping[str, ProgramReport]
     gaps: Sequence[Gap] = ()
+    gauge_s: float | None = None
+    """What the gauge's work took in that span, on average (`loadgen.meters.gauge`); `None` for a trunk elsewhere."""
 
 
 def read_report(saved: dict[str, Any] | None) -> MeterReport | None:
@@ -65,7 +67,9 @@ def read_report(saved: dict[str, Any] | None) -> MeterReport | None:
         return None
     programs = {name: ProgramReport(**program) for name, program in saved["programs"].items()}
     gaps = tuple(Gap(**gap) for gap in saved["gaps"])
-    return MeterReport(from_s=saved["from_s"], to_s=saved["to_s"], programs=programs, gaps=gaps)
+    return MeterReport(
+        from_s=saved["from_s"], to_s=saved["to_s"], programs=programs, gaps=gaps, gauge_s=saved.get("gauge_s")
+    )
 
 
 def make_report(
@@ -76,6 +80,7 @@ def make_report(
     *,
     ended: Mapping[str, float] | None = None,
     gaps: Sequence[Gap] = (),
+    gauge_s: float | None = None,
 ) -> MeterReport:
     """Sum up a table of readings.
 
@@ -86,6 +91,7 @@ def make_report(
         to_s: its end.
         ended: program -> when it ended.
         gaps: pages that could not be read; those of the span are passed on.
+        gauge_s: the gauge's mean, which is passed on.
     """
     ended = ended or {}
     programs = {
@@ -95,7 +101,7 @@ def make_report(
     for source in ended.keys() | {gap.source for gap in gaps}:
         programs.setdefault(source, ProgramReport(increases={}, ended_at_s=ended.get(source)))
     inside = tuple(gap for gap in gaps if from_s <= gap.at_s <= to_s)
-    return MeterReport(from_s=from_s, to_s=to_s, programs=programs, gaps=inside)
+    return MeterReport(from_s=from_s, to_s=to_s, programs=programs, gaps=inside, gauge_s=gauge_s)
 
 
 def _program(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from experiments.provenance import fingerprint
 from experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from loadgen.meters.report import MeterReport, ProgramReport
-from models.costs import CALIBRATIONS, cpu_seconds, load_calibration
+from models.costs import CALIBRATIONS, Gauged, cpu_seconds, load_calibration
 from models.study import Study
 from simulator.run import simulate
 
@@ -35,6 +36,22 @@ def test_both_sides_add_up() -> None:
     assert found.predicted_s == pytest.approx(sum(found.breakdown.values()))
     assert found.difference_share == pytest.approx((0.75 - found.predicted_s) / 0.75)
     assert CpuComparison.from_json(found.to_json()) == found
+
+
+def test_the_prediction_is_for_the_pace_that_the_machine_had(tmp_path: Path) -> None:
+    gauged = Gauged(work_s=1e-4, exponent=2.0)
+    path = calibration(tmp_path / "gauged.yaml", gauged=gauged.model_dump())
+    predicted = simulate(study())
+
+    def cpu(gauge_s: float | None) -> CpuComparison:
+        found = compare_cpu(study(path), predicted, replace(meters(edge=0.25), gauge_s=gauge_s))
+        assert found is not None
+        return found
+
+    assert cpu(None).pace == cpu(1e-4).pace == 1
+    assert cpu(1.2e-4).pace == pytest.approx(1.44)
+    assert cpu(1.2e-4).predicted_s == pytest.approx(1.44 * cpu(None).predicted_s)
+    assert CpuComparison.from_json(cpu(1.2e-4).to_json()) == cpu(1.2e-4)
 
 
 @pytest.mark.parametrize("unseen", [None, meters(), meters(remote=None)])
