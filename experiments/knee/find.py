@@ -6,9 +6,10 @@ knee would be another's. What one load comes to is `knee_run`, how loads are cho
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Awaitable, Callable
+import math
+import statistics
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,8 +39,6 @@ AGREEMENT = 0.15
 RUNS = 3
 """Of a borderline load; what most of them say is believed. So many more VOID ones than others end the search."""
 KNEE, PAGE = "knee.json", "knee.html"
-_PACES = 2
-"""Where the knee at the machine's pace is far from the load that the pace was found at, it is found again there."""
 _STEPS_EXPECTED = 14
 """Runs of real calls that a search takes, for the progress bar."""
 
@@ -105,12 +104,12 @@ class Knee:
     measured: Side
     baseline: tuple[Step, ...]
     """The same loads for real, without the quota."""
-    pace: float
-    """CPU that the baseline took over what the calibration says it takes: by how much this machine is slower now. The
-    prediction is for that pace.
+    pace: float | None
+    """How much longer than in the calibration work took while loads near the knee were played, by a gauge beside the
+    trunk. The prediction is for that pace; `None`: for that of the calibration, which knows of no gauge.
     """
     calibrated: float | None
-    """The knee that was predicted before the baseline, at the pace of the calibration."""
+    """The knee that was predicted before anything was played, at the pace of the calibration."""
     provenance: Provenance
 
     @property
@@ -148,7 +147,7 @@ class Knee:
         difference = "" if share is None else f": {100 * share:+.0f} % off"
         quota = self.study.pop.machine.quota
         where = self.study.pop.stack + ("" if quota is None else f" on {quota:g} of a core")
-        pace = f" (work took {self.pace:.2f} times as long as in the calibration)" if self.baseline else ""
+        pace = "" if self.pace is None else f" (work took {self.pace:.2f} times as long as in the calibration)"
         return f"The most that {where} carries at quality, in {self.kind}: {', '.join(told)}{difference}{pace}."
 
     def to_json(self) -> dict[str, Any]:
@@ -217,17 +216,9 @@ async def find_knee(
     told, _ = await _predicted(predict, study, start, whole=whole)
     expected = _rung_beyond(start, told.low)
     real = _Reality(study, out, measure, advance, expected=round(expected) if whole else expected)
-    near = start if told.low is None else told.low
-    for _ in range(_PACES):
-        pace = await real.pace(predict, near=near, runs=RUNS)
-        paced, _ = await _predicted(predict, at_pace(study, pace), start, whole=whole)
-        if paced.low is None or near / RUNG < paced.low < near * RUNG:
-            break
-        near = paced.low
     found = await find_bracket(real.holds, start, whole=whole)
-    # The machine changes within minutes: half of its pace is measured before the search, and half after.
-    pace = await real.pace(predict, near=near, runs=2 * RUNS)
-    paced, model = await _predicted(predict, at_pace(study, pace), start, whole=whole)
+    pace = _pace_near(found, real.steps)
+    paced, model = await _predicted(predict, at_pace(study, pace or 1.0), start, whole=whole)
     for load in real.steps.keys() - model.steps.keys():
         await model.holds(load)
     predicted, measured = Side(paced, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))
@@ -238,6 +229,23 @@ async def find_knee(
 async def _predicted(predict: Predict, study: Study, start: float, *, whole: bool) -> tuple[Bracket, _Tried]:
     model = _Tried(partial(predict, study), repeats=False)
     return await find_bracket(model.holds, start, whole=whole), model
+
+
+def _pace_near(found: Bracket, steps: Mapping[float, Step]) -> float | None:
+    """The machine's, while it played the loads of the bracket and those beside it.
+
+    The host of a virtual machine gives it now more, now less: the same calls were seen to take half as much again
+    within minutes. What they take without a quota tells little of it: a call costs the less the more of them there are.
+    """
+    low, high = found.low or 0.0, found.high or math.inf
+    paces = [
+        run.pace
+        for load, step in steps.items()
+        if low / RUNG <= load <= high * RUNG
+        for run in step.counted
+        if run.pace is not None
+    ]
+    return statistics.fmean(paces) if paces else None
 
 
 def _rung_beyond(start: float, knee: float | None) -> float:
@@ -296,23 +304,6 @@ class _Reality:
     def steps(self) -> dict[float, Step]:
         """Every load under the quota."""
         return self._under_quota.steps
-
-    async def pace(self, predict: Predict, *, near: float, runs: int) -> float:
-        """CPU that a load near the knee takes without the quota, over that of its prediction; 1 where that cannot run.
-
-        The host of a virtual machine gives it now more, now less: the same calls were seen to take half as much again
-        within minutes. And a call costs the less the more of them there are: Asterisk's took 5.3 ms at 550 a minute
-        and 3.9 ms at 1,012, so it must be this load, and no other. Its runs differ by 15 %: several are asked.
-
-        Without it, Kamailio's calls on a tenth of a core were twice predicted 22 % too low, and its audio 13 %.
-        """
-        with contextlib.suppress(Stop):
-            await self._prove(self._expected)
-            await self.baseline.until_counted(near, runs)
-        counted = self.baseline.steps.get(near, Step(())).counted
-        took = [run.cpu_share for run in counted if run.cpu_share is not None]
-        told = (await predict(with_quota(self._study, None), near)).cpu_share
-        return sum(took) / len(took) / told if took and told else 1.0
 
     async def holds(self, load: float) -> bool:
         """Try one load for real; raises `Stop`."""

@@ -20,7 +20,7 @@ from loadgen.health import Verdict
 from loadgen.run import Drive, drive
 from loadgen.stacks.process import running_trunk
 from loadgen.stacks.quota import Throttling
-from models.costs import costs_of, cpu_seconds
+from models.costs import costs_of, cpu_seconds, load_calibration
 from models.errors import InputError, Problem, StackError
 from models.kpis import compute_kpis
 from models.plan import Outcome, Plan, draw_plan
@@ -63,6 +63,8 @@ class Reading:
     """CPU of all programs together, in cores."""
     throttled_share: float | None = None
     """Periods in which the quota stopped them, of all in which they wanted CPU."""
+    pace: float | None = None
+    """How much longer than in the calibration work took, by a gauge beside the trunk; `None`: nobody knows."""
     generator: Verdict = Verdict.VALID
     reasons: tuple[str, ...] = ()
     """What speaks against the load generator."""
@@ -175,6 +177,7 @@ async def measure_load(study: Study, load: float, folder: Path) -> Reading:
         driven.records,
         cpu_share=_cpu_share(driven),
         throttled_share=_throttled_share(before, after),
+        pace=None if driven.meters is None else load_calibration(study.pop.calibration).pace(driven.meters.gauge_s),
         generator=driven.generator.verdict,
         reasons=driven.generator.reasons,
     )

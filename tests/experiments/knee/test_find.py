@@ -7,12 +7,13 @@ import itertools
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments.knee.find import KNEE, RUNS, Knee, find_knee
+from experiments.knee.find import KNEE, Knee, find_knee
 from experiments.knee.load import (
     LoadKind,
     Reading,
@@ -94,9 +95,11 @@ def test_both_sides_find_their_knee_within_the_resolution(tmp_path: Path) -> Non
     assert {step.load for step in knee.measured.steps} <= {step.load for step in knee.predicted.steps}
 
 
-def test_a_slower_machine_is_seen_in_the_baseline_and_predicted_for(tmp_path: Path) -> None:
+def test_a_slower_machine_is_seen_and_predicted_for(tmp_path: Path) -> None:
     async def measure(study: Study, load: float, _: Path) -> Reading:
-        return await predict_load(at_pace(study, 1.25), load)
+        # What it was on the way up does not count.
+        pace = 1.25 if load > 1000 else 1.0
+        return replace(await predict_load(at_pace(study, 1.25), load), pace=pace)
 
     study = _study(calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
     knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
@@ -105,24 +108,18 @@ def test_a_slower_machine_is_seen_in_the_baseline_and_predicted_for(tmp_path: Pa
     assert knee.calibrated is not None
     assert knee.measured.knee is not None
     assert knee.calibrated > 1.1 * knee.measured.knee
+    assert "1.25 times as long" in knee.sentence
 
 
-def test_where_the_pace_leads_to_another_load_it_is_found_again_there(tmp_path: Path) -> None:
-    study = _study(calibration=_calibration(tmp_path, invite_s=0.002))
-    free: Counter[float] = Counter()
+def test_without_a_gauge_the_prediction_is_for_the_pace_of_the_calibration(tmp_path: Path) -> None:
+    async def measure(study: Study, load: float, _: Path) -> Reading:
+        return await predict_load(at_pace(study, 1.25), load)
 
-    async def measure(changed: Study, load: float, _: Path) -> Reading:
-        # Twice as fast as the calibration at the load that it says is the most; beyond, as fast as it says.
-        free.update([load] * (changed.pop.machine.quota is None))
-        return await predict_load(at_pace(changed, 0.5 if load < 4000 else 0.9), load)
-
+    study = _study(calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
     knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
-    assert knee.calibrated is not None
-    assert knee.calibrated < 4000 < 1.9 * knee.calibrated
-    # Where it led away, half of them: the other half is for after the search.
-    assert free[knee.calibrated] == RUNS
-    assert [load for load, runs in free.items() if load > 4000 and runs >= 2 * RUNS]
-    assert knee.pace == pytest.approx(0.9)
+    assert knee.pace is None
+    assert knee.predicted.knee == knee.calibrated
+    assert "times as long" not in knee.sentence
 
 
 def test_far_apart_knees_do_not_agree(tmp_path: Path) -> None:
