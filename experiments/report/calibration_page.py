@@ -30,6 +30,7 @@ def render_calibration(run: CalibrationRun) -> str:
         panels=[_parity(run), _residuals(run)],
         run=run,
         costs=_costs(run),
+        gauged=run.calibration.gauged,
         outliers=[run.levels[index] for index in run.fit.outliers],
         doubtful=[level for level in run.levels if level.generator is not Verdict.VALID],
     )

@@ -146,6 +146,7 @@ def test_a_machine_that_changes_its_pace_is_told_from_costs() -> None:
     gauged = run.calibration.gauged
     assert gauged is not None
     assert gauged.interval is not None
+    assert "All costs go as the power" in render_calibration(run)
     assert gauged.exponent == pytest.approx(1.5, abs=2 * (gauged.interval[1] - gauged.exponent))
     assert run.fit.relative_error < 0.03
     assert run.calibration.costs.packet_s == pytest.approx(KNOWN["packet_s"], rel=0.2)
@@ -205,5 +206,6 @@ def test_a_level_is_measured_on_real_calls(tmp_path: Path, monkeypatch: pytest.M
     assert level.counts["bye_s"] == level.counts["refusal_s"] == 0
     assert level.counts["idle_share"] >= 3
     assert level.cpu_s > 0
+    assert level.gauge_s is not None
     # A busy call never rings: there is no round trip to see.
     assert level.response_s == ()

@@ -5,26 +5,26 @@ from __future__ import annotations
 import threading
 import time
 
+import psutil
 import pytest
 
 from loadgen.meters.gauge import Gauge
 
 
 def test_it_tells_what_its_work_took_between_two_instants() -> None:
-    before_s, spent_s = time.monotonic(), time.process_time()
+    before_s = time.monotonic()
     with Gauge() as gauge:
-        time.sleep(1.05)
+        time.sleep(1.0)
         middle_s = time.monotonic()
-        assert (early := gauge.mean_s(before_s, middle_s)) is not None
-        time.sleep(0.35)
-    spent_s = time.process_time() - spent_s
+        early = gauge.mean_s(before_s, middle_s)
+        time.sleep(0.4)
     whole = gauge.mean_s(before_s, time.monotonic())
+    assert early is not None
     assert whole is not None
-    assert 1e-5 < min(early, whole) <= max(early, whole) < 1e-2
-    # Its memory is made once; the rest of what this process spent is the work itself.
-    assert spent_s >= 10 * whole
+    # Thousands of bytes and additions: no machine does that in a few microseconds, none takes a tenth of a second.
+    assert 1e-5 < min(early, whole) <= max(early, whole) < 1e-1
     assert gauge.mean_s(before_s - 2, before_s - 1) is None
-    assert not any(thread.name == "gauge" for thread in threading.enumerate())
+    assert not _left_over()
 
 
 def test_it_ends_with_its_block_whatever_happens() -> None:
@@ -34,4 +34,8 @@ def test_it_ends_with_its_block_whatever_happens() -> None:
 
     with pytest.raises(RuntimeError):
         fail()
-    assert not any(thread.name == "gauge" for thread in threading.enumerate())
+    assert not _left_over()
+
+
+def _left_over() -> bool:
+    return bool(psutil.Process().children()) or any(thread.name == "gauge" for thread in threading.enumerate())
