@@ -24,7 +24,7 @@ _AUDIO_PLENTY, _CALLS_PLENTY = "the same audio, CPU in plenty", "the same calls,
 """A machine's pace was seen to change by a quarter within minutes: what is short is compared with plenty of the same
 minutes, and not with the levels before.
 """
-_AUDIO_SHARES = (0.4, 0.5, 0.55, 0.6, 0.65, 0.75)
+_AUDIO_SHARES = (0.45, 0.5, 0.55, 0.6, 0.65, 0.75)
 _CALLS_SHARES = (0.5, 0.6, 0.65, 0.7, 0.8, 0.9)
 """Of the CPU that the work asks for by its costs of plenty: until it breaks down, work costs the less the more of it
 waits. Some levels are to break down; what counts is the shortest of CPU that did not.
@@ -35,8 +35,8 @@ _GOOD_MOS = 4.0
 _GOOD_RESPONSE_S = 1.0
 """At p95; voices and responses as the studies of `experiments/studies/knee` want them."""
 _CALLS_AT_ONCE, _RAMP_S, _RATE_PER_MINUTE, _HOLD_S = 96, 6.4, 3600, 0.05
-"""So many that even half of what they ask for is more than some 5 % of a core: on less a quota's own pauses would be
-measured (`models.quota`).
+"""So many that even half of what audio asks for is more than some 6 % of a core: on less a quota's own pauses would be
+heard (`models.quota`).
 """
 _Todo = tuple[str, float, Study]
 
