@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import simpy
 
+from models.costs import load_calibration
 from models.study import Study
 from simulator import run
 from simulator.clock import CallProcess, Clock
@@ -78,12 +81,25 @@ def test_a_timeout_is_not_negative() -> None:
         Clock().timeout(-1)
 
 
-def events_of(monkeypatch: pytest.MonkeyPatch, trunk: dict[str, Any], instants: list[float]) -> int:
+@pytest.fixture
+def pop(tmp_path: Path) -> dict[str, Any]:
+    """Of a trunk whose throttle decides at once: a wait for it would be one event more."""
+    calibration = load_calibration("embedded")
+    costs = calibration.costs.model_copy(update={"throttle_s": 0.0})
+    path = tmp_path / "calibration.yaml"
+    path.write_text(json.dumps(calibration.model_copy(update={"costs": costs}).model_dump(mode="json")))
+    return {"machine": {"calibration": str(path)}}
+
+
+def events_of(
+    monkeypatch: pytest.MonkeyPatch, pop: dict[str, Any], trunk: dict[str, Any], instants: list[float]
+) -> int:
     """Events of a simulation of calls at these instants."""
     clock = Clock()
     monkeypatch.setattr(run, "Clock", lambda: clock)
     traffic = {"arrivals": {"kind": "replay", "instants_s": instants}, "holding": 3} | trunk.get("traffic", {})
-    run.simulate(Study.model_validate({"name": "t", "duration_s": 1000, "trunks": [trunk | {"traffic": traffic}]}))
+    trunks = [trunk | {"traffic": traffic}]
+    run.simulate(Study.model_validate({"name": "t", "duration_s": 1000, "pop": pop, "trunks": trunks}))
     return next(clock._eid)
 
 
@@ -102,6 +118,8 @@ def events_of(monkeypatch: pytest.MonkeyPatch, trunk: dict[str, Any], instants: 
         pytest.param({"throttle": {"policy": "fixed_window", "limit": 1, "window_s": 1000}}, 1 + 2, id="throttled"),
     ],
 )
-def test_events_of_one_more_call(monkeypatch: pytest.MonkeyPatch, trunk: dict[str, Any], events: int) -> None:
-    two, three = (events_of(monkeypatch, trunk, [1.0, 200.0, 400.0][:count]) for count in (2, 3))
+def test_events_of_one_more_call(
+    monkeypatch: pytest.MonkeyPatch, pop: dict[str, Any], trunk: dict[str, Any], events: int
+) -> None:
+    two, three = (events_of(monkeypatch, pop, trunk, [1.0, 200.0, 400.0][:count]) for count in (2, 3))
     assert three - two == events

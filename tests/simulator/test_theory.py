@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from experiments.twin import LARGEST_Z, analytic_twin, exact_refused_share, red_refused
-from models.costs import PACKETS_PER_S, Costs, costs_of, cpu_breakdown
+from models.costs import PACKETS_PER_S, Costs, cpu_breakdown
 from models.kpis import compute_kpis
 from models.limits import Limits
 from models.plan import draw_plan
 from models.policies import FixedWindow
 from models.records import Disposition
 from models.study import Machine, Study
-from simulator.host import Host
+from simulator.host import Host, busy_costs
 from simulator.replicate import random_anchors, replicate
 from simulator.run import Start, simulate
 
@@ -200,7 +200,7 @@ def test_the_cpu_spent_is_what_the_records_are_charged_with(question: Study, quo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulator.run.Host", kept)
         records = simulate(question)
-    (host,), costs = made, costs_of(question.pop)
+    (host,), costs = made, busy_costs(question.pop)
     charged = cpu_breakdown(costs, records, 0.0)
     media_s = charged.pop("packet_s")
     assert host.signalling_s == pytest.approx(sum(charged.values()))

@@ -16,6 +16,7 @@ from experiments.review.decision_json import to_json
 from experiments.review.request import Request
 from experiments.review.result import Decision, Resource, Review
 from experiments.review.review import review
+from models.costs import PACKETS_PER_S, load_calibration
 from models.errors import InputError
 from models.history.settings import HistorySettings
 from models.policies import FixedWindow, SlidingWindowAdmitted
@@ -98,12 +99,15 @@ def test_lower_is_advised_where_audio_suffers_from_what_a_higher_throttle_lets_i
     """Demand is always beyond the throttle; 46 calls at once are all that the quota bears. Behind a full throttle of 14
     there are 14 / 60 x 0.78 x 165 = 30 of them, three standard deviations below that; behind 24 there are 51.
     """
+    costs = load_calibration("embedded").costs
+    audio = 46 * PACKETS_PER_S * costs.packet_s
+    quota = costs.idle_share + audio * costs.cold_factor(audio)
     made = review(
         request(
             24,
             candidates=(14,),
             growth=2.6,
-            pop=Pop(machine=Machine(cores=1, quota=46 * 100 * 63.92e-6)),
+            pop=Pop(machine=Machine(cores=1, quota=quota)),
             quality=Quality(refused_share_max=None, customers_lost_share_max=None, srd_p95_ms_max=None),
         ),
         histories,
