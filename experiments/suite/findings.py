@@ -66,8 +66,9 @@ def _spent(cpu: Mapping[str, Any] | None) -> Iterator[str]:
     programs = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in _largest_first(cpu["programs"]))
     costs = ", ".join(f"{COST_WORDS[name]} {seconds:.2f} s" for name, seconds in _largest_first(cpu["breakdown"]))
     yield f"CPU measured {cpu['measured_s']:.2f} s in {cpu['seconds']:.0f} s ({programs})"
-    pace = f", at {cpu.get('pace', 1.0):.2f} times the calibration's pace"
-    yield f"CPU predicted {cpu['predicted_s']:.2f} s{pace} ({costs or 'nothing'})"
+    yield f"CPU predicted {cpu['predicted_s']:.2f} s ({costs or 'nothing'})"
+    if (pace := cpu.get("pace", 1.0)) != 1:
+        yield f"work took {pace:.2f} times as long as in the calibration, by the gauge; the prediction is for that"
 
 
 def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:
