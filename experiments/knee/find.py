@@ -106,10 +106,10 @@ class Knee:
     """The same loads for real, without the quota."""
     pace: float | None
     """How much longer than in the calibration work took while loads near the knee were played, by a gauge beside the
-    trunk. The prediction is for that pace; `None`: for that of the calibration, which knows of no gauge.
+    trunk. The prediction is for that pace; `None`: for that of the study, as the calibration knows of no gauge.
     """
     calibrated: float | None
-    """The knee that was predicted before anything was played, at the pace of the calibration."""
+    """The knee that was predicted before anything was played, at the pace that the study says."""
     provenance: Provenance
 
     @property
@@ -218,7 +218,8 @@ async def find_knee(
     real = _Reality(study, out, measure, advance, expected=round(expected) if whole else expected)
     found = await find_bracket(real.holds, start, whole=whole)
     pace = _pace_near(found, real.steps)
-    paced, model = await _predicted(predict, at_pace(study, pace or 1.0), start, whole=whole)
+    there = study if pace is None else at_pace(study, pace)
+    paced, model = await _predicted(predict, there, start, whole=whole)
     for load in real.steps.keys() - model.steps.keys():
         await model.holds(load)
     predicted, measured = Side(paced, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))

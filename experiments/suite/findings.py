@@ -68,7 +68,7 @@ def _spent(cpu: Mapping[str, Any] | None) -> Iterator[str]:
     yield f"CPU measured {cpu['measured_s']:.2f} s in {cpu['seconds']:.0f} s ({programs})"
     yield f"CPU predicted {cpu['predicted_s']:.2f} s ({costs or 'nothing'})"
     if (pace := cpu.get("pace", 1.0)) != 1:
-        yield f"work took {pace:.2f} times as long as in the calibration, by the gauge; the prediction is for that"
+        yield f"work took {pace:.2f} times as long as in the calibration; the prediction is for that"
 
 
 def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:

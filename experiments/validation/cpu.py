@@ -28,7 +28,8 @@ class CpuComparison:
     programs: Mapping[str, float] = field(default_factory=dict)
     """The measurement by program."""
     pace: float = 1.0
-    """How much longer than in the calibration work took on this machine, by a gauge beside the trunk."""
+    """How much longer than in the calibration work took: by the gauge beside the trunk, or without one as the study
+    says."""
 
     @property
     def difference_share(self) -> float | None:

@@ -54,8 +54,7 @@ class Meter:
     async def __aenter__(self) -> Meter:
         self._started = await self.read()
         if self._pids:
-            self._gauge.__enter__()
-            self._stack.push_async_callback(asyncio.to_thread, self._gauge.__exit__, None, None, None)
+            self._stack.enter_context(self._gauge)
         self._stack.enter_context(watch_deaths(self._pids, self._ended.__setitem__))
         task = asyncio.create_task(self._sample(), name="meter")
         self._stack.push_async_callback(asyncio.wait, [task])

@@ -111,14 +111,14 @@ def test_a_slower_machine_is_seen_and_predicted_for(tmp_path: Path) -> None:
     assert "1.25 times as long" in knee.sentence
 
 
-def test_without_a_gauge_the_prediction_is_for_the_pace_of_the_calibration(tmp_path: Path) -> None:
+def test_without_a_gauge_the_prediction_is_for_the_pace_of_the_study(tmp_path: Path) -> None:
     async def measure(study: Study, load: float, _: Path) -> Reading:
-        return await predict_load(at_pace(study, 1.25), load)
+        return await predict_load(study, load)
 
-    study = _study(calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
+    study = _study(pace=1.5, calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
     knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
     assert knee.pace is None
-    assert knee.predicted.knee == knee.calibrated
+    assert knee.predicted.knee == knee.calibrated == knee.measured.knee
     assert "times as long" not in knee.sentence
 
 
