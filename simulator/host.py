@@ -41,7 +41,7 @@ class Host:
         self._speed = self._capacity / servers
         self._free_at = [0.0] * servers
         self._asked_per_stream = _PER_STREAM * costs.packet_s / self._capacity
-        self._least_per_stream = _PER_STREAM * costs.least_packet_s / self._capacity
+        self._short_per_stream = _PER_STREAM * costs.short_packet_s / self._capacity
         self._waiting_share = costs.waiting_work_share
         self._streams = 0
         self._lost_share = 0.0
@@ -70,7 +70,7 @@ class Host:
     @property
     def media_load(self) -> float:
         """CPU that the audio cannot do without, as a share of all there is for calls; may exceed 1."""
-        return self._streams * self._least_per_stream
+        return self._streams * self._short_per_stream
 
     def audio_begins(self, now: float) -> float:
         """One more call has audio; a reading for `audio_ends`."""
@@ -94,10 +94,11 @@ class Host:
     def _change(self, by: int, now: float) -> None:
         passed_s = now - self._changed
         self._lost_s += self._lost_share * passed_s
-        self.media_s += min(1.0, self._streams * self._asked_per_stream) * self._capacity * passed_s
+        asked = 1.0 if self._lost_share else min(1.0, self._streams * self._asked_per_stream)
+        self.media_s += asked * self._capacity * passed_s
         self._changed = now
         self._streams += by
-        load = self._streams * self._least_per_stream
+        load = self._streams * self._short_per_stream
         self.media_share = min(load, MOST_MEDIA_SHARE)
         # Beyond the capacity every stream loses the same share.
         self._lost_share = 1 - 1 / load if load > 1 else 0.0

@@ -20,7 +20,13 @@ from scipy import stats
 
 from experiments.calibration.levels import IDLING, LIMITED, UNLIMITED, Level, measure_level, studies_of
 from experiments.calibration.regression import Explain, Fit, FloatArray, fit_relative
-from experiments.calibration.shortage import Estimate, shortage_studies, waiting_packet, waiting_work
+from experiments.calibration.shortage import (
+    Estimate,
+    is_short,
+    shortage_ladders,
+    waiting_packet,
+    waiting_work,
+)
 from experiments.provenance import fingerprint
 from models.costs import Calibration, CostName, Costs, Gauged, spend
 from models.errors import StackError
@@ -64,7 +70,7 @@ class CalibrationRun:
     fit: Fit
     calibration: Calibration
     shortage: tuple[Level, ...] = ()
-    """Levels with less CPU than they ask for."""
+    """Levels on a quota, down to where calls break down, and the same in plenty."""
     notes: tuple[str, ...] = ()
     """What could not be measured, and why."""
 
@@ -83,18 +89,22 @@ class CalibrationRun:
         costs, error = self.calibration.costs, self.fit.relative_error
         steady = [self._at_its_pace(level) for level in short]
         packet = waiting_packet(costs, steady, error)
-        work = waiting_work(costs, packet.value, steady, error)
-        found: dict[CostName, Estimate] = {"waiting_packet_s": packet, "waiting_work_share": work}
+        work = waiting_work(costs, costs.packet_s if packet is None else packet.value, steady, error)
+        told: dict[CostName, Estimate | None] = {"waiting_packet_s": packet, "waiting_work_share": work}
+        found = {name: one for name, one in told.items() if one is not None}
+        missed = [f"{name} was not measured: no level short of CPU held" for name, one in told.items() if one is None]
         intervals = {name: _rounded_interval(one) for name, one in found.items()}
         changed = costs.model_copy(update={name: _rounded(one.value) for name, one in found.items()})
         calibration = self.calibration.model_copy(
             update={"costs": changed, "intervals": self.calibration.intervals | intervals}
         )
-        return replace(self, calibration=calibration, shortage=tuple(short))
+        return replace(self, calibration=calibration, shortage=tuple(short), notes=(*self.notes, *missed))
 
     def _at_its_pace(self, level: Level) -> Level:
-        """The level with the CPU that it would have taken at the calibration's pace."""
-        return replace(level, cpu_s=level.cpu_s / (self.calibration.pace(level.gauge_s) or 1.0))
+        """The level as it would have been at the calibration's pace: less CPU than on a slow machine, of more."""
+        pace = self.calibration.pace(level.gauge_s) or 1.0
+        amount = level.amount / pace if is_short(level) else level.amount
+        return replace(level, cpu_s=level.cpu_s / pace, amount=amount)
 
     def to_json(self) -> dict[str, Any]:
         """All of it but single round trips, ready for `json.dumps`."""
@@ -133,27 +143,33 @@ async def calibrate(
     Raises:
         StackError: a program of the stack is missing, or the levels do not determine the costs.
     """
-    levels: list[Level] = []
     todo = [each for _ in range(repeats) for each in studies_of(stack)]
-    await _measure_all(todo, levels, out, advance)
-    run = CalibrationRun.explaining(stack, levels, command)
+    measure = _Numbered(out, len(todo), advance)
+    run = CalibrationRun.explaining(stack, [await measure(*each) for each in todo], command)
     # The embedded trunk has no programs of others to put under a quota.
     if stack == "embedded":
         return run
-    short: list[Level] = []
+    ladders = shortage_ladders(stack, run.calibration.costs)
+    measure = _Numbered(out / "short", sum(ladder.most for ladder in ladders), advance)
     try:
-        await _measure_all(list(shortage_studies(stack, run.calibration.costs)), short, out / "short", advance)
+        short = [level for ladder in ladders for level in await ladder.descend(measure)]
     except StackError as error:
         return replace(run, notes=(f"what work costs where CPU is short was not measured: {error}",))
     return run.with_shortage(short)
 
 
-async def _measure_all(
-    todo: Sequence[tuple[str, float, Study]], done: list[Level], out: Path, advance: Advance
-) -> None:
-    for number, (work, amount, study) in enumerate(todo):
-        advance(number / len(todo), f"{work}, {amount:g}")
-        done.append(await measure_level(work, amount, study, out / f"{number:03}"))
+class _Numbered:
+    """Measures levels one after the other, each in a folder of its own."""
+
+    def __init__(self, out: Path, most: int, advance: Advance) -> None:
+        self._out, self._most, self._advance = out, most, advance
+        self._done = 0
+
+    async def __call__(self, work: str, amount: float, study: Study) -> Level:
+        self._advance(self._done / self._most, f"{work}, {amount:g}")
+        level = await measure_level(work, amount, study, self._out / f"{self._done:03}")
+        self._done += 1
+        return level
 
 
 def _best_fit(levels: Sequence[Level]) -> tuple[tuple[_Name, ...], Fit]:

@@ -1,16 +1,16 @@
-"""What work costs where CPU is short: one waking of a program then serves many packets and messages.
+"""What work costs where CPU is short: less where one waking of a program then serves many packets, more where programs
+that are stopped again and again find their caches cold.
 
-Levels under a CPU quota, below what the costs of plenty ask for, with some of plenty among them; Linux gives quotas to
-root alone.
+Ladders of levels under a CPU quota, from more than the costs of plenty ask for down to where calls break down, with
+some of plenty among them; Linux gives quotas to root alone.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 
 import numpy as np
 from scipy import stats
@@ -24,11 +24,11 @@ _AUDIO_PLENTY, _CALLS_PLENTY = "the same audio, CPU in plenty", "the same calls,
 """A machine's pace was seen to change by a quarter within minutes: what is short is compared with plenty of the same
 minutes, and not with the levels before.
 """
-_AUDIO_SHARES = (0.45, 0.5, 0.55, 0.6, 0.65, 0.75)
-_CALLS_SHARES = (0.5, 0.6, 0.65, 0.7, 0.8, 0.9)
-"""Of the CPU that the work asks for by its costs of plenty: until it breaks down, work costs the less the more of it
-waits. Some levels are to break down; what counts is the shortest of CPU that did not.
-"""
+_SHARES = (1.2, 1.05, 0.95, 0.85, 0.75, 0.65, 0.55, 0.45)
+"""Of the CPU that the work asks for by its costs of plenty. rtpengine does with half of it, Asterisk needs all."""
+_RUNGS_PER_PLENTY = 3
+_FAILURES = 2
+"""So many rungs that did not hold end a ladder: one may have been a bad minute of the machine."""
 _AUDIO_S = 2 * LEVEL_S
 """Calls begin one after the other, and only with all of them is CPU short: that is to be most of the level."""
 _GOOD_MOS = 4.0
@@ -39,6 +39,7 @@ _CALLS_AT_ONCE, _RAMP_S, _RATE_PER_MINUTE, _HOLD_S = 96, 6.4, 3600, 0.05
 heard (`models.quota`).
 """
 _Todo = tuple[str, float, Study]
+Measure = Callable[[str, float, Study], Awaitable[Level]]
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,62 @@ class Estimate:
     interval: tuple[float, float]
 
 
-def shortage_studies(stack: Stack, costs: Costs) -> Iterator[_Todo]:
-    """The levels, as `levels.studies_of` has them: the amount is the share of the CPU that is asked for."""
+@dataclass(frozen=True)
+class Ladder:
+    """One kind of work on less and less CPU."""
+
+    plenty: _Todo
+    """As `levels.studies_of` has them."""
+    rungs: tuple[_Todo, ...]
+    """The same; the amount is the share of the CPU that is asked for."""
+
+    @property
+    def most(self) -> int:
+        """The levels that it takes if every rung holds."""
+        return len(self.rungs) + 2 + (len(self.rungs) - 1) // _RUNGS_PER_PLENTY
+
+    async def descend(self, measure: Measure) -> list[Level]:
+        """The levels from plenty down to where the work breaks down, and plenty again."""
+        done, failures = [await measure(*self.plenty)], 0
+        for number, rung in enumerate(self.rungs):
+            if number and number % _RUNGS_PER_PLENTY == 0:
+                done.append(await measure(*self.plenty))
+            done.append(await measure(*rung))
+            failures += not holds(done[-1])
+            if failures == _FAILURES:
+                break
+        return [*done, await measure(*self.plenty)]
+
+
+def shortage_ladders(stack: Stack, costs: Costs) -> tuple[Ladder, Ladder]:
+    """Of audio and of calls."""
     audio = _asked(costs, _CALLS_AT_ONCE * PACKETS_PER_S * costs.packet_s)
     # One after the other: signalling needs its part too, and is slow at first.
     instants = {"kind": "replay", "instants_s": (np.arange(_CALLS_AT_ONCE) * _RAMP_S / _CALLS_AT_ONCE).tolist()}
     make_audio = partial(study_of, stack, _AUDIO_S, 0, arrivals=instants, holding=_AUDIO_S - 1)
-    plenty = (_AUDIO_PLENTY, _CALLS_AT_ONCE, make_audio())
-    yield from _amid(plenty, [(_AUDIO_SHORT, share, make_audio(quota=share * audio)) for share in _AUDIO_SHARES])
     packets_s = _HOLD_S * PACKETS_PER_S * costs.packet_s
     calls = _asked(costs, _RATE_PER_MINUTE / 60 * (costs.invite_s + costs.bye_s + packets_s))
     make_calls = partial(study_of, stack, LEVEL_S, _RATE_PER_MINUTE, holding=_HOLD_S)
-    plenty = (_CALLS_PLENTY, _RATE_PER_MINUTE, make_calls())
-    yield from _amid(plenty, [(_CALLS_SHORT, share, make_calls(quota=share * calls)) for share in _CALLS_SHARES])
+    return (
+        Ladder(
+            (_AUDIO_PLENTY, _CALLS_AT_ONCE, make_audio()),
+            tuple((_AUDIO_SHORT, share, make_audio(quota=share * audio)) for share in _SHARES),
+        ),
+        Ladder(
+            (_CALLS_PLENTY, _RATE_PER_MINUTE, make_calls()),
+            tuple((_CALLS_SHORT, share, make_calls(quota=share * calls)) for share in _SHARES),
+        ),
+    )
+
+
+def is_short(level: Level) -> bool:
+    """Whether it is a rung of a ladder."""
+    return level.work in (_AUDIO_SHORT, _CALLS_SHORT)
+
+
+def holds(level: Level) -> bool:
+    """Whether its calls were as good as they are to be: voices of audio, and otherwise responses."""
+    return (level.mos_p5 or 0.0) >= _GOOD_MOS if level.work == _AUDIO_SHORT else _responds(level)
 
 
 def _asked(costs: Costs, load: float) -> float:
@@ -69,33 +113,30 @@ def _asked(costs: Costs, load: float) -> float:
     return costs.idle_share + load * costs.cold_factor(load)
 
 
-def _amid(plenty: _Todo, short: Sequence[_Todo]) -> Iterator[_Todo]:
-    half = len(short) // 2
-    return chain([plenty], short[:half], [plenty], short[half:], [plenty])
-
-
-def waiting_packet(costs: Costs, levels: Sequence[Level], relative_error: float) -> Estimate:
+def waiting_packet(costs: Costs, levels: Sequence[Level], relative_error: float) -> Estimate | None:
     """Seconds that a packet costs where CPU is as short as it may be with calls that still sound well.
 
-    `relative_error` is that of a level of plenty.
+    `relative_error` is that of a level of plenty. `None`: there was no such level.
     """
-    held = [level for level in levels if level.work == _AUDIO_SHORT and (level.mos_p5 or 0.0) >= _GOOD_MOS]
-    if not held:
-        return _within(costs.packet_s, relative_error)
-    shortest, pace = _shortest(held), _pace(costs, levels, _AUDIO_PLENTY)
+    shortest = _shortest(levels, _AUDIO_SHORT)
+    if shortest is None:
+        return None
+    pace = _pace(costs, levels, _AUDIO_PLENTY)
     packet_s = (_busy_s(costs, shortest) / pace - _others_s(costs, shortest)) / shortest.counts["packet_s"]
-    return _within(min(costs.packet_s, packet_s), relative_error)
+    return _within(packet_s, relative_error)
 
 
-def waiting_work(costs: Costs, waiting_packet_s: float, levels: Sequence[Level], relative_error: float) -> Estimate:
+def waiting_work(
+    costs: Costs, waiting_packet_s: float, levels: Sequence[Level], relative_error: float
+) -> Estimate | None:
     """What signalling costs that waits, as a share of its cost, where responses still come in time.
 
-    `relative_error` is that of a level of plenty.
+    `relative_error` is that of a level of plenty. `None`: there was no such level.
     """
-    held = [level for level in levels if level.work == _CALLS_SHORT and _responds(level)]
-    if not held:
-        return _within(1.0, relative_error)
-    shortest, pace = _shortest(held), _pace(costs, levels, _CALLS_PLENTY)
+    shortest = _shortest(levels, _CALLS_SHORT)
+    if shortest is None:
+        return None
+    pace = _pace(costs, levels, _CALLS_PLENTY)
     work_s = _busy_s(costs, shortest) / pace - waiting_packet_s * shortest.counts["packet_s"]
     return _within(work_s / _others_s(costs, shortest), relative_error)
 
@@ -104,8 +145,9 @@ def _responds(level: Level) -> bool:
     return bool(level.response_s) and float(np.quantile(level.response_s, 0.95)) <= _GOOD_RESPONSE_S
 
 
-def _shortest(levels: Sequence[Level]) -> Level:
-    return min(levels, key=lambda level: level.amount)
+def _shortest(levels: Sequence[Level], work: str) -> Level | None:
+    held = [level for level in levels if level.work == work and holds(level)]
+    return min(held, key=lambda level: level.amount) if held else None
 
 
 def _pace(costs: Costs, levels: Sequence[Level], plenty: str) -> float:

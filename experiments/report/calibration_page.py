@@ -9,6 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from experiments.calibration.calibrate import CalibrationRun
+from experiments.calibration.levels import Level
+from experiments.calibration.shortage import holds, is_short
 from experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from experiments.report.page import COST_WORDS
 from experiments.report.sheet import Panel, fill
@@ -30,6 +32,7 @@ def render_calibration(run: CalibrationRun) -> str:
         panels=[_parity(run), _residuals(run)],
         run=run,
         costs=_costs(run),
+        shortage=[_short(level) for level in run.shortage],
         gauged=run.calibration.gauged,
         outliers=[run.levels[index] for index in run.fit.outliers],
         doubtful=[level for level in run.levels if level.generator is not Verdict.VALID],
@@ -48,6 +51,20 @@ def _costs(run: CalibrationRun) -> list[dict[str, str]]:
             {"words": words, "name": name, "value": in_unit(value), "interval": f"{in_unit(low)} to {in_unit(high)}"}
         )
     return rows
+
+
+def _short(level: Level) -> dict[str, str]:
+    rung = is_short(level)
+    response_s = float(np.quantile(level.response_s, 0.95)) if level.response_s else None
+    return {
+        "work": level.work,
+        "share": f"{100 * level.amount:.0f} %" if rung else "no quota",
+        "cpu": f"{level.cpu_s:.3f} s",
+        "gauge": "n/a" if level.gauge_s is None else f"{1e6 * level.gauge_s:.0f} µs",
+        "mos": "n/a" if level.mos_p5 is None else f"{level.mos_p5:.2f}",
+        "response": "n/a" if response_s is None else f"{1000 * response_s:,.0f} ms",
+        "held": ("yes" if holds(level) else "no") if rung else "",
+    }
 
 
 def _microseconds(seconds: float) -> str:

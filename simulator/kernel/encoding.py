@@ -91,7 +91,7 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         speed=cores / servers,
         servers=servers,
         waiting_share=costs.waiting_work_share,
-        least_per_stream=PACKETS_PER_S / 2 * costs.least_packet_s / cores,
+        short_per_stream=PACKETS_PER_S / 2 * costs.short_packet_s / cores,
         most_media_share=MOST_MEDIA_SHARE,
         timer_b_s=TIMER_B_S,
         poll_s=EDGE_POLL_S,

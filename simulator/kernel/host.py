@@ -12,7 +12,7 @@ def finish(clock: Clock, cores: FloatArray, work_s: float) -> float:
     world = clock[0]
     begins = max(world.now, cores[0])
     takes_s = work_s * world.waiting_share if begins > world.now else work_s
-    media_share = min(world.streams * world.least_per_stream, world.most_media_share)
+    media_share = min(world.streams * world.short_per_stream, world.most_media_share)
     ends = begins + takes_s / (world.speed * (1 - media_share))
     if world.servers == 1:
         cores[0] = ends
@@ -47,6 +47,6 @@ def audio_changes(clock: Clock, by: int) -> float:
     world.lost_s += world.lost_share * (world.now - world.changed_s)
     world.changed_s = world.now
     world.streams += by
-    load = world.streams * world.least_per_stream
+    load = world.streams * world.short_per_stream
     world.lost_share = max(0.0, 1 - 1 / load) if load != 0.0 else 0.0
     return float(world.lost_s)

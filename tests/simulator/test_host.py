@@ -70,6 +70,14 @@ def test_packets_that_wait_cost_less_so_more_calls_fit() -> None:
     assert host.media_s == pytest.approx(4.0)
 
 
+def test_packets_that_cost_more_where_cpu_is_short_are_lost_before_it_is_spent() -> None:
+    host = Host(Machine(), COSTS.model_copy(update={"waiting_packet_s": 0.002}))
+    readings = [host.audio_begins(0.0) for _ in range(8)]
+    # At 1 ms a packet they ask for 0.8 of a core; at 2 ms for 1.6, of which three eighths are lost.
+    assert host.audio_ends(readings[0], 4.0) == pytest.approx(4 * 3 / 8)
+    assert host.media_s == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize(
     ("machine", "costs", "cores"),
     [

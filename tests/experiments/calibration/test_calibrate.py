@@ -15,10 +15,10 @@ import pytest
 from experiments.calibration import calibrate as module
 from experiments.calibration.calibrate import CalibrationRun, calibrate
 from experiments.calibration.levels import Level, last_mos_p5, studies_of
-from experiments.calibration.shortage import shortage_studies
+from experiments.calibration.shortage import is_short, shortage_ladders
 from experiments.report.calibration_page import render_calibration
 from loadgen.health import Verdict
-from models.costs import CostName, Costs, cost_counts, load_calibration, spend
+from models.costs import CostName, Costs, Gauged, cost_counts, load_calibration, spend
 from models.errors import StackError
 from models.plan import draw_plan
 from models.quota import pauses_are_heard
@@ -110,7 +110,35 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
     assert found.calibration.costs.waiting_work_share == pytest.approx(0.6, rel=1e-2)
     low, high = found.calibration.intervals["waiting_work_share"]
     assert low < 0.6 < high
-    assert "where CPU is short" in render_calibration(found)
+    assert not found.notes
+    page = render_calibration(found)
+    assert "<td>yes</td>" in page
+    assert "<td>no</td>" in page
+    # A stack that needs more where it is stopped again and again needs more.
+    dear = waited(audio, "audio, CPU short", amount=1.05, share=1.25, packet_s=1.25 * 30e-6, mos_p5=4.2)
+    others = [level for level in short if level.work != "audio, CPU short"]
+    assert run.with_shortage([dear, *others]).calibration.costs.waiting_packet_s == pytest.approx(30e-6, rel=1e-3)
+    # Where nothing holds nothing is known.
+    broken = run.with_shortage([replace(level, mos_p5=1.2, response_s=(9.0,)) for level in short])
+    assert broken.calibration.costs == costs
+    assert len(broken.notes) == 2
+
+
+def test_a_slow_minute_is_a_level_shorter_of_cpu() -> None:
+    """What held on less than it seems counts before what held on more."""
+    dice = np.random.default_rng(5)
+    run = CalibrationRun.explaining("kamailio", [predicted_level(*each, dice) for each in studies_of("kamailio")], "x")
+    run = replace(run, calibration=run.calibration.model_copy(update={"gauged": Gauged(work_s=1e-4, exponent=1.0)}))
+    audio = next(level for level in run.levels if level.work == "audio")
+    plenty = replace(audio, work="the same audio, CPU in plenty", gauge_s=1e-4)
+    levels = [
+        replace(plenty, work="audio, CPU short", amount=amount, gauge_s=pace * 1e-4, cpu_s=share * pace * audio.cpu_s)
+        for amount, pace, share in ((0.8, 1.0, 0.9), (0.9, 1.5, 0.7))
+    ]
+    costs, alone, other = (
+        run.with_shortage([plenty, *chosen]).calibration.costs for chosen in (levels, levels[1:], levels[:1])
+    )
+    assert costs.waiting_packet_s == alone.waiting_packet_s != other.waiting_packet_s
 
 
 def test_voices_are_judged_by_the_calls_that_were_answered_last() -> None:
@@ -128,13 +156,33 @@ def test_voices_are_judged_by_the_calls_that_were_answered_last() -> None:
 
 def test_shortages_are_of_what_the_work_asks_for() -> None:
     costs = load_calibration("kamailio").costs
-    quotas = [(work, study.pop.machine.quota) for work, _, study in shortage_studies("kamailio", costs)]
-    assert len(quotas) == 18
-    assert [work for work, quota in quotas if quota is None] == 3 * ["the same audio, CPU in plenty"] + 3 * [
-        "the same calls, CPU in plenty"
-    ]
-    assert all(quota > costs.idle_share for _, quota in quotas if quota is not None)
-    assert not any(pauses_are_heard(quota) for work, quota in quotas if quota is not None and "audio" in work)
+    for ladder in shortage_ladders("kamailio", costs):
+        assert ladder.plenty[2].pop.machine.quota is None
+        quotas = [study.pop.machine.quota or 0.0 for _, _, study in ladder.rungs]
+        shares = [share for _, share, _ in ladder.rungs]
+        assert quotas == sorted(quotas, reverse=True)
+        assert np.ptp(np.array(quotas) / shares) == pytest.approx(0, abs=1e-12)
+        assert quotas[-1] > costs.idle_share
+        assert "audio" not in ladder.plenty[0] or not any(pauses_are_heard(quota) for quota in quotas)
+
+
+@pytest.mark.parametrize(
+    ("needs", "rungs"),
+    [(0.0, 8), (0.5, 8), (0.6, 8), (0.9, 5), (1.1, 3), (2.0, 2)],
+)
+def test_a_ladder_ends_where_two_levels_broke_down(needs: float, rungs: int) -> None:
+    ladder = shortage_ladders("asterisk", load_calibration("asterisk").costs)[0]
+
+    async def measure(work: str, amount: float, study: Study) -> Level:
+        return Level(work, amount, {}, 1.0, Verdict.VALID, 0.0, 4.3 if amount > needs else 1.2, ())
+
+    levels = asyncio.run(ladder.descend(measure))
+    assert sum(map(is_short, levels)) == rungs
+    assert not is_short(levels[0])
+    assert not is_short(levels[-1])
+    assert len(levels) <= ladder.most
+    if rungs == len(ladder.rungs):
+        assert len(levels) == ladder.most
 
 
 def test_a_machine_that_changes_its_pace_is_told_from_costs() -> None:
