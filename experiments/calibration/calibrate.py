@@ -88,8 +88,10 @@ class CalibrationRun:
         """The same with what work costs where CPU is short."""
         costs, error = self.calibration.costs, self.fit.relative_error
         steady = [self._at_its_pace(level) for level in short]
-        packet = waiting_packet(costs, steady, error)
-        work = waiting_work(costs, costs.packet_s if packet is None else packet.value, steady, error)
+        is_paced = self.calibration.gauged is not None
+        packet = waiting_packet(costs, steady, error, is_paced=is_paced)
+        packet_s = costs.packet_s if packet is None else packet.value
+        work = waiting_work(costs, packet_s, steady, error, is_paced=is_paced)
         told: dict[CostName, Estimate | None] = {"waiting_packet_s": packet, "waiting_work_share": work}
         found = {name: one for name, one in told.items() if one is not None}
         missed = [f"{name} was not measured: no level short of CPU held" for name, one in told.items() if one is None]

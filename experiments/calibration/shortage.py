@@ -21,8 +21,8 @@ from models.study import Stack, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
 _AUDIO_PLENTY, _CALLS_PLENTY = "the same audio, CPU in plenty", "the same calls, CPU in plenty"
-"""A machine's pace was seen to change by a quarter within minutes: what is short is compared with plenty of the same
-minutes, and not with the levels before.
+"""A machine's pace was seen to change by a quarter within minutes: where no gauge tells it, what is short is compared
+with plenty of the same minutes.
 """
 _SHARES = (1.2, 1.05, 0.95, 0.85, 0.75, 0.65, 0.55, 0.45)
 """Of the CPU that the work asks for by its costs of plenty. rtpengine does with half of it, Asterisk needs all."""
@@ -79,7 +79,7 @@ class Ladder:
 
 def shortage_ladders(stack: Stack, costs: Costs) -> tuple[Ladder, Ladder]:
     """Of audio and of calls."""
-    audio = _asked(costs, _CALLS_AT_ONCE * PACKETS_PER_S * costs.packet_s)
+    audio = _audio_asked(costs)
     # One after the other: signalling needs its part too, and is slow at first.
     instants = {"kind": "replay", "instants_s": (np.arange(_CALLS_AT_ONCE) * _RAMP_S / _CALLS_AT_ONCE).tolist()}
     make_audio = partial(study_of, stack, _AUDIO_S, 0, arrivals=instants, holding=_AUDIO_S - 1)
@@ -108,35 +108,50 @@ def holds(level: Level) -> bool:
     return (level.mos_p5 or 0.0) >= _GOOD_MOS if level.work == _AUDIO_SHORT else _responds(level)
 
 
+def _audio_asked(costs: Costs) -> float:
+    return _asked(costs, _CALLS_AT_ONCE * PACKETS_PER_S * costs.packet_s)
+
+
 def _asked(costs: Costs, load: float) -> float:
     """Cores, where there are plenty; `load` is what the work would take on a busy stack."""
     return costs.idle_share + load * costs.cold_factor(load)
 
 
-def waiting_packet(costs: Costs, levels: Sequence[Level], relative_error: float) -> Estimate | None:
-    """Seconds that a packet costs where CPU is as short as it may be with calls that still sound well.
+def waiting_packet(costs: Costs, levels: Sequence[Level], relative_error: float, *, is_paced: bool) -> Estimate | None:
+    """CPU seconds that there have to be for a packet, so that calls still sound well where it is short.
 
-    `relative_error` is that of a level of plenty. `None`: there was no such level.
+    Not what was spent: programs that are stopped again and again were seen to break up before all of it was.
+
+    Args:
+        costs: of plenty.
+        levels: of the ladders.
+        relative_error: of a level of plenty.
+        is_paced: whether a gauge has told the pace of each level, and `levels` are as they would have been at that of
+            `costs`; otherwise plenty in the same minutes tells.
+
+    Returns:
+        None where no level held.
     """
     shortest = _shortest(levels, _AUDIO_SHORT)
     if shortest is None:
         return None
-    pace = _pace(costs, levels, _AUDIO_PLENTY)
-    packet_s = (_busy_s(costs, shortest) / pace - _others_s(costs, shortest)) / shortest.counts["packet_s"]
-    return _within(packet_s, relative_error)
+    cores = shortest.amount * _audio_asked(costs) - costs.idle_share
+    packets_per_s = _CALLS_AT_ONCE * PACKETS_PER_S
+    pace = 1.0 if is_paced else _pace(costs, levels, _AUDIO_PLENTY)
+    return _within(cores / costs.cold_factor_spending(cores) / packets_per_s / pace, relative_error)
 
 
 def waiting_work(
-    costs: Costs, waiting_packet_s: float, levels: Sequence[Level], relative_error: float
+    costs: Costs, waiting_packet_s: float, levels: Sequence[Level], relative_error: float, *, is_paced: bool
 ) -> Estimate | None:
     """What signalling costs that waits, as a share of its cost, where responses still come in time.
 
-    `relative_error` is that of a level of plenty. `None`: there was no such level.
+    Arguments as of `waiting_packet`, whose value is one of them; None where no level held.
     """
     shortest = _shortest(levels, _CALLS_SHORT)
     if shortest is None:
         return None
-    pace = _pace(costs, levels, _CALLS_PLENTY)
+    pace = 1.0 if is_paced else _pace(costs, levels, _CALLS_PLENTY)
     work_s = _busy_s(costs, shortest) / pace - waiting_packet_s * shortest.counts["packet_s"]
     return _within(work_s / _others_s(costs, shortest), relative_error)
 
