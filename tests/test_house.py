@@ -45,6 +45,7 @@ EXERCISED = {
     "loadgen/stacks/pstn.py": "tests/loadgen/stacks/test_carrier.py",
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "loadgen/sip/timers.py": "tests/loadgen/sip/test_transaction.py",
+    "experiments/knee/result.py": "tests/experiments/knee/test_find.py",
     "loadgen/workers/crews.py": "tests/loadgen/workers/test_team.py",
     "loadgen/workers/worker.py": "tests/loadgen/workers/test_team.py",
 }

@@ -85,11 +85,22 @@ class CalibrationRun:
         return cls(stack, tuple(levels), fit, _calibration(stack, levels, names, fit, command))
 
     def with_shortage(self, short: Sequence[Level]) -> Self:
-        """The same with what work costs where CPU is short."""
+        """The same with what work costs where CPU is short.
+
+        Those levels of the ladders that had CPU in plenty say what it costs there, as all others do.
+
+        Args:
+            short: the levels of `shortage_ladders` for the costs that were found so far.
+        """
+        plenty = [level for level in short if not is_short(level)]
+        told = self.explaining(self.stack, (*self.levels, *plenty), self.calibration.command or "")
+        return told._short_of_cpu(short, asked_by=self.calibration.costs)
+
+    def _short_of_cpu(self, short: Sequence[Level], *, asked_by: Costs) -> Self:
         costs, error = self.calibration.costs, self.fit.relative_error
         steady = [self._at_its_pace(level) for level in short]
         is_paced = self.calibration.gauged is not None
-        packet = waiting_packet(costs, steady, error, is_paced=is_paced)
+        packet = waiting_packet(costs, steady, error, asked_by=asked_by, is_paced=is_paced)
         packet_s = costs.packet_s if packet is None else packet.value
         work = waiting_work(costs, packet_s, steady, error, is_paced=is_paced)
         told: dict[CostName, Estimate | None] = {"waiting_packet_s": packet, "waiting_work_share": work}
@@ -100,7 +111,7 @@ class CalibrationRun:
         calibration = self.calibration.model_copy(
             update={"costs": changed, "intervals": self.calibration.intervals | intervals}
         )
-        return replace(self, calibration=calibration, shortage=tuple(short), notes=(*self.notes, *missed))
+        return replace(self, calibration=calibration, shortage=tuple(short), notes=tuple(missed))
 
     def _at_its_pace(self, level: Level) -> Level:
         """The level as it would have been at the calibration's pace: less CPU than on a slow machine, of more."""

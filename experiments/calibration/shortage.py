@@ -117,7 +117,9 @@ def _asked(costs: Costs, load: float) -> float:
     return costs.idle_share + load * costs.cold_factor(load)
 
 
-def waiting_packet(costs: Costs, levels: Sequence[Level], relative_error: float, *, is_paced: bool) -> Estimate | None:
+def waiting_packet(
+    costs: Costs, levels: Sequence[Level], relative_error: float, *, asked_by: Costs, is_paced: bool
+) -> Estimate | None:
     """CPU seconds that there have to be for a packet, so that calls still sound well where it is short.
 
     Not what was spent: programs that are stopped again and again were seen to break up before all of it was.
@@ -126,6 +128,7 @@ def waiting_packet(costs: Costs, levels: Sequence[Level], relative_error: float,
         costs: of plenty.
         levels: of the ladders.
         relative_error: of a level of plenty.
+        asked_by: the costs that `shortage_ladders` was given.
         is_paced: whether a gauge has told the pace of each level, and `levels` are as they would have been at that of
             `costs`; otherwise plenty in the same minutes tells.
 
@@ -135,7 +138,7 @@ def waiting_packet(costs: Costs, levels: Sequence[Level], relative_error: float,
     shortest = _shortest(levels, _AUDIO_SHORT)
     if shortest is None:
         return None
-    cores = shortest.amount * _audio_asked(costs) - costs.idle_share
+    cores = shortest.amount * _audio_asked(asked_by) - costs.idle_share
     packets_per_s = _CALLS_AT_ONCE * PACKETS_PER_S
     pace = 1.0 if is_paced else _pace(costs, levels, _AUDIO_PLENTY)
     return _within(cores / costs.cold_factor_spending(cores) / packets_per_s / pace, relative_error)

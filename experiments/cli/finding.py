@@ -23,8 +23,9 @@ from experiments.cli.app import (
 )
 from experiments.cli.proving import command_line
 from experiments.exit_codes import ExitCode
-from experiments.knee.find import PAGE, Knee, find_knee
+from experiments.knee.find import find_knee
 from experiments.knee.load import with_quota
+from experiments.knee.result import PAGE, Knee
 from experiments.report.knee_page import write_knee_page
 from loadgen.loop import run_loop
 

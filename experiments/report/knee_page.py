@@ -8,8 +8,8 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from experiments.formatting import formatted
-from experiments.knee.find import AGREEMENT, Knee, Step
 from experiments.knee.load import LoadKind
+from experiments.knee.result import AGREEMENT, Knee, Step
 from experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from experiments.report.sheet import Panel, fill
 from models.kpis import DEFINITIONS

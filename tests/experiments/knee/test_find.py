@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from experiments.knee.find import KNEE, Knee, find_knee
+from experiments.knee.find import find_knee
 from experiments.knee.load import (
     LoadKind,
     Reading,
@@ -25,6 +25,7 @@ from experiments.knee.load import (
     predict_load,
     with_quota,
 )
+from experiments.knee.result import KNEE, Knee
 from experiments.knee.search import RESOLUTION
 from experiments.knee.throttling import throttling_of
 from experiments.report.knee_page import render_knee
@@ -282,6 +283,25 @@ def test_a_quota_whose_pauses_would_be_heard_is_told(tmp_path: Path) -> None:
     assert doubt in render_knee(knee)
     assert knee.to_json()["doubts"] == [doubt]
     assert _find(_study(quota=None), _Stack(1000), _Stack(1100), tmp_path).doubts == ()
+
+
+def test_costs_that_are_off_without_a_quota_too_are_told(tmp_path: Path) -> None:
+    async def measure(study: Study, load: float, _: Path) -> Reading:
+        reading = await predict_load(study, load)
+        return replace(reading, cpu_share=1.3 * (reading.cpu_share or 0.0), pace=1.25)
+
+    study = _study(calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
+    knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
+    # What took 1.3 times as long on a machine that is said to take 1.25 times as long is as predicted, within 15 %.
+    assert knee.doubts == ()
+    unpaced = replace(knee, unlimited=tuple(asyncio.run(_predicted_all(study, knee))))
+    (doubt,) = unpaced.doubts
+    assert "(+30 %)" in doubt
+    assert doubt in render_knee(unpaced)
+
+
+async def _predicted_all(study: Study, knee: Knee) -> list[Reading]:
+    return [await predict_load(with_quota(study, None), step.load) for step in knee.baseline]
 
 
 @pytest.fixture
