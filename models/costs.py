@@ -76,8 +76,8 @@ class Costs(Settings):
     packet_s: Seconds
     """One packet of a call, either way, from its arrival to its leaving on the other side; `PACKETS_PER_S` of them."""
     waiting_packet_s: Seconds | None = None
-    """What there has to be for one where CPU is short: less where one waking of the program then serves many packets
-    that wait, more where it is stopped again and again; none: not measured."""
+    """What there has to be for one where CPU is short, so that calls still sound well: less where one waking of the
+    program then serves many packets that wait; none: not measured."""
     waiting_work_share: Annotated[float, Field(gt=0, le=10)] = 1.0
     """What a piece of signalling costs that has to wait for CPU, as a share of its cost: less where it needs no waking
     of its own, more where it is interrupted again and again."""

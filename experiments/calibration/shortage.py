@@ -1,5 +1,5 @@
-"""What work costs where CPU is short: less where one waking of a program then serves many packets, more where programs
-that are stopped again and again find their caches cold.
+"""What work costs where CPU is short: less where one waking of a program then serves many packets and messages, and for
+other programs all that it costs in plenty, or more.
 
 Ladders of levels under a CPU quota, from more than the costs of plenty ask for down to where calls break down, with
 some of plenty among them; Linux gives quotas to root alone.
@@ -25,7 +25,7 @@ _AUDIO_PLENTY, _CALLS_PLENTY = "the same audio, CPU in plenty", "the same calls,
 with plenty of the same minutes.
 """
 _SHARES = (1.2, 1.05, 0.95, 0.85, 0.75, 0.65, 0.55, 0.45)
-"""Of the CPU that the work asks for by its costs of plenty. rtpengine does with half of it, Asterisk needs all."""
+"""Of the CPU that the work asks for by its costs of plenty. rtpengine does with two thirds of it, Asterisk needs all."""
 _RUNGS_PER_PLENTY = 3
 _FAILURES = 2
 """So many rungs that did not hold end a ladder: one may have been a bad minute of the machine."""
