@@ -25,7 +25,7 @@ _AUDIO_PLENTY, _CALLS_PLENTY = "the same audio, CPU in plenty", "the same calls,
 with plenty of the same minutes.
 """
 _SHARES = (1.2, 1.05, 0.95, 0.85, 0.75, 0.65, 0.55, 0.45)
-"""Of the CPU that the work asks for by its costs of plenty. rtpengine does with two thirds of it, Asterisk needs all."""
+"""Of the CPU that the work asks for by its costs of plenty. rtpengine does with two thirds, Asterisk needs all."""
 _RUNGS_PER_PLENTY = 3
 _FAILURES = 2
 """So many rungs that did not hold end a ladder: one may have been a bad minute of the machine."""
