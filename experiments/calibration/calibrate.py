@@ -166,9 +166,9 @@ async def calibrate(
     measure = _Numbered(out / "short", sum(ladder.most for ladder in ladders), advance)
     try:
         short = [level for ladder in ladders for level in await ladder.descend(measure)]
+        return run.with_shortage(short)
     except StackError as error:
         return replace(run, notes=(f"what work costs where CPU is short was not measured: {error}",))
-    return run.with_shortage(short)
 
 
 class _Numbered:
