@@ -41,7 +41,7 @@ class Level:
 
     work: str
     amount: float
-    """Calls per minute; calls at once, for audio; seconds, for idling."""
+    """Calls per minute; calls at once, for audio; seconds, for idling; on a quota, the share of the CPU asked for."""
     counts: dict[CostName, float]
     """What was done, by the cost that it incurs; idling in seconds."""
     cpu_s: float
