@@ -20,10 +20,11 @@ from models.policies import (
     ThrottleSettings,
     TokenBucket,
 )
+from models.throttle import SAME_INSTANT_S
 
 FloatArray = NDArray[np.float64]
-_ROUNDING_S = 1e-9
-"""A boundary may be computed so far from where a throttle sees it."""
+_ROUNDING_S = SAME_INSTANT_S / 10
+"""A boundary may be computed so far from where a throttle sees it; less than what the throttle itself overlooks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,8 @@ def refuses_none(throttle: ThrottleSettings, asked: Asked, anchor_s: float = 0.0
         case SlidingWindowAdmitted() | SlidingWindowAttempts():
             early = asked.early_s
             apart = early[throttle.limit :] - early[: -throttle.limit]
-            return bool((apart >= throttle.window_s + asked.within_s).all())
+            needed_s = throttle.window_s - SAME_INSTANT_S + asked.within_s
+            return bool((apart >= (needed_s + _ROUNDING_S if asked.within_s else needed_s)).all())
         case TokenBucket():
             return _most_tokens(throttle, asked) <= throttle.burst
         case _:
@@ -60,8 +62,9 @@ def _most_in_a_window(throttle: FixedWindow | PipeLimit, asked: Asked, anchor_s:
     if not len(asked.early_s):
         return 0
     first, last = asked.early_s[0], asked.early_s[-1] + asked.within_s
-    numbers = np.arange((first - anchor_s) // throttle.window_s, (last - anchor_s) // throttle.window_s + 1)
-    begins = anchor_s + numbers * throttle.window_s
+    # One more at either end: first and last may lie in a neighbouring window, as the throttle counts.
+    numbers = np.arange((first - anchor_s) // throttle.window_s - 1, (last - anchor_s) // throttle.window_s + 2)
+    begins = anchor_s - SAME_INSTANT_S + numbers * throttle.window_s
     before_end = np.searchsorted(asked.early_s, begins + throttle.window_s + _ROUNDING_S)
     return int((before_end - np.searchsorted(asked.early_s, begins - asked.within_s - _ROUNDING_S)).max())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.compiled import inlined, lean
+from models.throttle import SAME_INSTANT_S
 from simulator.kernel.codes import (
     FIXED_WINDOW,
     NO_LIMIT,
@@ -46,7 +47,7 @@ def restart(throttles: Records, which: int, now: float) -> None:
 @inlined
 def _fixed_window(throttles: Records, which: int, now: float) -> float:
     throttle = throttles[which]
-    window = (now - throttle.anchor_s) // throttle.window_s
+    window = (now - throttle.anchor_s + SAME_INSTANT_S) // throttle.window_s
     if throttle.has_window == 0 or window != throttle.window:
         throttle.has_window, throttle.window, throttle.count = 1, window, 0
     if throttle.count >= throttle.limit:
@@ -58,7 +59,7 @@ def _fixed_window(throttles: Records, which: int, now: float) -> float:
 @inlined
 def _pipe_limit(throttles: Records, which: int, now: float) -> float:
     throttle = throttles[which]
-    window = (now - throttle.anchor_s) // throttle.window_s
+    window = (now - throttle.anchor_s + SAME_INSTANT_S) // throttle.window_s
     if throttle.has_window == 0 or window != throttle.window:
         follows = throttle.has_window == 1 and window == throttle.window + 1
         throttle.load = throttle.count // throttle.limit if follows else 0
@@ -74,7 +75,7 @@ def _sliding(throttles: Records, rings: FloatArray, which: int, now: float) -> f
     throttle = throttles[which]
     limit, ring, oldest = throttle.limit, throttle.ring, throttle.oldest
     is_full = throttle.counted == limit
-    if is_full and now - rings[ring + oldest] < throttle.window_s:
+    if is_full and now - rings[ring + oldest] < throttle.window_s - SAME_INSTANT_S:
         if throttle.policy == SLIDING_ATTEMPTS:
             _count(throttles, rings, which, now)
         return REFUSES
@@ -112,8 +113,10 @@ def _start_again_if_idle(throttles: Records, which: int, now: float) -> None:
 def _token_bucket(throttles: Records, which: int, now: float) -> float:
     throttle = throttles[which]
     _start_again_if_idle(throttles, which, now)
-    if throttle.taken >= throttle.burst and now < _slot(throttles, which, throttle.taken - throttle.burst + 1):
-        return REFUSES
+    if throttle.taken >= throttle.burst:
+        free_at_s = _slot(throttles, which, throttle.taken - throttle.burst + 1)
+        if now < free_at_s - SAME_INSTANT_S:
+            return REFUSES
     throttle.taken += 1
     return 0.0
 
@@ -123,7 +126,7 @@ def _shaper(throttles: Records, which: int, now: float) -> float:
     throttle = throttles[which]
     _start_again_if_idle(throttles, which, now)
     delay_s = _slot(throttles, which, throttle.taken) - now
-    if delay_s > throttle.max_delay_s:
+    if delay_s > throttle.max_delay_s + SAME_INSTANT_S:
         return REFUSES
     throttle.taken += 1
-    return max(0.0, delay_s)
+    return delay_s if delay_s > SAME_INSTANT_S else 0.0

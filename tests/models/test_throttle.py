@@ -34,7 +34,7 @@ from models.teletraffic import (
     sliding_attempts_refused,
     token_bucket_refused,
 )
-from models.throttle import ADMITTED, Admitted, Refused, Throttle, make_throttle
+from models.throttle import ADMITTED, SAME_INSTANT_S, Admitted, Refused, Throttle, make_throttle
 
 READ = TypeAdapter[ThrottleSettings](ThrottleSettings)
 LIMITED = (FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket, Shaper)
@@ -367,6 +367,58 @@ def test_a_shaper_admits_the_calls_that_a_bucket_as_deep_as_its_queue_admits(
     assume(Fraction(queue.max_delay_s) == Fraction(burst - 1) * Fraction(window_s) / limit)
     bucket = TokenBucket(limit=limit, window_s=window_s, burst=burst)
     assert admitted(make_throttle(queue), trace) == admitted(make_throttle(bucket), trace)
+
+
+# ---- instants that are equal but for floating point
+
+AT_THE_LIMIT: list[ThrottleSettings] = [
+    FixedWindow(),
+    PipeLimit(),
+    PipeLimit(algorithm="red"),
+    SlidingWindowAdmitted(),
+    SlidingWindowAttempts(),
+    TokenBucket(burst=1),
+    TokenBucket(burst=20),
+    Shaper(max_delay_s=0.0),
+]
+WEEK, YEAR = 7 * 1440 * 200, 366 * 1440 * 200
+
+
+@pytest.mark.parametrize("settings", AT_THE_LIMIT, ids=lambda settings: settings.policy)
+@pytest.mark.parametrize("first", [0, WEEK, YEAR])
+@pytest.mark.parametrize("added_up", [False, True])
+def test_calls_evenly_spaced_at_the_limit_are_all_admitted_at_once(
+    settings: ThrottleSettings, first: int, added_up: bool
+) -> None:
+    numbers = np.arange(first, first + 20_000)
+    # As a plan computes instants, and as a simulation's clock comes by them: by adding what is left to wait.
+    instants = list(accumulate(np.diff(numbers * 0.3), initial=first * 0.3)) if added_up else numbers * 60 / 200
+    throttle = make_throttle(settings)
+    assert {throttle.try_admit(float(now)) for now in instants} == {ADMITTED}
+
+
+@pytest.mark.parametrize("kind", [FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts])
+@pytest.mark.parametrize(("early_s", "passes"), [(SAME_INSTANT_S / 2, True), (SAME_INSTANT_S * 2, False)])
+def test_only_rounding_is_overlooked(kind: type[FixedWindow], early_s: float, passes: bool) -> None:
+    throttle = make_throttle(kind(limit=1, window_s=60))
+    throttle.try_admit(0.0)
+    assert throttle.used(60 - early_s) == (not passes)
+    assert isinstance(throttle.try_admit(60 - early_s), Admitted) is passes
+
+
+@pytest.mark.parametrize(("early_s", "passes"), [(SAME_INSTANT_S / 2, True), (SAME_INSTANT_S * 2, False)])
+def test_only_rounding_is_overlooked_by_slots(early_s: float, passes: bool) -> None:
+    for settings in (TokenBucket(limit=1, burst=1), Shaper(limit=1, max_delay_s=0.0)):
+        throttle = make_throttle(settings)
+        throttle.try_admit(0.0)
+        assert (throttle.try_admit(60 - early_s) is ADMITTED) is passes
+
+
+def test_an_instant_overlooked_does_not_let_the_pace_creep() -> None:
+    throttle = make_throttle(TokenBucket(limit=1, window_s=1, burst=1))
+    let_in = admitted(throttle, (number * (1 - SAME_INSTANT_S / 2) for number in range(1000)))
+    assert all(now >= number - SAME_INSTANT_S for number, now in enumerate(let_in))
+    assert len(let_in) < 1000
 
 
 def never_falls(trace: list[float], settings: list[ThrottleSettings]) -> bool:

@@ -60,3 +60,12 @@ def test_a_token_bucket_is_told_apart_at_its_burst() -> None:
 def test_a_shaper_delays_and_no_throttle_does_not() -> None:
     assert refuses_none(NoThrottle(), Asked(np.zeros(1000)))
     assert not refuses_none(Shaper(limit=1000), Asked(np.arange(10.0)))
+
+
+@pytest.mark.parametrize("kind", [FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts])
+def test_evenly_spaced_calls_at_the_limit_are_known_to_pass(kind: type[FixedWindow]) -> None:
+    instants = np.arange(20_000) * 0.3
+    assert refuses_none(kind(), Asked(instants))
+    assert not really_refuses(kind(), instants, 0.0)
+    # One more among them is one too many.
+    assert not refuses_none(kind(), Asked(np.sort(np.append(instants, 3000.1))))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.columns import DISPOSITION_CODE
 from models.errors import InputError
+from models.records import Disposition
 from models.study import Study
 from simulator.kernel.memory import Records
 from simulator.kernel.running import Running
@@ -78,3 +80,19 @@ def test_a_month_under_way_can_be_stopped() -> None:
     run = Running(study(30 * 86_400.0), lambda records, _: seen.extend(records["ended_s"]), until_s=60.0)
     run.to_the_end()
     assert np.max(seen) == 60.0
+
+
+@pytest.mark.parametrize("policy", ["fixed_window", "sliding_window_admitted", "sliding_window_attempts", "token_bucket"])
+def test_a_week_of_calls_evenly_spaced_at_the_limit_is_not_refused(policy: str) -> None:
+    # Inbound calls meet the throttle at their own instants, without a handshake before the first.
+    traffic = {"arrivals": {"kind": "constant", "rate_per_minute": 200}, "holding": 30, "inbound_share": 1}
+    trunk = {"traffic": traffic, "throttle": {"policy": policy, "limit": 200}}
+    week = Study.model_validate({"name": "t", "duration_s": 7 * 86_400, "trunks": [trunk]})
+    counts = np.zeros(len(DISPOSITION_CODE), dtype=np.int64)
+
+    def count(records: Records, _: float) -> None:
+        counts[:] += np.bincount(records["disposition"], minlength=len(counts))
+
+    Running(week, count).to_the_end()
+    assert counts[DISPOSITION_CODE[Disposition.THROTTLED]] == 0
+    assert counts[DISPOSITION_CODE[Disposition.COMPLETED]] == 7 * 1440 * 200
