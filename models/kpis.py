@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -80,12 +80,20 @@ _DELAYS = {
 }
 
 
+_Ratio = tuple[float, float]
+"""Numerator and denominator."""
+
+
 @dataclass(frozen=True)
 class Kpis:
     """Indicator name -> value, and the count of every disposition."""
 
     values: Mapping[str, float | None]
     dispositions: Mapping[Disposition, int]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Indicator that is a ratio -> its denominator, such as attempts: what it weighs where several runs are averaged.
+    Counts, peaks and quantiles have none.
+    """
 
     def __getitem__(self, name: str) -> float | None:
         return self.values[name]
@@ -173,52 +181,53 @@ class KpiAccumulator:
     def result(self) -> Kpis:
         """The indicators of all batches so far."""
         attempts = sum(self._dispositions.values())
-        values = {"attempts": float(attempts), "calls": float(self._sums["calls"])}
-        shares = self._attempt_shares(attempts) | self._session_ratios() | self._media()
-        measured = {name: values.get(name, shares.get(name)) for name in DEFINITIONS}
-        return Kpis(measured | self._delays() | self._concurrency(), dict(self._dispositions))
+        counted = {"attempts": float(attempts), "calls": float(self._sums["calls"])}
+        ratios = self._attempt_shares(attempts) | self._session_ratios() | self._means()
+        others = counted | self._quantiles() | self._peaks()
+        values = {name: _ratio(*ratios[name]) if name in ratios else others[name] for name in DEFINITIONS}
+        weights = {name: float(whole) for name, (_, whole) in ratios.items()}
+        return Kpis(values, dict(self._dispositions), weights)
 
-    def _attempt_shares(self, attempts: int) -> dict[str, float | None]:
+    def _attempt_shares(self, attempts: int) -> dict[str, _Ratio]:
         counts, answered = self._dispositions, self._sums["answered"]
         effective = answered + sum(counts[kind] for kind in _ANSWERED_OR_RINGING)
         return {
-            "refused_share": _ratio(sum(counts[kind] for kind in REFUSED_BY_TRUNK), attempts),
-            "throttled_share": _ratio(counts[Disposition.THROTTLED], attempts),
-            "customers_lost_share": _ratio(self._sums["lost"], self._sums["calls"]),
-            "asr": _ratio(answered, attempts),
-            "ner": _ratio(effective, attempts),
+            "refused_share": (sum(counts[kind] for kind in REFUSED_BY_TRUNK), attempts),
+            "throttled_share": (counts[Disposition.THROTTLED], attempts),
+            "customers_lost_share": (self._sums["lost"], self._sums["calls"]),
+            "asr": (answered, attempts),
+            "ner": (effective, attempts),
         }
 
-    def _session_ratios(self) -> dict[str, float | None]:
+    def _session_ratios(self) -> dict[str, _Ratio]:
         invites, answered = self._sums["invites"], self._sums["answered"]
         redirected = sum(count for status, count in self._statuses.items() if 300 <= status < 400)
         effective = answered + sum(self._statuses.get(status, 0) for status in _EFFECTIVE)
         return {
-            "ser": _ratio(answered, invites - redirected),
-            "seer": _ratio(effective, invites - redirected),
-            "isa": _ratio(sum(self._statuses.get(status, 0) for status in _INEFFECTIVE), invites),
-            "scr": _ratio(self._dispositions[Disposition.COMPLETED], invites),
+            "ser": (answered, invites - redirected),
+            "seer": (effective, invites - redirected),
+            "isa": (sum(self._statuses.get(status, 0) for status in _INEFFECTIVE), invites),
+            "scr": (self._dispositions[Disposition.COMPLETED], invites),
         }
 
-    def _media(self) -> dict[str, float | None]:
+    def _means(self) -> dict[str, _Ratio]:
         received, lost = self._sums["rtp_received"], self._sums["rtp_lost"]
+        scores, span_s = self._histograms["mos"], self._span[1] - self._span[0]
         return {
-            "rtp_lost_share": _ratio(lost, received + lost),
-            "rtp_late_share": _ratio(self._sums["rtp_late"], received),
-            "jitter_p95_ms": self._histograms["jitter"].quantile(0.95),
-            "mos_mean": self._histograms["mos"].mean(),
-            "mos_p5": self._histograms["mos"].quantile(0.05),
+            "rtp_lost_share": (lost, received + lost),
+            "rtp_late_share": (self._sums["rtp_late"], received),
+            "mos_mean": (scores.total, scores.count),
+            "mean_concurrency": (self._calls.usage_s, max(0.0, span_s)),
         }
 
-    def _delays(self) -> dict[str, float | None]:
-        names = [name for name in DEFINITIONS if name.endswith(("_p50_ms", "_p95_ms")) and name != "jitter_p95_ms"]
-        return {name: self._histograms[name[:-7]].quantile(int(name[-5:-3]) / 100) for name in names}
+    def _quantiles(self) -> dict[str, float | None]:
+        names = [name for name in DEFINITIONS if name.endswith(("_p50_ms", "_p95_ms"))]
+        found = {name: self._histograms[name[:-7]].quantile(int(name[-5:-3]) / 100) for name in names}
+        return found | {"mos_p5": self._histograms["mos"].quantile(0.05)}
 
-    def _concurrency(self) -> dict[str, float | None]:
-        span = self._span[1] - self._span[0]
+    def _peaks(self) -> dict[str, float | None]:
         return {
             "peak_concurrency": self._calls.peak,
-            "mean_concurrency": self._calls.usage_s / span if span > 0 else None,
             "peak_channels": self._channels.peak,
             "peak_ports": self._ports.peak,
         }

@@ -1,5 +1,9 @@
-"""Independent repetitions of a simulation: means with confidence intervals, for as long as the precision asked for
+"""Independent repetitions of a simulation: estimates with confidence intervals, for as long as the precision asked for
 needs.
+
+An indicator that is a ratio, such as a share of attempts, is estimated by the sum of all numerators over the sum of all
+denominators. The mean of the ratios is another figure: a short run with many calls has more refusals, and would weigh
+no more than a quiet one. Refused shares of runs of a minute come out a tenth too low by it.
 
 Repetition k has seed k of the study's own sequence, whatever executor runs it and in whatever order; records do not
 leave their process, only indicators do.
@@ -18,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
-from models.kpis import DEFINITIONS, KpiAccumulator
+from models.kpis import DEFINITIONS, KpiAccumulator, Kpis
 from models.policies import Windowed
 from models.streams import generator, uniforms
 from models.study import Study
@@ -31,19 +35,15 @@ _FIRST_ROUND = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over repetitions."""
+    """An indicator over all repetitions."""
 
     mean: float
+    """Of a ratio: sum of numerators over sum of denominators, so that every call weighs the same."""
     half_width: float
     """Of the confidence interval of the mean (Student's t)."""
-    deviation: float
-    """Standard deviation between repetitions."""
+    standard_error: float
+    """Of the mean."""
     repetitions: int
-
-    @property
-    def standard_error(self) -> float:
-        """Of the mean."""
-        return self.deviation / math.sqrt(self.repetitions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,8 @@ class Replications:
     """Indicators of all repetitions; `None` where a repetition had none, such as a delay without calls."""
 
     samples: Mapping[str, Sequence[float | None]]
+    weights: Mapping[str, Sequence[float]]
+    """Indicator that is a ratio -> its denominator in every repetition."""
     confidence: float
     reached: bool
     """Whether the precision asked for was reached before the largest number of repetitions."""
@@ -63,8 +65,10 @@ class Replications:
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
         """Indicator -> its mean; indicators that fewer than two repetitions have are left out."""
-        found = {name: [value for value in values if value is not None] for name, values in self.samples.items()}
-        return {name: _estimate(values, self.confidence) for name, values in found.items() if len(values) > 1}
+        found = {
+            name: _estimate(values, self.weights.get(name), self.confidence) for name, values in self.samples.items()
+        }
+        return {name: estimate for name, estimate in found.items() if estimate is not None}
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
@@ -73,13 +77,15 @@ class Replications:
         Source: Student's t with the spread of one more observation, Hahn and Meeker, "Statistical Intervals" (1991),
         4.8. Normality is assumed; bounds are cut to what the repetitions can reach (shares to 0 to 1).
         """
-        return {name: self._prediction(name, estimate) for name, estimate in self.estimates.items()}
+        return {name: self._prediction(name) for name in self.estimates}
 
-    def _prediction(self, name: str, estimate: Estimate) -> Interval:
-        t = float(stats.t.ppf((1 + self.confidence) / 2, estimate.repetitions - 1))
-        reach = t * estimate.deviation * math.sqrt(1 + 1 / estimate.repetitions)
+    def _prediction(self, name: str) -> Interval:
+        # One repetition's own value is asked about, whatever it weighs: the plain mean and spread are right here.
+        values = np.array([value for value in self.samples[name] if value is not None])
+        t = float(stats.t.ppf((1 + self.confidence) / 2, len(values) - 1))
+        mean, reach = float(values.mean()), t * float(values.std(ddof=1)) * math.sqrt(1 + 1 / len(values))
         upper = 1.0 if DEFINITIONS[name].unit == "share" else math.inf
-        return max(0.0, estimate.mean - reach), min(upper, estimate.mean + reach)
+        return max(0.0, mean - reach), min(upper, mean + reach)
 
     def __repr__(self) -> str:
         shown = ", ".join(
@@ -90,10 +96,23 @@ class Replications:
         return f"<Replications: {self.repetitions} of them, {shown}>"
 
 
-def _estimate(values: Sequence[float], confidence: float) -> Estimate:
-    deviation = float(np.std(values, ddof=1))
-    t = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1))
-    return Estimate(float(np.mean(values)), t * deviation / math.sqrt(len(values)), deviation, len(values))
+def _estimate(values: Sequence[float | None], weights: Sequence[float] | None, confidence: float) -> Estimate | None:
+    """Estimate an indicator; `None` where fewer than two repetitions have it. Without weights all weigh the same.
+
+    Source: the ratio estimator and its linearised variance, Cochran, "Sampling Techniques" (3rd edition, 1977), 6.4;
+    with equal weights it is the mean and its usual standard error. Few repetitions of a skew indicator, such as a share
+    that is 0 in half of them, give intervals that are somewhat short: 16 of them contain the truth in 91 % for 95.
+    """
+    known = [number for number, value in enumerate(values) if value is not None]
+    if len(known) < 2:
+        return None
+    value = np.array([values[number] for number in known], dtype=np.float64)
+    weight = np.ones(len(known)) if weights is None else np.array([weights[number] for number in known])
+    mean = float(np.average(value, weights=weight))
+    residuals = (value - mean) * weight / weight.mean()
+    standard_error = math.sqrt(float(np.sum(residuals**2)) / (len(known) * (len(known) - 1)))
+    t = float(stats.t.ppf((1 + confidence) / 2, len(known) - 1))
+    return Estimate(mean, t * standard_error, standard_error, len(known))
 
 
 def replicate(
@@ -124,15 +143,16 @@ def replicate(
         engine: as in `simulate`.
     """
     run = map if executor is None else executor.map
-    done: list[dict[str, float | None]] = []
+    done: list[Kpis] = []
     wanted = max(2, replications)
     while True:
         tasks = [(study, number, start, engine) for number in range(len(done), wanted)]
         done += run(_repetition, tasks)
-        samples = {name: [values[name] for values in done] for name in DEFINITIONS}
-        result = Replications(samples, confidence, reached=_is_precise(samples[kpi], precision, confidence))
-        if result.reached or wanted >= most:
-            return result
+        samples = {name: [kpis[name] for kpis in done] for name in DEFINITIONS}
+        weights = {name: [kpis.weights[name] for kpis in done] for name in done[0].weights}
+        reached = precision is None or _is_precise(_estimate(samples[kpi], weights.get(kpi), confidence), precision)
+        if reached or wanted >= most:
+            return Replications(samples, weights, confidence, reached)
         wanted = min(most, 2 * wanted)
 
 
@@ -147,18 +167,14 @@ def _leave_ctrl_c_to_the_caller() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _is_precise(values: Sequence[float | None], precision: float | None, confidence: float) -> bool:
-    if precision is None:
-        return True
-    known = [value for value in values if value is not None]
-    if len(known) < _FIRST_ROUND:
+def _is_precise(estimate: Estimate | None, precision: float) -> bool:
+    if estimate is None or estimate.repetitions < _FIRST_ROUND:
         return False
-    estimate = _estimate(known, confidence)
     # What no repetition saw is rarer than they could show, not known to be exactly 0.
     return estimate.mean != 0 and estimate.half_width <= precision * abs(estimate.mean)
 
 
-def _repetition(task: tuple[Study, int, Start, Engine]) -> dict[str, float | None]:
+def _repetition(task: tuple[Study, int, Start, Engine]) -> Kpis:
     """One repetition's indicators; at the top of the module, because processes must find it by its name."""
     study, number, start, engine = task
     seed = int(generator(study.seed, "repetition", number).integers(2**62))
@@ -170,7 +186,7 @@ def _repetition(task: tuple[Study, int, Start, Engine]) -> dict[str, float | Non
         start=start,
         engine=engine,
     )
-    return dict(accumulator.result().values)
+    return accumulator.result()
 
 
 def random_anchors(study: Study, seed: int) -> dict[str, float]:

@@ -82,7 +82,9 @@ def test_a_month_under_way_can_be_stopped() -> None:
     assert np.max(seen) == 60.0
 
 
-@pytest.mark.parametrize("policy", ["fixed_window", "sliding_window_admitted", "sliding_window_attempts", "token_bucket"])
+@pytest.mark.parametrize(
+    "policy", ["fixed_window", "sliding_window_admitted", "sliding_window_attempts", "token_bucket"]
+)
 def test_a_week_of_calls_evenly_spaced_at_the_limit_is_not_refused(policy: str) -> None:
     # Inbound calls meet the throttle at their own instants, without a handshake before the first.
     traffic = {"arrivals": {"kind": "constant", "rate_per_minute": 200}, "holding": 30, "inbound_share": 1}
