@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.distributions import Constant, Distribution
+from models.errors import InputError, Problem
 from models.rates import FloatArray, arrival_chunks
 from models.streams import uniforms
 from models.study import Study
@@ -71,15 +72,32 @@ class PlanArrays:
 
 
 def drawn_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_CHUNK) -> Iterator[PlanArrays]:
-    """One trunk's plan in pieces that ascend in time; put together they are the same, whatever the piece's size."""
+    """One trunk's plan in pieces that ascend in time; put together they are the same, whatever the piece's size.
+
+    Raises:
+        InputError: the trunk has no number left for a row.
+    """
     traffic = study.trunks[trunk].traffic
     first_call, first_row = 0, trunk * ROWS_PER_TRUNK
     for instants in arrival_chunks(traffic.arrivals, study.duration_s, study.seed, trunk, calls_per_chunk):
         if not len(instants):
             continue
         chunk = _Chunk(study, trunk, instants, first_call).arrays(first_row)
+        rows = first_row + len(chunk) - trunk * ROWS_PER_TRUNK
+        if rows > ROWS_PER_TRUNK:
+            raise InputError(study.name, [too_many_rows(study, trunk, rows * study.duration_s / float(instants[-1]))])
         yield chunk
         first_call, first_row = first_call + len(instants), first_row + len(chunk)
+
+
+def too_many_rows(study: Study, trunk: int, rows: float) -> Problem:
+    """The problem of a trunk that needs so many rows."""
+    longest_s = study.duration_s * ROWS_PER_TRUNK / rows
+    what = (
+        f"needs about {rows:,.0f} rows for calls and redials, but a trunk has numbers for {ROWS_PER_TRUNK:,}; "
+        f"make duration_s less than {longest_s:,.0f}, or spread the calls over several trunks"
+    )
+    return Problem(where=f"trunks[{trunk}].traffic", what=what)
 
 
 class _Chunk:

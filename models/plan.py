@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from models.dice import CALLS_PER_CHUNK, ROWS_PER_TRUNK, Outcome, PlanArrays, drawn_chunks
+from models.numbering import check_rows
 from models.records import Direction
 from models.study import Study
 
@@ -146,7 +147,12 @@ class Plan:
 
 
 def draw_plan(study: Study) -> Plan:
-    """Roll the dice for the whole study at once."""
+    """Roll the dice for the whole study at once.
+
+    Raises:
+        InputError: a trunk needs more rows than it has numbers for.
+    """
+    check_rows(study)
     tables = [table for trunk in range(len(study.trunks)) for table in plan_chunks(study, trunk)]
     return Plan(study, pl.concat(tables) if tables else pl.DataFrame(schema=PLAN_SCHEMA))
 

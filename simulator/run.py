@@ -19,6 +19,7 @@ import simpy
 from models.costs import costs_of
 from models.errors import InputError, Problem
 from models.limits import Limits, Ports
+from models.numbering import check_rows
 from models.plan import Plan, PlanRow, plan_chunks, rows_of
 from models.records import SCHEMA, Disposition, Record, to_frame
 from models.study import Study
@@ -73,8 +74,8 @@ def simulate(
         engine: who executes the model.
 
     Raises:
-        InputError: the calibration cannot be read, its idle programs leave no CPU for calls, or a stationary study is
-            over before it counts.
+        InputError: the calibration cannot be read, its idle programs leave no CPU for calls, a stationary study is over
+            before it counts, or a trunk needs more rows than it has numbers for.
     """
     batches: list[pl.DataFrame] = []
     simulate_in_batches(
@@ -109,6 +110,8 @@ def simulate_in_batches(
     if counts_from_s is None:
         counts_from_s = warm_up_s(study) if start is Start.STATIONARY else 0.0
     check_machine(study)
+    if plan is None:
+        check_rows(study)
     if engine is Engine.KERNEL:
         # Compiling is nobody's who does not ask for it.
         from simulator.kernel.running import run_in_batches  # noqa: PLC0415

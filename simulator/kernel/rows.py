@@ -11,6 +11,7 @@ from itertools import pairwise, tee
 import numpy as np
 
 from models.dice import CALLS_PER_CHUNK, PlanArrays, drawn_chunks
+from models.numbering import check_rows
 from models.plan import Plan
 from models.study import Study
 from simulator.kernel.memory import ROW, Records
@@ -22,7 +23,13 @@ _NAMES = tuple(set(ROW.names or ()) - {"follows"})
 
 
 def pieces(study: Study, plan: Plan | None = None) -> list[Pieces]:
-    """By trunk; the study's own plan is drawn, as far as it is asked for, where none is given."""
+    """By trunk; the study's own plan is drawn, as far as it is asked for, where none is given.
+
+    Raises:
+        InputError: a trunk needs more rows than it has numbers for.
+    """
+    if plan is None:
+        check_rows(study)
     return [_pieces(study, plan, trunk) for trunk in range(len(study.trunks))]
 
 
