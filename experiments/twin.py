@@ -98,6 +98,7 @@ def _excluded(study: Study) -> str | None:
         (traffic.redial.probability > 0, "callers redial"),
         (throttled and traffic.inbound_share > 0 and trunk.throttle.counts == "outbound", "inbound is not counted"),
         (throttled and carrier.channels is not None, "both the throttle and the channels limit"),
+        (carrier.burst is not None, "the carrier lends more channels for a time"),
         (carrier.calls_per_second is not None, "the carrier limits the calls per second"),
         (bool(study.pop.incidents), "incidents happen"),
         (trunk.throttle.memory_s > _LONGEST_MEMORY_S, "the throttle forgets too slowly for a run of seconds"),

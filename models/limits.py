@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from models.channels import ChannelPool
 from models.policies import NoThrottle, SlidingWindowAdmitted, ThrottleSettings
 from models.ports import PortPool
 from models.records import Direction, Disposition
-from models.study import Carrier, Study
+from models.study import Study
 from models.throttle import ADMITTED, Decision, Refused, Throttle, make_throttle
 
 Ports = tuple[int, ...]
@@ -20,24 +21,33 @@ Ports = tuple[int, ...]
 class CarrierLimits:
     """The limits of the carrier behind a PoP: calls in any second, calls at once."""
 
-    def __init__(self, carrier: Carrier) -> None:
+    def __init__(self, study: Study) -> None:
+        carrier, self._pool_of = study.pop.carrier, study.channel_pools
         self._rate = _carrier_rate(carrier.calls_per_second)
-        self.channels = carrier.channels
-        """Channels that it keeps; `None`: as many as are asked for. A brown-out changes it."""
-        self.used = 0
+        self._pools = [ChannelPool(carrier.channels, carrier.burst) for _ in range(max(self._pool_of) + 1)]
+        self.left: int | None = None
+        """Channels that a brown-out leaves to the whole PoP, whoever's they are; `None`: there is none."""
 
-    def take(self, now: float) -> Disposition | None:
-        """Take a channel; or why not, and then nothing is taken."""
+    @property
+    def used(self) -> int:
+        """Channels in use."""
+        return sum(pool.used for pool in self._pools)
+
+    def take(self, trunk: int, now: float) -> Disposition | None:
+        """Take a channel for a call of that trunk; or why not, and then nothing is taken."""
         if self._rate is not None and isinstance(self._rate.try_admit(now), Refused):
             return Disposition.CARRIER_REJECTED
-        if self.channels is not None and self.used >= self.channels:
+        if self.left is not None and self.used >= self.left:
             return Disposition.NO_CHANNEL
-        self.used += 1
-        return None
+        return None if self._pools[self._pool_of[trunk]].take(now) else Disposition.NO_CHANNEL
 
-    def give_back(self) -> None:
-        """Release what `take` gave."""
-        self.used -= 1
+    def hold(self, trunk: int) -> None:
+        """Count a call that is up already, whatever the limits."""
+        self._pools[self._pool_of[trunk]].used += 1
+
+    def give_back(self, trunk: int, now: float) -> None:
+        """Release what `take` or `hold` took."""
+        self._pools[self._pool_of[trunk]].give_back(now)
 
 
 class Limits:
@@ -49,7 +59,7 @@ class Limits:
         self._limited = [_limited_directions(trunk.throttle) for trunk in study.trunks]
         self._throttles = [make_throttle(trunk.throttle, anchor=anchors.get(trunk.name, 0.0)) for trunk in study.trunks]
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
-        self.carrier = CarrierLimits(study.pop.carrier)
+        self.carrier = CarrierLimits(study)
 
     def ask_throttle(self, trunk: int, direction: Direction, now: float) -> Decision:
         """Whether a trunk's throttle lets a call pass; a direction that it does not count always passes."""
@@ -64,24 +74,24 @@ class Limits:
         for throttle in self._throttles:
             throttle.restart(now)
 
-    def take(self, now: float) -> Ports | Disposition:
-        """The RTP ports of a call that has a channel too, or why not; then nothing is taken.
+    def take(self, trunk: int, now: float) -> Ports | Disposition:
+        """The RTP ports of a call of that trunk that has a channel too, or why not; then nothing is taken.
 
         Ports that were taken before the carrier refused are given back like any others: a relay was asked for them.
         """
         ports = self.pool.acquire(now)
         if ports is None:
             return Disposition.NO_PORT
-        refusal = self.carrier.take(now)
+        refusal = self.carrier.take(trunk, now)
         if refusal is not None:
             self.pool.release(ports, now)
             return refusal
         return ports
 
-    def give_back(self, ports: Ports, now: float) -> None:
+    def give_back(self, trunk: int, ports: Ports, now: float) -> None:
         """Release what `take` gave."""
         self.pool.release(ports, now)
-        self.carrier.give_back()
+        self.carrier.give_back(trunk, now)
 
 
 def _limited_directions(policy: ThrottleSettings) -> tuple[Direction, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from models.plan import Outcome, PlanRow
-from models.records import Disposition
+from models.records import Direction, Disposition
 
 
 class Refusal(NamedTuple):
@@ -29,6 +29,7 @@ REFUSALS = {
     Disposition.CARRIER_REJECTED: Refusal(503, 41),
 }
 """57 not authorised, 47 resource unavailable, 34 no circuit available, 41 temporary failure (calls per second)."""
+_BUSY = 486
 PHRASES = {34: "No circuit available", 41: "Temporary failure"}
 """Cause -> reason phrase of the carrier's refusals: the only words that Asterisk passes on."""
 
@@ -50,6 +51,13 @@ _BY_STATUS = {
     487: Disposition.ABANDONED,
     600: Disposition.BUSY,
 }
+
+
+def refusal_of(disposition: Disposition, direction: Direction) -> Refusal:
+    """What a caller is told. One from the PSTN who meets full channels hears busy; the cause says what it was."""
+    status, cause = REFUSALS[disposition]
+    is_busy = disposition is Disposition.NO_CHANNEL and direction is Direction.INBOUND
+    return Refusal(_BUSY if is_busy else status, cause)
 
 
 def disposition_of(status: int, cause: int | None, row: PlanRow, *, throttle_status: int) -> Disposition:

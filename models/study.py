@@ -43,11 +43,24 @@ class MediaPorts(Settings):
         return self
 
 
+class Burst(Settings):
+    """More channels for a limited time; the exact rule stands in `models.channels`."""
+
+    channels: Annotated[int, Field(ge=1)]
+    """Calls at once while it lasts, the base limit included."""
+    for_s: Annotated[float, Field(gt=0, le=86_400)]
+    """How long more than the base limit may be in use."""
+
+
 class Carrier(Settings):
     """The network behind the PoP."""
 
     channels: Annotated[int, Field(ge=0)] | None = None
-    """Calls it carries at once; none: unlimited."""
+    """Calls it carries at once, ringing ones and both directions counted; none: unlimited."""
+    channels_per: Literal["account", "pop"] = "pop"
+    """Whose they are: each account has as many over all its trunks, or all trunks of the PoP share them."""
+    burst: Burst | None = None
+    """More of them for a limited time; none: never more."""
     calls_per_second: Annotated[int, Field(ge=1)] | None = None
     """Calls it accepts in any second; none: unlimited."""
     setup: Distribution = Constant(kind="constant", value_s=0.1)
@@ -56,6 +69,14 @@ class Carrier(Settings):
     """Where the carrier is played behind a stack of others; the embedded trunk has it inside."""
     media: Literal["rtp", "srtp"] = "rtp"
     """How audio goes between such a stack and the carrier."""
+
+    @model_validator(mode="after")
+    def _burst_is_above_base(self) -> Self:
+        if self.burst is not None and self.channels is None:
+            raise ValueError("a burst needs a base limit above which it lends: give channels too")
+        if self.burst is not None and self.channels is not None and self.burst.channels <= self.channels:
+            raise ValueError(f"burst.channels {self.burst.channels} must be more than the base limit {self.channels}")
+        return self
 
 
 class Machine(Settings):
@@ -82,7 +103,7 @@ class EdgeRestart(Settings):
 
 
 class CarrierBrownOut(Settings):
-    """The carrier keeps only `channels` channels for a while; calls that are up stay up."""
+    """The carrier keeps only `channels` channels for the whole PoP for a while; calls that are up stay up."""
 
     kind: Literal["carrier_brown_out"]
     at_s: Instant
@@ -188,6 +209,14 @@ class Study(Settings):
     def on(self, stack: Stack) -> Self:
         """The same study, played by another stack."""
         return self.model_copy(update={"pop": self.pop.model_copy(update={"stack": stack})})
+
+    @property
+    def channel_pools(self) -> tuple[int, ...]:
+        """By trunk: the pool of carrier channels that its calls take from, counted from 0."""
+        if self.pop.carrier.channels_per == "pop":
+            return (0,) * len(self.trunks)
+        accounts = list(dict.fromkeys(trunk.account for trunk in self.trunks))
+        return tuple(accounts.index(trunk.account) for trunk in self.trunks)
 
     def trunk_named(self, name: str) -> Trunk:
         """The trunk of that name.

@@ -23,6 +23,6 @@ def happen(world: World, incident: Incident) -> Generator[simpy.Event, object, N
                 world.limits.restart_throttles(world.env.now)
             world.edge.come_back()
         case CarrierBrownOut():
-            world.limits.carrier.channels = incident.channels
+            world.limits.carrier.left = incident.channels
             yield world.env.timeout(incident.lasts_s)
-            world.limits.carrier.channels = world.study.pop.carrier.channels
+            world.limits.carrier.left = None

@@ -216,15 +216,15 @@ def _stand_up(world: World) -> None:
         for residual_s in residual_times(world.study, trunk):
             taken = world.limits.pool.acquire(0.0)
             if taken is not None:
-                world.limits.carrier.used += 1
-                world.env.process(_standing_call(world, taken, float(residual_s)))
+                world.limits.carrier.hold(trunk)
+                world.env.process(_standing_call(world, trunk, taken, float(residual_s)))
 
 
-def _standing_call(world: World, ports: Ports, residual_s: float) -> Generator[simpy.Event, object, None]:
+def _standing_call(world: World, trunk: int, ports: Ports, residual_s: float) -> Generator[simpy.Event, object, None]:
     reading = world.host.audio_begins(world.env.now)
     yield world.env.timeout(residual_s)
     world.host.audio_ends(reading, world.env.now)
-    world.limits.give_back(ports, world.env.now)
+    world.limits.give_back(trunk, ports, world.env.now)
 
 
 class _Collector:

@@ -71,8 +71,9 @@ def _standing_calls(study: Study, trunk: int, erlangs: float) -> int:
     u = float(_stream(study, trunk, "standing calls", 1)[0])
     channels = study.pop.carrier.channels
     if channels is not None:
-        # The channels are shared by the PoP's trunks; each stands in them with its share.
-        u *= float(stats.poisson.cdf(channels // len(study.trunks), erlangs))
+        # Trunks that share channels stand in them with their shares.
+        pools = study.channel_pools
+        u *= float(stats.poisson.cdf(channels // pools.count(pools[trunk]), erlangs))
     return int(stats.poisson.ppf(u, erlangs)) if erlangs > 0 else 0
 
 

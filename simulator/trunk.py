@@ -17,7 +17,7 @@ from models.costs import PACKETS_PER_S, REFUSED_WITHOUT_CARRIER, Costs
 from models.limits import Limits, Ports
 from models.plan import Outcome, PlanRow
 from models.records import Direction, Disposition, Record
-from models.refusals import REFUSALS, THROTTLE_CAUSE
+from models.refusals import THROTTLE_CAUSE, refusal_of
 from models.study import Study, Trunk
 from models.throttle import Refused
 from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
@@ -159,13 +159,13 @@ class Caller:
             answered = yield from self._until_answered(row, record, handed_over)
         except simpy.Interrupt:
             if ports is not None:
-                world.limits.give_back(ports, env.now)
+                world.limits.give_back(row.trunk, ports, env.now)
             raise EdgeLost from None
         finally:
             del world.inviting[process]
         if answered:
             yield from self._talk(row, record, restarts)
-        world.limits.give_back(ports, env.now)
+        world.limits.give_back(row.trunk, ports, env.now)
         if answered or row.outcome is Outcome.ABANDONED:
             # The response to the BYE or CANCEL on its way back; refusals have arrived already.
             yield env.timeout(world.half_trip_s)
@@ -197,7 +197,7 @@ class Caller:
             yield from self._talk(row, record)
         if answered or row.outcome is Outcome.ABANDONED:
             yield env.timeout(world.half_trip_s)
-        world.limits.give_back(ports, env.now)
+        world.limits.give_back(row.trunk, ports, env.now)
 
     def _admitted(self, row: PlanRow, record: Record) -> Generator[simpy.Event, object, Ports | None]:
         """Pass throttle, ports and carrier: the ports, or `None` once the record says what refused."""
@@ -211,7 +211,7 @@ class Caller:
             return None
         if decision.delay_s > 0:
             yield env.timeout(decision.delay_s)
-        taken = limits.take(env.now)
+        taken = limits.take(row.trunk, env.now)
         if isinstance(taken, Disposition):
             if taken not in REFUSED_WITHOUT_CARRIER:
                 self._work(self._world.forwarding_s)
@@ -266,7 +266,7 @@ class Caller:
 
 def _refuse(record: Record, disposition: Disposition) -> None:
     record.disposition = disposition
-    record.status, record.cause = REFUSALS[disposition]
+    record.status, record.cause = refusal_of(disposition, record.direction)
 
 
 @lru_cache(maxsize=4096)

@@ -27,7 +27,7 @@ from loadgen.stacks.denial import Denial, Denied
 from loadgen.stacks.pstn import Pstn, PstnLine
 from models.limits import CarrierLimits
 from models.plan import Plan, PlanRow
-from models.records import Record
+from models.records import Direction, Record
 from models.traffic import TlsPolicy
 
 
@@ -49,7 +49,7 @@ class Carrier:
         self._inner = (str(self._study.pop.inner_address), inner_port)
         self._keylog, self._trace = keylog, trace
         self.host = str(self._study.pop.carrier.address)
-        self.limits = CarrierLimits(self._study.pop.carrier)
+        self.limits = CarrierLimits(self._study)
         self.answerer = Answerer(plan.rows, self._admit)
         self.audio = AudioDesk(
             self.host,
@@ -130,14 +130,17 @@ class Carrier:
 
     async def _admit(self, incoming: IncomingCall, row: PlanRow) -> _Channel:
         try:
-            return await self._admit_inbound(row)
+            return self._take(row, Direction.OUTBOUND)
         except Denied as denied:
             raise denied.denial.rejection() from None
 
     async def _admit_inbound(self, row: PlanRow) -> _Channel:
-        refusal = self.limits.take(asyncio.get_running_loop().time())
+        return self._take(row, Direction.INBOUND)
+
+    def _take(self, row: PlanRow, direction: Direction) -> _Channel:
+        refusal = self.limits.take(row.trunk, asyncio.get_running_loop().time())
         if refusal is not None:
-            raise Denied(Denial.of(refusal))
+            raise Denied(Denial.of(refusal, direction))
         return _Channel(self, row)
 
 
@@ -154,4 +157,4 @@ class _Channel:
 
     def close(self) -> None:
         """Give the channel back."""
-        self._carrier.limits.give_back()
+        self._carrier.limits.give_back(self._row.trunk, asyncio.get_running_loop().time())

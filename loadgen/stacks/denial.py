@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from loadgen.answerer import Rejection
 from loadgen.sip.headers import Header
-from models.records import Disposition
-from models.refusals import PHRASES, REFUSALS, THROTTLE_CAUSE
+from models.records import Direction, Disposition
+from models.refusals import PHRASES, THROTTLE_CAUSE, refusal_of
 from models.throttle import Refused
 
 
@@ -26,9 +26,9 @@ class Denial:
         return cls(Disposition.THROTTLED, refused.status, THROTTLE_CAUSE, refused.retry_after_s)
 
     @classmethod
-    def of(cls, disposition: Disposition) -> Denial:
-        """The denial of any other limit."""
-        status, cause = REFUSALS[disposition]
+    def of(cls, disposition: Disposition, direction: Direction = Direction.OUTBOUND) -> Denial:
+        """The denial of any other limit, as a caller in that direction is told of it."""
+        status, cause = refusal_of(disposition, direction)
         return cls(disposition, status, cause)
 
     def rejection(self) -> Rejection:

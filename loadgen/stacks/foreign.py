@@ -116,10 +116,9 @@ class ForeignTrunk:
                 case EdgeRestart():
                     self._timers.append(loop.call_at(zero + incident.at_s, self._restart_edge, incident.down_s))
                 case CarrierBrownOut():
-                    channels, limits = self._study.pop.carrier.channels, self.carrier.limits
                     over = zero + incident.at_s + incident.lasts_s
-                    for instant, left in ((zero + incident.at_s, incident.channels), (over, channels)):
-                        self._timers.append(loop.call_at(instant, setattr, limits, "channels", left))
+                    for instant, left in ((zero + incident.at_s, incident.channels), (over, None)):
+                        self._timers.append(loop.call_at(instant, setattr, self.carrier.limits, "left", left))
 
     async def _look_after(self) -> None:
         """Tell of a program that lives and does not answer, and when it does again."""

@@ -89,11 +89,10 @@ def _rows(world: World, which: int, first: int) -> int:
 
 
 @lean
-def stand_up(world: World, residual_s: FloatArray) -> None:
-    """A trunk's calls that are up at the beginning, and for how long."""
-    clock = world.clock[0]
+def stand_up(world: World, pool: int, residual_s: FloatArray) -> None:
+    """A trunk's calls that are up at the beginning, which hold channels of that pool, and for how long."""
     for index in range(len(residual_s)):
         if take_ports(world):
-            clock.used += 1
+            world.pools[pool].used += 1
             audio_changes(world.clock, +2)
-            schedule_far(world.clock, world.far, residual_s[index], STANDING)
+            schedule_far(world.clock, world.far, residual_s[index], pool * KINDS + STANDING)

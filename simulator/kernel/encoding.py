@@ -19,8 +19,8 @@ from models.policies import (
     ThrottleSettings,
     TokenBucket,
 )
-from models.records import Disposition
-from models.refusals import REFUSALS, THROTTLE_CAUSE
+from models.records import Direction, Disposition
+from models.refusals import REFUSALS, THROTTLE_CAUSE, refusal_of
 from models.study import EdgeRestart, Incident, Study, Trunk
 from models.traffic import TlsPolicy
 from simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
@@ -62,6 +62,7 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
         trunks=_trunks(study, connections),
         throttles=throttles,
         rings=np.zeros(places),
+        pools=_pools(study),
         connections=_connections(sum(connections)),
         incidents=_incidents(study.pop.incidents),
         resting=np.zeros(int(clock["ports"][0] // clock["legs"][0]) + 1),
@@ -76,7 +77,6 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
     pop = study.pop
     ports, carrier, cores = pop.ports, pop.carrier, capacity(pop.machine, costs)
     servers = math.ceil(cores)
-    channels = -1 if carrier.channels is None else carrier.channels
     return _one(
         memory.CLOCK,
         until_s=math.inf,
@@ -98,8 +98,7 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         quarantine_s=ports.quarantine_s,
         ports=len(range(ports.low + ports.low % 2, ports.high, 2)),
         legs=ports.legs,
-        channels=channels,
-        kept_channels=channels,
+        left=-1,
         is_rate_limited=carrier.calls_per_second is not None,
         batch=batch,
         free=_FIRST_CALLS,
@@ -120,6 +119,7 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
             trunks[index],
             connections=sum(connections[:index]),
             slots=connections[index],
+            pool=study.channel_pools[index],
             redials_after=int(sum(1 << DISPOSITION_CODE[kind] for kind in set(traffic.redial.after))),
             obeys_retry_after=traffic.redial.obeys_retry_after,
             throttle_asked=is_asked,
@@ -130,6 +130,15 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
             trips_resumed=trips[True],
         )
     return trunks
+
+
+def _pools(study: Study) -> Records:
+    carrier = study.pop.carrier
+    pools = np.zeros(max(study.channel_pools) + 1, dtype=memory.POOL)
+    pools["base"] = -1 if carrier.channels is None else carrier.channels
+    if carrier.burst is not None:
+        pools["most"], pools["burst_s"] = carrier.burst.channels, carrier.burst.for_s
+    return pools
 
 
 def _slots(trunk: Trunk) -> int:
@@ -187,9 +196,10 @@ def _incidents(incidents: Sequence[Incident]) -> Records:
 
 
 def _refusals() -> IntArray:
-    told = np.full((len(Disposition), 2), -1)
-    for kind, refusal in REFUSALS.items():
-        told[DISPOSITION_CODE[kind]] = refusal
+    told = np.full((len(Disposition), 3), -1)
+    for kind in REFUSALS:
+        status, cause = refusal_of(kind, Direction.OUTBOUND)
+        told[DISPOSITION_CODE[kind]] = status, cause, refusal_of(kind, Direction.INBOUND).status
     told[codes.THROTTLED, 1] = THROTTLE_CAUSE
     return told
 

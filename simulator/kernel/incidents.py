@@ -19,7 +19,7 @@ def other(world: World, kind: int, which: int) -> bool:
         clock.arriving = which
     elif kind == STANDING:
         audio_changes(world.clock, -2)
-        give_back(world)
+        give_back(world, which)
     elif kind == INCIDENT:
         return _happen(world, which)
     else:
@@ -42,7 +42,7 @@ def _happen(world: World, which: int) -> bool:
         incident.stage = 1
         schedule(world.clock, world.near, incident.lasts_s, which * KINDS + INCIDENT)
     if not incident.is_restart:
-        clock.channels = incident.channels if begins else clock.kept_channels
+        clock.left = incident.channels if begins else -1
         return False
     if begins:
         clock.up = 0

@@ -157,7 +157,7 @@ def _is_limited(world: World, call: int) -> bool:
 def pass_limits(world: World, call: int) -> int:
     """Ports and carrier; then the called side: set-up counts from when the call is handed over to it."""
     clock, attempt = world.clock[0], world.attempts[call]
-    taken = take(world)
+    taken = take(world, world.trunks[attempt.trunk].pool)
     if taken != NO_PORT:
         worked_s = work(world.clock, world.cores, clock.forwarding_s)
     if taken != TAKEN:
@@ -179,7 +179,7 @@ def refuse(world: World, call: int) -> int:
     """The refusal on its way."""
     attempt = world.attempts[call]
     if attempt.disposition != THROTTLED:
-        attempt.status = world.refusals[attempt.disposition, 0]
+        attempt.status = world.refusals[attempt.disposition, 2 if attempt.inbound else 0]
         attempt.cause = world.refusals[attempt.disposition, 1]
     world.attempts[call].step = REFUSED
     return REFUSED if attempt.inbound else wait(world.clock, world.clock[0].half_trip_s)
@@ -253,7 +253,7 @@ def leave(world: World, call: int) -> int:
     attempt = world.attempts[call]
     attempt.invited = -1
     if not attempt.inbound:
-        give_back(world)
+        give_back(world, world.trunks[attempt.trunk].pool)
     if attempt.disposition in (COMPLETED, ABANDONED):
         world.attempts[call].step = LAST_RESPONSE
         return wait(world.clock, world.clock[0].half_trip_s)
@@ -263,8 +263,9 @@ def leave(world: World, call: int) -> int:
 @inlined
 def respond_last(world: World, call: int) -> int:
     """The last response has arrived."""
-    if world.attempts[call].inbound:
-        give_back(world)
+    attempt = world.attempts[call]
+    if attempt.inbound:
+        give_back(world, world.trunks[attempt.trunk].pool)
     return REFUSED
 
 
@@ -280,7 +281,7 @@ def break_off(world: World, call: int) -> int:
     """An edge restart has come; the event that the call waited for is none of it any more."""
     attempt = world.attempts[call]
     if attempt.step in (SETTING_UP, RINGING, CANCELLING):
-        give_back(world)
+        give_back(world, world.trunks[attempt.trunk].pool)
     attempt.event = -1
     return LOSING
 

@@ -1,29 +1,64 @@
-"""The limits of `models.limits` on arrays: throttle, ports, carrier. Of a port only its number of places is kept, as no
-record says which one it was.
+"""The limits of `models.limits` and `models.channels` on arrays: throttle, ports, carrier.
+
+Of a port only its number of places is kept, as no record says which one it was.
 """
 
 from __future__ import annotations
 
 from models.compiled import inlined
+from models.throttle import SAME_INSTANT_S
 from simulator.kernel.codes import CARRIER_REJECTED, NO_CHANNEL, NO_PORT, TAKEN
 from simulator.kernel.memory import World
 from simulator.kernel.throttles import REFUSES, try_admit
 
 
 @inlined
-def take(world: World) -> int:
-    """Take the ports and the channel of a call: `TAKEN`, or the disposition of who refused."""
+def take(world: World, pool: int) -> int:
+    """Take the ports of a call and a channel of that pool: `TAKEN`, or the disposition of who refused."""
     clock = world.clock[0]
     if not take_ports(world):
         return NO_PORT
     if clock.is_rate_limited and try_admit(world.throttles, world.rings, clock.trunks, clock.now) == REFUSES:
         release(world)
         return CARRIER_REJECTED
-    if clock.channels >= 0 and clock.used >= clock.channels:
-        release(world)
-        return NO_CHANNEL
-    clock.used += 1
-    return TAKEN
+    if not (clock.left >= 0 and _used(world) >= clock.left) and _take_channel(world, pool):
+        return TAKEN
+    release(world)
+    return NO_CHANNEL
+
+
+@inlined
+def _used(world: World) -> int:
+    used = 0
+    for pool in range(len(world.pools)):
+        used += world.pools[pool].used
+    return used
+
+
+@inlined
+def _take_channel(world: World, which: int) -> bool:
+    _settle(world, which)
+    pool = world.pools[which]
+    if pool.base >= 0 and pool.used >= pool.base:
+        lends = pool.used < pool.most and pool.spent_s < pool.burst_s - SAME_INSTANT_S
+        if not lends:
+            return False
+    pool.used += 1
+    return True
+
+
+@inlined
+def _settle(world: World, which: int) -> None:
+    """Bring the time spent above the base limit up to date."""
+    pool, now = world.pools[which], world.clock[0].now
+    if pool.base < 0 or pool.most == 0:
+        return
+    elapsed_s = now - pool.settled_s
+    if pool.used > pool.base:
+        pool.spent_s = min(pool.burst_s, pool.spent_s + elapsed_s)
+    else:
+        pool.spent_s = max(0.0, pool.spent_s - elapsed_s)
+    pool.settled_s = now
 
 
 @inlined
@@ -53,7 +88,8 @@ def release(world: World) -> None:
 
 
 @inlined
-def give_back(world: World) -> None:
+def give_back(world: World, pool: int) -> None:
     """Release ports and channel."""
     release(world)
-    world.clock[0].used -= 1
+    _settle(world, pool)
+    world.pools[pool].used -= 1

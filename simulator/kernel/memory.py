@@ -62,14 +62,14 @@ CLOCK = _record(
     ),
     integers=(
         "number soon soon_first near far free rows records batch begun invited streams servers ports legs resting "
-        "resting_first channels kept_channels used restarts arriving starting waiting interrupted interrupts trunks "
+        "resting_first left restarts arriving starting waiting interrupted interrupts trunks "
         "incidents"
     ),
     flags="up is_rate_limited initialising was_opened",
 )
 """Instants and counters of the whole world, and what its study says; one of them."""
 TRUNK = _record(
-    integers="first looked filled starting connections slots redials_after",
+    integers="first looked filled starting connections slots redials_after pool",
     flags="is_last is_awaited throttle_asked_inbound throttle_asked obeys_retry_after admits per_call has_session "
     "trips_full trips_resumed",
 )
@@ -80,6 +80,8 @@ THROTTLE = _record(
     integers="policy limit count load taken burst status ring counted oldest",
     flags="is_red has_window",
 )
+POOL = _record(floats="burst_s spent_s settled_s", integers="base most used")
+"""A pool of channels, as `models.channels`; base -1: as many as come."""
 CONNECTION = _record(integers="standing first_waiting last_waiting", flags="opening")
 INCIDENT = _record(floats="at_s lasts_s", integers="channels", flags="is_restart forgets_throttle stage")
 
@@ -104,6 +106,8 @@ class World(NamedTuple):
     """By trunk; the last is the carrier's limit of calls per second."""
     rings: FloatArray
     """Memory of the sliding windows."""
+    pools: Records
+    """Of carrier channels."""
     connections: Records
     incidents: Records
     resting: FloatArray
@@ -111,7 +115,7 @@ class World(NamedTuple):
     cores: FloatArray
     """Heap of the instants at which the servers are free."""
     refusals: IntArray
-    """Shape (dispositions, 2): status and cause."""
+    """Shape (dispositions, 3): status, cause, and the status that an inbound caller is told."""
     interrupted: IntArray
     """Attempts that an edge restart breaks off, in order."""
     records: Records

@@ -149,7 +149,7 @@ class Running:
             residual_s = residual_times(self._study, trunk)
             while int(self._get("far")) + len(residual_s) > len(self._world.far):
                 self._world = self._world._replace(far=grown(self._world.far, len(residual_s)))
-            stand_up(self._world, residual_s)
+            stand_up(self._world, self._study.channel_pools[trunk], residual_s)
 
     def _leave_up(self) -> None:
         """Attempts that have not ended are still up, in the order of their beginning."""

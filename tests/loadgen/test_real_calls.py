@@ -23,6 +23,7 @@ from models.errors import GuardError, InputError, StackError
 from models.plan import draw_plan
 from models.records import Direction
 from models.study import Study
+from simulator.run import simulate
 
 
 def study(pop: dict[str, Any] | None = None, trunk: dict[str, Any] | None = None, **traffic: Any) -> Study:
@@ -76,6 +77,40 @@ def test_limits_refuse_real_calls_with_their_own_causes(tmp_path: Path) -> None:
     causes = records.filter(pl.col("status") == 503).select("disposition", "cause", "retry_after_s").unique()
     expected = {("throttled", 42, 10.0), ("no_channel", 34, None), ("carrier_rejected", 41, None)}
     assert set(causes.iter_rows()) <= expected
+
+
+def test_trunks_of_an_account_share_its_channels_and_inbound_callers_hear_busy(tmp_path: Path) -> None:
+    instants = {"one": [0.0, 0.2, 0.4], "two": [0.1, 0.3, 0.5], "other": [0.0, 0.15, 0.3]}
+    trunks = [
+        {
+            "name": name,
+            "account": "other" if name == "other" else "shared",
+            "customer_address": f"127.0.0.{43 + number}",
+            # Of the shared ones, one is called and the other calls.
+            "traffic": {
+                "arrivals": {"kind": "replay", "instants_s": instants[name]},
+                "holding": 2.0,
+                "ringing": 0.1,
+                "inbound_share": 1 if name == "two" else 0,
+            },
+        }
+        for number, name in enumerate(instants)
+    ]
+    pop = {"carrier": {"setup": 0.03, "channels": 3, "channels_per": "account"}}
+    question = Study.model_validate({"name": "t", "duration_s": 2, "pop": pop, "trunks": trunks})
+    records = real(question, tmp_path).records
+    ended = records.sort("intended_s").select("trunk", "disposition", "status", "cause")
+    shared = ended.filter(pl.col("trunk") != "other").rows()
+    assert [row[:2] for row in shared[:3]] == [("one", "completed"), ("two", "completed"), ("one", "completed")]
+    assert shared[3:] == [
+        ("two", "no_channel", 486, 34),
+        ("one", "no_channel", 503, 34),
+        ("two", "no_channel", 486, 34),
+    ]
+    assert ended.filter(pl.col("trunk") == "other")["disposition"].to_list() == ["completed"] * 3
+    # Ringing and talk hold the same channel, and the simulated trunk decides alike.
+    predicted = simulate(question).sort("intended_s").select("trunk", "disposition", "status", "cause")
+    assert predicted.rows() == ended.rows()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +175,7 @@ def test_a_gate_denies_with_the_cause_of_each_limit() -> None:
     denial = throttled.value.denial
     assert (denial.status, denial.cause, denial.retry_after_s) == (503, 42, 10)
     with pytest.raises(Denied):
-        gate.reserve(0.0)
+        gate.reserve(0, Direction.OUTBOUND, 0.0)
 
 
 def test_a_card_is_read_back_and_a_wrong_one_told(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from models.plan import Outcome, PlanRow
 from models.records import Direction, Disposition
-from models.refusals import REFUSALS, THROTTLE_CAUSE, disposition_of
+from models.refusals import REFUSALS, THROTTLE_CAUSE, disposition_of, refusal_of
 
 
 def row(outcome: Outcome, status: int) -> PlanRow:
@@ -20,6 +20,14 @@ ANSWERED = row(Outcome.ANSWERED, 200)
 def test_our_own_causes_lead_back_to_their_disposition(disposition: Disposition) -> None:
     status, cause = REFUSALS[disposition]
     assert disposition_of(status, cause, ANSWERED, throttle_status=503) is disposition
+
+
+def test_an_inbound_caller_who_meets_full_channels_hears_busy_and_an_outbound_one_does_not() -> None:
+    full = Disposition.NO_CHANNEL
+    assert [refusal_of(full, direction) for direction in Direction] == [(503, 34), (486, 34)]
+    assert disposition_of(486, 34, ANSWERED, throttle_status=503) is full
+    others = set(REFUSALS) - {full}
+    assert all(refusal_of(other, direction) == REFUSALS[other] for other in others for direction in Direction)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from models.plan import draw_plan
 from models.policies import FixedWindow
 from models.records import Disposition
 from models.study import Machine, Study
+from models.teletraffic import erlang_b
 from simulator.host import Host, busy_costs
 from simulator.replicate import random_anchors, replicate
-from simulator.run import Start, simulate
+from simulator.run import Engine, Start, simulate
 
 POLICIES = [
     "fixed_window", "pipelimit", "sliding_window_admitted", "sliding_window_attempts", "token_bucket", "shaper",
@@ -109,6 +110,62 @@ def test_erlang_b_holds_whatever_the_holding_time_is_distributed_like(kind: str)
     carrier = question.pop.carrier.model_copy(update={"channels": 22})
     question = question.model_copy(update={"pop": question.pop.model_copy(update={"carrier": carrier})})
     assert abs(z_score(question)) < LARGEST_Z
+
+
+def trunks_on(carrier: dict[str, object], *accounts: str) -> Study:
+    """Trunks of these accounts, each with 12.1 E of calls from both directions."""
+    traffic = {
+        "arrivals": {"kind": "poisson", "rate_per_minute": 36},
+        "holding": {"kind": "exponential", "mean_s": 15.1},
+        "ringing": 5,
+        "inbound_share": 0.5,
+    }
+    trunks = [
+        {"name": f"t{k}", "account": account, "customer_address": f"127.0.0.{k + 2}", "traffic": traffic}
+        for k, account in enumerate(accounts)
+    ]
+    throttle = {"policy": "none"}
+    return Study.model_validate(
+        {
+            "name": "t",
+            "duration_s": 900,
+            "pop": {"carrier": {"setup": 0} | carrier},
+            "trunks": [trunk | {"throttle": throttle} for trunk in trunks],
+        }
+    )
+
+
+EACH_E = 36 / 60 * 20.1
+
+
+@pytest.mark.parametrize(
+    ("carrier", "accounts", "erlang", "servers"),
+    [
+        ({"channels": 14, "channels_per": "account"}, "aa", 2 * EACH_E, 14),
+        ({"channels": 14, "channels_per": "account"}, "ab", EACH_E, 14),
+        ({"channels": 14}, "ab", 2 * EACH_E, 14),
+        # A burst that hardly ends gives its channels to all; one that hardly begins none.
+        ({"channels": 10, "burst": {"channels": 14, "for_s": 86_400}}, "a", EACH_E, 14),
+        ({"channels": 10, "burst": {"channels": 14, "for_s": 0.001}}, "a", EACH_E, 10),
+    ],
+    ids=["one account", "two accounts", "pop", "long burst", "short burst"],
+)
+def test_erlang_b_holds_for_the_load_that_shares_channels(
+    carrier: dict[str, object], accounts: str, erlang: float, servers: int
+) -> None:
+    found = replicate(trunks_on(carrier, *accounts), replications=12, start=Start.STATIONARY)
+    blocked = found.estimates["refused_share"]
+    assert abs(blocked.mean - erlang_b(erlang, servers)) < LARGEST_Z * blocked.standard_error
+
+
+def test_a_burst_in_between_blocks_more_than_its_channels_and_less_than_the_base() -> None:
+    shares = []
+    for for_s in (0.001, 20, 60, 86_400):
+        burst = {"channels": 14, "for_s": for_s}
+        records = simulate(trunks_on({"channels": 10, "burst": burst}, "a"), engine=Engine.KERNEL)
+        shares.append(records["disposition"].eq("no_channel").mean())
+    assert shares == sorted(shares, reverse=True)
+    assert len(set(shares)) == len(shares)
 
 
 @pytest.mark.parametrize("policy", ["fixed_window", "pipelimit", "sliding_window_admitted", "token_bucket"])

@@ -35,9 +35,9 @@ class Gate:
             raise Denied(Denial.by_throttle(decision))
         return decision.delay_s
 
-    def reserve(self, now: float) -> Ports:
+    def reserve(self, trunk: int, direction: Direction, now: float) -> Ports:
         """Take port pairs and a channel; where it raises, nothing was taken."""
-        taken = self.limits.take(now)
+        taken = self.limits.take(trunk, now)
         if isinstance(taken, Disposition):
-            raise Denied(Denial.of(taken))
+            raise Denied(Denial.of(taken, direction))
         return taken

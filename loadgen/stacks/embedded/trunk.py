@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Callable
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from loadgen.agent import IncomingCall, SipAgent
@@ -154,8 +155,8 @@ class EmbeddedTrunk:
                     self._at(zero + at_s, self._edge_goes_down)
                     self._at(zero + at_s + down_s, partial(self._edge_comes_back, incident))
                 case CarrierBrownOut(at_s=at_s, lasts_s=lasts_s):
-                    self._at(zero + at_s, partial(self._set_channels, incident.channels))
-                    self._at(zero + at_s + lasts_s, partial(self._set_channels, self.study.pop.carrier.channels))
+                    self._at(zero + at_s, partial(self._leave_channels, incident.channels))
+                    self._at(zero + at_s + lasts_s, partial(self._leave_channels, None))
 
     def _at(self, instant: float, happens: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_at(instant, happens))
@@ -169,8 +170,8 @@ class EmbeddedTrunk:
             self.gate.limits.restart_throttles(self.now())
         self._resuming = asyncio.create_task(self.edge.resume())
 
-    def _set_channels(self, channels: int | None) -> None:
-        self.gate.limits.carrier.channels = channels
+    def _leave_channels(self, left: int | None) -> None:
+        self.gate.limits.carrier.left = left
 
     def _connected(self, connection: Connection) -> None:
         self.agent.attach(connection)
@@ -195,13 +196,17 @@ class EmbeddedTrunk:
         delay_s = self.gate.throttle(trunk, direction, self.now())
         if delay_s > 0:
             await asyncio.sleep(delay_s)
-        return Seat(self, row, self.gate.reserve(self.now()))
+        return Seat(self, trunk, row, self.gate.reserve(trunk, direction, self.now()))
 
     def _trunk_of(self, incoming: IncomingCall) -> int:
-        """The trunk whose account stands in From; the first one for a caller of no account."""
-        domain = Uri.parse(incoming.call.invite.from_.uri).host
-        accounts = [account_host(trunk.account) for trunk in self.study.trunks]
-        return accounts.index(domain) if domain in accounts else 0
+        """The trunk whose account stands in From, and of several such the one whose customer calls; the first one for
+        a caller of no account.
+        """
+        domain, source = Uri.parse(incoming.call.invite.from_.uri).host, IPv4Address(incoming.source)
+        named = [index for index, trunk in enumerate(self.study.trunks) if account_host(trunk.account) == domain]
+        of_source = [index for index in named if self.study.trunks[index].customer_address == source]
+        admitting = [index for index in named if self.study.trunks[index].admits(source)]
+        return next(iter([*of_source, *admitting, *named]), 0)
 
     def now(self) -> float:
         """The event loop's clock."""
@@ -211,8 +216,9 @@ class EmbeddedTrunk:
 class Seat:
     """What an admitted call holds: its ports and a carrier channel."""
 
-    def __init__(self, trunk: EmbeddedTrunk, row: PlanRow, ports: tuple[int, ...]) -> None:
+    def __init__(self, trunk: EmbeddedTrunk, index: int, row: PlanRow, ports: tuple[int, ...]) -> None:
         self._trunk = trunk
+        self._index = index
         self._row = row
         self._ports = ports
 
@@ -232,4 +238,4 @@ class Seat:
 
     def close(self) -> None:
         """Give ports and channel back."""
-        self._trunk.gate.limits.give_back(self._ports, self._trunk.now())
+        self._trunk.gate.limits.give_back(self._index, self._ports, self._trunk.now())

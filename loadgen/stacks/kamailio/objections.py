@@ -16,7 +16,7 @@ _LONGEST_WINDOW_MS = 2**31 - 1
 
 def objections(study: Study) -> list[Problem]:
     """Everything of the study that this stack cannot play; empty where it can play all of it."""
-    found = [*_addresses(study), *_ports(study), *_incidents(study)]
+    found = [*_addresses(study), *_accounts(study), *_ports(study), *_incidents(study)]
     for index, trunk in enumerate(study.trunks):
         found += [Problem(where=f"trunks[{index}].{key}", what=what) for key, what in _trunk(trunk)]
     return found
@@ -32,6 +32,17 @@ def _addresses(study: Study) -> Iterator[Problem]:
         same = sorted(key for key, other in everything.items() if other == address and key != where)
         if same:
             yield Problem(where=where, what=f"is {', '.join(same)} too: Kamailio tells its sides apart by address")
+
+
+def _accounts(study: Study) -> Iterator[Problem]:
+    accounts = [trunk.account for trunk in study.trunks]
+    for index, account in enumerate(accounts):
+        first = accounts.index(account)
+        if first != index:
+            yield Problem(
+                where=f"trunks[{index}].account",
+                what=f"is that of trunks[{first}] too: Kamailio's script tells trunks by it; give each its own",
+            )
 
 
 def _ports(study: Study) -> Iterator[Problem]:

@@ -94,18 +94,18 @@ def test_inbound_calls_end_as_their_rows_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "disposition", "cause"),
-    [({"channels": 3}, "no_channel", 34), ({"calls_per_second": 3}, "carrier_rejected", 41)],
+    ("limits", "disposition", "status", "cause"),
+    [({"channels": 3}, "no_channel", 486, 34), ({"calls_per_second": 3}, "carrier_rejected", 503, 41)],
 )
 def test_inbound_calls_meet_the_carriers_limits_before_they_are_placed(
-    limits: dict[str, int], disposition: str, cause: int, tmp_path: Path
+    limits: dict[str, int], disposition: str, status: int, cause: int, tmp_path: Path
 ) -> None:
     records, _ = ring(
         inbound(limits, holding=3, arrivals={"kind": "replay", "instants_s": [0, 0.1, 0.2, 0.3, 0.4]}), tmp_path
     )
     assert counts(records) == {"completed": 3, disposition: 2}
     refused = records.filter(pl.col("disposition") == disposition)
-    assert set(refused.select("status", "cause", "ringing_s").iter_rows()) == {(503, cause, None)}
+    assert set(refused.select("status", "cause", "ringing_s").iter_rows()) == {(status, cause, None)}
     assert refused["ended_s"].null_count() == 0
 
 

@@ -165,6 +165,7 @@ def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
     trunks = [
         {
             "name": f"t{number}",
+            "account": draw(st.sampled_from(["first", "second"])),
             "customer_address": f"127.0.0.{number + 2}",
             "throttle": draw(throttles()),
             "traffic": draw(traffics()),
@@ -174,8 +175,15 @@ def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
     ]
     legs = draw(st.sampled_from([1, 2]))
     ports = {"low": 10000, "high": 10000 + draw(st.sampled_from([4, 5, 30, 2000])), "legs": legs}
+    channels = draw(st.none() | st.integers(0, 20))
+    bursts = st.builds(
+        lambda more, for_s: {"channels": (channels or 0) + more, "for_s": for_s},
+        st.integers(1, 6), st.sampled_from([0.25, 1.0, 3.0]),
+    )  # fmt: skip
     carrier = {
-        "channels": draw(st.none() | st.integers(0, 20)),
+        "channels": channels,
+        "channels_per": draw(st.sampled_from(["account", "pop"])),
+        "burst": None if channels is None else draw(st.none() | bursts),
         "calls_per_second": draw(st.none() | st.integers(1, 5)),
         "setup": draw(durations(2)),
     }

@@ -44,6 +44,16 @@ def test_policies_it_has_no_algorithm_for(
     assert "pipelimit" in problem.what
 
 
+def test_trunks_of_one_account_are_not_told_apart(
+    study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
+) -> None:
+    trunks = [trunk_of(1), trunk_of(2, account="account1"), trunk_of(3)]
+    problem, *others = objections(study_of(*trunks, carrier={"channels": 5, "channels_per": "account"}))
+    assert not others
+    assert problem.where == "trunks[1].account"
+    assert "trunks[0]" in problem.what
+
+
 @pytest.mark.parametrize(
     ("throttle", "key"),
     [
