@@ -1,11 +1,14 @@
 """A pool of carrier channels: so many calls at once, and for a limited time some more.
 
-The operator says of a burst that it is "above the base limit for a limited time" and no more. Our interpretation: time
-above the base is spent, second for second, and earned back at the same pace while use is at or below the base. So
+The operator says of a burst that it is "above the base limit for a limited time" and no more. Our interpretation:
 
-- a call may be one of up to `burst.channels` while less than `burst.for_s` is spent;
-- after `for_s` above the base no call is let in above it any more; calls that are up stay up;
-- after as long at or below the base as was spent above it, the whole burst is there again.
+- a call may be one of up to `burst.channels` as long as less than `burst.for_s` is spent;
+- time is spent while more than the base are in use, second for second, in one piece or in several;
+- once all is spent, no call is let in above the base; calls that are up stay up;
+- once use has been at or below the base for `burst.for_s` without a break, the whole burst is there again.
+
+A burst that came back second by second would not protect the carrier: a moment's rest would let in one more call above
+the base, and that call stays.
 
 Every call counts from the instant at which it is let in, ringing included, until it is over; calls of both directions
 count alike, each once. An application that joins two parties makes two calls, and takes two channels.
@@ -20,13 +23,13 @@ from models.throttle import SAME_INSTANT_S
 class ChannelPool:
     """The channels of one account, or of a PoP. Times are seconds of any one clock that does not run backwards."""
 
-    __slots__ = ("_base", "_burst_s", "_most", "_settled_s", "_spent_s", "used")
+    __slots__ = ("_base", "_burst_s", "_most", "_rests_since_s", "_settled_s", "_spent_s", "used")
 
     def __init__(self, base: int | None, burst: Burst | None) -> None:
         """`base`: calls at once; `None`: as many as come."""
         self._base = base
         self._most, self._burst_s = (0, 0.0) if burst is None else (burst.channels, burst.for_s)
-        self._spent_s, self._settled_s = 0.0, 0.0
+        self._spent_s, self._settled_s, self._rests_since_s = 0.0, 0.0, 0.0
         self.used = 0
 
     def take(self, now: float) -> bool:
@@ -49,9 +52,10 @@ class ChannelPool:
         """Bring the time spent up to date; between two calls of this, use did not change."""
         if self._base is None or not self._most:
             return
-        elapsed_s = now - self._settled_s
         if self.used > self._base:
-            self._spent_s = min(self._burst_s, self._spent_s + elapsed_s)
-        else:
-            self._spent_s = max(0.0, self._spent_s - elapsed_s)
+            self._spent_s = min(self._burst_s, self._spent_s + (now - self._settled_s))
+            # The rest begins when the last call above the base is over: at the earliest now.
+            self._rests_since_s = now
+        elif now - self._rests_since_s >= self._burst_s - SAME_INSTANT_S:
+            self._spent_s = 0.0
         self._settled_s = now

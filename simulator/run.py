@@ -110,8 +110,6 @@ def simulate_in_batches(
     if counts_from_s is None:
         counts_from_s = warm_up_s(study) if start is Start.STATIONARY else 0.0
     check_machine(study)
-    if plan is None:
-        check_rows(study)
     if engine is Engine.KERNEL:
         # Compiling is nobody's who does not ask for it.
         from simulator.kernel.running import run_in_batches  # noqa: PLC0415
@@ -127,6 +125,8 @@ def simulate_in_batches(
             batch=batch,
         )
         return
+    if plan is None:
+        check_rows(study)
     collector = _Collector(on_batch, batch, counts_from_s)
     world = _world(study, anchors or {}, collector.emit)
     collector.world = world

@@ -20,6 +20,7 @@ import polars as pl
 from experiments.benchmarks.peers.loss_system import LossSystem, ciw, plain_simpy, study
 from experiments.benchmarks.result import Result, Row, figure, higher_is_better
 from experiments.benchmarks.running import BenchmarkError, apart, each_apart, in_turns, main, spread
+from experiments.prediction import predict
 from experiments.review.hour import Hour, HourResult, run_hour
 from models.columns import DISPOSITION_CODE
 from models.plan import Plan, draw_plan
@@ -86,7 +87,7 @@ def _warm_up() -> None:
     question = read_study(WHOLE_TRUNK).model_copy(update={"duration_s": 60.0})
     in_a_table(question, draw_plan(question))
     on_kernel(question, draw_plan(question))
-    in_a_table(question, draw_plan(question), Engine.KERNEL)
+    as_a_whole(question)
     ciw(LossSystem(), 10, 1)
 
 
@@ -97,6 +98,15 @@ def in_a_table(question: Study, plan: Plan, engine: Engine = Engine.SIMPY) -> Ti
     spent_s = time.process_time() - began_s
     lost = records.filter(pl.col("disposition") == Disposition.NO_CHANNEL.value).height
     return Timed(records.height, lost, spent_s)
+
+
+def as_a_whole(question: Study) -> Timed:
+    """All that `trunkproof simulate` does: draw the plan, simulate, make the table of records and the indicators."""
+    began_s = time.process_time()
+    prediction = predict(question, engine=Engine.KERNEL)
+    spent_s = time.process_time() - began_s
+    counts = prediction.kpis.dispositions
+    return Timed(sum(counts.values()), counts[Disposition.NO_CHANNEL], spent_s)
 
 
 def on_kernel(question: Study, plan: Plan | None = None) -> Timed:
@@ -127,12 +137,12 @@ def _whole_trunk(sizes: Sizes) -> list[Row]:
             "kernel": partial(on_kernel, larger.study, larger),
             "table": partial(in_a_table, larger.study, larger, Engine.KERNEL),
             "plan": partial(on_kernel, larger.study),
+            "simulate": partial(as_a_whole, larger.study),
         },
         sizes.rounds,
     )
-    same = on_kernel(plan.study, plan)
-    if (same.attempts, same.lost) != (turns["simpy"][0].attempts, turns["simpy"][0].lost):
-        raise BenchmarkError(f"kernel and SimPy differ on the same plan: {same}, {turns['simpy'][0]}")
+    _check_same("kernel and `simulate`", turns["kernel"][0], turns["simulate"][0])
+    _check_same("kernel and SimPy", on_kernel(plan.study, plan), turns["simpy"][0])
     rates = {who: [timed.per_s for timed in each] for who, each in turns.items()}
     what = "attempts of whole_trunk.yaml, plan drawn before"
     return [
@@ -159,7 +169,19 @@ def _whole_trunk(sizes: Sizes) -> list[Row]:
             command=COMMAND,
             note="a plan drawn before, and the table of records that `simulate` gives",
         ),
+        figure(
+            "simulator.simulate.calls_per_s",
+            median(rates["simulate"]),
+            "calls/s",
+            command=COMMAND,
+            note=f"`simulate --engine kernel` as a whole: plan, table and indicators; {spread(rates['simulate'])}",
+        ),
     ]
+
+
+def _check_same(who: str, one: Timed, other: Timed) -> None:
+    if (one.attempts, one.lost) != (other.attempts, other.lost):
+        raise BenchmarkError(f"{who} differ on the same plan: {one}, {other}")
 
 
 def whole_trunk(calls: int) -> Study:

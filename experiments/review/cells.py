@@ -99,6 +99,8 @@ def _neighbour(number: int, neighbour: Neighbour, own: Trunk) -> Trunk:
     }
     return Trunk(
         name=neighbour.name,
+        # Another customer: where channels belong to accounts, it has its own.
+        account=f"neighbour-{number}",
         customer_address=_FIRST_ADDRESS + number,
         throttle=neighbour.throttle,
         traffic=own.traffic.model_copy(update=changed),

@@ -70,6 +70,7 @@ class Others:
 
     per_minute: float
     erlang: float
+    """In the channels that the reviewed trunk uses too; 0 where every account has its own."""
     port_erlang: float
     cpu_cores: float
 
@@ -80,7 +81,7 @@ class Others:
         setup_s = pop.carrier.setup.mean()
         return cls(
             per_minute=sum(rate for rate, _ in mine),
-            erlang=_erlang(mine, setup_s),
+            erlang=0.0 if pop.carrier.channels_per == "account" else _erlang(mine, setup_s),
             port_erlang=_erlang(mine, setup_s + pop.ports.quarantine_s),
             cpu_cores=sum(
                 rate / 60 * (costs.invite_s + costs.bye_s + hold_s * PACKETS_PER_S * costs.packet_s)

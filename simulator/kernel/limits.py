@@ -49,15 +49,15 @@ def _take_channel(world: World, which: int) -> bool:
 
 @inlined
 def _settle(world: World, which: int) -> None:
-    """Bring the time spent above the base limit up to date."""
+    """Bring the time spent up to date."""
     pool, now = world.pools[which], world.clock[0].now
     if pool.base < 0 or pool.most == 0:
         return
-    elapsed_s = now - pool.settled_s
     if pool.used > pool.base:
-        pool.spent_s = min(pool.burst_s, pool.spent_s + elapsed_s)
-    else:
-        pool.spent_s = max(0.0, pool.spent_s - elapsed_s)
+        pool.spent_s = min(pool.burst_s, pool.spent_s + (now - pool.settled_s))
+        pool.rests_since_s = now
+    elif now - pool.rests_since_s >= pool.burst_s - SAME_INSTANT_S:
+        pool.spent_s = 0.0
     pool.settled_s = now
 
 

@@ -80,7 +80,7 @@ THROTTLE = _record(
     integers="policy limit count load taken burst status ring counted oldest",
     flags="is_red has_window",
 )
-POOL = _record(floats="burst_s spent_s settled_s", integers="base most used")
+POOL = _record(floats="burst_s spent_s settled_s rests_since_s", integers="base most used")
 """A pool of channels, as `models.channels`; base -1: as many as come."""
 CONNECTION = _record(integers="standing first_waiting last_waiting", flags="opening")
 INCIDENT = _record(floats="at_s lasts_s", integers="channels", flags="is_restart forgets_throttle stage")

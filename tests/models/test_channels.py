@@ -57,18 +57,35 @@ def test_only_time_above_the_base_is_spent() -> None:
     assert taken(pool, 1, 1009.5) == 1
 
 
-def test_a_burst_is_given_back_after_as_long_at_or_below_the_base() -> None:
+def test_a_burst_is_given_back_whole_after_as_long_at_or_below_the_base() -> None:
     pool = bursting()
     assert taken(pool, 3, 0.0) == 3
     pool.give_back(10.0)
-    assert not pool.take(10.0)
-    # Four seconds of rest give four seconds of burst.
-    assert pool.take(14.0)
-    assert not pool.take(18.0)
-    pool.give_back(18.0)
-    # Ten seconds of rest give the whole.
-    assert pool.take(28.0)
-    assert pool.take(37.5)
+    assert [pool.take(now) for now in (10.0, 14.0, 19.9)] == [False] * 3
+    assert pool.take(20.0)
+    assert pool.take(29.9)
+    assert not pool.take(30.0)
+
+
+def test_a_burst_may_be_spent_in_pieces_and_a_rest_that_is_broken_gives_nothing_back() -> None:
+    pool = bursting()
+    assert taken(pool, 2, 0.0) == 2
+    for begin in (0.0, 9.0):
+        assert pool.take(begin)
+        pool.give_back(begin + 4)
+    # Eight seconds are spent, as no rest was of ten.
+    assert pool.take(18.0)
+    assert pool.take(19.9)
+    pool.give_back(19.9)
+    assert not pool.take(20.0)
+
+
+def test_a_burst_is_there_again_for_one_that_was_never_above_the_base_for_long() -> None:
+    pool = bursting()
+    assert taken(pool, 2, 0.0) == 2
+    for begin in (0.0, 14.0, 28.0, 42.0):
+        assert pool.take(begin)
+        pool.give_back(begin + 4)
 
 
 def test_refusals_do_not_change_what_is_spent() -> None:

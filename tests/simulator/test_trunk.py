@@ -75,6 +75,24 @@ def test_an_invite_waits_for_its_throttle_to_decide(run: Any, policy: str, waits
     assert instants_of(records, 1)["ringing_s"] == pytest.approx(100.0 + RTT + 0.5 + waits)
 
 
+@pytest.mark.parametrize(("inbound_share", "status"), [(0, 503), (1, 486)])
+def test_a_call_that_only_rings_has_a_channel_and_who_meets_full_channels_hears_why(
+    run: Any, inbound_share: int, status: int
+) -> None:
+    carrier = {"setup": 0.5, "channels": 1}
+    records = run([1.0, 3.0], pop={"carrier": carrier}, ringing=30.0, inbound_share=inbound_share)
+    assert records["disposition"].to_list() == ["completed", "no_channel"]
+    assert (records["status"][1], records["cause"][1]) == (status, 34)
+
+
+def test_a_burst_lends_a_channel_for_its_time(run: Any) -> None:
+    carrier = {"setup": 0.5, "channels": 1, "burst": {"channels": 2, "for_s": 10}}
+    # Two at once from 10 s on; each takes 2 s to ring and 20 s to talk, and some ms on the way.
+    records = run([0.0, 10.0, 15.0, 23.0, 33.0], pop={"carrier": carrier}, holding=20.0)
+    # The third finds both in use. The fourth comes after 10 s of burst, and finds the base taken; the fifth has it.
+    assert records["disposition"].to_list() == ["completed", "completed", "no_channel", "no_channel", "completed"]
+
+
 @pytest.mark.parametrize(
     ("outcomes", "disposition", "status", "rings"),
     [

@@ -24,6 +24,8 @@ def rows() -> dict[str, Row]:
 
 def test_the_rows_that_were_asked_for_are_there(rows: dict[str, Row]) -> None:
     assert {"simulator.simpy.calls_per_s", "simulator.kernel.calls_per_s", "simulator.sweep_s"} <= set(rows)
+    # What a user waits for is told beside what the kernel alone does, and is less.
+    assert rows["simulator.simulate.calls_per_s"].unit == rows["simulator.kernel.calls_per_s"].unit
     assert {
         f"simulator.{ours}.vs_{theirs}" for ours in ("kernel", "simpy") for theirs in ("plain_simpy", "ciw")
     } <= set(rows)

@@ -66,3 +66,5 @@ neighbours:
     assert small.traffic.arrivals == PoissonArrivals(kind="poisson", rate_per_minute=40)
     assert (small.throttle, small.traffic.holding.mean()) == (FixedWindow(), 60.0)
     assert small.customer_address != big.customer_address
+    # Another customer, who has channels of his own where accounts have.
+    assert small.account != big.account

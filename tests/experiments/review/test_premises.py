@@ -61,6 +61,14 @@ def test_a_neighbour_takes_its_erlangs_and_its_throttle_bounds_them() -> None:
     assert Others.of(request(neighbours=(open_one,)), COSTS).per_minute == 50.0
 
 
+def test_a_neighbour_takes_no_channel_where_every_account_has_its_own() -> None:
+    neighbour = Neighbour(name="other", per_minute=50.0, mean_hold_s=60.0)
+    pop = Pop(carrier=Carrier(channels=660, channels_per="account", setup=NO_SETUP))
+    found = premises(neighbours=(neighbour,), pop=pop)
+    assert found.without_throttle[Resource.CHANNELS] == pytest.approx(erlangs_carried(660, 0.01) / 3, rel=2e-3)
+    assert found.others.port_erlang > 0
+
+
 def test_ports_count_pairs_legs_and_quarantine() -> None:
     ports = MediaPorts(low=10000, high=10800, legs=2, quarantine_s=20.0)
     assert calls_of_ports(ports) == 200
