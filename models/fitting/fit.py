@@ -66,7 +66,7 @@ def fit_history(
     typical = demand.fresh.keep(usual) if usual.any() else demand.fresh
     arrivals = fit_arrivals(typical, seed)
     holding, ringing = _durations(history, taken, seed)
-    held_out = hold_out(demand.attempts, seed=seed)
+    held_out = hold_out(demand.attempts)
     return Fit(
         arrivals=arrivals,
         holding=holding,
@@ -78,7 +78,7 @@ def fit_history(
         inbound_share=0.0 if history.calls is None else inbound_share(history.calls),
         censoring=censoring(history, found, redial, demand.attempts, int(demand.at_limit.sum())),
         held_out=held_out,
-        outlook=_outlook(demand, seed),
+        outlook=_outlook(demand),
         variance_to_mean=variance_to_mean(typical),
         warnings=(
             *warnings_of_days(history, demand.fresh, usual),
@@ -161,12 +161,12 @@ def _warnings_of_calls(
     return tuple(said)
 
 
-def _outlook(demand: _Demand, seed: int) -> Outlook | None:
+def _outlook(demand: _Demand) -> Outlook | None:
     attempts = demand.attempts
     if len(attempts) < _ENOUGH_DAYS:
         return None
     outlook = look_ahead(attempts, _fresh_share(demand), attempts.dates[-1])
-    return with_trials(outlook, attempts, seed)
+    return with_trials(outlook, attempts)
 
 
 def _fresh_share(demand: _Demand) -> FloatArray:

@@ -26,25 +26,25 @@ def held_out_days(days: int) -> int:
     return quarter - quarter % 7 if quarter >= 7 else quarter
 
 
-def hold_out(attempts: Grid, *, coverage: float = 0.9, seed: int = 1) -> HeldOut | None:
+def hold_out(attempts: Grid, *, coverage: float = 0.9) -> HeldOut | None:
     """Folds of `held_out_days` from the end of `attempts` back, two thirds of the days at most; none: too few."""
     fold, days = held_out_days(len(attempts)), len(attempts)
     if fold == 0:
         return None
     ends = range(days, max(days // 3, _LEAST_FITTED) + fold - 1, -fold)
-    folds = [forecast_last(attempts.keep(slice(0, end)), fold, coverage=coverage, seed=seed) for end in reversed(ends)]
+    folds = [forecast_last(attempts.keep(slice(0, end)), fold, coverage=coverage) for end in reversed(ends)]
     if not folds:
         return None
     hours, by_day = (pl.concat([getattr(one, name) for one in folds]) for name in ("hours", "days"))
     return HeldOut(asked=coverage, hours=hours, days=by_day)
 
 
-def forecast_last(attempts: Grid, days: int, *, coverage: float = 0.9, seed: int = 1) -> HeldOut:
+def forecast_last(attempts: Grid, days: int, *, coverage: float = 0.9) -> HeldOut:
     """The last `days` of `attempts`, forecast from those before."""
     kept = len(attempts) - days
     past, rest = attempts.keep(slice(0, kept)), attempts.keep(slice(kept, len(attempts)))
-    outlook = with_trials(look_ahead(past, np.ones((7, 24)), past.dates[-1]), past, seed)
-    hours, by_day = tables(outlook, list(rest.dates), coverage, seed)
+    outlook = with_trials(look_ahead(past, np.ones((7, 24)), past.dates[-1]), past)
+    hours, by_day = tables(outlook, list(rest.dates), coverage)
     whole = pl.Series(rest.minutes.ravel() == 60)
     return HeldOut(
         asked=coverage,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from models.distributions import Distribution
+from models.fitting.levels import Levels
 from models.traffic import (
     Arrivals,
     Outcomes,
@@ -153,9 +154,33 @@ class HeldOut:
 
 
 @dataclass(frozen=True, eq=False)
+class Scores:
+    """How far what came lay from what was expected, in units of the deviation expected."""
+
+    values: FloatArray
+    """Ascending."""
+    weights: FloatArray
+    """Of sum 1: odd days weigh as often as they are reckoned with."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def shortest(self, share: float) -> tuple[float, float]:
+        """Bounds of the shortest interval that holds that share of what comes, one score being yet to come."""
+        held = min(share * (1 + 1 / len(self)), 1.0) - 1e-9
+        reached = np.cumsum(self.weights)
+        before = reached - self.weights
+        starts = np.flatnonzero(before <= 1 - held)
+        ends = np.minimum(np.searchsorted(reached, before[starts] + held), len(self) - 1)
+        lengths = self.values[ends] - self.values[starts]
+        chosen = int(np.argmin(lengths))
+        return float(self.values[starts[chosen]]), float(self.values[ends[chosen]])
+
+
+@dataclass(frozen=True, eq=False)
 class Outlook:
-    """What carries a fit forward in time: where the level stands, how it drifts, how odd a day can be. The forecast of
-    attempts is drawn from it by `models.fitting.forecast`.
+    """What carries a fit forward in time: a usual week, the level and how it moves, and how far what came lay from what
+    was expected. `models.fitting.forecast` makes intervals of it.
     """
 
     last: date
@@ -166,38 +191,26 @@ class Outlook:
     """Shape (7, 24): how many calls each of these rates rests on."""
     fresh_share: FloatArray
     """Shape (7, 24): fresh calls of the attempts."""
-    recent: float
-    """Log of the level at the history's end over that of the whole of it."""
-    memory: float
-    """What is left of `recent`, and of a week's drift, a week later: 1 for a level that wanders."""
-    level_cv: float
-    """How unsure the level is at the end of the history."""
-    drift_cv: float
-    """What the first week adds to that."""
-    day_cv: FloatArray
-    """Shape (7,): spread of a usual day about its level, by weekday."""
-    day_residuals: FloatArray
-    """Deviations of usual days in units of `day_cv`, each as likely as the next; empty: Student's t."""
-    day_degrees: int
-    """Degrees of freedom that `day_cv` rests on."""
+    month: FloatArray
+    """Shape (2,): the month's cycle, by `models.fitting.month.harmonics`."""
+    levels: Levels
+    """Logs of the level over that of the whole history."""
     odd_share: float
-    """Days of the history that were not usual: holidays, breakdowns. An interval is one of usual days, wide enough that
-    with the odd ones outside it still contains the share asked for.
-    """
+    """Days to come that are reckoned not to be usual: holidays, breakdowns, very busy ones."""
+    day_cv: float
+    """Spread of a usual day about what other weeks let expect."""
     hour_cv: FloatArray
-    """Shape (24,): spread of an hour about its day."""
-    day_scores: FloatArray
-    """For each day forecast on trial within the history, the least coverage whose interval contained what came,
-    ascending; empty: the history is too short for trials, and an interval is taken at its word.
-    """
-    hour_scores: tuple[FloatArray, ...]
-    """The same of hours, one array for each class of expected attempts."""
+    """Shape (24,): the same of an hour."""
+    day_scores: Scores | None
+    """Of the days of the history, each forecast from other weeks; none: the history is too short for trials."""
+    hour_scores: tuple[Scores, ...]
+    """The same of hours, by class of expected attempts."""
+    shows_odd: bool
+    """Whether the scores contain odd days."""
 
     def level(self, weeks: float) -> tuple[float, float]:
         """Log of the level so many weeks after the history's end over that of the whole of it, and its deviation."""
-        kept = self.memory**weeks
-        grown = weeks if self.memory == 1 else (1 - kept**2) / (1 - self.memory**2)
-        return self.recent * kept, float(np.sqrt(self.level_cv**2 + self.drift_cv**2 * grown))
+        return self.levels.at(7 * weeks)
 
 
 def times(table: pl.DataFrame, factor: float) -> pl.DataFrame:
