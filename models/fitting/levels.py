@@ -20,8 +20,10 @@ _SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)
 """Of the variance that wanders."""
 _MOST_DAYS = 400
 """The last of a longer history: what was before says nothing of the level now."""
-_SLOPE_PER_DAY = 0.015 / 7
-"""Before a history is seen: growth of some 1.5 % a week either way is ordinary, twice that is rare."""
+_SLOPE_PER_DAY = 0.03 / 7
+"""Before a history is seen: a drift of up to 3 % a week either way is ordinary, twice that is rare."""
+_PART_OF_SPAN = 0.5
+"""Beside a slope, the level forgets within this part of the history, or the two could not be told apart."""
 _DAY_CV = 0.1
 _PRIOR_DEGREES = 3.0
 """Days' worth of the figure above that the variance is mixed with: a week alone cannot say that days are all alike."""
@@ -97,7 +99,9 @@ def fit_levels(numbers: FloatArray, residuals: FloatArray, every: FloatArray, *,
     apart, to_every = np.abs(numbers[:, None] - numbers), np.abs(every[:, None] - numbers)
     wide = np.column_stack([np.ones(len(every)), every - every[-1]])[:, : design.shape[1]]
     days = _Days(residuals, design, apart, wide, to_every)
-    pairs = [(7.0, 0.0)] + [(memory, share) for memory in _MEMORIES_DAYS for share in _SHARES]
+    longest = _PART_OF_SPAN * (numbers[-1] - numbers[0] + 1) if slope else np.inf
+    memories = [memory for memory in _MEMORIES_DAYS if memory <= max(longest, _MEMORIES_DAYS[0])]
+    pairs = [(7.0, 0.0)] + [(memory, share) for memory in memories for share in _SHARES]
     entries = [_entry(days, *pair) for pair in pairs]
     # Half for days that do not remember.
     prior = np.array([0.5] + [0.5 / (len(pairs) - 1)] * (len(pairs) - 1))
