@@ -52,7 +52,7 @@ def find_drift(grid: Grid, *, draws: int = _DRAWS, seed: int = 1) -> Drift:
     """Return the drift of the counts of `grid`; of fewer than `LEAST_DAYS` usual days none is clear."""
     random = np.random.default_rng([seed, 5])
     levels, days = _levels(grid, slope=True)
-    p_value = _p_value(levels, days) if days >= LEAST_DAYS else 1.0
+    p_value = _p_value(levels, days)
     slopes = _slope_draws(levels, draws, random)
     is_clear = p_value < _SIGNIFICANT
     ends = (levels if is_clear else _levels(grid, slope=False)[0]).draw(0.0, draws, random)
@@ -70,7 +70,7 @@ def find_drift(grid: Grid, *, draws: int = _DRAWS, seed: int = 1) -> Drift:
 
 def local_level(grid: Grid) -> FloatArray:
     """Shape (D,): the smoothed log level of each day over the mean of the history, odd days bridged over."""
-    return _levels(grid, slope=find_drift(grid, draws=10).is_clear)[0].local
+    return _levels(grid, slope=_p_value(*_levels(grid, slope=True)) < _SIGNIFICANT)[0].local
 
 
 def level_draws(
@@ -79,13 +79,19 @@ def level_draws(
     """Equally likely factors, shape (draws,): the level so many days after the history over its `local_level` at the
     end.
 
-    With `continues` the drift goes on, clear or not, as unsure as it is; without, the level wanders on from where it
-    stands. Days of a history are brought to the horizon by exp(local_level[-1] - local_level[day]) and such a factor.
+    With `continues` the drift goes on, clear or not, as unsure as it is. Without, it stops where it stands; one that is
+    not clear is believed in as many draws as it is likely. Days of a history are brought to the horizon by
+    exp(local_level[-1] - local_level[day]) and such a factor.
     """
-    is_clear = find_drift(grid, draws=10).is_clear
-    end = _levels(grid, slope=is_clear)[0].local[-1]
-    levels = _levels(grid, slope=is_clear or continues)[0]
-    return np.asarray(np.exp(levels.draw(horizon_days, draws, random, continues=continues) - end))
+    plain, sloped = _levels(grid, slope=False)[0], _levels(grid, slope=True)
+    p_value = _p_value(*sloped)
+    is_clear = p_value < _SIGNIFICANT
+    drifting = sloped[0].draw(horizon_days, draws, random, continues=continues)
+    if not (is_clear or continues):
+        steady = plain.draw(horizon_days, draws, random)
+        drifting = np.where(random.random(draws) < p_value, steady, drifting)
+    end = (sloped[0] if is_clear else plain).local[-1]
+    return np.asarray(np.exp(drifting - end))
 
 
 def _levels(grid: Grid, *, slope: bool) -> tuple[Levels, int]:
@@ -96,6 +102,8 @@ def _levels(grid: Grid, *, slope: bool) -> tuple[Levels, int]:
 
 def _p_value(levels: Levels, days: int) -> float:
     """Two-sided, averaged over the lattice. A wandering that remembers for weeks leaves few independent pieces."""
+    if days < LEAST_DAYS:
+        return 1.0
     t_values = np.abs(levels.plain_slope[:, 0]) / np.maximum(levels.plain_slope[:, 1], 1e-12)
     share = levels.wandering > 0
     pieces = np.where(share, days / levels.memory_days, np.inf)

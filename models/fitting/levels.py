@@ -18,6 +18,8 @@ from models.fitting.grid import FloatArray
 _MEMORIES_DAYS = (3.0, 7.0, 14.0, 28.0, 56.0, 112.0)
 _SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)
 """Of the variance that wanders."""
+_STEADY = 0.4
+"""How likely it is, before a history is seen, that days do not remember each other."""
 _MOST_DAYS = 400
 """The last of a longer history: what was before says nothing of the level now."""
 _SLOPE_PER_DAY = 0.03 / 7
@@ -103,8 +105,8 @@ def fit_levels(numbers: FloatArray, residuals: FloatArray, every: FloatArray, *,
     memories = [memory for memory in _MEMORIES_DAYS if memory <= max(longest, _MEMORIES_DAYS[0])]
     pairs = [(7.0, 0.0)] + [(memory, share) for memory in memories for share in _SHARES]
     entries = [_entry(days, *pair) for pair in pairs]
-    # Half for days that do not remember.
-    prior = np.array([0.5] + [0.5 / (len(pairs) - 1)] * (len(pairs) - 1))
+
+    prior = np.array([_STEADY] + [(1 - _STEADY) / (len(pairs) - 1)] * (len(pairs) - 1))
     logs = np.array([entry.log_likelihood for entry in entries])
     weight = prior * np.exp(logs - logs.max())
     return Levels(
