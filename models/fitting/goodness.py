@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from models.distributions import Distribution
+from models.fitting.drift import find_drift
 from models.fitting.durations import misfit
 from models.fitting.grid import BoolArray, FloatArray, Grid
 from models.fitting.outlook import profile
@@ -21,8 +22,6 @@ LEAST_DAYS = 7
 LEAST_ATTEMPTS = 500
 _SHORT_DAYS = 14
 _BAD_FIT = 0.05
-_DRIFT = 0.1
-_DRIFT_T = 3.0
 _BUSY_SHARE = 0.9
 _FEW_OF_WEEKDAY = 2
 
@@ -85,25 +84,14 @@ def warnings_of_clock(history: History) -> Iterator[str]:
 
 def warnings_of_arrivals(fresh: Grid, arrivals: ArrivalFit) -> Iterator[str]:
     """Drift, and how far from Poisson."""
-    slope, t_value = _drift(fresh)
-    total = slope * len(fresh)
-    if abs(total) > _DRIFT and abs(t_value) > _DRIFT_T:
-        yield f"The level drifts: {100 * np.expm1(total):+.0f} % over the history; its mean lags behind its end."
+    if len(fresh) >= LEAST_DAYS and (drift := find_drift(fresh)).is_clear:
+        yield drift.words
     ratio, p_value = dispersion(fresh)
     if ratio > 1.5 and p_value < 1e-3:
         yield (
             f"Counts vary {ratio:.1f} times as much as independent callers would (chi-square, p below 0.001): "
             f"busyness factors carry it (days {arrivals.day_cv.value:.3f}, periods {arrivals.period_cv.value:.3f})."
         )
-
-
-def _drift(fresh: Grid) -> tuple[float, float]:
-    """Slope of the log level by day, and its t value."""
-    residuals = profile(fresh).residuals(fresh)
-    if len(residuals) < LEAST_DAYS or residuals.std() == 0:
-        return 0.0, 0.0
-    line = stats.linregress([day.toordinal() for day in fresh.dates], residuals)
-    return float(line.slope), float(line.slope / line.stderr) if line.stderr > 0 else 0.0
 
 
 def dispersion(fresh: Grid) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a forecast rests on: usual days, a week's profile, the level at the end and how it drifts."""
+"""What a forecast rests on: ordinary days, a week's profile, the month's cycle and the level."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from models.fitting.grid import FloatArray, Grid
-from models.fitting.outlook import fit_levels, level, look_ahead, origins, profile, usual_days
+from models.fitting.month import harmonics
+from models.fitting.outlook import look_ahead, odd_share, ordinary, profile, seasonal
 from tests.models.fitting.made_grids import made_grid
+
+
+def scaled(grid: Grid, factors: FloatArray) -> Grid:
+    """Every day so many times as busy."""
+    return replace(grid, hours=grid.hours * factors[:, None], periods=grid.periods * factors[:, None])
 
 
 def test_a_profile_is_the_weeks_mean_and_residuals_are_about_it() -> None:
@@ -20,55 +26,42 @@ def test_a_profile_is_the_weeks_mean_and_residuals_are_about_it() -> None:
 
 
 def test_odd_days_are_left_out_on_both_sides() -> None:
+    factors = np.ones(56)
+    factors[10], factors[23] = 0.1, 3.0
+    history = ordinary(scaled(made_grid(56, day_cv=0.05), factors))
+    assert np.flatnonzero(~history.usual).tolist() == [10, 23]
+    assert len(history.days) == 54
+
+
+def test_hours_of_a_breakdown_are_filled_in() -> None:
     grid = made_grid(56, day_cv=0.05)
-    factor = np.ones((56, 1))
-    factor[10], factor[20] = 0.1, 3.0
-    assert np.flatnonzero(~usual_days(replace(grid, hours=grid.hours * factor))).tolist() == [10, 20]
+    hours, periods = grid.hours.copy(), grid.periods.copy()
+    hours[9, 10:13], periods[9, 40:52] = 0, 0
+    history = ordinary(replace(grid, hours=hours, periods=periods))
+    assert history.usual.all()
+    np.testing.assert_allclose(history.grid.hours[9, 10:13], grid.hours[9, 10:13], rtol=0.3)
 
 
-def test_a_steady_level_hardly_drifts() -> None:
-    grid = made_grid(180, day_cv=0.05)
-    levels = fit_levels(grid, usual_days(grid), 0.05)
-    assert levels.drift_cv < 0.015
-    assert levels.level_cv < 0.02
+def test_a_months_cycle_is_found_where_there_is_one() -> None:
+    grid = made_grid(182, day_cv=0.1)
+    swing = harmonics(grid.dates) @ np.array([0.0, 0.12])
+    np.testing.assert_allclose(seasonal(scaled(grid, np.exp(swing))).month, [0.0, 0.12], atol=0.04)
+    assert np.abs(seasonal(grid).month).max() < 0.03
+    assert not seasonal(made_grid(42)).month.any()
 
 
-def test_a_wandering_level_is_followed() -> None:
-    followed, drifts = [], []
-    for seed in range(10):
-        walk = np.cumsum(np.random.default_rng(seed).normal(0, 0.06, 26))
-        grid = made_grid(182, day_cv=0.05, weeks=walk, seed=seed)
-        usual = usual_days(grid)
-        levels = fit_levels(grid, usual, 0.05)
-        drifts.append(levels.drift_cv)
-        if np.isfinite(levels.half_life_weeks):
-            recent = level(grid, usual, profile(grid), levels.half_life_weeks)
-            followed.append(abs(recent - profile(grid).residuals(grid)[-14:].mean()))
-    assert len(followed) >= 6
-    assert max(followed) < 0.1
-    assert 0.03 < np.median(drifts) < 0.12
+def test_weekdays_of_one_shape_are_drawn_together() -> None:
+    grids = [made_grid(28, day_cv=0.2, seed=seed) for seed in range(10)]
+    own = [profile(grid).per_minute.sum(axis=1) for grid in grids]
+    joined = [seasonal(grid).per_minute.sum(axis=1) for grid in grids]
+    # Monday to Friday are the same.
+    assert np.mean([one[:5].std() for one in joined]) < 0.7 * np.mean([one[:5].std() for one in own])
 
 
-def test_a_short_history_has_no_origins_and_takes_a_level_at_its_word() -> None:
-    grid = made_grid(21, day_cv=0.1)
-    assert origins(grid) == []
-    outlook = look_ahead(grid, np.ones((7, 24)), grid.dates[-1])
-    assert outlook.level_cv == pytest.approx(np.sqrt(np.mean(outlook.day_cv**2)) / np.sqrt(21))
-    assert outlook.day_degrees == 14
-    assert len(outlook.day_residuals) == 0
-
-
-def test_spreads_of_days_and_hours_are_found() -> None:
-    grid = made_grid(180, day_cv=0.1, hour_cv=0.08)
-    outlook = look_ahead(grid, np.ones((7, 24)), grid.dates[-1])
-    assert outlook.day_cv == pytest.approx(np.full(7, 0.1), rel=0.4)
-    assert outlook.hour_cv[8:20] == pytest.approx(np.full(12, 0.08), rel=0.3)
-    assert np.std(outlook.day_residuals) == pytest.approx(1, abs=0.2)
-
-
-def test_one_week_alone_still_says_that_days_differ() -> None:
-    outlook = look_ahead(made_grid(7, day_cv=0.0), np.ones((7, 24)), made_grid(7).dates[-1])
-    assert (outlook.day_cv >= 0.1).all()
+def test_a_season_without_holidays_is_no_year_without() -> None:
+    none, many = np.ones(28, dtype=np.bool_), np.arange(60) >= 8
+    assert 0.01 < odd_share(none) < 0.03
+    assert 0.03 < odd_share(many) < 8 / 60
 
 
 def test_a_rising_level_is_forecast_from_where_it_stands() -> None:
