@@ -21,10 +21,12 @@ _UNTOLD_CV = 0.2
 """Spread of an hour of a history that is too short to tell: its own day and the one to come both scatter."""
 
 
-_HOLIDAYS_SHARE = 10 / 365
-"""Odd days of an ordinary year."""
+_HOLIDAYS_SHARE = 14 / 365
+"""Odd days of an ordinary year: ten public holidays, and some breakdowns."""
 _SAME_SHAPE = 0.01
 """Squared distance of the roots of two weekdays' shares by hour, up to which they count as alike."""
+_SAME_LEVEL = 0.5
+"""Difference of the logs of their calls, likewise."""
 _SEASON_DAYS = 90
 """Days' worth of that figure that a history's own share is mixed with: one season's holidays are not the next one's."""
 
@@ -118,7 +120,7 @@ def seasonal(grid: Grid) -> Profile:
 
 
 def _towards_alike(mean: Profile, grid: Grid) -> FloatArray:
-    """Shape (7,): factors that draw each weekday's level towards those of weekdays whose hours have the same shape, by
+    """Shape (7,): factors that draw each weekday's level towards those of weekdays that are alike, by
     as much as their differences can be chance. Source: Efron and Morris (1975).
     """
     days = np.maximum(np.bincount(grid.weekdays, minlength=7), 1)
@@ -131,7 +133,8 @@ def _towards_alike(mean: Profile, grid: Grid) -> FloatArray:
     for weekday in np.flatnonzero(totals > 0):
         apart = ((roots - roots[weekday]) ** 2).sum(axis=1)
         by_chance = 23 / 4 * (1 / calls + 1 / calls[weekday])
-        alike = (apart < _SAME_SHAPE + by_chance) & (totals > 0)
+        near = np.abs(logs - logs[weekday]) < _SAME_LEVEL
+        alike = (apart < _SAME_SHAPE + by_chance) & near & (totals > 0)
         if alike.sum() < 2:
             continue
         between = max(float(logs[alike].var(ddof=1) - noise[alike].mean()), 0.0)

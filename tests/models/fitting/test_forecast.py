@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import InputError
 from models.fitting.fit import fit_history
-from models.fitting.forecast import forecast, deviation, hour_class, tables
+from models.fitting.forecast import deviation, forecast, hour_class, tables
 from models.fitting.grid import Grid
 from models.fitting.outlook import look_ahead
 from models.fitting.trials import with_trials

@@ -1,4 +1,4 @@
-"""A change of the limit in force: seen by the plateau of admitted calls, shown or hidden, and not where there is none."""
+"""A change of the limit in force: seen by the plateau of admitted calls, shown or hidden; none where there is none."""
 
 from __future__ import annotations
 
