@@ -1,4 +1,4 @@
-"""`python -m experiments.verification.real_arrivals COUNTS.csv`: how the forecast does on real arrivals, and on made ones.
+"""`python -m experiments.verification.real_arrivals COUNTS.csv`: the forecast on real arrivals, and on made ones.
 
 A history is fitted on its first part, and intervals of 90 % for the rest are held against what came: how many hold it,
 and how wide they are. Beside them naive intervals: for each weekday and hour the 5 % and 95 % quantile of the fitted

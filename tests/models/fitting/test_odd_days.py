@@ -39,7 +39,7 @@ def test_each_kind_is_found_and_named(days: int) -> None:
     }
     assert found[8].hours == (10, 11)
     assert found[10].hours == (14, 15, 16)
-    assert found[10].share == pytest.approx(0.4, abs=0.1)
+    assert found[10].share == pytest.approx(0.4, abs=0.15)
     assert "10:00 to 12:00" in found[8].words
 
 
