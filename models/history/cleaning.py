@@ -24,6 +24,7 @@ _COLUMNS: dict[str, pl.DataType] = {
     "code": pl.Int16(),
     "caller": pl.UInt64(),
     "callee": pl.UInt64(),
+    "unread": pl.Boolean(),
 }
 _ANSWERED = pl.col("status") == pl.lit(CallStatus.ANSWERED.value, dtype=STATUS)
 
@@ -36,14 +37,17 @@ def completed(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def attempts_only(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """Without rows that have no start or place no call on the trunk."""
+    """Without rows that have no start, place no call, or never came to the trunk."""
     no_start = pl.col("start").is_null()
     method = pl.col("method") != "INVITE" if "method" in frame.columns else pl.lit(value=False)
     no_call = ~no_start & (method | (pl.col("status") == UNPLACED)).fill_null(value=False)
+    inside = ~no_start & ~no_call & (pl.col("internal") if "internal" in frame.columns else pl.lit(value=False))
     away = pl.col("direction") == "other" if "direction" in frame.columns else pl.lit(value=False)
-    elsewhere = ~no_start & ~no_call & away.fill_null(value=False)
-    found = frame.select("row", unparsable=no_start, not_a_call=no_call, other_direction=elsewhere)
-    for kind in ("unparsable", "not_a_call", "other_direction"):
+    elsewhere = ~no_start & ~no_call & ~inside & away.fill_null(value=False)
+    found = frame.select(
+        "row", unparsable=no_start, not_a_call=no_call, internal_call=inside, other_direction=elsewhere
+    )
+    for kind in ("unparsable", "not_a_call", "internal_call", "other_direction"):
         ledger.note_rows(kind, found, pl.col(kind))
     out = found.select(pl.any_horizontal(pl.exclude("row"))).to_series()
     return frame.filter(~out) if out.any() else frame
@@ -89,13 +93,14 @@ def with_durations(frame: pl.DataFrame, ledger: Ledger, *, has_end: bool) -> pl.
     )
     frame = frame.with_columns(holding_s=_holding(frame))
     missing = _missing_end(has_end=has_end)
-    ledger.note_rows("missing_end", frame, missing & ~wrong)
+    # What is there and could not be read is told as that, not as missing.
+    ledger.note_rows("missing_end", frame, missing & ~wrong & ~pl.col("unread").fill_null(value=False))
     frame = frame.with_columns(holding_s=pl.when(_ANSWERED & ~missing).then("holding_s"))
     frame = frame.with_columns(ringing_s=_ringing(frame, ledger))
     ledger.note_rows("zero_length_answered", frame, pl.col("holding_s") == 0)
     ledger.note_rows("absurd_holding", frame, pl.col("holding_s") > LONGEST_S)
     usual = pl.when(pl.col("holding_s") <= LONGEST_S).then("holding_s")
-    return frame.with_columns(holding_s=usual).drop("negative", "backwards", "stated", "duration_s")
+    return frame.with_columns(holding_s=usual).drop("negative", "backwards", "stated", "duration_s", "unread")
 
 
 def _between(first: str, last: str) -> pl.Expr:

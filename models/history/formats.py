@@ -6,11 +6,11 @@ Only finds columns; what is in them is read by `models.history.extraction`.
 from __future__ import annotations
 
 import difflib
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.errors import InputError, Problem
-from models.history.opening import Opened
+from models.history.opened import Opened
+from models.history.records import bare
 from models.history.settings import HistorySettings
 from models.history.shapes import layout_by_shape
 
@@ -22,11 +22,21 @@ class Layout:
     format: str
     columns: dict[str, str]
     """Role -> column of the file."""
+    owners: tuple[str, ...] = ()
+    """Columns that say whose call it is: account, trunk or customer."""
 
     @property
     def is_of_counts(self) -> bool:
         """Whether rows are intervals, not calls."""
         return "calls" in self.columns
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One file of a history."""
+
+    opened: Opened
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -87,10 +97,31 @@ FORMS = (
             "callee": "dst",
             "context": "dcontext",
             "id": "uniqueid",
+            "channel": "channel",
+            "dstchannel": "dstchannel",
+            "lastdata": "lastdata",
         },
         needs=("start", "status"),
     ),
     Form(
+        # Its documentation: a call is placed at DateCreated and answered at StartTime.
+        "operator",
+        {
+            "start": "datecreated",
+            "answered": "starttime",
+            "end": "endtime",
+            "duration_s": "duration",
+            "holding_s": "conversationduration",
+            "status": "status",
+            "caller": "from",
+            "callee": "to",
+            "direction": "direction",
+            "id": "callsid sid",
+        },
+        needs=("start", "answered", "status"),
+    ),
+    Form(
+        # An older form, and that of others like it, in which a call has no other beginning than StartTime.
         "operator",
         {
             "start": "starttime datecreated",
@@ -119,7 +150,18 @@ FORMS = (
         needs=("start", "calls"),
     ),
 )
-NAMES = {form.name: form for form in FORMS}
+NAMES = tuple(dict.fromkeys(form.name for form in FORMS))
+STARTS = frozenset(heading for form in FORMS for heading in form.headings["start"].split())
+"""Headings that a start may have."""
+_OWNERS = frozenset(
+    {
+        *("account", "accountsid", "accountid", "accountcode", "accountname"),
+        *("trunk", "trunksid", "trunkid", "trunkname", "phonenumbersid", "domainname"),
+        *("customer", "customerid", "customername", "client", "clientid", "clientname"),
+        *("tenant", "tenantid", "tenantname", "organisation", "organization", "companyid", "companyname"),
+    }
+)
+"""Headings of columns that say whose call it is; a throttle is one trunk's, so a history should be too."""
 
 
 def layout(opened: Opened, settings: HistorySettings) -> Layout:
@@ -129,18 +171,27 @@ def layout(opened: Opened, settings: HistorySettings) -> Layout:
         InputError: it is in no known form, or columns that the request names are not in it; says what there is.
     """
     if settings.columns is not None and settings.format in {"auto", "columns", "counts"}:
-        return _by_settings(opened, settings)
-    if settings.format == "columns":
-        raise InputError(opened.path.name, [Problem(where="history.columns", what="must name the columns")])
-    found = _by_heading(opened, settings) if opened.has_heading else _by_shape(opened)
-    if found is None or settings.format not in {"auto", found.format}:
-        raise InputError(opened.path.name, _unrecognised(opened, settings, found))
-    return found
+        found: Layout | None = _by_settings(opened, settings)
+    elif settings.format == "columns":
+        raise InputError(opened.name, [Problem(where="history.columns", what="must name the columns")])
+    else:
+        found = _by_heading(opened, settings) if opened.has_heading else _by_shape(opened)
+    if found is None or (settings.columns is None and settings.format not in {"auto", found.format}):
+        raise InputError(opened.name, _unrecognised(opened, settings, found))
+    if not opened.has_heading:
+        return found
+    taken = set(found.columns.values())
+    owners = tuple(name for name in opened.columns if bare(name) in _OWNERS and name not in taken)
+    return replace(found, owners=owners)
 
 
 def _by_shape(opened: Opened) -> Layout | None:
     found = layout_by_shape(opened.sample)
-    return Layout(*found) if found else None
+    if found is None:
+        return None
+    form, columns = found
+    owner = columns.pop("owner", None)
+    return Layout(form, columns, owners=(owner,) if owner else ())
 
 
 def _by_settings(opened: Opened, settings: HistorySettings) -> Layout:
@@ -149,13 +200,13 @@ def _by_settings(opened: Opened, settings: HistorySettings) -> Layout:
     exact = {name.lower(): name for name in reversed(opened.columns)}
     missing = {role: name for role, name in wanted.items() if name not in opened.columns and name.lower() not in exact}
     problems = [
-        Problem(where=f"history.columns.{role}", what=_no_column(name, opened)) for role, name in missing.items()
+        Problem(where=f"history.columns.{role}", what=no_column(name, opened)) for role, name in missing.items()
     ]
     if settings.format == "counts" and "calls" not in wanted:
         problems.append(Problem(where="history.columns.calls", what="a history of counts needs it"))
     problems += _twice(wanted)
     if problems:
-        raise InputError(opened.path.name, problems)
+        raise InputError(opened.name, problems)
     columns = {role: name if name in opened.columns else exact[name.lower()] for role, name in wanted.items()}
     return Layout("counts" if "calls" in columns else "columns", columns)
 
@@ -171,7 +222,8 @@ def _twice(wanted: dict[str, str]) -> list[Problem]:
     ]
 
 
-def _no_column(name: str, opened: Opened) -> str:
+def no_column(name: str, opened: Opened) -> str:
+    """What is said of a column that the request names and the file has not."""
     near = difflib.get_close_matches(name.lower(), [column.lower() for column in opened.columns], n=1, cutoff=0.5)
     by_lower = {column.lower(): column for column in opened.columns}
     hint = f"did you mean `{by_lower[near[0]]}`?" if near else f"there are {_listed(opened)}"
@@ -186,7 +238,7 @@ def _listed(opened: Opened) -> str:
 
 
 def _by_heading(opened: Opened, settings: HistorySettings) -> Layout | None:
-    forms = FORMS if settings.format == "auto" else (NAMES[settings.format],)
+    forms = [form for form in FORMS if settings.format in {"auto", form.name}]
     for form in forms:
         columns = _matched(form, opened.columns)
         if all(role in columns for role in form.needs) and (
@@ -197,10 +249,10 @@ def _by_heading(opened: Opened, settings: HistorySettings) -> Layout | None:
 
 
 def _matched(form: Form, names: tuple[str, ...]) -> dict[str, str]:
-    bare = {re.sub(r"[\W_]+", "", name.lower()): name for name in reversed(names)}
+    plain = {bare(name): name for name in reversed(names)}
     found: dict[str, str] = {}
     for role, headings in form.headings.items():
-        column = next((bare[heading] for heading in headings.split() if heading in bare), None)
+        column = next((plain[heading] for heading in headings.split() if heading in plain), None)
         if column is not None:
             found[role] = column
     return found
@@ -217,7 +269,7 @@ def _unrecognised(opened: Opened, settings: HistorySettings, found: Layout | Non
     if found is not None:
         looks = f"looks like `{found.format}`, not `{settings.format}`"
         return [Problem(where="history.format", what=f"{looks}: there are {saw}; set it to `auto`, or {how}")]
-    form = NAMES[settings.format]
+    form = [form for form in FORMS if form.name == settings.format][-1]
     columns = _matched(form, opened.columns)
     lacking = [role for role in form.needs if role not in columns] if opened.has_heading else list(form.needs)
     problems = [

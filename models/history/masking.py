@@ -7,11 +7,29 @@ and time, may find the keys. A history in memory is therefore not a thing to pub
 
 from __future__ import annotations
 
+import re
 import secrets
 
 import polars as pl
 
 _WITHHELD = ("anonymous", "unknown", "restricted", "unavailable", "private", "withheld", "asserted", "<null>", "null")
+
+
+_SPOILT = r"^[+-]?\d[.,]?\d*[eE]\+?\d+$"
+_LOOKS_LIKE_A_NUMBER = re.compile(r"^(sips?:|tel:)?\+?[\d\s().-]{7,}(@.*)?$")
+
+
+def is_spoilt(text: pl.Expr) -> pl.Expr:
+    """Whether digits are lost, as in 9.12E+11."""
+    return text.str.contains(_SPOILT)
+
+
+def shown(value: str) -> str:
+    """A value as messages may show it: of a telephone number the first and the last two characters only."""
+    if not _LOOKS_LIKE_A_NUMBER.match(value):
+        return value
+    kept = 2
+    return f"{value[:kept]}{'*' * (len(value) - 2 * kept)}{value[-kept:]}"
 
 
 class Mask:
@@ -23,13 +41,14 @@ class Mask:
     def number(self, column: str) -> pl.Expr:
         """Hash of a number or address; null where it is empty or withheld."""
         text = pl.col(column).cast(pl.String).str.strip_chars()
+        text = text.str.strip_suffix(".0")  # As a table program writes a whole number.
         is_withheld = (text.str.len_bytes() == 0) | text.str.to_lowercase().is_in(_WITHHELD)
-        return pl.when(~is_withheld).then(self._hash(text))
+        return pl.when(~is_withheld & ~is_spoilt(text)).then(self._hash(text))
 
     def identity(self, column: str) -> pl.Expr:
         """Hash of a call's identity; null where it is empty."""
         text = pl.col(column).cast(pl.String).str.strip_chars()
-        return pl.when(text.str.len_bytes() > 0).then(self._hash(text))
+        return pl.when((text.str.len_bytes() > 0) & ~is_spoilt(text)).then(self._hash(text))
 
     def _hash(self, text: pl.Expr) -> pl.Expr:
         """Two rounds with a key between, so that no single public seed is the whole secret."""

@@ -1,38 +1,127 @@
-"""Quotation marks that do not match, as a recorder leaves them that is stopped in the middle of a line.
+"""Lines of CSV that are not one row each: line breaks inside quotation marks, and marks that do not match.
 
-Only for files that cannot be read otherwise: it holds the whole file in memory and looks at every line. A field with a
-line break inside does not survive it; each of its lines becomes a row.
+A recorder that is stopped in the middle of a line leaves a mark open; a reader then takes all lines up to the next
+mark for one row. Here such a line costs itself only. Only for files that have such lines: it holds the whole file in
+memory and looks at every line.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_MOST_JOINED = 50
+"""Lines of one row."""
 
 
-def mended(file: Iterable[bytes], separator: str, skipped: int) -> tuple[bytes, list[int]]:
-    """The file's lines, those with wrong marks without any; and the numbers of these, counted from 1.
+@dataclass(frozen=True)
+class Mended:
+    """A file of which every line is a row."""
+
+    content: bytes
+    wrong: tuple[int, ...]
+    """Lines whose marks were taken away, counted from 1."""
+    joined: tuple[tuple[int, int], ...]
+    """Rows of several lines: the row's number, as if every row were a line, and its further lines."""
+
+
+def mended(file: Iterable[bytes], separator: str, skipped: int, width: int) -> Mended:
+    """Make every row one line: join lines that marks hold together, take marks away that do not match.
 
     Args:
         file: open at its beginning.
         separator: between fields.
         skipped: lines at the beginning that are left out of the result.
+        width: fields that a whole row has.
     """
-    right = _well_formed(separator.encode())
+    shape = _Shape(separator.encode(), width)
     wrong: list[int] = []
+    joined: list[tuple[int, int]] = []
     # A list of all lines would take twice the memory.
     kept = io.BytesIO()
-    for number, line in enumerate(file, start=1):
-        if number > skipped:
-            is_wrong = b'"' in line and not right.fullmatch(line.rstrip(b"\r\n"))
-            if is_wrong:
-                wrong.append(number)
-            kept.write(line.replace(b'"', b"") if is_wrong else line)
-    return kept.getvalue(), wrong
+    lines = _Lines(file)
+    for line in lines:
+        if lines.number <= skipped:
+            continue
+        if b'"' not in line or shape.is_row(line):
+            kept.write(line)
+            continue
+        further = _further(line, lines, shape)
+        if further:
+            joined.append((lines.number - sum(count for _, count in joined), len(further)))
+            whole = b"".join([line, *further])
+            lines.skip(len(further))
+            kept.write(b" ".join(whole.splitlines()) + b"\n")
+        else:
+            wrong.append(lines.number)
+            kept.write(line.replace(b'"', b""))
+    return Mended(kept.getvalue(), tuple(wrong), tuple(joined))
 
 
-def _well_formed(separator: bytes) -> re.Pattern[bytes]:
-    between = re.escape(separator)
-    field = rb'(?:"(?:[^"]|"")*+"|[^"' + between + rb"]*+)"
-    return re.compile(field + b"(?:" + between + field + b")*+")
+def _further(line: bytes, lines: _Lines, shape: _Shape) -> list[bytes]:
+    """The lines that complete a row; none where no mark closes it before a line that is a row of its own."""
+    text, further = line, []
+    for following in lines.ahead(_MOST_JOINED):
+        if shape.is_whole(following):
+            break
+        further.append(following)
+        text += following
+        if shape.is_row(text):
+            return further
+    return []
+
+
+class _Lines:
+    """Lines with a look ahead; `number` is that of the last one given out."""
+
+    def __init__(self, file: Iterable[bytes]) -> None:
+        self._file = iter(file)
+        self._held: deque[bytes] = deque()
+        self.number = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            line = self._held.popleft() if self._held else next(self._file, None)
+            if line is None:
+                return
+            self.number += 1
+            yield line
+
+    def ahead(self, most: int) -> Iterator[bytes]:
+        """The next lines, which stay to be given out."""
+        for at in range(most):
+            if at == len(self._held):
+                line = next(self._file, None)
+                if line is None:
+                    return
+                self._held.append(line)
+            yield self._held[at]
+
+    def skip(self, count: int) -> None:
+        """Leave out the next ones, which have been looked at."""
+        for _ in range(count):
+            self._held.popleft()
+        self.number += count
+
+
+class _Shape:
+    """What a row looks like: fields with all of their marks, or with none."""
+
+    def __init__(self, separator: bytes, width: int) -> None:
+        between = re.escape(separator)
+        field = rb'(?:"(?:[^"]|"")*+"|[^"\r\n' + between + rb"]*+)"
+        self._row = re.compile(field + b"(?:" + between + field + b")*+")
+        self._field = re.compile(rb'"(?:[^"]|"")*+"|' + between)
+        self._separator, self._width = separator, width
+
+    def is_row(self, text: bytes) -> bool:
+        """Whether every mark has its other."""
+        return self._row.fullmatch(text.rstrip(b"\r\n")) is not None
+
+    def is_whole(self, line: bytes) -> bool:
+        """Whether it is a row with as many fields as a row has."""
+        fields = 1 + sum(found == self._separator for found in self._field.findall(line))
+        return fields >= self._width and self.is_row(line)

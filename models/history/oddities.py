@@ -6,9 +6,11 @@ Who finds them is the modules beside this one; each hands its finds to a `Ledger
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
+from models.history.opened import place_of
 from models.history.table import Oddity
 
 SHOWN = 10
@@ -16,12 +18,15 @@ SHOWN = 10
 
 KINDS: dict[str, tuple[str, str]] = {
     "joined_lines": (
-        "line breaks inside quotation marks, or marks that are never closed: several lines are one row",
-        "read as one row; line numbers after the first of them are too low",
+        "line breaks inside quotation marks: several lines are one row",
+        "read as one row, which has the number of its first line",
     ),
     "mended_marks": ("quotation marks that do not match in a line", "the marks of that line are ignored"),
     "unparsable": ("the start is no time in a form that the rest of the file has", "left out: no place in time"),
     "not_a_call": ("rows that place no call: other SIP methods, calls still queued, challenges", "left out"),
+    "outside_where": ("rows that `where` of the request does not ask for", "left out"),
+    "mixed_owners": ("the history has several accounts, trunks or customers", "reviewed as one, as the request asks"),
+    "internal_call": ("calls between the PBX's own telephones, which the trunk never saw", "left out"),
     "other_direction": ("the direction is neither into nor out of the trunk", "left out"),
     "bye_without_invite": ("a BYE whose INVITE is not in the file", "left out"),
     "time_of_response": (
@@ -30,7 +35,24 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "unknown_status": ("a status that is in no list", "answered where the row has talking time, rejected otherwise"),
     "no_direction": ("the history does not say which way calls went", "taken as outbound"),
-    "no_number": ("the caller or the callee is withheld or not noted", "kept; such calls are nobody's redial"),
+    "no_number": (
+        "the caller or the callee is withheld, not noted, or has lost its digits (as 9.12E+11)",
+        "kept; such calls are nobody's redial",
+    ),
+    "no_identity": (
+        "call identities whose digits are lost, or that calls share which have nothing else in common",
+        "not used: such rows are told apart by what they say",
+    ),
+    "no_instant": (
+        "a time that no telephone's life contains (0001, 1899, 1970, 9999): how a recorder writes that there is none",
+        "taken as not noted",
+    ),
+    "unread": (
+        "a time of answer or end, or a duration, in a form that the rest of the column has not",
+        "kept as an attempt; what could not be read is not known",
+    ),
+    "overlap": ("the same call is in two files", "counted once, from the first"),
+    "gap": ("time between two files for which neither has calls", "these days are not fitted"),
     "duplicate": ("another row has the same call and says the same", "the first is kept"),
     "further_leg": (
         "another row has the same call identity and says something else: a leg, a fork, a retry",
@@ -45,6 +67,7 @@ KINDS: dict[str, tuple[str, str]] = {
         "the duration is the whole of start to end, and nothing tells when the answer came",
         "taken as the holding time, which therefore includes ringing",
     ),
+    "two_clocks": ("calls are noted by two clocks that differ", ""),
     "clock_step": (
         "the clock went back by more than two minutes, in a file that is in the order of time",
         "times kept as written; around a step they are off by it",
@@ -90,7 +113,9 @@ KINDS: dict[str, tuple[str, str]] = {
 class Ledger:
     """Collects oddities; of each kind one, and none that was not seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Sequence[str] = ()) -> None:
+        """`files`: names of the history's files, in the order of their numbers."""
+        self._files = tuple(files)
         self._noted: dict[str, Oddity] = {}
 
     def note(self, kind: str, count: int, rows: Sequence[int] = (), *, what: str = "", handled: str = "") -> None:
@@ -120,8 +145,13 @@ class Ledger:
 
     @property
     def oddities(self) -> tuple[Oddity, ...]:
-        """All that was noted, in the order of `KINDS`."""
-        return tuple(self._noted[kind] for kind in KINDS if kind in self._noted)
+        """All that was noted, in the order of `KINDS`, with the lines of the files."""
+        return tuple(self._located(self._noted[kind]) for kind in KINDS if kind in self._noted)
+
+    def _located(self, oddity: Oddity) -> Oddity:
+        places = [place_of(row) for row in oddity.rows]
+        files = tuple(self._files[number] for number, _ in places) if len(self._files) > 1 else ()
+        return replace(oddity, rows=tuple(line for _, line in places), files=files)
 
 
 def _joined(words: str, more: str) -> str:

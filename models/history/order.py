@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.history.oddities import SHOWN, Ledger
+from models.history.opened import FILE_STEP, place_of
 from models.history.table import CallStatus
 
 STEP_S = 120
@@ -29,11 +30,17 @@ _SLACK_US = 2_000_000
 
 
 def note_steps(frame: pl.DataFrame, ledger: Ledger) -> None:
-    """Note where the file, in its own order of rows, goes back in time.
+    """Note where a file, in its own order of rows, goes back in time; each file has an order of its own.
 
     A step is a fall by more than two minutes that the medians of the three rows before and after it share; falls
     within a hundred rows of a step are its own, because calls that were up at the time end on either side of it.
     """
+    first, last = frame["row"].min(), frame["row"].max()
+    if frame.height and place_of(first)[0] != place_of(last)[0]:  # type: ignore[arg-type]
+        of = frame["row"] // FILE_STEP
+        for number in of.unique().sort():
+            note_steps(frame.filter(of == number), ledger)
+        return
     began = frame["start"].to_physical()
     orders = {"began": began, "began, last first": -began}
     ended = frame.select(_ended()).to_series().to_physical()

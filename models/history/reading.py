@@ -1,10 +1,12 @@
-"""`read_history`: from a customer's file to a `History`, everything odd in it counted.
+"""`read_history`: from a customer's files to a `History`, everything odd in it counted.
 
 Only the order of the steps; each step is a module beside this one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -14,12 +16,18 @@ from models.history.cleaning import attempts_only, completed, with_durations, wi
 from models.history.counting import counted
 from models.history.days import inside_period, span
 from models.history.duplicates import single
-from models.history.extraction import TIMES, extract
-from models.history.formats import Layout, layout
+from models.history.extraction import TIMES, all_time_forms, extract
+from models.history.files import find_files
+from models.history.formats import STARTS, Part, layout
+from models.history.gaps import missing_days
+from models.history.masking import Mask
 from models.history.oddities import SHOWN, Ledger
-from models.history.opening import MarksError, Opened, joined_lines, open_history, refused
+from models.history.opened import FILE_STEP, refused
+from models.history.opening import open_histories
 from models.history.order import note_steps, without_far
+from models.history.owners import nothing_wanted, one_owner
 from models.history.pairing import paired
+from models.history.records import bare
 from models.history.settings import HistorySettings
 from models.history.table import CALLS_SCHEMA, History
 from models.history.tallies import read_tallies
@@ -29,71 +37,111 @@ from models.history.zones import to_local, to_utc
 def read_history(settings: HistorySettings, base: Path | None = None) -> History:
     """Read a history of calls or of counts; `base` is the folder that a relative path is relative to.
 
-    Numbers are masked while the file is scanned. 10 million calls take 3.6 GB, or 5 GB where quotation
-    marks must be mended.
+    Numbers are masked while a file is scanned. 10 million calls take 3.6 GB, or 5 GB where quotation marks must be
+    mended.
 
     Raises:
-        InputError: the file is missing, empty, of another kind, in no known form, or without a single usable row.
+        InputError: a file is missing, empty, of another kind or in no known form; the calls are of several customers;
+            or no row is usable.
     """
-    path = base / settings.path if base is not None else settings.path
-    try:
-        return _read(open_history(path), settings)
-    except MarksError:
-        return _read(open_history(path, mend=True), settings)
-
-
-def _read(opened: Opened, settings: HistorySettings) -> History:
-    found = layout(opened, settings)
-    ledger = Ledger()
-    ledger.note("mended_marks", len(opened.mended_lines), opened.mended_lines[:SHOWN])
-    if found.is_of_counts:
-        tallies = read_tallies(opened, found, settings, ledger)
-        calls, counts, rows, interval_s = None, tallies.counts, tallies.rows_read, tallies.interval_s
+    parts = open_parts(settings, base)
+    names = [part.opened.name for part in parts]
+    source = names[0] if len(parts) == 1 else f"{len(parts)} files, {names[0]} to {names[-1]}"
+    ledger = Ledger(names)
+    for part in parts:
+        opened, place = part.opened, part.opened.number * FILE_STEP
+        ledger.note("mended_marks", len(opened.mended_lines), [place + line for line in opened.mended_lines[:SHOWN]])
+        ledger.note("joined_lines", len(opened.joined))
+    if parts[0].layout.is_of_counts:
+        tallies = read_tallies(parts, source, settings, ledger)
+        calls, counts, rows, missing = None, tallies.counts, tallies.rows_read, tallies.missing
+        interval_s = tallies.interval_s
     else:
-        calls, counts, rows = _read_calls(opened, found, settings, ledger)
+        calls, counts, rows, missing = _read_calls(parts, source, settings, ledger)
         interval_s = settings.interval_s
-    ledger.note("joined_lines", joined_lines(opened, rows))
     return History(
-        source=opened.path.name,
-        format=found.format,
+        source=source,
+        format=parts[0].layout.format,
         timezone=settings.timezone,
         rows_read=rows,
         calls=calls,
         counts=counts,
         interval_s=interval_s,
         oddities=ledger.oddities,
-        closed=settings.closed,
+        closed=tuple(sorted({*settings.closed, *missing})),
         multiplied=max(1.0, settings.scale),
     )
 
 
+def open_parts(settings: HistorySettings, base: Path | None = None) -> list[Part]:
+    """Open every file of a history and find out which column says what.
+
+    Raises:
+        InputError: as `read_history`, as far as that can be told before all rows are read.
+    """
+    starts = STARTS | ({bare(settings.columns.start)} if settings.columns is not None else set())
+    found: list[Part] = []
+    problems: list[Problem] = []
+    files = open_histories(find_files(settings.path, base), starts)
+    for opened in files:
+        try:
+            found.append(Part(opened, layout(opened, settings)))
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            problems += [Problem(where=p.where, what=f"{opened.name}: {p.what}") for p in error.problems]
+    forms = {part.layout.format: part.opened.name for part in reversed(found)}
+    if len(forms) > 1 and not problems:
+        told = ", ".join(f"{name} is of the form `{form}`" for form, name in forms.items())
+        problems.append(Problem(where="history.path", what=f"files of one history have one form; {told}"))
+    if problems:
+        raise InputError(f"history of {len(files)} files", problems)
+    return found
+
+
 def _read_calls(
-    opened: Opened, found: Layout, settings: HistorySettings, ledger: Ledger
-) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    parts: Sequence[Part], source: str, settings: HistorySettings, ledger: Ledger
+) -> tuple[pl.DataFrame, pl.DataFrame, int, tuple[date, ...]]:
     if settings.scale != 1:
         what = "multiplies a history of counts only; this one is of calls"
-        raise InputError(opened.path.name, [Problem(where="history.scale", what=what)])
-    frame = extract(opened, found, settings, ledger)
-    rows = frame.height
-    calls = _cleaned(frame, found, settings, ledger)
+        raise InputError(source, [Problem(where="history.scale", what=what)])
+    frame, rows = _extracted(parts, settings, ledger)
+    if frame.is_empty() and settings.where is not None:
+        raise nothing_wanted(settings.where, parts, source)
+    frame = one_owner(frame, parts, settings, ledger)
+    calls = _cleaned(frame, parts, settings, ledger)
     if calls.is_empty():
         what = f"of {rows} rows none is a call of the trunk that `since` and `until` let in"
-        raise refused(opened.path, what, where="history")
+        raise refused(source, what, where="history")
+    missing = missing_days(calls, [part.opened.name for part in parts], ledger)
     begin, end = span(calls, settings, ledger)
-    return calls, counted(calls, begin, end, settings.interval_s, settings.timezone), rows
+    return calls, counted(calls, begin, end, settings.interval_s, settings.timezone), rows, missing
 
 
-def _cleaned(frame: pl.DataFrame, found: Layout, settings: HistorySettings, ledger: Ledger) -> pl.DataFrame:
-    frame = _in_utc(frame, settings.timezone, ledger)
+def _extracted(parts: Sequence[Part], settings: HistorySettings, ledger: Ledger) -> tuple[pl.DataFrame, int]:
+    """The compact tables of all files as one, times in UTC, and how many rows the files have."""
+    mask = Mask()  # One for all files: a caller has one key in all of them.
+    frames = []
+    rows = 0
+    for part, forms in zip(parts, all_time_forms(parts, ledger), strict=True):
+        frame, height = extract(part, forms, settings, mask, ledger)
+        rows += height
+        frames.append(_in_utc(frame, settings.timezone, ledger))
+    return pl.concat(frames, how="diagonal_relaxed", rechunk=False), rows
+
+
+def _cleaned(frame: pl.DataFrame, parts: Sequence[Part], settings: HistorySettings, ledger: Ledger) -> pl.DataFrame:
+    given = {role for part in parts for role in part.layout.columns}
     if "method" in frame.columns:
         frame = paired(frame, ledger)
     frame = attempts_only(completed(frame), ledger)
-    has_status = bool({"status", "code"} & found.columns.keys())
-    frame = with_statuses(frame, ledger, has_status=has_status, by_time=found.format == "freeswitch")
-    frame = with_durations(frame, ledger, has_end="end" in found.columns or "method" in found.columns)
+    has_status = bool({"status", "code"} & given)
+    by_time = parts[0].layout.format == "freeswitch"
+    frame = with_statuses(frame, ledger, has_status=has_status, by_time=by_time)
+    frame = with_durations(frame, ledger, has_end=bool({"end", "method"} & given))
     frame = single(frame, ledger)
     note_steps(frame, ledger)
-    frame = without_far(frame.select(pl.exclude("id", "leg", "method", "end", "answered")), ledger)
+    frame = without_far(frame.select(pl.exclude("id", "leg", "method", "end", "answered", "internal")), ledger)
     frame = frame.rename({"start": "start_utc"}).with_columns(start_local=to_local("start_utc", settings.timezone))
     return _as_calls(inside_period(frame, settings, ledger), ledger)
 

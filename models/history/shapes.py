@@ -62,6 +62,10 @@ def _asterisk(sample: pl.DataFrame) -> tuple[str, dict[str, str]] | None:
     if at not in {13, 14} or not _is_time(sample.to_series(at - 5)):
         return None
     positions = {"caller": 1, "callee": 2, "context": 3, "id": 16} | _before(at)
+    # Between clid and the times, in both orders: channel, dstchannel, lastapp, lastdata.
+    positions |= {"channel": at - 9, "dstchannel": at - 8, "lastdata": at - 6}
+    if at == 14:
+        positions["owner"] = 0
     if not _has_unique_ids(sample):
         del positions["id"]  # cdr.conf may leave it out, and then the user's own field stands there.
     return "asterisk", _named(sample, positions)
@@ -84,7 +88,7 @@ def _freeswitch(sample: pl.DataFrame) -> tuple[str, dict[str, str]] | None:
     if at not in {9, 14} or not _is_time(sample.to_series(at - 5)):
         return None
     if at == 14:
-        positions = {"caller": 1, "callee": 2, "context": 3, "id": 16}
+        positions = {"caller": 1, "callee": 2, "context": 3, "id": 16, "owner": 0}
     else:
-        positions = {"caller": 1, "callee": 2, "context": 3, "id": 10, "leg": 11}
+        positions = {"caller": 1, "callee": 2, "context": 3, "id": 10, "leg": 11, "owner": 12}
     return "freeswitch", _named(sample, positions | _before(at))

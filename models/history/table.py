@@ -38,7 +38,8 @@ CALLS_SCHEMA: dict[str, pl.DataType] = {
     "caller": pl.UInt64(),
     "callee": pl.UInt64(),
 }
-"""One row per attempt, in the order of `start_utc`. `row` is the line of the file, its heading being line 1. Wall-clock
+"""One row per attempt, in the order of `start_utc`. `row` is the line of the file, its heading being line 1 (with
+the number of the file in it where there are several: `models.history.opened.place_of`). Wall-clock
 time where the customer is; the SIP status, where the history has it. Start to answer or end, and answer to end: null
 where not known. Numbers are keyed hashes, whose key lives no longer than the reading."""
 
@@ -63,7 +64,16 @@ class Oddity:
     handled: str
     """For people: what was made of it."""
     rows: tuple[int, ...] = ()
-    """Lines of the file, the first few."""
+    """Lines of the file, the first few; of JSON the numbers of records, of Excel the sheet's rows."""
+    files: tuple[str, ...] = ()
+    """The file of each of `rows`; none where the history is of one file."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it was found, for people: `17`, or `may.csv:17` where there are several files."""
+        if not self.files:
+            return tuple(f"{row:,}" for row in self.rows)
+        return tuple(f"{file}:{row}" for file, row in zip(self.files, self.rows, strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """All values, ready for `json.dumps`."""
@@ -75,7 +85,7 @@ class History:
     """A call history of one trunk."""
 
     source: str
-    """The file's name."""
+    """The file's name; of several, how many they are, the first and the last."""
     format: str
     timezone: str
     rows_read: int

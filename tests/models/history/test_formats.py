@@ -11,10 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from models.history.extraction import extract
-from models.history.formats import Layout
+from models.history.extraction import all_time_forms, extract
+from models.history.formats import STARTS, Layout, Part
 from models.history.oddities import Ledger
-from models.history.opening import open_history
+from models.history.masking import Mask
+from models.history.opening import open_histories
 from models.history.pairing import paired
 from models.history.reading import read_history
 from models.history.settings import Columns, HistorySettings
@@ -263,10 +264,12 @@ def test_a_bye_before_its_answer_is_the_end_for_want_of_another(tmp_path: Path) 
         "INVITE,c1,200,2024-05-06 10:00:09\nBYE,c1,200,2024-05-06 10:00:01\n"
         "INVITE,c2,200,2024-05-06 10:00:09\nBYE,c2,200,2024-05-06 10:00:19\nBYE,c2,481,2024-05-06 10:00:29\n"
     )
-    opened = open_history(tmp_path / "acc.csv")
+    (opened,) = open_histories([tmp_path / "acc.csv"], STARTS)
     columns = {"start": "time", "method": "method", "id": "callid", "code": "sip_code"}
     ledger = Ledger()
-    frame = extract(opened, Layout("kamailio", columns), HistorySettings(path=opened.path), ledger)
+    part = Part(opened, Layout("kamailio", columns))
+    (forms,) = all_time_forms([part], ledger)
+    frame, _ = extract(part, forms, HistorySettings(path=opened.path), Mask(), ledger)
     assert frame["id"].n_unique() == 2
     ends = paired(frame, ledger)["end"].to_list()
     assert ends == [datetime(2024, 5, 6, 10, 0, 1), datetime(2024, 5, 6, 10, 0, 19)]

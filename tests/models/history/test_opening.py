@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from models.errors import InputError
 from models.history.mending import mended
-from models.history.opening import joined_lines, open_history
 from models.history.reading import read_history
 from models.history.settings import HistorySettings
 from models.history.table import History
@@ -34,9 +33,10 @@ ROW = "s1,+912012345678,+917098765432,inbound,completed,2024-05-06 10:00:00,2024
         (b"\xef\xbb\xbf", "is empty"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "PNG"),
         (b"<!DOCTYPE html><html><body>Sid,From</body></html>", "HTML"),
-        (b'{"calls": [{"sid": "s1"}]}', "JSON"),
-        (b"PK\x03\x04workbook", "Excel"),
-        (b"\xff\xfeS\0i\0d\0", "UTF-16"),
+        (b'{"calls": [{"sid": "s1"}]}', "JSON without calls"),
+        (b'{"calls": [{"sid": "s1"', "damaged JSON"),
+        (b"PK\x03\x04workbook", "damaged ZIP"),
+        (b"\xff\xfeS\0i\0d", "UTF-16"),
         (b"\x01\0\x02\0\x03", "no text"),
         (b"PAR1 but no more", "damaged Parquet"),
         (b"\x1f\x8b\x08\0damaged", "damaged gzip"),
@@ -53,7 +53,7 @@ def test_what_is_no_history_is_named(problems: Problems, content: bytes, said: s
 
 
 def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
-    for path, said in ((tmp_path / "none.csv", "no such file"), (tmp_path, "is a folder")):
+    for path, said in ((tmp_path / "none.csv", "no such file"), (tmp_path, "a folder without .csv")):
         with pytest.raises(InputError, match=said):
             read_history(HistorySettings(path=path))
 
@@ -86,13 +86,16 @@ def test_excel_marks_semicolons_windows_lines_and_bytes_that_are_no_text(read: R
     assert calls["row"].to_list()[0] == 3
 
 
-def test_lines_inside_quotation_marks_are_counted(read: Read, tmp_path: Path) -> None:
-    text = HEADING + ROW + ROW.replace("s1", '"s\n2"') + ROW.replace("s1", "s3")
+def test_lines_inside_quotation_marks_are_counted(read: Read) -> None:
+    text = HEADING + ROW + ROW.replace("s1", '"s\n2"').replace("10:00", "10:01") + ROW.replace("10:00", "10:03")
+    text = text.replace(
+        "s1,+912012345678,+917098765432,inbound,completed,2024-05-06 10:03", "s3,+91,+92,,busy,2024-05-06 10:03"
+    )
     history = read(text)
     assert history.rows_read == 3
     assert next((oddity.kind, oddity.count) for oddity in history.oddities) == ("joined_lines", 1)
-    opened = open_history(tmp_path / "calls.csv")
-    assert joined_lines(opened, 3) == 1
+    assert history.calls is not None
+    assert history.calls["row"].to_list() == [2, 3, 5]
 
 
 def test_marks_that_do_not_match_cost_no_other_row(read: Read) -> None:
@@ -112,10 +115,14 @@ def test_marks_that_do_not_match_cost_no_other_row(read: Read) -> None:
 
 @given(st.lists(st.text("ab\",'", max_size=12), max_size=20))
 def test_mending_keeps_every_line_and_leaves_right_ones_alone(lines: list[str]) -> None:
-    kept, wrong = mended(io.BytesIO("".join(f"{line}\n" for line in lines).encode()), ",", 0)
-    result = kept.decode().split("\n")[:-1]
-    assert len(result) == len(lines)
-    for number, (line, after) in enumerate(zip(lines, result, strict=True), start=1):
-        assert after == (line.replace('"', "") if number in wrong else line)
-        if number not in wrong:
-            assert list(csv.reader([line], strict=True)) == list(csv.reader([after]))
+    found = mended(io.BytesIO("".join(f"{line}\n" for line in lines).encode()), ",", 0, 3)
+    result = found.content.decode().split("\n")[:-1]
+    further = dict(found.joined)
+    assert len(result) + sum(further.values()) == len(lines)
+    at = 0
+    for number, after in enumerate(result, start=1):
+        whole = lines[at : at + 1 + further.get(number, 0)]
+        at += len(whole)
+        assert after == (whole[0].replace('"', "") if at in found.wrong else " ".join(whole))
+        if at not in found.wrong:
+            assert len(list(csv.reader([after], strict=True))) == 1
