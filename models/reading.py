@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -125,6 +125,35 @@ def parse_form(text: str, form: Form[S], *, source: str) -> S:
         return form.model.model_validate(form.expand(named | written))
     except ValidationError as error:
         raise InputError(source, sorted(_problems(error, form, written, lines), key=lambda p: p.line or 0)) from None
+
+
+def at_its_keys(error: InputError, path: Path | str) -> InputError:
+    """The same problems with the line of the key that each names, where that stands in the settings file at `path`.
+
+    For mistakes that only show once what the settings name is read, such as a column that the history has not.
+    """
+    try:
+        root = _compose(Path(path).read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError, InputError):
+        return error
+    lines: dict[KeyPath, int] = {}
+    if root is not None:
+        # Its own mistakes were told when the settings were read.
+        list(_index_lines(root, (), lines, ""))
+    named = {_dotted(key): line for key, line in lines.items() if key}
+    problems = [_at_its_key(problem, named) for problem in error.problems]
+    found = any(new is not old for new, old in zip(problems, error.problems, strict=True))
+    return InputError(f"{path} ({error.source})" if found else error.source, problems)
+
+
+def _at_its_key(problem: Problem, named: Mapping[str, int]) -> Problem:
+    if problem.line is not None:
+        return problem
+    where = problem.where
+    while where and where not in named:
+        shorter = max(where.rfind("."), where.rfind("["))
+        where = where[:shorter] if shorter > 0 else ""
+    return replace(problem, line=named[where]) if where else problem
 
 
 def _construct(text: str, source: str) -> Any:

@@ -11,10 +11,11 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from experiments.exit_codes import ExitCode
 from loadgen.health import Verdict
@@ -51,6 +52,19 @@ Workers = Annotated[
     typer.Option("--workers", help="Processes that place the calls, sharing them out.", min=1, max=64),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
+
+
+class FileFirst(TyperGroup):
+    """A group whose first word may be a file instead of a command: `review REQUEST`, `history TRUTH`."""
+
+    meant: ClassVar[str]
+    """The command that is meant where none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click; names the command that is meant."""
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = [self.meant, *args]
+        return super().parse_args(ctx, args)
 
 
 def read_as_asked(path: Path, seed: int | None = None, stack: Stack | None = None) -> Study:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from experiments import console as shown
-from experiments.cli.app import EngineName, Json, Out, app, err, folder_at, leave_with, out, print_result
+from experiments.cli.app import EngineName, FileFirst, Json, Out, app, err, folder_at, leave_with, out, print_result
 from experiments.cli.proving import command_line
 from experiments.exit_codes import ExitCode
 from experiments.report.review_page import write_review_page
@@ -19,7 +18,9 @@ from experiments.review.reading import read_request
 from experiments.review.result import Decision, Review
 from experiments.review.review import review as answer
 from experiments.review.score import score as score_history
+from models.errors import InputError
 from models.history.reading import read_history
+from models.reading import at_its_keys
 
 PAGE = "report.html"
 CODES = {
@@ -28,18 +29,12 @@ CODES = {
     Decision.REFUSE: ExitCode.REFUSE,
     Decision.CANNOT_TELL: ExitCode.CANNOT_TELL,
 }
-_ANSWER = "of"
-"""The command that is meant where none is named: `review REQUEST` is `review of REQUEST`."""
 
 
-class RequestFirst(TyperGroup):
-    """A group whose first word may be a request instead of a command."""
+class RequestFirst(FileFirst):
+    """`review REQUEST` is `review of REQUEST`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See click; names the command that is meant."""
-        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
-            args = [_ANSWER, *args]
-        return super().parse_args(ctx, args)
+    meant = "of"
 
 
 reviews = typer.Typer(
@@ -55,7 +50,7 @@ app.add_typer(reviews, name="review")
 RequestFile = Annotated[Path, typer.Argument(metavar="REQUEST", help="A request: one YAML file.", show_default=False)]
 
 
-@reviews.command(_ANSWER)
+@reviews.command(RequestFirst.meant)
 def decide(
     request_file: RequestFile,
     *,
@@ -76,6 +71,8 @@ def decide(
     with executor_at(cluster, workers) as executor, shown.progress(err) as advance:
         try:
             found = answer(request, request_file.parent, executor=executor, advance=advance, command=command_line())
+        except InputError as error:
+            raise at_its_keys(error, request_file) from None
         except KeyboardInterrupt:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
@@ -105,7 +102,11 @@ def score(
     saved = read_decision(decision)
     # What was untypical or out of the period then says nothing of now.
     settings = request.history.model_copy(update={"path": history, "since": None, "until": None, "closed": ()})
-    scored = score_history(saved, read_history(settings), request, per_minute=per_minute)
+    try:
+        history_since = read_history(settings)
+    except InputError as error:
+        raise at_its_keys(error, request_file) from None
+    scored = score_history(saved, history_since, request, per_minute=per_minute)
     print_result(scored.to_json(), lambda: out.print(scored.said, markup=False), as_json=as_json)
 
 

@@ -192,7 +192,7 @@ def rollout_rows(review: Review) -> list[Row]:
 def oddity_rows(review: Review) -> list[list[str]]:
     """What was odd in the history; nothing was dropped without being counted here."""
     return [
-        [odd.kind.replace("_", " "), f"{odd.count:,}", odd.what, odd.handled, ", ".join(f"{row:,}" for row in odd.rows)]
+        [odd.kind.replace("_", " "), f"{odd.count:,}", odd.what, odd.handled, ", ".join(odd.places)]
         for odd in review.history.oddities
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime, time, timedelta
 
 import polars as pl
@@ -30,7 +31,9 @@ def inside_period(frame: pl.DataFrame, settings: HistorySettings, ledger: Ledger
     return frame.filter(~mask)
 
 
-def span(rows: pl.DataFrame, settings: HistorySettings, ledger: Ledger) -> tuple[datetime, datetime]:
+def span(
+    rows: pl.DataFrame, settings: HistorySettings, ledger: Ledger, missing: Collection[date] = ()
+) -> tuple[datetime, datetime]:
     """Local wall clock from which to which there are counts; the end is excluded.
 
     Whole days, unless the first or the last is cut short: begins an hour later, or ends an hour earlier, than any
@@ -40,6 +43,7 @@ def span(rows: pl.DataFrame, settings: HistorySettings, ledger: Ledger) -> tuple
         rows: `start_local`, in any order; at least one row.
         settings: `since` and `until`.
         ledger: takes days without calls, and partial ones.
+        missing: days that lie between two files; these are told already.
     """
     by_day = (
         rows.lazy()
@@ -48,7 +52,7 @@ def span(rows: pl.DataFrame, settings: HistorySettings, ledger: Ledger) -> tuple
         .sort("day")
         .collect()
     )
-    _note_empty(by_day["day"], ledger)
+    _note_empty(by_day["day"], missing, ledger)
     first, last = by_day.row(0, named=True), by_day.row(-1, named=True)
     begin = datetime.combine(first["day"], time())
     end = datetime.combine(last["day"], time()) + _DAY
@@ -61,9 +65,9 @@ def span(rows: pl.DataFrame, settings: HistorySettings, ledger: Ledger) -> tuple
     return begin, end
 
 
-def _note_empty(days: pl.Series, ledger: Ledger) -> None:
+def _note_empty(days: pl.Series, missing: Collection[date], ledger: Ledger) -> None:
     whole = pl.select(pl.date_range(days.min(), days.max())).to_series()  # type: ignore[arg-type]
-    empty = whole.filter(~whole.is_in(days.implode()))
+    empty = whole.filter(~whole.is_in(days.implode()) & ~whole.is_in(list(missing)))
     listed = ", ".join(map(str, empty.head(_LISTED).to_list())) + (", ..." if empty.len() > _LISTED else "")
     ledger.note("days_without_calls", empty.len(), what=listed)
 

@@ -114,7 +114,7 @@ def _read_calls(
         what = f"of {rows} rows none is a call of the trunk that `since` and `until` let in"
         raise refused(source, what, where="history")
     missing = missing_days(calls, [part.opened.name for part in parts], ledger)
-    begin, end = span(calls, settings, ledger)
+    begin, end = span(calls, settings, ledger, missing)
     return calls, counted(calls, begin, end, settings.interval_s, settings.timezone), rows, missing
 
 

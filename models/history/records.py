@@ -79,22 +79,26 @@ def _numbered(documents: list[tuple[int, Any]], starts: frozenset[str]) -> Itera
     for line, document in documents:
         if line and document is None:
             yield line, {}
-        for record in _found(document, starts):
+        found = list(_found(document, starts, is_item=bool(line)))
+        # An object beside the list, such as the page's own data, may have a time too; alone it is the only call.
+        items = [record for record, is_item in found if is_item]
+        for record in items or [record for record, _ in found]:
             number += 1
             yield line or number, record
 
 
-def _found(value: Any, starts: frozenset[str]) -> Iterator[dict[str, Any]]:
+def _found(value: Any, starts: frozenset[str], *, is_item: bool) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Records, and whether each was one of a list, alone or wrapped."""
     if isinstance(value, list):
         for item in value:
-            yield from _found(item, starts)
+            yield from _found(item, starts, is_item=True)
     elif isinstance(value, dict):
         scalar = [key for key, inner in value.items() if not isinstance(inner, list | dict)]
         if len(scalar) >= _FEWEST_KEYS and any(bare(key) in starts for key in scalar):
-            yield dict(_spread(value))
+            yield dict(_spread(value)), is_item
             return
         for inner in value.values():
-            yield from _found(inner, starts)
+            yield from _found(inner, starts, is_item=is_item and len(value) == 1)
 
 
 def _spread(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:

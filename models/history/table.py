@@ -6,7 +6,7 @@ Formats, cleaning and masking are the modules beside this one; what the history 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -104,8 +104,21 @@ class History:
     @property
     def days(self) -> int:
         """Local days from the first to the last, both included."""
-        first, last = self.counts["start_local"].min(), self.counts["start_local"].max()
-        return 0 if first is None or last is None else (last.date() - first.date()).days + 1  # type: ignore[union-attr]
+        return 0 if self.counts.is_empty() else (self.last.date() - self.first.date()).days + 1
+
+    @property
+    def first(self) -> datetime:
+        """Local wall clock of the first interval; there is one."""
+        found = self.counts["start_local"].min()
+        assert isinstance(found, datetime)
+        return found
+
+    @property
+    def last(self) -> datetime:
+        """Local wall clock of the last interval; there is one."""
+        found = self.counts["start_local"].max()
+        assert isinstance(found, datetime)
+        return found
 
     @property
     def attempts(self) -> int:

@@ -62,7 +62,8 @@ def read_tallies(parts: Sequence[Part], source: str, settings: HistorySettings, 
         raise refused(source, "has no counts between `since` and `until`", where="history.since")
     missing = missing_days(rows, [part.opened.name for part in parts], ledger)
     interval_s = _interval(rows, source, settings, ledger)
-    begin, end = span(rows.filter(pl.col("attempts") > 0) if rows["attempts"].sum() else rows, settings, ledger)
+    with_calls = rows.filter(pl.col("attempts") > 0) if rows["attempts"].sum() else rows
+    begin, end = span(with_calls, settings, ledger, missing)
     begin, end = _widened(begin, end, rows["start_local"])
     counts = summed(rows.lazy(), begin, end, interval_s, settings.timezone)
     return Tallies(scaled(counts, settings.scale, ledger), interval_s, whole.height, missing)

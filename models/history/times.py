@@ -22,7 +22,7 @@ _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
 _EPOCHS_US = {"epoch_s": 1_000_000, "epoch_ms": 1000, "epoch_us": 1}
 _EPOCH_S = (1e9, 4_102_444_800.0)
 """2001-09-09 to 2100-01-01: what is outside is no time in that unit, but a telephone number or a time in another."""
-_EXCEL = "epoch_excel"
+EXCEL = "epoch_excel"
 _EXCEL_DAYS = (36_526.0, 73_050.0)
 """2000 to 2099, in days since the last of 1899: how Excel stores a time whose cell has lost its form."""
 _EXCEL_1970 = 25_569
@@ -44,7 +44,7 @@ class TimeForm:
 
     def read(self, column: pl.Expr) -> pl.Expr:
         """The column's values in this form; null where they are not."""
-        if self.text == _EXCEL:
+        if self.text == EXCEL:
             days = column.cast(pl.Float64, strict=False)
             ms = ((days - _EXCEL_1970) * 86_400_000).round().cast(pl.Int64, strict=False)
             return pl.when(days.is_between(*_EXCEL_DAYS)).then(ms * 1000).cast(pl.Datetime("us"))
@@ -71,7 +71,7 @@ def _forms() -> tuple[TimeForm, ...]:
         for zone in ("Z", "%z", " %z")
         if "%p" not in form.text
     ]
-    packed = [TimeForm("%Y%m%d%H%M%S"), TimeForm("%Y%m%dT%H%M%S"), TimeForm("%Y-%m-%d"), TimeForm(_EXCEL)]
+    packed = [TimeForm("%Y%m%d%H%M%S"), TimeForm("%Y%m%dT%H%M%S"), TimeForm("%Y-%m-%d"), TimeForm(EXCEL)]
     return (*plain, *zoned, *(TimeForm(name, is_instant=True) for name in _EPOCHS_US), *packed)
 
 
