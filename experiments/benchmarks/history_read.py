@@ -1,15 +1,17 @@
-"""How long a call history of 10 million rows takes to read, and in how much memory.
+"""How long a call history of 10 million rows takes to read, in one file and in several, and in how much memory.
 
-`python -m experiments.benchmarks.history_read`. The file is made first, in a temporary folder; it is read in a process
-of its own, so that the peak is not the writer's.
+`python -m experiments.benchmarks.history_read`. The files are made first, in a temporary folder; they are read in a
+process of their own, so that the peak is not the writer's.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import polars as pl
@@ -62,12 +64,14 @@ def _clock(seconds: pl.Expr) -> pl.Expr:
 _END = pl.col("start") + pl.col("ring") + pl.col("talk")
 _COLUMNS: dict[str, list[pl.Expr]] = {
     "operator": [
-        pl.format("CA{}0000000000000000000000", "id").alias("Sid"),
+        pl.format("CA{}0000000000000000000000", "id").alias("CallSid"),
+        _clock(pl.col("start")).alias("DateCreated"),
         pl.format("+91{}", "caller").alias("From"),
         pl.format("+91{}", "callee").alias("To"),
+        pl.lit("PN0000000000000001").alias("PhoneNumberSid"),
         pl.lit("outbound-dial").alias("Direction"),
         pl.col("word").alias("Status"),
-        _clock(pl.col("start")).alias("StartTime"),
+        pl.when(pl.col("talk") > 0).then(_clock(pl.col("start") + pl.col("ring"))).alias("StartTime"),
         _clock(_END).alias("EndTime"),
         (pl.col("ring") + pl.col("talk")).alias("Duration"),
         pl.col("talk").alias("ConversationDuration"),
@@ -95,11 +99,16 @@ _COLUMNS: dict[str, list[pl.Expr]] = {
 }
 
 
-def write(path: Path, rows: int, form: str) -> None:
-    """Write a history in that form; Asterisk's has no heading."""
-    with path.open("wb") as file:
+def write(folder: Path, rows: int, form: str, files: int) -> None:
+    """Write a history in that form, its time shared out over the files; Asterisk's have no heading."""
+    parts: list[BinaryIO] = []
+    with ExitStack() as stack:
         for number, block in enumerate(blocks(rows, form)):
-            block.write_csv(file, include_header=number == 0 and form != "asterisk", quote_style="non_numeric")
+            at = number * _BLOCK * files // max(rows, _BLOCK)
+            is_first = at >= len(parts)
+            if is_first:
+                parts.append(stack.enter_context((folder / f"calls-{at + 1}.csv").open("wb")))
+            block.write_csv(parts[at], include_header=is_first and form != "asterisk", quote_style="non_numeric")
 
 
 @dataclass(frozen=True)
@@ -108,9 +117,10 @@ class Sizes:
 
     rows: int = 10_000_000
     forms: tuple[str, ...] = ("operator",)
+    files: tuple[int, ...] = (1, 4)
 
 
-QUICK = Sizes(20_000, ("operator", "asterisk"))
+QUICK = Sizes(20_000, ("operator", "asterisk"), (1,))
 
 
 def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
@@ -120,19 +130,19 @@ def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
         BenchmarkError: rows were lost on the way.
     """
     wanted = sizes or (QUICK if quick else Sizes())
-    return [row for form in wanted.forms for row in _rows(wanted.rows, form)]
+    return [row for form in wanted.forms for files in wanted.files for row in _rows(wanted.rows, form, files)]
 
 
-def _rows(rows: int, form: str) -> list[Result]:
+def _rows(rows: int, form: str, files: int) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "calls.csv"
-        write(path, rows, form)
-        size_gib = path.stat().st_size / 2**30
+        path = Path(folder)
+        write(path, rows, form, files)
+        size_gib = sum(file.stat().st_size for file in path.iterdir()) / 2**30
         found, spent = apart(_read, path)
     if found != rows:
         raise BenchmarkError(f"{found} of {rows} rows were read")
-    note = f"{rows:,} rows of the {form}'s form, {size_gib:.2f} GiB"
-    name = f"history_read.{form}"
+    note = f"{rows:,} rows of the {form}'s form, {size_gib:.2f} GiB in {files} file{'s' if files > 1 else ''}"
+    name = f"history_read.{form}" + (f".files_{files}" if files > 1 else "")
     return [
         figure(f"{name}.rows_per_s", rows / spent.cpu_s, "rows/s", command=COMMAND, note=f"of CPU; {note}"),
         figure(f"{name}.wall_s", spent.wall_s, "s", command=COMMAND, note=note),

@@ -12,7 +12,7 @@ import polars as pl
 from models.errors import InputError, Problem
 from models.history import times
 from models.history.formats import Part
-from models.history.masking import Mask, is_spoilt
+from models.history.masking import Mask
 from models.history.numbers import seconds
 from models.history.oddities import Ledger
 from models.history.opened import Opened
@@ -25,6 +25,7 @@ DIRECTION = pl.Enum(["outbound", "inbound", "other"])
 METHOD = pl.Enum(["INVITE", "BYE", "other"])
 TIMES = ("start", "answered", "end")
 DURATIONS = ("duration_s", "holding_s")
+_MAY_BE_UNREAD = (*TIMES[1:], *DURATIONS)
 Forms = dict[str, tuple[times.TimeForm, ...]]
 _WAYS = {
     "inbound": """inbound incoming in terminating termination mt ingress trunking-terminating inbound-dial
@@ -47,8 +48,7 @@ def extract(
     Raises:
         InputError: no start can be read, or the file is damaged further on.
     """
-    opened, layout = part.opened, part.layout
-    given = layout.columns
+    opened, given = part.opened, part.layout.columns
     columns = [
         *_times(part, forms, settings.timezone),
         *(seconds(given[role], opened.sample[given[role]]).alias(role) for role in DURATIONS if role in given),
@@ -58,34 +58,64 @@ def extract(
         *_direction(part),
         *_method(part),
         *owner_columns(part),
-        *(times.has_text(given[role]).alias(f"has_{role}") for role in (*TIMES, *DURATIONS) if role in given),
+        *(_is_filled(given[role]).alias(f"has_{role}") for role in (*_MAY_BE_UNREAD, "id") if role in given),
     ]
-    if "id" in given:
-        columns.append(is_spoilt(pl.col(given["id"]).cast(pl.String).str.strip_chars()).alias("lost_id"))
     if {"channel", "dstchannel", "caller", "callee"} <= given.keys():
         columns.append(is_internal(given).alias("internal"))
+    if part.layout.recorder is not None:
+        host = pl.col(part.layout.recorder).cast(pl.String).str.strip_chars()
+        columns.append(host.cast(pl.Categorical).alias("recorder"))
     if settings.where is not None:
         columns.append(wanted_rows(settings.where, opened).alias("wanted"))
     frame = opened.collect(_without_impossible(opened.scan.select("row", *columns), given))
     if frame["start"].null_count() == frame.height:
         raise _no_times(opened, given["start"], "start")
+    frame = _read_again(frame, part)
     return _noted(frame, ledger), frame.height
 
 
+def _is_filled(column: str) -> pl.Expr:
+    return (pl.col(column).cast(pl.String).str.len_bytes() > 0).fill_null(value=False)
+
+
 def _without_impossible(query: pl.LazyFrame, given: dict[str, str]) -> pl.LazyFrame:
-    """Times that are none become null; whether a row had such a one, or something that could not be read."""
-    placeholders, unread = [], []
-    for role in TIMES:
-        if role in given:
-            placeholders.append(pl.col(role).is_not_null() & times.usual(pl.col(role)).is_null())
-    for role in (*TIMES[1:], *DURATIONS):
-        if role in given:
-            unread.append(pl.col(f"has_{role}") & pl.col(role).is_null())
+    """Times that are none become null; `placeholder` tells whether a row had one.
+
+    `doubt_…` tells where something stands that was not read; a row of a usual file has nothing of the kind.
+    """
+    roles = [role for role in TIMES if role in given]
+    impossible = [pl.col(role).is_not_null() & times.usual(pl.col(role)).is_null() for role in roles]
+    doubts = {
+        f"doubt_{role}": pl.col(f"has_{role}") & pl.col(role).is_null()
+        for role in (*_MAY_BE_UNREAD, "id")
+        if role in given
+    }
     return query.with_columns(
-        placeholder=pl.any_horizontal(placeholders),
-        unread=pl.any_horizontal(unread) if unread else pl.lit(value=False),
-        **{role: times.usual(pl.col(role)) for role in TIMES if role in given},
-    ).select(pl.exclude([f"has_{role}" for role in (*TIMES, *DURATIONS)]))
+        placeholder=pl.any_horizontal(impossible),
+        **doubts,
+        **{role: times.usual(pl.col(role)) for role in roles},
+    ).select(pl.exclude([f"has_{role}" for role in (*_MAY_BE_UNREAD, "id")]))
+
+
+def _read_again(frame: pl.DataFrame, part: Part) -> pl.DataFrame:
+    """Tell what is nothing from what could not be read, and read numbers in groups; costs a second scan.
+
+    Only where the first one left doubts: a file of plain numbers and times pays for no other.
+    """
+    given = part.layout.columns
+    doubtful = [role for role in _MAY_BE_UNREAD if role in given and frame[f"doubt_{role}"].any()]
+    unread = pl.Series([False]).new_from_index(0, frame.height)
+    if doubtful:
+        sample = part.opened.sample
+        again = [times.has_text(given[role]).fill_null(value=False).alias(f"has_{role}") for role in doubtful]
+        durations = [role for role in doubtful if role in DURATIONS]
+        again += [seconds(given[role], sample[given[role]], any_form=True).alias(role) for role in durations]
+        second = part.opened.collect(part.opened.scan.select("row", *again))
+        frame = frame.with_columns(second[role] for role in durations)
+        for role in doubtful:
+            # A time that stands for none was read in the first scan, and is no doubt but a placeholder.
+            unread |= frame[f"doubt_{role}"] & second[f"has_{role}"] & frame[role].is_null()
+    return frame.drop([f"doubt_{role}" for role in _MAY_BE_UNREAD], strict=False).with_columns(unread=unread)
 
 
 def _noted(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
@@ -97,9 +127,9 @@ def _noted(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
     ledger.note_rows("no_instant", frame, pl.col("placeholder"))
     ledger.note_rows("unread", frame, pl.col("unread") & pl.col("start").is_not_null())
     frame = frame.drop("placeholder")
-    if "lost_id" in frame.columns:
-        ledger.note_rows("no_identity", frame, pl.col("lost_id") & pl.col("start").is_not_null())
-        frame = frame.drop("lost_id")
+    if "doubt_id" in frame.columns:
+        ledger.note_rows("no_identity", frame, pl.col("doubt_id") & pl.col("start").is_not_null())
+        frame = frame.drop("doubt_id")
     return frame
 
 
@@ -171,10 +201,8 @@ def _times(part: Part, forms: Forms, timezone: str) -> Iterator[pl.Expr]:
         if role in part.layout.columns:
             name = part.layout.columns[role]
             dtype = part.opened.sample.schema[name]
-            if forms[role] or dtype.is_temporal():
-                yield times.reader(name, dtype, forms[role], timezone).alias(role)
-            else:
-                yield pl.lit(None, dtype=pl.Datetime("us")).alias(role)
+            # Where the first rows have no answer, the first answer of the file is written as its starts are.
+            yield times.reader(name, dtype, forms[role] or forms["start"], timezone).alias(role)
 
 
 def _statuses(part: Part, settings: HistorySettings) -> Iterable[pl.Expr]:

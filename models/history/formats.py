@@ -24,6 +24,8 @@ class Layout:
     """Role -> column of the file."""
     owners: tuple[str, ...] = ()
     """Columns that say whose call it is: account, trunk or customer."""
+    recorder: str | None = None
+    """The column that says which host noted the call."""
 
     @property
     def is_of_counts(self) -> bool:
@@ -150,9 +152,12 @@ FORMS = (
         needs=("start", "calls"),
     ),
 )
-NAMES = tuple(dict.fromkeys(form.name for form in FORMS))
 STARTS = frozenset(heading for form in FORMS for heading in form.headings["start"].split())
 """Headings that a start may have."""
+_RECORDERS = frozenset(
+    {"host", "hostname", "server", "servername", "node", "nodename", "switchname", "systemname", "recorder"}
+)
+"""Headings of columns that say which host noted a call, and by whose clock."""
 _OWNERS = frozenset(
     {
         *("account", "accountsid", "accountid", "accountcode", "accountname"),
@@ -182,7 +187,8 @@ def layout(opened: Opened, settings: HistorySettings) -> Layout:
         return found
     taken = set(found.columns.values())
     owners = tuple(name for name in opened.columns if bare(name) in _OWNERS and name not in taken)
-    return replace(found, owners=owners)
+    recorder = next((name for name in opened.columns if bare(name) in _RECORDERS and name not in taken), None)
+    return replace(found, owners=owners, recorder=recorder)
 
 
 def _by_shape(opened: Opened) -> Layout | None:

@@ -134,14 +134,20 @@ class Ledger:
         )
 
     def note_rows(
-        self, kind: str, frame: pl.DataFrame, found: pl.Expr | pl.Series | None = None, *, what: str = ""
+        self,
+        kind: str,
+        frame: pl.DataFrame,
+        found: pl.Expr | pl.Series | None = None,
+        *,
+        what: str = "",
+        handled: str = "",
     ) -> None:
         """Note the rows of `frame` (with their `row`) of which `found` is true; without it, all."""
         rows = frame["row"]
         if found is not None:
             rows = rows.filter(frame.select(found.fill_null(value=False)).to_series())
         if rows.len():
-            self.note(kind, rows.len(), rows.bottom_k(SHOWN).sort().to_list(), what=what)
+            self.note(kind, rows.len(), rows.bottom_k(SHOWN).sort().to_list(), what=what, handled=handled)
 
     @property
     def oddities(self) -> tuple[Oddity, ...]:

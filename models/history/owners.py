@@ -84,14 +84,13 @@ def one_owner(frame: pl.DataFrame, parts: Sequence[Part], settings: HistorySetti
     problems = []
     for column in columns:
         heading = headings[column.removeprefix(_PREFIX)]
-        values = frame[column].drop_nulls()
-        counts = values.value_counts(sort=True, name="rows")
+        counts = _by_size(frame[column])
         others = int(counts["rows"][1:].sum())
         if counts.height < 2 or others < 2 or others <= _FEW * frame.height:
             continue
         if any(heading.lower() == name.lower() for name in settings.where or {}):
             continue
-        told = f"`{heading}`: {_counts(values.cast(pl.String))}"
+        told = f"`{heading}`: {_counts(frame[column])}"
         if settings.mixed == "as_one":
             ledger.note("mixed_owners", counts.height, what=told)
             continue
@@ -105,8 +104,13 @@ def one_owner(frame: pl.DataFrame, parts: Sequence[Part], settings: HistorySetti
     return frame.drop(columns)
 
 
+def _by_size(values: pl.Series) -> pl.DataFrame:
+    counts = values.drop_nulls().value_counts(name="rows").with_columns(pl.first().cast(pl.String))
+    return counts.sort("rows", counts.columns[0], descending=[True, False])
+
+
 def _counts(values: pl.Series) -> str:
-    counts = values.drop_nulls().value_counts(sort=True, name="rows")
+    counts = _by_size(values)
     listed = [f"{shown(str(value))} ({rows:,} rows)" for value, rows in counts.head(_LISTED).iter_rows()]
     more = f" and {counts.height - _LISTED} more" if counts.height > _LISTED else ""
     return (", ".join(listed) or "no values") + more

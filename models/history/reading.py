@@ -13,6 +13,7 @@ import polars as pl
 
 from models.errors import InputError, Problem
 from models.history.cleaning import attempts_only, completed, with_durations, with_statuses
+from models.history.clocks import on_one_clock
 from models.history.counting import counted
 from models.history.days import inside_period, span
 from models.history.duplicates import single
@@ -92,7 +93,7 @@ def open_parts(settings: HistorySettings, base: Path | None = None) -> list[Part
             problems += [Problem(where=p.where, what=f"{opened.name}: {p.what}") for p in error.problems]
     forms = {part.layout.format: part.opened.name for part in reversed(found)}
     if len(forms) > 1 and not problems:
-        told = ", ".join(f"{name} is of the form `{form}`" for form, name in forms.items())
+        told = ", ".join(f"{name} is of the form `{form}`" for form, name in reversed(forms.items()))
         problems.append(Problem(where="history.path", what=f"files of one history have one form; {told}"))
     if problems:
         raise InputError(f"history of {len(files)} files", problems)
@@ -138,6 +139,7 @@ def _cleaned(frame: pl.DataFrame, parts: Sequence[Part], settings: HistorySettin
     has_status = bool({"status", "code"} & given)
     by_time = parts[0].layout.format == "freeswitch"
     frame = with_statuses(frame, ledger, has_status=has_status, by_time=by_time)
+    frame = on_one_clock(frame, ledger)
     frame = with_durations(frame, ledger, has_end=bool({"end", "method"} & given))
     frame = single(frame, ledger)
     note_steps(frame, ledger)

@@ -109,6 +109,8 @@ def _best(values: pl.Series, orders: set[str]) -> tuple[TimeForm | None, pl.Seri
     best, most, best_read = None, 0, values
     shapes = values.head(200)
     for form in FORMS:
+        if most == values.len() and best is not None and not best.text.startswith("%d-%m-%y"):
+            break  # Nothing later reads more.
         if form.order and orders - {form.order}:
             continue  # A file does not write both orders of day and month.
         if not _apply(form, shapes).is_not_null().any() and values.len() > 200:

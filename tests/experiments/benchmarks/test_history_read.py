@@ -8,7 +8,7 @@ from experiments.benchmarks.result import Row
 
 def test_all_rows_of_both_forms_are_read() -> None:
     """`measure` raises where one is lost."""
-    results = measure(True, Sizes(2000, ("operator", "asterisk")))
+    results = measure(True, Sizes(2000, ("operator", "asterisk"), (1,)))
     assert all(isinstance(result, Row) for result in results)
     assert [result.name for result in results] == [
         f"history_read.{form}.{what}"

@@ -20,9 +20,8 @@ Problems = Callable[..., list[str]]
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     def of(text: str | bytes, name: str = "calls.csv", **settings: Any) -> History:
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_history(HistorySettings(path=Path(name), **settings), tmp_path)
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_history(HistorySettings(**({"path": Path(name)} | settings)), tmp_path)
 
     return of
 

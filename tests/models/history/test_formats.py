@@ -13,8 +13,8 @@ import pytest
 
 from models.history.extraction import all_time_forms, extract
 from models.history.formats import STARTS, Layout, Part
-from models.history.oddities import Ledger
 from models.history.masking import Mask
+from models.history.oddities import Ledger
 from models.history.opening import open_histories
 from models.history.pairing import paired
 from models.history.reading import read_history

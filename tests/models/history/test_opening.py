@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -111,6 +112,37 @@ def test_marks_that_do_not_match_cost_no_other_row(read: Read) -> None:
         assert told["mended_marks"] == (12, 22, 32)
         assert told["unparsable"] == (22,)
         assert "joined_lines" not in told
+
+
+def test_two_open_marks_do_not_swallow_the_rows_between(read: Read) -> None:
+    """A reader takes them for one row, silently: their number is even."""
+    rows = [ROW.replace("s1", f'"s{i}"').replace("10:00:00", f"10:{i:02d}:00") for i in range(50)]
+    rows[10] = rows[10].replace('"s10"', '"s10')
+    rows[11] = rows[11].replace('"s11"', '"s\n11"')
+    rows[30] = rows[30].replace('"s30"', '"s30')
+    history = read(HEADING + "".join(rows))
+    told = {oddity.kind: (oddity.count, oddity.rows) for oddity in history.oddities}
+    assert history.attempts == history.rows_read == 50
+    assert told["mended_marks"] == (2, (12, 33))
+    assert told["joined_lines"] == (1, ())
+    assert history.calls is not None
+    assert history.calls["row"].to_list() == [*range(2, 14), *range(15, 53)]
+
+
+@pytest.mark.parametrize("at", [0.02, 0.5])
+def test_parquet_that_is_damaged_inside_is_told(tmp_path: Path, at: float) -> None:
+    """Over more than a page: a few wrong bytes in a page without a checksum are other values, which nobody can tell."""
+    rng = np.random.default_rng(1)
+    rows = 20_000
+    times = pl.Series(rng.integers(1_700_000_000_000_000, 1_700_100_000_000_000, rows)).cast(pl.Datetime("us"))
+    table = pl.DataFrame({"Sid": np.arange(rows), "Status": ["busy"] * rows, "StartTime": times})
+    table.write_parquet(tmp_path / "calls.parquet", row_group_size=4000)
+    content = bytearray((tmp_path / "calls.parquet").read_bytes())
+    first = int(at * len(content))
+    content[first : first + len(content) // 3] = rng.bytes(len(content) // 3)
+    (tmp_path / "calls.parquet").write_bytes(content)
+    with pytest.raises(InputError, match="damaged Parquet"):
+        read_history(HistorySettings(path=tmp_path / "calls.parquet"))
 
 
 @given(st.lists(st.text("ab\",'", max_size=12), max_size=20))
