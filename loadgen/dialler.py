@@ -74,15 +74,12 @@ class Dialler:
 
     def ended(self, row: PlanRow, record: Record) -> None:
         """An attempt is over: perhaps another one follows."""
-        habits = self._plan.study.trunks[row.trunk].traffic.redial
-        if record.disposition not in habits.after or row.next_row is None or record.ended_s is None:
+        next_row = row.redial(record.disposition)
+        if next_row is None or record.ended_s is None:
             return
-        following = self._plan.rows[row.next_row]
-        delay_s = following.redial_delay_s or 0.0
-        if habits.obeys_retry_after and record.retry_after_s is not None:
-            delay_s = max(delay_s, record.retry_after_s)
+        following, redial = self._plan.rows[next_row], self._plan.study.trunks[row.trunk].traffic.redial
         record.redialled = True
-        self._schedule(following, record.ended_s + delay_s)
+        self._schedule(following, record.ended_s + redial.wait_s(following.redial_delay_s, record.retry_after_s))
 
 
 class _Dialling:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.distributions import Constant, Distribution
 from models.errors import InputError, Problem
 from models.rates import FloatArray, arrival_chunks
+from models.redials import MaskArray, redial_masks
 from models.streams import uniforms
 from models.study import Study
 from models.traffic import Outcomes
@@ -58,8 +59,8 @@ class PlanArrays:
     inbound: BoolArray
     place_s: FloatArray
     redial_delay_s: FloatArray
-    has_next: BoolArray
-    """The next row is the redial that follows if this attempt fails."""
+    redial_after: MaskArray
+    """Endings of this attempt after which the next row follows as a redial; 0: it is the caller's last."""
     outcome: CodeArray
     status: IntArray
     setup_s: FloatArray
@@ -110,29 +111,32 @@ class _Chunk:
 
     def arrays(self, first_row: int) -> PlanArrays:
         """All rows."""
-        callers = self._callers()
+        callers, masks = self._callers()
         attempts = np.zeros(len(self._instants), dtype=np.int64)
         for who in callers:
             attempts[who] += 1
         ends = np.cumsum(attempts)
         rows = _empty(int(ends[-1]))
-        for attempt, who in enumerate(callers):
+        for attempt, (who, redial_after) in enumerate(zip(callers, masks, strict=True)):
             at = (ends - attempts)[who] + attempt
             for name, values in self._attempt(attempt, who).items():
                 rows[name][at] = values
-            rows["has_next"][at] = attempts[who] > attempt + 1
+            rows["redial_after"][at] = redial_after
         return PlanArrays(self._trunk, row=np.arange(first_row, first_row + int(ends[-1])), **rows)
 
-    def _callers(self) -> list[IntArray]:
-        """By attempt: who would make it, if those before it fail."""
-        redial = self._traffic.redial
-        callers = [np.arange(len(self._instants))]
-        for attempt in range(1, redial.attempts):
-            willing = callers[-1][self._uniform("redial", attempt, callers[-1]) < redial.probability]
-            if not len(willing):
-                break
-            callers.append(willing)
-        return callers
+    def _callers(self) -> tuple[list[IntArray], list[MaskArray]]:
+        """By attempt: who would make it, if those before it fail; and after which endings each tries again."""
+        redial, who = self._traffic.redial, np.arange(len(self._instants))
+        callers: list[IntArray] = []
+        masks: list[MaskArray] = []
+        while len(who):
+            attempt = len(callers)
+            # The stream is that of the redial, and so has the number of the attempt that follows.
+            draws = self._uniform("redial", attempt + 1, who) if redial.is_possible else np.ones(len(who))
+            callers.append(who)
+            masks.append(redial_masks(redial, attempt, draws))
+            who = who[masks[-1] > 0]
+        return callers, masks
 
     def _attempt(self, attempt: int, who: IntArray) -> dict[str, Any]:
         traffic = self._traffic
@@ -202,7 +206,7 @@ def _kinds(mix: Outcomes) -> list[tuple[Outcome, int, float]]:
 
 
 def _empty(rows: int) -> dict[str, NDArray[Any]]:
-    kinds = {"call": np.int64, "attempt": np.int64, "status": np.int64, "outcome": np.uint8}
-    flags = dict.fromkeys(("inbound", "has_next", "resumes"), np.bool_)
+    kinds = {"call": np.int64, "attempt": np.int64, "status": np.int64, "outcome": np.uint8, "redial_after": np.uint16}
+    flags = dict.fromkeys(("inbound", "resumes"), np.bool_)
     instants = dict.fromkeys(("place_s", "redial_delay_s", "setup_s", "ring_s", "hold_s"), np.float64)
     return {name: np.empty(rows, dtype=kind) for name, kind in (kinds | flags | instants).items()}

@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from models.dice import CALLS_PER_CHUNK, ROWS_PER_TRUNK, Outcome, PlanArrays, drawn_chunks
-from models.numbering import check_rows
-from models.records import Direction
+from models.records import Direction, Disposition
+from models.redials import tries_again
 from models.study import Study
 
 __all__ = [
@@ -54,7 +54,9 @@ class PlanRow(NamedTuple):
     redial_delay_s: float | None
     """How long after the failure of the attempt before it; `None` for the first attempt."""
     next_row: int | None
-    """The redial that follows if this attempt fails; `None` where the caller gives up."""
+    """The redial that may follow; `None` where the caller gives up however this attempt ends."""
+    redial_after: int
+    """After which endings it follows, as a mask (`models.redials`)."""
     outcome: Outcome
     status: int
     """Final SIP status of the outcome."""
@@ -66,6 +68,10 @@ class PlanRow(NamedTuple):
     """Answer to BYE; 0 where it is not answered."""
     resumes: bool
     """A TLS connection opened for this attempt resumes an earlier session."""
+
+    def redial(self, disposition: Disposition) -> int | None:
+        """Return the row of the redial that follows an attempt that ended so; `None`: the caller gives up."""
+        return self.next_row if tries_again(self.redial_after, disposition) else None
 
 
 _MEMBERS: dict[str, list[StrEnum]] = {"direction": list(Direction), "outcome": list(Outcome)}
@@ -79,6 +85,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "place_s": pl.Float64(),
     "redial_delay_s": pl.Float64(),
     "next_row": pl.Int64(),
+    "redial_after": pl.UInt16(),
     "outcome": pl.Enum([member.value for member in Outcome]),
     "status": pl.Int64(),
     "setup_s": pl.Float64(),
@@ -175,7 +182,8 @@ def to_table(arrays: PlanArrays) -> pl.DataFrame:
         "direction": pl.Series(arrays.inbound.astype(np.uint8)).cat.to(PLAN_SCHEMA["direction"]),
         "place_s": pl.Series(arrays.place_s).fill_nan(None),
         "redial_delay_s": pl.Series(arrays.redial_delay_s).fill_nan(None),
-        "next_row": pl.Series(np.where(arrays.has_next, row + 1, -1)).replace(-1, None),
+        "next_row": pl.Series(np.where(arrays.redial_after > 0, row + 1, -1)).replace(-1, None),
+        "redial_after": arrays.redial_after,
         "outcome": pl.Series(arrays.outcome).cat.to(PLAN_SCHEMA["outcome"]),
         "status": arrays.status,
         "setup_s": arrays.setup_s,
@@ -193,7 +201,7 @@ def to_arrays(table: pl.DataFrame, trunk: int) -> PlanArrays:
     return PlanArrays(
         trunk,
         inbound=(rows["direction"] == Direction.INBOUND.value).to_numpy(),
-        has_next=rows["next_row"].is_not_null().to_numpy(),
+        redial_after=rows["redial_after"].to_numpy(),
         outcome=rows["outcome"].to_physical().cast(pl.UInt8).to_numpy(),
         **{name: rows[name].to_numpy() for name in names},
     )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from models.distributions import Constant, Distribution, Exponential
 from models.records import Disposition
@@ -172,13 +172,43 @@ class Outcomes(Settings):
         return self
 
 
+def _bare_number_is_all(written: Any) -> Any:
+    is_number = isinstance(written, int | float) and not isinstance(written, bool)
+    return (written,) if is_number else written
+
+
+MOST_ATTEMPTS = 20
+Chances = Annotated[
+    tuple[Share, ...], Field(min_length=1, max_length=MOST_ATTEMPTS), BeforeValidator(_bare_number_is_all)
+]
+"""After the first failed attempt, after the second, and so on; the last one stays. A bare number stands for all."""
+
+
+class RedialReasons(Settings):
+    """Chances of another attempt by how the failed one ended: a field per `Disposition` that is a failure."""
+
+    throttled: Chances | None = None
+    not_whitelisted: Chances | None = None
+    no_channel: Chances | None = None
+    no_port: Chances | None = None
+    carrier_rejected: Chances | None = None
+    busy: Chances | None = None
+    no_answer: Chances | None = None
+    abandoned: Chances | None = None
+    timed_out: Chances | None = None
+    connection_failed: Chances | None = None
+    media_failed: Chances | None = None
+
+
 class Redial(Settings):
-    """What a caller does after an attempt that failed."""
+    """What a caller does after an attempt that failed; `chance` is the rule, `models.redials` applies it."""
 
     probability: Share = 0.0
     """Chance that a failed attempt is followed by another, independently each time."""
+    by_reason: RedialReasons = RedialReasons()
+    """Where the chance depends on why the attempt failed; the reasons named here need not stand in `after`."""
     delay: Distribution = Exponential(kind="exponential", mean_s=15.0)
-    attempts: Annotated[int, Field(ge=1, le=20)] = 5
+    attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 5
     """Most attempts of one caller, the first included."""
     obeys_retry_after: bool = True
     """Waits at least as long as the refusal's Retry-After says."""
@@ -190,6 +220,30 @@ class Redial(Settings):
         Disposition.TIMED_OUT,
         Disposition.CONNECTION_FAILED,
     )
+    """Failures after which `probability` holds, unless `by_reason` names them."""
+
+    def chance(self, reason: Disposition, attempt: int) -> float:
+        """Return how likely another attempt follows number `attempt` (0: the first) that ended so."""
+        if attempt + 1 >= self.attempts:
+            return 0.0
+        own: tuple[float, ...] | None = getattr(self.by_reason, reason.value, None)
+        if own is not None:
+            return own[min(attempt, len(own) - 1)]
+        return self.probability if reason in self.after else 0.0
+
+    def largest(self, reason: Disposition) -> float:
+        """Return the largest chance after any attempt that ended so."""
+        return max(self.chance(reason, attempt) for attempt in range(self.attempts))
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether any failure can lead to another attempt."""
+        return any(self.largest(reason) > 0 for reason in Disposition)
+
+    def wait_s(self, delay_s: float | None, retry_after_s: float | None) -> float:
+        """Return how long the caller waits: his own delay, and what the refusal asked for if he obeys it."""
+        own_s = delay_s or 0.0
+        return max(own_s, retry_after_s or 0.0) if self.obeys_retry_after else own_s
 
 
 class TlsPolicy(StrEnum):

@@ -103,9 +103,10 @@ class Caller:
                 # A final response that was on its way never arrived.
                 record.status = record.cause = record.retry_after_s = None
             record.ended_s = env.now
-            record.redialled = row.next_row is not None and record.disposition in self._customer.redial.after
+            record.redialled = row.redial(record.disposition) is not None
             if record.redialled:
-                intended_s = env.now + self._redial_wait(row, record)
+                delay_s = self._attempts[row.attempt + 1].redial_delay_s
+                intended_s = env.now + self._customer.redial.wait_s(delay_s, record.retry_after_s)
             self._world.emit(record)
             if not record.redialled:
                 return
@@ -123,11 +124,6 @@ class Caller:
         )
         self._world.under_way[record] = None
         return record
-
-    def _redial_wait(self, row: PlanRow, record: Record) -> float:
-        delay_s = self._attempts[row.attempt + 1].redial_delay_s or 0.0
-        obeys = self._customer.redial.obeys_retry_after
-        return max(delay_s, record.retry_after_s or 0.0) if obeys else delay_s
 
     def _outbound(self, row: PlanRow, record: Record) -> Process:
         """From the customer: over TLS, past the whitelist and the limits, to the PSTN."""

@@ -83,7 +83,7 @@ def _starting(world: World) -> int:
 def _rows(world: World, which: int, first: int) -> int:
     """How many attempts the caller would make whose first row that is."""
     rows = 1
-    while world.plan[which, first + rows - 1].has_next:
+    while world.plan[which, first + rows - 1].redial_after:
         rows += 1
     return rows
 

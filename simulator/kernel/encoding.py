@@ -119,8 +119,6 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
             trunks[index],
             connections=sum(connections[:index]),
             slots=connections[index],
-            pool=study.channel_pools[index],
-            redials_after=int(sum(1 << DISPOSITION_CODE[kind] for kind in set(traffic.redial.after))),
             obeys_retry_after=traffic.redial.obeys_retry_after,
             throttle_asked=is_asked,
             throttle_asked_inbound=is_asked and trunk.throttle.counts == "both",

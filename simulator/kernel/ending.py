@@ -13,9 +13,10 @@ from simulator.kernel.memory import Records, World
 def end(world: World, call: int) -> int:
     """See `life`: the step after the last."""
     clock, attempt = world.clock[0], world.attempts[call]
-    row, trunk = world.rows[attempt.row], world.trunks[attempt.trunk]
-    redialled = row.has_next and (trunk.redials_after >> attempt.disposition) & 1
-    following = row.follows if row.has_next else -1
+    row = world.rows[attempt.row]
+    # As `models.redials.tries_again`.
+    redialled = (row.redial_after >> attempt.disposition) & 1
+    following = row.follows if row.redial_after else -1
     if attempt.intended_s >= clock.counts_from_s:
         _note(world, call, redialled)
     attempt.begun = attempt.invited = -1
@@ -76,7 +77,7 @@ def _go(world: World, call: int, row: int) -> int:
     """The caller goes, and with him the attempts that he did not make."""
     clock = world.clock[0]
     while row >= 0:
-        following = world.rows[row].follows if world.rows[row].has_next else -1
+        following = world.rows[row].follows if world.rows[row].redial_after else -1
         _forget_row(world, row)
         row = following
     world.free[clock.free] = call

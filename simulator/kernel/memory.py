@@ -20,10 +20,10 @@ IntArray = NDArray[np.int64]
 
 
 def _record(
-    *, floats: str = "", integers: str = "", small: str = "", places: str = "", flags: str = ""
+    *, floats: str = "", integers: str = "", small: str = "", places: str = "", masks: str = "", flags: str = ""
 ) -> np.dtype[np.void]:
     # Unsigned, so that compiled code need not ask whether a place counts from the end.
-    parts = ((floats, "f8"), (integers, "i8"), (small, "i4"), (places, "u4"), (flags, "u1"))
+    parts = ((floats, "f8"), (integers, "i8"), (small, "i4"), (places, "u4"), (masks, "u2"), (flags, "u1"))
     return np.dtype([(name, kind) for names, kind in parts for name in names.split()], align=True)
 
 
@@ -32,7 +32,8 @@ ROW = _record(
     floats="place_s redial_delay_s setup_s ring_s hold_s",
     integers="row call",
     small="status follows",
-    flags="attempt outcome inbound has_next resumes",
+    masks="redial_after",
+    flags="attempt outcome inbound resumes",
 )
 """A row of the plan; `follows` is where the next one is kept while the call is under way."""
 RECORD = _record(
@@ -69,7 +70,7 @@ CLOCK = _record(
 )
 """Instants and counters of the whole world, and what its study says; one of them."""
 TRUNK = _record(
-    integers="first looked filled starting connections slots redials_after pool",
+    integers="first looked filled starting connections slots",
     flags="is_last is_awaited throttle_asked_inbound throttle_asked obeys_retry_after admits per_call has_session "
     "trips_full trips_resumed",
 )

@@ -43,10 +43,10 @@ def test_table_and_arrays_are_the_same_rows(trunk: int) -> None:
 def test_rows_of_a_call_follow_one_another() -> None:
     (arrays,) = drawn_chunks(study(), 1)
     assert (arrays.row == ROWS_PER_TRUNK + np.arange(len(arrays))).all()
-    follows = arrays.has_next[:-1]
+    follows = arrays.redial_after[:-1] > 0
     assert (arrays.call[1:][follows] == arrays.call[:-1][follows]).all()
     assert (arrays.attempt[1:] == np.where(follows, arrays.attempt[:-1] + 1, 0)).all()
-    assert not arrays.has_next[-1]
+    assert not arrays.redial_after[-1]
     assert (np.isnan(arrays.place_s) == (arrays.attempt > 0)).all()
     assert (np.isnan(arrays.redial_delay_s) == (arrays.attempt == 0)).all()
 

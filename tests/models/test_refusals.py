@@ -10,7 +10,7 @@ from models.refusals import REFUSALS, THROTTLE_CAUSE, disposition_of, refusal_of
 
 
 def row(outcome: Outcome, status: int) -> PlanRow:
-    return PlanRow(0, 0, 0, 0, Direction.OUTBOUND, 0.0, None, None, outcome, status, 0.1, 1.0, 0.0, False)
+    return PlanRow(0, 0, 0, 0, Direction.OUTBOUND, 0.0, None, None, 0, outcome, status, 0.1, 1.0, 0.0, False)
 
 
 ANSWERED = row(Outcome.ANSWERED, 200)

@@ -123,6 +123,18 @@ def test_a_throttled_caller_who_obeys_retry_after_comes_back_then(run: Any) -> N
     assert ignoring["disposition"][2] == "throttled"
 
 
+def test_a_caller_tries_again_after_the_reasons_that_he_tries_again_after(run: Any) -> None:
+    throttle = {"policy": "fixed_window", "limit": 1, "window_s": 60, "retry_after_s": None}
+    redial = {"delay": 5, "attempts": 20, "by_reason": {"throttled": 1.0, "busy": [1.0, 0.0]}}
+    records = run([1.0], trunk={"throttle": throttle}, redial=redial, outcomes={"busy": 1})
+    # One attempt a minute passes. Busy at first, he tries again; busy later, he does not.
+    first, *refused, last = records.sort("attempt")["disposition"].to_list()
+    assert (first, last) == ("busy", "busy")
+    assert len(refused) >= 9
+    assert set(refused) == {"throttled"}
+    assert records.sort("attempt")["redialled"].to_list() == [*[True] * (len(refused) + 1), False]
+
+
 def test_a_shaper_holds_a_call_before_it_rings(run: Any) -> None:
     shaper = {"policy": "shaper", "limit": 60, "window_s": 60, "max_delay_s": 1.5}
     records = run([0.0, 10.0, 10.0, 10.0], trunk={"throttle": shaper}, ringing=0)

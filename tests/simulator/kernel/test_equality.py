@@ -119,6 +119,9 @@ def traffics(draw: st.DrawFn) -> dict[str, Any]:
             "attempts": draw(st.integers(1, 5)),
             "obeys_retry_after": draw(st.booleans()),
             "after": draw(st.just(after) | st.just([*after, "busy", "no_answer", "abandoned", "completed"])),
+            "by_reason": draw(
+                st.just({}) | st.just({"throttled": [0.9, 0.4], "no_channel": 0.0, "busy": 0.5, "abandoned": [0.2, 1]})
+            ),
         },
         "inbound_share": draw(st.sampled_from([0.0, 0.4, 1.0])),
         "tls": {
