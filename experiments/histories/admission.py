@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from experiments.histories.calls import REFUSED, draw_endings, duration_s, redials_after
+from experiments.histories.calls import REFUSED, draw_endings, duration_s, redial_chances
 from experiments.histories.truth import Truth
 from models.policies import FixedWindow, NoThrottle, SlidingWindowAdmitted, SlidingWindowAttempts, ThrottleSettings
 from models.streams import uniforms
@@ -64,7 +64,8 @@ class _Walk:
         self._calls = array("q", self.wanted["call"].to_numpy().tobytes())
         self._attempts = array("b", self.wanted["attempt"].to_numpy().tobytes())
         self._ends_s = duration_s(self.truth)
-        self._again: list[bool] = redials_after(self.truth).tolist()
+        attempts = range(self.truth.redial.attempts)
+        self._chances: list[list[float]] = [redial_chances(self.truth, attempt).tolist() for attempt in attempts]
         self._diverged: set[int] = set()
         self._pending: list[_Next] = []
         self._willing = _uniform_stream(self.truth, "redial")
@@ -125,12 +126,11 @@ class _Walk:
 
     def _after(self, refusal: Refused | None, ended_s: float, call: int, attempt: int, status: int) -> None:
         """What the caller does next; as `simulator.trunk.Caller` does."""
-        redial = self.truth.redial
-        if not self._again[status] or attempt + 1 >= redial.attempts or next(self._willing) >= redial.probability:
+        chance = self._chances[attempt][status]
+        if not chance or next(self._willing) >= chance:
             return
-        wait_s = next(self._waits)
-        if refusal is not None and redial.obeys_retry_after:
-            wait_s = max(wait_s, refusal.retry_after_s or 0.0)
+        retry_after_s = None if refusal is None else refusal.retry_after_s
+        wait_s = self.truth.redial.wait_s(next(self._waits), retry_after_s)
         if ended_s + wait_s < self._ends_s:
             heapq.heappush(self._pending, _Next(ended_s + wait_s, call, attempt + 1))
 

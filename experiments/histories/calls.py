@@ -48,9 +48,9 @@ def duration_s(truth: Truth) -> float:
     return after.timestamp() - began(truth).timestamp()
 
 
-def redials_after(truth: Truth) -> NDArray[np.bool_]:
-    """By index of `STATUSES`: whether callers may try again after it."""
-    return np.array([_DISPOSITIONS[status] in truth.redial.after for status in STATUSES])
+def redial_chances(truth: Truth, attempt: int) -> FloatArray:
+    """By index of `STATUSES`: how likely callers try again after attempt number `attempt` that ended so."""
+    return np.array([truth.redial.chance(_DISPOSITIONS[status], attempt) for status in STATUSES])
 
 
 def fresh_instants(truth: Truth) -> FloatArray:
@@ -125,12 +125,12 @@ def unrefused_attempts(truth: Truth, instants: FloatArray) -> pl.DataFrame:
     """Every attempt if nothing were refused, in the order of time: `call` (index of the fresh call), `attempt`, `at_s`,
     `status`, `code`, `ring_s`.
     """
-    again, redial = redials_after(truth), truth.redial
+    redial = truth.redial
     calls, at_s, parts = np.arange(len(instants)), instants, []
     for attempt in range(redial.attempts):
         drawn = draw_endings(truth, attempt, len(calls))
         parts.append(_table(calls, attempt, at_s, drawn))
-        willing = again[drawn.status] & (_uniform(truth, "redial", attempt, len(calls)) < redial.probability)
+        willing = _uniform(truth, "redial", attempt, len(calls)) < redial_chances(truth, attempt)[drawn.status]
         if not willing.any():
             break
         wait_s = redial.delay.quantile(_uniform(truth, "redial delay", attempt, len(calls))[willing])

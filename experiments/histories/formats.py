@@ -50,21 +50,21 @@ _WORDS: dict[str, dict[CallStatus, str]] = {
     },
     "columns": {status: status.value for status in CallStatus},
 }
-_FAR_NUMBERS = 3 * 10**9
 
 
 def numbers(truth: Truth, calls: pl.Series) -> pl.DataFrame:
     """`own` and `far` of each call: +91 and ten digits. All attempts of a caller have the same two; two callers have
-    the same far number once in three thousand million pairs.
+    the same far number once in `far_numbers` pairs. `withheld`: the caller shows no number.
     """
     if calls.is_empty():
-        return pl.DataFrame(schema={"own": pl.String(), "far": pl.String()})
+        return pl.DataFrame(schema={"own": pl.String(), "far": pl.String(), "withheld": pl.Boolean()})
     rows = calls.to_numpy()
     start, count = int(rows.min()), int(rows.max() - rows.min()) + 1
-    far = 7 * 10**9 + np.floor(uniforms(truth.seed, "history far", start=start, count=count) * _FAR_NUMBERS)
+    far = 7 * 10**9 + np.floor(uniforms(truth.seed, "history far", start=start, count=count) * truth.far_numbers)
     own = 2 * 10**9 + np.floor(uniforms(truth.seed, "history own", start=start, count=count) * truth.own_numbers)
     rows = rows - start
-    return pl.DataFrame({"own": _spelt(own[rows]), "far": _spelt(far[rows])})
+    withheld = uniforms(truth.seed, "history withheld", start=start, count=count) < truth.anonymous_share
+    return pl.DataFrame({"own": _spelt(own[rows]), "far": _spelt(far[rows]), "withheld": withheld[rows]})
 
 
 def _spelt(national: np.ndarray[tuple[int], np.dtype[np.float64]]) -> pl.Series:
@@ -76,7 +76,7 @@ def written(truth: Truth, calls: pl.DataFrame, times: pl.DataFrame) -> pl.DataFr
 
     Args:
         truth: format and zone.
-        calls: `call`, `attempt`, `status`, `code`, `inbound`, `own`, `far`.
+        calls: `call`, `attempt`, `status`, `code`, `inbound`, `own`, `far`, `withheld`.
         times: `start`, `answer`, `end`.
     """
     seconds = times.with_columns(pl.all().dt.truncate("1s"))
@@ -90,7 +90,7 @@ def written(truth: Truth, calls: pl.DataFrame, times: pl.DataFrame) -> pl.DataFr
     far_first = pl.col("inbound")
     whole = whole.with_columns(
         word=pl.col("status").replace_strict(list(range(len(STATUSES))), [words[status] for status in STATUSES]),
-        caller=pl.when(far_first).then("far").otherwise("own"),
+        caller=pl.when("withheld").then(None).when(far_first).then("far").otherwise("own"),
         callee=pl.when(far_first).then("own").otherwise("far"),
         id=pl.format("{}{}", pl.col("call").cast(pl.String).str.zfill(10), pl.col("attempt")),
     )

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from models.distributions import Constant, Distribution, Exponential
 from models.policies import FixedWindow, ThrottleSettings
 from models.reading import read_settings
+from models.records import Disposition
 from models.settings import Settings
 from models.traffic import Cv, Hourly, Outcomes, Redial, Share, WeeklyArrivals
 
@@ -83,6 +84,10 @@ class Truth(Settings):
     inbound_share: Share = 0.0
     own_numbers: Annotated[int, Field(ge=1, le=10_000)] = 40
     """Numbers of the customer's side."""
+    anonymous_share: Share = 0.0
+    """Callers who withhold their number, in all their attempts."""
+    far_numbers: Annotated[int, Field(ge=1, le=3 * 10**9)] = 3 * 10**9
+    """Numbers of the far side. With few of them, two callers have the same pair now and then."""
     format: TruthFormat = "operator"
     times: Literal["local", "offset", "utc"] = "local"
     """How times are written: wall clock without a zone, with its offset, or in UTC. A local hour that daylight saving
@@ -137,7 +142,7 @@ class Truth(Settings):
             "day_cv": self.day_cv,
             "period_cv": self.period_cv,
             "mean_hold_s": self.holding.mean(),
-            "redial_probability": self.redial.probability,
+            "redial_probability": self.redial.largest(Disposition.THROTTLED),
             "answered_share": self.outcomes.answered,
             "inbound_share": self.inbound_share,
             "throttle": self.throttle.describe(),

@@ -27,6 +27,7 @@ from experiments.report.review_words import (
 from experiments.review.result import Judged, Point, ReadingResult, Review
 from models.fitting.result import WEEKDAYS, Ranged
 from models.kpis import DEFINITIONS
+from models.records import Disposition
 
 Row = dict[str, Any]
 _LEADING = ("customers_lost_share", "refused_share")
@@ -210,7 +211,12 @@ def fitted_facts(review: Review) -> list[tuple[str, str]]:
         ("also tried", _alternatives(review)),
         ("ringing", "not in the history" if fit.ringing is None else brief(fit.ringing.distribution.describe())),
         ("of calls that pass", _outcomes(review)),
-        ("another attempt after a failure", ranged(fit.redial.probability, "share") + _known(fit.redial.observed)),
+        ("another attempt after a refusal", ranged(fit.redial.probability, "share") + _known(fit.redial.observed)),
+        *(
+            (f"another attempt after {reason.value.replace('_', ' ')}", ranged(chance, "share"))
+            for reason, chance in fit.redial.by_reason.items()
+            if reason is not Disposition.THROTTLED and fit.redial.observed
+        ),
         ("refused in the history", _censored(review)),
     ]
     if fit.short_share is not None:

@@ -199,6 +199,7 @@ def _fit(fit: Fit) -> dict[str, Any]:
         "holding": fit.holding.distribution.describe(),
         "redial_probability": fit.redial.probability,
         "redial_observed": fit.redial.observed,
+        "redial_by_reason": {reason.value: chance for reason, chance in fit.redial.by_reason.items()},
         "short_share": fit.short_share,
         "inbound_share": fit.inbound_share,
         "outcomes": fit.outcomes,

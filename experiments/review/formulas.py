@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import gamma
 
+from experiments.review.lost import failures_of
 from experiments.twin import throttle_refused
 from models.policies import NoThrottle, ThrottleSettings, TokenBucket
+from models.records import Disposition
 from models.traffic import Traffic
 
 FloatArray = NDArray[np.float64]
@@ -68,24 +70,38 @@ def gamma_factors(cv: float, count: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Callers:
-    """What matters of the traffic to a limit: who tries again, and who is refused by the far side anyway."""
+    """What matters of the traffic to a limit: who tries again, after the limit refused him and otherwise."""
 
     redial_probability: float
-    rejected_share: float = 0.0
-    """Of attempts that pass the trunk."""
+    """After an attempt that the limit refused."""
+    again_share: float = 0.0
+    """Of attempts that pass the limit, the share that are tried again: busy, not answered, rejected beyond it."""
+    rejected_probability: float | None = None
+    """After an attempt that the carrier refused, where it is another."""
 
     @classmethod
     def of(cls, traffic: Traffic) -> Callers:
-        """Of a traffic whose callers try again without end, which is the harder case."""
-        rejected = sum(part.share for part in traffic.outcomes.rejected)
-        return cls(min(0.99, traffic.redial.probability), rejected)
+        """Of a traffic whose callers try again without end, and as often as they ever do: the harder case."""
+        redial = traffic.redial
+        return cls(
+            min(0.99, redial.largest(Disposition.THROTTLED)),
+            min(0.99, sum(share * redial.largest(reason) for reason, share in failures_of(traffic.outcomes))),
+            min(0.99, redial.largest(Disposition.CARRIER_REJECTED)),
+        )
 
-    def failing(self, refused: FloatArray) -> FloatArray:
-        """Share of attempts after which a caller may try again."""
-        return refused + (1 - refused) * self.rejected_share
+    @property
+    def at_carrier(self) -> Callers:
+        """The same where the limit is the carrier's."""
+        if self.rejected_probability is None:
+            return self
+        return replace(self, redial_probability=self.rejected_probability)
+
+    def again(self, refused: FloatArray) -> FloatArray:
+        """Redials per attempt, where that share of attempts is refused."""
+        return refused * self.redial_probability + (1 - refused) * self.again_share
 
     def attempts(self, share: Share, fresh: FloatArray) -> FloatArray:
-        """Attempts per minute that come of fresh calls per minute: the least that fit attempts (1 - r p) = fresh.
+        """Attempts per minute that come of fresh calls per minute: the least that fit attempts (1 - again) = fresh.
 
         Where refused attempts count against the limit there may be more than one answer: a trunk that is once full of
         redials stays full. What a calm hour comes to is the least, which this climbs to from below.
@@ -93,7 +109,7 @@ class Callers:
         attempts = fresh
         for _ in range(_STEPS):
             before = attempts
-            attempts = fresh / (1 - self.redial_probability * self.failing(share(before)))
+            attempts = fresh / (1 - self.again(share(before)))
             if np.all(attempts - before <= _SETTLED * before):
                 break
         return attempts

@@ -23,8 +23,6 @@ from experiments.review.sweep import Sweep
 from experiments.review.verdict import decide
 from experiments.targets import targets_of
 from models.fitting.result import Ranged
-from models.records import Disposition
-from models.traffic import Traffic
 
 FloatArray = NDArray[np.float64]
 GROWTH_GRID = tuple(round(0.7 + 0.05 * step, 2) for step in range(27))
@@ -33,15 +31,6 @@ LOST = "customers_lost_share"
 _HOURS_OF_GRID = 64
 _HIDDEN = ("ends_", "refused_share of ")
 """Indicators of the sweep that are no point's: they are shown elsewhere."""
-
-
-def lost_anyway(traffic: Traffic) -> float:
-    """Share of callers whom no trunk could bring through, as the far side rejects each of their attempts."""
-    rejected, redial = sum(part.share for part in traffic.outcomes.rejected), traffic.redial
-    again = redial.probability if Disposition.CARRIER_REJECTED in redial.after else 0.0
-    tries = np.arange(redial.attempts)
-    gives_up = np.where(tries == redial.attempts - 1, 1.0, 1.0 - again)
-    return float((rejected * (rejected * again) ** tries * gives_up).sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from models.fitting.redials import FAILED, chains
+from models.fitting.redials import FAILED, KNOWN, chains, fit_redials, fresh_calls
+from models.fitting.settings import Assumed
 from models.history.table import CallStatus, History
 from models.occupancy import steps
 
@@ -39,17 +40,23 @@ def _is_whole(history: History) -> pl.Expr:
 
 
 def _callers(history: History) -> pl.DataFrame:
-    """Fresh calls of each hour, and the share of them whose callers gave up without having reached the other side."""
+    """Fresh calls of each hour, and the share of callers who gave up without having reached the other side: of those
+    with a number, as nobody knows which attempts of the others belong together.
+    """
     schema = {"hour": pl.Datetime("us"), "calls": pl.Int64(), "customers_lost_share": pl.Float64()}
     found = None if history.calls is None else chains(history.calls)
     if found is None or not found.shown:
         return pl.DataFrame(schema=schema)
+    fresh = fresh_calls(found, fit_redials(found, Assumed()))
+    hour = pl.col("start_local").dt.truncate("1h").alias("hour")
+    calls = fresh.group_by(hour).agg(calls=pl.col("fresh").sum().round().cast(pl.Int64))
     # All attempts of one call stand together, in their order.
-    callers = found.attempts.group_by((pl.col("attempt") == 1).cum_sum().alias("caller_number")).agg(
+    known = found.attempts.filter(KNOWN)
+    callers = known.group_by((pl.col("attempt") == 1).cum_sum().alias("caller_number")).agg(
         pl.col("start_local").first().dt.truncate("1h").alias("hour"),
         pl.col("status").last().is_in(FAILED).alias("lost"),
     )
-    return callers.group_by("hour").agg(calls=pl.len().cast(pl.Int64), customers_lost_share=pl.col("lost").mean())
+    return calls.join(callers.group_by("hour").agg(customers_lost_share=pl.col("lost").mean()), on="hour", how="left")
 
 
 def _peaks(history: History) -> pl.DataFrame:

@@ -155,15 +155,16 @@ class Premises:
             return None
         # The carrier's refusals are not the trunk's: they are lost customers only.
         bounds = replace(self.bounds, refused=None) if self.bounds.lost is not None else self.bounds
-        return self._pool(allowed, 1.0, self.others.per_minute / 60, bounds)
+        share = servers_share(allowed, 1.0, self.others.per_minute / 60)
+        return largest_fresh(share, self.callers.at_carrier, self.busyness, bounds)
 
     def attempts_without_refusals(self, fresh_per_minute: float) -> float:
-        """Attempts per minute where the trunk refuses nothing: what the far side rejects may be tried again."""
-        return fresh_per_minute / (1 - self.callers.redial_probability * self.callers.rejected_share)
+        """Attempts per minute where the trunk refuses nothing: what fails at the far side may be tried again."""
+        return fresh_per_minute / (1 - self.callers.again_share)
 
     def _fresh(self, attempts_per_minute: float) -> float:
-        """Where nothing is refused: what the far side's rejections make of it."""
-        return attempts_per_minute * (1 - self.callers.redial_probability * self.callers.rejected_share)
+        """Fresh calls behind so many attempts where the trunk refuses nothing."""
+        return attempts_per_minute * (1 - self.callers.again_share)
 
     def _cores(self) -> float | None:
         if not self.knows_machine:

@@ -94,7 +94,11 @@ def _assumptions(request: Request, fit: Fit, history: History) -> Iterator[str]:
     yield f"Busy-hour demand {growth}{unsure} up to the planning horizon; its shape over the week stays."
     yield "How the throttle counts is not documented; every reading listed is taken to be possible."
     if not fit.redial.observed:
-        yield f"Redials are not seen in the history; {100 * fit.redial.probability.value:.0f} % is the request's word."
+        chance = fit.redial.probability
+        yield (
+            f"Redials after a refusal are hardly seen in the history; {100 * chance.value:.0f} % is taken "
+            f"({100 * chance.low:.0f} to {100 * chance.high:.0f} %)."
+        )
     if history.calls is None:
         yield "The history has counts only: holding times and outcomes are the request's word, not seen."
     if request.pop.carrier.channels is None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from experiments.review.cells import study_at
 from experiments.review.request import Request
 from experiments.review.result import Replay
-from models.fitting.redials import WINDOW_S, chains
+from models.fitting.redials import WINDOW_S, chains, fresh_calls
 from models.fitting.result import Fit
 from models.history.table import History
 from models.policies import ThrottleSettings
@@ -67,15 +67,18 @@ def fresh_instants(history: History, fit: Fit, hour: Hour, seed: int) -> FloatAr
     begin = hour.began_utc - timedelta(seconds=LEAD_S)
     span = timedelta(seconds=LEAD_S + 60 * MINUTES)
     if history.calls is not None and history.calls["caller"].null_count() < history.calls.height:
-        return _of_calls(history.calls, begin, span)
+        return _of_calls(history.calls, fit, begin, span, seed)
     return _of_counts(history, fit, begin, span, seed)
 
 
-def _of_calls(calls: pl.DataFrame, begin: datetime, span: timedelta) -> FloatArray:
+def _of_calls(calls: pl.DataFrame, fit: Fit, begin: datetime, span: timedelta, seed: int) -> FloatArray:
     # From a redial's reach before on, or one that comes first would be taken for a call of its own.
     since = begin - timedelta(seconds=WINDOW_S)
     near = calls.filter(pl.col("start_utc").is_between(since, begin + span, closed="left"))
-    fresh = chains(near).attempts.filter((pl.col("attempt") == 1) & (pl.col("start_utc") >= begin))
+    attempts = fresh_calls(chains(near), fit.redial).filter(pl.col("start_utc") >= begin)
+    # Which of the calls without a number are redials is not known, only how many.
+    chosen = generator(seed, "replay").random(attempts.height) < attempts["fresh"].to_numpy()
+    fresh = attempts.filter(chosen)
     return np.sort((fresh["start_utc"] - begin).dt.total_microseconds().to_numpy() / 1e6)
 
 

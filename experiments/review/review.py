@@ -18,8 +18,9 @@ from experiments.provenance import Provenance
 from experiments.review.busy import BusyHour, LoadDraws
 from experiments.review.checks import cheap_checks, checks_of
 from experiments.review.headline import Findings, headline, headline_without_sweep
-from experiments.review.judging import GROWTH_GRID, LOST, Judge, lost_anyway
+from experiments.review.judging import GROWTH_GRID, LOST, Judge
 from experiments.review.limits import binding, limits_of
+from experiments.review.lost import lost_anyway
 from experiments.review.needed import needed_for
 from experiments.review.premises import Premises
 from experiments.review.reasons import assumptions, reasons, reasons_without_sweep

@@ -18,8 +18,6 @@ from models.fitting.result import Fit, Ranged
 
 MOST_HEADROOM = 20.0
 """Beyond it the axis says nothing any more."""
-_UNSEEN_REDIAL = 0.2
-"""How far the request's word for the redial probability is doubted where the history does not show it."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +135,6 @@ def _of_callers(premises: Premises, fit: Fit) -> Iterator[_Input]:
     def redialled(value: float) -> Premises:
         return replace(premises, callers=replace(premises.callers, redial_probability=min(0.99, value)))
 
-    if not fit.redial.observed:
-        redial = Ranged(redial.value, max(0.0, redial.value - _UNSEEN_REDIAL), min(0.95, redial.value + _UNSEEN_REDIAL))
     yield _Input("mean hold", hold, "{:.0f} s".format, held, "call records with their durations show it better")
     yield _Input(
         "redial probability", redial, _percent, redialled, "call records with the numbers of both sides show it better"

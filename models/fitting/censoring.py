@@ -13,7 +13,7 @@ import polars as pl
 from scipy import stats
 
 from models.fitting.grid import BoolArray, FloatArray, Grid, IntArray
-from models.fitting.redials import Chains
+from models.fitting.redials import KNOWN, Chains, fresh_calls
 from models.fitting.result import Censoring, RedialFit
 from models.history.table import CallStatus, History
 
@@ -28,9 +28,8 @@ _LEAST_CALLS = 20
 def fresh_counts(history: History, chains: Chains | None, redial: RedialFit) -> tuple[pl.DataFrame, str]:
     """A table with `start_local` and the column named beside it: fresh calls, seen or worked out."""
     if chains is not None and chains.shown:
-        first = chains.attempts.filter(pl.col("attempt") == 1)
-        return first.select("start_local", pl.lit(1).alias("fresh")), "fresh"
-    redials = pl.col("refused") * redial.redial.probability
+        return fresh_calls(chains, redial).select("start_local", "fresh"), "fresh"
+    redials = pl.col("refused") * redial.probability.value
     return history.counts.select("start_local", (pl.col("attempts") - redials).alias("fresh")), "fresh"
 
 
@@ -53,9 +52,10 @@ def censoring(history: History, chains: Chains | None, redial: RedialFit, attemp
 def _lost(chains: Chains | None, refused: int, redial: RedialFit) -> float:
     """Calls that ended with a refusal: every chain has one end."""
     if chains is not None and chains.shown:
-        ended = (pl.col("status") == CallStatus.REFUSED.value) & ~pl.col("followed")
-        return float(chains.attempts.filter(ended).height)
-    return refused * (1 - redial.redial.probability)
+        ends = chains.attempts.filter(pl.col("status") == CallStatus.REFUSED.value)
+        anonymous = ends.filter(~KNOWN).height
+        return ends.filter(~pl.col("followed") & KNOWN).height + anonymous * (1 - redial.probability.value)
+    return refused * (1 - redial.probability.value)
 
 
 def hides_refusals(history: History) -> bool:

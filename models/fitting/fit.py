@@ -5,7 +5,7 @@ It decides nothing: what follows from a fit is `experiments.review`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -26,8 +26,9 @@ from models.fitting.grid import BoolArray, FloatArray, Grid, lay_out
 from models.fitting.held_out import hold_out
 from models.fitting.outcomes import SHORT_S, fit_outcomes, inbound_share, short_share
 from models.fitting.outlook import look_ahead, profile
+from models.fitting.redial_chances import LEAST_FAILURES
 from models.fitting.redials import Chains, chains, fit_redials
-from models.fitting.result import DurationFit, Fit, Outlook, Ranged, RedialFit
+from models.fitting.result import DurationFit, Fit, Outlook, RedialFit
 from models.fitting.settings import Assumed
 from models.fitting.trials import with_trials
 from models.history.table import CallStatus, History
@@ -56,11 +57,10 @@ def fit_history(
         own = fit_history(history.as_filed(), limit_per_minute=_NOT_OURS, assumed=assumed, seed=seed)
         return own.times(history.multiplied)
     taken = assumed or Assumed()
-    if enforced is not None:
-        update = {"obeys_retry_after": taken.redial.obeys_retry_after and enforced.retry_after_s is not None}
-        taken = taken.model_copy(update={"redial": taken.redial.model_copy(update=update)})
     found = None if history.calls is None else chains(history.calls)
-    redial = _redial(found, taken)
+    redial = fit_redials(found, taken)
+    if enforced is not None and enforced.retry_after_s is None:
+        redial = replace(redial, redial=redial.redial.model_copy(update={"obeys_retry_after": False}))
     demand = _demand(history, found, redial, limit_per_minute)
     usual = ~odd_days(demand.fresh)
     typical = demand.fresh.keep(usual) if usual.any() else demand.fresh
@@ -90,13 +90,6 @@ def fit_history(
         ),
         refusals=(*refusals(history, demand.fresh), *demand.refusals),
     )
-
-
-def _redial(found: Chains | None, assumed: Assumed) -> RedialFit:
-    if found is not None:
-        return fit_redials(found, assumed)
-    chance = assumed.redial.probability
-    return RedialFit(assumed.redial, Ranged(chance, chance, chance), observed=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +137,11 @@ def _warnings_of_calls(
 ) -> tuple[str, ...]:
     said = []
     if not redial.observed:
-        said.append(f"Redials are not seen in the history: a probability of {redial.probability.value:g} is assumed.")
+        chance = redial.probability
+        said.append(
+            f"Redials of refused callers are not seen in the history, or fewer than {LEAST_FAILURES}: a probability of "
+            f"{chance.value:.2g} ({chance.low:.2g} to {chance.high:.2g}) is assumed."
+        )
     if holding.count == 0:
         said.append(f"Holding times are not in the history: a mean of {holding.mean_s.value:g} s is assumed.")
     if history.calls is not None:

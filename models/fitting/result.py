@@ -6,7 +6,7 @@ uncertainty of the input can be carried on. How they are found is the modules be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from models.distributions import Distribution
-from models.fitting.levels import Levels
+from models.fitting.redial_chances import ReasonChances, with_chances
+from models.records import Disposition
 from models.traffic import (
     Arrivals,
     Outcomes,
@@ -108,9 +109,17 @@ class RedialFit:
 
     redial: Redial
     probability: Ranged
-    """Of another attempt after one that failed."""
+    """Of another attempt after one that the throttle refused, whichever it was."""
     observed: bool
-    """Whether the history shows it (numbers of both sides); otherwise the request's word is taken for it."""
+    """Whether the history shows that (numbers of both sides, and at least 50 refusals)."""
+    by_reason: Mapping[Disposition, Ranged] = field(default_factory=dict)
+    """The same after each kind of failure that the history has."""
+    chances: tuple[ReasonChances, ...] = ()
+    """What they were counted from."""
+
+    def draw(self, rng: np.random.Generator) -> Redial:
+        """Return one equally likely alternative of `redial`: all its probabilities drawn from what is known of them."""
+        return with_chances(self.redial, {each.reason: each.draw(rng) for each in self.chances})
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ def known_fit(
         holding=DurationFit(holding, Ranged(holding.mean(), holding.mean(), holding.mean()), (), nothing, nothing, 0),
         ringing=DurationFit(Constant(value_s=0.0), Ranged(0, 0, 0), (), nothing, nothing, 0),
         outcomes=outcomes or Outcomes(),
-        redial=RedialFit(redial or Redial(), Ranged(0, 0, 0), observed=False),
+        redial=RedialFit(redial or Redial(), Ranged(0, 0, 0.2), observed=False),
         short_share=None,
         short_s=6.0,
         inbound_share=0.0,

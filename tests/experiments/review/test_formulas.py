@@ -16,6 +16,7 @@ from experiments.review.formulas import (
     shares,
     throttle_share,
 )
+from models.distributions import Constant
 from models.policies import FixedWindow, NoThrottle, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket
 from models.teletraffic import (
     erlang_b,
@@ -24,6 +25,7 @@ from models.teletraffic import (
     overdispersed_window_refused,
     redial_load,
 )
+from models.traffic import Outcomes, PoissonArrivals, Redial, Rejection, Traffic
 
 PATIENT = Callers(0.0)
 EVEN = Busyness()
@@ -86,10 +88,28 @@ def test_a_rate_that_varies_is_averaged_over() -> None:
 
 
 def test_calls_that_the_far_side_rejects_are_tried_again_but_not_lost_by_the_trunk() -> None:
-    callers = Callers(0.5, rejected_share=0.2)
+    callers = Callers(0.5, again_share=0.1)
     attempts = callers.attempts(throttle_share(NoThrottle()), np.array([90.0]))[0]
-    assert attempts == pytest.approx(90 / (1 - 0.5 * 0.2))
+    assert attempts == pytest.approx(90 / (1 - 0.1))
     assert shares(throttle_share(NoThrottle()), 90.0, callers, EVEN) == (0.0, 0.0)
+
+
+def test_each_reason_of_a_traffic_has_its_own_chance() -> None:
+    reasons = {"throttled": [0.6, 0.8], "carrier_rejected": 0.25, "busy": 0.3}
+    traffic = Traffic(
+        arrivals=PoissonArrivals(kind="poisson", rate_per_minute=90),
+        holding=Constant(value_s=1.0),
+        outcomes=Outcomes(busy=0.1, no_answer=0.1, rejected=(Rejection(status=404, share=0.2),)),
+        redial=Redial.model_validate({"probability": 0.5, "by_reason": reasons}),
+    )
+    callers = Callers.of(traffic)
+    assert callers.redial_probability == 0.8
+    assert callers.again_share == pytest.approx(0.1 * 0.3 + 0.2 * 0.25)
+    assert callers.at_carrier.redial_probability == 0.25
+    assert PATIENT.at_carrier == PATIENT
+    # A limit that refuses a tenth: attempts = fresh + attempts x (0.1 x 0.8 + 0.9 x 0.08).
+    attempts = callers.attempts(lambda offered: np.full_like(offered, 0.1), np.array([90.0]))[0]
+    assert attempts == pytest.approx(90 / (1 - 0.1 * 0.8 - 0.9 * 0.08))
 
 
 def test_the_largest_load_is_the_inverse() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.review.busy import LoadDraws
-from experiments.review.judging import GROWTH_GRID, Judge, held, lost_anyway
+from experiments.review.judging import GROWTH_GRID, Judge, held
 from experiments.review.premises import Premises
 from experiments.review.request import Neighbour
 from experiments.review.result import Decision
@@ -16,7 +16,6 @@ from experiments.review.rollout import HOURS_WATCHED, false_alarm, rollout_of, s
 from experiments.targets import targets_of
 from models.policies import FixedWindow
 from models.study import Carrier, Pop, Quality
-from models.traffic import Outcomes, Redial, Rejection
 from tests.experiments.review.known_fit import known_fit
 from tests.experiments.review.known_sweep import known_sweep
 from tests.experiments.review.test_premises import HOLD, NO_SETUP, request
@@ -75,15 +74,6 @@ def test_customers_whom_no_trunk_could_bring_through_are_not_lost_by_this_one() 
     assert reading.at(200).kpis["customers_lost_share"].value == pytest.approx(0.15)
     assert reading.at(400).kpis["customers_lost_share"].value == 0.0
     assert reading.at(200).kpis["refused_share"].value == pytest.approx(0.2)
-
-
-def test_the_share_of_callers_who_are_rejected_each_time() -> None:
-    outcomes = Outcomes(rejected=(Rejection(status=404, share=0.1), Rejection(status=502, share=0.1)))
-    fit = known_fit(outcomes=outcomes, redial=Redial(probability=0.5, attempts=3))
-    # 0.2 gives up at once half of the time; 0.2 x 0.5 tries again and is rejected with 0.2, and so on, three times.
-    expected = 0.2 * 0.5 + 0.1 * 0.2 * 0.5 + 0.1 * 0.1 * 0.2
-    assert lost_anyway(fit.traffic()) == pytest.approx(expected)
-    assert lost_anyway(known_fit().traffic()) == 0.0
 
 
 def test_growth_is_a_shift_of_the_load() -> None:

@@ -54,8 +54,8 @@ def test_a_redial_is_the_same_pair_soon_after_a_failure() -> None:
     )
     found = chains(calls)
     by_row = found.attempts.sort("row")
-    assert by_row["attempt"].to_list() == [1, 1, 2, 3, 1, 1, 1, 1, 1, 1]
-    assert by_row["followed"].to_list() == [True, False, True, *[False] * 7]
+    assert by_row["attempt"].to_list() == [1, 1, 2, 3, 1, 1, 1, 2, 1, 1]
+    assert by_row["followed"].to_list() == [True, False, True, *[False] * 3, True, *[False] * 3]
     assert by_row["wait_s"].to_list()[:3] == [10, None, 20]
     assert found.background == pytest.approx(1 / 4)
 
