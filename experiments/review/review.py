@@ -34,6 +34,7 @@ from experiments.review.verdict import decisive, verdict_of
 from models.distributions import Constant
 from models.fitting.fit import fit_history
 from models.fitting.result import Fit, Ranged
+from models.fitting.told_apart import told_apart
 from models.history.reading import read_history
 from models.history.table import History
 from models.streams import generator
@@ -67,6 +68,7 @@ def review(
     """
     advance(0.0, "reading the history")
     history = read_history(request.history, base)
+    history = told_apart(history, request.now_per_minute, request.enforced, seed=request.seed)
     advance(0.05, "fitting")
     fit = fit_history(
         history,

@@ -24,6 +24,7 @@ from experiments.review.request import Request
 from experiments.review.rollout import HOURS_WATCHED, WATCHED
 from models.errors import InputError, Problem
 from models.fitting.result import Ranged
+from models.fitting.told_apart import told_apart
 from models.history.table import CallStatus, History
 
 _NOTABLE_HOLD = 0.05
@@ -137,6 +138,7 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
         InputError: the decision is of another kind, or has no such step.
     """
     step, following = _steps(decision, per_minute)
+    history = told_apart(history, int(step["per_minute"]), request.enforced, seed=request.seed)
     hours = by_hour(history)
     busy = hours.filter(_is_busy(decision))
     bands = tuple(Band.of(name, forecast, busy) for name, forecast in _forecasts(step).items())

@@ -58,7 +58,7 @@ def fit_history(
         return own.times(history.multiplied)
     taken = assumed or Assumed()
     found = None if history.calls is None else chains(history.calls)
-    redial = fit_redials(found, taken)
+    redial = fit_redials(found, taken, imputed=history.imputed)
     if enforced is not None and enforced.retry_after_s is None:
         redial = replace(redial, redial=redial.redial.model_copy(update={"obeys_retry_after": False}))
     demand = _demand(history, found, redial, limit_per_minute)

@@ -89,8 +89,10 @@ def _no_wait() -> pl.Expr:
     return pl.lit(None, dtype=pl.Float64).alias("wait_s")
 
 
-def fit_redials(found: Chains | None, assumed: Assumed) -> RedialFit:
+def fit_redials(found: Chains | None, assumed: Assumed, *, imputed: int = 0) -> RedialFit:
     """What callers do after each kind of failure; `found` is none of a history of counts.
+
+    `imputed`: how many rejections were told from refusals by chance (`History.imputed`), which makes both less sure.
 
     A kind with fewer than 50 failures counts with a prior as well: the request's own word where it says `redial`
     (worth 20 failures, which leaves it a doubt of 0.2), otherwise what is assumed (worth 2: hardly anything).
@@ -102,7 +104,7 @@ def fit_redials(found: Chains | None, assumed: Assumed) -> RedialFit:
     seen_through = start <= start.max() - pl.duration(seconds=int(WINDOW_S))
     failed = found.attempts.filter(pl.col("status").is_in(list(REASONS)) & seen_through & KNOWN)
     most = _most_attempts(failed, found.background, assumed)
-    delays = _Delays(failed, found.background)
+    delays = _Delays(failed, found.background, imputed)
     chances, ranges = [], {}
     for status, reason in REASONS.items():
         own = failed.filter(pl.col("status") == status)
@@ -159,7 +161,7 @@ def _reason(
     """Chances after one kind of failure, and that of all attempts together; `own` has the callers' last ones too."""
     reason, background, within = REASONS[status], delays.background, delays.within(status)
     failures, followed = _counts(willing)
-    factor = cluster_factor(*_by_hour(willing))
+    factor = cluster_factor(*_by_hour(willing)) + delays.told_factor(status, willing)
     prior = _prior(reason, assumed) if failures.sum() < LEAST_FAILURES else (0.5, 0.5)
     groups = _groups(failures, followed, factor)
 
@@ -250,8 +252,8 @@ def _most_attempts(failed: pl.DataFrame, background: float, assumed: Assumed) ->
 class _Delays:
     """Delays before redials: after a refusal where enough are seen, as the throttle meets those; else after all."""
 
-    def __init__(self, failed: pl.DataFrame, background: float) -> None:
-        self._failed, self.background = failed, background
+    def __init__(self, failed: pl.DataFrame, background: float, imputed: int) -> None:
+        self._failed, self.background, self._imputed = failed, background, imputed
         refused = self._waits(CallStatus.REFUSED.value)
         waits = refused if len(refused) >= LEAST_FAILURES else self._waits()
         self.distribution: Distribution | None = None
@@ -263,6 +265,20 @@ class _Delays:
         """Share of the redials after such a failure that come within the window."""
         waits = self._waits(status)
         return fit_delay(waits, WINDOW_S)[1] if len(waits) >= LEAST_FAILURES else self._within
+
+    def told_factor(self, status: str, own: pl.DataFrame) -> float:
+        """How many variances of independent failures come on top, as some may be of the other kind.
+
+        How many rejections there are among refusals is known to about the root of twice their number: theirs is an
+        estimate from other windows, and chance in both.
+        """
+        if not self._imputed or status not in FAILED or not own.height:
+            return 0.0
+        others = self._failed.filter(pl.col("status").is_in(FAILED) & (pl.col("status") != status))["followed"]
+        share, other = (float(each.mean() or 0.0) for each in (own["followed"], others))  # type: ignore[arg-type]
+        if not 0 < share < 1:
+            return 0.0
+        return (share - other) ** 2 * 2 * self._imputed / own.height / (share * (1 - share))
 
     def _waits(self, *statuses: str) -> FloatArray:
         own = self._failed.filter(pl.col("status").is_in(statuses)) if statuses else self._failed

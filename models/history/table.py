@@ -100,6 +100,8 @@ class History:
     """Local days that the request calls untypical (holidays): shown, and not fitted."""
     multiplied: float = 1.0
     """How many times larger `counts` are than those of the file; never below 1, as fewer calls are thinned out."""
+    imputed: int = 0
+    """Of the rejections, those that were told from refusals by chance: their number is an estimate."""
 
     @property
     def days(self) -> int:
