@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from models.dice import CALLS_PER_CHUNK, ROWS_PER_TRUNK, Outcome, PlanArrays, drawn_chunks
+from models.numbering import check_rows
 from models.records import Direction, Disposition
 from models.redials import tries_again
 from models.study import Study

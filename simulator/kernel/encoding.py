@@ -119,6 +119,7 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
             trunks[index],
             connections=sum(connections[:index]),
             slots=connections[index],
+            pool=study.channel_pools[index],
             obeys_retry_after=traffic.redial.obeys_retry_after,
             throttle_asked=is_asked,
             throttle_asked_inbound=is_asked and trunk.throttle.counts == "both",

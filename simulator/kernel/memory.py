@@ -70,7 +70,7 @@ CLOCK = _record(
 )
 """Instants and counters of the whole world, and what its study says; one of them."""
 TRUNK = _record(
-    integers="first looked filled starting connections slots",
+    integers="first looked filled starting connections slots pool",
     flags="is_last is_awaited throttle_asked_inbound throttle_asked obeys_retry_after admits per_call has_session "
     "trips_full trips_resumed",
 )
