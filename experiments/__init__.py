@@ -7,6 +7,7 @@ records = simulate(study, draw_plan(study))
 comparison = await validate_async(study, Path("out"))
 """
 
+import models  # noqa: F401  # first: it keeps linear algebra to one thread
 from experiments.forecast import Forecast, forecast
 from experiments.prediction import Prediction, predict
 from experiments.validation.compare import Comparison, compare

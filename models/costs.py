@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -184,7 +185,7 @@ def load_calibration(name: str) -> Calibration:
     if not path.exists():
         path = Path(name)
     try:
-        return Calibration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return _read_calibration(path, path.stat().st_mtime_ns)
     except OSError:
         known = ", ".join(sorted(file.stem for file in CALIBRATIONS.glob("*.yaml")))
         problem = Problem(where="calibration", what=f"there is none of that name or path; known: {known}")
@@ -194,6 +195,12 @@ def load_calibration(name: str) -> Calibration:
     except ValidationError as error:
         problems = [Problem(where=".".join(map(str, e["loc"])) or "file", what=e["msg"]) for e in error.errors()]
         raise InputError(str(path), problems) from None
+
+
+@lru_cache(maxsize=16)
+def _read_calibration(path: Path, changed_ns: int) -> Calibration:
+    """Read once for all runs of a sweep: YAML takes longer than a simulated hour. `changed_ns` tells files apart."""
+    return Calibration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def costs_of(pop: Pop) -> Costs:
