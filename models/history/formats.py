@@ -161,7 +161,7 @@ _RECORDERS = frozenset(
 _OWNERS = frozenset(
     {
         *("account", "accountsid", "accountid", "accountcode", "accountname"),
-        *("trunk", "trunksid", "trunkid", "trunkname", "phonenumbersid", "domainname"),
+        *("trunk", "trunksid", "trunkid", "trunkname", "domainname"),
         *("customer", "customerid", "customername", "client", "clientid", "clientname"),
         *("tenant", "tenantid", "tenantname", "organisation", "organization", "companyid", "companyname"),
     }

@@ -12,9 +12,7 @@ from experiments.review.reading import read_request
 from models.history.reading import read_history
 from tests.experiments.test_cli import trunkproof
 
-HEADING = (
-    "CallSid,DateCreated,From,To,PhoneNumberSid,Direction,Status,StartTime,EndTime,Duration,ConversationDuration\n"
-)
+HEADING = "CallSid,DateCreated,From,To,AccountSid,Direction,Status,StartTime,EndTime,Duration,ConversationDuration\n"
 
 
 def export(day: int, account: str = "PN1") -> str:
@@ -64,7 +62,7 @@ def test_inspect_gives_all_in_json_and_tells_customers_instead_of_refusing(folde
     (folder / "calls" / "day-7.csv").write_text(export(7, "PN2"))
     result = trunkproof("history", "inspect", folder / "calls" / "*.csv", "--write", folder / "r.yaml", "--json")
     values = json.loads(result.stdout)
-    assert values["owners"] == {"PhoneNumberSid": {"PN1": 72, "PN2": 24}}
+    assert values["owners"] == {"AccountSid": {"PN1": 72, "PN2": 24}}
     assert values["words"][0] == {"written": "completed", "rows": 92, "taken_for": "answered"}
     assert values["files"][0]["columns"]["answered"] == "StartTime"
     assert values["files"][0]["units"] == {"duration_s": "seconds", "holding_s": "seconds"}

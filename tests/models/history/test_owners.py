@@ -22,7 +22,7 @@ def calls(column: str, values: list[str], rows: int = 30) -> str:
     return "".join(lines)
 
 
-@pytest.mark.parametrize("column", ["AccountSid", "accountcode", "TrunkSid", "customer_id", "PhoneNumberSid"])
+@pytest.mark.parametrize("column", ["AccountSid", "accountcode", "TrunkSid", "customer_id"])
 def test_several_owners_are_refused_with_their_counts_and_the_line_to_write(problems: Problems, column: str) -> None:
     (said,) = problems(calls(column, ["acme", "acme", "umbra"]))
     assert said.startswith("history.where: ")
@@ -32,7 +32,7 @@ def test_several_owners_are_refused_with_their_counts_and_the_line_to_write(prob
 
 
 def test_numbers_of_owners_are_masked(problems: Problems) -> None:
-    (said,) = problems(calls("PhoneNumberSid", ["+918047100001", "+918047100002"]))
+    (said,) = problems(calls("AccountCode", ["+918047100001", "+918047100002"]))
     assert "+9*********01 (15 rows)" in said
     assert "8047" not in said
 
@@ -98,3 +98,8 @@ def test_counts_of_several_customers_are_refused_too(problems: Problems) -> None
     rows = [f"{name},2026-05-04 {hour:02d}:00,{hour}\n" for name in ("acme", "umbra") for hour in range(24)]
     (said,) = problems("customer,start,calls\n" + "".join(rows))
     assert "by `customer`: " in said
+
+
+def test_a_customer_with_several_numbers_is_one_customer(read: Read) -> None:
+    """An account's numbers share its trunk."""
+    assert read(calls("PhoneNumberSid", ["PN1", "PN2"])).attempts == 30
