@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from models.fitting.grid import BoolArray, FloatArray, Grid, IntArray
+from models.fitting.grid import FloatArray, Grid, IntArray
 from models.fitting.result import Ranged, ranged
 
 _LEAST_EXPECTED = 5.0
 """Counts in slots that expect fewer say nothing of a factor."""
-_ODD_SPREADS = 4.5
-_ODD_LEAST = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +35,6 @@ def log_factors(grid: Grid) -> FloatArray:
         if usual > 0:
             logs[of] = np.log((totals[of] + 0.5) / (usual + 0.5))
     return logs
-
-
-def odd_days(grid: Grid) -> BoolArray:
-    """Days so far below their weekday's usual that they were no working days: holidays, breakdowns.
-
-    High days are never odd: they are demand.
-    """
-    logs = log_factors(grid)
-    spread = 1.4826 * float(np.median(np.abs(logs))) if len(logs) else 0.0
-    return np.asarray(logs < -max(_ODD_SPREADS * spread, _ODD_LEAST))
 
 
 def within_days(counts: FloatArray, weekdays: IntArray, draws: int, random: np.random.Generator) -> Spread:

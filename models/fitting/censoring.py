@@ -28,7 +28,10 @@ _LEAST_CALLS = 20
 def fresh_counts(history: History, chains: Chains | None, redial: RedialFit) -> tuple[pl.DataFrame, str]:
     """A table with `start_local` and the column named beside it: fresh calls, seen or worked out."""
     if chains is not None and chains.shown:
-        return fresh_calls(chains, redial).select("start_local", "fresh"), "fresh"
+        # Chains stand in the order of numbers, which are masked anew at each reading: what is drawn row by row, and
+        # sums of parts of calls, would differ from one reading of the same file to the next.
+        fresh = fresh_calls(chains, redial).sort("start_utc", "row")
+        return fresh.select("start_local", "fresh"), "fresh"
     redials = pl.col("refused") * redial.probability.value
     return history.counts.select("start_local", (pl.col("attempts") - redials).alias("fresh")), "fresh"
 

@@ -76,19 +76,19 @@ def local_level(grid: Grid) -> FloatArray:
 def level_draws(
     grid: Grid, horizon_days: float, draws: int, random: np.random.Generator, *, continues: bool
 ) -> FloatArray:
-    """Equally likely factors, shape (draws,): the level so many days after the history over its `local_level` at the
-    end.
+    """Return equally likely factors, shape (draws,): the level so many days after the history over its `local_level` at
+    the end.
 
-    With `continues` the drift goes on, clear or not, as unsure as it is. Without, it stops where it stands; one that is
-    not clear is believed in as many draws as it is likely. Days of a history are brought to the horizon by
-    exp(local_level[-1] - local_level[day]) and such a factor.
+    With `continues` the drift goes on, as unsure as it is; without, it stops where it stands. One that is not clear is
+    believed in as many draws as it is likely. What wanders is its mean over the days up to the horizon. Days of a
+    history are brought to the horizon by exp(local_level[-1] - local_level[day]) and such a factor.
     """
     plain, sloped = _levels(grid, slope=False)[0], _levels(grid, slope=True)
     p_value = _p_value(*sloped)
     is_clear = p_value < _SIGNIFICANT
-    drifting = sloped[0].draw(horizon_days, draws, random, continues=continues)
-    if not (is_clear or continues):
-        steady = plain.draw(horizon_days, draws, random)
+    drifting = sloped[0].draw(horizon_days, draws, random, continues=continues, averaged_days=horizon_days)
+    if not is_clear:
+        steady = plain.draw(horizon_days, draws, random, averaged_days=horizon_days)
         drifting = np.where(random.random(draws) < p_value, steady, drifting)
     end = (sloped[0] if is_clear else plain).local[-1]
     return np.asarray(np.exp(drifting - end))

@@ -66,7 +66,7 @@ def fit_durations(seconds: FloatArray, seed: int) -> DurationFit | None:
         tried = _alternatives(_smoothed(sample, random))
     best = min(tried, key=lambda one: one.aic)
     chosen = next(one for one in tried if one.aic < best.aic + _CLEARLY)
-    distribution = _with_mean(chosen.distribution, mean)
+    distribution = with_mean(chosen.distribution, mean)
     return DurationFit(
         distribution=distribution,
         mean_s=Ranged(mean, mean - reach, mean + reach),
@@ -151,7 +151,7 @@ def _two_normals(logs: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, 
     return weights, mus, sigmas, float(likelihood)
 
 
-def _with_mean(distribution: Distribution, mean_s: float) -> Distribution:
+def with_mean(distribution: Distribution, mean_s: float) -> Distribution:
     """The same shape, another mean."""
     if isinstance(distribution, Mixture):
         factor = mean_s / distribution.mean()

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from models.fitting.arrivals import fit_arrivals
-from models.fitting.busyness import odd_days
 from models.fitting.censoring import censoring, fresh_counts, hides_refusals, saturated, uncensor
+from models.fitting.day_rates import fit_day_rates
 from models.fitting.durations import fit_durations, holding_times, known_durations
 from models.fitting.goodness import (
     refusals,
@@ -24,11 +24,12 @@ from models.fitting.goodness import (
 )
 from models.fitting.grid import BoolArray, FloatArray, Grid, lay_out
 from models.fitting.held_out import hold_out
+from models.fitting.odd_days import find_odd, usable_days
 from models.fitting.outcomes import SHORT_S, fit_outcomes, inbound_share, short_share
 from models.fitting.outlook import look_ahead, profile
 from models.fitting.redial_chances import LEAST_FAILURES
 from models.fitting.redials import Chains, chains, fit_redials
-from models.fitting.result import DurationFit, Fit, Outlook, RedialFit
+from models.fitting.result import DurationFit, Fit, Fresh, Outlook, RedialFit
 from models.fitting.settings import Assumed
 from models.fitting.trials import with_trials
 from models.history.table import CallStatus, History
@@ -62,13 +63,18 @@ def fit_history(
     if enforced is not None and enforced.retry_after_s is None:
         redial = replace(redial, redial=redial.redial.model_copy(update={"obeys_retry_after": False}))
     demand = _demand(history, found, redial, limit_per_minute)
-    usual = ~odd_days(demand.fresh)
+    odd = find_odd(demand.fresh)
+    usual = usable_days(demand.fresh, odd)
     typical = demand.fresh.keep(usual) if usual.any() else demand.fresh
     arrivals = fit_arrivals(typical, seed)
     holding, ringing = _durations(history, taken, seed)
     held_out = hold_out(demand.attempts)
     return Fit(
         arrivals=arrivals,
+        grid=typical,
+        odd=odd,
+        days=fit_day_rates(demand.counts, demand.column, typical, history.interval_s),
+        fresh=Fresh(demand.counts, demand.column, None if history.calls is not None else history.interval_s),
         holding=holding,
         ringing=ringing,
         outcomes=Outcomes() if history.calls is None else fit_outcomes(history.calls),
@@ -81,7 +87,7 @@ def fit_history(
         outlook=_outlook(demand),
         variance_to_mean=variance_to_mean(typical),
         warnings=(
-            *warnings_of_days(history, demand.fresh, usual),
+            *warnings_of_days(history, demand.fresh, odd),
             *warnings_of_clock(history),
             *warnings_of_arrivals(typical, arrivals),
             *demand.warnings,
@@ -99,6 +105,9 @@ class _Demand:
     fresh: Grid
     attempts: Grid
     at_limit: BoolArray
+    counts: pl.DataFrame
+    """Fresh calls in `column`, by `start_local`."""
+    column: str
     warnings: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
 
@@ -109,10 +118,10 @@ def _demand(history: History, found: Chains | None, redial: RedialFit, limit_per
     attempts = lay_out(history.counts, "attempts", history.counts, history.interval_s, history.closed)
     none = np.zeros((len(fresh), 24), dtype=np.bool_)
     if not hides_refusals(history):
-        return _Demand(fresh, attempts, none)
+        return _Demand(fresh, attempts, none, counts, column)
     at_limit = saturated(history, fresh, limit_per_minute)
     if not at_limit.any():
-        return _Demand(fresh, attempts, none)
+        return _Demand(fresh, attempts, none, counts, column)
     repaired = uncensor(fresh, at_limit)
     warning = (
         f"{repaired.hours} hours stood at the limit of {limit_per_minute} calls per minute and the history shows no "
@@ -122,7 +131,9 @@ def _demand(history: History, found: Chains | None, redial: RedialFit, limit_per
         f"{repaired.unknowable} hours of the week stood at the limit on every day, and no refusals are in the "
         f"history: how much was wanted cannot be told. Add the refused attempts."
     )
-    return _Demand(repaired.grid, attempts, at_limit, (warning,), (refusal,) if repaired.unknowable else ())
+    return _Demand(
+        repaired.grid, attempts, at_limit, counts, column, (warning,), (refusal,) if repaired.unknowable else ()
+    )
 
 
 def _durations(history: History, assumed: Assumed, seed: int) -> tuple[DurationFit, DurationFit | None]:

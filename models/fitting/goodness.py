@@ -5,7 +5,7 @@ Sentences only: everything judged here was estimated elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import stats
@@ -14,6 +14,7 @@ from models.distributions import Distribution
 from models.fitting.drift import find_drift
 from models.fitting.durations import misfit
 from models.fitting.grid import BoolArray, FloatArray, Grid
+from models.fitting.odd_days import OddDay, usable_days
 from models.fitting.outlook import profile
 from models.fitting.result import WEEKDAYS, ArrivalFit, HeldOut
 from models.history.table import History
@@ -24,6 +25,8 @@ _SHORT_DAYS = 14
 _BAD_FIT = 0.05
 _BUSY_SHARE = 0.9
 _FEW_OF_WEEKDAY = 2
+_NAMED = 8
+"""Odd days that are told one by one."""
 
 
 def refusals(history: History, fresh: Grid) -> tuple[str, ...]:
@@ -48,7 +51,7 @@ def _busy_hour_seen_twice(fresh: Grid) -> bool:
     return bool((np.bincount(fresh.weekdays[busy], minlength=7) >= _FEW_OF_WEEKDAY).any())
 
 
-def warnings_of_days(history: History, fresh: Grid, usual: BoolArray) -> Iterator[str]:
+def warnings_of_days(history: History, fresh: Grid, odd: Sequence[OddDay]) -> Iterator[str]:
     """Short, missing, odd and closed days."""
     if LEAST_DAYS <= len(fresh) < _SHORT_DAYS:
         yield f"Only {len(fresh)} complete days: intervals are wide, and weeks cannot be told apart."
@@ -61,11 +64,10 @@ def warnings_of_days(history: History, fresh: Grid, usual: BoolArray) -> Iterato
         yield f"{left} of {history.days} days are not complete and were not fitted."
     if history.closed:
         yield f"{len(history.closed)} days were named as closed and not fitted."
-    odd = [str(day) for day, is_usual in zip(fresh.dates, usual, strict=True) if not is_usual]
-    if odd:
-        more = f" and {len(odd) - 8} more" if len(odd) > 8 else ""
-        yield f"Far fewer calls than usual, taken for holidays or breakdowns, not fitted: {', '.join(odd[:8])}{more}."
-    gaps = _gaps(fresh, usual)
+    yield from (one.words for one in odd[:_NAMED])
+    if len(odd) > _NAMED:
+        yield f"{len(odd) - _NAMED} more days were odd."
+    gaps = _gaps(fresh, usable_days(fresh, odd))
     if gaps:
         yield f"{gaps} hours without a call, where 100 or more are usual: the history may have gaps."
 

@@ -87,6 +87,11 @@ def lay_out(
     )
 
 
+def by_period(counts: pl.DataFrame, column: str, dates: tuple[date, ...], length_s: float) -> FloatArray:
+    """Return the sums of `column` by day and period of that length, shape (len(dates), periods of a day)."""
+    return _rows(_by_slot(counts, column, length_s), list(dates), round(86400 / length_s))
+
+
 def _by_slot(table: pl.DataFrame, column: str, length_s: float) -> pl.DataFrame:
     start = pl.col("start_local")
     second = (start - start.dt.truncate("1d")).dt.total_seconds()

@@ -56,13 +56,21 @@ class Levels:
     """Shape (entries, D): the level of each day asked for."""
     degrees: int
 
-    def entries_at(self, days_ahead: float, *, continues: bool = False) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance of the log level so many days after the end, by entry; a slope goes on only if asked."""
+    def entries_at(
+        self, days_ahead: float, *, continues: bool = False, averaged_days: float = 0.0
+    ) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance of the log level so many days after the end, by entry; a slope goes on only if asked.
+
+        With `averaged_days` the wandering part is its mean over so many days around then: what wanders for a few days
+        evens out in a month, what wanders for a season does not.
+        """
         kept = np.exp(-days_ahead / self.memory_days)
+        evened = averaged(averaged_days / self.memory_days)
         at = np.array([1.0, days_ahead if continues else 0.0])[: self.terms.shape[1]]
         free = at - kept[:, None] * self.pull
         unsure = np.einsum("ep,epq,eq->e", free, self.covariance, free)
-        return self.terms @ at + kept * self.end, np.maximum(self.wandering - kept**2 * self.known + unsure, 0.0)
+        wanders = np.maximum(self.wandering - kept**2 * self.known, 0.0) * evened
+        return self.terms @ at + kept * self.end, np.maximum(wanders + unsure, 0.0)
 
     def at(self, days_ahead: float) -> tuple[float, float]:
         """Log of the level so many days after the end, and its standard deviation."""
@@ -71,10 +79,16 @@ class Levels:
         return mean, float(np.sqrt(self.weight @ (variances + (means - mean) ** 2)))
 
     def draw(
-        self, days_ahead: float, draws: int, random: np.random.Generator, *, continues: bool = False
+        self,
+        days_ahead: float,
+        draws: int,
+        random: np.random.Generator,
+        *,
+        continues: bool = False,
+        averaged_days: float = 0.0,
     ) -> FloatArray:
-        """Equally likely log levels so many days after the end."""
-        means, variances = self.entries_at(days_ahead, continues=continues)
+        """Equally likely log levels so many days after the end; see `entries_at`."""
+        means, variances = self.entries_at(days_ahead, continues=continues, averaged_days=averaged_days)
         chosen = random.choice(len(self.weight), draws, p=self.weight)
         return np.asarray(means[chosen] + np.sqrt(variances[chosen]) * random.standard_t(max(self.degrees, 3), draws))
 
@@ -87,6 +101,12 @@ class Levels:
     def wandering_variance(self) -> float:
         """Of the part that remembers."""
         return float(self.weight @ self.wandering)
+
+
+def averaged(memories: FloatArray) -> FloatArray:
+    """Return the variance of an Ornstein-Uhlenbeck process's mean over so many memories, over its own variance."""
+    t = np.maximum(memories, 1e-6)
+    return np.asarray(np.where(memories < 1e-3, 1.0, 2 / t * (1 - (1 - np.exp(-t)) / t)))
 
 
 def fit_levels(numbers: FloatArray, residuals: FloatArray, every: FloatArray, *, slope: bool = False) -> Levels:

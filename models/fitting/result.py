@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from models.distributions import Distribution
+from models.fitting.day_rates import DayRates
+from models.fitting.grid import Grid
+from models.fitting.levels import Levels
+from models.fitting.odd_days import OddDay
 from models.fitting.redial_chances import ReasonChances, with_chances
 from models.records import Disposition
 from models.traffic import (
@@ -233,10 +237,47 @@ def _covered(table: pl.DataFrame) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class Fresh:
+    """The fresh calls of a history."""
+
+    table: pl.DataFrame
+    """`start_local`, and in `column` how many began then."""
+    column: str
+    interval_s: float | None
+    """Of a history of counts: each row is of an interval; none: rows are single calls, at their instants."""
+
+    def instants_s(self, day: date, from_s: float, until_s: float, random: np.random.Generator) -> FloatArray:
+        """Return when calls began in a stretch of a day, in seconds from `from_s` (after midnight) on, ascending.
+
+        Calls of an interval are spread over it by chance. A call of which only part is fresh (nobody knows whether an
+        anonymous caller tries again) is taken with that probability.
+        """
+        midnight = datetime.combine(day, time())
+        begin, end = midnight + timedelta(seconds=from_s), midnight + timedelta(seconds=until_s)
+        rows = self.table.filter(pl.col("start_local").is_between(begin, end, closed="left"))
+        at_s = (rows["start_local"] - begin).dt.total_microseconds().to_numpy() / 1e6
+        wanted = rows[self.column].to_numpy().astype(np.float64)
+        whole = np.floor(np.maximum(wanted, 0.0))
+        times = (whole + (random.random(len(wanted)) < wanted - whole)).astype(np.int64)
+        spread = np.repeat(at_s, times)
+        if self.interval_s is not None:
+            spread = spread + self.interval_s * random.random(len(spread))
+        return np.sort(spread)
+
+
+@dataclass(frozen=True, eq=False)
 class Fit:
     """The traffic behind a history."""
 
     arrivals: ArrivalFit
+    grid: Grid
+    """Fresh calls of the usual days."""
+    odd: tuple[OddDay, ...]
+    """Closed and quiet days, breakdowns, and very busy days, by date."""
+    days: DayRates
+    """What each of these days wanted, minute by minute."""
+    fresh: Fresh
+    """The fresh calls themselves, as recorded."""
     holding: DurationFit
     ringing: DurationFit | None
     outcomes: Outcomes
@@ -269,6 +310,7 @@ class Fit:
                 rate_per_minute=factor * arrivals.rate_per_minute,
                 rate_draws=factor * arrivals.rate_draws,
             ),
+            days=self.days.times(factor),
             censoring=replace(
                 censoring,
                 attempts_per_minute=factor * censoring.attempts_per_minute,

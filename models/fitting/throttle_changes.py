@@ -8,17 +8,15 @@ counts without refusals shows a plateau only by calls per interval that hardly v
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
-from pydantic import Field
 
 from models.fitting.grid import FloatArray
 from models.history.table import History
-from models.settings import Settings
 
 _LEAST_DAYS = 2
 """With a plateau, on either side of a change."""
@@ -42,14 +40,6 @@ _LEAST_HEIGHT = 10.0
 _FLAT = 0.3
 """Range of a day's largest counts in units of a Poisson count's deviation; independent callers' have more than 1."""
 _NONE_REFUSED = 1e-4
-
-
-class ThrottleChange(Settings):
-    """From a day on, another limit was in force: one entry of `throttle_history`."""
-
-    from_: Annotated[date | datetime, Field(alias="from")]
-    """Local date, or instant, at which it began."""
-    per_minute: Annotated[float, Field(gt=0)]
 
 
 class OpenSide(StrEnum):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
-from models.fitting.busyness import between_days, odd_days, within_days
+from models.fitting.busyness import between_days, within_days
 from models.fitting.grid import Grid, lay_out
 from models.history.table import History
-from tests.models.fitting.conftest import FIRST, SHAPE, WEEK, grid_of
+from tests.models.fitting.conftest import FIRST, SHAPE, WEEK
 
 Z = 4.5
 REPEATS = 150
@@ -54,14 +53,6 @@ def test_poisson_counts_have_no_busyness() -> None:
     assert periods.cv.high < 0.03
     assert days.cv.low < 0.01
     assert days.cv.high < 0.03
-
-
-def test_a_holiday_is_odd_and_a_busy_day_is_not(month: History) -> None:
-    grid = grid_of(month)
-    assert not odd_days(grid).any()
-    factor = np.ones((30, 1))
-    factor[8], factor[10] = 0.1, 3.0
-    assert np.flatnonzero(odd_days(replace(grid, hours=grid.hours * factor))).tolist() == [8]
 
 
 def test_nothing_in_nothing_out(month: History) -> None:

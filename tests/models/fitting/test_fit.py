@@ -109,7 +109,7 @@ def test_a_real_half_year_is_fitted(real: History) -> None:
     assert fit.is_enough
     assert fit.arrivals.period_s == 720
     assert fit.arrivals.busiest[0] in (6, 0, 1, 2, 3)
-    assert any("holidays or breakdowns" in said for said in fit.warnings)
+    assert any("taken for a closed day" in said for said in fit.warnings)
     assert fit.held_out is not None
     assert 0.85 <= fit.held_out.seen_by_hour <= 0.95
     assert 0.85 <= fit.held_out.seen_by_day <= 0.95

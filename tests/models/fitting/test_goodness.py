@@ -19,12 +19,11 @@ from models.fitting.goodness import (
     warnings_of_durations,
     warnings_of_forecast,
 )
+from models.fitting.odd_days import OddDay, OddKind
 from models.fitting.result import HeldOut
 from models.history.table import History, Oddity
 from tests.models.fitting.conftest import FIRST, Truth, grid_of, make_history
 from tests.models.fitting.made_grids import made_grid
-
-ALL = np.ones(30, dtype=np.bool_)
 
 
 def head(history: History, days: int) -> History:
@@ -40,7 +39,7 @@ def head(history: History, days: int) -> History:
 
 def test_a_month_is_enough_and_gives_no_warning_of_its_days(month: History) -> None:
     assert refusals(month, grid_of(month)) == ()
-    assert list(warnings_of_days(month, grid_of(month), ALL)) == []
+    assert list(warnings_of_days(month, grid_of(month), ())) == []
 
 
 def test_three_days_are_refused_in_one_clear_sentence(month: History) -> None:
@@ -66,20 +65,19 @@ def test_a_busy_hour_must_be_seen_twice(month: History) -> None:
 def test_short_and_missing_and_closed_and_odd_days_are_named(month: History) -> None:
     short = head(month, 10)
     grid = grid_of(short)
-    usual = np.ones(10, dtype=np.bool_)
-    usual[3] = False
-    said = " ".join(warnings_of_days(replace(short, closed=(date(2025, 6, 30),)), grid, usual))
+    odd = (OddDay(date(2025, 6, 5), OddKind.CLOSED, tuple(range(24)), 0.1),)
+    said = " ".join(warnings_of_days(replace(short, closed=(date(2025, 6, 30),)), grid, odd))
     assert "Only 10 complete days" in said
     assert "Fewer than 2 complete days of: Thursday, Friday, Saturday, Sunday." in said
     assert "1 days were named as closed" in said
-    assert "2025-06-05" in said
+    assert "2025-06-05: 10 % of a usual day's calls, taken for a closed day." in said
 
 
 def test_silence_in_a_busy_hour_may_be_a_gap(month: History) -> None:
     grid = grid_of(month)
     hours = grid.hours.copy()
     hours[4, 10:13] = 0
-    said = list(warnings_of_days(month, replace(grid, hours=hours), ALL))
+    said = list(warnings_of_days(month, replace(grid, hours=hours), ()))
     assert said == ["3 hours without a call, where 100 or more are usual: the history may have gaps."]
 
 

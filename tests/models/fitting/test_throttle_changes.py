@@ -8,7 +8,8 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from models.fitting.throttle_changes import OpenSide, ThrottleChange, find_throttle_change
+from models.fitting.settings import ThrottleChange
+from models.fitting.throttle_changes import OpenSide, find_throttle_change
 from models.history.table import History
 from tests.models.fitting.conftest import FIRST, Truth, counts_only, make_history
 
