@@ -31,6 +31,8 @@ class ExitCode(IntEnum):
     """`review`: no throttle above the present one."""
     CANNOT_TELL = 12
     """`review`: the history is not enough, or the intervals are wider than the question."""
+    NOT_NEEDED = 13
+    """`review`: the present throttle keeps every target at the horizon."""
     INTERRUPTED = 130
     """Ctrl-C; calls were ended and records written."""
 

@@ -21,7 +21,8 @@ from experiments.benchmarks.peers.loss_system import LossSystem, ciw, plain_simp
 from experiments.benchmarks.result import Result, Row, figure, higher_is_better
 from experiments.benchmarks.running import BenchmarkError, apart, each_apart, in_turns, main, spread
 from experiments.prediction import predict
-from experiments.review.hour import Hour, HourResult, run_hour
+from experiments.review.bench import Batch, run_batch
+from experiments.review.spans import Layout
 from models.columns import DISPOSITION_CODE
 from models.plan import Plan, draw_plan
 from models.policies import FixedWindow
@@ -33,6 +34,8 @@ from simulator.kernel.memory import Records
 from simulator.kernel.running import Running
 from simulator.run import Engine, simulate
 
+_HOUR_S = 3600.0
+_HOURS_A_BATCH = 12
 COMMAND = "python -m experiments.benchmarks.simulator"
 WHOLE_TRUNK = Path(__file__).parent / "whole_trunk.yaml"
 _MONTH_S = 30 * 86_400.0
@@ -254,9 +257,9 @@ def _sweep(sizes: Sizes) -> list[Row]:
     done = each_apart(_months, shares)
     wall_s = time.perf_counter() - began_s
     shares_refused = {
-        limit: values["throttled_share"]
+        limit: share
         for (limits, _), (months, _) in zip(shares, done, strict=True)
-        for limit, values in zip(limits, months.values, strict=True)
+        for limit, share in zip(limits, months.throttled_shares, strict=True)
     }
     refused = [shares_refused[limit] for limit in sizes.limits]
     if refused != sorted(refused, reverse=True) or refused[0] == refused[-1]:
@@ -275,10 +278,28 @@ def _sweep(sizes: Sizes) -> list[Row]:
     ]
 
 
-def _months(limits: tuple[int, ...], month_s: float) -> HourResult:
-    month = read_study(WHOLE_TRUNK).model_copy(update={"duration_s": month_s})
+@dataclass(frozen=True)
+class _Months:
+    """What a worker gives back."""
+
+    throttled_shares: tuple[float, ...]
+    """By throttle."""
+    attempts: int
+
+
+def _months(limits: tuple[int, ...], month_s: float) -> _Months:
+    """A month in batches of some hours each, as a review has them."""
     throttles = tuple(FixedWindow(policy="fixed_window", limit=limit) for limit in limits)
-    return run_hour(Hour(month, throttles, max(throttle.memory_s for throttle in throttles)))
+    hours = max(1, round(month_s / _HOUR_S))
+    throttled, offered, attempts = np.zeros(len(limits)), np.zeros(len(limits)), 0
+    for first in range(0, hours, _HOURS_A_BATCH):
+        layout = Layout(min(_HOURS_A_BATCH, hours - first), throttles[0].memory_s, _HOUR_S)
+        study = read_study(WHOLE_TRUNK).model_copy(update={"duration_s": layout.duration_s, "seed": 1 + first})
+        done = run_batch(Batch(study, layout, throttles))
+        throttled += [values["throttled"].sum() for values in done.values]
+        offered += [values["attempts"].sum() for values in done.values]
+        attempts += done.attempts
+    return _Months(tuple((throttled / np.maximum(offered, 1)).tolist()), attempts)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from models.fitting.result import Ranged
 from models.kpis import DEFINITIONS
 
 _OUTSIDE = 0.025
-"""Of busy hours lie so many above their band, and as many below, if all goes as forecast."""
+"""Of busy hours lie so many above the rollout's band, and as many below, if all goes as forecast."""
 _SIGNIFICANT = 0.005
 
 
@@ -34,10 +34,12 @@ class Band:
     above_at_first: int
     """Among the first busy hours, which the rule that halts looks at."""
     mean: float | None
+    outside: float = _OUTSIDE
+    """Share of hours that lie above the band if all goes as forecast, and share of those below."""
 
     @classmethod
-    def of(cls, kpi: str, forecast: Ranged, busy: pl.DataFrame) -> Self:
-        """That indicator of busy hours, as `experiments.review.observed.by_hour` gives them."""
+    def of(cls, kpi: str, forecast: Ranged, busy: pl.DataFrame, *, outside: float = _OUTSIDE) -> Self:
+        """That indicator of busy hours, as `experiments.review.observed.by_period` gives them."""
         seen = (busy[kpi].drop_nulls() if kpi in busy.columns else pl.Series([], dtype=pl.Float64)).to_numpy()
         above, below = seen > forecast.high, seen < forecast.low
         return cls(
@@ -49,22 +51,23 @@ class Band:
             below=int(below.sum()),
             above_at_first=int(above[:HOURS_WATCHED].sum()),
             mean=float(seen.mean()) if len(seen) else None,
+            outside=outside,
         )
 
     @property
     def too_high(self) -> bool:
         """Whether more hours are above than chance puts there."""
-        return _is_many(self.above, self.hours)
+        return _is_many(self.above, self.hours, self.outside)
 
     @property
     def too_low(self) -> bool:
         """Whether more hours are below than chance puts there."""
-        return _is_many(self.below, self.hours)
+        return _is_many(self.below, self.hours, self.outside)
 
     @property
     def halts(self) -> bool:
-        """Whether the rollout's rule halts the raise for it."""
-        return self.kpi in WATCHED and self.above_at_first >= HOURS_TO_HALT
+        """Whether the rollout's rule, which is of its own bands only, halts the raise for it."""
+        return self.kpi in WATCHED and self.outside == _OUTSIDE and self.above_at_first >= HOURS_TO_HALT
 
     @property
     def kept(self) -> bool | None:
@@ -92,5 +95,5 @@ class Band:
         }
 
 
-def _is_many(count: int, hours: int) -> bool:
-    return count > 0 and float(binom.sf(count - 1, hours, _OUTSIDE)) < _SIGNIFICANT
+def _is_many(count: int, hours: int, outside: float) -> bool:
+    return count > 0 and float(binom.sf(count - 1, hours, outside)) < _SIGNIFICANT

@@ -1,159 +1,188 @@
-"""The busy hour: which hours of the week are judged, and the load that each may have at the planning horizon.
+"""The busy periods: which hour of which weekdays is judged.
 
-Loads carry all that is not known of them: the fit's own draws, growth, and how busy a day happens to be. What happens
-within the hour is simulated; it is `models.rates`'.
+The period is sought at any five minutes, not at the full hour, and by what a throttle would meet in it: the rate that
+one call in a hundred exceeds in its minute, over all days. So a campaign of forty minutes is found, which a mean over
+the hour hides. A period that was chosen because it looked the busiest looks busier than it is; by how much, its days
+tell when they are drawn again.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from models.fitting.result import WEEKDAYS, ArrivalFit, Fit, Ranged, ranged
+from models.fitting.day_rates import DayRates
+from models.fitting.result import WEEKDAYS
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+LENGTH_S = 3600.0
 NEARLY_BUSIEST = 0.9
-"""A weekday is judged if its busiest hour has this share of the rate of the week's busiest one: so that one hour that
-the history happened to show busy is not all there is."""
-
-_SINGLE_HOURS = 400
+"""A class of weekdays is judged if its busiest period reaches this share of the week's busiest one, so that one day
+that the history happened to show busy is not all there is."""
+EXCEEDED_SHARE = 0.01
+_STEP_S = 300.0
+_DAY_S = 86_400.0
+_RIVAL = 0.85
+_BITES = 0.9
+"""Of the highest level: chance alone makes few calls exceed the level itself."""
+_SAME_RUSH = 0.95
+_REDRAWN = 100
 
 
 @dataclass(frozen=True)
-class BusyHour:
-    """The hours that are judged."""
+class BusyPeriod:
+    """An hour of some weekdays."""
 
-    hours: tuple[tuple[int, int], ...]
-    """(weekday, local hour), Monday is 0."""
-    per_minute: Ranged
-    """Fresh calls offered in them, as in the history: the mean over them and over days."""
-
-    @classmethod
-    def of(cls, fit: Fit) -> Self:
-        """The busiest hour of every weekday that has a busy one."""
-        rates = fit.arrivals.rate_per_minute
-        busiest = rates.argmax(axis=1)
-        peaks = rates.max(axis=1)
-        days = [int(day) for day in np.flatnonzero(peaks >= NEARLY_BUSIEST * peaks.max())]
-        hours = tuple((day, int(busiest[day])) for day in days)
-        return cls(hours, ranged(_rates(fit.arrivals, hours).mean(axis=1), float(peaks[days].mean())))
+    weekdays: tuple[int, ...]
+    """Monday is 0."""
+    start_s: float
+    """Local time, in seconds after midnight."""
+    length_s: float
+    level_per_minute: float
+    """Fresh calls per minute that one call in a hundred exceeds in its minute, at the level of the horizon."""
 
     @property
     def words(self) -> str:
-        """The hours for people, such as `Monday and Friday 10:00 to 11:00`."""
-        days_of: dict[int, list[str]] = {}
-        for day, hour in self.hours:
-            days_of.setdefault(hour, []).append(WEEKDAYS[day])
-        return "; ".join(f"{_listed(days)} {hour}:00 to {hour + 1}:00" for hour, days in sorted(days_of.items()))
+        """For people, such as `Monday to Friday 10:05 to 11:05`."""
+        days = [WEEKDAYS[day] for day in self.weekdays]
+        run = len(days) > 2 and self.weekdays == tuple(range(self.weekdays[0], self.weekdays[-1] + 1))
+        named = f"{days[0]} to {days[-1]}" if run else " and ".join(filter(None, [", ".join(days[:-1]), days[-1]]))
+        return f"{named} {_clock(self.start_s)} to {_clock(self.start_s + self.length_s)}"
 
-    def loads(
-        self,
-        fit: Fit,
-        growth: float,
-        growth_cv: float,
-        rng: np.random.Generator,
-        *,
-        draws: int = 400,
-        quantiles: int = 11,
-    ) -> LoadDraws:
-        """Loads that the judged hours may have, given what is known.
 
-        Args:
-            fit: the history's.
-            growth: expected factor on the demand of the history.
-            growth_cv: its coefficient of variation (lognormal).
-            rng: for growth; the fit's draws are taken in their order.
-            draws: how many equally likely alternatives; beyond the fit's own they come again, with other growth.
-            quantiles: in how many equally likely parts the days are divided by how busy they are; each stands with its
-                own mean, so that the mean over them is exact.
-        """
-        entry = np.arange(draws) % len(fit.arrivals.rate_draws)
-        rates = _rates(fit.arrivals, self.hours)[entry]
-        factors = growth * _lognormal(growth_cv, draws, rng)
-        days = np.array([day_factors(float(cv), quantiles) for cv in fit.arrivals.day_cv_draws])[entry]
-        loads = rates[:, :, None] * factors[:, None, None] * days[:, None, :]
-        points = len(self.hours) * quantiles
-        return LoadDraws(loads.reshape(draws, points), np.full(points, 1 / points))
+def _is_whole(usable: NDArray[np.bool_] | None, day: int, start_s: float) -> bool:
+    first, last = int(start_s // 3600), min(23, int((start_s + LENGTH_S - 1) // 3600))
+    return usable is None or bool(usable[day, first : last + 1].all())
+
+
+def _clock(second: float) -> str:
+    return f"{int(second // 3600):02d}:{int(second % 3600 // 60):02d}"
 
 
 @dataclass(frozen=True, eq=False)
-class LoadDraws:
-    """Mean fresh calls per minute of busy hours: in each draw a set of hours, all draws equally likely."""
+class BusyPeriods:
+    """What is judged: the periods, and the days of the history that have them."""
 
-    per_minute: FloatArray
-    """Shape (draws, hours)."""
-    weights: FloatArray
-    """Shape (hours,), of sum 1: how often such an hour is met."""
+    periods: tuple[BusyPeriod, ...]
+    days: IntArray
+    """Indices of `DayRates.dates`, ascending, shape (D,)."""
+    period_of_day: IntArray
+    """Index of `periods`, shape (D,)."""
+    optimism: float
+    """By how much the log of the level is too high, because the busiest period was chosen; never below 0."""
 
     @classmethod
-    def constant(cls, per_minute: float) -> Self:
-        """A load that is known and always the same."""
-        return cls(np.array([[per_minute]]), np.ones(1))
+    def of(cls, rates: DayRates, factors: FloatArray, seed: int, usable: NDArray[np.bool_] | None = None) -> Self:
+        """Choose the busiest period of every class of weekdays that has a busy one.
 
-    def grown(self, factor: float) -> Self:
-        """The same hours with that many times the demand."""
-        return replace(self, per_minute=self.per_minute * factor)
-
-    def mean(self, values: FloatArray) -> FloatArray:
-        """Mean over the hours of each draw of what an hour has; `values` (draws, hours) -> (draws,)."""
-        mean: FloatArray = values @ self.weights
-        return mean
+        Args:
+            rates: the history's days.
+            factors: of each day's calls, shape (all days,): brings them to the level at which they are judged.
+            seed: of the days drawn again.
+            usable: hours without a breakdown, shape (all days, 24); a day whose period lies in one is not judged.
+        """
+        kinds = rates.class_of_day
+        best = {kind: _busiest(rates, np.flatnonzero(kinds == kind), factors) for kind in np.unique(kinds).tolist()}
+        top = max(level for _, level in best.values())
+        chosen = {kind: found for kind, found in best.items() if found[1] >= NEARLY_BUSIEST * top and found[1] > 0}
+        days = np.array(
+            [
+                day
+                for day in np.flatnonzero(np.isin(kinds, list(chosen)))
+                if _is_whole(usable, int(day), best[kinds[day]][0])
+            ],
+            dtype=np.int64,
+        )
+        order = {kind: number for number, kind in enumerate(chosen)}
+        seen = [tuple(sorted(set(rates.weekdays[kinds == kind].tolist()))) for kind in chosen]
+        periods = tuple(
+            BusyPeriod(weekdays, start_s, LENGTH_S, level)
+            for weekdays, (start_s, level) in zip(seen, chosen.values(), strict=True)
+        )
+        random = np.random.default_rng([seed, 11])
+        optimism = [_optimism(rates, np.flatnonzero(kinds == kind), factors, random) for kind in chosen]
+        return cls(periods, days, np.array([order[kinds[day]] for day in days], dtype=np.int64), max(optimism))
 
     @property
-    def mean_per_minute(self) -> Ranged:
-        """Of all hours."""
-        means = self.mean(self.per_minute)
-        return ranged(means, float(means.mean()))
+    def start_s(self) -> FloatArray:
+        """When the period begins on each day, in seconds after midnight, shape (D,)."""
+        return np.array([self.periods[index].start_s for index in self.period_of_day])
 
-    @cached_property
-    def spread(self) -> FloatArray:
-        """Equally likely loads of single hours, as the hours of all draws have them, ascending."""
-        return self.quantile((np.arange(_SINGLE_HOURS) + 0.5) / _SINGLE_HOURS)
+    @property
+    def length_s(self) -> float:
+        """Of every period."""
+        return self.periods[0].length_s
 
-    def quantile(self, shares: FloatArray) -> FloatArray:
-        """Loads below which that share of all hours of all draws lies."""
-        return weighted_quantile(self.per_minute.ravel(), np.tile(self.weights, len(self.per_minute)), shares)
+    @property
+    def words(self) -> str:
+        """The periods for people."""
+        return "; ".join(period.words for period in self.periods)
 
 
-def day_factors(cv: float, parts: int) -> FloatArray:
-    """Gamma factors of mean 1: the mean of each of `parts` equally likely parts, ascending.
+def level_per_minute(minutes: FloatArray) -> FloatArray:
+    """Return the rate that so many calls exceed in their minute as `EXCEEDED_SHARE` says: the L of which the sum of
+    (N - L)+ is that share of the sum of N.
 
-    The mean of a gamma variable of shape k between two bounds follows from the distribution of shape k + 1.
+    `minutes` holds calls per minute, shape (..., n); the answer has one entry for each row.
     """
-    if cv <= 0:
-        return np.ones(parts)
-    shape = cv**-2
-    bounds = stats.gamma.ppf(np.linspace(0, 1, parts + 1), shape)
-    return parts * np.diff(stats.gamma.cdf(bounds, shape + 1))
+    falling = -np.sort(-minutes, axis=-1)
+    reached = np.cumsum(falling, axis=-1)
+    allowed = EXCEEDED_SHARE * reached[..., -1:]
+    count = np.arange(1, falling.shape[-1] + 1)
+    # Where the k largest exceed L: their sum less k L is what is allowed; the first k whose L is above the next one.
+    level = (reached - allowed) / count
+    following = np.concatenate([falling[..., 1:], np.zeros_like(falling[..., :1])], axis=-1)
+    first = np.argmax(level >= following, axis=-1)
+    return np.maximum(np.take_along_axis(level, first[..., None], axis=-1)[..., 0], 0.0)
 
 
-def weighted_quantile(values: FloatArray, weights: FloatArray, shares: FloatArray) -> FloatArray:
-    """The smallest values up to which at least those shares of the weight lie."""
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order])
-    found = np.searchsorted(reached, shares * reached[-1] * (1 - 1e-12))
-    return np.asarray(values[order][np.minimum(found, len(values) - 1)], dtype=np.float64)
+def _starts(period_s: float) -> FloatArray:
+    """Whole periods of the counts, about five minutes apart."""
+    step = period_s * max(1, round(_STEP_S / period_s))
+    return np.arange(0.0, _DAY_S - LENGTH_S + 1.0, step)
 
 
-def _rates(arrivals: ArrivalFit, hours: tuple[tuple[int, int], ...]) -> FloatArray:
-    """Draws of the rates of these hours, shape (draws, hours)."""
-    days, of_day = (np.array(part) for part in zip(*hours, strict=True))
-    rates: FloatArray = arrivals.rate_draws[:, days, of_day]
-    return rates
+def _windows(rates: DayRates, days: IntArray, factors: FloatArray) -> Iterator[tuple[float, FloatArray]]:
+    """Each start, and the calls per minute of its period on these days, shape (days, periods within)."""
+    per_minute = rates.counts[days] * factors[days, None] * (60.0 / rates.period_s) * rates.multiplied
+    within = round(LENGTH_S / rates.period_s)
+    for start in _starts(rates.period_s):
+        first = round(start / rates.period_s)
+        yield float(start), per_minute[:, first : first + within]
 
 
-def _lognormal(cv: float, count: int, rng: np.random.Generator) -> FloatArray:
-    """Factors of mean 1 at evenly spread quantiles, in random order: as unsure, with less noise than single draws."""
-    deviation = math.sqrt(math.log1p(cv * cv))
-    normal = stats.norm.ppf((rng.permutation(count) + 0.5) / count)
-    return np.exp(deviation * normal - deviation**2 / 2)
+def _busiest(rates: DayRates, days: IntArray, factors: FloatArray) -> tuple[float, float]:
+    """Start and level of the busiest period.
+
+    The highest level that any period has is a throttle that bites; the period in which most calls would meet it is the
+    busiest. Of periods that hold the same rush, the one with most calls counts.
+    """
+    windows = list(_windows(rates, days, factors))
+    levels = [float(level_per_minute(seen.ravel())) for _, seen in windows]
+    throttle = _BITES * max(levels)
+    met = np.array([float(np.maximum(seen - throttle, 0.0).sum()) for _, seen in windows])
+    calls = np.array([float(seen.sum()) for _, seen in windows])
+    rivals = np.flatnonzero(met >= _SAME_RUSH * met.max())
+    chosen = int(rivals[calls[rivals].argmax()])
+    return windows[chosen][0], levels[chosen]
 
 
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _optimism(rates: DayRates, days: IntArray, factors: FloatArray, random: np.random.Generator) -> float:
+    """Mean of the log of how much higher the chosen period's level is than that period's own, in days drawn again."""
+    windows = [seen for _, seen in _windows(rates, days, factors)]
+    own = np.array([float(level_per_minute(seen.ravel())) for seen in windows])
+    rivals = np.flatnonzero(own >= _RIVAL * own.max())
+    if len(rivals) < 2 or len(days) < 2 or own.max() <= 0:
+        return 0.0
+    gained = []
+    for _ in range(_REDRAWN):
+        drawn = random.integers(len(days), size=len(days))
+        again = np.array([float(level_per_minute(windows[index][drawn].ravel())) for index in rivals])
+        chosen = int(again.argmax())
+        gained.append(np.log(max(again[chosen], 1e-9) / max(own[rivals[chosen]], 1e-9)))
+    return max(0.0, float(np.mean(gained)))

@@ -14,19 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from scipy.stats import binom
 
-from experiments.review.busy import LoadDraws
+from experiments.review.bench import Batch, run_batches
+from experiments.review.cells import study_with, with_limit
 from experiments.review.request import Request
 from experiments.review.result import Check
-from experiments.review.sweep import sweep
+from experiments.review.spans import Layout
 from experiments.suite.cells import SUITE
 from experiments.twin import LARGEST_Z, channel_time_s
 from models.distributions import Exponential
-from models.fitting.result import Fit, Ranged
+from models.fitting.result import Fit
 from models.policies import FixedWindow, NoThrottle, ThrottleSettings
-from models.study import Carrier, Machine, Pop, Quality
+from models.streams import generator
+from models.study import Carrier, Machine, Pop
 from models.teletraffic import (
     call_congestion_standard_error,
     channels_needed,
@@ -34,13 +35,15 @@ from models.teletraffic import (
     fixed_window_refused,
     fixed_window_standard_error,
 )
-from models.traffic import Outcomes, Redial
+from models.traffic import Outcomes, PoissonArrivals, Redial
 
 RESULTS = Path(__file__).parents[1] / "results"
 _REPETITIONS = 4
 _LEAST, _MOST = 10.0, 300.0
 """Calls per minute of the runs that theory is asked about: enough to say something, and not for long."""
 _HOLD_S = 60.0
+_LEAD_S = 600.0
+"""Ten mean calls: what is left of the empty trunk of the beginning is next to nothing."""
 _COVERAGE_DOUBT = 0.01
 """Coverage of the days kept out is wrong if it is this unlikely, were days independent."""
 
@@ -86,36 +89,31 @@ def _refused_in_sweep(
     reading: ThrottleSettings,
     channels: int | None = None,
 ) -> float:
-    """The mean of the review's own sweep for callers as theory has them."""
+    """What the review's own simulation comes to for callers as theory has them."""
     pop = Pop(carrier=Carrier(channels=channels), machine=Machine(cores=64, calibration=request.pop.calibration))
-    asked = request.model_copy(update={"pop": pop, "neighbours": (), "quality": _NOTHING_ASKED})
-    made = sweep(
-        asked,
-        _plain(fit),
-        LoadDraws.constant(rate),
-        limits=[round(rate)],
-        readings=[reading],
-        nodes=np.array([rate]),
-        repetitions=_REPETITIONS,
-        executor=executor,
-    )
-    return float(made.curve(0, round(rate), "refused_share").at(np.array([rate]))[0])
+    asked = request.model_copy(update={"pop": pop, "neighbours": ()})
+    layout = Layout(1, _LEAD_S, 3600.0)
+    arrivals = PoissonArrivals(kind="poisson", rate_per_minute=rate)
+    throttle = with_limit(reading, round(rate))
+    batches = []
+    for repetition in range(_REPETITIONS):
+        seed = int(generator(request.seed, "exact theory", repetition).integers(2**62))
+        study = study_with(asked, _plain(fit), arrivals, layout.duration_s, seed, throttle)
+        batches.append(Batch(study, layout, (throttle,), request.engine))
+    found = [result.values[0] for result in run_batches(batches, executor)]
+    return sum(float(one["refused"].sum()) for one in found) / sum(float(one["attempts"].sum()) for one in found)
 
 
 def _plain(fit: Fit) -> Fit:
     """Callers as theory has them: Poisson, answered always, never trying again."""
     return replace(
         fit,
-        arrivals=replace(fit.arrivals, period_cv=Ranged(0.0, 0.0, 0.0)),
         holding=replace(fit.holding, distribution=Exponential(kind="exponential", mean_s=_HOLD_S)),
         ringing=None,
         outcomes=Outcomes(),
         redial=replace(fit.redial, redial=Redial()),
         inbound_share=0.0,
     )
-
-
-_NOTHING_ASKED = Quality(refused_share_max=None, customers_lost_share_max=None, srd_p95_ms_max=None, mos_p5_min=None)
 
 
 def _compared(name: str, exact: float, seen: float, error: float, rate: float) -> Check:

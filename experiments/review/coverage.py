@@ -83,7 +83,7 @@ def coverage_of(decision: Mapping[str, Any], hours: pl.DataFrame, growth: float)
         InputError: the forecast is none of `decision.json`.
     """
     fresh = bool(hours["calls"].is_not_null().any())
-    seen = hours.select(began="hour", seen=pl.col("calls" if fresh else "attempts").fill_null(0.0))
+    seen = hours.select("began", seen=pl.col("calls" if fresh else "attempts").fill_null(0.0))
     by_day = seen.group_by(pl.col("began").dt.truncate("1d")).agg(pl.len(), pl.col("seen").sum())
     # One of 23 is the day on which clocks go forward.
     by_day = by_day.filter(pl.col("len") >= 23).drop("len").sort("began")

@@ -1,6 +1,37 @@
 """A review as `decision.json`: what a pipeline decides by, and what a later history is scored against.
 
-Values only, all of them finite or null. The first ten keys are the contract; those after them may grow.
+Values only, all of them finite or null. A range is `{value, low, high}`, of 95 % unless said otherwise. The first ten
+keys are the contract; those after them may grow.
+
+    decision                approve, approve_lower, refuse, not_needed or cannot_tell
+    requested_per_minute    the throttle that is asked for
+    recommended_per_minute  the one that is advised; of not_needed the present one; null: none
+    confidence              probability that all targets hold together, there or at the requested one
+    per_reading             by reading of the throttle that takes part: its own answer, and `points` by candidate with
+                            `targets`, `kpis` (by the model), `record` (the recorded calls, replayed), and `busy_hours`
+                            (median of single periods, and the band of nine in ten)
+    binding_now, binding_next   the resource that limits, at the present and at the advised throttle
+    kpis                    now, requested, recommended: indicators under the reading that the decision rests on
+    history                 source, first and last day, rows, attempts, oddities
+    provenance              command, seed, versions, machine
+    headline, reasons       the answer in words, and why
+    name, trunk, now_per_minute, asked_confidence   of the request
+    depends_on_enforcement  whether readings come to different answers
+    kpis_reading            the reading of `kpis`
+    busy_hour               `hours` in words, `fresh_per_minute` at the horizon, `periods`: the judged ones, with
+                            `weekdays` (Monday is 0), `start_s` after midnight, `length_s`, `level_per_minute`
+    horizon_days            days after the history's end for which the decision is
+    backcast                by reading: whether it `reproduces` the history, and `rows` (seen, expected, p_value)
+    contradicted            readings that the history contradicts
+    disagreements           throttles at which model and record do not say the same, with the hours it comes from
+    situations              the table on top: today, recommended, asked for, nothing done for a year; where `beyond` is
+                            true, figures are lower bounds
+    protection              by candidate, all of it used: share of calls `blocked` by trunk, channels, cores, MOS
+    two_states              attempts refused in `calm` and in `collapsed` periods, of throttles that have both
+    fit                     the traffic behind the history
+    limits, needed, tornado, measure_next, rollout, neighbours, checks, warnings, assumptions   as on the page
+    forecast                fresh calls of the hours and days after the history, without growth
+    simulated_calls, engine what the answer took
 """
 
 from __future__ import annotations
@@ -19,8 +50,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
-from experiments.review.result import Point, ReadingResult, Review
-from experiments.review.verdict import decisive
+from experiments.review.result import BackCast, Point, ReadingResult, Review
 from models.errors import InputError, Problem
 from models.fitting.forecast import forecast
 from models.fitting.result import WEEKDAYS, Fit, Ranged
@@ -53,7 +83,7 @@ def read_decision(path: Path) -> dict[str, Any]:
 
 def to_json(review: Review) -> dict[str, Any]:
     """Everything that `decision.json` says."""
-    strictest = decisive(review.readings, review.request) if review.readings else None
+    strictest = review.strictest
     return {
         name: plain(value)
         for name, value in {
@@ -75,7 +105,18 @@ def to_json(review: Review) -> dict[str, Any]:
             "asked_confidence": review.request.confidence,
             "depends_on_enforcement": review.depends_on_enforcement,
             "kpis_reading": None if strictest is None else strictest.reading.describe(),
-            "busy_hour": {"hours": review.busy_hour, "fresh_per_minute": review.busy_hour_per_minute},
+            "busy_hour": {
+                "hours": review.busy_hour,
+                "fresh_per_minute": review.busy_hour_per_minute,
+                "periods": review.busy_periods,
+            },
+            "horizon_days": review.request.horizon_days,
+            "backcast": [_back_cast(one) for one in review.backcast],
+            "contradicted": [reading.describe() for reading in review.contradicted],
+            "disagreements": review.disagreements,
+            "situations": review.situations,
+            "protection": review.protection,
+            "two_states": review.states,
             "fit": _fit(review.fit),
             "limits": review.limits,
             "needed": review.needed,
@@ -130,12 +171,16 @@ def names_of(readings: Sequence[ReadingResult]) -> list[str]:
     return names
 
 
+def _back_cast(found: BackCast) -> dict[str, Any]:
+    return {"reading": found.reading.describe(), "reproduces": found.reproduces, "rows": found.rows}
+
+
 def _reading(result: ReadingResult) -> dict[str, Any]:
     return {
         "reading": result.reading.describe(),
         "decision": result.decision,
         "recommended_per_minute": result.recommended_per_minute,
-        "largest_per_minute": result.largest_per_minute,
+        "smallest_per_minute": result.smallest_per_minute,
         "points": [
             {
                 "per_minute": point.limit_per_minute,
@@ -143,6 +188,8 @@ def _reading(result: ReadingResult) -> dict[str, Any]:
                 "confidence": point.confidence,
                 "targets": point.targets,
                 "kpis": point.kpis,
+                "record": point.record,
+                "busy_hours": point.busy_hours,
             }
             for point in result.points
         ],

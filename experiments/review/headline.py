@@ -1,6 +1,6 @@
-"""The answer in one or two sentences, and the phrases that it shares with the reasons.
+"""The answer in two or three sentences, and the phrases that it shares with the reasons.
 
-Words of figures that others computed.
+Words of figures that others computed. First what to do, then why.
 """
 
 from __future__ import annotations
@@ -10,9 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.formatting import formatted
+from experiments.review.courses import Courses
 from experiments.review.request import Request
-from experiments.review.result import Decision, Judged, Limit, Needed, Point, ReadingResult, Resource
-from experiments.review.verdict import Verdict, decisive
+from experiments.review.result import (
+    BackCast,
+    BackCastRow,
+    Decision,
+    Judged,
+    Limit,
+    Needed,
+    Point,
+    Protection,
+    ReadingResult,
+    Resource,
+)
+from experiments.review.verdict import Verdict
 from models.fitting.result import Fit, Ranged
 from models.kpis import DEFINITIONS
 
@@ -28,42 +40,99 @@ class Findings:
     fit: Fit
     verdict: Verdict
     readings: tuple[ReadingResult, ...]
+    strictest: ReadingResult
+    """The reading that the decision rests on."""
     limits: tuple[Limit, ...]
     binding_next: Resource | None
     demand: Ranged
-    """Fresh calls per minute in the busy hour."""
-    guard: float | None
-    """As in `Premises`."""
+    """Fresh calls per minute in the busy period."""
+    protection: tuple[Protection, ...]
     needed: tuple[Needed, ...]
+    backcast: tuple[BackCast, ...]
+    confidence: float
+    """That all targets hold together at what is recommended, or else at what is asked for."""
+    reproduced: bool
+    """Whether some reading reproduces the history."""
+    courses: Courses
 
-    @property
-    def strictest(self) -> ReadingResult:
-        """The reading that the decision rests on."""
-        return decisive(self.readings, self.request)
+    def protects(self, limit: int) -> Protection | None:
+        """What that throttle protects; None: it was not asked."""
+        return next((one for one in self.protection if one.limit_per_minute == limit), None)
 
 
 def headline(found: Findings) -> str:
-    """The answer in one or two sentences."""
-    asked, chosen = found.request.requested_per_minute, found.verdict.recommended
-    brings = f"the busy hour brings {offered(found.demand)}"
-    match found.verdict.decision:
+    """The answer in a few sentences."""
+    request, verdict = found.request, found.verdict
+    now, asked = request.now_per_minute, request.requested_per_minute
+    brings = f"The busy period will bring {offered(found.demand)}"
+    match verdict.decision:
+        case Decision.NOT_NEEDED:
+            kept = f"at {now}, {_figures(found.strictest.at(now))}"
+            return f"No raise is needed. {brings}; {kept}. {_harm(found)}".strip()
         case Decision.APPROVE:
-            return f"Raise to {asked}: {brings}, and {_figures(found.strictest.at(asked))}. {_then(found)}"
+            return f"Raise to {asked}. {brings}; at {asked}, {_figures(found.strictest.at(asked))}. {_guarded(found)}"
         case Decision.APPROVE_LOWER:
-            low, high = found.strictest.at(chosen or asked), found.strictest.at(asked)
-            return f"Raise to {chosen}, not {asked}: {brings}; at {chosen} {_kept(low)}, at {asked} {why_not(high)}."
+            chosen = verdict.recommended or asked
+            kept = f"at {chosen}, {_figures(found.strictest.at(chosen))}"
+            return f"Raise to {chosen}, not {asked}. {brings}; {kept}. {_harm(found) or _more(found)}"
         case Decision.REFUSE:
-            return _refusal(found)
+            return f"Do not raise above {now}. {_refusal(found)}"
         case Decision.CANNOT_TELL:
-            return f"Cannot tell whether {asked} will do: {brings}, and {_doubt(found)}."
+            return f"Cannot tell. {_doubt(found)}"
+
+
+def headline_unreproduced(found: Findings) -> str:
+    """Where no reading of the throttle reproduces the history."""
+    row = _worst_row(found.backcast)
+    why = f": {_row_words(row)}" if row is not None else ""
+    return (
+        f"Cannot tell. The fitted traffic does not reproduce this history{why}. "
+        f"What cannot be reproduced cannot be decided on. If the throttle was another one for a part of it, say so in "
+        f"`throttle_history`; if it refuses by another status or word, in `history.refusal_codes` or `refusal_words`."
+    )
+
+
+def _worst_row(backcast: Sequence[BackCast]) -> BackCastRow | None:
+    """Of the reading that comes nearest, what it misses most."""
+    missed = [[row for row in one.rows if row.is_decisive and not row.reproduced] for one in backcast]
+    missed.sort(key=len)
+    return min(missed[0], key=lambda row: row.p_value) if missed and missed[0] else None
+
+
+def _row_words(row: BackCastRow) -> str:
+    seen, expected = (_amount(value, row.unit) for value in (row.seen, row.expected.value))
+    return f"in {row.scope} it shows {seen} {row.quantity}, the model makes {expected}"
+
+
+def _amount(value: float, unit: str) -> str:
+    return formatted(value, "share") if unit == "share" else f"{value:.1f} {unit}" if unit != "1" else f"{value:.0f}"
+
+
+def headline_without_sweep(request: Request, fit: Fit) -> str:
+    """Where the history is not enough."""
+    first = fit.refusals[0].rstrip(".") if fit.refusals else "nothing in it can be fitted"
+    return f"Cannot tell whether {request.requested_per_minute} will do: {first[0].lower()}{first[1:]}."
 
 
 def _refusal(found: Findings) -> str:
+    brings = f"The busy period will bring {offered(found.demand)}"
+    smallest = found.verdict.smallest
+    if smallest is not None:
+        return f"{brings}, which needs {smallest}. {_harmed(found, smallest)}{_still_protected(found)}"
     best = _surest(found)
-    return (
-        f"Do not raise above {found.request.now_per_minute}: the busy hour brings {offered(found.demand)}, and even at "
-        f"{best.limit_per_minute} {why_not(best)}. {short_of(found.limits)}"
-    )
+    return f"{brings}, and even at {best.limit_per_minute} {why_not(best)}. {short_of(found.limits)}"
+
+
+def _still_protected(found: Findings) -> str:
+    """What the largest throttle that still protects the others would do; empty where none above the present does."""
+    now = found.request.now_per_minute
+    simulated = [point.limit_per_minute for point in found.strictest.points if point.limit_per_minute > now]
+    good = [limit for limit in simulated if (one := found.protects(limit)) is not None and one.holds]
+    if not good:
+        return ""
+    highest, today = found.strictest.at(max(good)), found.strictest.at(now)
+    shares = [ranged_words(point.kpis["refused_share"], "share") for point in (highest, today)]
+    return f" Up to {max(good)} it still does: there {shares[0]} of attempts would be refused, at {now} {shares[1]}."
 
 
 def _surest(found: Findings) -> Point:
@@ -77,44 +146,64 @@ def _surest(found: Findings) -> Point:
 
 
 def _doubt(found: Findings) -> str:
+    brings = f"The busy period will bring {offered(found.demand)}"
+    if found.courses.drifts and not found.courses.is_stated:
+        weekly = 100 * math.expm1(found.courses.drift.per_week.value)
+        return (
+            f"Traffic {'grows' if weekly > 0 else 'falls'} by {abs(weekly):.1f} % a week, and whether that goes on "
+            f"changes the answer: say what `growth` to expect within {found.request.horizon_days} days."
+        )
     best = _surest(found)
-    return f"at {best.limit_per_minute} {why_not(best)}"
+    return f"{brings}, and at {best.limit_per_minute} {why_not(best)}."
 
 
-def headline_without_sweep(request: Request, fit: Fit) -> str:
-    """Where the history is not enough."""
-    first = fit.refusals[0].rstrip(".") if fit.refusals else "nothing in it can be fitted"
-    return f"Cannot tell whether {request.requested_per_minute} will do: {first[0].lower()}{first[1:]}."
+def _harm(found: Findings) -> str:
+    """What the throttle that is asked for would do to others; empty where it does nothing, or nobody knows."""
+    asked = found.request.requested_per_minute
+    return _harmed(found, asked) if found.verdict.unprotected else ""
 
 
-def unguarded(found: Findings) -> str:
-    """How much of the raise can be used before something else runs out; empty where all of it can."""
-    now, asked = found.request.now_per_minute, found.request.requested_per_minute
-    if found.guard is None or asked <= found.guard:
+def _harmed(found: Findings, limit: int) -> str:
+    protection = found.protects(limit)
+    if protection is None or protection.holds is not False:
+        return f"Whether {limit} still protects the others cannot be said with the confidence asked for."
+    channels = found.request.pop.carrier.channels
+    what = f"the {channels} channels" if channels is not None else "the PoP"
+    return (
+        f"A throttle of {limit} would no longer protect {what}: if all of it is used, "
+        f"{ranged_words(protection.worst, 'share')} of everybody's calls find no free line "
+        f"(at most {formatted(found.request.protects.neighbours_blocked_max, 'share')} is allowed)."
+    )
+
+
+def _guarded(found: Findings) -> str:
+    protection = found.protects(found.request.requested_per_minute)
+    if protection is None or not protection.holds:
         return ""
-    usable = max(0, math.floor(found.guard) - now)
-    return f"of the {asked - now} more that are asked for, {usable} can be used before something else runs out"
+    return "Even if all of it is used, the others keep their lines."
+
+
+def _more(found: Findings) -> str:
+    """What the difference between the recommended and the requested throttle would expose."""
+    chosen, asked = found.verdict.recommended, found.request.requested_per_minute
+    return f"Nobody needs the {asked - (chosen or asked)} above it, and a throttle should not be wider than needed."
 
 
 def offered(demand: Ranged) -> str:
-    """The busy hour's demand."""
+    """The busy period's demand."""
     digits = 0 if demand.value >= 100 else 1
     return f"{demand.value:.{digits}f} ({demand.low:.{digits}f} to {demand.high:.{digits}f}) fresh calls per minute"
 
 
 def _figures(point: Point) -> str:
-    """Of a throttle that keeps all targets: what is lost and refused."""
+    """Of a throttle that keeps all targets: what is lost and refused, by the worse witness."""
+    worse = {target.kpi: target.value for target in point.targets}
     said = [
-        f"{ranged_words(point.kpis[kpi], 'share')} of {words}"
+        f"{ranged_words(worse.get(kpi, point.kpis[kpi]), 'share')} of {words}"
         for kpi, words in (("customers_lost_share", "customers are lost"), ("refused_share", "attempts refused"))
         if kpi in point.kpis
     ]
-    return ", ".join(said) or "every target holds"
-
-
-def _kept(point: Point) -> str:
-    worst = min(point.targets, key=lambda target: target.confidence)
-    return f"every target holds ({sure(worst.confidence)} sure)"
+    return f"{' and '.join(said) or 'every target holds'} ({sure(point.confidence)} sure that all targets hold)"
 
 
 def ranged_words(value: Ranged, unit: str) -> str:
@@ -149,18 +238,6 @@ def sure(confidence: float) -> str:
     if confidence > 0.99:
         return "more than 99 %"
     return "less than 1 %" if confidence < 0.01 else f"{100 * confidence:.0f} %"
-
-
-def _then(found: Findings) -> str:
-    resource = found.binding_next
-    limit = next((limit for limit in found.limits if limit.resource is resource), None)
-    if limit is None or limit.capacity_per_minute is None:
-        return "Nothing that is known binds after it."
-    if resource is Resource.THROTTLE:
-        return "The throttle stays what binds first."
-    more = unguarded(found)
-    at = f"at {limit.capacity_per_minute:.0f} fresh calls per minute"
-    return f"Next to bind: {resource} ({limit.capacity}), {at}{f': {more}' if more else ''}."
 
 
 def short_of(limits: Sequence[Limit]) -> str:

@@ -1,136 +1,197 @@
-"""The response curves held against the quality asked for: each target at each throttle under each reading.
+"""Responses held against the quality asked for: each target at each throttle under each reading, by both witnesses and
+under every course that demand may take. The worse counts.
 
-What is judged is the mean over busy hours; its probability of keeping to a bound carries what is not known of the input
-and the simulation's own noise. No simulation happens here.
+What is judged is the mean over days' busy periods. A throttle is as sure as it is probable that all targets hold
+together there. No simulation happens here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.review.busy import LoadDraws
-from experiments.review.curves import Curve
+from experiments.review.horizon import Demand
 from experiments.review.premises import Premises
 from experiments.review.request import Request
-from experiments.review.result import Judged, Point, ReadingResult
-from experiments.review.sweep import Sweep
-from experiments.review.verdict import decide
+from experiments.review.response import Response
+from experiments.review.result import Judged, Point
+from experiments.review.sweep import Sweep, Witness
 from experiments.targets import targets_of
 from models.fitting.result import Ranged
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 GROWTH_GRID = tuple(round(0.7 + 0.05 * step, 2) for step in range(27))
 """Growth of demand over that of the history, for the what-if."""
 LOST = "customers_lost_share"
-_HOURS_OF_GRID = 64
-_HIDDEN = ("ends_", "refused_share of ")
-"""Indicators of the sweep that are no point's: they are shown elsewhere."""
+SHOWN = (
+    "refused_share",
+    "throttled_share",
+    "customers_lost_share",
+    "no_channel_share",
+    "no_port_share",
+    "carrier_rejected_share",
+    "asr",
+    "ner",
+    "srd_p95_ms",
+    "mos_p5",
+    "mos_mean",
+    "peak_concurrency",
+    "peak_channels",
+    "peak_ports",
+    "erlang",
+    "cpu_share",
+    "attempts",
+    "offered_per_minute",
+)
+"""Indicators of a point."""
+_RECORDED = ("refused_share", "customers_lost_share", "peak_concurrency", "attempts")
+"""What is told of the replayed record."""
 
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Holds a sweep's curves against a request."""
+    """Holds a sweep's responses against a request."""
 
     request: Request
     sweep: Sweep
-    loads: LoadDraws
-    """Busy hours at the planning horizon."""
+    courses: tuple[Demand, ...]
+    """What demand may come to at the horizon; where the history drifts, with the drift going on and without."""
     lost_anyway: float = 0.0
     premises: Premises | None = None
-    """For growth beyond the loads that were simulated."""
+    """For growth beyond the levels that were simulated."""
 
-    def curve(self, reading: int, limit: int, kpi: str) -> Curve:
-        """An indicator's curve; of customers lost, only those that the trunk's limits lose."""
-        curve = self.sweep.curve(reading, limit, kpi)
-        if kpi != LOST or not self.lost_anyway:
-            return curve
-        return replace(curve, seen=curve.seen - self.lost_anyway, corrected=curve.corrected - self.lost_anyway)
+    def draws(self, response: Response, kpi: str, demand: Demand) -> FloatArray:
+        """An indicator in each alternative; of customers lost, only those that the trunk's limits lose."""
+        drawn = response.draws(kpi, demand)
+        return np.maximum(drawn - self.lost_anyway, 0.0) if kpi == LOST else drawn
 
-    def readings(self) -> tuple[ReadingResult, ...]:
-        """Every reading, in the request's order."""
-        return tuple(self._reading(number) for number in range(len(self.request.readings)))
+    def estimate(self, response: Response, kpi: str) -> Ranged:
+        """An indicator's mean over days, with the range over every course of demand."""
+        off = self.lost_anyway if kpi == LOST else 0.0
+        found = [response.estimate(kpi, demand) for demand in self.courses]
+        low, value, high = min(f.low for f in found), found[0].value, max(f.high for f in found)
+        return Ranged(*(max(0.0, part - off) if kpi == LOST else part for part in (value, low, high)))
 
-    def _reading(self, number: int) -> ReadingResult:
-        points = tuple(self._point(number, limit) for limit in self.sweep.limits)
-        decision, recommended = decide({point.limit_per_minute: point.holds for point in points}, self.request)
-        return ReadingResult(
-            reading=self.request.readings[number],
-            points=points,
-            decision=decision,
-            recommended_per_minute=recommended,
-            largest_per_minute=max((point.limit_per_minute for point in points if point.holds), default=None),
-            refused_by_growth={limit: self._by_growth(number, limit) for limit in self.sweep.limits},
-        )
-
-    def _point(self, reading: int, limit: int) -> Point:
-        curves = {kpi: self.curve(reading, limit, kpi) for kpi in self.shown}
-        curves = {kpi: curve for kpi, curve in curves.items() if len(curve.nodes)}
-        return Point(
-            limit_per_minute=limit,
-            kpis={kpi: curve.estimate(self.loads) for kpi, curve in curves.items()},
-            busy_hours={kpi: curve.band(self.loads) for kpi, curve in curves.items()},
-            targets=tuple(self._targets(reading, limit)),
-        )
-
-    @cached_property
-    def shown(self) -> tuple[str, ...]:
-        """The indicators of a point."""
-        return tuple(kpi for kpi in self.sweep.indicators if not kpi.startswith(_HIDDEN))
-
-    def _targets(self, reading: int, limit: int) -> list[Judged]:
-        found = []
+    def keeps(self, reading: int, limit: int, witness: Witness, demand: Demand) -> dict[str, BoolArray]:
+        """Indicator of a target -> in which alternatives it holds, shape (J,). Where nothing has the indicator, such as
+        a voice quality without a call, there is nothing to keep.
+        """
+        response = self.sweep.response(reading, limit, witness)
+        found = {}
         for kpi, bound, is_upper in targets_of(self.request.quality):
-            curve = self.curve(reading, limit, kpi)
-            confidence = curve.probability(self.loads, bound, is_upper=is_upper)
-            # Where no hour has the indicator, such as a voice quality without a call, there is nothing to keep.
-            if not math.isnan(confidence):
-                holds = held(confidence, self.request.confidence)
-                found.append(Judged(kpi, bound, is_upper, curve.estimate(self.loads), confidence, holds))
+            drawn = self.draws(response, kpi, demand)
+            if not np.isnan(drawn).any():
+                found[kpi] = drawn <= bound if is_upper else drawn >= bound
         return found
 
-    @cached_property
-    def _thinned(self) -> FloatArray:
-        return self.loads.quantile((np.arange(_HOURS_OF_GRID) + 0.5) / _HOURS_OF_GRID)
+    def together(self, readings: Sequence[int], limit: int) -> float:
+        """Probability that all targets hold together under all of these readings; the least over witnesses and
+        courses.
+        """
+        least = 1.0
+        for witness in self.sweep.witnesses:
+            for demand in self.courses:
+                kept = [held for reading in readings for held in self.keeps(reading, limit, witness, demand).values()]
+                if kept:
+                    least = min(least, float(np.logical_and.reduce(kept).mean()))
+        return least
 
-    def _by_growth(self, reading: int, limit: int) -> tuple[float, ...]:
-        curve = self.curve(reading, limit, LOST)
+    def holds(self, readings: Sequence[int], limit: int) -> bool | None:
+        """Whether all targets hold under all of these readings, with the confidence asked for."""
+        if self.together(readings, limit) >= self.request.confidence:
+            return True
+        each = [target.confidence for reading in readings for target in self._targets(reading, limit)]
+        return False if min(each, default=1.0) <= 1 - self.request.confidence else None
+
+    def point(self, reading: int, limit: int) -> Point:
+        """One throttle under one reading."""
+        model = self.sweep.response(reading, limit)
+        demand = self.courses[0]
+        known = {kpi: self.estimate(model, kpi) for kpi in SHOWN}
+        known = {kpi: value for kpi, value in known.items() if not math.isnan(value.value)}
+        record: Mapping[str, Ranged] = {}
+        if Witness.RECORD in self.sweep.witnesses:
+            replayed = self.sweep.response(reading, limit, Witness.RECORD)
+            record = {kpi: self.estimate(replayed, kpi) for kpi in _RECORDED}
+        return Point(
+            limit_per_minute=limit,
+            kpis=known,
+            record=record,
+            busy_hours={kpi: model.band(kpi, demand) for kpi in known},
+            targets=tuple(self._targets(reading, limit)),
+            confidence=self.together([reading], limit),
+            holds=self.holds([reading], limit),
+        )
+
+    def least_sure(self, reading: int, limit: int) -> dict[str, tuple[float, Witness]]:
+        """Return, for each target, the least confidence over witnesses and courses, and whose it is; of two who are as
+        sure, the one with the worse value.
+        """
+        better = {kpi: -1.0 if is_upper else 1.0 for kpi, _, is_upper in targets_of(self.request.quality)}
+        found: dict[str, tuple[float, float, Witness]] = {}
+        for witness in self.sweep.witnesses:
+            response = self.sweep.response(reading, limit, witness)
+            for demand in self.courses:
+                for kpi, held in self.keeps(reading, limit, witness, demand).items():
+                    value = better[kpi] * float(response.estimate(kpi, demand).value)
+                    said = (float(held.mean()), value, witness)
+                    found[kpi] = min(found.get(kpi, said), said, key=lambda one: one[:2])
+        return {kpi: (sure, witness) for kpi, (sure, _, witness) in found.items()}
+
+    def _targets(self, reading: int, limit: int) -> list[Judged]:
+        """By the witness, and under the course, that is the least sure."""
+        worst = self.least_sure(reading, limit)
+        found = []
+        for kpi, bound, is_upper in targets_of(self.request.quality):
+            if kpi in worst:
+                sure, witness = worst[kpi]
+                value = self.estimate(self.sweep.response(reading, limit, witness), kpi)
+                found.append(Judged(kpi, bound, is_upper, value, sure, held_with(sure, self.request.confidence)))
+        return found
+
+    def by_growth(self, reading: int, limit: int) -> tuple[float, ...]:
+        """Share of customers lost at each of `GROWTH_GRID`."""
+        response, demand = self.sweep.response(reading, limit), self.courses[0]
         factors = np.array(GROWTH_GRID) / self.request.growth
-        loads = np.outer(factors, self._thinned)
-        lost = curve.at(loads).mean(axis=1)
+        lost = np.maximum(response.mean_at(LOST, demand, factors) - self.lost_anyway, 0.0)
         if self.premises is not None:
-            for index in np.flatnonzero(loads[:, -1] > self.sweep.nodes[-1]):
-                demand = self.premises.demand_per_minute * factors[index]
-                lost[index] = self.premises.lost(self.request.readings[reading], limit, demand)
+            highest = float(response.runs.levels[-1] / np.quantile(demand.relative, 0.9))
+            for index in np.flatnonzero(factors > highest):
+                wanted = self.premises.demand_per_minute * float(factors[index])
+                lost[index] = max(lost[index], self.premises.lost(self.request.readings[reading], limit, wanted))
         # Where formulas take over from the simulation they may begin a little below it.
         return tuple(float(share) for share in np.maximum.accumulate(np.clip(lost, 0.0, 1.0)))
 
-    def endings(self, limit: int) -> Mapping[str, float]:
-        """Share of callers by the disposition of their last attempt, under the first reading."""
-        names = [name for name in self.sweep.indicators if name.startswith("ends_")]
-        shares = {name.removeprefix("ends_"): self._mean(name, limit) for name in names}
+    def endings(self, reading: int, limit: int) -> Mapping[str, float]:
+        """Share of callers by the disposition of their last attempt."""
+        response = self.sweep.response(reading, limit)
+        names = [name for name in response.values if name.startswith("ends_")]
+        shares = {name.removeprefix("ends_"): response.estimate(name, self.courses[0]).value for name in names}
         total = sum(shares.values()) or 1.0
         return {name: share / total for name, share in shares.items() if share > 0}
 
-    def _mean(self, kpi: str, limit: int) -> float:
-        return self.curve(0, limit, kpi).estimate(self.loads).value
-
-    def neighbours(self) -> Mapping[str, tuple[Ranged, Ranged]]:
-        """Other trunk -> share of its attempts refused, now and at the requested throttle, under the first reading."""
+    def neighbours(self, reading: int) -> Mapping[str, tuple[Ranged, Ranged]]:
+        """Other trunk -> share of its attempts refused, now and at the requested throttle."""
         limits = (self.request.now_per_minute, self.request.requested_per_minute)
         found = {}
         for other in self.request.neighbours:
-            curves = [self.sweep.curve(0, limit, f"refused_share of {other.name}") for limit in limits]
-            now, requested = (curve.estimate(self.loads) for curve in curves)
+            name = f"refused_share of {other.name}"
+            now, requested = (self.estimate(self.sweep.response(reading, limit), name) for limit in limits)
             found[other.name] = (now, requested)
         return found
 
+    @cached_property
+    def demand(self) -> Demand:
+        """The course that is told: without a drift."""
+        return self.courses[0]
 
-def held(probability: float, confidence: float) -> bool | None:
+
+def held_with(probability: float, confidence: float) -> bool | None:
     """Whether something holds with that confidence; None: neither this nor its opposite does."""
     return True if probability >= confidence else False if probability <= 1 - confidence else None

@@ -1,4 +1,5 @@
-"""What a history shows of its hours, in the indicators of `models.kpis`: attempts, refused, lost, calls at once.
+"""What a history shows of its hours and of its judged periods, in the indicators of `models.kpis`: attempts, refused,
+lost, calls at once.
 
 Indicators that a history cannot show, such as delays below its resolution, or lost customers where it has no numbers,
 are null. Whether they are as forecast is `experiments.review.score`'s to say.
@@ -6,82 +7,133 @@ are null. Whether they are as forecast is `experiments.review.score`'s to say.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from experiments.review.busy import BusyPeriod
 from models.fitting.redials import FAILED, KNOWN, chains, fit_redials, fresh_calls
 from models.fitting.settings import Assumed
 from models.history.table import CallStatus, History
 from models.occupancy import steps
 
+FloatArray = NDArray[np.float64]
 OBSERVED = ("attempts", "refused_share", "customers_lost_share", "peak_concurrency", "calls")
-"""Columns of `by_hour` beside `hour`; `calls` are fresh ones."""
-_HOUR = timedelta(hours=1)
+"""Columns beside `began`; `calls` are fresh ones."""
+_HOUR_S = 3600.0
 
 
 def by_hour(history: History) -> pl.DataFrame:
-    """Every whole local hour of a history that is not on a closed day: `hour` (when it began) and `OBSERVED`."""
-    hour = pl.col("start_local").dt.truncate("1h")
-    counts = history.counts
-    table = counts.group_by(hour.alias("hour")).agg(pl.col("attempts", "refused").sum()).sort("hour")
-    table = table.filter(_is_whole(history), ~pl.col("hour").dt.date().is_in(list(history.closed)))
-    shares = table.with_columns(refused_share=pl.col("refused") / pl.when(pl.col("attempts") > 0).then("attempts"))
-    joined = shares.join(_callers(history), on="hour", how="left").join(_peaks(history), on="hour", how="left")
-    return joined.select("hour", *(pl.col(name).cast(pl.Float64) for name in OBSERVED)).sort("hour")
+    """Return every whole local hour of a history that is not on a closed day: `began` and `OBSERVED`."""
+    hours = history.counts["start_local"].dt.truncate("1h").unique().sort()
+    return _shown(history, hours, _HOUR_S)
 
 
-def _is_whole(history: History) -> pl.Expr:
-    """Hours that the history covers from their first to their last interval."""
+def by_period(history: History, periods: Sequence[BusyPeriod]) -> pl.DataFrame:
+    """Return the same for the periods that a review judged, in the order of time.
+
+    Raises:
+        ValueError: periods of different lengths.
+    """
+    if len({period.length_s for period in periods}) > 1:
+        raise ValueError("judged periods have one length")
+    days = history.counts["start_local"].dt.date().unique().sort()
+    begins = [
+        datetime.combine(day, time()) + timedelta(seconds=period.start_s)
+        for day in days
+        for period in periods
+        if day.weekday() in period.weekdays
+    ]
+    length_s = periods[0].length_s if periods else _HOUR_S
+    return _shown(history, pl.Series(begins, dtype=pl.Datetime("us")).sort(), length_s)
+
+
+def _shown(history: History, begins: pl.Series, length_s: float) -> pl.DataFrame:
+    """The spans of that length that the history covers; no two of them overlap."""
+    length = pl.duration(microseconds=round(length_s * 1e6))
     first, last = history.counts["start_local"].min(), history.counts["start_local"].max()
     until = pl.lit(last) + pl.duration(microseconds=round(history.interval_s * 1e6))
-    return (pl.col("hour") >= first) & (pl.col("hour") + _HOUR <= until)
+    spans = pl.DataFrame({"began": begins}, schema={"began": pl.Datetime("us")}).filter(
+        pl.col("began") >= first,
+        pl.col("began") + length <= until,
+        ~pl.col("began").dt.date().is_in(list(history.closed)),
+    )
+    counted = _counts(history, spans, length_s)
+    shares = counted.with_columns(refused_share=pl.col("refused") / pl.when(pl.col("attempts") > 0).then("attempts"))
+    joined = shares.join(_callers(history, spans, length_s), on="began", how="left")
+    joined = joined.join(_peaks(history, spans, length_s), on="began", how="left")
+    return joined.select("began", *(pl.col(name).cast(pl.Float64) for name in OBSERVED)).sort("began")
 
 
-def _callers(history: History) -> pl.DataFrame:
-    """Fresh calls of each hour, and the share of callers who gave up without having reached the other side: of those
+def _within(times: pl.DataFrame, spans: pl.DataFrame, length_s: float) -> pl.DataFrame:
+    """Rows of `times` (with `start_local`) that lie in a span, and `began` of it."""
+    found = times.sort("start_local").join_asof(
+        spans.sort("began"), left_on="start_local", right_on="began", coalesce=False
+    )
+    return found.filter(pl.col("start_local") < pl.col("began") + pl.duration(microseconds=round(length_s * 1e6)))
+
+
+def _counts(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFrame:
+    """`began`, `attempts`, `refused`; an interval that lies in a span in part counts in part."""
+    counts = history.counts.group_by("start_local").agg(pl.col("attempts", "refused").sum()).sort("start_local")
+    edges = counts["start_local"].dt.epoch("us").to_numpy() / 1e6
+    begin_s = spans["began"].dt.epoch("us").to_numpy() / 1e6
+    at_s = np.column_stack([edges, edges + history.interval_s]).ravel()
+    found = {"began": spans["began"]}
+    for name in ("attempts", "refused"):
+        reached = np.cumsum(counts[name].to_numpy().astype(np.float64))
+        curve = np.column_stack([reached - counts[name].to_numpy(), reached]).ravel()
+        found[name] = pl.Series(np.interp(begin_s + length_s, at_s, curve) - np.interp(begin_s, at_s, curve)).round(9)
+    # Where clocks go forward there is no such hour.
+    seen = _within(history.counts.select("start_local"), spans, length_s)["began"].unique()
+    return pl.DataFrame(found).filter(pl.col("began").is_in(seen.implode()))
+
+
+def _callers(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFrame:
+    """Fresh calls of each span, and the share of callers who gave up without having reached the other side: of those
     with a number, as nobody knows which attempts of the others belong together.
     """
-    schema = {"hour": pl.Datetime("us"), "calls": pl.Int64(), "customers_lost_share": pl.Float64()}
+    schema = {"began": pl.Datetime("us"), "calls": pl.Int64(), "customers_lost_share": pl.Float64()}
     found = None if history.calls is None else chains(history.calls)
     if found is None or not found.shown:
         return pl.DataFrame(schema=schema)
     fresh = fresh_calls(found, fit_redials(found, Assumed()))
-    hour = pl.col("start_local").dt.truncate("1h").alias("hour")
-    calls = fresh.group_by(hour).agg(calls=pl.col("fresh").sum().round().cast(pl.Int64))
+    within = _within(fresh, spans, length_s).group_by("began")
+    calls = within.agg(calls=pl.col("fresh").sum().round().cast(pl.Int64))
     # All attempts of one call stand together, in their order.
     known = found.attempts.filter(KNOWN)
     callers = known.group_by((pl.col("attempt") == 1).cum_sum().alias("caller_number")).agg(
-        pl.col("start_local").first().dt.truncate("1h").alias("hour"),
+        pl.col("start_local").first(),
         pl.col("status").last().is_in(FAILED).alias("lost"),
     )
-    return calls.join(callers.group_by("hour").agg(customers_lost_share=pl.col("lost").mean()), on="hour", how="left")
+    gave_up = _within(callers, spans, length_s).group_by("began").agg(customers_lost_share=pl.col("lost").mean())
+    return calls.join(gave_up, on="began", how="left")
 
 
-def _peaks(history: History) -> pl.DataFrame:
-    """Most calls at once in each hour: answered, and not yet ended."""
-    schema = {"hour": pl.Datetime("us"), "peak_concurrency": pl.Float64()}
+def _peaks(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFrame:
+    """Most calls at once in each span: answered, and not yet ended."""
+    schema = {"began": pl.Datetime("us"), "peak_concurrency": pl.Float64()}
     if history.calls is None:
         return pl.DataFrame(schema=schema)
     up = history.calls.filter(
         (pl.col("status") == CallStatus.ANSWERED.value) & pl.col("holding_s").is_not_null()
     ).select(
-        (pl.col("start_utc").dt.epoch("us") / 1e6 + pl.col("ringing_s").fill_null(0.0)).alias("from_s"),
-        "holding_s",
-        (pl.col("start_local").dt.epoch("us") - pl.col("start_utc").dt.epoch("us")).alias("offset_us"),
+        (pl.col("start_utc").dt.epoch("us") / 1e6 + pl.col("ringing_s").fill_null(0.0)).alias("from_s"), "holding_s"
     )
     if not up.height:
         return pl.DataFrame(schema=schema)
     begin = up["from_s"].to_numpy()
     at_s, level = steps(begin, begin + up["holding_s"].to_numpy(), np.ones(up.height))
-    # The level that an hour begins with counts in it too.
-    hours = history.counts.group_by(pl.col("start_local").dt.truncate("1h").alias("hour")).agg(
-        pl.col("start_utc").min().dt.epoch("us") / 1e6
-    )
-    starts_s = hours["start_utc"].to_numpy()
+    # By the clock of the world, as local hours may come twice: the offset is that of the span's first interval.
+    rows = _within(history.counts.select("start_local", "start_utc"), spans, length_s)
+    started = rows.sort("start_utc").group_by("began", maintain_order=True).first()
+    offset_us = started["start_utc"].dt.epoch("us") - started["start_local"].dt.epoch("us")
+    starts_s = ((started["began"].dt.epoch("us") + offset_us) / 1e6).to_numpy()
+    # The level that a span begins with counts in it too.
     first = np.maximum(np.searchsorted(at_s, starts_s, side="right") - 1, 0)
-    after = np.maximum(np.searchsorted(at_s, starts_s + _HOUR.total_seconds(), side="left"), first + 1)
-    bounds = np.column_stack([first, after]).ravel()
-    peaks = np.maximum.reduceat(np.append(level, 0.0), bounds)[::2]
-    return pl.DataFrame({"hour": hours["hour"], "peak_concurrency": peaks}, schema=schema)
+    after = np.maximum(np.searchsorted(at_s, starts_s + length_s, side="left"), first + 1)
+    peaks: FloatArray = np.maximum.reduceat(np.append(level, 0.0), np.column_stack([first, after]).ravel())[::2]
+    return pl.DataFrame({"began": started["began"], "peak_concurrency": peaks}, schema=schema)

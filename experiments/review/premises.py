@@ -63,14 +63,14 @@ class Premises:
     """Fresh calls in the busy hour at the planning horizon."""
 
     @classmethod
-    def of(cls, request: Request, fit: Fit, demand_per_minute: float) -> Premises:
-        """At the fit's own values."""
+    def of(cls, request: Request, fit: Fit, demand_per_minute: float, busyness: Busyness) -> Premises:
+        """At the fit's own values; `busyness` is that of the judged periods."""
         costs, traffic = costs_of(request.pop), fit.traffic().model_copy(update={"tls": request.tls})
         return cls(
             request=request,
             readings=request.readings,
             callers=Callers.of(traffic),
-            busyness=Busyness(fit.arrivals.day_cv.value, fit.arrivals.period_cv.value),
+            busyness=busyness,
             per_call=PerCall.of(traffic, request.pop, costs),
             others=Others.of(request, costs),
             costs=costs,

@@ -5,11 +5,13 @@ Words of figures that others computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
-from experiments.review.headline import Findings, asked_words, named, short_of, sure, unguarded
+from experiments.review.courses import Courses
+from experiments.review.headline import Findings, asked_words, named, ranged_words, short_of, sure
 from experiments.review.request import Request
-from experiments.review.result import Decision, Needed, Point, ReadingResult
+from experiments.review.result import BackCast, Decision, Needed, Point, ReadingResult
 from models.fitting.result import Fit
 from models.history.table import History
 
@@ -21,11 +23,18 @@ def reasons(found: Findings) -> tuple[str, ...]:
 
 def _reasons(found: Findings) -> Iterator[str]:
     request, verdict, strictest = found.request, found.verdict, found.strictest
-    yield _judged(strictest.at(request.requested_per_minute), strictest)
-    if verdict.recommended is not None and verdict.recommended != request.requested_per_minute:
-        yield _judged(strictest.at(verdict.recommended), strictest)
-    if clause := unguarded(found):
-        yield f"{clause[0].upper()}{clause[1:]} (see the limits); up to there the throttle protects it, beyond it not."
+    yield from _on_backcast(found)
+    shown = dict.fromkeys([verdict.recommended, request.requested_per_minute, request.now_per_minute])
+    for limit in shown:
+        if limit is not None:
+            yield _judged(strictest.at(limit), strictest)
+    if verdict.smallest is not None and verdict.smallest != verdict.recommended:
+        yield (
+            f"The smallest throttle that keeps every target is {verdict.smallest}; with {100 * request.headroom:.0f} % "
+            f"of headroom that comes to {verdict.recommended or 'more than is asked for'}."
+        )
+    yield from _on_protection(found)
+    yield from _on_courses(found)
     yield from _on_readings(found)
     if verdict.decision is Decision.REFUSE:
         yield short_of(found.limits)
@@ -39,8 +48,44 @@ def _reasons(found: Findings) -> Iterator[str]:
         )
 
 
+def _on_backcast(found: Findings) -> Iterator[str]:
+    if hides_refusals_in(found.backcast):
+        yield "The history shows no refused attempt, so it is held against the calls that were admitted alone."
+    dropped = [one for one in found.backcast if not one.reproduces]
+    kept = [one for one in found.backcast if one.reproduces]
+    if dropped and kept:
+        names = ", ".join(one.reading.policy.replace("_", " ") for one in dropped)
+        yield f"The history contradicts these readings of the throttle, which take no part in the decision: {names}."
+
+
+def hides_refusals_in(backcast: Sequence[BackCast]) -> bool:
+    """Whether a back-cast had no refusals to be held against."""
+    return bool(backcast) and not any(row.quantity == "attempts refused" for row in backcast[0].rows)
+
+
+def _on_protection(found: Findings) -> Iterator[str]:
+    for limit in dict.fromkeys([found.verdict.recommended, found.request.requested_per_minute]):
+        one = None if limit is None else found.protects(limit)
+        if one is not None:
+            state = {True: "protects the others", False: "does not protect the others", None: "may not protect others"}
+            yield (
+                f"Used to the full, {limit} {state[one.holds]}: {ranged_words(one.worst, 'share')} of calls would find "
+                f"no free channel or port, with up to {one.peak_channels.value:.0f} channels and {one.cores.value:.1f} "
+                f"cores in use."
+            )
+
+
+def _on_courses(found: Findings) -> Iterator[str]:
+    courses = found.courses
+    if courses.drifts:
+        week = courses.drift.per_week
+        value, low, high = (100 * math.expm1(part) for part in (week.value, week.low, week.high))
+        stands = "the growth that the request states stands for it" if courses.is_stated else "both courses are judged"
+        yield f"The level of the history drifts by {value:+.1f} % a week ({low:+.1f} to {high:+.1f} %); {stands}."
+
+
 def _on_readings(found: Findings) -> Iterator[str]:
-    if found.verdict.depends_on_enforcement:
+    if len({(one.decision, one.recommended_per_minute) for one in found.readings}) > 1:
         each = "; ".join(f"{policy_words(one)}: {_answer(one)}" for one in found.readings)
         yield f"It depends on how the throttle works, which is not documented ({each}). The safe value is advised."
     elif len(found.readings) > 1:
@@ -83,16 +128,26 @@ def reasons_without_sweep(fit: Fit) -> tuple[str, ...]:
     return (*fit.refusals, *fit.warnings)
 
 
-def assumptions(request: Request, fit: Fit, history: History) -> tuple[str, ...]:
-    """What the answer takes for granted, in words."""
-    return tuple(_assumptions(request, fit, history))
+def assumptions(request: Request, fit: Fit, history: History, courses: Courses | None) -> tuple[str, ...]:
+    """What the answer takes for granted, in words; `courses`: None where nothing was simulated."""
+    return tuple(_assumptions(request, fit, history, courses))
 
 
-def _assumptions(request: Request, fit: Fit, history: History) -> Iterator[str]:
-    growth = f"grows to {request.growth:g} times" if request.growth != 1 else "stays what it was"
+def _assumptions(request: Request, fit: Fit, history: History, courses: Courses | None) -> Iterator[str]:
+    growth = f"grows to {request.growth:g} times" if request.growth != 1 else "keeps its level"
     unsure = f", give or take {100 * request.growth_cv:.0f} %" if request.growth_cv else ""
-    yield f"Busy-hour demand {growth}{unsure} up to the planning horizon; its shape over the week stays."
-    yield "How the throttle counts is not documented; every reading listed is taken to be possible."
+    yield (
+        f"Busy-period demand {growth}{unsure} within {request.horizon_days} days of the history's end; its shape over "
+        f"the week stays."
+    )
+    yield "How the throttle counts is not documented; every reading that the history does not contradict is possible."
+    if courses is not None and courses.step is not None:
+        yield courses.step.words
+    elif courses is not None and len(set(courses.limits.values())) > 1:
+        changes = [(day, limit) for day, limit in courses.limits.items()]
+        first = {limit: day for day, limit in reversed(changes)}
+        said = ", ".join(f"{limit} from {day} on" for limit, day in sorted(first.items(), key=lambda pair: pair[1]))
+        yield f"The throttle changed within the history: {said}."
     if not fit.redial.observed:
         chance = fit.redial.probability
         yield (

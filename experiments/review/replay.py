@@ -9,24 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time
 from functools import partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from experiments.review.cells import study_at
+from experiments.review.cells import study_with, with_limit
 from experiments.review.request import Request
 from experiments.review.result import Replay
-from models.fitting.redials import WINDOW_S, chains, fresh_calls
+from experiments.review.spans import Layout, from_instants
 from models.fitting.result import Fit
 from models.history.table import History
 from models.policies import ThrottleSettings
 from models.records import REFUSED_BY_TRUNK
 from models.streams import generator
 from models.study import Study
-from models.traffic import ReplayedArrivals
 from simulator.run import Engine, simulate
 
 FloatArray = NDArray[np.float64]
@@ -42,7 +41,6 @@ class Hour:
     """An hour of the history."""
 
     began_local: datetime
-    began_utc: datetime
 
 
 def worst_hour(history: History) -> Hour | None:
@@ -59,45 +57,25 @@ def worst_hour(history: History) -> Hour | None:
     )
     if not hours.height or not hours["attempts"][0]:
         return None
-    return Hour(hours["hour"][0], hours["start_utc"][0])
+    return Hour(hours["hour"][0])
 
 
-def fresh_instants(history: History, fit: Fit, hour: Hour, seed: int) -> FloatArray:
-    """Seconds after `LEAD_S` before the hour at which a caller called for the first time, ascending."""
-    begin = hour.began_utc - timedelta(seconds=LEAD_S)
-    span = timedelta(seconds=LEAD_S + 60 * MINUTES)
-    if history.calls is not None and history.calls["caller"].null_count() < history.calls.height:
-        return _of_calls(history.calls, fit, begin, span, seed)
-    return _of_counts(history, fit, begin, span, seed)
-
-
-def _of_calls(calls: pl.DataFrame, fit: Fit, begin: datetime, span: timedelta, seed: int) -> FloatArray:
-    # From a redial's reach before on, or one that comes first would be taken for a call of its own.
-    since = begin - timedelta(seconds=WINDOW_S)
-    near = calls.filter(pl.col("start_utc").is_between(since, begin + span, closed="left"))
-    attempts = fresh_calls(chains(near), fit.redial).filter(pl.col("start_utc") >= begin)
-    # Which of the calls without a number are redials is not known, only how many.
-    chosen = generator(seed, "replay").random(attempts.height) < attempts["fresh"].to_numpy()
-    fresh = attempts.filter(chosen)
-    return np.sort((fresh["start_utc"] - begin).dt.total_microseconds().to_numpy() / 1e6)
-
-
-def _of_counts(history: History, fit: Fit, begin: datetime, span: timedelta, seed: int) -> FloatArray:
-    rows = history.counts.filter(pl.col("start_utc").is_between(begin, begin + span, closed="left"))
-    fresh = rows["attempts"] - (rows["refused"] * fit.redial.probability.value).round().cast(pl.Int64)
-    starts = (rows["start_utc"] - begin).dt.total_microseconds().to_numpy() / 1e6
-    spread = np.repeat(starts, np.maximum(fresh.to_numpy(), 0))
-    return np.sort(spread + history.interval_s * generator(seed, "replay").random(len(spread)))
-
-
-def replay(request: Request, history: History, fit: Fit, executor: Executor | None = None) -> Replay | None:
-    """The history's worst hour under both throttles; None where there is no such hour, or one too large to replay."""
+def replay(
+    request: Request, history: History, fit: Fit, raised_per_minute: int, executor: Executor | None = None
+) -> Replay | None:
+    """The history's worst hour under the present throttle and a raised one; None where there is no such hour, one too
+    large to replay, or one that nobody made, as the history was multiplied.
+    """
     hour = worst_hour(history)
-    instants = None if hour is None else fresh_instants(history, fit, hour, request.seed)
-    if hour is None or instants is None or not 0 < len(instants) <= MOST_CALLS:
+    if hour is None or fit.multiplied != 1:
+        return None
+    begin_s = (hour.began_local - datetime.combine(hour.began_local.date(), time())).total_seconds()
+    random = generator(request.seed, "replay")
+    instants = fit.fresh.instants_s(hour.began_local.date(), begin_s - LEAD_S, begin_s + 60.0 * MINUTES, random)
+    if not 0 < len(instants) <= MOST_CALLS:
         return None
     reading = request.enforced or request.readings[0]
-    limits = (request.now_per_minute, request.requested_per_minute)
+    limits = (request.now_per_minute, raised_per_minute)
     studies = [_study(request, fit, reading, limit, instants) for limit in limits]
     minutes = partial(_minutes, engine=request.engine)
     now, requested = (map if executor is None else executor.map)(minutes, studies)
@@ -106,11 +84,9 @@ def replay(request: Request, history: History, fit: Fit, executor: Executor | No
 
 
 def _study(request: Request, fit: Fit, reading: ThrottleSettings, limit: int, instants: FloatArray) -> Study:
-    study = study_at(request, fit, reading, limit, 0.0, request.seed, warm_up_s=LEAD_S, hour_s=60.0 * MINUTES)
-    arrivals = ReplayedArrivals(kind="replay", instants_s=tuple(float(instant) for instant in instants))
-    own = study.trunks[0]
-    own = own.model_copy(update={"traffic": own.traffic.model_copy(update={"arrivals": arrivals})})
-    return study.model_copy(update={"trunks": (own, *study.trunks[1:])})
+    layout = Layout(1, LEAD_S, 60.0 * MINUTES)
+    arrivals = from_instants([instants], layout)
+    return study_with(request, fit, arrivals, layout.duration_s, request.seed, with_limit(reading, limit))
 
 
 def _minutes(study: Study, engine: Engine) -> Mapping[str, FloatArray]:

@@ -5,11 +5,11 @@ The settings only; reading the file is `models.reading`'s, answering it `experim
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.fitting.settings import Assumed
+from models.fitting.settings import Assumed, ThrottleChange
 from models.history.settings import HistorySettings
 from models.policies import (
     FixedWindow,
@@ -40,6 +40,18 @@ class Neighbour(Settings):
     mean_hold_s: Annotated[float, Field(gt=0)] = 180.0
 
 
+class Protects(Settings):
+    """What a throttle is there for: that a customer who uses all of it harms nobody else."""
+
+    neighbours_blocked_max: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Of the calls that the throttles let pass, the share that meets full channels or ports, while this customer uses
+    all of its throttle."""
+    neighbours_use: Literal["their_demand", "their_throttle"] = "their_demand"
+    """What the neighbours take meanwhile: the busy hour that the request states for them, or all that their throttles
+    let pass. Channels are seldom enough for all throttles at once, and then no raise of one would protect the others.
+    """
+
+
 class Request(Settings):
     """One customer's request for a higher throttle."""
 
@@ -61,10 +73,21 @@ class Request(Settings):
     scaled to each candidate."""
     enforced: ThrottleSettings | None = None
     """How the throttle worked while the history was taken, where that is known."""
+    horizon_days: Annotated[int, Field(ge=1, le=730)] = 30
+    """The decision is to hold so many days after the history's end."""
     growth: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """Busy-hour demand at the end of the planning horizon, over that of the history."""
+    """Busy-period demand at the horizon, over that at the end of the history. Where it is given it stands for any drift
+    that the history shows."""
     growth_cv: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """How unsure that is."""
+    """How unsure that is, beside what the history tells of its own level."""
+    headroom: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Of the smallest throttle that keeps every target, so much is recommended on top."""
+    grant: Literal["needed", "asked"] = "needed"
+    """`needed`: recommend the smallest throttle that keeps every target, with headroom. `asked`: grant what is asked
+    for where every target holds at it, needed or not."""
+    protects: Protects = Protects()
+    throttle_history: tuple[ThrottleChange, ...] = ()
+    """Where the throttle changed within the history: from which day on it was what. None: it is looked for."""
     bandwidth_mbit_per_s: Annotated[float, Field(gt=0)] | None = None
     """Of the link between customer and PoP, each way; none: not a limit."""
     pop: Pop = Pop()

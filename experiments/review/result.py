@@ -5,7 +5,8 @@ Values only. The page draws them, `decision.json` holds them, `review` makes the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.provenance import Provenance
+from experiments.review.busy import BusyPeriod
 from experiments.review.request import Request
 from models.fitting.result import Fit, Ranged
 from models.history.table import History
@@ -26,11 +28,13 @@ class Decision(StrEnum):
     """What is advised."""
 
     APPROVE = "approve"
-    """Every target holds at the requested throttle, with the confidence asked for, under every reading."""
+    """The requested throttle is needed, keeps every target under every reading, and still protects the others."""
     APPROVE_LOWER = "approve_lower"
-    """Not at the requested one, but at a lower one above the present."""
+    """A lower one above the present does, and more is not needed or harms others."""
     REFUSE = "refuse"
-    """At none between the present and the requested one."""
+    """None between the present and the requested one does."""
+    NOT_NEEDED = "not_needed"
+    """The present throttle keeps every target at the horizon."""
     CANNOT_TELL = "cannot_tell"
     """The history is not enough, or the intervals are wider than the question."""
 
@@ -48,15 +52,16 @@ class Resource(StrEnum):
 
 @dataclass(frozen=True)
 class Judged:
-    """One quality target at one throttle: the indicator in a busy hour, and how sure it is that it keeps."""
+    """One quality target at one throttle: the indicator in the busy period, and how sure it is that it keeps."""
 
     kpi: str
     bound: float
     is_upper: bool
     value: Ranged
-    """The mean over busy hours; the range is of that mean, for what is not known of input and simulation."""
+    """The mean over days of the worse witness; the range is of that mean, for what is not known of input and
+    simulation, under every course that demand may take."""
     confidence: float
-    """Probability that the mean keeps to its bound."""
+    """Probability that the mean keeps to its bound, by the worse witness."""
     holds: bool | None
     """With the confidence asked for; None: neither this nor its opposite can be said."""
 
@@ -67,21 +72,17 @@ class Point:
 
     limit_per_minute: int
     kpis: Mapping[str, Ranged]
-    """Indicator of `models.kpis`, `cpu_share` (cores) or `erlang` -> its mean over busy hours."""
+    """Indicator of `models.kpis`, `cpu_share` (cores) or `erlang` -> its mean over days' busy periods, by the model."""
+    record: Mapping[str, Ranged]
+    """The same by the recorded calls, replayed; empty where they were not."""
     busy_hours: Mapping[str, Ranged]
-    """The same indicators -> median busy hour, and the band in which nine of ten busy hours lie."""
+    """The same indicators -> median busy period, and the band in which nine of ten days' periods lie."""
     targets: tuple[Judged, ...]
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether all targets do; None: none is known to fail, and not all are known to hold."""
-        answers = [target.holds for target in self.targets]
-        return False if False in answers else None if None in answers else True
-
-    @property
-    def confidence(self) -> float:
-        """Of the least sure target."""
-        return min((target.confidence for target in self.targets), default=1.0)
+    confidence: float
+    """Probability that all targets hold together, by the worse witness."""
+    holds: bool | None
+    """Whether all targets do, with the confidence asked for; None: none is known to fail, and it is not known that
+    all hold."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ class ReadingResult:
     """Ascending; now and requested are among them."""
     decision: Decision
     recommended_per_minute: int | None
-    """The largest candidate up to the requested one at which every target holds."""
-    largest_per_minute: int | None
-    """The same without that end."""
+    """The throttle that this reading alone would recommend."""
+    smallest_per_minute: int | None
+    """The smallest candidate at which every target holds."""
     refused_by_growth: Mapping[int, tuple[float, ...]]
     """Candidate -> share of customers lost at each of `Review.growth_grid`: for the what-if of the page."""
 
@@ -105,6 +106,97 @@ class ReadingResult:
             if point.limit_per_minute == limit_per_minute:
                 return point
         raise KeyError(limit_per_minute)
+
+
+def strictest_of(readings: Sequence[ReadingResult], limit_per_minute: int) -> ReadingResult:
+    """Return the reading that needs the highest throttle to keep every target; of those, the least sure at a limit."""
+    return max(readings, key=lambda one: (one.smallest_per_minute or math.inf, -one.at(limit_per_minute).confidence))
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What happens at one throttle when all of it is used, by this customer and by its neighbours."""
+
+    limit_per_minute: int
+    blocked: Mapping[str, Ranged]
+    """Trunk -> of its calls that its throttle let pass, the share that met full channels or ports. Where no neighbour
+    is known, the trunk's own stands for them: every caller meets the same channels."""
+    peak_channels: Ranged
+    cores: Ranged
+    mos_p5: Ranged
+    worst: Ranged
+    """The largest of `blocked`."""
+    holds: bool | None
+    """Whether `protects` is kept; None: cannot be said with the confidence asked for."""
+
+
+@dataclass(frozen=True)
+class BackCastRow:
+    """One quantity of the history, as it was and as the fitted traffic has it at the throttle of the time."""
+
+    scope: str
+    """Which hours, for people."""
+    quantity: str
+    """For people, such as `attempts refused`."""
+    unit: str
+    seen: float
+    expected: Ranged
+    """Mean over repetitions, and the range in which a repetition lies."""
+    p_value: float
+    """Two-sided: how often chance alone strays so far; posterior predictive."""
+    is_decisive: bool
+    """Whether the reading is doubted where this is not reproduced."""
+    reproduced: bool
+
+
+@dataclass(frozen=True)
+class BackCast:
+    """One reading of the throttle, held against the history."""
+
+    reading: ThrottleSettings
+    rows: tuple[BackCastRow, ...]
+
+    @property
+    def reproduces(self) -> bool:
+        """Whether what the history shows came out again, as far as it decides."""
+        return all(row.reproduced for row in self.rows if row.is_decisive)
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Two witnesses that do not say the same of one throttle."""
+
+    limit_per_minute: int
+    reading: ThrottleSettings
+    kpi: str
+    model: Ranged
+    record: Ranged
+    hours: tuple[str, ...]
+    """The days and minutes that it comes from, the largest part first."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One column of the table on top: what one choice comes to in the busy period."""
+
+    name: str
+    """Such as `today` or `recommended`."""
+    per_minute: int
+    offered_per_minute: Ranged
+    """Fresh calls in the busy period."""
+    refused_share: Ranged
+    """This and the next by the witness that is less sure of them, as `Judged.value` is."""
+    lost_share: Ranged
+    lost_per_day: Ranged
+    """Customers lost in a day's busy period."""
+    peak_concurrency: Ranged
+    peak_channels: Ranged
+    channels: int | None
+    cores: Ranged
+    protects: bool | None
+    """Whether it still protects the others when all of it is used."""
+    beyond: bool = False
+    """Whether demand there is beyond what was simulated: figures are lower bounds."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +259,7 @@ class RolloutStep:
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """One bad hour of the history, again, under the present and the requested throttle."""
+    """One bad hour of the history, again, under the present and a raised throttle."""
 
     began: datetime
     """Local time."""
@@ -179,6 +271,19 @@ class Replay:
     now: Mapping[str, FloatArray]
     """`admitted`, `refused` (attempts per minute), `concurrent`."""
     requested: Mapping[str, FloatArray]
+    """At the recommended throttle, or at the requested one where none is recommended."""
+
+
+@dataclass(frozen=True)
+class TwoStates:
+    """A throttle that counts refused attempts may stay full of redials once it is full."""
+
+    reading: ThrottleSettings
+    limit_per_minute: int
+    calm: Ranged
+    """Share of attempts refused in busy periods that begin calmly."""
+    collapsed: Ranged
+    """The same in periods that begin with a rush."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +314,8 @@ class Review:
     decision: Decision
     recommended_per_minute: int | None
     confidence: float
-    """Of every target at the recommended throttle, or at the requested one where none is recommended; the least over
-    the readings."""
+    """Probability that all targets hold together under every reading, at the recommended throttle, or at the requested
+    one where none is recommended; the least over witnesses and courses of demand."""
     headline: str
     """The answer in one or two sentences, with its intervals."""
     reasons: tuple[str, ...]
@@ -218,10 +323,22 @@ class Review:
     depends_on_enforcement: bool
     """Whether the readings of the throttle disagree on the decision or on the recommended value."""
     busy_hour: str
-    """Which hours are judged, for people."""
+    """Which periods are judged, for people."""
+    busy_periods: tuple[BusyPeriod, ...]
     busy_hour_per_minute: Ranged
     """Fresh calls offered in it, at the planning horizon."""
     readings: tuple[ReadingResult, ...]
+    """Those that the history does not contradict."""
+    contradicted: tuple[ThrottleSettings, ...]
+    """Readings that do not reproduce the history while others do: they take no part in the decision."""
+    backcast: tuple[BackCast, ...]
+    """Of every reading."""
+    disagreements: tuple[Disagreement, ...]
+    situations: tuple[Situation, ...]
+    protection: tuple[Protection, ...]
+    """By candidate, ascending."""
+    states: tuple[TwoStates, ...]
+    """Of readings whose throttle may stay full of redials: calm, and collapsed."""
     growth_grid: tuple[float, ...]
     limits: tuple[Limit, ...]
     """In the order in which they bind as demand grows."""
@@ -243,6 +360,14 @@ class Review:
     assumptions: tuple[str, ...]
     provenance: Provenance
     simulated_calls: int
+
+    @property
+    def strictest(self) -> ReadingResult | None:
+        """The reading that the decision rests on: that which needs most, and of those the least sure; None: nothing
+        was simulated.
+        """
+        chosen = self.recommended_per_minute or self.request.requested_per_minute
+        return strictest_of(self.readings, chosen) if self.readings else None
 
     def __repr__(self) -> str:
         return f"<Review of {self.request.name!r}: {self.decision}, {self.recommended_per_minute}>"

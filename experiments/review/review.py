@@ -1,4 +1,4 @@
-"""`review`: from a request to its answer; read `_reviewed` from top to bottom.
+"""`review`: from a request to its answer; read `Case.reviewed` from top to bottom.
 
 It asks the parts in turn and puts together what they say. What each of them does is theirs.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,24 +15,42 @@ from pathlib import Path
 import numpy as np
 
 from experiments.provenance import Provenance
-from experiments.review.busy import BusyHour, LoadDraws
+from experiments.review.backcast import back_cast, not_contradicted
+from experiments.review.busy import BusyPeriods
+from experiments.review.candidates import Search
 from experiments.review.checks import cheap_checks, checks_of
-from experiments.review.headline import Findings, headline, headline_without_sweep
-from experiments.review.judging import GROWTH_GRID, LOST, Judge
+from experiments.review.courses import Courses
+from experiments.review.formulas import Busyness
+from experiments.review.headline import Findings, headline, headline_unreproduced, headline_without_sweep
+from experiments.review.judging import GROWTH_GRID, Judge
 from experiments.review.limits import binding, limits_of
 from experiments.review.lost import lost_anyway
 from experiments.review.needed import needed_for
 from experiments.review.premises import Premises
+from experiments.review.protection import protections
 from experiments.review.reasons import assumptions, reasons, reasons_without_sweep
 from experiments.review.replay import replay
 from experiments.review.request import Request
-from experiments.review.result import Decision, Endings, Needed, Review
+from experiments.review.result import (
+    BackCast,
+    Decision,
+    Endings,
+    Needed,
+    Protection,
+    ReadingResult,
+    Review,
+    strictest_of,
+)
 from experiments.review.rollout import rollout_of
-from experiments.review.sweep import Sweep, nodes_for, sweep
+from experiments.review.situations import situations_of
+from experiments.review.states import two_states
+from experiments.review.sweep import prepare
 from experiments.review.tornado import tornado
-from experiments.review.verdict import decisive, verdict_of
+from experiments.review.verdict import Verdict, decide
+from experiments.review.witnesses import disagreements_of
 from models.distributions import Constant
 from models.fitting.fit import fit_history
+from models.fitting.odd_days import usable_hours
 from models.fitting.result import Fit, Ranged
 from models.fitting.told_apart import told_apart
 from models.history.reading import read_history
@@ -66,10 +84,23 @@ def review(
     Raises:
         InputError: the history cannot be read, or the calibration; lists all problems.
     """
+    case = read_case(request, base, executor=executor, advance=advance, command=command)
+    return case.reviewed() if case.fit.is_enough else case.without_sweep()
+
+
+def read_case(
+    request: Request,
+    base: Path | None = None,
+    *,
+    executor: Executor | None = None,
+    advance: Advance = lambda share, words: None,
+    command: str = "",
+) -> Case:
+    """Read and fit the history of a request; arguments and errors as of `review`."""
     advance(0.0, "reading the history")
     history = read_history(request.history, base)
     history = told_apart(history, request.now_per_minute, request.enforced, seed=request.seed)
-    advance(0.05, "fitting")
+    advance(0.1, "fitting")
     fit = fit_history(
         history,
         limit_per_minute=request.now_per_minute,
@@ -77,8 +108,7 @@ def review(
         assumed=request.assumed,
         seed=request.seed,
     )
-    case = Case(request, history, fit, executor, advance, command)
-    return case.reviewed() if fit.is_enough else case.without_sweep()
+    return Case(request, history, fit, executor, advance, command)
 
 
 @dataclass(frozen=True)
@@ -92,64 +122,120 @@ class Case:
     advance: Advance
     command: str
 
+    def decided(self) -> Decided:
+        """Return the decision and what it rests on; of a history that is enough."""
+        request, fit = roomy(self.request), self.fit
+        courses = Courses.of(request, self.history, fit)
+        busy = BusyPeriods.of(fit.days, courses.to_end, request.seed, usable_hours(fit.grid, fit.odd))
+        demands = courses.demands(busy)
+        self.advance(0.15, "back-casting the history")
+        backcast = back_cast(request, self.history, fit, busy, courses.limits, self.executor)
+        usable = not_contradicted(backcast, request)
+        readings = usable or tuple(range(len(request.readings)))
+        demand = demands[0].mean_per_minute
+        premises = Premises.of(request, fit, demand.value, busyness_of(fit, busy, demands[0].day_cv, request.seed))
+        self.advance(0.3, "simulating")
+        judge = Judge(request, prepare(request, fit, busy, demands[0]), demands, lost_anyway(fit.traffic()), premises)
+        search = Search(judge, readings, premises, self.executor, self._part(0.3, 0.8))
+        limits = search.limits()
+        self.advance(0.8, "asking what each throttle protects")
+        protection = protections(request, fit, premises, search.with_headroom(limits), self.executor)
+        protects = {one.limit_per_minute: one.holds for one in protection}
+        verdict = decide({limit: judge.holds(readings, limit) for limit in limits}, protects, request)
+        verdict = courses.settled(verdict, judge, readings, limits, protects)
+        if verdict.recommended is not None:
+            limits = search.with_limit(limits, verdict.recommended)
+        verdict = verdict if usable else Verdict(Decision.CANNOT_TELL, None, verdict.smallest)
+        return Decided(request, courses, busy, judge, readings, limits, verdict, premises, backcast, protection)
+
     def reviewed(self) -> Review:
-        """The whole answer."""
-        request, fit = self.request, self.fit
-        busy = BusyHour.of(fit)
-        loads = busy.loads(fit, request.growth, request.growth_cv, generator(request.seed, "growth"))
-        premises = Premises.of(request, fit, loads.mean_per_minute.value)
-        self.advance(0.1, "simulating")
-        judge = Judge(request, self._swept(loads), loads, lost_anyway(fit.traffic()), premises)
-        self.advance(0.8, "judging")
-        readings = judge.readings()
-        verdict = verdict_of(readings, request)
-        limits = limits_of(premises)
-        raised = premises.throttle(verdict.recommended or request.requested_per_minute)
-        found = Findings(
+        """Return the whole answer, with everything that explains it."""
+        found = self.decided()
+        request, fit, judge, verdict = found.request, self.fit, found.judge, found.verdict
+        self.advance(0.86, "replaying a bad hour")
+        results = tuple(self._reading(found, reading) for reading in found.readings)
+        chosen = verdict.recommended or request.requested_per_minute
+        strictest = strictest_of(results, chosen)
+        limits = limits_of(found.premises)
+        raised = found.premises.throttle(chosen)
+        findings = Findings(
             request=request,
             fit=fit,
             verdict=verdict,
-            readings=readings,
+            readings=results,
+            strictest=strictest,
             limits=limits,
             binding_next=binding(limits, math.inf if raised is None else raised),
-            demand=loads.mean_per_minute,
-            guard=premises.guard,
-            needed=needed_of(premises, loads),
+            demand=judge.demand.mean_per_minute,
+            protection=found.protection,
+            needed=needed_of(found.premises, judge),
+            backcast=found.backcast,
+            confidence=found.confidence,
+            reproduced=bool(not_contradicted(found.backcast, request)),
+            courses=found.courses,
         )
-        swings, measure_next = tornado(premises, fit, busy_hour_of_fit(busy, request))
-        strict = readings.index(decisive(readings, request))
-        self.advance(0.86, "replaying a bad hour")
-        replayed = replay(roomy(request), self.history, fit, self.executor)
-        self.advance(0.9, "asking exact theory")
+        swings, measure_next = tornado(found.premises, fit, judge.demand.mean_per_minute)
+        strict = found.readings[results.index(strictest)]
         return Review(
-            request=request,
+            request=self.request,
             history=self.history,
             fit=fit,
             decision=verdict.decision,
             recommended_per_minute=verdict.recommended,
-            confidence=verdict.confidence,
-            headline=headline(found),
-            reasons=reasons(found),
-            depends_on_enforcement=verdict.depends_on_enforcement,
-            busy_hour=busy.words,
-            busy_hour_per_minute=loads.mean_per_minute,
-            readings=readings,
+            confidence=findings.confidence,
+            headline=headline(findings) if findings.reproduced else headline_unreproduced(findings),
+            reasons=reasons(findings),
+            depends_on_enforcement=len({(one.decision, one.recommended_per_minute) for one in results}) > 1,
+            busy_hour=found.busy.words,
+            busy_periods=found.busy.periods,
+            busy_hour_per_minute=findings.demand,
+            readings=results,
+            contradicted=tuple(
+                reading for number, reading in enumerate(request.readings) if number not in found.readings
+            ),
+            backcast=found.backcast,
+            disagreements=disagreements_of(judge, found.readings, found.limits, found.busy, fit),
+            situations=situations_of(judge, strict, verdict, found.courses, found.protection, found.busy),
+            protection=found.protection,
+            states=two_states(request, fit, found.busy, judge.demand, found.readings, chosen, self.executor),
             growth_grid=GROWTH_GRID,
             limits=limits,
             binding_now=binding(limits),
-            binding_next=found.binding_next,
-            neighbours=judge.neighbours(),
-            needed=found.needed,
+            binding_next=findings.binding_next,
+            neighbours=judge.neighbours(strict),
+            needed=findings.needed,
             tornado=swings,
             measure_next=measure_next,
-            rollout=rollout_of(judge, verdict.recommended, strict, len(busy.hours)),
-            replay=replayed,
-            endings=Endings(judge.endings(request.now_per_minute), judge.endings(request.requested_per_minute)),
-            checks=checks_of(request, fit, loads.mean_per_minute.value, self.executor),
-            assumptions=assumptions(request, fit, self.history),
+            rollout=()
+            if verdict.decision is Decision.NOT_NEEDED
+            else rollout_of(judge, verdict.recommended, strict, sum(len(one.weekdays) for one in found.busy.periods)),
+            replay=replay(request, self.history, fit, chosen, self.executor),
+            endings=Endings(
+                judge.endings(strict, request.now_per_minute), judge.endings(strict, request.requested_per_minute)
+            ),
+            checks=checks_of(request, fit, findings.demand.value, self.executor),
+            assumptions=assumptions(request, fit, self.history, found.courses),
             provenance=self._provenance(),
             simulated_calls=judge.sweep.simulated_attempts,
         )
+
+    def _reading(self, found: Decided, number: int) -> ReadingResult:
+        """What one reading alone comes to."""
+        judge, request = found.judge, found.request
+        points = tuple(judge.point(number, limit) for limit in found.limits)
+        protects = {one.limit_per_minute: one.holds for one in found.protection}
+        alone = decide({point.limit_per_minute: point.holds for point in points}, protects, request)
+        return ReadingResult(
+            reading=request.readings[number],
+            points=points,
+            decision=alone.decision,
+            recommended_per_minute=alone.recommended,
+            smallest_per_minute=alone.smallest,
+            refused_by_growth={limit: judge.by_growth(number, limit) for limit in found.limits},
+        )
+
+    def _part(self, begin: float, end: float) -> Advance:
+        return lambda share, words: self.advance(begin + (end - begin) * share, words)
 
     def without_sweep(self) -> Review:
         """The answer where the history is not enough to decide on: why, and nothing simulated."""
@@ -165,8 +251,15 @@ class Case:
             reasons=reasons_without_sweep(fit),
             depends_on_enforcement=False,
             busy_hour="none: the history is not enough",
+            busy_periods=(),
             busy_hour_per_minute=_NONE,
             readings=(),
+            contradicted=(),
+            backcast=(),
+            disagreements=(),
+            situations=(),
+            protection=(),
+            states=(),
             growth_grid=(),
             limits=(),
             binding_now=None,
@@ -179,23 +272,9 @@ class Case:
             replay=None,
             endings=None,
             checks=cheap_checks(fit),
-            assumptions=assumptions(request, fit, self.history),
+            assumptions=assumptions(request, fit, self.history, None),
             provenance=self._provenance(),
             simulated_calls=0,
-        )
-
-    def _swept(self, loads: LoadDraws) -> Sweep:
-        def advance(share: float, words: str) -> None:
-            self.advance(0.1 + 0.7 * share, words)
-
-        return sweep(
-            roomy(self.request),
-            self.fit,
-            loads,
-            nodes=nodes_for(loads, reach=(min(0.85, GROWTH_GRID[0] / self.request.growth), 1.3)),
-            not_judged={LOST: lost_anyway(self.fit.traffic())},
-            executor=self.executor,
-            advance=advance,
         )
 
     def _provenance(self) -> Provenance:
@@ -207,6 +286,28 @@ class Case:
         return replace(Provenance.collect(study, self.command), study_hash=digest)
 
 
+@dataclass(frozen=True)
+class Decided:
+    """A decision, and what it rests on."""
+
+    request: Request
+    """As it was simulated."""
+    courses: Courses
+    busy: BusyPeriods
+    judge: Judge
+    readings: tuple[int, ...]
+    limits: Sequence[int]
+    verdict: Verdict
+    premises: Premises
+    backcast: tuple[BackCast, ...]
+    protection: tuple[Protection, ...]
+
+    @property
+    def confidence(self) -> float:
+        """That all targets hold together under every reading, at what is recommended or else asked for."""
+        return self.judge.together(self.readings, self.verdict.recommended or self.request.requested_per_minute)
+
+
 def roomy(request: Request) -> Request:
     """The request as it is simulated: a machine that it says nothing of has cores enough."""
     machine = request.pop.machine
@@ -216,14 +317,23 @@ def roomy(request: Request) -> Request:
     return request.model_copy(update={"pop": pop})
 
 
-def needed_of(premises: Premises, loads: LoadDraws) -> tuple[Needed, ...]:
+def busyness_of(fit: Fit, busy: BusyPeriods, day_cv: float, seed: int) -> Busyness:
+    """How the judged periods' load differs, for the formulas: from day to day, and from minute to minute within."""
+    rates = fit.days.draw(generator(seed, "busyness"))
+    within = round(busy.length_s / fit.days.period_s)
+    spreads = []
+    for day, start_s in zip(busy.days, busy.start_s, strict=True):
+        first = round(start_s / fit.days.period_s)
+        minutes = rates[day, first : first + within]
+        spreads.append(float(minutes.std() / max(minutes.mean(), 1e-9)))
+    return Busyness(day_cv, float(np.sqrt(np.mean(np.square(spreads)))))
+
+
+def needed_of(premises: Premises, judge: Judge) -> tuple[Needed, ...]:
     """For the requested throttle's worth of calls, and for all demand with the confidence asked for."""
     request = premises.request
-    demand = float(np.quantile(loads.mean(loads.per_minute), request.confidence))
-    return (needed_for(premises, request.requested_per_minute), needed_for(premises, demand))
-
-
-def busy_hour_of_fit(busy: BusyHour, request: Request) -> Ranged:
-    """The busy hour's demand at the planning horizon, were growth known exactly."""
-    seen = busy.per_minute
-    return Ranged(*(request.growth * value for value in (seen.value, seen.low, seen.high)))
+    means = (judge.demand.per_minute * judge.demand.weights).sum(axis=1)
+    return (
+        needed_for(premises, request.requested_per_minute),
+        needed_for(premises, float(np.quantile(means, request.confidence))),
+    )

@@ -32,7 +32,7 @@ def rollout_of(judge: Judge, recommended: int | None, reading: int, busy_hours_a
     """The steps from the present throttle to the recommended one; none where there is no raise.
 
     Args:
-        judge: with the sweep's curves.
+        judge: with the sweep's responses.
         recommended: where to.
         reading: number of the strictest reading, whose bands count.
         busy_hours_a_week: how many there are, which says how long a step lasts.
@@ -40,7 +40,8 @@ def rollout_of(judge: Judge, recommended: int | None, reading: int, busy_hours_a
     if recommended is None:
         return ()
     days = 7 * math.ceil(HOURS_WATCHED / max(1, busy_hours_a_week))
-    steps = steps_to(judge.request.now_per_minute, recommended, judge.sweep.limits)
+    limits = sorted({limit for _, (_, limit) in judge.sweep.responses})
+    steps = steps_to(judge.request.now_per_minute, recommended, limits)
     return tuple(_step(judge, limit, reading, days) for limit in steps)
 
 
@@ -56,8 +57,9 @@ def _nearest(goal: float, limits: Sequence[int]) -> int:
 
 
 def _step(judge: Judge, limit: int, reading: int, days: int) -> RolloutStep:
-    names = [name for name in _BANDS if name in judge.sweep.indicators]
-    bands = {name: judge.curve(reading, limit, name).band(judge.loads, _BAND) for name in names}
+    response = judge.sweep.response(reading, limit)
+    bands = {name: response.band(name, judge.demand, _BAND) for name in _BANDS}
+    bands = {name: band for name, band in bands.items() if not math.isnan(band.value)}
     bands |= {name: replace(bands[name], high=max(_RAREST, bands[name].high)) for name in WATCHED if name in bands}
     return RolloutStep(limit, days, bands, _halt(bands, limit, judge.request.now_per_minute))
 

@@ -1,7 +1,8 @@
 """After a raise: holds the new history against what the review forecast, and says whether to go on.
 
-The bands are those of `decision.json`'s rollout, for single busy hours; its rule halts the raise. Nothing is fitted
-again here: a history that is not as forecast is a reason for another review.
+The bands are those of `decision.json`'s rollout, for single judged periods; its rule halts the raise. Without a raise
+there are none: then the demand of the judged periods counts, and whether a reading of the throttle still fits. Nothing
+is fitted again here: a history that is not as forecast is a reason for another review.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from experiments.review.bands import Band
-from experiments.review.busy import NEARLY_BUSIEST
 from experiments.review.coverage import Coverage, coverage_of
 from experiments.review.decision_json import plain
-from experiments.review.observed import by_hour
+from experiments.review.observed import by_hour, by_period
 from experiments.review.request import Request
 from experiments.review.rollout import HOURS_WATCHED, WATCHED
+from experiments.review.still_fits import (
+    DemandSeen,
+    ReadingSeen,
+    periods_of,
+    ranged_of,
+    readings_said,
+    readings_seen,
+)
 from models.errors import InputError, Problem
 from models.fitting.result import Ranged
 from models.fitting.told_apart import told_apart
@@ -51,7 +58,7 @@ class Advice(StrEnum):
     """Too few busy hours have been seen."""
     REVIEW_AGAIN = "review again"
     NONE = "nothing was raised"
-    """The review advised no raise; only its forecast of the traffic is scored."""
+    """The review advised no raise, and its forecast holds as far as can be seen."""
 
 
 @dataclass(frozen=True)
@@ -75,24 +82,27 @@ class Score:
     next_per_minute: int | None
     """The next step of the rollout."""
     bands: tuple[Band, ...]
+    demand: DemandSeen
+    """Of the judged periods."""
+    readings: tuple[ReadingSeen, ...]
+    """Each reading of the throttle that took part, against the refused shares seen at the one in force."""
     hold: Hold | None
     coverage: Coverage
     busy_hours: pl.DataFrame
-    """`hour`, the indicators seen, and `outside`: those beyond their band."""
+    """The judged periods: `began`, the indicators seen, and `outside`: those beyond their band."""
 
     @property
     def said(self) -> str:
         """The answer in a sentence or two."""
-        if self.advice is Advice.NONE:
-            return f"No raise was advised, so there are no bands to keep. {self.coverage.said}"
         broken = [band.breach for band in self.bands if band.kept is False]
         if self.hold is not None and self.hold.differs:
             broken.append(f"calls hold {self.hold.seen.value:.0f} s instead of {self.hold.forecast.value:.0f} s")
         why = f" ({'; '.join(broken)})" if broken else ""
         count = self.busy_hours.height
         plural = "" if count == 1 else "s"
-        held = f"{count} busy hour{plural} at {self.per_minute} calls per minute: {self.verdict}{why}"
-        return f"{held}; {self._todo}. {self.coverage.said}"
+        held = f"{count} judged period{plural} at {self.per_minute} calls per minute: {self.verdict}{why}"
+        rest = (self.demand.said, readings_said(self.readings, self.per_minute), self.coverage.said)
+        return " ".join(filter(None, (f"{held}; {self._todo}.", *rest)))
 
     @property
     def _todo(self) -> str:
@@ -101,8 +111,10 @@ class Score:
         return {
             Advice.GO_ON: f"go on to {following} per minute" if following else complete,
             Advice.HALT: "halt, and go back to the step before",
-            Advice.WAIT: f"wait until {HOURS_WATCHED} busy hours have been seen",
-            Advice.REVIEW_AGAIN: "review again with this history before the next step",
+            Advice.WAIT: f"wait until {HOURS_WATCHED} judged periods have been seen",
+            Advice.REVIEW_AGAIN: "review again with this history"
+            + (" before the next step" if self.bands and following else ""),
+            Advice.NONE: "no raise was advised, so there are no bands to keep",
         }[self.advice]
 
     def to_json(self) -> dict[str, Any]:
@@ -117,6 +129,8 @@ class Score:
                     "next_per_minute": self.next_per_minute,
                     "said": self.said,
                     "bands": {band.kpi: band.to_json() for band in self.bands},
+                    "demand": self.demand.to_json(),
+                    "readings": {one.name: one.to_json() for one in self.readings},
                     "mean_hold_s": self.hold,
                     "coverage": self.coverage.to_json(),
                     "busy_hours": self.busy_hours,
@@ -138,28 +152,35 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
         InputError: the decision is of another kind, or has no such step.
     """
     step, following = _steps(decision, per_minute)
-    history = told_apart(history, int(step["per_minute"]), request.enforced, seed=request.seed)
-    hours = by_hour(history)
-    busy = hours.filter(_is_busy(decision))
-    bands = tuple(Band.of(name, forecast, busy) for name, forecast in _forecasts(step).items())
+    limit, periods = int(step["per_minute"]), periods_of(decision)
+    history = told_apart(history, limit, request.enforced, seed=request.seed)
+    busy = by_period(history, periods)
+    bands = tuple(Band.of(name, ranged_of(band), busy) for name, band in step["bands"].items())
+    demand = DemandSeen.of(decision, busy, periods[0].length_s if periods else 3600.0, request.growth)
+    readings = readings_seen(decision, limit, busy)
     hold = _hold(decision, history)
-    verdict, advice = _judge(bands, hold, busy.height) if bands else (Verdict.CANNOT_TELL, Advice.NONE)
+    if bands:
+        verdict, advice = _judge(bands, demand, hold, busy.height)
+    else:
+        verdict, advice = _judge_without_raise(demand, readings, hold)
     return Score(
         name=request.name,
-        per_minute=int(step["per_minute"]),
+        per_minute=limit,
         verdict=verdict,
         advice=advice,
         next_per_minute=following,
         bands=bands,
+        demand=demand,
+        readings=readings,
         hold=hold,
-        coverage=coverage_of(decision, hours, request.growth),
+        coverage=coverage_of(decision, by_hour(history), request.growth),
         busy_hours=_marked(busy, bands),
     )
 
 
 def _steps(decision: Mapping[str, Any], per_minute: int | None) -> tuple[Mapping[str, Any], int | None]:
     """The step in force, and the throttle of the one after it; where no raise was advised, today's without bands."""
-    missing = [name for name in ("rollout", "fit", "history", "now_per_minute") if name not in decision]
+    missing = [name for name in ("rollout", "fit", "history", "now_per_minute", "busy_hour") if name not in decision]
     if missing:
         raise InputError("decision", [Problem(where=name, what="is missing: no decision.json?") for name in missing])
     steps = decision["rollout"] or [{"per_minute": decision["now_per_minute"], "bands": {}}]
@@ -172,33 +193,13 @@ def _steps(decision: Mapping[str, Any], per_minute: int | None) -> tuple[Mapping
     return steps[at], limits[at + 1] if at + 1 < len(limits) else None
 
 
-def _forecasts(step: Mapping[str, Any]) -> dict[str, Ranged]:
-    return {
-        name: Ranged(
-            **{part: math.nan if band[part] is None else float(band[part]) for part in ("value", "low", "high")}
-        )
-        for name, band in step["bands"].items()
-    }
-
-
-def _is_busy(decision: Mapping[str, Any]) -> pl.Expr:
-    """The hours that the review judged: see `experiments.review.busy`."""
-    rates = np.array(decision["fit"]["rate_per_minute"], dtype=np.float64)
-    peaks, hours = rates.max(axis=1), rates.argmax(axis=1)
-    judged = [
-        (pl.col("hour").dt.weekday() == day + 1) & (pl.col("hour").dt.hour() == int(hours[day]))
-        for day in np.flatnonzero(peaks >= NEARLY_BUSIEST * peaks.max())
-    ]
-    return pl.any_horizontal(judged)
-
-
 def _hold(decision: Mapping[str, Any], history: History) -> Hold | None:
     if history.calls is None:
         return None
     held = history.calls.filter(pl.col("status") == CallStatus.ANSWERED.value)["holding_s"].drop_nulls().to_numpy()
     if len(held) < 2:
         return None
-    forecast = Ranged(**decision["fit"]["mean_hold_s"])
+    forecast = ranged_of(decision["fit"]["mean_hold_s"])
     mean, error = float(held.mean()), float(held.std(ddof=1)) / math.sqrt(len(held))
     unsure = math.hypot(error, (forecast.high - forecast.low) / (2 * 1.96))
     apart = abs(mean - forecast.value)
@@ -206,18 +207,34 @@ def _hold(decision: Mapping[str, Any], history: History) -> Hold | None:
     return Hold(forecast, Ranged(mean, mean - 1.96 * error, mean + 1.96 * error), differs)
 
 
-def _judge(bands: tuple[Band, ...], hold: Hold | None, hours: int) -> tuple[Verdict, Advice]:
+def _judge(bands: tuple[Band, ...], demand: DemandSeen, hold: Hold | None, hours: int) -> tuple[Verdict, Advice]:
     watched = [band for band in bands if band.kpi in WATCHED and band.hours]
     if any(band.halts or band.too_high for band in watched):
         return Verdict.WORSE, Advice.HALT
     if not watched:
         return Verdict.CANNOT_TELL, Advice.WAIT
-    others = any(band.kept is False for band in bands if band.kpi not in WATCHED) or (hold is not None and hold.differs)
+    others = any(band.kept is False for band in bands if band.kpi not in WATCHED)
+    others = others or demand.is_higher or (hold is not None and hold.differs)
     better = any(band.too_low for band in watched)
     verdict = Verdict.OTHER if others else Verdict.BETTER if better else Verdict.AS_FORECAST
     if hours < HOURS_WATCHED:
         return verdict, Advice.WAIT
     return verdict, Advice.REVIEW_AGAIN if others else Advice.GO_ON
+
+
+def _judge_without_raise(
+    demand: DemandSeen, readings: tuple[ReadingSeen, ...], hold: Hold | None
+) -> tuple[Verdict, Advice]:
+    """Whether all is as forecast behind a throttle that stayed: a reading still fits, and demand is no higher."""
+    seen = [one for one in readings if one.fits is not None]
+    if seen and all(one.refused.too_high for one in seen):
+        return Verdict.WORSE, Advice.REVIEW_AGAIN
+    differs = hold is not None and hold.differs
+    if demand.is_higher or differs or (seen and not any(one.fits for one in seen) and not demand.is_lower):
+        return Verdict.OTHER, Advice.REVIEW_AGAIN
+    if demand.seen is None and not seen:
+        return Verdict.CANNOT_TELL, Advice.NONE
+    return Verdict.BETTER if demand.is_lower else Verdict.AS_FORECAST, Advice.NONE
 
 
 def _marked(busy: pl.DataFrame, bands: tuple[Band, ...]) -> pl.DataFrame:

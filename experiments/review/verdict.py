@@ -1,65 +1,71 @@
-"""From "holds" and "does not hold" at each candidate to a decision, for one reading of the throttle and for all.
+"""From what holds at each throttle, and what each still protects, to a decision. The rules only.
 
-The rules only; whether a target holds is `judging`'s to say.
+The smallest throttle that keeps every target is wanted, with headroom; not the largest that breaks nothing. A throttle
+is there to protect the carrier and the others on it, so none is advised that no longer does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from experiments.review.request import Request
-from experiments.review.result import Decision, ReadingResult
+from experiments.review.result import Decision
+
+Answers = Mapping[int, bool | None]
+"""Throttle -> yes, no, or neither can be said."""
+_NICE = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+_ROUGHLY = 0.05
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision over all readings."""
+    """The decision."""
 
     decision: Decision
     recommended: int | None
-    confidence: float
-    depends_on_enforcement: bool
+    """For `not_needed` the present one."""
+    smallest: int | None
+    """The smallest throttle that keeps every target."""
+    unprotected: bool = False
+    """Whether what would keep the targets, or what is asked for, no longer protects the others."""
 
 
-def decide(holds: Mapping[int, bool | None], request: Request) -> tuple[Decision, int | None]:
-    """The decision, and the throttle recommended.
-
-    `holds`: candidate -> whether every target holds there; None: neither this nor its opposite can be said. The largest
-    candidate up to the requested one at which all hold is recommended; where there is none, it counts whether all of
-    them are known to fail.
+def with_headroom(smallest: int, request: Request) -> int:
+    """Return the throttle that is recommended where `smallest` keeps every target: with headroom, rounded up to a
+    number that people say, and not beyond what is asked for; to what is asked for where that is hardly more.
     """
-    now, requested = request.now_per_minute, request.requested_per_minute
-    asked = {limit: held for limit, held in holds.items() if now < limit <= requested}
-    good = [limit for limit, held in asked.items() if held]
-    if good:
-        is_all = max(good) == request.requested_per_minute
-        return (Decision.APPROVE if is_all else Decision.APPROVE_LOWER), max(good)
-    return (Decision.CANNOT_TELL if None in asked.values() else Decision.REFUSE), None
+    wanted = smallest * (1 + request.headroom)
+    if wanted * (1 + _ROUGHLY) >= request.requested_per_minute:
+        return request.requested_per_minute
+    step = max((nice for nice in _NICE if nice <= _ROUGHLY * wanted), default=1)
+    return min(request.requested_per_minute, step * math.ceil(wanted / step - 1e-9))
 
 
-def verdict_of(readings: Sequence[ReadingResult], request: Request) -> Verdict:
-    """What holds under every reading of the throttle."""
-    holds = {
-        point.limit_per_minute: all_of([result.at(point.limit_per_minute).holds for result in readings])
-        for point in readings[0].points
-    }
-    decision, recommended = decide(holds, request)
-    decisive_limit = recommended or request.requested_per_minute
-    return Verdict(
-        decision=decision,
-        recommended=recommended,
-        confidence=min(result.at(decisive_limit).confidence for result in readings),
-        depends_on_enforcement=len({(result.decision, result.recommended_per_minute) for result in readings}) > 1,
-    )
+def decide(holds: Answers, protects: Answers, request: Request) -> Verdict:
+    """Decide.
 
-
-def all_of(answers: Sequence[bool | None]) -> bool | None:
-    """Whether all hold; None: none is known to fail, and not all are known to hold."""
-    return False if False in answers else None if None in answers else True
-
-
-def decisive(readings: Sequence[ReadingResult], request: Request) -> ReadingResult:
-    """The strictest reading: the one that allows least, and of those the one that is least sure."""
-    requested = request.requested_per_minute
-    return min(readings, key=lambda result: (result.recommended_per_minute or 0, result.at(requested).confidence))
+    Args:
+        holds: throttle -> whether every target holds there, at the horizon.
+        protects: throttle -> whether it still protects the others when all of it is used; all of `holds` and of what
+            `with_headroom` makes of them.
+        request: what is asked for.
+    """
+    now, asked = request.now_per_minute, request.requested_per_minute
+    good = sorted(limit for limit, held in holds.items() if held and now <= limit <= asked)
+    smallest = good[0] if good else None
+    if request.grant == "asked" and holds.get(asked) and protects.get(asked):
+        return Verdict(Decision.APPROVE, asked, smallest)
+    if smallest is None:
+        open_ends = [limit for limit, held in holds.items() if held is None and now < limit <= asked]
+        return Verdict(Decision.CANNOT_TELL if open_ends else Decision.REFUSE, None, None)
+    if smallest == now:
+        return Verdict(Decision.NOT_NEEDED, now, now, unprotected=protects.get(asked) is False)
+    tried = (with_headroom(smallest, request), smallest)
+    for limit in tried:
+        if protects.get(limit):
+            decision = Decision.APPROVE if limit == asked else Decision.APPROVE_LOWER
+            return Verdict(decision, limit, smallest, unprotected=protects.get(asked) is False)
+    harms = all(protects.get(limit) is False for limit in tried)
+    return Verdict(Decision.REFUSE if harms else Decision.CANNOT_TELL, None, smallest, unprotected=True)

@@ -1,39 +1,111 @@
-"""A sweep whose curves are chosen, for tests of what is made of a sweep: straight lines of the load, without noise."""
+"""A sweep whose responses are chosen, for tests of what is made of a sweep: functions of the load, without noise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from experiments.review.horizon import Demand
 from experiments.review.request import Request
-from experiments.review.sweep import Sweep, candidates_of
+from experiments.review.response import Response, Runs
+from experiments.review.sweep import Advance, Bench, Cell, Sweep, Witness
+from models.records import Disposition
 
-NODES = np.array([50.0, 150.0, 250.0, 350.0, 450.0])
+FloatArray = np.ndarray
+Lost = Callable[[int, int, float], float]
+"""(Number of the reading, limit, load) -> share of attempts refused, and of customers lost."""
+LEVELS = np.linspace(0.4, 2.0, 41)
+"""So close that what is between two of them does not matter."""
 
 
-def known_sweep(request: Request, lost: Callable[[int, int, float], float], **others: float) -> Sweep:
-    """`lost`: (number of the reading, limit, load) -> share of attempts refused and of customers lost."""
+def fluid(_: int, limit: int, load: float) -> float:
+    """What exceeds the limit is refused."""
+    return max(0.0, 1 - limit / load)
 
-    def at(reading: int, limit: int, load: float) -> dict[str, float]:
-        share = lost(reading, limit, load)
-        return {
-            "offered_per_minute": float(load),
-            "attempts": 60 * load,
-            "refused_share": share,
-            "customers_lost_share": share,
-            "srd_p95_ms": 300.0,
-            "mos_p5": 4.3,
-            "peak_concurrency": 3 * load * (1 - share),
-            "ends_completed": 0.9 * (1 - share),
-            "ends_throttled": share,
-            "ends_busy": 0.1 * (1 - share),
-            **others,
-        }
 
-    cells = [(reading, limit) for reading in range(len(request.readings)) for limit in candidates_of(request)]
-    values = {
-        (reading, limit): tuple(tuple(at(reading, limit, float(load)) for load in NODES) for _ in range(3))
-        for reading, limit in cells
+def demand_of(per_minute: FloatArray | Sequence[float], days: int = 2) -> Demand:
+    """Equally likely alternatives of the mean load, all days alike; level 1 is their mean."""
+    loads = np.asarray(per_minute, dtype=np.float64)
+    middle = float(loads.mean())
+    relative = np.repeat(loads[:, None] / middle, days, axis=1)
+    return Demand(np.full(days, middle), np.ones(days), relative, np.full((len(loads), days), 1 / days))
+
+
+def response_of(loads: FloatArray, share: Callable[[float], float], **others: float) -> Response:
+    """Of days with these loads at level 1: each is simulated in two pairs of repetitions, all of them alike."""
+    days, repetitions = len(loads), 4
+    runs = Runs(LEVELS, np.tile(np.arange(days), repetitions), np.repeat(np.arange(repetitions), days), 3600.0)
+    load = np.outer(LEVELS, loads[runs.day])
+    refused = np.vectorize(share, otypes=[float])(load)
+    calls, zeros = 60 * load, np.zeros_like(load)
+    values: dict[str, FloatArray] = {f"ends_{kind.value}": zeros for kind in Disposition}
+    values |= {
+        "attempts": calls,
+        "calls": calls,
+        "refused": calls * refused,
+        "throttled": calls * refused,
+        "lost": calls * refused,
+        "answered": 0.9 * calls * (1 - refused),
+        "effective": calls * (1 - refused),
+        **dict.fromkeys(("blocked", "no_channel", "no_port", "carrier_rejected"), zeros),
+        "call_s": 180.0 * calls,
+        "ends_completed": 0.9 * calls * (1 - refused),
+        "ends_throttled": calls * refused,
+        "ends_busy": 0.1 * calls * (1 - refused),
+        "srd_p95_ms": np.full_like(load, 300.0),
+        "mos_p5": np.full_like(load, 4.3),
+        "mos_mean": np.full_like(load, 4.35),
+        "peak_concurrency": 3 * load * (1 - refused),
+        "peak_channels": 3 * load * (1 - refused),
+        "peak_ports": 3 * load * (1 - refused),
+        "cpu_share": np.full_like(load, 0.2),
+        **{name: np.full_like(load, value) for name, value in others.items()},
     }
-    return Sweep(request.readings, candidates_of(request), NODES, values, 1000, 10, 0)
+    return Response(runs, values)
+
+
+@dataclass(eq=False)
+class KnownSweep(Sweep):
+    """Answers by functions; keeps what it was asked for."""
+
+    lost: dict[Witness, Lost] = field(default_factory=dict)
+    others: dict[str, float] = field(default_factory=dict)
+    rounds: list[list[Cell]] = field(default_factory=list)
+
+    def extend(
+        self,
+        cells: Sequence[Cell],
+        executor: Executor | None = None,
+        advance: Advance = lambda share, words: None,
+    ) -> None:
+        """Ask the functions for cells that are not there yet."""
+        new = [cell for cell in dict.fromkeys(cells) if (Witness.MODEL, cell) not in self.responses]
+        if not new:
+            return
+        self.rounds.append(new)
+        loads = self.demand.rates_per_minute * self.demand.base
+        for witness, lost in self.lost.items():
+            for reading, limit in new:
+                self.responses[witness, (reading, limit)] = response_of(
+                    loads, lambda load, at=(reading, limit), of=lost: of(*at, load), **self.others
+                )
+
+
+def known_sweep(
+    request: Request,
+    demand: Demand,
+    limits: Sequence[int],
+    model: Lost = fluid,
+    record: Lost | None = None,
+    **others: float,
+) -> KnownSweep:
+    """All readings of the request at these limits."""
+    said = {Witness.MODEL: model} | ({} if record is None else {Witness.RECORD: record})
+    runs = response_of(demand.rates_per_minute * demand.base, lambda load: 0.0).runs
+    benches = {witness: Bench(runs, ()) for witness in said}
+    sweep = KnownSweep(request, demand, benches, lost=said, others=others)
+    sweep.extend([(reading, limit) for reading in range(len(request.readings)) for limit in limits])
+    return sweep

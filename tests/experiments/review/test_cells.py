@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
-from experiments.review.cells import candidates_of, study_at, with_limit
+from experiments.review.cells import study_with, with_limit
 from experiments.review.reading import parse_request
 from experiments.review.request import Request
 from models.policies import FixedWindow, NoThrottle, Shaper, SlidingWindowAttempts, TokenBucket
-from models.traffic import OverdispersedArrivals, PoissonArrivals
+from models.traffic import PoissonArrivals
 from tests.experiments.review.known_fit import known_fit
 
 
@@ -25,28 +23,6 @@ def test_a_limit_is_scaled_to_the_window_and_all_else_stays() -> None:
     assert with_limit(NoThrottle(), 400) == NoThrottle()
 
 
-@pytest.mark.parametrize(
-    ("now", "wanted", "expected"),
-    [
-        (200, 400, (200, 250, 300, 350, 400, 450)),
-        (200, 210, (200, 210, 220)),
-        (200, 333, (200, 230, 270, 300, 333, 360)),
-        (1, 2, (1, 2, 10)),
-        (200, 1_000_000, (200, 250150, 500100, 750050, 1_000_000)),
-    ],
-)
-def test_default_candidates(now: int, wanted: int, expected: tuple[int, ...]) -> None:
-    changed = request().model_copy(update={"now_per_minute": now, "requested_per_minute": wanted})
-    found = candidates_of(changed)
-    assert set(expected) <= set(found)
-    assert found == tuple(sorted(set(found)))
-    assert len(found) <= 6
-
-
-def test_named_candidates_have_now_and_requested_beside_them() -> None:
-    assert candidates_of(request("candidates: [320, 280]\n")) == (200, 280, 320, 400)
-
-
 def test_a_study_is_the_trunk_and_its_neighbours_on_the_same_pop() -> None:
     asked = request("""\
 trunk: big
@@ -55,13 +31,11 @@ tls: {policy: per_call}
 neighbours:
   - {name: small, per_minute: 40, mean_hold_s: 60}
 """)
-    fit = known_fit(230.0, period_cv=0.1)
-    study = study_at(asked, fit, FixedWindow(), 250, 231.0, 7)
+    arrivals = PoissonArrivals(kind="poisson", rate_per_minute=231.0)
+    study = study_with(asked, known_fit(230.0), arrivals, 3660.0, 7, FixedWindow(limit=250))
     big, small = study.trunks
-    assert (study.seed, study.duration_s, study.pop) == (7, 3660.0, asked.pop)
-    assert big.throttle == FixedWindow(limit=250)
-    assert isinstance(big.traffic.arrivals, OverdispersedArrivals)
-    assert (big.traffic.arrivals.rate_per_minute, big.traffic.arrivals.busyness_cv) == (231.0, 0.1)
+    assert (study.seed, study.duration_s, study.pop, study.quality) == (7, 3660.0, asked.pop, asked.quality)
+    assert (big.name, big.throttle, big.traffic.arrivals) == ("big", FixedWindow(limit=250), arrivals)
     assert big.traffic.tls.policy == "per_call"
     assert small.traffic.arrivals == PoissonArrivals(kind="poisson", rate_per_minute=40)
     assert (small.throttle, small.traffic.holding.mean()) == (FixedWindow(), 60.0)

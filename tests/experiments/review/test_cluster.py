@@ -1,4 +1,6 @@
-"""A sweep on a Dask cluster of separate processes is the sweep that one process makes; a wrong address is told."""
+"""By either engine, on processes or on a Dask cluster of separate ones, a review gives the answer that one process
+gives; a wrong address is told.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +8,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from experiments.review.busy import BusyHour
+from experiments.histories.generate import generate
+from experiments.histories.truth import Dirt, read_truth
 from experiments.review.cluster import executor_at
-from experiments.review.reading import parse_request
-from experiments.review.sweep import Sweep, sweep
+from experiments.review.decision_json import to_json
+from experiments.review.request import Request
+from experiments.review.result import Review
+from experiments.review.review import review
 from models.errors import StackError
-from tests.experiments.review.known_fit import known_fit
+from models.history.settings import HistorySettings
+from models.policies import FixedWindow
+from simulator.run import Engine
+from tests.experiments.review.conftest import TRUTHS
 
 ROOT = Path(__file__).parents[3]
 ADDRESS = "127.0.43.1"
@@ -59,22 +68,65 @@ def cluster() -> Iterator[str]:
         yield address
 
 
-def swept(address: str | None, *, serially: bool = False) -> Sweep:
-    request = parse_request("history: calls.csv\nrequested_per_minute: 400\n")
-    fit = known_fit(200.0, rate_cv=0.02, day_cv=0.03, draws=20)
-    loads = BusyHour.of(fit).loads(fit, 1.0, 0.0, np.random.default_rng(1), draws=20, quantiles=3)
-    asked = {"limits": [200, 300], "readings": request.readings[:2], "most": 4, "hour_s": 30.0}
-    if serially:
-        return sweep(request, fit, loads, **asked)
-    with executor_at(address, workers=2) as executor:
-        return sweep(request, fit, loads, executor=executor, **asked)
+def tiny(folder: Path, engine: Engine = Engine.KERNEL) -> Request:
+    """Of a customer who makes a call in a few minutes, so that SimPy takes seconds."""
+    path = folder / "tiny.csv"
+    if not path.exists():
+        truth = read_truth(TRUTHS / "small.yaml")
+        hourly = tuple(tuple(0.1 * rate for rate in day) for day in truth.hourly_per_minute)
+        changes = {"hourly_per_minute": hourly, "throttle": FixedWindow(limit=3), "dirt": Dirt()}
+        generate(truth.model_copy(update=changes), path)
+    return Request.model_validate(
+        {
+            "name": "tiny",
+            "history": HistorySettings(path=path),
+            "now_per_minute": 3,
+            "requested_per_minute": 12,
+            "candidates": (9,),
+            "readings": (FixedWindow(),),
+            "pop": {"carrier": {"channels": 30}},
+            "engine": engine,
+        }
+    )
 
 
-def test_processes_and_a_cluster_give_the_same_as_one_after_the_other(cluster: str) -> None:
-    alone, processes, on_dask = swept(None, serially=True), swept(None), swept(cluster)
-    assert repr(processes.values) == repr(alone.values)
-    assert repr(on_dask.values) == repr(alone.values)
-    assert (on_dask.runs, on_dask.simulated_attempts) == (alone.runs, alone.simulated_attempts)
+def told(made: Review) -> dict[str, Any]:
+    """All that was answered, but for when and how."""
+    saved = to_json(made)
+    return {name: value for name, value in saved.items() if name not in {"provenance", "engine"}}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.review.sweep.CALLS_WANTED", 2_000)
+        patch.setattr("experiments.review.backcast._MOST_REPETITIONS", 6)
+        patch.setattr("experiments.review.courses.DRAWS", 100)
+        yield
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder, and what one process answers, one simulation after the other."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return folder, told(review(tiny(folder), folder))
+
+
+def test_processes_give_the_same_answer(alone: tuple[Path, dict[str, Any]], two_processes: Executor) -> None:
+    folder, expected = alone
+    assert told(review(tiny(folder), folder, executor=two_processes)) == expected
+    assert expected["simulated_calls"] > 0
+
+
+def test_a_cluster_gives_the_same_answer(alone: tuple[Path, dict[str, Any]], cluster: str) -> None:
+    folder, expected = alone
+    with executor_at(cluster) as executor:
+        assert told(review(tiny(folder), folder, executor=executor)) == expected
+
+
+def test_simpy_gives_the_same_answer(alone: tuple[Path, dict[str, Any]], two_processes: Executor) -> None:
+    folder, expected = alone
+    assert told(review(tiny(folder, Engine.SIMPY), folder, executor=two_processes)) == expected
 
 
 def test_the_cluster_s_workers_are_other_processes_than_this(cluster: str) -> None:

@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from experiments.review import decision_json
 from experiments.review.decision_json import names_of, plain, to_json, write_decision
 from experiments.review.result import Decision, Resource
 from models.fitting.result import Ranged
 from models.policies import FixedWindow
-from tests.experiments.report.review_example import review, undecided
+from tests.experiments.report.review_example import not_needed, review, undecided
 
 PROMISED = [
     "decision", "requested_per_minute", "recommended_per_minute", "confidence", "per_reading", "binding_now",
@@ -36,6 +37,32 @@ def test_the_promised_keys_come_first_and_say_what_the_review_says(tmp_path: Pat
     assert set(saved["kpis"]["now"]["refused_share"]) == {"value", "low", "high"}
     assert saved["history"]["oddities"] == {odd.kind: odd.count for odd in made.history.oddities}
     assert saved["provenance"]["seed"] == made.provenance.seed
+
+
+def test_everything_that_a_review_found_is_in_it() -> None:
+    made = review()
+    saved = to_json(made)
+    json.dumps(saved, allow_nan=False)
+    assert saved["busy_hour"]["periods"] == [
+        {"weekdays": [0, 1, 2, 3, 4], "start_s": 38_700.0, "length_s": 3600.0, "level_per_minute": 352.0}
+    ]
+    assert [one["reproduces"] for one in saved["backcast"]] == [True] * 4 + [False]
+    assert {"scope", "seen", "expected", "p_value", "reproduced"} <= set(saved["backcast"][0]["rows"][0])
+    assert saved["contradicted"] == [made.contradicted[0].describe()]
+    assert saved["disagreements"][0]["hours"] == list(made.disagreements[0].hours)
+    assert [one["name"] for one in saved["situations"]] == [one.name for one in made.situations]
+    assert saved["situations"][-1]["beyond"] is True
+    assert saved["protection"][0]["blocked"].keys() == {"support", "sales"}
+    assert saved["two_states"][0]["collapsed"]["value"] == made.states[0].collapsed.value
+    point = saved["per_reading"]["fixed_window"]["points"][0]
+    assert set(point) == {"per_minute", "holds", "confidence", "targets", "kpis", "record", "busy_hours"}
+    # Every key is explained where the file is made.
+    assert all(key in (decision_json.__doc__ or "") for key in saved)
+
+
+def test_no_raise_is_a_recommendation_of_the_present_throttle() -> None:
+    saved = to_json(not_needed())
+    assert (saved["decision"], saved["recommended_per_minute"], saved["rollout"]) == ("not_needed", 200, [])
 
 
 def test_figures_to_hold_against_the_truth_have_their_ranges() -> None:

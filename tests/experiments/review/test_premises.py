@@ -44,7 +44,7 @@ def request(**changes: object) -> Request:
 
 
 def premises(demand: float = 250.0, **changes: object) -> Premises:
-    return Premises.of(request(**changes), known_fit(holding=HOLD), demand)
+    return Premises.of(request(**changes), known_fit(holding=HOLD), demand, Busyness())
 
 
 def test_channels_are_erlang_b_turned_round() -> None:

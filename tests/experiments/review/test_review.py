@@ -1,47 +1,38 @@
-"""The whole way from a history with a known truth to a decision: four requests, four answers."""
+"""The whole way from a history with a known truth to a decision: small requests, each with its right answer."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from experiments.histories.generate import generate
-from experiments.histories.truth import Truth, read_truth
-from experiments.report.review_page import write_review_page
 from experiments.review.decision_json import to_json
-from experiments.review.request import Request
+from experiments.review.request import Neighbour, Request
 from experiments.review.result import Decision, Resource, Review
 from experiments.review.review import review
-from models.costs import PACKETS_PER_S, load_calibration
 from models.errors import InputError
 from models.history.settings import HistorySettings
-from models.policies import FixedWindow, SlidingWindowAdmitted
-from models.study import Carrier, Machine, Pop, Quality
+from models.policies import FixedWindow, SlidingWindowAdmitted, TokenBucket
+from models.study import Carrier, Pop
+from tests.experiments.review.conftest import PRESENT, SIZE
 
-TRUTHS = Path(__file__).parents[3] / "experiments" / "requests" / "histories"
-SIZE = 0.4
-"""Of the shipped small customer: nothing here is about size, and simulations take as long as it is large."""
 BUSIEST = 24 * SIZE
-PRESENT = 8
 CHANNELS = Pop(carrier=Carrier(channels=200))
 
 
-def smaller(name: str) -> Truth:
-    truth = read_truth(TRUTHS / f"{name}.yaml")
-    hourly = tuple(tuple(SIZE * rate for rate in day) for day in truth.hourly_per_minute)
-    return truth.model_copy(update={"hourly_per_minute": hourly, "throttle": FixedWindow(limit=PRESENT)})
-
-
-@pytest.fixture(scope="module")
-def histories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("histories")
-    for name in ("small", "three_days"):
-        generate(smaller(name), folder / f"{name}.csv")
-    return folder
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """Less is simulated than for a real request; intervals are wider by that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.review.sweep.CALLS_WANTED", 15_000)
+        patch.setattr("experiments.review.backcast._MOST_REPETITIONS", 6)
+        patch.setattr("experiments.review.courses.DRAWS", 100)
+        yield
 
 
 def request(requested: int, history: str = "small", **changes: object) -> Request:
@@ -50,113 +41,137 @@ def request(requested: int, history: str = "small", **changes: object) -> Reques
         "history": HistorySettings(path=Path(f"{history}.csv")),
         "now_per_minute": PRESENT,
         "requested_per_minute": requested,
-        "candidates": (requested,),
         "readings": (FixedWindow(),),
         "enforced": FixedWindow(limit=PRESENT),
         "pop": CHANNELS,
+        "growth": 1.0,
+        "growth_cv": 0.05,
     }
     return Request.model_validate(values | changes)
 
 
 @cache
-def approved(folder: Path) -> Review:
-    return review(request(25, readings=(FixedWindow(), SlidingWindowAdmitted())), folder)
+def raised(folder: Path, executor: Executor) -> Review:
+    """Asks for far more than is needed."""
+    return review(request(60, readings=(FixedWindow(), SlidingWindowAdmitted())), folder, executor=executor)
 
 
-def test_enough_is_approved_and_says_what_it_rests_on(histories: Path) -> None:
-    made = approved(histories)
-    assert made.decision is Decision.APPROVE
-    assert made.recommended_per_minute == 25
+def test_more_than_is_needed_is_answered_by_the_smallest_that_is_sure_with_headroom(
+    histories: Path, two_processes: Executor
+) -> None:
+    made = raised(histories, two_processes)
+    assert made.decision is Decision.APPROVE_LOWER
+    assert made.recommended_per_minute is not None
+    # Of 9.6 callers a minute a sliding window of 17 refuses 1 %; what is not known of their level adds to it.
+    assert 17 <= made.recommended_per_minute <= 26
     assert made.confidence >= 0.95
-    assert made.headline.startswith("Raise to 25: ")
-    assert made.binding_now is Resource.THROTTLE
-    assert not made.depends_on_enforcement
+    assert made.headline.startswith(f"Raise to {made.recommended_per_minute}, not 60")
+    for one in made.readings:
+        assert one.at(made.recommended_per_minute).holds
+        assert one.at(PRESENT).holds is False
+        assert one.smallest_per_minute is not None
+        assert one.smallest_per_minute <= made.recommended_per_minute / 1.09
+        lower = [point for point in one.points if point.limit_per_minute < one.smallest_per_minute]
+        assert not any(point.holds for point in lower)
+
+
+def test_an_answer_says_what_it_rests_on(histories: Path, two_processes: Executor) -> None:
+    made = raised(histories, two_processes)
     # Ten weekdays, each off by its day's factor (CV 6 %) and by the Poisson noise of an hour's calls: 4.5 errors.
     error = math.hypot(0.06, 1 / math.sqrt(60 * BUSIEST)) / math.sqrt(10)
     assert made.busy_hour_per_minute.value == pytest.approx(BUSIEST, rel=4.5 * error)
+    assert [period.weekdays for period in made.busy_periods] == [(0, 1, 2, 3, 4)]
+    assert abs(made.busy_periods[0].start_s - 10 * 3600) <= 1800
+    assert all(one.reproduces for one in made.backcast)
+    assert made.contradicted == ()
+    assert made.binding_now is Resource.THROTTLE
+    names = ["today", "recommended", "asked for", "nothing done for a year"]
+    assert [one.name for one in made.situations] == names
+    today, recommended = made.situations[:2]
+    assert today.refused_share.value > 0.1
+    assert recommended.refused_share.value < 0.01
+    assert {one.limit_per_minute for one in made.protection} >= {PRESENT, 60, made.recommended_per_minute}
     assert made.replay is not None
     assert made.replay.now["refused"].sum() > made.replay.requested["refused"].sum()
     assert made.endings is not None
     assert made.endings.now["throttled"] > made.endings.requested.get("throttled", 0.0)
-    assert [step.per_minute for step in made.rollout] == [25]
+    assert made.rollout[-1].per_minute == made.recommended_per_minute
     assert all(check.holds for check in made.checks if "theory" in check.name or "real" in check.name)
-    assert made.needed[0].per_minute == 25
+    assert made.needed[0].per_minute == 60
     assert made.assumptions
     assert made.simulated_calls > 0
 
 
-def test_the_answer_leaves_as_json_and_as_a_page(histories: Path, tmp_path: Path) -> None:
-    made = approved(histories)
-    saved = json.loads(json.dumps(to_json(made), allow_nan=False))
-    assert saved["decision"] == "approve"
-    assert saved["kpis"]["requested"] == saved["kpis"]["recommended"]
+def test_the_answer_leaves_as_json(histories: Path, two_processes: Executor) -> None:
+    saved = json.loads(json.dumps(to_json(raised(histories, two_processes)), allow_nan=False))
+    assert saved["decision"] == "approve_lower"
     assert saved["history"]["oddities"]["duplicate"] == 31
-    write_review_page(made, tmp_path / "report.html")
-    assert "Raise to 25: " in (tmp_path / "report.html").read_text()
 
 
-def test_lower_is_advised_where_audio_suffers_from_what_a_higher_throttle_lets_in(histories: Path) -> None:
-    """Demand is always beyond the throttle; 46 calls at once are all that the quota bears. Behind a full throttle of 14
-    there are 14 / 60 x 0.78 x 165 = 30 of them, three standard deviations below that; behind 24 there are 51.
+def test_what_is_needed_and_not_more_is_approved(histories: Path, two_processes: Executor) -> None:
+    wanted = raised(histories, two_processes).recommended_per_minute
+    assert wanted is not None
+    made = review(request(wanted, candidates=(wanted - 1,)), histories, executor=two_processes)
+    assert made.decision is Decision.APPROVE
+    assert made.recommended_per_minute == wanted
+    assert made.headline.startswith(f"Raise to {wanted}")
+
+
+def test_a_present_throttle_that_is_enough_needs_no_raise(histories: Path, two_processes: Executor) -> None:
+    made = review(request(60, now_per_minute=40, throttle_history=[{"from": "2026-09-01", "per_minute": PRESENT}]),
+                  histories, executor=two_processes)  # fmt: skip
+    assert made.decision is Decision.NOT_NEEDED
+    assert made.recommended_per_minute == 40
+    assert made.rollout == ()
+    assert made.headline.startswith("No raise is needed")
+
+
+def test_too_few_channels_are_no_matter_of_the_throttle(histories: Path, two_processes: Executor) -> None:
+    """Behind the present throttle 26 channels are enough, so that the history does not show the lack. Half as many
+    callers again are 33 E.
     """
-    costs = load_calibration("embedded").costs
-    audio = 46 * PACKETS_PER_S * costs.packet_s
-    quota = costs.idle_share + audio * costs.cold_factor(audio)
-    made = review(
-        request(
-            24,
-            candidates=(14,),
-            growth=2.6,
-            pop=Pop(machine=Machine(cores=1, quota=quota)),
-            quality=Quality(refused_share_max=None, customers_lost_share_max=None, srd_p95_ms_max=None),
-        ),
-        histories,
-    )
-    assert made.decision is Decision.APPROVE_LOWER
-    assert made.recommended_per_minute == 14
-    assert made.headline.startswith("Raise to 14, not 24: ")
-    assert [step.per_minute for step in made.rollout] == [14]
-
-
-def test_too_few_channels_are_no_matter_of_the_throttle(histories: Path) -> None:
-    made = review(request(25, pop=Pop(carrier=Carrier(channels=14))), histories)
+    pop = Pop(carrier=Carrier(channels=26))
+    made = review(request(25, pop=pop, growth=1.5), histories, executor=two_processes)
     assert made.decision is Decision.REFUSE
     assert made.recommended_per_minute is None
     assert made.binding_next is Resource.CHANNELS
-    assert "channels (14 channels)" in made.headline
-    assert made.needed[-1].channels > 14
+    assert made.needed[-1].channels > 33
     assert made.rollout == ()
 
 
-def test_growth_that_may_be_anything_cannot_be_told(histories: Path) -> None:
-    made = review(request(18, growth_cv=0.5), histories)
+def test_none_is_advised_that_harms_a_neighbour(histories: Path, two_processes: Executor) -> None:
+    """The customer's callers would find channels, but a neighbour's would not when all of the throttle is used."""
+    pop = Pop(carrier=Carrier(channels=40))
+    other = Neighbour(name="other", per_minute=1.0, throttle=FixedWindow(limit=8), mean_hold_s=60.0)
+    made = review(request(60, pop=pop, neighbours=(other,), candidates=(21,)), histories, executor=two_processes)
+    protects = {one.limit_per_minute: one.holds for one in made.protection}
+    assert protects[60] is False
+    assert made.decision in {Decision.REFUSE, Decision.CANNOT_TELL}
+    assert {"other"} == {name for one in made.protection for name in one.blocked}
+
+
+def test_a_reading_that_the_history_contradicts_takes_no_part(histories: Path, two_processes: Executor) -> None:
+    readings = (FixedWindow(), TokenBucket(burst=1))
+    made = review(request(60, readings=readings, enforced=None, candidates=(22,)), histories, executor=two_processes)
+    assert made.contradicted == (TokenBucket(burst=1),)
+    assert [one.reading for one in made.readings] == [FixedWindow()]
+    assert made.decision is Decision.APPROVE_LOWER
+
+
+def test_a_history_that_no_reading_reproduces_is_not_extrapolated(histories: Path, two_processes: Executor) -> None:
+    readings = (TokenBucket(burst=1),)
+    made = review(request(60, readings=readings, enforced=None, candidates=(22,)), histories, executor=two_processes)
     assert made.decision is Decision.CANNOT_TELL
-    assert made.headline.startswith("Cannot tell whether 18 will do")
+    assert made.recommended_per_minute is None
+    assert not any(one.reproduces for one in made.backcast)
 
 
-def test_readings_that_disagree_are_told(histories: Path) -> None:
-    """One call in two and a half seconds is the same rate, and refuses every caller who comes right after another."""
-    made = review(request(24, readings=(FixedWindow(), FixedWindow(limit=1, window_s=2.5))), histories)
-    assert made.depends_on_enforcement
-    assert made.decision is Decision.REFUSE
-    assert [reading.decision for reading in made.readings] == [Decision.APPROVE, Decision.REFUSE]
-
-
-def test_three_days_are_not_enough_and_nothing_is_simulated(histories: Path, tmp_path: Path) -> None:
+def test_three_days_are_not_enough_and_nothing_is_simulated(histories: Path) -> None:
     made = review(request(25, "three_days"), histories)
     assert made.decision is Decision.CANNOT_TELL
     assert made.simulated_calls == 0
     assert made.reasons
-    write_review_page(made, tmp_path / "report.html")
     assert json.loads(json.dumps(to_json(made), allow_nan=False))["decision"] == "cannot_tell"
-
-
-def test_the_same_seed_is_the_same_answer(histories: Path) -> None:
-    made = request(25, readings=(FixedWindow(), SlidingWindowAdmitted()))
-    one, same = to_json(approved(histories)), to_json(review(made, histories))
-    for saved in (one, same):
-        del saved["provenance"]
-    assert one == same
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + bytes(2000), b"Dear planner,\nplease raise it.\n"])

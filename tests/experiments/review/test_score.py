@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from experiments.histories.calls import ANSWERED, REFUSED
 from experiments.histories.generate import generate, made_attempts
 from experiments.histories.truth import Truth
-from experiments.review.observed import OBSERVED, by_hour
+from experiments.review.busy import BusyPeriod
+from experiments.review.observed import OBSERVED, by_hour, by_period
 from experiments.review.request import Request
 from experiments.review.rollout import HOURS_TO_HALT, HOURS_WATCHED
 from experiments.review.score import Advice, Verdict, score
@@ -30,6 +32,7 @@ from models.traffic import Outcomes, Redial
 Z = 4.5
 RATES = [[5.0 + 15.0 * (hour == 10) for hour in range(24)] for _ in range(5)] + [[5.0] * 24] * 2
 LIMIT = 20
+PERIOD = BusyPeriod((0, 1, 2, 3, 4), 36_000.0, 3600.0, 21.0)
 
 
 def truth(**changed: Any) -> Truth:
@@ -61,7 +64,7 @@ def bands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float
     forenoon = [[rate if 9 <= hour <= 10 else 0.0 for hour, rate in enumerate(day)] for day in RATES]
     folder = tmp_path_factory.mktemp("bands")
     seen = by_hour(history(folder, truth(seed=99, days=350, hourly_per_minute=forenoon)))
-    busy = seen.filter((pl.col("hour").dt.hour() == 10) & (pl.col("hour").dt.weekday() <= 5))
+    busy = seen.filter((pl.col("began").dt.hour() == 10) & (pl.col("began").dt.weekday() <= 5))
     assert busy.height == 250
     names = ("refused_share", "customers_lost_share", "attempts", "peak_concurrency")
     return {
@@ -97,9 +100,12 @@ def decision(bands: dict[str, dict[str, float]]) -> dict[str, Any]:
     step = {"per_minute": LIMIT, "days": 7, "bands": bands, "halt": "when it is worse"}
     return {
         "now_per_minute": 10,
+        "busy_hour": {
+            "periods": [asdict(PERIOD)],
+            "fresh_per_minute": {"value": 20.0, "low": 19.0, "high": 21.0},
+        },
         "rollout": [step, step | {"per_minute": 30}],
         "fit": {
-            "rate_per_minute": RATES,
             "mean_hold_s": {"value": 60.0, "low": 59.5, "high": 60.5},
         },
         "history": {"days": 7000},
@@ -157,7 +163,7 @@ def test_the_rule_halts_at_the_second_bad_hour_of_the_first_five(
     tmp_path: Path, bands: dict[str, dict[str, float]]
 ) -> None:
     seen = history(tmp_path, truth(days=7))
-    refused = by_hour(seen).filter(pl.col("hour").dt.hour() == 10)["refused_share"].head(HOURS_WATCHED).sort()
+    refused = by_hour(seen).filter(pl.col("began").dt.hour() == 10)["refused_share"].head(HOURS_WATCHED).sort()
     for bad, advice in ((HOURS_TO_HALT, Advice.HALT), (HOURS_TO_HALT - 1, Advice.GO_ON)):
         top = float(refused[HOURS_WATCHED - bad] + refused[HOURS_WATCHED - bad - 1]) / 2
         only = {"refused_share": {"low": 0.0, "value": 0.1, "high": top}}
@@ -206,14 +212,85 @@ def test_without_a_raise_the_forecast_is_scored_all_the_same(
     found = score(decision(bands) | {"rollout": [], "forecast": forecast}, seen, REQUEST)
     assert (found.per_minute, found.bands, found.advice) == (10, (), Advice.NONE)
     assert found.said == (
-        "No raise was advised, so there are no bands to keep. "
+        "2 judged periods at 10 calls per minute: cannot tell; no raise was advised, so there are no bands to keep. "
+        "Demand of the judged periods, 20.0 (19.0 to 21.0) fresh calls a minute by forecast, cannot be told yet. "
         "Of fresh calls, 100 % of 1 hour and 50 % of 2 days lie in their forecast intervals (asked 90 %)."
     )
 
 
+def stayed(bands: dict[str, dict[str, float]], refused: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """A decision without a raise, at 20 a minute; `refused`: reading -> band of the refused share."""
+    readings = {
+        name: {"points": [{"per_minute": LIMIT, "busy_hours": {"refused_share": band}}]}
+        for name, band in refused.items()
+    }
+    return decision(bands) | {"rollout": [], "now_per_minute": LIMIT, "per_reading": readings}
+
+
+def test_a_throttle_that_stayed_is_scored_by_demand_and_by_the_readings_that_still_fit(
+    tmp_path: Path, bands: dict[str, dict[str, float]]
+) -> None:
+    seen, fitting = history(tmp_path, truth()), bands["refused_share"]
+    none, far = {"low": 0.0, "value": 0.0, "high": 0.001}, {"low": 0.9, "value": 0.95, "high": 1.0}
+    found = score(stayed(bands, {"fixed_window": fitting, "token_bucket": far}), seen, REQUEST)
+    assert (found.verdict, found.advice, found.per_minute) == (Verdict.AS_FORECAST, Advice.NONE, LIMIT)
+    assert found.demand.held
+    assert [one.fits for one in found.readings] == [True, False]
+    assert "which fits fixed window and no other reading" in found.said
+    assert "The judged periods brought" in found.said
+    json.dumps(found.to_json(), allow_nan=False)
+    worse = score(stayed(bands, {"fixed_window": none}), seen, REQUEST)
+    assert (worse.verdict, worse.advice) == (Verdict.WORSE, Advice.REVIEW_AGAIN)
+    assert "which no reading of the throttle has: fixed window 0.00 to 0.10 %" in worse.said
+
+
+def test_demand_beyond_its_forecast_asks_for_another_review(tmp_path: Path, bands: dict[str, dict[str, float]]) -> None:
+    seen = history(tmp_path, truth())
+    lower = decision(bands) | {"rollout": []}
+    lower["busy_hour"] = lower["busy_hour"] | {"fresh_per_minute": {"value": 10.0, "low": 9.0, "high": 11.0}}
+    found = score(lower, seen, REQUEST)
+    assert (found.verdict, found.advice) == (Verdict.OTHER, Advice.REVIEW_AGAIN)
+    assert found.demand.is_higher
+    # 15 periods of some 1,200 calls.
+    assert found.demand.seen is not None
+    assert abs(found.demand.seen.value - 20) < Z * 20 / math.sqrt(15 * 1200)
+    # What may have grown to twice as much is no surprise.
+    assert score(lower, seen, REQUEST.model_copy(update={"growth": 0.5})).demand.held
+
+
+def test_periods_need_not_begin_at_the_full_hour(tmp_path: Path) -> None:
+    made = truth(days=3)
+    seen = by_period(history(tmp_path, made), [BusyPeriod((0, 2), 35_700.0, 3600.0, 21.0)])
+    assert seen["began"].to_list() == [datetime(2026, 3, 2, 9, 55), datetime(2026, 3, 4, 9, 55)]
+    attempts = made_attempts(made)
+    for day, row in zip((0, 2), seen.to_dicts(), strict=True):
+        begin = 86_400 * day + 35_700
+        # The file has whole seconds.
+        here = attempts.filter((pl.col("at_s").floor() >= begin) & (pl.col("at_s").floor() < begin + 3600))
+        assert row["attempts"] == here.height
+        assert row["refused_share"] == pytest.approx((here["status"] == REFUSED).mean())
+
+
+def test_an_interval_that_lies_in_a_period_in_part_counts_in_part(tmp_path: Path) -> None:
+    counts = pl.DataFrame({"start_local": [datetime(2026, 3, 2, hour) for hour in range(24)], "attempts": range(24)})
+    counts = counts.with_columns(
+        refused=pl.col("attempts") // 2, start_utc=pl.col("start_local").dt.replace_time_zone("UTC")
+    )
+    hourly = History("made", "counts", "UTC", 24, None, counts, 3600.0)
+    (row,) = by_period(hourly, [BusyPeriod((0,), 35_700.0, 3600.0, 21.0)]).to_dicts()
+    assert row["attempts"] == pytest.approx(9 * 5 / 60 + 10 * 55 / 60)
+    assert row["calls"] is None
+
+
+def test_a_decision_without_judged_periods_is_refused(tmp_path: Path, bands: dict[str, dict[str, float]]) -> None:
+    old = decision(bands) | {"busy_hour": {"hours": "Monday 10:00"}}
+    with pytest.raises(InputError, match=r"busy_hour\.periods: are no judged periods"):
+        score(old, history(tmp_path, truth(days=1)), REQUEST)
+
+
 def test_a_decision_that_says_nothing_about_it_is_refused(tmp_path: Path, bands: dict[str, dict[str, float]]) -> None:
     seen = history(tmp_path, truth(days=1))
-    with pytest.raises(InputError, match="4 problems"):
+    with pytest.raises(InputError, match="5 problems"):
         score({}, seen, REQUEST)
     with pytest.raises(InputError, match="25 calls per minute is no step; there are 20, 30"):
         score(decision(bands), seen, REQUEST, per_minute=25)
@@ -221,7 +298,7 @@ def test_a_decision_that_says_nothing_about_it_is_refused(tmp_path: Path, bands:
 
 def test_hours_show_what_was_generated(tmp_path: Path) -> None:
     made = truth(days=2)
-    seen = by_hour(history(tmp_path, made)).filter(pl.col("hour").dt.hour() == 10)
+    seen = by_hour(history(tmp_path, made)).filter(pl.col("began").dt.hour() == 10)
     attempts = made_attempts(made).with_columns(hour=(pl.col("at_s") // 3600).cast(pl.Int64))
     first = attempts.select("call", "attempt", "status", "at_s", "hour").sort("call", "attempt")
     callers = first.group_by("call").agg(pl.col("hour").first(), pl.col("status").last())
@@ -229,7 +306,7 @@ def test_hours_show_what_was_generated(tmp_path: Path) -> None:
         hour = 24 * day + 10
         here = attempts.filter(pl.col("hour") == hour)
         fresh = callers.filter(pl.col("hour") == hour)
-        assert row["hour"] == datetime(2026, 3, 2 + day, 10)
+        assert row["began"] == datetime(2026, 3, 2 + day, 10)
         assert row["attempts"] == here.height
         assert row["refused_share"] == pytest.approx((here["status"] == REFUSED).mean())
         assert row["calls"] == fresh.height
@@ -263,6 +340,6 @@ def test_closed_days_and_hours_seen_in_part_do_not_count(tmp_path: Path) -> None
     generate(truth(days=3), tmp_path / "history.csv")
     settings = HistorySettings(path=tmp_path / "history.csv", closed=(date(2026, 3, 3),))
     seen = by_hour(read_history(settings))
-    days = set(seen["hour"].dt.date())
+    days = set(seen["began"].dt.date())
     assert days == {date(2026, 3, 2), date(2026, 3, 4)}
-    assert seen["hour"].diff().drop_nulls().max() == timedelta(hours=25)
+    assert seen["began"].diff().drop_nulls().max() == timedelta(hours=25)

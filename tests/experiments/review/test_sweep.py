@@ -1,240 +1,217 @@
-"""The review's own sweep answers cases whose exact answers are known, within its own error."""
+"""Both witnesses simulate what each day had: the fitted rates drawn anew, and the recorded calls as they came."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.review.busy import BusyHour, LoadDraws
-from experiments.review.cluster import executor_at
-from experiments.review.curves import Curve
+from experiments.review.busy import BusyPeriods
+from experiments.review.horizon import Demand
 from experiments.review.reading import parse_request
 from experiments.review.request import Request
-from experiments.review.sweep import Sweep, nodes_for, sweep
-from models.distributions import Exponential
-from models.policies import (
-    FixedWindow,
-    NoThrottle,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-    TokenBucket,
-)
-from models.teletraffic import (
-    erlang_b,
-    fixed_window_refused,
-    shaper_refused,
-    sliding_admitted_refused,
-    sliding_attempts_refused,
-    token_bucket_refused,
-)
-from tests.experiments.review.known_fit import known_fit
+from experiments.review.sweep import Sweep, Witness, lead_s, levels_for, path_of, prepare
+from models.distributions import Constant
+from models.fitting.result import Fit
+from models.teletraffic import fixed_window_refused, sliding_admitted_refused
+from tests.experiments.review.known_fit import judged, known_fit
+from tests.experiments.review.known_sweep import demand_of
 
-LIMIT = 200
-SHARE_OF_45 = float(stats.norm.cdf(4.5))
-READINGS: tuple[ThrottleSettings, ...] = (
-    FixedWindow(),
-    SlidingWindowAdmitted(),
-    SlidingWindowAttempts(),
-    TokenBucket(burst=10),
-    TokenBucket(burst=20),
-    FixedWindow(window_s=10),
-    Shaper(max_delay_s=2.0),
-)
-EXACT = (
-    lambda rate: fixed_window_refused(rate, LIMIT),
-    lambda rate: sliding_admitted_refused(rate, LIMIT),
-    lambda rate: sliding_attempts_refused(rate, LIMIT),
-    lambda rate: token_bucket_refused(rate, LIMIT, 10),
-    lambda rate: token_bucket_refused(rate, LIMIT, 20),
-    lambda rate: fixed_window_refused(rate / 6, 33),
-    lambda rate: shaper_refused(rate, LIMIT, 2.0),
-)
-PRINTED = {
-    (0, 190): 0.010109168,
-    (0, 200): 0.028197728,
-    (0, 250): 0.200008,
-    (1, 190): 0.027968164,
-    (1, 200): 0.054352423,
-    (1, 250): 0.213715,
-    (2, 190): 0.243347,
-    (2, 200): 0.509403,
-    (2, 250): 0.999518,
-    (3, 190): 0.0305956,
-    (3, 200): 0.0508475,
-    (3, 250): 0.202124,
-    (4, 190): 0.00806865,
-    (4, 200): 0.0252101,
-    (4, 250): 0.200020,
-    (5, 180): 0.0344,
-}
-"""(reading, offered per minute) -> share refused, as computed to fifty digits."""
-
-
-@pytest.fixture(scope="module")
-def executor() -> Iterator[Executor]:
-    with executor_at(workers=2) as pool:
-        yield pool
+DAYS = 5
+RATES = np.array([170.0, 180.0, 190.0, 200.0, 210.0])
+"""By day, all day long."""
 
 
 def request(more: str = "") -> Request:
-    return parse_request(f"name: oracle\nhistory: calls.csv\nrequested_per_minute: 400\n{more}")
+    return parse_request(
+        f"history: calls.csv\nrequested_per_minute: 400\n{more}\n"
+        "readings: [{policy: fixed_window}, {policy: sliding_window_admitted}]\n"
+    )
+
+
+def fit_of(scale: float = 1.0) -> Fit:
+    return known_fit(np.tile(scale * RATES[:, None], 24), days=DAYS)
+
+
+def demand(levels: tuple[float, ...] = (0.9, 1.0, 1.1), scale: float = 1.0) -> Demand:
+    relative = np.repeat(np.array(levels)[:, None], DAYS, axis=1)
+    return Demand(scale * RATES, np.ones(DAYS), relative, np.full(relative.shape, 1 / DAYS))
+
+
+def small(more: str = "") -> Sweep:
+    """A tenth of the calls, for what is not about their number."""
+    return prepare(request(more), fit_of(0.1), judged_days(), demand(scale=0.1))
+
+
+def judged_days() -> BusyPeriods:
+    return judged(DAYS)
 
 
 @pytest.fixture(scope="module")
-def throttled(executor: Executor) -> Sweep:
-    """Constant Poisson loads around the limit; calls of a second, so that nothing else limits."""
-    return sweep(
-        request(),
-        known_fit(),
-        LoadDraws.constant(200.0),
-        limits=[LIMIT],
-        readings=READINGS,
-        nodes=np.array([180.0, 190.0, 200.0, 250.0]),
-        repetitions=8,
-        most=8,
-        hour_s=600.0,
-        executor=executor,
-    )
+def swept() -> Sweep:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.review.sweep.CALLS_WANTED", 300_000)
+        sweep = prepare(request(), fit_of(), judged_days(), demand())
+    sweep.extend([(reading, 200) for reading in (0, 1)])
+    return sweep
 
 
-def reach(curve: Curve, rate: float) -> tuple[float, float]:
-    """The estimate at a constant load, and how far it may be off at z = 4.5: by Student's t, with the same chance."""
-    means = curve.means(LoadDraws.constant(rate))[0]
-    error = float(means.std(ddof=1)) / math.sqrt(len(means))
-    return float(means.mean()), float(stats.t.ppf(SHARE_OF_45, len(means) - 1)) * error
+def at_one(sweep: Sweep, name: str, reading: int, witness: Witness) -> tuple[np.ndarray, np.ndarray]:
+    """By span, at the level nearest to 1; and each span's day."""
+    response = sweep.response(reading, 200, witness)
+    level = int(np.abs(response.runs.levels - 1).argmin())
+    assert response.runs.levels[level] == pytest.approx(1, abs=0.02)
+    return response.values[name][level], response.runs.day
 
 
-@pytest.mark.parametrize("rate", [180.0, 190.0, 200.0, 250.0])
-@pytest.mark.parametrize("reading", range(len(READINGS)), ids=lambda index: READINGS[index].describe())
-def test_a_throttle_at_a_constant_load_refuses_what_theory_says(throttled: Sweep, reading: int, rate: float) -> None:
-    exact = EXACT[reading](rate)
-    if (reading, rate) in PRINTED:
-        assert exact == pytest.approx(PRINTED[reading, rate], rel=2e-3 if rate == 180 else 1e-5)
-    estimate, off = reach(throttled.curve(reading, LIMIT, "refused_share"), rate)
-    assert abs(estimate - exact) <= off
-    if rate == 250:
-        assert off < exact / 2  # or it would not be much of a test
-    assert throttled.curve(reading, LIMIT, "throttled_share").at(np.array([rate]))[0] == pytest.approx(estimate)
+def test_every_day_has_its_own_calls_by_both_witnesses(swept: Sweep) -> None:
+    calls, day = at_one(swept, "calls", 0, Witness.MODEL)
+    level = min(swept.response(0, 200).runs.levels, key=lambda level: abs(level - 1))
+    expected = 60 * RATES[day] * level
+    assert (np.abs(calls - expected) <= 4.5 * np.sqrt(expected) * 1.1).all()
+    assert set(day.tolist()) == set(range(DAYS))
+    recorded, day = at_one(swept, "calls", 0, Witness.RECORD)
+    assert recorded == pytest.approx(60 * RATES[day])
+    assert day.tolist() == list(range(DAYS))
 
 
-def test_readings_have_the_same_callers(throttled: Sweep) -> None:
-    calls = [throttled.curve(reading, LIMIT, "calls").seen for reading in range(len(READINGS))]
-    for others in calls[1:]:
-        np.testing.assert_array_equal(calls[0], others)
+@pytest.mark.parametrize(("reading", "exact"), [(0, fixed_window_refused), (1, sliding_admitted_refused)])
+def test_each_day_is_refused_what_theory_says_of_its_rate(swept: Sweep, reading: int, exact: object) -> None:
+    refused, day = at_one(swept, "refused", reading, Witness.MODEL)
+    level = min(swept.response(0, 200).runs.levels, key=lambda level: abs(level - 1))
+    for number in range(DAYS):
+        mine = refused[day == number] / (60 * RATES[number] * level)
+        expected = exact(RATES[number] * level, 200)  # type: ignore[operator]
+        t = stats.t.ppf(stats.norm.cdf(4.5), len(mine) - 1)
+        assert len(mine) >= 4
+        assert abs(mine.mean() - expected) <= t * mine.std(ddof=1) / math.sqrt(len(mine)) + 1e-12
 
 
-@pytest.mark.parametrize(("channels", "printed"), [(628, 0.0099), (659, 0.00094)])
-def test_channels_block_by_erlang_b(executor: Executor, channels: int, printed: float) -> None:
-    """600 Erlang as 2000 calls a minute of 18 s: by insensitivity the same as 200 of 180 s, in a tenth of the time."""
-    swept = sweep(
-        request(f"pop: {{carrier: {{channels: {channels}}}, machine: {{cores: 64}}}}\n"),
-        known_fit(holding=Exponential(kind="exponential", mean_s=17.9)),
-        LoadDraws.constant(2000.0),
-        limits=[LIMIT],
-        readings=[NoThrottle()],
-        nodes=np.array([2000.0]),
-        repetitions=6,
-        most=6,
-        hour_s=300.0,
-        executor=executor,
-    )
-    exact = erlang_b(600.0, channels)
-    assert exact == pytest.approx(printed, rel=0.06)
-    estimate, off = reach(swept.curve(0, LIMIT, "no_channel_share"), 2000.0)
-    assert abs(estimate - exact) <= off
-    carried, carried_off = reach(swept.curve(0, LIMIT, "erlang"), 2000.0)
-    assert abs(carried - 2000 / 60 * 17.9 * (1 - exact)) <= carried_off
+def test_the_record_is_refused_about_the_same(swept: Sweep) -> None:
+    """Its calls are spread over quarters of an hour by chance, and so are nearly those of the model."""
+    said = [swept.response(0, 200, witness).estimate("refused_share", demand((1.0, 1.0))) for witness in Witness]
+    assert said[0].value == pytest.approx(said[1].value, rel=0.25)
+    assert said[0].value > 0.02
 
 
-@pytest.mark.parametrize(("cv", "printed"), [(0.1, 1.73e-3), (0.3, 4.32e-2)])
-def test_days_that_differ_are_integrated_over(executor: Executor, cv: float, printed: float) -> None:
-    """The share of all calls of all days, as the mean of gamma rates: days weighted by their calls."""
-    loads = _gamma_loads(cv)
-    nodes = nodes_for(loads, (1.0, 1.0))
-    swept = sweep(
-        request(),
-        known_fit(),
-        loads,
-        limits=[LIMIT],
-        readings=[FixedWindow()],
-        nodes=nodes,
-        repetitions=6,
-        most=6,
-        hour_s=600.0,
-        executor=executor,
-    )
-    weighted = LoadDraws(loads.per_minute, loads.per_minute[0] / loads.per_minute[0].sum())
-    means = swept.curve(0, LIMIT, "refused_share").means(weighted)[0]
-    off = float(stats.t.ppf(SHARE_OF_45, 5)) * float(means.std(ddof=1)) / math.sqrt(6)
-    # What curves through so few loads make of the exact response is known, too.
-    exact_at = np.array([[fixed_window_refused(float(node), LIMIT) for node in nodes]] * 2)
-    through = Curve.of(nodes, exact_at, np.tile(nodes, (2, 1))).means(weighted)[0, 0]
-    exact = float(np.sum(weighted.weights * [fixed_window_refused(float(load), LIMIT) for load in loads.per_minute[0]]))
-    assert exact == pytest.approx(printed, rel=0.02)
-    assert abs(through - exact) < 0.1 * exact
-    assert abs(means.mean() - exact) <= off + abs(through - exact)
+def test_levels_thin_the_record_or_put_calls_of_other_days_on_top(swept: Sweep) -> None:
+    response = swept.response(0, 200, Witness.RECORD)
+    for level, calls in zip(response.runs.levels, response.values["calls"], strict=True):
+        expected = 60 * RATES * level
+        changed = 60 * RATES * abs(level - 1)
+        assert (np.abs(calls - expected) <= 4.5 * np.sqrt(changed) + 1).all()
 
 
-def _gamma_loads(cv: float) -> LoadDraws:
-    fit = known_fit(160.0, day_cv=cv, draws=1)
-    return BusyHour.of(fit).loads(fit, 1.0, 0.0, np.random.default_rng(1), draws=1, quantiles=400)
+def test_readings_and_limits_have_the_same_callers_and_come_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.review.sweep.CALLS_WANTED", 10_000)
+    cells = [(0, 18), (1, 18), (0, 23)]
+    together, later = small(), small()
+    together.extend(cells)
+    for cell in reversed(cells):
+        later.extend([cell])
+    before = later.simulations
+    later.extend(cells)
+    assert later.simulations == before
+    assert later.responses.keys() == together.responses.keys()
+    for key, response in together.responses.items():
+        for name, values in response.values.items():
+            np.testing.assert_array_equal(values, later.responses[key].values[name])
+    calls = [one.values["calls"] for (witness, _), one in together.responses.items() if witness is Witness.MODEL]
+    for other in calls[1:]:
+        np.testing.assert_array_equal(calls[0], other)
+    assert together.response(0, 18).values["refused"].sum() > together.response(0, 23).values["refused"].sum()
 
 
-def _small(executor: Executor | None, *, seed: int = 1, most: int = 4, bound: float = 0.01) -> Sweep:
-    asked = request(f"seed: {seed}\nquality: {{refused_share_max: {bound}, customers_lost_share_max: null}}\n")
-    fit = known_fit(200.0, rate_cv=0.01, day_cv=0.02, draws=40)
-    loads = BusyHour.of(fit).loads(fit, 1.0, 0.0, np.random.default_rng(1), draws=40, quantiles=5)
-    readings = [FixedWindow(), TokenBucket()]
-    return sweep(asked, fit, loads, limits=[200, 400], readings=readings, most=most, hour_s=120, executor=executor)
+def test_another_seed_is_another_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.review.sweep.CALLS_WANTED", 10_000)
+    made = [small(f"seed: {seed}") for seed in (1, 1, 2)]
+    calls = []
+    for sweep in made:
+        sweep.extend([(0, 200)])
+        calls.append(sweep.response(0, 200).values["calls"])
+    assert (calls[0] == calls[1]).all()
+    assert not (calls[0] == calls[2]).all()
 
 
-def test_the_same_seed_gives_the_same_sweep_here_and_on_processes(executor: Executor) -> None:
-    here, there = _small(None), _small(executor)
-    assert repr(here.values) == repr(there.values)
-    assert (here.runs, here.spared, here.simulated_attempts) == (there.runs, there.spared, there.simulated_attempts)
-    assert repr(_small(executor, seed=2, most=2).values) != repr(here.values)
+def test_a_history_that_was_multiplied_has_no_record_to_replay() -> None:
+    sweep = prepare(request(), fit_of().times(2.0), judged_days(), demand())
+    assert sweep.witnesses == (Witness.MODEL,)
+    assert prepare(request(), fit_of(), judged_days(), demand()).witnesses == (Witness.MODEL, Witness.RECORD)
 
 
-def test_repetitions_go_where_a_target_is_in_doubt() -> None:
-    loads = LoadDraws.constant(200.0)
-    doubtful = _small(None, most=3).curve(0, 200, "refused_share").estimate(loads).value
-    swept = _small(None, most=8, bound=doubtful)
-    counts = {limit: swept.repetitions(0, limit) for limit in swept.limits}
-    assert counts[400] == 3  # refuses nothing: nothing to be in doubt about
-    assert max(counts.values()) > 3
+def test_of_a_long_history_the_busiest_days_are_replayed_and_others_by_chance() -> None:
+    days = 100
+    loads = np.linspace(100, 300, days)
+    fit = known_fit(np.tile(loads[:, None], 24), days=days)
+    relative = np.ones((3, days))
+    wanted = Demand(loads, np.ones(days), relative, relative / days)
+    record = prepare(request(), fit, judged(days), wanted).benches[Witness.RECORD].runs
+    assert len(record.day) == 60
+    assert set(range(70, 100)) <= set(record.day.tolist())
+    assert (record.day < 70).sum() == 30
 
 
-def test_throttles_far_above_all_loads_are_not_simulated_again() -> None:
-    swept = _small(None, most=2)
-    assert swept.spared > 0
-    loads = LoadDraws.constant(200.0)
-    for kpi in swept.indicators:
-        first, other = (swept.curve(reading, 400, kpi).means(loads) for reading in (0, 1))
-        np.testing.assert_array_equal(first, other)
+def test_levels_lie_where_demand_is_and_a_little_beyond() -> None:
+    random = np.random.default_rng(1)
+    levels = levels_for(demand_of(200 * np.exp(0.1 * random.standard_normal(400))), (0.8, 1.3))
+    assert (np.diff(levels) > 0).all()
+    inner = levels[1:-1]
+    assert (inner[1:] / inner[:-1] <= 1.2).all()
+    assert levels[0] == pytest.approx(0.8 * levels[1])
+    assert levels[-1] == pytest.approx(1.3 * levels[-2])
+    # 0.2 and 99.8 % of a lognormal factor.
+    assert inner[0] == pytest.approx(math.exp(-2.88 * 0.1), rel=0.08)
+    assert inner[-1] == pytest.approx(math.exp(2.88 * 0.1), rel=0.08)
+    constant = levels_for(Demand.constant(10.0))
+    assert len(constant) >= 3
+    assert (np.diff(constant) > 0).all()
 
 
-def test_nodes_are_where_the_hours_are_and_a_little_beyond() -> None:
-    loads = LoadDraws(np.random.default_rng(1).normal(200, 20, (400, 10)), np.full(10, 0.1))
-    nodes = nodes_for(loads)
-    assert (np.diff(nodes) >= 0.01 * nodes[:-1]).all()
-    assert nodes[0] == pytest.approx(0.85 * nodes[1])
-    assert nodes[-1] == pytest.approx(1.3 * nodes[-2])
-    assert nodes[1] < 160
-    assert nodes[-2] > 240
-    assert nodes_for(LoadDraws.constant(0.0)).tolist() == [0.0]
+@pytest.mark.parametrize(
+    ("more", "hold_s", "expected"),
+    [
+        ("", 100.0, 900),
+        ("", 400.0, 1200),
+        ("", 5000.0, 2700),
+        (
+            "neighbours: [{name: n, per_minute: 1, throttle: {policy: sliding_window_admitted, window_s: 3601}}]",
+            1,
+            3660,
+        ),
+    ],
+)
+def test_a_trunk_is_filled_long_enough(more: str, hold_s: float, expected: int) -> None:
+    assert lead_s(request(more), known_fit(holding=Constant(value_s=hold_s))) == expected
 
 
-def test_a_trunk_without_calls_is_no_crash() -> None:
-    fit = known_fit(0.0)
-    loads = BusyHour.of(fit).loads(fit, 1.0, 0.0, np.random.default_rng(1), draws=5, quantiles=3)
-    swept = sweep(request(), fit, loads, limits=[200], hour_s=120.0)
-    curve = swept.curve(0, 200, "refused_share")
-    assert math.isnan(curve.probability(loads, 0.01, is_upper=True))
-    assert swept.curve(0, 200, "peak_concurrency").estimate(loads).value == 0
+def test_a_path_is_the_stretch_of_the_day_and_before_midnight_it_is_as_at_midnight() -> None:
+    rates = np.arange(96.0)
+    assert path_of(rates, 900.0, 9000.0, 2700.0).tolist() == [10, 11, 12]
+    assert path_of(rates, 900.0, -1800.0, 3600.0).tolist() == [0, 0, 0, 1]
+    assert path_of(rates, 900.0, 95 * 900.0, 1800.0).tolist() == [95, 95]
+
+
+def test_a_trunk_that_nobody_calls_is_no_crash() -> None:
+    nobody = known_fit(0.0, days=DAYS)
+    wanted = Demand(np.zeros(DAYS), np.ones(DAYS), np.ones((2, DAYS)), np.full((2, DAYS), 1 / DAYS))
+    sweep = prepare(request(), nobody, judged_days(), wanted)
+    sweep.extend([(0, 200)])
+    assert math.isnan(sweep.response(0, 200).estimate("refused_share", wanted).value)
+    assert sweep.response(0, 200).estimate("peak_concurrency", wanted).value == 0
+
+
+def test_neighbours_and_growth_of_the_base_are_simulated_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.review.sweep.CALLS_WANTED", 10_000)
+    grown = replace(demand(scale=0.1), base=np.full(DAYS, 1.5))
+    asked = request("neighbours: [{name: other, per_minute: 30}]")
+    sweep = prepare(asked, fit_of(0.1), judged_days(), grown)
+    sweep.extend([(0, 1000)])
+    expected = 1.5 * 60 * 0.1 * RATES.mean()
+    for witness in Witness:
+        response = sweep.response(0, 1000, witness)
+        calls = response.estimate("calls", replace(grown, relative=np.ones((3, DAYS)))).value
+        assert calls == pytest.approx(expected, abs=4.5 * math.sqrt(expected / DAYS))
+        assert response.values["attempts of other"].mean() == pytest.approx(1800, rel=0.05)

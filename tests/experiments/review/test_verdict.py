@@ -1,74 +1,86 @@
-"""The rules that make a decision of what holds where."""
+"""The rules that make a decision of what holds where, and of what each throttle still protects."""
 
 from __future__ import annotations
 
 import pytest
 
-from experiments.review.result import Decision, Judged, Point, ReadingResult
-from experiments.review.verdict import all_of, decide, decisive, verdict_of
-from models.fitting.result import Ranged
-from models.policies import FixedWindow, SlidingWindowAttempts, ThrottleSettings
+from experiments.review.result import Decision
+from experiments.review.verdict import Verdict, decide, with_headroom
 from tests.experiments.review.test_premises import request
 
-NOW_TO_400 = request()
+ALL = dict.fromkeys((200, 230, 240, 255, 280, 290, 300, 310, 330, 400), True)
+"""From 200 to 400 everything is protected."""
+SEARCHED = request()
+ASKED = request(grant="asked")
+Answers = dict[int, bool | None]
 
 
 @pytest.mark.parametrize(
-    ("holds", "decision", "recommended"),
+    ("smallest", "recommended"),
+    [(206, 230), (200, 220), (364, 400), (390, 400), (232, 260), (17, 19), (1, 2), (255, 290), (3000, 400)],
+)
+def test_headroom_is_rounded_up_to_what_people_say_and_never_above_what_is_asked(
+    smallest: int, recommended: int
+) -> None:
+    assert with_headroom(smallest, SEARCHED) == recommended
+
+
+def test_headroom_is_as_much_as_is_asked() -> None:
+    assert with_headroom(200, request(headroom=0.0)) == 200
+    assert with_headroom(200, request(headroom=0.5)) == 300
+
+
+@pytest.mark.parametrize(
+    ("holds", "verdict"),
     [
-        ({200: False, 300: True, 400: True, 500: True}, Decision.APPROVE, 400),
-        ({200: True, 300: True, 400: False, 500: True}, Decision.APPROVE_LOWER, 300),
-        ({200: False, 300: True, 400: None, 500: True}, Decision.APPROVE_LOWER, 300),
-        ({200: True, 300: False, 400: False, 500: True}, Decision.REFUSE, None),
-        ({200: False, 300: False, 400: None, 500: True}, Decision.CANNOT_TELL, None),
-        ({200: None, 300: False, 400: False, 500: None}, Decision.REFUSE, None),
+        # Enough at present, whatever else holds.
+        ({200: True, 300: True, 400: True}, Verdict(Decision.NOT_NEEDED, 200, 200)),
+        ({200: True, 300: None, 400: False}, Verdict(Decision.NOT_NEEDED, 200, 200)),
+        # The smallest that holds, with headroom; what is asked for only where that is it.
+        ({200: False, 280: True, 400: True}, Verdict(Decision.APPROVE_LOWER, 310, 280)),
+        ({200: None, 206: True, 400: True}, Verdict(Decision.APPROVE_LOWER, 230, 206)),
+        ({200: False, 280: True, 400: False}, Verdict(Decision.APPROVE_LOWER, 310, 280)),
+        ({200: False, 300: False, 375: True, 400: True}, Verdict(Decision.APPROVE, 400, 375)),
+        ({200: False, 300: False, 400: True}, Verdict(Decision.APPROVE, 400, 400)),
+        # None holds: refused where all fail, open where some may.
+        ({200: False, 300: False, 400: False}, Verdict(Decision.REFUSE, None, None)),
+        ({200: None, 300: False, 400: False}, Verdict(Decision.REFUSE, None, None)),
+        ({200: False, 300: False, 400: None}, Verdict(Decision.CANNOT_TELL, None, None)),
+        ({200: False, 300: None, 400: False}, Verdict(Decision.CANNOT_TELL, None, None)),
+        # What lies beyond what is asked for does not count, nor what is below the present one.
+        ({200: False, 400: False, 500: True}, Verdict(Decision.REFUSE, None, None)),
+        ({100: True, 200: False, 400: True}, Verdict(Decision.APPROVE, 400, 400)),
     ],
 )
-def test_the_largest_candidate_that_holds_is_recommended(
-    holds: dict[int, bool | None], decision: Decision, recommended: int | None
-) -> None:
-    assert decide(holds, NOW_TO_400) == (decision, recommended)
+def test_the_smallest_throttle_that_holds_is_recommended_with_headroom(holds: Answers, verdict: Verdict) -> None:
+    assert decide(holds, ALL, SEARCHED) == verdict
 
 
-def test_what_all_say() -> None:
-    assert all_of([True, True]) is True
-    assert all_of([True, None]) is None
-    assert all_of([None, False]) is False
+@pytest.mark.parametrize(
+    ("protects", "verdict"),
+    [
+        # With headroom it harms others: then without.
+        ({310: False, 280: True, 400: False}, Verdict(Decision.APPROVE_LOWER, 280, 280, unprotected=True)),
+        ({310: None, 280: True, 400: False}, Verdict(Decision.APPROVE_LOWER, 280, 280, unprotected=True)),
+        ({310: True, 280: True, 400: False}, Verdict(Decision.APPROVE_LOWER, 310, 280, unprotected=True)),
+        ({310: True, 280: True, 400: None}, Verdict(Decision.APPROVE_LOWER, 310, 280)),
+        # Neither protects, or it cannot be said of one of them.
+        ({310: False, 280: False, 400: False}, Verdict(Decision.REFUSE, None, 280, unprotected=True)),
+        ({310: False, 280: None, 400: False}, Verdict(Decision.CANNOT_TELL, None, 280, unprotected=True)),
+    ],
+)
+def test_none_is_advised_that_does_not_protect(protects: Answers, verdict: Verdict) -> None:
+    assert decide({200: False, 280: True, 400: True}, protects, SEARCHED) == verdict
 
 
-def reading(settings: ThrottleSettings, confidences: dict[int, float]) -> ReadingResult:
-    points = tuple(
-        Point(limit, {}, {}, (Judged("refused_share", 0.01, True, Ranged(0, 0, 0), sure, _held(sure)),))
-        for limit, sure in confidences.items()
-    )
-    decision, recommended = decide({point.limit_per_minute: point.holds for point in points}, NOW_TO_400)
-    return ReadingResult(settings, points, decision, recommended, None, {})
+def test_a_raise_that_is_not_needed_says_so_even_if_it_would_harm() -> None:
+    holds: Answers = {200: True, 400: True}
+    assert decide(holds, {200: True, 400: False}, SEARCHED) == Verdict(Decision.NOT_NEEDED, 200, 200, unprotected=True)
 
 
-def _held(sure: float) -> bool | None:
-    return True if sure >= 0.95 else False if sure <= 0.05 else None
-
-
-def test_readings_that_disagree_are_told_and_the_safe_value_is_taken() -> None:
-    generous = reading(FixedWindow(), {200: 0.0, 300: 0.97, 400: 0.99})
-    strict = reading(SlidingWindowAttempts(), {200: 0.0, 300: 0.96, 400: 0.5})
-    verdict = verdict_of((generous, strict), NOW_TO_400)
-    assert verdict.decision is Decision.APPROVE_LOWER
-    assert verdict.recommended == 300
-    assert verdict.confidence == 0.96
-    assert verdict.depends_on_enforcement
-    assert decisive((generous, strict), NOW_TO_400) is strict
-
-
-def test_readings_that_agree() -> None:
-    one = reading(FixedWindow(), {200: 0.0, 400: 0.99})
-    other = reading(SlidingWindowAttempts(), {200: 0.0, 400: 0.98})
-    verdict = verdict_of((one, other), NOW_TO_400)
-    assert (verdict.decision, verdict.recommended, verdict.confidence) == (Decision.APPROVE, 400, 0.98)
-    assert not verdict.depends_on_enforcement
-
-
-def test_no_single_candidate_holds_for_all_readings() -> None:
-    low = reading(FixedWindow(), {200: 0.0, 300: 1.0, 400: 0.0})
-    high = reading(SlidingWindowAttempts(), {200: 0.0, 300: 0.0, 400: 1.0})
-    assert verdict_of((low, high), NOW_TO_400).decision is Decision.REFUSE
+def test_what_is_asked_for_is_granted_where_the_request_wants_that() -> None:
+    holds: Answers = {200: True, 280: True, 400: True}
+    assert decide(holds, ALL, ASKED) == Verdict(Decision.APPROVE, 400, 200)
+    # Not where it harms, nor where its own targets fail.
+    assert decide(holds, {**ALL, 400: False}, ASKED).decision is Decision.NOT_NEEDED
+    assert decide({200: False, 280: True, 400: False}, ALL, ASKED) == Verdict(Decision.APPROVE_LOWER, 310, 280)

@@ -1,0 +1,308 @@
+"""The history, simulated again: the very days at the throttle of the time, with the fitted traffic, against what they
+showed.
+
+A model that does not reproduce what was seen cannot be trusted with what was not. Each reading of the throttle is
+tried. One that the history contradicts takes no part in the decision; where all are contradicted, nothing can be told.
+Source: posterior predictive checks (Gelman et al., "Bayesian Data Analysis", chapter 6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from experiments.review.bench import Batch, run_batches
+from experiments.review.busy import LENGTH_S, BusyPeriods
+from experiments.review.cells import study_with, with_limit
+from experiments.review.request import Request
+from experiments.review.result import BackCast, BackCastRow
+from experiments.review.spans import Layout, from_rates
+from experiments.review.sweep import lead_s, path_of
+from models.fitting.alternatives import alternative
+from models.fitting.censoring import hides_refusals
+from models.fitting.result import Fit, Ranged
+from models.history.table import CallStatus, History
+from models.occupancy import steps
+from models.policies import ThrottleSettings
+from models.streams import generator
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+_CALLS_WANTED = 900_000
+"""In all repetitions of one reading."""
+_CALLS_A_REPETITION = 160_000
+"""Of a larger history fewer days are simulated again."""
+_LEAST_REPETITIONS, _MOST_REPETITIONS = 6, 10
+_OTHER_CELLS = 3
+_LEAST_PERIODS = 8
+_NEAR_LIMIT = 0.75
+_WORST = 3
+"""Periods that are told as the worst ones."""
+SIGNIFICANT = 0.003
+"""Each reading is asked four times: together they are wrong once in a hundred."""
+_ABSOLUTE = {"attempts refused": 0.002, "redials": 0.02}
+"""A share that is off by less changes no decision, however surely it is off."""
+_ELSEWHERE = 2.0
+"""Hours that are not judged may be off by so many times more: they tell readings apart, and decide nothing else."""
+_RELATIVE = {"attempts refused": 0.25, "redials": 0.25, "attempts": 0.05, "admitted": 0.05, "calls at once": 0.1}
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A period of the history."""
+
+    day: int
+    """Index of `DayRates.dates`."""
+    start_s: float
+    is_busy: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the periods showed, each shape (S,); NaN where the history does not say."""
+
+    attempts: FloatArray
+    fresh: FloatArray
+    refused: FloatArray
+    peak: FloatArray
+
+
+def back_cast(  # noqa: PLR0917  # what is held against what
+    request: Request,
+    history: History,
+    fit: Fit,
+    busy: BusyPeriods,
+    limits: Mapping[date, int],
+    executor: Executor | None = None,
+) -> tuple[BackCast, ...]:
+    """Return how each reading of the throttle reproduces the history; with `enforced` given, that one alone.
+
+    Args:
+        request: readings and the PoP.
+        history: what was seen.
+        fit: the traffic behind it.
+        busy: the judged periods.
+        limits: the throttle that was in force on each day.
+        executor: runs the simulations; none: here.
+    """
+    spans = _affordable(request, fit, _busy_spans(busy, fit), list(_other_spans(fit, busy, limits)))
+    seen = _seen(history, fit, spans)
+    hidden = hides_refusals(history)
+    readings = request.readings if request.enforced is None else (request.enforced,)
+    batches, where, repetitions = _laid_out(request, fit, spans, limits, readings)
+    found: dict[int, list[dict[str, FloatArray]]] = {}
+    for (repetition, which), result in zip(where, run_batches(batches, executor), strict=True):
+        for index, values in enumerate(result.values):
+            made = found.setdefault(index, [{} for _ in range(repetitions)])[repetition]
+            for name, part in values.items():
+                made.setdefault(name, np.zeros(len(spans)))[which] = part
+    return tuple(
+        BackCast(reading, tuple(_rows(seen, found[index], spans, hidden=hidden)))
+        for index, reading in enumerate(readings)
+    )
+
+
+def _busy_spans(busy: BusyPeriods, fit: Fit) -> list[_Span]:
+    return [_Span(int(day), float(start), True) for day, start in zip(busy.days, busy.start_s, strict=True)]
+
+
+def _affordable(request: Request, fit: Fit, busy: list[_Span], others: list[_Span]) -> list[_Span]:
+    """As many periods as may be simulated in one repetition, by chance: those with most calls would seem to have had
+    fewer.
+    """
+    random = generator(request.seed, "periods of the back-cast")
+
+    def calls(span: _Span) -> float:
+        first = round(span.start_s / fit.days.period_s)
+        within = fit.days.counts[span.day, first : first + round(LENGTH_S / fit.days.period_s)]
+        return float(within.sum()) * fit.days.multiplied * (1 + lead_s(request, fit) / LENGTH_S)
+
+    def some(spans: list[_Span], share: float) -> list[_Span]:
+        mean = sum(map(calls, spans)) / max(len(spans), 1)
+        count = max(_LEAST_PERIODS, int(share * _CALLS_A_REPETITION / max(mean, 1.0)))
+        if len(spans) <= count:
+            return spans
+        return [spans[index] for index in sorted(random.permutation(len(spans))[:count].tolist())]
+
+    return [*some(busy, 0.7), *some(others, 0.3)]
+
+
+def _other_spans(fit: Fit, busy: BusyPeriods, limits: Mapping[date, int]) -> Iterator[_Span]:
+    """Clock hours outside the judged periods that come near the limit on most days of their class of weekdays.
+
+    Not the single hours that came nearest: those had luck, and would seem not to be reproduced.
+    """
+    rates = fit.days
+    within = round(LENGTH_S / rates.period_s)
+    per_minute = rates.counts.reshape(len(rates.dates), 24, within) * (60 / rates.period_s) * rates.multiplied
+    near = per_minute.max(axis=2) / np.array([limits[day] for day in rates.dates])[:, None]
+    judged = dict(zip(busy.days.tolist(), busy.start_s.tolist(), strict=True))
+    cells = [
+        (float(near[rates.class_of_day == kind, hour].mean()), kind, hour)
+        for kind in np.unique(rates.class_of_day).tolist()
+        for hour in range(24)
+    ]
+    for reached, kind, hour in sorted(cells, reverse=True)[:_OTHER_CELLS]:
+        if reached < _NEAR_LIMIT:
+            return
+        for day in np.flatnonzero(rates.class_of_day == kind).tolist():
+            if day not in judged or abs(judged[day] - hour * 3600.0) >= LENGTH_S:
+                yield _Span(day, hour * 3600.0, False)
+
+
+def _seen(history: History, fit: Fit, spans: Sequence[_Span]) -> Seen:
+    begins = [datetime.combine(fit.days.dates[span.day], time()) + timedelta(seconds=span.start_s) for span in spans]
+    local = history.counts["start_local"].dt.epoch("us").to_numpy() / 1e6
+    order = np.argsort(local, kind="stable")
+    local = local[order]
+    edges = np.array([(begin - datetime(1970, 1, 1)).total_seconds() for begin in begins])
+    sums = {}
+    for name in ("attempts", "refused"):
+        reached = np.concatenate([[0.0], np.cumsum(history.counts[name].to_numpy()[order].astype(np.float64))])
+        sums[name] = reached[np.searchsorted(local, edges + LENGTH_S)] - reached[np.searchsorted(local, edges)]
+    within = round(LENGTH_S / fit.days.period_s)
+    places = [(span.day, round(span.start_s / fit.days.period_s)) for span in spans]
+    fresh = np.array([fit.days.counts[day, at : at + within].sum() for day, at in places]) * fit.days.multiplied
+    return Seen(sums["attempts"], fresh, sums["refused"], _peaks(history, edges))
+
+
+def _peaks(history: History, edges: FloatArray) -> FloatArray:
+    """Most calls at once in each period; NaN where the history has no durations."""
+    unknown = np.full(len(edges), np.nan)
+    if history.calls is None:
+        return unknown
+    up = history.calls.filter((pl.col("status") == CallStatus.ANSWERED.value) & pl.col("holding_s").is_not_null())
+    if not up.height:
+        return unknown
+    begin = up["start_local"].dt.epoch("us").to_numpy() / 1e6 + up["ringing_s"].fill_null(0.0).to_numpy()
+    at_s, level = steps(begin, begin + up["holding_s"].to_numpy(), np.ones(up.height))
+    first = np.maximum(np.searchsorted(at_s, edges, side="right") - 1, 0)
+    after = np.maximum(np.searchsorted(at_s, edges + LENGTH_S), first + 1)
+    return np.maximum.reduceat(np.append(level, 0.0), np.column_stack([first, after]).ravel())[::2]
+
+
+def _laid_out(
+    request: Request,
+    fit: Fit,
+    spans: Sequence[_Span],
+    limits: Mapping[date, int],
+    readings: Sequence[ThrottleSettings],
+) -> tuple[list[Batch], list[tuple[int, IntArray]], int]:
+    """Batches, for each its repetition and spans, and the number of repetitions. Days with different throttles are in
+    different batches.
+    """
+    lead = lead_s(request, fit)
+    within = round(LENGTH_S / fit.days.period_s)
+    firsts = [(span.day, round(span.start_s / fit.days.period_s)) for span in spans]
+    calls = sum(float(fit.days.counts[day, first : first + within].sum()) for day, first in firsts)
+    calls *= (1 + lead / LENGTH_S) * fit.days.multiplied
+    repetitions = int(np.clip(_CALLS_WANTED / max(calls, 1.0), _LEAST_REPETITIONS, _MOST_REPETITIONS))
+    in_force = np.array([limits[fit.days.dates[span.day]] for span in spans])
+    batches, where = [], []
+    for repetition in range(repetitions):
+        random = generator(request.seed, "back-cast", repetition)
+        callers = alternative(fit, float(fit.days.counts.sum()), random)
+        rates = fit.days.draw(random)
+        for limit in np.unique(in_force):
+            which = np.flatnonzero(in_force == limit)
+            layout = Layout(len(which), lead, LENGTH_S)
+            placed = [spans[int(index)] for index in which]
+            paths = [
+                path_of(rates[span.day], fit.days.period_s, span.start_s - lead, lead + LENGTH_S) for span in placed
+            ]
+            seed = int(generator(request.seed, "back-cast spans", repetition, int(limit)).integers(2**62))
+            throttles = tuple(with_limit(reading, int(limit)) for reading in readings)
+            arrivals = from_rates(paths, fit.days.period_s, layout)
+            study = study_with(request, callers, arrivals, layout.duration_s, seed, throttles[0])
+            batches.append(Batch(study, layout, throttles, request.engine))
+            where.append((repetition, which))
+    return batches, where, repetitions
+
+
+def _rows(
+    seen: Seen, made: Sequence[Mapping[str, FloatArray]], spans: Sequence[_Span], *, hidden: bool
+) -> Iterator[BackCastRow]:
+    busy = np.array([span.is_busy for span in spans])
+    yield from _scope("the busy periods", busy, seen, made, hidden=hidden, decisive=1.0)
+    if (~busy).any():
+        yield from _scope("other hours near the limit", ~busy, seen, made, hidden=hidden, decisive=_ELSEWHERE)
+    share = seen.refused / np.maximum(seen.attempts, 1.0)
+    order = np.argsort(-(share if not hidden else seen.attempts) * busy, kind="stable")[:_WORST]
+    worst = np.zeros(len(spans), dtype=np.bool_)
+    worst[order] = True
+    yield from _scope("the worst busy periods", worst & busy, seen, made, hidden=hidden, decisive=None)
+
+
+def _scope(
+    scope: str,
+    which: BoolArray,
+    seen: Seen,
+    made: Sequence[Mapping[str, FloatArray]],
+    *,
+    hidden: bool,
+    decisive: float | None,
+) -> Iterator[BackCastRow]:
+    """`decisive`: by how many times what is allowed it may be off where that decides; None: it does not."""
+    hours = float(which.sum()) * LENGTH_S / 60
+
+    def of(name: str) -> FloatArray:
+        return np.array([float(one[name][which].sum()) for one in made])
+
+    attempts, refused, calls = of("attempts"), of("refused"), of("calls")
+    saw = {name: float(getattr(seen, name)[which].sum()) for name in ("attempts", "refused", "fresh")}
+    if not hidden:
+        yield _row(scope, "attempts refused", "share", _share(saw["refused"], saw["attempts"]),
+                   _shares(refused, attempts), 1 / max(saw["attempts"], 1.0), decisive)  # fmt: skip
+        yield _row(scope, "attempts", "per minute", saw["attempts"] / hours, attempts / hours, 1 / hours, None)
+        redials = saw["attempts"] - saw["fresh"]
+        yield _row(scope, "redials", "share", _share(redials, saw["attempts"]), _shares(attempts - calls, attempts),
+                   1 / max(saw["attempts"], 1.0), None)  # fmt: skip
+    yield _row(scope, "admitted", "per minute", (saw["attempts"] - saw["refused"]) / hours,
+               (attempts - refused) / hours, 1 / hours, decisive)  # fmt: skip
+    peaks = seen.peak[which]
+    if len(peaks) and not np.isnan(peaks).any():
+        drawn = np.array([float(one["peak_concurrency"][which].mean()) for one in made])
+        yield _row(scope, "calls at once", "1", float(peaks.mean()), drawn, 1.0, None)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _shares(part: FloatArray, whole: FloatArray) -> FloatArray:
+    return np.asarray(part / np.maximum(whole, 1.0))
+
+
+def _row(  # noqa: PLR0917  # one after the other, as they stand in a row
+    scope: str, quantity: str, unit: str, saw: float, drawn: FloatArray, grain: float, decisive: float | None
+) -> BackCastRow:
+    """`grain`: the smallest step of the quantity, of which a spread that happens to be none is taken."""
+    mean, count = float(drawn.mean()), len(drawn)
+    deviation = max(float(drawn.std(ddof=1)), grain) * math.sqrt(1 + 1 / count)
+    t = float(stats.t.ppf(0.975, count - 1))
+    p_value = float(2 * stats.t.sf(abs(saw - mean) / deviation, count - 1))
+    allowed = max(_ABSOLUTE.get(quantity, 0.0), _RELATIVE[quantity] * max(abs(saw), abs(mean)))
+    near = abs(saw - mean) <= allowed * (decisive or 1.0)
+    expected = Ranged(mean, max(0.0, mean - t * deviation), mean + t * deviation)
+    return BackCastRow(
+        scope, quantity, unit, saw, expected, p_value, decisive is not None, near or p_value >= SIGNIFICANT
+    )
+
+
+def not_contradicted(found: Sequence[BackCast], request: Request) -> tuple[int, ...]:
+    """Indices of the request's readings that take part in the decision: those that reproduce the history, or all where
+    the history was enforced in a known way. Empty: none reproduces it.
+    """
+    if request.enforced is not None:
+        return tuple(range(len(request.readings))) if found[0].reproduces else ()
+    return tuple(index for index, one in enumerate(found) if one.reproduces)

@@ -1,0 +1,117 @@
+"""Which throttles are simulated: the present and the requested one, those that a request names, and as many between as
+it takes to find the smallest that keeps every target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from experiments.review.judging import Judge
+from experiments.review.premises import Premises
+from experiments.review.verdict import with_headroom
+
+_FINE = 0.06
+"""The smallest throttle is known well enough once the next lower one that was tried is so near."""
+_ROUNDS = 3
+_GUESSES = (0.94, 1.06)
+_FAR = 1.15
+"""Between throttles that lie further apart than this factor two are tried at a time."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """For the smallest throttle that keeps every target."""
+
+    judge: Judge
+    readings: Sequence[int]
+    premises: Premises
+    executor: Executor | None
+    advance: Callable[[float, str], None]
+
+    def limits(self) -> tuple[int, ...]:
+        """Return the throttles that were simulated, ascending; the smallest good one is among them."""
+        request = self.judge.request
+        now, asked = request.now_per_minute, request.requested_per_minute
+        tried: set[int] = {now, asked, *request.candidates}
+        self._simulate(tried, 0)
+        if request.candidates:
+            return tuple(sorted(tried))
+        if self._holds(now):
+            return tuple(sorted(tried))
+        tried |= {limit for guess in self._guesses() if now < (limit := round(guess)) < asked}
+        self._simulate(tried, 1)
+        for number in range(_ROUNDS):
+            between = self._between(tried)
+            if not between:
+                break
+            tried |= set(between)
+            self._simulate(tried, 2 + number)
+        return tuple(sorted(tried))
+
+    def with_limit(self, limits: Sequence[int], limit: int) -> tuple[int, ...]:
+        """The same with one more."""
+        self._simulate({limit}, _ROUNDS + 1)
+        return tuple(sorted({*limits, limit}))
+
+    def with_headroom(self, limits: Sequence[int]) -> tuple[int, ...]:
+        """The same with what would be recommended on top of each, which is judged by what it protects alone."""
+        request = self.judge.request
+        good = [limit for limit in limits if limit <= request.requested_per_minute and self._holds(limit)]
+        return tuple(sorted({*limits, *(with_headroom(limit, request) for limit in good[:1])}))
+
+    def _simulate(self, limits: set[int], number: int) -> None:
+        def part(share: float, words: str) -> None:
+            self.advance((number + share) / (_ROUNDS + 2), words)
+
+        cells = [(reading, limit) for reading in self.readings for limit in sorted(limits)]
+        self.judge.sweep.extend(cells, self.executor, part)
+
+    def _holds(self, limit: int) -> bool | None:
+        return self.judge.holds(self.readings, limit)
+
+    def _guesses(self) -> list[float]:
+        """Near what the formulas say that demand needs; where what is asked for is too much, what all else carries."""
+        demand = self.judge.demand.mean_per_minute.high
+        needed = max(
+            (self._needed(number, demand) for number in self.readings), default=self.judge.request.now_per_minute
+        )
+        guesses = [needed * factor for factor in _GUESSES]
+        guard = self.premises.guard
+        if guard is not None and not self._holds(self.judge.request.requested_per_minute):
+            # Something else than the throttle runs out above it, so that less may do where more does not.
+            guesses.append(guard)
+        return guesses
+
+    def _needed(self, reading: int, per_minute: float) -> float:
+        """The throttle at which the formulas lose no more than is asked."""
+        low, high = 1.0, 1.0
+        bound = self.premises.bounds.lost or self.premises.bounds.refused or 0.01
+        throttle = self.judge.request.readings[reading]
+        while self.premises.lost(throttle, max(1, round(high * per_minute)), per_minute) > bound and high < 64:
+            low, high = high, 1.3 * high
+        for _ in range(6):
+            middle = math.sqrt(low * high)
+            lost = self.premises.lost(throttle, max(1, round(middle * per_minute)), per_minute)
+            low, high = (low, middle) if lost <= bound else (middle, high)
+        return high * per_minute
+
+    def _between(self, tried: set[int]) -> list[int]:
+        """Throttles between the smallest that is good and the next lower one, where they are far apart."""
+        request = self.judge.request
+        within = sorted(limit for limit in tried if request.now_per_minute <= limit <= request.requested_per_minute)
+        good = [limit for limit in within if self._holds(limit)]
+        if good:
+            lower = max((limit for limit in within if limit < good[0]), default=good[0])
+            upper = good[0]
+        else:
+            # None is good: the doubt may lie anywhere below what is asked for, most of it just there.
+            return []
+        if upper - lower <= max(1.0, _FINE * upper):
+            return []
+        apart = upper / max(lower, 1)
+        count = 2 if apart > _FAR else 1
+        found = {round(lower * apart ** (step / (count + 1))) for step in range(1, count + 1)}
+        return sorted(limit for limit in found if lower < limit < upper)

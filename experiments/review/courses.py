@@ -1,0 +1,155 @@
+"""The courses that demand may take from the history to the horizon.
+
+A stated growth stands for whatever the history drifts. Where none is stated and the history clearly drifts, there are
+two courses: the drift stops, and it goes on. A decision that is another one under each is not ours to take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.review.busy import BusyPeriods
+from experiments.review.horizon import DRAWS, Demand, lognormal
+from experiments.review.judging import Judge
+from experiments.review.request import Request
+from experiments.review.result import Decision
+from experiments.review.verdict import Answers, Verdict, decide
+from models.fitting.drift import Drift, find_drift, level_draws, local_level
+from models.fitting.result import Fit
+from models.fitting.throttle_changes import OpenSide, ThrottleStep, find_throttle_change
+from models.history.table import History
+from models.streams import generator
+
+FloatArray = NDArray[np.float64]
+YEAR_DAYS = 365
+_UNLIMITED = 1_000_000
+"""Stands for a throttle of which no more is known than that it refused nothing."""
+_LEAST_CV = 0.01
+"""Of growth, however sure somebody is of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Courses:
+    """One or two courses."""
+
+    request: Request
+    fit: Fit
+    local: FloatArray
+    """Log of the level of each day of `DayRates` over that of the history's end, shape (all days,)."""
+    drift: Drift
+    step: ThrottleStep | None
+    """A change of the throttle that the request does not state and the history shows."""
+    limits: Mapping[date, int]
+    """The throttle in force on each day."""
+
+    @classmethod
+    def of(cls, request: Request, history: History, fit: Fit) -> Self:
+        """Of a history that was fitted."""
+        local = local_level(fit.grid)
+        step = None if request.throttle_history else find_throttle_change(history)
+        drift = find_drift(fit.grid, seed=request.seed)
+        return cls(request, fit, local - local[-1], drift, step, _limits(request, fit, step))
+
+    @property
+    def to_end(self) -> FloatArray:
+        """Factor that brings each day of `DayRates` to the level of the history's end, shape (all days,)."""
+        return np.exp(-self.local)
+
+    @property
+    def drifts(self) -> bool:
+        """Whether the level of the history clearly drifts."""
+        return self.drift.is_clear
+
+    def demands(self, busy: BusyPeriods) -> tuple[Demand, ...]:
+        """What the judged periods may want at the horizon under each course; the first is the one that is told."""
+        days, growth = self.request.horizon_days, self.request.growth
+        if self.is_stated:
+            return (self._demand(busy, days, growth, continues=False),)
+        # A drift that is not clear may be there all the same, as small as the history allows.
+        first = self._demand(busy, days, growth, continues=not self.drifts)
+        if not self.drifts:
+            return (first,)
+        return (first, self._demand(busy, days, growth, continues=True).over(first.base))
+
+    def today(self, busy: BusyPeriods) -> Demand:
+        """What the periods want at the end of the history, without growth."""
+        return self._demand(busy, 0, 1.0, continues=False).over(self.demands(busy)[0].base)
+
+    def after_a_year(self, busy: BusyPeriods) -> Demand:
+        """What they may want a year after it: with the growth that is stated and no more, or else with a clear drift
+        that goes on.
+        """
+        goes_on = self.drifts and not self.is_stated
+        return self._demand(busy, YEAR_DAYS, self.request.growth, continues=goes_on).over(self.demands(busy)[0].base)
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether the request says what becomes of demand."""
+        return "growth" in self.request.model_fields_set
+
+    def _demand(self, busy: BusyPeriods, days_ahead: int, growth: float, *, continues: bool) -> Demand:
+        request, rates = self.request, self.fit.days
+        within = round(busy.length_s / rates.period_s)
+        firsts = np.round(busy.start_s / rates.period_s).astype(np.int64)
+        per_minute = np.array(
+            [rates.counts[day, first : first + within].sum() for day, first in zip(busy.days, firsts, strict=True)]
+        )
+        per_minute = per_minute * rates.multiplied / (busy.length_s / 60)
+        level = level_draws(self.fit.grid, days_ahead, DRAWS, generator(request.seed, "level"), continues=continues)
+        random = generator(request.seed, "demand")
+        unsure = growth * lognormal(max(request.growth_cv, _LEAST_CV), DRAWS, random)
+        to_horizon = np.exp(np.log(level)[:, None] - self.local[busy.days])
+        return Demand.of(
+            per_minute, to_horizon, unsure, random, optimism=busy.optimism, of_days=self._of_days[busy.days]
+        )
+
+    @cached_property
+    def _of_days(self) -> FloatArray:
+        """Logs of the days' totals over what their weekday and level let expect, shape (all days,)."""
+        rates = self.fit.days
+        logs = np.log(rates.counts.sum(axis=1) + 0.5) - self.local
+        found = np.zeros(len(logs))
+        for weekday in np.unique(rates.weekdays):
+            of = rates.weekdays == weekday
+            found[of] = logs[of] - logs[of].mean()
+        return found
+
+    def settled(
+        self,
+        verdict: Verdict,
+        judge: Judge,
+        readings: Sequence[int],
+        limits: Sequence[int],
+        protects: Answers,
+    ) -> Verdict:
+        """The verdict where every course alone comes to the same decision; otherwise that it cannot be told."""
+        if len(judge.courses) < 2:
+            return verdict
+        alone = []
+        for demand in judge.courses:
+            single = Judge(judge.request, judge.sweep, (demand,), judge.lost_anyway, judge.premises)
+            holds = {limit: single.holds(readings, limit) for limit in limits}
+            alone.append(decide(holds, protects, self.request).decision)
+        if len(set(alone)) == 1:
+            return verdict
+        return Verdict(Decision.CANNOT_TELL, None, verdict.smallest, verdict.unprotected)
+
+
+def _limits(request: Request, fit: Fit, step: ThrottleStep | None) -> dict[date, int]:
+    """By day: the present throttle, unless the request or the history says that it was another one."""
+    changes = sorted((change.from_, change.per_minute) for change in request.throttle_history)
+    if step is not None:
+        before = _UNLIMITED if step.open_side is OpenSide.BEFORE else max(1, round(step.before_per_minute))
+        changes = [(date.min, before), (step.first_day, request.now_per_minute)]
+    found = {}
+    for day in fit.days.dates:
+        earlier = [limit for first, limit in changes if first <= day]
+        found[day] = earlier[-1] if earlier else request.now_per_minute
+    return found

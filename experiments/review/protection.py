@@ -1,0 +1,205 @@
+"""What a throttle protects: what happens to everybody when the customer uses all of it.
+
+A throttle exists to safeguard carrier capacity and call quality. So it is not judged by the customer's demand of today,
+which may be a tenth of it, but by its whole worth of calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.stats import poisson
+
+from experiments.review.bench import Batch, BatchResult, run_batches
+from experiments.review.cells import study_with
+from experiments.review.judging import held_with
+from experiments.review.premises import Premises, calls_of_ports
+from experiments.review.request import Neighbour, Request
+from experiments.review.result import Protection
+from experiments.review.spans import Layout
+from experiments.review.sweep import lead_s
+from models.costs import costs_of
+from models.fitting.alternatives import alternative
+from models.fitting.result import Fit, Ranged
+from models.policies import FixedWindow, NoThrottle
+from models.streams import generator
+from models.study import Study
+from models.teletraffic import erlang_b
+from models.traffic import PoissonArrivals
+from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
+
+FloatArray = NDArray[np.float64]
+PUSHED = 1.2
+"""Attempts over a throttle that is used to the full: all of it is let pass, and some more is refused."""
+_REPETITIONS = 6
+_SPAN_S = 3600.0
+_NEVER = 1e-6
+"""Blocking that needs no simulation to be called none."""
+_MOST_SIMULATED = 20_000.0
+"""Attempts per minute; of more the mean flow is compared with what there is, and chance does not matter."""
+
+
+def protections(
+    request: Request, fit: Fit, premises: Premises, limits: Sequence[int], executor: Executor | None = None
+) -> tuple[Protection, ...]:
+    """Return what each throttle protects, in the order of `limits`.
+
+    Args:
+        request: neighbours, channels, ports, machine and what is to be protected.
+        fit: the customer's callers.
+        premises: what a call takes of each resource.
+        limits: throttles per minute, ascending.
+        executor: runs the simulations; none: here.
+    """
+    simulated = [limit for limit in limits if not _is_easy(request, premises, limit) and _is_small(request, limit)]
+    tasks = [_batch(request, fit, limit, number) for limit in simulated for number in range(_REPETITIONS)]
+    results = iter(run_batches(tasks, executor))
+    found = {limit: _found(request, limit, _next(results)) for limit in simulated}
+    return tuple(found.get(limit) or _by_flow(request, premises, limit) for limit in limits)
+
+
+def _next(results: Iterator[BatchResult]) -> list[dict[str, FloatArray]]:
+    return [next(results).values[0] for _ in range(_REPETITIONS)]
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """Erlangs on a pool, throttles used to the full."""
+
+    erlang: float
+    servers: int
+
+    @property
+    def blocked(self) -> float:
+        return (
+            erlang_b(self.erlang, self.servers) if self.servers < 50_000 else max(0.0, 1 - self.servers / self.erlang)
+        )
+
+
+def _flows(request: Request, premises: Premises, limit: int) -> list[_Flow]:
+    """Of channels and of ports; the customer's and its neighbours' calls together."""
+    carrier, per_call = request.pop.carrier, premises.per_call
+    taken = [(other, _offered(request, other)) for other in request.neighbours]
+    setup_s = carrier.setup.mean()
+    others_s = sum(rate / 60 * (other.mean_hold_s + setup_s) for other, rate in taken)
+    others_port_s = others_s + sum(rate for _, rate in taken) / 60 * request.pop.ports.quarantine_s
+    ports = _Flow(limit / 60 * per_call.port_s + others_port_s, calls_of_ports(request.pop.ports))
+    if carrier.channels is None:
+        return [ports]
+    return [_Flow(limit / 60 * per_call.channel_s + others_s, carrier.channels), ports]
+
+
+def _offered(request: Request, other: Neighbour) -> float:
+    """Calls per minute of a neighbour meanwhile: its busy hour's, or a little more than its throttle lets pass."""
+    throttle = other.throttle
+    if request.protects.neighbours_use == "their_demand" or isinstance(throttle, NoThrottle):
+        return other.per_minute
+    return max(other.per_minute, PUSHED * throttle.limit * 60 / throttle.window_s)
+
+
+def _is_easy(request: Request, premises: Premises, limit: int) -> bool:
+    """Whether there is so much of everything that nothing needs to be simulated."""
+    known = premises.knows_machine or request.pop.carrier.calls_per_second is not None
+    return not known and all(flow.blocked < _NEVER for flow in _flows(request, premises, limit))
+
+
+def _is_small(request: Request, limit: int) -> bool:
+    others = sum(_offered(request, other) for other in request.neighbours)
+    return PUSHED * (limit + others) <= _MOST_SIMULATED
+
+
+def _batch(request: Request, fit: Fit, limit: int, number: int) -> Batch:
+    lead = lead_s(request, fit)
+    layout = Layout(1, lead, _SPAN_S)
+    callers = alternative(fit, float(fit.days.counts.sum()), generator(request.seed, "callers in full use", number))
+    seed = int(generator(request.seed, "full use", number).integers(2**62))
+    pushed = PoissonArrivals(kind="poisson", rate_per_minute=PUSHED * limit)
+    study = study_with(request, callers, pushed, layout.duration_s, seed, FixedWindow(limit=limit))
+    return Batch(_pushed(study, request), layout, (FixedWindow(limit=limit),), request.engine)
+
+
+def _pushed(study: Study, request: Request) -> Study:
+    """With what the neighbours take meanwhile."""
+    trunks = list(study.trunks)
+    for index, other in enumerate(request.neighbours, 1):
+        arrivals = PoissonArrivals(kind="poisson", rate_per_minute=_offered(request, other))
+        traffic = trunks[index].traffic.model_copy(update={"arrivals": arrivals})
+        trunks[index] = trunks[index].model_copy(update={"traffic": traffic})
+    return study.model_copy(update={"trunks": tuple(trunks)})
+
+
+def _found(request: Request, limit: int, values: Sequence[dict[str, FloatArray]]) -> Protection:
+    names = [other.name for other in request.neighbours]
+    too_fast = _over_rate(request, limit)
+
+    def blocked(suffix: str) -> Ranged:
+        shares = []
+        for one in values:
+            met = float(one[f"blocked{suffix}"].sum())
+            passed = float((one[f"attempts{suffix}"] - one[f"refused{suffix}"]).sum()) + met
+            shares.append(1 - (1 - (met / passed if passed else 0.0)) * (1 - too_fast))
+        return _ranged(shares, most=1.0)
+
+    def mean(name: str) -> Ranged:
+        return _ranged([float(np.nanmean(one[name])) if not np.isnan(one[name]).all() else np.nan for one in values])
+
+    by_trunk = {name: blocked(f" of {name}") for name in names} or {request.trunk: blocked("")}
+    worst = max(by_trunk.values(), key=lambda share: share.high)
+    quality = mean("mos_p5")
+    return Protection(
+        limit, by_trunk, mean("peak_channels"), mean("cpu_share"), quality, worst, _holds(request, worst, quality)
+    )
+
+
+def _over_rate(request: Request, limit: int) -> float:
+    """Share of calls beyond the carrier's calls per second, everybody's together: of Poisson calls, those above it."""
+    allowed = request.pop.carrier.calls_per_second
+    if allowed is None:
+        return 0.0
+    mean = (PUSHED * limit + sum(_offered(request, other) for other in request.neighbours)) / 60
+    # E[(X - c)+] of a Poisson X of that mean.
+    beyond = mean * float(poisson.sf(allowed - 1, mean)) - allowed * float(poisson.sf(allowed, mean))
+    return max(0.0, beyond / mean)
+
+
+def _holds(request: Request, worst: Ranged, quality: Ranged) -> bool | None:
+    """Whether calls of others find room, and are as good as asked: all audio is carried by the same cores."""
+    most, least = request.protects.neighbours_blocked_max, request.quality.mos_p5_min
+    if worst.low > most or (least is not None and quality.high < least):
+        return False
+    return True if worst.high <= most and (least is None or not quality.low < least) else None
+
+
+def _by_flow(request: Request, premises: Premises, limit: int) -> Protection:
+    """From mean flows and Erlang B, where chance does not matter."""
+    flows = _flows(request, premises, limit)
+    share = max(_over_rate(request, limit), *(flow.blocked for flow in flows))
+    worst = Ranged(share, share, share)
+    names = [other.name for other in request.neighbours] or [request.trunk]
+    channels = min(flows[0].erlang, flows[0].servers)
+    cores = costs_of(request.pop).idle_share + premises.others.cpu_cores + limit / 60 * premises.per_call.cpu_s
+    good = mos(r_factor(MOUTH_TO_EAR_MS, 0.0))
+    return Protection(
+        limit,
+        dict.fromkeys(names, worst),
+        Ranged(channels, channels, channels),
+        Ranged(cores, cores, cores),
+        Ranged(good, good, good),
+        worst,
+        held_with(1.0 if share <= request.protects.neighbours_blocked_max else 0.0, request.confidence),
+    )
+
+
+def _ranged(values: Sequence[float], most: float = np.inf) -> Ranged:
+    """Mean over repetitions, and its 95 % range (Student's t)."""
+    known = np.array([value for value in values if not np.isnan(value)])
+    if not len(known):
+        return Ranged(np.nan, np.nan, np.nan)
+    mean, deviation = float(known.mean()), float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    reach = float(stats.t.ppf(0.975, max(len(known) - 1, 1))) * deviation / np.sqrt(len(known))
+    return Ranged(mean, max(0.0, mean - reach), min(most, mean + reach))
