@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
 BENCHING := .venv/benching
 
-.PHONY: help setup setup-dev setup-bench demo prove review verify bench test test-bench lint pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo prove review picture verify bench test test-bench lint pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,8 +44,11 @@ prove: setup system-packages ## the whole suite on every stack, into out/prove (
 
 review: setup ## make a month of calls and decide on raising its throttle, into out/review (three minutes)
 	@$(BIN)/trunkproof history experiments/requests/histories/contact_centre.yaml --out out/histories/contact_centre.csv.gz
-	@$(BIN)/trunkproof review experiments/requests/raise_to_400.yaml --out out/review
+	@$(BIN)/trunkproof review experiments/requests/raise_to_400.yaml --out out/review --pdf --png || [ $$? -ge 10 ]
 	@echo "The page: $(abspath out/review)/report.html"
+
+picture: review ## README's picture of the review's page, made again from the first screen of `make review` (needs chromium)
+	@cp out/review/report.png experiments/report/review.png
 
 verify: setup ## the simulator against exact theory, a picture for each check, into out/verify (five minutes)
 	@$(BIN)/python -m experiments.verification --out out/verify

@@ -11,7 +11,10 @@ from experiments import console as shown
 from experiments.cli.app import EngineName, FileFirst, Json, Out, app, err, folder_at, leave_with, out, print_result
 from experiments.cli.proving import command_line
 from experiments.exit_codes import ExitCode
+from experiments.report.chromium import ChromiumError
+from experiments.report.paper import write_pictures
 from experiments.report.review_page import write_review_page
+from experiments.report.review_summary import SUMMARY, summary
 from experiments.review.cluster import executor_at
 from experiments.review.decision_json import DECISION, read_decision, to_json, write_decision
 from experiments.review.reading import read_request
@@ -22,11 +25,12 @@ from models.errors import InputError
 from models.history.reading import read_history
 from models.reading import at_its_keys
 
-PAGE = "report.html"
+PAGE, PAPER, PICTURE = "report.html", "report.pdf", "report.png"
 CODES = {
     Decision.APPROVE: ExitCode.OK,
     Decision.APPROVE_LOWER: ExitCode.APPROVE_LOWER,
     Decision.REFUSE: ExitCode.REFUSE,
+    Decision.NOT_NEEDED: ExitCode.NOT_NEEDED,
     Decision.CANNOT_TELL: ExitCode.CANNOT_TELL,
 }
 
@@ -62,6 +66,11 @@ def decide(
         int | None, typer.Option(help="Processes of this machine; one per core by default.", min=1)
     ] = None,
     engine: EngineName = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Leave report.pdf, too: the page's first part on one A4.")] = False,
+    png: Annotated[bool, typer.Option("--png", help="Leave report.png, too: the page's first screen.")] = False,
+    in_short: Annotated[
+        bool, typer.Option("--summary", help="Print ten lines for a mail, and leave them as summary.txt.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Decide on a request (the word `of` may be left out); leaves decision.json and report.html in DIR."""
@@ -78,7 +87,13 @@ def decide(
             raise
     write_decision(found, folder)
     write_review_page(found, folder / PAGE)
-    print_result(to_json(found), lambda: _print(found, folder), as_json=as_json)
+    if in_short:
+        (folder / SUMMARY).write_text(summary(found), encoding="utf-8")
+    missing = _pictures(folder, pdf=pdf, png=png)
+    say = (lambda: typer.echo(summary(found), nl=False)) if in_short else (lambda: _print(found, folder))
+    print_result(to_json(found), say, as_json=as_json)
+    if missing is not None:
+        err.print(missing, markup=False)
     leave_with(CODES[found.decision])
 
 
@@ -108,6 +123,18 @@ def score(
         raise at_its_keys(error, request_file) from None
     scored = score_history(saved, history_since, request, per_minute=per_minute)
     print_result(scored.to_json(), lambda: out.print(scored.said, markup=False), as_json=as_json)
+
+
+def _pictures(folder: Path, *, pdf: bool, png: bool) -> str | None:
+    """Leave what was asked for; without a browser the review stands all the same. Why not, for people."""
+    if not (pdf or png):
+        return None
+    try:
+        write_pictures(folder / PAGE, pdf=folder / PAPER if pdf else None, png=folder / PICTURE if png else None)
+    except (ChromiumError, OSError) as error:
+        names = " and ".join(name for name, wanted in ((PAPER, pdf), (PICTURE, png)) if wanted)
+        return f"No {names}: {error}. The review itself is complete."
+    return None
 
 
 def _print(found: Review, folder: Path) -> None:

@@ -1,19 +1,20 @@
 """The decision curve: indicators against the throttle, one line for each reading of it, and where the answer lies.
 
-Several figures of the same shape, as one indicator in one figure is read faster than five axes in one.
+Lines are the model's; circles are the recorded calls, replayed. Several figures of the same shape, as one indicator in
+one figure is read faster than five axes in one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
 from experiments.report.figures import blank_figure
-from experiments.report.review_words import asked, in_unit, next_limit, short_readings, shown, title_of, unit_of
+from experiments.report.review_words import asked, in_unit, next_limit, short_readings, shown, title_of, told, unit_of
 from experiments.report.sheet import Panel
 from experiments.review.result import Judged, ReadingResult, Resource, Review
 from models.fitting.result import Ranged
@@ -28,7 +29,9 @@ _LOG_DEPTH = 30
 """How far below its bound a logarithmic axis begins."""
 _LEAST_GAP = 0.075
 """Between two labels, as a share of the figure's height."""
-_TARGET, _NEXT = "#d64550", "rgba(214,69,80,0.13)"
+TARGET, _NEXT = "#d64550", "rgba(214,69,80,0.13)"
+_WIDE = 8
+"""Throttles that are so many times apart are read off a logarithmic axis."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class _Line:
     dash: str
     limits: list[int]
     values: list[Ranged]
+    recorded: dict[int, Ranged]
+    """Of the replayed record, by throttle."""
 
 
 def curve_panels(review: Review) -> list[Panel]:
@@ -87,11 +92,15 @@ def _panel(review: Review, kpi: str) -> Panel:
         figure.add_trace(_band(line, scale))
     for line in lines:
         figure.add_trace(_curve(line, scale, kpi))
+    for line in lines:
+        if line.recorded:
+            figure.add_trace(_record(line, scale, kpi))
     _label(figure, lines, scale)
     if target is not None:
         _draw_target(figure, target, scale)
-    rows = _draw_throttles(figure, review)
-    _shade_next(figure, review)
+    limits = [limit for line in lines for limit in line.limits]
+    rows = draw_throttles(figure, review, horizontal_axis(figure, limits))
+    _shade_next(figure, review, min(limits), max(limits))
     height = 420 if kpi == _CURVES[0] else 360
     figure.update_layout(showlegend=False, margin={"t": 10 + 16 * rows, "r": 118}, height=height)
     return Panel(f"curve-{kpi}", title_of(kpi), _caption(review, kpi, target, scale), figure)
@@ -114,7 +123,8 @@ def _lines(review: Review, kpi: str) -> Iterator[_Line]:
         if points:
             limits = [point.limit_per_minute for point in points]
             values = [point.kpis[kpi] for point in points]
-            yield _Line(name, SERIES[index % len(SERIES)], _DASHES[index % len(_DASHES)], limits, values)
+            recorded = {point.limit_per_minute: point.record[kpi] for point in points if kpi in point.record}
+            yield _Line(name, SERIES[index % len(SERIES)], _DASHES[index % len(_DASHES)], limits, values, recorded)
 
 
 def _band(line: _Line, scale: _Scale) -> go.Scatter:
@@ -145,6 +155,29 @@ def _curve(line: _Line, scale: _Scale, kpi: str) -> go.Scatter:
     )
 
 
+def _record(line: _Line, scale: _Scale, kpi: str) -> go.Scatter:
+    values = list(line.recorded.values())
+    drawn = [scale.drawn(one.value) for one in values]
+    return go.Scatter(
+        x=list(line.recorded),
+        y=drawn,
+        name=f"{line.name}, as recorded",
+        mode="markers",
+        marker={"size": 8, "symbol": "circle-open", "color": line.colour, "line": {"width": 2}},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [scale.drawn(one.high) - at for one, at in zip(values, drawn, strict=True)],
+            "arrayminus": [at - scale.drawn(one.low) for one, at in zip(values, drawn, strict=True)],
+            "color": line.colour,
+            "thickness": 1,
+            "width": 3,
+        },
+        customdata=[f"{shown(v.value, kpi)} ({shown(v.low, kpi)} to {shown(v.high, kpi)})" for v in values],
+        hovertemplate="%{customdata}",
+    )
+
+
 def _target(readings: tuple[ReadingResult, ...], kpi: str) -> Judged | None:
     targets = (target for reading in readings for point in reading.points for target in point.targets)
     return next((target for target in targets if target.kpi == kpi), None)
@@ -153,7 +186,7 @@ def _target(readings: tuple[ReadingResult, ...], kpi: str) -> Judged | None:
 def _scale(kpi: str, lines: list[_Line], target: Judged | None) -> _Scale:
     """Logarithmic for shares far above their bound, so that it can be seen where they fall below it."""
     factor = 100.0 if unit_of(kpi) == "share" else 1.0
-    values = [value for line in lines for value in line.values]
+    values = [value for line in lines for value in (*line.values, *line.recorded.values())]
     most = max((max(one.value, min(one.high, 1.5 * one.value)) for one in values), default=0.0)
     if factor > 1 and target is not None and target.is_upper and 0 < target.bound < most / 5:
         return _Scale(factor, factor * target.bound / _LOG_DEPTH, factor * min(1.0, 1.6 * most), is_log=True)
@@ -179,51 +212,76 @@ def _draw_target(figure: go.Figure, target: Judged, scale: _Scale) -> None:
     bound = scale.factor * target.bound
     if bound > scale.top:
         return
-    figure.add_hline(y=bound, line={"color": _TARGET, "dash": "dash", "width": 1.5})
+    figure.add_hline(y=bound, line={"color": TARGET, "dash": "dash", "width": 1.5})
     place = {"x": 0, "y": scale.place(target.bound), "xref": "paper", "yref": "paper", "xanchor": "left"}
     note(figure, f"asked: {asked(target)}", yanchor="top", xshift=2, **place)
 
 
-def _draw_throttles(figure: go.Figure, review: Review) -> int:
+def horizontal_axis(figure: go.Figure, limits: Sequence[int]) -> Callable[[float], float]:
+    """Lay out the axis of throttles; return where a note at a throttle is placed on it."""
+    first, last = min(limits), max(limits)
+    if last > _WIDE * first:
+        # The notes and the ends of a logarithmic axis are given by their logarithms.
+        ends = (math.log10(first), math.log10(last))
+        margin = 0.03 * (ends[1] - ends[0])
+        ticks = [one * 10**power for power in range(7) for one in (1, 2, 5) if first <= one * 10**power <= last]
+        figure.update_xaxes(
+            type="log",
+            range=[ends[0] - margin, ends[1] + margin],
+            tickvals=ticks,
+            ticktext=[f"{tick:,}" for tick in ticks],
+        )
+        return math.log10
+    margin = 0.03 * (last - first)
+    figure.update_xaxes(range=[first - margin, last + margin])
+    return float
+
+
+def draw_throttles(figure: go.Figure, review: Review, place: Callable[[float], float]) -> int:
     """Now, requested and recommended, each label in a row of its own; how many rows there are."""
-    request, chosen = review.request, review.recommended_per_minute
-    marks = {request.now_per_minute: "now", request.requested_per_minute: "requested"}
-    if chosen is not None:
-        marks[chosen] = f"{marks[chosen]}, recommended" if chosen in marks else "recommended"
-    for row, (limit, name) in enumerate(sorted(marks.items(), reverse=True)):
+    chosen = review.recommended_per_minute
+    marks = dict(sorted(marks_of(review).items(), reverse=True))
+    for row, (limit, name) in enumerate(marks.items()):
         is_chosen = limit == chosen
         line = {"color": SERIES[2] if is_chosen else GREY, "width": 3 if is_chosen else 1, "dash": "solid"}
         figure.add_vline(x=limit, line=line, layer="below")
         text = f"<b>{name} {limit:,}</b>" if is_chosen else f"{name} {limit:,}"
-        anchor = "left" if name == "now" else "center"
-        note(figure, text, x=limit, y=1, yref="paper", xanchor=anchor, yanchor="bottom", yshift=15 * row)
+        anchor = "left" if name.startswith("now") else "center"
+        note(figure, text, x=place(limit), y=1, yref="paper", xanchor=anchor, yanchor="bottom", yshift=15 * row)
     return len(marks)
 
 
-def _shade_next(figure: go.Figure, review: Review) -> None:
+def marks_of(review: Review) -> Mapping[int, str]:
+    """The throttles that are told in full, and what they are; ascending."""
+    request, chosen = review.request, review.recommended_per_minute
+    marks = {request.now_per_minute: "now", request.requested_per_minute: "requested"}
+    if chosen is not None:
+        marks[chosen] = f"{marks[chosen]}, recommended" if chosen in marks else "recommended"
+    return dict(sorted(marks.items()))
+
+
+def _shade_next(figure: go.Figure, review: Review, first: int, last: int) -> None:
     """From where on it is not the throttle that refuses."""
-    limits = [point.limit_per_minute for reading in review.readings for point in reading.points]
-    first, last = min(limits), max(limits)
     margin = 0.03 * (last - first)
-    figure.update_xaxes(range=[first - margin, last + margin])
     limit = next_limit(review)
     if limit is None or limit.resource is Resource.THROTTLE or limit.capacity_per_minute is None:
         return
     if limit.capacity_per_minute < last:
-        begin = max(first - margin, limit.capacity_per_minute)
+        begin = max(first - margin, limit.capacity_per_minute, 0.5)
         figure.add_vrect(x0=begin, x1=last + margin, fillcolor=_NEXT, line_width=0, layer="below")
         text = f"next limit:<br>{limit.resource.value}"
         note(figure, text, x=1, y=0.55, xref="paper", yref="paper", xanchor="right", align="right", xshift=-3)
 
 
 def _caption(review: Review, kpi: str, target: Judged | None, scale: _Scale) -> str:
-    request, chosen = review.request, review.recommended_per_minute
-    wanted = request.requested_per_minute
-    parts = [f"At {request.now_per_minute:,} a minute {_across(review, request.now_per_minute, kpi)}"]
-    parts += [f"at {limit:,} {_across(review, limit, kpi)}" for limit in sorted({wanted, chosen or wanted})]
+    first, *others = marks_of(review)
+    parts = [f"At {first:,} a minute {_across(review, first, kpi)}"]
+    parts += [f"at {limit:,} {_across(review, limit, kpi)}" for limit in others]
     if target is not None:
         parts.append(f"asked: {asked(target)}")
-    words = f"{'; '.join(parts)}. Mean of a busy hour for each reading of the throttle; bands: its 95 % range."
+    words = f"{'; '.join(parts)}. Mean of the judged periods at the horizon, bands: its 95 % range."
+    if any(kpi in point.record for reading in review.readings for point in reading.points):
+        words += " Lines: the model. Circles: the recorded calls, replayed. In words: the less sure of both."
     if scale.is_log:
         words += f" Logarithmic; what is below {scale.low:.2g} % is drawn at the bottom."
     return words
@@ -231,6 +289,9 @@ def _caption(review: Review, kpi: str, target: Judged | None, scale: _Scale) -> 
 
 def _across(review: Review, limit: int, kpi: str) -> str:
     """The values of all readings at one throttle."""
-    values = [reading.at(limit).kpis[kpi].value for reading in review.readings if kpi in reading.at(limit).kpis]
+    found = (told(reading.at(limit), kpi) for reading in review.readings)
+    values = [one.value for one in found if one is not None and math.isfinite(one.value)]
+    if not values:
+        return "n/a"
     low, high = (in_unit(end, unit_of(kpi)) for end in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"

@@ -6,17 +6,20 @@ Each is left out where the review has nothing to show in it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from experiments.report.curve_figures import SERIES, note
 from experiments.report.figures import blank_figure
-from experiments.report.review_words import in_unit, next_words, reading_words, resource_words
+from experiments.report.review_words import chosen_limit, in_unit, next_words, reading_words, resource_words
 from experiments.report.sheet import Panel
 from experiments.review.result import Limit, Replay, Review, Swing
 
+FloatArray = NDArray[np.float64]
 NOW, WANTED = SERIES[0], SERIES[1]
 _ALL, _REFUSED = "#8a929a", "#d64550"
 _ROW = 64
@@ -164,19 +167,18 @@ def _replays(review: Review) -> list[Panel]:
     replay = review.replay
     if replay is None:
         return []
-    request = review.request
-    most = max(float((side["admitted"] + side["refused"]).max()) for side in (replay.now, replay.requested))
+    now, raised = review.request.now_per_minute, chosen_limit(review)
+    sides = [("now", now, replay.now)]
+    if raised != now:
+        sides.append(("raised", raised, replay.requested))
+    most = max(float((side["admitted"] + side["refused"]).max()) for _, _, side in sides)
     top = 1.08 * max(most, float(replay.offered.max()))
-    return [
-        _replayed(replay, request.now_per_minute, "now", top),
-        _replayed(replay, request.requested_per_minute, "requested", top),
-        _concurrency(review, replay),
-    ]
+    panels = [_replayed(replay, limit, side, what, top) for side, limit, what in sides]
+    return [*panels, _concurrency(review, replay, [(limit, what) for _, limit, what in sides])]
 
 
-def _replayed(replay: Replay, limit: int, side: str, top: float) -> Panel:
+def _replayed(replay: Replay, limit: int, side: str, what: Mapping[str, FloatArray], top: float) -> Panel:
     figure = blank_figure("minutes into the hour", "attempts per minute")
-    what = replay.now if side == "now" else replay.requested
     figure.add_trace(
         go.Scatter(
             x=replay.minutes,
@@ -195,30 +197,32 @@ def _replayed(replay: Replay, limit: int, side: str, top: float) -> Panel:
     refused = float(what["refused"].sum())
     share = refused / max(1.0, refused + float(what["admitted"].sum()))
     caption = (
-        f"{refused:,.0f} attempts refused in this hour ({in_unit(share, 'share')}), redials included. "
+        f"{refused:,.0f} attempts refused in this one hour ({in_unit(share, 'share')}), redials included: the worst of "
+        "the history, at the demand of its day, not the mean that is judged. "
         f"{replay.began:%A %d %B %Y, %H:%M} local time; the throttle read as {reading_words(replay.reading)}."
     )
     return Panel(f"replay-{side}", f"The bad hour at {limit:,} a minute", caption, figure)
 
 
-def _concurrency(review: Review, replay: Replay) -> Panel:
+def _concurrency(review: Review, replay: Replay, sides: Sequence[tuple[int, Mapping[str, FloatArray]]]) -> Panel:
     figure = blank_figure("minutes into the hour", "calls at once")
-    request = review.request
     peaks = []
-    for limit, side, colour, dash in (
-        (request.now_per_minute, replay.now, NOW, "solid"),
-        (request.requested_per_minute, replay.requested, WANTED, "dash"),
-    ):
+    for (limit, side), colour, dash in zip(sides, (NOW, WANTED), ("solid", "dash"), strict=False):
         line = {"color": colour, "width": 2, "dash": dash}
         figure.add_trace(
             go.Scatter(x=replay.minutes, y=side["concurrent"], name=f"at {limit:,} a minute", mode="lines", line=line)
         )
         peaks.append(f"{float(side['concurrent'].max()):,.0f} at {limit:,} a minute")
-    channels = request.pop.carrier.channels
+    channels = review.request.pop.carrier.channels
     if channels is not None:
         figure.add_hline(y=channels, line={"color": _REFUSED, "dash": "dash", "width": 1.5})
         note(figure, x=0, y=channels, xref="paper", xanchor="left", yanchor="top", text=f"{channels:,} channels")
-    return Panel("replay-calls", "Calls at once in that hour", f"Peaks: {', '.join(peaks)}.", figure)
+    return Panel(
+        "replay-calls",
+        "Calls at once in that hour",
+        f"Most calls at once of the history's worst hour: {', '.join(peaks)}.",
+        figure,
+    )
 
 
 def _endings(review: Review) -> list[Panel]:
@@ -252,7 +256,7 @@ def _endings(review: Review) -> list[Panel]:
     figure.update_layout(height=90 + 44 * len(kinds), xaxis={"range": [0, 1.25 * most]})
     throttled = [in_unit(side.get("throttled", 0.0), "share") for side in (endings.now, endings.requested)]
     caption = (
-        "Last attempt of each caller of the busy hour. Ended by the throttle: "
-        f"{throttled[0]} now, {throttled[1]} at the requested one."
+        "Last attempt of each caller of the judged periods at the horizon, by the model. Ended by the throttle: "
+        f"{throttled[0]} at {request.now_per_minute:,} a minute, {throttled[1]} at {request.requested_per_minute:,}."
     )
     return [Panel("endings", "Where callers end, before and after", caption, figure)]

@@ -11,9 +11,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+from experiments.report.review_evidence import (
+    backcast_blocks,
+    disagreement_rows,
+    has_record,
+    judged_facts,
+    protection_rows,
+    state_rows,
+)
 from experiments.report.review_figures import review_panels
 from experiments.report.review_tables import (
-    Row,
     fitted_facts,
     indicator_rows,
     limit_rows,
@@ -26,13 +33,13 @@ from experiments.report.review_tables import (
     target_tables,
     what_to_bring,
 )
+from experiments.report.review_top import top_table
 from experiments.report.review_words import (
     DECISION_STATES,
     DECISION_WORDS,
-    confidence_words,
+    chosen_limit,
     holds_words,
-    next_words,
-    resource_words,
+    reading_words,
     short_readings,
 )
 from experiments.report.sheet import fill
@@ -57,7 +64,7 @@ def render_review(review: Review) -> str:
         badge=DECISION_WORDS[review.decision],
         state=DECISION_STATES[review.decision],
         unable=review.decision is Decision.CANNOT_TELL,
-        tiles=_tiles(review),
+        top=top_table(review),
         what_if=asked,
         what_if_json=_embedded(asked),
         **_tables(review),
@@ -66,7 +73,15 @@ def render_review(review: Review) -> str:
 
 def _tables(review: Review) -> dict[str, Any]:
     return {
+        "backcast": backcast_blocks(review),
+        "protection": protection_rows(review),
+        "states": state_rows(review),
+        "disagreements": disagreement_rows(review),
+        "has_record": has_record(review),
+        "judged": judged_facts(review),
         "readings": reading_rows(review),
+        "contradicted": [reading_words(reading) for reading in review.contradicted],
+        "chosen": f"{chosen_limit(review):,}",
         "short_names": short_readings(reading.reading for reading in review.readings),
         "targets": target_tables(review),
         "indicators": indicator_rows(review),
@@ -80,42 +95,6 @@ def _tables(review: Review) -> dict[str, Any]:
         "bring": what_to_bring(review),
         "checks": [(check.name, holds_words(check.holds), check.said, check.holds) for check in review.checks],
     }
-
-
-def _tiles(review: Review) -> list[Row]:
-    """The three figures that a reader with ten seconds takes away."""
-    request, chosen = review.request, review.recommended_per_minute
-    at = request.requested_per_minute if chosen is None else chosen
-    sure = f"asked {100 * request.confidence:g} %; of the least sure target and reading, at {at:,}"
-    return [
-        {
-            "name": "Recommended throttle",
-            "value": _recommended(review),
-            "note": f"now {request.now_per_minute:,}, requested {request.requested_per_minute:,} calls per minute",
-        },
-        {
-            "name": "Confidence",
-            "value": confidence_words(review.confidence) if review.readings else "n/a",
-            "note": sure if review.readings else "nothing was simulated",
-        },
-        _next_tile(review),
-    ]
-
-
-def _recommended(review: Review) -> str:
-    if review.recommended_per_minute is not None:
-        return f"{review.recommended_per_minute:,} CPM"
-    return "cannot tell" if review.decision is Decision.CANNOT_TELL else f"stay at {review.request.now_per_minute:,}"
-
-
-def _next_tile(review: Review) -> Row:
-    name = "What binds next"
-    if not review.limits:
-        return {"name": name, "value": "n/a", "note": "the demand is not known"}
-    now, then = f"now: {resource_words(review.binding_now).lower()}", next_words(review)
-    if then is None:
-        return {"name": name, "value": "Nothing known", "note": now}
-    return {"name": name, "value": resource_words(review.binding_next), "note": f"{then}; {now}"}
 
 
 def _embedded(value: Any) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from experiments.report.curve_figures import marks_of
 from experiments.report.review_words import (
     DECISION_WORDS,
     asked,
     between,
     brief,
     capacity_words,
+    chosen_limit,
     confidence_words,
     holds_words,
     in_unit,
@@ -22,9 +24,10 @@ from experiments.report.review_words import (
     resource_words,
     shown,
     title_of,
+    told,
     unit_of,
 )
-from experiments.review.result import Judged, Point, ReadingResult, Review
+from experiments.review.result import Judged, Point, Review
 from models.fitting.result import WEEKDAYS, Ranged
 from models.kpis import DEFINITIONS
 from models.records import Disposition
@@ -34,14 +37,14 @@ _LEADING = ("customers_lost_share", "refused_share")
 
 
 def reading_rows(review: Review) -> list[Row]:
-    """One row per reading: its own answer, and what it gives at the requested throttle."""
-    wanted = review.request.requested_per_minute
+    """One row per reading: its own answer, and what it gives at the throttle that the answer is about."""
+    wanted = chosen_limit(review)
     return [
         {
             "name": reading_words(reading.reading),
             "decision": DECISION_WORDS[reading.decision],
             "recommended": _limit_words(reading.recommended_per_minute),
-            "largest": _limit_words(reading.largest_per_minute),
+            "smallest": _limit_words(reading.smallest_per_minute),
             "figures": [_ranged_kpi(reading.at(wanted), name) for name in _LEADING],
             "confidence": confidence_words(reading.at(wanted).confidence),
         }
@@ -54,22 +57,14 @@ def _limit_words(limit: int | None) -> str:
 
 
 def _ranged_kpi(point: Point, name: str) -> str:
-    return ranged(point.kpis[name], unit_of(name)) if name in point.kpis else "n/a"
-
-
-def _stations(review: Review) -> dict[int, str]:
-    """The throttles that are told in full."""
-    request, chosen = review.request, review.recommended_per_minute
-    stations = {request.now_per_minute: "now", request.requested_per_minute: "requested"}
-    if chosen is not None:
-        stations[chosen] = f"{stations[chosen]} and recommended" if chosen in stations else "recommended"
-    return dict(sorted(stations.items()))
+    value = told(point, name)
+    return "n/a" if value is None else ranged(value, unit_of(name))
 
 
 def target_tables(review: Review) -> list[Row]:
     """For each throttle that is told in full: every target under every reading."""
     tables: list[Row] = []
-    for limit, name in _stations(review).items():
+    for limit, name in marks_of(review).items():
         points = [reading.at(limit) for reading in review.readings]
         kinds = {target.kpi: target for point in points for target in point.targets}
         rows = [
@@ -94,11 +89,11 @@ def _target_cell(point: Point, kpi: str) -> Row:
 
 
 def indicator_rows(review: Review) -> Row | None:
-    """Every indicator at the throttles told in full, under the reading that is least sure."""
-    if not review.readings:
+    """Every indicator at the throttles told in full, under the reading that the decision rests on."""
+    reading = review.strictest
+    if reading is None:
         return None
-    stations = _stations(review)
-    reading = _least_sure(review)
+    stations = marks_of(review)
     points = [reading.at(limit) for limit in stations]
     names = list(dict.fromkeys(name for point in points for name in point.kpis))
     rows = [
@@ -118,11 +113,6 @@ def indicator_rows(review: Review) -> Row | None:
 
 def _hours(band: Ranged | None, name: str) -> str:
     return "" if band is None else between(band, unit_of(name))
-
-
-def _least_sure(review: Review) -> ReadingResult:
-    limit = review.recommended_per_minute or review.request.requested_per_minute
-    return min(review.readings, key=lambda reading: reading.at(limit).confidence)
 
 
 def limit_rows(review: Review) -> list[Row]:
@@ -219,6 +209,8 @@ def fitted_facts(review: Review) -> list[tuple[str, str]]:
         ),
         ("refused in the history", _censored(review)),
     ]
+    if fit.odd:
+        facts.append(("odd days", " ".join(day.words for day in fit.odd)))
     if fit.short_share is not None:
         facts.append((f"answered, shorter than {fit.short_s:g} s", ranged(fit.short_share, "share")))
     facts.append(("inbound", in_unit(fit.inbound_share, "share")))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from experiments.formatting import formatted
-from experiments.review.result import Decision, Judged, Limit, Resource, Review
+from experiments.review.result import Decision, Judged, Limit, Point, Resource, Review
 from models.fitting.result import Ranged
 from models.kpis import DEFINITIONS
 from models.policies import NoThrottle, ThrottleSettings
@@ -19,12 +19,14 @@ DECISION_WORDS: dict[Decision, str] = {
     Decision.APPROVE: "Approve",
     Decision.APPROVE_LOWER: "Approve lower",
     Decision.REFUSE: "Refuse",
+    Decision.NOT_NEEDED: "Not needed",
     Decision.CANNOT_TELL: "Cannot tell",
 }
 DECISION_STATES: dict[Decision, str] = {
     Decision.APPROVE: "agree",
     Decision.APPROVE_LOWER: "doubt",
     Decision.REFUSE: "differ",
+    Decision.NOT_NEEDED: "settled",
     Decision.CANNOT_TELL: "unknown",
 }
 """The style in which a decision is shown; its word stands beside it always."""
@@ -70,7 +72,7 @@ def in_unit(value: float, unit: str) -> str:
 
 
 def _share(value: float) -> str:
-    if 0 < value < 0.00005:
+    if 0 <= value < 0.00005:
         return "< 0.01 %"
     return formatted(value, "share") if value < 0.1 else f"{100 * value:.{0 if value >= 0.9995 else 1}f} %"
 
@@ -93,6 +95,24 @@ def ranged(range_: Ranged, unit: str) -> str:
     """A value and its range, where the range can be told from the value."""
     value, ends = in_unit(range_.value, unit), between(range_, unit)
     return value if value == ends else f"{value} ({ends})"
+
+
+def told(point: Point, kpi: str) -> Ranged | None:
+    """The figure of one throttle that the page tells everywhere: of a target that of the witness that is less sure of
+    it, of anything else the model's; None: neither has it.
+    """
+    of_targets = {target.kpi: target.value for target in point.targets}
+    return of_targets.get(kpi, point.kpis.get(kpi))
+
+
+def chosen_limit(review: Review) -> int:
+    """The throttle that the answer is about: the recommended one, or else the requested one."""
+    return review.recommended_per_minute or review.request.requested_per_minute
+
+
+def or_more(words: str, beyond: bool) -> str:
+    """A figure that may be a lower bound."""
+    return f"{words} or more" if beyond else words
 
 
 def asked(target: Judged) -> str:

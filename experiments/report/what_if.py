@@ -1,6 +1,8 @@
 """What the page's slider for growth of demand knows: customers lost at every throttle looked at, by growth.
 
-The table it starts with is made here; the page's script makes the same one for any other growth.
+The table it starts with is made here; the page's script makes the same one for any other growth. At the planned growth
+it shows what the page tells of that throttle elsewhere: where the replayed record loses more than the model does, the
+model's curve is read at the demand at which it loses as many.
 """
 
 from __future__ import annotations
@@ -9,30 +11,36 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.formatting import formatted
-from experiments.report.review_words import short_readings
-from experiments.review.result import Review
+from experiments.report.review_words import short_readings, told
+from experiments.review.result import ReadingResult, Review
+
+FloatArray = NDArray[np.float64]
 
 
 def what_if(review: Review) -> dict[str, Any] | None:
     """All that the slider needs; none where the sweep has nothing for it."""
-    grid = [float(growth) for growth in review.growth_grid]
+    grid = list(review.growth_grid)
     candidates = sorted({limit for reading in review.readings for limit in reading.refused_by_growth})
     if len(grid) < 2 or not candidates:
         return None
-    planned = min(max(review.request.growth, grid[0]), grid[-1])
+    planned = float(min(max(review.request.growth, grid[0]), grid[-1]))
+    growths = np.unique([*grid, planned])
     names = short_readings(reading.reading for reading in review.readings)
     lost = [
         [
-            [float(share) for share in reading.refused_by_growth.get(limit, [math.nan] * len(grid))]
+            _curve(reading, limit, np.array(grid), growths, planned)
+            if limit in reading.refused_by_growth
+            else [math.nan] * len(growths)
             for limit in candidates
         ]
         for reading in review.readings
     ]
     bound = review.request.quality.customers_lost_share_max
     return {
-        "growth": grid,
+        "growth": growths.tolist(),
         "planned": planned,
         "per_minute": review.busy_hour_per_minute.value / review.request.growth,
         "bound": bound,
@@ -41,14 +49,35 @@ def what_if(review: Review) -> dict[str, Any] | None:
         "names": names,
         "lost": lost,
         "rows": [
-            [_cell(float(np.interp(planned, grid, reading[row])), bound) for reading in lost]
+            [_cell(float(np.interp(planned, growths, reading[row])), bound) for reading in lost]
             for row in range(len(candidates))
         ],
     }
+
+
+def _curve(reading: ReadingResult, limit: int, grid: FloatArray, growths: FloatArray, planned: float) -> list[float]:
+    """Customers lost at each of `growths`, through what is told at the planned one."""
+    shares = np.asarray(reading.refused_by_growth[limit], dtype=np.float64)
+    point = next((one for one in reading.points if one.limit_per_minute == limit), None)
+    value = None if point is None else told(point, "customers_lost_share")
+    if value is None or not math.isfinite(value.value):
+        return [float(share) for share in np.interp(growths, grid, shares)]
+    # Straight on beyond the last growth that is known: there the record is read at a still higher one.
+    rise = (shares[-1] - shares[-2]) / (grid[-1] - grid[-2])
+    grid, shares = np.append(grid, 2 * grid[-1]), np.append(shares, min(1.0, shares[-1] + rise * grid[-1]))
+    # Curves rise with demand, but may be flat at their ends.
+    meant = max(planned, float(np.interp(value.value, shares + 1e-12 * np.arange(len(shares)), grid)))
+    curve = np.interp(growths * (meant / planned), grid, shares)
+    return [float(share) for share in np.where(growths == planned, value.value, curve)]
 
 
 def _cell(share: float, bound: float | None) -> dict[str, str]:
     if math.isnan(share):
         return {"text": "n/a", "state": ""}
     fails = bound is not None and share > bound
-    return {"text": formatted(share, "share"), "state": "" if bound is None else "fails" if fails else "holds"}
+    return {"text": _percent(share), "state": "" if bound is None else "fails" if fails else "holds"}
+
+
+def _percent(share: float) -> str:
+    """The page's script writes the same."""
+    return "< 0.01 %" if share < 0.00005 else formatted(share, "share")

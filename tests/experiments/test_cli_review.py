@@ -8,12 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from experiments.cli import app, reviewing
 from experiments.exit_codes import ExitCode
 from experiments.histories.generate import generate
+from experiments.report import chromium
+from experiments.report.review_summary import summary
+from experiments.review.decision_json import write_decision
+from experiments.review.result import Review
+from tests.experiments.report.review_example import lower, not_needed, review, undecided
 from tests.experiments.review.test_review import smaller
 from tests.experiments.test_cli import STUDIES, trunkproof
 
@@ -44,33 +55,75 @@ def written(folder: Path, requested: int, history: str = "small.csv", **more: st
     return path
 
 
-@pytest.fixture(scope="module")
-def reviewed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
-    """A request, the folder that its review left, and what the review said."""
-    path, out = written(folder, 25), tmp_path_factory.mktemp("reviewed")
-    result = trunkproof("review", path, "--out", out, "--workers", "2")
-    assert result.returncode == ExitCode.OK
-    return path, out, result.stdout
+def as_made(made: Review, monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> Result:
+    """The command in this process, on a review that was made by hand."""
+
+    @contextmanager
+    def nobody(*_: Any) -> Iterator[None]:
+        yield None
+
+    monkeypatch.setattr(reviewing, "executor_at", nobody)
+    monkeypatch.setattr(reviewing, "answer", lambda *_, **__: made)
+    return CliRunner().invoke(app, ["review", *map(str, words)])
 
 
-def test_a_review_leaves_its_decision_and_its_page(reviewed: tuple[Path, Path, str]) -> None:
-    _, out, said = reviewed
-    assert said.startswith("Raise to 25: ")
-    saved = json.loads((out / "decision.json").read_text())
-    assert saved["decision"] == "approve"
-    assert saved["provenance"]["command"].startswith("trunkproof review")
-    assert "<html" in (out / "report.html").read_text()
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (review, ExitCode.OK),
+        (lower, ExitCode.APPROVE_LOWER),
+        (not_needed, ExitCode.NOT_NEEDED),
+        (undecided, ExitCode.CANNOT_TELL),
+    ],
+)
+def test_a_review_leaves_its_decision_and_its_page(
+    make: Callable[[], Review], code: ExitCode, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make()
+    result = as_made(made, monkeypatch, written(folder, 25), "--out", tmp_path)
+    assert result.exit_code == code
+    assert result.stdout.startswith(made.headline)
+    saved = json.loads((tmp_path / "decision.json").read_text())
+    assert saved["decision"] == made.decision.value
+    assert "<html" in (tmp_path / "report.html").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["decision.json", "report.html"]
 
 
-def test_a_history_since_the_raise_is_scored(folder: Path, reviewed: tuple[Path, Path, str]) -> None:
-    path, out, _ = reviewed
-    words = ("review", "score", path, "--decision", out / "decision.json", "--history")
-    # The old history: at 8 a minute far more is refused than is forecast at 25.
-    result = trunkproof(*words, folder / "small.csv", "--json")
+def test_ten_lines_for_a_mail(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, path = lower(), written(folder, 25)
+    result = as_made(made, monkeypatch, path, "--out", tmp_path, "--summary")
+    assert result.exit_code == ExitCode.APPROVE_LOWER
+    assert result.stdout == (tmp_path / "summary.txt").read_text() == summary(made)
+    result = as_made(made, monkeypatch, path, "--out", tmp_path, "--summary", "--json")
+    assert json.loads(result.stdout)["decision"] == "approve_lower"
+
+
+def test_without_a_browser_the_review_stands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chromium, "find_chromium", lambda: None)
+    result = as_made(review(), monkeypatch, written(folder, 25), "--out", tmp_path, "--pdf", "--png")
+    assert result.exit_code == ExitCode.OK
+    assert "No report.pdf and report.png: there is no Chromium on this machine" in result.stderr
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.requires("chromium")
+def test_a_sheet_and_a_picture_are_left(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = as_made(review(), monkeypatch, written(folder, 25), "--out", tmp_path, "--pdf", "--png")
+    assert result.exit_code == ExitCode.OK
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_history_since_the_raise_is_scored(folder: Path, tmp_path: Path) -> None:
+    path = written(folder, 25)
+    write_decision(review(), tmp_path)
+    words = ("review", "score", path, "--decision", tmp_path / "decision.json", "--history", folder / "small.csv")
+    # Another, far smaller customer: fewer of its attempts than of the forecast are admitted at once.
+    result = trunkproof(*words, "--json")
     assert result.returncode == ExitCode.OK
     scored = json.loads(result.stdout)
-    assert (scored["verdict"], scored["advice"], scored["per_minute"]) == ("worse", "halt", 25)
-    assert "halt" in trunkproof(*words, folder / "small.csv").stdout
+    assert (scored["verdict"], scored["advice"], scored["per_minute"]) == ("worse", "halt", 300)
+    assert scored["demand"]["held"] is False
     wrong = trunkproof("review", "score", path, "--decision", path, "--history", folder / "small.csv")
     assert wrong.returncode == ExitCode.WRONG_INPUT
 

@@ -3,7 +3,7 @@
   // What if demand grows: the table of the slider, from the shares that the sweep found.
   const data = JSON.parse(document.getElementById("what-if-data").textContent);
   const slider = document.getElementById("growth");
-  const percent = (share) => `${(100 * share).toFixed(2)} %`;
+  const percent = (share) => share < 0.00005 ? "< 0.01 %" : `${(100 * share).toFixed(2)} %`;
 
   function lostAt(shares, growth) {
     const grid = data.growth, next = grid.findIndex((one) => one >= growth);

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import polars as pl
 import pytest
 
 from experiments.provenance import Provenance
+from experiments.report.chromium import Browser
 from experiments.report.page import render, write_report
 from experiments.validation.compare import Comparison, compare
 from loadgen.health import Measurements, judge
@@ -100,22 +99,11 @@ def test_a_run_cut_short_is_compared_as_far_as_it_went() -> None:
 def test_the_page_draws_in_a_browser_without_a_complaint(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(comparison(), path)
-    flags = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--enable-logging=stderr", "--v=0", "--virtual-time-budget=10000",
-    ]  # fmt: skip
-    chromium = shutil.which("chromium")
-    assert chromium is not None
-    result = subprocess.run(
-        [chromium, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=90,
-    )
-    assert "CONSOLE" not in result.stderr
-    figures = re.findall(r'class="plot[^"]*" id="fig-(\w+)"', result.stdout)
-    assert figures == ["admitted", "refused", "concurrency", "ports", "srd", "mos", "endings"]
-    assert result.stdout.count('class="main-svg"') >= len(figures)
-    assert result.stdout.count('class="trace ') + result.stdout.count('class="trace scatter') >= 2 * len(figures)
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path)
+        assert browser.complaints == []
+        drawn = browser.value("""[...document.querySelectorAll(".plot")].map((plot) => [plot.id.slice(4),
+          plot.querySelectorAll(".main-svg").length, plot.querySelectorAll(".trace").length])""")
+    assert [name for name, *_ in drawn] == ["admitted", "refused", "concurrency", "ports", "srd", "mos", "endings"]
+    assert all(pictures for _, pictures, _ in drawn)
+    assert sum(traces for *_, traces in drawn) >= 2 * len(drawn)

@@ -1,0 +1,181 @@
+"""A headless Chromium, driven over its debugging pipe: offline, watched, and closed at the end.
+
+As much of the DevTools protocol as looking at a page and printing it need; not a general driver.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless_shell")
+_PATIENCE_S = 90.0
+_GONE = "Chromium could not be started, or has ended"
+_FLAGS = (
+    "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--remote-debugging-pipe",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+    "--disable-dev-shm-usage",
+)  # fmt: skip
+
+
+class ChromiumError(RuntimeError):
+    """There is no Chromium, or it does not do what it is told; says which, for people."""
+
+
+def find_chromium() -> str | None:
+    """Return the path of a Chromium or Chrome; None where there is none."""
+    return next((path for name in _NAMES if (path := shutil.which(name)) is not None), None)
+
+
+class Browser:
+    """One tab without a network. What its pages complain of is in `complaints`, what they fetched in `fetched`.
+
+    Args:
+        profile: a folder of its own, which it makes.
+
+    Raises:
+        ChromiumError: there is no Chromium, or it does not start or answer; any method may.
+    """
+
+    def __init__(self, profile: Path) -> None:
+        program = find_chromium()
+        if program is None:
+            raise ChromiumError("there is no Chromium on this machine (Debian: apt-get install chromium)")
+        self.complaints: list[str] = []
+        self.fetched: list[str] = []
+        self._number, self._session, self._rest = 0, "", b""
+        theirs_in, self._out = os.pipe()
+        self._in, theirs_out = os.pipe()
+        # Chromium refuses to sandbox what root runs.
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        # It wants the pipe as descriptors 3 and 4.
+        self._process = subprocess.Popen(
+            ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "-", program, *_FLAGS, *sandbox,
+             f"--user-data-dir={profile}"],
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(theirs_in)
+        os.close(theirs_out)
+
+    def __enter__(self) -> Self:
+        try:
+            target = self.call("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self.call(f"{domain}.enable")
+            offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+            self.call("Network.emulateNetworkConditions", **offline)
+        except ChromiumError:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._session = ""
+        try:
+            self.call("Browser.close")
+            self._process.wait(timeout=20)
+        except (ChromiumError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+        os.close(self._in)
+        os.close(self._out)
+
+    def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1) -> None:
+        """Load a file and wait until it has been drawn; `scale`: dots of the screen to a pixel of the page."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        scheme = "dark" if dark else "light"
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.complaints.clear()
+        self.fetched.clear()
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.value('new Promise((go) => document.readyState === "complete" ? go() : addEventListener("load", go))')
+        self.value("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
+
+    def value(self, expression: str) -> Any:
+        """What a JavaScript expression comes to."""
+        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise ChromiumError(f"a script failed: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    def press(self, key: str, code: int) -> None:
+        """A key, down and up, wherever the focus is."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def picture(self) -> bytes:
+        """The whole page as PNG."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        return self._decoded("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+
+    def screen(self) -> bytes:
+        """What stands on the screen, as PNG."""
+        return self._decoded("Page.captureScreenshot")
+
+    def paper(self, **settings: Any) -> bytes:
+        """The page as PDF, on the paper that its style asks for; `settings`: more of `Page.printToPDF`."""
+        return self._decoded("Page.printToPDF", printBackground=True, preferCSSPageSize=True, **settings)
+
+    def _decoded(self, method: str, **parameters: Any) -> bytes:
+        return base64.b64decode(self.call(method, **parameters)["data"])
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command of the protocol."""
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        try:
+            os.write(self._out, json.dumps(message).encode() + b"\0")
+        except OSError:
+            raise ChromiumError(_GONE) from None
+        number = self._number
+        answer = self._receive(lambda received: received.get("id") == number)
+        if "error" in answer:
+            raise ChromiumError(f"{method}: {answer['error']}")
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def _receive(self, is_wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            while b"\0" not in self._rest:
+                ready, _, _ = select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise ChromiumError(f"Chromium does not answer within {_PATIENCE_S:.0f} s")
+                chunk = os.read(self._in, 1 << 20)
+                if not chunk:
+                    raise ChromiumError(_GONE)
+                self._rest += chunk
+            line, _, self._rest = self._rest.partition(b"\0")
+            message: dict[str, Any] = json.loads(line)
+            self._watch(message)
+            if is_wanted(message):
+                return message
+
+    def _watch(self, message: dict[str, Any]) -> None:
+        parameters = message.get("params", {})
+        match message.get("method"):
+            case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown" | "Log.entryAdded":
+                self.complaints.append(json.dumps(parameters)[:2000])
+            case "Network.requestWillBeSent":
+                self.fetched.append(parameters["request"]["url"][:200])

@@ -1,0 +1,51 @@
+"""A page's first part on one sheet of A4, and a picture of its first screen, by a headless Chromium."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+from experiments.report.chromium import Browser, ChromiumError
+
+SCREEN = (1280, 900)
+_SCALES = (1.0, 0.92, 0.85, 0.78, 0.71, 0.65, 0.58, 0.52)
+"""Tried one after the other until all is on one sheet."""
+_REST = "main > section:not(.first), #curve .figures > div:not(.wide)"
+"""All but the first part, which has the first figure of the decision curve."""
+_SHEET_PX = 700
+"""Width of what is printed, where nothing is scaled."""
+
+
+def write_pictures(page: Path, *, pdf: Path | None = None, png: Path | None = None) -> None:
+    """Print a page's first part to `pdf`, and its first screen to `png`.
+
+    Raises:
+        ChromiumError: there is no Chromium, or it fails.
+        OSError: a file cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="trunkproof-") as profile, Browser(Path(profile) / "profile") as browser:
+        if png is not None:
+            browser.open(page, width=SCREEN[0], height=SCREEN[1])
+            png.write_bytes(browser.screen())
+        if pdf is not None:
+            browser.open(page, width=SCREEN[0], height=SCREEN[1])
+            pdf.write_bytes(_one_sheet(browser))
+
+
+def pages_of(pdf: bytes) -> int:
+    """How many pages a PDF has that Chromium made."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
+
+
+def _one_sheet(browser: Browser) -> bytes:
+    # What is not there is not drawn again for each scale.
+    browser.value(f'document.querySelectorAll("{_REST}").forEach((one) => one.remove()); null')
+    browser.value('document.documentElement.classList.add("first-page"); null')
+    for scale in _SCALES:
+        width = f"{_SHEET_PX / scale:.0f}px"
+        browser.value(f'document.documentElement.style.setProperty("--sheet", "{width}"); null')
+        printed = browser.paper(scale=scale)
+        if pages_of(printed) == 1:
+            return printed
+    raise ChromiumError("the page's first part does not fit on one sheet")

@@ -1,0 +1,159 @@
+"""What a review's page shows in evidence: the back-cast, what a throttle protects, two states, witnesses that disagree,
+and what was judged. Rows of words; every figure in them is the review's.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+from experiments.formatting import formatted
+from experiments.report.review_words import between, in_unit, ranged, reading_words, title_of
+from experiments.review.result import BackCast, BackCastRow, Review
+from models.fitting.drift import find_drift
+
+Row = dict[str, Any]
+_PROTECTS = {True: "protects", False: "does not", None: "cannot be said"}
+
+
+def backcast_blocks(review: Review) -> list[Row]:
+    """One block for each reading, those that matter first: whether it reproduces the history, and its rows."""
+    decisive = review.strictest
+    order = sorted(
+        review.backcast,
+        key=lambda one: (decisive is None or one.reading != decisive.reading, not one.reproduces),
+    )
+    return [_block(one, is_first=number == 0) for number, one in enumerate(order)]
+
+
+def _block(one: BackCast, *, is_first: bool) -> Row:
+    missed = [row for row in one.rows if row.is_decisive and not row.reproduced]
+    missed.sort(key=lambda row: row.p_value)
+    why = f": {_missed(missed[0])}" if missed else ""
+    return {
+        "name": reading_words(one.reading),
+        "reproduces": one.reproduces,
+        "verdict": "reproduces the history" if one.reproduces else f"contradicted by the history{why}",
+        "is_open": is_first,
+        "rows": [_backcast_row(row) for row in one.rows],
+    }
+
+
+def _missed(row: BackCastRow) -> str:
+    per = " a minute" if row.unit == "per minute" else ""
+    seen, expected = amount(row.seen, row.unit), amount(row.expected.value, row.unit)
+    return f"{row.quantity} in {row.scope}, seen {seen}{per}, expected {expected}{per}"
+
+
+def _backcast_row(row: BackCastRow) -> Row:
+    per = " a minute" if row.unit == "per minute" else ""
+    return {
+        "scope": row.scope,
+        "quantity": f"{row.quantity}{per}",
+        "seen": amount(row.seen, row.unit),
+        "expected": amount(row.expected.value, row.unit),
+        "range": between_amounts(row),
+        "p": p_words(row.p_value),
+        "outcome": ("yes" if row.reproduced else "no") if row.is_decisive else "for information",
+        "state": ("yes" if row.reproduced else "no") if row.is_decisive else "",
+    }
+
+
+def amount(value: float, unit: str) -> str:
+    """A quantity of the back-cast."""
+    if value == 0:
+        return "none"
+    return in_unit(value, "share") if unit == "share" else f"{value:,.1f}" if unit != "1" else in_unit(value, "1")
+
+
+def between_amounts(row: BackCastRow) -> str:
+    """The range of what is expected."""
+    if row.unit in {"share", "1"}:
+        return between(row.expected, row.unit)
+    return f"{row.expected.low:,.1f} to {row.expected.high:,.1f}"
+
+
+def p_words(p_value: float) -> str:
+    """A probability that nobody should read as none."""
+    return "n/a" if math.isnan(p_value) else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def protection_rows(review: Review) -> list[Row]:
+    """What each throttle protects when all of it is used."""
+    marks = {review.request.now_per_minute: "now", review.request.requested_per_minute: "asked for"}
+    if review.recommended_per_minute is not None:
+        mark = marks.get(review.recommended_per_minute)
+        marks[review.recommended_per_minute] = "recommended" if mark is None else f"{mark}, recommended"
+    return [
+        {
+            "limit": f"{one.limit_per_minute:,}",
+            "mark": marks.get(one.limit_per_minute, ""),
+            "blocked": [f"{name}: {ranged(share, 'share')}" for name, share in one.blocked.items()],
+            "worst": ranged(one.worst, "share"),
+            "channels": ranged(one.peak_channels, "1"),
+            "cores": "n/a" if math.isnan(one.cores.value) else f"{one.cores.value:.2f}",
+            "mos": in_unit(one.mos_p5.value, "MOS"),
+            "verdict": _PROTECTS[one.holds],
+            "state": "open" if one.holds is None else "yes" if one.holds else "no",
+        }
+        for one in review.protection
+    ]
+
+
+def state_rows(review: Review) -> list[list[str]]:
+    """Calm and collapsed, for each reading that has two states."""
+    return [
+        [f"{one.limit_per_minute:,}", reading_words(one.reading), ranged(one.calm, "share"),
+         ranged(one.collapsed, "share")]
+        for one in review.states
+    ]  # fmt: skip
+
+
+def disagreement_rows(review: Review) -> list[Row]:
+    """Where the model and the record do not say the same, and the hours it comes from."""
+    return [
+        {
+            "limit": f"{one.limit_per_minute:,}",
+            "reading": reading_words(one.reading),
+            "kpi": title_of(one.kpi),
+            "model": ranged(one.model, "share"),
+            "record": ranged(one.record, "share"),
+            "hours": one.hours,
+        }
+        for one in review.disagreements
+    ]
+
+
+def has_record(review: Review) -> bool:
+    """Whether the recorded calls were replayed, so that there are two witnesses."""
+    return any(point.record for reading in review.readings for point in reading.points)
+
+
+def judged_facts(review: Review) -> list[tuple[str, str]]:
+    """What the decision is about: which periods, when, at what demand."""
+    request = review.request
+    if not review.busy_periods:
+        return []
+    periods = [
+        f"{one.words}: in it one call in a hundred comes in a minute with more than "
+        f"{in_unit(one.level_per_minute, '1')} fresh calls"
+        for one in review.busy_periods
+    ]
+    last = review.fit.days.dates[-1]
+    until = last + timedelta(days=request.horizon_days)
+    if "growth" in request.model_fields_set:
+        growth = f"{request.growth:g} times the end of the history, as the request states"
+    else:
+        growth = "none stated: demand stays at the level of the history's end, unless it clearly drifts"
+    unsure = f", give or take {100 * request.growth_cv:.0f} %" if request.growth_cv else ""
+    most = formatted(request.protects.neighbours_blocked_max, "share")
+    return [
+        ("judged periods", "; ".join(periods)),
+        ("demand in them", f"{ranged(review.busy_hour_per_minute, '1')} fresh calls a minute, at the horizon"),
+        ("horizon", f"{request.horizon_days} days after the history's end ({last}), that is {until}"),
+        ("growth", f"{growth}{unsure}"),
+        ("drift of the history", find_drift(review.fit.grid, seed=request.seed).words),
+        ("asked", f"every target with {100 * request.confidence:g} % confidence, {100 * request.headroom:.0f} % of "
+                  f"headroom above the smallest throttle; in full use at most {most} of calls find no line"),
+    ]  # fmt: skip
