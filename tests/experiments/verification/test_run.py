@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from experiments.exit_codes import ExitCode
+from experiments.report.chromium import Browser
 from experiments.verification import __main__ as command
 from experiments.verification.figures import TALL
 from experiments.verification.run import FIGURES, PAGE, Verification, render_verification, verify
 from experiments.verification.size import QUICK
-from tests.experiments.report.browser import Browser
 
 CHECKS = ["channels", "throttles", "redials", "coverage", "gaps", "holding", "scores"]
 TINY = replace(QUICK, repetitions=2, calls=30, redial_repetitions=2, redial_calls=20, durations=20, repeats=3)

@@ -1,0 +1,153 @@
+"""The only module here that knows what a request and a decision look like: a scenario in, plain values out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.review.request import Request
+from experiments.review.result import BackCast
+from experiments.review.review import Case, Decided, read_case
+from experiments.verification.review.enforced import Policy
+from experiments.verification.review.export import COLUMNS
+from experiments.verification.review.kernel import UNLIMITED
+from experiments.verification.review.scenario import Scenario
+from experiments.verification.review.truth import Period
+from models.fitting.result import Ranged
+
+CANNOT_TELL, NOT_NEEDED, REFUSE = "cannot_tell", "not_needed", "refuse"
+APPROVALS = ("approve", "approve_lower")
+Interval = tuple[float, float, float]
+"""Value, low, high."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the review says of one throttle under one interpretation."""
+
+    reading: int
+    limit: int
+    holds: bool | None
+    """All targets."""
+    refused: Interval | None
+    lost: Interval | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the review says."""
+
+    decision: str
+    recommended: int | None
+    confidence: float
+    horizon_days: int
+    judged: tuple[Period, ...]
+    """Empty where nothing was judged."""
+    claims: tuple[Claim, ...]
+    simulated_calls: int
+    backcast: tuple[str, ...]
+    """What the review says of its own reproduction of the history, a line each."""
+
+    def spoken_for(self, now: int) -> int | None:
+        """The throttle at which the decision says that all targets hold."""
+        return now if self.decision == NOT_NEEDED else self.recommended if self.decision in APPROVALS else None
+
+
+def horizon_days() -> int:
+    """The horizon that a request has if it names none."""
+    return int(Request.model_fields["horizon_days"].default)
+
+
+def ask(scenario: Scenario, history: Path) -> Answer:
+    """Review the scenario's request, with its history at that path, as far as its decision goes."""
+    case = read_case(request_of(scenario, history))
+    return answer_of(case.decided()) if case.fit.is_enough else _unanswered(case)
+
+
+def request_of(scenario: Scenario, history: Path) -> Request:
+    """The request as the customer would write it: without a word on how the throttle worked.
+
+    What a throttle protects when all of it is used is not examined here, so nothing is refused for it.
+    """
+    carrier = {} if scenario.channels == UNLIMITED else {"channels": scenario.channels}
+    columns = {"columns": COLUMNS} if scenario.mechanism.recording.form == "columns" else {}
+    return Request.model_validate(
+        {
+            "name": f"{scenario.mechanism.kind} {scenario.seed}",
+            "history": {"path": str(history), **columns},
+            "now_per_minute": scenario.now,
+            "requested_per_minute": scenario.requested,
+            "candidates": list(scenario.named_candidates),
+            "readings": [_reading(policy) for policy in scenario.readings],
+            "pop": {"carrier": carrier},
+            "quality": {
+                "refused_share_max": scenario.bounds.refused,
+                "customers_lost_share_max": scenario.bounds.lost,
+                "srd_p95_ms_max": None,
+                "mos_p5_min": None,
+            },
+            "seed": scenario.seed,
+            "protects": {"neighbours_blocked_max": 1.0},
+        }
+    )
+
+
+def _reading(policy: Policy) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if policy.name == "token_bucket":
+        more = {"burst": policy.burst}
+    if policy.name == "shaper":
+        more = {"max_delay_s": policy.max_delay_s}
+    return {"policy": policy.name, **more}
+
+
+def answer_of(found: Decided) -> Answer:
+    """The plain values of a decision."""
+    return Answer(
+        decision=found.verdict.decision.value,
+        recommended=found.verdict.recommended,
+        confidence=found.confidence,
+        horizon_days=found.request.horizon_days,
+        judged=tuple(
+            (day, period.start_s, period.start_s + period.length_s)
+            for period in found.busy.periods
+            for day in period.weekdays
+        ),
+        claims=tuple(_claim(found, reading, limit) for reading in found.readings for limit in found.limits),
+        simulated_calls=found.judge.sweep.simulated_attempts,
+        backcast=tuple(line for one in found.backcast for line in _told(one)),
+    )
+
+
+def _unanswered(case: Case) -> Answer:
+    """Of a history that is not enough to decide on."""
+    return Answer(CANNOT_TELL, None, 0.0, case.request.horizon_days, (), (), 0, case.fit.refusals)
+
+
+def _claim(found: Decided, reading: int, limit: int) -> Claim:
+    """By the interpretation's place in the request: those that the history contradicts are not among them."""
+    judge, response = found.judge, found.judge.sweep.response(reading, limit)
+    return Claim(
+        reading=reading,
+        limit=limit,
+        holds=judge.holds([reading], limit),
+        refused=_interval(judge.estimate(response, "refused_share")),
+        lost=_interval(judge.estimate(response, "customers_lost_share")),
+    )
+
+
+def _told(one: BackCast) -> list[str]:
+    """What decides whether a reading reproduces the history, a line each."""
+    return [
+        f"{one.reading.policy}: {row.quantity}, {row.scope}: seen {row.seen:.4g}, expected {row.expected.value:.4g} "
+        f"({row.expected.low:.4g} to {row.expected.high:.4g}), p {row.p_value:.3g}"
+        f"{'' if row.reproduced else ', not reproduced'}"
+        for row in one.rows
+        if row.is_decisive
+    ]
+
+
+def _interval(ranged: Ranged) -> Interval | None:
+    return None if math.isnan(ranged.value) else (ranged.value, ranged.low, ranged.high)

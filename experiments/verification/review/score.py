@@ -1,0 +1,210 @@
+"""Results of examinations -> scores, of each kind and over all.
+
+Only what the truth is sure of counts: a throttle whose share is within two standard errors of its target is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from experiments.verification.review.answer import APPROVALS, CANNOT_TELL, NOT_NEEDED, REFUSE
+from experiments.verification.review.examine import Result
+from experiments.verification.review.truth import SURE
+
+ALL = "all"
+NEXT_TO_ZERO = 1e-4
+"""Shares below are next to zero: an interval that begins there too contains them."""
+AMPLE = 1.25
+"""An approval is larger than needed if it is so many times the smallest throttle that really keeps all targets."""
+_SCALES = ("holds", "holds_at_half", "holds_at_double")
+
+
+@dataclass
+class Tally:
+    """So many of so many."""
+
+    hits: int = 0
+    of: int = 0
+
+    def add(self, is_hit: bool) -> None:
+        """Count one more."""
+        self.hits += is_hit
+        self.of += 1
+
+    @property
+    def share(self) -> float | None:
+        """None of nothing."""
+        return self.hits / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, by Wilson's score; (0, 1) of nothing."""
+        if not self.of:
+            return 0.0, 1.0
+        z, share = 1.96, self.hits / self.of
+        middle = share + z * z / (2 * self.of)
+        reach = z * np.sqrt(share * (1 - share) / self.of + z * z / (4 * self.of**2))
+        whole = 1 + z * z / self.of
+        return max(0.0, float((middle - reach) / whole)), min(1.0, float((middle + reach) / whole))
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return {"hits": self.hits, "of": self.of, "share": self.share}
+
+
+@dataclass
+class Scores:
+    """The scores of one kind, or of all."""
+
+    kind: str
+    histories: int = 0
+    errors: int = 0
+    """Reviews that raised."""
+    decisions: Counter[str] = field(default_factory=Counter)
+    too_bold: Tally = field(default_factory=Tally)
+    """Of all decisions: a throttle was approved, or called enough, at which a target does not hold."""
+    too_bold_in_busiest: Tally = field(default_factory=Tally)
+    """The same in the hours that really are the busiest, whatever the review judged."""
+    claims_true: Tally = field(default_factory=Tally)
+    """Of the claims that all targets hold at one throttle under one interpretation."""
+    refused_covered: Tally = field(default_factory=Tally)
+    lost_covered: Tally = field(default_factory=Tally)
+    refused_seen_covered: Tally = field(default_factory=Tally)
+    """Where the truth is not next to zero."""
+    lost_seen_covered: Tally = field(default_factory=Tally)
+    needless_cannot_tell: Tally = field(default_factory=Tally)
+    """Of the stationary histories whose truth gives the same answer at half and at double the targets."""
+    needless_refusal: Tally = field(default_factory=Tally)
+    """Of those where a raise is needed and would do by these clear truths."""
+    larger_than_needed: Tally = field(default_factory=Tally)
+    """Of the approvals for which some throttle really keeps all targets."""
+    truth_contradicted: Tally = field(default_factory=Tally)
+    """Of the histories whose throttle worked as one of the interpretations says: the review rules that one out."""
+    too_bold_seeds: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return {
+            name: value.to_json() if isinstance(value, Tally) else dict(value) if isinstance(value, Counter) else value
+            for name, value in vars(self).items()
+        }
+
+
+def score(results: Iterable[Result]) -> dict[str, Scores]:
+    """Scores by kind, in the order in which kinds come, and of all at last."""
+    by_kind: dict[str, Scores] = {}
+    overall = Scores(ALL)
+    for result in results:
+        of_kind = by_kind.setdefault(result["kind"], Scores(result["kind"]))
+        for scores in (of_kind, overall):
+            _add(scores, result)
+    return {**by_kind, ALL: overall}
+
+
+def _add(scores: Scores, result: Result) -> None:
+    scores.histories += 1
+    if result["answer"] is None:
+        scores.errors += 1
+        return
+    answer = result["answer"]
+    scores.decisions[answer["decision"]] += 1
+    truth = {(cell["reading"], cell["limit"]): cell for cell in result["truth"]}
+    _add_claims(scores, answer["claims"], truth)
+    spoken_for = result["spoken_for"]
+    is_bold = spoken_for is not None and _holds(result, spoken_for, "holds") is False
+    scores.too_bold_in_busiest.add(
+        spoken_for is not None and _holds(result, spoken_for, "holds", "truth_of_busiest") is False
+    )
+    if result["enforced_reading"] is not None and answer["claims"]:
+        scores.truth_contradicted.add(
+            result["enforced_reading"] not in {claim["reading"] for claim in answer["claims"]}
+        )
+    scores.too_bold.add(is_bold)
+    if is_bold:
+        scores.too_bold_seeds.append(f"{result['kind']} {result['seed']}")
+    clear = _clear_answer(result)
+    if clear is not None and result["is_stationary"]:
+        scores.needless_cannot_tell.add(answer["decision"] == CANNOT_TELL)
+    if clear == "raise":
+        scores.needless_refusal.add(answer["decision"] == REFUSE)
+    enough = [limit for limit in _limits(result) if _holds(result, limit, "holds")]
+    if answer["decision"] in APPROVALS and enough:
+        scores.larger_than_needed.add(answer["recommended"] > AMPLE * min(enough))
+
+
+def _add_claims(scores: Scores, claims: Sequence[Result], truth: Mapping[tuple[int, int], Result]) -> None:
+    tallies = {
+        "refused": (scores.refused_covered, scores.refused_seen_covered),
+        "lost": (scores.lost_covered, scores.lost_seen_covered),
+    }
+    for claim in claims:
+        cell = truth[claim["reading"], claim["limit"]]
+        if claim["holds"] and cell["holds"] is not None:
+            scores.claims_true.add(cell["holds"])
+        for name, (every, seen) in tallies.items():
+            if claim[name] is not None:
+                is_covered = covers(claim[name], *cell[name])
+                every.add(is_covered)
+                if cell[name][0] > NEXT_TO_ZERO:
+                    seen.add(is_covered)
+
+
+def covers(interval: Sequence[float], value: float, error: float) -> bool:
+    """Whether an interval (value, low, high) contains the truth, as well as that is known."""
+    _, low, high = interval
+    if value <= NEXT_TO_ZERO and low <= NEXT_TO_ZERO:
+        return True
+    return low - SURE * error <= value <= high + SURE * error
+
+
+def _limits(result: Result) -> list[int]:
+    return sorted({cell["limit"] for cell in result["truth"]})
+
+
+def _holds(result: Result, limit: int, scale: str, where: str = "truth") -> bool | None:
+    """Whether all targets hold at that throttle under every interpretation that counts; None: too close to say."""
+    counts = _readings(result)
+    answers = [cell[scale] for cell in result[where] if cell["limit"] == limit and cell["reading"] in counts]
+    return False if False in answers else None if None in answers else True
+
+
+def _readings(result: Result) -> set[int]:
+    """The interpretations that count: those that the review lets stand, and the true one whether it does or not."""
+    claimed = {claim["reading"] for claim in result["answer"]["claims"]}
+    return (claimed or {cell["reading"] for cell in result["truth"]}) | {result["enforced_reading"]} - {None}
+
+
+def _right_answer(result: Result, scale: str) -> str | None:
+    """`not_needed`, `raise` or `refuse`; None: too close to say."""
+    at_now = _holds(result, result["now"], scale)
+    if at_now is not False:
+        return NOT_NEEDED if at_now else None
+    raised = [_holds(result, limit, scale) for limit in _limits(result) if result["now"] < limit <= result["requested"]]
+    return "raise" if True in raised else None if None in raised else REFUSE
+
+
+def _clear_answer(result: Result) -> str | None:
+    """The right answer, if it is the same at half and at double the targets."""
+    answers = {_right_answer(result, scale) for scale in _SCALES}
+    return answers.pop() if len(answers) == 1 else None
+
+
+COLUMNS: dict[str, tuple[str, Callable[[Scores], Tally]]] = {
+    "too_bold": ("too bold", lambda scores: scores.too_bold),
+    "too_bold_in_busiest": ("too bold in the busiest hours", lambda scores: scores.too_bold_in_busiest),
+    "claims_true": ("claims true", lambda scores: scores.claims_true),
+    "refused_covered": ("refused covered", lambda scores: scores.refused_covered),
+    "refused_seen_covered": ("… where > 10⁻⁴", lambda scores: scores.refused_seen_covered),
+    "lost_covered": ("lost covered", lambda scores: scores.lost_covered),
+    "lost_seen_covered": ("… where > 10⁻⁴", lambda scores: scores.lost_seen_covered),
+    "needless_cannot_tell": ("needless `cannot_tell`", lambda scores: scores.needless_cannot_tell),
+    "needless_refusal": ("needless `refuse`", lambda scores: scores.needless_refusal),
+    "larger_than_needed": ("larger than needed", lambda scores: scores.larger_than_needed),
+    "truth_contradicted": ("true interpretation ruled out", lambda scores: scores.truth_contradicted),
+}
+"""Field -> heading and tally, in the order of the table."""
