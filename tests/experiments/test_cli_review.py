@@ -25,7 +25,7 @@ from experiments.report.review_summary import summary
 from experiments.review.decision_json import write_decision
 from experiments.review.result import Review
 from tests.experiments.report.review_example import lower, not_needed, review, undecided
-from tests.experiments.review.test_review import smaller
+from tests.experiments.review.conftest import smaller
 from tests.experiments.test_cli import STUDIES, trunkproof
 
 REQUEST = """\

@@ -69,12 +69,6 @@ def test_customers_lost_a_day_are_the_share_times_the_callers() -> None:
     assert today.lost_per_day.low <= today.lost_per_day.value <= today.lost_per_day.high
 
 
-def test_demand_beyond_what_was_simulated_is_marked() -> None:
-    found = columns(RAISED)  # by a quarter every month makes many times as much in a year
-    assert found["nothing done for a year"].beyond
-    assert not found["recommended"].beyond
-
-
 def test_the_witness_who_is_less_sure_is_told() -> None:
     worse = columns(RAISED, record=lambda reading, limit, load: 0.1 + fluid(reading, limit, load) / 2)
     plain = columns(RAISED)
