@@ -163,7 +163,7 @@ def test_a_brown_out_takes_channels_away_for_a_while(stack: str, tmp_path: Path)
             seen = []
             for instant in (0.15, 0.5, 0.85):
                 await asyncio.sleep(zero + instant - asyncio.get_running_loop().time())
-                seen.append(trunk.carrier.limits.channels)
+                seen.append(trunk.carrier.limits.left)
             await trunk.finish(stop=True)
             return seen
         finally:
