@@ -76,7 +76,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 # Tests that compute share the cores; those that place real calls need the machine to themselves.
 COMPUTING := tests/models tests/simulator tests/test_house.py tests/loadgen/sip tests/loadgen/media/compiled \
 	tests/loadgen/media/test_warm.py \
-	$(addprefix tests/experiments/,histories report review verification test_cli.py test_cli_review.py test_open_files.py) \
+	$(addprefix tests/experiments/,histories report review verification test_cli.py test_cli_history.py test_cli_review.py test_open_files.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
 
 BENCHMARKS := tests/experiments/benchmarks

@@ -29,14 +29,13 @@ def _reasons(found: Findings) -> Iterator[str]:
         if limit is not None:
             yield _judged(strictest.at(limit), strictest)
     if verdict.smallest is not None and verdict.smallest != verdict.recommended:
-        yield (
-            f"The smallest throttle that keeps every target is {verdict.smallest}; with {100 * request.headroom:.0f} % "
-            f"of headroom that comes to {verdict.recommended or 'more than is asked for'}."
-        )
+        smallest = f"The smallest throttle that keeps every target is {verdict.smallest}"
+        with_headroom = f"; with {100 * request.headroom:.0f} % of headroom that comes to {verdict.recommended}"
+        yield f"{smallest}{with_headroom if verdict.recommended else ''}."
     yield from _on_protection(found)
     yield from _on_courses(found)
     yield from _on_readings(found)
-    if verdict.decision is Decision.REFUSE:
+    if verdict.decision is Decision.REFUSE and verdict.smallest is None:
         yield short_of(found.limits)
     if found.needed:
         yield _wish(found.needed[-1])

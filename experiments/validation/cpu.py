@@ -49,13 +49,16 @@ class CpuComparison:
 
 
 def compare_cpu(study: Study, predicted: pl.DataFrame, meters: MeterReport | None) -> CpuComparison | None:
-    """Both sides; `None` where no program could be metered from begin to end."""
+    """Both sides; `None` where no program could be metered from begin to end, or the run ended before it began."""
     if meters is None:
         return None
     spent = {name: program.cpu_s for name, program in meters.programs.items() if program.cpu_s is not None}
     if not spent:
         return None
     seconds = meters.to_s - meters.from_s
+    if seconds <= 0:
+        # Interrupted before the first call was due: there is no time to compare.
+        return None
     calibration = load_calibration(study.pop.calibration)
     pace = calibration.pace(meters.gauge_s) or study.pop.machine.pace
     breakdown = cpu_breakdown(calibration.costs.at_pace(pace), predicted, seconds)

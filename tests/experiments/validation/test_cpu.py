@@ -54,7 +54,11 @@ def test_the_prediction_is_for_the_pace_that_the_machine_had(tmp_path: Path) -> 
     assert CpuComparison.from_json(cpu(1.2e-4).to_json()) == cpu(1.2e-4)
 
 
-@pytest.mark.parametrize("unseen", [None, meters(), meters(remote=None)])
+EARLY = replace(meters(edge=0.1), from_s=8.0, to_s=5.0)
+"""A run that Ctrl-C ended three seconds before its first call was due."""
+
+
+@pytest.mark.parametrize("unseen", [None, meters(), meters(remote=None), EARLY])
 def test_what_nobody_could_meter_is_not_compared(unseen: MeterReport | None) -> None:
     assert compare_cpu(study(), simulate(study()), unseen) is None
 
