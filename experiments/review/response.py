@@ -101,7 +101,7 @@ class Response:
 
     def days(self, kpi: str, demand: Demand) -> FloatArray:
         """The indicator of single days' periods, equally likely, in no order: days differ, and so does chance."""
-        top, bottom, _ = self._parts(kpi)
+        top, bottom = self._parts(kpi)
         every = max(1, len(demand.relative) // 40)
         some = Demand(demand.rates_per_minute, demand.base, demand.relative[::every], demand.weights[::every])
         upper = self._at(top, some)
@@ -124,30 +124,30 @@ class Response:
         """The mean of an indicator were demand so many times as high, shape of `growths`."""
         return np.array([float(self._means(kpi, demand.grown(float(growth)))[0].mean()) for growth in growths])
 
-    def _parts(self, kpi: str) -> tuple[FloatArray, FloatArray | None, bool]:
-        """Numerator and denominator, shape (K, I) each, and whether they may be added over spans."""
+    def _parts(self, kpi: str) -> tuple[FloatArray, FloatArray | None]:
+        """Numerator and denominator, shape (K, I) each; none: the mean over spans is meant."""
         if kpi in SHARES:
             top, bottom = SHARES[kpi]
-            return self.values[top], self.values[bottom], True
+            return self.values[top], self.values[bottom]
         if kpi == "blocked_share":
             admitted = self.values["attempts"] - self.values["refused"] + self.values["blocked"]
-            return self.values["blocked"], admitted, True
+            return self.values["blocked"], admitted
         if kpi in RATES:
             name, factor = RATES[kpi]
             per = self.runs.length_s if kpi in _PER_LENGTH else 1.0
-            return factor / per * self.values[name], None, False
+            return factor / per * self.values[name], None
         if "_share of " in kpi:
             what, _, other = kpi.partition("_share of ")
             attempts, refused = self.values[f"attempts of {other}"], self.values[f"refused of {other}"]
             blocked = self.values[f"blocked of {other}"]
-            return (refused, attempts, True) if what == "refused" else (blocked, attempts - refused + blocked, True)
+            return (refused, attempts) if what == "refused" else (blocked, attempts - refused + blocked)
         if kpi.startswith("ends_"):
-            return self.values[kpi], self.values["calls"], True
-        return self.values[kpi], None, False
+            return self.values[kpi], self.values["calls"]
+        return self.values[kpi], None
 
     def _means(self, kpi: str, demand: Demand) -> tuple[FloatArray, FloatArray]:
         """Means over all spans, shape (J,), and by repetition, shape (J, R)."""
-        top, bottom, _ = self._parts(kpi)
+        top, bottom = self._parts(kpi)
         weights = self.runs.share_of_day(demand.weights)
         upper = self._at(top, demand)
         known = ~np.isnan(upper)
