@@ -26,17 +26,6 @@ class Spread:
     draws: FloatArray
 
 
-def log_factors(grid: Grid) -> FloatArray:
-    """By day: log of its total over the median of its weekday; 0 on a weekday without calls."""
-    totals, logs = grid.totals, np.zeros(len(grid))
-    for weekday in np.unique(grid.weekdays):
-        of = grid.weekdays == weekday
-        usual = float(np.median(totals[of]))
-        if usual > 0:
-            logs[of] = np.log((totals[of] + 0.5) / (usual + 0.5))
-    return logs
-
-
 def within_days(counts: FloatArray, weekdays: IntArray, draws: int, random: np.random.Generator) -> Spread:
     """Of the factor of each slot, from counts of shape (D, slots): what is left beside the day's factor and the
     weekday's profile; draws by bootstrap over days.
