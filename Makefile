@@ -51,12 +51,12 @@ picture: review ## README's picture of the review's page, made again from the fi
 	@cp out/review/report.png experiments/report/review.png
 
 verify: setup ## the simulator against exact theory, a picture for each check, into out/verify (five minutes)
-	@$(BIN)/python -m experiments.verification --out out/verify
+	@$(BIN)/python -m trunkproof.experiments.verification --out out/verify
 	@echo "The page: $(abspath out/verify)/verification.html"
 
 bench: setup-bench ## all benchmarks, side by side with others, into experiments/benchmarks/latest.md (ten minutes)
 	@.ci/fetch-suite .stacks/sipp sip-tester || echo "Without SIPp what is compared with it is left out."
-	@$(BIN)/python -m experiments.benchmarks
+	@$(BIN)/python -m trunkproof.experiments.benchmarks
 
 test: ## everything that continuous integration checks
 	@$(MAKE) --no-print-directory --jobs 2 lint system-packages
@@ -76,7 +76,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 # Tests that compute share the cores; those that place real calls need the machine to themselves.
 COMPUTING := tests/models tests/simulator tests/test_house.py tests/loadgen/sip tests/loadgen/media/compiled \
 	tests/loadgen/media/test_warm.py \
-	$(addprefix tests/experiments/,histories report review verification test_cli.py test_cli_history.py test_cli_review.py test_open_files.py) \
+	$(addprefix tests/experiments/,histories report review verification test_cli.py test_cli_history.py test_cli_review.py prediction) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
 
 BENCHMARKS := tests/experiments/benchmarks

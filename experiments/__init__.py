@@ -1,25 +1,25 @@
 """Questions asked of the two halves; for notebooks, each one call.
 
-from experiments import draw_plan, read_study, simulate, validate_async
+from trunkproof.experiments import draw_plan, read_study, simulate, validate_async
 
 study = read_study("experiments/studies/above.yaml")
 records = simulate(study, draw_plan(study))
 comparison = await validate_async(study, Path("out"))
 """
 
-import models  # noqa: F401  # first: it keeps linear algebra to one thread
-from experiments.forecast import Forecast, forecast
-from experiments.prediction import Prediction, predict
-from experiments.validation.compare import Comparison, compare
-from experiments.validation.validate import read_evidence, validate, validate_async
-from loadgen.run import Drive, drive
-from loadgen.stacks.process import running_trunk
-from models.kpis import Kpis, compute_kpis
-from models.plan import Plan, draw_plan
-from models.reading import parse_study, read_study
-from models.study import Study
-from simulator.replicate import Replications, replicate
-from simulator.run import Start, simulate
+import trunkproof.models  # noqa: F401  # first: it keeps linear algebra to one thread
+from trunkproof.experiments.prediction.forecast import Forecast, forecast
+from trunkproof.experiments.prediction.predict import Prediction, predict
+from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.validate import read_evidence, validate, validate_async
+from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.models.kpis import Kpis, compute_kpis
+from trunkproof.models.plan import Plan, draw_plan
+from trunkproof.models.study import Study
+from trunkproof.models.study_file import parse_study, read_study
+from trunkproof.simulator.replicate import Replications, replicate
+from trunkproof.simulator.run import Start, simulate
 
 __all__ = [
     "Comparison",

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from models.errors import GuardError, StackError
+from trunkproof.models.errors import GuardError, StackError
 
 PRODUCTION_DOMAINS = ("exotel.com", "exotel.in")
 """Domains of the trunk's operator: whatever runs there carries other people's calls."""

@@ -15,21 +15,21 @@ from typing import Any
 
 import polars as pl
 
-from loadgen.audio import Heard
-from loadgen.certificates import CertificateFiles, client_context
-from loadgen.guard import Guard
-from loadgen.health import GeneratorVerdict, judge, void, worse
-from loadgen.meters.meter import Meter
-from loadgen.meters.report import MeterReport
-from loadgen.net import ConnectError, Connector
-from loadgen.placing import RECORD_ORDER, Crew
-from loadgen.sip.trace import Trace
-from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.cores import keeping_off
-from loadgen.stacks.link import Farewell, Started, TrunkLink, open_link
-from loadgen.workers.crews import make_crew
-from models.errors import StackError
-from models.plan import Plan
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.meters.meter import Meter
+from trunkproof.loadgen.meters.report import MeterReport
+from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.stacks.link import Farewell, Started, TrunkLink, open_link
+from trunkproof.loadgen.system.cores import keeping_off
+from trunkproof.loadgen.tls.certificates import CertificateFiles, client_context
+from trunkproof.loadgen.tls.endpoints import ConnectError, Connector
+from trunkproof.loadgen.verdict import GeneratorVerdict, judge, void, worse
+from trunkproof.loadgen.workers.crews import make_crew
+from trunkproof.loadgen.workers.placer import RECORD_ORDER, Crew
+from trunkproof.models.errors import StackError
+from trunkproof.models.plan import Plan
 
 Anchors = dict[str, float]
 """Trunk name -> an instant, in seconds after plan zero, at which a window of its throttle begins."""

@@ -16,8 +16,8 @@ count alike, each once. An application that joins two parties makes two calls, a
 
 from __future__ import annotations
 
-from models.study import Burst
-from models.throttle import SAME_INSTANT_S
+from trunkproof.models.study import Burst
+from trunkproof.models.throttle import SAME_INSTANT_S
 
 
 class ChannelPool:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.records import ConnectionKind, Disposition
+from trunkproof.models.records import ConnectionKind, Disposition
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

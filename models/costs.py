@@ -1,7 +1,8 @@
 """What a stack's programs spend: seconds of CPU per handshake, call and packet, and the network's round trip.
 
 Calibrations are data files beside this module, one per stack; this reads and checks them, and says what CPU a table of
-records costs by them. How they are measured is `experiments.calibration`, how work queues for cores `simulator.host`.
+records costs by them. How they are measured is `experiments.sizing.calibration`, how work queues for cores
+`simulator.host`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from scipy.optimize import brentq
 
-from models.columns import CONNECTION_CODE, Columns, columns_of
-from models.errors import InputError, Problem
-from models.records import REFUSED_BY_TRUNK, ConnectionKind, Disposition
-from models.settings import Settings
-from models.study import Pop, Stack
+from trunkproof.models.columns import CONNECTION_CODE, Columns, columns_of
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.records import REFUSED_BY_TRUNK, ConnectionKind, Disposition
+from trunkproof.models.settings import Settings
+from trunkproof.models.study import Pop, Stack
 
 CALIBRATIONS = Path(__file__).parent / "calibrations"
 PACKETS_PER_S = 100
@@ -134,7 +135,7 @@ class Fingerprint(Settings):
 
 
 class Gauged(Settings):
-    """How fast the machine was, by a small piece of work that is timed beside the calls (`loadgen.meters.gauge`)."""
+    """How fast the machine was, by a small piece of work that is timed beside calls (`loadgen.meters.reference`)."""
 
     work_s: Annotated[float, Field(gt=0, le=1)]
     """What that work took on average during the calibration, in seconds of CPU."""

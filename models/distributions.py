@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field
 from scipy.special import ndtri
 
-from models.settings import Settings
+from trunkproof.models.settings import Settings
 
 FloatArray = NDArray[np.float64]
 Duration = Annotated[float, Field(ge=0, le=1e9)]

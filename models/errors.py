@@ -6,7 +6,7 @@
     ├── StackError          a trunk that was to be called cannot be started or reached
     └── RemoteError         the peer broke a protocol; becomes a result of the call, never a crash
 
-Anything else that escapes is a bug of ours. What each costs in exit codes stands in `experiments/exit_codes.py`.
+Anything else that escapes is a bug of ours. What each costs in exit codes stands in `experiments/common/exit_codes.py`.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from models.columns import DISPOSITION_CODE, Columns, FloatArray, columns_of
-from models.histogram import LogHistogram
-from models.occupancy import Occupancy
-from models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Disposition
+from trunkproof.models.columns import DISPOSITION_CODE, Columns, FloatArray, columns_of
+from trunkproof.models.histogram import LogHistogram
+from trunkproof.models.occupancy import Occupancy
+from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Disposition
 
 
 @dataclass(frozen=True)

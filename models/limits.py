@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.channels import ChannelPool
-from models.policies import NoThrottle, SlidingWindowAdmitted, ThrottleSettings
-from models.ports import PortPool
-from models.records import Direction, Disposition
-from models.study import Study
-from models.throttle import ADMITTED, Decision, Refused, Throttle, make_throttle
+from trunkproof.models.channels import ChannelPool
+from trunkproof.models.policies import NoThrottle, SlidingWindowAdmitted, ThrottleSettings
+from trunkproof.models.ports import PortPool
+from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.study import Study
+from trunkproof.models.throttle import ADMITTED, Decision, Refused, Throttle, make_throttle
 
 Ports = tuple[int, ...]
 

@@ -1,18 +1,18 @@
 """Whether the rows of every trunk have numbers: each trunk has `ROWS_PER_TRUNK` of them, and the next begins there.
 
 Beyond them a trunk's rows would be the next one's, and a dialled number would name two calls. Studies that need more
-are refused before anything runs; `models.dice` refuses the row itself, should the estimate have been too low.
+are refused before anything runs; `models.draws` refuses the row itself, should the estimate have been too low.
 """
 
 from __future__ import annotations
 
 import math
 
-from models.dice import ROWS_PER_TRUNK, drawn_chunks, too_many_rows
-from models.errors import InputError
-from models.rates import rate_path
-from models.study import Study
-from models.traffic import ReplayedArrivals
+from trunkproof.models.draws import ROWS_PER_TRUNK, drawn_chunks, too_many_rows
+from trunkproof.models.errors import InputError
+from trunkproof.models.rates import rate_path
+from trunkproof.models.study import Study
+from trunkproof.models.traffic import ReplayedArrivals
 
 _NEVER_TOO_MANY = 1_000_000
 """So few calls have numbers, however often their callers try."""

@@ -1,4 +1,4 @@
-"""Study + seed -> Plan: the table of intended calls. The dice are rolled in `models.dice`.
+"""Study + seed -> Plan: the table of intended calls. The dice are rolled in `models.draws`.
 
 A row is one *potential attempt*: the call itself, and each redial that its caller would make if the attempt before it
 fails. Simulator and load generator execute the same rows; the row's number is the number dialled, so that the answering
@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from models.dice import CALLS_PER_CHUNK, ROWS_PER_TRUNK, Outcome, PlanArrays, drawn_chunks
-from models.numbering import check_rows
-from models.records import Direction, Disposition
-from models.redials import tries_again
-from models.study import Study
+from trunkproof.models.draws import CALLS_PER_CHUNK, ROWS_PER_TRUNK, Outcome, PlanArrays, drawn_chunks
+from trunkproof.models.numbering import check_rows
+from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.redials import tries_again
+from trunkproof.models.study import Study
 
 __all__ = [
     "PLAN_SCHEMA",

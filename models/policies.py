@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from models.settings import Settings
+from trunkproof.models.settings import Settings
 
 
 class Policy(Settings):

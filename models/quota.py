@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.voice import JITTER_BUFFER_MS
+from trunkproof.models.voice import JITTER_BUFFER_MS
 
 TICK_S = 0.004
 """How often the kernel looks (250 Hz): programs run for so long at a stretch, whatever their quota, and then stand

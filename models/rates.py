@@ -14,8 +14,8 @@ from functools import singledispatch
 import numpy as np
 from numpy.typing import NDArray
 
-from models.streams import generator, uniforms
-from models.traffic import (
+from trunkproof.models.streams import generator, uniforms
+from trunkproof.models.traffic import (
     Arrivals,
     BurstArrivals,
     ConstantArrivals,

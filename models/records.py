@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem
 
 
 class Direction(StrEnum):

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import DISPOSITION_CODE
-from models.records import Disposition
-from models.traffic import Redial
+from trunkproof.models.columns import DISPOSITION_CODE
+from trunkproof.models.records import Disposition
+from trunkproof.models.traffic import Redial
 
 MaskArray = NDArray[np.uint16]
 """Bit n is set where the caller tries again after the disposition with the code n (`DISPOSITION_CODE`)."""

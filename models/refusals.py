@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from models.plan import Outcome, PlanRow
-from models.records import Direction, Disposition
+from trunkproof.models.plan import Outcome, PlanRow
+from trunkproof.models.records import Direction, Disposition
 
 
 class Refusal(NamedTuple):

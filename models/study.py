@@ -1,7 +1,7 @@
 """A study: the trunk, its traffic and the quality asked of it, as immutable typed values.
 
 The defaults are the documented trunk (virtual SIP over TLS, Mumbai PoP, 200 calls per minute). Reading YAML, with all
-errors at once, is `models.reading`; what happens on the trunk is `simulator` and `loadgen`.
+errors at once, is `models.study_file`; what happens on the trunk is `simulator` and `loadgen`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.distributions import Constant, Distribution
-from models.policies import FixedWindow, PipeLimit, ThrottleSettings
-from models.settings import Settings
-from models.traffic import Positive, Traffic
+from trunkproof.models.distributions import Constant, Distribution
+from trunkproof.models.policies import FixedWindow, PipeLimit, ThrottleSettings
+from trunkproof.models.settings import Settings
+from trunkproof.models.traffic import Positive, Traffic
 
 PORT = Annotated[int, Field(ge=1, le=65535)]
 Instant = Annotated[float, Field(ge=0)]

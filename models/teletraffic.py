@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import nbinom, poisson
 
-from models.distributions import Distribution
+from trunkproof.models.distributions import Distribution
 
 FloatArray = NDArray[np.float64]
 

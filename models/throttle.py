@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import assert_never
 
-from models.policies import (
+from trunkproof.models.policies import (
     FixedWindow,
     NoThrottle,
     PipeLimit,

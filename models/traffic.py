@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from models.distributions import Constant, Distribution, Exponential
-from models.records import Disposition
-from models.settings import Settings
+from trunkproof.models.distributions import Constant, Distribution, Exponential
+from trunkproof.models.records import Disposition
+from trunkproof.models.settings import Settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PerMinute = Annotated[float, Field(ge=0, le=1_000_000)]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from models.costs import Costs
-from models.plan import PlanRow
-from models.records import ConnectionKind
-from models.traffic import TlsPolicy, TlsUse
-from simulator.host import Host
+from trunkproof.models.costs import Costs
+from trunkproof.models.plan import PlanRow
+from trunkproof.models.records import ConnectionKind
+from trunkproof.models.traffic import TlsPolicy, TlsUse
+from trunkproof.simulator.host import Host
 
 Wait = Generator[simpy.Event, object, ConnectionKind | None]
 TCP_ROUND_TRIPS = 1

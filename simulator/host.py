@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from heapq import heapreplace
 
-from models.costs import PACKETS_PER_S, Costs, costs_of
-from models.study import Machine, Pop
+from trunkproof.models.costs import PACKETS_PER_S, Costs, costs_of
+from trunkproof.models.study import Machine, Pop
 
 MOST_MEDIA_SHARE = 0.95
 """Signalling always gets the rest: the edge's processes are other ones than the relay's, and the scheduler is fair."""

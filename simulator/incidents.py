@@ -6,8 +6,8 @@ from collections.abc import Generator
 
 import simpy
 
-from models.study import CarrierBrownOut, EdgeRestart, Incident
-from simulator.trunk import World
+from trunkproof.models.study import CarrierBrownOut, EdgeRestart, Incident
+from trunkproof.simulator.trunk import World
 
 
 def happen(world: World, incident: Incident) -> Generator[simpy.Event, object, None]:

@@ -22,11 +22,11 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
-from models.kpis import DEFINITIONS, KpiAccumulator, Kpis
-from models.policies import Windowed
-from models.streams import generator, uniforms
-from models.study import Study
-from simulator.run import Engine, Start, simulate_in_batches
+from trunkproof.models.kpis import DEFINITIONS, KpiAccumulator, Kpis
+from trunkproof.models.policies import Windowed
+from trunkproof.models.streams import generator, uniforms
+from trunkproof.models.study import Study
+from trunkproof.simulator.run import Engine, Start, simulate_in_batches
 
 Interval = tuple[float, float]
 _FIRST_ROUND = 8

@@ -16,19 +16,19 @@ from operator import attrgetter
 import polars as pl
 import simpy
 
-from models.costs import costs_of
-from models.errors import InputError, Problem
-from models.limits import Limits, Ports
-from models.numbering import check_rows
-from models.plan import Plan, PlanRow, plan_chunks, rows_of
-from models.records import SCHEMA, Disposition, Record, to_frame
-from models.study import Study
-from simulator.clock import CallProcess, Clock
-from simulator.edge import Edge
-from simulator.host import Host, busy_costs, capacity
-from simulator.incidents import happen
-from simulator.standing import residual_times
-from simulator.trunk import Caller, World
+from trunkproof.models.costs import costs_of
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.limits import Limits, Ports
+from trunkproof.models.numbering import check_rows
+from trunkproof.models.plan import Plan, PlanRow, plan_chunks, rows_of
+from trunkproof.models.records import SCHEMA, Disposition, Record, to_frame
+from trunkproof.models.study import Study
+from trunkproof.simulator.clock import CallProcess, Clock
+from trunkproof.simulator.edge import Edge
+from trunkproof.simulator.host import Host, busy_costs, capacity
+from trunkproof.simulator.incidents import happen
+from trunkproof.simulator.standing import residual_times
+from trunkproof.simulator.trunk import Caller, World
 
 Calls = Iterable[list[PlanRow]]
 """All attempts of one caller after those of the other, in the order of the first ones."""
@@ -112,7 +112,7 @@ def simulate_in_batches(
     check_machine(study)
     if engine is Engine.KERNEL:
         # Compiling is nobody's who does not ask for it.
-        from simulator.kernel.running import run_in_batches  # noqa: PLC0415
+        from trunkproof.simulator.kernel.running import run_in_batches  # noqa: PLC0415
 
         run_in_batches(
             study,

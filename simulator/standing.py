@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from models.distributions import Distribution
-from models.policies import NoThrottle, PipeLimit, ThrottleSettings
-from models.rates import rate_path
-from models.streams import uniforms
-from models.study import Study
-from models.traffic import ReplayedArrivals
+from trunkproof.models.distributions import Distribution
+from trunkproof.models.policies import NoThrottle, PipeLimit, ThrottleSettings
+from trunkproof.models.rates import rate_path
+from trunkproof.models.streams import uniforms
+from trunkproof.models.study import Study
+from trunkproof.models.traffic import ReplayedArrivals
 
 FloatArray = NDArray[np.float64]
 

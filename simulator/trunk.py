@@ -13,17 +13,17 @@ from functools import lru_cache
 
 import simpy
 
-from models.costs import PACKETS_PER_S, REFUSED_WITHOUT_CARRIER, Costs
-from models.limits import Limits, Ports
-from models.plan import Outcome, PlanRow
-from models.records import Direction, Disposition, Record
-from models.refusals import THROTTLE_CAUSE, refusal_of
-from models.study import Study, Trunk
-from models.throttle import Refused
-from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
-from simulator.clock import Clock
-from simulator.edge import Connections, Edge
-from simulator.host import Host
+from trunkproof.models.costs import PACKETS_PER_S, REFUSED_WITHOUT_CARRIER, Costs
+from trunkproof.models.limits import Limits, Ports
+from trunkproof.models.plan import Outcome, PlanRow
+from trunkproof.models.records import Direction, Disposition, Record
+from trunkproof.models.refusals import THROTTLE_CAUSE, refusal_of
+from trunkproof.models.study import Study, Trunk
+from trunkproof.models.throttle import Refused
+from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
+from trunkproof.simulator.clock import Clock
+from trunkproof.simulator.edge import Connections, Edge
+from trunkproof.simulator.host import Host
 
 Process = Generator[simpy.Event, object, None]
 _SENT_PER_S = PACKETS_PER_S // 2

@@ -5,9 +5,11 @@ Not the place for what one folder alone needs: that is in the folder's own conft
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -25,6 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart() -> None:
+    # Programs that tests start import this checkout, wherever the package is installed from.
+    paths = (str(Path(__file__).parents[1] / ".package"), os.environ.get("PYTHONPATH"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     # Every call has two sockets on each side: the usual soft limit of 1024 is too low for a few hundred calls.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -14,6 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+NAME = "trunkproof"
+"""The one name under which everything is imported."""
+
 MAY_IMPORT = {
     "models": {"models"},
     "simulator": {"simulator", "models"},
@@ -21,6 +24,9 @@ MAY_IMPORT = {
     "experiments": {"experiments", "simulator", "loadgen", "models"},
 }
 """The one direction of imports among the packages."""
+
+MAY_IMPORT_REPORT = {"cli", "report", "verification"}
+"""The rooms of `experiments` that make pages: the command, and what proves the tool itself and is not installed."""
 
 MIRRORED = ("models", "simulator", "loadgen")
 """The packages whose every module has a test file of its name, or one that imports it."""
@@ -36,23 +42,23 @@ EXERCISED = {
     "simulator/kernel/life.py": "tests/simulator/kernel/test_equality.py",
     "simulator/kernel/limits.py": "tests/simulator/kernel/test_equality.py",
     "simulator/kernel/loop.py": "tests/simulator/kernel/test_equality.py",
-    "models/history/delimited.py": "tests/models/history/test_opening.py",
-    "models/history/records.py": "tests/models/history/test_operator.py",
-    "models/history/workbooks.py": "tests/models/history/test_operator.py",
-    "models/history/gaps.py": "tests/models/history/test_several.py",
-    "models/history/inspection.py": "tests/experiments/test_cli_history.py",
-    "loadgen/caller.py": "tests/loadgen/test_real_calls.py",
-    "loadgen/planned_call.py": "tests/loadgen/test_real_calls.py",
+    "models/demand/history/delimited.py": "tests/models/demand/history/test_opening.py",
+    "models/demand/history/records.py": "tests/models/demand/history/test_operator.py",
+    "models/demand/history/workbooks.py": "tests/models/demand/history/test_operator.py",
+    "models/demand/history/gaps.py": "tests/models/demand/history/test_several.py",
+    "models/demand/history/inspection.py": "tests/experiments/test_cli_history.py",
+    "loadgen/parties/caller.py": "tests/loadgen/test_real_calls.py",
+    "loadgen/parties/outgoing.py": "tests/loadgen/test_real_calls.py",
     "loadgen/media/compiled/loop.py": "tests/loadgen/media/compiled/test_same.py",
     "loadgen/media/compiled/sockets.py": "tests/loadgen/media/compiled/test_same.py",
-    "loadgen/customer.py": "tests/loadgen/test_real_calls.py",
-    "loadgen/dialler.py": "tests/loadgen/test_real_calls.py",
-    "loadgen/stacks/pstn.py": "tests/loadgen/stacks/test_carrier.py",
+    "loadgen/parties/customer.py": "tests/loadgen/test_real_calls.py",
+    "loadgen/schedule/dialler.py": "tests/loadgen/test_real_calls.py",
+    "loadgen/parties/pstn.py": "tests/loadgen/parties/test_carrier.py",
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "loadgen/sip/timers.py": "tests/loadgen/sip/test_transaction.py",
-    "experiments/knee/result.py": "tests/experiments/knee/test_find.py",
-    "loadgen/workers/crews.py": "tests/loadgen/workers/test_team.py",
-    "loadgen/workers/worker.py": "tests/loadgen/workers/test_team.py",
+    "experiments/sizing/knee/result.py": "tests/experiments/sizing/knee/test_find.py",
+    "loadgen/workers/crews.py": "tests/loadgen/workers/test_pool.py",
+    "loadgen/workers/worker.py": "tests/loadgen/workers/test_pool.py",
 }
 """Modules that are only seen through what uses them, and the tests that see them so."""
 
@@ -77,14 +83,74 @@ def _imported(module: Path) -> Iterator[str]:
             yield node.module if node.level == 0 and node.module else "a relative import"
 
 
+def _ours(module: Path) -> Iterator[tuple[str, ...]]:
+    """What a module imports of ours, in parts, the package first."""
+    for name in _imported(module):
+        first, *parts = name.split(".")
+        if first == NAME and parts:
+            yield tuple(parts)
+
+
 def wrong_imports(root: Path) -> list[str]:
     """Imports against the direction, and relative ones, which hide it."""
     return [
-        f"{module.relative_to(root)} imports {name}"
+        f"{module.relative_to(root)} imports {'.'.join(parts)}"
         for package, allowed in MAY_IMPORT.items()
         for module in _modules(root, package)
+        for parts in _ours(module)
+        if parts[0] not in allowed
+    ]
+
+
+def other_names(root: Path) -> list[str]:
+    """Imports that would not work in an installation: by a folder's bare name, or relative."""
+    return [
+        f"{module.relative_to(root)} imports {name}"
+        for module in _modules(root, *MAY_IMPORT, "tests")
         for name in _imported(module)
-        if name == "a relative import" or name.partition(".")[0] in MAY_IMPORT.keys() - allowed
+        if name == "a relative import" or name.partition(".")[0] in MAY_IMPORT
+    ]
+
+
+def circular_rooms(root: Path) -> list[str]:
+    """Rooms of one folder that import each other, over however many steps."""
+    return [cycle for folder in _folders(root) for cycle in _cycles(folder.relative_to(root).parts, root)]
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    for package in MAY_IMPORT:
+        yield from sorted(path.parent for path in (root / package).rglob("__init__.py"))
+
+
+def _cycles(folder: tuple[str, ...], root: Path) -> Iterator[str]:
+    depth = len(folder)
+    imports: dict[str, set[str]] = {}
+    for module in sorted(root.joinpath(*folder).rglob("*.py")):
+        room = module.relative_to(root).with_suffix("").parts[depth]
+        others = {parts[depth] for parts in _ours(module) if parts[:depth] == folder and len(parts) > depth}
+        imports.setdefault(room, set()).update(others - {room})
+    for room in imports:
+        if room in _reached(imports, room):
+            yield f"{'/'.join(folder)}: {room} imports what imports it"
+
+
+def _reached(imports: dict[str, set[str]], room: str) -> set[str]:
+    reached, todo = set[str](), [room]
+    while todo:
+        new = imports.get(todo.pop(), set()) - reached
+        reached |= new
+        todo += new
+    return reached
+
+
+def pages_made_elsewhere(root: Path) -> list[str]:
+    """Modules that make pages beside those whose task it is."""
+    return [
+        f"{module.relative_to(root)} imports {'.'.join(parts)}"
+        for module in _modules(root, "experiments")
+        for parts in _ours(module)
+        if parts[:2] == ("experiments", "report")
+        and module.relative_to(root / "experiments").parts[0] not in MAY_IMPORT_REPORT
     ]
 
 
@@ -105,7 +171,7 @@ def without_tests(root: Path) -> list[str]:
         str(module)
         for module in modules
         if not (root / "tests" / module.parent / f"test_{module.name}").exists()
-        and ".".join(module.with_suffix("").parts) not in imported
+        and ".".join((NAME, *module.with_suffix("").parts)) not in imported
         and not (root / EXERCISED.get(str(module), "tests/none.py")).exists()
     ]
 
@@ -143,15 +209,42 @@ def _plant(root: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("models/a.py", "import loadgen.sip", "models/a.py imports loadgen.sip"),
-        ("simulator/a.py", "from loadgen import net", "simulator/a.py imports loadgen"),
-        ("loadgen/a.py", "def f() -> None:\n    import simulator", "loadgen/a.py imports simulator"),
-        ("loadgen/a.py", "from . import b", "loadgen/a.py imports a relative import"),
+        ("models/a.py", "import trunkproof.loadgen.sip", "models/a.py imports loadgen.sip"),
+        ("simulator/a.py", "from trunkproof.loadgen import net", "simulator/a.py imports loadgen"),
+        ("loadgen/a.py", "def f() -> None:\n    import trunkproof.simulator", "loadgen/a.py imports simulator"),
     ],
 )
 def test_a_planted_wrong_import_is_found(tmp_path: Path, name: str, text: str, said: str) -> None:
     _plant(tmp_path, name, text)
     assert wrong_imports(tmp_path) == [said]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("from . import b", "loadgen/a.py imports a relative import"),
+        ("from models import plan", "loadgen/a.py imports models"),
+        ("import models.plan", "loadgen/a.py imports models.plan"),
+    ],
+)
+def test_a_planted_other_name_is_found(tmp_path: Path, text: str, said: str) -> None:
+    _plant(tmp_path, "loadgen/a.py", text)
+    assert other_names(tmp_path) == [said]
+
+
+def test_planted_circular_rooms_are_found(tmp_path: Path) -> None:
+    _plant(tmp_path, "loadgen/__init__.py", "")
+    _plant(tmp_path, "loadgen/a/b.py", "from trunkproof.loadgen.c import d")
+    _plant(tmp_path, "loadgen/c/d.py", "import trunkproof.loadgen.e")
+    assert circular_rooms(tmp_path) == []
+    _plant(tmp_path, "loadgen/e.py", "import trunkproof.loadgen.a.b")
+    assert circular_rooms(tmp_path) == [f"loadgen: {room} imports what imports it" for room in ("a", "c", "e")]
+
+
+def test_a_planted_page_maker_is_found(tmp_path: Path) -> None:
+    for name in ("review/a.py", "cli/a.py"):
+        _plant(tmp_path, f"experiments/{name}", "from trunkproof.experiments.report.page import render")
+    assert pages_made_elsewhere(tmp_path) == ["experiments/review/a.py imports experiments.report.page"]
 
 
 def test_a_planted_module_without_docstring_or_tests_is_found(tmp_path: Path) -> None:
@@ -175,7 +268,18 @@ def test_a_planted_foreign_place_is_found(tmp_path: Path, text: str, said: str) 
     assert foreign_places(tmp_path) == [said]
 
 
-@pytest.mark.parametrize("offenders", [wrong_imports, without_docstring, without_tests, foreign_places])
+@pytest.mark.parametrize(
+    "offenders",
+    [
+        wrong_imports,
+        other_names,
+        circular_rooms,
+        pages_made_elsewhere,
+        without_docstring,
+        without_tests,
+        foreign_places,
+    ],
+)
 def test_this_repository_keeps_the_rule(offenders: Callable[[Path], list[str]]) -> None:
     found = offenders(ROOT)
     assert not found, "\n".join(found)

@@ -1,5 +1,5 @@
 """How fast, in how much memory and how evenly the project's parts run, side by side with others in one run.
 
-`python -m experiments.benchmarks` runs all; each module also runs by itself. Ratios hold from machine to machine better
-than figures do, so they come first.
+`python -m trunkproof.experiments.benchmarks` runs all; each module also runs by itself. Ratios hold from machine to
+machine better than figures do, so they come first.
 """

@@ -1,4 +1,5 @@
-"""`python -m experiments.benchmarks [NAME...] [--quick] [--out FILE]`: run benchmarks, print the page, keep the result.
+"""`python -m trunkproof.experiments.benchmarks [NAME...] [--quick] [--out FILE]`: run benchmarks, print the page, keep
+the result.
 
 Each runs in a process of its own. The result is kept where all of them ran in full, or where `--out` says.
 """
@@ -13,8 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.benchmarks.result import LATEST, Missing, Report, Result
-from experiments.benchmarks.running import load_average, to_results
+from trunkproof.experiments.benchmarks.result import LATEST, Missing, Report, Result
+from trunkproof.experiments.benchmarks.running import load_average, to_results
 
 NAMES = ("simulator", "media", "signalling", "pacer", "history_read")
 """In the order in which they run. `soak` is left out: it takes ten minutes by itself."""
@@ -24,7 +25,7 @@ def run_one(name: str, *, quick: bool) -> list[Result]:
     """The rows of one benchmark; one that breaks is told as missing, and costs the others nothing."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
-        command = [sys.executable, "-m", f"experiments.benchmarks.{name}", "--json", str(path)]
+        command = [sys.executable, "-m", f"trunkproof.experiments.benchmarks.{name}", "--json", str(path)]
         done = subprocess.run(command + ["--quick"] * quick, check=False, stdout=sys.stderr)
         if done.returncode:
             return [Missing(name, f"ended with exit code {done.returncode}; its words are above")]
@@ -42,7 +43,7 @@ def run(names: Sequence[str], *, quick: bool) -> Report:
 
 def main() -> int:
     """Run, print, keep; 1 where one of them broke."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m trunkproof.experiments.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--quick", action="store_true", help="small sizes, in a minute; figures are not to be quoted")
     parser.add_argument("--out", type=Path, help="where to keep the result (JSON; Markdown beside it)")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from experiments.benchmarks.running import BenchmarkError
+from trunkproof.experiments.benchmarks.running import BenchmarkError
 
 SETTLE_S = 1.0
 """From the last call's beginning to the window, so that nothing of their setup is in it."""

@@ -1,7 +1,7 @@
 """How long a call history of 10 million rows takes to read, in one file and in several, and in how much memory.
 
-`python -m experiments.benchmarks.history_read`. The files are made first, in a temporary folder; they are read in a
-process of their own, so that the peak is not the writer's.
+`python -m trunkproof.experiments.benchmarks.history_read`. The files are made first, in a temporary folder; they are
+read in a process of their own, so that the peak is not the writer's.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
-from experiments.benchmarks.result import Result, figure
-from experiments.benchmarks.running import BenchmarkError, apart, main
-from models.history.reading import read_history
-from models.history.settings import HistorySettings
+from trunkproof.experiments.benchmarks.result import Result, figure
+from trunkproof.experiments.benchmarks.running import BenchmarkError, apart, main
+from trunkproof.models.demand.history.reading import read_history
+from trunkproof.models.demand.history.settings import HistorySettings
 
-COMMAND = "python -m experiments.benchmarks.history_read"
+COMMAND = "python -m trunkproof.experiments.benchmarks.history_read"
 _BLOCK = 500_000
 _SPAN_S = 90 * 86_400
 _FIRST_S = 1_704_047_400

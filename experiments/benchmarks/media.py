@@ -1,8 +1,8 @@
 """What a call's audio costs: ours against asyncio with the API of pylibsrtp, against sockets with nothing else, against
 SIPp, and as calls become many.
 
-`python -m experiments.benchmarks.media`. Caller and far side have a core each. Only windows count in which every packet
-was sent, came back and was authentic; what ours checks beyond that, the others do not do.
+`python -m trunkproof.experiments.benchmarks.media`. Caller and far side have a core each. Only windows count in which
+every packet was sent, came back and was authentic; what ours checks beyond that, the others do not do.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from experiments.benchmarks.audio_window import AudioWindow
-from experiments.benchmarks.peers.asyncio_calls import asyncio_calls
-from experiments.benchmarks.peers.bare_sockets import bare_sockets
-from experiments.benchmarks.peers.reflector import reflecting
-from experiments.benchmarks.peers.sipp.program import WANTED, answering, find_sipp
-from experiments.benchmarks.pumping import pumped_calls
-from experiments.benchmarks.result import Missing, Result, figure, higher_is_better
-from experiments.benchmarks.running import Spent, apart, in_turns, main, two_sides
-from experiments.benchmarks.with_sipp import Size, our_calls, sipp_calls
-from loadgen.audio import NoPortError
+from trunkproof.experiments.benchmarks.audio_window import AudioWindow
+from trunkproof.experiments.benchmarks.peers.asyncio_calls import asyncio_calls
+from trunkproof.experiments.benchmarks.peers.bare_sockets import bare_sockets
+from trunkproof.experiments.benchmarks.peers.reflector import reflecting
+from trunkproof.experiments.benchmarks.peers.sipp.program import WANTED, answering, find_sipp
+from trunkproof.experiments.benchmarks.pumping import pumped_calls
+from trunkproof.experiments.benchmarks.result import Missing, Result, figure, higher_is_better
+from trunkproof.experiments.benchmarks.running import Spent, apart, in_turns, main, two_sides
+from trunkproof.experiments.benchmarks.with_sipp import Size, our_calls, sipp_calls
+from trunkproof.loadgen.parties.audio import NoPortError
 
-COMMAND = "python -m experiments.benchmarks.media"
+COMMAND = "python -m trunkproof.experiments.benchmarks.media"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """How punctual calls are at 6,000 a minute, for real on the embedded trunk; and that a starved generator says VOID.
 
-`python -m experiments.benchmarks.pacer`. Trunk and generator have a core each; the generator's is the one taken away.
+`python -m trunkproof.experiments.benchmarks.pacer`. Trunk and generator have a core each; the generator's is the one
+taken away.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from experiments.benchmarks.result import Result, Row, figure
-from experiments.benchmarks.running import BenchmarkError, main, two_sides
-from experiments.benchmarks.with_sipp import await_calls
-from experiments.exit_codes import ExitCode
-from experiments.validation.validate import MEASURED
-from loadgen.meters.processes import ProcessMeter
-from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.cores import on_cores
-from loadgen.stacks.server import CARD
-from models.distributions import Constant
-from models.policies import NoThrottle
-from models.records import Disposition
-from models.study import Study, Trunk
-from models.traffic import PoissonArrivals, Traffic
+from trunkproof.experiments.benchmarks.result import Result, Row, figure
+from trunkproof.experiments.benchmarks.running import BenchmarkError, main, two_sides
+from trunkproof.experiments.benchmarks.with_sipp import await_calls
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.validation.validate import MEASURED
+from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.meters.processes import ProcessMeter
+from trunkproof.loadgen.stacks.server import CARD
+from trunkproof.loadgen.system.cores import on_cores
+from trunkproof.models.distributions import Constant
+from trunkproof.models.policies import NoThrottle
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study, Trunk
+from trunkproof.models.traffic import PoissonArrivals, Traffic
 
-COMMAND = "python -m experiments.benchmarks.pacer"
+COMMAND = "python -m trunkproof.experiments.benchmarks.pacer"
 _READY_WITHIN_S = 30.0
 _END_WITHIN_S = 120.0
 _LOWEST_PRIORITY = ("nice", "-n", "19")
@@ -180,7 +181,7 @@ def _serving(question: Path, folder: Path, cores: Sequence[int]) -> Iterator[Tru
 
 
 def _trunkproof(*words: str | os.PathLike[str]) -> tuple[str, ...]:
-    return (sys.executable, "-m", "experiments.cli", *(os.fspath(word) for word in words))
+    return (sys.executable, "-m", "trunkproof.experiments.cli", *(os.fspath(word) for word in words))
 
 
 if __name__ == "__main__":

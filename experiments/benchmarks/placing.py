@@ -14,20 +14,20 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from experiments.benchmarks.running import BenchmarkError
-from loadgen.audio import Audio
-from loadgen.customer import Customer
-from loadgen.guard import Guard
-from loadgen.loop import run_loop
-from loadgen.media.stream import MediaReport
-from loadgen.sip.sdes import KEY_BYTES
-from loadgen.sip.sdp import SessionDescription
-from loadgen.stacks.card import TrunkCard
-from models.distributions import Constant
-from models.plan import Plan, PlanRow, draw_plan
-from models.records import Disposition, Record
-from models.study import Pop, Study, Trunk
-from models.traffic import ConstantArrivals, TlsPolicy, TlsUse, Traffic
+from trunkproof.experiments.benchmarks.running import BenchmarkError
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.parties.audio import Audio
+from trunkproof.loadgen.parties.customer import Customer
+from trunkproof.loadgen.sip.sdes import KEY_BYTES
+from trunkproof.loadgen.sip.sdp import SessionDescription
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.models.distributions import Constant
+from trunkproof.models.plan import Plan, PlanRow, draw_plan
+from trunkproof.models.records import Disposition, Record
+from trunkproof.models.study import Pop, Study, Trunk
+from trunkproof.models.traffic import ConstantArrivals, TlsPolicy, TlsUse, Traffic
 
 AnyCustomer = TypeVar("AnyCustomer", bound=Customer)
 _WARM_UP = 50

@@ -1,7 +1,7 @@
 """Our audio as a benchmark drives it: so many calls of the load generator's own audio desk, without any signalling.
 
-Each call is a `loadgen.audio.Audio`, with ports, SRTP, RTCP and all checks. Its far side is the reflector, so what it
-hears must be its own voice.
+Each call is a `loadgen.parties.audio.Audio`, with ports, SRTP, RTCP and all checks. Its far side is the reflector, so
+what it hears must be its own voice.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Sequence
 
 import psutil
 
-from experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, AudioWindow, Heard, cost_of
-from experiments.benchmarks.peers.reflector import ADDRESS
-from loadgen.audio import Audio, AudioDesk
-from loadgen.loop import run_loop
-from loadgen.media.stream import MediaReport
-from loadgen.sip.invite import customer_offer
-from models.distributions import Constant
-from models.plan import PlanRow, draw_plan
-from models.study import Study, Trunk
-from models.traffic import ConstantArrivals, Traffic
+from trunkproof.experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, AudioWindow, Heard, cost_of
+from trunkproof.experiments.benchmarks.peers.reflector import ADDRESS
+from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.parties.audio import Audio, AudioDesk
+from trunkproof.loadgen.sip.invite import customer_offer
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.models.distributions import Constant
+from trunkproof.models.plan import PlanRow, draw_plan
+from trunkproof.models.study import Study, Trunk
+from trunkproof.models.traffic import ConstantArrivals, Traffic
 
 _CALLS_PER_S = 500
 """How fast calls begin, so that their setup does not all come at once."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from experiments.provenance import fingerprint, package_versions
+from trunkproof.experiments.common.provenance import fingerprint, package_versions
 
 LATEST = Path(__file__).parent / "latest.json"
 _PEERS = ("ciw", "uvloop", "numba")

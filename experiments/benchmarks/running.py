@@ -17,8 +17,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.benchmarks.result import Missing, Report, Result, Row
-from models.errors import TrunkproofError
+from trunkproof.experiments.benchmarks.result import Missing, Report, Result, Row
+from trunkproof.models.errors import TrunkproofError
 
 T = TypeVar("T")
 Measure = Callable[[bool], list[Result]]
@@ -106,7 +106,7 @@ def to_results(lines: Sequence[dict[str, Any]]) -> list[Result]:
 
 
 def main(measure: Measure, what: str) -> None:
-    """`python -m experiments.benchmarks.NAME [--quick] [--json FILE]`: measure, and print."""
+    """`python -m trunkproof.experiments.benchmarks.NAME [--quick] [--json FILE]`: measure, and print."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--quick", action="store_true", help="small sizes; figures are not to be quoted")
     parser.add_argument("--json", type=Path, help="write the rows there, and print nothing")

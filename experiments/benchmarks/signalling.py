@@ -1,7 +1,7 @@
 """What a call's signalling costs whoever places it: ours and SIPp's calls, one after the other, to the same SIPp.
 
-`python -m experiments.benchmarks.signalling`. Caller and answerer have a core each. SIPp is written in C++: at a
-trunk's rates the difference does not matter, and this says how large it is.
+`python -m trunkproof.experiments.benchmarks.signalling`. Caller and answerer have a core each. SIPp is written in C++:
+at a trunk's rates the difference does not matter, and this says how large it is.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from experiments.benchmarks.peers.sipp.program import WANTED, Answerer, answering, find_sipp, run_caller
-from experiments.benchmarks.placing import Placing, hold_calls, place_calls
-from experiments.benchmarks.result import Missing, Result, Row, figure, higher_is_better, lower_is_better
-from experiments.benchmarks.running import BenchmarkError, apart, in_turns, main, spread, two_sides
-from loadgen.stacks.card import TrunkCard
+from trunkproof.experiments.benchmarks.peers.sipp.program import WANTED, Answerer, answering, find_sipp, run_caller
+from trunkproof.experiments.benchmarks.placing import Placing, hold_calls, place_calls
+from trunkproof.experiments.benchmarks.result import Missing, Result, Row, figure, higher_is_better, lower_is_better
+from trunkproof.experiments.benchmarks.running import BenchmarkError, apart, in_turns, main, spread, two_sides
+from trunkproof.loadgen.card import TrunkCard
 
-COMMAND = "python -m experiments.benchmarks.signalling"
+COMMAND = "python -m trunkproof.experiments.benchmarks.signalling"
 NAMES = ("signalling.us_per_call", "signalling.connections_vs_sipp")
 
 

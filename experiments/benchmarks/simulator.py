@@ -1,7 +1,7 @@
 """How many calls a second are simulated: by the kernel, our SimPy model, plain SimPy and Ciw; and a sweep of months.
 
-`python -m experiments.benchmarks.simulator`. Who simulates the loss system must lose what Erlang's formula says. All is
-CPU of one process, but for the sweep: that is time on the wall, with a process for each core.
+`python -m trunkproof.experiments.benchmarks.simulator`. Who simulates the loss system must lose what Erlang's formula
+says. All is CPU of one process, but for the sweep: that is time on the wall, with a process for each core.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from statistics import median
 import numpy as np
 import polars as pl
 
-from experiments.benchmarks.peers.loss_system import LossSystem, ciw, plain_simpy, study
-from experiments.benchmarks.result import Result, Row, figure, higher_is_better
-from experiments.benchmarks.running import BenchmarkError, apart, each_apart, in_turns, main, spread
-from experiments.prediction import predict
-from experiments.review.bench import Batch, run_batch
-from experiments.review.spans import Layout
-from models.columns import DISPOSITION_CODE
-from models.plan import Plan, draw_plan
-from models.policies import FixedWindow
-from models.reading import read_study
-from models.records import Disposition
-from models.study import Study
-from models.traffic import PoissonArrivals
-from simulator.kernel.memory import Records
-from simulator.kernel.running import Running
-from simulator.run import Engine, simulate
+from trunkproof.experiments.benchmarks.peers.loss_system import LossSystem, ciw, plain_simpy, study
+from trunkproof.experiments.benchmarks.result import Result, Row, figure, higher_is_better
+from trunkproof.experiments.benchmarks.running import BenchmarkError, apart, each_apart, in_turns, main, spread
+from trunkproof.experiments.prediction.predict import predict
+from trunkproof.experiments.review.sweep.bench import Batch, run_batch
+from trunkproof.experiments.review.sweep.spans import Layout
+from trunkproof.models.columns import DISPOSITION_CODE
+from trunkproof.models.plan import Plan, draw_plan
+from trunkproof.models.policies import FixedWindow
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study
+from trunkproof.models.study_file import read_study
+from trunkproof.models.traffic import PoissonArrivals
+from trunkproof.simulator.kernel.memory import Records
+from trunkproof.simulator.kernel.running import Running
+from trunkproof.simulator.run import Engine, simulate
 
 _HOUR_S = 3600.0
 _HOURS_A_BATCH = 12
-COMMAND = "python -m experiments.benchmarks.simulator"
+COMMAND = "python -m trunkproof.experiments.benchmarks.simulator"
 WHOLE_TRUNK = Path(__file__).parent / "whole_trunk.yaml"
 _MONTH_S = 30 * 86_400.0
 _KINDS = len(Disposition)
@@ -150,7 +150,7 @@ def _whole_trunk(sizes: Sizes) -> list[Row]:
     what = "attempts of whole_trunk.yaml, plan drawn before"
     return [
         higher_is_better(
-            "simulator.kernel.calls_per_s",
+            "trunkproof.simulator.kernel.calls_per_s",
             median(rates["kernel"]),
             "calls/s",
             baseline=median(rates["simpy"]),
@@ -159,14 +159,14 @@ def _whole_trunk(sizes: Sizes) -> list[Row]:
         ),
         figure("simulator.simpy.calls_per_s", median(rates["simpy"]), "calls/s", command=COMMAND, note=what),
         figure(
-            "simulator.kernel.with_plan_calls_per_s",
+            "trunkproof.simulator.kernel.with_plan_calls_per_s",
             median(rates["plan"]),
             "calls/s",
             command=COMMAND,
             note="the same with the plan drawn, chunk by chunk",
         ),
         figure(
-            "simulator.kernel.with_table_calls_per_s",
+            "trunkproof.simulator.kernel.with_table_calls_per_s",
             median(rates["table"]),
             "calls/s",
             command=COMMAND,
@@ -236,7 +236,7 @@ def _memory(sizes: Sizes) -> list[Row]:
     peaks = {calls: apart(_simulated, calls)[1].peak_bytes / 2**20 for calls in (few, many)}
     return [
         figure(
-            "simulator.kernel.memory_growth",
+            "trunkproof.simulator.kernel.memory_growth",
             peaks[many] / peaks[few],
             "times",
             command=COMMAND,

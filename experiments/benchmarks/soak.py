@@ -1,16 +1,17 @@
 """Audio for long: whether packets stay punctual, none is lost, and memory stays flat. Too long for `make bench`.
 
-`python -m experiments.benchmarks.soak [--calls 1000] [--seconds 600]`. Caller and reflector have a core each.
+`python -m trunkproof.experiments.benchmarks.soak [--calls 1000] [--seconds 600]`. Caller and reflector have a core
+each.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from experiments.benchmarks.peers.reflector import reflecting
-from experiments.benchmarks.pumping import soaked_calls
-from experiments.benchmarks.result import Report, Result, figure
-from experiments.benchmarks.running import apart, load_average, two_sides
+from trunkproof.experiments.benchmarks.peers.reflector import reflecting
+from trunkproof.experiments.benchmarks.pumping import soaked_calls
+from trunkproof.experiments.benchmarks.result import Report, Result, figure
+from trunkproof.experiments.benchmarks.running import apart, load_average, two_sides
 
 
 def measure(calls: int, seconds: float) -> list[Result]:
@@ -18,7 +19,10 @@ def measure(calls: int, seconds: float) -> list[Result]:
     caller, far_side = two_sides()
     with reflecting(far_side) as ports:
         (window, memory), _ = apart(soaked_calls, calls, seconds, ports, cores=caller)
-    heard, command = window.heard, f"python -m experiments.benchmarks.soak --calls {calls} --seconds {seconds:g}"
+    heard, command = (
+        window.heard,
+        f"python -m trunkproof.experiments.benchmarks.soak --calls {calls} --seconds {seconds:g}",
+    )
     share = 100 * window.cost.cpu_s / window.cost.wall_s
     what = f"{calls} two-way calls for {seconds:g} s with {share:.0f} % of a core"
     first, last = memory[1] / 2**20, memory[-1] / 2**20

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import polars as pl
 
-from experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, AudioWindow, Cost, Heard
-from experiments.benchmarks.peers.sipp.program import Answerer, errors_of, start_caller
-from experiments.benchmarks.running import BenchmarkError
-from experiments.exit_codes import ExitCode
-from experiments.validation.validate import MEASURED
-from loadgen.meters.processes import ProcessMeter
-from loadgen.stacks.cores import on_cores
-from models.distributions import Constant
-from models.records import Disposition
-from models.study import Study, Trunk
-from models.traffic import ConstantArrivals, Traffic
+from trunkproof.experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, AudioWindow, Cost, Heard
+from trunkproof.experiments.benchmarks.peers.sipp.program import Answerer, errors_of, start_caller
+from trunkproof.experiments.benchmarks.running import BenchmarkError
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.validation.validate import MEASURED
+from trunkproof.loadgen.meters.processes import ProcessMeter
+from trunkproof.loadgen.system.cores import on_cores
+from trunkproof.models.distributions import Constant
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study, Trunk
+from trunkproof.models.traffic import ConstantArrivals, Traffic
 
 CALLS_PER_S = 100
 """How fast calls begin, so that their setup does not all come at once."""
@@ -91,7 +91,7 @@ def our_calls(folder: Path, answerer: Answerer, size: Size, cores: Sequence[int]
     question = folder / "study.yaml"
     question.write_text(_study(size).model_dump_json(), encoding="utf-8")
     command = f"""
-        {sys.executable} -m experiments.cli load {question} --target {answerer.host}:{answerer.port}
+        {sys.executable} -m trunkproof.experiments.cli load {question} --target {answerer.host}:{answerer.port}
         --ca {answerer.ca_file} --server-name {answerer.server_name} --out {folder} --json
     """.split()
     with (folder / "load.json").open("wb") as told, (folder / "load.log").open("wb") as log:

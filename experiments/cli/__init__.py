@@ -1,6 +1,6 @@
 """The `trunkproof` command: reads the words, calls the code, prints the result, chooses the exit code.
 
-Nothing is computed here. Exit codes: `experiments/exit_codes.py`.
+Nothing is computed here. Exit codes: `experiments/common/exit_codes.py`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version as installed_version
 
-from experiments.cli import calling, finding, histories, predicting, proving, reviewing
-from experiments.cli.app import Json, app, err, out, print_result
-from experiments.exit_codes import ExitCode, exit_code_of
-from loadgen.media.pump import asked_for
-from models.errors import TrunkproofError
+from trunkproof.experiments.cli import calling, finding, histories, predicting, proving, reviewing
+from trunkproof.experiments.cli.app import Json, app, err, out, print_result
+from trunkproof.experiments.common.exit_codes import ExitCode, exit_code_of
+from trunkproof.loadgen.media.pump import asked_for
+from trunkproof.models.errors import TrunkproofError
 
 __all__ = ["app", "calling", "finding", "histories", "main", "predicting", "proving", "reviewing"]
 

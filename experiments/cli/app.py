@@ -17,12 +17,12 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from experiments.exit_codes import ExitCode
-from loadgen.health import Verdict
-from models.errors import InputError, Problem
-from models.reading import read_study
-from models.study import Stack, Study
-from simulator.run import Engine
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.loadgen.verdict import Verdict
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.study import Stack, Study
+from trunkproof.models.study_file import read_study
+from trunkproof.simulator.run import Engine
 
 app = typer.Typer(
     add_completion=False,

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from experiments import console as shown
-from experiments.cli.app import (
+from trunkproof.experiments.cli import console as shown
+from trunkproof.experiments.cli.app import (
     Json,
     KeyLog,
     Out,
@@ -26,21 +26,21 @@ from experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
-from experiments.open_files import check_open_files
-from experiments.validation.validate import MEASURED, METERS
-from loadgen.certificates import CertificateFiles
-from loadgen.guard import Guard
-from loadgen.loop import run_loop
-from loadgen.run import Drive, drive, reach
-from loadgen.sip.trace import open_trace
-from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.control import Answer
-from loadgen.stacks.server import serve as serve_trunk
-from loadgen.workers.share import check_divisible
-from models.errors import InputError, Problem, StackError
-from models.plan import draw_plan
-from models.records import write_records
-from models.study import Study
+from trunkproof.experiments.prediction.open_files import check_open_files
+from trunkproof.experiments.validation.validate import MEASURED, METERS
+from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.run import Drive, drive, reach
+from trunkproof.loadgen.schedule.share import check_divisible
+from trunkproof.loadgen.sip.trace import open_trace
+from trunkproof.loadgen.stacks.control import Answer
+from trunkproof.loadgen.stacks.server import serve as serve_trunk
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.models.errors import InputError, Problem, StackError
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.records import write_records
+from trunkproof.models.study import Study
 
 
 @app.command()

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from experiments import console as shown
-from experiments.cli.app import (
+from trunkproof.experiments.cli import console as shown
+from trunkproof.experiments.cli.app import (
     Json,
     Out,
     Seed,
@@ -21,13 +21,13 @@ from experiments.cli.app import (
     print_result,
     read_as_asked,
 )
-from experiments.cli.proving import command_line
-from experiments.exit_codes import ExitCode
-from experiments.knee.find import find_knee
-from experiments.knee.load import with_quota
-from experiments.knee.result import PAGE, Knee
-from experiments.report.knee_page import write_knee_page
-from loadgen.loop import run_loop
+from trunkproof.experiments.cli.proving import command_line
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.report.knee_page import write_knee_page
+from trunkproof.experiments.sizing.knee.find import find_knee
+from trunkproof.experiments.sizing.knee.load import with_quota
+from trunkproof.experiments.sizing.knee.result import PAGE, Knee
+from trunkproof.loadgen.system.loop import run_loop
 
 
 @app.command()

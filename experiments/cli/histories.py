@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments import console as shown
-from experiments.cli.app import FileFirst, Json, app, err, out, print_result
-from experiments.histories.generate import Generated, generate
-from experiments.histories.request_file import request_text
-from experiments.histories.truth import read_truth
-from models.errors import InputError, Problem
-from models.history.inspection import FileFound, Inspection, Outcome, SampleRow, inspect_history
-from models.history.settings import HistorySettings
+from trunkproof.experiments.cli import console as shown
+from trunkproof.experiments.cli.app import FileFirst, Json, app, err, out, print_result
+from trunkproof.experiments.histories.generate import Generated, generate
+from trunkproof.experiments.histories.request_file import request_text
+from trunkproof.experiments.histories.truth import read_truth
+from trunkproof.models.demand.history.inspection import FileFound, Inspection, Outcome, SampleRow, inspect_history
+from trunkproof.models.demand.history.settings import HistorySettings
+from trunkproof.models.errors import InputError, Problem
 
 
 class TruthFirst(FileFirst):

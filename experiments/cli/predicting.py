@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from experiments import console as shown
-from experiments.cli.app import (
+from trunkproof.experiments.cli import console as shown
+from trunkproof.experiments.cli.app import (
     EngineName,
     Json,
     OptionalOut,
@@ -21,13 +21,13 @@ from experiments.cli.app import (
     print_result,
     read_as_asked,
 )
-from experiments.forecast import forecast
-from experiments.open_files import find_shortage
-from experiments.prediction import predict
-from experiments.validation.validate import PREDICTED
-from models.plan import draw_plan
-from models.records import write_records
-from simulator.run import Start
+from trunkproof.experiments.prediction.forecast import forecast
+from trunkproof.experiments.prediction.open_files import find_shortage
+from trunkproof.experiments.prediction.predict import predict
+from trunkproof.experiments.validation.validate import PREDICTED
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.records import write_records
+from trunkproof.simulator.run import Start
 
 
 @app.command()

@@ -9,10 +9,8 @@ from typing import Annotated
 
 import typer
 
-from experiments import console as shown
-from experiments.calibration.calibrate import CalibrationRun
-from experiments.calibration.calibrate import calibrate as measure_costs
-from experiments.cli.app import (
+from trunkproof.experiments.cli import console as shown
+from trunkproof.experiments.cli.app import (
     Json,
     Out,
     Seed,
@@ -27,16 +25,18 @@ from experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
-from experiments.cli.suites import checked_stacks, run_and_show, show_suite
-from experiments.exit_codes import ExitCode
-from experiments.report.calibration_page import write_calibration_page
-from experiments.report.page import write_report
-from experiments.suite.cells import SUITE
-from experiments.suite.run import rewrite_suite
-from experiments.validation.compare import Comparison
-from experiments.validation.validate import PAGE, read_evidence, validate_async
-from loadgen.loop import run_loop
-from models.study import Stack
+from trunkproof.experiments.cli.suites import checked_stacks, run_and_show, show_suite
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.report.calibration_page import write_calibration_page
+from trunkproof.experiments.report.page import write_report
+from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
+from trunkproof.experiments.sizing.calibration.calibrate import calibrate as measure_costs
+from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.experiments.validation.suite.cells import SUITE
+from trunkproof.experiments.validation.suite.run import rewrite_suite
+from trunkproof.experiments.validation.validate import PAGE, read_evidence, validate_async
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.models.study import Stack
 
 
 @app.command()

@@ -7,23 +7,34 @@ from typing import Annotated
 
 import typer
 
-from experiments import console as shown
-from experiments.cli.app import EngineName, FileFirst, Json, Out, app, err, folder_at, leave_with, out, print_result
-from experiments.cli.proving import command_line
-from experiments.exit_codes import ExitCode
-from experiments.report.chromium import ChromiumError
-from experiments.report.paper import write_pictures
-from experiments.report.review_page import write_review_page
-from experiments.report.review_summary import SUMMARY, summary
-from experiments.review.cluster import executor_at
-from experiments.review.decision_json import DECISION, read_decision, to_json, write_decision
-from experiments.review.reading import read_request
-from experiments.review.result import Decision, Review
-from experiments.review.review import review as answer
-from experiments.review.score import score as score_history
-from models.errors import InputError
-from models.history.reading import read_history
-from models.reading import at_its_keys
+from trunkproof.experiments.cli import console as shown
+from trunkproof.experiments.cli.app import (
+    EngineName,
+    FileFirst,
+    Json,
+    Out,
+    app,
+    err,
+    folder_at,
+    leave_with,
+    out,
+    print_result,
+)
+from trunkproof.experiments.cli.proving import command_line
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.report.chromium import ChromiumError
+from trunkproof.experiments.report.paper import write_pictures
+from trunkproof.experiments.report.review_page import write_review_page
+from trunkproof.experiments.report.review_summary import SUMMARY, summary
+from trunkproof.experiments.review.decision_json import DECISION, read_decision, to_json, write_decision
+from trunkproof.experiments.review.request_file import read_request
+from trunkproof.experiments.review.result import Decision, Review
+from trunkproof.experiments.review.review import review as answer
+from trunkproof.experiments.review.score.score import score as score_history
+from trunkproof.experiments.review.sweep.cluster import executor_at
+from trunkproof.models.demand.history.reading import read_history
+from trunkproof.models.errors import InputError
+from trunkproof.models.study_file import at_its_keys
 
 PAGE, PAPER, PICTURE = "report.html", "report.pdf", "report.png"
 CODES = {

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from experiments import console as shown
-from experiments.cli.app import err, leave_with, out, print_result, stop_on_ctrl_c
-from experiments.report.suite_page import suite_lines
-from experiments.suite.cells import Suite
-from experiments.suite.run import PAGE, run_suite, suite_exit_code
-from loadgen.loop import run_loop
-from models.errors import InputError, Problem
-from models.study import Stack
+from trunkproof.experiments.cli import console as shown
+from trunkproof.experiments.cli.app import err, leave_with, out, print_result, stop_on_ctrl_c
+from trunkproof.experiments.report.suite_page import suite_lines
+from trunkproof.experiments.validation.suite.cells import Suite
+from trunkproof.experiments.validation.suite.run import PAGE, run_suite, suite_exit_code
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.study import Stack
 
 
 def checked_stacks(

@@ -16,11 +16,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from experiments.histories.calls import REFUSED, draw_endings, duration_s, redial_chances
-from experiments.histories.truth import Truth
-from models.policies import FixedWindow, NoThrottle, SlidingWindowAdmitted, SlidingWindowAttempts, ThrottleSettings
-from models.streams import uniforms
-from models.throttle import Refused, Throttle, make_throttle
+from trunkproof.experiments.histories.calls import REFUSED, draw_endings, duration_s, redial_chances
+from trunkproof.experiments.histories.truth import Truth
+from trunkproof.models.policies import (
+    FixedWindow,
+    NoThrottle,
+    SlidingWindowAdmitted,
+    SlidingWindowAttempts,
+    ThrottleSettings,
+)
+from trunkproof.models.streams import uniforms
+from trunkproof.models.throttle import Refused, Throttle, make_throttle
 
 BoolArray = NDArray[np.bool_]
 _BLOCK = 16_384

@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from experiments.histories.truth import Truth
-from models.history.table import CallStatus
-from models.rates import FloatArray, arrival_chunks
-from models.records import Disposition
-from models.streams import uniforms
-from models.traffic import Outcomes
+from trunkproof.experiments.histories.truth import Truth
+from trunkproof.models.demand.history.table import CallStatus
+from trunkproof.models.rates import FloatArray, arrival_chunks
+from trunkproof.models.records import Disposition
+from trunkproof.models.streams import uniforms
+from trunkproof.models.traffic import Outcomes
 
 IntArray = NDArray[np.int64]
 STATUSES = tuple(CallStatus)

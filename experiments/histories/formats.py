@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from experiments.histories.calls import STATUSES
-from experiments.histories.truth import Truth, TruthFormat
-from models.history.table import CallStatus
-from models.streams import uniforms
+from trunkproof.experiments.histories.calls import STATUSES
+from trunkproof.experiments.histories.truth import Truth, TruthFormat
+from trunkproof.models.demand.history.table import CallStatus
+from trunkproof.models.streams import uniforms
 
 HAS_HEADING: dict[TruthFormat, bool] = {
     "operator": True,

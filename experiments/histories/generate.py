@@ -15,8 +15,8 @@ from typing import IO, Any, cast
 import numpy as np
 import polars as pl
 
-from experiments.histories.admission import admit
-from experiments.histories.calls import (
+from trunkproof.experiments.histories.admission import admit
+from trunkproof.experiments.histories.calls import (
     ANSWERED,
     REFUSED,
     began,
@@ -24,11 +24,11 @@ from experiments.histories.calls import (
     fresh_instants,
     unrefused_attempts,
 )
-from experiments.histories.dirt import Chosen, choose, spoil
-from experiments.histories.formats import HAS_HEADING, UNPARSABLE, WRITTEN_AT_END, numbers, written
-from experiments.histories.truth import Truth
-from models.errors import InputError, Problem
-from models.streams import uniforms
+from trunkproof.experiments.histories.defects import Chosen, choose, spoil
+from trunkproof.experiments.histories.formats import HAS_HEADING, UNPARSABLE, WRITTEN_AT_END, numbers, written
+from trunkproof.experiments.histories.truth import Truth
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.streams import uniforms
 
 Progress = Callable[[float, str], None]
 _START = {"operator": "StartTime", "asterisk": "start", "freeswitch": "start_stamp", "columns": "began"}

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.history.inspection import Inspection, Outcome
-from models.history.table import CallStatus
+from trunkproof.models.demand.history.inspection import Inspection, Outcome
+from trunkproof.models.demand.history.table import CallStatus
 
 _LISTED = 10
 

@@ -12,12 +12,12 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, model_validator
 
-from models.distributions import Constant, Distribution, Exponential
-from models.policies import FixedWindow, ThrottleSettings
-from models.reading import read_settings
-from models.records import Disposition
-from models.settings import Settings
-from models.traffic import Cv, Hourly, Outcomes, Redial, Share, WeeklyArrivals
+from trunkproof.models.distributions import Constant, Distribution, Exponential
+from trunkproof.models.policies import FixedWindow, ThrottleSettings
+from trunkproof.models.records import Disposition
+from trunkproof.models.settings import Settings
+from trunkproof.models.study_file import read_settings
+from trunkproof.models.traffic import Cv, Hourly, Outcomes, Redial, Share, WeeklyArrivals
 
 TruthFormat = Literal["operator", "asterisk", "freeswitch", "columns", "counts"]
 _MOST_CALLS = 30_000_000

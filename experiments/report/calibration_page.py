@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from experiments.calibration.calibrate import CalibrationRun
-from experiments.calibration.levels import Level
-from experiments.calibration.shortage import holds, is_short
-from experiments.report.figures import MEASURED, PREDICTED, blank_figure
-from experiments.report.page import COST_WORDS
-from experiments.report.sheet import Panel, fill
-from loadgen.health import Verdict
-from models.costs import CostName
+from trunkproof.experiments.common.formatting import COST_WORDS
+from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
+from trunkproof.experiments.report.sheet import Panel, fill
+from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
+from trunkproof.experiments.sizing.calibration.levels import Level
+from trunkproof.experiments.sizing.calibration.shortage import holds, is_short
+from trunkproof.loadgen.verdict import Verdict
+from trunkproof.models.costs import CostName
 
 _SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 

@@ -13,11 +13,20 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from experiments.report.figures import blank_figure
-from experiments.report.review_words import asked, in_unit, next_limit, short_readings, shown, title_of, told, unit_of
-from experiments.report.sheet import Panel
-from experiments.review.result import Judged, ReadingResult, Resource, Review
-from models.fitting.result import Ranged
+from trunkproof.experiments.report.figures import blank_figure
+from trunkproof.experiments.report.review_words import (
+    asked,
+    in_unit,
+    next_limit,
+    short_readings,
+    shown,
+    title_of,
+    told,
+    unit_of,
+)
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.review.result import Judged, ReadingResult, Resource, Review
+from trunkproof.models.demand.fitting.result import Ranged
 
 SERIES = ("#1f77d0", "#e07b00", "#14946b", "#c2549d", "#7a6ad8", "#8a929a")
 """Apart for every kind of colour vision and on white and black; each line has a dash and a label of its own, too."""

@@ -8,13 +8,13 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from experiments.formatting import formatted
-from experiments.report.curve_figures import SERIES, TARGET, draw_throttles, horizontal_axis, note
-from experiments.report.figures import blank_figure
-from experiments.report.review_evidence import amount
-from experiments.report.review_words import in_unit, short_readings
-from experiments.report.sheet import Panel
-from experiments.review.result import BackCast, BackCastRow, Review
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.report.curve_figures import SERIES, TARGET, draw_throttles, horizontal_axis, note
+from trunkproof.experiments.report.figures import blank_figure
+from trunkproof.experiments.report.review_evidence import amount
+from trunkproof.experiments.report.review_words import in_unit, short_readings
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.review.result import BackCast, BackCastRow, Review
 
 _SEEN, _EXPECTED, _MISSED = SERIES[0], SERIES[1], "#d64550"
 _DRAWN = ("attempts refused", "admitted")

@@ -13,14 +13,14 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
-from experiments.report.sheet import Panel
-from experiments.validation.windows import anchor_at
-from models.occupancy import steps
-from models.policies import Windowed
-from models.records import REFUSED_BY_TRUNK, Disposition
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.validation.windows import anchor_at
+from trunkproof.models.occupancy import steps
+from trunkproof.models.policies import Windowed
+from trunkproof.models.records import REFUSED_BY_TRUNK, Disposition
 
 if TYPE_CHECKING:
-    from experiments.validation.compare import Comparison
+    from trunkproof.experiments.validation.compare import Comparison
 
 PREDICTED, MEASURED = "#e07b00", "#1f77d0"
 """Orange and blue: apart for every kind of colour vision, on white and on black."""

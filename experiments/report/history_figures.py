@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from experiments.report.curve_figures import SERIES
-from experiments.report.figures import blank_figure
-from experiments.report.review_words import brief, in_unit
-from experiments.report.sheet import Panel
-from experiments.review.result import Review
-from models.fitting.result import WEEKDAYS, DurationFit, HeldOut
+from trunkproof.experiments.report.curve_figures import SERIES
+from trunkproof.experiments.report.figures import blank_figure
+from trunkproof.experiments.report.review_words import brief, in_unit
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.review.result import Review
+from trunkproof.models.demand.fitting.result import WEEKDAYS, DurationFit, HeldOut
 
 _SEEN, _FITTED, _OUTSIDE = SERIES[0], SERIES[1], "#d64550"
 _GREY, _SHADE = "#8a929a", "rgba(31,119,208,0.18)"

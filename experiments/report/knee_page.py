@@ -7,12 +7,12 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from experiments.formatting import formatted
-from experiments.knee.load import LoadKind
-from experiments.knee.result import AGREEMENT, Knee, Step
-from experiments.report.figures import MEASURED, PREDICTED, blank_figure
-from experiments.report.sheet import Panel, fill
-from models.kpis import DEFINITIONS
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
+from trunkproof.experiments.report.sheet import Panel, fill
+from trunkproof.experiments.sizing.knee.load import LoadKind
+from trunkproof.experiments.sizing.knee.result import AGREEMENT, Knee, Step
+from trunkproof.models.kpis import DEFINITIONS
 
 _GREY = "#8a929a"
 _LEGEND = "filled: quality held, hollow: it did not"

@@ -13,11 +13,11 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from experiments.report.curve_figures import SERIES, note
-from experiments.report.figures import blank_figure
-from experiments.report.review_words import chosen_limit, in_unit, next_words, reading_words, resource_words
-from experiments.report.sheet import Panel
-from experiments.review.result import Limit, Replay, Review, Swing
+from trunkproof.experiments.report.curve_figures import SERIES, note
+from trunkproof.experiments.report.figures import blank_figure
+from trunkproof.experiments.report.review_words import chosen_limit, in_unit, next_words, reading_words, resource_words
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.review.result import Limit, Replay, Review, Swing
 
 FloatArray = NDArray[np.float64]
 NOW, WANTED = SERIES[0], SERIES[1]

@@ -7,31 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.formatting import formatted
-from experiments.report.figures import panels
-from experiments.report.sheet import fill
-from experiments.validation.compare import Comparison, KpiPair
-from models.costs import CostName
-from models.kpis import DEFINITIONS
-from models.plan import dialled_number
-from models.records import Disposition
+from trunkproof.experiments.common.formatting import COST_WORDS, formatted
+from trunkproof.experiments.report.figures import panels
+from trunkproof.experiments.report.sheet import fill
+from trunkproof.experiments.validation.compare import Comparison, KpiPair
+from trunkproof.models.kpis import DEFINITIONS
+from trunkproof.models.plan import dialled_number
+from trunkproof.models.records import Disposition
 
-COST_WORDS: dict[CostName, str] = {
-    "full_handshake_s": "full TLS handshakes",
-    "resumed_handshake_s": "resumed TLS handshakes",
-    "invite_s": "INVITEs handed on",
-    "refusal_s": "INVITEs refused",
-    "bye_s": "answers and BYEs",
-    "packet_s": "SRTP packets",
-    "waiting_packet_s": "SRTP packets where CPU is short",
-    "waiting_work_share": "signalling where CPU is short",
-    "cold_share": "more on an idle stack",
-    "warm_load": "load that warms it",
-    "idle_share": "idling",
-    "round_trip_s": "round trip",
-    "throttle_s": "wait for the throttle",
-}
-"""How a reader knows each cost."""
 _PLAYED_BY = {"kamailio": "Kamailio with rtpengine", "asterisk": "Asterisk"}
 _TILES = ("refused_share", "customers_lost_share", "peak_concurrency", "srd_p95_ms", "mos_p5")
 

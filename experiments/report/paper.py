@@ -6,7 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from experiments.report.chromium import Browser, ChromiumError
+from trunkproof.experiments.report.chromium import Browser, ChromiumError
 
 SCREEN = (1280, 900)
 _SCALES = (1.0, 0.92, 0.85, 0.78, 0.71, 0.65, 0.58, 0.52)

@@ -8,10 +8,10 @@ import math
 from datetime import timedelta
 from typing import Any
 
-from experiments.formatting import formatted
-from experiments.report.review_words import between, in_unit, ranged, reading_words, title_of
-from experiments.review.result import BackCast, BackCastRow, Review
-from models.fitting.drift import find_drift
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.report.review_words import between, in_unit, ranged, reading_words, title_of
+from trunkproof.experiments.review.result import BackCast, BackCastRow, Review
+from trunkproof.models.demand.fitting.drift import find_drift
 
 Row = dict[str, Any]
 _PROTECTS = {True: "protects", False: "does not", None: "cannot be said"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from experiments.report.curve_figures import curve_panels
-from experiments.report.evidence_figures import backcast_panels, protection_panels
-from experiments.report.history_figures import history_panels
-from experiments.report.limit_figures import hour_panels, limit_panels, tornado_panels
-from experiments.report.sheet import Panel
-from experiments.review.result import Review
+from trunkproof.experiments.report.curve_figures import curve_panels
+from trunkproof.experiments.report.evidence_figures import backcast_panels, protection_panels
+from trunkproof.experiments.report.history_figures import history_panels
+from trunkproof.experiments.report.limit_figures import hour_panels, limit_panels, tornado_panels
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.review.result import Review
 
 MAKERS = {
     "backcast": backcast_panels,

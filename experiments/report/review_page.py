@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from experiments.report.review_evidence import (
+from trunkproof.experiments.report.review_evidence import (
     backcast_blocks,
     disagreement_rows,
     has_record,
@@ -19,8 +19,8 @@ from experiments.report.review_evidence import (
     protection_rows,
     state_rows,
 )
-from experiments.report.review_figures import review_panels
-from experiments.report.review_tables import (
+from trunkproof.experiments.report.review_figures import review_panels
+from trunkproof.experiments.report.review_tables import (
     fitted_facts,
     indicator_rows,
     limit_rows,
@@ -33,8 +33,8 @@ from experiments.report.review_tables import (
     target_tables,
     what_to_bring,
 )
-from experiments.report.review_top import top_table
-from experiments.report.review_words import (
+from trunkproof.experiments.report.review_top import top_table
+from trunkproof.experiments.report.review_words import (
     DECISION_STATES,
     DECISION_WORDS,
     chosen_limit,
@@ -42,9 +42,9 @@ from experiments.report.review_words import (
     reading_words,
     short_readings,
 )
-from experiments.report.sheet import fill
-from experiments.report.what_if import what_if
-from experiments.review.result import Decision, Review
+from trunkproof.experiments.report.sheet import fill
+from trunkproof.experiments.report.what_if import what_if
+from trunkproof.experiments.review.result import Decision, Review
 
 
 def write_review_page(review: Review, path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from experiments.report.review_top import merged, per_day, top_notes
-from experiments.report.review_words import DECISION_WORDS, or_more, ranged, reading_words
-from experiments.review.result import Review, Situation
+from trunkproof.experiments.report.review_top import merged, per_day, top_notes
+from trunkproof.experiments.report.review_words import DECISION_WORDS, or_more, ranged, reading_words
+from trunkproof.experiments.review.result import Review, Situation
 
 SUMMARY = "summary.txt"
 _PROTECTS = {

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from experiments.report.curve_figures import marks_of
-from experiments.report.review_words import (
+from trunkproof.experiments.report.curve_figures import marks_of
+from trunkproof.experiments.report.review_words import (
     DECISION_WORDS,
     asked,
     between,
@@ -27,10 +27,10 @@ from experiments.report.review_words import (
     told,
     unit_of,
 )
-from experiments.review.result import Judged, Point, Review
-from models.fitting.result import WEEKDAYS, Ranged
-from models.kpis import DEFINITIONS
-from models.records import Disposition
+from trunkproof.experiments.review.result import Judged, Point, Review
+from trunkproof.models.demand.fitting.result import WEEKDAYS, Ranged
+from trunkproof.models.kpis import DEFINITIONS
+from trunkproof.models.records import Disposition
 
 Row = dict[str, Any]
 _LEADING = ("customers_lost_share", "refused_share")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from experiments.formatting import formatted
-from experiments.report.review_words import (
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.report.review_words import (
     between,
     chosen_limit,
     confidence_words,
@@ -16,8 +16,8 @@ from experiments.report.review_words import (
     or_more,
     resource_words,
 )
-from experiments.review.result import Review, Situation
-from models.fitting.result import Ranged
+from trunkproof.experiments.review.result import Review, Situation
+from trunkproof.models.demand.fitting.result import Ranged
 
 Row = dict[str, Any]
 AT_HORIZON = ("recommended", "asked for", "recommended, as asked for")

@@ -9,11 +9,11 @@ import math
 import re
 from collections.abc import Iterable
 
-from experiments.formatting import formatted
-from experiments.review.result import Decision, Judged, Limit, Point, Resource, Review
-from models.fitting.result import Ranged
-from models.kpis import DEFINITIONS
-from models.policies import NoThrottle, ThrottleSettings
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.review.result import Decision, Judged, Limit, Point, Resource, Review
+from trunkproof.models.demand.fitting.result import Ranged
+from trunkproof.models.kpis import DEFINITIONS
+from trunkproof.models.policies import NoThrottle, ThrottleSettings
 
 DECISION_WORDS: dict[Decision, str] = {
     Decision.APPROVE: "Approve",

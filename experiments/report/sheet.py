@@ -25,7 +25,10 @@ class Panel:
 def fill(template: str, *, panels: Sequence[Panel] = (), **values: Any) -> str:
     """A page as text; a page without figures carries no code to draw them."""
     environment = Environment(
-        loader=PackageLoader("experiments.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("trunkproof.experiments.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     return environment.get_template(template).render(
         css=_plain(environment, "page.css"),

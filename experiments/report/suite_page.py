@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.formatting import formatted
-from experiments.report.sheet import fill
-from experiments.suite.cells import Cell, State, Suite
-from experiments.suite.criteria import BOUNDS, TITLES, Criterion
-from models.study import Stack
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.report.sheet import fill
+from trunkproof.experiments.validation.suite.cells import Cell, State, Suite
+from trunkproof.experiments.validation.suite.criteria import BOUNDS, TITLES, Criterion
+from trunkproof.models.study import Stack
 
 STACK_NAMES: dict[Stack, str] = {
     "embedded": "the embedded trunk",

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.formatting import formatted
-from experiments.report.review_words import short_readings, told
-from experiments.review.result import ReadingResult, Review
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.report.review_words import short_readings, told
+from trunkproof.experiments.review.result import ReadingResult, Review
 
 FloatArray = NDArray[np.float64]
 

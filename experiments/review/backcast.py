@@ -19,20 +19,20 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiments.review.bench import Batch, run_batches
-from experiments.review.busy import LENGTH_S, BusyPeriods
-from experiments.review.cells import study_with, with_limit
-from experiments.review.request import Request
-from experiments.review.result import BackCast, BackCastRow
-from experiments.review.spans import Layout, from_rates
-from experiments.review.sweep import lead_s, path_of
-from models.fitting.alternatives import alternative
-from models.fitting.censoring import hides_refusals
-from models.fitting.result import Fit, Ranged
-from models.history.table import CallStatus, History
-from models.occupancy import steps
-from models.policies import ThrottleSettings
-from models.streams import generator
+from trunkproof.experiments.review.periods.busy import LENGTH_S, BusyPeriods
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import BackCast, BackCastRow
+from trunkproof.experiments.review.sweep.bench import Batch, run_batches
+from trunkproof.experiments.review.sweep.cells import study_with, with_limit
+from trunkproof.experiments.review.sweep.spans import Layout, from_rates
+from trunkproof.experiments.review.sweep.sweep import lead_s, path_of
+from trunkproof.models.demand.fitting.alternatives import alternative
+from trunkproof.models.demand.fitting.censoring import hides_refusals
+from trunkproof.models.demand.fitting.result import Fit, Ranged
+from trunkproof.models.demand.history.table import CallStatus, History
+from trunkproof.models.occupancy import steps
+from trunkproof.models.policies import ThrottleSettings
+from trunkproof.models.streams import generator
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

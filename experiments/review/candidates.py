@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from experiments.review.judging import Judge
-from experiments.review.premises import Premises
-from experiments.review.verdict import with_headroom
+from trunkproof.experiments.review.judging import Judge
+from trunkproof.experiments.review.theory.premises import Premises
+from trunkproof.experiments.review.verdict import with_headroom
 
 _FINE = 0.06
 """The smallest throttle is known well enough once the next lower one that was tried is so near."""

@@ -16,26 +16,26 @@ from typing import Any
 
 from scipy.stats import binom
 
-from experiments.review.bench import Batch, run_batches
-from experiments.review.cells import study_with, with_limit
-from experiments.review.request import Request
-from experiments.review.result import Check
-from experiments.review.spans import Layout
-from experiments.suite.cells import SUITE
-from experiments.twin import LARGEST_Z, channel_time_s
-from models.distributions import Exponential
-from models.fitting.result import Fit
-from models.policies import FixedWindow, NoThrottle, ThrottleSettings
-from models.streams import generator
-from models.study import Carrier, Machine, Pop
-from models.teletraffic import (
+from trunkproof.experiments.prediction.twin import LARGEST_Z, channel_time_s
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import Check
+from trunkproof.experiments.review.sweep.bench import Batch, run_batches
+from trunkproof.experiments.review.sweep.cells import study_with, with_limit
+from trunkproof.experiments.review.sweep.spans import Layout
+from trunkproof.experiments.validation.suite.cells import SUITE
+from trunkproof.models.demand.fitting.result import Fit
+from trunkproof.models.distributions import Exponential
+from trunkproof.models.policies import FixedWindow, NoThrottle, ThrottleSettings
+from trunkproof.models.streams import generator
+from trunkproof.models.study import Carrier, Machine, Pop
+from trunkproof.models.teletraffic import (
     call_congestion_standard_error,
     channels_needed,
     erlang_b,
     fixed_window_refused,
     fixed_window_standard_error,
 )
-from models.traffic import Outcomes, PoissonArrivals, Redial
+from trunkproof.models.traffic import Outcomes, PoissonArrivals, Redial
 
 RESULTS = Path(__file__).parents[1] / "results"
 _REPETITIONS = 4

@@ -15,17 +15,17 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.review.busy import BusyPeriods
-from experiments.review.horizon import DRAWS, Demand, lognormal
-from experiments.review.judging import Judge
-from experiments.review.request import Request
-from experiments.review.result import Decision
-from experiments.review.verdict import Answers, Verdict, decide
-from models.fitting.drift import Drift, find_drift, level_draws, local_level
-from models.fitting.result import Fit
-from models.fitting.throttle_changes import OpenSide, ThrottleStep, find_throttle_change
-from models.history.table import History
-from models.streams import generator
+from trunkproof.experiments.review.judging import Judge
+from trunkproof.experiments.review.periods.busy import BusyPeriods
+from trunkproof.experiments.review.periods.horizon import DRAWS, Demand, lognormal
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import Decision
+from trunkproof.experiments.review.verdict import Answers, Verdict, decide
+from trunkproof.models.demand.fitting.drift import Drift, find_drift, level_draws, local_level
+from trunkproof.models.demand.fitting.result import Fit
+from trunkproof.models.demand.fitting.throttle_changes import OpenSide, ThrottleStep, find_throttle_change
+from trunkproof.models.demand.history.table import History
+from trunkproof.models.streams import generator
 
 FloatArray = NDArray[np.float64]
 YEAR_DAYS = 365

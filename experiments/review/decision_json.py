@@ -50,10 +50,10 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
-from experiments.review.result import BackCast, Point, ReadingResult, Review
-from models.errors import InputError, Problem
-from models.fitting.forecast import forecast
-from models.fitting.result import WEEKDAYS, Fit, Ranged
+from trunkproof.experiments.review.result import BackCast, Point, ReadingResult, Review
+from trunkproof.models.demand.fitting.forecast import forecast
+from trunkproof.models.demand.fitting.result import WEEKDAYS, Fit, Ranged
+from trunkproof.models.errors import InputError, Problem
 
 DECISION = "decision.json"
 _FORECAST_DAYS, _FORECAST_COVERAGE = 184, 0.9

@@ -15,14 +15,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.review.horizon import Demand
-from experiments.review.premises import Premises
-from experiments.review.request import Request
-from experiments.review.response import Response
-from experiments.review.result import Judged, Point
-from experiments.review.sweep import Sweep, Witness
-from experiments.targets import targets_of
-from models.fitting.result import Ranged
+from trunkproof.experiments.common.targets import targets_of
+from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import Judged, Point
+from trunkproof.experiments.review.sweep.response import Response
+from trunkproof.experiments.review.sweep.sweep import Sweep, Witness
+from trunkproof.experiments.review.theory.premises import Premises
+from trunkproof.models.demand.fitting.result import Ranged
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

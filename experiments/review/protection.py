@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.stats import poisson
 
-from experiments.review.bench import Batch, BatchResult, run_batches
-from experiments.review.cells import study_with
-from experiments.review.judging import held_with
-from experiments.review.premises import Premises, calls_of_ports
-from experiments.review.request import Neighbour, Request
-from experiments.review.result import Protection
-from experiments.review.spans import Layout
-from experiments.review.sweep import lead_s
-from models.costs import costs_of
-from models.fitting.alternatives import alternative
-from models.fitting.result import Fit, Ranged
-from models.policies import FixedWindow, NoThrottle
-from models.streams import generator
-from models.study import Study
-from models.teletraffic import erlang_b
-from models.traffic import PoissonArrivals
-from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
+from trunkproof.experiments.review.judging import held_with
+from trunkproof.experiments.review.request import Neighbour, Request
+from trunkproof.experiments.review.result import Protection
+from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, run_batches
+from trunkproof.experiments.review.sweep.cells import study_with
+from trunkproof.experiments.review.sweep.spans import Layout
+from trunkproof.experiments.review.sweep.sweep import lead_s
+from trunkproof.experiments.review.theory.premises import Premises, calls_of_ports
+from trunkproof.models.costs import costs_of
+from trunkproof.models.demand.fitting.alternatives import alternative
+from trunkproof.models.demand.fitting.result import Fit, Ranged
+from trunkproof.models.policies import FixedWindow, NoThrottle
+from trunkproof.models.streams import generator
+from trunkproof.models.study import Study
+from trunkproof.models.teletraffic import erlang_b
+from trunkproof.models.traffic import PoissonArrivals
+from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 FloatArray = NDArray[np.float64]
 PUSHED = 1.2

@@ -1,6 +1,6 @@
 """A request to raise a trunk's throttle, as its YAML file says it: whose history, which trunk, how high, how sure.
 
-The settings only; reading the file is `models.reading`'s, answering it `experiments.review.review`'s.
+The settings only; reading the file is `models.study_file`'s, answering it `experiments.review.review`'s.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.fitting.settings import Assumed, ThrottleChange
-from models.history.settings import HistorySettings
-from models.policies import (
+from trunkproof.models.demand.fitting.settings import Assumed, ThrottleChange
+from trunkproof.models.demand.history.settings import HistorySettings
+from trunkproof.models.policies import (
     FixedWindow,
     PipeLimit,
     Shaper,
@@ -20,10 +20,10 @@ from models.policies import (
     ThrottleSettings,
     TokenBucket,
 )
-from models.settings import Settings
-from models.study import Pop, Quality
-from models.traffic import TlsUse
-from simulator.run import Engine
+from trunkproof.models.settings import Settings
+from trunkproof.models.study import Pop, Quality
+from trunkproof.models.traffic import TlsUse
+from trunkproof.simulator.run import Engine
 
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 TrunkName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]

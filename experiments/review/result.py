@@ -14,12 +14,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.provenance import Provenance
-from experiments.review.busy import BusyPeriod
-from experiments.review.request import Request
-from models.fitting.result import Fit, Ranged
-from models.history.table import History
-from models.policies import ThrottleSettings
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.review.periods.busy import BusyPeriod
+from trunkproof.experiments.review.request import Request
+from trunkproof.models.demand.fitting.result import Fit, Ranged
+from trunkproof.models.demand.history.table import History
+from trunkproof.models.policies import ThrottleSettings
 
 FloatArray = NDArray[np.float64]
 

@@ -14,24 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.provenance import Provenance
-from experiments.review.backcast import back_cast, not_contradicted
-from experiments.review.busy import BusyPeriods
-from experiments.review.candidates import Search
-from experiments.review.checks import cheap_checks, checks_of
-from experiments.review.courses import Courses
-from experiments.review.formulas import Busyness
-from experiments.review.headline import Findings, headline, headline_unreproduced, headline_without_sweep
-from experiments.review.judging import GROWTH_GRID, Judge
-from experiments.review.limits import binding, limits_of
-from experiments.review.lost import lost_anyway
-from experiments.review.needed import needed_for
-from experiments.review.premises import Premises
-from experiments.review.protection import protections
-from experiments.review.reasons import assumptions, reasons, reasons_without_sweep
-from experiments.review.replay import replay
-from experiments.review.request import Request
-from experiments.review.result import (
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.review.backcast import back_cast, not_contradicted
+from trunkproof.experiments.review.candidates import Search
+from trunkproof.experiments.review.checks import cheap_checks, checks_of
+from trunkproof.experiments.review.courses import Courses
+from trunkproof.experiments.review.judging import GROWTH_GRID, Judge
+from trunkproof.experiments.review.periods.busy import BusyPeriods
+from trunkproof.experiments.review.protection import protections
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import (
     BackCast,
     Decision,
     Endings,
@@ -41,23 +33,36 @@ from experiments.review.result import (
     Review,
     strictest_of,
 )
-from experiments.review.rollout import rollout_of
-from experiments.review.situations import situations_of
-from experiments.review.states import two_states
-from experiments.review.sweep import prepare
-from experiments.review.tornado import tornado
-from experiments.review.verdict import Verdict, decide
-from experiments.review.witnesses import disagreements_of
-from models.distributions import Constant
-from models.fitting.fit import fit_history
-from models.fitting.odd_days import usable_hours
-from models.fitting.result import Fit, Ranged
-from models.fitting.told_apart import told_apart
-from models.history.reading import read_history
-from models.history.table import History
-from models.streams import generator
-from models.study import Study, Trunk
-from models.traffic import PoissonArrivals, Traffic
+from trunkproof.experiments.review.sweep.replay import replay
+from trunkproof.experiments.review.sweep.states import two_states
+from trunkproof.experiments.review.sweep.sweep import prepare
+from trunkproof.experiments.review.theory.formulas import Busyness
+from trunkproof.experiments.review.theory.limits import binding, limits_of
+from trunkproof.experiments.review.theory.lost import lost_anyway
+from trunkproof.experiments.review.theory.needed import needed_for
+from trunkproof.experiments.review.theory.premises import Premises
+from trunkproof.experiments.review.theory.tornado import tornado
+from trunkproof.experiments.review.verdict import Verdict, decide
+from trunkproof.experiments.review.witnesses import disagreements_of
+from trunkproof.experiments.review.words.headline import (
+    Findings,
+    headline,
+    headline_unreproduced,
+    headline_without_sweep,
+)
+from trunkproof.experiments.review.words.reasons import assumptions, reasons, reasons_without_sweep
+from trunkproof.experiments.review.words.rollout import rollout_of
+from trunkproof.experiments.review.words.situations import situations_of
+from trunkproof.models.demand.fitting.fit import fit_history
+from trunkproof.models.demand.fitting.odd_days import usable_hours
+from trunkproof.models.demand.fitting.result import Fit, Ranged
+from trunkproof.models.demand.fitting.told_apart import told_apart
+from trunkproof.models.demand.history.reading import read_history
+from trunkproof.models.demand.history.table import History
+from trunkproof.models.distributions import Constant
+from trunkproof.models.streams import generator
+from trunkproof.models.study import Study, Trunk
+from trunkproof.models.traffic import PoissonArrivals, Traffic
 
 Advance = Callable[[float, str], None]
 _MANY_CORES = 1024

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.review.request import Request
-from experiments.review.result import Decision
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import Decision
 
 Answers = Mapping[int, bool | None]
 """Throttle -> yes, no, or neither can be said."""

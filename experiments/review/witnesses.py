@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.review.busy import BusyPeriods
-from experiments.review.judging import LOST, Judge
-from experiments.review.result import Disagreement
-from experiments.review.sweep import Witness
-from models.fitting.result import WEEKDAYS, Fit
+from trunkproof.experiments.review.judging import LOST, Judge
+from trunkproof.experiments.review.periods.busy import BusyPeriods
+from trunkproof.experiments.review.result import Disagreement
+from trunkproof.experiments.review.sweep.sweep import Witness
+from trunkproof.models.demand.fitting.result import WEEKDAYS, Fit
 
 FloatArray = NDArray[np.float64]
 _COMPARED = ("refused_share", LOST)

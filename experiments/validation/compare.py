@@ -13,19 +13,19 @@ from typing import Any
 
 import polars as pl
 
-from experiments.provenance import Provenance
-from experiments.targets import Target, judge_quality
-from experiments.twin import TwinCheck
-from experiments.validation.cpu import CpuComparison
-from experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
-from experiments.validation.sentence import verdict_sentence
-from loadgen.audio import Heard
-from loadgen.health import GeneratorVerdict, Verdict
-from loadgen.meters.report import MeterReport
-from models.kpis import DEFINITIONS, Kpis, compute_kpis
-from models.plan import Plan
-from models.records import Disposition
-from models.study import Study
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.common.targets import Target, judge_quality
+from trunkproof.experiments.prediction.twin import TwinCheck
+from trunkproof.experiments.validation.cpu import CpuComparison
+from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
+from trunkproof.experiments.validation.sentence import verdict_sentence
+from trunkproof.loadgen.meters.report import MeterReport
+from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
+from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
+from trunkproof.models.plan import Plan
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study
 
 Interval = tuple[float, float]
 AGREEMENT_MIN, FOREIGN_AGREEMENT_MIN = 0.99, 0.98

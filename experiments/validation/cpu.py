@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import polars as pl
 
-from experiments.provenance import fingerprint
-from loadgen.meters.report import MeterReport
-from models.costs import CostName, cpu_breakdown, load_calibration
-from models.study import Study
+from trunkproof.experiments.common.provenance import fingerprint
+from trunkproof.loadgen.meters.report import MeterReport
+from trunkproof.models.costs import CostName, cpu_breakdown, load_calibration
+from trunkproof.models.study import Study
 
 
 @dataclass(frozen=True)

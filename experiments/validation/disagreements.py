@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from experiments.validation.windows import anchor_at
-from models.policies import Windowed
-from models.records import Disposition
-from models.study import Study
+from trunkproof.experiments.validation.windows import anchor_at
+from trunkproof.models.policies import Windowed
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study
 
 _FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
 _NEAR_S = 0.02

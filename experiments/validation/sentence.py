@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from experiments.validation.compare import Comparison
-    from loadgen.audio import Heard
+    from trunkproof.experiments.validation.compare import Comparison
+    from trunkproof.loadgen.parties.audio import Heard
 
 
 def verdict_sentence(comparison: Comparison) -> str:

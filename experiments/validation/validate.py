@@ -17,29 +17,29 @@ from typing import Any
 
 import polars as pl
 
-from experiments.open_files import check_open_files
-from experiments.provenance import Provenance
-from experiments.report.page import write_report
-from experiments.twin import TwinCheck, analytic_twin
-from experiments.validation.compare import Comparison, compare
-from experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
-from loadgen.audio import Heard
-from loadgen.health import GeneratorVerdict, Verdict
-from loadgen.loop import run_loop
-from loadgen.media.pump import pump_warnings
-from loadgen.media.warm import pump_compiled
-from loadgen.meters.report import read_report
-from loadgen.run import drive
-from loadgen.stacks.pbx import running_pbxs
-from loadgen.stacks.process import running_trunk
-from loadgen.stacks.programs import Death
-from loadgen.workers.share import check_divisible
-from models.errors import InputError, Problem
-from models.plan import Plan, draw_plan
-from models.records import read_records, write_records
-from models.study import Study
-from simulator.replicate import replicate
-from simulator.run import simulate
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.prediction.open_files import check_open_files
+from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
+from trunkproof.experiments.report.page import write_report
+from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
+from trunkproof.loadgen.media.pump import pump_warnings
+from trunkproof.loadgen.media.warm import pump_compiled
+from trunkproof.loadgen.meters.report import read_report
+from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.run import drive
+from trunkproof.loadgen.schedule.share import check_divisible
+from trunkproof.loadgen.stacks.pbx import running_pbxs
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.loadgen.system.programs import Death
+from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.plan import Plan, draw_plan
+from trunkproof.models.records import read_records, write_records
+from trunkproof.models.study import Study
+from trunkproof.simulator.replicate import replicate
+from trunkproof.simulator.run import simulate
 
 Advance = Callable[[float, str], None]
 REPLICATIONS = 20

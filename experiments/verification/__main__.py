@@ -1,4 +1,6 @@
-"""`python -m experiments.verification --out DIR [--quick]`: runs the suite; exit code 3 if any check is incorrect."""
+"""`python -m trunkproof.experiments.verification --out DIR [--quick]`: runs the suite; exit code 3 if any check is
+incorrect.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.app import Out, err, folder_at, leave_with, out
-from experiments.exit_codes import ExitCode, exit_code_of
-from experiments.verification.check import Check
-from experiments.verification.run import PAGE, verify, write_verification
-from experiments.verification.size import FULL, QUICK
-from models.errors import TrunkproofError
-from simulator.replicate import processes
+from trunkproof.experiments.cli.app import Out, err, folder_at, leave_with, out
+from trunkproof.experiments.common.exit_codes import ExitCode, exit_code_of
+from trunkproof.experiments.verification.check import Check
+from trunkproof.experiments.verification.run import PAGE, verify, write_verification
+from trunkproof.experiments.verification.size import FULL, QUICK
+from trunkproof.models.errors import TrunkproofError
+from trunkproof.simulator.replicate import processes
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -28,7 +30,7 @@ def verification(
 ) -> None:
     """Hold the simulator against exact theory, in long runs."""
     folder = folder_at(out_dir)
-    command = f"python -m experiments.verification --out {out_dir}" + (" --quick" if quick else "")
+    command = f"python -m trunkproof.experiments.verification --out {out_dir}" + (" --quick" if quick else "")
     with processes(workers or os.cpu_count()) as executor:
         found = verify(QUICK if quick else FULL, executor=executor, said=_say, command=command)
     write_verification(found, folder)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from models.distributions import Constant, Distribution, Exponential, Lognormal, Mixture, MixturePart
-from models.policies import (
+from trunkproof.models.distributions import Constant, Distribution, Exponential, Lognormal, Mixture, MixturePart
+from trunkproof.models.policies import (
     FixedWindow,
     NoThrottle,
     Shaper,
@@ -19,9 +19,9 @@ from models.policies import (
     ThrottleSettings,
     TokenBucket,
 )
-from models.streams import generator
-from models.study import Carrier, Pop, Study, Trunk
-from models.teletraffic import (
+from trunkproof.models.streams import generator
+from trunkproof.models.study import Carrier, Pop, Study, Trunk
+from trunkproof.models.teletraffic import (
     erlang_b,
     fixed_window_refused,
     shaper_refused,
@@ -29,7 +29,7 @@ from models.teletraffic import (
     sliding_attempts_refused,
     token_bucket_refused,
 )
-from models.traffic import PoissonArrivals, Redial, Traffic
+from trunkproof.models.traffic import PoissonArrivals, Redial, Traffic
 
 _AT_ONCE, _SHORT = Constant(value_s=0), Constant(value_s=1)
 _NO_REDIAL = Redial()

@@ -9,8 +9,8 @@ from typing import Any
 from scipy.special import ndtri
 from scipy.stats import t as student
 
-from experiments.report.sheet import Panel
-from experiments.twin import LARGEST_Z
+from trunkproof.experiments.prediction.twin import LARGEST_Z
+from trunkproof.experiments.report.sheet import Panel
 
 
 @dataclass(frozen=True)

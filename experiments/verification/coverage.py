@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.report.sheet import Panel
-from experiments.verification.cases import loss_system, own_seed, question
-from experiments.verification.check import Check, Point
-from experiments.verification.figures import coverage_figure
-from experiments.verification.size import Size
-from models.policies import FixedWindow
-from models.study import Study
-from models.teletraffic import erlang_b, fixed_window_refused
-from simulator.replicate import replicate
-from simulator.run import Start
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.verification.cases import loss_system, own_seed, question
+from trunkproof.experiments.verification.check import Check, Point
+from trunkproof.experiments.verification.figures import coverage_figure
+from trunkproof.experiments.verification.size import Size
+from trunkproof.models.policies import FixedWindow
+from trunkproof.models.study import Study
+from trunkproof.models.teletraffic import erlang_b, fixed_window_refused
+from trunkproof.simulator.replicate import replicate
+from trunkproof.simulator.run import Start
 
 NOMINAL, TOLERANCE, REPEATS = 0.95, 0.02, 400
 """Asked for: 93 to 97 % in 400 repeats."""

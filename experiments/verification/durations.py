@@ -9,11 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiments.verification.cases import HOLDING, question
-from models.policies import NoThrottle
-from models.study import Study
-from models.traffic import Arrivals, DiurnalArrivals, PoissonArrivals, RampArrivals
-from simulator.run import simulate
+from trunkproof.experiments.verification.cases import HOLDING, question
+from trunkproof.models.policies import NoThrottle
+from trunkproof.models.study import Study
+from trunkproof.models.traffic import Arrivals, DiurnalArrivals, PoissonArrivals, RampArrivals
+from trunkproof.simulator.run import simulate
 
 FloatArray = NDArray[np.float64]
 _RATE = 600.0

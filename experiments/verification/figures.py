@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import ndtri
 
-from experiments.report.figures import MEASURED, PREDICTED, blank_figure
-from experiments.verification.check import Point
+from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
+from trunkproof.experiments.verification.check import Point
 
 TALL = 520
 """Height of a parity plot with its differences below, in pixels."""

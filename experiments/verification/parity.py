@@ -8,15 +8,15 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from experiments.report.sheet import Panel
-from experiments.twin import LARGEST_Z
-from experiments.verification.cases import Case, loss_cases, throttle_cases
-from experiments.verification.check import Check, Point
-from experiments.verification.figures import parity_figure
-from experiments.verification.redials import redial_points
-from experiments.verification.size import Size
-from simulator.replicate import replicate
-from simulator.run import Start
+from trunkproof.experiments.prediction.twin import LARGEST_Z
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.verification.cases import Case, loss_cases, throttle_cases
+from trunkproof.experiments.verification.check import Check, Point
+from trunkproof.experiments.verification.figures import parity_figure
+from trunkproof.experiments.verification.redials import redial_points
+from trunkproof.experiments.verification.size import Size
+from trunkproof.simulator.replicate import replicate
+from trunkproof.simulator.run import Start
 
 _READ = (
     "Above: simulated against exact; a correct simulator lies on the diagonal. Below: the difference, relative, with "

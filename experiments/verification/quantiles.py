@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtri
 
-from experiments.report.sheet import Panel
-from experiments.verification.check import Check, Point, one_sided_alarm
-from experiments.verification.durations import arrival_gaps, holding_times
-from experiments.verification.figures import quantile_figure
-from experiments.verification.size import Size
+from trunkproof.experiments.report.sheet import Panel
+from trunkproof.experiments.verification.check import Check, Point, one_sided_alarm
+from trunkproof.experiments.verification.durations import arrival_gaps, holding_times
+from trunkproof.experiments.verification.figures import quantile_figure
+from trunkproof.experiments.verification.size import Size
 
 FloatArray = NDArray[np.float64]
 _READ = "Observed against expected quantiles, as normal scores. Correct: every mark inside the grey band. {of}"

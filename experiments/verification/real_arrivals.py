@@ -1,4 +1,5 @@
-"""`python -m experiments.verification.real_arrivals COUNTS.csv`: the forecast on real arrivals, and on made ones.
+"""`python -m trunkproof.experiments.verification.real_arrivals COUNTS.csv`: the forecast on real arrivals, and on made
+ones.
 
 A history is fitted on its first part, and intervals of 90 % for the rest are held against what came: how many hold it,
 and how wide they are. Beside them naive intervals: for each weekday and hour the 5 % and 95 % quantile of the fitted
@@ -17,15 +18,15 @@ import numpy as np
 import polars as pl
 import typer
 
-from experiments.cli.app import out
-from experiments.histories.generate import made_attempts
-from experiments.histories.truth import Truth
-from models.distributions import Exponential
-from models.fitting.forecast import tables
-from models.fitting.grid import BoolArray, FloatArray, Grid, lay_out
-from models.fitting.outlook import look_ahead
-from models.fitting.trials import with_trials
-from models.policies import NoThrottle
+from trunkproof.experiments.cli.app import out
+from trunkproof.experiments.histories.generate import made_attempts
+from trunkproof.experiments.histories.truth import Truth
+from trunkproof.models.demand.fitting.forecast import tables
+from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid, lay_out
+from trunkproof.models.demand.fitting.outlook import look_ahead
+from trunkproof.models.demand.fitting.trials import with_trials
+from trunkproof.models.distributions import Exponential
+from trunkproof.models.policies import NoThrottle
 
 _COVERAGE = 0.9
 _SPLITS = (

@@ -12,17 +12,17 @@ from concurrent.futures import Executor
 import numpy as np
 import polars as pl
 
-from experiments.verification.cases import question
-from experiments.verification.check import Point
-from experiments.verification.size import Size
-from models.distributions import Exponential
-from models.policies import FixedWindow
-from models.records import REFUSED_BY_TRUNK
-from models.streams import generator
-from models.study import Study
-from models.teletraffic import RedialLoad, fixed_window_refused, redial_load
-from models.traffic import Redial
-from simulator.run import simulate
+from trunkproof.experiments.verification.cases import question
+from trunkproof.experiments.verification.check import Point
+from trunkproof.experiments.verification.size import Size
+from trunkproof.models.distributions import Exponential
+from trunkproof.models.policies import FixedWindow
+from trunkproof.models.records import REFUSED_BY_TRUNK
+from trunkproof.models.streams import generator
+from trunkproof.models.study import Study
+from trunkproof.models.teletraffic import RedialLoad, fixed_window_refused, redial_load
+from trunkproof.models.traffic import Redial
+from trunkproof.simulator.run import simulate
 
 _LIMIT, _WINDOW_S, _PROBABILITY = 5, 2.5, 0.8
 _DELAY_S = 40 * _WINDOW_S

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.provenance import Provenance
-from experiments.report.sheet import fill
-from experiments.verification.cases import loss_cases
-from experiments.verification.check import Check, Point
-from experiments.verification.coverage import coverage_check
-from experiments.verification.parity import loss_check, redial_check, throttle_check
-from experiments.verification.quantiles import gap_check, holding_check, score_check
-from experiments.verification.size import Size
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.report.sheet import fill
+from trunkproof.experiments.verification.cases import loss_cases
+from trunkproof.experiments.verification.check import Check, Point
+from trunkproof.experiments.verification.coverage import coverage_check
+from trunkproof.experiments.verification.parity import loss_check, redial_check, throttle_check
+from trunkproof.experiments.verification.quantiles import gap_check, holding_check, score_check
+from trunkproof.experiments.verification.size import Size
 
 PAGE, FIGURES = "verification.html", "verification.json"
 Said = Callable[[Check], None]

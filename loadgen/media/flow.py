@@ -9,8 +9,8 @@ import random
 import socket
 from typing import Protocol
 
-from loadgen.media.rtp import FRAME_S
-from loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.rtp import FRAME_S
+from trunkproof.loadgen.media.stream import MediaReport
 
 MOST_CAUGHT_UP = 5
 """After a stall longer than 100 ms the frames between are given up, as a real telephone's are."""

@@ -6,8 +6,8 @@ behind it. Late packets are lost packets to the ear.
 
 from __future__ import annotations
 
-from loadgen.media.rtp import FRAME_S
-from models.voice import JITTER_BUFFER_MS
+from trunkproof.loadgen.media.rtp import FRAME_S
+from trunkproof.models.voice import JITTER_BUFFER_MS
 
 DEPTH_S = JITTER_BUFFER_MS / 1000
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from loadgen.media.flow import MOST_CAUGHT_UP, Flow, Instants
-from loadgen.media.rtp import FRAME_S
-from loadgen.media.sockets import SO_TIMESTAMPNS, Address, connect
-from loadgen.media.stream import MediaReport, MediaStream
-from models.histogram import LogHistogram
+from trunkproof.loadgen.media.flow import MOST_CAUGHT_UP, Flow, Instants
+from trunkproof.loadgen.media.rtp import FRAME_S
+from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, Address, connect
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream
+from trunkproof.models.histogram import LogHistogram
 
 _MAX_DATAGRAM = 2048
 _TIMESPEC = struct.Struct("@ll")

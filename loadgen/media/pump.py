@@ -13,11 +13,11 @@ import sys
 from enum import StrEnum
 from typing import Protocol
 
-from loadgen.media.flow import Flow
-from loadgen.media.plain_pump import PlainPump
-from loadgen.media.sockets import Address
-from loadgen.media.stream import MediaReport, MediaStream
-from models.errors import InputError, Problem
+from trunkproof.loadgen.media.flow import Flow
+from trunkproof.loadgen.media.plain_pump import PlainPump
+from trunkproof.loadgen.media.sockets import Address
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream
+from trunkproof.models.errors import InputError, Problem
 
 VARIABLE = "TRUNKPROOF_MEDIA_PUMP"
 """Environment variable that names the pump to use, for all processes of a run."""
@@ -71,7 +71,7 @@ def make_pump(kind: PumpKind | None = None) -> MediaPump:
     if kind is PumpKind.PLAIN:
         return PlainPump()
     # Numba takes half a second to import: only for those who carry audio.
-    from loadgen.media.compiled.pump import CompiledPump  # noqa: PLC0415
+    from trunkproof.loadgen.media.compiled.pump import CompiledPump  # noqa: PLC0415
 
     return CompiledPump()
 
@@ -120,7 +120,7 @@ def asked_for() -> PumpKind | None:
 def why_not_compiled() -> str | None:
     """Why this machine has no compiled pump; `None` where it has."""
     try:
-        from loadgen.media.compiled.c import NoSuchFunctionError, functions  # noqa: PLC0415
+        from trunkproof.loadgen.media.compiled.c import NoSuchFunctionError, functions  # noqa: PLC0415
     except ImportError as error:
         return f"Numba cannot be used: {error}"
     try:

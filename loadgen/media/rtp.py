@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from models.errors import RemoteError
+from trunkproof.models.errors import RemoteError
 
 VERSION = 2
 HEADER_BYTES = 12

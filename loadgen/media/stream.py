@@ -8,13 +8,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from loadgen.media.jitter_buffer import JitterBuffer
-from loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, write_report
-from loadgen.media.rtp import DIGITS, SAMPLES_PER_FRAME, MalformedRtpError, RtpPacket, TelephoneEvent
-from loadgen.media.srtp import Cipher, Failure
-from loadgen.media.statistics import ReceptionStatistics
-from loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
-from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
+from trunkproof.loadgen.media.jitter_buffer import JitterBuffer
+from trunkproof.loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, write_report
+from trunkproof.loadgen.media.rtp import DIGITS, SAMPLES_PER_FRAME, MalformedRtpError, RtpPacket, TelephoneEvent
+from trunkproof.loadgen.media.srtp import Cipher, Failure
+from trunkproof.loadgen.media.statistics import ReceptionStatistics
+from trunkproof.loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
+from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 EVENT_PACKETS, END_PACKETS = 5, 3
 """A digit lasts 100 ms, and its end is sent three times (RFC 4733 section 2.5.1.4)."""

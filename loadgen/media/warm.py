@@ -11,8 +11,8 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 
-from loadgen.media.pump import PumpKind, pump_to_make
-from loadgen.stacks.programs import dies_with_us
+from trunkproof.loadgen.media.pump import PumpKind, pump_to_make
+from trunkproof.loadgen.system.programs import dies_with_us
 
 
 @contextlib.asynccontextmanager
@@ -46,8 +46,8 @@ async def pump_compiled() -> AsyncIterator[None]:
 
 
 def _is_kept() -> bool:
-    from loadgen.media.compiled.loop import run  # noqa: PLC0415  # Numba takes half a second to import.
-    from models.compiled import is_kept  # noqa: PLC0415
+    from trunkproof.loadgen.media.compiled.loop import run  # noqa: PLC0415  # Numba takes half a second to import.
+    from trunkproof.models.compiled import is_kept  # noqa: PLC0415
 
     # The last part to be compiled, and the one that takes nearly all of the time.
     return is_kept(run)
@@ -55,7 +55,7 @@ def _is_kept() -> bool:
 
 def main() -> None:
     """Compile what is not kept."""
-    from loadgen.media.compiled.pump import CompiledPump  # noqa: PLC0415
+    from trunkproof.loadgen.media.compiled.pump import CompiledPump  # noqa: PLC0415
 
     CompiledPump(most_streams=1).close()
 

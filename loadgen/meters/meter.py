@@ -12,14 +12,14 @@ from types import TracebackType
 
 import polars as pl
 
-from loadgen.guard import Guard
-from loadgen.meters.deaths import watch_deaths
-from loadgen.meters.gauge import Gauge
-from loadgen.meters.processes import ProcessMeter, Usage
-from loadgen.meters.prometheus import Page, PrometheusPage
-from loadgen.meters.report import SAMPLES, Gap, MeterReport, make_report
-from loadgen.stacks.card import TrunkCard
-from models.errors import RemoteError, StackError
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.meters.deaths import watch_deaths
+from trunkproof.loadgen.meters.processes import ProcessMeter, Usage
+from trunkproof.loadgen.meters.prometheus import Page, PrometheusPage
+from trunkproof.loadgen.meters.reference import Gauge
+from trunkproof.loadgen.meters.report import SAMPLES, Gap, MeterReport, make_report
+from trunkproof.models.errors import RemoteError, StackError
 
 _NUMBERS = ("cpu_s", "memory_bytes", "sockets", "threads", "wakings", "processes")
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadgen.guard import Guard
-from models.errors import InputError, Problem, RemoteError, StackError
+from trunkproof.loadgen.guard import Guard
+from trunkproof.models.errors import InputError, Problem, RemoteError, StackError
 
 _LONGEST_PAGE = 16 * 1024 * 1024
 _TIMEOUT_S = 1.0

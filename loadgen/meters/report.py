@@ -58,7 +58,8 @@ class MeterReport:
     programs: Mapping[str, ProgramReport]
     gaps: Sequence[Gap] = ()
     gauge_s: float | None = None
-    """What the gauge's work took in that span, on average (`loadgen.meters.gauge`); `None` for a trunk elsewhere."""
+    """What the gauge's work took in that span, on average (`loadgen.meters.reference`); `None` for a trunk elsewhere.
+    """
 
 
 def read_report(saved: dict[str, Any] | None) -> MeterReport | None:

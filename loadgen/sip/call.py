@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from enum import auto
 from typing import Protocol
 
-from loadgen.sip import events
-from loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
-from loadgen.sip.dialog import AnswerRepeater, Dialog
-from loadgen.sip.events import EndCause, Event
-from loadgen.sip.fields import MalformedFieldError
-from loadgen.sip.headers import Header
-from loadgen.sip.identifiers import Identifiers
-from loadgen.sip.message import Request, Response, response_to
-from loadgen.sip.session_timer import Refresher, SessionTimer, agree, answer_headers, read_session_timer
-from loadgen.sip.table_key import TableKey
-from loadgen.sip.transaction import (
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
+from trunkproof.loadgen.sip.dialog import AnswerRepeater, Dialog
+from trunkproof.loadgen.sip.events import EndCause, Event
+from trunkproof.loadgen.sip.fields import MalformedFieldError
+from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.identifiers import Identifiers
+from trunkproof.loadgen.sip.message import Request, Response, response_to
+from trunkproof.loadgen.sip.session_timer import Refresher, SessionTimer, agree, answer_headers, read_session_timer
+from trunkproof.loadgen.sip.table_key import TableKey
+from trunkproof.loadgen.sip.transaction import (
     InviteClientTransaction,
     ServerTransaction,
     TransactionEvent,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import auto
 
-from loadgen.sip.table_key import TableKey
+from trunkproof.loadgen.sip.table_key import TableKey
 
 
 class CallState(TableKey):

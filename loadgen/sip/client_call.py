@@ -5,17 +5,17 @@ It reacts to one INVITE transaction and acknowledges every 2xx, repeated or fork
 
 from __future__ import annotations
 
-from loadgen.sip import events
-from loadgen.sip.call import Call, CallTimer, ConnectionId, Core
-from loadgen.sip.call_state import CallState, Trigger
-from loadgen.sip.dialog import Dialog
-from loadgen.sip.events import EndCause
-from loadgen.sip.fields import MalformedFieldError, read_q850_cause, read_retry_after
-from loadgen.sip.headers import Header
-from loadgen.sip.message import Request, Response
-from loadgen.sip.session_timer import Refresher, read_min_se, read_session_timer
-from loadgen.sip.timers import TRANSACTION_TIMEOUT_S
-from loadgen.sip.transaction import TransactionEvent, TransactionFailure
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core
+from trunkproof.loadgen.sip.call_state import CallState, Trigger
+from trunkproof.loadgen.sip.dialog import Dialog
+from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.fields import MalformedFieldError, read_q850_cause, read_retry_after
+from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.message import Request, Response
+from trunkproof.loadgen.sip.session_timer import Refresher, read_min_se, read_session_timer
+from trunkproof.loadgen.sip.timers import TRANSACTION_TIMEOUT_S
+from trunkproof.loadgen.sip.transaction import TransactionEvent, TransactionFailure
 
 
 class ClientCall(Call):

@@ -9,20 +9,20 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from loadgen.sip import events
-from loadgen.sip.call import ALLOW, Call, ConnectionId, Handler, UserAgent
-from loadgen.sip.client_call import ClientCall
-from loadgen.sip.dialog import DialogKey
-from loadgen.sip.events import Event
-from loadgen.sip.fields import MalformedFieldError
-from loadgen.sip.flights import Flight, Flights
-from loadgen.sip.headers import Header
-from loadgen.sip.identifiers import Identifiers
-from loadgen.sip.message import MalformedMessageError, Request, Response, response_to, serialize
-from loadgen.sip.screening import TransactionKey, check_identity, dialog_key, note_source, refuse, server_key
-from loadgen.sip.server_call import ServerCall
-from loadgen.sip.timer_queue import TimerQueue
-from loadgen.sip.transaction import (
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call import ALLOW, Call, ConnectionId, Handler, UserAgent
+from trunkproof.loadgen.sip.client_call import ClientCall
+from trunkproof.loadgen.sip.dialog import DialogKey
+from trunkproof.loadgen.sip.events import Event
+from trunkproof.loadgen.sip.fields import MalformedFieldError
+from trunkproof.loadgen.sip.flights import Flight, Flights
+from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.identifiers import Identifiers
+from trunkproof.loadgen.sip.message import MalformedMessageError, Request, Response, response_to, serialize
+from trunkproof.loadgen.sip.screening import TransactionKey, check_identity, dialog_key, note_source, refuse, server_key
+from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.timer_queue import TimerQueue
+from trunkproof.loadgen.sip.transaction import (
     ClientTransaction,
     InviteClientTransaction,
     InviteServerTransaction,

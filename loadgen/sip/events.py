@@ -11,10 +11,10 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from loadgen.sip.call import Call
-    from loadgen.sip.endpoint import Probe
-    from loadgen.sip.message import Request, Response
-    from loadgen.sip.server_call import ServerCall
+    from trunkproof.loadgen.sip.call import Call
+    from trunkproof.loadgen.sip.endpoint import Probe
+    from trunkproof.loadgen.sip.message import Request, Response
+    from trunkproof.loadgen.sip.server_call import ServerCall
 
 
 class EndCause(Enum):

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from models.errors import RemoteError
+from trunkproof.models.errors import RemoteError
 
 MAX_NUMBER = 2**31 - 1
 """Largest CSeq number (RFC 3261 section 8.1.1.5); larger delta-seconds are read as this (section 20.19)."""

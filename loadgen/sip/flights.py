@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from loadgen.sip.call import ConnectionId, Handler
-from loadgen.sip.message import Response
-from loadgen.sip.screening import TransactionKey
-from loadgen.sip.server_call import ServerCall
-from loadgen.sip.transaction import Transaction
+from trunkproof.loadgen.sip.call import ConnectionId, Handler
+from trunkproof.loadgen.sip.message import Response
+from trunkproof.loadgen.sip.screening import TransactionKey
+from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.transaction import Transaction
 
 
 @dataclass(eq=False, slots=True)

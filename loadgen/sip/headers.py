@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from loadgen.sip.fields import split_elements
+from trunkproof.loadgen.sip.fields import split_elements
 
 Header = tuple[str, str]
 """A header's name and its value, as one row of a message."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from loadgen.sip.fields import CSeq, NameAddr, Via, quote
-from loadgen.sip.headers import Header, Headers
-from loadgen.sip.identifiers import Identifiers
-from loadgen.sip.message import Request
-from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
-from loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
-from loadgen.sip.session_timer import SessionTimer
+from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Via, quote
+from trunkproof.loadgen.sip.headers import Header, Headers
+from trunkproof.loadgen.sip.identifiers import Identifiers
+from trunkproof.loadgen.sip.message import Request
+from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
+from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
+from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 DOCUMENTED_ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
 TRUNK_CALL_ID_HOST = "pstn.mum1.exotel.com"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from loadgen.sip.fields import CSeq, MalformedFieldError, NameAddr, Via, split_elements
-from loadgen.sip.headers import Header, Headers, canonical_name
-from models.errors import RemoteError
+from trunkproof.loadgen.sip.fields import CSeq, MalformedFieldError, NameAddr, Via, split_elements
+from trunkproof.loadgen.sip.headers import Header, Headers, canonical_name
+from trunkproof.models.errors import RemoteError
 
 REASON_PHRASES = {  # RFC 3261 section 21, RFC 3326, RFC 4028, RFC 3262
     100: "Trying",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from loadgen.sip.sdes import SUITES, Crypto
-from loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, MediaDirection, SessionDescription
-from loadgen.sip.sdp_reader import parse_sdp
+from trunkproof.loadgen.sip.sdes import SUITES, Crypto
+from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, MediaDirection, SessionDescription
+from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 
 
 class SdpFault(StrEnum):

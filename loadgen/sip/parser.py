@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from loadgen.sip.headers import CANONICAL_NAMES, Header, Headers, canonical_name
-from loadgen.sip.message import MalformedMessageError, Request, Response
+from trunkproof.loadgen.sip.headers import CANONICAL_NAMES, Header, Headers, canonical_name
+from trunkproof.loadgen.sip.message import MalformedMessageError, Request, Response
 
 MAX_HEAD_BYTES = 65_536
 """Start line and headers. Kamailio's largest datagram and Asterisk's largest stream message are both near 64 KiB."""

@@ -5,13 +5,13 @@ Pure functions of one message (RFC 3261 sections 8.2 and 17.2.3); they answer no
 
 from __future__ import annotations
 
-from loadgen.sip.call import ALLOW
-from loadgen.sip.dialog import DialogKey
-from loadgen.sip.fields import Via
-from loadgen.sip.headers import Header
-from loadgen.sip.identifiers import MAGIC_COOKIE
-from loadgen.sip.message import Request, Response
-from loadgen.sip.session_timer import read_session_timer, supports_timer
+from trunkproof.loadgen.sip.call import ALLOW
+from trunkproof.loadgen.sip.dialog import DialogKey
+from trunkproof.loadgen.sip.fields import Via
+from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.identifiers import MAGIC_COOKIE
+from trunkproof.loadgen.sip.message import Request, Response
+from trunkproof.loadgen.sip.session_timer import read_session_timer, supports_timer
 
 TransactionKey = tuple[str, str, str]
 """Branch, sent-by, method (RFC 3261 sections 17.1.3 and 17.2.3); the sent-by of our own requests is left empty."""

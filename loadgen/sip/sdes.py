@@ -10,7 +10,7 @@ import binascii
 from dataclasses import dataclass, field
 from typing import Final
 
-from models.errors import RemoteError
+from trunkproof.models.errors import RemoteError
 
 AES_CM_128_HMAC_SHA1_80: Final = "AES_CM_128_HMAC_SHA1_80"
 AES_CM_128_HMAC_SHA1_32: Final = "AES_CM_128_HMAC_SHA1_32"

@@ -12,9 +12,9 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from loadgen.sip.sdes import Crypto, write_crypto
-from loadgen.sip.table_key import TableKey
-from models.errors import RemoteError
+from trunkproof.loadgen.sip.sdes import Crypto, write_crypto
+from trunkproof.loadgen.sip.table_key import TableKey
+from trunkproof.models.errors import RemoteError
 
 SAVP: Final = "RTP/SAVP"
 AVP: Final = "RTP/AVP"

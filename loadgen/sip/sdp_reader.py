@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto
-from loadgen.sip.sdp import (
+from trunkproof.loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto
+from trunkproof.loadgen.sip.sdp import (
     CLOCK_HZ,
     SAVP,
     Codec,

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from loadgen.sip import events
-from loadgen.sip.call import ALLOW, Call, ConnectionId, Core
-from loadgen.sip.call_state import CallState, Trigger
-from loadgen.sip.dialog import Dialog
-from loadgen.sip.fields import MalformedFieldError, Uri
-from loadgen.sip.headers import Header
-from loadgen.sip.message import Request, response_to
-from loadgen.sip.session_timer import Refresher, agree, answer_headers
-from loadgen.sip.transaction import InviteServerTransaction, ServerTransaction, TransactionEvent, TransactionFailure
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call import ALLOW, Call, ConnectionId, Core
+from trunkproof.loadgen.sip.call_state import CallState, Trigger
+from trunkproof.loadgen.sip.dialog import Dialog
+from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
+from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.message import Request, response_to
+from trunkproof.loadgen.sip.session_timer import Refresher, agree, answer_headers
+from trunkproof.loadgen.sip.transaction import (
+    InviteServerTransaction,
+    ServerTransaction,
+    TransactionEvent,
+    TransactionFailure,
+)
 
 
 class ServerCall(Call):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from loadgen.sip.fields import read_number, read_params
-from loadgen.sip.headers import Header
-from loadgen.sip.message import Message
+from trunkproof.loadgen.sip.fields import read_number, read_params
+from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.message import Message
 
 MIN_SE_S = 90
 """The smallest session interval of the standard (RFC 4028 section 5)."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from loadgen.sip.mask import mask
-from models.errors import InputError, Problem
+from trunkproof.loadgen.sip.mask import mask
+from trunkproof.models.errors import InputError, Problem
 
 Trace = Callable[[str, bytes], None]
 """Called with "sent" or "received" and the bytes."""

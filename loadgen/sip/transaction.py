@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import ClassVar
 
-from loadgen.sip.message import Request, Response
-from loadgen.sip.timers import TRANSACTION_TIMEOUT_S
-from loadgen.sip.transaction_table import (
+from trunkproof.loadgen.sip.message import Request, Response
+from trunkproof.loadgen.sip.timers import TRANSACTION_TIMEOUT_S
+from trunkproof.loadgen.sip.transaction_table import (
     CLIENT,
     INVITE_CLIENT,
     INVITE_SERVER,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from loadgen.sip.table_key import TableKey
+from trunkproof.loadgen.sip.table_key import TableKey
 
 
 class State(TableKey):

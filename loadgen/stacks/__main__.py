@@ -1,14 +1,14 @@
-"""`python -m loadgen.stacks STUDY.json FOLDER`: the trunk process, for a run that wants one beside it."""
+"""`python -m trunkproof.loadgen.stacks STUDY.json FOLDER`: the trunk process, for a run that wants one beside it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from loadgen.loop import run_loop
-from loadgen.stacks.server import serve
-from models.errors import TrunkproofError
-from models.study import Study
+from trunkproof.loadgen.stacks.server import serve
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.models.errors import TrunkproofError
+from trunkproof.models.study import Study
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from models.errors import StackError
+from trunkproof.models.errors import StackError
 
 Answer = dict[str, Any]
 Handler = Callable[[Answer], Awaitable[Answer]]

@@ -12,20 +12,21 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from loadgen.certificates import Authority
-from loadgen.net import LocalNetworkError
-from loadgen.sip.trace import Trace
-from loadgen.stacks.body import Finish, Status, customer_files
-from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.carrier import Carrier
-from loadgen.stacks.control import Answer
-from loadgen.stacks.cores import keeping_off, on_cores, take_cores
-from loadgen.stacks.places import Places, cannot_listen, take_port
-from loadgen.stacks.programs import Death, Program, Programs
-from loadgen.stacks.quota import cpu_quota
-from loadgen.stacks.recipes import recipe_of
-from models.plan import Plan
-from models.study import CarrierBrownOut, EdgeRestart
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.parties.carrier import Carrier
+from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.stacks.control import Answer
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.registry import recipe_of
+from trunkproof.loadgen.stacks.stack import Finish, Status, customer_files
+from trunkproof.loadgen.system.cores import keeping_off, on_cores, take_cores
+from trunkproof.loadgen.system.ports import cannot_listen, take_port
+from trunkproof.loadgen.system.programs import Death, Program, Programs
+from trunkproof.loadgen.system.quota import cpu_quota
+from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.loadgen.tls.endpoints import LocalNetworkError
+from trunkproof.models.plan import Plan
+from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 
 _LOOK_EVERY_S = 10.0
 """So seldom that the question costs nothing that a meter could see."""

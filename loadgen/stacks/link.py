@@ -13,10 +13,10 @@ from pathlib import Path
 
 import polars as pl
 
-from loadgen.health import GeneratorVerdict, Verdict
-from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.control import Answer, ControlClient
-from models.records import read_records
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.stacks.control import Answer, ControlClient
+from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
+from trunkproof.models.records import read_records
 
 THE_TRUNK = "the trunk"
 

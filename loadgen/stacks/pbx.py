@@ -10,12 +10,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from loadgen.certificates import CertificateFiles
-from loadgen.stacks.asterisk.programs import pbx_programs
-from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.places import free_port
-from loadgen.stacks.programs import Death, Programs
-from models.study import Study
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.stacks.asterisk.programs import pbx_programs
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.system.programs import Death, Programs
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.models.study import Study
 
 
 @contextlib.asynccontextmanager

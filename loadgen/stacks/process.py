@@ -8,13 +8,13 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from loadgen.media.warm import pump_compiled
-from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.programs import dies_with_us
-from loadgen.stacks.recipes import check_playable
-from loadgen.stacks.server import CARD
-from models.errors import StackError
-from models.study import Study
+from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.media.warm import pump_compiled
+from trunkproof.loadgen.stacks.registry import check_playable
+from trunkproof.loadgen.stacks.server import CARD
+from trunkproof.loadgen.system.programs import dies_with_us
+from trunkproof.models.errors import StackError
+from trunkproof.models.study import Study
 
 _READY_WITHIN_S = 30.0
 _GONE_WITHIN_S = 15.0
@@ -39,7 +39,7 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     log = (folder / "trunk.log").open("wb")
     with log:
         process = await asyncio.create_subprocess_exec(
-            *(*dies_with_us(), sys.executable, "-m", "loadgen.stacks", str(study_file), str(folder)),
+            *(*dies_with_us(), sys.executable, "-m", "trunkproof.loadgen.stacks", str(study_file), str(folder)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

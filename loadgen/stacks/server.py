@@ -1,7 +1,7 @@
 """The trunk process: it serves a `Body`, writes its card, obeys its control channel, and ends on a signal.
 
-`python -m loadgen.stacks STUDY.json FOLDER` is what every validation starts; `trunkproof serve` does the same in the
-foreground.
+`python -m trunkproof.loadgen.stacks STUDY.json FOLDER` is what every validation starts; `trunkproof serve` does the
+same in the foreground.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from loadgen.net import LocalNetworkError
-from loadgen.sip.trace import Trace
-from loadgen.stacks.body import Body
-from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.control import Answer, ControlServer
-from loadgen.stacks.embedded.trunk import EmbeddedTrunk
-from loadgen.stacks.foreign import ForeignTrunk, Tell
-from loadgen.stacks.places import cannot_listen
-from models.plan import Plan, draw_plan
-from models.records import to_frame, write_records
-from models.study import Study
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.stacks.control import Answer, ControlServer
+from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
+from trunkproof.loadgen.stacks.foreign import ForeignTrunk, Tell
+from trunkproof.loadgen.stacks.stack import Body
+from trunkproof.loadgen.system.ports import cannot_listen
+from trunkproof.loadgen.tls.endpoints import LocalNetworkError
+from trunkproof.models.plan import Plan, draw_plan
+from trunkproof.models.records import to_frame, write_records
+from trunkproof.models.study import Study
 
 CARD = "trunk.json"
 _INBOUND = "inbound.parquet"

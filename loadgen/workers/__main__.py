@@ -1,4 +1,4 @@
-"""`python -m loadgen.workers FOLDER INDEX`: one worker process, for a run that has several."""
+"""`python -m trunkproof.loadgen.workers FOLDER INDEX`: one worker process, for a run that has several."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from loadgen.loop import run_loop
-from loadgen.workers.task import read_task
-from loadgen.workers.worker import work
-from models.errors import TrunkproofError
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.loadgen.workers.messages import read_task
+from trunkproof.loadgen.workers.worker import work
+from trunkproof.models.errors import TrunkproofError
 
 
 def main() -> int:

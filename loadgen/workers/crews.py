@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadgen.certificates import CertificateFiles
-from loadgen.guard import Guard, Target
-from loadgen.placing import Crew, Placer
-from loadgen.sip.trace import Trace
-from loadgen.stacks.card import TrunkCard
-from loadgen.workers.share import check_divisible
-from loadgen.workers.task import Task
-from loadgen.workers.team import Team
-from models.errors import InputError, Problem
-from models.plan import Plan
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Guard, Target
+from trunkproof.loadgen.schedule.share import check_divisible
+from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.loadgen.workers.messages import Task
+from trunkproof.loadgen.workers.placer import Crew, Placer
+from trunkproof.loadgen.workers.pool import Team
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.plan import Plan
 
 
 def make_crew(

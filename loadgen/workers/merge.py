@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from loadgen.audio import Heard
-from loadgen.health import Measurements
-from loadgen.placing import RECORD_ORDER, Part
+from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.verdict import Measurements
+from trunkproof.loadgen.workers.placer import RECORD_ORDER, Part
 
 
 def merge(parts: Sequence[Part], *, cores: int) -> Part:

@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from loadgen.guard import Guard
-from loadgen.placing import Placer
-from loadgen.workers.share import share_of
-from loadgen.workers.task import Task, digest_of, open_tally, write_part
-from models.plan import Plan
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.schedule.share import share_of
+from trunkproof.loadgen.workers.messages import Task, digest_of, open_tally, write_part
+from trunkproof.loadgen.workers.placer import Placer
+from trunkproof.models.plan import Plan
 
 Line = dict[str, Any]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from models import columns
-from models.dice import OUTCOME_CODE, Outcome
-from models.records import ConnectionKind, Disposition
+from trunkproof.models import columns
+from trunkproof.models.draws import OUTCOME_CODE, Outcome
+from trunkproof.models.records import ConnectionKind, Disposition
 
 DISPOSITION_CODE: Final = columns.DISPOSITION_CODE
 CONNECTION_CODE: Final = columns.CONNECTION_CODE

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from models.compiled import inlined
-from simulator.kernel.codes import (
+from trunkproof.models.compiled import inlined
+from trunkproof.simulator.kernel.codes import (
     BYE,
     CONNECTING,
     FULL,
@@ -24,10 +24,10 @@ from simulator.kernel.codes import (
     RESUMED,
     REUSED,
 )
-from simulator.kernel.heap import schedule
-from simulator.kernel.host import finish
-from simulator.kernel.life import wait
-from simulator.kernel.memory import World
+from trunkproof.simulator.kernel.heap import schedule
+from trunkproof.simulator.kernel.host import finish
+from trunkproof.simulator.kernel.life import wait
+from trunkproof.simulator.kernel.memory import World
 
 
 @inlined

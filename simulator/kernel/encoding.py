@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.columns import DISPOSITION_CODE
-from models.costs import PACKETS_PER_S, Costs
-from models.policies import (
+from trunkproof.models.columns import DISPOSITION_CODE
+from trunkproof.models.costs import PACKETS_PER_S, Costs
+from trunkproof.models.policies import (
     FixedWindow,
     NoThrottle,
     PipeLimit,
@@ -19,16 +19,16 @@ from models.policies import (
     ThrottleSettings,
     TokenBucket,
 )
-from models.records import Direction, Disposition
-from models.refusals import REFUSALS, THROTTLE_CAUSE, refusal_of
-from models.study import EdgeRestart, Incident, Study, Trunk
-from models.traffic import TlsPolicy
-from simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
-from simulator.host import MOST_MEDIA_SHARE, capacity
-from simulator.kernel import codes, memory
-from simulator.kernel.heap import PLACES
-from simulator.kernel.memory import IntArray, Records, World
-from simulator.trunk import EDGE_POLL_S, TIMER_B_S
+from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.refusals import REFUSALS, THROTTLE_CAUSE, refusal_of
+from trunkproof.models.study import EdgeRestart, Incident, Study, Trunk
+from trunkproof.models.traffic import TlsPolicy
+from trunkproof.simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
+from trunkproof.simulator.host import MOST_MEDIA_SHARE, capacity
+from trunkproof.simulator.kernel import codes, memory
+from trunkproof.simulator.kernel.heap import PLACES
+from trunkproof.simulator.kernel.memory import IntArray, Records, World
+from trunkproof.simulator.trunk import EDGE_POLL_S, TIMER_B_S
 
 _POLICY: dict[type, int] = {
     NoThrottle: codes.NO_LIMIT,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from models.compiled import inlined, lean
-from simulator.kernel.codes import NOTHING, REDIALLING, WAITS_LONG
-from simulator.kernel.memory import Records, World
+from trunkproof.models.compiled import inlined, lean
+from trunkproof.simulator.kernel.codes import NOTHING, REDIALLING, WAITS_LONG
+from trunkproof.simulator.kernel.memory import Records, World
 
 
 @inlined

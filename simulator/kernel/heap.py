@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.compiled import inlined, lean
-from simulator.kernel.codes import FAR, NEAR, NONE, SOON
-from simulator.kernel.memory import Clock, Event, Heap
+from trunkproof.models.compiled import inlined, lean
+from trunkproof.simulator.kernel.codes import FAR, NEAR, NONE, SOON
+from trunkproof.simulator.kernel.memory import Clock, Event, Heap
 
 PLACES = 16
 """Of the ring; who finds it full goes to the heap."""

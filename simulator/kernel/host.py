@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.compiled import inlined, lean
-from simulator.kernel.memory import Clock, FloatArray
+from trunkproof.models.compiled import inlined, lean
+from trunkproof.simulator.kernel.memory import Clock, FloatArray
 
 
 @inlined

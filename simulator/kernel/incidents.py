@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from models.compiled import inlined, lean
-from simulator.kernel.codes import ARRIVAL, INCIDENT, KINDS, OPENED, STANDING
-from simulator.kernel.heap import schedule
-from simulator.kernel.host import audio_changes
-from simulator.kernel.limits import give_back
-from simulator.kernel.memory import World
-from simulator.kernel.throttles import restart
+from trunkproof.models.compiled import inlined, lean
+from trunkproof.simulator.kernel.codes import ARRIVAL, INCIDENT, KINDS, OPENED, STANDING
+from trunkproof.simulator.kernel.heap import schedule
+from trunkproof.simulator.kernel.host import audio_changes
+from trunkproof.simulator.kernel.limits import give_back
+from trunkproof.simulator.kernel.memory import World
+from trunkproof.simulator.kernel.throttles import restart
 
 
 @inlined

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from models.compiled import inlined
-from simulator.kernel.codes import (
+from trunkproof.models.compiled import inlined
+from trunkproof.simulator.kernel.codes import (
     ABANDONED,
     ANSWERED,
     ARRIVING,
@@ -47,10 +47,10 @@ from simulator.kernel.codes import (
     WILL_BE_BUSY,
     WILL_BE_REJECTED,
 )
-from simulator.kernel.host import audio_changes, work
-from simulator.kernel.limits import give_back, take
-from simulator.kernel.memory import Clock, World
-from simulator.kernel.throttles import REFUSES, try_admit
+from trunkproof.simulator.kernel.host import audio_changes, work
+from trunkproof.simulator.kernel.limits import give_back, take
+from trunkproof.simulator.kernel.memory import Clock, World
+from trunkproof.simulator.kernel.throttles import REFUSES, try_admit
 
 _SENT_PER_S = 50
 

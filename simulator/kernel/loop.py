@@ -6,10 +6,10 @@ look at the plan for who comes next, the callers who come now, and those whom an
 
 from __future__ import annotations
 
-from models.compiled import inlined, lean
-from simulator.kernel import codes
-from simulator.kernel.arrivals import look_ahead, start, starts
-from simulator.kernel.codes import (
+from trunkproof.models.compiled import inlined, lean
+from trunkproof.simulator.kernel import codes
+from trunkproof.simulator.kernel.arrivals import look_ahead, start, starts
+from trunkproof.simulator.kernel.codes import (
     BATCH_IS_FULL,
     CALL,
     DONE,
@@ -23,11 +23,19 @@ from simulator.kernel.codes import (
     WANTS_PLAN,
     WANTS_ROOM,
 )
-from simulator.kernel.connections import acquire, go_on, shake_hands
-from simulator.kernel.ending import end
-from simulator.kernel.heap import drop_far, drop_near, drop_soon, first_of, next_in, schedule_far, schedule_message
-from simulator.kernel.incidents import other
-from simulator.kernel.life import (
+from trunkproof.simulator.kernel.connections import acquire, go_on, shake_hands
+from trunkproof.simulator.kernel.ending import end
+from trunkproof.simulator.kernel.heap import (
+    drop_far,
+    drop_near,
+    drop_soon,
+    first_of,
+    next_in,
+    schedule_far,
+    schedule_message,
+)
+from trunkproof.simulator.kernel.incidents import other
+from trunkproof.simulator.kernel.life import (
     arrive,
     ask,
     begin,
@@ -47,7 +55,7 @@ from simulator.kernel.life import (
     set_up,
     stop_talking,
 )
-from simulator.kernel.memory import World
+from trunkproof.simulator.kernel.memory import World
 
 _KIND_BITS, _LARGEST = KINDS.bit_length() - 1, 2**31 - 1
 _ROOM = 8

@@ -10,11 +10,11 @@ from itertools import pairwise, tee
 
 import numpy as np
 
-from models.dice import CALLS_PER_CHUNK, PlanArrays, drawn_chunks
-from models.numbering import check_rows
-from models.plan import Plan
-from models.study import Study
-from simulator.kernel.memory import ROW, Records
+from trunkproof.models.draws import CALLS_PER_CHUNK, PlanArrays, drawn_chunks
+from trunkproof.models.numbering import check_rows
+from trunkproof.models.plan import Plan
+from trunkproof.models.study import Study
+from trunkproof.simulator.kernel.memory import ROW, Records
 
 Pieces = Iterator[Records]
 """One trunk's rows (`memory.ROW`) in the order of time, each call with all its attempts in one piece."""

@@ -12,17 +12,17 @@ from typing import TypedDict, Unpack
 import numpy as np
 import polars as pl
 
-from models.plan import Plan
-from models.study import Study
-from simulator.host import busy_costs
-from simulator.kernel import codes, memory
-from simulator.kernel.arrivals import stand_up
-from simulator.kernel.encoding import world_of
-from simulator.kernel.frames import to_frame
-from simulator.kernel.loop import run
-from simulator.kernel.memory import Records, World, grown
-from simulator.kernel.rows import Pieces, pieces
-from simulator.standing import residual_times
+from trunkproof.models.plan import Plan
+from trunkproof.models.study import Study
+from trunkproof.simulator.host import busy_costs
+from trunkproof.simulator.kernel import codes, memory
+from trunkproof.simulator.kernel.arrivals import stand_up
+from trunkproof.simulator.kernel.encoding import world_of
+from trunkproof.simulator.kernel.frames import to_frame
+from trunkproof.simulator.kernel.loop import run
+from trunkproof.simulator.kernel.memory import Records, World, grown
+from trunkproof.simulator.kernel.rows import Pieces, pieces
+from trunkproof.simulator.standing import residual_times
 
 OnRecords = Callable[[Records, float], None]
 """Takes finished attempts (`memory.RECORD`), valid until it returns, and as `simulator.run.OnBatch` an instant."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from models.compiled import inlined, lean
-from models.throttle import SAME_INSTANT_S
-from simulator.kernel.codes import (
+from trunkproof.models.compiled import inlined, lean
+from trunkproof.models.throttle import SAME_INSTANT_S
+from trunkproof.simulator.kernel.codes import (
     FIXED_WINDOW,
     NO_LIMIT,
     PIPE_LIMIT,
@@ -12,7 +12,7 @@ from simulator.kernel.codes import (
     SLIDING_ATTEMPTS,
     TOKEN_BUCKET,
 )
-from simulator.kernel.memory import FloatArray, Records
+from trunkproof.simulator.kernel.memory import FloatArray, Records
 
 REFUSES = -1.0
 """No delay: the call is refused."""

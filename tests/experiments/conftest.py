@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from experiments.provenance import Provenance
-from experiments.validation.compare import compare
-from experiments.validation.cpu import CpuComparison
-from loadgen.audio import Heard
-from loadgen.health import Measurements, judge
-from models.plan import draw_plan
-from models.reading import parse_study
-from simulator.run import simulate
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.validation.compare import compare
+from trunkproof.experiments.validation.cpu import CpuComparison
+from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.verdict import Measurements, judge
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.study_file import parse_study
+from trunkproof.simulator.run import simulate
 
 STUDY = """\
 name: made up

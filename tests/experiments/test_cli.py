@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.exit_codes import ExitCode
-from models.kpis import DEFINITIONS
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.models.kpis import DEFINITIONS
 
 STUDIES = Path(__file__).parents[2] / "experiments" / "studies"
 SHORT = """\
@@ -26,7 +26,7 @@ traffic:
 
 
 def trunkproof(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "experiments.cli", *map(str, words)]
+    command = [sys.executable, "-m", "trunkproof.experiments.cli", *map(str, words)]
     result = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=cwd or STUDIES.parents[1], timeout=120
     )
@@ -125,7 +125,7 @@ def test_a_pump_that_there_is_not_is_told_before_anything_starts(
 
 def test_too_few_open_files_are_told_before_the_run(short: Path, tmp_path: Path) -> None:
     def limited(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "experiments.cli", *map(str, words)]
+        command = [sys.executable, "-m", "trunkproof.experiments.cli", *map(str, words)]
         return subprocess.run(
             ["prlimit", "--nofile=105:105", "--", *command],
             capture_output=True, text=True, check=False, cwd=STUDIES.parents[1], timeout=120,
@@ -159,7 +159,7 @@ def test_load_goes_nowhere_without_leave(short: Path, target: str, words: str) -
 
 
 def test_load_says_at_once_that_nobody_listens(short: Path, tmp_path: Path, free_tcp_port: int) -> None:
-    from loadgen.certificates import Authority
+    from trunkproof.loadgen.tls.certificates import Authority
 
     authority = Authority(tmp_path / "ca")
     result = trunkproof("load", short, "--target", f"127.0.0.1:{free_tcp_port}", "--ca", authority.ca_file)

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-
-from experiments.exit_codes import ExitCode
-from experiments.review.reading import read_request
-from models.history.reading import read_history
 from tests.experiments.test_cli import trunkproof
+
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.review.request_file import read_request
+from trunkproof.models.demand.history.reading import read_history
 
 HEADING = "CallSid,DateCreated,From,To,AccountSid,Direction,Status,StartTime,EndTime,Duration,ConversationDuration\n"
 

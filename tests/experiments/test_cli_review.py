@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
-
-from experiments.cli import app, reviewing
-from experiments.exit_codes import ExitCode
-from experiments.histories.generate import generate
-from experiments.report import chromium
-from experiments.report.review_summary import summary
-from experiments.review.decision_json import write_decision
-from experiments.review.result import Review
 from tests.experiments.report.review_example import lower, not_needed, review, undecided
 from tests.experiments.review.conftest import smaller
 from tests.experiments.test_cli import STUDIES, trunkproof
+from typer.testing import CliRunner
+
+from trunkproof.experiments.cli import app, reviewing
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.histories.generate import generate
+from trunkproof.experiments.report import chromium
+from trunkproof.experiments.report.review_summary import summary
+from trunkproof.experiments.review.decision_json import write_decision
+from trunkproof.experiments.review.result import Review
 
 REQUEST = """\
 name: small customer
@@ -181,7 +181,7 @@ def test_a_cluster_that_does_not_answer_is_told(folder: Path, tmp_path: Path, fr
 def test_ctrl_c_ends_it_without_a_word_of_python(folder: Path, tmp_path: Path) -> None:
     words = ["review", str(written(folder, 25)), "--out", str(tmp_path), "--workers", "2"]
     run = subprocess.Popen(
-        [sys.executable, "-m", "experiments.cli", *words],
+        [sys.executable, "-m", "trunkproof.experiments.cli", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from experiments.cli import app
-from experiments.exit_codes import ExitCode
-from models.errors import InputError
+from trunkproof.experiments.cli import app
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.models.errors import InputError
 
 CANNOT_BE_PLAYED = """\
 name: what Asterisk cannot play

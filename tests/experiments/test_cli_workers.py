@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.exit_codes import ExitCode
-from experiments.validation.validate import read_evidence
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.validation.validate import read_evidence
 
 STUDY = """\
 name: from several workers
@@ -31,7 +31,7 @@ traffic:
 
 
 def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "experiments.cli", *map(str, words)]
+    return [sys.executable, "-m", "trunkproof.experiments.cli", *map(str, words)]
 
 
 @pytest.mark.parametrize("command_name", ["validate", "load"])
@@ -68,7 +68,7 @@ def test_ctrl_c_in_the_terminal_ends_the_calls_of_all_workers(tmp_path: Path) ->
     while len(workers) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
         children = psutil.Process(process.pid).children(recursive=True)
-        workers = [child for child in children if "loadgen.workers" in " ".join(_command_of(child))]
+        workers = [child for child in children if "trunkproof.loadgen.workers" in " ".join(_command_of(child))]
     pid = json.loads((out / "trunk" / "trunk.json").read_text())["pid"]
     time.sleep(6)
     # A terminal's Ctrl-C goes to every process of its foreground group.

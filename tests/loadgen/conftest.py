@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.certificates import Authority, CertificateFiles
+from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles
 
 SERVER_NAME = "pstn.trunk.test"
 

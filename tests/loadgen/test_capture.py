@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.media.rtp import RtpPacket
-from loadgen.media.srtp import Failure, SrtpCipher
-from loadgen.media.voiceprint import Side, read_frame
-from loadgen.run import drive
-from loadgen.stacks.embedded.trunk import EmbeddedTrunk
-from models.plan import draw_plan
-from models.study import Study
+from trunkproof.loadgen.media.rtp import RtpPacket
+from trunkproof.loadgen.media.srtp import Failure, SrtpCipher
+from trunkproof.loadgen.media.voiceprint import Side, read_frame
+from trunkproof.loadgen.run import drive
+from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.study import Study
 
 _METHODS = {"INVITE", "ACK", "BYE"}
 _STATUSES = {"100", "180", "200"}

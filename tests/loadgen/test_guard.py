@@ -2,8 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from loadgen.guard import Guard, Target, resolve
-from models.errors import GuardError, StackError
+from trunkproof.loadgen.guard import Guard, Target, resolve
+from trunkproof.models.errors import GuardError, StackError
 
 REMOTE = "203.0.113.7"  # RFC 5737: never anyone's address
 

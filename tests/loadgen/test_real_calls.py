@@ -9,21 +9,21 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loadgen.guard import Guard
-from loadgen.numbers import exophone, pstn_number
-from loadgen.run import Drive, drive, reach
-from loadgen.sip.trace import open_trace
-from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.control import ControlClient, ControlServer
-from loadgen.stacks.denial import Denied
-from loadgen.stacks.embedded.gate import Gate
-from loadgen.stacks.link import Farewell, open_link
-from loadgen.stacks.process import running_trunk
-from models.errors import GuardError, InputError, StackError
-from models.plan import draw_plan
-from models.records import Direction
-from models.study import Study
-from simulator.run import simulate
+from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.parties.numbers import exophone, pstn_number
+from trunkproof.loadgen.parties.refusal import Denied
+from trunkproof.loadgen.run import Drive, drive, reach
+from trunkproof.loadgen.sip.trace import open_trace
+from trunkproof.loadgen.stacks.control import ControlClient, ControlServer
+from trunkproof.loadgen.stacks.embedded.gate import Gate
+from trunkproof.loadgen.stacks.link import Farewell, open_link
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.models.errors import GuardError, InputError, StackError
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.records import Direction
+from trunkproof.models.study import Study
+from trunkproof.simulator.run import simulate
 
 
 def study(pop: dict[str, Any] | None = None, trunk: dict[str, Any] | None = None, **traffic: Any) -> Study:
@@ -253,7 +253,7 @@ def test_nobody_outside_loopback_is_reached_for() -> None:
 
 def test_a_generator_without_ports_is_void_and_blames_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One pair for all calls of the customer: its second call finds none.
-    monkeypatch.setattr("loadgen.audio._CUSTOMER_PORTS", (50_000, 50_002))
+    monkeypatch.setattr("trunkproof.loadgen.system.ports._CUSTOMER_PORTS", (50_000, 50_002))
     driven = real(study(), tmp_path)
     failed = driven.records.filter(pl.col("disposition") == "connection_failed")
     assert failed.height

@@ -14,19 +14,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loadgen.agent import IncomingCall
-from loadgen.answerer import Answerer, Rejection, _Conversation
-from loadgen.audio import Audio
-from loadgen.certificates import CertificateFiles
-from loadgen.run import Drive, drive
-from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, Crypto
-from loadgen.sip.sdp import SessionDescription, write_sdp
-from loadgen.stacks.embedded.trunk import EmbeddedTrunk, Seat
-from loadgen.stacks.process import running_trunk
-from loadgen.stacks.server import serve
-from models.plan import PlanRow, draw_plan
-from models.records import Disposition
-from models.study import Study
+from trunkproof.loadgen.parties.agent import IncomingCall
+from trunkproof.loadgen.parties.audio import Audio
+from trunkproof.loadgen.parties.incoming import Answerer, Rejection, _Conversation
+from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, Crypto
+from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
+from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk, Seat
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.stacks.server import serve
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.models.plan import PlanRow, draw_plan
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study
 
 
 def study(*, calls: int = 2, hold_s: float = 1.0, pop: dict[str, object] | None = None, **trunk: object) -> Study:
@@ -179,7 +179,7 @@ class OnlyTrying(EmbeddedTrunk):
 
 
 def test_a_trunk_that_only_tries_is_given_up_with_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadgen.planned_call._PATIENCE_S", 0.5)
+    monkeypatch.setattr("trunkproof.loadgen.parties.outgoing._PATIENCE_S", 0.5)
     records = records_of(study(calls=1), OnlyTrying, tmp_path)
     assert records["disposition"].to_list() == ["timed_out"]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.channels import ChannelPool
-from models.study import Burst, Carrier
+from trunkproof.models.channels import ChannelPool
+from trunkproof.models.study import Burst, Carrier
 
 
 def taken(pool: ChannelPool, count: int, now: float) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.columns import CONNECTION_CODE, DISPOSITION_CODE, NO_CONNECTION, columns_of
-from models.records import ConnectionKind, Direction, Disposition, Record, to_frame
+from trunkproof.models.columns import CONNECTION_CODE, DISPOSITION_CODE, NO_CONNECTION, columns_of
+from trunkproof.models.records import ConnectionKind, Direction, Disposition, Record, to_frame
 
 
 def record(row: int, **known: object) -> Record:

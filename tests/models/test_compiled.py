@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.compiled import compiled, inlined, lean
+from trunkproof.models.compiled import compiled, inlined, lean
 
-PART = "from models.compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {0}\n"
-WHOLE = "from models.compiled import lean\nfrom part import part\n\n\n@lean\ndef whole(x):\n    return part(x)\n"
+PART = "from trunkproof.models.compiled import inlined\n\n\n@inlined\ndef part(x):\n    return x + {0}\n"
+WHOLE = (
+    "from trunkproof.models.compiled import lean\nfrom part import part\n\n\n@lean\ndef whole(x):\n    return part(x)\n"
+)
 
 
 @inlined
@@ -49,7 +51,10 @@ def test_code_that_was_kept_is_not_used_once_a_part_of_it_is_another(tmp_path: P
 def test_it_is_known_whether_code_is_kept(tmp_path: Path) -> None:
     (tmp_path / "whole.py").write_text(WHOLE)
     (tmp_path / "part.py").write_text(PART.format(1))
-    asked = "from models.compiled import is_kept; before = is_kept(whole); whole(0); print(before, is_kept(whole))"
+    asked = (
+        "from trunkproof.models.compiled import is_kept; "
+        "before = is_kept(whole); whole(0); print(before, is_kept(whole))"
+    )
     assert _said(tmp_path, asked) == "False True"
     assert _said(tmp_path, asked) == "True True"
     (tmp_path / "part.py").write_text(PART.format(22))
@@ -70,7 +75,7 @@ def _said(folder: Path, code: str = "print(whole(0))") -> str:
 
 
 def _begun(folder: Path, code: str) -> subprocess.Popen[str]:
-    command = f"import sys; sys.path[:0] = [{str(folder)!r}, '.']; from whole import whole; {code}"
+    command = f"import sys; sys.path[:0] = [{str(folder)!r}, '.package']; from whole import whole; {code}"
     root = Path(__file__).parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", command], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -9,7 +9,7 @@ from typing import get_args
 import polars as pl
 import pytest
 
-from models.costs import (
+from trunkproof.models.costs import (
     Calibration,
     CostName,
     Costs,
@@ -19,9 +19,9 @@ from models.costs import (
     cpu_seconds,
     load_calibration,
 )
-from models.errors import InputError
-from models.records import SCHEMA, ConnectionKind, Direction, Disposition, Record, to_frame
-from models.study import Pop, Stack
+from trunkproof.models.errors import InputError
+from trunkproof.models.records import SCHEMA, ConnectionKind, Direction, Disposition, Record, to_frame
+from trunkproof.models.study import Pop, Stack
 
 COSTS = Costs(
     full_handshake_s=1.0, resumed_handshake_s=0.5, invite_s=0.1, refusal_s=0.05, bye_s=0.02, packet_s=0.001,

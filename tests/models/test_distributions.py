@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from models.distributions import (
+from trunkproof.models.distributions import (
     Constant,
     Distribution,
     Empirical,

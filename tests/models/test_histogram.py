@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.histogram import LogHistogram
+from trunkproof.models.histogram import LogHistogram
 
 
 def test_quantiles_are_within_half_a_bin_of_the_exact_ones() -> None:

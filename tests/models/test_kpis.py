@@ -7,8 +7,8 @@ import math
 import polars as pl
 import pytest
 
-from models.kpis import DEFINITIONS, KpiAccumulator, compute_kpis
-from models.records import Direction, Disposition, Record, to_frame
+from trunkproof.models.kpis import DEFINITIONS, KpiAccumulator, compute_kpis
+from trunkproof.models.records import Direction, Disposition, Record, to_frame
 
 
 def record(call: int, disposition: Disposition, **values: object) -> Record:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from models.limits import Limits
-from models.records import Direction, Disposition
-from models.study import Study
-from models.throttle import ADMITTED, Refused
+from trunkproof.models.limits import Limits
+from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.study import Study
+from trunkproof.models.throttle import ADMITTED, Refused
 
 TRAFFIC = {"arrivals": {"kind": "poisson", "rate_per_minute": 60}, "holding": 5}
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from models import dice
-from models.dice import drawn_chunks
-from models.errors import InputError
-from models.numbering import check_rows
-from models.plan import draw_plan
-from models.study import Study
-from simulator.kernel.rows import pieces
-from simulator.run import Engine, simulate
+from trunkproof.models import draws as dice
+from trunkproof.models.draws import drawn_chunks
+from trunkproof.models.errors import InputError
+from trunkproof.models.numbering import check_rows
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.study import Study
+from trunkproof.simulator.kernel.rows import pieces
+from trunkproof.simulator.run import Engine, simulate
 
 DAY_S = 86_400.0
 
@@ -61,8 +61,8 @@ def test_redials_need_numbers_too() -> None:
 )
 def test_nothing_runs(begin: Callable[[Study], object], monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
-    monkeypatch.setattr("models.plan.drawn_chunks", drawn.append)
-    monkeypatch.setattr("simulator.kernel.rows.drawn_chunks", drawn.append)
+    monkeypatch.setattr("trunkproof.models.plan.drawn_chunks", drawn.append)
+    monkeypatch.setattr("trunkproof.simulator.kernel.rows.drawn_chunks", drawn.append)
     with pytest.raises(InputError, match=r"trunks\[0\].traffic: needs about 14"):
         begin(study(100_000))
     assert not drawn

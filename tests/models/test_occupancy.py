@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.occupancy import Occupancy, steps
+from trunkproof.models.occupancy import Occupancy, steps
 
 intervals = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20), st.integers(1, 3)), min_size=1, max_size=40)
 

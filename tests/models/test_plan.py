@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.plan import PLAN_SCHEMA, ROWS_PER_TRUNK, Outcome, dialled_number, draw_plan, plan_chunks, row_of
-from models.records import Direction
-from models.study import Study
+from trunkproof.models.plan import PLAN_SCHEMA, ROWS_PER_TRUNK, Outcome, dialled_number, draw_plan, plan_chunks, row_of
+from trunkproof.models.records import Direction
+from trunkproof.models.study import Study
 
 Z = 4.5
 """Two-sided chance of a false alarm: 7 in a million."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.ports import PortPool
+from trunkproof.models.ports import PortPool
 
 
 def test_the_documented_range_holds_15000_pairs() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.quota import TICK_S, longest_pause_s, pauses_are_heard
+from trunkproof.models.quota import TICK_S, longest_pause_s, pauses_are_heard
 
 
 @pytest.mark.parametrize(("cores", "pause_ms"), [(1.0, 0), (2.0, 0), (0.5, 4), (0.25, 12), (0.1, 36), (0.04, 96)])

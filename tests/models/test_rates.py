@@ -9,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 from scipy import stats
 
-from models.rates import FloatArray, RatePath, arrival_chunks, rate_path
-from models.traffic import Arrivals
+from trunkproof.models.rates import FloatArray, RatePath, arrival_chunks, rate_path
+from trunkproof.models.traffic import Arrivals
 
 Z = 4.5
 DIURNAL = {"kind": "diurnal", "hourly_per_minute": list(range(24)), "start_hour": 8.5}

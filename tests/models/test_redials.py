@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.dice import drawn_chunks
-from models.errors import InputError
-from models.plan import draw_plan
-from models.reading import parse_study
-from models.records import Disposition
-from models.redials import redial_masks, tries_again
-from models.study import Study
-from models.traffic import Redial, RedialReasons
+from trunkproof.models.draws import drawn_chunks
+from trunkproof.models.errors import InputError
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.records import Disposition
+from trunkproof.models.redials import redial_masks, tries_again
+from trunkproof.models.study import Study
+from trunkproof.models.study_file import parse_study
+from trunkproof.models.traffic import Redial, RedialReasons
 
 Z = 4.5
 BY_REASON = {"throttled": [0.9, 0.6, 0.2], "carrier_rejected": 0.25, "busy": 0.4, "no_channel": 0.0}

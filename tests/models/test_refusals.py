@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.plan import Outcome, PlanRow
-from models.records import Direction, Disposition
-from models.refusals import REFUSALS, THROTTLE_CAUSE, disposition_of, refusal_of
+from trunkproof.models.plan import Outcome, PlanRow
+from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.refusals import REFUSALS, THROTTLE_CAUSE, disposition_of, refusal_of
 
 
 def row(outcome: Outcome, status: int) -> PlanRow:

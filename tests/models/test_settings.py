@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from models.settings import Settings
+from trunkproof.models.settings import Settings
 
 
 class Example(Settings):

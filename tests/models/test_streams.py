@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.streams import uniforms
+from trunkproof.models.streams import uniforms
 
 
 @given(start=st.integers(0, 1000), count=st.integers(0, 100))

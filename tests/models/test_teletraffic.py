@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import gamma
 
-from models.distributions import Constant, Exponential
-from models.teletraffic import (
+from trunkproof.models.distributions import Constant, Exponential
+from trunkproof.models.teletraffic import (
     call_congestion_standard_error,
     channels_needed,
     erlang_b,

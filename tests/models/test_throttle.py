@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from models.policies import (
+from trunkproof.models.policies import (
     FixedWindow,
     NoThrottle,
     PipeLimit,
@@ -26,7 +26,7 @@ from models.policies import (
     TokenBucket,
     Windowed,
 )
-from models.teletraffic import (
+from trunkproof.models.teletraffic import (
     fixed_window_refused,
     fixed_window_standard_error,
     shaper_refused,
@@ -34,7 +34,7 @@ from models.teletraffic import (
     sliding_attempts_refused,
     token_bucket_refused,
 )
-from models.throttle import ADMITTED, SAME_INSTANT_S, Admitted, Refused, Throttle, make_throttle
+from trunkproof.models.throttle import ADMITTED, SAME_INSTANT_S, Admitted, Refused, Throttle, make_throttle
 
 READ = TypeAdapter[ThrottleSettings](ThrottleSettings)
 LIMITED = (FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket, Shaper)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.voice import (
+from trunkproof.models.voice import (
     G711_CONCEALED,
     G711_PLAIN,
     Codec,

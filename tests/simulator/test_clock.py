@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import simpy
 
-from models.costs import load_calibration
-from models.study import Study
-from simulator import run
-from simulator.clock import CallProcess, Clock
+from trunkproof.models.costs import load_calibration
+from trunkproof.models.study import Study
+from trunkproof.simulator import run
+from trunkproof.simulator.clock import CallProcess, Clock
 
 Steps = Generator[simpy.Event, object, None]
 

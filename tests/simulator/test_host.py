@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.costs import PACKETS_PER_S, Costs
-from models.study import Machine
-from simulator.host import Host, capacity
+from trunkproof.models.costs import PACKETS_PER_S, Costs
+from trunkproof.models.study import Machine
+from trunkproof.simulator.host import Host, capacity
 
 COSTS = Costs(
     full_handshake_s=0.0, resumed_handshake_s=0.0, invite_s=0.0, refusal_s=0.0, bye_s=0.0, packet_s=0.001,

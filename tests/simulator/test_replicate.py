@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from models.study import Study
-from models.teletraffic import fixed_window_refused
-from simulator.replicate import Replications, replicate
+from trunkproof.models.study import Study
+from trunkproof.models.teletraffic import fixed_window_refused
+from trunkproof.simulator.replicate import Replications, replicate
 
 RATE, LIMIT = 60.0, 60
 # A window longer than the run: of N calls in it, those above the limit are refused, exactly.

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.errors import InputError
-from models.kpis import KpiAccumulator, compute_kpis
-from models.study import Study
-from simulator.replicate import processes, replicate
-from simulator.run import Start, simulate, simulate_in_batches
-from simulator.standing import residual_times
+from trunkproof.models.errors import InputError
+from trunkproof.models.kpis import KpiAccumulator, compute_kpis
+from trunkproof.models.study import Study
+from trunkproof.simulator.replicate import processes, replicate
+from trunkproof.simulator.run import Start, simulate, simulate_in_batches
+from trunkproof.simulator.standing import residual_times
 
 
 def study(*, seed: int = 1, duration_s: float = 120, **pop: object) -> Study:

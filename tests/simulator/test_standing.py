@@ -10,10 +10,10 @@ import math
 import numpy as np
 import polars as pl
 
-from models.study import Study
-from models.teletraffic import erlang_b
-from simulator.run import Start, simulate
-from simulator.standing import residual_times
+from trunkproof.models.study import Study
+from trunkproof.models.teletraffic import erlang_b
+from trunkproof.simulator.run import Start, simulate
+from trunkproof.simulator.standing import residual_times
 
 Z = 4.5
 LIFE = {

@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.twin import LARGEST_Z, analytic_twin, exact_refused_share, red_refused
-from models.costs import PACKETS_PER_S, Costs, cpu_breakdown
-from models.kpis import compute_kpis
-from models.limits import Limits
-from models.plan import draw_plan
-from models.policies import FixedWindow
-from models.records import Disposition
-from models.study import Machine, Study
-from models.teletraffic import erlang_b
-from simulator.host import Host, busy_costs
-from simulator.replicate import random_anchors, replicate
-from simulator.run import Engine, Start, simulate
+from trunkproof.experiments.prediction.twin import LARGEST_Z, analytic_twin, exact_refused_share, red_refused
+from trunkproof.models.costs import PACKETS_PER_S, Costs, cpu_breakdown
+from trunkproof.models.kpis import compute_kpis
+from trunkproof.models.limits import Limits
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.policies import FixedWindow
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Machine, Study
+from trunkproof.models.teletraffic import erlang_b
+from trunkproof.simulator.host import Host, busy_costs
+from trunkproof.simulator.replicate import random_anchors, replicate
+from trunkproof.simulator.run import Engine, Start, simulate
 
 POLICIES = [
     "fixed_window", "pipelimit", "sliding_window_admitted", "sliding_window_attempts", "token_bucket", "shaper",
@@ -236,7 +236,7 @@ def test_nothing_is_left_in_use_when_the_last_call_is_over(question: Study) -> N
         return made[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simulator.run.Limits", kept)
+        patch.setattr("trunkproof.simulator.run.Limits", kept)
         simulate(question)
     assert [(limits.carrier.used, limits.pool.in_use) for limits in made] == [(0, 0)]
 
@@ -255,7 +255,7 @@ def test_the_cpu_spent_is_what_the_records_are_charged_with(question: Study, quo
         return made[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simulator.run.Host", kept)
+        patch.setattr("trunkproof.simulator.run.Host", kept)
         records = simulate(question)
     (host,), costs = made, busy_costs(question.pop)
     charged = cpu_breakdown(costs, records, 0.0)

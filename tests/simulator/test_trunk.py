@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import yaml
 
-from models.errors import InputError
-from models.study import Study
-from simulator.run import simulate
+from trunkproof.models.errors import InputError
+from trunkproof.models.study import Study
+from trunkproof.simulator.run import simulate
 
 RTT = 0.01
 COSTS = {

@@ -15,8 +15,8 @@ from typing import cast
 import numpy as np
 from pylibsrtp import Error, Policy, Session
 
-from experiments.benchmarks.audio_window import FRAME_S, AudioWindow, Heard, cost_of
-from experiments.benchmarks.peers.reflector import ADDRESS
+from trunkproof.experiments.benchmarks.audio_window import FRAME_S, AudioWindow, Heard, cost_of
+from trunkproof.experiments.benchmarks.peers.reflector import ADDRESS
 
 _HEADER = struct.Struct("!BBHII")
 _PAYLOAD = bytes([0xD5]) * 160

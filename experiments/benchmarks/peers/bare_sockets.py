@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.benchmarks.audio_window import FRAME_S, AudioWindow, Heard, cost_of
-from experiments.benchmarks.peers.reflector import ADDRESS
-from loadgen.media.compiled.loop import INSTANT_NS, instants_together
-from loadgen.media.compiled.memory import (
+from trunkproof.experiments.benchmarks.audio_window import FRAME_S, AudioWindow, Heard, cost_of
+from trunkproof.experiments.benchmarks.peers.reflector import ADDRESS
+from trunkproof.loadgen.media.compiled.loop import INSTANT_NS, instants_together
+from trunkproof.loadgen.media.compiled.memory import (
     CONTROL_BYTES,
     CONTROL_LENGTH,
     HEADER_WORDS,
@@ -29,7 +29,7 @@ from loadgen.media.compiled.memory import (
     INSTANTS,
     new_work,
 )
-from loadgen.media.sockets import SO_TIMESTAMPNS
+from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS
 
 _OURS = "127.0.0.2"
 _PACKET_BYTES = 182

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import simpy
 
-from experiments.benchmarks.running import BenchmarkError
-from models.distributions import Constant, Exponential
-from models.policies import NoThrottle
-from models.study import Carrier, Pop, Study, Trunk
-from models.teletraffic import call_congestion_standard_error, erlang_b
-from models.traffic import PoissonArrivals, Traffic
+from trunkproof.experiments.benchmarks.running import BenchmarkError
+from trunkproof.models.distributions import Constant, Exponential
+from trunkproof.models.policies import NoThrottle
+from trunkproof.models.study import Carrier, Pop, Study, Trunk
+from trunkproof.models.teletraffic import call_congestion_standard_error, erlang_b
+from trunkproof.models.traffic import PoissonArrivals, Traffic
 
 LARGEST_Z = 4.5
 

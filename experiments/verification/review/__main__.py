@@ -1,4 +1,4 @@
-"""`python -m experiments.verification.review --out DIR [--quick]`: the outside examination of the review.
+"""`python -m trunkproof.experiments.verification.review --out DIR [--quick]`: the outside examination of the review.
 
 Each examination is a line of `results.jsonl`; what is there already is not done again.
 """
@@ -13,14 +13,14 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.app import Out, err, folder_at, out
-from experiments.exit_codes import exit_code_of
-from experiments.verification.review.examine import Result, examine
-from experiments.verification.review.kinds import KINDS
-from experiments.verification.review.score import score
-from experiments.verification.review.tables import TABLE, markdown, write_scores
-from models.errors import InputError, Problem, TrunkproofError
-from simulator.replicate import processes
+from trunkproof.experiments.cli.app import Out, err, folder_at, out
+from trunkproof.experiments.common.exit_codes import exit_code_of
+from trunkproof.experiments.verification.review.examine import Result, examine
+from trunkproof.experiments.verification.review.kinds import KINDS
+from trunkproof.experiments.verification.review.score import score
+from trunkproof.experiments.verification.review.tables import TABLE, markdown, write_scores
+from trunkproof.models.errors import InputError, Problem, TrunkproofError
+from trunkproof.simulator.replicate import processes
 
 RESULTS = "results.jsonl"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -48,7 +48,7 @@ def examination(
             lines.write(json.dumps(result) + "\n")
             lines.flush()
             err.print(_said(result, f"{len(results)} of {len(wanted)}"), markup=False)
-    command = "python -m experiments.verification.review " + " ".join(sys.argv[1:])
+    command = "python -m trunkproof.experiments.verification.review " + " ".join(sys.argv[1:])
     scores = score(results[pair] for pair in sorted(wanted, key=lambda pair: (chosen.index(pair[0]), pair[1])))
     write_scores(scores, folder, command)
     out.print(markdown(scores, command), markup=False)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.review.request import Request
-from experiments.review.result import BackCast
-from experiments.review.review import Case, Decided, read_case
-from experiments.verification.review.enforced import Policy
-from experiments.verification.review.export import COLUMNS
-from experiments.verification.review.kernel import UNLIMITED
-from experiments.verification.review.scenario import Scenario
-from experiments.verification.review.truth import Period
-from models.fitting.result import Ranged
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import BackCast
+from trunkproof.experiments.review.review import Case, Decided, read_case
+from trunkproof.experiments.verification.review.enforced import Policy
+from trunkproof.experiments.verification.review.export import COLUMNS
+from trunkproof.experiments.verification.review.kernel import UNLIMITED
+from trunkproof.experiments.verification.review.scenario import Scenario
+from trunkproof.experiments.verification.review.truth import Period
+from trunkproof.models.demand.fitting.result import Ranged
 
 CANNOT_TELL, NOT_NEEDED, REFUSE = "cannot_tell", "not_needed", "refuse"
 APPROVALS = ("approve", "approve_lower")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.verification.review.kernel import (
+from trunkproof.experiments.verification.review.kernel import (
     BUSY,
     NO_ANSWER,
     NO_CHANNEL,

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.verification.review.kernel import ADMITTED, ATTEMPTS, BUCKET, FIXED, OPEN, SHAPER, FloatArray
+from trunkproof.experiments.verification.review.kernel import (
+    ADMITTED,
+    ATTEMPTS,
+    BUCKET,
+    FIXED,
+    OPEN,
+    SHAPER,
+    FloatArray,
+)
 
 WINDOW_S = 60.0
 _CODES = {

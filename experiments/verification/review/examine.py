@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.verification.review.answer import Answer, ask, horizon_days
-from experiments.verification.review.scenario import Scenario, busiest, scenario
-from experiments.verification.review.truth import Cell, CellName, Period, truth
+from trunkproof.experiments.verification.review.answer import Answer, ask, horizon_days
+from trunkproof.experiments.verification.review.scenario import Scenario, busiest, scenario
+from trunkproof.experiments.verification.review.truth import Cell, CellName, Period, truth
 
 Result = dict[str, Any]
 """One line of the file of results: JSON values only."""

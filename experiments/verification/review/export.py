@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from experiments.verification.review.enforced import Enforced
-from experiments.verification.review.kernel import (
+from trunkproof.experiments.verification.review.enforced import Enforced
+from trunkproof.experiments.verification.review.kernel import (
     ANSWERED,
     AT_S,
     CALL,
@@ -20,8 +20,8 @@ from experiments.verification.review.kernel import (
     UNLIMITED,
     FloatArray,
 )
-from experiments.verification.review.mechanism import Mechanism, Recording
-from experiments.verification.review.traffic import Day
+from trunkproof.experiments.verification.review.mechanism import Mechanism, Recording
+from trunkproof.experiments.verification.review.traffic import Day
 
 DAY_S = 86_400.0
 _WORDS = ["answered", "busy", "no_answer", "abandoned", "rejected", "refused", "refused"]

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.compiled import compiled
+from trunkproof.models.compiled import compiled
 
 FloatArray = NDArray[np.float64]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.verification.review.callers import Callers, callers
-from experiments.verification.review.enforced import Policy
-from experiments.verification.review.kernel import FloatArray
-from experiments.verification.review.mechanism import Mechanism, Recording
-from experiments.verification.review.traffic import (
+from trunkproof.experiments.verification.review.callers import Callers, callers
+from trunkproof.experiments.verification.review.enforced import Policy
+from trunkproof.experiments.verification.review.kernel import FloatArray
+from trunkproof.experiments.verification.review.mechanism import Mechanism, Recording
+from trunkproof.experiments.verification.review.traffic import (
     Batches,
     Campaign,
     Exciting,

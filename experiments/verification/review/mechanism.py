@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from experiments.verification.review.callers import Callers
-from experiments.verification.review.enforced import FIXED_WINDOW, Policy
-from experiments.verification.review.traffic import Traffic
+from trunkproof.experiments.verification.review.callers import Callers
+from trunkproof.experiments.verification.review.enforced import FIXED_WINDOW, Policy
+from trunkproof.experiments.verification.review.traffic import Traffic
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.verification.review.enforced import FIXED_WINDOW, Enforced, Policy
-from experiments.verification.review.export import write_export
-from experiments.verification.review.kernel import UNLIMITED
-from experiments.verification.review.kinds import mechanism as make_mechanism
-from experiments.verification.review.mechanism import Mechanism
-from experiments.verification.review.traffic import MINUTES
-from experiments.verification.review.truth import Bounds, Period, future_day, truth
+from trunkproof.experiments.verification.review.enforced import FIXED_WINDOW, Enforced, Policy
+from trunkproof.experiments.verification.review.export import write_export
+from trunkproof.experiments.verification.review.kernel import UNLIMITED
+from trunkproof.experiments.verification.review.kinds import mechanism as make_mechanism
+from trunkproof.experiments.verification.review.mechanism import Mechanism
+from trunkproof.experiments.verification.review.traffic import MINUTES
+from trunkproof.experiments.verification.review.truth import Bounds, Period, future_day, truth
 
 BUSY = 0.9
 """A weekday counts whose busiest hour has this share of the week's."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.verification.review.answer import APPROVALS, CANNOT_TELL, NOT_NEEDED, REFUSE
-from experiments.verification.review.examine import Result
-from experiments.verification.review.truth import SURE
+from trunkproof.experiments.verification.review.answer import APPROVALS, CANNOT_TELL, NOT_NEEDED, REFUSE
+from trunkproof.experiments.verification.review.examine import Result
+from trunkproof.experiments.verification.review.truth import SURE
 
 ALL = "all"
 NEXT_TO_ZERO = 1e-4

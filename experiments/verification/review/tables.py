@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from experiments.verification.review.score import ALL, COLUMNS, Scores, Tally
+from trunkproof.experiments.verification.review.score import ALL, COLUMNS, Scores, Tally
 
 TABLE, FIGURES, PICTURE = "table.md", "scores.json", "picture.html"
 ASKED = 0.95

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.verification.review.enforced import NO_THROTTLE, Policy
-from experiments.verification.review.kernel import (
+from trunkproof.experiments.verification.review.enforced import NO_THROTTLE, Policy
+from trunkproof.experiments.verification.review.kernel import (
     AT_S,
     N_ATTEMPTS,
     N_ATTEMPTS_THEN,
@@ -25,8 +25,8 @@ from experiments.verification.review.kernel import (
     FloatArray,
     refuses_any,
 )
-from experiments.verification.review.mechanism import Mechanism
-from experiments.verification.review.traffic import MINUTES, Day
+from trunkproof.experiments.verification.review.mechanism import Mechanism
+from trunkproof.experiments.verification.review.traffic import MINUTES, Day
 
 Period = tuple[int, float, float]
 """(Weekday, begin, end), in seconds after local midnight."""

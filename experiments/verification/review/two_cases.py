@@ -1,6 +1,6 @@
 """Two requests that a planner would make, and what the review must not say.
 
-    python -m experiments.verification.review.two_cases
+    python -m trunkproof.experiments.verification.review.two_cases
 
 1. A contact centre whose dialler runs each weekday from 10:00 to 10:40, behind a throttle of 200, asks for 260. The
    history shows refusals; the review must know of them, and approve no throttle that does not keep the targets, 204
@@ -19,19 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.cli.app import err, out
-from experiments.exit_codes import ExitCode, exit_code_of
-from experiments.verification.review.answer import APPROVALS, NOT_NEEDED, Answer, ask
-from experiments.verification.review.callers import callers
-from experiments.verification.review.enforced import FIXED_WINDOW, Policy
-from experiments.verification.review.export import DAY_S, attempts
-from experiments.verification.review.kernel import AT_S, ENDING, THROTTLED, UNLIMITED, FloatArray
-from experiments.verification.review.mechanism import Mechanism
-from experiments.verification.review.scenario import Scenario
-from experiments.verification.review.score import covers
-from experiments.verification.review.traffic import Campaign, Traffic, day_curve
-from experiments.verification.review.truth import Bounds, truth
-from models.errors import TrunkproofError
+from trunkproof.experiments.cli.app import err, out
+from trunkproof.experiments.common.exit_codes import ExitCode, exit_code_of
+from trunkproof.experiments.verification.review.answer import APPROVALS, NOT_NEEDED, Answer, ask
+from trunkproof.experiments.verification.review.callers import callers
+from trunkproof.experiments.verification.review.enforced import FIXED_WINDOW, Policy
+from trunkproof.experiments.verification.review.export import DAY_S, attempts
+from trunkproof.experiments.verification.review.kernel import AT_S, ENDING, THROTTLED, UNLIMITED, FloatArray
+from trunkproof.experiments.verification.review.mechanism import Mechanism
+from trunkproof.experiments.verification.review.scenario import Scenario
+from trunkproof.experiments.verification.review.score import covers
+from trunkproof.experiments.verification.review.traffic import Campaign, Traffic, day_curve
+from trunkproof.experiments.verification.review.truth import Bounds, truth
+from trunkproof.models.errors import TrunkproofError
 
 READINGS = (
     FIXED_WINDOW,

@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 from pylibsrtp import Session, _binding
 
-from models.errors import TrunkproofError
+from trunkproof.models.errors import TrunkproofError
 
 _LIBC = [
     "clock_gettime",

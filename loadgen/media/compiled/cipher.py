@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from loadgen.media.compiled.c import call_c
-from loadgen.media.compiled.memory import NEVER, REPLAY_WINDOW, SHA_WORDS, Bytes, Record, Words
-from loadgen.media.compiled.octets import octet, read16, read32, write16, write32
-from loadgen.media.rtp import HEADER_BYTES
-from models.compiled import inlined, lean
+from trunkproof.loadgen.media.compiled.c import call_c
+from trunkproof.loadgen.media.compiled.memory import NEVER, REPLAY_WINDOW, SHA_WORDS, Bytes, Record, Words
+from trunkproof.loadgen.media.compiled.octets import octet, read16, read32, write16, write32
+from trunkproof.loadgen.media.rtp import HEADER_BYTES
+from trunkproof.models.compiled import inlined, lean
 
 OK: Final = 0
 NOT_AUTHENTIC, REPLAY, REPLAY_OLD = 7, 9, 10

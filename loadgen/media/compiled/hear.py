@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 
-from loadgen.media.compiled.cipher import NOT_AUTHENTIC, OK, REPLAY, REPLAY_OLD, header_end, unprotect
-from loadgen.media.compiled.memory import NEVER, Bytes, Record
-from loadgen.media.compiled.octets import crc32, octet, read16, read32
-from loadgen.media.jitter_buffer import DEPTH_S
-from loadgen.media.rtp import DIGITS, FRAME_S, VERSION
-from loadgen.media.srtp import MOST_BYTES
-from loadgen.media.statistics import CLOCK_HZ, HISTORY, MODULUS
-from loadgen.media.stream import MOST_DIGITS
-from models.compiled import inlined, lean
+from trunkproof.loadgen.media.compiled.cipher import NOT_AUTHENTIC, OK, REPLAY, REPLAY_OLD, header_end, unprotect
+from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
+from trunkproof.loadgen.media.compiled.octets import crc32, octet, read16, read32
+from trunkproof.loadgen.media.jitter_buffer import DEPTH_S
+from trunkproof.loadgen.media.rtp import DIGITS, FRAME_S, VERSION
+from trunkproof.loadgen.media.srtp import MOST_BYTES
+from trunkproof.loadgen.media.statistics import CLOCK_HZ, HISTORY, MODULUS
+from trunkproof.loadgen.media.stream import MOST_DIGITS
+from trunkproof.models.compiled import inlined, lean
 
 _KEYS = len(DIGITS)
 _HALF = MODULUS // 2

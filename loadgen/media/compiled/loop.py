@@ -9,10 +9,19 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from loadgen.media.compiled.c import call_c, prefetch
-from loadgen.media.compiled.memory import INSTANTS, NEVER, SLOT_BYTES, SPEAKING_AT, USED_BYTES, Record, Records, Turns
-from loadgen.media.compiled.reports import next_report
-from loadgen.media.compiled.sockets import (
+from trunkproof.loadgen.media.compiled.c import call_c, prefetch
+from trunkproof.loadgen.media.compiled.memory import (
+    INSTANTS,
+    NEVER,
+    SLOT_BYTES,
+    SPEAKING_AT,
+    USED_BYTES,
+    Record,
+    Records,
+    Turns,
+)
+from trunkproof.loadgen.media.compiled.reports import next_report
+from trunkproof.loadgen.media.compiled.sockets import (
     MONOTONIC,
     REALTIME,
     clock_ns,
@@ -21,11 +30,11 @@ from loadgen.media.compiled.sockets import (
     send_audio,
     send_report,
 )
-from loadgen.media.compiled.speak import next_packet
-from loadgen.media.flow import MOST_CAUGHT_UP
-from loadgen.media.rtcp import INTERVAL_S
-from models.compiled import inlined, lean
-from models.histogram import BINS, BINS_PER_E, LOW
+from trunkproof.loadgen.media.compiled.speak import next_packet
+from trunkproof.loadgen.media.flow import MOST_CAUGHT_UP
+from trunkproof.loadgen.media.rtcp import INTERVAL_S
+from trunkproof.models.compiled import inlined, lean
+from trunkproof.models.histogram import BINS, BINS_PER_E, LOW
 
 FRAME_NS: Final = 20_000_000
 INSTANT_NS: Final = FRAME_NS // INSTANTS

@@ -9,9 +9,9 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from loadgen.media.statistics import HISTORY
-from loadgen.media.stream import MOST_DIGITS, MOST_PRESSED
-from models.histogram import BINS
+from trunkproof.loadgen.media.statistics import HISTORY
+from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED
+from trunkproof.models.histogram import BINS
 
 # Records with fields: neither mypy nor numpy's types know them by name.
 Records: TypeAlias = Any

@@ -6,8 +6,8 @@ import zlib
 
 import numpy as np
 
-from loadgen.media.compiled.memory import Bytes
-from models.compiled import inlined, lean
+from trunkproof.loadgen.media.compiled.memory import Bytes
+from trunkproof.models.compiled import inlined, lean
 
 _TABLE = np.array([zlib.crc32(bytes([n]), 0xFFFFFFFF) ^ 0xFFFFFFFF for n in range(256)], dtype=np.uint32)
 """The register of CRC-32 after each byte, from an empty one: a start value of all ones empties it."""

@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from loadgen.media.compiled.c import OPENSSL, functions
-from loadgen.media.compiled.loop import AHEAD, FRAME_NS, INSTANT_NS, enter, leave, run
-from loadgen.media.compiled.memory import DUE, INSTANTS, SLOT, TURN, Record, Records, new_control, new_work
-from loadgen.media.compiled.priority import take_short_turns
-from loadgen.media.compiled.records import describe, encrypts_as_libsrtp, report_of, reset, set_keys
-from loadgen.media.compiled.speak import press
-from loadgen.media.flow import Flow, Instants
-from loadgen.media.rtp import DIGITS
-from loadgen.media.sockets import Address, connect
-from loadgen.media.stream import MediaReport, MediaStream, check_key
-from models.errors import TrunkproofError
-from models.histogram import LogHistogram
+from trunkproof.loadgen.media.compiled.c import OPENSSL, functions
+from trunkproof.loadgen.media.compiled.loop import AHEAD, FRAME_NS, INSTANT_NS, enter, leave, run
+from trunkproof.loadgen.media.compiled.memory import DUE, INSTANTS, SLOT, TURN, Record, Records, new_control, new_work
+from trunkproof.loadgen.media.compiled.priority import take_short_turns
+from trunkproof.loadgen.media.compiled.records import describe, encrypts_as_libsrtp, report_of, reset, set_keys
+from trunkproof.loadgen.media.compiled.speak import press
+from trunkproof.loadgen.media.flow import Flow, Instants
+from trunkproof.loadgen.media.rtp import DIGITS
+from trunkproof.loadgen.media.sockets import Address, connect
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream, check_key
+from trunkproof.models.errors import TrunkproofError
+from trunkproof.models.histogram import LogHistogram
 
 MOST_STREAMS = 16_384
 """Of one pump: more than the ports of an address are enough for. Memory is used only as streams come."""

@@ -8,13 +8,13 @@ import struct
 
 import numpy as np
 
-from loadgen.media.compiled.c import session_address
-from loadgen.media.compiled.cipher import MASTER_BYTES, derive, protect
-from loadgen.media.compiled.memory import NEVER, NO_LOSS_TOLD, SLOT, Record, Records, point_into_itself
-from loadgen.media.rtp import DIGITS
-from loadgen.media.sockets import Address
-from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from loadgen.media.stream import MediaReport, MediaStream, score
+from trunkproof.loadgen.media.compiled.c import session_address
+from trunkproof.loadgen.media.compiled.cipher import MASTER_BYTES, derive, protect
+from trunkproof.loadgen.media.compiled.memory import NEVER, NO_LOSS_TOLD, SLOT, Record, Records, point_into_itself
+from trunkproof.loadgen.media.rtp import DIGITS
+from trunkproof.loadgen.media.sockets import Address
+from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream, score
 
 _INTERNET_ADDRESS = struct.Struct("=H2s4s8x")
 _NOT_YET = ["first", "highest", "timestamp", "remote_ssrc", "last_event", "rtp_fd", "rtcp_fd", "event_type"]

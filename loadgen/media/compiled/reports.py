@@ -5,16 +5,16 @@ The same as `loadgen.media.rtcp` with `MediaStream` around it, but for the draw 
 
 from __future__ import annotations
 
-from loadgen.media.compiled.c import call_c
-from loadgen.media.compiled.cipher import NOT_AUTHENTIC
-from loadgen.media.compiled.memory import NEVER, Bytes, Record
-from loadgen.media.compiled.octets import octet, read16, read32, write16, write32
-from loadgen.media.compiled.speak import timestamp
-from loadgen.media.rtcp import BYE, CNAME, NAME, NTP_EPOCH_S, RR, SDES, SR
-from loadgen.media.rtp import SAMPLES_PER_FRAME
-from loadgen.media.srtp import MOST_BYTES
-from loadgen.media.statistics import CLOCK_HZ, MODULUS
-from models.compiled import inlined, lean
+from trunkproof.loadgen.media.compiled.c import call_c
+from trunkproof.loadgen.media.compiled.cipher import NOT_AUTHENTIC
+from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
+from trunkproof.loadgen.media.compiled.octets import octet, read16, read32, write16, write32
+from trunkproof.loadgen.media.compiled.speak import timestamp
+from trunkproof.loadgen.media.rtcp import BYE, CNAME, NAME, NTP_EPOCH_S, RR, SDES, SR
+from trunkproof.loadgen.media.rtp import SAMPLES_PER_FRAME
+from trunkproof.loadgen.media.srtp import MOST_BYTES
+from trunkproof.loadgen.media.statistics import CLOCK_HZ, MODULUS
+from trunkproof.models.compiled import inlined, lean
 
 _NAME_BYTES = len(NAME)
 _ITEM_BYTES = (6 + _NAME_BYTES) // 4 * 4 + 4

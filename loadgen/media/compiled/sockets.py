@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from loadgen.media.compiled.c import call_c
-from loadgen.media.compiled.hear import receive
-from loadgen.media.compiled.memory import (
+from trunkproof.loadgen.media.compiled.c import call_c
+from trunkproof.loadgen.media.compiled.hear import receive
+from trunkproof.loadgen.media.compiled.memory import (
     ADDRESS_BYTES,
     ADDRESS_WORDS,
     BATCH,
@@ -20,10 +20,10 @@ from loadgen.media.compiled.memory import (
     STRIDE,
     Record,
 )
-from loadgen.media.compiled.reports import receive_report
-from loadgen.media.rtp import FRAME_S
-from loadgen.media.sockets import SO_TIMESTAMPNS
-from models.compiled import inlined, lean
+from trunkproof.loadgen.media.compiled.reports import receive_report
+from trunkproof.loadgen.media.rtp import FRAME_S
+from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS
+from trunkproof.models.compiled import inlined, lean
 
 MONOTONIC: Final = 1
 REALTIME: Final = 0

@@ -5,13 +5,13 @@ The same bytes as `loadgen.media.stream.MediaStream.next_packet` makes.
 
 from __future__ import annotations
 
-from loadgen.media.compiled.c import call_c
-from loadgen.media.compiled.cipher import protect
-from loadgen.media.compiled.memory import Bytes, Record
-from loadgen.media.compiled.octets import crc32, write16, write32
-from loadgen.media.rtp import HEADER_BYTES, SAMPLES_PER_FRAME, VOLUME
-from loadgen.media.stream import END_PACKETS, EVENT_PACKETS, MOST_PRESSED
-from models.compiled import inlined, lean
+from trunkproof.loadgen.media.compiled.c import call_c
+from trunkproof.loadgen.media.compiled.cipher import protect
+from trunkproof.loadgen.media.compiled.memory import Bytes, Record
+from trunkproof.loadgen.media.compiled.octets import crc32, write16, write32
+from trunkproof.loadgen.media.rtp import HEADER_BYTES, SAMPLES_PER_FRAME, VOLUME
+from trunkproof.loadgen.media.stream import END_PACKETS, EVENT_PACKETS, MOST_PRESSED
+from trunkproof.models.compiled import inlined, lean
 
 _TOKEN_BYTES, _TOKENS = 16, 10
 _END_BIT = 0x80

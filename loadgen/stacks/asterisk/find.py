@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.errors import StackError
+from trunkproof.models.errors import StackError
 
 VARIABLE = "TRUNKPROOF_ASTERISK"
 """Environment variable with the folder of an unpacked Asterisk: the one that has `usr/sbin/asterisk` in it."""

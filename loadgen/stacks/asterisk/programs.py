@@ -11,13 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from loadgen.certificates import CertificateFiles
-from loadgen.stacks.asterisk.find import find_asterisk
-from loadgen.stacks.asterisk.render import Instance, render, render_pbx
-from loadgen.stacks.places import Places, free_port
-from loadgen.stacks.programs import Program
-from models.policies import FixedWindow
-from models.study import Study
+from trunkproof.loadgen.stacks.asterisk.find import find_asterisk
+from trunkproof.loadgen.stacks.asterisk.render import Instance, render, render_pbx
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.system.programs import Program
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.models.policies import FixedWindow
+from trunkproof.models.study import Study
 
 _ASK_WITHIN_S = 10.0
 _MANY_FILES = 1_048_576

@@ -14,14 +14,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loadgen.certificates import CertificateFiles
-from loadgen.sip.invite import account_host
-from loadgen.stacks.asterisk.find import Installation
-from loadgen.stacks.places import Places
-from models.errors import Problem
-from models.policies import FixedWindow, NoThrottle, TokenBucket
-from models.refusals import PHRASES, THROTTLE_CAUSE
-from models.study import MediaPorts, Study, Trunk
+from trunkproof.loadgen.sip.invite import account_host
+from trunkproof.loadgen.stacks.asterisk.find import Installation
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.models.errors import Problem
+from trunkproof.models.policies import FixedWindow, NoThrottle, TokenBucket
+from trunkproof.models.refusals import PHRASES, THROTTLE_CAUSE
+from trunkproof.models.study import MediaPorts, Study, Trunk
 
 CAUSE_OF_STATUS = {
     403: 21,
@@ -53,7 +53,7 @@ _LEAST_PORT = 1024
 """Asterisk takes no lower one for audio."""
 _UNSET = ("acl", "ccss", "cdr", "cel", "features", "indications", "pjproject", "udptl", "stasis")
 _TEMPLATES = Environment(
-    loader=PackageLoader("loadgen.stacks.asterisk"),
+    loader=PackageLoader("trunkproof.loadgen.stacks.asterisk"),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from loadgen.stacks.denial import Denial, Denied
-from models.limits import Limits, Ports
-from models.records import Direction, Disposition
-from models.study import Study
-from models.throttle import Refused
+from trunkproof.loadgen.parties.refusal import Denial, Denied
+from trunkproof.models.limits import Limits, Ports
+from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.study import Study
+from trunkproof.models.throttle import Refused
 
 
 class Gate:

@@ -14,27 +14,27 @@ from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from loadgen.agent import IncomingCall, SipAgent
-from loadgen.answerer import Answerer
-from loadgen.audio import Audio, AudioDesk, NoPortError
-from loadgen.certificates import Authority, CertificateFiles, client_context, server_context
-from loadgen.connection import Connection
-from loadgen.guard import Guard
-from loadgen.net import Connector, TlsServer, serve_tls
-from loadgen.pool import ConnectionPool
-from loadgen.sip.call import UserAgent
-from loadgen.sip.fields import Uri
-from loadgen.sip.invite import Place, account_host
-from loadgen.sip.trace import Trace
-from loadgen.stacks.body import Finish, Status, customer_files
-from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.denial import Denied
-from loadgen.stacks.embedded.gate import Gate
-from loadgen.stacks.pstn import Pstn, PstnLine
-from models.plan import Plan, PlanRow
-from models.records import Direction
-from models.study import CarrierBrownOut, EdgeRestart
-from models.traffic import TlsPolicy
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
+from trunkproof.loadgen.parties.audio import Audio, AudioDesk, NoPortError
+from trunkproof.loadgen.parties.incoming import Answerer
+from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
+from trunkproof.loadgen.parties.refusal import Denied
+from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.fields import Uri
+from trunkproof.loadgen.sip.invite import Place, account_host
+from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.stacks.embedded.gate import Gate
+from trunkproof.loadgen.stacks.stack import Finish, Status, customer_files
+from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
+from trunkproof.loadgen.tls.connection import Connection
+from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
+from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.models.plan import Plan, PlanRow
+from trunkproof.models.records import Direction
+from trunkproof.models.study import CarrierBrownOut, EdgeRestart
+from trunkproof.models.traffic import TlsPolicy
 
 
 class EmbeddedTrunk:

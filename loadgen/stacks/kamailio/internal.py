@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from loadgen.stacks.places import free_port
+from trunkproof.loadgen.system.ports import free_port
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The two programs of a Kamailio trunk: their files written, how they are started, how one sees that they are ready.
 
-Starting and watching them is `loadgen.stacks.programs`.
+Starting and watching them is `loadgen.system.programs`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import shutil
 import subprocess
 from functools import partial
 
-from loadgen.certificates import client_context
-from loadgen.stacks.kamailio.internal import Internal, choose_internal
-from loadgen.stacks.kamailio.render import objections, render
-from loadgen.stacks.kamailio.windows import windows_began
-from loadgen.stacks.places import Places
-from loadgen.stacks.programs import Program
-from models.errors import InputError, StackError
-from models.study import Study
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.kamailio.internal import Internal, choose_internal
+from trunkproof.loadgen.stacks.kamailio.render import objections, render
+from trunkproof.loadgen.stacks.kamailio.windows import windows_began
+from trunkproof.loadgen.system.programs import Program
+from trunkproof.loadgen.tls.certificates import client_context
+from trunkproof.models.errors import InputError, StackError
+from trunkproof.models.study import Study
 
 __all__ = ["kamailio_programs", "windows_began"]
 

@@ -12,17 +12,17 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loadgen.sip.invite import account_host
-from loadgen.stacks.denial import Denial
-from loadgen.stacks.kamailio.bucket import Bucket
-from loadgen.stacks.kamailio.internal import Internal
-from loadgen.stacks.kamailio.media import towards_carrier, towards_customer
-from loadgen.stacks.kamailio.objections import objections
-from loadgen.stacks.places import Places
-from models.policies import FixedWindow, ThrottleSettings, TokenBucket
-from models.records import Disposition
-from models.study import Study, Trunk
-from models.throttle import Refused
+from trunkproof.loadgen.parties.refusal import Denial
+from trunkproof.loadgen.sip.invite import account_host
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
+from trunkproof.loadgen.stacks.kamailio.internal import Internal
+from trunkproof.loadgen.stacks.kamailio.media import towards_carrier, towards_customer
+from trunkproof.loadgen.stacks.kamailio.unsupported import objections
+from trunkproof.models.policies import FixedWindow, ThrottleSettings, TokenBucket
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study, Trunk
+from trunkproof.models.throttle import Refused
 
 __all__ = ["FILES", "objections", "render"]
 
@@ -38,7 +38,7 @@ _PHRASES = {600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywher
 def render(study: Study, places: Places, internal: Internal) -> dict[str, str]:
     """File name -> text, for a study that `objections` has nothing against."""
     environment = Environment(
-        loader=PackageLoader("loadgen.stacks.kamailio"),
+        loader=PackageLoader("trunkproof.loadgen.stacks.kamailio"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

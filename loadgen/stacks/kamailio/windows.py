@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from models.errors import StackError
-from models.study import Study
+from trunkproof.models.errors import StackError
+from trunkproof.models.study import Study
 
 _WINDOWED = ("pipelimit", "fixed_window")
 UNCERTAINTY_S = 0.007

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.benchmarks.peers.sipp.program import WANTED, find_sipp
+from trunkproof.experiments.benchmarks.peers.sipp.program import WANTED, find_sipp
 
 
 @pytest.fixture(scope="session")

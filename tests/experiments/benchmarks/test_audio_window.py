@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.benchmarks.audio_window import AudioWindow, Cost, Heard, cost_of
-from experiments.benchmarks.running import BenchmarkError
+from trunkproof.experiments.benchmarks.audio_window import AudioWindow, Cost, Heard, cost_of
+from trunkproof.experiments.benchmarks.running import BenchmarkError
 
 COST = Cost(cpu_s=0.5, wall_s=2.0)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.benchmarks.history_read import Sizes, measure
-from experiments.benchmarks.result import Row
+from trunkproof.experiments.benchmarks.history_read import Sizes, measure
+from trunkproof.experiments.benchmarks.result import Row
 
 
 def test_all_rows_of_both_forms_are_read() -> None:

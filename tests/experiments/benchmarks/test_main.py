@@ -1,4 +1,4 @@
-"""All benchmarks in one run: `python -m experiments.benchmarks`."""
+"""All benchmarks in one run: `python -m trunkproof.experiments.benchmarks`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from experiments.benchmarks.__main__ import NAMES, run_one
-from experiments.benchmarks.result import LATEST, Missing
+from trunkproof.experiments.benchmarks.__main__ import NAMES, run_one
+from trunkproof.experiments.benchmarks.result import LATEST, Missing
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "experiments.benchmarks", *words]
+    command = [sys.executable, "-m", "trunkproof.experiments.benchmarks", *words]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 

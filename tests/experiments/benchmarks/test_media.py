@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.benchmarks.media import Sizes, measure
-from experiments.benchmarks.result import Missing, Row
+from trunkproof.experiments.benchmarks.media import Sizes, measure
+from trunkproof.experiments.benchmarks.result import Missing, Row
 
 SMALL = Sizes(beside=10, window_s=0.5, rounds=1, growth=(2, 4), growth_window_s=0.5, lateness_at=4)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.benchmarks.pacer import Sizes, measure
-from experiments.benchmarks.result import Row
+from trunkproof.experiments.benchmarks.pacer import Sizes, measure
+from trunkproof.experiments.benchmarks.result import Row
 
 SMALL = Sizes(per_minute=1200, duration_s=2.0, taken_duration_s=4.0, taken_s=2.0)
 

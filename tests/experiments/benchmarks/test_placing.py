@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks import placing
-from experiments.benchmarks.peers.sipp.program import answering
-from experiments.benchmarks.placing import hold_calls, place_calls
-from experiments.benchmarks.running import BenchmarkError
-from experiments.benchmarks.signalling import card_of
+from trunkproof.experiments.benchmarks import placing
+from trunkproof.experiments.benchmarks.peers.sipp.program import answering
+from trunkproof.experiments.benchmarks.placing import hold_calls, place_calls
+from trunkproof.experiments.benchmarks.running import BenchmarkError
+from trunkproof.experiments.benchmarks.signalling import card_of
 
 
 @pytest.mark.parametrize("silent", [True, False])

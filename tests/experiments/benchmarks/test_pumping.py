@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.benchmarks.peers.reflector import reflecting
-from experiments.benchmarks.pumping import pumped_calls, soaked_calls
-from experiments.benchmarks.running import apart
+from trunkproof.experiments.benchmarks.peers.reflector import reflecting
+from trunkproof.experiments.benchmarks.pumping import pumped_calls, soaked_calls
+from trunkproof.experiments.benchmarks.running import apart
 
 
 def test_all_packets_are_authentic_and_their_own() -> None:

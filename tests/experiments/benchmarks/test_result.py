@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.result import Missing, Report, figure, higher_is_better, lower_is_better, rounded
+from trunkproof.experiments.benchmarks.result import Missing, Report, figure, higher_is_better, lower_is_better, rounded
 
 RATE = higher_is_better("a.rate", 300.0, "calls/s", baseline=100.0, command="c", note="why")
 COST = lower_is_better("a.cost", 300.0, "us", baseline=100.0, command="c")

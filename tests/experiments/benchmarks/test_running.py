@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.result import Missing, Result, figure
-from experiments.benchmarks.running import (
+from trunkproof.experiments.benchmarks.result import Missing, Result, figure
+from trunkproof.experiments.benchmarks.running import (
     apart,
     each_apart,
     in_turns,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.benchmarks import signalling
-from experiments.benchmarks.result import Missing, Row
-from experiments.benchmarks.signalling import NAMES, Sizes, measure
+from trunkproof.experiments.benchmarks import signalling
+from trunkproof.experiments.benchmarks.result import Missing, Row
+from trunkproof.experiments.benchmarks.signalling import NAMES, Sizes, measure
 
 SMALL = Sizes(calls=20, connections=10, at_once=5, growth=(2, 10), rounds=1)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.benchmarks.result import Row
-from experiments.benchmarks.soak import measure
+from trunkproof.experiments.benchmarks.result import Row
+from trunkproof.experiments.benchmarks.soak import measure
 
 
 def test_it_tells_of_packets_and_memory() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.peers.sipp.program import answering
-from experiments.benchmarks.running import BenchmarkError
-from experiments.benchmarks.with_sipp import FEWEST, Size, our_calls, sipp_calls
+from trunkproof.experiments.benchmarks.peers.sipp.program import answering
+from trunkproof.experiments.benchmarks.running import BenchmarkError
+from trunkproof.experiments.benchmarks.with_sipp import FEWEST, Size, our_calls, sipp_calls
 
 SMALL = Size(FEWEST, 0.5)
 

@@ -12,15 +12,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments.histories.calls import ANSWERED, REFUSED, STATUSES, fresh_instants, unrefused_attempts
-from experiments.histories.generate import generate, made_attempts
-from experiments.histories.truth import ClockStep, Dirt, Truth
-from models.distributions import Constant, Exponential, Lognormal
-from models.errors import InputError
-from models.history.reading import read_history
-from models.history.settings import Columns, HistorySettings
-from models.history.table import CallStatus
-from models.policies import (
+from trunkproof.experiments.histories.calls import ANSWERED, REFUSED, STATUSES, fresh_instants, unrefused_attempts
+from trunkproof.experiments.histories.generate import generate, made_attempts
+from trunkproof.experiments.histories.truth import ClockStep, Dirt, Truth
+from trunkproof.models.demand.history.reading import read_history
+from trunkproof.models.demand.history.settings import Columns, HistorySettings
+from trunkproof.models.demand.history.table import CallStatus
+from trunkproof.models.distributions import Constant, Exponential, Lognormal
+from trunkproof.models.errors import InputError
+from trunkproof.models.policies import (
     FixedWindow,
     NoThrottle,
     Shaper,
@@ -29,9 +29,9 @@ from models.policies import (
     ThrottleSettings,
     TokenBucket,
 )
-from models.teletraffic import fixed_window_refused, fixed_window_standard_error
-from models.throttle import Refused, make_throttle
-from models.traffic import Outcomes, Redial, Rejection
+from trunkproof.models.teletraffic import fixed_window_refused, fixed_window_standard_error
+from trunkproof.models.throttle import Refused, make_throttle
+from trunkproof.models.traffic import Outcomes, Redial, Rejection
 
 Z = 4.5
 FLAT = (tuple([12.0] * 24),) * 7

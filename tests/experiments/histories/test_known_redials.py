@@ -9,19 +9,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments.histories.generate import Generated, generate
-from experiments.histories.truth import Truth
-from experiments.review.observed import by_hour
-from models.fitting.censoring import censoring
-from models.fitting.grid import lay_out
-from models.fitting.redials import Chains, chains, fit_redials, fresh_calls
-from models.fitting.result import RedialFit
-from models.fitting.settings import Assumed
-from models.history.reading import read_history
-from models.history.settings import Columns, HistorySettings
-from models.history.table import History
-from models.records import Disposition
-from models.traffic import Redial
+from trunkproof.experiments.histories.generate import Generated, generate
+from trunkproof.experiments.histories.truth import Truth
+from trunkproof.experiments.review.periods.observed import by_hour
+from trunkproof.models.demand.fitting.censoring import censoring
+from trunkproof.models.demand.fitting.grid import lay_out
+from trunkproof.models.demand.fitting.redials import Chains, chains, fit_redials, fresh_calls
+from trunkproof.models.demand.fitting.result import RedialFit
+from trunkproof.models.demand.fitting.settings import Assumed
+from trunkproof.models.demand.history.reading import read_history
+from trunkproof.models.demand.history.settings import Columns, HistorySettings
+from trunkproof.models.demand.history.table import History
+from trunkproof.models.records import Disposition
+from trunkproof.models.traffic import Redial
 
 Z = 4.5
 DAY = (*[2.0] * 8, *[20.0] * 10, *[5.0] * 6)

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-
-from experiments.exit_codes import ExitCode
-from experiments.histories.truth import read_truth
-from experiments.review.reading import read_request
-from models.errors import InputError
 from tests.experiments.test_cli import trunkproof
+
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.histories.truth import read_truth
+from trunkproof.experiments.review.request_file import read_request
+from trunkproof.models.errors import InputError
 
 REQUESTS = Path(__file__).parents[3] / "experiments" / "requests"
 TRUTHS = sorted((REQUESTS / "histories").glob("*.yaml"))

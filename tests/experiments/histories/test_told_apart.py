@@ -9,17 +9,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments.histories.generate import Generated, generate
-from experiments.histories.truth import Truth
-from models.fitting.outcomes import fit_outcomes
-from models.fitting.redials import chains, fit_redials
-from models.fitting.settings import Assumed
-from models.fitting.told_apart import told_apart
-from models.history.reading import read_history
-from models.history.settings import HistorySettings
-from models.history.table import History
-from models.policies import FixedWindow, PipeLimit, TokenBucket
-from models.records import Disposition
+from trunkproof.experiments.histories.generate import Generated, generate
+from trunkproof.experiments.histories.truth import Truth
+from trunkproof.models.demand.fitting.outcomes import fit_outcomes
+from trunkproof.models.demand.fitting.redials import chains, fit_redials
+from trunkproof.models.demand.fitting.settings import Assumed
+from trunkproof.models.demand.fitting.told_apart import told_apart
+from trunkproof.models.demand.history.reading import read_history
+from trunkproof.models.demand.history.settings import HistorySettings
+from trunkproof.models.demand.history.table import History
+from trunkproof.models.policies import FixedWindow, PipeLimit, TokenBucket
+from trunkproof.models.records import Disposition
 
 LIMIT = 24
 REJECTED = 0.08

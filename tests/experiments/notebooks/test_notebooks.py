@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import experiments
-
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (make setup)")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (make setup)")
 
-NOTEBOOKS = sorted((Path(experiments.__file__).parent / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[3]
+NOTEBOOKS = sorted((ROOT / "experiments" / "notebooks").glob("*.ipynb"))
 PATIENCE_S = 600
 """For one cell: a guard against one that hangs, not a statement about speed."""
 
@@ -21,7 +20,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The kernel's name; whatever Jupyter and IPython keep goes to a temporary folder."""
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    monkeypatch.setenv("PYTHONPATH", str(Path(experiments.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / ".package"))
     kernelspec = pytest.importorskip("jupyter_client.kernelspec")
     try:
         kernelspec.KernelSpecManager().get_kernel_spec("python3")

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from experiments.provenance import Provenance
-from experiments.review.busy import BusyPeriod
-from experiments.review.request import Neighbour, Request
-from experiments.review.result import (
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.review.periods.busy import BusyPeriod
+from trunkproof.experiments.review.request import Neighbour, Request
+from trunkproof.experiments.review.result import (
     BackCast,
     BackCastRow,
     Check,
@@ -38,11 +38,10 @@ from experiments.review.result import (
     Swing,
     TwoStates,
 )
-from models.distributions import Exponential, Lognormal
-from models.fitting.day_rates import DayRates
-from models.fitting.grid import Grid
-from models.fitting.odd_days import OddDay, OddKind
-from models.fitting.result import (
+from trunkproof.models.demand.fitting.day_rates import DayRates
+from trunkproof.models.demand.fitting.grid import Grid
+from trunkproof.models.demand.fitting.odd_days import OddDay, OddKind
+from trunkproof.models.demand.fitting.result import (
     Alternative,
     ArrivalFit,
     Censoring,
@@ -53,10 +52,11 @@ from models.fitting.result import (
     Ranged,
     RedialFit,
 )
-from models.history.settings import HistorySettings
-from models.history.table import History, Oddity
-from models.study import Carrier, Pop
-from models.traffic import Outcomes, Redial
+from trunkproof.models.demand.history.settings import HistorySettings
+from trunkproof.models.demand.history.table import History, Oddity
+from trunkproof.models.distributions import Exponential, Lognormal
+from trunkproof.models.study import Carrier, Pop
+from trunkproof.models.traffic import Outcomes, Redial
 
 CANDIDATES = (200, 250, 300, 350, 400, 460, 520)
 GROWTH = tuple(0.8 + 0.05 * step for step in range(17))

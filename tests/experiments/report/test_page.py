@@ -9,14 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from experiments.provenance import Provenance
-from experiments.report.chromium import Browser
-from experiments.report.page import render, write_report
-from experiments.validation.compare import Comparison, compare
-from loadgen.health import Measurements, judge
-from models.plan import dialled_number, draw_plan
-from models.reading import parse_study
-from simulator.run import simulate
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.report.chromium import Browser
+from trunkproof.experiments.report.page import render, write_report
+from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.loadgen.verdict import Measurements, judge
+from trunkproof.models.plan import dialled_number, draw_plan
+from trunkproof.models.study_file import parse_study
+from trunkproof.simulator.run import simulate
 
 STUDY = """\
 name: a page <with> "odd" characters & more

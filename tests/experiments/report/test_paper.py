@@ -6,13 +6,13 @@ import struct
 from pathlib import Path
 
 import pytest
-
-from experiments.report import chromium
-from experiments.report.chromium import Browser, ChromiumError, find_chromium
-from experiments.report.paper import SCREEN, pages_of, write_pictures
-from experiments.report.review_page import write_review_page
-from experiments.report.review_summary import summary
 from tests.experiments.report.review_example import lower, not_needed, review, undecided
+
+from trunkproof.experiments.report import chromium
+from trunkproof.experiments.report.chromium import Browser, ChromiumError, find_chromium
+from trunkproof.experiments.report.paper import SCREEN, pages_of, write_pictures
+from trunkproof.experiments.report.review_page import write_review_page
+from trunkproof.experiments.report.review_summary import summary
 
 
 @pytest.mark.requires("chromium")

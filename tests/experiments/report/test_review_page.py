@@ -13,24 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from experiments.report.chromium import Browser
-from experiments.report.review_figures import review_panels
-from experiments.report.review_page import render_review, write_review_page
-from experiments.report.review_top import merged, top_table
-from experiments.report.review_words import (
-    DECISION_WORDS,
-    between,
-    brief,
-    confidence_words,
-    in_unit,
-    short_readings,
-    told,
-)
-from experiments.report.what_if import what_if
-from experiments.review.result import Resource, Review
-from models.fitting.result import Ranged
-from models.policies import FixedWindow, SlidingWindowAttempts
 from tests.experiments.report.review_example import (
     DEMAND,
     PLANNED,
@@ -41,6 +23,24 @@ from tests.experiments.report.review_example import (
     review,
     undecided,
 )
+
+from trunkproof.experiments.report.chromium import Browser
+from trunkproof.experiments.report.review_figures import review_panels
+from trunkproof.experiments.report.review_page import render_review, write_review_page
+from trunkproof.experiments.report.review_top import merged, top_table
+from trunkproof.experiments.report.review_words import (
+    DECISION_WORDS,
+    between,
+    brief,
+    confidence_words,
+    in_unit,
+    short_readings,
+    told,
+)
+from trunkproof.experiments.report.what_if import what_if
+from trunkproof.experiments.review.result import Resource, Review
+from trunkproof.models.demand.fitting.result import Ranged
+from trunkproof.models.policies import FixedWindow, SlidingWindowAttempts
 
 NASTY = "<script>alert(1)</script> & \"'</title><!--"
 EVERY = {"whole": review, "lower": lower, "not_needed": not_needed, "undecided": undecided}

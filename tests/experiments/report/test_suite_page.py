@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments.report.suite_page import (
+from trunkproof.experiments.report.suite_page import (
     headline,
     render_suite,
     stack_sentence,
@@ -16,7 +16,7 @@ from experiments.report.suite_page import (
     suite_markdown,
     write_suite_page,
 )
-from experiments.suite.cells import Cell, State, Suite, played_cell
+from trunkproof.experiments.validation.suite.cells import Cell, State, Suite, played_cell
 
 Saved = dict[str, Any]
 ORIGIN: Saved = {"date": "2026-01-01T00:00:00+00:00", "command": "c", "machine": {}, "versions": {"python": "3.11"}}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.histories.generate import generate
-from experiments.histories.truth import Truth, read_truth
-from experiments.review.cluster import executor_at
-from models.policies import FixedWindow
+from trunkproof.experiments.histories.generate import generate
+from trunkproof.experiments.histories.truth import Truth, read_truth
+from trunkproof.experiments.review.sweep.cluster import executor_at
+from trunkproof.models.policies import FixedWindow
 
 TRUTHS = Path(__file__).parents[3] / "experiments" / "requests" / "histories"
 SIZE = 0.4

@@ -7,12 +7,12 @@ from datetime import date, datetime, time, timedelta
 import numpy as np
 import polars as pl
 
-from experiments.review.busy import BusyPeriod, BusyPeriods
-from models.distributions import Constant, Distribution
-from models.fitting.day_rates import DayRates, Split
-from models.fitting.grid import Grid
-from models.fitting.result import ArrivalFit, Censoring, DurationFit, Fit, Fresh, Ranged, RedialFit
-from models.traffic import Outcomes, Redial
+from trunkproof.experiments.review.periods.busy import BusyPeriod, BusyPeriods
+from trunkproof.models.demand.fitting.day_rates import DayRates, Split
+from trunkproof.models.demand.fitting.grid import Grid
+from trunkproof.models.demand.fitting.result import ArrivalFit, Censoring, DurationFit, Fit, Fresh, Ranged, RedialFit
+from trunkproof.models.distributions import Constant, Distribution
+from trunkproof.models.traffic import Outcomes, Redial
 
 MONDAY = date(2026, 9, 7)
 NO_SCATTER = 1e9

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from experiments.review.horizon import Demand
-from experiments.review.request import Request
-from experiments.review.response import Response, Runs
-from experiments.review.sweep import Advance, Bench, Cell, Sweep, Witness
-from models.records import Disposition
+from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.sweep.response import Response, Runs
+from trunkproof.experiments.review.sweep.sweep import Advance, Bench, Cell, Sweep, Witness
+from trunkproof.models.records import Disposition
 
 FloatArray = np.ndarray
 Lost = Callable[[int, int, float], float]

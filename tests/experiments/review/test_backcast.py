@@ -9,24 +9,24 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.experiments.review.theory.test_premises import request as request_with
 
-from experiments.histories.generate import generate
-from experiments.histories.truth import Truth
-from experiments.review.backcast import back_cast, not_contradicted
-from experiments.review.busy import BusyPeriods
-from experiments.review.courses import Courses
-from experiments.review.request import Request
-from experiments.review.result import BackCast, BackCastRow
-from models.distributions import Constant, Exponential
-from models.fitting.fit import fit_history
-from models.fitting.odd_days import usable_hours
-from models.fitting.result import Fit, Ranged
-from models.history.reading import read_history
-from models.history.settings import HistorySettings
-from models.history.table import History
-from models.policies import FixedWindow, SlidingWindowAttempts, ThrottleSettings, TokenBucket
-from models.traffic import Outcomes, Redial
-from tests.experiments.review.test_premises import request as request_with
+from trunkproof.experiments.histories.generate import generate
+from trunkproof.experiments.histories.truth import Truth
+from trunkproof.experiments.review.backcast import back_cast, not_contradicted
+from trunkproof.experiments.review.courses import Courses
+from trunkproof.experiments.review.periods.busy import BusyPeriods
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import BackCast, BackCastRow
+from trunkproof.models.demand.fitting.fit import fit_history
+from trunkproof.models.demand.fitting.odd_days import usable_hours
+from trunkproof.models.demand.fitting.result import Fit, Ranged
+from trunkproof.models.demand.history.reading import read_history
+from trunkproof.models.demand.history.settings import HistorySettings
+from trunkproof.models.demand.history.table import History
+from trunkproof.models.distributions import Constant, Exponential
+from trunkproof.models.policies import FixedWindow, SlidingWindowAttempts, ThrottleSettings, TokenBucket
+from trunkproof.models.traffic import Outcomes, Redial
 
 LIMIT = 12
 READINGS: tuple[ThrottleSettings, ...] = (

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from experiments.review.candidates import Search
-from experiments.review.formulas import Busyness
-from experiments.review.horizon import Demand
-from experiments.review.judging import Judge
-from experiments.review.premises import Premises
-from experiments.review.request import Request
-from experiments.review.verdict import with_headroom
-from models.policies import FixedWindow, SlidingWindowAdmitted
-from models.study import Carrier, Pop, Quality
 from tests.experiments.review.known_fit import known_fit
 from tests.experiments.review.known_sweep import KnownSweep, Lost, demand_of, known_sweep
-from tests.experiments.review.test_premises import HOLD, request
+from tests.experiments.review.theory.test_premises import HOLD, request
+
+from trunkproof.experiments.review.candidates import Search
+from trunkproof.experiments.review.judging import Judge
+from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.theory.formulas import Busyness
+from trunkproof.experiments.review.theory.premises import Premises
+from trunkproof.experiments.review.verdict import with_headroom
+from trunkproof.models.policies import FixedWindow, SlidingWindowAdmitted
+from trunkproof.models.study import Carrier, Pop, Quality
 
 ONE = (FixedWindow(),)
 

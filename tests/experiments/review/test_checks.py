@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-
-from experiments.review.checks import RESULTS, cheap_checks, checks_of, real_stacks
-from models.fitting.result import HeldOut
 from tests.experiments.review.known_fit import known_fit
-from tests.experiments.review.test_premises import request
+from tests.experiments.review.theory.test_premises import request
+
+from trunkproof.experiments.review.checks import RESULTS, cheap_checks, checks_of, real_stacks
+from trunkproof.models.demand.fitting.result import HeldOut
 
 
 def test_the_sweep_agrees_with_exact_theory() -> None:
@@ -25,7 +25,7 @@ def test_the_sweep_agrees_with_exact_theory() -> None:
 
 
 def test_a_sweep_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.review.checks._refused_in_sweep", lambda *_, **__: 0.2)
+    monkeypatch.setattr("trunkproof.experiments.review.checks._refused_in_sweep", lambda *_, **__: 0.2)
     throttle, channels, *_ = checks_of(request(), known_fit(), 15.0)
     assert throttle.holds is False
     assert channels.holds is False

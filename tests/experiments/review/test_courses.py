@@ -8,19 +8,19 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-
-from experiments.review.courses import Courses
-from experiments.review.judging import Judge
-from experiments.review.request import Request
-from experiments.review.result import Decision
-from experiments.review.verdict import Verdict, decide
-from models.fitting.settings import ThrottleChange
-from models.history.table import COUNTS_SCHEMA, History
-from models.policies import FixedWindow
-from models.study import Quality
 from tests.experiments.review.known_fit import MONDAY, judged, known_fit
 from tests.experiments.review.known_sweep import demand_of, known_sweep
-from tests.experiments.review.test_premises import request as request_with
+from tests.experiments.review.theory.test_premises import request as request_with
+
+from trunkproof.experiments.review.courses import Courses
+from trunkproof.experiments.review.judging import Judge
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import Decision
+from trunkproof.experiments.review.verdict import Verdict, decide
+from trunkproof.models.demand.fitting.settings import ThrottleChange
+from trunkproof.models.demand.history.table import COUNTS_SCHEMA, History
+from trunkproof.models.policies import FixedWindow
+from trunkproof.models.study import Quality
 
 DAYS = 42
 

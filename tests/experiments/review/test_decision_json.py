@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-
-from experiments.review import decision_json
-from experiments.review.decision_json import names_of, plain, to_json, write_decision
-from experiments.review.result import Decision, Resource
-from models.fitting.result import Ranged
-from models.policies import FixedWindow
 from tests.experiments.report.review_example import not_needed, review, undecided
+
+from trunkproof.experiments.review import decision_json
+from trunkproof.experiments.review.decision_json import names_of, plain, to_json, write_decision
+from trunkproof.experiments.review.result import Decision, Resource
+from trunkproof.models.demand.fitting.result import Ranged
+from trunkproof.models.policies import FixedWindow
 
 PROMISED = [
     "decision", "requested_per_minute", "recommended_per_minute", "confidence", "per_reading", "binding_now",

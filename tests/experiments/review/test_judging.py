@@ -6,18 +6,18 @@ import math
 
 import numpy as np
 import pytest
-
-from experiments.review.formulas import Busyness
-from experiments.review.judging import GROWTH_GRID, Judge, held_with
-from experiments.review.premises import Premises
-from experiments.review.request import Neighbour
-from experiments.review.sweep import Witness
-from experiments.targets import targets_of
-from models.policies import FixedWindow, SlidingWindowAdmitted
-from models.study import Carrier, Pop, Quality
 from tests.experiments.review.known_fit import known_fit
 from tests.experiments.review.known_sweep import Lost, demand_of, fluid, known_sweep
-from tests.experiments.review.test_premises import HOLD, NO_SETUP, request
+from tests.experiments.review.theory.test_premises import HOLD, NO_SETUP, request
+
+from trunkproof.experiments.common.targets import targets_of
+from trunkproof.experiments.review.judging import GROWTH_GRID, Judge, held_with
+from trunkproof.experiments.review.request import Neighbour
+from trunkproof.experiments.review.sweep.sweep import Witness
+from trunkproof.experiments.review.theory.formulas import Busyness
+from trunkproof.experiments.review.theory.premises import Premises
+from trunkproof.models.policies import FixedWindow, SlidingWindowAdmitted
+from trunkproof.models.study import Carrier, Pop, Quality
 
 LIMITS = (200, 300, 400)
 ASKED = request(readings=(FixedWindow(),), quality=Quality(), neighbours=(Neighbour(name="other", per_minute=5),))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from experiments.review.bench import Batch
-from experiments.review.formulas import Busyness
-from experiments.review.premises import Premises
-from experiments.review.protection import protections
-from experiments.review.request import Neighbour, Protects, Request
-from experiments.review.result import Protection
-from models.distributions import Exponential
-from models.fitting.result import Fit
-from models.policies import FixedWindow, NoThrottle
-from models.study import Carrier, Machine, MediaPorts, Pop, Quality
-from models.teletraffic import erlang_b
-from models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 from tests.experiments.review.known_fit import known_fit
-from tests.experiments.review.test_premises import NO_SETUP, request
+from tests.experiments.review.theory.test_premises import NO_SETUP, request
+
+from trunkproof.experiments.review.protection import protections
+from trunkproof.experiments.review.request import Neighbour, Protects, Request
+from trunkproof.experiments.review.result import Protection
+from trunkproof.experiments.review.sweep.bench import Batch
+from trunkproof.experiments.review.theory.formulas import Busyness
+from trunkproof.experiments.review.theory.premises import Premises
+from trunkproof.models.demand.fitting.result import Fit
+from trunkproof.models.distributions import Exponential
+from trunkproof.models.policies import FixedWindow, NoThrottle
+from trunkproof.models.study import Carrier, Machine, MediaPorts, Pop, Quality
+from trunkproof.models.teletraffic import erlang_b
+from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 HOLD_S = 140.0
 
@@ -48,7 +48,7 @@ def no_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not batches
         return []
 
-    monkeypatch.setattr("experiments.review.protection.run_batches", never)
+    monkeypatch.setattr("trunkproof.experiments.review.protection.run_batches", never)
 
 
 @pytest.mark.usefixtures("no_simulation")

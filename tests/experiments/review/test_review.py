@@ -10,16 +10,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
-from experiments.review.decision_json import to_json
-from experiments.review.request import Neighbour, Request
-from experiments.review.result import Decision, Resource, Review
-from experiments.review.review import review
-from models.errors import InputError
-from models.history.settings import HistorySettings
-from models.policies import FixedWindow, SlidingWindowAdmitted, TokenBucket
-from models.study import Carrier, Pop
 from tests.experiments.review.conftest import PRESENT, SIZE
+
+from trunkproof.experiments.review.decision_json import to_json
+from trunkproof.experiments.review.request import Neighbour, Request
+from trunkproof.experiments.review.result import Decision, Resource, Review
+from trunkproof.experiments.review.review import review
+from trunkproof.models.demand.history.settings import HistorySettings
+from trunkproof.models.errors import InputError
+from trunkproof.models.policies import FixedWindow, SlidingWindowAdmitted, TokenBucket
+from trunkproof.models.study import Carrier, Pop
 
 BUSIEST = 24 * SIZE
 CHANNELS = Pop(carrier=Carrier(channels=200))
@@ -29,9 +29,9 @@ CHANNELS = Pop(carrier=Carrier(channels=200))
 def quick() -> Iterator[None]:
     """Less is simulated than for a real request; intervals are wider by that."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.review.sweep.CALLS_WANTED", 15_000)
-        patch.setattr("experiments.review.backcast._MOST_REPETITIONS", 6)
-        patch.setattr("experiments.review.courses.DRAWS", 100)
+        patch.setattr("trunkproof.experiments.review.sweep.sweep.CALLS_WANTED", 15_000)
+        patch.setattr("trunkproof.experiments.review.backcast._MOST_REPETITIONS", 6)
+        patch.setattr("trunkproof.experiments.review.courses.DRAWS", 100)
         yield
 
 

@@ -8,19 +8,19 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from experiments.review.busy import BusyPeriods
-from experiments.review.courses import Courses
-from experiments.review.horizon import Demand
-from experiments.review.judging import Judge
-from experiments.review.request import Request
-from experiments.review.response import Response, Runs
-from experiments.review.result import Decision, Protection, Situation
-from experiments.review.situations import situations_of
-from experiments.review.sweep import Sweep, Witness
-from experiments.review.verdict import Verdict
-from models.fitting.result import Ranged
-from models.history.settings import HistorySettings
-from models.study import Carrier, Pop
+from trunkproof.experiments.review.courses import Courses
+from trunkproof.experiments.review.judging import Judge
+from trunkproof.experiments.review.periods.busy import BusyPeriods
+from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import Decision, Protection, Situation
+from trunkproof.experiments.review.sweep.response import Response, Runs
+from trunkproof.experiments.review.sweep.sweep import Sweep, Witness
+from trunkproof.experiments.review.verdict import Verdict
+from trunkproof.experiments.review.words.situations import situations_of
+from trunkproof.models.demand.fitting.result import Ranged
+from trunkproof.models.demand.history.settings import HistorySettings
+from trunkproof.models.study import Carrier, Pop
 
 LEVELS = np.array([0.5, 1.0, 1.5])
 WANTED = 300.0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.experiments.review.theory.test_premises import request
 
-from experiments.review.result import Decision
-from experiments.review.verdict import Verdict, decide, with_headroom
-from tests.experiments.review.test_premises import request
+from trunkproof.experiments.review.result import Decision
+from trunkproof.experiments.review.verdict import Verdict, decide, with_headroom
 
 ALL = dict.fromkeys((200, 230, 240, 255, 280, 290, 300, 310, 330, 400), True)
 """From 200 to 400 everything is protected."""

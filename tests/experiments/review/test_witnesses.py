@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-
-from experiments.review.judging import Judge
-from experiments.review.sweep import Witness
-from experiments.review.witnesses import disagreements_of
-from models.fitting.result import Fit
-from models.policies import FixedWindow
-from models.study import Quality
 from tests.experiments.review.known_fit import judged, known_fit
 from tests.experiments.review.known_sweep import Lost, demand_of, known_sweep
-from tests.experiments.review.test_premises import request
+from tests.experiments.review.theory.test_premises import request
+
+from trunkproof.experiments.review.judging import Judge
+from trunkproof.experiments.review.sweep.sweep import Witness
+from trunkproof.experiments.review.witnesses import disagreements_of
+from trunkproof.models.demand.fitting.result import Fit
+from trunkproof.models.policies import FixedWindow
+from trunkproof.models.study import Quality
 
 ASKED = request(readings=(FixedWindow(),), quality=Quality())
 LIMITS = (200, 300)

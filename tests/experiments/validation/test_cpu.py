@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.provenance import fingerprint
-from experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
-from loadgen.meters.report import MeterReport, ProgramReport
-from models.costs import CALIBRATIONS, Gauged, cpu_seconds, load_calibration
-from models.study import Study
-from simulator.run import simulate
+from trunkproof.experiments.common.provenance import fingerprint
+from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
+from trunkproof.loadgen.meters.report import MeterReport, ProgramReport
+from trunkproof.models.costs import CALIBRATIONS, Gauged, cpu_seconds, load_calibration
+from trunkproof.models.study import Study
+from trunkproof.simulator.run import simulate
 
 
 def study(calibration: str | None = None) -> Study:

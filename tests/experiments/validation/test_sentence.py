@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from experiments.provenance import Provenance
-from experiments.report.page import render
-from experiments.validation.compare import Comparison, compare
-from loadgen.health import Measurements, judge
-from models.plan import draw_plan
-from models.reading import parse_study
-from models.records import to_frame
-from simulator.run import simulate
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.report.page import render
+from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.loadgen.verdict import Measurements, judge
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.records import to_frame
+from trunkproof.models.study_file import parse_study
+from trunkproof.simulator.run import simulate
 
 STUDY = """\
 name: stopped at once

@@ -13,14 +13,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from experiments.exit_codes import ExitCode
-from experiments.report.page import render
-from experiments.validation.compare import Comparison
-from experiments.validation.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
-from models.errors import InputError
-from models.kpis import DEFINITIONS
-from models.reading import parse_study
-from models.records import SCHEMA
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.report.page import render
+from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.experiments.validation.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
+from trunkproof.models.errors import InputError
+from trunkproof.models.kpis import DEFINITIONS
+from trunkproof.models.records import SCHEMA
+from trunkproof.models.study_file import parse_study
 
 MIXED = """\
 name: a little of everything
@@ -104,7 +104,7 @@ def test_ctrl_c_ends_the_calls_and_still_leaves_the_evidence(tmp_path: Path) -> 
     study = tmp_path / "long.yaml"
     study.write_text(MIXED.replace("duration_s: 8", "duration_s: 120"))
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "experiments.cli", "validate", str(study), "--out", str(out)]
+    command = [sys.executable, "-m", "trunkproof.experiments.cli", "validate", str(study), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     card = out / "trunk" / "trunk.json"
     deadline = time.monotonic() + 60

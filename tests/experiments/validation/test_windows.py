@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.validation.windows import anchor_at
-from models.study import Study
+from trunkproof.experiments.validation.windows import anchor_at
+from trunkproof.models.study import Study
 
 
 def study(policy: str, *, forgets: bool = True) -> Study:

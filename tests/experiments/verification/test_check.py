@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from experiments.twin import LARGEST_Z
-from experiments.verification.check import Point
+from trunkproof.experiments.prediction.twin import LARGEST_Z
+from trunkproof.experiments.verification.check import Point
 
 
 def point(ratio: float, repetitions: int) -> Point:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.verification.coverage import certificate, tolerance
+from trunkproof.experiments.verification.coverage import certificate, tolerance
 
 
 def contained(count: int, repeats: int = 400) -> np.ndarray:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.twin import exact_refused_share
-from experiments.verification.cases import Case, loss_cases, throttle_cases
-from experiments.verification.check import Point
-from experiments.verification.parity import measure, parity_check
-from experiments.verification.redials import exact
-from models.teletraffic import erlang_b
+from trunkproof.experiments.prediction.twin import exact_refused_share
+from trunkproof.experiments.verification.cases import Case, loss_cases, throttle_cases
+from trunkproof.experiments.verification.check import Point
+from trunkproof.experiments.verification.parity import measure, parity_check
+from trunkproof.experiments.verification.redials import exact
+from trunkproof.models.teletraffic import erlang_b
 
 CASES = [*loss_cases(100), *throttle_cases(100)]
 

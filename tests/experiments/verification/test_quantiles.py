@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiments.verification.check import Check, Point, one_sided_alarm
-from experiments.verification.durations import arrival_gaps, holding_times
-from experiments.verification.quantiles import band, quantile_check, score_check
+from trunkproof.experiments.verification.check import Check, Point, one_sided_alarm
+from trunkproof.experiments.verification.durations import arrival_gaps, holding_times
+from trunkproof.experiments.verification.quantiles import band, quantile_check, score_check
 
 FloatArray = NDArray[np.float64]
 DICE = np.random.default_rng(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.verification.real_arrivals import made_history, read_grid, score_split, split
+from trunkproof.experiments.verification.real_arrivals import made_history, read_grid, score_split, split
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "bank-calls-1999-h1.csv"
 

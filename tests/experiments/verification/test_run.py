@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from experiments.exit_codes import ExitCode
-from experiments.report.chromium import Browser
-from experiments.verification import __main__ as command
-from experiments.verification.figures import TALL
-from experiments.verification.run import FIGURES, PAGE, Verification, render_verification, verify
-from experiments.verification.size import QUICK
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.report.chromium import Browser
+from trunkproof.experiments.verification import __main__ as command
+from trunkproof.experiments.verification.figures import TALL
+from trunkproof.experiments.verification.run import FIGURES, PAGE, Verification, render_verification, verify
+from trunkproof.experiments.verification.size import QUICK
 
 CHECKS = ["channels", "throttles", "redials", "coverage", "gaps", "holding", "scores"]
 TINY = replace(QUICK, repetitions=2, calls=30, redial_repetitions=2, redial_calls=20, durations=20, repeats=3)
@@ -26,7 +26,16 @@ TINY = replace(QUICK, repetitions=2, calls=30, redial_repetitions=2, redial_call
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verification")
-    called = [sys.executable, "-m", "experiments.verification", "--quick", "--workers", "2", "--out", str(folder)]
+    called = [
+        sys.executable,
+        "-m",
+        "trunkproof.experiments.verification",
+        "--quick",
+        "--workers",
+        "2",
+        "--out",
+        str(folder),
+    ]
     done = subprocess.run(called, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.OK, done.stdout + done.stderr
     assert done.stderr.count("CORRECT  ") == len(CHECKS)

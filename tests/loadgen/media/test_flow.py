@@ -2,8 +2,8 @@
 
 import math
 
-from loadgen.media.flow import Instants
-from loadgen.media.rtp import FRAME_S
+from trunkproof.loadgen.media.flow import Instants
+from trunkproof.loadgen.media.rtp import FRAME_S
 
 
 def test_each_stream_sends_anywhere_within_the_frame() -> None:

@@ -1,6 +1,6 @@
 """The modelled playout buffer, at its edges."""
 
-from loadgen.media.jitter_buffer import JitterBuffer
+from trunkproof.loadgen.media.jitter_buffer import JitterBuffer
 
 
 def test_packets_in_their_rhythm_are_in_time() -> None:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.media.compiled.memory import HEARD_TOGETHER
-from loadgen.media.compiled.pump import CompiledFlow, CompiledPump, NoRoomError
-from loadgen.media.flow import Flow
-from loadgen.media.plain_pump import PlainPump
-from loadgen.media.pump import VARIABLE, MediaPump, PumpKind, make_pump, pump_warnings, why_not_compiled
-from loadgen.media.sockets import SO_TIMESTAMPNS, bind_pair
-from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from loadgen.media.stream import MediaReport, MediaStream
-from loadgen.media.voiceprint import Side
-from models.errors import InputError
+from trunkproof.loadgen.media.compiled.memory import HEARD_TOGETHER
+from trunkproof.loadgen.media.compiled.pump import CompiledFlow, CompiledPump, NoRoomError
+from trunkproof.loadgen.media.flow import Flow
+from trunkproof.loadgen.media.plain_pump import PlainPump
+from trunkproof.loadgen.media.pump import VARIABLE, MediaPump, PumpKind, make_pump, pump_warnings, why_not_compiled
+from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, bind_pair
+from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream
+from trunkproof.loadgen.media.voiceprint import Side
+from trunkproof.models.errors import InputError
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 HOME = "127.0.0.1"
@@ -411,7 +411,7 @@ def test_the_compiled_pump_is_made_unless_another_is_asked_for(monkeypatch: pyte
 def test_a_machine_without_the_compiled_pump_has_the_plain_one_and_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     assert pump_warnings() == ()
-    monkeypatch.setitem(sys.modules, "loadgen.media.compiled.c", None)
+    monkeypatch.setitem(sys.modules, "trunkproof.loadgen.media.compiled.c", None)
     (warning,) = pump_warnings()
     assert warning.startswith("audio is sent by the plain pump, for a few hundred calls: Numba cannot be used")
     # Who asked for it needs no warning.

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from loadgen.media.rtcp import Reception, ReportBlock, read_compound, write_report
+from trunkproof.loadgen.media.rtcp import Reception, ReportBlock, read_compound, write_report
 
 BLOCK = ReportBlock(ssrc=9, fraction_lost=3, lost=5, highest=70_000, jitter_units=11)
 

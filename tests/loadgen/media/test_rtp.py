@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadgen.media.rtp import MalformedRtpError, RtpPacket, TelephoneEvent
+from trunkproof.loadgen.media.rtp import MalformedRtpError, RtpPacket, TelephoneEvent
 
 
 def test_5_1_fixed_header_byte_for_byte() -> None:

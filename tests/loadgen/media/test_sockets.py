@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from loadgen.media.sockets import bind_pair, connect, raise_descriptor_limit
+from trunkproof.loadgen.media.sockets import bind_pair, connect, raise_descriptor_limit
 
 
 def test_the_soft_limit_becomes_the_hard_one() -> None:

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from loadgen.media.rtcp import read_compound, write_report
-from loadgen.media.rtp import RtpPacket
-from loadgen.media.srtp import Failure, PlainCipher, SrtpCipher
+from trunkproof.loadgen.media.rtcp import read_compound, write_report
+from trunkproof.loadgen.media.rtp import RtpPacket
+from trunkproof.loadgen.media.srtp import Failure, PlainCipher, SrtpCipher
 
 SUITE_80, SUITE_32 = "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"
 

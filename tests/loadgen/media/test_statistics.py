@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from loadgen.media.statistics import ReceptionStatistics
+from trunkproof.loadgen.media.statistics import ReceptionStatistics
 
 
 def _stream(numbers: list[int], delays_s: list[float] | None = None) -> ReceptionStatistics:

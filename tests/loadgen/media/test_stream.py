@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from loadgen.media.rtp import RtpPacket
-from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from loadgen.media.stream import MediaReport, MediaStream
-from loadgen.media.voiceprint import Side
-from models.voice import mos, r_factor
+from trunkproof.loadgen.media.rtp import RtpPacket
+from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream
+from trunkproof.loadgen.media.voiceprint import Side
+from trunkproof.models.voice import mos, r_factor
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 EVENTS = 101

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from loadgen.media.voiceprint import FRAME_BYTES, Frame, Side, Voice, classify, read_frame, write_frame
+from trunkproof.loadgen.media.voiceprint import FRAME_BYTES, Frame, Side, Voice, classify, read_frame, write_frame
 
 
 @pytest.mark.parametrize("row", [0, 7, 9_999_999_999])

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.media.pump import VARIABLE
-from loadgen.media.warm import pump_compiled
-from models.errors import InputError
+from trunkproof.loadgen.media.pump import VARIABLE
+from trunkproof.loadgen.media.warm import pump_compiled
+from trunkproof.models.errors import InputError
 
 ROOT = Path(__file__).parents[3]
 KEPT = """\
 import asyncio
-from loadgen.media.warm import _is_kept, pump_compiled
+from trunkproof.loadgen.media.warm import _is_kept, pump_compiled
 
 async def main():
     before = _is_kept()

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from loadgen.meters.deaths import watch_deaths
+from trunkproof.loadgen.meters.deaths import watch_deaths
 
 
 @pytest.fixture(params=["descriptors", "polling"])

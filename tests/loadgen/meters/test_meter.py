@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loadgen.meters.meter import Meter
-from loadgen.meters.report import SAMPLES
-from loadgen.stacks.card import TrunkCard
-from models.errors import GuardError
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.meters.meter import Meter
+from trunkproof.loadgen.meters.report import SAMPLES
+from trunkproof.models.errors import GuardError
 
 BURN_ON_DEMAND = """
 import sys, time

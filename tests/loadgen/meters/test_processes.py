@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from loadgen.meters.processes import ProcessMeter
+from trunkproof.loadgen.meters.processes import ProcessMeter
 
 BURN = """
 import os, sys, threading, time

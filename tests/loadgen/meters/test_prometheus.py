@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from loadgen.guard import Guard
-from loadgen.meters.prometheus import Page, PrometheusPage, parse
-from models.errors import GuardError, InputError, RemoteError, StackError
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.meters.prometheus import Page, PrometheusPage, parse
+from trunkproof.models.errors import GuardError, InputError, RemoteError, StackError
 
 RTPENGINE = """\
 # HELP rtpengine_sessions Total sessions currently

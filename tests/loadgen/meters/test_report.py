@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from loadgen.meters.report import PAGE_CPU, SAMPLES, Gap, MeterReport, make_report
+from trunkproof.loadgen.meters.report import PAGE_CPU, SAMPLES, Gap, MeterReport, make_report
 
 
 def _samples(**series: list[tuple[float, float]]) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.sip.call_state import TRANSITIONS, CallState
+from trunkproof.loadgen.sip.call_state import TRANSITIONS, CallState
 
 
 def test_ended_is_final() -> None:

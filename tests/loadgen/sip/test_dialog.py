@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.sip.dialog import AnswerRepeater, Dialog
-from loadgen.sip.fields import MalformedFieldError
-from loadgen.sip.message import Request, Response, response_to, serialize
+from trunkproof.loadgen.sip.dialog import AnswerRepeater, Dialog
+from trunkproof.loadgen.sip.fields import MalformedFieldError
+from trunkproof.loadgen.sip.message import Request, Response, response_to, serialize
 
 ROWS = [("From", "<sip:a@h>;tag=1"), ("To", "<sip:b@t>"), ("Call-ID", "c"), ("CSeq", "102 INVITE")]
 ROUTES = [("Record-Route", "<sip:p1;lr>, <sip:p2;lr>"), ("Record-Route", "<sip:p3;lr>")]

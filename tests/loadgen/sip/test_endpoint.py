@@ -6,16 +6,16 @@ import random
 from typing import Any
 
 import pytest
-
-from loadgen.sip import events
-from loadgen.sip.call import UserAgent
-from loadgen.sip.call_state import CallState
-from loadgen.sip.endpoint import SipEndpoint
-from loadgen.sip.events import EndCause
-from loadgen.sip.message import Response
-from loadgen.sip.parser import parse_message
-from loadgen.sip.session_timer import SessionTimer
 from tests.loadgen.sip.conftest import is_method, is_status
+
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.call_state import CallState
+from trunkproof.loadgen.sip.endpoint import SipEndpoint
+from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.message import Response
+from trunkproof.loadgen.sip.parser import parse_message
+from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 
 def causes(pair: Any, endpoint: SipEndpoint) -> list[EndCause]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sip.fields import (
+from trunkproof.loadgen.sip.fields import (
     CSeq,
     MalformedFieldError,
     NameAddr,

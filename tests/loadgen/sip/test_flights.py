@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from loadgen.sip import events
-from loadgen.sip.message import Request, Response
-from loadgen.sip.parser import parse_message
 from tests.loadgen.sip.conftest import is_method
+
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.message import Request, Response
+from trunkproof.loadgen.sip.parser import parse_message
 
 
 def test_rfc3261_17_1_1_2_timer_b(pair: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sip.headers import CANONICAL_NAMES, Header, Headers, canonical_name
+from trunkproof.loadgen.sip.headers import CANONICAL_NAMES, Header, Headers, canonical_name
 
 NAMES = sorted(set(CANONICAL_NAMES.values()) - {"Content-Length"})
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 
-from loadgen.sip.identifiers import Identifiers
+from trunkproof.loadgen.sip.identifiers import Identifiers
 
 
 def test_8_1_1_7_branches_begin_with_the_cookie() -> None:

@@ -8,10 +8,10 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sip.identifiers import Identifiers
-from loadgen.sip.invite import LegIds, Place, inbound_invite, outbound_invite
-from loadgen.sip.message import Request, serialize
-from loadgen.sip.session_timer import SessionTimer
+from trunkproof.loadgen.sip.identifiers import Identifiers
+from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, outbound_invite
+from trunkproof.loadgen.sip.message import Request, serialize
+from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 TRUNK, CUSTOMER = Place("127.0.0.1", 443), Place("127.0.0.2", 5061)
 ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.sip.mask import mask
+from trunkproof.loadgen.sip.mask import mask
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.sip.headers import Headers
-from loadgen.sip.message import Request, Response, response_to, serialize
+from trunkproof.loadgen.sip.headers import Headers
+from trunkproof.loadgen.sip.message import Request, Response, response_to, serialize
 
 
 def test_7_3_1_repeated_rows_and_comma_lists_are_the_same_in_order() -> None:

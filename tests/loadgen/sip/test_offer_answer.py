@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from loadgen.sip.invite import customer_offer
-from loadgen.sip.offer_answer import Capability, SdpFault, judge_answer, negotiate
-from loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, AES_CM_128_HMAC_SHA1_80, Crypto
-from loadgen.sip.sdp import Codec, MediaDirection, SessionDescription, write_sdp
+from trunkproof.loadgen.sip.invite import customer_offer
+from trunkproof.loadgen.sip.offer_answer import Capability, SdpFault, judge_answer, negotiate
+from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, AES_CM_128_HMAC_SHA1_80, Crypto
+from trunkproof.loadgen.sip.sdp import Codec, MediaDirection, SessionDescription, write_sdp
 
 OWN, THEIRS = bytes(30), bytes(range(30))
 OFFER = customer_offer("127.0.0.2", 20_000, OWN, session_id=7)

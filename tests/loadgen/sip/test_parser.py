@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sip.call import UserAgent
-from loadgen.sip.endpoint import SipEndpoint
-from loadgen.sip.message import MalformedMessageError, Message, Request, Response, serialize
-from loadgen.sip.parser import (
+from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.endpoint import SipEndpoint
+from trunkproof.loadgen.sip.message import MalformedMessageError, Message, Request, Response, serialize
+from trunkproof.loadgen.sip.parser import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     MAX_HEADERS,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadgen.sip import events
-from loadgen.sip.call_state import CallState
-from loadgen.sip.events import EndCause
-from loadgen.sip.session_timer import SessionTimer
 from tests.loadgen.sip.conftest import is_method
+
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call_state import CallState
+from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 
 def test_rfc4028_7_caller_refreshes_at_half_the_interval(pair: Any) -> None:

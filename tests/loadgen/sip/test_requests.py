@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from loadgen.sip.message import Request, response_to
-from loadgen.sip.parser import parse_message
 from tests.loadgen.sip.conftest import is_method
+
+from trunkproof.loadgen.sip.message import Request, response_to
+from trunkproof.loadgen.sip.parser import parse_message
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sip.invite import customer_offer, trunk_offer
-from loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto, write_crypto
-from loadgen.sip.sdp import Codec, MalformedSdpError, MediaDirection, write_sdp
-from loadgen.sip.sdp_reader import parse_sdp
+from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
+from trunkproof.loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto, write_crypto
+from trunkproof.loadgen.sip.sdp import Codec, MalformedSdpError, MediaDirection, write_sdp
+from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 
 KEY = bytes(range(30))
 KEY_TEXT = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd"

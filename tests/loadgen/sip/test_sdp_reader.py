@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sip.invite import customer_offer, trunk_offer
-from loadgen.sip.sdp import MalformedSdpError, SessionDescription, write_sdp
-from loadgen.sip.sdp_reader import parse_sdp, read_lines, read_usual
+from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
+from trunkproof.loadgen.sip.sdp import MalformedSdpError, SessionDescription, write_sdp
+from trunkproof.loadgen.sip.sdp_reader import parse_sdp, read_lines, read_usual
 
 KEY = bytes(range(30))
 OFFERS = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.sip.fields import MalformedFieldError
-from loadgen.sip.message import Request, Response
-from loadgen.sip.session_timer import (
+from trunkproof.loadgen.sip.fields import MalformedFieldError
+from trunkproof.loadgen.sip.message import Request, Response
+from trunkproof.loadgen.sip.session_timer import (
     Refresher,
     SessionTimer,
     agree,

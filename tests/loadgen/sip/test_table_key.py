@@ -6,7 +6,7 @@ import copy
 import pickle
 from enum import auto
 
-from loadgen.sip.table_key import TableKey
+from trunkproof.loadgen.sip.table_key import TableKey
 
 
 class _Colour(TableKey):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sip.timer_queue import TimerQueue
+from trunkproof.loadgen.sip.timer_queue import TimerQueue
 
 
 class Owner:

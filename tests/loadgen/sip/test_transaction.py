@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.sip.message import Request, Response, response_to
-from loadgen.sip.transaction import (
+from trunkproof.loadgen.sip.message import Request, Response, response_to
+from trunkproof.loadgen.sip.transaction import (
     ClientTransaction,
     InviteClientTransaction,
     InviteServerTransaction,
     ServerTransaction,
     TransactionFailure,
 )
-from loadgen.sip.transaction_table import State
+from trunkproof.loadgen.sip.transaction_table import State
 
 
 def request(method: str) -> Request:

@@ -9,9 +9,9 @@ from typing import Any
 import psutil
 import pytest
 
-from loadgen.stacks.asterisk.find import find_asterisk
-from models.errors import StackError
-from models.study import Study
+from trunkproof.loadgen.stacks.asterisk.find import find_asterisk
+from trunkproof.models.errors import StackError
+from trunkproof.models.study import Study
 
 POP: dict[str, Any] = {
     "address": "127.0.60.1",

@@ -17,14 +17,14 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
-
-from experiments.exit_codes import ExitCode
-from experiments.validation.compare import Comparison
-from experiments.validation.validate import PAGE, read_evidence, validate_async
-from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.server import CARD
-from models.study import Study
 from tests.loadgen.stacks.conftest import ASTERISK, GONE_WITHIN_S, KAMAILIO, assert_nothing_left, study
+
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.experiments.validation.validate import PAGE, read_evidence, validate_async
+from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.stacks.server import CARD
+from trunkproof.models.study import Study
 
 kamailio_only = pytest.mark.parametrize("stack", [KAMAILIO])
 ROOT = Path(__file__).parents[3]
@@ -128,7 +128,7 @@ def test_the_trunk_process_takes_its_programs_with_it(stack: str, tmp_path: Path
 def test_ctrl_c_ends_the_calls_and_the_programs(stack: str, tmp_path: Path) -> None:
     question, folder = tmp_path / "long.yaml", tmp_path / "out"
     question.write_text(study(duration_s=120, holding=10, inbound_share=0.3).on("embedded").model_dump_json())
-    command = [sys.executable, "-m", "experiments.cli", "validate", str(question), "--stack", stack]
+    command = [sys.executable, "-m", "trunkproof.experiments.cli", "validate", str(question), "--stack", stack]
     process = subprocess.Popen(
         [*command, "--out", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )

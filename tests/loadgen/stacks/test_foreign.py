@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from experiments.exit_codes import ExitCode
-from loadgen.run import drive
-from loadgen.stacks.foreign import ForeignTrunk
-from loadgen.stacks.places import free_port
-from loadgen.stacks.process import running_trunk
-from loadgen.stacks.server import serve
-from models.errors import InputError, StackError
-from models.plan import draw_plan
-from models.study import Study
 from tests.loadgen.stacks.conftest import CUSTOMER, POP, assert_nothing_left, study
+
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.loadgen.run import drive
+from trunkproof.loadgen.stacks.foreign import ForeignTrunk
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.stacks.server import serve
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.models.errors import InputError, StackError
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.study import Study
 
 ROOT = Path(__file__).parents[3]
 ELSEWHERE = "203.0.113.7"
@@ -78,10 +78,10 @@ def test_an_ordinary_user_is_told_of_port_443(tmp_path: Path) -> None:
     code = f"""
 import asyncio, os
 from pathlib import Path
-from loadgen.stacks.process import running_trunk
-from loadgen.stacks.server import serve
-from models.errors import StackError
-from models.study import Study
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.stacks.server import serve
+from trunkproof.models.errors import StackError
+from trunkproof.models.study import Study
 question = Study.model_validate_json('''{study().model_dump_json()}''')
 if os.geteuid() == 0:
     os.setuid(65534)
@@ -105,7 +105,7 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path) -> 
     code = """
 import shutil
 shutil.which = lambda *args, **options: None
-from experiments.cli import main
+from trunkproof.experiments.cli import main
 main()
 """
     done = subprocess.run(

@@ -11,16 +11,16 @@ from typing import Any
 
 import polars as pl
 import pytest
-
-from experiments.validation.compare import Comparison
-from experiments.validation.validate import validate
-from loadgen.health import Verdict
-from loadgen.stacks.quota import cpu_quota
-from models.errors import StackError
-from models.policies import Windowed
-from models.records import Direction
-from models.study import Study
 from tests.loadgen.stacks.conftest import ASTERISK, KAMAILIO, assert_nothing_left, asterisk_is_missing, study
+
+from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.experiments.validation.validate import validate
+from trunkproof.loadgen.system.quota import cpu_quota
+from trunkproof.loadgen.verdict import Verdict
+from trunkproof.models.errors import StackError
+from trunkproof.models.policies import Windowed
+from trunkproof.models.records import Direction
+from trunkproof.models.study import Study
 
 EVERY_OUTCOME: dict[str, Any] = {
     "busy": 0.15,

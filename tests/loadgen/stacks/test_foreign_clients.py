@@ -18,20 +18,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from loadgen.certificates import Authority
-from loadgen.customer import Customer
-from loadgen.guard import Guard
-from loadgen.media.voiceprint import FRAME_BYTES, Side, read_frame, write_frame
-from loadgen.stacks.body import customer_files
-from loadgen.stacks.card import TrunkCard, read_card
-from loadgen.stacks.carrier import Carrier
-from loadgen.stacks.places import free_port
-from loadgen.stacks.server import CARD
-from models.plan import Outcome, Plan, dialled_number, draw_plan
-from models.records import Direction
-from models.study import Study
 from tests.loadgen.stacks.conftest import CUSTOMER, POP, assert_nothing_left, study
+
+from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.media.voiceprint import FRAME_BYTES, Side, read_frame, write_frame
+from trunkproof.loadgen.parties.carrier import Carrier
+from trunkproof.loadgen.parties.customer import Customer
+from trunkproof.loadgen.stacks.server import CARD
+from trunkproof.loadgen.stacks.stack import customer_files
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.models.plan import Outcome, Plan, dialled_number, draw_plan
+from trunkproof.models.records import Direction
+from trunkproof.models.study import Study
 
 ROOT = Path(__file__).parents[3]
 SCENARIO = Path(__file__).with_name("sipp_srtp_caller.xml")
@@ -136,7 +136,15 @@ def served(question: Study, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """`trunkproof serve --stack kamailio`, as a user starts it."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "study.yaml").write_text(question.model_dump_json())
-    command = (sys.executable, "-m", "experiments.cli", "serve", str(folder / "study.yaml"), "--stack", "kamailio")
+    command = (
+        sys.executable,
+        "-m",
+        "trunkproof.experiments.cli",
+        "serve",
+        str(folder / "study.yaml"),
+        "--stack",
+        "kamailio",
+    )
     port = free_port(POP["address"])
     process = subprocess.Popen(
         [*command, "--port", str(port), "--out", str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.health import Measurements, Verdict, judge
-from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.control import Answer, ControlServer
-from loadgen.stacks.link import Farewell, Started, Trouble, TrunkLink, open_link
-from models.errors import StackError
-from models.records import Direction, Disposition, Record, to_frame, write_records
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.stacks.control import Answer, ControlServer
+from trunkproof.loadgen.stacks.link import Farewell, Started, Trouble, TrunkLink, open_link
+from trunkproof.loadgen.verdict import Measurements, Verdict, judge
+from trunkproof.models.errors import StackError
+from trunkproof.models.records import Direction, Disposition, Record, to_frame, write_records
 
 HOST = "127.0.60.1"
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from loadgen.certificates import Authority
-from loadgen.stacks.body import customer_files
-from loadgen.stacks.card import TrunkCard
-from loadgen.stacks.pbx import running_pbxs
-from loadgen.stacks.places import free_port
-from loadgen.stacks.programs import Death
-from models.errors import StackError
-from models.study import Study
 from tests.loadgen.stacks.conftest import CUSTOMER, POP, assert_nothing_left, asterisk_is_missing, study
+
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.stacks.pbx import running_pbxs
+from trunkproof.loadgen.stacks.stack import customer_files
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.system.programs import Death
+from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.models.errors import StackError
+from trunkproof.models.study import Study
 
 
 def two_customers() -> Study:
@@ -65,7 +65,7 @@ def test_without_asterisk_the_user_is_told_how_to_get_it(tmp_path: Path, monkeyp
     def none() -> None:
         raise StackError("Asterisk is not on this machine")
 
-    monkeypatch.setattr("loadgen.stacks.asterisk.programs.find_asterisk", none)
+    monkeypatch.setattr("trunkproof.loadgen.stacks.asterisk.programs.find_asterisk", none)
     question = two_customers()
 
     async def run() -> None:

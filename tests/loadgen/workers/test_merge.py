@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from loadgen.audio import Heard
-from loadgen.health import Measurements, judge
-from loadgen.placing import Part
-from loadgen.workers.merge import merge, merge_measurements
-from models.records import Direction, Disposition, Record, to_frame
+from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.verdict import Measurements, judge
+from trunkproof.loadgen.workers.merge import merge, merge_measurements
+from trunkproof.loadgen.workers.placer import Part
+from trunkproof.models.records import Direction, Disposition, Record, to_frame
 
 SECONDS = st.lists(st.floats(0, 0.3), max_size=60)
 WORKERS = 4

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.plan import draw_plan
-from models.reading import read_study
-from models.study import Study
-from simulator.run import Engine, Start, simulate_in_batches
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.study import Study
+from trunkproof.models.study_file import read_study
+from trunkproof.simulator.run import Engine, Start, simulate_in_batches
 
 STUDIES = Path(__file__).parents[3] / "experiments" / "studies"
 LONGEST_S = 90.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from models.columns import columns_of
-from models.records import SCHEMA
-from models.study import Study
-from simulator.kernel.frames import to_columns, to_frame
-from simulator.kernel.memory import RECORD, Records
-from simulator.kernel.running import Running
+from trunkproof.models.columns import columns_of
+from trunkproof.models.records import SCHEMA
+from trunkproof.models.study import Study
+from trunkproof.simulator.kernel.frames import to_columns, to_frame
+from trunkproof.simulator.kernel.memory import RECORD, Records
+from trunkproof.simulator.kernel.running import Running
 
 
 def study() -> Study:

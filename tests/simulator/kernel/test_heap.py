@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from simulator.kernel import memory
-from simulator.kernel.codes import FAR, NEAR, NONE, SOON
-from simulator.kernel.heap import (
+from trunkproof.simulator.kernel import memory
+from trunkproof.simulator.kernel.codes import FAR, NEAR, NONE, SOON
+from trunkproof.simulator.kernel.heap import (
     PLACES,
     drop_far,
     drop_near,

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.costs import costs_of
-from models.study import Study
-from simulator.host import Host
-from simulator.kernel.encoding import world_of
-from simulator.kernel.host import audio_changes, finish, work
+from trunkproof.models.costs import costs_of
+from trunkproof.models.study import Study
+from trunkproof.simulator.host import Host
+from trunkproof.simulator.kernel.encoding import world_of
+from trunkproof.simulator.kernel.host import audio_changes, finish, work
 
 TRAFFIC = {"arrivals": {"kind": "constant", "rate_per_minute": 1}, "holding": 1}
 WORK = st.tuples(st.just("work"), st.sampled_from([0.0, 0.1, 0.5]) | st.floats(0, 2))

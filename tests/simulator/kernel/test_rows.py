@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.plan import draw_plan
-from models.study import Study
-from simulator.kernel import memory, rows
-from simulator.kernel.running import Running
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.study import Study
+from trunkproof.simulator.kernel import memory, rows
+from trunkproof.simulator.kernel.running import Running
 
 
 def study(limit: int = 300) -> Study:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.columns import DISPOSITION_CODE
-from models.errors import InputError
-from models.records import Disposition
-from models.study import Study
-from simulator.kernel.memory import Records
-from simulator.kernel.running import Running
-from simulator.run import Engine, Start, simulate, simulate_in_batches
+from trunkproof.models.columns import DISPOSITION_CODE
+from trunkproof.models.errors import InputError
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study
+from trunkproof.simulator.kernel.memory import Records
+from trunkproof.simulator.kernel.running import Running
+from trunkproof.simulator.run import Engine, Start, simulate, simulate_in_batches
 
 
 def study(duration_s: float = 120.0, *, trunks: int = 1, **pop: object) -> Study:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.costs import costs_of
-from models.study import Study
-from models.throttle import Admitted, make_throttle
-from simulator.kernel.encoding import world_of
-from simulator.kernel.throttles import REFUSES, restart, try_admit
+from trunkproof.models.costs import costs_of
+from trunkproof.models.study import Study
+from trunkproof.models.throttle import Admitted, make_throttle
+from trunkproof.simulator.kernel.encoding import world_of
+from trunkproof.simulator.kernel.throttles import REFUSES, restart, try_admit
 
 POLICIES = [
     {"policy": "none"},

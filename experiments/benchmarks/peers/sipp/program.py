@@ -16,12 +16,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from experiments.benchmarks.running import BenchmarkError
-from loadgen.certificates import Authority
-from loadgen.media.voiceprint import Side, write_frame
-from loadgen.stacks.cores import on_cores
-from loadgen.stacks.places import free_port
-from models.study import Pop
+from trunkproof.experiments.benchmarks.running import BenchmarkError
+from trunkproof.loadgen.media.voiceprint import Side, write_frame
+from trunkproof.loadgen.system.cores import on_cores
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.models.study import Pop
 
 ANSWERER, CALLER = "127.0.70.1", "127.0.0.2"
 WANTED = "SIPp with TLS and SRTP is missing (.ci/fetch-suite .stacks/sipp sip-tester)"
@@ -120,7 +120,7 @@ def _options(name: str, address: str) -> list[str]:
 
 
 def _render(name: str, folder: Path, *, media: bool) -> None:
-    loader = PackageLoader("experiments.benchmarks.peers.sipp", "scenarios")
+    loader = PackageLoader("trunkproof.experiments.benchmarks.peers.sipp", "scenarios")
     environment = Environment(loader=loader, trim_blocks=True, undefined=StrictUndefined, autoescape=False)
     text = environment.get_template(f"{name}.xml.j2").render(media=media)
     (folder / f"{name}.xml").write_text(text, encoding="utf-8")

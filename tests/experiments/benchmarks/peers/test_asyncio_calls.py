@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.benchmarks.peers.asyncio_calls import asyncio_calls
-from experiments.benchmarks.peers.reflector import reflecting
-from experiments.benchmarks.running import apart
+from trunkproof.experiments.benchmarks.peers.asyncio_calls import asyncio_calls
+from trunkproof.experiments.benchmarks.peers.reflector import reflecting
+from trunkproof.experiments.benchmarks.running import apart
 
 
 @pytest.mark.parametrize("uvloop", [False, True])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.benchmarks.peers.bare_sockets import bare_sockets
-from experiments.benchmarks.peers.reflector import reflecting
-from experiments.benchmarks.running import apart
+from trunkproof.experiments.benchmarks.peers.bare_sockets import bare_sockets
+from trunkproof.experiments.benchmarks.peers.reflector import reflecting
+from trunkproof.experiments.benchmarks.running import apart
 
 
 # With so many more, one waking serves several instants.

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.benchmarks.peers.loss_system import LossSystem, ciw, plain_simpy, study
-from experiments.benchmarks.running import BenchmarkError
-from models.plan import draw_plan
-from models.records import Disposition
-from models.teletraffic import erlang_b
-from simulator.run import simulate
+from trunkproof.experiments.benchmarks.peers.loss_system import LossSystem, ciw, plain_simpy, study
+from trunkproof.experiments.benchmarks.running import BenchmarkError
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.records import Disposition
+from trunkproof.models.teletraffic import erlang_b
+from trunkproof.simulator.run import simulate
 
 CALLS = 5000
 

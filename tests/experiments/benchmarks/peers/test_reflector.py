@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from experiments.benchmarks.peers.reflector import ADDRESS, reflecting
+from trunkproof.experiments.benchmarks.peers.reflector import ADDRESS, reflecting
 
 
 def _ask(sender: socket.socket, port: int, what: bytes) -> bytes:

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.verification.review.enforced import FIXED_WINDOW, Enforced
-from experiments.verification.review.export import COLUMNS, write_export
-from experiments.verification.review.kernel import ENDING, THROTTLED
-from experiments.verification.review.kinds import KINDS, mechanism
-from experiments.verification.review.mechanism import Recording
-from experiments.verification.review.traffic import Day
-from models.history.reading import read_history
-from models.history.settings import HistorySettings
+from trunkproof.experiments.verification.review.enforced import FIXED_WINDOW, Enforced
+from trunkproof.experiments.verification.review.export import COLUMNS, write_export
+from trunkproof.experiments.verification.review.kernel import ENDING, THROTTLED
+from trunkproof.experiments.verification.review.kinds import KINDS, mechanism
+from trunkproof.experiments.verification.review.mechanism import Recording
+from trunkproof.experiments.verification.review.traffic import Day
+from trunkproof.models.demand.history.reading import read_history
+from trunkproof.models.demand.history.settings import HistorySettings
 
 Z = 4.5
 DAYS = 300

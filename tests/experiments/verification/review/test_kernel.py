@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.verification.review.callers import Callers, lognormal_table
-from experiments.verification.review.enforced import NO_THROTTLE, Policy
-from experiments.verification.review.kernel import (
+from trunkproof.experiments.verification.review.callers import Callers, lognormal_table
+from trunkproof.experiments.verification.review.enforced import NO_THROTTLE, Policy
+from trunkproof.experiments.verification.review.kernel import (
     N_ATTEMPTS,
     N_CALLERS,
     N_LOST,
@@ -16,7 +16,7 @@ from experiments.verification.review.kernel import (
     FloatArray,
     refuses_any,
 )
-from models.teletraffic import (
+from trunkproof.models.teletraffic import (
     erlang_b,
     fixed_window_refused,
     shaper_refused,

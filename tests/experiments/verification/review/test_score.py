@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from experiments.verification.review.score import ALL, Tally, covers, score
-from experiments.verification.review.tables import markdown, picture
+from trunkproof.experiments.verification.review.score import ALL, Tally, covers, score
+from trunkproof.experiments.verification.review.tables import markdown, picture
 
 NOW, ASKED = 20, 40
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.verification.review.callers import Callers, lognormal_table
-from experiments.verification.review.enforced import FIXED_WINDOW, Policy
-from experiments.verification.review.mechanism import Mechanism
-from experiments.verification.review.traffic import Traffic, Trend
-from experiments.verification.review.truth import Bounds, Share, truth
-from models.teletraffic import erlang_b, fixed_window_refused
+from trunkproof.experiments.verification.review.callers import Callers, lognormal_table
+from trunkproof.experiments.verification.review.enforced import FIXED_WINDOW, Policy
+from trunkproof.experiments.verification.review.mechanism import Mechanism
+from trunkproof.experiments.verification.review.traffic import Traffic, Trend
+from trunkproof.experiments.verification.review.truth import Bounds, Share, truth
+from trunkproof.models.teletraffic import erlang_b, fixed_window_refused
 
 JUDGED = ((1, 36_000.0, 39_600.0), (2, 36_000.0, 39_600.0))
 BOUNDS = Bounds(refused=0.01, lost=0.01)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from loadgen.media.compiled.c import call_c, functions
-from models.compiled import lean
+from trunkproof.loadgen.media.compiled.c import call_c, functions
+from trunkproof.models.compiled import lean
 
 
 @lean

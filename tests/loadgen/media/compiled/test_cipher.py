@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pylibsrtp import Error
 
-from loadgen.media.compiled.c import FUNCTIONS, functions
-from loadgen.media.compiled.cipher import OK, REPLAY, REPLAY_OLD, derive, protect, unprotect
-from loadgen.media.compiled.memory import SLOT, new_work
-from loadgen.media.compiled.records import reset, set_keys
-from loadgen.media.srtp import SrtpCipher
+from trunkproof.loadgen.media.compiled.c import FUNCTIONS, functions
+from trunkproof.loadgen.media.compiled.cipher import OK, REPLAY, REPLAY_OLD, derive, protect, unprotect
+from trunkproof.loadgen.media.compiled.memory import SLOT, new_work
+from trunkproof.loadgen.media.compiled.records import reset, set_keys
+from trunkproof.loadgen.media.srtp import SrtpCipher
 
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 KEYS = (bytes(range(30)), bytes(range(30, 60)))

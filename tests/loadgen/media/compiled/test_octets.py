@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.media.compiled.octets import crc32, read16, read32, write32
+from trunkproof.loadgen.media.compiled.octets import crc32, read16, read32, write32
 
 
 @given(data=st.binary(min_size=4, max_size=60))

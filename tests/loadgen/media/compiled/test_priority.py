@@ -3,7 +3,7 @@
 import os
 import threading
 
-from loadgen.media.compiled.priority import take_short_turns
+from trunkproof.loadgen.media.compiled.priority import take_short_turns
 
 
 def test_a_thread_keeps_its_policy_and_niceness() -> None:

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.media.compiled.c import functions
-from loadgen.media.compiled.hear import receive
-from loadgen.media.compiled.memory import NEVER, SLOT, new_work
-from loadgen.media.compiled.records import report_of, reset, set_keys
-from loadgen.media.compiled.reports import next_report, receive_report
-from loadgen.media.compiled.speak import next_packet, press
-from loadgen.media.rtcp import ReportBlock, write_report
-from loadgen.media.rtp import RtpPacket, TelephoneEvent
-from loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from loadgen.media.stream import MOST_DIGITS, MediaStream
-from loadgen.media.voiceprint import Side, write_frame
+from trunkproof.loadgen.media.compiled.c import functions
+from trunkproof.loadgen.media.compiled.hear import receive
+from trunkproof.loadgen.media.compiled.memory import NEVER, SLOT, new_work
+from trunkproof.loadgen.media.compiled.records import report_of, reset, set_keys
+from trunkproof.loadgen.media.compiled.reports import next_report, receive_report
+from trunkproof.loadgen.media.compiled.speak import next_packet, press
+from trunkproof.loadgen.media.rtcp import ReportBlock, write_report
+from trunkproof.loadgen.media.rtp import RtpPacket, TelephoneEvent
+from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
+from trunkproof.loadgen.media.stream import MOST_DIGITS, MediaStream
+from trunkproof.loadgen.media.voiceprint import Side, write_frame
 
 EVENTS = 101
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", None)

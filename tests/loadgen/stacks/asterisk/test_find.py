@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.stacks.asterisk.find import UNPACKED, VARIABLE, Installation, find_asterisk
-from models.errors import StackError
+from trunkproof.loadgen.stacks.asterisk.find import UNPACKED, VARIABLE, Installation, find_asterisk
+from trunkproof.models.errors import StackError
 
 FETCH = Path(__file__).parents[4] / ".ci" / "fetch-suite"
 

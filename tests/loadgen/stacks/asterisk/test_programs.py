@@ -9,14 +9,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from loadgen.certificates import Authority
-from loadgen.stacks.asterisk.find import Installation
-from loadgen.stacks.asterisk.programs import asterisk_programs, windows_began
-from loadgen.stacks.places import Places, free_port
-from loadgen.stacks.programs import Programs
-from models.study import Study
 from tests.loadgen.stacks.asterisk.conftest import POP, study
+
+from trunkproof.loadgen.stacks.asterisk.find import Installation
+from trunkproof.loadgen.stacks.asterisk.programs import asterisk_programs, windows_began
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.system.programs import Programs
+from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.models.study import Study
 
 
 def places(question: Study, folder: Path) -> Places:

@@ -9,17 +9,17 @@ from typing import Any
 
 import polars as pl
 import pytest
-
-from loadgen.certificates import CertificateFiles
-from loadgen.run import Drive, drive
-from loadgen.stacks.asterisk.programs import pbx_programs
-from loadgen.stacks.places import free_port
-from loadgen.stacks.process import running_trunk
-from loadgen.stacks.programs import Programs
-from models.plan import draw_plan
-from models.study import Study
-from models.throttle import Admitted, make_throttle
 from tests.loadgen.stacks.asterisk.conftest import CUSTOMER, POP, study
+
+from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.stacks.asterisk.programs import pbx_programs
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.system.programs import Programs
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.study import Study
+from trunkproof.models.throttle import Admitted, make_throttle
 
 pytestmark = pytest.mark.usefixtures("asterisk")
 EVERY_OUTCOME: dict[str, Any] = {

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from loadgen.certificates import CertificateFiles
-from loadgen.stacks.asterisk.find import Installation
-from loadgen.stacks.asterisk.render import Instance, objections, render, render_pbx
-from loadgen.stacks.places import Places
-from models.study import Study
 from tests.loadgen.stacks.asterisk.conftest import CUSTOMER, POP, study
+
+from trunkproof.loadgen.stacks.asterisk.find import Installation
+from trunkproof.loadgen.stacks.asterisk.render import Instance, objections, render, render_pbx
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.models.study import Study
 
 FOLDER = Path("folder")
 CERTIFICATE = CertificateFiles(FOLDER / "chain.pem", FOLDER / "key.pem")
@@ -63,7 +63,7 @@ def test_media_of_a_trunk_are_encrypted_and_the_carriers_as_the_study_says() -> 
 def test_the_carriers_leg_takes_its_ports_from_the_same_range_where_a_call_has_two(legs: int, address: str) -> None:
     rendered = files(study({"ports": {"low": 30_000, "high": 30_020, "legs": legs}}))
     assert section(rendered["pjsip.conf"], "carrier0")["media_address"] == [address]
-    # 30000-30001 to 30018-30019: ten pairs, as in models.ports.
+    # 30000-30001 to 30018-30019: ten pairs, as in trunkproof.models.ports.
     assert section(rendered["rtp.conf"], "general")["rtpend"] == ["30019"]
 
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from loadgen.certificates import Authority, client_context
-from loadgen.sip.invite import account_host
-from loadgen.stacks.kamailio.programs import kamailio_programs
-from loadgen.stacks.places import Places, free_port
-from loadgen.stacks.programs import Programs
-from models.study import Study, Trunk
+from trunkproof.loadgen.sip.invite import account_host
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.kamailio.programs import kamailio_programs
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.system.programs import Programs
+from trunkproof.loadgen.tls.certificates import Authority, client_context
+from trunkproof.models.study import Study, Trunk
 
 TRAFFIC = {
     "arrivals": {"kind": "poisson", "rate_per_minute": 60},

@@ -5,8 +5,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.stacks.kamailio.bucket import Bucket
-from models.policies import TokenBucket
+from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
+from trunkproof.models.policies import TokenBucket
 
 LARGEST = 2**31 - 1
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from loadgen.certificates import client_context, server_context
-from models.study import Study
+from trunkproof.loadgen.tls.certificates import client_context, server_context
+from trunkproof.models.study import Study
 
 pytestmark = [pytest.mark.requires("kamailio"), pytest.mark.requires("rtpengine", package="rtpengine-daemon")]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from loadgen.stacks.kamailio.media import towards_carrier, towards_customer
+from trunkproof.loadgen.stacks.kamailio.media import towards_carrier, towards_customer
 
 ONLY_80 = "SDES-no-AES_CM_128_HMAC_SHA1_80"
 ONLY_32 = "SDES-no-AES_CM_128_HMAC_SHA1_32"

@@ -14,12 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
-from loadgen.stacks.kamailio import programs
-from loadgen.stacks.kamailio.internal import choose_internal
-from loadgen.stacks.kamailio.programs import kamailio_programs
-from loadgen.stacks.places import Places
-from models.errors import InputError, StackError
-from models.study import Study
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.kamailio import programs
+from trunkproof.loadgen.stacks.kamailio.internal import choose_internal
+from trunkproof.loadgen.stacks.kamailio.programs import kamailio_programs
+from trunkproof.models.errors import InputError, StackError
+from trunkproof.models.study import Study
 
 KAMAILIO = pytest.mark.requires("kamailio")
 RTPENGINE = pytest.mark.requires("rtpengine", package="rtpengine-daemon")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from loadgen.stacks.kamailio.internal import Internal
-from loadgen.stacks.kamailio.render import FILES, render
-from loadgen.stacks.places import Places
-from models.study import Study
+from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.kamailio.internal import Internal
+from trunkproof.loadgen.stacks.kamailio.render import FILES, render
+from trunkproof.models.study import Study
 
 INTERNAL = Internal(rtpengine_ng=21001, rtpengine_http=21002, kamailio_http=21003)
 

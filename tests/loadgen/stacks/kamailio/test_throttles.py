@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from loadgen.stacks.kamailio.windows import UNCERTAINTY_S, windows_began
-from models.study import Study
-from models.throttle import Admitted, make_throttle
+from trunkproof.loadgen.stacks.kamailio.windows import UNCERTAINTY_S, windows_began
+from trunkproof.models.study import Study
+from trunkproof.models.throttle import Admitted, make_throttle
 
 pytestmark = [pytest.mark.requires("kamailio"), pytest.mark.requires("rtpengine", package="rtpengine-daemon")]
 

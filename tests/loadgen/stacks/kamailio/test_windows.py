@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from loadgen.stacks.kamailio.windows import windows_began
-from models.errors import StackError
-from models.study import Study
+from trunkproof.loadgen.stacks.kamailio.windows import windows_began
+from trunkproof.models.errors import StackError
+from trunkproof.models.study import Study
 
 
 def test_a_kamailio_that_is_gone(study_of: Callable[..., Study]) -> None:

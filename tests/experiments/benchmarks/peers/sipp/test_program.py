@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.peers.sipp.program import answering, errors_of, run_caller, start_caller
-from experiments.benchmarks.running import BenchmarkError
+from trunkproof.experiments.benchmarks.peers.sipp.program import answering, errors_of, run_caller, start_caller
+from trunkproof.experiments.benchmarks.running import BenchmarkError
 
 
 @pytest.mark.parametrize("per_call", [False, True])

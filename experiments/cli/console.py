@@ -1,0 +1,179 @@
+"""How results look on a terminal: tables and progress bars. The figures in them come from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, get_args
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.common.targets import Target
+from trunkproof.experiments.prediction.forecast import Forecast
+from trunkproof.experiments.prediction.twin import TwinCheck
+from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.loadgen.meters.report import MeterReport
+from trunkproof.loadgen.run import Drive
+from trunkproof.loadgen.verdict import Verdict
+from trunkproof.models.costs import Calibration, CostName
+from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
+
+_DECISIVE = (
+    "attempts",
+    "refused_share",
+    "customers_lost_share",
+    "ner",
+    "srd_p50_ms",
+    "srd_p95_ms",
+    "peak_concurrency",
+    "peak_ports",
+    "mos_p5",
+)
+Advance = Callable[[float, str], None]
+"""Called with the share done (0 to 1) and a few words."""
+
+
+def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = None) -> Table:
+    """All indicators, with their intervals where there are some."""
+    table = Table("indicator", "value", box=None, header_style="bold", pad_edge=False)
+    if intervals:
+        table.add_column("95 % interval over seeds")
+    for name, definition in DEFINITIONS.items():
+        cells = [definition.title, formatted(kpis[name], definition.unit)]
+        if intervals:
+            bounds = intervals.get(name)
+            cells.append(" to ".join(formatted(bound, definition.unit) for bound in bounds) if bounds else "")
+        table.add_row(*cells)
+    return table
+
+
+def disposition_table(kpis: Kpis) -> Table:
+    """Where the attempts ended."""
+    table = Table("disposition", "attempts", box=None, header_style="bold", pad_edge=False)
+    for disposition, count in kpis.dispositions.items():
+        if count:
+            table.add_row(disposition.value, str(count))
+    return table
+
+
+def forecast_table(forecast: Forecast) -> Table:
+    """What each trunk of a study will be offered."""
+    titles = ("trunk", "calls", "offered per minute", "throttle", "mean hold", "offered")
+    table = Table(*titles, box=None, header_style="bold", pad_edge=False)
+    for trunk in forecast.trunks:
+        table.add_row(
+            trunk.trunk,
+            str(trunk.calls),
+            f"{trunk.offered_per_minute:.1f}",
+            trunk.limit,
+            f"{trunk.mean_hold_s:.1f} s",
+            f"{trunk.offered_erlang:.1f} E",
+        )
+    return table
+
+
+@contextmanager
+def progress(console: Console, *, shown: bool = True) -> Iterator[Advance]:
+    """A progress bar on `console` that lives as long as the block; call what it yields to move it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not shown or not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def advance(share: float, words: str) -> None:
+            bar.update(task, completed=share, description=words)
+
+        yield advance
+
+
+def twin_lines(twin: tuple[TwinCheck, ...] | str) -> str:
+    """The model against exact theory."""
+    if isinstance(twin, str):
+        return f"Exact theory has no answer here: {twin}."
+    return "\n".join(
+        f"Exact theory, {check.name}: {check.exact:.6f}; model in a long run {check.simulated:.6f} "
+        f"± {check.standard_error:.6f} (z = {check.z:+.2f})"
+        for check in twin
+    )
+
+
+def target_lines(targets: tuple[Target, ...]) -> str:
+    """What became of the quality that was asked for."""
+    return "\n".join(str(target) for target in targets) or "The study sets no quality targets."
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """The indicators that decide, predicted and measured."""
+    table = Table("indicator", "predicted", "measured", "difference", box=None, header_style="bold", pad_edge=False)
+    for name in _DECISIVE:
+        pair = comparison.kpis[name]
+        difference = "" if pair.difference is None else formatted(pair.difference, pair.unit, signed=True)
+        cells = (formatted(pair.predicted, pair.unit), formatted(pair.measured, pair.unit), difference)
+        table.add_row(DEFINITIONS[name].title, *cells)
+    return table
+
+
+def calibration_table(calibration: Calibration) -> Table:
+    """What each kind of work costs, with its interval."""
+    table = Table("cost", "value", "95 % interval", box=None, header_style="bold", pad_edge=False)
+    for name in get_args(CostName):
+        value = getattr(calibration.costs, name)
+        if value is None:
+            continue
+        low, high = calibration.intervals.get(name, (value, value))
+        table.add_row(name, f"{value:.3g}", f"{low:.3g} to {high:.3g}")
+    return table
+
+
+def drive_json(driven: Drive) -> dict[str, Any]:
+    """What a run of real calls came to; a VOID one has no indicators."""
+    kpis = compute_kpis(driven.records)
+    void = driven.generator.verdict is Verdict.VOID
+    return {
+        "generator": asdict(driven.generator),
+        "interrupted": driven.interrupted,
+        "troubles": list(driven.troubles),
+        "srtp": asdict(driven.heard),
+        "meters": None if driven.meters is None else asdict(driven.meters),
+        "kpis": None if void else dict(kpis.values),
+        "dispositions": {kind.value: count for kind, count in kpis.dispositions.items()},
+    }
+
+
+def drive_lines(driven: Drive) -> Group:
+    """The same for people."""
+    kpis, generator = compute_kpis(driven.records), driven.generator
+    workers = f", {generator.workers} workers" if generator.workers > 1 else ""
+    reasons = f" ({'; '.join(generator.reasons)})" if generator.reasons else ""
+    parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()}{workers}{reasons}"]
+    if driven.interrupted:
+        parts.append(f"Cut short: {driven.interrupted}")
+    if driven.troubles:
+        parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
+    if generator.verdict is Verdict.VOID:
+        parts.append("VOID: the generator was out of breath, so no figure of this run says anything about the trunk.")
+    else:
+        parts.append(kpi_table(kpis))
+    parts.append(disposition_table(kpis))
+    if driven.meters is not None and driven.meters.programs:
+        parts.append(meter_table(driven.meters))
+    return Group(*parts)
+
+
+def meter_table(meters: MeterReport) -> Table:
+    """What each program of the trunk spent; n/a where nobody could look."""
+    table = Table(
+        "program", "CPU", "of one core", "memory, peak", "sockets, peak", box=None, header_style="bold", pad_edge=False
+    )
+    for name, program in meters.programs.items():
+        cpu = "n/a" if program.cpu_s is None else f"{program.cpu_s:.2f} s"
+        share = "n/a" if program.share_of_core is None else f"{100 * program.share_of_core:.1f} %"
+        memory = "n/a" if program.peak_memory_bytes is None else f"{program.peak_memory_bytes / 2**20:.0f} MiB"
+        sockets = "n/a" if program.peak_sockets is None else str(program.peak_sockets)
+        table.add_row(name, cpu, share, memory, sockets)
+    for gap in meters.gaps[:5]:
+        table.add_row(gap.source, gap.why)
+    return table

@@ -1,0 +1,43 @@
+"""Every exit code of the `trunkproof` command, in one place."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from trunkproof.models.errors import GuardError, InputError, StackError, TrunkproofError
+
+
+class ExitCode(IntEnum):
+    """What the command's exit status says."""
+
+    OK = 0
+    """Done; for `validate`: prediction and reality agree; for `review`: approve."""
+    BUG = 1
+    """An error of trunkproof itself; the traceback is for its developers."""
+    WRONG_INPUT = 2
+    """A study, file or option cannot be used; all that is wrong was listed."""
+    DISAGREE = 3
+    """`validate` ran, and prediction and reality agree on fewer calls than asked; for
+    `experiments.verification`: simulator and exact theory differ."""
+    VOID = 4
+    """The load generator was out of breath: the run proves nothing about the trunk."""
+    GUARD = 5
+    """The target may not be called."""
+    NO_TRUNK = 6
+    """The trunk to be called could not be started or reached, or died during the run."""
+    APPROVE_LOWER = 10
+    """`review`: not the requested throttle, but one above the present."""
+    REFUSE = 11
+    """`review`: no throttle above the present one."""
+    CANNOT_TELL = 12
+    """`review`: the history is not enough, or the intervals are wider than the question."""
+    NOT_NEEDED = 13
+    """`review`: the present throttle keeps every target at the horizon."""
+    INTERRUPTED = 130
+    """Ctrl-C; calls were ended and records written."""
+
+
+def exit_code_of(error: TrunkproofError) -> ExitCode:
+    """The code that an error of ours leaves with."""
+    by_kind = {InputError: ExitCode.WRONG_INPUT, GuardError: ExitCode.GUARD, StackError: ExitCode.NO_TRUNK}
+    return next((code for kind, code in by_kind.items() if isinstance(error, kind)), ExitCode.BUG)

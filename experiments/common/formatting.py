@@ -1,0 +1,34 @@
+"""How numbers and costs are written for people, on the terminal and on the page."""
+
+from __future__ import annotations
+
+from trunkproof.models.costs import CostName
+
+COST_WORDS: dict[CostName, str] = {
+    "full_handshake_s": "full TLS handshakes",
+    "resumed_handshake_s": "resumed TLS handshakes",
+    "invite_s": "INVITEs handed on",
+    "refusal_s": "INVITEs refused",
+    "bye_s": "answers and BYEs",
+    "packet_s": "SRTP packets",
+    "waiting_packet_s": "SRTP packets where CPU is short",
+    "waiting_work_share": "signalling where CPU is short",
+    "cold_share": "more on an idle stack",
+    "warm_load": "load that warms it",
+    "idle_share": "idling",
+    "round_trip_s": "round trip",
+    "throttle_s": "wait for the throttle",
+}
+"""How a reader knows each cost."""
+
+
+def formatted(value: float | None, unit: str, *, signed: bool = False) -> str:
+    """A KPI's value with its unit; `n/a` where there is none."""
+    if value is None:
+        return "n/a"
+    sign = "+" if signed else ""
+    if unit == "share":
+        return f"{100 * value:{sign}.2f} %"
+    if unit == "1":
+        return f"{value:{sign},.0f}"
+    return f"{value:{sign}.2f}" if unit == "MOS" else f"{value:{sign}.1f} {unit}"

@@ -1,0 +1,1 @@
+"""The predicted half of a question, before any call is placed."""

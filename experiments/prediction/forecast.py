@@ -1,0 +1,122 @@
+"""What a study will do, before it does it: calls, Erlangs, ports, bandwidth and run time, and one human sentence.
+
+A glance, not a prediction: nothing is refused and nothing queues here. What the trunk makes of it is `simulator`'s to
+say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trunkproof.models.occupancy import Occupancy
+from trunkproof.models.plan import Plan
+
+PACKETS_PER_S = 50
+"""One RTP packet each way every 20 ms."""
+PACKET_BITS = 8 * (182 + 8 + 20 + 14)
+"""SRTP packet of G.711 at 20 ms, with its UDP, IPv4 and Ethernet headers."""
+
+
+@dataclass(frozen=True)
+class TrunkForecast:
+    """One trunk's share of a study, were nothing refused."""
+
+    trunk: str
+    calls: int
+    offered_per_minute: float
+    limit: str
+    mean_hold_s: float
+    offered_erlang: float
+    """Answered calls times their mean holding time, over the time in which calls are offered."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a plan amounts to, were nothing refused."""
+
+    study: str
+    calls: int
+    possible_redials: int
+    duration_s: float
+    run_time_s: float
+    """Plan zero to the end of the last first attempt; redials may add to it."""
+    peak_concurrency: int
+    peak_held: int
+    """Placed and not yet ended, answered or not."""
+    peak_ports: int
+    peak_bandwidth_mbit_per_s: float
+    """Both ways together, on Ethernet."""
+    packets: int
+    trunks: tuple[TrunkForecast, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        """The plan in one sentence."""
+        rate = sum(trunk.offered_per_minute for trunk in self.trunks)
+        return (
+            f"{self.calls} calls in {self.duration_s:g} s ({rate:.0f} calls per minute), "
+            f"up to {self.peak_concurrency} at once on {self.peak_ports} port pairs, "
+            f"{self.peak_bandwidth_mbit_per_s:.1f} Mbit/s of SRTP at the peak; "
+            f"a real run takes about {_clock(self.run_time_s)}."
+        )
+
+    def __repr__(self) -> str:
+        return f"<Forecast of {self.study!r}: {self.sentence}>"
+
+
+def forecast(plan: Plan) -> Forecast:
+    """Sum up a plan's first attempts as if the trunk refused none."""
+    firsts = plan.table.filter(pl.col("attempt") == 0).with_columns(
+        answered_s=pl.col("place_s") + pl.col("setup_s") + pl.col("ring_s"),
+    )
+    firsts = firsts.with_columns(end_s=pl.col("answered_s") + pl.col("hold_s"))
+    answered = firsts.filter(pl.col("outcome") == "answered")
+    peak_calls, peak_held = _peak(answered, "answered_s"), _peak(firsts, "place_s")
+    end = firsts["end_s"].max()
+    return Forecast(
+        study=plan.study.name,
+        calls=firsts.height,
+        possible_redials=plan.table.height - firsts.height,
+        duration_s=plan.study.duration_s,
+        run_time_s=float(end) if isinstance(end, float) else 0.0,
+        peak_concurrency=peak_calls,
+        peak_held=peak_held,
+        peak_ports=peak_held * plan.study.pop.ports.legs,
+        peak_bandwidth_mbit_per_s=2 * peak_calls * PACKETS_PER_S * PACKET_BITS / 1e6,
+        packets=round(2 * float(answered["hold_s"].sum()) * PACKETS_PER_S),
+        trunks=tuple(_trunk(plan, index, firsts) for index in range(len(plan.study.trunks))),
+    )
+
+
+def _trunk(plan: Plan, index: int, firsts: pl.DataFrame) -> TrunkForecast:
+    trunk, own = plan.study.trunks[index], firsts.filter(pl.col("trunk") == index)
+    holds = own.filter(pl.col("outcome") == "answered")["hold_s"]
+    return TrunkForecast(
+        trunk=trunk.name,
+        calls=own.height,
+        offered_per_minute=60 * own.height / plan.study.duration_s,
+        limit=trunk.throttle.describe(),
+        mean_hold_s=float(holds.sum()) / max(1, len(holds)),
+        offered_erlang=float(holds.sum()) / plan.study.duration_s,
+    )
+
+
+def _peak(calls: pl.DataFrame, start: str) -> int:
+    occupancy = Occupancy()
+    ones = np.ones(calls.height)
+    occupancy.add(calls[start].to_numpy(), calls["end_s"].to_numpy(), ones, complete_until_s=np.inf)
+    return int(occupancy.peak)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

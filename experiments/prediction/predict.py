@@ -1,0 +1,90 @@
+"""The predicted half of a question, with what other dice would have given and what exact theory says of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from trunkproof.experiments.common.targets import Target, judge_quality
+from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
+from trunkproof.models.kpis import Kpis, compute_kpis
+from trunkproof.models.study import Study
+from trunkproof.simulator.replicate import Interval, Replications, replicate
+from trunkproof.simulator.run import Engine, Start, simulate
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model says of a study."""
+
+    study: Study
+    records: pl.DataFrame
+    kpis: Kpis
+    """Of the study's own seed."""
+    repeated: Replications | None
+    engine: Engine
+    twin: tuple[TwinCheck, ...] | str
+
+    @property
+    def intervals(self) -> Mapping[str, Interval]:
+        """Indicator -> the range in which 95 % of runs with other seeds lie; empty without repetitions."""
+        return {} if self.repeated is None else self.repeated.intervals
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The study's quality targets, judged on the prediction."""
+        return judge_quality(self.study.quality, self.kpis)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the records, ready for `json.dumps`."""
+        estimates = {} if self.repeated is None else self.repeated.estimates
+        return {
+            "study": self.study.name,
+            "study_hash": self.study.digest(),
+            "seed": self.study.seed,
+            "engine": self.engine.value,
+            "repetitions": 0 if self.repeated is None else self.repeated.repetitions,
+            "precision_reached": self.repeated is None or self.repeated.reached,
+            "kpis": {
+                name: {
+                    "value": value,
+                    "interval": self.intervals.get(name),
+                    "mean": estimates[name].mean if name in estimates else None,
+                    "half_width": estimates[name].half_width if name in estimates else None,
+                }
+                for name, value in self.kpis.values.items()
+            },
+            "dispositions": {kind.value: count for kind, count in self.kpis.dispositions.items()},
+            "targets": [target.to_json() for target in self.targets],
+            "twin": self.twin if isinstance(self.twin, str) else [check.to_json() for check in self.twin],
+        }
+
+    def __repr__(self) -> str:
+        return f"<Prediction for {self.study.name!r}: {self.kpis!r}>"
+
+
+def predict(
+    study: Study,
+    *,
+    replications: int = 0,
+    precision: float | None = None,
+    start: Start = Start.EMPTY,
+    anchor_s: float = 0.0,
+    engine: Engine | None = None,
+) -> Prediction:
+    """Simulate a study once with its own seed and, where asked, again with others.
+
+    By default SimPy simulates what is simulated once, and the compiled kernel what is repeated; both give the same.
+    `anchor_s` is an instant at which a window of every throttle begins; other seeds have windows of any phase.
+    """
+    repeats = bool(replications) or precision is not None
+    chosen = engine or (Engine.KERNEL if repeats else Engine.SIMPY)
+    anchors = {trunk.name: anchor_s for trunk in study.trunks}
+    records = simulate(study, start=start, anchors=anchors, engine=chosen)
+    repeated = None
+    if repeats:
+        repeated = replicate(study, replications=replications, precision=precision, start=start, engine=chosen)
+    return Prediction(study, records, compute_kpis(records), repeated, chosen, analytic_twin(study))

@@ -1,0 +1,171 @@
+"""The analytic twin: where theory has an exact answer to a study, the simulation is held against it.
+
+A z-score beyond 4.5 means that the simulator (or the theory's premise) is wrong, not that the dice were unlucky.
+Studies that theory cannot answer say which of their properties excludes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from scipy.stats import poisson
+
+from trunkproof.models.policies import (
+    FixedWindow,
+    NoThrottle,
+    PipeLimit,
+    Shaper,
+    SlidingWindowAdmitted,
+    SlidingWindowAttempts,
+    ThrottleSettings,
+    TokenBucket,
+)
+from trunkproof.models.study import Pop, Study
+from trunkproof.models.teletraffic import (
+    erlang_b,
+    fixed_window_refused,
+    shaper_refused,
+    sliding_admitted_refused,
+    sliding_attempts_refused,
+    token_bucket_refused,
+)
+from trunkproof.models.traffic import PoissonArrivals, Traffic
+from trunkproof.simulator.replicate import replicate
+from trunkproof.simulator.run import Start
+
+LARGEST_Z = 4.5
+_REPETITIONS, _CALLS, _WINDOWS = 16, 1500, 8
+"""Of the long run: a few seconds of computing."""
+_LONGEST_MEMORY_S = 600.0
+
+
+@dataclass(frozen=True)
+class TwinCheck:
+    """One figure, exact and simulated."""
+
+    name: str
+    exact: float
+    simulated: float
+    standard_error: float
+
+    @property
+    def z(self) -> float:
+        """Distance in standard errors; 0 where nothing can be refused and nothing was."""
+        return (self.simulated - self.exact) / self.standard_error if self.standard_error else 0.0
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """What `to_json` gave."""
+        return cls(saved["name"], saved["exact"], saved["simulated"], saved["standard_error"])
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return asdict(self) | {"z": self.z}
+
+
+def exact_refused_share(study: Study) -> float | str:
+    """The exact long-run share of attempts refused, or why there is none.
+
+    Exact for one trunk with Poisson arrivals at a constant rate and no redials, where either only the throttle or only
+    the channels limit.
+    """
+    reason = _excluded(study)
+    if reason is not None:
+        return reason
+    (trunk,) = study.trunks
+    arrivals = trunk.traffic.arrivals
+    assert isinstance(arrivals, PoissonArrivals)
+    if isinstance(trunk.throttle, NoThrottle):
+        channels = study.pop.carrier.channels
+        erlangs = arrivals.rate_per_minute / 60 * channel_time_s(study.pop, trunk.traffic)
+        return 0.0 if channels is None else erlang_b(erlangs, channels)
+    return throttle_refused(trunk.throttle, arrivals.rate_per_minute)
+
+
+def _excluded(study: Study) -> str | None:
+    """The first property of a study to which theory has no exact answer."""
+    trunk, carrier = study.trunks[0], study.pop.carrier
+    traffic = trunk.traffic
+    throttled = not isinstance(trunk.throttle, NoThrottle)
+    properties: list[tuple[bool, str]] = [
+        (len(study.trunks) > 1, "several trunks share the PoP"),
+        (not isinstance(traffic.arrivals, PoissonArrivals), "the arrivals are not Poisson at a constant rate"),
+        (traffic.redial.is_possible, "callers redial"),
+        (throttled and traffic.inbound_share > 0 and trunk.throttle.counts == "outbound", "inbound is not counted"),
+        (throttled and carrier.channels is not None, "both the throttle and the channels limit"),
+        (carrier.burst is not None, "the carrier lends more channels for a time"),
+        (carrier.calls_per_second is not None, "the carrier limits the calls per second"),
+        (bool(study.pop.incidents), "incidents happen"),
+        (trunk.throttle.memory_s > _LONGEST_MEMORY_S, "the throttle forgets too slowly for a run of seconds"),
+    ]
+    return next((why for holds, why in properties if holds), None)
+
+
+def channel_time_s(pop: Pop, traffic: Traffic) -> float:
+    """Mean time a channel is held, by the outcome of the call."""
+    mix = traffic.outcomes
+    rings = (mix.answered + mix.no_answer) * traffic.ringing.mean() + mix.abandoned * traffic.patience.mean()
+    return pop.carrier.setup.mean() + rings + mix.answered * traffic.holding.mean()
+
+
+def throttle_refused(throttle: ThrottleSettings, rate_per_minute: float) -> float:
+    """Exact share refused by a throttle alone, under Poisson traffic of a constant rate."""
+    if isinstance(throttle, NoThrottle) or not rate_per_minute:
+        return 0.0
+    offered = rate_per_minute / 60 * throttle.window_s
+    limit_per_minute = 60 * throttle.limit / throttle.window_s
+    match throttle:
+        case FixedWindow() | PipeLimit():
+            is_red = isinstance(throttle, PipeLimit) and throttle.algorithm == "red"
+            return (red_refused if is_red else fixed_window_refused)(offered, throttle.limit)
+        case SlidingWindowAdmitted():
+            return sliding_admitted_refused(offered, throttle.limit)
+        case SlidingWindowAttempts():
+            return sliding_attempts_refused(offered, throttle.limit)
+        case TokenBucket(burst=burst):
+            return token_bucket_refused(rate_per_minute, limit_per_minute, burst)
+        case Shaper(max_delay_s=most):
+            return shaper_refused(rate_per_minute, limit_per_minute, most)
+
+
+def red_refused(offered: float, limit: int) -> float:
+    """Share refused by pipelimit's RED, with `offered` Poisson attempts per window on average.
+
+    Windows are independent, so the attempts X of one and those of the one before, which set its load L = Y // limit,
+    are too: 1 - E[X // max(1, L)] / a, summed exactly.
+    """
+    attempts = np.arange(math.ceil(offered + 40 * math.sqrt(offered) + 40) + 1)
+    chances = poisson.pmf(attempts, offered)
+    each = np.bincount(np.maximum(1, attempts // limit), weights=chances)
+    admitted = sum(chance * float(chances @ (attempts // load)) for load, chance in enumerate(each) if load)
+    return 1 - float(admitted) / offered
+
+
+def analytic_twin(study: Study, executor: Executor | None = None) -> tuple[TwinCheck, ...] | str:
+    """Hold the model against the exact answer, in a longer and stationary run of its own; or why there is none."""
+    exact = exact_refused_share(study)
+    if isinstance(exact, str):
+        return exact
+    repeated = replicate(_long_run(study), replications=_REPETITIONS, start=Start.STATIONARY, executor=executor)
+    estimate = repeated.estimates.get("refused_share")
+    if estimate is None:
+        return "no calls are offered"
+    # Refusals come in clusters, so their error is at least that of independent ones; where none was seen, this is it.
+    attempts = repeated.estimates["attempts"].mean * repeated.repetitions
+    independent = math.sqrt(exact * (1 - exact) / attempts)
+    return (TwinCheck("refused_share", exact, estimate.mean, max(estimate.standard_error, independent)),)
+
+
+def _long_run(study: Study) -> Study:
+    """The same trunk and traffic for long enough: exact answers are those of the long run, not of a minute."""
+    (trunk,) = study.trunks
+    arrivals, throttle = trunk.traffic.arrivals, trunk.throttle
+    assert isinstance(arrivals, PoissonArrivals)
+    warm_up_s = throttle.memory_s
+    enough_s = 60 * _CALLS / max(arrivals.rate_per_minute, 1.0)
+    return study.model_copy(update={"duration_s": warm_up_s + max(enough_s, _WINDOWS * warm_up_s)})

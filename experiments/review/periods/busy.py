@@ -1,0 +1,188 @@
+"""The busy periods: which hour of which weekdays is judged.
+
+The period is sought at any five minutes, not at the full hour, and by what a throttle would meet in it: the rate that
+one call in a hundred exceeds in its minute, over all days. So a campaign of forty minutes is found, which a mean over
+the hour hides. A period that was chosen because it looked the busiest looks busier than it is; by how much, its days
+tell when they are drawn again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trunkproof.models.demand.fitting.day_rates import DayRates
+from trunkproof.models.demand.fitting.result import WEEKDAYS
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+LENGTH_S = 3600.0
+NEARLY_BUSIEST = 0.9
+"""A class of weekdays is judged if its busiest period reaches this share of the week's busiest one, so that one day
+that the history happened to show busy is not all there is."""
+EXCEEDED_SHARE = 0.01
+_STEP_S = 300.0
+_DAY_S = 86_400.0
+_RIVAL = 0.85
+_BITES = 0.9
+"""Of the highest level: chance alone makes few calls exceed the level itself."""
+_SAME_RUSH = 0.95
+_REDRAWN = 100
+
+
+@dataclass(frozen=True)
+class BusyPeriod:
+    """An hour of some weekdays."""
+
+    weekdays: tuple[int, ...]
+    """Monday is 0."""
+    start_s: float
+    """Local time, in seconds after midnight."""
+    length_s: float
+    level_per_minute: float
+    """Fresh calls per minute that one call in a hundred exceeds in its minute, at the level of the horizon."""
+
+    @property
+    def words(self) -> str:
+        """For people, such as `Monday to Friday 10:05 to 11:05`."""
+        days = [WEEKDAYS[day] for day in self.weekdays]
+        run = len(days) > 2 and self.weekdays == tuple(range(self.weekdays[0], self.weekdays[-1] + 1))
+        named = f"{days[0]} to {days[-1]}" if run else " and ".join(filter(None, [", ".join(days[:-1]), days[-1]]))
+        return f"{named} {_clock(self.start_s)} to {_clock(self.start_s + self.length_s)}"
+
+
+def _is_whole(usable: NDArray[np.bool_] | None, day: int, start_s: float) -> bool:
+    first, last = int(start_s // 3600), min(23, int((start_s + LENGTH_S - 1) // 3600))
+    return usable is None or bool(usable[day, first : last + 1].all())
+
+
+def _clock(second: float) -> str:
+    return f"{int(second // 3600):02d}:{int(second % 3600 // 60):02d}"
+
+
+@dataclass(frozen=True, eq=False)
+class BusyPeriods:
+    """What is judged: the periods, and the days of the history that have them."""
+
+    periods: tuple[BusyPeriod, ...]
+    days: IntArray
+    """Indices of `DayRates.dates`, ascending, shape (D,)."""
+    period_of_day: IntArray
+    """Index of `periods`, shape (D,)."""
+    optimism: float
+    """By how much the log of the level is too high, because the busiest period was chosen; never below 0."""
+
+    @classmethod
+    def of(cls, rates: DayRates, factors: FloatArray, seed: int, usable: NDArray[np.bool_] | None = None) -> Self:
+        """Choose the busiest period of every class of weekdays that has a busy one.
+
+        Args:
+            rates: the history's days.
+            factors: of each day's calls, shape (all days,): brings them to the level at which they are judged.
+            seed: of the days drawn again.
+            usable: hours without a breakdown, shape (all days, 24); a day whose period lies in one is not judged.
+        """
+        kinds = rates.class_of_day
+        best = {kind: _busiest(rates, np.flatnonzero(kinds == kind), factors) for kind in np.unique(kinds).tolist()}
+        top = max(level for _, level in best.values())
+        chosen = {kind: found for kind, found in best.items() if found[1] >= NEARLY_BUSIEST * top and found[1] > 0}
+        days = np.array(
+            [
+                day
+                for day in np.flatnonzero(np.isin(kinds, list(chosen)))
+                if _is_whole(usable, int(day), best[kinds[day]][0])
+            ],
+            dtype=np.int64,
+        )
+        order = {kind: number for number, kind in enumerate(chosen)}
+        seen = [tuple(sorted(set(rates.weekdays[kinds == kind].tolist()))) for kind in chosen]
+        periods = tuple(
+            BusyPeriod(weekdays, start_s, LENGTH_S, level)
+            for weekdays, (start_s, level) in zip(seen, chosen.values(), strict=True)
+        )
+        random = np.random.default_rng([seed, 11])
+        optimism = [_optimism(rates, np.flatnonzero(kinds == kind), factors, random) for kind in chosen]
+        return cls(periods, days, np.array([order[kinds[day]] for day in days], dtype=np.int64), max(optimism))
+
+    @property
+    def start_s(self) -> FloatArray:
+        """When the period begins on each day, in seconds after midnight, shape (D,)."""
+        return np.array([self.periods[index].start_s for index in self.period_of_day])
+
+    @property
+    def length_s(self) -> float:
+        """Of every period."""
+        return self.periods[0].length_s
+
+    @property
+    def words(self) -> str:
+        """The periods for people."""
+        return "; ".join(period.words for period in self.periods)
+
+
+def level_per_minute(minutes: FloatArray) -> FloatArray:
+    """Return the rate that so many calls exceed in their minute as `EXCEEDED_SHARE` says: the L of which the sum of
+    (N - L)+ is that share of the sum of N.
+
+    `minutes` holds calls per minute, shape (..., n); the answer has one entry for each row.
+    """
+    falling = -np.sort(-minutes, axis=-1)
+    reached = np.cumsum(falling, axis=-1)
+    allowed = EXCEEDED_SHARE * reached[..., -1:]
+    count = np.arange(1, falling.shape[-1] + 1)
+    # Where the k largest exceed L: their sum less k L is what is allowed; the first k whose L is above the next one.
+    level = (reached - allowed) / count
+    following = np.concatenate([falling[..., 1:], np.zeros_like(falling[..., :1])], axis=-1)
+    first = np.argmax(level >= following, axis=-1)
+    return np.maximum(np.take_along_axis(level, first[..., None], axis=-1)[..., 0], 0.0)
+
+
+def _starts(period_s: float) -> FloatArray:
+    """Whole periods of the counts, about five minutes apart."""
+    step = period_s * max(1, round(_STEP_S / period_s))
+    return np.arange(0.0, _DAY_S - LENGTH_S + 1.0, step)
+
+
+def _windows(rates: DayRates, days: IntArray, factors: FloatArray) -> Iterator[tuple[float, FloatArray]]:
+    """Each start, and the calls per minute of its period on these days, shape (days, periods within)."""
+    per_minute = rates.counts[days] * factors[days, None] * (60.0 / rates.period_s) * rates.multiplied
+    within = round(LENGTH_S / rates.period_s)
+    for start in _starts(rates.period_s):
+        first = round(start / rates.period_s)
+        yield float(start), per_minute[:, first : first + within]
+
+
+def _busiest(rates: DayRates, days: IntArray, factors: FloatArray) -> tuple[float, float]:
+    """Start and level of the busiest period.
+
+    The highest level that any period has is a throttle that bites; the period in which most calls would meet it is the
+    busiest. Of periods that hold the same rush, the one with most calls counts.
+    """
+    windows = list(_windows(rates, days, factors))
+    levels = [float(level_per_minute(seen.ravel())) for _, seen in windows]
+    throttle = _BITES * max(levels)
+    met = np.array([float(np.maximum(seen - throttle, 0.0).sum()) for _, seen in windows])
+    calls = np.array([float(seen.sum()) for _, seen in windows])
+    rivals = np.flatnonzero(met >= _SAME_RUSH * met.max())
+    chosen = int(rivals[calls[rivals].argmax()])
+    return windows[chosen][0], levels[chosen]
+
+
+def _optimism(rates: DayRates, days: IntArray, factors: FloatArray, random: np.random.Generator) -> float:
+    """Mean of the log of how much higher the chosen period's level is than that period's own, in days drawn again."""
+    windows = [seen for _, seen in _windows(rates, days, factors)]
+    own = np.array([float(level_per_minute(seen.ravel())) for seen in windows])
+    rivals = np.flatnonzero(own >= _RIVAL * own.max())
+    if len(rivals) < 2 or len(days) < 2 or own.max() <= 0:
+        return 0.0
+    gained = []
+    for _ in range(_REDRAWN):
+        drawn = random.integers(len(days), size=len(days))
+        again = np.array([float(level_per_minute(windows[index][drawn].ravel())) for index in rivals])
+        chosen = int(again.argmax())
+        gained.append(np.log(max(again[chosen], 1e-9) / max(own[rivals[chosen]], 1e-9)))
+    return max(0.0, float(np.mean(gained)))

@@ -1,0 +1,1 @@
+"""After a raise: the new history against what the review forecast."""

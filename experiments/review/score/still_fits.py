@@ -1,0 +1,151 @@
+"""After a review: does the judged periods' demand come as forecast, and does a reading of the throttle still fit?
+
+Counting and comparing only; what follows from it is `experiments.review.score.score`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import polars as pl
+from scipy import stats
+
+from trunkproof.experiments.review.periods.busy import BusyPeriod
+from trunkproof.experiments.review.score.bands import Band
+from trunkproof.models.demand.fitting.result import Ranged
+from trunkproof.models.errors import InputError, Problem
+
+_LEAST_PERIODS = 3
+"""Of which a mean and its error are told."""
+_OUTSIDE = 0.05
+"""Of single periods so many lie above the band of nine in ten, and as many below."""
+
+
+def periods_of(decision: Mapping[str, Any]) -> tuple[BusyPeriod, ...]:
+    """Return the periods that the review judged.
+
+    Raises:
+        InputError: the decision does not tell them.
+    """
+    try:
+        return tuple(
+            BusyPeriod(tuple(map(int, one["weekdays"])), float(one["start_s"]), float(one["length_s"]),
+                       float(one["level_per_minute"]))
+            for one in decision["busy_hour"]["periods"]
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"are no judged periods ({error!r}); review again with this version"
+        raise InputError("decision", [Problem(where="busy_hour.periods", what=what)]) from None
+
+
+@dataclass(frozen=True)
+class DemandSeen:
+    """Fresh calls per minute in the judged periods: the mean seen, against the forecast of that mean."""
+
+    forecast: Ranged
+    """From the demand before its growth to that after it: the new history lies in between."""
+    seen: Ranged | None
+    """None: the history tells no caller from another, or has too few periods."""
+    periods: int
+
+    @classmethod
+    def of(cls, decision: Mapping[str, Any], seen: pl.DataFrame, length_s: float, growth: float) -> Self:
+        """Of the periods of `observed.by_period`; `growth` is in the forecast."""
+        told = ranged_of(decision["busy_hour"]["fresh_per_minute"])
+        forecast = Ranged(told.value, min(told.low, told.low / growth), max(told.high, told.high / growth))
+        rates = 60 / length_s * seen["calls"].drop_nulls().to_numpy()
+        if len(rates) < _LEAST_PERIODS:
+            return cls(forecast, None, len(rates))
+        mean, error = float(rates.mean()), float(rates.std(ddof=1)) / math.sqrt(len(rates))
+        reach = float(stats.t.ppf(0.975, len(rates) - 1)) * error
+        return cls(forecast, Ranged(mean, mean - reach, mean + reach), len(rates))
+
+    @property
+    def is_higher(self) -> bool:
+        """Whether it is surely above the forecast."""
+        return self.seen is not None and self.seen.low > self.forecast.high
+
+    @property
+    def is_lower(self) -> bool:
+        """Whether it is surely below the forecast."""
+        return self.seen is not None and self.seen.high < self.forecast.low
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the forecast held; None: not seen."""
+        return None if self.seen is None else not (self.is_higher or self.is_lower)
+
+    @property
+    def said(self) -> str:
+        """For people."""
+        forecast = f"{self.forecast.value:.1f} ({self.forecast.low:.1f} to {self.forecast.high:.1f})"
+        if self.seen is None:
+            return f"Demand of the judged periods, {forecast} fresh calls a minute by forecast, cannot be told yet."
+        state = "as forecast" if self.held else "above the forecast" if self.is_higher else "below the forecast"
+        seen = f"{self.seen.value:.1f} ({self.seen.low:.1f} to {self.seen.high:.1f})"
+        return f"The judged periods brought {seen} fresh calls a minute, {state}: {forecast}."
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return {"forecast": self.forecast, "seen": self.seen, "periods": self.periods, "held": self.held}
+
+
+@dataclass(frozen=True)
+class ReadingSeen:
+    """Refused shares of single judged periods against the band that one reading of the throttle has for them."""
+
+    name: str
+    """As in `per_reading`, such as `fixed_window`."""
+    refused: Band
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the shares lie in the band, but for what chance explains; None: not seen."""
+        return self.refused.kept
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return {"refused_share": self.refused.to_json(), "fits": self.fits}
+
+
+def readings_seen(decision: Mapping[str, Any], per_minute: int, seen: pl.DataFrame) -> tuple[ReadingSeen, ...]:
+    """Return each reading of the decision that has a band at that throttle."""
+    found = []
+    for name, reading in decision.get("per_reading", {}).items():
+        for point in reading["points"]:
+            band = point.get("busy_hours", {}).get("refused_share")
+            if int(point["per_minute"]) == per_minute and band is not None:
+                found.append(ReadingSeen(name, Band.of("refused_share", ranged_of(band), seen, outside=_OUTSIDE)))
+    return tuple(found)
+
+
+def readings_said(found: Sequence[ReadingSeen], per_minute: int) -> str:
+    """For people; empty where nothing can be said."""
+    seen = [one for one in found if one.fits is not None]
+    if not seen:
+        return ""
+    mean = seen[0].refused.mean or 0.0
+    fits = [one.name.replace("_", " ") for one in seen if one.fits]
+    where = f"{100 * mean:.2f} % of attempts were refused in them at {per_minute}"
+    if len(fits) == len(seen):
+        return f"{where}, as the reading of the throttle has it ({', '.join(fits)})."
+    if fits:
+        return f"{where}, which fits {', '.join(fits)} and no other reading."
+    return f"{where}, which no reading of the throttle has: {_bands(seen)}."
+
+
+def _bands(found: Sequence[ReadingSeen]) -> str:
+    return ", ".join(
+        f"{one.name.replace('_', ' ')} {100 * one.refused.forecast.low:.2f} to {100 * one.refused.forecast.high:.2f} %"
+        for one in found
+    )
+
+
+def ranged_of(saved: Mapping[str, Any]) -> Ranged:
+    """A range as `decision.json` has it; null is not known."""
+    return Ranged(
+        **{part: math.nan if saved[part] is None else float(saved[part]) for part in ("value", "low", "high")}
+    )

@@ -1,0 +1,74 @@
+"""What a sweep simulates: the reviewed trunk and its neighbours, as a study.
+
+Settings in, settings out; nothing is run here.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from trunkproof.experiments.review.request import Neighbour, Request
+from trunkproof.models.demand.fitting.result import Fit
+from trunkproof.models.distributions import Exponential
+from trunkproof.models.policies import NoThrottle, ThrottleSettings
+from trunkproof.models.study import Study, Trunk
+from trunkproof.models.traffic import Arrivals, PoissonArrivals
+
+_FIRST_ADDRESS = IPv4Address("127.0.0.2")
+
+
+def with_limit(reading: ThrottleSettings, limit_per_minute: int) -> ThrottleSettings:
+    """A reading of the throttle at that limit, over the window that the reading has.
+
+    All else stays: a token bucket's burst, a shaper's longest delay. A limit below one call per window is one.
+    """
+    if isinstance(reading, NoThrottle):
+        return reading
+    return reading.model_copy(update={"limit": max(1, round(limit_per_minute * reading.window_s / 60))})
+
+
+def study_with(  # noqa: PLR0917  # in the order in which one would say it
+    request: Request,
+    fit: Fit,
+    arrivals: Arrivals,
+    duration_s: float,
+    seed: int,
+    throttle: ThrottleSettings,
+) -> Study:
+    """Return the reviewed trunk with these arrivals, then its neighbours, as a study.
+
+    Args:
+        request: the PoP, the neighbours and the customer's use of TLS.
+        fit: the customer's callers; those of neighbours are taken to ring, fail and try again like them.
+        arrivals: fresh calls.
+        duration_s: of the simulation.
+        seed: of all draws.
+        throttle: of the reviewed trunk.
+    """
+    traffic = fit.traffic(arrivals).model_copy(update={"tls": request.tls})
+    own = Trunk(name=request.trunk, customer_address=_FIRST_ADDRESS, throttle=throttle, traffic=traffic)
+    others = [_neighbour(number, other, own) for number, other in enumerate(request.neighbours, 1)]
+    return Study(
+        name=request.name,
+        seed=seed,
+        duration_s=duration_s,
+        pop=request.pop,
+        trunks=(own, *others),
+        quality=request.quality,
+    )
+
+
+def _neighbour(number: int, neighbour: Neighbour, own: Trunk) -> Trunk:
+    changed = {
+        "arrivals": PoissonArrivals(kind="poisson", rate_per_minute=neighbour.per_minute),
+        "holding": Exponential(kind="exponential", mean_s=neighbour.mean_hold_s),
+        "inbound_share": 0.0,
+    }
+    return Trunk(
+        name=neighbour.name,
+        # Another customer: where channels belong to accounts, it has its own.
+        account=f"neighbour-{number}",
+        customer_address=_FIRST_ADDRESS + number,
+        throttle=neighbour.throttle,
+        traffic=own.traffic.model_copy(update=changed),
+    )

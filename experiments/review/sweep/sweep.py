@@ -1,0 +1,299 @@
+"""The sweep: the judged periods of the history's days, simulated at a few levels of demand under every reading and
+limit of the throttle, by two witnesses.
+
+One witness is the fitted model: new callers at the rates that each day may have had. The other is the record itself:
+the calls of each day as they came, thinned or superposed to the level. All throttles meet the same callers, so that
+their differences are the throttle's. What the responses mean for the decision is `judging`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trunkproof.experiments.review.periods.busy import BusyPeriods
+from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, run_batches
+from trunkproof.experiments.review.sweep.cells import study_with, with_limit
+from trunkproof.experiments.review.sweep.response import Response, Runs
+from trunkproof.experiments.review.sweep.spans import Layout, from_instants, from_rates, rescaled
+from trunkproof.models.demand.fitting.alternatives import alternative
+from trunkproof.models.demand.fitting.result import Fit
+from trunkproof.models.policies import ThrottleSettings
+from trunkproof.models.streams import generator
+from trunkproof.models.study import Study
+from trunkproof.models.traffic import Arrivals
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Cell = tuple[int, int]
+"""(Index of the reading, limit per minute)."""
+Advance = Callable[[float, str], None]
+
+CALLS_WANTED = 300_000
+"""Of the model, in all spans of one level: a share of 1 % is then known to some 3 % of itself where calls come
+independently."""
+_MOST_SPANS = 64
+_LEAST_SPANS = 16
+_EVERY_DAY_OF = 40
+"""Days of a history up to which each is simulated once at least."""
+_REPETITIONS = 8
+_MOST_RECORDED = 60
+"""Days that are replayed; of a longer history the busiest count, and others by chance."""
+_STEP = 1.18
+"""Between two levels, at most."""
+_REACH = (0.85, 1.2)
+"""Beyond the levels that are likely, for what-if."""
+_LEAST_LEAD_S, _MOST_LEAD_S = 900.0, 2700.0
+_BATCH_CALLS = 60_000
+"""About as many calls in one simulation: enough for its overhead not to count, few enough to share out to processes."""
+
+
+class Witness(StrEnum):
+    """Who says what a throttle does."""
+
+    MODEL = "model"
+    """The fitted traffic, drawn anew."""
+    RECORD = "record"
+    """The recorded calls, replayed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The spans of one witness, ready to be run under any throttle."""
+
+    runs: Runs
+    batches: tuple[tuple[Batch, int, IntArray], ...]
+    """A batch without throttles, the index of its level, and which of the I spans it has."""
+
+    def run(
+        self, throttles: Sequence[ThrottleSettings], executor: Executor | None, advance: Advance
+    ) -> tuple[list[Response], int, int]:
+        """Return the responses of some throttles, attempts simulated and simulations made."""
+        tasks = [_with_throttles(batch, throttles) for batch, _, _ in self.batches]
+        levels, spans = len(self.runs.levels), len(self.runs.day)
+        values: list[dict[str, FloatArray]] = [{} for _ in throttles]
+        attempts = simulations = 0
+        results: Iterator[BatchResult] = iter(run_batches(tasks, executor))
+        for number, ((_, level, which), result) in enumerate(zip(self.batches, results, strict=True)):
+            attempts, simulations = attempts + result.attempts, simulations + result.runs
+            for mine, found in zip(values, result.values, strict=True):
+                for name, seen in found.items():
+                    mine.setdefault(name, np.full((levels, spans), np.nan))[level, which] = seen
+            advance((number + 1) / len(self.batches), "busy periods")
+        return [Response(self.runs, found) for found in values], attempts, simulations
+
+
+def _with_throttles(batch: Batch, throttles: Sequence[ThrottleSettings]) -> Batch:
+    return Batch(batch.study, batch.layout, tuple(throttles), batch.engine)
+
+
+@dataclass(eq=False)
+class Sweep:
+    """Responses of every cell that was asked for, by both witnesses; more can be asked for."""
+
+    request: Request
+    demand: Demand
+    benches: Mapping[Witness, Bench]
+    responses: dict[tuple[Witness, Cell], Response] = field(default_factory=dict)
+    simulated_attempts: int = 0
+    simulations: int = 0
+
+    def extend(
+        self,
+        cells: Sequence[Cell],
+        executor: Executor | None = None,
+        advance: Advance = lambda share, words: None,
+    ) -> None:
+        """Simulate the cells that are not there yet; the same seed gives the same answer on every executor."""
+        wanted = [cell for cell in dict.fromkeys(cells) if (Witness.MODEL, cell) not in self.responses]
+        if not wanted:
+            return
+        throttles = [with_limit(self.request.readings[reading], limit) for reading, limit in wanted]
+        for number, (witness, bench) in enumerate(self.benches.items()):
+
+            def part(share: float, words: str, number: int = number) -> None:
+                advance((number + share) / len(self.benches), words)
+
+            found, attempts, simulations = bench.run(throttles, executor, part)
+            self.simulated_attempts += attempts
+            self.simulations += simulations
+            for cell, response in zip(wanted, found, strict=True):
+                self.responses[witness, cell] = response
+
+    def response(self, reading: int, limit: int, witness: Witness = Witness.MODEL) -> Response:
+        """Of one cell; KeyError where it was not asked for."""
+        return self.responses[witness, (reading, limit)]
+
+    @property
+    def witnesses(self) -> tuple[Witness, ...]:
+        """Who was heard."""
+        return tuple(self.benches)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Sweep: {len(self.responses)} responses; {self.simulations} simulations, "
+            f"{self.simulated_attempts} attempts>"
+        )
+
+
+def prepare(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> Sweep:
+    """Lay out the spans of both witnesses; nothing is run yet.
+
+    Args:
+        request: the PoP, the neighbours and the seed.
+        fit: the customer's callers.
+        busy: the judged periods.
+        demand: what their days may want.
+    """
+    benches = {Witness.MODEL: _of_model(request, fit, busy, demand)}
+    recorded = _of_record(request, fit, busy, demand)
+    if recorded is not None:
+        benches[Witness.RECORD] = recorded
+    return Sweep(request, demand, benches)
+
+
+def levels_for(demand: Demand, reach: tuple[float, float] = _REACH) -> FloatArray:
+    """Levels to simulate: close where demand is likely, and one beyond either end."""
+    low, high = (float(value) for value in np.quantile(demand.relative, [0.002, 0.998]))
+    count = max(3, 1 + math.ceil(math.log(high / low) / math.log(_STEP)))
+    inner = np.geomspace(low, max(high, low * 1.02), count)
+    return np.concatenate([[reach[0] * inner[0]], inner, [reach[1] * inner[-1]]])
+
+
+def lead_s(request: Request, fit: Fit) -> float:
+    """How long the trunk is filled before the period counts: what a throttle remembers, and three mean calls."""
+    others = [other.throttle for other in request.neighbours]
+    memory = max((throttle.memory_s for throttle in (*request.readings, *others)), default=0.0)
+    filled = min(3 * fit.holding.mean_s.value, _MOST_LEAD_S)
+    return 60.0 * math.ceil(max(_LEAST_LEAD_S, filled, memory) / 60)
+
+
+def _of_model(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> Bench:
+    lead, days = lead_s(request, fit), len(busy.days)
+    layout = Layout(1, lead, busy.length_s)
+    calls = float((demand.rates_per_minute * demand.base).mean()) * (lead + busy.length_s) / 60
+    least = max(_LEAST_SPANS, min(days, _EVERY_DAY_OF))
+    spans = int(np.clip(CALLS_WANTED / max(calls, 1.0), least, max(least, _MOST_SPANS)))
+    each = min(days, math.ceil(spans / _REPETITIONS))
+    repetitions = int(np.clip(2 * math.ceil(spans / each / 2), 4, 2 * _REPETITIONS))
+    turns = _turns(days, each * repetitions, generator(request.seed, "turns"))
+    levels = levels_for(demand)
+    batches: list[tuple[Batch, int, IntArray]] = []
+    day_of: list[int] = []
+    repetition_of: list[int] = []
+    for repetition in range(repetitions):
+        random = generator(request.seed, "days of a repetition", repetition)
+        # A pair of repetitions has the same callers, so that what they differ by is chance.
+        callers = alternative(fit, _known_calls(fit), generator(request.seed, "callers", repetition // 2))
+        chosen = np.sort(turns[repetition * each : (repetition + 1) * each])
+        paths = fit.days.draw(random)
+        mine = [
+            path_of(paths[busy.days[day]], fit.days.period_s, busy.start_s[day] - lead, lead + busy.length_s)
+            for day in chosen
+        ]
+        first = len(day_of)
+        day_of += chosen.tolist()
+        repetition_of += [repetition] * len(chosen)
+        for part, which in enumerate(_parts([float(path.mean()) for path in mine], lead + busy.length_s)):
+            placed = Layout(len(which), layout.lead_s, layout.length_s)
+            for number, level in enumerate(levels):
+                arrivals = from_rates(
+                    [mine[index] * demand.base[chosen[index]] * level for index in which], fit.days.period_s, placed
+                )
+                study = _study(request, callers, arrivals, placed, repetition, part)
+                batches.append((Batch(study, placed, (), request.engine), number, first + which))
+    return Bench(Runs(levels, np.array(day_of), np.array(repetition_of), busy.length_s), tuple(batches))
+
+
+def _turns(days: int, wanted: int, random: np.random.Generator) -> IntArray:
+    """Days in the order in which they are simulated: all of them once by chance, then all again."""
+    rounds = [random.permutation(days) for _ in range(math.ceil(wanted / days))]
+    return np.concatenate(rounds)[:wanted]
+
+
+def _of_record(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> Bench | None:
+    """None where the history was multiplied: then nobody made these calls."""
+    if fit.multiplied != 1:
+        return None
+    lead, random = lead_s(request, fit), generator(request.seed, "record")
+    days = _replayed_days(demand, random)
+    calls = float((demand.rates_per_minute * demand.base)[days].sum()) * (lead + busy.length_s) / 60
+    # Straight between two levels is a little too much, and quick.
+    shares = [0.02, 0.5, 0.98] if calls < CALLS_WANTED else [0.05, 0.95]
+    levels = np.unique(np.quantile(demand.relative, shares))
+    seen = {
+        day: fit.fresh.instants_s(
+            fit.days.dates[busy.days[day]], busy.start_s[day] - lead, busy.start_s[day] + busy.length_s, random
+        )
+        for day in days.tolist()
+    }
+    # Busiest first, so that the longest batches are not the last.
+    sizes = [len(seen[day]) for day in days.tolist()]
+    batches: list[tuple[Batch, int, IntArray]] = []
+    for part, which in enumerate(_parts([60 * size / (lead + busy.length_s) for size in sizes], lead + busy.length_s)):
+        placed = Layout(len(which), lead, busy.length_s)
+        for number, level in enumerate(levels):
+            instants = [
+                rescaled(
+                    seen[int(days[index])],
+                    [seen[day] for day in days.tolist() if _is_other(busy, day, int(days[index]))],
+                    float(demand.base[days[index]] * level),
+                    generator(request.seed, "rescaled", int(days[index])),
+                )
+                for index in which
+            ]
+            study = _study(request, fit, from_instants(instants, placed), placed, -1, part)
+            batches.append((Batch(study, placed, (), request.engine), number, which))
+    runs = Runs(levels, days, np.zeros(len(days), dtype=np.int64), busy.length_s)
+    return Bench(runs, tuple(batches))
+
+
+def _is_other(busy: BusyPeriods, day: int, own: int) -> bool:
+    return day != own and busy.period_of_day[day] == busy.period_of_day[own]
+
+
+def _replayed_days(demand: Demand, random: np.random.Generator) -> IntArray:
+    """Indices of the days that are replayed: all, or the busiest half of the most and others by chance."""
+    days = len(demand.base)
+    if days <= _MOST_RECORDED:
+        return np.arange(days)
+    order = np.argsort(-demand.rates_per_minute * demand.base)
+    half = _MOST_RECORDED // 2
+    rest = random.permutation(order[half:])[:half]
+    return np.sort(np.concatenate([order[:half], rest]))
+
+
+def path_of(rates: FloatArray, step_s: float, from_s: float, length_s: float) -> FloatArray:
+    """Rates of a stretch of a day; before midnight they are taken to be as at midnight."""
+    places = np.arange(math.floor(from_s / step_s), math.floor((from_s + length_s) / step_s))
+    return np.asarray(rates[np.clip(places, 0, len(rates) - 1)])
+
+
+def _parts(per_minute: Sequence[float], length_s: float) -> Iterator[IntArray]:
+    """Spans that are simulated together: those of about the same load, since one that a throttle cuts makes all of its
+    batch be simulated again.
+    """
+    order = np.argsort(per_minute, kind="stable")[::-1]
+    calls = float(np.sum(per_minute)) * length_s / 60
+    count = int(np.clip(round(calls / _BATCH_CALLS), min(2, len(order)), len(order)))
+    for part in np.array_split(order, count):
+        yield np.sort(part)
+
+
+def _known_calls(fit: Fit) -> float:
+    return float(fit.days.counts.sum())
+
+
+def _study(  # noqa: PLR0917  # what it is made of, then which it is
+    request: Request, fit: Fit, arrivals: Arrivals, layout: Layout, repetition: int, part: int
+) -> Study:
+    seed = int(generator(request.seed, "spans", repetition, part).integers(2**62))
+    return study_with(request, fit, arrivals, layout.duration_s, seed, request.readings[0])

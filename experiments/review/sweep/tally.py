@@ -1,0 +1,261 @@
+"""What each span of a simulation comes to: records in batches, by either engine, into one value per span and quantity.
+
+Counts and sums are kept beside each other, so that a share over many spans weights each by its calls. Memory is a few
+numbers for each attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trunkproof.experiments.review.sweep.identical import Asked
+from trunkproof.experiments.review.sweep.spans import Layout
+from trunkproof.models.columns import DISPOSITION_CODE, BoolArray, Columns, columns_of
+from trunkproof.models.costs import CostName, costs_of, spend, work_counts
+from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Direction, Disposition
+from trunkproof.models.study import Study
+from trunkproof.simulator.replicate import random_anchors
+from trunkproof.simulator.run import Engine, check_machine, simulate_in_batches
+
+if TYPE_CHECKING:
+    from trunkproof.simulator.kernel.memory import Records
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+SpanValues = dict[str, FloatArray]
+"""Quantity -> its value in each span; NaN where a span has none, such as a delay without calls."""
+
+_REFUSED = np.array([kind in REFUSED_BY_TRUNK for kind in Disposition])
+_UNDELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
+_BLOCKED = np.array([kind in {Disposition.NO_CHANNEL, Disposition.NO_PORT} for kind in Disposition])
+_EFFECTIVE = np.array(
+    [kind in {Disposition.BUSY, Disposition.NO_ANSWER, Disposition.ABANDONED} for kind in Disposition]
+)
+_KEPT = ("disposition", "attempt", "redialled", "sent_s", "ringing_s", "answered_s", "bye_s", "ended_s")
+
+
+@dataclass(frozen=True, eq=False)
+class Callers:
+    """The calls of all trunks of a study, drawn once for all throttles."""
+
+    study: Study
+    pieces: Sequence[Sequence[Records]]
+    """By trunk, as the compiled model reads them."""
+    fresh_s: Sequence[FloatArray]
+    """By trunk: when callers come for the first time, ascending."""
+    inbound: BoolArray
+    """Of the first trunk's."""
+
+    @classmethod
+    def of(cls, study: Study) -> Self:
+        """Draw them."""
+        # Import lazily: Numba compiles on import.
+        from trunkproof.simulator.kernel.rows import pieces  # noqa: PLC0415
+
+        drawn = [list(each) for each in pieces(study)]
+        firsts = [[piece[piece["attempt"] == 0] for piece in each] for each in drawn]
+        fresh_s = [np.concatenate([np.empty(0), *(first["place_s"] for first in each)]) for each in firsts]
+        inbound = np.concatenate([np.empty(0, np.bool_), *(first["inbound"] != 0 for first in firsts[0])])
+        return cls(study, drawn, fresh_s, inbound)
+
+
+def run_tallied(study: Study, tally: Tally, callers: Callers, engine: Engine) -> None:
+    """Simulate from an empty trunk on, with windows at the phase that the study's seed gives.
+
+    `study` may differ from the callers' own in its throttles only.
+    """
+    check_machine(study)
+    anchors = random_anchors(study, study.seed)
+    if engine is Engine.SIMPY:
+        simulate_in_batches(study, tally.add_table, anchors=anchors, counts_from_s=0.0, engine=engine)
+        return
+    from trunkproof.simulator.kernel.running import Running  # noqa: PLC0415  # as above
+
+    Running(study, tally.add_records, [iter(each) for each in callers.pieces], anchors=anchors).to_the_end()
+
+
+class Tally:
+    """Takes records in batches and adds them up by span."""
+
+    def __init__(self, study: Study, layout: Layout, bounds: Sequence[tuple[IntArray, IntArray]]) -> None:
+        """Of the callers of each trunk whose numbers lie between `bounds` (first of each span, end of each span)."""
+        self._study, self._layout, self._bounds = study, layout, bounds
+        self._index = {trunk.name: index for index, trunk in enumerate(study.trunks)}
+        self._parts: list[dict[str, NDArray[Any]]] = []
+        self._work: dict[CostName, float] = {"idle_share": layout.duration_s}
+        self.attempts = 0
+
+    def add_table(self, records: pl.DataFrame, complete_until_s: float) -> None:
+        """As `simulate_in_batches` hands them over."""
+        trunk = records["trunk"].replace_strict(self._index, return_dtype=pl.Int64).to_numpy()
+        inbound = (records["direction"] == Direction.INBOUND.value).to_numpy()
+        self._add(columns_of(records), trunk, records["call"].to_numpy(), inbound)
+
+    def add_records(self, records: Records, complete_until_s: float) -> None:
+        """As the compiled model hands them over."""
+        from trunkproof.simulator.kernel.frames import to_columns  # noqa: PLC0415  # as above
+
+        inbound = records["inbound"] != 0
+        self._add(to_columns(records), records["trunk"].copy(), records["call"].copy(), inbound)
+
+    def _add(self, records: Columns, trunk: IntArray, call: IntArray, inbound: BoolArray) -> None:
+        self.attempts += len(records)
+        for work, times in work_counts(records).items():
+            self._work[work] = self._work.get(work, 0.0) + times
+        kept = {name: np.array(getattr(records, name)) for name in (*_KEPT, "ports", "mos")}
+        self._parts.append(kept | {"trunk": trunk.astype(np.int64), "call": call, "inbound": inbound})
+
+    def _column(self, name: str) -> NDArray[Any]:
+        return np.concatenate([part[name] for part in self._parts]) if self._parts else np.empty(0)
+
+    def values(self) -> SpanValues:
+        """Every quantity of every span.
+
+        Sums: `attempts`, `calls`, `refused`, `throttled`, `lost`, `answered`, `effective`, `blocked` (no channel or no
+        port), `no_channel`, `no_port`, `carrier_rejected`, `call_s` and `ends_<disposition>` of the first trunk,
+        `attempts of` and `refused of` and `blocked of` each other one. Values: `srd_p95_ms`, `mos_p5`, `mos_mean`,
+        `peak_concurrency` of the first trunk; `peak_channels` of whom it shares channels with; `cpu_share`,
+        `peak_ports`
+        of all together.
+        """
+        if not self._parts:
+            return self._nothing()
+        data = {name: self._column(name) for name in (*_KEPT, "ports", "mos", "trunk", "call")}
+        span = self._spans(data["trunk"], data["call"])
+        own = (data["trunk"] == 0) & (span >= 0)
+        found = self._sums({name: values[own] for name, values in data.items()}, span[own])
+        found |= self._quantiles({name: values[own] for name, values in data.items()}, span[own])
+        for name, index in list(self._index.items())[1:]:
+            other = (data["trunk"] == index) & (span >= 0)
+            kinds = data["disposition"][other]
+            found[f"attempts of {name}"] = self._count(span[other])
+            found[f"refused of {name}"] = self._count(span[other][_REFUSED[kinds]])
+            found[f"blocked of {name}"] = self._count(span[other][_BLOCKED[kinds]])
+        return found | self._levels(data)
+
+    def _nothing(self) -> SpanValues:
+        """Of a simulation that nobody called in: take its names from one call that counts in no span."""
+        zeros = np.zeros(self._layout.count)
+        names = ["attempts", "calls", "refused", "throttled", "lost", "answered", "effective", "blocked", "call_s"]
+        names += ["no_channel", "no_port", "carrier_rejected", "peak_concurrency", "peak_channels", "peak_ports"]
+        names += [f"ends_{kind.value}" for kind in Disposition]
+        names += [f"{what} of {name}" for name in list(self._index)[1:] for what in ("attempts", "refused", "blocked")]
+        unknown = dict.fromkeys(("srd_p95_ms", "mos_p5", "mos_mean"), np.full(self._layout.count, np.nan))
+        cpu = {"cpu_share": np.full(self._layout.count, costs_of(self._study.pop).idle_share)}
+        return dict.fromkeys(names, zeros) | unknown | cpu
+
+    def _spans(self, trunk: IntArray, call: IntArray) -> IntArray:
+        """Index of the span in which each attempt's caller first came; -1: in none."""
+        found = np.full(len(call), -1, dtype=np.int64)
+        for index, (firsts, ends) in enumerate(self._bounds):
+            mine = trunk == index
+            place = np.searchsorted(firsts, call[mine], side="right") - 1
+            inside = (place >= 0) & (call[mine] < ends[np.maximum(place, 0)])
+            found[mine] = np.where(inside, place, -1)
+        return found
+
+    def _count(self, span: IntArray, weights: FloatArray | None = None) -> FloatArray:
+        return np.bincount(span, weights=weights, minlength=self._layout.count).astype(np.float64)
+
+    def _sums(self, own: dict[str, NDArray[Any]], span: IntArray) -> SpanValues:
+        kinds, last = own["disposition"], ~own["redialled"].astype(np.bool_)
+        code = DISPOSITION_CODE
+        chosen = {
+            "calls": own["attempt"] == 0,
+            "refused": _REFUSED[kinds],
+            "throttled": kinds == code[Disposition.THROTTLED],
+            "lost": last & _UNDELIVERED[kinds],
+            "answered": ~np.isnan(own["answered_s"]),
+            "effective": ~np.isnan(own["answered_s"]) | _EFFECTIVE[kinds],
+            "blocked": _BLOCKED[kinds],
+            "no_channel": kinds == code[Disposition.NO_CHANNEL],
+            "no_port": kinds == code[Disposition.NO_PORT],
+            "carrier_rejected": kinds == code[Disposition.CARRIER_REJECTED],
+        } | {f"ends_{kind.value}": last & (kinds == code[kind]) for kind in Disposition}
+        talk_s = np.nan_to_num(own["bye_s"] - own["answered_s"])
+        return {
+            "attempts": self._count(span),
+            "call_s": self._count(span, talk_s),
+            **{name: self._count(span[which]) for name, which in chosen.items()},
+        }
+
+    def _quantiles(self, own: dict[str, NDArray[Any]], span: IntArray) -> SpanValues:
+        # A call that is answered without ringing has its first response in the 200.
+        first_s = np.where(np.isnan(own["ringing_s"]), own["answered_s"], own["ringing_s"])
+        counts = self._count(span[~np.isnan(own["mos"])])
+        total = self._count(span, np.nan_to_num(own["mos"]))
+        return {
+            "srd_p95_ms": self._by_span((first_s - own["sent_s"]) * 1000, span, 0.95),
+            "mos_p5": self._by_span(own["mos"], span, 0.05),
+            "mos_mean": np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0),
+        }
+
+    def _by_span(self, values: FloatArray, span: IntArray, share: float) -> FloatArray:
+        """A quantile in each span: the smallest value up to which that share of the span's values lies."""
+        known = ~np.isnan(values)
+        values, span = values[known], span[known]
+        order = np.lexsort((values, span))
+        counts = np.bincount(span, minlength=self._layout.count)
+        first = np.cumsum(counts) - counts
+        at = first + np.maximum(np.ceil(share * counts).astype(np.int64) - 1, 0)
+        found = np.full(self._layout.count, np.nan)
+        has = counts > 0
+        found[has] = values[order][at[has]]
+        return found
+
+    def _levels(self, data: dict[str, NDArray[Any]]) -> SpanValues:
+        """Peaks of calls, channels and ports in each span, and CPU of all of them."""
+        ended = ~np.isnan(data["ended_s"])
+        up = ended & ~np.isnan(data["answered_s"]) & (data["trunk"] == 0)
+        held = ended & (data["ports"] > 0)
+        call_end = np.where(np.isnan(data["bye_s"]), data["ended_s"], data["bye_s"])
+        sent_s, ended_s = np.nan_to_num(data["sent_s"][held]), data["ended_s"][held]
+        together = self._peaks(sent_s, ended_s)
+        carrier = self._study.pop.carrier
+        mine = data["trunk"][held] == 0
+        # Each neighbour is an account of its own.
+        channels = together if carrier.channels_per == "pop" else self._peaks(sent_s[mine], ended_s[mine])
+        if carrier.channels is not None:
+            # A record does not show that a channel is free again some milliseconds before the BYE is answered.
+            channels = np.minimum(channels, carrier.channels if carrier.burst is None else carrier.burst.channels)
+        cpu_s = sum(spend(costs_of(self._study.pop), self._work).values())
+        return {
+            "peak_concurrency": self._peaks(data["answered_s"][up], call_end[up]),
+            "peak_channels": channels,
+            # Every call takes as many port pairs as it has legs.
+            "peak_ports": together * self._study.pop.ports.legs,
+            "cpu_share": np.full(self._layout.count, cpu_s / self._layout.duration_s),
+        }
+
+    def _peaks(self, start_s: FloatArray, end_s: FloatArray) -> FloatArray:
+        """Highest number at once within each span, that at its beginning included. Only starts make peaks; an end at
+        the instant of a start comes before it.
+        """
+        begins = self._layout.counts_from_s
+        start_s, end_s = np.sort(start_s), np.sort(end_s)
+        level = np.append(np.arange(1, len(start_s) + 1) - np.searchsorted(end_s, start_s, side="right"), 0)
+        first, after = np.searchsorted(start_s, begins), np.searchsorted(start_s, begins + self._layout.length_s)
+        peaks = np.maximum.reduceat(level, np.column_stack([first, after]).ravel())[::2]
+        standing = first - np.searchsorted(end_s, begins, side="right")
+        return np.asarray(np.maximum(np.where(after > first, peaks, 0), standing), dtype=np.float64)
+
+    def asked(self, counts: str) -> Asked:
+        """When the first trunk's throttle was asked: after the INVITE was sent, and before its first response."""
+        if not self._parts:
+            return Asked(np.empty(0), 0.0)
+        heard_s = self._column("ended_s")
+        for earlier in ("answered_s", "ringing_s"):
+            known = self._column(earlier)
+            heard_s = np.where(np.isnan(known), heard_s, known)
+        sent_s = self._column("sent_s")
+        chosen = (self._column("trunk") == 0) & ~np.isnan(sent_s)
+        if counts != "both":
+            chosen &= ~self._column("inbound").astype(np.bool_)
+        within_s = heard_s[chosen] - sent_s[chosen]
+        return Asked(np.sort(sent_s[chosen]), float(np.nanmax(within_s)) if len(within_s) else 0.0)

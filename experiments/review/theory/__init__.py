@@ -1,0 +1,1 @@
+"""What exact formulas say of each limit, without simulating."""

@@ -1,0 +1,85 @@
+"""The inverse question: which throttle, channels, ports, cores and bandwidth a load needs to keep the targets.
+
+Each by the exact formula that `premises` has for what such a resource allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import poisson
+
+from trunkproof.experiments.review.result import Needed
+from trunkproof.experiments.review.sweep.cells import with_limit
+from trunkproof.experiments.review.theory.formulas import Share, servers_share, shares, throttle_share
+from trunkproof.experiments.review.theory.per_call import CALL_MBIT_PER_S
+from trunkproof.experiments.review.theory.premises import LINK_FULL_SHARE, MOST_CPU_SHARE, Premises
+from trunkproof.models.policies import ThrottleSettings
+
+_THROTTLE_STEP = 10
+"""Throttles are asked for in tens."""
+_LARGEST_LIMIT = 1_000_000
+
+
+def needed_for(premises: Premises, per_minute: float) -> Needed:
+    """What so many fresh calls a minute in the busy hour need, neighbours beside them."""
+    per_call, others = premises.per_call, premises.others
+    busy = premises.attempts_without_refusals(per_minute)
+    work = busy / 60 * per_call.cpu_s
+    work *= premises.costs.cold_factor(work + others.cpu_cores)
+    cores = (premises.costs.idle_share + others.cpu_cores + work) / MOST_CPU_SHARE
+    ports = _servers(premises, per_minute, per_call.port_s, others.port_erlang) * premises.request.pop.ports.legs
+    return Needed(
+        per_minute=round(per_minute),
+        throttle_per_minute=_throttle(premises, per_minute),
+        channels=_servers(premises, per_minute, per_call.channel_s, others.erlang),
+        ports=ports,
+        cores=cores,
+        bandwidth_mbit_per_s=_calls_on_link(premises, busy / 60 * per_call.audio_s) * CALL_MBIT_PER_S,
+    )
+
+
+def _keeps(premises: Premises, share: Share, per_minute: float) -> bool:
+    return premises.bounds.worst(*shares(share, per_minute, premises.callers, premises.busyness)) <= 1
+
+
+def _servers(premises: Premises, per_minute: float, mean_s: float, others_erlang: float) -> int:
+    def keeps(servers: int) -> bool:
+        return _keeps(premises, servers_share(servers, mean_s, others_erlang), per_minute)
+
+    return _smallest(keeps, max(1, math.floor(per_minute / 60 * mean_s + others_erlang)))
+
+
+def _throttle(premises: Premises, per_minute: float) -> int:
+    def keeps(reading: ThrottleSettings, tens: int) -> bool:
+        limit = min(_LARGEST_LIMIT, tens * _THROTTLE_STEP)
+        return limit == _LARGEST_LIMIT or _keeps(premises, throttle_share(with_limit(reading, limit)), per_minute)
+
+    tens = max(1, math.floor(per_minute / _THROTTLE_STEP))
+    for reading in premises.readings:
+        if not keeps(reading, tens):
+            tens = _smallest(lambda size, reading=reading: keeps(reading, size), tens)  # type: ignore[misc]
+    return min(_LARGEST_LIMIT, tens * _THROTTLE_STEP)
+
+
+def _smallest(keeps: Callable[[int], bool], begin: int) -> int:
+    """The smallest size that keeps the targets, where `begin` is at most a little too large."""
+    step, high = max(1, begin // 16), begin
+    while not keeps(high):
+        high, step = high + step, 2 * step
+    low = max(0, begin // 2) if high == begin else high - step // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if keeps(middle) else (middle, high)
+    return high
+
+
+def _calls_on_link(premises: Premises, erlang: float) -> int:
+    factors = np.outer(premises.busyness.days, premises.busyness.periods)
+
+    def keeps(calls: int) -> bool:
+        return float(np.mean(poisson.sf(calls, erlang * factors))) <= LINK_FULL_SHARE
+
+    return _smallest(keeps, max(1, math.floor(erlang)))

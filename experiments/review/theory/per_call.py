@@ -1,0 +1,101 @@
+"""What one attempt of the fitted traffic takes of the PoP, and what the PoP's other trunks take already.
+
+Means over all attempts that the trunk lets pass, answered or not. What is refused takes next to nothing and is left
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from trunkproof.experiments.prediction.forecast import PACKET_BITS
+from trunkproof.experiments.prediction.forecast import PACKETS_PER_S as PACKETS_PER_WAY_S
+from trunkproof.experiments.prediction.twin import channel_time_s
+from trunkproof.experiments.review.request import Neighbour, Request
+from trunkproof.models.costs import PACKETS_PER_S, Costs
+from trunkproof.models.policies import NoThrottle
+from trunkproof.models.study import Pop
+from trunkproof.models.traffic import TlsPolicy, Traffic
+
+CALL_MBIT_PER_S = PACKETS_PER_WAY_S * PACKET_BITS / 1e6
+"""One call, each way."""
+
+
+@dataclass(frozen=True)
+class PerCall:
+    """Of one attempt that passes the trunk."""
+
+    channel_s: float
+    """How long it keeps a channel: set-up, ringing and talk."""
+    port_s: float
+    """How long it keeps its port pairs, quarantine included."""
+    audio_s: float
+    """How long its audio flows: the share answered times the mean hold."""
+    cpu_s: float
+    """Seconds of one core."""
+
+    @classmethod
+    def of(cls, traffic: Traffic, pop: Pop, costs: Costs) -> PerCall:
+        """Of this traffic on that PoP."""
+        mix = traffic.outcomes
+        audio_s = mix.answered * traffic.holding.mean()
+        channel_s = channel_time_s(pop, traffic)
+        cpu_s = costs.invite_s + mix.answered * costs.bye_s + audio_s * PACKETS_PER_S * costs.packet_s
+        return cls(channel_s, channel_s + pop.ports.quarantine_s, audio_s, cpu_s + _handshakes_s(traffic, costs))
+
+    def with_hold(self, factor: float, share: float = 1.0) -> PerCall:
+        """The same, were the talk longer by that factor; `share`: of the CPU, what audio costs."""
+        more_s = self.audio_s * (factor - 1)
+        cpu_s = self.cpu_s * (1 + share * (factor - 1))
+        return replace(
+            self,
+            channel_s=self.channel_s + more_s,
+            port_s=self.port_s + more_s,
+            audio_s=self.audio_s + more_s,
+            cpu_s=cpu_s,
+        )
+
+
+def _handshakes_s(traffic: Traffic, costs: Costs) -> float:
+    if traffic.tls.policy is not TlsPolicy.PER_CALL:
+        return 0.0
+    resumed = traffic.tls.resumption_share
+    return resumed * costs.resumed_handshake_s + (1 - resumed) * costs.full_handshake_s
+
+
+@dataclass(frozen=True)
+class Others:
+    """What the neighbours take, were each let in up to its throttle."""
+
+    per_minute: float
+    erlang: float
+    """In the channels that the reviewed trunk uses too; 0 where every account has its own."""
+    port_erlang: float
+    cpu_cores: float
+
+    @classmethod
+    def of(cls, request: Request, costs: Costs) -> Others:
+        """Of the request's neighbours."""
+        pop, mine = request.pop, [(_passed(other), other.mean_hold_s) for other in request.neighbours]
+        setup_s = pop.carrier.setup.mean()
+        return cls(
+            per_minute=sum(rate for rate, _ in mine),
+            erlang=0.0 if pop.carrier.channels_per == "account" else _erlang(mine, setup_s),
+            port_erlang=_erlang(mine, setup_s + pop.ports.quarantine_s),
+            cpu_cores=sum(
+                rate / 60 * (costs.invite_s + costs.bye_s + hold_s * PACKETS_PER_S * costs.packet_s)
+                for rate, hold_s in mine
+            ),
+        )
+
+
+def _passed(neighbour: Neighbour) -> float:
+    throttle = neighbour.throttle
+    if isinstance(throttle, NoThrottle):
+        return neighbour.per_minute
+    return min(neighbour.per_minute, throttle.limit * 60 / throttle.window_s)
+
+
+def _erlang(calls: Sequence[tuple[float, float]], extra_s: float) -> float:
+    return sum(rate / 60 * (hold_s + extra_s) for rate, hold_s in calls)

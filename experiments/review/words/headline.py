@@ -1,0 +1,249 @@
+"""The answer in two or three sentences, and the phrases that it shares with the reasons.
+
+Words of figures that others computed. First what to do, then why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.review.courses import Courses
+from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import (
+    BackCast,
+    BackCastRow,
+    Decision,
+    Judged,
+    Limit,
+    Needed,
+    Point,
+    Protection,
+    ReadingResult,
+    Resource,
+)
+from trunkproof.experiments.review.verdict import Verdict
+from trunkproof.models.demand.fitting.result import Fit, Ranged
+from trunkproof.models.kpis import DEFINITIONS
+
+_NEXT_TO_NOTHING = 1e-4
+"""A share below it is not told in digits."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the words are of."""
+
+    request: Request
+    fit: Fit
+    verdict: Verdict
+    readings: tuple[ReadingResult, ...]
+    strictest: ReadingResult
+    """The reading that the decision rests on."""
+    limits: tuple[Limit, ...]
+    binding_next: Resource | None
+    demand: Ranged
+    """Fresh calls per minute in the busy period."""
+    protection: tuple[Protection, ...]
+    needed: tuple[Needed, ...]
+    backcast: tuple[BackCast, ...]
+    confidence: float
+    """That all targets hold together at what is recommended, or else at what is asked for."""
+    reproduced: bool
+    """Whether some reading reproduces the history."""
+    courses: Courses
+
+    def protects(self, limit: int) -> Protection | None:
+        """What that throttle protects; None: it was not asked."""
+        return next((one for one in self.protection if one.limit_per_minute == limit), None)
+
+
+def headline(found: Findings) -> str:
+    """The answer in a few sentences."""
+    request, verdict = found.request, found.verdict
+    now, asked = request.now_per_minute, request.requested_per_minute
+    brings = f"The busy period will bring {offered(found.demand)}"
+    match verdict.decision:
+        case Decision.NOT_NEEDED:
+            kept = f"at {now}, {_figures(found.strictest.at(now))}"
+            return f"No raise is needed. {brings}; {kept}. {_harm(found)}".strip()
+        case Decision.APPROVE:
+            return f"Raise to {asked}. {brings}; at {asked}, {_figures(found.strictest.at(asked))}. {_guarded(found)}"
+        case Decision.APPROVE_LOWER:
+            chosen = verdict.recommended or asked
+            kept = f"at {chosen}, {_figures(found.strictest.at(chosen))}"
+            return f"Raise to {chosen}, not {asked}. {brings}; {kept}. {_harm(found) or _more(found)}"
+        case Decision.REFUSE:
+            return f"Do not raise above {now}. {_refusal(found)}"
+        case Decision.CANNOT_TELL:
+            return f"Cannot tell. {_doubt(found)}"
+
+
+def headline_unreproduced(found: Findings) -> str:
+    """Where no reading of the throttle reproduces the history."""
+    row = _worst_row(found.backcast)
+    why = f": {_row_words(row)}" if row is not None else ""
+    return (
+        f"Cannot tell. The fitted traffic does not reproduce this history{why}. "
+        f"What cannot be reproduced cannot be decided on. If the throttle was another one for a part of it, say so in "
+        f"`throttle_history`; if it refuses by another status or word, in `history.refusal_codes` or `refusal_words`."
+    )
+
+
+def _worst_row(backcast: Sequence[BackCast]) -> BackCastRow | None:
+    """Of the reading that comes nearest, what it misses most."""
+    missed = [[row for row in one.rows if row.is_decisive and not row.reproduced] for one in backcast]
+    missed.sort(key=len)
+    return min(missed[0], key=lambda row: row.p_value) if missed and missed[0] else None
+
+
+def _row_words(row: BackCastRow) -> str:
+    seen, expected = (_amount(value, row.unit) for value in (row.seen, row.expected.value))
+    return f"in {row.scope} it shows {seen} {row.quantity}, the model makes {expected}"
+
+
+def _amount(value: float, unit: str) -> str:
+    return formatted(value, "share") if unit == "share" else f"{value:.1f} {unit}" if unit != "1" else f"{value:.0f}"
+
+
+def headline_without_sweep(request: Request, fit: Fit) -> str:
+    """Where the history is not enough."""
+    first = fit.refusals[0].rstrip(".") if fit.refusals else "nothing in it can be fitted"
+    return f"Cannot tell whether {request.requested_per_minute} will do: {first[0].lower()}{first[1:]}."
+
+
+def _refusal(found: Findings) -> str:
+    brings = f"The busy period will bring {offered(found.demand)}"
+    smallest = found.verdict.smallest
+    if smallest is not None:
+        return f"{brings}, which needs {smallest}. {_harmed(found, smallest)}{_still_protected(found)}"
+    best = _surest(found)
+    return f"{brings}, and even at {best.limit_per_minute} {why_not(best)}. {short_of(found.limits)}"
+
+
+def _still_protected(found: Findings) -> str:
+    """What the largest throttle that still protects the others would do; empty where none above the present does."""
+    now = found.request.now_per_minute
+    simulated = [point.limit_per_minute for point in found.strictest.points if point.limit_per_minute > now]
+    good = [limit for limit in simulated if (one := found.protects(limit)) is not None and one.holds]
+    if not good:
+        return ""
+    highest, today = found.strictest.at(max(good)), found.strictest.at(now)
+    shares = [ranged_words(point.kpis["refused_share"], "share") for point in (highest, today)]
+    return f" Up to {max(good)} it still does: there {shares[0]} of attempts would be refused, at {now} {shares[1]}."
+
+
+def _surest(found: Findings) -> Point:
+    request = found.request
+    raised = [
+        point
+        for point in found.strictest.points
+        if request.now_per_minute < point.limit_per_minute <= request.requested_per_minute
+    ]
+    return max(raised, key=lambda point: point.confidence)
+
+
+def _doubt(found: Findings) -> str:
+    brings = f"The busy period will bring {offered(found.demand)}"
+    if found.courses.drifts and not found.courses.is_stated:
+        weekly = 100 * math.expm1(found.courses.drift.per_week.value)
+        return (
+            f"Traffic {'grows' if weekly > 0 else 'falls'} by {abs(weekly):.1f} % a week, and whether that goes on "
+            f"changes the answer: say what `growth` to expect within {found.request.horizon_days} days."
+        )
+    best = _surest(found)
+    return f"{brings}, and at {best.limit_per_minute} {why_not(best)}."
+
+
+def _harm(found: Findings) -> str:
+    """What the throttle that is asked for would do to others; empty where it does nothing, or nobody knows."""
+    asked = found.request.requested_per_minute
+    return _harmed(found, asked) if found.verdict.unprotected else ""
+
+
+def _harmed(found: Findings, limit: int) -> str:
+    protection = found.protects(limit)
+    if protection is None or protection.holds is not False:
+        return f"Whether {limit} still protects the others cannot be said with the confidence asked for."
+    channels = found.request.pop.carrier.channels
+    what = f"the {channels} channels" if channels is not None else "the PoP"
+    return (
+        f"A throttle of {limit} would no longer protect {what}: if all of it is used, "
+        f"{ranged_words(protection.worst, 'share')} of everybody's calls find no free line "
+        f"(at most {formatted(found.request.protects.neighbours_blocked_max, 'share')} is allowed)."
+    )
+
+
+def _guarded(found: Findings) -> str:
+    protection = found.protects(found.request.requested_per_minute)
+    if protection is None or not protection.holds:
+        return ""
+    return "Even if all of it is used, the others keep their lines."
+
+
+def _more(found: Findings) -> str:
+    """What the difference between the recommended and the requested throttle would expose."""
+    chosen, asked = found.verdict.recommended, found.request.requested_per_minute
+    return f"Nobody needs the {asked - (chosen or asked)} above it, and a throttle should not be wider than needed."
+
+
+def offered(demand: Ranged) -> str:
+    """The busy period's demand."""
+    digits = 0 if demand.value >= 100 else 1
+    return f"{demand.value:.{digits}f} ({demand.low:.{digits}f} to {demand.high:.{digits}f}) fresh calls per minute"
+
+
+def _figures(point: Point) -> str:
+    """Of a throttle that keeps all targets: what is lost and refused, by the worse witness."""
+    worse = {target.kpi: target.value for target in point.targets}
+    said = [
+        f"{ranged_words(worse.get(kpi, point.kpis[kpi]), 'share')} of {words}"
+        for kpi, words in (("customers_lost_share", "customers are lost"), ("refused_share", "attempts refused"))
+        if kpi in point.kpis
+    ]
+    return f"{' and '.join(said) or 'every target holds'} ({sure(point.confidence)} sure that all targets hold)"
+
+
+def ranged_words(value: Ranged, unit: str) -> str:
+    """A value and its range; a share that is next to nothing in one word."""
+    if unit == "share" and value.high < _NEXT_TO_NOTHING:
+        return f"less than {formatted(_NEXT_TO_NOTHING, unit)}"
+    suffix = formatted(0.0, unit).lstrip("0.")
+    low = formatted(value.low, unit).removesuffix(suffix)
+    return f"{formatted(value.value, unit)} ({low} to {formatted(value.high, unit)})"
+
+
+def why_not(point: Point) -> str:
+    """The target that is the least sure, with its figures."""
+    worst = min(point.targets, key=lambda target: target.confidence)
+    return f"{named(worst)}, where {asked_words(worst)} is asked ({sure(worst.confidence)} sure to keep it)"
+
+
+def named(target: Judged) -> str:
+    """A target's indicator and what it would be."""
+    definition = DEFINITIONS[target.kpi]
+    title = definition.title if definition.title[:2].isupper() else definition.title.lower()
+    return f"{title} would be {ranged_words(target.value, definition.unit)}"
+
+
+def asked_words(target: Judged) -> str:
+    """The bound of a target."""
+    return f"{'at most' if target.is_upper else 'at least'} {formatted(target.bound, DEFINITIONS[target.kpi].unit)}"
+
+
+def sure(confidence: float) -> str:
+    """A probability of which nobody should read 100 %."""
+    if confidence > 0.99:
+        return "more than 99 %"
+    return "less than 1 %" if confidence < 0.01 else f"{100 * confidence:.0f} %"
+
+
+def short_of(limits: Sequence[Limit]) -> str:
+    """Which resources all demand would exceed."""
+    short = [limit for limit in limits if limit.used_wanted > 1 and limit.resource is not Resource.THROTTLE]
+    if not short:
+        return "Demand is beyond the requested throttle."
+    names = " and ".join(f"{limit.resource} ({limit.capacity})" for limit in short)
+    return f"What runs out: {names}."

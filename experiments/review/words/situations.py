@@ -1,0 +1,94 @@
+"""The table on top of the answer: today, what is recommended, what is asked for, and nothing done for a year."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trunkproof.experiments.review.courses import Courses
+from trunkproof.experiments.review.judging import LOST, Judge
+from trunkproof.experiments.review.periods.busy import BusyPeriods
+from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.experiments.review.result import Protection, Situation
+from trunkproof.experiments.review.sweep.response import Response
+from trunkproof.experiments.review.sweep.sweep import Witness
+from trunkproof.experiments.review.verdict import Verdict
+from trunkproof.models.demand.fitting.result import Ranged, ranged
+
+FloatArray = NDArray[np.float64]
+
+
+def situations_of(  # noqa: PLR0917  # what a column is made of
+    judge: Judge,
+    reading: int,
+    verdict: Verdict,
+    courses: Courses,
+    protection: Sequence[Protection],
+    busy: BusyPeriods,
+) -> tuple[Situation, ...]:
+    """Return the columns of the table, under the strictest reading.
+
+    Args:
+        judge: with the sweep.
+        reading: index of the reading.
+        verdict: what is recommended.
+        courses: how demand goes on.
+        protection: what each throttle protects.
+        busy: the judged periods.
+    """
+    request = judge.request
+    keeps = {one.limit_per_minute: one.holds for one in protection}
+
+    def columns() -> Iterator[Situation]:
+        now, asked = request.now_per_minute, request.requested_per_minute
+        yield _situation("today", now, _with(judge, courses.today(busy)), reading, keeps)
+        if verdict.recommended is not None:
+            yield _situation("recommended", verdict.recommended, judge, reading, keeps)
+        yield _situation("asked for", asked, judge, reading, keeps)
+        later = _with(judge, courses.after_a_year(busy))
+        yield _situation("nothing done for a year", now, later, reading, keeps)
+
+    return tuple(columns())
+
+
+def _with(judge: Judge, demand: Demand) -> Judge:
+    return replace(judge, courses=(demand,))
+
+
+def _situation(name: str, limit: int, judge: Judge, reading: int, keeps: dict[int, bool | None]) -> Situation:
+    model, demand = judge.sweep.response(reading, limit), judge.courses[0]
+    losing = _worse(judge, reading, limit, LOST)
+    lost, callers = judge.draws(losing, LOST, demand), losing.draws("calls", demand)
+    share, calls = judge.estimate(losing, LOST), float(callers.mean())
+    highest = float(np.quantile(demand.relative, 0.9))
+    return Situation(
+        name=name,
+        per_minute=limit,
+        offered_per_minute=demand.mean_per_minute,
+        refused_share=judge.estimate(_worse(judge, reading, limit, "refused_share"), "refused_share"),
+        lost_share=share,
+        lost_per_day=_times(share, calls, lost * callers),
+        peak_concurrency=judge.estimate(model, "peak_concurrency"),
+        peak_channels=judge.estimate(model, "peak_channels"),
+        channels=judge.request.pop.carrier.channels,
+        cores=judge.estimate(model, "cpu_share"),
+        protects=keeps.get(limit),
+        beyond=highest > float(model.runs.levels[-1]),
+    )
+
+
+def _times(share: Ranged, calls: float, drawn: FloatArray) -> Ranged:
+    """Customers lost: the share told times the calls, with a range that holds that value."""
+    value, range_ = share.value * calls, ranged(drawn, 0.0)
+    return Ranged(value, min(value, range_.low), max(value, range_.high))
+
+
+def _worse(judge: Judge, reading: int, limit: int, kpi: str) -> Response:
+    """The response of the witness that is told: of a target the one that is less sure of it, as `Judge` tells it; of
+    anything else the model.
+    """
+    _, witness = judge.least_sure(reading, limit).get(kpi, (1.0, Witness.MODEL))
+    return judge.sweep.response(reading, limit, witness)

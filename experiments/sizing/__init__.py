@@ -1,0 +1,1 @@
+"""How large: what work costs (`calibration`), and the largest load at quality (`knee`)."""

@@ -1,0 +1,302 @@
+"""What a stack spends on each kind of work, found by making it do known amounts of each: `calibrate(stack)`.
+
+CPU is measured at many `levels` and explained by what the records say was done. It fits costs (`regression`) and writes
+a calibration for `models.costs`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import yaml
+from scipy import stats
+
+from trunkproof.experiments.common.provenance import fingerprint
+from trunkproof.experiments.sizing.calibration.levels import (
+    IDLING,
+    LIMITED,
+    UNLIMITED,
+    Level,
+    measure_level,
+    studies_of,
+)
+from trunkproof.experiments.sizing.calibration.regression import Explain, Fit, FloatArray, fit_relative
+from trunkproof.experiments.sizing.calibration.shortage import (
+    Estimate,
+    is_short,
+    shortage_ladders,
+    waiting_packet,
+    waiting_work,
+)
+from trunkproof.models.costs import Calibration, CostName, Costs, Gauged, spend
+from trunkproof.models.errors import StackError
+from trunkproof.models.study import Stack, Study
+
+Advance = Callable[[float, str], None]
+_Name = CostName | Literal["gauge_exponent"]
+_GUESS: dict[_Name, float] = {
+    "full_handshake_s": 1e-3,
+    "resumed_handshake_s": 1e-3,
+    "invite_s": 1e-3,
+    "refusal_s": 3e-4,
+    "bye_s": 1e-3,
+    "packet_s": 2e-5,
+    "idle_share": 2e-3,
+    "cold_share": 0.5,
+    "warm_load": 0.02,
+    "gauge_exponent": 1.0,
+}
+_EXPONENT: _Name = "gauge_exponent"
+_COLD: tuple[_Name, ...] = ("cold_share", "warm_load")
+_COSTS: tuple[_Name, ...] = tuple(name for name in _GUESS if name not in (*_COLD, _EXPONENT))
+_MORE: tuple[tuple[_Name, ...], ...] = ((*_COLD, _EXPONENT), (_EXPONENT,), _COLD, ())
+"""What the levels may tell beside those, from much to nothing."""
+
+
+def _without_responses(level: Level) -> dict[str, Any]:
+    return {name: value for name, value in asdict(level).items() if name != "response_s"}
+
+
+def _silent(share: float, words: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationRun:
+    """All levels of a stack, and the costs that explain them."""
+
+    stack: Stack
+    levels: tuple[Level, ...]
+    fit: Fit
+    calibration: Calibration
+    shortage: tuple[Level, ...] = ()
+    """Levels on a quota, down to where calls break down, and the same in plenty."""
+    notes: tuple[str, ...] = ()
+    """What could not be measured, and why."""
+
+    @classmethod
+    def explaining(cls, stack: Stack, levels: Sequence[Level], command: str) -> Self:
+        """The costs that explain these levels best.
+
+        Raises:
+            StackError: the levels do not determine the costs.
+        """
+        names, fit = _best_fit(levels)
+        return cls(stack, tuple(levels), fit, _calibration(stack, levels, names, fit, command))
+
+    def with_shortage(self, short: Sequence[Level]) -> Self:
+        """The same with what work costs where CPU is short.
+
+        Those levels of the ladders that had CPU in plenty say what it costs there, as all others do.
+
+        Args:
+            short: the levels of `shortage_ladders` for the costs that were found so far.
+        """
+        plenty = [level for level in short if not is_short(level)]
+        told = self.explaining(self.stack, (*self.levels, *plenty), self.calibration.command or "")
+        return told._short_of_cpu(short, asked_by=self.calibration.costs)
+
+    def _short_of_cpu(self, short: Sequence[Level], *, asked_by: Costs) -> Self:
+        costs, error = self.calibration.costs, self.fit.relative_error
+        steady = [self._at_its_pace(level) for level in short]
+        is_paced = self.calibration.gauged is not None
+        packet = waiting_packet(costs, steady, error, asked_by=asked_by, is_paced=is_paced)
+        packet_s = costs.packet_s if packet is None else packet.value
+        work = waiting_work(costs, packet_s, steady, error, is_paced=is_paced)
+        told: dict[CostName, Estimate | None] = {"waiting_packet_s": packet, "waiting_work_share": work}
+        found = {name: one for name, one in told.items() if one is not None}
+        missed = [f"{name} was not measured: no level short of CPU held" for name, one in told.items() if one is None]
+        intervals = {name: _rounded_interval(one) for name, one in found.items()}
+        changed = costs.model_copy(update={name: _rounded(one.value) for name, one in found.items()})
+        calibration = self.calibration.model_copy(
+            update={"costs": changed, "intervals": self.calibration.intervals | intervals}
+        )
+        return replace(self, calibration=calibration, shortage=tuple(short), notes=tuple(missed))
+
+    def _at_its_pace(self, level: Level) -> Level:
+        """The level as it would have been at the calibration's pace: less CPU than on a slow machine, of more."""
+        pace = self.calibration.pace(level.gauge_s) or 1.0
+        amount = level.amount / pace if is_short(level) else level.amount
+        return replace(level, cpu_s=level.cpu_s / pace, amount=amount)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it but single round trips, ready for `json.dumps`."""
+        rows = zip(self.levels, self.fit.fitted, self.fit.studentised, strict=True)
+        return {
+            "calibration": self.calibration.model_dump(mode="json"),
+            "r_squared": self.fit.r_squared,
+            "relative_error": self.fit.relative_error,
+            "levels": [
+                _without_responses(level) | {"fitted_s": float(fitted), "studentised_residual": float(residual)}
+                for level, fitted, residual in rows
+            ],
+            "outliers": self.fit.outliers,
+            "shortage": [_without_responses(level) for level in self.shortage],
+            "notes": list(self.notes),
+        }
+
+    def write(self, folder: Path) -> Path:
+        """The calibration as YAML and everything behind it as JSON; the YAML's path."""
+        path = folder / f"{self.stack}.yaml"
+        content = self.calibration.model_dump(mode="json", exclude_none=True)
+        path.write_text(yaml.safe_dump(content, sort_keys=False, width=120), encoding="utf-8")
+        (folder / f"{self.stack}-levels.json").write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        error = f"{100 * self.fit.relative_error:.1f} %"
+        return f"<CalibrationRun of {self.stack}: {len(self.levels)} levels, explained within {error}>"
+
+
+async def calibrate(
+    stack: Stack, out: Path, *, repeats: int = 1, command: str = "", advance: Advance = _silent
+) -> CalibrationRun:
+    """Measure a stack's costs on this machine; the files of every level's trunk are left in `out`.
+
+    Raises:
+        StackError: a program of the stack is missing, or the levels do not determine the costs.
+    """
+    todo = [each for _ in range(repeats) for each in studies_of(stack)]
+    measure = _Numbered(out, len(todo), advance)
+    run = CalibrationRun.explaining(stack, [await measure(*each) for each in todo], command)
+    # The embedded trunk has no programs of others to put under a quota.
+    if stack == "embedded":
+        return run
+    ladders = shortage_ladders(stack, run.calibration.costs)
+    measure = _Numbered(out / "short", sum(ladder.most for ladder in ladders), advance)
+    try:
+        short = [level for ladder in ladders for level in await ladder.descend(measure)]
+        return run.with_shortage(short)
+    except StackError as error:
+        return replace(run, notes=(f"what work costs where CPU is short was not measured: {error}",))
+
+
+class _Numbered:
+    """Measures levels one after the other, each in a folder of its own."""
+
+    def __init__(self, out: Path, most: int, advance: Advance) -> None:
+        self._out, self._most, self._advance = out, most, advance
+        self._done = 0
+
+    async def __call__(self, work: str, amount: float, study: Study) -> Level:
+        self._advance(self._done / self._most, f"{work}, {amount:g}")
+        level = await measure_level(work, amount, study, self._out / f"{self._done:03}")
+        self._done += 1
+        return level
+
+
+def _best_fit(levels: Sequence[Level]) -> tuple[tuple[_Name, ...], Fit]:
+    """The costs that the levels determine: with those of cold work where it can be told from warm, and with the power
+    of the gauge where the machine changed its pace.
+
+    Raises:
+        StackError: not even the others.
+    """
+    spent_s = [level.cpu_s for level in levels]
+    error = ValueError()
+    for more in _MORE:
+        names = (*_COSTS, *more)
+        try:
+            found = fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
+        except ValueError as reason:
+            error = reason
+            continue
+        if _tells(names, found, levels):
+            return names, found
+    raise StackError(f"the levels do not determine the costs: {error}") from error
+
+
+def _tells(names: Sequence[_Name], fit: Fit, levels: Sequence[Level]) -> bool:
+    """Whether what may be nothing was told from it."""
+    least = min(level.cpu_s / level.counts["idle_share"] for level in levels if level.work != IDLING)
+    for name, value, (low, _) in zip(names, fit.values, fit.intervals, strict=True):
+        # Where every level but the idling ones is warm, the fit is about idling, and not about cold work.
+        if name == "warm_load" and value < least:
+            return False
+        if name in ("cold_share", _EXPONENT) and low <= 0:
+            return False
+    return True
+
+
+def _explanation(levels: Sequence[Level], names: Sequence[_Name]) -> Explain:
+    readings = np.array([level.gauge_s or math.nan for level in levels])
+    relative = readings / _typical(readings)
+
+    def explain(values: FloatArray) -> FloatArray:
+        found = dict(zip(names, values.tolist(), strict=True))
+        exponent = found.pop(_EXPONENT, None)
+        # Not validated: on its way to the best costs the search may try impossible ones.
+        costs = Costs.model_construct(**found)
+        spent = np.array([sum(spend(costs, level.counts).values()) for level in levels])
+        return spent if exponent is None else spent * relative**exponent
+
+    return explain
+
+
+def _typical(readings: FloatArray) -> float:
+    return float(np.exp(np.log(readings).mean()))
+
+
+def _calibration(stack: Stack, levels: Sequence[Level], names: Sequence[_Name], fit: Fit, command: str) -> Calibration:
+    found = {
+        name: Estimate(value, interval)
+        for name, value, interval in zip(names, fit.values.tolist(), fit.intervals, strict=True)
+    }
+    gauged = _gauged(levels, found.pop(_EXPONENT, None))
+    costs: dict[CostName, Estimate] = {name: one for name, one in found.items() if name != "gauge_exponent"}
+    round_trip, limited = (_median_response(levels, work) for work in (UNLIMITED, LIMITED))
+    costs |= {"round_trip_s": round_trip, "throttle_s": _beyond(limited, round_trip)}
+    return Calibration(
+        stack=stack,
+        measured=datetime.now(UTC).date(),
+        command=command or None,
+        machine=fingerprint(),
+        costs=Costs(**{name: _rounded(one.value) for name, one in costs.items()}),
+        gauged=gauged,
+        intervals={name: _rounded_interval(one) for name, one in costs.items()},
+    )
+
+
+def _gauged(levels: Sequence[Level], exponent: Estimate | None) -> Gauged | None:
+    if exponent is None:
+        return None
+    work_s = _typical(np.array([level.gauge_s for level in levels]))
+    return Gauged(work_s=_rounded(work_s), exponent=_rounded(exponent.value), interval=_rounded_interval(exponent))
+
+
+def _beyond(limited: Estimate, unlimited: Estimate) -> Estimate:
+    """By how much one lies above the other, at least 0; both errors added."""
+    low = limited.interval[0] - unlimited.interval[1]
+    # What cannot be told from nothing is nothing.
+    value = limited.value - unlimited.value if low > 0 else 0.0
+    return Estimate(value, (low, limited.interval[1] - unlimited.interval[0]))
+
+
+def _median_response(levels: Sequence[Level], work: str) -> Estimate:
+    """The median response of levels of that work, with its 95 % interval by order statistics.
+
+    Source: David and Nagaraja, "Order Statistics" (2003), 7.1.
+    """
+    responses = [value for level in levels if level.work == work for value in level.response_s]
+    if not responses:
+        return Estimate(0.0, (0.0, 0.0))
+    values = np.sort(np.array(responses))
+    low, high = (int(stats.binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))
+    bounds = float(values[low]), float(values[min(high, len(values) - 1)])
+    return Estimate(float(np.median(values)), bounds)
+
+
+def _rounded_interval(estimate: Estimate) -> tuple[float, float]:
+    low, high = estimate.interval
+    return _rounded(low), _rounded(high)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

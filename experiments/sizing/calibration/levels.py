@@ -1,0 +1,135 @@
+"""The levels of a calibration: known amounts of one kind of work each, done by real calls and metered.
+
+What they say together about costs is `calibrate`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.verdict import Verdict
+from trunkproof.models.costs import CostName, cost_counts
+from trunkproof.models.errors import StackError
+from trunkproof.models.kpis import compute_kpis
+from trunkproof.models.plan import draw_plan
+from trunkproof.models.study import Stack, Study
+
+LEVEL_S = 12.0
+"""Two levels of the same work differ by some 8 %, however long they are: what differs is the start of the programs."""
+_RATES_PER_MINUTE = (150, 600, 2400)
+_CALLS_AT_ONCE = (8, 32, 96)
+"""A trunk of 200 calls per minute, at a fraction and at multiples of it: what is rarer costs more each time. Within an
+hour a call cost Kamailio 4.2 ms at 150 a minute, 2.8 at 600 and 1.4 at 2,400, and a packet rtpengine 28 us with 8 calls
+at once and 14 with 92.
+"""
+_LAST_SHARE = 4
+"""One of so many calls is among the last."""
+IDLING, UNLIMITED, LIMITED, AUDIO = "idling", "calls", "calls past a throttle", "audio"
+
+
+@dataclass(frozen=True)
+class Level:
+    """One amount of one kind of work, and what it came to."""
+
+    work: str
+    amount: float
+    """Calls per minute; calls at once, for audio; seconds, for idling; on a quota, the share of the CPU asked for."""
+    counts: dict[CostName, float]
+    """What was done, by the cost that it incurs; idling in seconds."""
+    cpu_s: float
+    generator: Verdict
+    """Whether the load generator was healthy; a level at which it was not stays in and is marked."""
+    wakings: float
+    """How often threads of the trunk's programs were woken."""
+    mos_p5: float | None
+    """Voice quality of the worst of those calls that began last: where one program does all, the set-up of the others
+    is no shortage of theirs."""
+    response_s: tuple[float, ...]
+    """INVITE to first ring, less the carrier's set-up: the round trips of that level."""
+    gauge_s: float | None = None
+    """What the gauge's work took meanwhile: how fast the machine was."""
+
+
+def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, float, Study]]:
+    """The levels: what is done, how much of it, and the study that does it."""
+    make = partial(study_of, stack, level_s)
+    for _ in range(3):
+        yield IDLING, level_s, make(0.001)
+    for rate in _RATES_PER_MINUTE:
+        yield UNLIMITED, rate, make(rate)
+        yield LIMITED, rate, make(rate, limit=1_000_000)
+        yield "busy calls", rate, make(rate, outcomes={"busy": 1.0})
+        yield "refused calls", rate, make(rate, limit=1)
+        yield "full handshakes", rate, make(rate, tls={"policy": "per_call"})
+        yield "resumed handshakes", rate, make(rate, tls={"policy": "per_call", "resumption_share": 1.0})
+    for calls in _CALLS_AT_ONCE:
+        # All begin in the first second, and last until the level's end.
+        instants = {"kind": "replay", "instants_s": [number / calls for number in range(calls)]}
+        yield AUDIO, calls, make(0, arrivals=instants, holding=level_s - 1)
+
+
+def study_of(
+    stack: Stack,
+    level_s: float,
+    rate: float,
+    *,
+    limit: int | None = None,
+    quota: float | None = None,
+    **traffic: Any,
+) -> Study:
+    """A level of calls, so many a minute; `limit` lets only so many pass, `quota` is the CPU there is, in cores."""
+    throttle: dict[str, Any] = {"policy": "none"}
+    if limit is not None:
+        throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600, "retry_after_s": None}
+    arrivals = {"kind": "constant", "rate_per_minute": rate}
+    trunks = [{"throttle": throttle, "traffic": {"arrivals": arrivals, "holding": 0.2, "ringing": 0.05} | traffic}]
+    pop = {"stack": stack, "carrier": {"setup": 0.05}, "machine": {"quota": quota}}
+    return Study.model_validate({"name": "calibration", "duration_s": level_s, "pop": pop, "trunks": trunks})
+
+
+async def measure_level(work: str, amount: float, study: Study, folder: Path) -> Level:
+    """Do one level on a trunk of its own, whose files are left in `folder`.
+
+    Raises:
+        StackError: it could not be done.
+    """
+    async with running_trunk(study, folder) as card:
+        driven = await drive(draw_plan(study), card, at_least_s=study.duration_s)
+    if driven.interrupted is not None or driven.meters is None:
+        raise StackError(f"the level {work}, {amount:g} could not be measured: {driven.interrupted or 'no meter'}")
+    return _level(work, amount, driven, study)
+
+
+def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
+    assert driven.meters is not None
+    programs = driven.meters.programs.values()
+    spent = [program.cpu_s for program in programs if program.cpu_s is not None]
+    counts = cost_counts(driven.records) | {"idle_share": driven.meters.to_s - driven.meters.from_s}
+    setup_s = study.pop.carrier.setup.mean()
+    responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
+    wakings = sum(program.wakings or 0.0 for program in programs)
+    return Level(
+        work,
+        amount,
+        counts,
+        sum(spent),
+        driven.generator.verdict,
+        wakings,
+        last_mos_p5(driven.records),
+        tuple(responses.to_list()),
+        driven.meters.gauge_s,
+    )
+
+
+def last_mos_p5(records: pl.DataFrame) -> float | None:
+    """Voice quality of the worst of the calls that were answered last; `None` where none was."""
+    answered = records.drop_nulls("answered_s").sort("answered_s")
+    return compute_kpis(answered.tail(-(-answered.height // _LAST_SHARE)))["mos_p5"]

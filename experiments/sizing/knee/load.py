@@ -1,0 +1,211 @@
+"""One load of a search for the knee: the study changed to it, run on the model or for real, and judged.
+
+Both sides are judged by the same criterion; what to try next is `search`'s, what it all comes to `knee`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trunkproof.experiments.common.targets import Target, judge_quality
+from trunkproof.experiments.sizing.knee.throttling import throttling_of
+from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.system.quota import Throttling
+from trunkproof.loadgen.verdict import Verdict
+from trunkproof.models.costs import costs_of, cpu_seconds, load_calibration
+from trunkproof.models.errors import InputError, Problem, StackError
+from trunkproof.models.kpis import compute_kpis
+from trunkproof.models.plan import Outcome, Plan, draw_plan
+from trunkproof.models.records import Disposition
+from trunkproof.models.study import Machine, Study
+from trunkproof.models.traffic import ConstantArrivals, ReplayedArrivals
+from trunkproof.simulator.run import simulate
+
+_JUDGED = ("srd_p95_ms", "mos_p5")
+_NEAR = {"srd_p95_ms": 0.25, "mos_p5": 0.03}
+"""A value this near to its bound, as a share of the bound, is borderline: runs of the same load differ by as much."""
+_FEW = 0.02
+"""Failed calls, as a share of those wanted, that chance may have caused."""
+_RAMP_SHARE = 0.25
+"""Calls that are to be up at once begin in this share of the run."""
+
+
+class LoadKind(StrEnum):
+    """What is made larger."""
+
+    PER_MINUTE = "calls per minute"
+    AT_ONCE = "calls at once"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One run at one load, on the model or for real."""
+
+    load: float
+    """Calls per minute, or calls at once."""
+    wanted: int
+    """Calls that the plan wants answered."""
+    failures: int
+    """Those of them that were not completed."""
+    targets: tuple[Target, ...]
+    """The study's targets that apply."""
+    srd_p95_ms: float | None
+    mos_p5: float | None
+    cpu_share: float | None
+    """CPU of all programs together, in cores."""
+    throttled_share: float | None = None
+    """Periods in which the quota stopped them, of all in which they wanted CPU."""
+    pace: float | None = None
+    """How much longer than in the calibration work took, by a gauge beside the trunk; `None`: nobody knows."""
+    generator: Verdict = Verdict.VALID
+    reasons: tuple[str, ...] = ()
+    """What speaks against the load generator."""
+
+    @property
+    def holds(self) -> bool:
+        """No call failed that the plan wanted answered, and every target is kept.
+
+        Source: RFC 7501, "session establishment rate": the largest rate of attempts of which none fails.
+        """
+        return not self.failures and all(target.holds is not False for target in self.targets)
+
+    @property
+    def is_borderline(self) -> bool:
+        """Whether another run of the same load may well say the opposite."""
+        if self.failures > _FEW * self.wanted:
+            return False
+        gaps = {t.kpi: abs(t.value - t.bound) / t.bound for t in self.targets if t.value is not None}
+        near = any(gap <= _NEAR[kpi] for kpi, gap in gaps.items())
+        clear = any(target.holds is False and gaps[target.kpi] > _NEAR[target.kpi] for target in self.targets)
+        return not clear and (near or self.failures > 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return asdict(self) | {"targets": [target.to_json() for target in self.targets], "holds": self.holds}
+
+
+def load_kind(study: Study) -> LoadKind:
+    """Calls that last for half of the run or longer are to be up at once; others come and go."""
+    lasting = study.trunks[0].traffic.holding.mean() >= study.duration_s / 2
+    return LoadKind.AT_ONCE if lasting else LoadKind.PER_MINUTE
+
+
+def first_load(study: Study) -> float:
+    """The load that the study itself offers, where the search begins.
+
+    Raises:
+        InputError: no knee can be searched for with this study; lists all reasons.
+    """
+    traffic = study.trunks[0].traffic
+    problems = [Problem(where="trunks", what="a knee is searched for on one trunk")] * (len(study.trunks) > 1)
+    rate = traffic.arrivals.rate_per_minute if isinstance(traffic.arrivals, ConstantArrivals) else 0.0
+    if not rate:
+        what = "must be constant and not nothing: their rate is where the search begins"
+        problems.append(Problem(where="traffic.arrivals", what=what))
+    if study.pop.stack == "embedded" and study.pop.machine.quota is not None:
+        problems.append(
+            Problem(where="pop.machine.quota", what="the embedded trunk keeps to none; choose another stack")
+        )
+    if problems:
+        raise InputError(study.name, problems)
+    if load_kind(study) is LoadKind.PER_MINUTE:
+        return rate
+    return max(1.0, round(rate / 60 * traffic.holding.mean()))
+
+
+def at_load(study: Study, load: float) -> Study:
+    """The same study with another load."""
+    trunk = study.trunks[0]
+    arrivals: ConstantArrivals | ReplayedArrivals = ConstantArrivals(kind="constant", rate_per_minute=load)
+    if load_kind(study) is LoadKind.AT_ONCE:
+        instants = np.arange(int(load)) * (_RAMP_SHARE * study.duration_s / load)
+        arrivals = ReplayedArrivals(kind="replay", instants_s=tuple(instants.tolist()))
+    traffic = trunk.traffic.model_copy(update={"arrivals": arrivals})
+    changed = trunk.model_copy(update={"traffic": traffic})
+    return study.model_copy(update={"name": f"{study.name}, {load:.4g}", "trunks": (changed,)})
+
+
+def with_quota(study: Study, quota: float | None) -> Study:
+    """The same study on so much CPU, in cores; with `None` on the whole machine."""
+    return _with_machine(study, quota=quota)
+
+
+def at_pace(study: Study, pace: float) -> Study:
+    """The same study on a machine of that pace."""
+    return _with_machine(study, pace=pace)
+
+
+def _with_machine(study: Study, **changes: Any) -> Study:
+    machine: Machine = study.pop.machine.model_copy(update=changes)
+    return study.model_copy(update={"pop": study.pop.model_copy(update={"machine": machine})})
+
+
+async def predict_load(study: Study, load: float) -> Reading:
+    """One run of the model."""
+    plan = draw_plan(at_load(study, load))
+    records = simulate(plan.study, plan)
+    lasted_s = float(records["ended_s"].to_numpy().max())
+    spent_s = cpu_seconds(costs_of(study.pop), records, lasted_s)
+    return _reading(load, plan, records, cpu_share=spent_s / lasted_s)
+
+
+async def measure_load(study: Study, load: float, folder: Path) -> Reading:
+    """One run of real calls on a trunk of its own.
+
+    Raises:
+        StackError: it did not start, or died.
+    """
+    plan = draw_plan(at_load(study, load))
+    async with running_trunk(plan.study, folder) as card:
+        programs = list(card.processes.values())
+        before = throttling_of(programs[0]) if programs else None
+        driven = await drive(plan, card, at_least_s=study.duration_s)
+        after = throttling_of(programs[0]) if programs else None
+    if driven.interrupted is not None:
+        raise StackError(f"at a load of {load:g}: {driven.interrupted}")
+    return _reading(
+        load,
+        plan,
+        driven.records,
+        cpu_share=_cpu_share(driven),
+        throttled_share=_throttled_share(before, after),
+        pace=None if driven.meters is None else load_calibration(study.pop.calibration).pace(driven.meters.gauge_s),
+        generator=driven.generator.verdict,
+        reasons=driven.generator.reasons,
+    )
+
+
+def _reading(load: float, plan: Plan, records: pl.DataFrame, **measured: Any) -> Reading:
+    kpis = compute_kpis(records)
+    wanted = plan.table.filter(outcome=Outcome.ANSWERED.value, attempt=0)["row"]
+    completed = records.filter(disposition=Disposition.COMPLETED.value)["row"]
+    return Reading(
+        load=load,
+        wanted=len(wanted),
+        failures=len(wanted) - int(wanted.is_in(completed.implode()).sum()),
+        targets=tuple(target for target in judge_quality(plan.study.quality, kpis) if target.kpi in _JUDGED),
+        srd_p95_ms=kpis["srd_p95_ms"],
+        mos_p5=kpis["mos_p5"],
+        **measured,
+    )
+
+
+def _cpu_share(driven: Drive) -> float | None:
+    if driven.meters is None:
+        return None
+    spent: Sequence[float] = [one.cpu_s for one in driven.meters.programs.values() if one.cpu_s is not None]
+    return sum(spent) / (driven.meters.to_s - driven.meters.from_s) if spent else None
+
+
+def _throttled_share(before: Throttling | None, after: Throttling | None) -> float | None:
+    if before is None or after is None or after.periods <= before.periods:
+        return None
+    return (after.throttled_periods - before.throttled_periods) / (after.periods - before.periods)

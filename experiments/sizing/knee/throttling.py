@@ -1,0 +1,35 @@
+"""What a CPU quota did to a process of this machine, read from the outside, by the control group that it is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trunkproof.loadgen.system.quota import QuotaGroup, Throttling
+
+_ROOTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu", "", "unified")
+"""Where under /sys/fs/cgroup the groups with a CPU controller are mounted, version 1 before version 2."""
+
+
+def throttling_of(pid: int) -> Throttling | None:
+    """What was counted so far in the process's group; `None` where it is in no group with a quota, or is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if path != "/" and ("cpu" in controllers.split(",") or not controllers):
+            for root in _ROOTS:
+                folder = Path("/sys/fs/cgroup") / root / path.lstrip("/")
+                if (found := _counted(folder)) is not None:
+                    return found
+    return None
+
+
+def _counted(folder: Path) -> Throttling | None:
+    try:
+        text = (folder / "cpu.stat").read_text()
+    except OSError:
+        return None
+    if "nr_periods" not in text:
+        return None
+    return QuotaGroup(cores=0.0, cpu=folder, accounting=None, unified="throttled_usec" in text).read()

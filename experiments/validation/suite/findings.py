@@ -1,0 +1,109 @@
+"""What a saved comparison knows about why its figures differ, in sentences that a reader can check.
+
+Facts that were measured, put in order and counted; which of them is the cause is for whoever reads them, or for the
+notes kept in `experiments/results/notes.yaml`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trunkproof.experiments.common.formatting import COST_WORDS
+from trunkproof.experiments.validation.suite.criteria import pair_words
+from trunkproof.models.errors import InputError, Problem
+
+NOTES = Path(__file__).parents[2] / "results" / "notes.yaml"
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*")
+
+
+def findings(saved: Mapping[str, Any]) -> tuple[str, ...]:
+    """All facts of one comparison.json that may explain a difference."""
+    found = [saved["interrupted"]] if saved["interrupted"] else []
+    found += [f"trouble: {trouble}" for trouble in saved["troubles"]]
+    found += [f"load generator {reason}" for reason in saved["generator"]["reasons"]]
+    found += _grouped_disagreements(saved["disagreements"])
+    found += _delays(saved["kpis"])
+    found += _spent(saved["cpu"])
+    found += _woken(saved["meters"])
+    found += saved["warnings"]
+    return tuple(found)
+
+
+def _grouped_disagreements(disagreements: list[dict[str, Any]]) -> Iterator[str]:
+    """One line per kind of disagreement: alike are those that differ only in figures; one of them is quoted."""
+
+    def kind(one: dict[str, Any]) -> tuple[str, str, str]:
+        return _ending(one["predicted"]), _ending(one["measured"]), _NUMBER.sub("#", one["reason"])
+
+    groups = [list(group) for _, group in groupby(sorted(disagreements, key=kind), key=kind)]
+    for group in sorted(groups, key=len, reverse=True):
+        predicted, measured, _ = kind(group[0])
+        example = "" if len(group) == 1 else "for example "
+        yield f"{len(group)} predicted {predicted}, measured {measured}: {example}{group[0]['reason']}"
+
+
+def _ending(disposition: str | None) -> str:
+    return disposition.replace("_", " ") if disposition else "no such attempt"
+
+
+def _delays(kpis: Mapping[str, Any]) -> Iterator[str]:
+    pairs = (kpis["srd_p50_ms"], kpis["srd_p95_ms"])
+    if any(pair["difference"] is not None and abs(pair["difference"]) >= 1 for pair in pairs):
+        median, p95 = (pair_words(pair["predicted"], pair["measured"], "ms") for pair in pairs)
+        yield f"SRD, predicted / measured: median {median}, 95 % {p95}"
+
+
+def _spent(cpu: Mapping[str, Any] | None) -> Iterator[str]:
+    if cpu is None:
+        yield "the CPU of the stack's programs could not be metered"
+        return
+    programs = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in _largest_first(cpu["programs"]))
+    costs = ", ".join(f"{COST_WORDS[name]} {seconds:.2f} s" for name, seconds in _largest_first(cpu["breakdown"]))
+    yield f"CPU measured {cpu['measured_s']:.2f} s in {cpu['seconds']:.0f} s ({programs})"
+    yield f"CPU predicted {cpu['predicted_s']:.2f} s ({costs or 'nothing'})"
+    if (pace := cpu.get("pace", 1.0)) != 1:
+        yield f"work took {pace:.2f} times as long as in the calibration; the prediction is for that"
+
+
+def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:
+    """As often as in another run, but dearer each time: then it is the machine that differs, not the work."""
+    programs = meters["programs"] if meters is not None else {}
+    told = [
+        f"{name} {one['wakings']:,.0f} times, {1e6 * one['cpu_s'] / one['wakings']:.0f} us each"
+        for name, one in programs.items()
+        if one["wakings"] and one["cpu_s"] is not None
+    ]
+    if told:
+        yield f"woken: {'; '.join(told)}"
+
+
+def _largest_first(seconds: Mapping[Any, float]) -> list[tuple[Any, float]]:
+    worth_saying = [(name, value) for name, value in seconds.items() if value >= 0.005]
+    return sorted(worth_saying, key=lambda pair: -pair[1])
+
+
+def read_notes(path: Path = NOTES) -> dict[str, dict[str, str]]:
+    """Stack -> profile -> what was found out by measuring; empty where there is no such file.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    if not path.exists():
+        return {}
+    problem = Problem(where="notes", what="write stack, then profile, then a text")
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(str(path), [problem]) from error
+    if not isinstance(written, dict) or not all(isinstance(profiles, dict) for profiles in written.values()):
+        raise InputError(str(path), [problem])
+    return {
+        str(stack): {str(name): " ".join(str(text).split()) for name, text in profiles.items()}
+        for stack, profiles in written.items()
+    }

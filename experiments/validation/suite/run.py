@@ -1,0 +1,224 @@
+"""The suite: every profile of `studies/suite` predicted and proven on every stack asked for, kept in one table.
+
+The first run of a cell that says anything about the trunk is the one that counts: only a VOID one is repeated, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.report.suite_page import suite_markdown, write_suite_page
+from trunkproof.experiments.validation.suite.cells import (
+    SUITE,
+    Cell,
+    State,
+    Suite,
+    played_cell,
+    read_suite,
+    with_notes,
+    write_suite,
+)
+from trunkproof.experiments.validation.validate import validate_async
+from trunkproof.loadgen.stacks.registry import check_playable
+from trunkproof.models.errors import InputError, Problem, StackError
+from trunkproof.models.study import Stack, Study
+from trunkproof.models.study_file import read_study
+
+PROFILES = Path(__file__).parents[2] / "studies" / "suite"
+PAGE, MARKDOWN = "suite.html", "suite.md"
+PAUSE_S = 20.0
+"""Before a VOID run is repeated: whoever else used this machine may be done by then."""
+Advance = Callable[[float, str], None]
+
+
+def _silent(share: float, words: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One cell to be run."""
+
+    profile: str
+    study: Study
+    """On the cell's stack."""
+    folder: Path
+    command: str
+    advance: Advance
+    stop: asyncio.Event
+
+
+async def run_suite(
+    stacks: Sequence[Stack],
+    out: Path,
+    *,
+    profiles: Sequence[str | Path] | None = None,
+    advance: Advance = _silent,
+    stop: asyncio.Event | None = None,
+    command: str = "",
+) -> Suite:
+    """Run profiles on stacks, one after the other; leave `suite.json`, `.html`, `.md` and each run's evidence in `out`.
+
+    Args:
+        stacks: in this order; cells of others that `out` has already are kept.
+        out: a run's evidence goes into `out/STACK/PROFILE`.
+        profiles: names of profiles of the suite or paths of studies; `None` is the whole suite.
+        advance: told the share done and a few words.
+        stop: once set, the run under way ends its calls, and no other is begun.
+        command: what makes this table again.
+
+    Raises:
+        InputError: a profile is unknown or no study; before anything is run.
+    """
+    studies = _read_profiles(profiles)
+    stop = stop or asyncio.Event()
+    out.mkdir(parents=True, exist_ok=True)
+    suite = _begun(out, next(iter(studies.values())), command)
+    asked = [(stack, profile) for stack in stacks for profile in studies]
+    for done, (stack, profile) in enumerate(asked):
+        if stop.is_set():
+            break
+        task = _Task(
+            profile=profile,
+            study=studies[profile].on(stack),
+            folder=out / stack / profile,
+            command=command,
+            advance=_part_of(advance, done, len(asked), f"{stack}, {profile}"),
+            stop=stop,
+        )
+        suite = await _with_run(suite, task)
+        # After every cell: what was run is kept, whatever happens next.
+        _write(suite, out)
+    return suite
+
+
+def suite_exit_code(suite: Suite, stacks: Sequence[Stack], *, stopped: bool = False) -> ExitCode:
+    """How `validate --suite` leaves, by the cells of the stacks that were asked for."""
+    states = {cell.state for stack in stacks for cell in suite.of(stack)}
+    if stopped:
+        return ExitCode.INTERRUPTED
+    if not states - {State.NOT_PLAYED}:
+        return ExitCode.NO_TRUNK
+    if states & {State.MISSES, State.CUT_SHORT}:
+        return ExitCode.DISAGREE
+    return ExitCode.VOID if State.VOID in states else ExitCode.OK
+
+
+def rewrite_suite(folder: Path) -> Suite:
+    """Write the page of a suite again, from its suite.json and the newest notes.
+
+    Raises:
+        InputError: the folder holds no suite.
+    """
+    suite = read_suite(folder)
+    _write(suite, folder)
+    return suite
+
+
+def _write(suite: Suite, folder: Path) -> None:
+    write_suite(suite, folder)
+    write_suite_page(suite, folder / PAGE)
+    (folder / MARKDOWN).write_text(suite_markdown(suite), encoding="utf-8")
+
+
+def _read_profiles(wanted: Sequence[str | Path] | None) -> dict[str, Study]:
+    """Profile -> study, in the order asked for."""
+    known = {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
+    paths = list(known.values()) if wanted is None else [known.get(str(name), Path(name)) for name in wanted]
+    unknown = [path for path in paths if not path.exists()]
+    if unknown or not paths:
+        what = f"is no profile of the suite and no file; known are {', '.join(known)}"
+        raise InputError("--profile", [Problem(where=str(path), what=what) for path in unknown or [Path("none")]])
+    return {path.stem: read_study(path) for path in paths}
+
+
+def _begun(out: Path, study: Study, command: str) -> Suite:
+    """What the folder has already, under the origin of the run that begins now."""
+    here = Provenance.collect(study, command)
+    origin = {"date": here.started, "command": command, "machine": here.machine, "versions": here.versions}
+    return Suite(origin, read_suite(out).cells if (out / SUITE).exists() else ())
+
+
+async def _with_run(suite: Suite, task: _Task) -> Suite:
+    """The table with this cell, and its evidence in its folder.
+
+    What the user cut short does not take the place of a run that ended.
+    """
+    before = _set_aside(task.folder)
+    cell = await _run_cell(task)
+    cut_by_user = task.stop.is_set() and cell.state is State.CUT_SHORT
+    if cut_by_user and suite.cell(cell.stack, cell.profile) is not None:
+        shutil.rmtree(task.folder)
+        before.rename(task.folder)
+        return suite
+    shutil.rmtree(before, ignore_errors=True)
+    return with_notes(suite.with_cell(cell))
+
+
+def _set_aside(folder: Path) -> Path:
+    """Move a folder's old content out of the way; where to."""
+    shutil.rmtree(_void(folder), ignore_errors=True)
+    aside = folder.with_name(f"{folder.name}-before")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.rename(aside)
+    return aside
+
+
+def _part_of(advance: Advance, done: int, tasks: int, name: str) -> Advance:
+    # Before plan zero a run's own share is below 0.
+    return lambda share, words: advance((done + max(0.0, share)) / tasks, f"{name}: {words}")
+
+
+async def _run_cell(task: _Task) -> Cell:
+    """One cell, whatever becomes of it."""
+    try:
+        check_playable(task.study)
+        cell = await _run(task)
+        return await _run_again(task, cell) if cell.state is State.VOID and not task.stop.is_set() else cell
+    except InputError as error:
+        return _not_played(task, [str(problem) for problem in error.problems])
+    except StackError as error:
+        return _not_played(task, [str(error)])
+
+
+async def _run(task: _Task) -> Cell:
+    comparison = await validate_async(
+        task.study, task.folder, advance=task.advance, stop=task.stop, command=task.command
+    )
+    return played_cell(task.profile, comparison.to_json())
+
+
+async def _run_again(task: _Task, void: Cell) -> Cell:
+    """Repeat a VOID run once; its evidence is kept beside that of the run that counts."""
+    reasons = "; ".join(void.comparison["generator"]["reasons"])
+    task.advance(0.0, f"VOID ({reasons}); once more after {PAUSE_S:.0f} s")
+    if await _stopped_within(task.stop, PAUSE_S):
+        return void
+    task.folder.rename(_void(task.folder))
+    cell = await _run(task)
+    said = f"the first run was VOID ({reasons}); this is the second, {PAUSE_S:.0f} s later"
+    return replace(cell, why=(said, *cell.why))
+
+
+def _void(folder: Path) -> Path:
+    """Where the evidence of a VOID run is kept."""
+    return folder.with_name(f"{folder.name}-void")
+
+
+async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await stop.wait()
+    except TimeoutError:
+        return False
+
+
+def _not_played(task: _Task, why: Sequence[str]) -> Cell:
+    return Cell(task.study.pop.stack, task.profile, task.study.name, State.NOT_PLAYED, why=tuple(why))

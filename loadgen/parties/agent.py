@@ -1,0 +1,236 @@
+"""A SIP user agent on asyncio: one `SipEndpoint`, its connections, and for each call the events that its coroutine
+awaits.
+
+The thin adapter between the sans-I/O core in `sip/` and the sockets in `net`. What is done with a call is decided by
+`caller` and `answerer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call import Call, UserAgent
+from trunkproof.loadgen.sip.client_call import ClientCall
+from trunkproof.loadgen.sip.endpoint import SipEndpoint
+from trunkproof.loadgen.sip.identifiers import Identifiers
+from trunkproof.loadgen.sip.message import MalformedMessageError, Request
+from trunkproof.loadgen.sip.parser import StreamParser
+from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.tls.endpoints import Closed, Connection
+
+
+class Stopped:
+    """Told to every call under way when the run is being ended: hang up and say so."""
+
+
+class CallEvents:
+    """The events of one call, in order, as a coroutine reads them."""
+
+    __slots__ = ("_alarm", "_alarm_s", "_loop", "_reader", "_until", "_waiting")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[events.Event | Stopped] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._until: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_s = 0.0
+
+    def put(self, event: events.Event | Stopped) -> None:
+        """Hand over an event."""
+        self._waiting.append(event)
+        if self._reader is not None:
+            _wake(self._reader)
+        if self._alarm is not None and isinstance(event, events.FinalEvent):
+            self._alarm.cancel()
+            self._alarm = None
+
+    async def next(self, until: float | None = None) -> events.Event | Stopped | None:
+        """The next event; `None` when the loop's clock reaches `until` first."""
+        if not self._waiting:
+            if until is not None and until <= self._loop.time():
+                return None
+            self._until = until
+            if until is not None and (self._alarm is None or until < self._alarm_s):
+                self._set_alarm(until)
+            # Not asyncio.timeout: it cancels the task, and takes longer than all else that is done here.
+            self._reader = self._loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = self._until = None
+        return self._waiting.popleft() if self._waiting else None
+
+    def _set_alarm(self, until: float) -> None:
+        # It stays when an event comes first: most waits of a call end at the same instant, or at none.
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_s = self._loop.call_at(until, self._ring), until
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._reader is None or self._until is None:
+            return
+        if self._until > self._alarm_s:
+            self._set_alarm(self._until)
+        else:
+            _wake(self._reader)
+
+
+def _wake(reader: asyncio.Future[None]) -> None:
+    if not reader.done():
+        reader.set_result(None)
+
+
+class IncomingCall:
+    """A call that came in, whom from, and its events."""
+
+    __slots__ = ("call", "events", "source")
+
+    def __init__(self, call: ServerCall, source: str, call_events: CallEvents) -> None:
+        self.call = call
+        self.source = source
+        self.events = call_events
+
+
+class SipAgent:
+    """All calls of one user agent. Everything runs on the event loop's thread and clock."""
+
+    def __init__(
+        self,
+        agent: UserAgent,
+        random_source: random.Random,
+        *,
+        on_invite: Callable[[IncomingCall], None] | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._endpoint = SipEndpoint(agent, random_source)
+        self._connections: dict[int, Connection] = {}
+        self._numbers: dict[Connection, int] = {}
+        self._next_number = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due: float | None = None
+        self._on_invite = on_invite
+        self._trace = trace
+        self.malformed = 0
+        """Messages received that were no SIP."""
+
+    @property
+    def ids(self) -> Identifiers:
+        """The endpoint's source of branches, tags and Call-IDs, for building INVITEs."""
+        return self._endpoint.ids
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call, transaction or timer is left: the drain audit."""
+        return self._endpoint.idle
+
+    def attach(self, connection: Connection) -> None:
+        """Read SIP from a connection until it closes."""
+        self._number(connection)
+
+    def _number(self, connection: Connection) -> int:
+        if connection in self._numbers:
+            return self._numbers[connection]
+        number = next(self._next_number)
+        self._connections[number], self._numbers[connection] = connection, number
+        parser = StreamParser()
+
+        def receive(data: bytes) -> None:
+            self._receive(number, connection, parser, data)
+
+        def closed(_: Closed) -> None:
+            del self._connections[number], self._numbers[connection]
+            self._endpoint.connection_lost(number, self._loop.time())
+            self._settle()
+
+        connection.deliver_to(receive)
+        connection.when_closed(closed)
+        return number
+
+    def place(self, connection: Connection, invite: Request, call_events: CallEvents) -> ClientCall:
+        """Send an INVITE; what becomes of it is told to `call_events`."""
+        call = self._endpoint.start_call(self._number(connection), invite, self._loop.time())
+        call.context = call_events
+        self._settle()
+        return call
+
+    def act(self, action: Callable[[float], None]) -> None:
+        """Do something to a call of this agent, such as `call.bye`, with the time now, and send what follows from
+        it.
+        """
+        action(self._loop.time())
+        self._settle()
+
+    def move(self, call: Call, connection: Connection) -> None:
+        """Let an established call continue over another connection."""
+        call.use_connection(self._number(connection))
+        self._settle()
+
+    def _receive(self, number: int, connection: Connection, parser: StreamParser, data: bytes) -> None:
+        if self._trace is not None:
+            self._trace("received", data)
+        now = self._loop.time()
+        parser.receive_data(data)
+        try:
+            while (message := parser.next_message()) is not None:
+                self._endpoint.receive(number, message, now, connection.peer)
+        except MalformedMessageError as error:
+            # The stream cannot be read past the error: RFC 3261 18.3 gives no way to find the next message.
+            self.malformed += 1
+            self._endpoint.reject_malformed(number, error)
+            self._settle()
+            connection.close()
+        for _ in range(parser.take_pings()):
+            connection.write(b"\r\n")
+        self._settle()
+
+    def _settle(self) -> None:
+        """Send, tell and re-arm: what every input to the endpoint is followed by."""
+        for number, data in self._endpoint.messages_to_send():
+            connection = self._connections.get(number)
+            if connection is not None:
+                connection.write(data)
+                if self._trace is not None:
+                    self._trace("sent", data)
+        for event in self._endpoint.events():
+            self._dispatch(event)
+        self._arm()
+
+    def _dispatch(self, event: events.Event) -> None:
+        if isinstance(event, events.IncomingInvite):
+            self._incoming(event)
+        elif isinstance(event, events.CallEvent) and isinstance(event.call.context, CallEvents):
+            event.call.context.put(event)
+
+    def _incoming(self, event: events.IncomingInvite) -> None:
+        call_events = CallEvents()
+        event.call.context = call_events
+        connection = self._connections.get(event.call.connection_id) if event.call.connection_id is not None else None
+        if self._on_invite is None or connection is None:
+            self.act(lambda now: event.call.reject(now, 480))
+            return
+        self._on_invite(IncomingCall(event.call, connection.peer[0], call_events))
+
+    def _arm(self) -> None:
+        due = self._endpoint.next_timer()
+        if self._timer is not None:
+            # Nearly every timer is given up long before it is due: one that is woken for nothing now and then costs
+            # less than one that is set anew with every message.
+            if due is not None and self._timer_due is not None and self._timer_due <= due:
+                return
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = None if due is None else self._loop.call_at(due, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = self._timer_due = None
+        self._endpoint.handle_timer(self._loop.time())
+        self._settle()

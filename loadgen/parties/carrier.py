@@ -1,0 +1,160 @@
+"""The carrier behind a foreign stack: the called side in the PSTN, and the PSTN's callers, as the plan's rows say.
+
+It has its own address and certificate, keeps the carrier's limits (channels, calls per second), and judges its own
+health: behind a stack that is measured, it is a part of the load generator. An inbound call asks for its channel before
+the stack hears of it; in the model, which has the limits of both directions in one order, it asks after the throttle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
+from trunkproof.loadgen.parties.audio import Audio, AudioDesk
+from trunkproof.loadgen.parties.incoming import Answerer
+from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
+from trunkproof.loadgen.parties.refusal import Denial, Denied
+from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.invite import Place
+from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.tls.certificates import Authority, client_context, server_context
+from trunkproof.loadgen.tls.connection import Connection
+from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
+from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.loadgen.verdict import GeneratorVerdict, HealthProbe, Measurements, judge
+from trunkproof.models.limits import CarrierLimits
+from trunkproof.models.plan import Plan, PlanRow
+from trunkproof.models.records import Direction, Record
+from trunkproof.models.traffic import TlsPolicy
+
+
+class Carrier:
+    """One carrier between `start` and `close`; `inner_port` is where the stack takes inbound calls."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        authority: Authority,
+        *,
+        inner_port: int,
+        keylog: Path | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        self._plan = plan
+        self._study = plan.study
+        self._authority = authority
+        self._inner = (str(self._study.pop.inner_address), inner_port)
+        self._keylog, self._trace = keylog, trace
+        self.host = str(self._study.pop.carrier.address)
+        self.limits = CarrierLimits(self._study)
+        self.answerer = Answerer(plan.rows, self._admit)
+        self.audio = AudioDesk(
+            self.host,
+            self._study,
+            at_trunk=True,
+            check_media=Guard().check_media,
+            plain=self._study.pop.carrier.media == "rtp",
+        )
+        self._listener: TlsServer | None = None
+        self._agent: SipAgent | None = None
+        self._pstn: Pstn | None = None
+        self._probe = HealthProbe(self.audio.cpu_clock)
+
+    async def start(self) -> int:
+        """Listen for the stack's calls; the port.
+
+        Raises:
+            LocalNetworkError: this machine has no such address, or no port.
+        """
+        context = server_context(self._authority.issue(self.host), keylog=self._keylog)
+        self._listener = await serve_tls(self.host, 0, context, self._connected)
+        port = self._listener.address[1]
+        user_agent = UserAgent(self.host, port, "trunkproof carrier")
+        self._agent = SipAgent(user_agent, random.Random(), on_invite=self._invited, trace=self._trace)
+        return port
+
+    @property
+    def agent(self) -> SipAgent:
+        """The user agent of a started carrier."""
+        if self._agent is None:
+            raise RuntimeError("the carrier has not been started")
+        return self._agent
+
+    def begin(self, zero: float) -> None:
+        """Place the plan's inbound calls, counted from plan zero, and watch our own health from now on."""
+        self._probe.start()
+        lines = [self._line_for(index) for index in range(len(self._study.trunks))]
+        self._pstn = Pstn(self._plan, lines, self._admit_inbound, zero)
+        self._pstn.begin()
+
+    def _line_for(self, index: int) -> PstnLine:
+        """Through the stack, which knows the customer by the Request-URI."""
+        assert self._listener is not None
+        host, port = self._inner
+        context = client_context(self._authority.ca_file, keylog=self._keylog)
+        target = Guard().check(host, port, 0.0)
+        pool = ConnectionPool(Connector(context, host, self.host), target, TlsPolicy.PERSISTENT)
+        return PstnLine(self._study, index, self.agent, pool, Place(*self._listener.address), records_route=False)
+
+    async def finish(self, *, stop: bool) -> tuple[list[Record], GeneratorVerdict]:
+        """The records of the inbound calls, and whether the carrier was healthy."""
+        if self._pstn is None:
+            return [], judge(Measurements())
+        records = await self._pstn.finish(stop=stop)
+        await self._probe.stop()
+        verdict = judge(
+            Measurements(
+                lateness_s=[instant.lateness_s for instant in self._pstn.instants],
+                loop_lag_s=self._probe.loop_lag_s,
+                cpu_share=self._probe.cpu_share,
+                media_lateness_p99_ms=self.audio.lateness_p99_ms,
+            )
+        )
+        return records, verdict
+
+    async def close(self) -> None:
+        """Let go of everything at once."""
+        await self.answerer.close()
+        self.audio.close()
+        if self._listener is not None:
+            await self._listener.close()
+
+    def _connected(self, connection: Connection) -> None:
+        self.agent.attach(connection)
+
+    def _invited(self, incoming: IncomingCall) -> None:
+        self.answerer.take(self.agent, incoming)
+
+    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> _Channel:
+        try:
+            return self._take(row, Direction.OUTBOUND)
+        except Denied as denied:
+            raise denied.denial.rejection() from None
+
+    async def _admit_inbound(self, row: PlanRow) -> _Channel:
+        return self._take(row, Direction.INBOUND)
+
+    def _take(self, row: PlanRow, direction: Direction) -> _Channel:
+        refusal = self.limits.take(row.trunk, asyncio.get_running_loop().time())
+        if refusal is not None:
+            raise Denied(Denial.of(refusal, direction))
+        return _Channel(self, row)
+
+
+class _Channel:
+    """A channel of the carrier, held by one call."""
+
+    def __init__(self, carrier: Carrier, row: PlanRow) -> None:
+        self._carrier = carrier
+        self._row = row
+
+    def open_audio(self) -> Audio:
+        """Ports of the carrier's own."""
+        return self._carrier.audio.open(self._row)
+
+    def close(self) -> None:
+        """Give the channel back."""
+        self._carrier.limits.give_back(self._row.trunk, asyncio.get_running_loop().time())

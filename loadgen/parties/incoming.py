@@ -1,0 +1,169 @@
+"""Answers the calls that come in: rings, answers or refuses as the plan's row in the dialled number says.
+
+It plays the customer's PBX for inbound calls and, behind the embedded trunk's gate, the called side in the PSTN.
+Whether a call may come in at all is asked of an `Admission`; without one, every call may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
+from trunkproof.loadgen.parties.audio import Audio, NoPortError
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.offer_answer import SdpFault
+from trunkproof.loadgen.sip.sdp import MalformedSdpError, SessionDescription, write_sdp
+from trunkproof.loadgen.sip.sdp_reader import parse_sdp
+from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.models.plan import Outcome, PlanRow, row_of
+from trunkproof.models.records import Disposition
+from trunkproof.models.refusals import REFUSALS
+
+_NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
+
+
+class Rejection(Exception):  # noqa: N818  # a way out of a call, not an error of anybody's
+    """The call is to be refused with this status, these headers and, where given, this reason phrase."""
+
+    def __init__(self, status: int, headers: tuple[Header, ...] = (), phrase: str | None = None) -> None:
+        self.status = status
+        self.headers = headers
+        self.phrase = phrase
+        super().__init__(status)
+
+
+class _Gone(Exception):  # noqa: N818
+    """The caller cancelled, or the connection went, before there was an answer."""
+
+
+class Booking(Protocol):
+    """What a call holds while it lasts."""
+
+    def open_audio(self) -> Audio:
+        """Ports and a key for the call."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class Admission(Protocol):
+    """Decides whether a call may come in."""
+
+    async def __call__(self, incoming: IncomingCall, row: PlanRow) -> Booking:
+        """What the call holds from now on.
+
+        Raises:
+            Rejection: it may not come in.
+        """
+
+
+class Answerer:
+    """The called side. `admission` stands before it; `rows` are the plan's, by number."""
+
+    def __init__(self, rows: Mapping[int, PlanRow], admission: Admission) -> None:
+        self._rows = rows
+        self._admission = admission
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, agent: SipAgent, incoming: IncomingCall) -> None:
+        """Answer one call, in a task of its own."""
+        task = asyncio.create_task(self._serve(agent, incoming))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def under_way(self) -> int:
+        """Calls that are not over."""
+        return len(self._tasks)
+
+    async def close(self) -> None:
+        """Let go of every call at once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
+        call = incoming.call
+        agent.act(call.trying)
+        try:
+            row = self._row_dialled(call)
+            booking = await self._admission(incoming, row)
+            try:
+                await self._converse(_Conversation(agent, call, incoming.events), row, booking)
+            finally:
+                booking.close()
+        except NoPortError:
+            agent.act(lambda now: call.reject(now, REFUSALS[Disposition.NO_PORT].status))
+        except Rejection as refusal:
+            status, phrase, headers = refusal.status, refusal.phrase, refusal.headers
+            agent.act(lambda now: call.reject(now, status, phrase, headers))
+        except _Gone:
+            return
+
+    def _row_dialled(self, call: ServerCall) -> PlanRow:
+        number = row_of(call.dialled)
+        if number is None or number not in self._rows:
+            raise Rejection(_NOT_FOUND)
+        return self._rows[number]
+
+    async def _converse(self, talk: _Conversation, row: PlanRow, booking: Booking) -> None:
+        # The called side hears of the call once it is admitted: a shaper's delay comes before.
+        handed_over = self._loop.time()
+        offer = read_offer(talk.call.invite.body)
+        await talk.sleep_until(handed_over + row.setup_s)
+        if row.outcome in {Outcome.BUSY, Outcome.REJECTED}:
+            raise Rejection(row.status)
+        talk.agent.act(talk.call.ring)
+        await talk.sleep_until(None if row.outcome is Outcome.ABANDONED else handed_over + row.setup_s + row.ring_s)
+        if row.outcome is Outcome.NO_ANSWER:
+            raise Rejection(row.status)
+        audio = booking.open_audio()
+        try:
+            await self.talk(talk, offer, audio)
+        finally:
+            audio.close()
+
+    async def talk(self, talk: _Conversation, offer: SessionDescription, audio: Audio) -> None:
+        """Answer with our SDP, exchange audio, and wait for the end."""
+        answer = audio.answer(offer)
+        if isinstance(answer, SdpFault):
+            raise Rejection(_NOT_ACCEPTABLE)
+        talk.agent.act(lambda now: talk.call.answer(now, write_sdp(answer)))
+        audio.start(answer, offer)
+        await talk.until_ended()
+
+
+class _Conversation:
+    """A call that came in, as the answerer acts in it."""
+
+    def __init__(self, agent: SipAgent, call: ServerCall, call_events: CallEvents) -> None:
+        self.agent = agent
+        self.call: ServerCall = call
+        self._events = call_events
+
+    async def sleep_until(self, instant: float | None) -> None:
+        """Wait until an instant of the loop's clock (`None`: for ever), unless the caller gives up first."""
+        while (event := await self._events.next(instant)) is not None:
+            if isinstance(event, events.FinalEvent):
+                raise _Gone
+
+    async def until_ended(self) -> None:
+        """Wait for the end of an answered call."""
+        while not isinstance(await self._events.next(), events.FinalEvent):
+            pass
+
+
+def read_offer(body: bytes) -> SessionDescription:
+    """The SDP offer of an INVITE.
+
+    Raises:
+        Rejection: there is none that can be used.
+    """
+    try:
+        return parse_sdp(body)
+    except MalformedSdpError:
+        raise Rejection(_NOT_ACCEPTABLE) from None

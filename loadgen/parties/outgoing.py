@@ -1,0 +1,280 @@
+"""One planned call of a caller: ports and INVITE, connection, ringing, answer, audio, BYE; and its record.
+
+What can be had before the call's instant is prepared; at the instant the INVITE goes out. It never decides when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from trunkproof.loadgen.parties.agent import CallEvents, Stopped
+from trunkproof.loadgen.parties.audio import Audio, NoPortError, media_fault, note_media
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.client_call import ClientCall
+from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.message import Request
+from trunkproof.loadgen.sip.offer_answer import judge_answer
+from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
+from trunkproof.loadgen.tls.connection import ConnectError
+from trunkproof.loadgen.tls.endpoints import LocalNetworkError
+from trunkproof.loadgen.tls.pool import Lease
+from trunkproof.models.errors import GuardError, TrunkproofError
+from trunkproof.models.plan import Outcome, PlanRow
+from trunkproof.models.records import Disposition, Record
+from trunkproof.models.refusals import disposition_of
+
+if TYPE_CHECKING:
+    from trunkproof.loadgen.parties.caller import Caller
+
+_LAST_WORDS_S = 4.0
+"""How long a stopped run waits for the response to a BYE or CANCEL before it lets the call go."""
+_PATIENCE_S = 32.0
+"""Beyond setup and ringing as planned, a caller waits as long as timer B does (RFC 3261 table 4)."""
+_EDGE_BACK_S = 32.0
+"""How long a BYE waits for an edge that is down; as long as timer F would (RFC 3261 table 4)."""
+_RECONNECT_EVERY_S = 0.1
+_GOOD_ENDS = {EndCause.LOCAL_BYE, EndCause.REMOTE_BYE, EndCause.BYE_REFUSED}
+"""The call was up and is over; 481 says that the other side had ended it already."""
+
+
+class _Wish(Enum):
+    """What the caller wants of a call that is not answered yet."""
+
+    ANSWER = auto()
+    ABANDON = auto()
+    """It is no longer waited for, as planned."""
+    TIME_OUT = auto()
+    """It is no longer waited for, because nothing comes."""
+    STOP = auto()
+    """The run is being ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What an INVITE takes that can be had before its instant."""
+
+    audio: Audio
+    offer: SessionDescription
+    invite: Request
+
+
+@dataclass(eq=False, slots=True)
+class PlannedCall:
+    """One attempt of a caller. It is a dialler's `Attempt`."""
+
+    caller: Caller
+    row: PlanRow
+    record: Record
+    news: CallEvents = field(default_factory=CallEvents)
+    wish: _Wish = _Wish.ANSWER
+    _ready: _Ready | NoPortError | None = None
+    _lease: Lease | None = None
+    _call: ClientCall | None = None
+
+    def prepare(self) -> None:
+        """Open ports for the audio, and write the INVITE."""
+        line = self.caller.line
+        try:
+            audio = line.open_audio(self.row)
+        except NoPortError as error:
+            self._ready = error
+            return
+        offer = line.offer(self.row, audio)
+        self._ready = _Ready(audio, offer, line.invite(self.row, write_sdp(offer)))
+
+    def start(self) -> None:
+        """Send the INVITE, where the connection stands that it is to go over."""
+        self.caller.begin(self.news)
+        lease = self.caller.line.pool.standing(self.row.call)
+        if lease is not None and isinstance(self._ready, _Ready):
+            self._send(lease, self._ready)
+
+    async def finish(self) -> None:
+        """Connect, if that is still to be done, and go on to the end."""
+        try:
+            if isinstance(self._ready, _Ready):
+                await self._connect_and_converse(self._ready)
+            elif self._ready is not None:
+                self._fail_here(self._ready)
+        finally:
+            self.drop()
+            self.caller.end(self.news)
+
+    def drop(self) -> None:
+        """Give back what was prepared."""
+        if isinstance(self._ready, _Ready):
+            self._ready.audio.close()
+
+    async def _connect_and_converse(self, ready: _Ready) -> None:
+        pool = self.caller.line.pool
+        try:
+            if self._lease is None:
+                self._send(await pool.acquire(self.row.call, resume=self.row.resumes), ready)
+        except ConnectError as error:
+            return self._end(Disposition.CONNECTION_FAILED, str(error))
+        except LocalNetworkError as error:
+            return self._fail_here(error)
+        assert self._lease is not None
+        assert self._call is not None
+        try:
+            await self._converse(self._call, self._lease, ready)
+        finally:
+            pool.release(self._lease)
+        return None
+
+    def _send(self, lease: Lease, ready: _Ready) -> None:
+        self._lease = lease
+        self.record.connection, self.record.connect_s = lease.kind, lease.connect_s
+        self.record.sent_s = self.caller.now_s()
+        self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.news)
+
+    def _fail_here(self, error: TrunkproofError) -> None:
+        """This machine, not the trunk, is at its limit: the record says so, and the generator is judged by it."""
+        self.caller.local_failures += 1
+        self._end(Disposition.CONNECTION_FAILED, f"this machine: {error}")
+
+    async def _converse(self, call: ClientCall, lease: Lease, ready: _Ready) -> None:
+        answer = await self._until_answered(call)
+        if answer is None:
+            return
+        audio = ready.audio
+        self.record.status, self.record.ports = 200, self.caller.line.ports_per_call
+        self.record.answered_s = answer.at_s - self.caller.zero
+        fault = self._start_audio(audio, ready.offer, answer.body)
+        hang_up_at = answer.at_s + (self.row.hold_s if fault is None else 0.0)
+        ended = await self._hold(call, hang_up_at)
+        self.record.bye_s = self.caller.now_s()
+        audio.stop()
+        if not ended:
+            ended = await self._hang_up(call, lease)
+        note_media(self.record, audio.report)
+        self._judge(ended, fault or media_fault(audio.report))
+
+    def _start_audio(self, audio: Audio, offer: SessionDescription, body: bytes) -> str | None:
+        """Send and expect audio as agreed; what is wrong with the answer, where it cannot be kept to."""
+        judgement = judge_answer(offer, body)
+        if not judgement.accepted or judgement.answer is None:
+            return "; ".join(judgement.faults)
+        try:
+            audio.start(offer, judgement.answer)
+        except GuardError as error:
+            return str(error)
+        return None
+
+    async def _until_answered(self, call: ClientCall) -> events.Answered | None:
+        """Follow the INVITE to its end: the answer, or `None` once the record says how it failed."""
+        agent = self.caller.line.agent
+        until: float | None = self._clock() + self.row.setup_s + self.row.ring_s + _PATIENCE_S
+        while True:
+            match await self.news.next(until):
+                case None if self.wish is _Wish.STOP:
+                    self._end(Disposition.STILL_UP, "CANCEL was not answered")
+                    return None
+                case None | Stopped() as signal:
+                    self.wish = _Wish.STOP if signal else self._reason_to_leave()
+                    agent.act(call.hang_up)
+                    until = self._clock() + _LAST_WORDS_S if signal else None
+                case events.Ringing(at_s=at_s) if self.record.ringing_s is None:
+                    self.record.ringing_s = at_s - self.caller.zero
+                    if self.row.outcome is Outcome.ABANDONED and self.wish is _Wish.ANSWER:
+                        until = at_s + self.row.ring_s
+                case events.Answered() as answer:
+                    return answer
+                case events.FinalEvent() as final:
+                    self._failed(final)
+                    return None
+
+    def _reason_to_leave(self) -> _Wish:
+        planned = self.row.outcome is Outcome.ABANDONED and self.record.ringing_s is not None
+        return _Wish.ABANDON if planned else _Wish.TIME_OUT
+
+    def _clock(self) -> float:
+        return self.caller.zero + self.caller.now_s()
+
+    def _failed(self, final: events.FinalEvent) -> None:
+        """The INVITE ended without a call: note how."""
+        match final:
+            case _ if self.wish is _Wish.STOP:
+                self._end(Disposition.STILL_UP)
+            case events.Rejected():
+                self._refused(final)
+            case _ if isinstance(final, events.TimedOut) or self.wish is _Wish.TIME_OUT:
+                self.record.status = 408
+                self._end(Disposition.TIMED_OUT, f"no final response within {_PATIENCE_S:g} s")
+            case events.Cancelled() | events.Terminated(cause=EndCause.CANCEL_GLARE):
+                self.record.status, self.record.ports = 487, self.caller.line.ports_per_call
+                self._end(Disposition.ABANDONED)
+            case events.ConnectionLost():
+                self._end(Disposition.CONNECTION_FAILED, "connection lost before the final response")
+            case _:
+                self._end(Disposition.CONNECTION_FAILED, f"protocol error: {final}")
+
+    def _refused(self, final: events.Rejected) -> None:
+        line, record = self.caller.line, self.record
+        record.status, record.cause, record.retry_after_s = final.status, final.q850_cause, final.retry_after_s
+        disposition = disposition_of(final.status, final.q850_cause, self.row, throttle_status=line.throttle_status)
+        if disposition in {Disposition.BUSY, Disposition.NO_ANSWER} or final.status == self.row.status:
+            record.ports = line.ports_per_call
+        bare = disposition is Disposition.THROTTLED and line.throttle_retries and final.retry_after_s is None
+        self._end(disposition, f"{final.status} without Retry-After" if bare else None)
+
+    async def _hold(self, call: ClientCall, until: float) -> events.Terminated | None:
+        """Stay in the call until it is time to hang up; the end, if the other side came first."""
+        while True:
+            match await self.news.next(until):
+                case Stopped():
+                    self.wish = _Wish.STOP
+                    return None
+                case None:
+                    return None
+                case events.Terminated() as ended:
+                    return ended
+
+    async def _hang_up(self, call: ClientCall, lease: Lease) -> events.Terminated | None:
+        """Send BYE and wait for its response; `None` when none came."""
+        if call.connection_id is None and not await self._reconnect(call):
+            return None
+        self.caller.line.agent.act(call.bye)
+        until = self._clock() + _LAST_WORDS_S if self.wish is _Wish.STOP else None
+        while True:
+            match await self.news.next(until):
+                case Stopped():
+                    self.wish = _Wish.STOP
+                    until = self._clock() + _LAST_WORDS_S
+                case None:
+                    return None
+                case events.Terminated() as ended:
+                    return ended
+
+    async def _reconnect(self, call: ClientCall) -> bool:
+        """Give a call whose connection is gone another one, waiting for an edge that is down."""
+        until = self._clock() + (_LAST_WORDS_S if self.wish is _Wish.STOP else _EDGE_BACK_S)
+        while self._clock() < until and not call.ended:
+            try:
+                lease = await self.caller.line.pool.acquire(self.row.call, resume=self.row.resumes)
+            except ConnectError:
+                await asyncio.sleep(_RECONNECT_EVERY_S)
+                continue
+            self.caller.line.agent.move(call, lease.connection)
+            return True
+        return False
+
+    def _judge(self, ended: events.Terminated | None, fault: str | None) -> None:
+        """The disposition of a call that was answered."""
+        if self.wish is _Wish.STOP:
+            self._end(Disposition.STILL_UP)
+        elif fault is not None:
+            self._end(Disposition.MEDIA_FAILED, fault)
+        elif ended is None:
+            self._end(Disposition.CONNECTION_FAILED, "no way to send the BYE: the trunk is gone")
+        else:
+            odd = ended.cause not in _GOOD_ENDS
+            self._end(Disposition.COMPLETED, f"ended by {ended.cause.name}" if odd else None)
+
+    def _end(self, disposition: Disposition, reason: str | None = None) -> None:
+        self.record.disposition = disposition
+        self.record.reason = self.record.reason or reason
+        self.record.ended_s = self.caller.now_s()

@@ -1,0 +1,145 @@
+"""Calls from the PSTN to the trunk's customers, as the operator's document shows them.
+
+Who may call is asked of an `Admit`; who passes is called over the line of its customer. Refusals that come before the
+call never reach the customer, but have their records here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from trunkproof.loadgen.parties.agent import SipAgent
+from trunkproof.loadgen.parties.audio import Audio, codecs_of
+from trunkproof.loadgen.parties.caller import Caller
+from trunkproof.loadgen.parties.incoming import Booking
+from trunkproof.loadgen.parties.numbers import pstn_number
+from trunkproof.loadgen.parties.refusal import Denied
+from trunkproof.loadgen.schedule.dialler import Dialler
+from trunkproof.loadgen.schedule.pacer import Instant, Pacer
+from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, trunk_offer
+from trunkproof.loadgen.sip.message import Request
+from trunkproof.loadgen.sip.sdp import SessionDescription
+from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.models.plan import Plan, PlanRow, dialled_number
+from trunkproof.models.records import Direction, Record
+from trunkproof.models.study import Study
+
+Admit = Callable[[PlanRow], Awaitable[Booking]]
+"""What an inbound call holds from now on; raises `Denied`."""
+
+
+class PstnLine:
+    """How the PSTN's side calls one customer: `pool` leads to it, `edge` is who we say we are."""
+
+    def __init__(
+        self, study: Study, index: int, agent: SipAgent, pool: ConnectionPool, edge: Place, *, records_route: bool
+    ) -> None:
+        self._settings = study.trunks[index]
+        self._edge = edge
+        self._records_route = records_route
+        self.agent = agent
+        self.pool = pool
+        self.ports_per_call = study.pop.ports.legs
+        self.throttle_status = self._settings.throttle.refusal_status
+        self.throttle_retries = self._settings.throttle.retry_after_s is not None
+        self.seats: dict[int, Booking] = {}
+
+    def open_audio(self, row: PlanRow) -> Audio:
+        """Our end of the audio, from what the call was given when it was admitted."""
+        return self.seats[row.row].open_audio()
+
+    def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
+        """The trunk's offer: telephone-event 96, `a=rtcp`."""
+        codecs, suite = codecs_of(self._settings), self._settings.suites[0]
+        return trunk_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suite=suite)
+
+    def invite(self, row: PlanRow, sdp: bytes) -> Request:
+        """The trunk's INVITE to the customer."""
+        return inbound_invite(
+            self.agent.ids,
+            called=dialled_number(row.row),
+            caller=pstn_number(row.call),
+            account=self._settings.account,
+            trunk=self._edge,
+            contact=self._edge,
+            customer=Place(str(self._settings.customer_address), self._settings.customer_port),
+            legs=LegIds(uuid.uuid4().hex, uuid.uuid4().hex, self._settings.name),
+            sdp=sdp,
+            records_route=self._records_route,
+        )
+
+
+class Pstn:
+    """All inbound calls of a run, from `begin` to `finish`; `lines` are by trunk."""
+
+    def __init__(self, plan: Plan, lines: Sequence[PstnLine], admit: Admit, zero: float) -> None:
+        self._plan = plan
+        self._admit = admit
+        self._zero = zero
+        self._lines = lines
+        self._callers = [Caller(line, zero) for line in lines]
+        self._pacer = Pacer(asyncio.get_running_loop().time)
+        self._dialler = Dialler(plan, self._pacer, partial(_InboundCall, self))
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def instants(self) -> Sequence[Instant]:
+        """When each attempt was due and when it began."""
+        return self._pacer.instants
+
+    def begin(self) -> None:
+        """Place the plan's inbound calls at their instants."""
+        self._dialler.dial(row for row in self._plan.first_attempts() if row.direction is Direction.INBOUND)
+        self._task = asyncio.create_task(self._pacer.run(self._zero))
+
+    async def finish(self, *, stop: bool) -> list[Record]:
+        """Wait for the last inbound call (or, with `stop`, end them all), and give the records."""
+        if stop:
+            self._pacer.stop()
+            for caller in self._callers:
+                caller.stop()
+        if self._task is not None:
+            await self._task
+        for line in self._lines:
+            await line.pool.close()
+        return self._dialler.records
+
+    async def place(self, row: PlanRow, record: Record) -> None:
+        """Carry one attempt to its end, from now on."""
+        line, caller = self._lines[row.trunk], self._callers[row.trunk]
+        record.sent_s = caller.now_s()
+        try:
+            seat = line.seats[row.row] = await self._admit(row)
+        except Denied as denied:
+            denial = denied.denial
+            record.disposition, record.status, record.cause = denial.disposition, denial.status, denial.cause
+            record.retry_after_s = denial.retry_after_s
+            record.ended_s = caller.now_s()
+            return
+        try:
+            await caller.place(row, record)
+        finally:
+            seat.close()
+            del line.seats[row.row]
+
+
+@dataclass(frozen=True, slots=True)
+class _InboundCall:
+    """One attempt from the PSTN. It is a dialler's `Attempt`, and has nothing before it is admitted."""
+
+    pstn: Pstn
+    row: PlanRow
+    record: Record
+
+    def prepare(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    async def finish(self) -> None:
+        await self.pstn.place(self.row, self.record)
+
+    def drop(self) -> None: ...

@@ -1,0 +1,1 @@
+"""When each call is placed, and by which process."""

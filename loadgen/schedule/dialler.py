@@ -1,0 +1,107 @@
+"""Dials a plan: every first attempt at its instant, and the redials of those whose attempt failed.
+
+It connects the plan, the pacer and whoever places a call, and keeps the records. The redial rules are the study's; the
+simulator has the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from trunkproof.loadgen.schedule.pacer import Instant, Pacer
+from trunkproof.models.plan import Plan, PlanRow
+from trunkproof.models.records import Disposition, Record
+
+
+class Attempt(Protocol):
+    """One attempt, from before its instant to its end. It fills in its record."""
+
+    def prepare(self) -> None:
+        """Called first, once: what need not wait for the instant."""
+
+    def start(self) -> None:
+        """At the instant: what may not be late."""
+
+    async def finish(self) -> None:
+        """The rest, to the attempt's end."""
+
+    def drop(self) -> None:
+        """It is never started, but was prepared."""
+
+
+Place = Callable[[PlanRow, Record], Attempt]
+
+
+class Dialler:
+    """Dials the given first attempts and what follows from them; `place` makes the attempt of a row and a record."""
+
+    def __init__(self, plan: Plan, pacer: Pacer, place: Place, *, on_begin: Callable[[], None] = lambda: None) -> None:
+        """`on_begin` is told of each attempt that begins."""
+        self._plan = plan
+        self._on_begin = on_begin
+        self._pacer = pacer
+        self._place = place
+        self.records: list[Record] = []
+        """Of every attempt begun, in the order in which they began."""
+
+    def dial(self, rows: Iterable[PlanRow]) -> None:
+        """Schedule first attempts at their instants."""
+        for row in rows:
+            if row.place_s is not None:
+                self._schedule(row, row.place_s)
+
+    def _schedule(self, row: PlanRow, intended_s: float) -> None:
+        self._pacer.schedule(intended_s, _Dialling(self, row, intended_s))
+
+    def attempt(self, row: PlanRow, intended_s: float) -> tuple[Record, Attempt]:
+        """A row's attempt, for that instant, and the record that it will fill in."""
+        record = Record(
+            row=row.row,
+            call=row.call,
+            attempt=row.attempt,
+            trunk=self._plan.study.trunks[row.trunk].name,
+            direction=row.direction,
+            disposition=Disposition.STILL_UP,
+            intended_s=intended_s,
+        )
+        return record, self._place(row, record)
+
+    def began(self, record: Record) -> None:
+        """An attempt's instant has come."""
+        self.records.append(record)
+        self._on_begin()
+
+    def ended(self, row: PlanRow, record: Record) -> None:
+        """An attempt is over: perhaps another one follows."""
+        next_row = row.redial(record.disposition)
+        if next_row is None or record.ended_s is None:
+            return
+        following, redial = self._plan.rows[next_row], self._plan.study.trunks[row.trunk].traffic.redial
+        record.redialled = True
+        self._schedule(following, record.ended_s + redial.wait_s(following.redial_delay_s, record.retry_after_s))
+
+
+class _Dialling:
+    """An attempt as the pacer's `Action`; made only shortly before its instant, for there may be a million of them."""
+
+    __slots__ = ("_attempt", "_dialler", "_intended_s", "_record", "_row")
+
+    def __init__(self, dialler: Dialler, row: PlanRow, intended_s: float) -> None:
+        self._dialler, self._row, self._intended_s = dialler, row, intended_s
+
+    def prepare(self) -> None:
+        self._record, self._attempt = self._dialler.attempt(self._row, self._intended_s)
+        self._attempt.prepare()
+
+    def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
+        self._dialler.began(self._record)
+        self._attempt.start()
+        return self._finish()
+
+    async def _finish(self) -> None:
+        await self._attempt.finish()
+        self._dialler.ended(self._row, self._record)
+
+    def drop(self) -> None:
+        self._attempt.drop()

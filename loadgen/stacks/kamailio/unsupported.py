@@ -1,0 +1,76 @@
+"""What of a study Kamailio and rtpengine cannot play, each with its key and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
+from trunkproof.models.errors import Problem
+from trunkproof.models.policies import TokenBucket
+from trunkproof.models.study import EdgeRestart, Study, Trunk
+
+POLICIES = ("pipelimit", "fixed_window", "token_bucket", "none")
+_LONGEST_WINDOW_MS = 2**31 - 1
+
+
+def objections(study: Study) -> list[Problem]:
+    """Everything of the study that this stack cannot play; empty where it can play all of it."""
+    found = [*_addresses(study), *_accounts(study), *_ports(study), *_incidents(study)]
+    for index, trunk in enumerate(study.trunks):
+        found += [Problem(where=f"trunks[{index}].{key}", what=what) for key, what in _trunk(trunk)]
+    return found
+
+
+def _addresses(study: Study) -> Iterator[Problem]:
+    pop = study.pop
+    inside = {"pop.inner_address": pop.inner_address, "pop.carrier.address": pop.carrier.address}
+    outside = {"pop.address": pop.address}
+    outside |= {f"trunks[{i}].customer_address": trunk.customer_address for i, trunk in enumerate(study.trunks)}
+    everything = outside | inside
+    for where, address in inside.items():
+        same = sorted(key for key, other in everything.items() if other == address and key != where)
+        if same:
+            yield Problem(where=where, what=f"is {', '.join(same)} too: Kamailio tells its sides apart by address")
+
+
+def _accounts(study: Study) -> Iterator[Problem]:
+    accounts = [trunk.account for trunk in study.trunks]
+    for index, account in enumerate(accounts):
+        first = accounts.index(account)
+        if first != index:
+            yield Problem(
+                where=f"trunks[{index}].account",
+                what=f"is that of trunks[{first}] too: Kamailio's script tells trunks by it; give each its own",
+            )
+
+
+def _ports(study: Study) -> Iterator[Problem]:
+    quarantine_s = study.pop.ports.quarantine_s
+    if quarantine_s != int(quarantine_s):
+        yield Problem(where="pop.ports.quarantine_s", what=f"is {quarantine_s:g}: rtpengine waits whole seconds")
+
+
+def _incidents(study: Study) -> Iterator[Problem]:
+    throttled = any(trunk.throttle.policy != "none" for trunk in study.trunks)
+    for index, incident in enumerate(study.pop.incidents):
+        if isinstance(incident, EdgeRestart) and throttled and not incident.forgets_throttle:
+            yield Problem(
+                where=f"pop.incidents[{index}].forgets_throttle",
+                what="must be true: Kamailio keeps its counts in the process that restarts",
+            )
+
+
+def _trunk(trunk: Trunk) -> Iterator[tuple[str, str]]:
+    throttle = trunk.throttle
+    if throttle.policy not in POLICIES:
+        names = ", ".join(POLICIES)
+        yield "throttle.policy", f"Kamailio has no {throttle.policy}; it can play {names}"
+    elif throttle.policy == "fixed_window":
+        window_ms = throttle.window_s * 1000
+        if not math.isclose(window_ms, round(window_ms), abs_tol=1e-9) or window_ms > _LONGEST_WINDOW_MS:
+            yield "throttle.window_s", f"is {throttle.window_s:g}: Kamailio's script counts whole milliseconds"
+    elif isinstance(throttle, TokenBucket):
+        yield from (("throttle", what) for what in Bucket.of(throttle).objections())
+    if list(trunk.suites) != sorted(trunk.suites, reverse=True):
+        yield "suites", f"rtpengine always prefers {max(trunk.suites)}: put it first"

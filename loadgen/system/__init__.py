@@ -1,0 +1,1 @@
+"""This machine: processes, cores, CPU quota, event loop."""

@@ -1,0 +1,157 @@
+"""Foreign programs that make up a trunk: started in order, watched until they are told to stop, and never left behind.
+
+A program that dies is noted with its instant; nobody is started again by itself. What the programs are is each stack's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trunkproof.models.errors import StackError
+
+_READY_WITHIN_S = 30.0
+_GONE_WITHIN_S = 5.0
+_LAST_WORDS = 800
+"""Characters of a log that an error message quotes."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program, how it is started, and how one sees that it is at work."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    is_ready: Callable[[], Awaitable[bool]]
+    """Asked again and again until it says so."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to our own."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """A program that ended without having been told to; `at` is on the event loop's clock."""
+
+    program: str
+    at: float
+    how: str
+
+
+class Programs:
+    """The programs of one trunk, on the running event loop."""
+
+    def __init__(self, on_death: Callable[[Death], None] | None = None, *, prefix: tuple[str, ...] = ()) -> None:
+        """`prefix` stands before every command, as a CPU quota's does."""
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._started: dict[str, Program] = {}
+        self._watches: set[asyncio.Task[None]] = set()
+        self._on_death = on_death
+        self._prefix = prefix
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Program -> its first process."""
+        return {name: process.pid for name, process in self._running.items()}
+
+    async def start(self, program: Program) -> None:
+        """Start a program and wait until it is ready.
+
+        Raises:
+            StackError: it cannot be started, ended at once, or was not ready in time; with its last words.
+        """
+        with program.log.open("ab") as log:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self._prefix,
+                    *dies_with_us(),
+                    *program.command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **program.environment},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StackError(f"{program.name} cannot be started: {error}") from error
+        self._running[program.name], self._started[program.name] = process, program
+        await self._until_ready(program, process)
+        watch = asyncio.create_task(self._watch(program.name, process))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+
+    async def _until_ready(self, program: Program, process: asyncio.subprocess.Process) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _READY_WITHIN_S
+        # Ready and ended at once: it is another program's port that answers.
+        while not await program.is_ready() or process.returncode is not None:
+            if process.returncode is not None or loop.time() > until:
+                words = program.log.read_text(errors="replace").strip()[-_LAST_WORDS:]
+                await self.stop(program.name)
+                raise StackError(f"{program.name} did not start: {words or 'it said nothing'}")
+            await asyncio.sleep(0.02)
+
+    async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        if self._running.get(name) is not process:
+            return
+        del self._running[name]
+        at = asyncio.get_running_loop().time()
+        # Its children may live on and even serve calls, with nobody to end them.
+        _signal_all(process, signal.SIGKILL)
+        if self._on_death is not None:
+            self._on_death(Death(name, at, how_ended(code)))
+
+    async def silent(self) -> set[str]:
+        """The programs that live and do not answer when asked whether they are ready."""
+        asked = list(self._running)
+        answers = [await self._started[name].is_ready() for name in asked]
+        return {name for name, answer in zip(asked, answers, strict=True) if not answer and name in self._running}
+
+    async def stop(self, name: str) -> None:
+        """End a program and all its children; does nothing for one that is gone."""
+        process = self._running.pop(name, None)
+        if process is None:
+            return
+        _signal_all(process, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_GONE_WITHIN_S):
+                await process.wait()
+        except TimeoutError:
+            pass
+        _signal_all(process, signal.SIGKILL)
+        await process.wait()
+
+    async def close(self) -> None:
+        """End all of them, the last one first."""
+        for name in reversed(list(self._running)):
+            await self.stop(name)
+        if self._watches:
+            await asyncio.wait(self._watches)
+
+
+def how_ended(code: int) -> str:
+    """The return code of a process in words; negative is the signal that killed it."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:  # The real-time signals have no names.
+        return f"killed by signal {-code}"
+
+
+def _signal_all(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    # Each program leads a session of its own, so its children are one process group with it.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def dies_with_us() -> tuple[str, ...]:
+    """Put before a command: a process that is killed outright can stop nobody, so the kernel is asked to."""
+    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()

@@ -1,0 +1,326 @@
+"""One TLS connection over an asyncio transport, the same class on the calling and on the accepting side.
+
+It moves bytes, and says how it came about (kind, times) and how it ended. It knows no SIP; connections are opened
+and accepted in net.py, and TLS itself is done in tls.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import cast
+
+from trunkproof.loadgen.tls.engine import TlsEngine
+from trunkproof.models.errors import RemoteError
+from trunkproof.models.records import ConnectionKind
+
+CONNECT_TIMEOUT_S = 10.0
+"""TCP and TLS together; Kamailio's tcp_connect_timeout is also 10 s."""
+CLOSE_GRACE_S = 1.0
+"""After our close the peer gets this long to take what is still unsent and to close its own side."""
+MAX_UNSENT_BYTES = 1_048_576
+"""A peer that reads nothing must not fill our memory: about a thousand SIP messages are behind it then."""
+_MOST_GATHERED_BYTES = 65_536
+
+
+class ConnectFailure(StrEnum):
+    """Why a connection did not come about."""
+
+    REFUSED = "refused"
+    """Nobody listens there, or there is no route."""
+    TIMEOUT = "timeout"
+    CERTIFICATE = "certificate"
+    """One side does not accept the other's certificate: authority, host name, dates, or none shown."""
+    TLS = "tls"
+    """No common version or cipher, or what came was not TLS."""
+    RESET = "reset"
+    """The peer hung up before the handshake was over."""
+
+
+class ConnectError(RemoteError):
+    """The peer did not let a connection come about."""
+
+    def __init__(self, failure: ConnectFailure, detail: str) -> None:
+        self.failure = failure
+        self.detail = detail
+        super().__init__(f"{failure}: {detail}")
+
+
+class CloseReason(StrEnum):
+    """How an open connection ended."""
+
+    LOCAL = "local"
+    """We closed it."""
+    ABORTED = "aborted"
+    """We reset it."""
+    PEER = "peer"
+    """The peer closed it in good order, with close_notify."""
+    TRUNCATED = "truncated"
+    """The peer's stream ended without close_notify: its process died, or it is careless."""
+    RESET = "reset"
+    """Reset by the peer or lost on the way."""
+    TLS = "tls"
+    """A fatal alert, or a record that is not what was agreed. TLS 1.3 refuses a client's certificate this way."""
+    STALLED = "stalled"
+    """The peer read nothing until too much was unsent."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The end of a connection, with the words of whoever reported it."""
+
+    reason: CloseReason
+    detail: str = ""
+
+
+class _State(Enum):
+    CONNECTING = auto()
+    HANDSHAKING = auto()
+    OPEN = auto()
+    ENDED = auto()
+
+
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)
+
+_HandshakeDone = Callable[["Connection", ConnectError | None], None]
+
+
+class Connection(asyncio.Protocol):
+    """One TLS connection. Made by `Connector.connect` and `serve_tls`, never directly.
+
+    Plaintext goes to the function given to `deliver_to` (what came before is kept for it); the end is told to every
+    function given to `when_closed`, once, also when it is given after the end.
+    """
+
+    def __init__(
+        self, engine: TlsEngine, on_handshake: _HandshakeDone, *, timeout_s: float, tcp_s: float = 0.0
+    ) -> None:
+        self._engine = engine
+        self._on_handshake = on_handshake
+        self._timeout_s = timeout_s
+        self._state = _State.CONNECTING
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._deliver: Callable[[bytes], None] | None = None
+        self._undelivered = bytearray()
+        self._gathering = False
+        self._gathered = bytearray()
+        self._close_callbacks: list[Callable[[Closed], None]] = []
+        self._ending: Closed | None = None
+        self._started_s = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self.tcp_s = tcp_s
+        """Time of the TCP handshake in seconds; 0 on the accepting side, which cannot see it."""
+        self.tls_s = 0.0
+        """Time of the TLS handshake in seconds, as this side saw it."""
+        self.peer: tuple[str, int] = ("", 0)
+        self.local: tuple[str, int] = ("", 0)
+
+    @property
+    def kind(self) -> ConnectionKind:
+        """FULL or RESUMED handshake."""
+        return self._engine.kind
+
+    @property
+    def version(self) -> str:
+        """Such as `TLSv1.3`."""
+        return self._engine.version
+
+    @property
+    def cipher(self) -> str:
+        """OpenSSL's name of the cipher suite."""
+        return self._engine.cipher
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """The session that a later connection of the same Connector can resume; None until the peer has sent one."""
+        return self._engine.session
+
+    @property
+    def closed(self) -> Closed | None:
+        """How the connection ended, or None while bytes can be written."""
+        return self._ending
+
+    def deliver_to(self, receiver: Callable[[bytes], None]) -> None:
+        """Give received plaintext to `receiver`, beginning at once with what is waiting."""
+        self._deliver = receiver
+        if self._undelivered:
+            waiting, self._undelivered = bytes(self._undelivered), bytearray()
+            receiver(waiting)
+
+    def when_closed(self, callback: Callable[[Closed], None]) -> None:
+        """Call `callback` after the last byte was delivered, soon if that is past."""
+        if self._ended.done():
+            self._loop.call_soon(callback, self._ended.result())
+        else:
+            self._close_callbacks.append(callback)
+
+    def write(self, data: bytes) -> None:
+        """Send plaintext, at once; what else is written in the same turn of the event loop follows at the turn's end.
+
+        On a connection that has ended it does nothing: `when_closed` tells of the loss.
+        """
+        if self._state is not _State.OPEN:
+            return
+        if self._gathering:
+            # One record and one system call for all that a turn writes: in a burst they cost more than the messages.
+            self._gathered += data
+            if len(self._gathered) > _MOST_GATHERED_BYTES:
+                self._send_gathered()
+            return
+        self._gathering = True
+        self._loop.call_soon(self._end_gathering)
+        self._send(data)
+
+    def _end_gathering(self) -> None:
+        self._gathering = False
+        self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        if self._gathered and self._state is _State.OPEN:
+            data, self._gathered = bytes(self._gathered), bytearray()
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        self._engine.write(data)
+        self._flush()
+        if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self._end(Closed(CloseReason.STALLED, f"more than {MAX_UNSENT_BYTES} bytes unsent"), abort=True)
+
+    def close(self) -> None:
+        """End in good order: what was written is sent, then close_notify and FIN."""
+        self._send_gathered()
+        if self._state is _State.OPEN:
+            self._engine.close()
+        self._end(Closed(CloseReason.LOCAL))
+
+    def abort(self, reason: str = "") -> None:
+        """Reset the connection (TCP RST): unsent bytes are lost, as when a host restarts."""
+        self._end(Closed(CloseReason.ABORTED, reason), abort=True)
+
+    async def wait_closed(self) -> Closed:
+        """Wait until the socket is gone; how it ended."""
+        return cast(Closed, await asyncio.shield(self._ended))
+
+    # What follows is asyncio.Protocol: called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The TCP connection stands: begin TLS."""
+        self._transport = cast(asyncio.Transport, transport)
+        if self._state is _State.ENDED:
+            self._hang_up(self._transport, abort=True)
+            return
+        self.peer = _endpoint(transport.get_extra_info("peername"))
+        self.local = _endpoint(transport.get_extra_info("sockname"))
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._started_s = self._loop.time()
+        self._state = _State.HANDSHAKING
+        self._deadline = self._loop.call_later(self._timeout_s, self._handshake_timed_out)
+        self.data_received(b"")  # on the calling side this makes the ClientHello
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the wire."""
+        if self._state is _State.ENDED:
+            return
+        try:
+            plaintext = self._engine.receive(data)
+        except ssl.SSLError as error:
+            self._tls_broken(error)
+            return
+        self._flush()
+        if self._state is _State.HANDSHAKING and self._engine.handshaken:
+            self._opened()
+        if plaintext:
+            self._received(plaintext)
+        if self._engine.peer_closed:
+            self._send_gathered()
+            self._engine.close()
+            self._end(Closed(CloseReason.PEER))
+
+    def eof_received(self) -> bool:
+        """The peer's FIN; after close_notify, or after our own close, it is the end that was waited for."""
+        self._end(Closed(CloseReason.TRUNCATED, "stream ended without close_notify"))
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The socket is gone."""
+        self._end(Closed(CloseReason.RESET, str(error or "connection lost")))
+        if self._deadline is not None:
+            self._deadline.cancel()
+        ending = self._ending or Closed(CloseReason.RESET)
+        self._ended.set_result(ending)
+        for callback in self._close_callbacks:
+            callback(ending)
+        self._close_callbacks.clear()
+
+    def _opened(self) -> None:
+        self._state = _State.OPEN
+        self.tls_s = self._loop.time() - self._started_s
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._on_handshake(self, None)
+
+    def _received(self, plaintext: bytes) -> None:
+        if self._deliver is None:
+            self._undelivered += plaintext
+        else:
+            self._deliver(plaintext)
+
+    def _flush(self) -> None:
+        if self._transport is not None and (data := self._engine.outgoing()):
+            self._transport.write(data)
+
+    def _tls_broken(self, error: ssl.SSLError) -> None:
+        failure = ConnectFailure.CERTIFICATE if _is_about_certificates(error) else ConnectFailure.TLS
+        self._end(Closed(CloseReason.TLS, _words(error)), failure=failure)
+
+    def _handshake_timed_out(self) -> None:
+        ending = Closed(CloseReason.ABORTED, "TLS handshake not finished in time")
+        self._end(ending, failure=ConnectFailure.TIMEOUT, abort=True)
+
+    def _end(self, ending: Closed, *, failure: ConnectFailure = ConnectFailure.RESET, abort: bool = False) -> None:
+        """Every way to the end comes through here; only the first one counts."""
+        if self._state is _State.ENDED:
+            return
+        was, self._state, self._ending = self._state, _State.ENDED, ending
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._flush()
+        if self._transport is not None:  # otherwise connection_made will find that it is not wanted
+            self._hang_up(self._transport, abort=abort)
+        if was is not _State.OPEN:
+            self._on_handshake(self, ConnectError(failure, ending.detail or ending.reason))
+
+    def _hang_up(self, transport: asyncio.Transport, *, abort: bool) -> None:
+        if abort:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            transport.abort()
+            return
+        # Closing a socket with unread bytes (a late TLS 1.3 ticket, say) sends RST, and the peer then loses what it
+        # has not read yet. So only our side is closed, and theirs is read to its end.
+        try:
+            transport.write_eof()
+        except OSError:  # the peer's reset has come, and the loop has not told yet
+            transport.abort()
+        else:
+            self._deadline = self._loop.call_later(CLOSE_GRACE_S, transport.abort)
+
+
+def _is_about_certificates(error: ssl.SSLError) -> bool:
+    # Our own verdict has its class; the peer's comes as an alert such as TLSV1_ALERT_UNKNOWN_CA.
+    words = error.reason or ""
+    return isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE" in words or "UNKNOWN_CA" in words
+
+
+def _words(error: ssl.SSLError) -> str:
+    return error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else (error.reason or str(error))
+
+
+def _endpoint(name: tuple[str, int] | tuple[str, int, int, int] | None) -> tuple[str, int]:
+    return (name[0], name[1]) if name else ("", 0)

@@ -1,0 +1,1 @@
+"""The traffic behind a history of calls: `history` reads the calls, `fitting` finds what made them."""

@@ -1,0 +1,51 @@
+"""Equally likely alternatives of what callers do, so that what a history does not tell exactly is carried on.
+
+The arrivals have alternatives of their own (`models.demand.fitting.day_rates`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from trunkproof.models.demand.fitting.durations import with_mean
+from trunkproof.models.demand.fitting.result import Fit, Ranged
+from trunkproof.models.traffic import Outcomes, Rejection
+
+_CALLS_ALIKE = 10.0
+"""Outcomes come in runs (a line that is down, a busy afternoon): so many tell as much as one independent call."""
+_LEAST_CALLS = 30.0
+
+
+def alternative(fit: Fit, calls: float, random: np.random.Generator) -> Fit:
+    """Return a fit whose mean hold, redial probability and outcomes are one alternative.
+
+    Args:
+        fit: the point.
+        calls: attempts that the outcomes were counted of.
+        random: draws.
+    """
+    hold = fit.holding.mean_s
+    mean_s = _normal(hold, random, least=0.05 * hold.value)
+    holding = replace(fit.holding, distribution=with_mean(fit.holding.distribution, mean_s))
+    redial = replace(fit.redial, redial=fit.redial.draw(random))
+    outcomes = _outcomes(fit.outcomes, max(_LEAST_CALLS, calls / _CALLS_ALIKE), random)
+    return replace(fit, holding=holding, redial=redial, outcomes=outcomes)
+
+
+def _normal(ranged: Ranged, random: np.random.Generator, *, least: float) -> float:
+    """A value whose central 95 % are the range; each side has its own half of a normal distribution."""
+    z = float(random.standard_normal())
+    reach = (ranged.high - ranged.value) if z > 0 else (ranged.value - ranged.low)
+    return max(least, ranged.value + z * reach / 1.96)
+
+
+def _outcomes(mix: Outcomes, calls: float, random: np.random.Generator) -> Outcomes:
+    parts = [mix.busy, mix.no_answer, mix.abandoned, *(part.share for part in mix.rejected), mix.answered]
+    drawn = random.standard_gamma(np.maximum(parts, 0.0) * calls)
+    drawn = drawn / max(float(drawn.sum()), 1e-300)
+    rejected = tuple(
+        Rejection(status=part.status, share=float(share)) for part, share in zip(mix.rejected, drawn[3:-1], strict=True)
+    )
+    return Outcomes(busy=float(drawn[0]), no_answer=float(drawn[1]), abandoned=float(drawn[2]), rejected=rejected)

@@ -1,0 +1,141 @@
+"""Fresh calls by hour and weekday -> the rates behind them, with draws.
+
+What makes a mean over four Mondays unsure is mostly that days differ: a weekday's level and the profile over its hours
+are therefore drawn apart. Weekdays that are alike lend each other strength, as far as they are alike (a normal
+hierarchy; Gelman et al., "Bayesian Data Analysis", chapter 5), so that the busiest hour is not the luckiest one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trunkproof.models.demand.fitting.busyness import between_days, day_variance, within_days
+from trunkproof.models.demand.fitting.grid import FloatArray, Grid
+from trunkproof.models.demand.fitting.result import ArrivalFit
+
+DRAWS = 400
+_ALIKE = 1.25
+"""Neighbours among the weekdays' levels that differ by a smaller factor may be alike."""
+_MANY = 100
+"""Calls that a cell of the week must have for its logarithm to be normal."""
+_TAU_STEPS = 80
+_MOST_VARIANCE = 1.0
+"""Of a day's factor: days that differ more than by a factor of e are not drawn from one or two degrees of freedom."""
+_DAY_CV = 0.1
+"""Of a history that has no weekday twice, and is refused for it."""
+
+
+def fit_arrivals(grid: Grid, seed: int, draws: int = DRAWS) -> ArrivalFit:
+    """Rates and busyness of the days of `grid`, which must be typical ones, two of a weekday at least."""
+    random = np.random.default_rng([seed, 1])
+    periods = within_days(grid.periods, grid.weekdays, draws, random)
+    hours = within_days(grid.hours, grid.weekdays, draws, random)
+    days = between_days(grid, periods.cv.value, draws, random)
+    rates = _Rates(grid, periods.cv.value, hours.cv.value, draws, random)
+    return ArrivalFit(
+        rate_per_minute=rates.point,
+        rate_draws=rates.drawn,
+        day_cv=days.cv,
+        day_cv_draws=days.draws,
+        period_cv=periods.cv,
+        period_cv_draws=periods.draws,
+        period_s=grid.period_s,
+    )
+
+
+class _Rates:
+    """`point`, shape (7, 24), and `drawn`, shape (draws, 7, 24), in calls per minute."""
+
+    def __init__(self, grid: Grid, period_cv: float, hour_cv: float, draws: int, random: np.random.Generator) -> None:
+        self._random, self._hour_cv = random, hour_cv
+        self._calls, self._minutes = np.zeros((7, 24)), np.zeros((7, 24))
+        np.add.at(self._calls, grid.weekdays, grid.hours)
+        np.add.at(self._minutes, grid.weekdays, grid.minutes)
+        self._days = np.bincount(grid.weekdays, minlength=7)
+        variance, _, degrees = day_variance(grid, period_cv)
+        if degrees == 0:
+            variance, degrees = _DAY_CV**2, 3
+        # A variance of few days is itself unsure: this is what makes the draws wide-tailed as Student's t is.
+        self._day_variance = np.minimum(variance * degrees / random.chisquare(degrees, draws), _MOST_VARIANCE)
+        raw = self._calls / np.maximum(self._minutes, 1e-9)
+        self.point = raw.copy()
+        scale = np.divide(1, self._minutes, out=np.zeros((7, 24)), where=self._minutes > 0)
+        # Of the hour's own noise half is the callers', as if there were fewer of them.
+        weight = self._thinned(self._calls)
+        self.drawn = random.gamma(self._calls * weight + 0.5, scale / weight, (draws, 7, 24))
+        level = np.sqrt(self._day_variance)[:, None] * random.standard_normal((draws, 7))
+        self.drawn *= np.exp(level / np.sqrt(np.maximum(self._days, 1)))[:, :, None]
+        for group in self._groups(raw):
+            self._share_strength(group)
+        self._borrow()
+
+    def _thinned(self, calls: FloatArray) -> FloatArray:
+        """How much less than its calls an hour's cell tells, because hours have a busyness of their own."""
+        per_day = calls / np.maximum(self._days, 1)[:, None]
+        return 1 / (1 + self._hour_cv**2 * per_day)
+
+    def _groups(self, raw: FloatArray) -> list[list[int]]:
+        """Weekdays whose levels are near each other."""
+        levels = raw.sum(axis=1)
+        order = [int(weekday) for weekday in np.argsort(levels) if self._days[weekday] and levels[weekday] > 0]
+        groups: list[list[int]] = []
+        for weekday in order:
+            if groups and levels[weekday] < _ALIKE * levels[groups[-1][-1]]:
+                groups[-1].append(weekday)
+            else:
+                groups.append([weekday])
+        return [group for group in groups if len(group) > 2]
+
+    def _share_strength(self, group: list[int]) -> None:
+        calls, minutes, days = self._calls[group], self._minutes[group], self._days[group]
+        many = (calls >= _MANY).all(axis=0)
+        if not many.any():
+            return
+        levels = np.log(calls.sum(axis=1) / minutes.sum(axis=1))
+        drawn_levels = self._levels(levels, self._day_variance[:, None] / days)
+        parts = np.log(calls[:, many] / minutes[:, many]) - levels[:, None]
+        noise = 1 / calls[:, many] + self._hour_cv**2 / days[:, None]
+        logs = drawn_levels[:, :, None] + self._profile(parts, noise, len(drawn_levels))
+        cells = np.ix_(np.array(group), np.flatnonzero(many))
+        self.point[cells] = np.exp(logs.mean(axis=0))
+        self.drawn[:, cells[0], cells[1]] = np.exp(logs)
+
+    def _levels(self, seen: FloatArray, variance: FloatArray) -> FloatArray:
+        """Draws, shape (draws, G), of the weekdays' log levels, seen (G,) with a variance (draws, G)."""
+        spread = max(float(np.ptp(seen)), float(np.sqrt(variance.mean())))
+        taus = (np.arange(_TAU_STEPS) + 0.5) / _TAU_STEPS * 3 * spread
+        total = variance[:, None, :] + taus[:, None] ** 2
+        precision = (1 / total).sum(axis=2)
+        middle = (seen / total).sum(axis=2) / precision
+        fit = -((seen - middle[:, :, None]) ** 2 / total + np.log(total)).sum(axis=2) / 2 - np.log(precision) / 2
+        odds = np.cumsum(np.exp(fit - fit.max(axis=1, keepdims=True)), axis=1)
+        picks = self._random.random((len(variance), 1)) * odds[:, -1:]
+        chosen = (odds < picks).sum(axis=1)
+        rows = np.arange(len(variance))
+        mean = middle[rows, chosen] + self._random.standard_normal(len(variance)) / np.sqrt(precision[rows, chosen])
+        tau2 = taus[chosen][:, None] ** 2
+        shrunk = variance * tau2 / (variance + tau2)
+        drawn = shrunk * (seen / variance + mean[:, None] / tau2)
+        return np.asarray(drawn + np.sqrt(shrunk) * self._random.standard_normal(variance.shape))
+
+    def _profile(self, parts: FloatArray, noise: FloatArray, draws: int) -> FloatArray:
+        """Draws, shape (draws, G, hours), of log shares of the hours, seen (G, hours) with variances `noise`."""
+        count = len(parts)
+        middle = parts.mean(axis=0)
+        own = float((((parts - middle) ** 2).sum(axis=0) / (count - 1)).mean() - noise.mean())
+        tau2 = max(own, 0.0)
+        mean = middle + self._normal(draws, 1, parts.shape[1]) * np.sqrt(((noise + tau2).mean(axis=0)) / count)
+        kept = tau2 / (noise + tau2)
+        # `mean` holds the part's own noise already, as far as it is shared.
+        own_part = kept * (parts - middle) + np.sqrt(kept * noise) * self._normal(draws, count, parts.shape[1])
+        return np.asarray(mean + own_part)
+
+    def _normal(self, *shape: int) -> FloatArray:
+        return np.asarray(self._random.standard_normal(shape))
+
+    def _borrow(self) -> None:
+        """A weekday that the history does not have is taken to be like the mean of the others."""
+        missing, seen = self._days == 0, self._days > 0
+        if missing.any() and seen.any():
+            self.point[missing] = self.point[seen].mean(axis=0)
+            self.drawn[:, missing] = self.drawn[:, seen].mean(axis=1, keepdims=True)

@@ -1,0 +1,109 @@
+"""How much days and periods differ beyond what independent callers would: coefficients of variation of the two busyness
+factors, with Poisson noise taken off.
+
+By moments: the variance of a count is mean + cv² mean². Source of the model: Avramidis, Deslauriers, L'Ecuyer (2004).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from trunkproof.models.demand.fitting.grid import FloatArray, Grid, IntArray
+from trunkproof.models.demand.fitting.result import Ranged, ranged
+
+_LEAST_EXPECTED = 5.0
+"""Counts in slots that expect fewer say nothing of a factor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """A coefficient of variation with its draws."""
+
+    cv: Ranged
+    draws: FloatArray
+
+
+def within_days(counts: FloatArray, weekdays: IntArray, draws: int, random: np.random.Generator) -> Spread:
+    """Of the factor of each slot, from counts of shape (D, slots): what is left beside the day's factor and the
+    weekday's profile; draws by bootstrap over days.
+    """
+    if len(counts) == 0:
+        return _spread(0.0, np.zeros(draws))
+    squares, bases = _excess(counts, weekdays, 0.01)
+    for _ in range(4):
+        squares, bases = _excess(counts, weekdays, max(_ratio(squares, bases), 1e-8))
+    chosen = random.integers(0, len(counts), (draws, len(counts)))
+    drawn = squares[chosen].sum(axis=1) / np.maximum(bases[chosen].sum(axis=1), 1e-300)
+    value = _ratio(squares, bases)
+    return _spread(value, value + _widening(weekdays) * (drawn - value))
+
+
+def _widening(weekdays: IntArray) -> float:
+    """What a bootstrap of days leaves out: their residuals add up to 0 by weekday, and days are few (Student's t)."""
+    days, degrees = len(weekdays), max(len(weekdays) - len(np.unique(weekdays)), 1)
+    few = float(stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975))
+    return float(np.sqrt(days / degrees * days / max(days - 1, 1))) * few
+
+
+def _ratio(squares: FloatArray, bases: FloatArray) -> float:
+    return float(squares.sum() / bases.sum()) if bases.sum() > 0 else 0.0
+
+
+def _spread(cv2: float, drawn: FloatArray) -> Spread:
+    draws = np.sqrt(np.maximum(drawn, 0.0))
+    return Spread(ranged(draws, float(np.sqrt(max(cv2, 0.0)))), draws)
+
+
+def _excess(counts: FloatArray, weekdays: IntArray, cv2: float) -> tuple[FloatArray, FloatArray]:
+    """By day: weighted sums of (N - m)² - m and of m², whose ratio is cv²; m is the product of the day's total and the
+    slot's share. Weights are the inverse variances that `cv2` would give.
+    """
+    squares, bases = np.zeros(len(counts)), np.zeros(len(counts))
+    for weekday in np.unique(weekdays):
+        of = np.flatnonzero(weekdays == weekday)
+        table = counts[of]
+        total = table.sum()
+        if len(of) < 2 or total == 0:
+            continue
+        day_share, slot_share = table.sum(axis=1, keepdims=True) / total, table.sum(axis=0, keepdims=True) / total
+        expected = total * day_share * slot_share
+        free = np.maximum((1 - day_share) * (1 - slot_share), 1e-9)
+        weight = np.where(expected >= _LEAST_EXPECTED, 1 / np.maximum(expected + cv2 * expected**2, 1e-9) ** 2, 0.0)
+        excess = (table - expected) ** 2 / free - expected
+        squares[of] = (weight * expected**2 * excess).sum(axis=1)
+        bases[of] = (weight * expected**4).sum(axis=1)
+    return squares, bases
+
+
+def between_days(grid: Grid, period_cv: float, draws: int, random: np.random.Generator) -> Spread:
+    """Of the day's factor, pooled over weekdays; draws from the chi-square law of a variance, its degrees of freedom
+    reduced by what a gamma's kurtosis costs.
+    """
+    variance, noise, degrees = day_variance(grid, period_cv)
+    if degrees == 0:
+        return _spread(0.0, np.zeros(draws))
+    cv2 = max(variance - noise, 0.0)
+    effective = 2 / (2 / degrees + 6 * cv2 / (degrees + 1))
+    drawn = variance * effective / random.chisquare(effective, draws) - noise
+    return _spread(cv2, drawn)
+
+
+def day_variance(grid: Grid, period_cv: float) -> tuple[float, float, int]:
+    """Variance of a day's total over its weekday's mean, how much of it is noise of callers and periods, and degrees of
+    freedom.
+    """
+    totals, squared, noise, degrees = grid.totals, 0.0, 0.0, 0
+    for weekday in np.unique(grid.weekdays):
+        of = grid.weekdays == weekday
+        mean = totals[of].mean()
+        if of.sum() < 2 or mean == 0:
+            continue
+        free = int(of.sum()) - 1
+        slots = grid.periods[of].mean(axis=0)
+        squared += float(((totals[of] / mean - 1) ** 2).sum())
+        noise += free * float(1 / mean + period_cv**2 * (slots**2).sum() / mean**2)
+        degrees += free
+    return (squared / degrees, noise / degrees, degrees) if degrees else (0.0, 0.0, 0)

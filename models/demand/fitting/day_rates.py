@@ -1,0 +1,199 @@
+"""The rate of fresh calls on each day of a history, as fine as its counts carry, with equally likely alternatives.
+
+A day's total is split into hours, hours into quarters, those into five minutes and minutes. At each split the shares
+scatter about the shape of the weekday's class, with a concentration that all days tell together. Given what a day
+showed, its own shares are drawn from their posterior. So a spike of one hour, a campaign of forty minutes and a busy
+day stay what they were, with their tail, and with what goes together within a day. Only what chance alone explains is
+taken off. Source: Kolaczyk, "Bayesian multiscale models for Poisson processes", JASA 94 (1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid, IntArray, by_period
+from trunkproof.models.demand.fitting.weekday_classes import Classes, choose_resolution, shape_of
+
+_SPLITS_S = (3600.0, 900.0, 300.0, 60.0)
+_BUSY = 0.25
+"""Concentrations are told from periods that expect this share of the busiest one's calls, or more."""
+_LARGEST = 1e9
+"""Concentration of shares that do not scatter at all."""
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """How periods are divided into shorter ones."""
+
+    length_s: float
+    """Of the shorter ones."""
+    concentration: float
+    """Of the Dirichlet distribution of their shares: large where shares scatter little."""
+
+
+@dataclass(frozen=True, eq=False)
+class DayRates:
+    """D days, P periods a day."""
+
+    dates: tuple[date, ...]
+    counts: FloatArray
+    """Fresh calls, shape (D, P)."""
+    period_s: float
+    classes: Classes
+    """Weekdays that are alike in how many calls come, and at which hours."""
+    shape_classes: Classes
+    """Weekdays that are alike in the shape of their day, however many calls come."""
+    shape_s: float
+    """Length of the periods within which that shape is flat."""
+    shapes: FloatArray
+    """Share of a usual day's calls by shape class and period, shape (C, P)."""
+    splits: tuple[Split, ...]
+    """From hours down to the periods."""
+    multiplied: float = 1.0
+    """How many times larger rates are than the counts say."""
+
+    @property
+    def weekdays(self) -> IntArray:
+        """Monday is 0; shape (D,)."""
+        return np.array([day.weekday() for day in self.dates], dtype=np.int64)
+
+    @property
+    def class_of_day(self) -> IntArray:
+        """Index of each day's class, shape (D,)."""
+        return class_of(self.classes, self.weekdays)
+
+    def draw(self, random: np.random.Generator) -> FloatArray:
+        """Draw the rates that the days may have had, in calls per minute: shape (D, P), one alternative."""
+        kinds = class_of(self.shape_classes, self.weekdays)
+        rate = random.standard_gamma(self.counts.sum(axis=1) + 0.5)[:, None]
+        for children, shape, concentration in self._levels():
+            rate = _split(rate, children, shape[kinds], concentration, random)
+        return np.asarray(rate * (60.0 / self.period_s) * self.multiplied)
+
+    def _levels(self) -> Iterator[tuple[FloatArray, FloatArray, float]]:
+        """For each split: counts (D, n) and shapes (C, n) of its periods, and the concentration."""
+        for split in self.splits:
+            merged = round(split.length_s / self.period_s)
+            yield _merge(self.counts, merged), _merge(self.shapes, merged), split.concentration
+
+    def times(self, factor: float) -> DayRates:
+        """Return the same days with so many times as many calls, as busy together."""
+        return replace(self, multiplied=self.multiplied * factor)
+
+
+def class_of(classes: Classes, weekdays: IntArray) -> IntArray:
+    """Return the index of each weekday's class."""
+    of = np.zeros(7, dtype=np.int64)
+    for number, days in enumerate(classes):
+        of[list(days)] = number
+    return of[weekdays]
+
+
+def fit_day_rates(counts: pl.DataFrame, column: str, grid: Grid, interval_s: float) -> DayRates:
+    """Return the rates behind the days of `grid`.
+
+    Args:
+        counts: fresh calls in `column` by `start_local`, single ones or by interval.
+        column: what to add up.
+        grid: the days; where its hours say more than `counts` does (demand that had to be filled in), they count.
+        interval_s: of the history's counts; no period is shorter.
+    """
+    period = _finest(interval_s)
+    seen = by_period(counts, column, grid.dates, period)
+    seen = np.maximum(seen, 0.0) * _filled_in(seen, grid)
+    resolution = choose_resolution(seen, grid.weekdays, _weeks(grid), period)
+    kinds = class_of(resolution.shape_classes, grid.weekdays)
+    merged = round(resolution.length_s / period)
+    shapes = np.array([_class_shape(seen, kinds == kind, merged) for kind in range(len(resolution.shape_classes))])
+    lengths = [length for length in _SPLITS_S if length > period and length % period == 0] + [period]
+    splits, parent = [], _DAY_S
+    for length in lengths:
+        within = round(length / period)
+        is_flat = length < resolution.length_s
+        concentration = _concentration(
+            _merge(seen, within), _merge(shapes, within)[kinds], round(parent / length), kinds, is_flat=is_flat
+        )
+        splits.append(Split(length, concentration))
+        parent = length
+    return DayRates(
+        dates=grid.dates,
+        counts=seen,
+        period_s=period,
+        classes=resolution.classes,
+        shape_classes=resolution.shape_classes,
+        shape_s=resolution.length_s,
+        shapes=shapes,
+        splits=tuple(splits),
+    )
+
+
+def _finest(interval_s: float) -> float:
+    """A minute, or the shortest multiple of the interval that divides an hour."""
+    fitting = [n * interval_s for n in range(1, 61) if n * interval_s >= 60 and (3600 / (n * interval_s)).is_integer()]
+    return min(fitting, default=3600.0)
+
+
+def _filled_in(seen: FloatArray, grid: Grid) -> FloatArray:
+    """Factor by which demand of each period was raised, as its hour was."""
+    by_hour = seen.reshape(len(seen), 24, seen.shape[1] // 24).sum(axis=2)
+    raised = np.divide(grid.hours, by_hour, out=np.ones_like(by_hour), where=by_hour > 0)
+    # Elsewhere both are sums of the same calls, but for rounding.
+    raised[np.abs(raised - 1) < 1e-9] = 1.0
+    return np.asarray(np.repeat(raised, seen.shape[1] // 24, axis=1))
+
+
+def _weeks(grid: Grid) -> IntArray:
+    first = min((day.toordinal() for day in grid.dates), default=0)
+    return np.array([(day.toordinal() - first) // 7 for day in grid.dates], dtype=np.int64)
+
+
+def _class_shape(seen: FloatArray, of: BoolArray, merged: int) -> FloatArray:
+    return shape_of(seen[of] if of.any() else seen, merged)
+
+
+def _merge(values: FloatArray, merged: int) -> FloatArray:
+    return np.asarray(values.reshape(len(values), values.shape[1] // merged, merged).sum(axis=2))
+
+
+def _concentration(children: FloatArray, shapes: FloatArray, each: int, kinds: IntArray, *, is_flat: bool) -> float:
+    """By moments: how far shares scatter beyond what multinomial chance explains, pooled over days and busy periods.
+
+    Pearson's statistic of n calls over K shares expects (K - 1)(1 + (n - 1) / (a + 1)) of a Dirichlet-multinomial with
+    concentration a; a shape that was told from D days takes one part in D of it, unless it is flat there.
+    """
+    if not len(children):
+        return _LARGEST
+    counts = children.reshape(len(children), -1, each)
+    priors = shapes.reshape(counts.shape)
+    inner = priors / np.maximum(priors.sum(axis=2, keepdims=True), 1e-300)
+    totals = counts.sum(axis=2)
+    expected = totals[:, :, None] * inner
+    known = (expected > 0.05).all(axis=2) & (totals >= _BUSY * totals.max(initial=0.0)) & (totals > 1)
+    if not known.any():
+        return _LARGEST
+    pearson = ((counts - expected) ** 2 / np.maximum(expected, 1e-300)).sum(axis=2)
+    days = np.bincount(kinds, minlength=kinds.max() + 1)[kinds]
+    told = np.ones(len(days)) if is_flat else 1 - 1 / np.maximum(days, 2)
+    degrees = (each - 1) * told[:, None] * np.ones_like(totals)
+    excess = float((pearson - degrees)[known].sum())
+    scatter = excess / float((degrees * (totals - 1))[known].sum())
+    return min(_LARGEST, 1 / scatter - 1) if 0 < scatter < 1 else _LARGEST if scatter <= 0 else 0.5
+
+
+def _split(
+    parents: FloatArray, children: FloatArray, shapes: FloatArray, concentration: float, random: np.random.Generator
+) -> FloatArray:
+    """Draw how much of each parent (D, n) goes to its children (D, m), m a multiple of n."""
+    each = children.shape[1] // parents.shape[1]
+    counts = children.reshape(len(children), -1, each)
+    priors = shapes.reshape(counts.shape)
+    inner = priors / np.maximum(priors.sum(axis=2, keepdims=True), 1e-300)
+    drawn = random.standard_gamma(concentration * inner + counts) if concentration < _LARGEST else inner
+    shares = drawn / np.maximum(drawn.sum(axis=2, keepdims=True), 1e-300)
+    return np.asarray((parents[:, :, None] * shares).reshape(len(children), -1))

@@ -1,0 +1,117 @@
+"""Does the level of a history drift, and where will it stand at the horizon?
+
+Days that are busy together, for a week or a month, are no drift: the slope's error is the one of a level that wanders,
+by `models.demand.fitting.levels`. A clear slope is one that such wandering hardly ever makes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from trunkproof.models.demand.fitting.grid import FloatArray, Grid
+from trunkproof.models.demand.fitting.levels import Levels
+from trunkproof.models.demand.fitting.outlook import levels_of, ordinary, seasonal
+from trunkproof.models.demand.fitting.result import Ranged, ranged
+
+LEAST_DAYS = 14
+_SIGNIFICANT = 0.05
+_WEEK = 7
+_DRAWS = 4000
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """How the level moves in a history; logs."""
+
+    per_week: Ranged
+    """What a week adds to the log of the level, with its 95 % interval."""
+    p_value: float
+    """How often a level that only wanders would seem to drift this much."""
+    is_clear: bool
+    end_level: Ranged
+    """Level at the end over the mean of the whole history, log, with its 95 % interval."""
+    per_week_draws: FloatArray
+    end_level_draws: FloatArray
+    days: int
+    """Of the history, odd ones left out."""
+
+    @property
+    def words(self) -> str:
+        """For people: the drift in a sentence."""
+        week = [100 * np.expm1(value) for value in (self.per_week.value, self.per_week.low, self.per_week.high)]
+        said = f"{week[0]:+.1f} % a week ({week[1]:+.1f} to {week[2]:+.1f} %)"
+        if not self.is_clear:
+            return f"No clear drift: {said}."
+        return f"The level drifts: {said}; at its end it is {100 * np.expm1(self.end_level.value):+.0f} % off its mean."
+
+
+def find_drift(grid: Grid, *, draws: int = _DRAWS, seed: int = 1) -> Drift:
+    """Return the drift of the counts of `grid`; of fewer than `LEAST_DAYS` usual days none is clear."""
+    random = np.random.default_rng([seed, 5])
+    levels, days = _levels(grid, slope=True)
+    p_value = _p_value(levels, days)
+    slopes = _slope_draws(levels, draws, random)
+    is_clear = p_value < _SIGNIFICANT
+    ends = (levels if is_clear else _levels(grid, slope=False)[0]).draw(0.0, draws, random)
+    per_week = _WEEK * slopes
+    return Drift(
+        per_week=ranged(per_week, float(np.median(per_week))),
+        p_value=p_value,
+        is_clear=is_clear,
+        end_level=ranged(ends, float(np.median(ends))),
+        per_week_draws=per_week,
+        end_level_draws=ends,
+        days=days,
+    )
+
+
+def local_level(grid: Grid) -> FloatArray:
+    """Shape (D,): the smoothed log level of each day over the mean of the history, odd days bridged over."""
+    return _levels(grid, slope=_p_value(*_levels(grid, slope=True)) < _SIGNIFICANT)[0].local
+
+
+def level_draws(
+    grid: Grid, horizon_days: float, draws: int, random: np.random.Generator, *, continues: bool
+) -> FloatArray:
+    """Return equally likely factors, shape (draws,): the level so many days after the history over its `local_level` at
+    the end.
+
+    With `continues` the drift goes on, as unsure as it is; without, it stops where it stands. One that is not clear is
+    believed in as many draws as it is likely. What wanders is its mean over the days up to the horizon. Days of a
+    history are brought to the horizon by exp(local_level[-1] - local_level[day]) and such a factor.
+    """
+    plain, sloped = _levels(grid, slope=False)[0], _levels(grid, slope=True)
+    p_value = _p_value(*sloped)
+    is_clear = p_value < _SIGNIFICANT
+    drifting = sloped[0].draw(horizon_days, draws, random, continues=continues, averaged_days=horizon_days)
+    if not is_clear:
+        steady = plain.draw(horizon_days, draws, random, averaged_days=horizon_days)
+        drifting = np.where(random.random(draws) < p_value, steady, drifting)
+    end = (sloped[0] if is_clear else plain).local[-1]
+    return np.asarray(np.exp(drifting - end))
+
+
+def _levels(grid: Grid, *, slope: bool) -> tuple[Levels, int]:
+    history = ordinary(grid)
+    base = seasonal(history.days)
+    return levels_of(history, base, slope=slope), int(history.usual.sum())
+
+
+def _p_value(levels: Levels, days: int) -> float:
+    """Two-sided, averaged over the lattice. A wandering that remembers for weeks leaves few independent pieces."""
+    if days < LEAST_DAYS:
+        return 1.0
+    t_values = np.abs(levels.plain_slope[:, 0]) / np.maximum(levels.plain_slope[:, 1], 1e-12)
+    share = levels.wandering > 0
+    pieces = np.where(share, days / levels.memory_days, np.inf)
+    degrees = np.maximum(np.minimum(levels.degrees, pieces), 1.0)
+    return float(levels.weight @ (2 * stats.t.sf(t_values, degrees)))
+
+
+def _slope_draws(levels: Levels, draws: int, random: np.random.Generator) -> FloatArray:
+    chosen = random.choice(len(levels.weight), draws, p=levels.weight)
+    deviations = np.sqrt(levels.covariance[chosen, 1, 1])
+    return np.asarray(levels.terms[chosen, 1] + deviations * random.standard_t(max(levels.degrees, 3), draws))

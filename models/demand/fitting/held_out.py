@@ -1,0 +1,53 @@
+"""The last days of a history, kept out of a fit and forecast by it: does what came lie in the intervals?
+
+They are kept out fold by fold, each forecast from all days before it, so that a long history shows more than its last
+weeks, which may be calmer or wilder than others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from trunkproof.models.demand.fitting.forecast import tables
+from trunkproof.models.demand.fitting.grid import Grid
+from trunkproof.models.demand.fitting.outlook import look_ahead
+from trunkproof.models.demand.fitting.result import HeldOut
+from trunkproof.models.demand.fitting.trials import with_trials
+
+_MOST_DAYS = 28
+_LEAST_FITTED = 7
+_ORDER = ("start_local", "seen", "low", "high", "expected")
+
+
+def held_out_days(days: int) -> int:
+    """Days of a fold of a history of so many: a quarter, whole weeks if it has one, four at most."""
+    quarter = min(days // 4, _MOST_DAYS)
+    return quarter - quarter % 7 if quarter >= 7 else quarter
+
+
+def hold_out(attempts: Grid, *, coverage: float = 0.9) -> HeldOut | None:
+    """Folds of `held_out_days` from the end of `attempts` back, two thirds of the days at most; none: too few."""
+    fold, days = held_out_days(len(attempts)), len(attempts)
+    if fold == 0:
+        return None
+    ends = range(days, max(days // 3, _LEAST_FITTED) + fold - 1, -fold)
+    folds = [forecast_last(attempts.keep(slice(0, end)), fold, coverage=coverage) for end in reversed(ends)]
+    if not folds:
+        return None
+    hours, by_day = (pl.concat([getattr(one, name) for one in folds]) for name in ("hours", "days"))
+    return HeldOut(asked=coverage, hours=hours, days=by_day)
+
+
+def forecast_last(attempts: Grid, days: int, *, coverage: float = 0.9) -> HeldOut:
+    """The last `days` of `attempts`, forecast from those before."""
+    kept = len(attempts) - days
+    past, rest = attempts.keep(slice(0, kept)), attempts.keep(slice(kept, len(attempts)))
+    outlook = with_trials(look_ahead(past, np.ones((7, 24)), past.dates[-1]), past)
+    hours, by_day = tables(outlook, list(rest.dates), coverage)
+    whole = pl.Series(rest.minutes.ravel() == 60)
+    return HeldOut(
+        asked=coverage,
+        hours=hours.with_columns(pl.Series("seen", rest.hours.ravel())).filter(whole).select(_ORDER),
+        days=by_day.with_columns(pl.Series("seen", rest.totals)).select(_ORDER),
+    )

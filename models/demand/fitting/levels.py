@@ -1,0 +1,204 @@
+"""How the level moves from day to day: a wandering part that remembers some days, and noise of single days.
+
+The log of a day over what its weekday expects is a mean, perhaps a slope, an Ornstein-Uhlenbeck process and white
+noise. Memory and share of the wandering part are not chosen: a lattice of pairs is averaged, each weighted by its
+restricted likelihood, so that nothing hangs on one lucky estimate. Source: Rasmussen and Williams (2006), chapters 2
+and 5; Patterson and Thompson (1971) for the restricted likelihood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from trunkproof.models.demand.fitting.grid import FloatArray
+
+_MEMORIES_DAYS = (3.0, 7.0, 14.0, 28.0, 56.0, 112.0)
+_SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)
+"""Of the variance that wanders."""
+_STEADY = 0.4
+"""How likely it is, before a history is seen, that days do not remember each other."""
+_MOST_DAYS = 400
+"""The last of a longer history: what was before says nothing of the level now."""
+_SLOPE_PER_DAY = 0.03 / 7
+"""Before a history is seen: a drift of up to 3 % a week either way is ordinary, twice that is rare."""
+_PART_OF_SPAN = 0.5
+"""Beside a slope, the level forgets within this part of the history, or the two could not be told apart."""
+_DAY_CV = 0.1
+_PRIOR_DEGREES = 3.0
+"""Days' worth of the figure above that the variance is mixed with: a week alone cannot say that days are all alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """How the level stands and moves; all but `degrees` with one entry per pair of the lattice."""
+
+    weight: FloatArray
+    """Adds up to 1."""
+    memory_days: FloatArray
+    wandering: FloatArray
+    """Variance of the part that remembers."""
+    terms: FloatArray
+    """Shape (entries, 1 or 2): level at the history's end, without the wandering part; slope per day."""
+    covariance: FloatArray
+    """Of `terms`, shape (entries, p, p)."""
+    plain_slope: FloatArray
+    """Shape (entries, 2): slope per day without any expectation of it, and its standard error; empty without slope."""
+    end: FloatArray
+    """The wandering part at the end."""
+    pull: FloatArray
+    """Shape (entries, p): how much of `terms` the end's wandering part takes back."""
+    known: FloatArray
+    """Part of `wandering` that the days explain at the end."""
+    smooth: FloatArray
+    """Shape (entries, D): the level of each day asked for."""
+    degrees: int
+
+    def entries_at(
+        self, days_ahead: float, *, continues: bool = False, averaged_days: float = 0.0
+    ) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance of the log level so many days after the end, by entry; a slope goes on only if asked.
+
+        With `averaged_days` the wandering part is its mean over so many days around then: what wanders for a few days
+        evens out in a month, what wanders for a season does not.
+        """
+        kept = np.exp(-days_ahead / self.memory_days)
+        evened = averaged(averaged_days / self.memory_days)
+        at = np.array([1.0, days_ahead if continues else 0.0])[: self.terms.shape[1]]
+        free = at - kept[:, None] * self.pull
+        unsure = np.einsum("ep,epq,eq->e", free, self.covariance, free)
+        wanders = np.maximum(self.wandering - kept**2 * self.known, 0.0) * evened
+        return self.terms @ at + kept * self.end, np.maximum(wanders + unsure, 0.0)
+
+    def at(self, days_ahead: float) -> tuple[float, float]:
+        """Log of the level so many days after the end, and its standard deviation."""
+        means, variances = self.entries_at(days_ahead)
+        mean = float(self.weight @ means)
+        return mean, float(np.sqrt(self.weight @ (variances + (means - mean) ** 2)))
+
+    def draw(
+        self,
+        days_ahead: float,
+        draws: int,
+        random: np.random.Generator,
+        *,
+        continues: bool = False,
+        averaged_days: float = 0.0,
+    ) -> FloatArray:
+        """Equally likely log levels so many days after the end; see `entries_at`."""
+        means, variances = self.entries_at(days_ahead, continues=continues, averaged_days=averaged_days)
+        chosen = random.choice(len(self.weight), draws, p=self.weight)
+        return np.asarray(means[chosen] + np.sqrt(variances[chosen]) * random.standard_t(max(self.degrees, 3), draws))
+
+    @property
+    def local(self) -> FloatArray:
+        """Shape (D,): the smoothed level of each day."""
+        return self.weight @ self.smooth
+
+    @property
+    def wandering_variance(self) -> float:
+        """Of the part that remembers."""
+        return float(self.weight @ self.wandering)
+
+
+def averaged(memories: FloatArray) -> FloatArray:
+    """Return the variance of an Ornstein-Uhlenbeck process's mean over so many memories, over its own variance."""
+    t = np.maximum(memories, 1e-6)
+    return np.asarray(np.where(memories < 1e-3, 1.0, 2 / t * (1 - (1 - np.exp(-t)) / t)))
+
+
+def fit_levels(numbers: FloatArray, residuals: FloatArray, every: FloatArray, *, slope: bool = False) -> Levels:
+    """Fit log `residuals` of days `numbers` (ordinals, ascending), and smooth at the days `every`, whose last is the
+    history's end.
+    """
+    if len(numbers) == 0:
+        numbers, residuals = every[-1:], np.zeros(1)
+    near = numbers >= numbers[-1] - _MOST_DAYS
+    numbers, residuals = numbers[near], residuals[near]
+    design = np.column_stack([np.ones(len(numbers)), numbers - every[-1]])[:, : 2 if slope else 1]
+    apart, to_every = np.abs(numbers[:, None] - numbers), np.abs(every[:, None] - numbers)
+    wide = np.column_stack([np.ones(len(every)), every - every[-1]])[:, : design.shape[1]]
+    days = _Days(residuals, design, apart, wide, to_every)
+    longest = _PART_OF_SPAN * (numbers[-1] - numbers[0] + 1) if slope else np.inf
+    memories = [memory for memory in _MEMORIES_DAYS if memory <= max(longest, _MEMORIES_DAYS[0])]
+    pairs = [(7.0, 0.0)] + [(memory, share) for memory in memories for share in _SHARES]
+    entries = [_entry(days, *pair) for pair in pairs]
+
+    prior = np.array([_STEADY] + [(1 - _STEADY) / (len(pairs) - 1)] * (len(pairs) - 1))
+    logs = np.array([entry.log_likelihood for entry in entries])
+    weight = prior * np.exp(logs - logs.max())
+    return Levels(
+        weight=weight / weight.sum(),
+        memory_days=np.array([memory for memory, _ in pairs]),
+        wandering=np.array([entry.wandering for entry in entries]),
+        terms=np.array([entry.terms for entry in entries]),
+        covariance=np.array([entry.covariance for entry in entries]),
+        plain_slope=np.array([entry.plain_slope for entry in entries]),
+        end=np.array([entry.end for entry in entries]),
+        pull=np.array([entry.pull for entry in entries]),
+        known=np.array([entry.known for entry in entries]),
+        smooth=np.array([entry.smooth for entry in entries]),
+        degrees=max(len(numbers) - design.shape[1], 1),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    log_likelihood: float
+    wandering: float
+    terms: FloatArray
+    covariance: FloatArray
+    plain_slope: FloatArray
+    end: float
+    pull: FloatArray
+    known: float
+    smooth: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Days:
+    """What all entries share."""
+
+    residuals: FloatArray
+    design: FloatArray
+    """Columns: ones; days from the end."""
+    apart: FloatArray
+    """Days between days."""
+    every: FloatArray
+    """`design` of the days to smooth at."""
+    to_every: FloatArray
+    """Days between those and the days fitted."""
+
+
+def _entry(days: _Days, memory_days: float, share: float) -> _Entry:
+    residuals, design = days.residuals, days.design
+    correlation = share * np.exp(-days.apart / memory_days) + (1 - share) * np.eye(len(residuals))
+    factor = cho_factor(correlation, lower=True)
+    weighted = cho_solve(factor, design)
+    information = design.T @ weighted
+    plain, degrees = np.linalg.pinv(information), len(residuals) - design.shape[1]
+    free = residuals - design @ (plain @ (weighted.T @ residuals))
+    squares = float(free @ cho_solve(factor, free))
+    variance = (squares + _PRIOR_DEGREES * _DAY_CV**2) / (max(degrees, 0) + _PRIOR_DEGREES)
+    # A slope from few days is pinned down by what is ordinary.
+    expected = np.diag([0.0, variance / _SLOPE_PER_DAY**2][: design.shape[1]])
+    covariance = np.linalg.inv(information + expected)
+    terms = covariance @ (weighted.T @ residuals)
+    left = cho_solve(factor, residuals - design @ terms)
+    towards = share * np.exp(-days.to_every / memory_days)
+    to_end = cho_solve(factor, towards[-1])
+    determinants = 2 * float(np.log(np.diag(factor[0])).sum()) + float(np.linalg.slogdet(information + expected)[1])
+    slope = np.array([(plain @ (weighted.T @ residuals))[-1], np.sqrt(max(plain[-1, -1], 0.0) * variance)])
+    return _Entry(
+        log_likelihood=-0.5 * determinants - 0.5 * (max(degrees, 0) + _PRIOR_DEGREES) * float(np.log(variance)),
+        wandering=variance * share,
+        terms=terms,
+        covariance=variance * covariance,
+        plain_slope=slope if design.shape[1] > 1 else np.empty(0),
+        end=float(towards[-1] @ left),
+        pull=np.asarray(design.T @ to_end),
+        known=variance * float(towards[-1] @ to_end),
+        smooth=np.asarray(days.every @ terms + towards @ left),
+    )

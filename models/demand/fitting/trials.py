@@ -1,0 +1,100 @@
+"""Trials of the forecast within the history: each week is forecast from all others, and what came is held against it.
+
+The scores, deviations in units of the model's own, say how wide an interval must be, odd days and all that the model
+leaves out included, as far as the past shows it. Source: Barber, Candès, Ramdas and Tibshirani, "Predictive inference
+with the jackknife+" (2021), here by week, since days of a week go together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from trunkproof.models.demand.fitting.forecast import CLASSES, deviation, hour_class
+from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid
+from trunkproof.models.demand.fitting.outlook import Ordinary, ordinary, seasonal
+from trunkproof.models.demand.fitting.result import Outlook, Scores
+
+LEAST_DAYS = 14
+"""Of two weeks, the one can be forecast from the other."""
+_LEAST_SCORES = 200
+_LEAST_EXPECTED = 5.0
+"""Hours that expect fewer calls say nothing of a spread."""
+_LEAST_CV = 0.05
+_POOLED_DAYS = 20
+"""Days' worth of the pooled spread that an hour's own is mixed with."""
+
+
+def with_trials(outlook: Outlook, attempts: Grid) -> Outlook:
+    """`outlook` with its spreads and scores; as it is where the history is too short for trials."""
+    if len(attempts) < LEAST_DAYS:
+        return outlook
+    history = ordinary(attempts)
+    expected = _by_other_weeks(history)
+    hour_cv, day_cv = _hour_cv(attempts, expected), _cv(attempts.totals, expected.sum(axis=1))
+    hours = (attempts.hours - expected) / deviation(expected, hour_cv)
+    days = (attempts.totals - expected.sum(axis=1)) / deviation(expected.sum(axis=1), day_cv)
+    whole = attempts.minutes == 60
+    odd = np.repeat(~history.usual[:, None], 24, axis=1)[whole]
+    scores, classes = hours[whole], hour_class(expected[whole])
+    every = _scores(scores, odd, outlook.odd_share)
+    by_class = [classes == number for number in range(len(CLASSES) + 1)]
+    return replace(
+        outlook,
+        day_cv=day_cv,
+        hour_cv=hour_cv,
+        day_scores=_scores(days, ~history.usual, outlook.odd_share),
+        hour_scores=tuple(
+            _scores(scores[of], odd[of], outlook.odd_share) if of.sum() >= _LEAST_SCORES else every for of in by_class
+        ),
+        shows_odd=not history.usual.all(),
+    )
+
+
+def _scores(values: FloatArray, is_odd: BoolArray, odd_share: float) -> Scores:
+    """Those of odd days weigh together as much as such days are reckoned with."""
+    if is_odd.any() and not is_odd.all():
+        weights = np.where(is_odd, odd_share / is_odd.sum(), (1 - odd_share) / (~is_odd).sum())
+    else:
+        weights = np.full(len(values), 1 / len(values))
+    order = np.argsort(values)
+    return Scores(values[order], weights[order])
+
+
+def _by_other_weeks(history: Ordinary) -> FloatArray:
+    """Shape (D, 24): each week, counted from the end, as the others let expect it."""
+    numbers = np.array([day.toordinal() for day in history.grid.dates])
+    weeks = (numbers[-1] - numbers) // 7
+    expected = np.zeros_like(history.grid.hours)
+    for week in np.unique(weeks):
+        out = weeks == week
+        others = history.keep(~out).days
+        if len(others) == 0:
+            continue
+        base = seasonal(others)
+        level = float(np.median(base.residuals(others)))
+        expected[out] = base.hours(history.grid.keep(out)) * np.exp(level)
+    return expected
+
+
+def _hour_cv(attempts: Grid, expected: FloatArray) -> FloatArray:
+    """Shape (24,): by hour of the day, mixed with the pooled one."""
+    filled = expected >= _LEAST_EXPECTED
+    pooled = _cv(attempts.hours[filled], expected[filled])
+    squares = np.full(24, pooled**2)
+    for hour in range(24):
+        own = filled[:, hour]
+        if own.any():
+            cv = _cv(attempts.hours[own, hour], expected[own, hour])
+            squares[hour] = (own.sum() * cv**2 + _POOLED_DAYS * pooled**2) / (own.sum() + _POOLED_DAYS)
+    return np.asarray(np.sqrt(squares))
+
+
+def _cv(seen: FloatArray, expected: FloatArray) -> float:
+    """Spread about what was expected, Poisson noise taken off: of ordinary days, as it goes by the median."""
+    known = expected > 0
+    if not known.any():
+        return _LEAST_CV
+    spread = 1.4826 * float(np.median(np.abs(seen[known] / expected[known] - 1)))
+    return float(np.sqrt(max(spread**2 - float(np.median(1 / expected[known])), _LEAST_CV**2)))

@@ -1,0 +1,137 @@
+"""What a call history is once it has been read: a table of calls or of counts, and every oddity that was met in it.
+
+Formats, cleaning and masking are the modules beside this one; what the history says about traffic is
+`models.demand.fitting`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+import polars as pl
+
+
+class CallStatus(StrEnum):
+    """How an attempt of the history ended."""
+
+    ANSWERED = "answered"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    ABANDONED = "abandoned"
+    REFUSED = "refused"
+    """By the trunk's throttle, as far as the history tells: the status that the request names for it."""
+    REJECTED = "rejected"
+    """Any other failure."""
+
+
+CALLS_SCHEMA: dict[str, pl.DataType] = {
+    "row": pl.Int64(),
+    "start_utc": pl.Datetime("us", "UTC"),
+    "start_local": pl.Datetime("us"),
+    "direction": pl.Enum(["outbound", "inbound"]),
+    "status": pl.Enum([member.value for member in CallStatus]),
+    "code": pl.Int16(),
+    "ringing_s": pl.Float64(),
+    "holding_s": pl.Float64(),
+    "caller": pl.UInt64(),
+    "callee": pl.UInt64(),
+}
+"""One row per attempt, in the order of `start_utc`. `row` is the line of the file, its heading being line 1 (with
+the number of the file in it where there are several: `models.demand.history.opened.place_of`). Wall-clock
+time where the customer is; the SIP status, where the history has it. Start to answer or end, and answer to end: null
+where not known. Numbers are keyed hashes, whose key lives no longer than the reading."""
+
+COUNTS_SCHEMA: dict[str, pl.DataType] = {
+    "start_utc": pl.Datetime("us", "UTC"),
+    "start_local": pl.Datetime("us"),
+    "attempts": pl.Int64(),
+    "refused": pl.Int64(),
+}
+"""One row per interval, without gaps from the first to the last; attempts of both directions together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oddity:
+    """One kind of thing that is odd in a history."""
+
+    kind: str
+    """Such as `duplicate` or `negative_duration`."""
+    count: int
+    what: str
+    """For people: what was found."""
+    handled: str
+    """For people: what was made of it."""
+    rows: tuple[int, ...] = ()
+    """Lines of the file, the first few; of JSON the numbers of records, of Excel the sheet's rows."""
+    files: tuple[str, ...] = ()
+    """The file of each of `rows`; none where the history is of one file."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it was found, for people: `17`, or `may.csv:17` where there are several files."""
+        if not self.files:
+            return tuple(f"{row:,}" for row in self.rows)
+        return tuple(f"{file}:{row}" for file, row in zip(self.files, self.rows, strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, ready for `json.dumps`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A call history of one trunk."""
+
+    source: str
+    """The file's name; of several, how many they are, the first and the last."""
+    format: str
+    timezone: str
+    rows_read: int
+    calls: pl.DataFrame | None
+    """With `CALLS_SCHEMA`; none where the history is of counts."""
+    counts: pl.DataFrame
+    """With `COUNTS_SCHEMA`."""
+    interval_s: float
+    """Of `counts`."""
+    oddities: tuple[Oddity, ...] = ()
+    closed: tuple[date, ...] = ()
+    """Local days that the request calls untypical (holidays): shown, and not fitted."""
+    multiplied: float = 1.0
+    """How many times larger `counts` are than those of the file; never below 1, as fewer calls are thinned out."""
+    imputed: int = 0
+    """Of the rejections, those that were told from refusals by chance: their number is an estimate."""
+
+    @property
+    def days(self) -> int:
+        """Local days from the first to the last, both included."""
+        return 0 if self.counts.is_empty() else (self.last.date() - self.first.date()).days + 1
+
+    @property
+    def first(self) -> datetime:
+        """Local wall clock of the first interval; there is one."""
+        found = self.counts["start_local"].min()
+        assert isinstance(found, datetime)
+        return found
+
+    @property
+    def last(self) -> datetime:
+        """Local wall clock of the last interval; there is one."""
+        found = self.counts["start_local"].max()
+        assert isinstance(found, datetime)
+        return found
+
+    @property
+    def attempts(self) -> int:
+        """Of the whole history."""
+        return int(self.counts["attempts"].sum())
+
+    def as_filed(self) -> History:
+        """The same with the counts of the file: only they tell chance from busyness."""
+        counts = self.counts.with_columns((pl.col("attempts", "refused") / self.multiplied).round().cast(pl.Int64))
+        return replace(self, counts=counts, multiplied=1.0)
+
+    def __repr__(self) -> str:
+        return f"<History {self.source!r}: {self.attempts} attempts in {self.days} days, {len(self.oddities)} oddities>"
