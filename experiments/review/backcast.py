@@ -25,7 +25,7 @@ from trunkproof.experiments.review.result import BackCast, BackCastRow
 from trunkproof.experiments.review.sweep.bench import Batch, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
 from trunkproof.experiments.review.sweep.spans import Layout, from_rates
-from trunkproof.experiments.review.sweep.sweep import lead_s, path_of
+from trunkproof.experiments.review.sweep.sweep import lead_s
 from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.censoring import hides_refusals
 from trunkproof.models.demand.fitting.result import Fit, Ranged
@@ -217,12 +217,10 @@ def _laid_out(
             which = np.flatnonzero(in_force == limit)
             layout = Layout(len(which), lead, LENGTH_S)
             placed = [spans[int(index)] for index in which]
-            paths = [
-                path_of(rates[span.day], fit.days.period_s, span.start_s - lead, lead + LENGTH_S) for span in placed
-            ]
+            paths = [fit.days.path(rates, span.day, span.start_s - lead, lead + LENGTH_S, random) for span in placed]
             seed = int(generator(request.seed, "back-cast spans", repetition, int(limit)).integers(2**62))
             throttles = tuple(with_limit(reading, int(limit)) for reading in readings)
-            arrivals = from_rates(paths, fit.days.period_s, layout)
+            arrivals = from_rates(paths, fit.days.step_s, layout)
             study = study_with(request, callers, arrivals, layout.duration_s, seed, throttles[0])
             batches.append(Batch(study, layout, throttles, request.engine))
             where.append((repetition, which))

@@ -8,7 +8,7 @@ tell when they are drawn again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -157,32 +157,45 @@ def _windows(rates: DayRates, days: IntArray, factors: FloatArray) -> Iterator[t
 
 
 def _busiest(rates: DayRates, days: IntArray, factors: FloatArray) -> tuple[float, float]:
-    """Start and level of the busiest period.
+    """Start and level of the busiest period."""
+    windows = list(_windows(rates, days, factors))
+    seen = [each for _, each in windows]
+    levels = _levels(seen)
+    chosen = _most_met(seen, levels)
+    return windows[chosen][0], float(levels[chosen])
+
+
+def _levels(windows: Sequence[FloatArray]) -> FloatArray:
+    return np.array([float(level_per_minute(seen.ravel())) for seen in windows])
+
+
+def _most_met(windows: Sequence[FloatArray], levels: FloatArray) -> int:
+    """Index of the busiest period.
 
     The highest level that any period has is a throttle that bites; the period in which most calls would meet it is the
     busiest. Of periods that hold the same rush, the one with most calls counts.
     """
-    windows = list(_windows(rates, days, factors))
-    levels = [float(level_per_minute(seen.ravel())) for _, seen in windows]
-    throttle = _BITES * max(levels)
-    met = np.array([float(np.maximum(seen - throttle, 0.0).sum()) for _, seen in windows])
-    calls = np.array([float(seen.sum()) for _, seen in windows])
+    throttle = _BITES * levels.max()
+    met = np.array([float(np.maximum(seen - throttle, 0.0).sum()) for seen in windows])
+    calls = np.array([float(seen.sum()) for seen in windows])
     rivals = np.flatnonzero(met >= _SAME_RUSH * met.max())
-    chosen = int(rivals[calls[rivals].argmax()])
-    return windows[chosen][0], levels[chosen]
+    return int(rivals[calls[rivals].argmax()])
 
 
 def _optimism(rates: DayRates, days: IntArray, factors: FloatArray, random: np.random.Generator) -> float:
-    """Mean of the log of how much higher the chosen period's level is than that period's own, in days drawn again."""
+    """Mean of the log of how much higher the chosen period's level is than that period's own, in days drawn again; it
+    is chosen in them as it is in those of the history.
+    """
     windows = [seen for _, seen in _windows(rates, days, factors)]
-    own = np.array([float(level_per_minute(seen.ravel())) for seen in windows])
+    own = _levels(windows)
     rivals = np.flatnonzero(own >= _RIVAL * own.max())
     if len(rivals) < 2 or len(days) < 2 or own.max() <= 0:
         return 0.0
     gained = []
     for _ in range(_REDRAWN):
         drawn = random.integers(len(days), size=len(days))
-        again = np.array([float(level_per_minute(windows[index][drawn].ravel())) for index in rivals])
-        chosen = int(again.argmax())
+        redrawn = [windows[index][drawn] for index in rivals]
+        again = _levels(redrawn)
+        chosen = _most_met(redrawn, again)
         gained.append(np.log(max(again[chosen], 1e-9) / max(own[rivals[chosen]], 1e-9)))
     return max(0.0, float(np.mean(gained)))

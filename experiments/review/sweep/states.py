@@ -18,7 +18,7 @@ from trunkproof.experiments.review.result import TwoStates
 from trunkproof.experiments.review.sweep.bench import Batch, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
 from trunkproof.experiments.review.sweep.spans import Layout, from_rates
-from trunkproof.experiments.review.sweep.sweep import lead_s, path_of
+from trunkproof.experiments.review.sweep.sweep import lead_s
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.policies import SlidingWindowAttempts, ThrottleSettings
 from trunkproof.models.streams import generator
@@ -67,13 +67,13 @@ def _batch(  # noqa: PLR0917  # as above
     layout, rates = Layout(len(days), lead, busy.length_s), fit.days.draw(random)
     paths = []
     for day in days:
-        path = path_of(rates[busy.days[day]], fit.days.period_s, busy.start_s[day] - lead, lead + busy.length_s)
+        path = fit.days.path(rates, int(busy.days[day]), busy.start_s[day] - lead, lead + busy.length_s, random)
         path = path * demand.base[day]
-        first, last = round((lead - _RUSH_S) / fit.days.period_s), round(lead / fit.days.period_s)
+        first, last = round((lead - _RUSH_S) / fit.days.step_s), round(lead / fit.days.step_s)
         path[first:last] = np.maximum(path[first:last], rush_per_minute)
         paths.append(path)
     seed = int(generator(request.seed, "two states", 1).integers(2**62))
-    arrivals = from_rates(paths, fit.days.period_s, layout)
+    arrivals = from_rates(paths, fit.days.step_s, layout)
     study = study_with(request, fit, arrivals, layout.duration_s, seed, throttle)
     return Batch(study, layout, (throttle,), request.engine)
 

@@ -196,7 +196,7 @@ def _of_model(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> 
         chosen = np.sort(turns[repetition * each : (repetition + 1) * each])
         paths = fit.days.draw(random)
         mine = [
-            path_of(paths[busy.days[day]], fit.days.period_s, busy.start_s[day] - lead, lead + busy.length_s)
+            fit.days.path(paths, int(busy.days[day]), busy.start_s[day] - lead, lead + busy.length_s, random)
             for day in chosen
         ]
         first = len(day_of)
@@ -206,7 +206,7 @@ def _of_model(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> 
             placed = Layout(len(which), layout.lead_s, layout.length_s)
             for number, level in enumerate(levels):
                 arrivals = from_rates(
-                    [mine[index] * demand.base[chosen[index]] * level for index in which], fit.days.period_s, placed
+                    [mine[index] * demand.base[chosen[index]] * level for index in which], fit.days.step_s, placed
                 )
                 study = _study(request, callers, arrivals, placed, repetition, part)
                 batches.append((Batch(study, placed, (), request.engine), number, first + which))
@@ -269,12 +269,6 @@ def _replayed_days(demand: Demand, random: np.random.Generator) -> IntArray:
     half = _MOST_RECORDED // 2
     rest = random.permutation(order[half:])[:half]
     return np.sort(np.concatenate([order[:half], rest]))
-
-
-def path_of(rates: FloatArray, step_s: float, from_s: float, length_s: float) -> FloatArray:
-    """Rates of a stretch of a day; before midnight they are taken to be as at midnight."""
-    places = np.arange(math.floor(from_s / step_s), math.floor((from_s + length_s) / step_s))
-    return np.asarray(rates[np.clip(places, 0, len(rates) - 1)])
 
 
 def _parts(per_minute: Sequence[float], length_s: float) -> Iterator[IntArray]:

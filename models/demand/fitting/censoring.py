@@ -26,12 +26,18 @@ _LEAST_CALLS = 20
 
 
 def fresh_counts(history: History, chains: Chains | None, redial: RedialFit) -> tuple[pl.DataFrame, str]:
-    """A table with `start_local` and the column named beside it: fresh calls, seen or worked out."""
+    """A table with `start_local` and the column named beside it: fresh calls, seen or worked out.
+
+    A row is a single call at its instant, or an interval of a history of counts.
+    """
     if chains is not None and chains.shown:
         # Chains stand in the order of numbers, which are masked anew at each reading: what is drawn row by row, and
         # sums of parts of calls, would differ from one reading of the same file to the next.
         fresh = fresh_calls(chains, redial).sort("start_utc", "row")
         return fresh.select("start_local", "fresh"), "fresh"
+    if history.calls is not None:
+        redials = (pl.col("status") == CallStatus.REFUSED.value) * redial.probability.value
+        return history.calls.sort("start_utc").select("start_local", (1 - redials).alias("fresh")), "fresh"
     redials = pl.col("refused") * redial.probability.value
     return history.counts.select("start_local", (pl.col("attempts") - redials).alias("fresh")), "fresh"
 

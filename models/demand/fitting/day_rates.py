@@ -1,6 +1,7 @@
 """The rate of fresh calls on each day of a history, as fine as its counts carry, with equally likely alternatives.
 
-A day's total is split into hours, hours into quarters, those into five minutes and minutes. At each split the shares
+A day's total is split into hours, hours into quarters, those into five minutes and minutes, and minutes into seconds
+where calls come in batches. At each split the shares
 scatter about the shape of the weekday's class, with a concentration that all days tell together. Given what a day
 showed, its own shares are drawn from their posterior. So a spike of one hour, a campaign of forty minutes and a busy
 day stay what they were, with their tail, and with what goes together within a day. Only what chance alone explains is
@@ -9,6 +10,7 @@ taken off. Source: Kolaczyk, "Bayesian multiscale models for Poisson processes",
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -18,6 +20,7 @@ import polars as pl
 
 from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid, IntArray, by_period
 from trunkproof.models.demand.fitting.weekday_classes import Classes, choose_resolution, shape_of
+from trunkproof.models.demand.fitting.within_minutes import MINUTE_S, WithinMinutes, fit_within_minutes
 
 _SPLITS_S = (3600.0, 900.0, 300.0, 60.0)
 _BUSY = 0.25
@@ -57,6 +60,8 @@ class DayRates:
     """From hours down to the periods."""
     multiplied: float = 1.0
     """How many times larger rates are than the counts say."""
+    within_minutes: WithinMinutes | None = None
+    """How calls are spread within the periods, which are minutes then; None: evenly."""
 
     @property
     def weekdays(self) -> IntArray:
@@ -75,6 +80,30 @@ class DayRates:
         for children, shape, concentration in self._levels():
             rate = _split(rate, children, shape[kinds], concentration, random)
         return np.asarray(rate * (60.0 / self.period_s) * self.multiplied)
+
+    @property
+    def step_s(self) -> float:
+        """Of the rates that are simulated: the periods, or what they are split into."""
+        return self.period_s if self.within_minutes is None else self.within_minutes.period_s
+
+    def path(  # which stretch of which day
+        self, rates: FloatArray, day: int, from_s: float, length_s: float, random: np.random.Generator
+    ) -> FloatArray:
+        """Return the rates of a stretch of a day by steps of `step_s`; before midnight they are as at midnight.
+
+        Args:
+            rates: what `draw` gave.
+            day: index of `dates`.
+            from_s: where it begins, in seconds after midnight.
+            length_s: of the stretch.
+            random: spreads calls within their minutes.
+        """
+        places = np.arange(math.floor(from_s / self.period_s), math.floor((from_s + length_s) / self.period_s))
+        places = np.clip(places, 0, rates.shape[1] - 1)
+        path = rates[day, places]
+        if self.within_minutes is None:
+            return np.asarray(path)
+        return np.asarray((path[:, None] * self.within_minutes.draw(day, places, random)).ravel())
 
     def _levels(self) -> Iterator[tuple[FloatArray, FloatArray, float]]:
         """For each split: counts (D, n) and shapes (C, n) of its periods, and the concentration."""
@@ -95,7 +124,9 @@ def class_of(classes: Classes, weekdays: IntArray) -> IntArray:
     return of[weekdays]
 
 
-def fit_day_rates(counts: pl.DataFrame, column: str, grid: Grid, interval_s: float) -> DayRates:
+def fit_day_rates(
+    counts: pl.DataFrame, column: str, grid: Grid, interval_s: float, *, are_instants: bool = False
+) -> DayRates:
     """Return the rates behind the days of `grid`.
 
     Args:
@@ -103,6 +134,7 @@ def fit_day_rates(counts: pl.DataFrame, column: str, grid: Grid, interval_s: flo
         column: what to add up.
         grid: the days; where its hours say more than `counts` does (demand that had to be filled in), they count.
         interval_s: of the history's counts; no period is shorter.
+        are_instants: whether `counts` are single calls at their instants, however long the history's intervals are.
     """
     period = _finest(interval_s)
     seen = by_period(counts, column, grid.dates, period)
@@ -121,6 +153,7 @@ def fit_day_rates(counts: pl.DataFrame, column: str, grid: Grid, interval_s: flo
         )
         splits.append(Split(length, concentration))
         parent = length
+    rows_s = None if are_instants else interval_s
     return DayRates(
         dates=grid.dates,
         counts=seen,
@@ -130,6 +163,7 @@ def fit_day_rates(counts: pl.DataFrame, column: str, grid: Grid, interval_s: flo
         shape_s=resolution.length_s,
         shapes=shapes,
         splits=tuple(splits),
+        within_minutes=fit_within_minutes(counts, column, grid, rows_s) if period == MINUTE_S else None,
     )
 
 

@@ -32,6 +32,7 @@ from trunkproof.models.demand.fitting.redials import Chains, chains, fit_redials
 from trunkproof.models.demand.fitting.result import DurationFit, Fit, Fresh, Outlook, RedialFit
 from trunkproof.models.demand.fitting.settings import Assumed
 from trunkproof.models.demand.fitting.trials import with_trials
+from trunkproof.models.demand.fitting.within_minutes import grain_s
 from trunkproof.models.demand.history.table import CallStatus, History
 from trunkproof.models.policies import ThrottleSettings
 from trunkproof.models.traffic import Outcomes
@@ -73,8 +74,10 @@ def fit_history(
         arrivals=arrivals,
         grid=typical,
         odd=odd,
-        days=fit_day_rates(demand.counts, demand.column, typical, history.interval_s),
-        fresh=Fresh(demand.counts, demand.column, None if history.calls is not None else history.interval_s),
+        days=fit_day_rates(
+            demand.counts, demand.column, typical, history.interval_s, are_instants=history.calls is not None
+        ),
+        fresh=Fresh(demand.counts, demand.column, _spread_s(history, demand.counts)),
         holding=holding,
         ringing=ringing,
         outcomes=Outcomes() if history.calls is None else fit_outcomes(history.calls),
@@ -96,6 +99,11 @@ def fit_history(
         ),
         refusals=(*refusals(history, demand.fresh), *demand.refusals),
     )
+
+
+def _spread_s(history: History, counts: pl.DataFrame) -> float | None:
+    """Of calls whose instants were rounded to minutes nobody knows the second, as of counts."""
+    return history.interval_s if history.calls is None else grain_s(counts) or None
 
 
 @dataclass(frozen=True, eq=False)

@@ -244,7 +244,8 @@ class Fresh:
     """`start_local`, and in `column` how many began then."""
     column: str
     interval_s: float | None
-    """Of a history of counts: each row is of an interval; none: rows are single calls, at their instants."""
+    """Of a history of counts: each row is of an interval. Of calls: what their instants were rounded to; None: they are
+    exact."""
 
     def instants_s(self, day: date, from_s: float, until_s: float, random: np.random.Generator) -> FloatArray:
         """Return when calls began in a stretch of a day, in seconds from `from_s` (after midnight) on, ascending.

@@ -119,6 +119,20 @@ def test_optimism_is_none_where_one_period_stands_out_and_some_among_equals() ->
     assert stands_out < 0.02
 
 
+def test_optimism_is_that_of_the_period_that_most_calls_meet() -> None:
+    """One minute is higher on one day in five, and a rush is there on all: the minute's hour is never chosen."""
+    random = np.random.default_rng(3)
+    counts = random.poisson(minutes(20)).astype(np.float64)
+    counts[:, 600:640] = random.poisson(200, (20, 40))
+    rush_alone = chosen(made(counts)).optimism
+    counts[::5, 840:843] = 230
+    busy = chosen(made(counts))
+    assert 580 * 60 <= busy.periods[0].start_s <= 600 * 60
+    # How often a day with the high minutes is drawn changes their own hour's level by some percent, and says nothing
+    # of the rush.
+    assert busy.optimism == pytest.approx(rush_alone, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("weekdays", "words"),
     [

@@ -15,7 +15,7 @@ from trunkproof.experiments.review.periods.busy import BusyPeriods
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.request_file import parse_request
-from trunkproof.experiments.review.sweep.sweep import Sweep, Witness, lead_s, levels_for, path_of, prepare
+from trunkproof.experiments.review.sweep.sweep import Sweep, Witness, lead_s, levels_for, prepare
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Constant
 from trunkproof.models.teletraffic import fixed_window_refused, sliding_admitted_refused
@@ -185,13 +185,6 @@ def test_levels_lie_where_demand_is_and_a_little_beyond() -> None:
 )
 def test_a_trunk_is_filled_long_enough(more: str, hold_s: float, expected: int) -> None:
     assert lead_s(request(more), known_fit(holding=Constant(value_s=hold_s))) == expected
-
-
-def test_a_path_is_the_stretch_of_the_day_and_before_midnight_it_is_as_at_midnight() -> None:
-    rates = np.arange(96.0)
-    assert path_of(rates, 900.0, 9000.0, 2700.0).tolist() == [10, 11, 12]
-    assert path_of(rates, 900.0, -1800.0, 3600.0).tolist() == [0, 0, 0, 1]
-    assert path_of(rates, 900.0, 95 * 900.0, 1800.0).tolist() == [95, 95]
 
 
 def test_a_trunk_that_nobody_calls_is_no_crash() -> None:

@@ -45,6 +45,29 @@ def test_fresh_calls_are_first_attempts(crowded: History) -> None:
     assert state.hours_above_limit > 100
 
 
+def test_calls_without_numbers_keep_their_instants() -> None:
+    """They were counted at the begin of each minute once, and replayed there all together."""
+    history = make_history(Truth(peak_per_minute=33.0), seed=4, pairs=False)
+    assert history.calls is not None
+    found = chains(history.calls)
+    redial = fit_redials(found, Assumed())
+    fresh, column = fresh_counts(history, found, redial)
+    assert fresh.height == history.attempts
+    assert fresh["start_local"].to_list() == history.calls["start_local"].sort().to_list()
+    redials = redial.probability.value * history.counts["refused"].sum()
+    assert redials > 0
+    assert fresh[column].sum() == pytest.approx(history.attempts - redials)
+
+
+def test_calls_whose_instants_were_rounded_to_minutes_are_spread_over_them() -> None:
+    exact = make_history(Truth(peak_per_minute=10.0), seed=4)
+    assert exact.calls is not None
+    rounded = replace(exact, calls=exact.calls.with_columns(pl.col("start_utc", "start_local").dt.truncate("1m")))
+    fits = [fit_history(history, limit_per_minute=1000) for history in (exact, rounded)]
+    assert [fit.fresh.interval_s for fit in fits] == [None, 60.0]
+    assert [fit.days.within_minutes for fit in fits] == [None, None]
+
+
 def test_redials_are_divided_out_of_counts(crowded: History) -> None:
     assert crowded.calls is not None
     plain = counts_only(crowded)

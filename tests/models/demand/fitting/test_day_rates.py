@@ -164,5 +164,17 @@ def test_an_hour_in_which_nobody_ever_calls_has_next_to_no_rate() -> None:
     assert np.isfinite(drawn).all()
 
 
+def test_a_path_is_the_stretch_of_the_day_and_before_midnight_it_is_as_at_midnight() -> None:
+    days, random = fitted(FLAT, 900.0)[0], np.random.default_rng(1)
+    rates = np.arange(2 * 96.0).reshape(2, 96)
+
+    def stretch(day: int, from_s: float, length_s: float) -> list[float]:
+        return list(days.path(rates, day, from_s, length_s, random))
+
+    assert stretch(0, 9000.0, 2700.0) == [10, 11, 12]
+    assert stretch(0, -1800.0, 3600.0) == [0, 0, 0, 1]
+    assert stretch(1, 95 * 900.0, 1800.0) == [191, 191]
+
+
 def test_classes_by_weekday() -> None:
     assert class_of(((0, 1, 2, 3, 4), (5,), (6,)), np.array([6, 0, 5, 3])).tolist() == [2, 0, 1, 0]
