@@ -31,6 +31,10 @@ FloatArray = NDArray[np.float64]
 YEAR_DAYS = 365
 _UNLIMITED = 1_000_000
 """Stands for a throttle of which no more is known than that it refused nothing."""
+_SAME_LEVEL = 0.25
+"""Difference of the logs of their calls, up to which weekdays may be alike."""
+_LEAST_ALIKE = 2
+"""Weekdays: of no more than these, their differences are not told from chance."""
 _LEAST_CV = 0.01
 """Of growth, however sure somebody is of it."""
 
@@ -105,10 +109,32 @@ class Courses:
         level = level_draws(self.fit.grid, days_ahead, DRAWS, generator(request.seed, "level"), continues=continues)
         random = generator(request.seed, "demand")
         unsure = growth * lognormal(max(request.growth_cv, _LEAST_CV), DRAWS, random)
-        to_horizon = np.exp(np.log(level)[:, None] - self.local[busy.days])
+        # Weekdays are judged because they look the busiest: in part they were so by chance.
+        to_horizon = np.exp(np.log(level)[:, None] - self.local[busy.days] + self._towards_alike[busy.days])
         return Demand.of(
             per_minute, to_horizon, unsure, random, optimism=busy.optimism, of_days=self._of_days[busy.days]
         )
+
+    @cached_property
+    def _towards_alike(self) -> FloatArray:
+        """What to add to the log of each day's level, shape (all days,): it draws the means of weekdays with about as
+        many calls together, by as much of their differences as days that differ make by chance. Source: Efron and
+        Morris, "Data analysis using Stein's estimator", JASA 70 (1975).
+        """
+        rates = self.fit.days
+        totals = rates.counts.sum(axis=1)
+        logs = np.log(totals + 0.5) - self.local
+        _, which, count = np.unique(rates.weekdays, return_inverse=True, return_counts=True)
+        means = np.bincount(which, logs) / count
+        near = (means > means.max() - _SAME_LEVEL) & (count > 1)
+        degrees = int((count[near] - 1).sum())
+        if near.sum() <= _LEAST_ALIKE:
+            return np.zeros(len(logs))
+        chance = float(((logs - means[which])[near[which]] ** 2).sum()) / degrees / count
+        between = max(float(means[near].var(ddof=1) - chance[near].mean()), 0.0)
+        own = np.where(near, between / (between + chance), 1.0)
+        middle = float(np.average(means[near], weights=1 / (between + chance[near])))
+        return np.asarray(((own - 1) * (means - middle))[which])
 
     @cached_property
     def _of_days(self) -> FloatArray:

@@ -2,7 +2,7 @@
 
 Each day stands for days to come. Its factor brings it from its own level to that of the horizon: the drift, growth, and
 what is not known of both. The weights of the days are drawn too (a Bayesian bootstrap; Rubin, Annals of Statistics 9,
-1981), and so is how far days differ, since few days do not show it. No simulation happens here.
+1981), and days unlike those seen are reckoned with. No simulation happens here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from trunkproof.models.demand.fitting.result import Ranged, ranged
 
 FloatArray = NDArray[np.float64]
 DRAWS = 400
-_MOST_STRETCH = 2.5
-"""Of the logarithms by which days differ, however few days there are."""
+_UNSEEN_DAYS = 5.0
+"""Worth of the bell curve that the logs of days are taken to follow, beside the days themselves."""
+_FURTHEST = 5.0
+"""Standard deviations from the middle, however few days there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +66,10 @@ class Demand:
         middle = float(np.log(np.maximum(level, 1e-9)).mean())
         differs = np.log(np.maximum(level, 1e-9)) - middle
         factors = to_horizon * growth[:, None] * np.exp(-optimism * random.random((draws, 1)))
-        factors *= np.exp((_stretch(days, draws, random) - 1)[:, None] * differs)
         weights = random.standard_exponential((draws, days))
         weights /= weights.sum(axis=1, keepdims=True)
+        further = _unseen(differs, draws, random)
+        factors *= np.exp(further - (weights * further).sum(axis=1, keepdims=True))
         if of_days is not None:
             factors *= np.exp(-(weights - 1 / days) @ of_days)[:, None]
         return cls(rates_per_minute, base, factors / base, weights)
@@ -103,12 +106,21 @@ class Demand:
         return math.sqrt(max(0.0, square / mean**2 - 1)) if mean > 0 else 0.0
 
 
-def _stretch(days: int, draws: int, random: np.random.Generator) -> FloatArray:
-    """How much further days may differ than those seen do: the posterior of a deviation told from D of them."""
-    degrees = max(days - 1, 2)
-    quantiles = (random.permutation(draws) + 0.5) / draws
-    wide: FloatArray = np.sqrt(degrees / stats.chi2.ppf(quantiles, degrees))
-    return np.minimum(wide, _MOST_STRETCH)
+def _unseen(differs: FloatArray, draws: int, random: np.random.Generator) -> FloatArray:
+    """By how much the logs of days are further from their middle than those seen, shape (J, D).
+
+    The weights alone say how unsure the spread of the days seen is, but they know of no day that was busier than all of
+    them. So the days to come are those seen and some more from a bell curve as wide as they are (a proper Bayesian
+    bootstrap; Muliere and Secchi, Annals of the Institute of Statistical Mathematics 48, 1996). Days keep their order,
+    so that the busiest stand for those that are busier still.
+    """
+    days = len(differs)
+    if days < 2:
+        return np.zeros((draws, days))
+    is_new = random.random((draws, days)) < _UNSEEN_DAYS / (_UNSEEN_DAYS + days)
+    new = np.clip(random.standard_t(max(days - 1, 2), (draws, days)), -_FURTHEST, _FURTHEST) * differs.std(ddof=1)
+    found = np.sort(np.where(is_new, new, differs), axis=1)
+    return np.asarray(found[:, np.argsort(np.argsort(differs, kind="stable"))] - differs)
 
 
 def lognormal(cv: float, count: int, random: np.random.Generator) -> FloatArray:

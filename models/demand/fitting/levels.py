@@ -22,7 +22,7 @@ _STEADY = 0.4
 """How likely it is, before a history is seen, that days do not remember each other."""
 _MOST_DAYS = 400
 """The last of a longer history: what was before says nothing of the level now."""
-_SLOPE_PER_DAY = 0.03 / 7
+SLOPE_PER_DAY = 0.03 / 7
 """Before a history is seen: a drift of up to 3 % a week either way is ordinary, twice that is rare."""
 _PART_OF_SPAN = 0.5
 """Beside a slope, the level forgets within this part of the history, or the two could not be told apart."""
@@ -183,7 +183,7 @@ def _entry(days: _Days, memory_days: float, share: float) -> _Entry:
     squares = float(free @ cho_solve(factor, free))
     variance = (squares + _PRIOR_DEGREES * _DAY_CV**2) / (max(degrees, 0) + _PRIOR_DEGREES)
     # A slope from few days is pinned down by what is ordinary.
-    expected = np.diag([0.0, variance / _SLOPE_PER_DAY**2][: design.shape[1]])
+    expected = np.diag([0.0, variance / SLOPE_PER_DAY**2][: design.shape[1]])
     covariance = np.linalg.inv(information + expected)
     terms = covariance @ (weighted.T @ residuals)
     left = cho_solve(factor, residuals - design @ terms)

@@ -1,12 +1,17 @@
 """Did the limit in force change within a history?
 
-A throttle at work shows as a plateau: in minutes with refusals the admitted calls stand at the limit, give or take what
-a window's edges do. Where the plateau steps from one height to another, and stays, the limit was changed. A history of
-counts without refusals shows a plateau only by calls per interval that hardly vary where callers would.
+Where refusals are seen, each decision of the throttle contradicts some limits (`models.demand.fitting.limit_profiles`). Two
+limits, one up to a day and one from then on, are believed where they leave few of the contradictions that the best
+single one has, and where hardly any other order of the same days would gain as much: days differ, and there are many
+dates to choose from.
+
+A history that hides its refusals shows a limit only by calls per interval that hardly vary where callers would: the
+plateau of a day. Where it steps from one height to another, and stays, the limit was changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -16,22 +21,24 @@ import numpy as np
 import polars as pl
 
 from trunkproof.models.demand.fitting.grid import FloatArray
+from trunkproof.models.demand.fitting.limit_profiles import LimitProfile, limit_profiles
 from trunkproof.models.demand.history.table import History
 
 _LEAST_DAYS = 2
-"""With a plateau, on either side of a change."""
-_LEAST_INTERVALS = 3
-"""With refusals, for a day to show a plateau."""
+"""That tell of the limit, on either side of a change."""
 _LEAST_STEP = 0.05
 """Of the lower limit: less is what windows and clocks do."""
+_ORDERS = 299
+"""Of the days, by chance; a change gains more than all but 1 % of them."""
+_SIGNIFICANT = 0.01
+_MOST_LEFT = 0.67
+"""Of a single limit's contradictions, that two may leave: a policy that no window describes is contradicted by any."""
+_MOST_ASTRAY = 0.1
+"""Share of days that the other side's limit may explain better: one odd day is no change."""
 _SURE = 5.0
 """Standard errors between the plateaus of both sides."""
 _ABOVE = 0.1
 """By so much a day's largest count must exceed those of days at the limit, to show that it was another one."""
-_PLATEAU = 0.75
-"""Quantile of admitted calls in intervals with refusals: a refusal near a window's edge leaves an interval unfilled."""
-_WIDE = 0.1
-"""Part of a plateau's height by which its upper half may vary."""
 _LARGEST = 0.02
 """Share of a day's intervals that are its largest."""
 _LEAST_LARGEST = 10
@@ -88,14 +95,95 @@ class ThrottleStep:
 def find_throttle_change(history: History) -> ThrottleStep | None:
     """Return the clearest change of the limit in force; none where nothing is to be seen.
 
-    A day without a plateau says nothing, so a change on days without refusals is dated to the days around it.
+    A day that came near neither limit says nothing: a change among such days is dated to those around them.
     """
+    if int(history.counts["refused"].sum()) > _NONE_REFUSED * max(history.attempts, 1):
+        cuts = [_best_cut(profile) for profile in limit_profiles(history) if len(profile.days) >= 2 * _LEAST_DAYS]
+        return _between_limits(min(cuts, key=lambda cut: cut.left)) if cuts else None
     counts = history.counts.with_columns(
         (pl.col("attempts") - pl.col("refused")).alias("admitted"), pl.col("start_local").dt.date().alias("day")
     )
     plateaus = _plateaus(counts)
     per_minute = 60 / history.interval_s / history.multiplied
     return _step(*plateaus, per_minute) or _opened(counts, *plateaus[:2], per_minute)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """Two limits that leave as few contradictions as two can."""
+
+    profile: LimitProfile
+    left: float
+    """Contradictions with both."""
+    gained: float
+    """How many more the best single limit has."""
+    last_before: int
+    """Index of the last day that must be before the change."""
+    first_after: int
+
+
+def _best_cut(profile: LimitProfile) -> _Cut:
+    left, single = _left(profile.contradicted)
+    best = np.flatnonzero(left == left.min())
+    return _Cut(
+        profile=profile,
+        left=float(left.min()),
+        gained=single - float(left.min()),
+        last_before=int(best[0]) + _LEAST_DAYS - 1,
+        first_after=int(best[-1]) + _LEAST_DAYS,
+    )
+
+
+def _left(contradicted: FloatArray) -> tuple[FloatArray, float]:
+    """Contradictions of the best two limits, the change being after the second day, the third and so on; and those of
+    the best single one.
+    """
+    until = contradicted.cumsum(axis=0)
+    cuts = slice(_LEAST_DAYS - 1, len(until) - _LEAST_DAYS)
+    return until[cuts].min(axis=1) + (until[-1] - until[cuts]).min(axis=1), float(until[-1].min())
+
+
+def _between_limits(cut: _Cut) -> ThrottleStep | None:
+    """The change, where it is believed."""
+    profile, contradicted = cut.profile, cut.profile.contradicted
+    sides = contradicted[: cut.last_before + 1], contradicted[cut.first_after :]
+    (before, above_before), (after, above_after) = (_limit_of(side.sum(axis=0), profile.limits) for side in sides)
+    if abs(after - before) < max(_LEAST_STEP * min(before, after), 1.0) or (above_before and above_after):
+        return None
+    if cut.left > _MOST_LEFT * (cut.left + cut.gained) or _astray(sides) > _MOST_ASTRAY:
+        return None
+    if float(np.mean([gained >= cut.gained for gained in _by_chance(contradicted)])) > _SIGNIFICANT:
+        return None
+    return ThrottleStep(
+        first_day=profile.days[cut.first_after],
+        last_day_before=profile.days[cut.last_before],
+        before_per_minute=before * profile.per_minute,
+        after_per_minute=after * profile.per_minute,
+        open_side=OpenSide.BEFORE if above_before else OpenSide.AFTER if above_after else OpenSide.NONE,
+    )
+
+
+def _limit_of(contradicted: FloatArray, limits: FloatArray) -> tuple[float, bool]:
+    """The limit with fewest contradictions, in the middle where there are several; or the least of them and true, where
+    the highest that can be told is among them.
+    """
+    best = limits[contradicted == contradicted.min()]
+    return (float(best[0]), True) if best[-1] == limits[-1] else (float(np.floor(np.median(best))), False)
+
+
+def _astray(sides: tuple[FloatArray, FloatArray]) -> float:
+    """Share of the days that tell both limits apart and would rather have the other side's."""
+    own, other = (int(side.sum(axis=0).argmin()) for side in sides)
+    apart = np.concatenate([sides[0][:, own] - sides[0][:, other], sides[1][:, other] - sides[1][:, own]])
+    return float((apart > 0).sum() / max((apart != 0).sum(), 1))
+
+
+def _by_chance(contradicted: FloatArray) -> Iterator[float]:
+    """What two limits gain with the days in another order."""
+    random = np.random.default_rng(len(contradicted))
+    for _ in range(_ORDERS):
+        left, single = _left(contradicted[random.permutation(len(contradicted))])
+        yield single - float(left.min())
 
 
 def _step(days: list[date], heights: FloatArray, errors: FloatArray, per_minute: float) -> ThrottleStep | None:
@@ -153,25 +241,13 @@ def _error(heights: FloatArray, errors: FloatArray) -> float:
 
 def _plateaus(counts: pl.DataFrame) -> tuple[list[date], FloatArray, FloatArray]:
     """Days that show a plateau, its height in admitted calls per interval, and the height's standard error."""
-    shows = int(counts["refused"].sum()) > _NONE_REFUSED * max(int(counts["attempts"].sum()), 1)
-    pick = _with_refusals if shows else _largest
     found = [
         (day, *picked)
         for (day,), of in sorted(counts.group_by("day"), key=lambda pair: pair[0])
-        if (picked := pick(of)) is not None and isinstance(day, date)
+        if (picked := _largest(of)) is not None and isinstance(day, date)
     ]
     days, heights, errors = zip(*found, strict=True) if found else ((), (), ())
     return list(days), np.array(heights), np.array(errors)
-
-
-def _with_refusals(of: pl.DataFrame) -> tuple[float, float] | None:
-    admitted = of.filter(pl.col("refused") > 0)["admitted"].to_numpy().astype(np.float64)
-    if len(admitted) < _LEAST_INTERVALS:
-        return None
-    middle, height, top = np.quantile(admitted, [0.5, _PLATEAU, 0.9])
-    if top - middle > max(_WIDE * top, 1.0):
-        return None
-    return float(height), float(np.std(admitted)) / np.sqrt(len(admitted))
 
 
 def _largest(of: pl.DataFrame) -> tuple[float, float] | None:

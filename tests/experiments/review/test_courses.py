@@ -177,3 +177,29 @@ def test_a_change_of_the_throttle_that_the_history_shows_is_found() -> None:
     assert [found.limits[day] for day in days[7:]] == [36] * 7
     stated = request(now_per_minute=36, requested_per_minute=60, throttle_history=(change(MONDAY, 36),))
     assert Courses.of(stated, history, fit).step is None
+
+
+def of_weekdays(level: list[float], day_cv: float) -> Courses:
+    """Of six weeks whose weekdays have these levels."""
+    random = np.random.default_rng(2)
+    calls = np.tile(level, DAYS // 7) * np.exp(day_cv * random.standard_normal(DAYS))
+    return Courses.of(request(), no_rows(), known_fit(np.outer(calls, np.ones(24)), days=DAYS))
+
+
+def weekday_means(found: Courses) -> np.ndarray:
+    """Logs of what each weekday of the history wants at the horizon."""
+    (demand,) = found.demands(judged(DAYS))
+    logs = np.log(demand.rates_per_minute * demand.base)
+    return np.array([logs[day::7].mean() for day in range(7)])
+
+
+def test_weekdays_that_differ_by_chance_are_drawn_together() -> None:
+    found = weekday_means(of_weekdays([200.0] * 7, 0.2))
+    # Of six days each, chance alone makes 0.2 / sqrt(6) = 0.08.
+    assert found.std(ddof=1) < 0.04
+
+
+def test_weekdays_that_really_differ_stay_apart() -> None:
+    level = [200.0, 220.0, 240.0, 230.0, 210.0, 20.0, 10.0]
+    found = weekday_means(of_weekdays(level, 0.02))
+    assert found - found[0] == pytest.approx(np.log(np.array(level) / 200), abs=4.5 * 0.02 * math.sqrt(2 / 6))

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from trunkproof.experiments.review.periods.horizon import DRAWS, Demand, lognormal
 
@@ -68,12 +69,27 @@ def test_growth_that_is_not_sure_widens_the_range() -> None:
     assert unsure.high == pytest.approx(200 * math.exp(1.96 * deviation - deviation**2 / 2), rel=0.02)
 
 
-def test_few_days_may_differ_more_than_they_show() -> None:
-    few, many = drawn(RATES), drawn(np.tile(RATES, 20))
-    plain = RATES.std() / RATES.mean()
-    assert few.day_cv > many.day_cv
-    assert few.day_cv > 1.15 * plain
-    assert many.day_cv == pytest.approx(plain, rel=0.1)
+def test_days_to_come_may_be_busier_than_any_that_was_seen() -> None:
+    logs = 0.2 * stats.norm.ppf((np.arange(25) + 0.5) / 25)
+    days = 200 * np.exp(logs)
+    found = drawn(days)
+    # A sixth of the days is new, by Student's t with 24 degrees of freedom; one of them is 5 % above all.
+    above = float(stats.t.sf((logs.max() + math.log(1.05)) / logs.std(ddof=1), 24))
+    expected = 1 - (1 - above / 6) ** 25
+    share = float((found.per_minute.max(axis=1) > 1.05 * days.max()).mean())
+    assert share == pytest.approx(expected, abs=4.5 * math.sqrt(expected * (1 - expected) / DRAWS))
+    # They keep their order, so that each day's simulation is used near its own level.
+    assert (np.diff(found.per_minute, axis=1) >= -1e-9).all()
+
+
+def test_the_spread_of_days_is_as_unsure_as_that_of_a_sample() -> None:
+    logs = 0.2 * np.random.default_rng(4).standard_normal(25)
+    found = drawn(200 * np.exp(logs))
+    middle = (found.weights * np.log(found.per_minute)).sum(axis=1, keepdims=True)
+    deviations = np.sqrt((found.weights * (np.log(found.per_minute) - middle) ** 2).sum(axis=1))
+    # The relative error of a normal sample's deviation is 1 / sqrt(2 D): drawn once, not twice.
+    assert deviations.std() / deviations.mean() == pytest.approx(1 / math.sqrt(50), rel=0.35)
+    assert deviations.mean() == pytest.approx(logs.std(), rel=0.1)
 
 
 def test_days_that_are_all_alike_stay_alike() -> None:

@@ -56,3 +56,24 @@ def test_levels_at_the_horizon() -> None:
     assert np.median(stops) == pytest.approx(1, abs=0.08)
     assert np.median(goes_on) == pytest.approx(np.exp(0.32), rel=0.12)
     assert np.log(goes_on).std() > np.log(stops).std()
+
+
+def _noise(days: int, seed: int, day_cv: float) -> FloatArray:
+    grid = made_grid(days, day_cv=day_cv, seed=seed)
+    return level_draws(grid, 30, 4000, np.random.default_rng(1), continues=True)
+
+
+def test_a_drift_that_a_long_quiet_history_does_not_show_is_hardly_believed() -> None:
+    # Without a drift, its ordinary size of 3 % a week would have moved the level by 13 % in 30 days.
+    for seed in range(6):
+        drawn = np.log(_noise(84, seed, 0.03))
+        assert np.quantile(drawn, 0.9) < 0.13
+
+
+def test_nobody_counts_on_a_fall_that_is_not_clear() -> None:
+    seeds = [seed for seed in range(30) if not find_drift(made_grid(35, day_cv=0.2, seed=seed)).is_clear]
+    falls = [seed for seed in seeds if find_drift(made_grid(35, day_cv=0.2, seed=seed)).per_week.value < -0.02]
+    assert falls
+    for seed in falls:
+        # Half of the draws of a level that only wanders lie below the middle, and no fall adds to them.
+        assert float((_noise(35, seed, 0.2) < 0.99).mean()) <= 0.5

@@ -1,0 +1,128 @@
+"""How well each limit explains what passed and what was refused, by day.
+
+A throttle refuses an attempt when its window is full: when as many calls were admitted in it before as the limit says.
+What the window held before each attempt is in the record. So each decision contradicts some limits: one that passed
+contradicts those that were reached already, one that was refused those that were not reached yet. Counts without calls
+tell the same of whole intervals. What a window is, depends on the policy; the one with fewest contradictions is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, IntArray
+from trunkproof.models.demand.history.table import CallStatus, History
+
+_WINDOW_S = 60.0
+_PHASES = 60
+"""Of a fixed window that are tried: a limit is told well enough with a window that begins a second or two off."""
+_PHASE_PARTS = 8
+_PHASE_ATTEMPTS = 50_000
+"""With so many of them the phase is told."""
+_MOST_LIMITS = 240
+"""That are told apart; among more, some are left out evenly."""
+_RELEVANT = 0.7
+"""Of the smallest load at which something was refused (but for a percent of it): attempts below contradict no limit
+that could be meant."""
+
+
+@dataclass(frozen=True, eq=False)
+class LimitProfile:
+    """What one kind of window makes of a history."""
+
+    days: tuple[date, ...]
+    """With decisions near a limit, ascending; shape (D,)."""
+    limits: FloatArray
+    """Calls per window, ascending, shape (L,); the last is above all that was seen."""
+    contradicted: FloatArray
+    """Decisions that contradict a limit, by day, shape (D, L)."""
+    per_minute: float
+    """What a limit is multiplied with for calls per minute."""
+
+
+def limit_profiles(history: History) -> Iterator[LimitProfile]:
+    """Return a profile for each kind of window; none where nothing was refused."""
+    if not int(history.counts["refused"].sum()):
+        return
+    if history.calls is None:
+        yield _of_counts(history)
+        return
+    calls = history.calls.sort("start_utc", "row").select(
+        (pl.col("start_utc").dt.epoch("us") / 1e6).alias("at_s"),
+        pl.col("start_local").dt.date().alias("day"),
+        (pl.col("status") == CallStatus.REFUSED.value).alias("refused"),
+    )
+    at_s, refused = calls["at_s"].to_numpy(), calls["refused"].to_numpy()
+    if not refused.any():
+        return
+    relevant = _relevant(at_s, refused)
+    day = calls["day"]
+    for before in _in_windows(at_s, refused, relevant):
+        yield _profile(day.gather(relevant), before, refused[relevant], 60 / _WINDOW_S)
+
+
+def _of_counts(history: History) -> LimitProfile:
+    """An interval with refusals was full, one without could have held one call less than it did."""
+    counts = history.counts
+    attempts, refused = (counts[name].to_numpy() for name in ("attempts", "refused"))
+    before = np.where(refused > 0, attempts - refused, np.maximum(attempts - 1, 0))
+    return _profile(counts["start_local"].dt.date(), before, refused > 0, 60 / history.interval_s / history.multiplied)
+
+
+def _relevant(at_s: FloatArray, refused: BoolArray) -> IntArray:
+    """Indices of the attempts under a load at which something could have been refused."""
+    load = np.arange(len(at_s)) - np.searchsorted(at_s, at_s - _WINDOW_S, side="right")
+    least = _RELEVANT * float(np.quantile(load[refused], 0.01))
+    return np.flatnonzero((load >= least) | refused)
+
+
+def _in_windows(at_s: FloatArray, refused: BoolArray, which: IntArray) -> Iterator[IntArray]:
+    """How many were in the window before each of some attempts: admitted ones in a fixed window and in the last minute,
+    and all attempts of that minute.
+    """
+    admitted = np.concatenate([[0], np.cumsum(~refused)])
+    some = which[:: max(1, len(which) // _PHASE_ATTEMPTS)]
+    phases = np.arange(_PHASES) * _WINDOW_S / _PHASES
+
+    def fixed(phase_s: float, of: IntArray) -> IntArray:
+        begin = np.floor((at_s[of] - phase_s) / _WINDOW_S) * _WINDOW_S + phase_s
+        found: IntArray = admitted[of] - admitted[np.searchsorted(at_s, begin, side="left")]
+        return found
+
+    # Each part of the history by itself: where the limit changed, no single one fits with any phase.
+    parts = np.array_split(some, _PHASE_PARTS)
+    wrong = [sum(_least_wrong(fixed(phase, part), refused[part]) for part in parts) for phase in phases]
+    yield fixed(float(phases[int(np.argmin(wrong))]), which)
+    begin = np.searchsorted(at_s, at_s[which] - _WINDOW_S, side="right")
+    yield admitted[which] - admitted[begin]
+    yield which - begin
+
+
+def _least_wrong(before: IntArray, refused: BoolArray) -> float:
+    """Contradictions of the best single limit."""
+    size = int(before.max(initial=0)) + 2
+    passed, turned_away = (np.bincount(before[of], minlength=size) for of in (~refused, refused))
+    below = np.concatenate([[0], np.cumsum(turned_away)[:-1]])
+    return float((below + passed[::-1].cumsum()[::-1]).min())
+
+
+def _profile(day: pl.Series, before: IntArray, refused: BoolArray, per_minute: float) -> LimitProfile:
+    lowest, highest = max(int(before[refused].min()), 1), int(before.max()) + 1
+    limits = np.unique(np.round(np.linspace(lowest, highest, min(highest - lowest + 1, _MOST_LIMITS))))
+    found = pl.DataFrame({"day": day, "place": np.searchsorted(limits, before, side="right"), "refused": refused})
+    table = found.group_by("day", "place", "refused").len()
+    days = sorted(found["day"].unique().to_list())
+    row = table["day"].replace_strict(days, range(len(days)), return_dtype=pl.Int64).to_numpy()
+    # Limits before a decision's place were reached: one that passed contradicts them, one that was refused the others.
+    sums = np.zeros((2, len(days), len(limits) + 1))
+    np.add.at(
+        sums, (table["refused"].cast(pl.Int64).to_numpy(), row, table["place"].to_numpy()), table["len"].to_numpy()
+    )
+    passed = sums[0][:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    turned_away = sums[1].cumsum(axis=1)[:, :-1]
+    return LimitProfile(tuple(days), limits, passed + turned_away, per_minute)
