@@ -27,6 +27,14 @@ _OPEN = FixedWindow(limit=1_000_000, window_s=1e-6)
 """Refuses nothing and remembers nothing, but is asked, which takes time on some stacks."""
 
 
+@dataclass(frozen=True, eq=False)
+class Unthrottled:
+    """What the spans come to without a throttle, and so under each that is shown to refuse nothing."""
+
+    asked: Asked
+    values: SpanValues
+
+
 @dataclass(frozen=True)
 class Batch:
     """A task of a worker."""
@@ -37,6 +45,8 @@ class Batch:
     throttles: tuple[ThrottleSettings, ...]
     """To put in its place, one after the other."""
     engine: Engine = Engine.KERNEL
+    unthrottled: Unthrottled | None = None
+    """Where an earlier run of the same spans found it out."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class BatchResult:
     """Simulated, those that do not count and those of neighbours included."""
     runs: int
     """Simulations that this took; the other throttles were shown to be without effect."""
+    unthrottled: Unthrottled | None = None
+    """None: nobody needed it."""
 
 
 def run_batches(batches: Sequence[Batch], executor: Executor | None) -> Iterable[BatchResult]:
@@ -64,7 +76,8 @@ def run_batch(batch: Batch) -> BatchResult:
     bench = _Bench(batch)
     different = list(dict.fromkeys(batch.throttles))
     found = {throttle: bench.values(throttle) for throttle in different}
-    return BatchResult(tuple(found[throttle] for throttle in batch.throttles), bench.attempts, bench.runs)
+    values = tuple(found[throttle] for throttle in batch.throttles)
+    return BatchResult(values, bench.attempts, bench.runs, bench.known_unthrottled)
 
 
 class _Bench:
@@ -72,15 +85,22 @@ class _Bench:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._callers = Callers.of(batch.study)
-        self._bounds = [_bounds(fresh_s, trunk, batch.layout) for trunk, fresh_s in enumerate(self._callers.fresh_s)]
+        self.known_unthrottled = batch.unthrottled
         self.attempts, self.runs = 0, 0
+
+    @cached_property
+    def _callers(self) -> Callers:
+        return Callers.of(self._batch.study)
+
+    @cached_property
+    def _bounds(self) -> list[tuple[IntArray, IntArray]]:
+        return [_bounds(fresh_s, trunk, self._batch.layout) for trunk, fresh_s in enumerate(self._callers.fresh_s)]
 
     def values(self, throttle: ThrottleSettings) -> SpanValues:
         """Each span under that throttle."""
         study = _throttled(self._batch.study, throttle)
-        if self._may_be_without_effect(study) and self._lets_pass(study, self._open.asked(self._counts)):
-            return self._open_values
+        if self._may_be_without_effect(study) and self._lets_pass(study, self._unthrottled.asked):
+            return self._unthrottled.values
         return self._run(study).values()
 
     def _run(self, study: Study) -> Tally:
@@ -90,21 +110,21 @@ class _Bench:
         self.runs += 1
         return tally
 
-    @cached_property
-    def _open(self) -> Tally:
-        """The spans without a throttle."""
-        return self._run(_throttled(self._batch.study, _OPEN.model_copy(update={"counts": self._counts})))
-
-    @cached_property
-    def _open_values(self) -> SpanValues:
-        return self._open.values()
+    @property
+    def _unthrottled(self) -> Unthrottled:
+        if self.known_unthrottled is None:
+            tally = self._run(_throttled(self._batch.study, _OPEN.model_copy(update={"counts": self._counts})))
+            self.known_unthrottled = Unthrottled(tally.asked(self._counts), tally.values())
+        return self.known_unthrottled
 
     def _may_be_without_effect(self, study: Study) -> bool:
-        """Cheap to tell, and spares the open run where all throttles refuse."""
+        """Cheap to tell, and spares the run without a throttle where all of them refuse."""
         throttle = study.trunks[0].throttle
         # Where there is none, none is asked, and on some stacks that is quicker.
         if isinstance(throttle, NoThrottle) or throttle.counts != self._counts or study.pop.incidents:
             return False
+        if self.known_unthrottled is not None:
+            return True
         fresh_s = self._callers.fresh_s[0]
         return self._lets_pass(study, Asked(fresh_s if self._counts == "both" else fresh_s[~self._callers.inbound]))
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from trunkproof.models.streams import generator
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 SHARES: Mapping[str, tuple[str, str]] = {
     "refused_share": ("refused", "attempts"),
     "throttled_share": ("throttled", "attempts"),
@@ -76,6 +78,10 @@ class Response:
     runs: Runs
     values: Mapping[str, FloatArray]
     """Quantity of `tally.Tally.values` -> shape (K, I)."""
+    _curves: dict[str, tuple[_Curve, _Curve | None]] = field(default_factory=dict, init=False, repr=False)
+    """Indicator -> numerator and denominator. They are asked for hundreds of times: made once."""
+    _told: dict[tuple[str, Demand], tuple[FloatArray, FloatArray]] = field(default_factory=dict, init=False, repr=False)
+    """What `_means` said, by indicator and demand."""
 
     @property
     def indicators(self) -> tuple[str, ...]:
@@ -88,20 +94,20 @@ class Response:
         """The mean of an indicator over the days of each alternative, shape (J,): with what is not known of demand,
         of callers and of the simulation. NaN where no span has it.
         """
-        means, by_repetition = self._means(kpi, demand)
+        means, by_repetition = self._known_means(kpi, demand)
         return _noisy(means, by_repetition, _highest(kpi))
 
     def estimate(self, kpi: str, demand: Demand, confidence: float = 0.95) -> Ranged:
         """The mean of an indicator over days, and its range."""
         drawn = self.draws(kpi, demand)
-        means, _ = self._means(kpi, demand)
+        means, _ = self._known_means(kpi, demand)
         if np.isnan(drawn).any():
             return Ranged(math.nan, math.nan, math.nan)
         return ranged(drawn, float(means.mean()), confidence)
 
     def days(self, kpi: str, demand: Demand) -> FloatArray:
         """The indicator of single days' periods, equally likely, in no order: days differ, and so does chance."""
-        top, bottom = self._parts(kpi)
+        top, bottom = self._curves_of(kpi)
         every = max(1, len(demand.relative) // 40)
         some = Demand(demand.rates_per_minute, demand.base, demand.relative[::every], demand.weights[::every])
         upper = self._at(top, some)
@@ -145,9 +151,24 @@ class Response:
             return self.values[kpi], self.values["calls"]
         return self.values[kpi], None
 
+    def _curves_of(self, kpi: str) -> tuple[_Curve, _Curve | None]:
+        found = self._curves.get(kpi)
+        if found is None:
+            levels, (top, bottom) = self.runs.levels, self._parts(kpi)
+            found = (_Curve.through(levels, top), None if bottom is None else _Curve.through(levels, bottom))
+            self._curves[kpi] = found
+        return found
+
+    def _known_means(self, kpi: str, demand: Demand) -> tuple[FloatArray, FloatArray]:
+        """As `_means`, of a demand that is asked for again."""
+        found = self._told.get((kpi, demand))
+        if found is None:
+            found = self._told[kpi, demand] = self._means(kpi, demand)
+        return found
+
     def _means(self, kpi: str, demand: Demand) -> tuple[FloatArray, FloatArray]:
         """Means over all spans, shape (J,), and by repetition, shape (J, R)."""
-        top, bottom = self._parts(kpi)
+        top, bottom = self._curves_of(kpi)
         weights = self.runs.share_of_day(demand.weights)
         upper = self._at(top, demand)
         known = ~np.isnan(upper)
@@ -160,25 +181,43 @@ class Response:
             each = (upper @ groups) / (lower @ groups)
         return means, np.where(np.isnan(each), means[:, None], each)
 
-    def _at(self, values: FloatArray, demand: Demand) -> FloatArray:
-        """Values, shape (K, I), at the level that each alternative gives each span's day: shape (J, I). Beyond the
-        levels that were simulated they stay as at the last.
+    def _at(self, curve: _Curve, demand: Demand) -> FloatArray:
+        """Values at the level that each alternative gives each span's day: shape (J, I). Beyond the levels that were
+        simulated they stay as at the last.
         """
-        levels = self.runs.levels
-        x = np.clip(demand.relative[:, self.runs.day], levels[0], levels[-1])
+        return curve.at(np.clip(demand.relative[:, self.runs.day], self.runs.levels[0], self.runs.levels[-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """A quantity of each span over the level, cubic between two levels."""
+
+    levels: FloatArray
+    """Shape (K,)."""
+    pieces: FloatArray
+    """Coefficients from the cubic one on, shape (4, K - 1, I); of a single level its values, shape (1, 1, I)."""
+    missing: BoolArray
+    """Spans without a value at some level, shape (I,)."""
+
+    @classmethod
+    def through(cls, levels: FloatArray, values: FloatArray) -> Self:
+        """Through values, shape (K, I)."""
         if len(levels) == 1:
-            return np.asarray(np.broadcast_to(values[0], x.shape))
-        piece = np.clip(np.searchsorted(levels, x, side="right") - 1, 0, len(levels) - 2)
-        span = np.arange(values.shape[1])
-        # A span that lacks a value at one level lacks it everywhere: NaN spreads through the polynomials.
-        filled = np.nan_to_num(values)
-        cubic = PchipInterpolator(levels, filled, axis=0).c
-        t = x - levels[piece]
-        found = cubic[0][piece, span]
+            return cls(levels, values[None], np.zeros(values.shape[1], dtype=np.bool_))
+        # A span that lacks a value at one level lacks it everywhere: NaN would spread through the polynomials.
+        pieces = PchipInterpolator(levels, np.nan_to_num(values), axis=0).c
+        return cls(levels, pieces, np.asarray(np.isnan(values).any(axis=0)))
+
+    def at(self, x: FloatArray) -> FloatArray:
+        """Values at levels within those that it goes through, shape (J, I)."""
+        if len(self.levels) == 1:
+            return np.asarray(np.broadcast_to(self.pieces[0, 0], x.shape))
+        piece = np.clip(np.searchsorted(self.levels, x, side="right") - 1, 0, len(self.levels) - 2)
+        span, t = np.arange(x.shape[1]), x - self.levels[piece]
+        found = self.pieces[0][piece, span]
         for power in (1, 2, 3):
-            found = found * t + cubic[power][piece, span]
-        missing = np.isnan(values).any(axis=0)
-        found[:, missing] = np.nan
+            found = found * t + self.pieces[power][piece, span]
+        found[:, self.missing] = np.nan
         return np.asarray(found)
 
 

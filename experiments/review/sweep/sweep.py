@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from trunkproof.experiments.review.periods.busy import BusyPeriods
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
-from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, run_batches
+from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, Unthrottled, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
 from trunkproof.experiments.review.sweep.response import Response, Runs
 from trunkproof.experiments.review.sweep.spans import Layout, from_instants, from_rates, rescaled
@@ -73,26 +74,27 @@ class Bench:
     batches: tuple[tuple[Batch, int, IntArray], ...]
     """A batch without throttles, the index of its level, and which of the I spans it has."""
 
-    def run(
-        self, throttles: Sequence[ThrottleSettings], executor: Executor | None, advance: Advance
-    ) -> tuple[list[Response], int, int]:
-        """Return the responses of some throttles, attempts simulated and simulations made."""
-        tasks = [_with_throttles(batch, throttles) for batch, _, _ in self.batches]
-        levels, spans = len(self.runs.levels), len(self.runs.day)
-        values: list[dict[str, FloatArray]] = [{} for _ in throttles]
-        attempts = simulations = 0
-        results: Iterator[BatchResult] = iter(run_batches(tasks, executor))
-        for number, ((_, level, which), result) in enumerate(zip(self.batches, results, strict=True)):
-            attempts, simulations = attempts + result.attempts, simulations + result.runs
-            for mine, found in zip(values, result.values, strict=True):
-                for name, seen in found.items():
-                    mine.setdefault(name, np.full((levels, spans), np.nan))[level, which] = seen
-            advance((number + 1) / len(self.batches), "busy periods")
-        return [Response(self.runs, found) for found in values], attempts, simulations
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Throttles to be simulated on a bench, and what that came to."""
 
-def _with_throttles(batch: Batch, throttles: Sequence[ThrottleSettings]) -> Batch:
-    return Batch(batch.study, batch.layout, tuple(throttles), batch.engine)
+    bench: Bench
+    throttles: Sequence[ThrottleSettings]
+    values: list[dict[str, FloatArray]]
+
+    @classmethod
+    def of(cls, bench: Bench, throttles: Sequence[ThrottleSettings]) -> Self:
+        return cls(bench, throttles, [{} for _ in throttles])
+
+    def put(self, level: int, which: IntArray, result: BatchResult) -> None:
+        shape = len(self.bench.runs.levels), len(self.bench.runs.day)
+        for mine, found in zip(self.values, result.values, strict=True):
+            for name, seen in found.items():
+                mine.setdefault(name, np.full(shape, np.nan))[level, which] = seen
+
+    def responses(self) -> list[Response]:
+        return [Response(self.bench.runs, found) for found in self.values]
 
 
 @dataclass(eq=False)
@@ -105,6 +107,8 @@ class Sweep:
     responses: dict[tuple[Witness, Cell], Response] = field(default_factory=dict)
     simulated_attempts: int = 0
     simulations: int = 0
+    unthrottled: dict[tuple[int, int], Unthrottled] = field(default_factory=dict)
+    """By seed and level of a batch: what its spans come to without a throttle, for throttles that are tried later."""
 
     def extend(
         self,
@@ -114,18 +118,28 @@ class Sweep:
     ) -> None:
         """Simulate the cells that are not there yet; the same seed gives the same answer on every executor."""
         wanted = [cell for cell in dict.fromkeys(cells) if (Witness.MODEL, cell) not in self.responses]
+        throttles = [with_limit(self.request.readings[reading], limit) for reading, limit in wanted]
         if not wanted:
             return
-        throttles = [with_limit(self.request.readings[reading], limit) for reading, limit in wanted]
-        for number, (witness, bench) in enumerate(self.benches.items()):
-
-            def part(share: float, words: str, number: int = number) -> None:
-                advance((number + share) / len(self.benches), words)
-
-            found, attempts, simulations = bench.run(throttles, executor, part)
-            self.simulated_attempts += attempts
-            self.simulations += simulations
-            for cell, response in zip(wanted, found, strict=True):
+        jobs = {witness: _Job.of(bench, throttles) for witness, bench in self.benches.items()}
+        # All at once, so that no core waits for the other witness.
+        tasks = [(job, *one) for job in jobs.values() for one in job.bench.batches]
+        # High levels have the most calls: what takes longest must not begin last.
+        tasks.sort(key=lambda task: -task[2])
+        batches = [
+            replace(batch, throttles=tuple(job.throttles), unthrottled=self.unthrottled.get((batch.study.seed, level)))
+            for job, batch, level, _ in tasks
+        ]
+        results = run_batches(batches, executor)
+        for number, ((job, batch, level, which), result) in enumerate(zip(tasks, results, strict=True)):
+            if result.unthrottled is not None:
+                self.unthrottled[batch.study.seed, level] = result.unthrottled
+            self.simulated_attempts += result.attempts
+            self.simulations += result.runs
+            job.put(level, which, result)
+            advance((number + 1) / len(tasks), "busy periods")
+        for witness, job in jobs.items():
+            for cell, response in zip(wanted, job.responses(), strict=True):
                 self.responses[witness, cell] = response
 
     def response(self, reading: int, limit: int, witness: Witness = Witness.MODEL) -> Response:

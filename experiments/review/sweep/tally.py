@@ -6,6 +6,7 @@ numbers for each attempt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +38,7 @@ _BLOCKED = np.array([kind in {Disposition.NO_CHANNEL, Disposition.NO_PORT} for k
 _EFFECTIVE = np.array(
     [kind in {Disposition.BUSY, Disposition.NO_ANSWER, Disposition.ABANDONED} for kind in Disposition]
 )
+_KINDS = len(Disposition)
 _KEPT = ("disposition", "attempt", "redialled", "sent_s", "ringing_s", "answered_s", "bye_s", "ended_s")
 
 
@@ -108,8 +110,10 @@ class Tally:
         self.attempts += len(records)
         for work, times in work_counts(records).items():
             self._work[work] = self._work.get(work, 0.0) + times
-        kept = {name: np.array(getattr(records, name)) for name in (*_KEPT, "ports", "mos")}
-        self._parts.append(kept | {"trunk": trunk.astype(np.int64), "call": call, "inbound": inbound})
+        kept: dict[str, NDArray[Any]] = {name: getattr(records, name) for name in (*_KEPT, "ports", "mos")}
+        # The compiled model's own memory, which it writes again.
+        kept |= {name: kept[name].copy() for name in ("attempt", "ports")}
+        self._parts.append(kept | {"trunk": trunk, "call": call, "inbound": inbound})
 
     def _column(self, name: str) -> NDArray[Any]:
         return np.concatenate([part[name] for part in self._parts]) if self._parts else np.empty(0)
@@ -127,16 +131,16 @@ class Tally:
         if not self._parts:
             return self._nothing()
         data = {name: self._column(name) for name in (*_KEPT, "ports", "mos", "trunk", "call")}
-        span = self._spans(data["trunk"], data["call"])
-        own = (data["trunk"] == 0) & (span >= 0)
-        found = self._sums({name: values[own] for name, values in data.items()}, span[own])
-        found |= self._quantiles({name: values[own] for name, values in data.items()}, span[own])
-        for name, index in list(self._index.items())[1:]:
-            other = (data["trunk"] == index) & (span >= 0)
-            kinds = data["disposition"][other]
-            found[f"attempts of {name}"] = self._count(span[other])
-            found[f"refused of {name}"] = self._count(span[other][_REFUSED[kinds]])
-            found[f"blocked of {name}"] = self._count(span[other][_BLOCKED[kinds]])
+        spans, count = self._spans(data["call"]), self._layout.count
+        chosen = np.flatnonzero((spans >= 0) & (spans < count))
+        own = {name: data[name][chosen] for name in (*_KEPT, "mos")}
+        found = self._sums(own, spans[chosen]) | self._quantiles(own, spans[chosen])
+        for index, name in enumerate(list(self._index)[1:], 1):
+            other = (spans >= index * count) & (spans < (index + 1) * count)
+            table = self._table(spans[other] - index * count, data["disposition"][other], _KINDS)
+            found[f"attempts of {name}"] = table.sum(axis=1)
+            found[f"refused of {name}"] = table[:, _REFUSED].sum(axis=1)
+            found[f"blocked of {name}"] = table[:, _BLOCKED].sum(axis=1)
         return found | self._levels(data)
 
     def _nothing(self) -> SpanValues:
@@ -150,63 +154,71 @@ class Tally:
         cpu = {"cpu_share": np.full(self._layout.count, costs_of(self._study.pop).idle_share)}
         return dict.fromkeys(names, zeros) | unknown | cpu
 
-    def _spans(self, trunk: IntArray, call: IntArray) -> IntArray:
-        """Index of the span in which each attempt's caller first came; -1: in none."""
-        found = np.full(len(call), -1, dtype=np.int64)
-        for index, (firsts, ends) in enumerate(self._bounds):
-            mine = trunk == index
-            place = np.searchsorted(firsts, call[mine], side="right") - 1
-            inside = (place >= 0) & (call[mine] < ends[np.maximum(place, 0)])
-            found[mine] = np.where(inside, place, -1)
-        return found
+    def _spans(self, call: IntArray) -> IntArray:
+        """Index of the span in which each attempt's caller first came, plus the number of spans for each trunk before
+        the caller's own; -1: in none.
+        """
+        # Numbers of calls tell their trunk, too: they ascend from trunk to trunk.
+        firsts, ends = (np.concatenate(each) for each in zip(*self._bounds, strict=True))
+        place = np.searchsorted(firsts, call, side="right") - 1
+        return np.where((place >= 0) & (call < ends[np.maximum(place, 0)]), place, -1)
 
     def _count(self, span: IntArray, weights: FloatArray | None = None) -> FloatArray:
         return np.bincount(span, weights=weights, minlength=self._layout.count).astype(np.float64)
 
+    def _table(self, span: IntArray, kinds: IntArray, most: int) -> FloatArray:
+        """How many there are of each kind in each span, shape (spans, `most`): one pass for all sums."""
+        counted = np.bincount(span * most + kinds, minlength=self._layout.count * most)
+        return counted.reshape(self._layout.count, most).astype(np.float64)
+
     def _sums(self, own: dict[str, NDArray[Any]], span: IntArray) -> SpanValues:
-        kinds, last = own["disposition"], ~own["redialled"].astype(np.bool_)
+        up = ~np.isnan(own["answered_s"])
+        kinds = own["disposition"] + _KINDS * (own["redialled"] + 2 * up.astype(np.int64))
+        table = self._table(span, kinds, 4 * _KINDS).reshape(-1, 2, 2, _KINDS)
+        kind, last, answered = table.sum(axis=(1, 2)), table[:, :, 0].sum(axis=1), table[:, 1].sum(axis=(1, 2))
         code = DISPOSITION_CODE
-        chosen = {
-            "calls": own["attempt"] == 0,
-            "refused": _REFUSED[kinds],
-            "throttled": kinds == code[Disposition.THROTTLED],
-            "lost": last & _UNDELIVERED[kinds],
-            "answered": ~np.isnan(own["answered_s"]),
-            "effective": ~np.isnan(own["answered_s"]) | _EFFECTIVE[kinds],
-            "blocked": _BLOCKED[kinds],
-            "no_channel": kinds == code[Disposition.NO_CHANNEL],
-            "no_port": kinds == code[Disposition.NO_PORT],
-            "carrier_rejected": kinds == code[Disposition.CARRIER_REJECTED],
-        } | {f"ends_{kind.value}": last & (kinds == code[kind]) for kind in Disposition}
-        talk_s = np.nan_to_num(own["bye_s"] - own["answered_s"])
         return {
-            "attempts": self._count(span),
-            "call_s": self._count(span, talk_s),
-            **{name: self._count(span[which]) for name, which in chosen.items()},
-        }
+            "attempts": kind.sum(axis=1),
+            "call_s": self._count(span[up], (own["bye_s"] - own["answered_s"])[up]),
+            "calls": self._count(span[own["attempt"] == 0]),
+            "refused": kind[:, _REFUSED].sum(axis=1),
+            "throttled": kind[:, code[Disposition.THROTTLED]],
+            "lost": last[:, _UNDELIVERED].sum(axis=1),
+            "answered": answered,
+            "effective": answered + table[:, 0].sum(axis=1)[:, _EFFECTIVE].sum(axis=1),
+            "blocked": kind[:, _BLOCKED].sum(axis=1),
+            "no_channel": kind[:, code[Disposition.NO_CHANNEL]],
+            "no_port": kind[:, code[Disposition.NO_PORT]],
+            "carrier_rejected": kind[:, code[Disposition.CARRIER_REJECTED]],
+        } | {f"ends_{one.value}": last[:, code[one]] for one in Disposition}
 
     def _quantiles(self, own: dict[str, NDArray[Any]], span: IntArray) -> SpanValues:
         # A call that is answered without ringing has its first response in the 200.
         first_s = np.where(np.isnan(own["ringing_s"]), own["answered_s"], own["ringing_s"])
-        counts = self._count(span[~np.isnan(own["mos"])])
-        total = self._count(span, np.nan_to_num(own["mos"]))
+        known = ~np.isnan(own["mos"])
+        heard, in_span = own["mos"][known], span[known]
+        counts, total = self._count(in_span), self._count(in_span, heard)
+        mean = np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        # Where no packet is lost all calls sound the same, and nothing needs to be put in order.
+        same = len(heard) > 0 and heard.min() == heard.max()
         return {
             "srd_p95_ms": self._by_span((first_s - own["sent_s"]) * 1000, span, 0.95),
-            "mos_p5": self._by_span(own["mos"], span, 0.05),
-            "mos_mean": np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0),
+            "mos_p5": np.where(counts > 0, heard[0], np.nan) if same else self._by_span(heard, in_span, 0.05),
+            "mos_mean": mean,
         }
 
     def _by_span(self, values: FloatArray, span: IntArray, share: float) -> FloatArray:
         """A quantile in each span: the smallest value up to which that share of the span's values lies."""
         known = ~np.isnan(values)
         values, span = values[known], span[known]
-        order = np.lexsort((values, span))
-        counts = np.bincount(span, minlength=self._layout.count)
-        first = np.cumsum(counts) - counts
-        at = first + np.maximum(np.ceil(share * counts).astype(np.int64) - 1, 0)
+        # Whole numbers that small are put in order by counting.
+        values = values[np.argsort(span.astype(np.uint16), kind="stable")]
+        ends = np.cumsum(np.bincount(span, minlength=self._layout.count))
         found = np.full(self._layout.count, np.nan)
-        has = counts > 0
-        found[has] = values[order][at[has]]
+        for number, within in enumerate(np.split(values, ends[:-1])):
+            if len(within):
+                at = max(math.ceil(share * len(within)) - 1, 0)
+                found[number] = np.partition(within, at)[at]
         return found
 
     def _levels(self, data: dict[str, NDArray[Any]]) -> SpanValues:
@@ -239,11 +251,12 @@ class Tally:
         """
         begins = self._layout.counts_from_s
         start_s, end_s = np.sort(start_s), np.sort(end_s)
-        level = np.append(np.arange(1, len(start_s) + 1) - np.searchsorted(end_s, start_s, side="right"), 0)
         first, after = np.searchsorted(start_s, begins), np.searchsorted(start_s, begins + self._layout.length_s)
-        peaks = np.maximum.reduceat(level, np.column_stack([first, after]).ravel())[::2]
-        standing = first - np.searchsorted(end_s, begins, side="right")
-        return np.asarray(np.maximum(np.where(after > first, peaks, 0), standing), dtype=np.float64)
+        highest = first - np.searchsorted(end_s, begins, side="right")
+        for number, (one, end) in enumerate(zip(first.tolist(), after.tolist(), strict=True)):
+            level = np.arange(one + 1, end + 1) - np.searchsorted(end_s, start_s[one:end], side="right")
+            highest[number] = max(highest[number], level.max(initial=0))
+        return highest.astype(np.float64)
 
     def asked(self, counts: str) -> Asked:
         """When the first trunk's throttle was asked: after the INVITE was sent, and before its first response."""

@@ -125,6 +125,20 @@ def test_readings_and_limits_have_the_same_callers_and_come_in_any_order(monkeyp
     assert together.response(0, 18).values["refused"].sum() > together.response(0, 23).values["refused"].sum()
 
 
+def test_what_spans_come_to_without_a_throttle_is_simulated_once_for_all_that_are_tried_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trunkproof.experiments.review.sweep.sweep.CALLS_WANTED", 10_000)
+    sweep, afresh = small(), small()
+    sweep.extend([(0, 1000)])
+    before = sweep.simulations
+    sweep.extend([(1, 900)])
+    afresh.extend([(1, 900)])
+    assert sweep.simulations == before > 0
+    for name, values in afresh.response(1, 900).values.items():
+        np.testing.assert_array_equal(values, sweep.response(1, 900).values[name])
+
+
 def test_another_seed_is_another_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trunkproof.experiments.review.sweep.sweep.CALLS_WANTED", 10_000)
     made = [small(f"seed: {seed}") for seed in (1, 1, 2)]
