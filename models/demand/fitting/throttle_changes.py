@@ -1,7 +1,7 @@
 """Did the limit in force change within a history?
 
-Where refusals are seen, each decision of the throttle contradicts some limits (`models.demand.fitting.limit_profiles`). Two
-limits, one up to a day and one from then on, are believed where they leave few of the contradictions that the best
+Where refusals are seen, each decision of the throttle contradicts some limits (`models.demand.fitting.limit_profiles`).
+Two limits, one up to a day and one from then on, are believed where they leave few of the contradictions that the best
 single one has, and where hardly any other order of the same days would gain as much: days differ, and there are many
 dates to choose from.
 

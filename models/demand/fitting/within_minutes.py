@@ -1,8 +1,9 @@
 """How calls are spread within their minute: evenly, or in batches as a dialler places them.
 
-A minute is split on into 20, 10 and 5 seconds, as an hour is into minutes (`models.demand.fitting.day_rates`), but only as far
-as days that were kept out become likelier by it: independent callers spread evenly over a minute, and stay so. The
-shares are drawn for the stretches that are simulated, not for whole days: a month has half a million periods of 5 s.
+A minute is split on into 20, 10 and 5 seconds, as an hour is into minutes (`models.demand.fitting.day_rates`), but only
+as far as days that were kept out become likelier by it: independent callers spread evenly over a minute, and stay so.
+The shares are drawn for the stretches that are simulated, not for whole days: a month has half a million periods of 5
+s.
 """
 
 from __future__ import annotations
