@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.experiments.review.known_fit import judged, known_fit
 from tests.experiments.review.known_sweep import Lost, fluid, known_sweep
-from tests.experiments.review.periods.test_courses import no_rows
+from tests.experiments.review.test_courses import no_rows
 from tests.experiments.review.theory.test_premises import request
 
 from trunkproof.experiments.review.courses import Courses
