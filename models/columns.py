@@ -9,16 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trunkproof.models.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from trunkproof.models.records import ConnectionKind, Disposition
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-CodeArray = NDArray[np.uint8]
-BoolArray = NDArray[np.bool_]
 DISPOSITION_CODE = {kind: code for code, kind in enumerate(Disposition)}
 CONNECTION_CODE = {kind: code for code, kind in enumerate(ConnectionKind)}
 NO_CONNECTION = 255

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field
 from scipy.special import ndtri
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.settings import Settings
 
-FloatArray = NDArray[np.float64]
 Duration = Annotated[float, Field(ge=0, le=1e9)]
 PositiveDuration = Annotated[float, Field(gt=0, le=1e9)]
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from trunkproof.models.columns import DISPOSITION_CODE, Columns, FloatArray, columns_of
+from trunkproof.models.arrays import FloatArray
+from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
 from trunkproof.models.histogram import LogHistogram
 from trunkproof.models.occupancy import Occupancy
 from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Disposition

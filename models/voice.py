@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from trunkproof.models.arrays import FloatArray
+
 Numbers = float | FloatArray
 
 R_DEFAULT = 93.2

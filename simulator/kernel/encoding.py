@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from trunkproof.models.arrays import IntArray
 from trunkproof.models.columns import DISPOSITION_CODE
 from trunkproof.models.costs import PACKETS_PER_S, Costs
 from trunkproof.models.policies import (
@@ -27,7 +28,7 @@ from trunkproof.simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
 from trunkproof.simulator.host import MOST_MEDIA_SHARE, capacity
 from trunkproof.simulator.kernel import codes, memory
 from trunkproof.simulator.kernel.heap import PLACES
-from trunkproof.simulator.kernel.memory import IntArray, Records, World
+from trunkproof.simulator.kernel.memory import Records, World
 from trunkproof.simulator.trunk import EDGE_POLL_S, TIMER_B_S
 
 _POLICY: dict[type, int] = {

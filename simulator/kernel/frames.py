@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.columns import Columns
 from trunkproof.models.records import SCHEMA
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 from trunkproof.simulator.kernel.codes import NO_CONNECTION
-from trunkproof.simulator.kernel.memory import FloatArray, Records
+from trunkproof.simulator.kernel.memory import Records
 
 _INSTANTS = ("intended_s", "sent_s", "ringing_s", "answered_s", "bye_s", "ended_s", "retry_after_s", "connect_s")
 _NUMBERS = ("row", "call", "attempt", "ports", "rtp_sent", "rtp_lost")
