@@ -21,7 +21,6 @@ from trunkproof.models.refusals import THROTTLE_CAUSE, refusal_of
 from trunkproof.models.study import Study, Trunk
 from trunkproof.models.throttle import Refused
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
-from trunkproof.simulator.clock import Clock
 from trunkproof.simulator.edge import Connections, Edge
 from trunkproof.simulator.host import Host
 
@@ -48,7 +47,7 @@ class EdgeLost(Exception):  # noqa: N818  # what happens to a call, not an error
 class World:
     """All that the calls of a simulation share."""
 
-    env: Clock
+    env: simpy.Environment
     study: Study
     costs: Costs
     host: Host
