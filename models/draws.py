@@ -1,4 +1,4 @@
-"""Study + seed -> the numbers of a plan, as plain arrays: the dice are rolled here and nowhere else.
+"""Study + seed -> the numbers of a plan, as plain arrays: random numbers are drawn here and nowhere else.
 
 It knows no table: `models.plan` makes one of these arrays, the compiled simulator reads them as they are. A chunk holds
 a run of one trunk's calls in the order of time, each with the redials that its caller would make.

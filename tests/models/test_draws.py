@@ -1,4 +1,4 @@
-"""The dice as arrays: what the plan's table holds, and nothing drawn for what does not happen."""
+"""Draws as arrays: what the plan's table holds, and nothing drawn for what does not happen."""
 
 from __future__ import annotations
 
