@@ -14,9 +14,10 @@ from enum import StrEnum
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
-Seconds = Sequence[float] | NDArray[np.float64]
+from trunkproof.models.arrays import FloatArray
+
+Seconds = Sequence[float] | FloatArray
 
 
 class Verdict(StrEnum):

@@ -13,12 +13,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trunkproof.models.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from trunkproof.models.records import ConnectionKind, Disposition
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-CodeArray = NDArray[np.uint8]
-BoolArray = NDArray[np.bool_]
 DISPOSITION_CODE = {kind: code for code, kind in enumerate(Disposition)}
 CONNECTION_CODE = {kind: code for code, kind in enumerate(ConnectionKind)}
 NO_CONNECTION = 255
@@ -51,6 +48,21 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.attempt)
+
+    @property
+    def is_first(self) -> BoolArray:
+        """Whether an attempt is its caller's first: a caller is counted there, whatever comes of the redials."""
+        return np.asarray(self.attempt == 0)
+
+    @property
+    def first_response_s(self) -> FloatArray:
+        """First response other than 100: of a call that is answered without ringing, the 200."""
+        return np.where(np.isnan(self.ringing_s), self.answered_s, self.ringing_s)
+
+    @property
+    def hung_up_s(self) -> FloatArray:
+        """The BYE; of an attempt without one, its end."""
+        return np.where(np.isnan(self.bye_s), self.ended_s, self.bye_s)
 
     def where(self, chosen: BoolArray) -> Columns:
         """Those of some attempts."""

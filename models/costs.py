@@ -27,8 +27,6 @@ from trunkproof.models.settings import Settings
 from trunkproof.models.study import Pop, Stack
 
 CALIBRATIONS = Path(__file__).parent / "calibrations"
-PACKETS_PER_S = 100
-"""Of one call: 50 either way (packet time 20 ms)."""
 Seconds = Annotated[float, Field(ge=0, le=10)]
 CostName = Literal[
     "full_handshake_s",
@@ -76,7 +74,8 @@ class Costs(Settings):
     bye_s: Seconds
     """What an answered call costs beyond its INVITE: ACK, BYE and its response."""
     packet_s: Seconds
-    """One packet of a call, either way, from its arrival to its leaving on the other side; `PACKETS_PER_S` of them."""
+    """One packet of a call, either way, from its arrival to its leaving on the other side;
+    `PACKETS_PER_CALL_S` of them."""
     waiting_packet_s: Seconds | None = None
     """What there has to be for one where CPU is short, so that calls still sound well: less where one waking of the
     program then serves many packets that wait; none: not measured."""

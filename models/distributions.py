@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field
 from scipy.special import ndtri
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.settings import Settings
 
-FloatArray = NDArray[np.float64]
 Duration = Annotated[float, Field(ge=0, le=1e9)]
 PositiveDuration = Annotated[float, Field(gt=0, le=1e9)]
 
@@ -31,7 +31,7 @@ class DurationDistribution(Settings, ABC):
 
     @abstractmethod
     def mean(self) -> float:
-        """Expected duration, in seconds."""
+        """Return the expected duration, in seconds."""
 
     @abstractmethod
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
@@ -44,7 +44,7 @@ class DurationDistribution(Settings, ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """The distribution as a phrase for people."""
+        """Return the distribution as a phrase for people."""
 
 
 class Constant(DurationDistribution):
@@ -54,19 +54,19 @@ class Constant(DurationDistribution):
     value_s: Duration
 
     def quantile(self, u: FloatArray) -> FloatArray:
-        """See `DurationDistribution`."""
+        """Return durations for uniforms `u`."""
         return np.full(np.shape(u), self.value_s)
 
     def mean(self) -> float:
-        """See `DurationDistribution`."""
+        """Return the expected duration, in seconds."""
         return self.value_s
 
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
-        """See `DurationDistribution`; uniform over the duration, `v` is not used."""
+        """Return what is left of durations that are under way: uniform over the duration, `v` is not used."""
         return self.value_s * u
 
     def describe(self) -> str:
-        """See `DurationDistribution`."""
+        """Return the distribution as a phrase for people."""
         return f"constant {self.value_s:g} s"
 
 
@@ -77,19 +77,19 @@ class Exponential(DurationDistribution):
     mean_s: PositiveDuration
 
     def quantile(self, u: FloatArray) -> FloatArray:
-        """See `DurationDistribution`."""
+        """Return durations for uniforms `u`."""
         return -self.mean_s * np.log1p(-u)
 
     def mean(self) -> float:
-        """See `DurationDistribution`."""
+        """Return the expected duration, in seconds."""
         return self.mean_s
 
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
-        """See `DurationDistribution`; the same as a fresh duration, `v` is not used."""
+        """Return what is left of durations that are under way: as much as of a fresh one, `v` is not used."""
         return self.quantile(u)
 
     def describe(self) -> str:
-        """See `DurationDistribution`."""
+        """Return the distribution as a phrase for people."""
         return f"exponential, mean {self.mean_s:g} s"
 
 
@@ -106,19 +106,22 @@ class Lognormal(DurationDistribution):
         return math.sqrt(math.log1p(self.cv**2))
 
     def quantile(self, u: FloatArray) -> FloatArray:
-        """See `DurationDistribution`."""
+        """Return durations for uniforms `u`."""
         return self.mean_s * np.exp(self._sigma * ndtri(u) - self._sigma**2 / 2)
 
     def mean(self) -> float:
-        """See `DurationDistribution`."""
+        """Return the expected duration, in seconds."""
         return self.mean_s
 
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
-        """See `DurationDistribution`; a lognormal biased by length is a lognormal with mu + sigma² in place of mu."""
+        """Return what is left of durations that are under way.
+
+        A lognormal biased by length is a lognormal with mu + sigma² in place of mu.
+        """
         return u * self.quantile(v) * math.exp(self._sigma**2)
 
     def describe(self) -> str:
-        """See `DurationDistribution`."""
+        """Return the distribution as a phrase for people."""
         return f"lognormal, mean {self.mean_s:g} s, cv {self.cv:g}"
 
 
@@ -129,24 +132,24 @@ class Empirical(DurationDistribution):
     values_s: Annotated[tuple[Duration, ...], Field(min_length=1), AfterValidator(lambda seen: tuple(sorted(seen)))]
 
     def quantile(self, u: FloatArray) -> FloatArray:
-        """See `DurationDistribution`."""
+        """Return durations for uniforms `u`."""
         values = np.array(self.values_s, dtype=np.float64)
         # Close below 1, the product may round up to the number of values.
         index = np.minimum((u * len(values)).astype(np.int64), len(values) - 1)
         return values[index]
 
     def mean(self) -> float:
-        """See `DurationDistribution`."""
+        """Return the expected duration, in seconds."""
         return math.fsum(self.values_s) / len(self.values_s)
 
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
-        """See `DurationDistribution`."""
+        """Return what is left of durations that are under way."""
         values = np.array(self.values_s, dtype=np.float64)
         index, _ = _split(v, _bounds(values))
         return u * values[index]
 
     def describe(self) -> str:
-        """See `DurationDistribution`."""
+        """Return the distribution as a phrase for people."""
         return f"empirical, {len(self.values_s)} values, mean {self.mean():.4g} s"
 
 
@@ -186,11 +189,14 @@ class Mixture(DurationDistribution):
         return drawn
 
     def mean(self) -> float:
-        """See `DurationDistribution`."""
+        """Return the expected duration, in seconds."""
         return float(self._weights @ self._means / self._weights.sum())
 
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
-        """See `DurationDistribution`; an instant falls into a part in proportion to its weight times its mean."""
+        """Return what is left of durations that are under way.
+
+        An instant falls into a part in proportion to its weight times its mean.
+        """
         index, within = _split(v, _bounds(self._weights * self._means))
         drawn = np.empty(np.shape(u))
         for number, part in enumerate(self.parts):
@@ -199,7 +205,7 @@ class Mixture(DurationDistribution):
         return drawn
 
     def describe(self) -> str:
-        """See `DurationDistribution`."""
+        """Return the distribution as a phrase for people."""
         shares = self._weights / self._weights.sum()
         named = (f"{share:.3g} of ({part.of.describe()})" for share, part in zip(shares, self.parts, strict=True))
         return f"mixture: {', '.join(named)}"

@@ -1,4 +1,4 @@
-"""Study + seed -> the numbers of a plan, as plain arrays: the dice are rolled here and nowhere else.
+"""Study + seed -> the numbers of a plan, as plain arrays: random numbers are drawn here and nowhere else.
 
 It knows no table: `models.plan` makes one of these arrays, the compiled simulator reads them as they are. A chunk holds
 a run of one trunk's calls in the order of time, each with the redials that its caller would make.
@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trunkproof.models.arrays import BoolArray, CodeArray, FloatArray, IntArray, MaskArray
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.errors import InputError, Problem
-from trunkproof.models.rates import FloatArray, arrival_chunks
-from trunkproof.models.redials import MaskArray, redial_masks
+from trunkproof.models.rates import arrival_chunks
+from trunkproof.models.redials import redial_masks
 from trunkproof.models.streams import uniforms
 from trunkproof.models.study import Study
 from trunkproof.models.traffic import Outcomes
 
-IntArray = NDArray[np.int64]
-CodeArray = NDArray[np.uint8]
-BoolArray = NDArray[np.bool_]
 ROWS_PER_TRUNK = 10**8
 """Row numbers of a trunk begin at its index times this: two digits name the trunk, eight the row."""
 CALLS_PER_CHUNK = 65_536

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+
+from trunkproof.models.arrays import FloatArray, IntArray
 
 LOW, _HIGH = 1e-6, 1e6
 BINS_PER_E = 1000
@@ -27,7 +28,7 @@ class LogHistogram:
         self.total = 0.0
         self.maximum: float | None = None
 
-    def add(self, values: NDArray[np.float64]) -> None:
+    def add(self, values: FloatArray) -> None:
         """Count values; NaN is an error of the caller."""
         if not len(values):
             return
@@ -41,7 +42,7 @@ class LogHistogram:
         self.maximum = largest if self.maximum is None else max(self.maximum, largest)
 
     @classmethod
-    def of(cls, counts: NDArray[np.int64], total: float, maximum: float) -> Self:
+    def of(cls, counts: IntArray, total: float, maximum: float) -> Self:
         """The histogram of values that were counted elsewhere: per bin, their sum, and the largest."""
         made = cls()
         made._counts[:] = counts

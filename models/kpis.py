@@ -1,22 +1,108 @@
 """Records -> key performance indicators, by the definitions of RFC 6076 and ITU-T E.411/E.425.
 
-One piece of code for both halves. It reads the record table in one go or in batches, and keeps counts, histograms and
-occupancies only, so that a day of calls needs no day of memory. A ratio whose denominator is zero is `None` (n/a).
+One piece of code for both halves. An indicator is one entry of `DEFINITIONS`: it says what is read from the records and
+how that is reduced to one number. Tables, pages, JSON and repetitions show all entries, and decide nothing by a name.
+
+    sources      `Total` (adds up over attempts), `Values` (one per attempt), `Held` (something in use for a while)
+    reductions   `Count` and `Share` of totals, `Mean` and `Quantile` of values, `Peak` and `TimeMean` of what is held
+
+Records may come in one table or in batches. Only sums, histograms and occupancies are kept, so that a day of calls
+needs no day of memory. A ratio whose denominator is zero is `None` (n/a).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 import polars as pl
 
-from trunkproof.models.columns import DISPOSITION_CODE, Columns, FloatArray, columns_of
+from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
 from trunkproof.models.histogram import LogHistogram
 from trunkproof.models.occupancy import Occupancy
 from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Disposition
+
+
+@dataclass(frozen=True)
+class Total:
+    """A number that adds up over attempts, such as how many were answered."""
+
+    of: Callable[[Columns], float]
+
+
+@dataclass(frozen=True)
+class Values:
+    """One value for each attempt that has it; NaN for the others."""
+
+    of: Callable[[Columns], FloatArray]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something that attempts use for a while: beginnings, ends and amounts."""
+
+    of: Callable[[Columns], tuple[FloatArray, FloatArray, FloatArray]]
+
+
+@dataclass(frozen=True)
+class Count:
+    """A total itself."""
+
+    total: Total
+
+
+@dataclass(frozen=True)
+class Share:
+    """One total over another."""
+
+    part: Total
+    whole: Total
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The arithmetic mean of values."""
+
+    values: Values
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """The value that a share `q` of the values does not exceed."""
+
+    values: Values
+    q: float
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most that was in use at once."""
+
+    held: Held
+
+
+@dataclass(frozen=True)
+class TimeMean:
+    """What was in use on average over the whole run."""
+
+    held: Held
+
+
+Source = Total | Values | Held
+Reduction = Count | Share | Mean | Quantile | Peak | TimeMean
+
+
+class Better(StrEnum):
+    """Which way an indicator improves."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+    """It describes the load."""
 
 
 @dataclass(frozen=True)
@@ -25,63 +111,208 @@ class KpiDefinition:
 
     title: str
     unit: str
+    """`share`, `1` for a count, `ms`, `Erlang` or `MOS`."""
     definition: str
+    reduction: Reduction
+    better: Better
 
+
+def _attempts_that(meet: Callable[[Columns], BoolArray]) -> Total:
+    return Total(lambda records: int(np.count_nonzero(meet(records))))
+
+
+def _dispositions(*kinds: Disposition) -> Total:
+    chosen = np.array([kind in kinds for kind in Disposition])
+    return _attempts_that(lambda records: chosen[records.disposition])
+
+
+def _final_status(*statuses: int) -> Total:
+    return _attempts_that(lambda records: np.isin(records.status, statuses))
+
+
+def _sum(*totals: Total) -> Total:
+    return Total(lambda records: sum(total.of(records) for total in totals))
+
+
+def _delay_ms(start: Callable[[Columns], FloatArray], end: Callable[[Columns], FloatArray]) -> Values:
+    return Values(lambda records: (end(records) - start(records)) * 1000)
+
+
+def _calls_up(records: Columns) -> tuple[FloatArray, FloatArray, FloatArray]:
+    up = ~np.isnan(records.ended_s) & ~np.isnan(records.answered_s)
+    return records.answered_s[up], records.hung_up_s[up], np.ones(np.count_nonzero(up))
+
+
+def _admitted(records: Columns) -> tuple[FloatArray, FloatArray, FloatArray]:
+    held = ~np.isnan(records.ended_s) & (records.ports > 0)
+    start_s = np.nan_to_num(records.sent_s[held], nan=0.0)
+    return start_s, records.ended_s[held], records.ports[held].astype(np.float64)
+
+
+def _channels(records: Columns) -> tuple[FloatArray, FloatArray, FloatArray]:
+    start_s, end_s, ports = _admitted(records)
+    return start_s, end_s, np.ones(len(ports))
+
+
+_ATTEMPTS = Total(len)
+_CALLS = _attempts_that(lambda records: records.is_first)
+_INVITES = _attempts_that(lambda records: ~np.isnan(records.sent_s))
+_ANSWERED = _attempts_that(lambda records: ~np.isnan(records.answered_s))
+_UNDELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
+_LOST = _attempts_that(lambda records: ~records.redialled & _UNDELIVERED[records.disposition])
+_REDIRECTED = _attempts_that(lambda records: (records.status >= 300) & (records.status < 400))
+_NOT_REDIRECTED = Total(lambda records: _INVITES.of(records) - _REDIRECTED.of(records))
+_RECEIVED = Total(lambda records: int(records.rtp_received.sum()))
+_MISSING = Total(lambda records: int(records.rtp_lost.sum()))
+
+_SRD = _delay_ms(lambda records: records.sent_s, lambda records: records.first_response_s)
+_SRD_INTENDED = _delay_ms(lambda records: records.intended_s, lambda records: records.first_response_s)
+_ANSWER_DELAY = _delay_ms(lambda records: records.sent_s, lambda records: records.answered_s)
+_ANSWER_DELAY_INTENDED = _delay_ms(lambda records: records.intended_s, lambda records: records.answered_s)
+_SDD = _delay_ms(lambda records: records.bye_s, lambda records: records.ended_s)
+_MOS = Values(lambda records: records.mos)
+_CALLS_UP = Held(_calls_up)
 
 DEFINITIONS: dict[str, KpiDefinition] = {
-    "attempts": KpiDefinition("Attempts", "1", "INVITEs offered, redials included"),
-    "calls": KpiDefinition("Callers", "1", "first attempts"),
+    "attempts": KpiDefinition("Attempts", "1", "INVITEs offered, redials included", Count(_ATTEMPTS), Better.NEITHER),
+    "calls": KpiDefinition("Callers", "1", "first attempts", Count(_CALLS), Better.NEITHER),
     "refused_share": KpiDefinition(
-        "Attempts refused", "share", "throttled, not whitelisted, no channel or no port, per attempt"
+        "Attempts refused",
+        "share",
+        "throttled, not whitelisted, no channel or no port, per attempt",
+        Share(_dispositions(*REFUSED_BY_TRUNK), _ATTEMPTS),
+        Better.LOWER,
     ),
-    "throttled_share": KpiDefinition("Attempts throttled", "share", "refused by the calls-per-minute limit"),
+    "throttled_share": KpiDefinition(
+        "Attempts throttled",
+        "share",
+        "refused by the calls-per-minute limit",
+        Share(_dispositions(Disposition.THROTTLED), _ATTEMPTS),
+        Better.LOWER,
+    ),
     "customers_lost_share": KpiDefinition(
-        "Customers lost", "share", "callers who gave up without having reached the called side"
+        "Customers lost",
+        "share",
+        "callers who gave up without having reached the called side",
+        Share(_LOST, _CALLS),
+        Better.LOWER,
     ),
-    "asr": KpiDefinition("ASR", "share", "answered per attempt (E.411)"),
-    "ner": KpiDefinition("NER", "share", "answered, busy, no answer and abandoned while ringing, per attempt (E.425)"),
-    "ser": KpiDefinition("SER", "share", "200 per INVITE, 3xx left out (RFC 6076 4.6)"),
-    "seer": KpiDefinition("SEER", "share", "200, 480, 486, 600, 603 per INVITE, 3xx left out (RFC 6076 4.7)"),
-    "isa": KpiDefinition("ISA", "share", "408, 500, 503, 504 per INVITE (RFC 6076 4.8)"),
-    "scr": KpiDefinition("SCR", "share", "sessions completed per INVITE (RFC 6076 4.9)"),
-    "srd_p50_ms": KpiDefinition("SRD, median", "ms", "INVITE sent to first ringing or 200 (RFC 6076 4.3.1)"),
-    "srd_p95_ms": KpiDefinition("SRD, 95 %", "ms", "as above"),
-    "srd_intended_p95_ms": KpiDefinition("SRD from the intended instant, 95 %", "ms", "no coordinated omission"),
-    "answer_delay_p50_ms": KpiDefinition("Answer delay, median", "ms", "INVITE sent to 200"),
-    "answer_delay_p95_ms": KpiDefinition("Answer delay, 95 %", "ms", "as above"),
-    "answer_delay_intended_p95_ms": KpiDefinition("Answer delay from the intended instant, 95 %", "ms", "as above"),
-    "sdd_p95_ms": KpiDefinition("SDD, 95 %", "ms", "BYE to its response (RFC 6076 4.4)"),
-    "peak_concurrency": KpiDefinition("Calls at once, peak", "1", "answered and not yet ended"),
-    "mean_concurrency": KpiDefinition("Calls at once, mean", "Erlang", "over the whole run, drain included"),
+    "asr": KpiDefinition("ASR", "share", "answered per attempt (E.411)", Share(_ANSWERED, _ATTEMPTS), Better.HIGHER),
+    "ner": KpiDefinition(
+        "NER",
+        "share",
+        "answered, busy, no answer and abandoned while ringing, per attempt (E.425)",
+        Share(
+            _sum(_ANSWERED, _dispositions(Disposition.BUSY, Disposition.NO_ANSWER, Disposition.ABANDONED)), _ATTEMPTS
+        ),
+        Better.HIGHER,
+    ),
+    "ser": KpiDefinition(
+        "SER",
+        "share",
+        "200 per INVITE, 3xx left out (RFC 6076 4.6)",
+        Share(_ANSWERED, _NOT_REDIRECTED),
+        Better.HIGHER,
+    ),
+    "seer": KpiDefinition(
+        "SEER",
+        "share",
+        "200, 480, 486, 600, 603 per INVITE, 3xx left out (RFC 6076 4.7)",
+        Share(_sum(_ANSWERED, _final_status(480, 486, 600, 603)), _NOT_REDIRECTED),
+        Better.HIGHER,
+    ),
+    "isa": KpiDefinition(
+        "ISA",
+        "share",
+        "408, 500, 503, 504 per INVITE (RFC 6076 4.8)",
+        Share(_final_status(408, 500, 503, 504), _INVITES),
+        Better.LOWER,
+    ),
+    "scr": KpiDefinition(
+        "SCR",
+        "share",
+        "sessions completed per INVITE (RFC 6076 4.9)",
+        Share(_dispositions(Disposition.COMPLETED), _INVITES),
+        Better.HIGHER,
+    ),
+    "srd_p50_ms": KpiDefinition(
+        "SRD, median",
+        "ms",
+        "INVITE sent to first ringing or 200 (RFC 6076 4.3.1)",
+        Quantile(_SRD, 0.50),
+        Better.LOWER,
+    ),
+    "srd_p95_ms": KpiDefinition("SRD, 95 %", "ms", "as above", Quantile(_SRD, 0.95), Better.LOWER),
+    "srd_intended_p95_ms": KpiDefinition(
+        "SRD from the intended instant, 95 %",
+        "ms",
+        "no coordinated omission",
+        Quantile(_SRD_INTENDED, 0.95),
+        Better.LOWER,
+    ),
+    "answer_delay_p50_ms": KpiDefinition(
+        "Answer delay, median", "ms", "INVITE sent to 200", Quantile(_ANSWER_DELAY, 0.50), Better.LOWER
+    ),
+    "answer_delay_p95_ms": KpiDefinition(
+        "Answer delay, 95 %", "ms", "as above", Quantile(_ANSWER_DELAY, 0.95), Better.LOWER
+    ),
+    "answer_delay_intended_p95_ms": KpiDefinition(
+        "Answer delay from the intended instant, 95 %",
+        "ms",
+        "as above",
+        Quantile(_ANSWER_DELAY_INTENDED, 0.95),
+        Better.LOWER,
+    ),
+    "sdd_p95_ms": KpiDefinition(
+        "SDD, 95 %", "ms", "BYE to its response (RFC 6076 4.4)", Quantile(_SDD, 0.95), Better.LOWER
+    ),
+    "peak_concurrency": KpiDefinition(
+        "Calls at once, peak", "1", "answered and not yet ended", Peak(_CALLS_UP), Better.NEITHER
+    ),
+    "mean_concurrency": KpiDefinition(
+        "Calls at once, mean", "Erlang", "over the whole run, drain included", TimeMean(_CALLS_UP), Better.NEITHER
+    ),
     "peak_channels": KpiDefinition(
         "Channels in use, peak",
         "1",
         "admitted and not yet released, as the caller sees it: a round trip more than the trunk",
+        Peak(Held(_channels)),
+        Better.NEITHER,
     ),
-    "peak_ports": KpiDefinition("Port pairs in use, peak", "1", "taken from the pool, quarantine left out"),
-    "rtp_lost_share": KpiDefinition("Packets lost", "share", "lost per expected (RFC 3550 A.3)"),
-    "rtp_late_share": KpiDefinition("Packets late", "share", "received after their playout instant"),
-    "jitter_p95_ms": KpiDefinition("Jitter, 95 % of calls", "ms", "RFC 3550 A.8"),
-    "mos_mean": KpiDefinition("MOS, mean", "MOS", "ITU-T G.107 after the modelled jitter buffer"),
-    "mos_p5": KpiDefinition("MOS, worst 5 % of calls", "MOS", "as above"),
+    "peak_ports": KpiDefinition(
+        "Port pairs in use, peak",
+        "1",
+        "taken from the pool, quarantine left out",
+        Peak(Held(_admitted)),
+        Better.NEITHER,
+    ),
+    "rtp_lost_share": KpiDefinition(
+        "Packets lost",
+        "share",
+        "lost per expected (RFC 3550 A.3)",
+        Share(_MISSING, _sum(_RECEIVED, _MISSING)),
+        Better.LOWER,
+    ),
+    "rtp_late_share": KpiDefinition(
+        "Packets late",
+        "share",
+        "received after their playout instant",
+        Share(Total(lambda records: int(records.rtp_late.sum())), _RECEIVED),
+        Better.LOWER,
+    ),
+    "jitter_p95_ms": KpiDefinition(
+        "Jitter, 95 % of calls",
+        "ms",
+        "RFC 3550 A.8",
+        Quantile(Values(lambda records: records.jitter_ms), 0.95),
+        Better.LOWER,
+    ),
+    "mos_mean": KpiDefinition(
+        "MOS, mean", "MOS", "ITU-T G.107 after the modelled jitter buffer", Mean(_MOS), Better.HIGHER
+    ),
+    "mos_p5": KpiDefinition("MOS, worst 5 % of calls", "MOS", "as above", Quantile(_MOS, 0.05), Better.HIGHER),
 }
-"""Every indicator that `Kpis.values` holds, in the order of the page."""
-
-_ANSWERED_OR_RINGING = {Disposition.BUSY, Disposition.NO_ANSWER, Disposition.ABANDONED}
-_NOT_DELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
-_EFFECTIVE = (480, 486, 600, 603)
-_INEFFECTIVE = (408, 500, 503, 504)
-_DELAYS = {
-    "srd": ("sent_s", "ringing_s"),
-    "srd_intended": ("intended_s", "ringing_s"),
-    "answer_delay": ("sent_s", "answered_s"),
-    "answer_delay_intended": ("intended_s", "answered_s"),
-    "sdd": ("bye_s", "ended_s"),
-}
-
-
-_Ratio = tuple[float, float]
-"""Numerator and denominator."""
+"""Every indicator that `Kpis.values` holds, in the order of the page. A new one is an entry here and a test."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +352,21 @@ class KpiAccumulator:
     """Indicators of a record table that comes in batches."""
 
     def __init__(self) -> None:
+        self._definitions = dict(DEFINITIONS)
         self._dispositions = dict.fromkeys(Disposition, 0)
-        self._statuses: dict[int, int] = {}
-        self._sums = dict.fromkeys(("calls", "invites", "answered", "lost", "rtp_received", "rtp_lost", "rtp_late"), 0)
-        self._histograms = {name: LogHistogram() for name in (*_DELAYS, "jitter", "mos")}
-        self._calls, self._channels, self._ports = Occupancy(), Occupancy(), Occupancy()
-        self._span = (math.inf, -math.inf)
+        self._totals: dict[Total, float] = {}
+        self._values: dict[Values, LogHistogram] = {}
+        self._held: dict[Held, Occupancy] = {}
+        self._span_s = (math.inf, -math.inf)
+        # Indicators share sources: each is read once.
+        for source in {source for one in self._definitions.values() for source in vars(one.reduction).values()}:
+            match source:
+                case Total():
+                    self._totals[source] = 0
+                case Values():
+                    self._values[source] = LogHistogram()
+                case Held():
+                    self._held[source] = Occupancy()
 
     def add(self, records: pl.DataFrame, complete_until_s: float) -> None:
         """Add a batch; every attempt intended before `complete_until_s` has then been added."""
@@ -135,108 +375,48 @@ class KpiAccumulator:
     def add_columns(self, records: Columns, complete_until_s: float) -> None:
         """As `add`."""
         if len(records):
-            self._count(records)
-            self._measure(records)
+            counts = np.bincount(records.disposition, minlength=len(Disposition))
+            for kind, code in DISPOSITION_CODE.items():
+                self._dispositions[kind] += int(counts[code])
+            for total in self._totals:
+                self._totals[total] += total.of(records)
+            for values, histogram in self._values.items():
+                measured = values.of(records)
+                histogram.add(measured[~np.isnan(measured)])
             ended_s = records.ended_s[~np.isnan(records.ended_s)]
-            self._span = (
-                min(self._span[0], float(records.intended_s.min())),
-                max(self._span[1], float(ended_s.max(initial=-math.inf))),
+            self._span_s = (
+                min(self._span_s[0], float(records.intended_s.min())),
+                max(self._span_s[1], float(ended_s.max(initial=-math.inf))),
             )
-        self._occupy(records, complete_until_s)
-
-    def _count(self, records: Columns) -> None:
-        counts = np.bincount(records.disposition, minlength=len(Disposition))
-        for kind, code in DISPOSITION_CODE.items():
-            self._dispositions[kind] += int(counts[code])
-        by_status = np.bincount(records.status + 1)
-        for status in np.flatnonzero(by_status[1:]):
-            self._statuses[int(status)] = self._statuses.get(int(status), 0) + int(by_status[status + 1])
-        given_up = ~records.redialled & _NOT_DELIVERED[records.disposition]
-        self._sums["calls"] += int(np.count_nonzero(records.attempt == 0))
-        self._sums["invites"] += int(np.count_nonzero(~np.isnan(records.sent_s)))
-        self._sums["answered"] += int(np.count_nonzero(~np.isnan(records.answered_s)))
-        self._sums["lost"] += int(np.count_nonzero(given_up))
-        for name in ("rtp_received", "rtp_lost", "rtp_late"):
-            self._sums[name] += int(getattr(records, name).sum())
-
-    def _measure(self, records: Columns) -> None:
-        # A call that is answered without ringing has its first response in the 200.
-        first = np.where(np.isnan(records.ringing_s), records.answered_s, records.ringing_s)
-        for name, (start, end) in _DELAYS.items():
-            until_s = first if end == "ringing_s" else getattr(records, end)
-            self._histograms[name].add(_known((until_s - getattr(records, start)) * 1000))
-        self._histograms["jitter"].add(_known(records.jitter_ms))
-        self._histograms["mos"].add(_known(records.mos))
-
-    def _occupy(self, records: Columns, complete_until_s: float) -> None:
-        ended = ~np.isnan(records.ended_s)
-        up, held = ended & ~np.isnan(records.answered_s), ended & (records.ports > 0)
-        call_end = np.where(np.isnan(records.bye_s), records.ended_s, records.bye_s)[up]
-        ones, pairs = np.ones(np.count_nonzero(held)), records.ports[held].astype(np.float64)
-        self._calls.add(records.answered_s[up], call_end, np.ones(len(call_end)), complete_until_s=complete_until_s)
-        start, end = np.nan_to_num(records.sent_s[held], nan=0.0), records.ended_s[held]
-        self._channels.add(start, end, ones, complete_until_s=complete_until_s)
-        self._ports.add(start, end, pairs, complete_until_s=complete_until_s)
+        # Without new attempts too: what is known to be complete grows.
+        for held, occupancy in self._held.items():
+            start_s, end_s, amount = held.of(records)
+            occupancy.add(start_s, end_s, amount, complete_until_s=complete_until_s)
 
     def result(self) -> Kpis:
-        """The indicators of all batches so far."""
-        attempts = sum(self._dispositions.values())
-        counted = {"attempts": float(attempts), "calls": float(self._sums["calls"])}
-        ratios = self._attempt_shares(attempts) | self._session_ratios() | self._means()
-        others = counted | self._quantiles() | self._peaks()
-        values = {name: _ratio(*ratios[name]) if name in ratios else others[name] for name in DEFINITIONS}
-        weights = {name: float(whole) for name, (_, whole) in ratios.items()}
+        """Return the indicators of all batches so far."""
+        ratios = {name: self._ratio(one.reduction) for name, one in self._definitions.items()}
+        values: dict[str, float | None] = {}
+        for name, definition in self._definitions.items():
+            match definition.reduction, ratios[name]:
+                case _, (part, whole):
+                    values[name] = part / whole if whole else None
+                case Count(total), _:
+                    values[name] = float(self._totals[total])
+                case Quantile(measured, q), _:
+                    values[name] = self._values[measured].quantile(q)
+                case Peak(held), _:
+                    values[name] = self._held[held].peak
+        weights = {name: float(ratio[1]) for name, ratio in ratios.items() if ratio is not None}
         return Kpis(values, dict(self._dispositions), weights)
 
-    def _attempt_shares(self, attempts: int) -> dict[str, _Ratio]:
-        counts, answered = self._dispositions, self._sums["answered"]
-        effective = answered + sum(counts[kind] for kind in _ANSWERED_OR_RINGING)
-        return {
-            "refused_share": (sum(counts[kind] for kind in REFUSED_BY_TRUNK), attempts),
-            "throttled_share": (counts[Disposition.THROTTLED], attempts),
-            "customers_lost_share": (self._sums["lost"], self._sums["calls"]),
-            "asr": (answered, attempts),
-            "ner": (effective, attempts),
-        }
-
-    def _session_ratios(self) -> dict[str, _Ratio]:
-        invites, answered = self._sums["invites"], self._sums["answered"]
-        redirected = sum(count for status, count in self._statuses.items() if 300 <= status < 400)
-        effective = answered + sum(self._statuses.get(status, 0) for status in _EFFECTIVE)
-        return {
-            "ser": (answered, invites - redirected),
-            "seer": (effective, invites - redirected),
-            "isa": (sum(self._statuses.get(status, 0) for status in _INEFFECTIVE), invites),
-            "scr": (self._dispositions[Disposition.COMPLETED], invites),
-        }
-
-    def _means(self) -> dict[str, _Ratio]:
-        received, lost = self._sums["rtp_received"], self._sums["rtp_lost"]
-        scores, span_s = self._histograms["mos"], self._span[1] - self._span[0]
-        return {
-            "rtp_lost_share": (lost, received + lost),
-            "rtp_late_share": (self._sums["rtp_late"], received),
-            "mos_mean": (scores.total, scores.count),
-            "mean_concurrency": (self._calls.usage_s, max(0.0, span_s)),
-        }
-
-    def _quantiles(self) -> dict[str, float | None]:
-        names = [name for name in DEFINITIONS if name.endswith(("_p50_ms", "_p95_ms"))]
-        found = {name: self._histograms[name[:-7]].quantile(int(name[-5:-3]) / 100) for name in names}
-        return found | {"mos_p5": self._histograms["mos"].quantile(0.05)}
-
-    def _peaks(self) -> dict[str, float | None]:
-        return {
-            "peak_concurrency": self._calls.peak,
-            "peak_channels": self._channels.peak,
-            "peak_ports": self._ports.peak,
-        }
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-def _known(values: FloatArray) -> FloatArray:
-    found: FloatArray = values[~np.isnan(values)]
-    return found
+    def _ratio(self, reduction: Reduction) -> tuple[float, float] | None:
+        """Return numerator and denominator; `None`: it is no ratio."""
+        match reduction:
+            case Share(part, whole):
+                return self._totals[part], self._totals[whole]
+            case Mean(values):
+                return self._values[values].total, self._values[values].count
+            case TimeMean(held):
+                return self._held[held].usage_s, max(0.0, self._span_s[1] - self._span_s[0])
+        return None

@@ -7,9 +7,9 @@ are known, not the whole run.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from trunkproof.models.arrays import FloatArray
+
 _STRETCH = 32
 """Starts that are looked at together."""
 

@@ -1,4 +1,4 @@
-"""Study + seed -> Plan: the table of intended calls. The dice are rolled in `models.draws`.
+"""Study + seed -> Plan: the table of intended calls. The random numbers are drawn in `models.draws`.
 
 A row is one *potential attempt*: the call itself, and each redial that its caller would make if the attempt before it
 fails. Simulator and load generator execute the same rows; the row's number is the number dialled, so that the answering
@@ -155,7 +155,7 @@ class Plan:
 
 
 def draw_plan(study: Study) -> Plan:
-    """Roll the dice for the whole study at once.
+    """Draw the plan of the whole study at once.
 
     Raises:
         InputError: a trunk needs more rows than it has numbers for.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.streams import generator, uniforms
 from trunkproof.models.traffic import (
     Arrivals,
@@ -28,7 +28,6 @@ from trunkproof.models.traffic import (
     WeeklyArrivals,
 )
 
-FloatArray = NDArray[np.float64]
 _HOUR_S = 3600.0
 
 

@@ -6,11 +6,13 @@ table made of them. This module neither judges nor computes: it is the shape of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
+from types import NoneType
+from typing import Annotated, get_args, get_type_hints
 
 import polars as pl
 
@@ -78,88 +80,107 @@ NOT_DELIVERED = REFUSED_BY_TRUNK | {
 """The caller never reached the called user; a call whose every attempt ended so is a customer lost."""
 
 
+class FilledBy(StrEnum):
+    """Which half knows the value of a column."""
+
+    BOTH = "both"
+    REAL_CALLS = "real calls"
+    """The simulator leaves it at the default of `Record`."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of the record table says; its Polars type follows from its annotation in `Record`."""
+
+    what: str
+    unit: str = ""
+    """`s`, `ms`, `packets`, …; empty where the value is a number, a name or a code."""
+    filled_by: FilledBy = FilledBy.BOTH
+    dtype: pl.DataType = field(default_factory=pl.Null)
+    """Set by `COLUMNS`."""
+
+
+_REAL = FilledBy.REAL_CALLS
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Record:
-    """One call attempt. All `_s` instants are seconds after plan zero; `None` where it did not happen."""
+    """One call attempt. All `_s` instants are seconds after plan zero; `None` where it did not happen.
 
-    row: int
-    """Plan row: the number dialled."""
-    call: int
-    """The caller's intent; all attempts of one caller share it."""
-    attempt: int
-    """0 for the first attempt, then the redials."""
-    trunk: str
-    direction: Direction
-    disposition: Disposition
-    intended_s: float
-    """When the plan (or, for a redial, the caller's patience) wanted the INVITE sent."""
-    sent_s: float | None = None
-    """First INVITE written; retransmissions do not reset it (RFC 6076 4.2)."""
-    ringing_s: float | None = None
-    """First provisional response other than 100."""
-    answered_s: float | None = None
-    """2xx to the INVITE."""
-    bye_s: float | None = None
-    """BYE sent or received."""
-    ended_s: float | None = None
-    """Final response of a failed attempt, or the response to the BYE."""
-    status: int | None = None
-    """Final SIP status of the INVITE."""
-    cause: int | None = None
-    """Q.850 cause of the Reason header (RFC 3326)."""
-    retry_after_s: float | None = None
-    redialled: bool = False
-    """The caller tried again after this attempt."""
-    connection: ConnectionKind | None = None
-    connect_s: float | None = None
-    """TCP and TLS handshake this attempt waited for, its own or a shared one; 0 where a connection stood already."""
-    ports: int = 0
-    """Port pairs of the pool that the attempt held."""
-    rtp_sent: int = 0
-    rtp_received: int = 0
-    rtp_authenticated: int = 0
-    rtp_failed: int = 0
-    """Received, but not authentic."""
-    rtp_lost: int = 0
-    """Never received (RFC 3550 A.3)."""
-    rtp_late: int = 0
-    """Received after its playout instant."""
-    rtp_duplicate: int = 0
-    rtp_reordered: int = 0
-    rtp_foreign: int = 0
-    """Authentic, but the audio of another call."""
-    jitter_ms: float | None = None
-    """Interarrival jitter at the end of the call (RFC 3550 A.8)."""
-    silence_s: float | None = None
-    """Longest time without a packet while the call was up."""
-    mos: float | None = None
-    """Mean opinion score (ITU-T G.107) after the modelled jitter buffer."""
-    reason: str | None = None
-    """Why, in words, where the disposition alone does not say it."""
+    This is the one declaration of the table: schema, files, arrays and documentation are derived from it.
+    """
 
-
-_INTEGERS = ("row", "call", "attempt", "status", "cause", "ports")
-_ENUMS: dict[str, type[StrEnum]] = {
-    "direction": Direction,
-    "disposition": Disposition,
-    "connection": ConnectionKind,
-}
+    row: Annotated[int, Column("Plan row: the number dialled.")]
+    call: Annotated[int, Column("The caller's intent; all attempts of one caller share it.")]
+    attempt: Annotated[int, Column("0 for the first attempt, then the redials.")]
+    trunk: Annotated[str, Column("Name of the trunk.")]
+    direction: Annotated[Direction, Column("Who placed the call.")]
+    disposition: Annotated[Disposition, Column("How the attempt ended.")]
+    intended_s: Annotated[
+        float, Column("When the plan (or, for a redial, the caller's patience) wanted the INVITE sent.", "s")
+    ]
+    sent_s: Annotated[
+        float | None, Column("First INVITE written; retransmissions do not reset it (RFC 6076 4.2).", "s")
+    ] = None
+    ringing_s: Annotated[float | None, Column("First provisional response other than 100.", "s")] = None
+    answered_s: Annotated[float | None, Column("2xx to the INVITE.", "s")] = None
+    bye_s: Annotated[float | None, Column("BYE sent or received.", "s")] = None
+    ended_s: Annotated[float | None, Column("Final response of a failed attempt, or the response to the BYE.", "s")] = (
+        None
+    )
+    status: Annotated[int | None, Column("Final SIP status of the INVITE.")] = None
+    cause: Annotated[int | None, Column("Q.850 cause of the Reason header (RFC 3326).")] = None
+    retry_after_s: Annotated[float | None, Column("The response's Retry-After.", "s")] = None
+    redialled: Annotated[bool, Column("The caller tried again after this attempt.")] = False
+    connection: Annotated[ConnectionKind | None, Column("Connection that the INVITE went out on.")] = None
+    connect_s: Annotated[
+        float | None,
+        Column(
+            "TCP and TLS handshake that this attempt waited for, its own or a shared one; 0 where a connection stood.",
+            "s",
+        ),
+    ] = None
+    ports: Annotated[int, Column("Port pairs of the pool that the attempt held.", "port pairs")] = 0
+    rtp_sent: Annotated[int, Column("Sent by the customer's side.", "packets")] = 0
+    rtp_received: Annotated[int, Column("Received by the customer's side.", "packets")] = 0
+    rtp_authenticated: Annotated[int, Column("Received, and authentic.", "packets")] = 0
+    rtp_failed: Annotated[int, Column("Received, but not authentic.", "packets", _REAL)] = 0
+    rtp_lost: Annotated[int, Column("Never received (RFC 3550 A.3).", "packets")] = 0
+    rtp_late: Annotated[int, Column("Received after their playout instant.", "packets", _REAL)] = 0
+    rtp_duplicate: Annotated[int, Column("Received once more.", "packets", _REAL)] = 0
+    rtp_reordered: Annotated[int, Column("Received out of order.", "packets", _REAL)] = 0
+    rtp_foreign: Annotated[int, Column("Authentic, but the audio of another call.", "packets", _REAL)] = 0
+    jitter_ms: Annotated[
+        float | None, Column("Interarrival jitter at the end of the call (RFC 3550 A.8).", "ms", _REAL)
+    ] = None
+    silence_s: Annotated[float | None, Column("Longest time without a packet while the call was up.", "s", _REAL)] = (
+        None
+    )
+    mos: Annotated[
+        float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")
+    ] = None
+    reason: Annotated[
+        str | None, Column("Why, in words, where the disposition alone does not say it.", filled_by=_REAL)
+    ] = None
 
 
-def _dtype(name: str) -> pl.DataType:
-    if name in _ENUMS:
-        return pl.Enum([member.value for member in _ENUMS[name]])
-    if name in {"trunk", "reason"}:
-        return pl.String()
-    if name == "redialled":
-        return pl.Boolean()
-    if name in _INTEGERS or name.startswith("rtp_"):
-        return pl.Int64()
-    return pl.Float64()
+_DTYPES: dict[type, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean(), str: pl.String()}
 
 
-SCHEMA: dict[str, pl.DataType] = {field.name: _dtype(field.name) for field in fields(Record)}
-"""Column name -> Polars type, in the order of `Record`."""
+def _declared() -> Iterator[tuple[str, Column]]:
+    for name, hint in get_type_hints(Record, include_extras=True).items():
+        annotated, column = get_args(hint)
+        kind = next((kind for kind in get_args(annotated) if kind is not NoneType), annotated)
+        dtype = pl.Enum([member.value for member in kind]) if issubclass(kind, StrEnum) else _DTYPES[kind]
+        yield name, replace(column, dtype=dtype)
+
+
+COLUMNS: dict[str, Column] = dict(_declared())
+"""Column name -> what it says, in the order of `Record`."""
+SCHEMA: dict[str, pl.DataType] = {name: column.dtype for name, column in COLUMNS.items()}
+"""Column name -> Polars type."""
+DEFAULTS: dict[str, object] = {one.name: one.default for one in fields(Record) if one.default is not MISSING}
+"""Column name -> its value where nothing is known."""
 
 
 def to_frame(records: Iterable[Record]) -> pl.DataFrame:

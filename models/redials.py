@@ -9,17 +9,14 @@ generator ask the mask, and nothing else.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trunkproof.models.arrays import FloatArray, MaskArray
 from trunkproof.models.columns import DISPOSITION_CODE
 from trunkproof.models.records import Disposition
 from trunkproof.models.traffic import Redial
 
-MaskArray = NDArray[np.uint16]
-"""Bit n is set where the caller tries again after the disposition with the code n (`DISPOSITION_CODE`)."""
 
-
-def redial_masks(redial: Redial, attempt: int, uniforms: NDArray[np.float64]) -> MaskArray:
+def redial_masks(redial: Redial, attempt: int, uniforms: FloatArray) -> MaskArray:
     """Return after which endings of attempt number `attempt` (0: the first) each caller tries again.
 
     `uniforms` has one number in (0, 1) per caller; the masks have the same shape.

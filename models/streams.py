@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from numpy.typing import NDArray
+
+from trunkproof.models.arrays import FloatArray
 
 _DRAWS_PER_COUNTER = 4
 """Philox 4x64 makes four 64-bit numbers per step of its counter."""
 _SMALLEST = 2.0**-54
 
 
-def uniforms(seed: int, *key: str | int, start: int, count: int) -> NDArray[np.float64]:
+def uniforms(seed: int, *key: str | int, start: int, count: int) -> FloatArray:
     """Numbers `start` to `start + count` of the stream named by `seed` and `key`, uniform in the open interval (0, 1).
 
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011); a counter-based generator can be

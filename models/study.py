@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.policies import FixedWindow, PipeLimit, ThrottleSettings
 from trunkproof.models.settings import Settings
+from trunkproof.models.targets import Asks, Operator, Target
 from trunkproof.models.traffic import Positive, Traffic
 
 PORT = Annotated[int, Field(ge=1, le=65535)]
@@ -161,14 +162,25 @@ class Trunk(Settings):
         )
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Quality(Settings):
     """What is asked of the trunk; a target that is not given is not judged."""
 
-    refused_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.01
-    customers_lost_share_max: Annotated[float, Field(ge=0, le=1)] | None = 0.01
-    srd_p95_ms_max: Positive | None = 2000.0
-    ner_min: Annotated[float, Field(ge=0, le=1)] | None = None
-    mos_p5_min: Annotated[float, Field(ge=1, le=4.5)] | None = 4.0
+    refused_share_max: Annotated[Share | None, Asks("refused_share", Operator.AT_MOST)] = 0.01
+    customers_lost_share_max: Annotated[Share | None, Asks("customers_lost_share", Operator.AT_MOST)] = 0.01
+    srd_p95_ms_max: Annotated[Positive | None, Asks("srd_p95_ms", Operator.AT_MOST)] = 2000.0
+    ner_min: Annotated[Share | None, Asks("ner", Operator.AT_LEAST)] = None
+    mos_p5_min: Annotated[Annotated[float, Field(ge=1, le=4.5)] | None, Asks("mos_p5", Operator.AT_LEAST)] = 4.0
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets that are set, in the order above."""
+        keys = type(self).model_fields.items()
+        asked = [(name, note) for name, key in keys for note in key.metadata if isinstance(note, Asks)]
+        bounds = ((note, getattr(self, name)) for name, note in asked)
+        return tuple(Target(note.kpi, note.operator, bound) for note, bound in bounds if bound is not None)
 
 
 class Study(Settings):

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import nbinom, poisson
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.distributions import Distribution
-
-FloatArray = NDArray[np.float64]
 
 
 def _blocking_by_channels(offered_erlang: float) -> Iterator[float]:

@@ -1,6 +1,6 @@
 """What callers do: when they call, how long it rings, how it ends, how long they talk, whether they try again.
 
-These are settings, read from a study's `traffic:`. The dice are rolled in `models.plan`; nothing here draws a number.
+These are settings, read from a study's `traffic:`. `models.draws` draws the numbers; nothing here does.
 """
 
 from __future__ import annotations

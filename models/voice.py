@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from trunkproof.models.arrays import FloatArray
+from trunkproof.models.packets import PACKET_S
+
 Numbers = float | FloatArray
 
 R_DEFAULT = 93.2
@@ -21,10 +22,9 @@ R_DEFAULT = 93.2
 MOS_MIN, MOS_MAX = 1.0, 4.5
 
 
-PACKET_MS = 20.0
 JITTER_BUFFER_MS = 60.0
 """A fixed playout buffer of three packets, a common default of voice gateways."""
-MOUTH_TO_EAR_MS = PACKET_MS + JITTER_BUFFER_MS
+MOUTH_TO_EAR_MS = 1000 * PACKET_S + JITTER_BUFFER_MS
 """Of a call within one site. Both halves rate their calls with it: a real network's own delay is not seen from one
 end.
 """

@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 from heapq import heapreplace
 
-from trunkproof.models.costs import PACKETS_PER_S, Costs, costs_of
+from trunkproof.models.costs import Costs, costs_of
+from trunkproof.models.packets import PACKETS_PER_STREAM_S
 from trunkproof.models.study import Machine, Pop
 
 MOST_MEDIA_SHARE = 0.95
 """Signalling always gets the rest: the edge's processes are other ones than the relay's, and the scheduler is fair."""
-_PER_STREAM = PACKETS_PER_S / 2
-"""Of a call's two."""
 
 
 def capacity(machine: Machine, costs: Costs) -> float:
@@ -40,8 +39,8 @@ class Host:
         servers = math.ceil(self._capacity)
         self._speed = self._capacity / servers
         self._free_at = [0.0] * servers
-        self._asked_per_stream = _PER_STREAM * costs.packet_s / self._capacity
-        self._short_per_stream = _PER_STREAM * costs.short_packet_s / self._capacity
+        self._asked_per_stream = PACKETS_PER_STREAM_S * costs.packet_s / self._capacity
+        self._short_per_stream = PACKETS_PER_STREAM_S * costs.short_packet_s / self._capacity
         self._waiting_share = costs.waiting_work_share
         self._streams = 0
         self._lost_share = 0.0

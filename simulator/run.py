@@ -23,7 +23,6 @@ from trunkproof.models.numbering import check_rows
 from trunkproof.models.plan import Plan, PlanRow, plan_chunks, rows_of
 from trunkproof.models.records import SCHEMA, Disposition, Record, to_frame
 from trunkproof.models.study import Study
-from trunkproof.simulator.clock import CallProcess, Clock
 from trunkproof.simulator.edge import Edge
 from trunkproof.simulator.host import Host, busy_costs, capacity
 from trunkproof.simulator.incidents import happen
@@ -162,7 +161,7 @@ def check_machine(study: Study) -> None:
 
 
 def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
-    env, costs = Clock(), busy_costs(study.pop)
+    env, costs = simpy.Environment(), busy_costs(study.pop)
     host = Host(study.pop.machine, costs)
     return World(env, study, costs, host, Edge(env, host, costs), Limits(study, anchors), emit)
 
@@ -185,20 +184,13 @@ def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, 
         if place_s > env.now:
             # Who comes next is scheduled before anything that these callers do.
             following = env.timeout(place_s - env.now)
-            _begin(env, here)
+            for caller in here:
+                env.process(caller.run())
             here.clear()
             yield following
         here.append(Caller(world, attempts))
-    _begin(env, here)
-
-
-def _begin(env: Clock, callers: list[Caller]) -> None:
-    for caller in callers:
-        if env.now > 0:
-            CallProcess(env, caller.run())
-        else:
-            # At zero the other trunks and the incidents have yet to be scheduled.
-            env.process(caller.run())
+    for caller in here:
+        env.process(caller.run())
 
 
 def warm_up_s(study: Study) -> float:

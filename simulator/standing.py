@@ -10,17 +10,15 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.distributions import Distribution
 from trunkproof.models.policies import NoThrottle, PipeLimit, ThrottleSettings
 from trunkproof.models.rates import rate_path
 from trunkproof.models.streams import uniforms
 from trunkproof.models.study import Study
 from trunkproof.models.traffic import ReplayedArrivals
-
-FloatArray = NDArray[np.float64]
 
 
 class _Stage(NamedTuple):

@@ -13,20 +13,20 @@ from functools import lru_cache
 
 import simpy
 
-from trunkproof.models.costs import PACKETS_PER_S, REFUSED_WITHOUT_CARRIER, Costs
+from trunkproof.models.costs import REFUSED_WITHOUT_CARRIER, Costs
 from trunkproof.models.limits import Limits, Ports
+from trunkproof.models.packets import PACKETS_PER_STREAM_S
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Direction, Disposition, Record
 from trunkproof.models.refusals import THROTTLE_CAUSE, refusal_of
 from trunkproof.models.study import Study, Trunk
 from trunkproof.models.throttle import Refused
+from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
-from trunkproof.simulator.clock import Clock
 from trunkproof.simulator.edge import Connections, Edge
 from trunkproof.simulator.host import Host
 
 Process = Generator[simpy.Event, object, None]
-_SENT_PER_S = PACKETS_PER_S // 2
 _DOES_NOT_RING = (Outcome.BUSY, Outcome.REJECTED)
 _BY_OUTCOME = {
     Outcome.BUSY: Disposition.BUSY,
@@ -34,10 +34,6 @@ _BY_OUTCOME = {
     Outcome.REJECTED: Disposition.CARRIER_REJECTED,
     Outcome.ABANDONED: Disposition.ABANDONED,
 }
-TIMER_B_S = 32.0
-"""An INVITE without any response is given up then (RFC 3261 17.1.1.2, 64 times T1)."""
-EDGE_POLL_S = 0.1
-"""A BYE that finds the edge down tries again this often, as the load generator does."""
 
 
 class EdgeLost(Exception):  # noqa: N818  # what happens to a call, not an error of anybody's
@@ -48,7 +44,7 @@ class EdgeLost(Exception):  # noqa: N818  # what happens to a call, not an error
 class World:
     """All that the calls of a simulation share."""
 
-    env: Clock
+    env: simpy.Environment
     study: Study
     costs: Costs
     host: Host
@@ -173,10 +169,10 @@ class Caller:
         """
         world = self._world
         wait_s = world.half_trip_s + self._work(world.costs.refusal_s)
-        if wait_s + world.half_trip_s <= TIMER_B_S:
+        if wait_s + world.half_trip_s <= TRANSACTION_TIMEOUT_S:
             return wait_s, True
         self._work(world.forwarding_s)
-        return TIMER_B_S, False
+        return TRANSACTION_TIMEOUT_S, False
 
     def _inbound(self, row: PlanRow, record: Record) -> Process:
         """From the PSTN: past the limits, to the customer over the trunk's own connection, which always stands."""
@@ -250,7 +246,7 @@ class Caller:
         if restarts is not None and restarts != world.edge.restarts:
             connections = self._customer.connections
             while (connections.standing(row) or (yield from connections.open(row))) is None:
-                yield env.timeout(EDGE_POLL_S)
+                yield env.timeout(EDGE_RETRY_S)
         yield env.timeout(world.half_trip_s + self._work(world.costs.bye_s))
         world.host.other_stops(env.now)
         record.disposition = Disposition.COMPLETED
@@ -272,8 +268,8 @@ def _mos(lost_share: float) -> float:
 
 
 def _note_audio(record: Record, hold_s: float, lost_s: float) -> None:
-    packets = int(hold_s * _SENT_PER_S) + 1
+    packets = int(hold_s * PACKETS_PER_STREAM_S) + 1
     record.rtp_sent = packets
-    record.rtp_lost = min(packets, round(lost_s * _SENT_PER_S))
+    record.rtp_lost = min(packets, round(lost_s * PACKETS_PER_STREAM_S))
     record.rtp_received = record.rtp_authenticated = packets - record.rtp_lost
     record.mos = _mos(record.rtp_lost / packets)

@@ -55,7 +55,6 @@ EXERCISED = {
     "loadgen/schedule/dialler.py": "tests/loadgen/test_real_calls.py",
     "loadgen/parties/pstn.py": "tests/loadgen/parties/test_carrier.py",
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
-    "loadgen/sip/timers.py": "tests/loadgen/sip/test_transaction.py",
     "experiments/sizing/knee/result.py": "tests/experiments/sizing/knee/test_find.py",
     "loadgen/workers/crews.py": "tests/loadgen/workers/test_pool.py",
     "loadgen/workers/worker.py": "tests/loadgen/workers/test_pool.py",

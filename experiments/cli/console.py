@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from trunkproof.experiments.common.formatting import formatted
-from trunkproof.experiments.common.targets import Target
+from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.prediction.forecast import Forecast
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.compare import Comparison
@@ -100,7 +100,7 @@ def twin_lines(twin: tuple[TwinCheck, ...] | str) -> str:
     )
 
 
-def target_lines(targets: tuple[Target, ...]) -> str:
+def target_lines(targets: tuple[JudgedTarget, ...]) -> str:
     """What became of the quality that was asked for."""
     return "\n".join(str(target) for target in targets) or "The study sets no quality targets."
 

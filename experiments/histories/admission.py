@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from trunkproof.experiments.histories.calls import REFUSED, draw_endings, duration_s, redial_chances
 from trunkproof.experiments.histories.truth import Truth
+from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.policies import (
     FixedWindow,
     NoThrottle,
@@ -28,7 +28,6 @@ from trunkproof.models.policies import (
 from trunkproof.models.streams import uniforms
 from trunkproof.models.throttle import Refused, Throttle, make_throttle
 
-BoolArray = NDArray[np.bool_]
 _BLOCK = 16_384
 _LATER = 99
 """Streams of redials that refusals brought: all attempt numbers share them, in the order in which they are needed."""
@@ -158,7 +157,7 @@ class _Walk:
         return joined.filter(kept).drop("refused_attempt")
 
 
-def may_refuse(policy: ThrottleSettings, instants: NDArray[np.float64], anchor_s: float) -> BoolArray:
+def may_refuse(policy: ThrottleSettings, instants: FloatArray, anchor_s: float) -> BoolArray:
     """Which attempts must be asked about, if no more than these come: those in reach of a window that overflows.
 
     A throttle that starts unused with the first of a run of them decides as one that saw everything before.
@@ -175,7 +174,7 @@ def may_refuse(policy: ThrottleSettings, instants: NDArray[np.float64], anchor_s
     return np.ones(len(instants), dtype=np.bool_)
 
 
-def _in_full_windows(instants: NDArray[np.float64], limit: int, window_s: float) -> BoolArray:
+def _in_full_windows(instants: FloatArray, limit: int, window_s: float) -> BoolArray:
     """Attempts that lie within a window before one that finds `limit` others in it."""
     full = np.flatnonzero(instants[limit:] - instants[:-limit] < window_s) + limit
     edges = np.zeros(len(instants) + 1, dtype=np.int64)

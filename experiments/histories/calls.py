@@ -15,13 +15,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trunkproof.experiments.histories.truth import Truth
+from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.demand.history.table import CallStatus
-from trunkproof.models.rates import FloatArray, arrival_chunks
+from trunkproof.models.rates import arrival_chunks
 from trunkproof.models.records import Disposition
 from trunkproof.models.streams import uniforms
 from trunkproof.models.traffic import Outcomes
 
-IntArray = NDArray[np.int64]
 STATUSES = tuple(CallStatus)
 """Column `status` of a table of attempts is an index into this."""
 REFUSED = STATUSES.index(CallStatus.REFUSED)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from trunkproof.experiments.histories.calls import ANSWERED
 from trunkproof.experiments.histories.truth import Dirt, Truth
+from trunkproof.models.arrays import BoolArray, IntArray
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.streams import generator
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +56,7 @@ def choose(truth: Truth, table: pl.DataFrame) -> Chosen:
     return Chosen(rows | {"clock_step": _stepped(dirt, table)})
 
 
-def _mask(rows: NDArray[np.int64], height: int) -> BoolArray:
+def _mask(rows: IntArray, height: int) -> BoolArray:
     mask = np.zeros(height, dtype=np.bool_)
     mask[rows] = True
     return mask

@@ -13,12 +13,8 @@ import numpy as np
 import polars as pl
 
 from trunkproof.models.occupancy import Occupancy
+from trunkproof.models.packets import PACKETS_PER_CALL_S, STREAM_MBIT_PER_S
 from trunkproof.models.plan import Plan
-
-PACKETS_PER_S = 50
-"""One RTP packet each way every 20 ms."""
-PACKET_BITS = 8 * (182 + 8 + 20 + 14)
-"""SRTP packet of G.711 at 20 ms, with its UDP, IPv4 and Ethernet headers."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,8 @@ def forecast(plan: Plan) -> Forecast:
         peak_concurrency=peak_calls,
         peak_held=peak_held,
         peak_ports=peak_held * plan.study.pop.ports.legs,
-        peak_bandwidth_mbit_per_s=2 * peak_calls * PACKETS_PER_S * PACKET_BITS / 1e6,
-        packets=round(2 * float(answered["hold_s"].sum()) * PACKETS_PER_S),
+        peak_bandwidth_mbit_per_s=2 * peak_calls * STREAM_MBIT_PER_S,
+        packets=round(float(answered["hold_s"].sum()) * PACKETS_PER_CALL_S),
         trunks=tuple(_trunk(plan, index, firsts) for index in range(len(plan.study.trunks))),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from trunkproof.experiments.common.targets import Target, judge_quality
+from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
 from trunkproof.models.kpis import Kpis, compute_kpis
 from trunkproof.models.study import Study
@@ -34,7 +34,7 @@ class Prediction:
         return {} if self.repeated is None else self.repeated.intervals
 
     @property
-    def targets(self) -> tuple[Target, ...]:
+    def targets(self) -> tuple[JudgedTarget, ...]:
         """The study's quality targets, judged on the prediction."""
         return judge_quality(self.study.quality, self.kpis)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.common.targets import target_words
 from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from trunkproof.experiments.report.sheet import Panel, fill
 from trunkproof.experiments.sizing.knee.load import LoadKind
@@ -46,12 +47,7 @@ def _state(knee: Knee) -> dict[str, str]:
 
 def _quality_words(knee: Knee) -> str:
     targets = knee.measured.steps[0].shown.targets if knee.measured.steps else ()
-    words = [
-        f"{DEFINITIONS[one.kpi].title} {'at most' if one.is_upper else 'at least'} "
-        f"{formatted(one.bound, DEFINITIONS[one.kpi].unit)}"
-        for one in targets
-    ]
-    return "; ".join(["no failed call", *words])
+    return "; ".join(["no failed call", *(target_words(one.asked) for one in targets)])
 
 
 def _sides(knee: Knee) -> list[tuple[str, str, str, tuple[Step, ...], float | None]]:
@@ -74,8 +70,8 @@ def _quality(knee: Knee) -> Panel:
         if found is not None:
             figure.add_vline(x=found, line={"color": colour, "dash": dash, "width": 1})
     for target in knee.predicted.steps[0].shown.targets:
-        if target.kpi == kpi:
-            figure.add_hline(y=target.bound, line={"color": _GREY, "width": 1}, annotation_text="asked for")
+        if target.asked.kpi == kpi:
+            figure.add_hline(y=target.asked.bound, line={"color": _GREY, "width": 1}, annotation_text="asked for")
     figure.update_yaxes(**({"range": [1, 4.6]} if kpi == "mos_p5" else {"type": "log"}))
     figure.update_layout(hovermode="closest")
     caption = f"Each mark is a load that was tried ({_LEGEND}); the vertical lines are the knees."

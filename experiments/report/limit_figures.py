@@ -9,17 +9,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from trunkproof.experiments.report.curve_figures import SERIES, note
 from trunkproof.experiments.report.figures import blank_figure
 from trunkproof.experiments.report.review_words import chosen_limit, in_unit, next_words, reading_words, resource_words
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.review.result import Limit, Replay, Review, Swing
+from trunkproof.models.arrays import FloatArray
 
-FloatArray = NDArray[np.float64]
 NOW, WANTED = SERIES[0], SERIES[1]
 _ALL, _REFUSED = "#8a929a", "#d64550"
 _ROW = 64

@@ -31,7 +31,15 @@ DECISION_STATES: dict[Decision, str] = {
 }
 """The style in which a decision is shown; its word stands beside it always."""
 
-_MORE_TITLES = {"cpu_share": ("CPU", "cores"), "erlang": ("Calls at once, mean", "Erlang")}
+_MORE_TITLES = {
+    "no_channel_share": ("No channel free", "share"),
+    "no_port_share": ("No port pair free", "share"),
+    "carrier_rejected_share": ("Refused by the carrier", "share"),
+    "offered_per_minute": ("Callers per minute", "1"),
+    "cpu_share": ("CPU", "cores"),
+    "erlang": ("Calls at once, mean", "Erlang"),
+}
+"""Title and unit of what a review tells beside the indicators of `models.kpis`."""
 _SHORT_POLICIES = {
     "fixed_window": "fixed window",
     "pipelimit": "pipelimit",
@@ -45,16 +53,12 @@ _SHORT_POLICIES = {
 
 def title_of(kpi: str) -> str:
     """An indicator's name for people."""
-    if kpi in DEFINITIONS:
-        return DEFINITIONS[kpi].title
-    return _MORE_TITLES[kpi][0] if kpi in _MORE_TITLES else kpi.replace("_", " ").capitalize()
+    return DEFINITIONS[kpi].title if kpi in DEFINITIONS else _MORE_TITLES[kpi][0]
 
 
 def unit_of(kpi: str) -> str:
     """Its unit, as `models.kpis` writes units."""
-    if kpi in DEFINITIONS:
-        return DEFINITIONS[kpi].unit
-    return _MORE_TITLES[kpi][1] if kpi in _MORE_TITLES else "share" if kpi.endswith("_share") else "1"
+    return DEFINITIONS[kpi].unit if kpi in DEFINITIONS else _MORE_TITLES[kpi][1]
 
 
 def in_unit(value: float, unit: str) -> str:

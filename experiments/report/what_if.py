@@ -11,13 +11,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.report.review_words import short_readings, told
 from trunkproof.experiments.review.result import ReadingResult, Review
-
-FloatArray = NDArray[np.float64]
+from trunkproof.models.arrays import FloatArray
 
 
 def what_if(review: Review) -> dict[str, Any] | None:

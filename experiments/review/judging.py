@@ -15,7 +15,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkproof.experiments.common.targets import targets_of
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.result import Judged, Point
@@ -84,10 +83,10 @@ class Judge:
         """
         response = self.sweep.response(reading, limit, witness)
         found = {}
-        for kpi, bound, is_upper in targets_of(self.request.quality):
-            drawn = self.draws(response, kpi, demand)
+        for target in self.request.quality.targets:
+            drawn = self.draws(response, target.kpi, demand)
             if not np.isnan(drawn).any():
-                found[kpi] = drawn <= bound if is_upper else drawn >= bound
+                found[target.kpi] = target.holds(drawn)
         return found
 
     def together(self, readings: Sequence[int], limit: int) -> float:
@@ -133,7 +132,7 @@ class Judge:
         """Return, for each target, the least confidence over witnesses and courses, and whose it is; of two who are as
         sure, the one with the worse value.
         """
-        better = {kpi: -1.0 if is_upper else 1.0 for kpi, _, is_upper in targets_of(self.request.quality)}
+        better = {target.kpi: -1.0 if target.is_upper else 1.0 for target in self.request.quality.targets}
         found: dict[str, tuple[float, float, Witness]] = {}
         for witness in self.sweep.witnesses:
             response = self.sweep.response(reading, limit, witness)
@@ -148,11 +147,12 @@ class Judge:
         """By the witness, and under the course, that is the least sure."""
         worst = self.least_sure(reading, limit)
         found = []
-        for kpi, bound, is_upper in targets_of(self.request.quality):
-            if kpi in worst:
-                sure, witness = worst[kpi]
-                value = self.estimate(self.sweep.response(reading, limit, witness), kpi)
-                found.append(Judged(kpi, bound, is_upper, value, sure, held_with(sure, self.request.confidence)))
+        for target in self.request.quality.targets:
+            if target.kpi in worst:
+                sure, witness = worst[target.kpi]
+                value = self.estimate(self.sweep.response(reading, limit, witness), target.kpi)
+                holds = held_with(sure, self.request.confidence)
+                found.append(Judged(target.kpi, target.bound, target.is_upper, value, sure, holds))
         return found
 
     def by_growth(self, reading: int, limit: int) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from trunkproof.experiments.common.provenance import Provenance
-from trunkproof.experiments.common.targets import Target, judge_quality
+from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.cpu import CpuComparison
 from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
@@ -134,7 +134,7 @@ class Comparison:
         }
 
     @cached_property
-    def targets(self) -> tuple[Target, ...]:
+    def targets(self) -> tuple[JudgedTarget, ...]:
         """The study's quality targets, judged on the real calls; of a VOID run, on the prediction."""
         return judge_quality(self.study.quality, self.measured_kpis if self.valid else self.predicted_kpis)
 

@@ -6,16 +6,15 @@ import math
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import stats
 
 from trunkproof.experiments.verification.cases import HOLDING, question
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.policies import NoThrottle
 from trunkproof.models.study import Study
 from trunkproof.models.traffic import Arrivals, DiurnalArrivals, PoissonArrivals, RampArrivals
 from trunkproof.simulator.run import simulate
 
-FloatArray = NDArray[np.float64]
 _RATE = 600.0
 _HOURLY = tuple(_RATE * (1 + 0.8 * math.sin(2 * math.pi * hour / 24)) for hour in range(24))
 _OPEN = NoThrottle(policy="none")

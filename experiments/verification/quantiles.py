@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtri
 
@@ -18,8 +17,8 @@ from trunkproof.experiments.verification.check import Check, Point, one_sided_al
 from trunkproof.experiments.verification.durations import arrival_gaps, holding_times
 from trunkproof.experiments.verification.figures import quantile_figure
 from trunkproof.experiments.verification.size import Size
+from trunkproof.models.arrays import FloatArray
 
-FloatArray = NDArray[np.float64]
 _READ = "Observed against expected quantiles, as normal scores. Correct: every mark inside the grey band. {of}"
 
 

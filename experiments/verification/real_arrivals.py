@@ -21,8 +21,9 @@ import typer
 from trunkproof.experiments.cli.app import out
 from trunkproof.experiments.histories.generate import made_attempts
 from trunkproof.experiments.histories.truth import Truth
+from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.forecast import tables
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid, lay_out
+from trunkproof.models.demand.fitting.grid import Grid, lay_out
 from trunkproof.models.demand.fitting.outlook import look_ahead
 from trunkproof.models.demand.fitting.trials import with_trials
 from trunkproof.models.distributions import Exponential

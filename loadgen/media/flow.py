@@ -9,8 +9,8 @@ import random
 import socket
 from typing import Protocol
 
-from trunkproof.loadgen.media.rtp import FRAME_S
 from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.models.packets import PACKET_S
 
 MOST_CAUGHT_UP = 5
 """After a stall longer than 100 ms the frames between are given up, as a real telephone's are."""
@@ -49,5 +49,5 @@ class Instants:
         self._dice = random.Random()
 
     def first_after(self, now: float) -> float:
-        """The next stream's first instant; the others follow every `FRAME_S`."""
-        return now + self._dice.random() * FRAME_S
+        """The next stream's first instant; the others follow every `PACKET_S`."""
+        return now + self._dice.random() * PACKET_S

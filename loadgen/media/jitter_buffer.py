@@ -6,7 +6,7 @@ behind it. Late packets are lost packets to the ear.
 
 from __future__ import annotations
 
-from trunkproof.loadgen.media.rtp import FRAME_S
+from trunkproof.models.packets import PACKET_S
 from trunkproof.models.voice import JITTER_BUFFER_MS
 
 DEPTH_S = JITTER_BUFFER_MS / 1000
@@ -23,7 +23,7 @@ class JitterBuffer:
     def add(self, sequence: int, arrival: float) -> bool:
         """Note a packet by its extended sequence number; whether it can still be played."""
         if self._origin is None:
-            self._origin = arrival + self._depth_s - sequence * FRAME_S
-        in_time = arrival <= self._origin + sequence * FRAME_S
+            self._origin = arrival + self._depth_s - sequence * PACKET_S
+        in_time = arrival <= self._origin + sequence * PACKET_S
         self.late += not in_time
         return in_time

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trunkproof.loadgen.media.flow import MOST_CAUGHT_UP, Flow, Instants
-from trunkproof.loadgen.media.rtp import FRAME_S
 from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, Address, connect
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream
 from trunkproof.models.histogram import LogHistogram
+from trunkproof.models.packets import PACKET_S
 
 _MAX_DATAGRAM = 2048
 _TIMESPEC = struct.Struct("@ll")
@@ -135,11 +135,11 @@ class PlainPump:
         self._arm()
 
     def _next_due(self, flow: PlainFlow, due: float, now: float) -> float:
-        behind = int((now - due) / FRAME_S)
+        behind = int((now - due) / PACKET_S)
         if behind <= MOST_CAUGHT_UP:
-            return due + FRAME_S
+            return due + PACKET_S
         flow.given_up += behind
-        return due + (behind + 1) * FRAME_S
+        return due + (behind + 1) * PACKET_S
 
     def _serve(self, flow: PlainFlow, now: float) -> None:
         self._drain(flow, now)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from trunkproof.models.packets import PAYLOAD_BYTES
+
 SR, RR, SDES, BYE = 200, 201, 202, 203
 CNAME = 1
 NAME = b"call@trunkproof"
@@ -51,12 +53,12 @@ def write_report(
         ssrc: our source.
         wall_s: now, as seconds since 1970.
         timestamp: our RTP timestamp now.
-        packets: sent so far, all of 160 bytes.
+        packets: sent so far, all of `PAYLOAD_BYTES`.
         block: what we received of the peer, if anything.
         bye: whether we leave.
     """
     ntp = int((wall_s + NTP_EPOCH_S) * (1 << 32)) & (1 << 64) - 1
-    report = struct.pack("!IQIII", ssrc, ntp, timestamp, packets & 0xFFFFFFFF, packets * 160 & 0xFFFFFFFF)
+    report = struct.pack("!IQIII", ssrc, ntp, timestamp, packets & 0xFFFFFFFF, packets * PAYLOAD_BYTES & 0xFFFFFFFF)
     blocks = b"" if block is None else bytes(block)
     compound = _packet(SR, 0 if block is None else 1, report + blocks)
     item = struct.pack("!IBB", ssrc, CNAME, len(NAME)) + NAME

@@ -12,9 +12,6 @@ from trunkproof.models.errors import RemoteError
 
 VERSION = 2
 HEADER_BYTES = 12
-SAMPLES_PER_FRAME = 160
-"""20 ms at 8,000 samples a second."""
-FRAME_S = 0.02
 _HEADER = struct.Struct("!BBHII")
 _EVENT = struct.Struct("!BBH")
 DIGITS = "0123456789*#ABCD"

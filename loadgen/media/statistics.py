@@ -7,8 +7,9 @@ for.
 
 from __future__ import annotations
 
+from trunkproof.models.packets import CLOCK_HZ
+
 MODULUS = 1 << 16
-CLOCK_HZ = 8000
 HISTORY = 1024
 """Packets back to which a late one is told from a duplicate: 20 s of audio."""
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from trunkproof.loadgen.media.jitter_buffer import JitterBuffer
 from trunkproof.loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, write_report
-from trunkproof.loadgen.media.rtp import DIGITS, SAMPLES_PER_FRAME, MalformedRtpError, RtpPacket, TelephoneEvent
+from trunkproof.loadgen.media.rtp import DIGITS, MalformedRtpError, RtpPacket, TelephoneEvent
 from trunkproof.loadgen.media.srtp import Cipher, Failure
 from trunkproof.loadgen.media.statistics import ReceptionStatistics
 from trunkproof.loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
+from trunkproof.models.packets import SAMPLES_PER_PACKET
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 EVENT_PACKETS, END_PACKETS = 5, 3
@@ -133,14 +134,14 @@ class MediaStream:
         if step == EVENT_PACKETS + END_PACKETS - 1:
             self._pressed.pop(0)
             self._pressed = [(later, self.sent) for later, _ in self._pressed]
-        duration = min(step + 1, EVENT_PACKETS) * SAMPLES_PER_FRAME
+        duration = min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET
         event = TelephoneEvent(digit, duration, end=step >= EVENT_PACKETS)
         # All packets of an event carry the timestamp of its beginning.
         kind = self.event_type or 0
         return RtpPacket(kind, sequence, self._timestamp(begun), self.ssrc, bytes(event), marker=step == 0)
 
     def _timestamp(self, number: int) -> int:
-        return (self.first_timestamp + number * SAMPLES_PER_FRAME) & 0xFFFFFFFF
+        return (self.first_timestamp + number * SAMPLES_PER_PACKET) & 0xFFFFFFFF
 
     def receive(self, data: bytes, arrival: float) -> None:
         """Take what came to the RTP port."""

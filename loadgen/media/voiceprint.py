@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 _MAGIC = b"tp"
 _TIMES = 10
-FRAME_BYTES = 160
 
 
 class Side(IntEnum):

@@ -25,17 +25,13 @@ from trunkproof.models.errors import GuardError, TrunkproofError
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Disposition, Record
 from trunkproof.models.refusals import disposition_of
+from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 
 if TYPE_CHECKING:
     from trunkproof.loadgen.parties.caller import Caller
 
 _LAST_WORDS_S = 4.0
 """How long a stopped run waits for the response to a BYE or CANCEL before it lets the call go."""
-_PATIENCE_S = 32.0
-"""Beyond setup and ringing as planned, a caller waits as long as timer B does (RFC 3261 table 4)."""
-_EDGE_BACK_S = 32.0
-"""How long a BYE waits for an edge that is down; as long as timer F would (RFC 3261 table 4)."""
-_RECONNECT_EVERY_S = 0.1
 _GOOD_ENDS = {EndCause.LOCAL_BYE, EndCause.REMOTE_BYE, EndCause.BYE_REFUSED}
 """The call was up and is over; 481 says that the other side had ended it already."""
 
@@ -167,7 +163,8 @@ class PlannedCall:
     async def _until_answered(self, call: ClientCall) -> events.Answered | None:
         """Follow the INVITE to its end: the answer, or `None` once the record says how it failed."""
         agent = self.caller.line.agent
-        until: float | None = self._clock() + self.row.setup_s + self.row.ring_s + _PATIENCE_S
+        # Beyond setup and ringing as planned, a caller waits as long as timer B does.
+        until: float | None = self._clock() + self.row.setup_s + self.row.ring_s + TRANSACTION_TIMEOUT_S
         while True:
             match await self.news.next(until):
                 case None if self.wish is _Wish.STOP:
@@ -203,7 +200,7 @@ class PlannedCall:
                 self._refused(final)
             case _ if isinstance(final, events.TimedOut) or self.wish is _Wish.TIME_OUT:
                 self.record.status = 408
-                self._end(Disposition.TIMED_OUT, f"no final response within {_PATIENCE_S:g} s")
+                self._end(Disposition.TIMED_OUT, f"no final response within {TRANSACTION_TIMEOUT_S:g} s")
             case events.Cancelled() | events.Terminated(cause=EndCause.CANCEL_GLARE):
                 self.record.status, self.record.ports = 487, self.caller.line.ports_per_call
                 self._end(Disposition.ABANDONED)
@@ -251,12 +248,13 @@ class PlannedCall:
 
     async def _reconnect(self, call: ClientCall) -> bool:
         """Give a call whose connection is gone another one, waiting for an edge that is down."""
-        until = self._clock() + (_LAST_WORDS_S if self.wish is _Wish.STOP else _EDGE_BACK_S)
+        # A BYE waits for an edge that is down as long as timer F would.
+        until = self._clock() + (_LAST_WORDS_S if self.wish is _Wish.STOP else TRANSACTION_TIMEOUT_S)
         while self._clock() < until and not call.ended:
             try:
                 lease = await self.caller.line.pool.acquire(self.row.call, resume=self.row.resumes)
             except ConnectError:
-                await asyncio.sleep(_RECONNECT_EVERY_S)
+                await asyncio.sleep(EDGE_RETRY_S)
                 continue
             self.caller.line.agent.move(call, lease.connection)
             return True

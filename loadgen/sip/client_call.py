@@ -14,8 +14,8 @@ from trunkproof.loadgen.sip.fields import MalformedFieldError, read_q850_cause, 
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.session_timer import Refresher, read_min_se, read_session_timer
-from trunkproof.loadgen.sip.timers import TRANSACTION_TIMEOUT_S
 from trunkproof.loadgen.sip.transaction import TransactionEvent, TransactionFailure
+from trunkproof.models.timers import TRANSACTION_TIMEOUT_S
 
 
 class ClientCall(Call):

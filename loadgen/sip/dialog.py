@@ -13,7 +13,7 @@ from typing import Self
 from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Uri
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.message import Request, Response
-from trunkproof.loadgen.sip.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
+from trunkproof.models.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
 
 DialogKey = tuple[str, str, str]
 """Call-ID, local tag, remote tag (section 12)."""

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 from trunkproof.loadgen.sip.sdes import Crypto, write_crypto
 from trunkproof.loadgen.sip.table_key import TableKey
 from trunkproof.models.errors import RemoteError
+from trunkproof.models.packets import CLOCK_HZ
 
 SAVP: Final = "RTP/SAVP"
 AVP: Final = "RTP/AVP"
-CLOCK_HZ: Final = 8000
 _EOL: Final = "\r\n"
 
 

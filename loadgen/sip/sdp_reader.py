@@ -12,7 +12,6 @@ from typing import Final
 
 from trunkproof.loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto
 from trunkproof.loadgen.sip.sdp import (
-    CLOCK_HZ,
     SAVP,
     Codec,
     MalformedSdpError,
@@ -20,6 +19,7 @@ from trunkproof.loadgen.sip.sdp import (
     SessionDescription,
     TelephoneEvent,
 )
+from trunkproof.models.packets import CLOCK_HZ
 
 MAX_LINES: Final = 500
 """A browser's offer with video has about 200 lines; more than this is no offer of a telephone call."""

@@ -11,7 +11,6 @@ from enum import Enum
 from typing import ClassVar
 
 from trunkproof.loadgen.sip.message import Request, Response
-from trunkproof.loadgen.sip.timers import TRANSACTION_TIMEOUT_S
 from trunkproof.loadgen.sip.transaction_table import (
     CLIENT,
     INVITE_CLIENT,
@@ -22,6 +21,7 @@ from trunkproof.loadgen.sip.transaction_table import (
     State,
     Table,
 )
+from trunkproof.models.timers import TRANSACTION_TIMEOUT_S
 
 IncomingMessage = Request | Response
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.simulator.kernel.codes import ARRIVAL, KINDS, STANDING
 from trunkproof.simulator.kernel.heap import schedule, schedule_far
 from trunkproof.simulator.kernel.host import audio_changes
 from trunkproof.simulator.kernel.incidents import incidents_come
 from trunkproof.simulator.kernel.limits import take_ports
-from trunkproof.simulator.kernel.memory import FloatArray, World
+from trunkproof.simulator.kernel.memory import World
 
 
 @inlined

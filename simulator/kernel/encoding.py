@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from trunkproof.models.arrays import IntArray
 from trunkproof.models.columns import DISPOSITION_CODE
-from trunkproof.models.costs import PACKETS_PER_S, Costs
+from trunkproof.models.costs import Costs
+from trunkproof.models.packets import PACKETS_PER_STREAM_S
 from trunkproof.models.policies import (
     FixedWindow,
     NoThrottle,
@@ -22,13 +24,13 @@ from trunkproof.models.policies import (
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.refusals import REFUSALS, THROTTLE_CAUSE, refusal_of
 from trunkproof.models.study import EdgeRestart, Incident, Study, Trunk
+from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 from trunkproof.models.traffic import TlsPolicy
 from trunkproof.simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
 from trunkproof.simulator.host import MOST_MEDIA_SHARE, capacity
 from trunkproof.simulator.kernel import codes, memory
 from trunkproof.simulator.kernel.heap import PLACES
-from trunkproof.simulator.kernel.memory import IntArray, Records, World
-from trunkproof.simulator.trunk import EDGE_POLL_S, TIMER_B_S
+from trunkproof.simulator.kernel.memory import Records, World
 
 _POLICY: dict[type, int] = {
     NoThrottle: codes.NO_LIMIT,
@@ -91,10 +93,10 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         speed=cores / servers,
         servers=servers,
         waiting_share=costs.waiting_work_share,
-        short_per_stream=PACKETS_PER_S / 2 * costs.short_packet_s / cores,
+        short_per_stream=PACKETS_PER_STREAM_S * costs.short_packet_s / cores,
         most_media_share=MOST_MEDIA_SHARE,
-        timer_b_s=TIMER_B_S,
-        poll_s=EDGE_POLL_S,
+        timer_b_s=TRANSACTION_TIMEOUT_S,
+        poll_s=EDGE_RETRY_S,
         quarantine_s=ports.quarantine_s,
         ports=len(range(ports.low + ports.low % 2, ports.high, 2)),
         legs=ports.legs,

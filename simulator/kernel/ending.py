@@ -11,7 +11,7 @@ from trunkproof.simulator.kernel.memory import Records, World
 
 @inlined
 def end(world: World, call: int) -> int:
-    """See `life`: the step after the last."""
+    """End an attempt: note its record, and let its caller try again or go."""
     clock, attempt = world.clock[0], world.attempts[call]
     row = world.rows[attempt.row]
     # As `models.redials.tries_again`.

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.columns import Columns
-from trunkproof.models.records import SCHEMA
+from trunkproof.models.records import DEFAULTS, SCHEMA
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 from trunkproof.simulator.kernel.codes import NO_CONNECTION
-from trunkproof.simulator.kernel.memory import FloatArray, Records
+from trunkproof.simulator.kernel.memory import Records
 
 _INSTANTS = ("intended_s", "sent_s", "ringing_s", "answered_s", "bye_s", "ended_s", "retry_after_s", "connect_s")
 _NUMBERS = ("row", "call", "attempt", "ports", "rtp_sent", "rtp_lost")
@@ -30,7 +31,11 @@ def to_frame(records: Records, trunks: tuple[str, ...]) -> pl.DataFrame:
     made["connection"] = _connection(_column(records, "connection"))
     made["redialled"] = _column(records, "redialled").astype(np.bool_)
     made |= {"rtp_received": received, "rtp_authenticated": received, "mos": pl.Series(scores(records)).fill_nan(None)}
-    made |= {name: _constant(name, len(records)) for name in SCHEMA if name not in made}
+    # What only real calls know.
+    unknown = {
+        name: pl.Series(name, [value], dtype=SCHEMA[name]) for name, value in DEFAULTS.items() if name not in made
+    }
+    made |= {name: value.new_from_index(0, len(records)) for name, value in unknown.items()}
     return pl.DataFrame({name: made[name] for name in SCHEMA}, schema=SCHEMA)
 
 
@@ -52,11 +57,6 @@ def _column(records: Records, name: str) -> Any:
 def _connection(codes: Any) -> pl.Series:
     known = pl.Series(np.where(codes == NO_CONNECTION, 0, codes).astype(np.uint8)).cat.to(SCHEMA["connection"])
     return known.scatter(np.flatnonzero(codes == NO_CONNECTION), None)
-
-
-def _constant(name: str, count: int) -> pl.Series:
-    """What the model does not know: no packet is late or foreign or comes twice, and nothing is said in words."""
-    return pl.Series(name, [0 if name.startswith("rtp_") else None], dtype=SCHEMA[name]).new_from_index(0, count)
 
 
 def to_columns(records: Records) -> Columns:

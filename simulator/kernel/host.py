@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.compiled import inlined, lean
-from trunkproof.simulator.kernel.memory import Clock, FloatArray
+from trunkproof.simulator.kernel.memory import Clock
 
 
 @inlined

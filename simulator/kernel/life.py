@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from trunkproof.models.compiled import inlined
+from trunkproof.models.packets import PACKETS_PER_STREAM_S
 from trunkproof.simulator.kernel.codes import (
     ABANDONED,
     ANSWERED,
@@ -51,8 +52,6 @@ from trunkproof.simulator.kernel.host import audio_changes, work
 from trunkproof.simulator.kernel.limits import give_back, take
 from trunkproof.simulator.kernel.memory import Clock, World
 from trunkproof.simulator.kernel.throttles import REFUSES, try_admit
-
-_SENT_PER_S = 50
 
 
 @inlined
@@ -226,8 +225,8 @@ def stop_talking(world: World, call: int) -> int:
     hold_s = world.rows[attempt.row].hold_s
     attempt.bye_s = world.clock[0].now
     lost_s = audio_changes(world.clock, -1) - attempt.lost_s
-    attempt.rtp_sent = int(hold_s * _SENT_PER_S) + 1
-    attempt.rtp_lost = min(attempt.rtp_sent, round(lost_s * _SENT_PER_S))
+    attempt.rtp_sent = int(hold_s * PACKETS_PER_STREAM_S) + 1
+    attempt.rtp_lost = min(attempt.rtp_sent, round(lost_s * PACKETS_PER_STREAM_S))
     return POLLING if not attempt.inbound and attempt.restarts != world.clock[0].restarts else BYE
 
 

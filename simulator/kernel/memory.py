@@ -8,15 +8,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+
+from trunkproof.models.arrays import FloatArray, IntArray
 
 # Records with fields: neither mypy nor numpy's types know them by name.
 Records: TypeAlias = Any
 Clock: TypeAlias = Records
 Heap: TypeAlias = Records
 Event: TypeAlias = Records
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 def _record(

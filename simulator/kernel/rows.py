@@ -1,6 +1,6 @@
 """The plan as the compiled model reads it: records in pieces, each small enough to stay in a processor's cache.
 
-Runs of the same callers share what is drawn here, so that the dice are rolled once for all of them.
+Runs of the same callers share what is drawn here, so that it is drawn once for all of them.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.throttle import SAME_INSTANT_S
 from trunkproof.simulator.kernel.codes import (
@@ -12,7 +13,7 @@ from trunkproof.simulator.kernel.codes import (
     SLIDING_ATTEMPTS,
     TOKEN_BUCKET,
 )
-from trunkproof.simulator.kernel.memory import FloatArray, Records
+from trunkproof.simulator.kernel.memory import Records
 
 REFUSES = -1.0
 """No delay: the call is refused."""

@@ -1,4 +1,4 @@
-"""The dice as arrays: what the plan's table holds, and nothing drawn for what does not happen."""
+"""Draws as arrays: what the plan's table holds, and nothing drawn for what does not happen."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_rows_of_a_call_follow_one_another() -> None:
     assert (np.isnan(arrays.redial_delay_s) == (arrays.attempt == 0)).all()
 
 
-def test_a_constant_needs_no_dice_and_changes_none() -> None:
+def test_a_constant_needs_no_draws_and_changes_none() -> None:
     (drawn,), (fixed,) = drawn_chunks(study(), 0), drawn_chunks(study(ringing=3), 0)
     np.testing.assert_array_equal(drawn.hold_s, fixed.hold_s)
     rings = np.isin(drawn.outcome, [OUTCOME_CODE[Outcome.ANSWERED], OUTCOME_CODE[Outcome.NO_ANSWER]])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from trunkproof.models import draws as dice
+from trunkproof.models import draws
 from trunkproof.models.draws import drawn_chunks
 from trunkproof.models.errors import InputError
 from trunkproof.models.numbering import check_rows
@@ -69,7 +69,7 @@ def test_nothing_runs(begin: Callable[[Study], object], monkeypatch: pytest.Monk
 
 
 def test_a_row_without_a_number_is_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dice, "ROWS_PER_TRUNK", 1000)
+    monkeypatch.setattr(draws, "ROWS_PER_TRUNK", 1000)
     question = study(1, 1)
     chunks = drawn_chunks(question, 1, calls_per_chunk=300)
     rows = [int(row) for _, chunk in zip(range(3), chunks, strict=False) for row in chunk.row]

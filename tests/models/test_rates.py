@@ -9,7 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 from scipy import stats
 
-from trunkproof.models.rates import FloatArray, RatePath, arrival_chunks, rate_path
+from trunkproof.models.arrays import FloatArray
+from trunkproof.models.rates import RatePath, arrival_chunks, rate_path
 from trunkproof.models.traffic import Arrivals
 
 Z = 4.5

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkproof.models.costs import PACKETS_PER_S, Costs
+from trunkproof.models.costs import Costs
+from trunkproof.models.packets import PACKETS_PER_CALL_S
 from trunkproof.models.study import Machine
 from trunkproof.simulator.host import Host, capacity
 
@@ -97,7 +98,7 @@ def test_capacity_is_what_the_quota_leaves_and_idle_programs_do_not_take(
     pieces = [host.finish(cores, 0.0) for _ in range(3600)]
     assert max(pieces) == pytest.approx(3600)
     host.audio_begins(3600.0)
-    assert host.media_load == pytest.approx(PACKETS_PER_S * costs.packet_s / cores)
+    assert host.media_load == pytest.approx(PACKETS_PER_CALL_S * costs.packet_s / cores)
 
 
 def test_work_that_comes_alone_gets_the_whole_quota_of_one_core() -> None:
@@ -113,5 +114,5 @@ def test_audio_gets_what_it_asks_for_without_what_is_lost(calls: list[tuple[int,
         now += lasts_s
         lost_s += sum(host.audio_ends(reading, now) for reading in readings)
     asked_s = sum(at_once * lasts_s for at_once, lasts_s in calls)
-    assert host.media_s == pytest.approx((asked_s - lost_s) * PACKETS_PER_S * COSTS.packet_s)
+    assert host.media_s == pytest.approx((asked_s - lost_s) * PACKETS_PER_CALL_S * COSTS.packet_s)
     assert host.media_s <= min(2, quota) * now + 1e-9

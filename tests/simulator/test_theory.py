@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from trunkproof.experiments.prediction.twin import LARGEST_Z, analytic_twin, exact_refused_share, red_refused
-from trunkproof.models.costs import PACKETS_PER_S, Costs, cpu_breakdown
+from trunkproof.models.costs import Costs, cpu_breakdown
 from trunkproof.models.kpis import compute_kpis
 from trunkproof.models.limits import Limits
+from trunkproof.models.packets import PACKETS_PER_CALL_S
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.policies import FixedWindow
 from trunkproof.models.records import Disposition
@@ -265,7 +266,7 @@ def test_the_cpu_spent_is_what_the_records_are_charged_with(question: Study, quo
     rounding_s = costs.packet_s * 2 * (records.height - records["answered_s"].null_count())
     lost_s = costs.packet_s * 2 * records["rtp_lost"].sum()
     # The other side talks on until the BYE is with it, which no record counts.
-    talked_on_s = costs.packet_s * PACKETS_PER_S / 2 * (records["ended_s"] - records["bye_s"]).sum()
+    talked_on_s = costs.packet_s * PACKETS_PER_CALL_S / 2 * (records["ended_s"] - records["bye_s"]).sum()
     assert host.media_s <= media_s + talked_on_s + 1e-9
     assert media_s - host.media_s <= rounding_s + lost_s + 1e-9
 

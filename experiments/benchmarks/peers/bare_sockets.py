@@ -30,6 +30,7 @@ from trunkproof.loadgen.media.compiled.memory import (
     new_work,
 )
 from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS
+from trunkproof.models.arrays import IntArray
 
 _OURS = "127.0.0.2"
 _PACKET_BYTES = 182
@@ -70,7 +71,7 @@ def _connected(calls: int, ports: Sequence[int]) -> Iterator[NDArray[np.int32]]:
 
 
 @contextlib.contextmanager
-def _served(serve: Callable[..., None], counts: NDArray[np.int64], descriptors: NDArray[np.int32]) -> Iterator[None]:
+def _served(serve: Callable[..., None], counts: IntArray, descriptors: NDArray[np.int32]) -> Iterator[None]:
     """A thread of their own moves packets while the block runs."""
     phases = sorted(random.randrange(INSTANTS) for _ in descriptors)
     first_of = np.searchsorted(phases, np.arange(INSTANTS + 1)).astype(np.int64)

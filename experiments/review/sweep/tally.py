@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from trunkproof.experiments.review.sweep.identical import Asked
 from trunkproof.experiments.review.sweep.spans import Layout
-from trunkproof.models.columns import DISPOSITION_CODE, BoolArray, Columns, columns_of
+from trunkproof.models.arrays import BoolArray
+from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
 from trunkproof.models.costs import CostName, costs_of, spend, work_counts
 from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Direction, Disposition
 from trunkproof.models.study import Study

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trunkproof.experiments.review.result import Limit, Resource
-from trunkproof.experiments.review.theory.per_call import CALL_MBIT_PER_S
 from trunkproof.experiments.review.theory.premises import (
     LINK_FULL_SHARE,
     MOST_CPU_SHARE,
@@ -18,6 +17,7 @@ from trunkproof.experiments.review.theory.premises import (
     calls_of_ports,
     least,
 )
+from trunkproof.models.packets import STREAM_MBIT_PER_S
 
 UNKNOWN = "not known to be limited"
 
@@ -97,7 +97,7 @@ def _described(premises: Premises) -> Mapping[Resource, tuple[str, str]]:
         ),
         Resource.BANDWIDTH: (
             UNKNOWN if request.bandwidth_mbit_per_s is None else f"{request.bandwidth_mbit_per_s:g} Mbit/s each way",
-            f"{1000 * CALL_MBIT_PER_S:.1f} kbit/s per call each way; calls at once exceed the link in "
+            f"{1000 * STREAM_MBIT_PER_S:.1f} kbit/s per call each way; calls at once exceed the link in "
             f"{100 * LINK_FULL_SHARE:g} % of the time; {mixed}",
         ),
     }

@@ -14,8 +14,8 @@ from scipy.stats import poisson
 from trunkproof.experiments.review.result import Needed
 from trunkproof.experiments.review.sweep.cells import with_limit
 from trunkproof.experiments.review.theory.formulas import Share, servers_share, shares, throttle_share
-from trunkproof.experiments.review.theory.per_call import CALL_MBIT_PER_S
 from trunkproof.experiments.review.theory.premises import LINK_FULL_SHARE, MOST_CPU_SHARE, Premises
+from trunkproof.models.packets import STREAM_MBIT_PER_S
 from trunkproof.models.policies import ThrottleSettings
 
 _THROTTLE_STEP = 10
@@ -37,7 +37,7 @@ def needed_for(premises: Premises, per_minute: float) -> Needed:
         channels=_servers(premises, per_minute, per_call.channel_s, others.erlang),
         ports=ports,
         cores=cores,
-        bandwidth_mbit_per_s=_calls_on_link(premises, busy / 60 * per_call.audio_s) * CALL_MBIT_PER_S,
+        bandwidth_mbit_per_s=_calls_on_link(premises, busy / 60 * per_call.audio_s) * STREAM_MBIT_PER_S,
     )
 
 

@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from trunkproof.experiments.prediction.forecast import PACKET_BITS
-from trunkproof.experiments.prediction.forecast import PACKETS_PER_S as PACKETS_PER_WAY_S
 from trunkproof.experiments.prediction.twin import channel_time_s
 from trunkproof.experiments.review.request import Neighbour, Request
-from trunkproof.models.costs import PACKETS_PER_S, Costs
+from trunkproof.models.costs import Costs
+from trunkproof.models.packets import PACKETS_PER_CALL_S
 from trunkproof.models.policies import NoThrottle
 from trunkproof.models.study import Pop
 from trunkproof.models.traffic import TlsPolicy, Traffic
-
-CALL_MBIT_PER_S = PACKETS_PER_WAY_S * PACKET_BITS / 1e6
-"""One call, each way."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class PerCall:
         mix = traffic.outcomes
         audio_s = mix.answered * traffic.holding.mean()
         channel_s = channel_time_s(pop, traffic)
-        cpu_s = costs.invite_s + mix.answered * costs.bye_s + audio_s * PACKETS_PER_S * costs.packet_s
+        cpu_s = costs.invite_s + mix.answered * costs.bye_s + audio_s * PACKETS_PER_CALL_S * costs.packet_s
         return cls(channel_s, channel_s + pop.ports.quarantine_s, audio_s, cpu_s + _handshakes_s(traffic, costs))
 
     def with_hold(self, factor: float, share: float = 1.0) -> PerCall:
@@ -84,7 +80,7 @@ class Others:
             erlang=0.0 if pop.carrier.channels_per == "account" else _erlang(mine, setup_s),
             port_erlang=_erlang(mine, setup_s + pop.ports.quarantine_s),
             cpu_cores=sum(
-                rate / 60 * (costs.invite_s + costs.bye_s + hold_s * PACKETS_PER_S * costs.packet_s)
+                rate / 60 * (costs.invite_s + costs.bye_s + hold_s * PACKETS_PER_CALL_S * costs.packet_s)
                 for rate, hold_s in mine
             ),
         )

@@ -27,9 +27,10 @@ from trunkproof.experiments.review.theory.formulas import (
     shares,
     throttle_share,
 )
-from trunkproof.experiments.review.theory.per_call import CALL_MBIT_PER_S, Others, PerCall
+from trunkproof.experiments.review.theory.per_call import Others, PerCall
 from trunkproof.models.costs import Costs, costs_of
 from trunkproof.models.demand.fitting.result import Fit
+from trunkproof.models.packets import STREAM_MBIT_PER_S
 from trunkproof.models.policies import ThrottleSettings
 from trunkproof.models.study import MediaPorts, Quality
 
@@ -178,7 +179,7 @@ class Premises:
     def _bandwidth(self) -> float | None:
         if self.request.bandwidth_mbit_per_s is None:
             return None
-        calls = int(self.request.bandwidth_mbit_per_s / CALL_MBIT_PER_S)
+        calls = int(self.request.bandwidth_mbit_per_s / STREAM_MBIT_PER_S)
         return self._fresh(60 * erlang_within(calls, self.busyness) / max(self.per_call.audio_s, 1e-9))
 
 

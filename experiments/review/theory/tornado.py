@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from trunkproof.experiments.review.result import Swing
 from trunkproof.experiments.review.theory.needed import needed_for
 from trunkproof.experiments.review.theory.premises import Premises
-from trunkproof.models.costs import PACKETS_PER_S, load_calibration
+from trunkproof.models.costs import load_calibration
 from trunkproof.models.demand.fitting.result import Fit, Ranged
+from trunkproof.models.packets import PACKETS_PER_CALL_S
 
 MOST_HEADROOM = 20.0
 """Beyond it the axis says nothing any more."""
@@ -127,7 +128,7 @@ def _of_demand(premises: Premises, fit: Fit, busy_hour: Ranged) -> Iterator[_Inp
 
 def _of_callers(premises: Premises, fit: Fit) -> Iterator[_Input]:
     hold, redial = fit.holding.mean_s, fit.redial.probability
-    audio_share = premises.per_call.audio_s * PACKETS_PER_S * premises.costs.packet_s / premises.per_call.cpu_s
+    audio_share = premises.per_call.audio_s * PACKETS_PER_CALL_S * premises.costs.packet_s / premises.per_call.cpu_s
 
     def held(value: float) -> Premises:
         return replace(premises, per_call=premises.per_call.with_hold(value / max(hold.value, 1e-9), audio_share))
@@ -145,7 +146,7 @@ def _of_costs(premises: Premises) -> Iterator[_Input]:
     interval = load_calibration(premises.request.pop.calibration).intervals.get("packet_s")
     if interval is None or not premises.knows_machine:
         return
-    pace, packets = premises.request.pop.machine.pace, premises.per_call.audio_s * PACKETS_PER_S
+    pace, packets = premises.request.pop.machine.pace, premises.per_call.audio_s * PACKETS_PER_CALL_S
     ends = Ranged(premises.costs.packet_s, pace * interval[0], pace * interval[1])
 
     def priced(value: float) -> Premises:

@@ -27,7 +27,7 @@ from trunkproof.experiments.sizing.calibration.levels import (
     measure_level,
     studies_of,
 )
-from trunkproof.experiments.sizing.calibration.regression import Explain, Fit, FloatArray, fit_relative
+from trunkproof.experiments.sizing.calibration.regression import Explain, Fit, fit_relative
 from trunkproof.experiments.sizing.calibration.shortage import (
     Estimate,
     is_short,
@@ -35,6 +35,7 @@ from trunkproof.experiments.sizing.calibration.shortage import (
     waiting_packet,
     waiting_work,
 )
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.costs import Calibration, CostName, Costs, Gauged, spend
 from trunkproof.models.errors import StackError
 from trunkproof.models.study import Stack, Study

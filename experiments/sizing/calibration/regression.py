@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import least_squares
 
-FloatArray = NDArray[np.float64]
+from trunkproof.models.arrays import FloatArray
+
 Explain = Callable[[FloatArray], FloatArray]
 """Parameters -> what would be observed."""
 OUTLIER = 3.0

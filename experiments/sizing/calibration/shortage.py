@@ -16,7 +16,8 @@ import numpy as np
 from scipy import stats
 
 from trunkproof.experiments.sizing.calibration.levels import LEVEL_S, Level, study_of
-from trunkproof.models.costs import PACKETS_PER_S, Costs
+from trunkproof.models.costs import Costs
+from trunkproof.models.packets import PACKETS_PER_CALL_S
 from trunkproof.models.study import Stack, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
@@ -83,7 +84,7 @@ def shortage_ladders(stack: Stack, costs: Costs) -> tuple[Ladder, Ladder]:
     # One after the other: signalling needs its part too, and is slow at first.
     instants = {"kind": "replay", "instants_s": (np.arange(_CALLS_AT_ONCE) * _RAMP_S / _CALLS_AT_ONCE).tolist()}
     make_audio = partial(study_of, stack, _AUDIO_S, 0, arrivals=instants, holding=_AUDIO_S - 1)
-    packets_s = _HOLD_S * PACKETS_PER_S * costs.packet_s
+    packets_s = _HOLD_S * PACKETS_PER_CALL_S * costs.packet_s
     calls = _asked(costs, _RATE_PER_MINUTE / 60 * (costs.invite_s + costs.bye_s + packets_s))
     make_calls = partial(study_of, stack, LEVEL_S, _RATE_PER_MINUTE, holding=_HOLD_S)
     return (
@@ -109,7 +110,7 @@ def holds(level: Level) -> bool:
 
 
 def _audio_asked(costs: Costs) -> float:
-    return _asked(costs, _CALLS_AT_ONCE * PACKETS_PER_S * costs.packet_s)
+    return _asked(costs, _CALLS_AT_ONCE * PACKETS_PER_CALL_S * costs.packet_s)
 
 
 def _asked(costs: Costs, load: float) -> float:
@@ -139,7 +140,7 @@ def waiting_packet(
     if shortest is None:
         return None
     cores = shortest.amount * _audio_asked(asked_by) - costs.idle_share
-    packets_per_s = _CALLS_AT_ONCE * PACKETS_PER_S
+    packets_per_s = _CALLS_AT_ONCE * PACKETS_PER_CALL_S
     pace = 1.0 if is_paced else _pace(costs, levels, _AUDIO_PLENTY)
     return _within(cores / costs.cold_factor_spending(cores) / packets_per_s / pace, relative_error)
 

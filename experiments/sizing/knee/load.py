@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trunkproof.experiments.common.targets import Target, judge_quality
+from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.sizing.knee.throttling import throttling_of
 from trunkproof.loadgen.run import Drive, drive
 from trunkproof.loadgen.stacks.process import running_trunk
@@ -55,7 +55,7 @@ class Reading:
     """Calls that the plan wants answered."""
     failures: int
     """Those of them that were not completed."""
-    targets: tuple[Target, ...]
+    targets: tuple[JudgedTarget, ...]
     """The study's targets that apply."""
     srd_p95_ms: float | None
     mos_p5: float | None
@@ -82,9 +82,11 @@ class Reading:
         """Whether another run of the same load may well say the opposite."""
         if self.failures > _FEW * self.wanted:
             return False
-        gaps = {t.kpi: abs(t.value - t.bound) / t.bound for t in self.targets if t.value is not None}
+        gaps = {t.asked.kpi: abs(t.value - t.asked.bound) / t.asked.bound for t in self.targets if t.value is not None}
         near = any(gap <= _NEAR[kpi] for kpi, gap in gaps.items())
-        clear = any(target.holds is False and gaps[target.kpi] > _NEAR[target.kpi] for target in self.targets)
+        clear = any(
+            target.holds is False and gaps[target.asked.kpi] > _NEAR[target.asked.kpi] for target in self.targets
+        )
         return not clear and (near or self.failures > 0)
 
     def to_json(self) -> dict[str, Any]:
@@ -191,7 +193,7 @@ def _reading(load: float, plan: Plan, records: pl.DataFrame, **measured: Any) ->
         load=load,
         wanted=len(wanted),
         failures=len(wanted) - int(wanted.is_in(completed.implode()).sum()),
-        targets=tuple(target for target in judge_quality(plan.study.quality, kpis) if target.kpi in _JUDGED),
+        targets=tuple(target for target in judge_quality(plan.study.quality, kpis) if target.asked.kpi in _JUDGED),
         srd_p95_ms=kpis["srd_p95_ms"],
         mos_p5=kpis["mos_p5"],
         **measured,

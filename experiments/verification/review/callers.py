@@ -18,9 +18,9 @@ from trunkproof.experiments.verification.review.kernel import (
     REJECTED,
     THROTTLED,
     UNLIMITED,
-    FloatArray,
     play,
 )
+from trunkproof.models.arrays import FloatArray
 
 _ENTRIES = 2049
 _FURTHEST = 0.9999

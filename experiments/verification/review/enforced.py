@@ -6,15 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkproof.experiments.verification.review.kernel import (
-    ADMITTED,
-    ATTEMPTS,
-    BUCKET,
-    FIXED,
-    OPEN,
-    SHAPER,
-    FloatArray,
-)
+from trunkproof.experiments.verification.review.kernel import ADMITTED, ATTEMPTS, BUCKET, FIXED, OPEN, SHAPER
+from trunkproof.models.arrays import FloatArray
 
 WINDOW_S = 60.0
 _CODES = {

@@ -18,10 +18,10 @@ from trunkproof.experiments.verification.review.kernel import (
     RING_S,
     THROTTLED,
     UNLIMITED,
-    FloatArray,
 )
 from trunkproof.experiments.verification.review.mechanism import Mechanism, Recording
 from trunkproof.experiments.verification.review.traffic import Day
+from trunkproof.models.arrays import FloatArray
 
 DAY_S = 86_400.0
 _WORDS = ["answered", "busy", "no_answer", "abandoned", "rejected", "refused", "refused"]

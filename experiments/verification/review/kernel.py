@@ -12,11 +12,9 @@ import heapq
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.compiled import compiled
-
-FloatArray = NDArray[np.float64]
 
 OPEN, FIXED, ADMITTED, ATTEMPTS, BUCKET, SHAPER = range(6)
 """Policies."""

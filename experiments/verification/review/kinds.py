@@ -10,7 +10,6 @@ import numpy as np
 
 from trunkproof.experiments.verification.review.callers import Callers, callers
 from trunkproof.experiments.verification.review.enforced import Policy
-from trunkproof.experiments.verification.review.kernel import FloatArray
 from trunkproof.experiments.verification.review.mechanism import Mechanism, Recording
 from trunkproof.experiments.verification.review.traffic import (
     Batches,
@@ -25,6 +24,7 @@ from trunkproof.experiments.verification.review.traffic import (
     Wandering,
     day_curve,
 )
+from trunkproof.models.arrays import FloatArray
 
 Dice = np.random.Generator
 

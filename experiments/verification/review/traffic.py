@@ -12,7 +12,7 @@ from datetime import date, timedelta
 import numpy as np
 from scipy.signal import lfilter
 
-from trunkproof.experiments.verification.review.kernel import FloatArray
+from trunkproof.models.arrays import FloatArray
 
 MINUTES = 1440
 

@@ -22,11 +22,11 @@ from trunkproof.experiments.verification.review.kernel import (
     N_REFUSED,
     N_REFUSED_THEN,
     UNLIMITED,
-    FloatArray,
     refuses_any,
 )
 from trunkproof.experiments.verification.review.mechanism import Mechanism
 from trunkproof.experiments.verification.review.traffic import MINUTES, Day
+from trunkproof.models.arrays import FloatArray
 
 Period = tuple[int, float, float]
 """(Weekday, begin, end), in seconds after local midnight."""

@@ -25,12 +25,13 @@ from trunkproof.experiments.verification.review.answer import APPROVALS, NOT_NEE
 from trunkproof.experiments.verification.review.callers import callers
 from trunkproof.experiments.verification.review.enforced import FIXED_WINDOW, Policy
 from trunkproof.experiments.verification.review.export import DAY_S, attempts
-from trunkproof.experiments.verification.review.kernel import AT_S, ENDING, THROTTLED, UNLIMITED, FloatArray
+from trunkproof.experiments.verification.review.kernel import AT_S, ENDING, THROTTLED, UNLIMITED
 from trunkproof.experiments.verification.review.mechanism import Mechanism
 from trunkproof.experiments.verification.review.scenario import Scenario
 from trunkproof.experiments.verification.review.score import covers
 from trunkproof.experiments.verification.review.traffic import Campaign, Traffic, day_curve
 from trunkproof.experiments.verification.review.truth import Bounds, truth
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.errors import TrunkproofError
 
 READINGS = (

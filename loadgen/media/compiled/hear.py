@@ -11,11 +11,12 @@ from trunkproof.loadgen.media.compiled.cipher import NOT_AUTHENTIC, OK, REPLAY, 
 from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import crc32, octet, read16, read32
 from trunkproof.loadgen.media.jitter_buffer import DEPTH_S
-from trunkproof.loadgen.media.rtp import DIGITS, FRAME_S, VERSION
+from trunkproof.loadgen.media.rtp import DIGITS, VERSION
 from trunkproof.loadgen.media.srtp import MOST_BYTES
-from trunkproof.loadgen.media.statistics import CLOCK_HZ, HISTORY, MODULUS
+from trunkproof.loadgen.media.statistics import HISTORY, MODULUS
 from trunkproof.loadgen.media.stream import MOST_DIGITS
 from trunkproof.models.compiled import inlined, lean
+from trunkproof.models.packets import CLOCK_HZ, PACKET_S
 
 _KEYS = len(DIGITS)
 _HALF = MODULUS // 2
@@ -138,8 +139,8 @@ def _unwrapped(slot: Record, timestamp: int) -> int:
 @inlined
 def _play(slot: Record, extended: int, arrival: float) -> None:
     if math.isnan(slot.origin):
-        slot.origin = arrival + DEPTH_S - extended * FRAME_S
-    if arrival > slot.origin + extended * FRAME_S:
+        slot.origin = arrival + DEPTH_S - extended * PACKET_S
+    if arrival > slot.origin + extended * PACKET_S:
         slot.late += 1
 
 

@@ -35,8 +35,9 @@ from trunkproof.loadgen.media.flow import MOST_CAUGHT_UP
 from trunkproof.loadgen.media.rtcp import INTERVAL_S
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.histogram import BINS, BINS_PER_E, LOW
+from trunkproof.models.packets import PACKETS_PER_STREAM_S
 
-FRAME_NS: Final = 20_000_000
+FRAME_NS: Final = 1_000_000_000 // PACKETS_PER_STREAM_S
 INSTANT_NS: Final = FRAME_NS // INSTANTS
 _MANY = 250
 _MOST_TOGETHER = 10

@@ -11,10 +11,10 @@ from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import octet, read16, read32, write16, write32
 from trunkproof.loadgen.media.compiled.speak import timestamp
 from trunkproof.loadgen.media.rtcp import BYE, CNAME, NAME, NTP_EPOCH_S, RR, SDES, SR
-from trunkproof.loadgen.media.rtp import SAMPLES_PER_FRAME
 from trunkproof.loadgen.media.srtp import MOST_BYTES
-from trunkproof.loadgen.media.statistics import CLOCK_HZ, MODULUS
+from trunkproof.loadgen.media.statistics import MODULUS
 from trunkproof.models.compiled import inlined, lean
+from trunkproof.models.packets import CLOCK_HZ, SAMPLES_PER_PACKET
 
 _NAME_BYTES = len(NAME)
 _ITEM_BYTES = (6 + _NAME_BYTES) // 4 * 4 + 4
@@ -99,7 +99,7 @@ def _sender_report(slot: Record, data: Bytes, at: int, wall_ns: int) -> int:
     write32(data, at + 12, (wall_ns % 1_000_000_000 << 32) // 1_000_000_000)
     write32(data, at + 16, timestamp(slot, slot.sent))
     write32(data, at + 20, slot.sent)
-    write32(data, at + 24, slot.sent * SAMPLES_PER_FRAME)
+    write32(data, at + 24, slot.sent * SAMPLES_PER_PACKET)
     if blocks:
         _block(slot, data, at + 28)
     return at + size

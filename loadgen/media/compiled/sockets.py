@@ -21,9 +21,9 @@ from trunkproof.loadgen.media.compiled.memory import (
     Record,
 )
 from trunkproof.loadgen.media.compiled.reports import receive_report
-from trunkproof.loadgen.media.rtp import FRAME_S
 from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS
 from trunkproof.models.compiled import inlined, lean
+from trunkproof.models.packets import PACKET_S
 
 MONOTONIC: Final = 1
 REALTIME: Final = 0
@@ -62,7 +62,7 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
             else:
                 slot.stray += 1
             _clear(work, place)
-        if got < wanted or (slot.turn != NEVER and now - FRAME_S <= arrival < now):
+        if got < wanted or (slot.turn != NEVER and now - PACKET_S <= arrival < now):
             return
         wanted = BATCH
 

@@ -9,9 +9,10 @@ from trunkproof.loadgen.media.compiled.c import call_c
 from trunkproof.loadgen.media.compiled.cipher import protect
 from trunkproof.loadgen.media.compiled.memory import Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import crc32, write16, write32
-from trunkproof.loadgen.media.rtp import HEADER_BYTES, SAMPLES_PER_FRAME, VOLUME
+from trunkproof.loadgen.media.rtp import HEADER_BYTES, VOLUME
 from trunkproof.loadgen.media.stream import END_PACKETS, EVENT_PACKETS, MOST_PRESSED
 from trunkproof.models.compiled import inlined, lean
+from trunkproof.models.packets import SAMPLES_PER_PACKET
 
 _TOKEN_BYTES, _TOKENS = 16, 10
 _END_BIT = 0x80
@@ -35,7 +36,7 @@ def next_packet(c: Record, slot: Record, work: Record) -> int:
 @inlined
 def timestamp(slot: Record, number: int) -> int:
     """Of frame `number`; only the lower 32 bits count."""
-    return int(slot.first_timestamp + number * SAMPLES_PER_FRAME)
+    return int(slot.first_timestamp + number * SAMPLES_PER_PACKET)
 
 
 @inlined
@@ -64,7 +65,7 @@ def _key(slot: Record, number: int, data: Bytes, at: int) -> int:
     _header(slot, number, begun, slot.event_type | (0x80 if step == 0 else 0), data, at)
     data[at + HEADER_BYTES] = slot.pressed[slot.pressed_first]
     data[at + HEADER_BYTES + 1] = VOLUME | (_END_BIT if step >= EVENT_PACKETS else 0)
-    write16(data, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_FRAME)
+    write16(data, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET)
     if step == EVENT_PACKETS + END_PACKETS - 1:
         slot.pressed_first = (slot.pressed_first + 1) % MOST_PRESSED
         slot.pressed_count -= 1

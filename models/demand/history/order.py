@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from trunkproof.models.arrays import BoolArray, IntArray
 from trunkproof.models.demand.history.oddities import SHOWN, Ledger
 from trunkproof.models.demand.history.opened import FILE_STEP, place_of
 from trunkproof.models.demand.history.table import CallStatus
@@ -77,7 +77,7 @@ def _note(rows: pl.Series, times: pl.Series, ledger: Ledger) -> None:
         ledger.note(kind, len(found), rows.gather(found[:SHOWN]).to_list())
 
 
-def _is_shared(times: NDArray[np.int64], falls: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_shared(times: IntArray, falls: IntArray) -> BoolArray:
     """Whether what comes after a fall lies behind what was before it, single rows apart."""
     last = len(times) - 1
     before, after = (

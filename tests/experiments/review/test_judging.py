@@ -10,7 +10,6 @@ from tests.experiments.review.known_fit import known_fit
 from tests.experiments.review.known_sweep import Lost, demand_of, fluid, known_sweep
 from tests.experiments.review.theory.test_premises import HOLD, NO_SETUP, request
 
-from trunkproof.experiments.common.targets import targets_of
 from trunkproof.experiments.review.judging import GROWTH_GRID, Judge, held_with
 from trunkproof.experiments.review.request import Neighbour
 from trunkproof.experiments.review.sweep.sweep import Witness
@@ -39,7 +38,7 @@ def uniform(low: float, high: float, count: int = 200) -> np.ndarray:
 
 def test_all_targets_of_the_request_are_judged() -> None:
     point = judge().point(0, 200)
-    assert [target.kpi for target in point.targets] == [kpi for kpi, _, _ in targets_of(Quality())]
+    assert [target.kpi for target in point.targets] == [target.kpi for target in Quality().targets]
     refused = point.targets[0]
     assert (refused.bound, refused.is_upper, refused.holds) == (0.01, True, False)
     assert refused.value.value == pytest.approx(0.2)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
 
 from trunkproof.experiments.verification.check import Check, Point, one_sided_alarm
 from trunkproof.experiments.verification.durations import arrival_gaps, holding_times
 from trunkproof.experiments.verification.quantiles import band, quantile_check, score_check
+from trunkproof.models.arrays import FloatArray
 
-FloatArray = NDArray[np.float64]
 DICE = np.random.default_rng(1)
 
 

@@ -3,7 +3,7 @@
 import math
 
 from trunkproof.loadgen.media.flow import Instants
-from trunkproof.loadgen.media.rtp import FRAME_S
+from trunkproof.models.packets import PACKET_S
 
 
 def test_each_stream_sends_anywhere_within_the_frame() -> None:
@@ -12,8 +12,8 @@ def test_each_stream_sends_anywhere_within_the_frame() -> None:
     counts = [0] * parts
     for _ in range(streams):
         instant = instants.first_after(now)
-        assert now <= instant <= now + FRAME_S
-        counts[int((instant - now) / FRAME_S * parts)] += 1
+        assert now <= instant <= now + PACKET_S
+        counts[int((instant - now) / PACKET_S * parts)] += 1
     # Binomial, z = 4.5 for the worst of 20 parts.
     spread = math.sqrt(streams / parts * (1 - 1 / parts))
     assert max(abs(count - streams / parts) for count in counts) < 6 * spread

@@ -4,14 +4,15 @@ import zlib
 
 import pytest
 
-from trunkproof.loadgen.media.voiceprint import FRAME_BYTES, Frame, Side, Voice, classify, read_frame, write_frame
+from trunkproof.loadgen.media.voiceprint import Frame, Side, Voice, classify, read_frame, write_frame
+from trunkproof.models.packets import PAYLOAD_BYTES
 
 
 @pytest.mark.parametrize("row", [0, 7, 9_999_999_999])
 @pytest.mark.parametrize("side", list(Side))
 def test_a_frame_says_whose_it_is(row: int, side: Side) -> None:
     payload = write_frame(side, row, 70_000)
-    assert len(payload) == FRAME_BYTES
+    assert len(payload) == PAYLOAD_BYTES
     assert payload == payload[:16] * 10
     assert read_frame(payload) == Frame(side, row, 70_000)
 

@@ -22,13 +22,14 @@ from tests.loadgen.stacks.conftest import CUSTOMER, POP, assert_nothing_left, st
 
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
-from trunkproof.loadgen.media.voiceprint import FRAME_BYTES, Side, read_frame, write_frame
+from trunkproof.loadgen.media.voiceprint import Side, read_frame, write_frame
 from trunkproof.loadgen.parties.carrier import Carrier
 from trunkproof.loadgen.parties.customer import Customer
 from trunkproof.loadgen.stacks.server import CARD
 from trunkproof.loadgen.stacks.stack import customer_files
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.models.packets import PAYLOAD_BYTES
 from trunkproof.models.plan import Outcome, Plan, dialled_number, draw_plan
 from trunkproof.models.records import Direction
 from trunkproof.models.study import Study
@@ -89,7 +90,7 @@ def frames_in(recording: Path) -> Counter[tuple[Side, int] | None]:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
         samples = file.readframes(file.getnframes())
     alaw = bytes(ALAW.get(samples[at : at + 2], 0xD5) for at in range(0, len(samples), 2))
-    frames = (read_frame(alaw[at : at + FRAME_BYTES]) for at in range(0, len(alaw), FRAME_BYTES))
+    frames = (read_frame(alaw[at : at + PAYLOAD_BYTES]) for at in range(0, len(alaw), PAYLOAD_BYTES))
     return Counter(frame and (frame.side, frame.row) for frame in frames)
 
 

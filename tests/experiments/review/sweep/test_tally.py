@@ -10,9 +10,10 @@ from tests.experiments.review.sweep.test_bench import ALONE, BUSY_FIT, WITH_NEIG
 from trunkproof.experiments.review.sweep.bench import Batch, SpanValues, run_batch
 from trunkproof.experiments.review.sweep.cells import study_with
 from trunkproof.experiments.review.sweep.spans import Layout, from_instants, from_rates
-from trunkproof.models.costs import PACKETS_PER_S, costs_of
+from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Constant, Exponential
+from trunkproof.models.packets import PACKETS_PER_CALL_S
 from trunkproof.models.policies import FixedWindow, NoThrottle, ThrottleSettings
 from trunkproof.models.records import Disposition
 from trunkproof.models.traffic import Outcomes, Redial
@@ -96,7 +97,7 @@ def test_load_and_carried_calls_agree_with_littles_law() -> None:
     assert (cpu == cpu[0]).all()
     # All of the audio at what a packet costs, lead-ins included.
     carried = 60 / 60 * 0.65 * 30
-    assert cpu[0] > 0.8 * carried * PACKETS_PER_S * costs_of(ROOMY.pop).packet_s
+    assert cpu[0] > 0.8 * carried * PACKETS_PER_CALL_S * costs_of(ROOMY.pop).packet_s
 
 
 def test_neighbours_are_counted_for_themselves_and_share_the_channels() -> None:

@@ -13,11 +13,12 @@ from trunkproof.experiments.review.result import Resource
 from trunkproof.experiments.review.theory.formulas import Busyness
 from trunkproof.experiments.review.theory.limits import binding, limits_of
 from trunkproof.experiments.review.theory.needed import needed_for
-from trunkproof.experiments.review.theory.per_call import CALL_MBIT_PER_S, Others
+from trunkproof.experiments.review.theory.per_call import Others
 from trunkproof.experiments.review.theory.premises import MOST_CPU_SHARE, Premises, calls_of_ports, erlang_within
 from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.distributions import Constant, Exponential
+from trunkproof.models.packets import STREAM_MBIT_PER_S
 from trunkproof.models.policies import FixedWindow, NoThrottle, SlidingWindowAdmitted, SlidingWindowAttempts
 from trunkproof.models.study import Carrier, Machine, MediaPorts, Pop, Quality
 from trunkproof.models.teletraffic import channels_needed, erlangs_carried
@@ -96,7 +97,7 @@ def test_a_link_is_exceeded_in_a_thousandth_of_the_time() -> None:
     # P(Poisson(E) > 100) = 0.001 at E = 72.5, from the table of the normal approximation and a correction: known to 1.
     assert erlang_within(100, Busyness()) == pytest.approx(72.5, abs=1.0)
     assert erlang_within(100, Busyness(day_cv=0.2)) < erlang_within(100, Busyness())
-    calls = int(100.0 / CALL_MBIT_PER_S)
+    calls = int(100.0 / STREAM_MBIT_PER_S)
     found = premises().without_throttle[Resource.BANDWIDTH]
     assert found == pytest.approx(erlang_within(calls, Busyness()) / 3)
 
@@ -150,7 +151,7 @@ def test_what_a_wish_needs_is_the_least_that_keeps_the_targets(per_minute: float
     # Work on a stack that is nearly idle costs more.
     cpu = costs.idle_share + work * (1 + costs.cold_share * math.exp(-work / costs.warm_load))
     assert needed.cores == pytest.approx(cpu / MOST_CPU_SHARE)
-    assert needed.bandwidth_mbit_per_s >= per_minute * 3 * CALL_MBIT_PER_S
+    assert needed.bandwidth_mbit_per_s >= per_minute * 3 * STREAM_MBIT_PER_S
 
 
 def test_busier_days_need_more() -> None:

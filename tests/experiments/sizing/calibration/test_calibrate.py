@@ -18,8 +18,9 @@ from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun, 
 from trunkproof.experiments.sizing.calibration.levels import Level, last_mos_p5, studies_of
 from trunkproof.experiments.sizing.calibration.shortage import is_short, shortage_ladders, waiting_packet, waiting_work
 from trunkproof.loadgen.verdict import Verdict
-from trunkproof.models.costs import PACKETS_PER_S, CostName, Costs, cost_counts, load_calibration, spend
+from trunkproof.models.costs import CostName, Costs, cost_counts, load_calibration, spend
 from trunkproof.models.errors import StackError
+from trunkproof.models.packets import PACKETS_PER_CALL_S
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.quota import pauses_are_heard
 from trunkproof.models.records import Direction, Disposition, Record, to_frame
@@ -118,7 +119,7 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
     assert packet is not None
     assert work is not None
     # Half of what 96 calls ask for, of which the idle programs take their share first.
-    audio_per_s = 96 * PACKETS_PER_S
+    audio_per_s = 96 * PACKETS_PER_CALL_S
     cores = 0.5 * (audio_per_s * costs.packet_s + costs.idle_share) - costs.idle_share
     assert packet.value == pytest.approx(cores / costs.cold_factor_spending(cores) / audio_per_s / 1.25, rel=1e-3)
     assert work.value == pytest.approx(0.6, rel=1e-2)

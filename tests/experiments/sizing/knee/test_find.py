@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from trunkproof.experiments.common.targets import Target
+from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.report.knee_page import render_knee
 from trunkproof.experiments.sizing.knee.find import find_knee
 from trunkproof.experiments.sizing.knee.load import (
@@ -38,6 +38,7 @@ from trunkproof.models.plan import draw_plan
 from trunkproof.models.quota import pauses_are_heard
 from trunkproof.models.study import Study
 from trunkproof.models.study_file import read_study
+from trunkproof.models.targets import Operator, Target
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 STUDIES = Path(__file__).parents[4] / "experiments" / "studies" / "knee"
@@ -55,7 +56,7 @@ def _study(name: str = "knee_calls", **machine: Any) -> Study:
 
 
 def _reading(load: float, srd_ms: float, bound_ms: float = 1000.0, **values: Any) -> Reading:
-    target = Target("srd_p95_ms", bound_ms, True, srd_ms)
+    target = JudgedTarget(Target("srd_p95_ms", Operator.AT_MOST, bound_ms), srd_ms)
     rest = {"wanted": 100, "failures": 0, "mos_p5": 4.4, "cpu_share": None} | values
     return Reading(load=load, targets=(target,), srd_p95_ms=srd_ms, **rest)
 

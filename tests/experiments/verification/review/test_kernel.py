@@ -13,9 +13,9 @@ from trunkproof.experiments.verification.review.kernel import (
     N_LOST,
     N_REFUSED,
     THROTTLED,
-    FloatArray,
     refuses_any,
 )
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.teletraffic import (
     erlang_b,
     fixed_window_refused,

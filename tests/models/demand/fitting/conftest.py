@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trunkproof.models.demand.fitting.grid import FloatArray, Grid, lay_out
+from trunkproof.models.arrays import FloatArray
+from trunkproof.models.demand.fitting.grid import Grid, lay_out
 from trunkproof.models.demand.history.table import CALLS_SCHEMA, COUNTS_SCHEMA, History
 from trunkproof.models.rates import arrival_chunks
 from trunkproof.models.traffic import WeeklyArrivals

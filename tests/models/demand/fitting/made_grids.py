@@ -7,7 +7,8 @@ from datetime import timedelta
 import numpy as np
 from tests.models.demand.fitting.conftest import FIRST, SHAPE, WEEK
 
-from trunkproof.models.demand.fitting.grid import FloatArray, Grid
+from trunkproof.models.arrays import FloatArray
+from trunkproof.models.demand.fitting.grid import Grid
 
 
 def made_grid(

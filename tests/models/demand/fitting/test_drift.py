@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from tests.models.demand.fitting.made_grids import made_grid
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.drift import find_drift, level_draws, local_level
-from trunkproof.models.demand.fitting.grid import FloatArray
 
 _SEEDS = range(40)
 

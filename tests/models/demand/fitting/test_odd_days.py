@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.models.demand.fitting.made_grids import made_grid
 
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid
+from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.odd_days import OddKind, find_odd, usable_days, usable_hours
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.models.demand.fitting.made_grids import made_grid
 
-from trunkproof.models.demand.fitting.grid import FloatArray, Grid
+from trunkproof.models.arrays import FloatArray
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.month import harmonics
 from trunkproof.models.demand.fitting.outlook import look_ahead, odd_share, ordinary, profile, seasonal
 

@@ -1,0 +1,17 @@
+"""Names for the types of our NumPy arrays: one entry per call, period, packet or whatever the owner says.
+
+An array's unit stands in the name of the variable, not here. Types only: nothing is made or computed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+CodeArray = NDArray[np.uint8]
+"""Members of an enumeration by their number, as in `models.columns`."""
+MaskArray = NDArray[np.uint16]
+"""One bit per disposition, as in `models.redials`."""
