@@ -16,7 +16,6 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import stats
 
 from trunkproof.experiments.review.periods.busy import LENGTH_S, BusyPeriods
@@ -26,6 +25,7 @@ from trunkproof.experiments.review.sweep.bench import Batch, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
 from trunkproof.experiments.review.sweep.spans import Layout, from_rates
 from trunkproof.experiments.review.sweep.sweep import lead_s
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.censoring import hides_refusals
 from trunkproof.models.demand.fitting.result import Fit, Ranged
@@ -33,10 +33,6 @@ from trunkproof.models.demand.history.table import CallStatus, History
 from trunkproof.models.occupancy import steps
 from trunkproof.models.policies import ThrottleSettings
 from trunkproof.models.streams import generator
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 _CALLS_WANTED = 900_000
 """In all repetitions of one reading."""

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trunkproof.experiments.review.judging import Judge
 from trunkproof.experiments.review.periods.busy import BusyPeriods
@@ -21,13 +20,13 @@ from trunkproof.experiments.review.periods.horizon import DRAWS, Demand, lognorm
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.result import Decision
 from trunkproof.experiments.review.verdict import Answers, Verdict, decide
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.drift import Drift, find_drift, level_draws, local_level
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.demand.fitting.throttle_changes import OpenSide, ThrottleStep, find_throttle_change
 from trunkproof.models.demand.history.table import History
 from trunkproof.models.streams import generator
 
-FloatArray = NDArray[np.float64]
 YEAR_DAYS = 365
 _UNLIMITED = 1_000_000
 """Stands for a throttle of which no more is known than that it refused nothing."""

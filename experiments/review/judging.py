@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
@@ -21,10 +20,9 @@ from trunkproof.experiments.review.result import Judged, Point
 from trunkproof.experiments.review.sweep.response import Response
 from trunkproof.experiments.review.sweep.sweep import Sweep, Witness
 from trunkproof.experiments.review.theory.premises import Premises
+from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.result import Ranged
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 GROWTH_GRID = tuple(round(0.7 + 0.05 * step, 2) for step in range(27))
 """Growth of demand over that of the history, for the what-if."""
 LOST = "customers_lost_share"

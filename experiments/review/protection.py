@@ -11,7 +11,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.stats import poisson
 
@@ -23,6 +22,7 @@ from trunkproof.experiments.review.sweep.cells import study_with
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.experiments.review.sweep.sweep import lead_s
 from trunkproof.experiments.review.theory.premises import Premises, calls_of_ports
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.result import Fit, Ranged
@@ -33,7 +33,6 @@ from trunkproof.models.teletraffic import erlang_b
 from trunkproof.models.traffic import PoissonArrivals
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
-FloatArray = NDArray[np.float64]
 PUSHED = 1.2
 """Attempts over a throttle that is used to the full: all of it is let pass, and some more is refused."""
 _REPETITIONS = 6

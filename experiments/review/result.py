@@ -11,17 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.review.periods.busy import BusyPeriod
 from trunkproof.experiments.review.request import Request
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.demand.history.table import History
 from trunkproof.models.policies import ThrottleSettings
-
-FloatArray = NDArray[np.float64]
 
 
 class Decision(StrEnum):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trunkproof.experiments.review.judging import LOST, Judge
 from trunkproof.experiments.review.periods.busy import BusyPeriods
@@ -16,7 +15,6 @@ from trunkproof.experiments.review.result import Disagreement
 from trunkproof.experiments.review.sweep.sweep import Witness
 from trunkproof.models.demand.fitting.result import WEEKDAYS, Fit
 
-FloatArray = NDArray[np.float64]
 _COMPARED = ("refused_share", LOST)
 _NOTABLE = 0.002
 """A difference of shares below it changes no decision."""

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.demand.fitting.day_rates import DayRates
 from trunkproof.models.demand.fitting.result import WEEKDAYS
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 LENGTH_S = 3600.0
 NEARLY_BUSIEST = 0.9
 """A class of weekdays is judged if its busiest period reaches this share of the week's busiest one, so that one day
@@ -55,7 +53,7 @@ class BusyPeriod:
         return f"{named} {_clock(self.start_s)} to {_clock(self.start_s + self.length_s)}"
 
 
-def _is_whole(usable: NDArray[np.bool_] | None, day: int, start_s: float) -> bool:
+def _is_whole(usable: BoolArray | None, day: int, start_s: float) -> bool:
     first, last = int(start_s // 3600), min(23, int((start_s + LENGTH_S - 1) // 3600))
     return usable is None or bool(usable[day, first : last + 1].all())
 
@@ -77,7 +75,7 @@ class BusyPeriods:
     """By how much the log of the level is too high, because the busiest period was chosen; never below 0."""
 
     @classmethod
-    def of(cls, rates: DayRates, factors: FloatArray, seed: int, usable: NDArray[np.bool_] | None = None) -> Self:
+    def of(cls, rates: DayRates, factors: FloatArray, seed: int, usable: BoolArray | None = None) -> Self:
         """Choose the busiest period of every class of weekdays that has a busy one.
 
         Args:

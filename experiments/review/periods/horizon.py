@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Ranged, ranged
 
-FloatArray = NDArray[np.float64]
 DRAWS = 400
 _UNSEEN_DAYS = 5.0
 """Worth of the bell curve that the logs of days are taken to follow, beside the days themselves."""

@@ -12,15 +12,14 @@ from datetime import datetime, time, timedelta
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from trunkproof.experiments.review.periods.busy import BusyPeriod
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.redials import FAILED, KNOWN, chains, fit_redials, fresh_calls
 from trunkproof.models.demand.fitting.settings import Assumed
 from trunkproof.models.demand.history.table import CallStatus, History
 from trunkproof.models.occupancy import steps
 
-FloatArray = NDArray[np.float64]
 OBSERVED = ("attempts", "refused_share", "customers_lost_share", "peak_concurrency", "calls")
 """Columns beside `began`; `calls` are fresh ones."""
 _HOUR_S = 3600.0

@@ -14,7 +14,8 @@ import numpy as np
 
 from trunkproof.experiments.review.sweep.identical import Asked, refuses_none
 from trunkproof.experiments.review.sweep.spans import Layout
-from trunkproof.experiments.review.sweep.tally import Callers, FloatArray, IntArray, SpanValues, Tally, run_tallied
+from trunkproof.experiments.review.sweep.tally import Callers, SpanValues, Tally, run_tallied
+from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.draws import ROWS_PER_TRUNK
 from trunkproof.models.policies import FixedWindow, NoThrottle, ThrottleSettings
 from trunkproof.models.study import Study

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.policies import (
     FixedWindow,
     NoThrottle,
@@ -22,7 +22,6 @@ from trunkproof.models.policies import (
 )
 from trunkproof.models.throttle import SAME_INSTANT_S
 
-FloatArray = NDArray[np.float64]
 _ROUNDING_S = SAME_INSTANT_S / 10
 """A boundary may be computed so far from where a throttle sees it; less than what the throttle itself overlooks."""
 

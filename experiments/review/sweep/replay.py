@@ -14,12 +14,12 @@ from functools import partial
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.result import Replay
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
 from trunkproof.experiments.review.sweep.spans import Layout, from_instants
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.demand.history.table import History
 from trunkproof.models.policies import ThrottleSettings
@@ -28,7 +28,6 @@ from trunkproof.models.streams import generator
 from trunkproof.models.study import Study
 from trunkproof.simulator.run import Engine, simulate
 
-FloatArray = NDArray[np.float64]
 LEAD_S = 1800.0
 """Of calls before the hour, which fill the trunk."""
 MINUTES = 60

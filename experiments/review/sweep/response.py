@@ -13,17 +13,14 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.demand.fitting.result import Ranged, ranged
 from trunkproof.models.streams import generator
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 SHARES: Mapping[str, tuple[str, str]] = {
     "refused_share": ("refused", "attempts"),
     "throttled_share": ("throttled", "attempts"),

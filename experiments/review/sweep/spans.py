@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.traffic import Arrivals, PiecewiseArrivals, RatePoint, ReplayedArrivals
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 _OFF_S = 17.3
 """Between two spans, so that windows of the throttle begin at another phase in each."""
 _NEVER = 1e-3

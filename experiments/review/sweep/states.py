@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trunkproof.experiments.review.periods.busy import BusyPeriods
 from trunkproof.experiments.review.periods.horizon import Demand
@@ -19,11 +18,11 @@ from trunkproof.experiments.review.sweep.bench import Batch, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
 from trunkproof.experiments.review.sweep.spans import Layout, from_rates
 from trunkproof.experiments.review.sweep.sweep import lead_s
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.policies import SlidingWindowAttempts, ThrottleSettings
 from trunkproof.models.streams import generator
 
-FloatArray = NDArray[np.float64]
 _RUSH = 2.5
 """Times the limit, for the last ten minutes before the period."""
 _RUSH_S = 600.0

@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trunkproof.experiments.review.periods.busy import BusyPeriods
 from trunkproof.experiments.review.periods.horizon import Demand
@@ -25,6 +24,7 @@ from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, Unthro
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
 from trunkproof.experiments.review.sweep.response import Response, Runs
 from trunkproof.experiments.review.sweep.spans import Layout, from_instants, from_rates, rescaled
+from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.policies import ThrottleSettings
@@ -32,8 +32,6 @@ from trunkproof.models.streams import generator
 from trunkproof.models.study import Study
 from trunkproof.models.traffic import Arrivals
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 Cell = tuple[int, int]
 """(Index of the reading, limit per minute)."""
 Advance = Callable[[float, str], None]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trunkproof.experiments.review.sweep.identical import Asked
 from trunkproof.experiments.review.sweep.spans import Layout
-from trunkproof.models.arrays import BoolArray
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
 from trunkproof.models.costs import CostName, costs_of, spend, work_counts
 from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Direction, Disposition
@@ -28,8 +28,6 @@ from trunkproof.simulator.run import Engine, check_machine, simulate_in_batches
 if TYPE_CHECKING:
     from trunkproof.simulator.kernel.memory import Records
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 SpanValues = dict[str, FloatArray]
 """Quantity -> its value in each span; NaN where a span has none, such as a delay without calls."""
 

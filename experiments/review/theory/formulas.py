@@ -12,17 +12,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import gamma
 
 from trunkproof.experiments.prediction.twin import throttle_refused
 from trunkproof.experiments.review.theory.lost import failures_of
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.policies import NoThrottle, ThrottleSettings, TokenBucket
 from trunkproof.models.records import Disposition
 from trunkproof.models.traffic import Traffic
 
-FloatArray = NDArray[np.float64]
 Share = Callable[[FloatArray], FloatArray]
 """Attempts per minute -> share of them refused; does not fall."""
 LARGEST_PER_MINUTE = 1e7

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trunkproof.experiments.review.courses import Courses
 from trunkproof.experiments.review.judging import LOST, Judge
@@ -16,9 +15,8 @@ from trunkproof.experiments.review.result import Protection, Situation
 from trunkproof.experiments.review.sweep.response import Response
 from trunkproof.experiments.review.sweep.sweep import Witness
 from trunkproof.experiments.review.verdict import Verdict
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Ranged, ranged
-
-FloatArray = NDArray[np.float64]
 
 
 def situations_of(  # noqa: PLR0917  # what a column is made of

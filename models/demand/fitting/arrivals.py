@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.busyness import between_days, day_variance, within_days
-from trunkproof.models.demand.fitting.grid import FloatArray, Grid
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.result import ArrivalFit
 
 DRAWS = 400

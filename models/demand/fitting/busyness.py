@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from trunkproof.models.demand.fitting.grid import FloatArray, Grid, IntArray
+from trunkproof.models.arrays import FloatArray, IntArray
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.result import Ranged, ranged
 
 _LEAST_EXPECTED = 5.0

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid, IntArray
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.redials import KNOWN, Chains, fresh_calls
 from trunkproof.models.demand.fitting.result import Censoring, RedialFit
 from trunkproof.models.demand.history.table import CallStatus, History

@@ -18,7 +18,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid, IntArray, by_period
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
+from trunkproof.models.demand.fitting.grid import Grid, by_period
 from trunkproof.models.demand.fitting.weekday_classes import Classes, choose_resolution, shape_of
 from trunkproof.models.demand.fitting.within_minutes import MINUTE_S, WithinMinutes, fit_within_minutes
 

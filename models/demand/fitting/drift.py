@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from trunkproof.models.demand.fitting.grid import FloatArray, Grid
+from trunkproof.models.arrays import FloatArray
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.levels import SLOPE_PER_DAY, Levels
 from trunkproof.models.demand.fitting.outlook import levels_of, ordinary, seasonal
 from trunkproof.models.demand.fitting.result import Ranged, ranged

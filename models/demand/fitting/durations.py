@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from trunkproof.models.demand.fitting.grid import FloatArray
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Alternative, DurationFit, Ranged
 from trunkproof.models.demand.fitting.settings import Assumed
 from trunkproof.models.demand.history.table import CallStatus

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.arrivals import fit_arrivals
 from trunkproof.models.demand.fitting.censoring import censoring, fresh_counts, hides_refusals, saturated, uncensor
 from trunkproof.models.demand.fitting.day_rates import fit_day_rates
@@ -22,7 +23,7 @@ from trunkproof.models.demand.fitting.goodness import (
     warnings_of_durations,
     warnings_of_forecast,
 )
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid, lay_out
+from trunkproof.models.demand.fitting.grid import Grid, lay_out
 from trunkproof.models.demand.fitting.held_out import hold_out
 from trunkproof.models.demand.fitting.odd_days import find_odd, usable_days
 from trunkproof.models.demand.fitting.outcomes import SHORT_S, fit_outcomes, inbound_share, short_share

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from trunkproof.models.demand.fitting.grid import FloatArray, IntArray
+from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.demand.fitting.month import harmonics
 from trunkproof.models.demand.fitting.result import Fit, Outlook, Scores, times
 from trunkproof.models.errors import InputError, Problem

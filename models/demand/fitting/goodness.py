@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import stats
 
+from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.drift import find_drift
 from trunkproof.models.demand.fitting.durations import misfit
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.odd_days import OddDay, usable_days
 from trunkproof.models.demand.fitting.outlook import profile
 from trunkproof.models.demand.fitting.result import WEEKDAYS, ArrivalFit, HeldOut

@@ -10,11 +10,8 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 
 _LEAST_MINUTES = 22.5 * 60
 """A day has this many at least, also the one on which clocks go forward."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from trunkproof.models.demand.fitting.grid import FloatArray
+from trunkproof.models.arrays import FloatArray
 
 _MEMORIES_DAYS = (3.0, 7.0, 14.0, 28.0, 56.0, 112.0)
 _SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)

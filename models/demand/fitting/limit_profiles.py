@@ -15,7 +15,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, IntArray
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.demand.history.table import CallStatus, History
 
 _WINDOW_S = 60.0

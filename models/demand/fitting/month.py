@@ -13,7 +13,7 @@ from datetime import date
 
 import numpy as np
 
-from trunkproof.models.demand.fitting.grid import FloatArray
+from trunkproof.models.arrays import FloatArray
 
 LEAST_DAYS = 56
 """Fewer days hold less than two cycles: a cycle could not be told from a drift."""

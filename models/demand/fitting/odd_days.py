@@ -14,7 +14,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid
+from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.demand.fitting.grid import Grid
 
 _CLOSED = 0.35
 """A day with less than this part of its usual calls was not a working day."""

@@ -11,7 +11,8 @@ from datetime import date
 
 import numpy as np
 
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid
+from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.levels import Levels, fit_levels
 from trunkproof.models.demand.fitting.month import harmonics, month_cycle
 from trunkproof.models.demand.fitting.odd_days import OddKind, find_odd

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkproof.models.demand.fitting.grid import FloatArray
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.records import Disposition
 from trunkproof.models.traffic import Redial
 

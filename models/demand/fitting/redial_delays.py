@@ -12,7 +12,7 @@ import numpy as np
 from scipy import optimize
 from scipy.special import log_ndtr, ndtr
 
-from trunkproof.models.demand.fitting.grid import FloatArray
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.distributions import Distribution, Empirical, Exponential, Lognormal
 
 _KS_GOOD = 0.03

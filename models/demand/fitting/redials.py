@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from trunkproof.models.demand.fitting.grid import FloatArray
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.redial_chances import (
     LEAST_FAILURES,
     ReasonChances,

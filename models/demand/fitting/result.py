@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import stats
 
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.day_rates import DayRates
 from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.levels import Levels
@@ -33,7 +33,6 @@ from trunkproof.models.traffic import (
     WeeklyArrivals,
 )
 
-FloatArray = NDArray[np.float64]
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 

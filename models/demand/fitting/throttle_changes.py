@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trunkproof.models.demand.fitting.grid import FloatArray
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.limit_profiles import LimitProfile, limit_profiles
 from trunkproof.models.demand.history.table import History
 

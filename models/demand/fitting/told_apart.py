@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray
+from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.redials import chains
 from trunkproof.models.demand.history.table import CallStatus, History, Oddity
 from trunkproof.models.policies import (

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.forecast import CLASSES, deviation, hour_class
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid
+from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.outlook import Ordinary, ordinary, seasonal
 from trunkproof.models.demand.fitting.result import Outlook, Scores
 

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
+
 Classes = tuple[tuple[int, ...], ...]
 """Weekdays (Monday is 0) by class."""
 

@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 from scipy.special import gammaln
 
-from trunkproof.models.demand.fitting.grid import BoolArray, FloatArray, Grid, IntArray, by_period
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
+from trunkproof.models.demand.fitting.grid import Grid, by_period
 
 MINUTE_S = 60.0
 _LENGTHS_S = (20.0, 10.0, 5.0)
