@@ -12,12 +12,12 @@ leave their process, only indicators do.
 from __future__ import annotations
 
 import math
-import multiprocessing
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 import numpy as np
 from scipy import stats
@@ -157,14 +157,32 @@ def replicate(
 
 
 def processes(workers: int | None = None) -> ProcessPoolExecutor:
-    """An executor of processes on this machine that is safe to use with `replicate`."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_caller)
+    """Return an executor of processes on this machine that is safe to use with `replicate`.
+
+    A terminal sends Ctrl-C to all processes. These leave it to their caller and end when the executor does.
+    """
+    return ProcessPoolExecutor(workers, mp_context=_Context())
 
 
-def _leave_ctrl_c_to_the_caller() -> None:
-    """A terminal sends it to all; workers end when their executor does, without a traceback of their own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _LeavesCtrlC(SpawnProcess):
+    """A process without Ctrl-C from its first instruction on: a handler set later would miss one during imports."""
+
+    def start(self) -> None:
+        """Start with the signal blocked, which a child inherits."""
+        if not hasattr(signal, "pthread_sigmask"):  # where a terminal's Ctrl-C is no signal
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Context(SpawnContext):
+    """Starts such processes."""
+
+    Process = _LeavesCtrlC
 
 
 def _is_precise(estimate: Estimate | None, precision: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkproof.experiments.cli import main
+from trunkproof.experiments.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""What all commands share: the application, the options that several have, and how a result leaves.
+"""What commands share: the options that several have, and how a result leaves.
 
 People read stdout; `--json` gives programs the same on stdout; progress and complaints go to stderr.
 """
@@ -24,13 +24,6 @@ from trunkproof.models.study import Stack, Study
 from trunkproof.models.study_file import read_study
 from trunkproof.simulator.run import Engine
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Predict what a SIP trunk can carry, then prove it with real encrypted calls.",
-)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 

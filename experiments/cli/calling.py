@@ -16,7 +16,6 @@ from trunkproof.experiments.cli.app import (
     StackName,
     StudyFile,
     Workers,
-    app,
     code_of_run,
     err,
     folder_at,
@@ -26,6 +25,7 @@ from trunkproof.experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
+from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.validation.validate import MEASURED, METERS
 from trunkproof.loadgen.card import TrunkCard, read_card

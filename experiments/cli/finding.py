@@ -13,7 +13,6 @@ from trunkproof.experiments.cli.app import (
     Seed,
     StackName,
     StudyFile,
-    app,
     err,
     folder_at,
     leave_with,
@@ -22,6 +21,7 @@ from trunkproof.experiments.cli.app import (
     read_as_asked,
 )
 from trunkproof.experiments.cli.proving import command_line
+from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.knee_page import write_knee_page
 from trunkproof.experiments.sizing.knee.find import find_knee

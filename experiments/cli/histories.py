@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from trunkproof.experiments.cli import console as shown
-from trunkproof.experiments.cli.app import FileFirst, Json, app, err, out, print_result
+from trunkproof.experiments.cli.app import FileFirst, Json, err, out, print_result
+from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.histories.generate import Generated, generate
 from trunkproof.experiments.histories.request_file import request_text
 from trunkproof.experiments.histories.truth import read_truth

@@ -14,13 +14,13 @@ from trunkproof.experiments.cli.app import (
     Seed,
     StackName,
     StudyFile,
-    app,
     err,
     folder_at,
     out,
     print_result,
     read_as_asked,
 )
+from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.prediction.forecast import forecast
 from trunkproof.experiments.prediction.open_files import find_shortage
 from trunkproof.experiments.prediction.predict import predict

@@ -15,7 +15,6 @@ from trunkproof.experiments.cli.app import (
     Out,
     Seed,
     Workers,
-    app,
     code_of_run,
     err,
     folder_at,
@@ -25,6 +24,7 @@ from trunkproof.experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
+from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.cli.suites import checked_stacks, run_and_show, show_suite
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.calibration_page import write_calibration_page
@@ -93,7 +93,7 @@ def report(
     *,
     as_json: Json = False,
 ) -> None:
-    """Write the page of a validation again, from its records; of a suite, from its suite.json."""
+    """Write the page of a validation or of a suite again, from what it left."""
     if (folder / SUITE).exists():
         show_suite(rewrite_suite(folder), folder, as_json=as_json)
         return

@@ -13,7 +13,6 @@ from trunkproof.experiments.cli.app import (
     FileFirst,
     Json,
     Out,
-    app,
     err,
     folder_at,
     leave_with,
@@ -21,6 +20,7 @@ from trunkproof.experiments.cli.app import (
     print_result,
 )
 from trunkproof.experiments.cli.proving import command_line
+from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.chromium import ChromiumError
 from trunkproof.experiments.report.paper import write_pictures

@@ -20,7 +20,8 @@ from tests.experiments.review.conftest import smaller
 from tests.experiments.test_cli import STUDIES, trunkproof
 from typer.testing import CliRunner
 
-from trunkproof.experiments.cli import app, reviewing
+from trunkproof.experiments.cli import reviewing
+from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.histories.generate import generate
 from trunkproof.experiments.report import chromium

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from trunkproof.experiments.cli import app
+from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.models.errors import InputError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from trunkproof.experiments.validation.suite.criteria import Criterion, judge_criteria
-from trunkproof.experiments.validation.suite.findings import findings, read_notes
+from trunkproof.experiments.validation.suite.findings import Note, findings, read_notes
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import Stack
@@ -162,7 +162,7 @@ def write_suite(suite: Suite, folder: Path) -> None:
 
 
 def read_suite(folder: Path) -> Suite:
-    """What `write_suite` left, each cell with the newest note on it.
+    """Return what `write_suite` left, each cell with the note that stands beside it.
 
     Raises:
         InputError: the folder holds none that can be read.
@@ -174,11 +174,16 @@ def read_suite(folder: Path) -> Suite:
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = Problem(where=SUITE, what=f"holds no suite that can be read ({error})")
         raise InputError(str(folder), [problem]) from error
-    return with_notes(Suite(origin, tuple(cells)))
+    return _with_notes(Suite(origin, tuple(cells)), read_notes(folder))
 
 
-def with_notes(suite: Suite) -> Suite:
-    """The same cells with the notes that the repository keeps on them now."""
-    notes = read_notes()
-    cells = (replace(cell, note=notes.get(cell.stack, {}).get(cell.profile, "")) for cell in suite.cells)
-    return Suite(suite.origin, tuple(cells))
+def _with_notes(suite: Suite, notes: Mapping[tuple[str, str], Note]) -> Suite:
+    """Put each note on the cell that it was written about, and on no later run of it."""
+
+    def noted(cell: Cell) -> Cell:
+        note = notes.get((cell.stack, cell.profile))
+        if note is None or not cell.comparison or cell.comparison["provenance"]["started"] != note.started:
+            return replace(cell, note="")
+        return replace(cell, note=note.text)
+
+    return Suite(suite.origin, tuple(noted(cell) for cell in suite.cells))

@@ -1,13 +1,14 @@
 """What a saved comparison knows about why its figures differ, in sentences that a reader can check.
 
 Facts that were measured, put in order and counted; which of them is the cause is for whoever reads them, or for the
-notes kept in `experiments/results/notes.yaml`.
+notes that stand beside a suite's results.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from trunkproof.experiments.common.formatting import COST_WORDS
 from trunkproof.experiments.validation.suite.criteria import pair_words
 from trunkproof.models.errors import InputError, Problem
 
-NOTES = Path(__file__).parents[2] / "results" / "notes.yaml"
+NOTES = "notes.yaml"
+"""In a suite's folder, where somebody found out why a cell misses."""
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*")
 
 
@@ -88,22 +90,31 @@ def _largest_first(seconds: Mapping[Any, float]) -> list[tuple[Any, float]]:
     return sorted(worth_saying, key=lambda pair: -pair[1])
 
 
-def read_notes(path: Path = NOTES) -> dict[str, dict[str, str]]:
-    """Stack -> profile -> what was found out by measuring; empty where there is no such file.
+@dataclass(frozen=True)
+class Note:
+    """What was found out about one run by further measuring."""
+
+    started: str
+    """When that run began, as its provenance says: a later run of the same cell is not meant."""
+    text: str
+
+
+def read_notes(folder: Path) -> dict[tuple[str, str], Note]:
+    """Return the notes on a suite, by stack and profile; empty where its folder has none.
 
     Raises:
         InputError: the file is no such table.
     """
+    path = folder / NOTES
     if not path.exists():
         return {}
-    problem = Problem(where="notes", what="write stack, then profile, then a text")
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        written = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}
+        return {
+            (stack, profile): Note(said["started"], " ".join(said["note"].split()))
+            for stack, profiles in written.items()
+            for profile, said in profiles.items()
+        }
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        problem = Problem(where="notes", what="write stack, then profile, then `started` (of the run) and `note`")
         raise InputError(str(path), [problem]) from error
-    if not isinstance(written, dict) or not all(isinstance(profiles, dict) for profiles in written.values()):
-        raise InputError(str(path), [problem])
-    return {
-        str(stack): {str(name): " ".join(str(text).split()) for name, text in profiles.items()}
-        for stack, profiles in written.items()
-    }

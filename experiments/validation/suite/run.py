@@ -21,7 +21,6 @@ from trunkproof.experiments.validation.suite.cells import (
     Suite,
     played_cell,
     read_suite,
-    with_notes,
     write_suite,
 )
 from trunkproof.experiments.validation.validate import validate_async
@@ -111,7 +110,7 @@ def suite_exit_code(suite: Suite, stacks: Sequence[Stack], *, stopped: bool = Fa
 
 
 def rewrite_suite(folder: Path) -> Suite:
-    """Write the page of a suite again, from its suite.json and the newest notes.
+    """Write the page of a suite again, from its suite.json and the notes beside it.
 
     Raises:
         InputError: the folder holds no suite.
@@ -158,7 +157,7 @@ async def _with_run(suite: Suite, task: _Task) -> Suite:
         before.rename(task.folder)
         return suite
     shutil.rmtree(before, ignore_errors=True)
-    return with_notes(suite.with_cell(cell))
+    return suite.with_cell(cell)
 
 
 def _set_aside(folder: Path) -> Path:

@@ -105,7 +105,7 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path) -> 
     code = """
 import shutil
 shutil.which = lambda *args, **options: None
-from trunkproof.experiments.cli import main
+from trunkproof.experiments.cli.entry import main
 main()
 """
     done = subprocess.run(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trunkproof.experiments.validation.suite.findings import findings, read_notes
+from trunkproof.experiments.validation.suite.findings import NOTES, Note, findings, read_notes
 from trunkproof.models.errors import InputError
 
 
@@ -52,15 +52,16 @@ def test_cpu_that_was_not_metered_is_told(saved: dict[str, Any]) -> None:
 
 
 def test_notes_are_read_and_may_be_absent(tmp_path: Path) -> None:
-    path = tmp_path / "notes.yaml"
-    assert read_notes(path) == {}
-    path.write_text("kamailio:\n  02_at: >\n    shorter than\n    a packet\n")
-    assert read_notes(path) == {"kamailio": {"02_at": "shorter than a packet"}}
+    assert read_notes(tmp_path) == {}
+    (tmp_path / NOTES).write_text(
+        "kamailio:\n  02_at:\n    started: 2026-11-30T10:00:00+00:00\n    note: >\n      shorter than\n      a packet\n"
+    )
+    note = Note("2026-11-30T10:00:00+00:00", "shorter than a packet")
+    assert read_notes(tmp_path) == {("kamailio", "02_at"): note}
 
 
-@pytest.mark.parametrize("text", ["- a list", "kamailio: text", "{"])
+@pytest.mark.parametrize("text", ["- a list", "kamailio: text", "{", "kamailio: {02_at: only words}"])
 def test_notes_that_are_no_table_are_an_error_of_the_user(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "notes.yaml"
-    path.write_text(text)
+    (tmp_path / NOTES).write_text(text)
     with pytest.raises(InputError):
-        read_notes(path)
+        read_notes(tmp_path)

@@ -17,9 +17,9 @@ from trunkproof.experiments.validation.suite.cells import (
     Suite,
     played_cell,
     read_suite,
-    with_notes,
     write_suite,
 )
+from trunkproof.experiments.validation.suite.findings import NOTES
 from trunkproof.experiments.validation.suite.run import PROFILES, rewrite_suite, run_suite, suite_exit_code
 from trunkproof.experiments.validation.validate import COMPARISON
 from trunkproof.models.errors import InputError, StackError
@@ -87,12 +87,14 @@ def test_what_is_no_suite_is_an_error_of_the_user(tmp_path: Path) -> None:
         read_suite(tmp_path)
 
 
-def test_notes_are_put_on_cells_when_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "trunkproof.experiments.validation.suite.cells.read_notes", lambda: {"asterisk": {"a": "measured: too old"}}
-    )
-    table = with_notes(Suite(ORIGIN, (Cell("asterisk", "a", "A", State.NOT_PLAYED),)))
-    assert table.cells[0].note == "measured: too old"
+def test_a_note_stands_on_the_run_that_it_was_written_about(tmp_path: Path) -> None:
+    def cell(profile: str, started: str) -> Cell:
+        comparison = {"kpis": {}, "provenance": {"started": started}}
+        return Cell("asterisk", profile, profile, State.MISSES, comparison=comparison)
+
+    write_suite(Suite(ORIGIN, (cell("a", "monday"), cell("b", "tuesday"), cell("c", "monday"))), tmp_path)
+    (tmp_path / NOTES).write_text("asterisk: {a: {started: monday, note: x}, b: {started: monday, note: y}}")
+    assert [one.note for one in read_suite(tmp_path).cells] == ["x", "", ""]
 
 
 @pytest.mark.parametrize(

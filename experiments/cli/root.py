@@ -1,0 +1,102 @@
+"""The `trunkproof` command: which commands there are, where each one's code is, and how all of them end.
+
+A command's module is imported when the command is called, so `trunkproof --help` answers at once. Nothing is computed
+here. Exit codes: `experiments.common.exit_codes`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from trunkproof.experiments.cli.entry import INTERRUPTED
+
+
+class _Command(NamedTuple):
+    module: str
+    """In `experiments.cli`."""
+    help: str
+    """The first sentence of the command's own help; here too, because the list of commands imports none of them."""
+
+
+COMMANDS = {
+    "plan": _Command("predicting", "Say what a study will do, before it does it."),
+    "simulate": _Command("predicting", "Predict: run a study on the model of the trunk."),
+    "serve": _Command("calling", "Play the study's trunk, until Ctrl-C."),
+    "load": _Command("calling", "Place the study's calls, for real, on a trunk that is running."),
+    "validate": _Command("proving", "Predict a study, place its calls on a trunk of this machine, and compare both."),
+    "report": _Command("proving", "Write the page of a validation or of a suite again, from what it left."),
+    "calibrate": _Command("proving", "Measure what a stack spends on each kind of work, on this machine."),
+    "knee": _Command("finding", "Find the largest load that a trunk carries at quality, on the model and for real."),
+    "review": _Command("reviewing", "Decide on a request to raise a throttle, from the customer's call history."),
+    "history": _Command("histories", "Look into a customer's call history, or make one with known truth."),
+    "version": _Command("version", "Say which version this is."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """The commands of `COMMANDS`, each imported when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return all names, in the order in which one would use them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of that name; none where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        import_module(f"trunkproof.experiments.cli.{COMMANDS[cmd_name].module}")
+        # The module has registered its commands with `app`; this group was made before it did.
+        return typer.main.get_group(app).commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Typer would leave with 1 after Ctrl-C, and with a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Predict what a SIP trunk can carry, then prove it with real encrypted calls.",
+)
+
+
+@app.callback()
+def _every_command() -> None:
+    """Before every command."""
+
+
+def run() -> None:
+    """Run the command that was typed, and leave with its exit code.
+
+    Errors of the user's or the peer's end in a message, not in a traceback.
+    """
+    try:
+        app()
+    except BrokenPipeError:
+        # Whoever read our output has read enough. Python would complain once more as it closes stdout.
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        from trunkproof.experiments.common.exit_codes import exit_code_of  # noqa: PLC0415  # `--help` needs neither
+        from trunkproof.models.errors import TrunkproofError  # noqa: PLC0415
+
+        if not isinstance(error, TrunkproofError):
+            raise
+        typer.echo(str(error), err=True)
+        sys.exit(exit_code_of(error))
