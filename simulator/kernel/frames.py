@@ -1,4 +1,4 @@
-"""Finished attempts -> the record table of `models.records`, column by column."""
+"""Turn finished attempts into the record table of `models.records`, column by column."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPTIONAL = ("status", "cause")
 
 
 def to_frame(records: Records, trunks: tuple[str, ...]) -> pl.DataFrame:
-    """A table with `SCHEMA`, one row per attempt, in the order given; `trunks`: their names by index."""
+    """Return a table with `SCHEMA`, one row per attempt, in the given order. `trunks` are the names by index."""
     received = records["rtp_sent"] - records["rtp_lost"]
     made: dict[str, Any] = {name: pl.Series(_column(records, name)).fill_nan(None) for name in _INSTANTS}
     made |= {name: _column(records, name).astype(np.int64) for name in _NUMBERS}
@@ -35,7 +35,7 @@ def to_frame(records: Records, trunks: tuple[str, ...]) -> pl.DataFrame:
 
 
 def scores(records: Records) -> FloatArray:
-    """MOS of each attempt; NaN where there was no audio."""
+    """Return the MOS of each attempt. NaN where there was no audio."""
     sent, lost = _column(records, "rtp_sent"), _column(records, "rtp_lost")
     found = np.full(len(records), mos(r_factor(MOUTH_TO_EAR_MS, 0.0)))
     found[sent == 0] = np.nan
@@ -46,7 +46,7 @@ def scores(records: Records) -> FloatArray:
 
 
 def _column(records: Records, name: str) -> Any:
-    return records[name].copy()  # Polars would share the memory of the batch, which is used again.
+    return records[name].copy()  # without a copy Polars would share the memory of the batch, which is used again
 
 
 def _connection(codes: Any) -> pl.Series:
@@ -55,12 +55,12 @@ def _connection(codes: Any) -> pl.Series:
 
 
 def _constant(name: str, count: int) -> pl.Series:
-    """What the model does not know: no packet is late or foreign or comes twice, and nothing is said in words."""
+    """Return a column that the model does not know: no packet is late, foreign or duplicate, and texts are empty."""
     return pl.Series(name, [0 if name.startswith("rtp_") else None], dtype=SCHEMA[name]).new_from_index(0, count)
 
 
 def to_columns(records: Records) -> Columns:
-    """What indicators are made of, without a table."""
+    """Return the columns from which KPIs are computed, without making a table."""
     sent, lost = records["rtp_sent"].copy(), records["rtp_lost"].copy()
     nothing = np.zeros(len(records), dtype=np.int64)
     return Columns(

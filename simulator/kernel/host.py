@@ -1,4 +1,4 @@
-"""The machine of `simulator.host` on arrays, by the same arithmetic: a queue of signalling, and audio that slows it."""
+"""The machine of `simulator.host` on arrays, with the same arithmetic: a queue of signalling that audio slows down."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trunkproof.simulator.kernel.memory import Clock, FloatArray
 
 @inlined
 def finish(clock: Clock, cores: FloatArray, work_s: float) -> float:
-    """Queue `work_s` seconds of one core; how long from now until it is done."""
+    """Queue `work_s` seconds of work for one core. Return how many seconds from now it is done."""
     world = clock[0]
     begins = max(world.now, cores[0])
     takes_s = work_s * world.waiting_share if begins > world.now else work_s
@@ -23,7 +23,7 @@ def finish(clock: Clock, cores: FloatArray, work_s: float) -> float:
 
 @inlined
 def work(clock: Clock, cores: FloatArray, work_s: float) -> float:
-    """As `finish`, but nothing to do is not queued for."""
+    """Queue work as `finish` does. Work of 0 s does not wait in the queue."""
     return finish(clock, cores, work_s) if work_s != 0.0 else 0.0
 
 
@@ -42,7 +42,7 @@ def _replace_first(cores: FloatArray, value: float) -> None:
 
 @inlined
 def audio_changes(clock: Clock, by: int) -> float:
-    """More streams of audio, or less; the seconds of audio that every one has lost so far."""
+    """Change the number of audio streams. Return how many seconds of audio each stream has lost since the beginning."""
     world = clock[0]
     world.lost_s += world.lost_share * (world.now - world.changed_s)
     world.changed_s = world.now

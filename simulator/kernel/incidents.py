@@ -1,4 +1,4 @@
-"""Events that are no call's: arrivals, standing calls that end, connections that came to stand, and incidents."""
+"""Events that belong to no call: arrivals, ends of standing calls, ends of handshakes, and incidents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trunkproof.simulator.kernel.throttles import restart
 
 @inlined
 def other(world: World, kind: int, which: int) -> bool:
-    """Let such an event happen; whether attempts are to be broken off."""
+    """Let such an event happen. Return whether attempts must be broken off."""
     clock = world.clock[0]
     if kind == ARRIVAL:
         clock.arriving = which
@@ -29,7 +29,7 @@ def other(world: World, kind: int, which: int) -> bool:
 
 @inlined
 def incidents_come(world: World) -> None:
-    """Wait for all of them."""
+    """Schedule all incidents."""
     for which in range(len(world.incidents)):
         schedule(world.clock, world.near, world.incidents[which].at_s, which * KINDS + INCIDENT)
 

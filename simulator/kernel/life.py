@@ -1,7 +1,8 @@
-"""The life of a call as a table of steps: `simulator.trunk`, cut at each `yield` of it.
+"""The life of a call as a table of steps: `simulator.trunk`, cut at each `yield`.
 
-A step is what one call does at one instant. It returns the step that follows at once, or that the call waits, for the
-delay and the step that `wait` has noted. Each is made part of `loop.run` at one place, so that no call of it is left.
+A step is what one call does at one instant. It returns the step that follows at once. Or it returns that the call
+waits: the delay and the next step are then noted (`wait`). Every step is inlined into `loop.run` at one place, so that
+no function calls are left. The essay in `loop` shows the order of the steps.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ _SENT_PER_S = 50
 
 @inlined
 def wait(clock: Clock, delay_s: float) -> int:
-    """Let the step that is noted come after so long."""
+    """Have the step that the attempt has noted come after a delay."""
     clock[0].delay_s = delay_s
     return WAITS
 
 
 @inlined
 def begin(world: World, call: int) -> int:
-    """An attempt comes under way, for an instant that is noted already."""
+    """Begin an attempt. The instant for which it was intended is noted already."""
     clock, attempt = world.clock[0], world.attempts[call]
     clock.begun += 1
     attempt.begun, attempt.invited = clock.begun, -1
@@ -81,7 +82,7 @@ def begin(world: World, call: int) -> int:
 
 @inlined
 def invite(world: World, call: int) -> int:
-    """The INVITE on its way and in the edge's queue; nobody waits longer than timer B for what comes back."""
+    """Send the INVITE: it travels, and waits in the edge's queue. The caller gives up after timer B."""
     clock, attempt = world.clock[0], world.attempts[call]
     attempt.connection = attempt.kind
     attempt.connect_s, attempt.sent_s = clock.now - attempt.began_s, clock.now
@@ -99,7 +100,7 @@ def invite(world: World, call: int) -> int:
 
 @inlined
 def reach(world: World, call: int) -> int:
-    """The INVITE has reached the trunk: the whitelist."""
+    """Check the whitelist, now that the INVITE has reached the trunk."""
     attempt = world.attempts[call]
     if world.trunks[attempt.trunk].admits:
         return ARRIVING
@@ -109,7 +110,7 @@ def reach(world: World, call: int) -> int:
 
 @inlined
 def come_in(world: World, call: int) -> int:
-    """An inbound call: decided on at once."""
+    """Begin an inbound call, on which the trunk decides at once."""
     clock = world.clock[0]
     world.attempts[call].sent_s = clock.now
     work(world.clock, world.cores, clock.refusal_s)
@@ -118,7 +119,7 @@ def come_in(world: World, call: int) -> int:
 
 @inlined
 def arrive(world: World, call: int) -> int:
-    """On some stacks an INVITE waits for its throttle."""
+    """Come to the throttle. On some stacks an INVITE has to wait for it."""
     clock, attempt = world.clock[0], world.attempts[call]
     attempt.asked_s = clock.now
     if clock.throttle_s != 0.0 and _is_limited(world, call):
@@ -129,7 +130,7 @@ def arrive(world: World, call: int) -> int:
 
 @inlined
 def ask(world: World, call: int) -> int:
-    """The throttle decides."""
+    """Ask the throttle: it admits the call, delays it, or refuses it."""
     clock, attempt = world.clock[0], world.attempts[call]
     delay_s = 0.0
     if _is_limited(world, call):
@@ -155,7 +156,7 @@ def _is_limited(world: World, call: int) -> bool:
 
 @inlined
 def pass_limits(world: World, call: int) -> int:
-    """Ports and carrier; then the called side: set-up counts from when the call is handed over to it."""
+    """Take ports and a channel, and hand the call over to the called side. Set-up counts from the hand-over."""
     clock, attempt = world.clock[0], world.attempts[call]
     taken = take(world, world.trunks[attempt.trunk].pool)
     if taken != NO_PORT:
@@ -176,7 +177,7 @@ def pass_limits(world: World, call: int) -> int:
 
 @inlined
 def refuse(world: World, call: int) -> int:
-    """The refusal on its way."""
+    """Send the refusal."""
     attempt = world.attempts[call]
     if attempt.disposition != THROTTLED:
         attempt.status = world.refusals[attempt.disposition, 2 if attempt.inbound else 0]
@@ -187,7 +188,7 @@ def refuse(world: World, call: int) -> int:
 
 @inlined
 def set_up(world: World, call: int) -> int:
-    """The called side answers the set-up: it rings, or is busy."""
+    """Take the called side's reaction: it rings, or it is busy or rejects the call."""
     attempt = world.attempts[call]
     row = world.rows[attempt.row]
     if row.outcome not in (WILL_BE_BUSY, WILL_BE_REJECTED):
@@ -201,7 +202,7 @@ def set_up(world: World, call: int) -> int:
 
 @inlined
 def ring_out(world: World, call: int) -> int:
-    """The ringing is over: an answer, or none."""
+    """End the ringing: with an answer, without one, or because the caller gives up."""
     attempt, now = world.attempts[call], world.clock[0].now
     row = world.rows[attempt.row]
     attempt.status = row.status
@@ -221,7 +222,7 @@ def ring_out(world: World, call: int) -> int:
 
 @inlined
 def stop_talking(world: World, call: int) -> int:
-    """The BYE is due: what the call's audio was; a connection that is gone has to be opened again."""
+    """Count the call's audio when the BYE is due. If the connection is gone, it has to be opened again first."""
     attempt = world.attempts[call]
     hold_s = world.rows[attempt.row].hold_s
     attempt.bye_s = world.clock[0].now
@@ -233,7 +234,7 @@ def stop_talking(world: World, call: int) -> int:
 
 @inlined
 def hang_up(world: World, call: int) -> int:
-    """The BYE on its way and in the queue."""
+    """Send the BYE: it travels, and waits in the edge's queue."""
     clock = world.clock[0]
     world.attempts[call].step = HANGING_UP
     return wait(world.clock, clock.half_trip_s + work(world.clock, world.cores, clock.bye_s))
@@ -241,7 +242,7 @@ def hang_up(world: World, call: int) -> int:
 
 @inlined
 def complete(world: World, call: int) -> int:
-    """The BYE has reached the trunk."""
+    """Complete the call, now that the BYE has reached the trunk."""
     audio_changes(world.clock, -1)
     world.attempts[call].disposition = COMPLETED
     return CANCELLING
@@ -249,7 +250,7 @@ def complete(world: World, call: int) -> int:
 
 @inlined
 def leave(world: World, call: int) -> int:
-    """A call that the trunk had let pass is over for it; that from outside gives back when the last response is out."""
+    """End a call for the trunk, and give ports and channel back. An inbound call gives them back in the next step."""
     attempt = world.attempts[call]
     attempt.invited = -1
     if not attempt.inbound:
@@ -262,7 +263,7 @@ def leave(world: World, call: int) -> int:
 
 @inlined
 def respond_last(world: World, call: int) -> int:
-    """The last response has arrived."""
+    """End a call for its caller, now that the last response has arrived."""
     attempt = world.attempts[call]
     if attempt.inbound:
         give_back(world, world.trunks[attempt.trunk].pool)
@@ -271,14 +272,14 @@ def respond_last(world: World, call: int) -> int:
 
 @inlined
 def give_up(world: World, call: int) -> int:
-    """Timer B."""
+    """Give up, because timer B fired."""
     world.attempts[call].disposition = TIMED_OUT
     return REFUSED
 
 
 @inlined
 def break_off(world: World, call: int) -> int:
-    """An edge restart has come; the event that the call waited for is none of it any more."""
+    """Break a call off because of an edge restart. Its pending event is cancelled."""
     attempt = world.attempts[call]
     if attempt.step in (SETTING_UP, RINGING, CANCELLING):
         give_back(world, world.trunks[attempt.trunk].pool)
@@ -288,7 +289,7 @@ def break_off(world: World, call: int) -> int:
 
 @inlined
 def lose(world: World, call: int) -> int:
-    """The connection went, or could not be had; a final response that was on its way never arrived."""
+    """End an attempt whose connection is gone or could not be had. A final response on its way is lost."""
     attempt = world.attempts[call]
     attempt.disposition = CONNECTION_FAILED
     attempt.status = attempt.cause = -1

@@ -1,6 +1,6 @@
 """The limits of `models.limits` and `models.channels` on arrays: throttle, ports, carrier.
 
-Of a port only its number of places is kept, as no record says which one it was.
+Free ports are only counted, because no record says which port a call had.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trunkproof.simulator.kernel.throttles import REFUSES, try_admit
 
 @inlined
 def take(world: World, pool: int) -> int:
-    """Take the ports of a call and a channel of that pool: `TAKEN`, or the disposition of who refused."""
+    """Take the ports of a call and a channel of a pool. Return `TAKEN`, or the disposition of a limit that refuses."""
     clock = world.clock[0]
     if not take_ports(world):
         return NO_PORT
@@ -49,7 +49,7 @@ def _take_channel(world: World, which: int) -> bool:
 
 @inlined
 def _settle(world: World, which: int) -> None:
-    """Bring the time spent up to date."""
+    """Bring the time that a pool has spent above its base up to date."""
     pool, now = world.pools[which], world.clock[0].now
     if pool.base < 0 or pool.most == 0:
         return
@@ -63,7 +63,7 @@ def _settle(world: World, which: int) -> None:
 
 @inlined
 def take_ports(world: World) -> bool:
-    """Take the ports of a call; whether there were enough."""
+    """Take the ports of a call. Return False if there are not enough."""
     clock, resting = world.clock[0], world.resting
     while clock.resting > 0 and resting[clock.resting_first] <= clock.now:
         clock.resting_first = (clock.resting_first + 1) % len(resting)
@@ -77,7 +77,7 @@ def take_ports(world: World) -> bool:
 
 @inlined
 def release(world: World) -> None:
-    """Give the ports of a call back; they rest before they are free."""
+    """Give the ports of a call back. They rest for the quarantine before they are free."""
     clock = world.clock[0]
     free_at = clock.now + clock.quarantine_s
     if free_at <= clock.now:
@@ -89,7 +89,7 @@ def release(world: World) -> None:
 
 @inlined
 def give_back(world: World, pool: int) -> None:
-    """Release ports and channel."""
+    """Give a call's ports and its channel back."""
     release(world)
     _settle(world, pool)
     world.pools[pool].used -= 1

@@ -1,4 +1,7 @@
-"""The policies of `models.throttle` on records: the same decisions by the same arithmetic."""
+"""The policies of `models.throttle` on records: the same decisions by the same arithmetic.
+
+The docstrings there explain each policy. Change both sides together.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ REFUSES = -1.0
 
 @lean
 def try_admit(throttles: Records, rings: FloatArray, which: int, now: float) -> float:
-    """For how long a call that comes now is held before it goes on, or `REFUSES`."""
+    """Return for how many seconds a call that comes now is delayed, or `REFUSES`."""
     policy = throttles[which].policy
     if policy == NO_LIMIT:
         return 0.0
@@ -37,7 +40,7 @@ def try_admit(throttles: Records, rings: FloatArray, which: int, now: float) -> 
 
 @lean
 def restart(throttles: Records, which: int, now: float) -> None:
-    """All is forgotten, and a fixed window begins now."""
+    """Forget everything, and begin a fixed window now."""
     throttle = throttles[which]
     throttle.anchor_s, throttle.count, throttle.has_window, throttle.load = now, 0, 0, 0
     throttle.counted, throttle.oldest = 0, 0
