@@ -16,7 +16,7 @@ from trunkproof.models.study import PORT, Stack
 
 
 class CustomerFiles(Settings):
-    """The certificate that a customer shows to those who call its listener. The trunk's authority made it for one run."""
+    """The certificate that a customer's TLS listener shows to callers. The trunk's authority made it for one run."""
 
     certificate: str
     key: str

@@ -77,7 +77,7 @@ def make_pump(kind: PumpKind | None = None) -> MediaPump:
 
 
 def pump_to_make() -> tuple[PumpKind, str | None]:
-    """Return the kind of pump for this machine, and the reason where it is not the compiled one although nobody asked.
+    """Return the kind of pump for this machine. If it has to be the plain one, return the reason too, else None.
 
     Raises:
         InputError: the environment asks for a pump that does not exist.
