@@ -49,6 +49,7 @@ class ReceptionStatistics:
         one event repeat its first timestamp (RFC 4733 section 2.2.1), which does not say when they were sent.
         """
         extended = self._extend(sequence)
+        # For each number modulo HISTORY, the newest extended number: the same one again is a duplicate.
         newest = self._seen.get(extended % HISTORY, 0)
         if extended == newest:
             self.duplicate += 1
@@ -76,6 +77,7 @@ class ReceptionStatistics:
         if timestamp is None:
             return
         transit = arrival - self._unwrapped(timestamp) / CLOCK_HZ
+        # RFC 3550 A.8: the difference of two transit times does not depend on how far the two clocks are apart.
         if self._transit is not None:
             self._jitter += (abs(transit - self._transit) - self._jitter) / 16
         self._transit = transit

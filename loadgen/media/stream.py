@@ -160,7 +160,7 @@ class MediaStream:
         self._remote_ssrc = heard.ssrc
         timestamp = None if heard.payload_type == self.event_type else heard.timestamp
         extended = self._statistics.add(heard.sequence, timestamp, arrival)
-        if extended is not None:
+        if extended is not None:  # a duplicate is neither played nor heard
             self._buffer.add(extended, arrival)
             self._hear(heard)
 
@@ -169,6 +169,7 @@ class MediaStream:
             self._replayed += 1
             return
         self._failed += 1
+        # A packet that fails, but has a voiceprint in clear, was never encrypted: the peer broke the agreement.
         try:
             self._plain += read_frame(RtpPacket.parse(data).payload) is not None
         except MalformedRtpError:
@@ -177,6 +178,7 @@ class MediaStream:
     def _hear(self, packet: RtpPacket) -> None:
         if packet.payload_type == self.event_type:
             event = TelephoneEvent.parse(packet.payload)
+            # The end of a key is sent three times with one timestamp, and counts once.
             if event is not None and event.end and packet.timestamp != self._last_event:
                 self._digits += event.digit if len(self._digits) < MOST_DIGITS else ""
                 self._last_event = packet.timestamp

@@ -134,6 +134,7 @@ class Meter:
             try:
                 async with asyncio.timeout_at(due):
                     await self._moved.wait()
+                # Plan zero was set: take a reading at it, and count the later ones from there.
                 self._moved.clear()
                 due = self._origin
             except TimeoutError:

@@ -167,4 +167,5 @@ class _Series:
     @property
     def increase(self) -> float:
         steps = zip(self.values, self.values[1:], strict=False)
+        # A counter that fell was reset to 0 in between, so its new reading is the increase since then.
         return sum(after - before if after >= before else after for before, after in steps)

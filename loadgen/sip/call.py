@@ -185,9 +185,10 @@ class Call(ABC):
     ) -> None:
         """Take a request inside the dialog, other than ACK. Raise MalformedFieldError before anything has changed."""
         dialog = self._the_dialog()
+        # After a lost connection the peer may be the first to open another one: go on over that.
         if self.connection_id is None:
             self.use_connection(connection_id)
-        if not dialog.accepts(request):
+        if not dialog.accepts(request):  # out of order (RFC 3261 section 12.2.2)
             return self._reply(transaction, request, 500, now)
         match request.method:
             case "BYE":
@@ -278,6 +279,7 @@ class Call(ABC):
         """Refresh the session with a re-INVITE of the same SDP, which every peer understands (RFC 4028 section 7.4)."""
         if self.state is not CallState.ESTABLISHED or self._session is None:
             return
+        # If the refresh fails, the session still lasts as long as the peer would wait for it.
         self._set(CallTimer.EXPIRY, now + self._session.give_up_after_s() - self._session.refresh_after_s())
         timer = SessionTimer(self._session.interval_s, Refresher.UAC)
         rows = (*self._session_rows(), timer.header(), *_content(self.local_body))
@@ -291,6 +293,7 @@ class Call(ABC):
             return None
         first, self._refreshing = self._refreshing, False
         if isinstance(event, Response) and event.status < 300:
+            # A repeated 2xx is acknowledged again, because our ACK may be lost. It refreshes only once.
             self._core.send(self.connection_id, self._the_dialog().ack(self._core.agent.via(self._core.ids.branch())))
             return self._refreshed(event, now) if first else None
         # RFC 4028 section 10: a refresh that times out, or gets 408 or 481, ends the call. Other failures do not.
@@ -316,6 +319,7 @@ class Call(ABC):
             self._send_bye(EndCause.SESSION_EXPIRED, now)
 
     def _send_bye(self, cause: EndCause, now: float) -> None:
+        # After our BYE nothing else of the call matters: no repetition, no refresh, no expiry.
         self._end_cause = cause
         self._repeater = None
         self._timers.clear()
@@ -333,6 +337,7 @@ class Call(ABC):
                 cause, status = EndCause.LOCAL_BYE if code < 300 else EndCause.BYE_REFUSED, code
             case _:
                 return
+        # Why we sent the BYE says more than how it was answered, unless it was an ordinary hang-up.
         if self._end_cause is not EndCause.LOCAL_BYE:
             cause = self._end_cause
         if self._move(Trigger.END):

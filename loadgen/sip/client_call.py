@@ -99,7 +99,7 @@ class ClientCall(Call):
         self.dialog = dialog
         self._core.attach(self)
         self._stop(CallTimer.CANCEL)
-        if self.state is CallState.ENDING:
+        if self.state is CallState.ENDING:  # the 2xx crossed our CANCEL
             return self._send_bye(EndCause.CANCEL_GLARE, now)
         self._core.emit(events.Answered(now, self, response, response.body))
         return self._keep_session(session, Refresher.UAC, now)
@@ -115,6 +115,7 @@ class ClientCall(Call):
         was_cancelled = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
         if not self._move(Trigger.FAILURE):
             return None
+        # Another failure most likely crossed our CANCEL. It is reported as what it is, a rejection.
         if was_cancelled and response.status == 487:
             return self._finish(events.Cancelled(now, self, confirmed=True))
         headers = response.headers
@@ -134,6 +135,7 @@ class ClientCall(Call):
             min_se_s = read_min_se(response)
         except MalformedFieldError:
             return False
+        # A new transaction needs a new branch and the next CSeq number (RFC 3261 section 8.1.3.5).
         headers = self.invite.headers.copy()
         headers.replace("Via", self._core.agent.via(self._core.ids.branch()))
         headers.replace("CSeq", f"{self.invite.cseq.number + 1} INVITE")

@@ -54,6 +54,7 @@ class Dialog:
         Raises:
             MalformedFieldError: a header of the 2xx cannot be read.
         """
+        # A caller reverses the Record-Route of the answer, a callee takes it as it came (sections 12.1.2 and 12.1.1).
         routes = list(reversed(response.headers.elements("Record-Route")))
         while routes and _names(routes[0], own_host, own_port):
             routes.pop(0)
@@ -108,6 +109,7 @@ class Dialog:
         return self._request("ACK", self.invite_cseq, via, (), b"")
 
     def _request(self, method: str, number: int, via: str, headers: tuple[Header, ...], body: bytes) -> Request:
+        # The headers are written as text at once: this runs for every ACK and BYE, and nobody reads the rows again.
         uri, routes = self._route()
         cseq = f"{number} {method}"
         first = {"Via": via, "From": self.local, "To": self.remote, "Call-ID": self.call_id, "CSeq": cseq}
@@ -128,6 +130,7 @@ class Dialog:
         first = NameAddr.parse(self.route_set[0]).uri
         if "lr" in Uri.parse(first).params:
             return self.remote_target, self.route_set
+        # A strict router expects its own URI as the Request-URI, so the remote target travels as the last route.
         return first, (*self.route_set[1:], f"<{self.remote_target}>")
 
     def accepts(self, request: Request) -> bool:

@@ -196,6 +196,7 @@ def response_to(
     for name in ("From", "To", "Call-ID", "CSeq"):
         value = request.headers.get(name)
         if value is not None:
+            # A 100 is the transaction's own and makes no dialog, so it gets no tag.
             if name == "To" and to_tag and status != 100 and "tag" not in request.to.params:
                 value = f"{value};tag={to_tag}"
             rows.append((name, value))

@@ -156,6 +156,7 @@ def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> lis
             faults.append(SdpFault.WRONG_SUITE)
     elif offered.suite != chosen.suite:
         faults.append(SdpFault.WRONG_SUITE)
+    # With one key for both directions, two packets could be encrypted with the same key stream (RFC 3711 section 9.1).
     if chosen.key in [crypto.key for crypto in offer.crypto]:
         faults.append(SdpFault.REUSED_KEY)
     return faults

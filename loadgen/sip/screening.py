@@ -38,7 +38,7 @@ def _method_refusal(request: Request, in_known_dialog: bool) -> Refusal | None:
     method = request.method
     if method not in _KNOWN_METHODS:
         return 501, (("Allow", ALLOW),)
-    if request.to.tag and not in_known_dialog:
+    if request.to.tag and not in_known_dialog:  # for a dialog that is over, or never was
         return 481, ()
     if method not in _SERVED_INSIDE:
         return 405, (("Allow", ALLOW),)

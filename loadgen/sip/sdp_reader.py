@@ -78,6 +78,7 @@ def read_usual(text: str) -> SessionDescription | None:
     attributes, rtcp = _take_out("\r\na=rtcp:", attributes)
     user, session_id, version, address, port, profile, formats = head.groups()
     stream = _read_attributes(formats, attributes)
+    # A bare line feed inside a value means another form: `read_lines` would see two lines there.
     if stream is None or int(port) > 65_535 or "\n" in (crypto or "") + (rtcp or ""):
         return None
     try:
@@ -119,6 +120,7 @@ def _read_attributes(formats: str, attributes: str) -> SessionDescription | None
     if lines[0] or any(line[:2] != "a=" for line in lines[1:] if line) or len(lines) > MAX_LINES // 2:
         return None
     try:
+        # Address, port and profile are placeholders: the caller puts the call's own in.
         stream = read_lines(f"c=IN IP4 0.0.0.0\nm=audio 9 {SAVP}{formats}{attributes}")
     except MalformedSdpError:
         return None

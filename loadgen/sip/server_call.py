@@ -63,6 +63,7 @@ class ServerCall(Call):
             return
         rows: list[Header] = [] if status == 100 else [self._contact_row()]
         rows += [("Content-Type", "application/sdp")] if sdp else []
+        # A 100 makes no dialog, so it has neither Contact nor tag.
         tag = "" if status == 100 else self._local_tag
         self._core.respond(self._transaction, response_to(self.invite, status, to_tag=tag, headers=rows, body=sdp), now)
 
@@ -76,6 +77,7 @@ class ServerCall(Call):
         rows += [("Server", self._core.agent.product), *answer_headers(self._asked)]
         rows += [("Content-Type", "application/sdp")] if sdp else []
         response = response_to(self.invite, 200, to_tag=self._local_tag, headers=rows, body=sdp)
+        # The transaction sends the 2xx once. Repeating it until its ACK is the call's duty (RFC 3261 section 13.3.1.4).
         self._core.respond(self._transaction, response, now)
         self._await_ack(response, now)
         self._keep_session(self._asked, Refresher.UAS, now)

@@ -83,6 +83,7 @@ def agree(request: Message) -> SessionTimer | None:
     asked = read_session_timer(request)
     if asked is None:
         return None
+    # A proxy may have asked for the timer although the caller does not know timers: then we must refresh.
     if not supports_timer(request):
         return SessionTimer(asked.interval_s, Refresher.UAS)
     return SessionTimer(asked.interval_s, asked.refresher or Refresher.UAC)

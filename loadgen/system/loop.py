@@ -51,6 +51,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
             *args: *Arguments,
             context: Context | None = None,
         ) -> asyncio.TimerHandle:
+            # uvloop counts the delay from the start of the turn, which is a little ago: add that.
             behind_s = time.monotonic() - super().time()
             return super().call_later(_whole_ms(delay + behind_s), callback, *args, context=context)
 

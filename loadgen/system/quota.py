@@ -57,6 +57,7 @@ class QuotaGroup:
     @property
     def prefix(self) -> tuple[str, ...]:
         """Return words to put before a command, so that it starts inside the group and no part of it runs outside."""
+        # A shell puts itself into the group, and then becomes the command (exec), so no instant is spent outside.
         join = "".join(f'echo $$ > "${index}"; ' for index in range(1, len(self._folders) + 1))
         start = f'set -e; {join}shift {len(self._folders)}; exec "$@"'
         return ("sh", "-c", start, "sh", *(str(folder / "cgroup.procs") for folder in self._folders))

@@ -52,7 +52,7 @@ class TlsEngine:
             ssl.SSLError: the peer broke TLS.
         """
         self._incoming.write(data)
-        if not self.handshaken:
+        if not self.handshaken:  # plaintext may follow the last handshake record in the same bytes
             self.handshake()
         return self._read_all() if self.handshaken else b""
 

@@ -35,6 +35,7 @@ def look_ahead(world: World) -> bool:
     if clock.initialising and which + 1 < clock.trunks:
         clock.arriving += 1
         return True
+    # At the beginning each trunk looks once, in their order. The incidents are scheduled after the last one.
     if clock.initialising:
         incidents_come(world)
     clock.arriving, clock.initialising = -1, 0
@@ -57,6 +58,7 @@ def start(world: World) -> int:
     rows = _rows(world, which, trunk.first)
     clock.free -= 1
     call, following = world.free[clock.free], -1
+    # Backwards, so that each row can note the place of the one that follows it.
     for offset in range(rows - 1, -1, -1):
         clock.rows -= 1
         place = world.free_rows[clock.rows]

@@ -37,13 +37,14 @@ def acquire(world: World, call: int) -> int:
     clock, attempt = world.clock[0], world.attempts[call]
     per_call = world.trunks[attempt.trunk].per_call
     connection = world.connections[_place(world, call)]
+    # `standing` is the number of restarts when it was opened: any restart since has closed it.
     if not per_call and connection.standing == clock.restarts:
         attempt.kind = REUSED
         return GOING_ON
     if not per_call and connection.opening:
         _queue(world, call)
         return NOTHING
-    if not clock.up:
+    if not clock.up:  # the edge is down: nothing can be opened
         attempt.kind = NO_CONNECTION
         return GOING_ON
     connection.opening = 1

@@ -76,6 +76,7 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
 def _clock(study: Study, costs: Costs, batch: int) -> Records:
     pop = study.pop
     ports, carrier, cores = pop.ports, pop.carrier, capacity(pop.machine, costs)
+    # As few servers as can spend all of the capacity, each a little slower where it is not a whole number of cores.
     servers = math.ceil(cores)
     return _one(
         memory.CLOCK,

@@ -38,6 +38,7 @@ def incidents_come(world: World) -> None:
 def _happen(world: World, which: int) -> bool:
     clock, incident = world.clock[0], world.incidents[which]
     begins = incident.stage == 0
+    # The same event comes twice: at the beginning of the incident, and again at its end.
     if begins:
         incident.stage = 1
         schedule(world.clock, world.near, incident.lasts_s, which * KINDS + INCIDENT)
@@ -46,6 +47,7 @@ def _happen(world: World, which: int) -> bool:
         return False
     if begins:
         clock.up = 0
+        # From now on every connection that was opened before counts as closed.
         clock.restarts += 1
         return True
     if incident.forgets_throttle:

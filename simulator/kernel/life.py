@@ -89,10 +89,12 @@ def invite(world: World, call: int) -> int:
     attempt.restarts = clock.restarts
     clock.invited += 1
     attempt.invited = clock.invited
+    # A first come, first served queue: the end of the work is known now, and needs no event of its own.
     wait_s = clock.half_trip_s + work(world.clock, world.cores, clock.refusal_s)
     if wait_s + clock.half_trip_s <= clock.timer_b_s:
         world.attempts[call].step = SENDING
         return wait(world.clock, wait_s)
+    # The trunk does not know that the caller has given up, and spends its work all the same.
     work(world.clock, world.cores, clock.forwarding_s)
     world.attempts[call].step = GIVING_UP
     return wait(world.clock, clock.timer_b_s)
@@ -159,6 +161,7 @@ def pass_limits(world: World, call: int) -> int:
     """Take ports and a channel, and hand the call over to the called side. Set-up counts from the hand-over."""
     clock, attempt = world.clock[0], world.attempts[call]
     taken = take(world, world.trunks[attempt.trunk].pool)
+    # Without a port the call is not forwarded, so it costs no such work. A refusal by the carrier comes after it.
     if taken != NO_PORT:
         worked_s = work(world.clock, world.cores, clock.forwarding_s)
     if taken != TAKEN:
@@ -169,6 +172,7 @@ def pass_limits(world: World, call: int) -> int:
         attempt.sent_s = clock.now
         handed_over = clock.now + clock.half_trip_s
     else:
+        # Counted from the INVITE's arrival: parsing goes on beside set-up, but the delay of a shaper adds to it.
         handed_over = attempt.sent_s + clock.half_trip_s + (clock.now - attempt.asked_s)
     setup_s = handed_over + world.rows[attempt.row].setup_s - clock.now
     world.attempts[call].step = SETTING_UP
@@ -179,7 +183,7 @@ def pass_limits(world: World, call: int) -> int:
 def refuse(world: World, call: int) -> int:
     """Send the refusal."""
     attempt = world.attempts[call]
-    if attempt.disposition != THROTTLED:
+    if attempt.disposition != THROTTLED:  # the throttle's own status and cause are noted already (`ask`)
         attempt.status = world.refusals[attempt.disposition, 2 if attempt.inbound else 0]
         attempt.cause = world.refusals[attempt.disposition, 1]
     world.attempts[call].step = REFUSED
@@ -207,6 +211,7 @@ def ring_out(world: World, call: int) -> int:
     row = world.rows[attempt.row]
     attempt.status = row.status
     if row.outcome == ANSWERED:
+        # After the answer a restart of the edge does not break the call off, so it is no longer "invited".
         attempt.answered_s, attempt.invited = now, -1
         attempt.lost_s = audio_changes(world.clock, +2)
         world.attempts[call].step = TALKING
@@ -214,6 +219,7 @@ def ring_out(world: World, call: int) -> int:
         return WAITS_LONG
     if row.outcome == WILL_BE_ABANDONED:
         attempt.disposition = ABANDONED
+        # The CANCEL has yet to reach the trunk. Until then the call holds its ports and its channel.
         world.attempts[call].step = CANCELLING
         return wait(world.clock, world.clock[0].half_trip_s)
     attempt.disposition = NO_ANSWER
@@ -226,6 +232,7 @@ def stop_talking(world: World, call: int) -> int:
     attempt = world.attempts[call]
     hold_s = world.rows[attempt.row].hold_s
     attempt.bye_s = world.clock[0].now
+    # One direction stops now, the other when the BYE has reached the trunk (`complete`).
     lost_s = audio_changes(world.clock, -1) - attempt.lost_s
     attempt.rtp_sent = int(hold_s * _SENT_PER_S) + 1
     attempt.rtp_lost = min(attempt.rtp_sent, round(lost_s * _SENT_PER_S))
@@ -256,6 +263,7 @@ def leave(world: World, call: int) -> int:
     if not attempt.inbound:
         give_back(world, world.trunks[attempt.trunk].pool)
     if attempt.disposition in (COMPLETED, ABANDONED):
+        # The response to the BYE or CANCEL travels back. Refusals have arrived already.
         world.attempts[call].step = LAST_RESPONSE
         return wait(world.clock, world.clock[0].half_trip_s)
     return LAST_RESPONSE
@@ -281,6 +289,7 @@ def give_up(world: World, call: int) -> int:
 def break_off(world: World, call: int) -> int:
     """Break a call off because of an edge restart. Its pending event is cancelled."""
     attempt = world.attempts[call]
+    # Only calls in these steps hold ports and a channel while they can be broken off.
     if attempt.step in (SETTING_UP, RINGING, CANCELLING):
         give_back(world, world.trunks[attempt.trunk].pool)
     attempt.event = -1

@@ -18,9 +18,11 @@ def take(world: World, pool: int) -> int:
     clock = world.clock[0]
     if not take_ports(world):
         return NO_PORT
+    # The throttle behind those of the trunks is the carrier's own rate.
     if clock.is_rate_limited and try_admit(world.throttles, world.rings, clock.trunks, clock.now) == REFUSES:
         release(world)
         return CARRIER_REJECTED
+    # `left`: the channels that an incident has left to all pools together. -1 without an incident.
     if not (clock.left >= 0 and _used(world) >= clock.left) and _take_channel(world, pool):
         return TAKEN
     release(world)
@@ -40,6 +42,7 @@ def _take_channel(world: World, which: int) -> bool:
     _settle(world, which)
     pool = world.pools[which]
     if pool.base >= 0 and pool.used >= pool.base:
+        # Above the base a channel is lent, as long as the burst's time is not spent.
         lends = pool.used < pool.most and pool.spent_s < pool.burst_s - SAME_INSTANT_S
         if not lends:
             return False
@@ -53,6 +56,7 @@ def _settle(world: World, which: int) -> None:
     pool, now = world.pools[which], world.clock[0].now
     if pool.base < 0 or pool.most == 0:
         return
+    # Use has not changed since the last call of this function, so one step covers all the time in between.
     if pool.used > pool.base:
         pool.spent_s = min(pool.burst_s, pool.spent_s + (now - pool.settled_s))
         pool.rests_since_s = now

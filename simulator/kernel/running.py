@@ -139,6 +139,7 @@ class Running:
         buffer, size = self._world.plan[trunk].view(np.uint8), memory.ROW.itemsize
         buffer[: (filled - first) * size] = buffer[first * size : filled * size].copy()
         buffer[(filled - first) * size : rows * size] = piece.view(np.uint8)
+        # The rows that were used up are gone from the front of the buffer, so places move by as many.
         state["looked"] -= first
         state["first"], state["filled"] = 0, rows
 

@@ -77,8 +77,9 @@ def _hear(slot: Record, data: Bytes, at: int, start: int, end: int, arrival: flo
     if math.isnan(slot.first_arrival):
         slot.first_arrival = arrival
     slot.remote_ssrc = read32(data, at + 8)
-    is_event = octet(data, at + 1) & 0x7F == slot.event_type
+    is_event = octet(data, at + 1) & 0x7F == slot.event_type  # the upper bit is the marker
     timestamp = read32(data, at + 4)
+    # `seen` holds, for each number modulo its length, the newest extended number: the same one again is a duplicate.
     extended = _extend(slot, read16(data, at + 2))
     newest = slot.seen[extended % HISTORY]
     if extended == newest:
@@ -146,6 +147,7 @@ def _play(slot: Record, extended: int, arrival: float) -> None:
 
 @lean
 def _note_key(slot: Record, data: Bytes, start: int, end: int, timestamp: int) -> None:
+    # A key counts at its end (bit 0x80). The end is sent three times with the same timestamp, and counts once.
     if end - start < 4 or data[start] >= _KEYS or data[start + 1] & 0x80 == 0 or timestamp == slot.last_event:
         return
     slot.last_event = timestamp

@@ -147,12 +147,13 @@ def _sleep(c: Record, control: Record, work: Record, instant: int) -> None:
     timeout_at = 0
     if instant != NEVER:
         together = instants_together(control.streams)
-        instant = -(-instant // together) * together
+        instant = -(-instant // together) * together  # rounded up, so that several instants share one waking
         wait_ns = _time_ns(control, instant) - clock_ns(c, work, MONOTONIC)
         if wait_ns <= 0:
             return
         work.times[0], work.times[1] = 0, wait_ns
         timeout_at = work.times_at
+    # ppoll both sleeps and waits for the wake-up. Without a time-out address it waits for the wake-up alone.
     work.poll[0] = control.wake_fd | _READABLE
     if call_c(c.ppoll, (work.poll_at, 1, timeout_at, 0)) > 0:
         call_c(c.read, (control.wake_fd, work.times_at, 8))
@@ -170,6 +171,7 @@ def instants_together(streams: int) -> int:
 def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, instant_ns: int) -> None:
     """Send a stream's next packet, if it is due."""
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    # The stream may have left since it was gathered: then its turn is another.
     if slot.turn == turn and slot.due_ns <= instant_ns:
         now_ns = clock_ns(c, work, MONOTONIC)
         _note_lateness(control, (now_ns - instant_ns) * 1e-6)
@@ -200,6 +202,7 @@ def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -
 def _report(c: Record, slot: Record, work: Record, now_ns: int) -> None:
     if now_ns >= slot.next_report_ns:
         send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME)))
+        # A small generator of random numbers: Python's cannot be called here, and reports need no better one.
         slot.dice = (slot.dice * 1_103_515_245 + 12_345) & 0x7FFFFFFF
         slot.next_report_ns = now_ns + _INTERVAL_NS // 2 + int(slot.dice / 0x7FFFFFFF * _INTERVAL_NS)
 

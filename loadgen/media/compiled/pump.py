@@ -99,6 +99,7 @@ class CompiledPump:
             name="media pump",
             daemon=True,
         )
+        # Ends the thread also where nobody calls `close`: when the pump is collected, or the interpreter ends.
         self._stop = weakref.finalize(self, _stop, self._thread, self._control, self._wake_fd)
 
     def add(
@@ -115,7 +116,7 @@ class CompiledPump:
         describe(slot, stream, rtp, rtcp, remote, remote_rtcp)
         set_keys(self._c, slot, self._work[0], stream.cipher)
         if connect(rtp, remote):
-            slot["rtp_to"] = 0
+            slot["rtp_to"] = 0  # a connected socket needs no address to send to
         flow = CompiledFlow(stream, rtp, rtcp, number, slot, self._c)
         self._flows[number] = flow
         enter(self._c, self._control[0], self._turns.ravel(), slot, number, self._free_turn(slot))

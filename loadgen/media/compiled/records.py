@@ -30,6 +30,7 @@ def reset(slots: Records, number: int) -> None:
         slot[name] = NEVER
     for name in _NEVER_S:
         slot[name] = math.nan
+    # `highest` begins at 0, as in ReceptionStatistics. `remote_lost` may be negative, so it needs its own "nothing".
     slot["highest"], slot["remote_lost"] = 0, NO_LOSS_TOLD
     slot["turn"] = NEVER
     slot["rx"]["ssrc"], slot["recent"] = NEVER, NEVER

@@ -50,6 +50,7 @@ def _read(slot: Record, data: Bytes, at: int, end: int) -> bool:
         if after > end:
             return False
         if kind in (SR, RR):
+            # The blocks begin after the sender's information in an SR, and at once in an RR.
             lost = _lost(slot, data, at + (28 if kind == SR else 8), after, count, lost)
         at = after
     slot.remote_lost = lost
@@ -61,6 +62,7 @@ def _lost(slot: Record, data: Bytes, at: int, end: int, count: int, lost: int) -
     for _ in range(min(count, (end - at) // _BLOCK_BYTES)):
         if read32(data, at) == slot.ssrc:
             lost = read32(data, at + 4) & 0xFFFFFF
+            # 24 bits with a sign: duplicates can make the loss negative (RFC 3550 section 6.4.1).
             lost -= 2 * _MOST_LOST if lost >= _MOST_LOST else 0
         at += _BLOCK_BYTES
     return lost
@@ -114,7 +116,7 @@ def _block(slot: Record, data: Bytes, at: int) -> None:
     lost = min(expected - slot.received, _MOST_LOST - 1)
     write32(data, at, slot.remote_ssrc)
     write32(data, at + 4, max(lost, -_MOST_LOST) & 0xFFFFFF)
-    data[at + 4] = _fraction_lost(slot, expected)
+    data[at + 4] = _fraction_lost(slot, expected)  # over the highest byte of the loss, which has only 24 bits
     write32(data, at + 8, 0 if slot.first == NEVER else slot.highest - MODULUS)
     write32(data, at + 12, int(slot.jitter * CLOCK_HZ))
     for place in range(at + 16, at + _BLOCK_BYTES):
