@@ -150,11 +150,11 @@ class PlainPump:
             _send(flow.rtcp, flow.stream.next_rtcp(now, time.time()), flow.remote_rtcp)
 
     def _drain(self, flow: PlainFlow, now: float) -> None:
-        _receive_all(flow, flow.rtp, flow.remote, lambda data, wall: flow.stream.receive(data, self._at(wall, now)))
-        _receive_all(flow, flow.rtcp, flow.remote_rtcp, lambda data, _: flow.stream.receive_rtcp(data))
+        def receive(data: bytes, wall_s: float | None) -> None:
+            flow.stream.receive(data, now if wall_s is None else wall_s + self._wall_to_clock)
 
-    def _at(self, wall_s: float | None, now: float) -> float:
-        return now if wall_s is None else wall_s + self._wall_to_clock
+        _receive_all(flow, flow.rtp, flow.remote, receive)
+        _receive_all(flow, flow.rtcp, flow.remote_rtcp, lambda data, _: flow.stream.receive_rtcp(data))
 
 
 def _send(sender: socket.socket, data: bytes, to: Address) -> None:

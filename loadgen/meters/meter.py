@@ -16,7 +16,7 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.meters.deaths import watch_deaths
 from trunkproof.loadgen.meters.processes import ProcessMeter, Usage
-from trunkproof.loadgen.meters.prometheus import Page, PrometheusPage
+from trunkproof.loadgen.meters.prometheus import PrometheusPage
 from trunkproof.loadgen.meters.reference import ReferenceWorkload
 from trunkproof.loadgen.meters.report import SAMPLES, Gap, MeterReport, make_report
 from trunkproof.models.errors import RemoteError, StackError
@@ -148,14 +148,11 @@ class Meter:
         except (StackError, RemoteError) as error:
             self._gaps.append((at, name, str(error)))
         else:
-            self._add_page(name, at, page)
+            self._rows.extend((at, name, number, value) for number, value in page.values.items())
+            self._kinds.update({(name, number): kind for number, kind in page.kinds.items()})
 
     def _add_usage(self, source: str, usage: Usage) -> None:
         for name in _NUMBERS:
             value = getattr(usage, name)
             if value is not None:
                 self._rows.append((usage.at_s, source, name, float(value)))
-
-    def _add_page(self, source: str, at: float, page: Page) -> None:
-        self._rows.extend((at, source, name, value) for name, value in page.values.items())
-        self._kinds.update({(source, name): kind for name, kind in page.kinds.items()})

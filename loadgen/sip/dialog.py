@@ -113,8 +113,9 @@ class Dialog:
         uri, routes = self._route()
         cseq = f"{number} {method}"
         first = {"Via": via, "From": self.local, "To": self.remote, "Call-ID": self.call_id, "CSeq": cseq}
+        route_rows = "".join([f"Route: {route}\r\n" for route in routes])
         text = (
-            f"Via: {via}\r\n{_rows('Route', routes)}Max-Forwards: 70\r\nFrom: {self.local}\r\nTo: {self.remote}\r\n"
+            f"Via: {via}\r\n{route_rows}Max-Forwards: 70\r\nFrom: {self.local}\r\nTo: {self.remote}\r\n"
             f"Call-ID: {self.call_id}\r\nCSeq: {cseq}\r\n"
         )
         for name, value in headers:
@@ -144,10 +145,6 @@ class Dialog:
     def refresh_target(self, message: Request | Response) -> None:
         """Take the Contact of a re-INVITE, an UPDATE or its answer as the new remote target (section 12.2)."""
         self.remote_target = _contact_uri(message) or self.remote_target
-
-
-def _rows(name: str, values: tuple[str, ...]) -> str:
-    return "".join([f"{name}: {value}\r\n" for value in values])
 
 
 def _contact_uri(message: Request | Response) -> str | None:

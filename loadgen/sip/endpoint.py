@@ -340,17 +340,13 @@ class SipEndpoint:
             self._outbox.append((flight.connection_id, serialize(message)))
         # The handlers come last: they may start new transactions, and must see this one dropped or scheduled.
         happened = transaction.events()
-        if transaction.terminated:
-            self._drop(flight)
-        else:
+        if not transaction.terminated:
             self._timers.schedule(flight)
-        for event in happened:
-            flight.handler(event, now)
-
-    def _drop(self, flight: Flight) -> None:
-        if self._flights.drop(flight):
+        elif self._flights.drop(flight):
             self._timers.cancel(flight)
             self._leave(flight.connection_id, flight)
+        for event in happened:
+            flight.handler(event, now)
 
     def _leave(self, connection_id: ConnectionId, user: Flight | Call) -> None:
         users = self._users.get(connection_id)

@@ -135,7 +135,9 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
             faults.append(SdpFault.NO_COMMON_CODEC)
         if not _direction_allowed(offer, answer):
             faults.append(SdpFault.WRONG_DIRECTION)
-    return Judgement(tuple(faults), _without_foreign_codecs(offer, answer))
+    # Only codecs that were offered, so that the first one is the one to send.
+    common = tuple(codec for codec in answer.codecs if codec in offer.codecs)
+    return Judgement(tuple(faults), answer if common == answer.codecs else replace(answer, codecs=common))
 
 
 def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> list[SdpFault]:
@@ -173,9 +175,3 @@ def _direction_allowed(offer: SessionDescription, answer: SessionDescription) ->
     offer_sends, offer_receives = sends[offer.direction]
     answer_sends, answer_receives = sends[answer.direction]
     return (offer_receives or not answer_sends) and (offer_sends or not answer_receives)
-
-
-def _without_foreign_codecs(offer: SessionDescription, answer: SessionDescription) -> SessionDescription:
-    """Return the answer with only those codecs that were offered, so that its first codec is the one to send."""
-    common = tuple(codec for codec in answer.codecs if codec in offer.codecs)
-    return answer if common == answer.codecs else replace(answer, codecs=common)
