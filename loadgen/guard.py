@@ -41,7 +41,7 @@ def resolve(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # UnicodeError: no possible name in DNS
-        raise StackError(f"{host} does not resolve: {error}") from error
+        raise StackError(f"{host} does not resolve to an address: {error}; check its spelling and DNS") from error
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 

@@ -36,7 +36,7 @@ class Meter:
         Pages are read only where `guard` allows it, which by default is on loopback.
 
         Raises:
-            InputError: a page's address is none of plain HTTP.
+            InputError: a page's address is not one of plain HTTP.
             GuardError: a page's host is not allowed.
             StackError: a page's host does not resolve.
         """

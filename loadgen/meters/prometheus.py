@@ -39,7 +39,7 @@ class PrometheusPage:
     """A page that the guard allows us to read.
 
     Raises:
-        InputError: the address is none of plain HTTP.
+        InputError: the address is not one of plain HTTP.
         GuardError: its host is neither this machine nor allowed by the user.
         StackError: its host does not resolve.
     """

@@ -1,6 +1,6 @@
 """The states of a call and the table of its transitions (RFC 3261 sections 9, 13, 15), for both sides.
 
-The way of most calls, at the caller and at the callee:
+Most calls go like this, at the caller (first line) and at the callee:
 
     CALLING  ->  PROCEEDING  ->  ESTABLISHED  ->  ENDING  ->  ENDED
              180             200 (we send ACK)    we send BYE  its response
@@ -8,7 +8,7 @@ The way of most calls, at the caller and at the callee:
     INCOMING  ->  ANSWERED  ->  ESTABLISHED  ->  ENDED
               we send 200   ACK came         BYE came
 
-Three rules make the other states:
+The other states follow from three rules:
 
 1. A CANCEL must wait for a first response (section 9.1). A caller who gives up before it is in CANCEL_WANTED, and in
    CANCELLING once the CANCEL is sent. If the 200 crosses the CANCEL, the call has to be acknowledged and ended with a

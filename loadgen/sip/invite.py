@@ -61,7 +61,7 @@ def outbound_invite(
     session: SessionTimer | None = None,
     user_agent: str = "trunkproof",
 ) -> Request:
-    """Return the INVITE that a customer sends to the trunk. Numbers are in E.164 with `+`; the Exophone is the caller.
+    """Return the INVITE that a customer sends to the trunk. Numbers are in E.164 with `+`. The caller is the Exophone.
 
     The parts that all INVITEs of a customer share come from a cache, because this runs for every call.
     """

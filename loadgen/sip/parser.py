@@ -52,7 +52,7 @@ class StreamParser:
     def take_pings(self) -> int:
         """Return the number of keep-alives (CRLF CRLF) since the last call.
 
-        Each is to be answered with one CRLF (RFC 5626 section 3.5.1).
+        Answer each of them with one CRLF (RFC 5626 section 3.5.1).
         """
         pings, self._pings = self._pings, 0
         return pings

@@ -1,7 +1,7 @@
 """The tables of the four transaction machines (RFC 3261 section 17, as RFC 6026 amends them; a reliable transport).
 
 A transaction is one request and its responses. There are four kinds: who sends the request (client) or receives it
-(server), and whether it is an INVITE. For example, a call that is answered takes this way at the caller:
+(server), and whether it is an INVITE. For example, the caller's INVITE transaction of an answered call goes like this:
 
     CALLING      INVITE sent, timer B runs
     PROCEEDING   100 or 180 came; the timer stops, because ringing may last as long as it likes
@@ -110,7 +110,8 @@ INVITE_SERVER: Table = {  # RFC 3261 section 17.2.1, RFC 6026 sections 8.5 and 8
     (State.COMPLETED, Input.CONNECTION_LOST): (_END, ()),
 }
 
-CLIENT: Table = {  # RFC 3261 section 17.1.2.2; timer F runs in both states
+CLIENT: Table = {  # RFC 3261 section 17.1.2.2
+    # Timer F runs in both states.
     (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER,)),
     (State.TRYING, Input.SUCCESS): (_END, (Action.DELIVER,)),
     (State.TRYING, Input.FAILURE): (_END, (Action.DELIVER,)),
@@ -123,7 +124,8 @@ CLIENT: Table = {  # RFC 3261 section 17.1.2.2; timer F runs in both states
     (State.PROCEEDING, Input.CONNECTION_LOST): _LOSS,
 }
 
-SERVER: Table = {  # RFC 3261 section 17.2.2; no timer
+SERVER: Table = {  # RFC 3261 section 17.2.2
+    # No timer.
     (State.TRYING, Input.REQUEST): (State.TRYING, ()),
     (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
     (State.TRYING, Input.SUCCESS): (_END, (Action.SEND,)),

@@ -95,7 +95,7 @@ class Programs:
             if process.returncode is not None or loop.time() > until:
                 words = program.log.read_text(errors="replace").strip()[-_LAST_WORDS:]
                 await self.stop(program.name)
-                raise StackError(f"{program.name} did not start: {words or 'it said nothing'}")
+                raise StackError(f"{program.name} did not start: {words or f'its log {program.log} is empty'}")
             await asyncio.sleep(0.02)
 
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:

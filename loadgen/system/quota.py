@@ -17,9 +17,13 @@ from trunkproof.models.errors import StackError
 
 PERIOD_US = 10_000
 """How often the quota is refilled. A program that has used its quota is paused in one piece until the period ends, and
-calls see that as delay. Measured with a busy loop at half and at a quarter of a core (pauses, 95th percentile): with
-100 ms, the kernel's default, 53 and 78 ms; with 20 ms, 13 and 18 ms; with 10 ms, 7 and 16 ms. 5 ms is no better, since
-the kernel looks only once per tick (4 ms at 250 Hz).
+calls see that as delay. Measured pauses of a busy loop (95th percentile), at half and at a quarter of a core:
+
+    period 100 ms (the kernel's default)    53 and 78 ms
+    period  20 ms                           13 and 18 ms
+    period  10 ms                            7 and 16 ms
+
+5 ms is no better, since the kernel looks only once per tick (4 ms at 250 Hz).
 """
 _LEAST_QUOTA_US = 1_000
 """The smallest quota that the kernel takes."""
@@ -181,7 +185,9 @@ def _limit(group: QuotaGroup) -> None:
     try:
         _write(group, str(quota_us), str(quota_us), group.period_us)
     except OSError as error:
-        raise StackError(f"a quota of {quota_us} in {group.period_us} us is refused: {error.strerror}") from error
+        raise StackError(
+            f"the kernel refuses a CPU quota of {quota_us} in {group.period_us} us: {error.strerror}"
+        ) from error
 
 
 def _write(group: QuotaGroup, unified: str, version_1: str, period_us: int) -> None:
@@ -200,7 +206,9 @@ def _remove(folder: Path) -> None:
         except OSError as error:
             if time.monotonic() > until:
                 left = (folder / "cgroup.procs").read_text().split()
-                raise StackError(f"the CPU quota's group {folder} cannot be removed: processes {left} live") from error
+                raise StackError(
+                    f"the CPU quota's group {folder} cannot be removed, because processes {left} still live in it"
+                ) from error
             # A process leaves its group a moment after its end was waited for.
             time.sleep(0.02)
         else:

@@ -66,7 +66,7 @@ class Connector:
         session: ssl.SSLSession | None = None,
         timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> Connection:
-        """Open a connection to a numeric address. With `session` try to resume it; `Connection.kind` says the result.
+        """Open a connection to a numeric address. With `session` try to resume it: `Connection.kind` says the result.
 
         A TLS 1.3 server that refuses our certificate says so only after this has returned. The connection then ends
         with CloseReason.TLS.

@@ -132,7 +132,7 @@ class CompiledPump:
             return self._left.popleft()[0]
         number = len(self._flows) + len(self._left)
         if number == len(self._slots):
-            raise NoRoomError(f"a media pump has room for {number} streams")
+            raise NoRoomError(f"a media pump has room for {number} streams, and all places are taken")
         return number
 
     def _free_turn(self, slot: Record) -> int:
