@@ -19,7 +19,8 @@ What the endpoint is made of, and how a message passes through it:
   owner is scheduled again.
 - `_users` lists who uses a connection, so that the loss of a connection costs time only for its own users.
 
-A request that belongs to no call is answered here: OPTIONS with 200, others with the refusal that `screening` names.
+A new INVITE makes a `ServerCall`, whose user decides. Any other request that belongs to no call is answered here:
+OPTIONS with 200, the rest with the refusal that `screening` names.
 """
 
 from __future__ import annotations

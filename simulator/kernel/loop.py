@@ -14,8 +14,8 @@ For example, an outbound call over an open connection takes these steps. An arro
 
 The rules of the loop:
 
-1. A step returns the step that follows at once, or WAITS or WAITS_LONG. In the second case it has noted a delay in
-   `clock.delay_s` and the step that comes after it in the attempt. NOTHING means that no step follows.
+1. A step returns the step that follows at once. Or it returns WAITS or WAITS_LONG: then it has noted a delay in
+   `clock.delay_s`, and the step that comes after it in the attempt. NOTHING means that no step follows.
 2. An event holds a time, a number and `whose` it is: an index times KINDS, plus a kind (`codes`). Events of the same
    time come in the order of their numbers, which is the order of scheduling, as in SimPy.
 3. An attempt has at most one valid event: the one whose number stands in its field `event`. Any other event of the
