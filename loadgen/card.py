@@ -1,6 +1,6 @@
-"""Where a running trunk is to be found: the small file that `serve` writes and `load` reads.
+"""The trunk card: the small file that `serve` writes and `load` reads, to find a running trunk.
 
-It carries addresses and the path of the trunk's certificate authority, no secrets.
+It holds addresses, and the path of the trunk's certificate authority. It holds no secrets.
 """
 
 from __future__ import annotations
@@ -16,42 +16,40 @@ from trunkproof.models.study import PORT, Stack
 
 
 class CustomerFiles(Settings):
-    """The certificate that a customer shows to callers of its TLS listener; throw-away, made by the trunk's
-    authority.
-    """
+    """The certificate that a customer's TLS listener shows to callers. The trunk's authority made it for one run."""
 
     certificate: str
     key: str
     phone_port: PORT | None = None
-    """Where the customer's phones listen, when a PBX of others has the customer's own port."""
+    """The port of the customer's phones, where a foreign PBX has the customer's own port."""
 
 
 class TrunkCard(Settings):
     """A trunk that can be called."""
 
     stack: Stack | Literal["foreign"] = "embedded"
-    """What plays it; foreign: a trunk that somebody else runs."""
+    """The stack that plays it. "foreign": a trunk that somebody else runs."""
     server_name: str
-    """Host name that the trunk's certificate must carry."""
+    """The host name that the trunk's certificate must have."""
     host: str
     port: PORT
     ca_file: str
     control_port: PORT | None = None
-    """Control channel of a trunk that `serve` plays, on the same host; other trunks have none."""
+    """The control channel of a trunk that `serve` plays, on the same host. Other trunks have none."""
     customers: dict[str, CustomerFiles] = Field(default_factory=dict)
-    """Trunk name -> the certificate of its customer's listener, for inbound calls."""
+    """The certificate of each trunk's customer's listener, by name of the trunk, for inbound calls."""
     pid: int | None = None
-    """The process that plays or supervises it, where it is on this machine and ours."""
+    """The process that plays or supervises the trunk, where it is ours and on this machine."""
     processes: dict[str, int] = Field(default_factory=dict)
-    """Program -> the first of its processes: what the trunk spends is measured on these and their children."""
+    """The first process of each program. What the trunk spends is measured on these and their children."""
     cores: tuple[int, ...] = ()
-    """Cores of this machine that those programs have to themselves; none: they share all of them with everybody."""
+    """The cores of this machine that those programs have to themselves. Without any, they share all cores."""
     metrics: dict[str, str] = Field(default_factory=dict)
-    """Program -> the address of its Prometheus page."""
+    """The address of each program's Prometheus page."""
     study_digest: str | None = None
 
     def write(self, path: Path) -> None:
-        """Write the card as JSON; whoever waits for the file finds it whole."""
+        """Write the card as JSON. The file appears complete, so that a waiting reader never sees a part of it."""
         begun = path.with_suffix(".begun")
         begun.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
         begun.replace(path)
@@ -61,7 +59,7 @@ def read_card(path: Path) -> TrunkCard:
     """Read a card that `TrunkCard.write` wrote.
 
     Raises:
-        InputError: the file is missing or is no card; lists all that is wrong.
+        InputError: the file is missing or is no card. The error lists everything that is wrong.
     """
     try:
         return TrunkCard.model_validate_json(path.read_bytes())

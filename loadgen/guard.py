@@ -1,7 +1,10 @@
-"""The guard: where load may be sent, decided before the first packet and once more for each call's audio.
+"""The guard decides where load may be sent: once before the first packet, and again for each call's audio.
 
-Loopback is free. Anything else needs its name on the allow list and a confirmed ceiling, and the trunk operator's
-production needs a third, separate word. It decides and resolves; it opens no socket to the target and limits no rate.
+- Loopback is always allowed.
+- Any other host must be on the allow list, and the user must confirm a ceiling for the rate.
+- The trunk operator's production needs a third, separate permission as well.
+
+The guard decides and resolves names. It opens no socket to the target, and it does not limit the rate.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import dataclass, field
 from trunkproof.models.errors import GuardError, StackError
 
 PRODUCTION_DOMAINS = ("exotel.com", "exotel.in")
-"""Domains of the trunk's operator: whatever runs there carries other people's calls."""
+"""Domains of the trunk's operator. Everything there carries other people's calls."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
@@ -22,7 +25,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 @dataclass(frozen=True)
 class Target:
-    """A place that the guard has approved: `address` is what is connected to, so that no later lookup can move it."""
+    """A target that the guard has approved. We connect to `address`, so that no later lookup can lead elsewhere."""
 
     host: str
     address: str
@@ -30,33 +33,42 @@ class Target:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """All stream addresses of a host name, in the resolver's order. Raises StackError where there is none."""
+    """Return all stream addresses of a host name, in the resolver's order.
+
+    Raises:
+        StackError: the name does not resolve.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # UnicodeError: not a name that DNS could hold
-        raise StackError(f"{host} does not resolve: {error}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no possible name in DNS
+        raise StackError(f"{host} does not resolve to an address: {error}; check its spelling and DNS") from error
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What the user allows. `production=True` lifts the refusal of the operator's own names, and nothing else."""
+    """What the user allows. `production=True` permits the operator's own names, and changes nothing else."""
 
     allowed: frozenset[str] = frozenset()
     """Host names or addresses outside loopback."""
     confirmed_calls_per_minute: float | None = None
-    """The highest rate the user has agreed to send outside loopback."""
+    """The highest rate that the user has agreed to send outside loopback."""
     production: bool = False
     resolve: Resolve = field(default=resolve, repr=False)
 
     def check(self, host: str, port: int, calls_per_minute: float) -> Target:
-        """The approved target, resolved; raises GuardError with all that is missing, StackError for an unknown name."""
+        """Approve a target, and return it with its address.
+
+        Raises:
+            GuardError: it is not allowed. The message lists everything that is missing.
+            StackError: the name does not resolve.
+        """
         name = _canonical(host)
         if is_production(name) and not self.production:
-            # Before the lookup: not even a DNS question is to leave the machine.
+            # This comes before the lookup: not even a DNS question shall leave the machine.
             raise GuardError(
-                f"{name} is the operator's production and is not called by default; "
-                "if that is really meant, say production explicitly, besides allowing and confirming it"
+                f"{name} is the operator's production, which carries other people's calls, so it is not called; "
+                "if you really mean it, permit production explicitly, and also allow the host and confirm the rate"
             )
         address = _literal(name) or self._lookup(name, port)
         if not address.is_loopback:
@@ -64,13 +76,16 @@ class Guard:
         return Target(name, str(address), port)
 
     def check_media(self, address: str, target: Target | None = None) -> str:
-        """The address where audio may be sent, as a peer's SDP gave it; raises GuardError.
+        """Approve the address where a peer's SDP wants our audio, and return it.
 
-        It must be loopback, the signalling target itself, or on the allow list: no SDP can send our audio elsewhere.
+        It must be loopback, the signalling target itself, or on the allow list. So no SDP can send our audio elsewhere.
+
+        Raises:
+            GuardError: the address is not allowed, or is a name.
         """
         literal = _literal(_canonical(address))
         if literal is None:
-            raise GuardError(f"the peer's SDP names {address!r} for its audio: only addresses are followed, not names")
+            raise GuardError(f"the peer's SDP names {address!r} for its audio, but only addresses are used, not names")
         approved = literal == _literal(target.address) if target is not None else False
         if not (approved or literal.is_loopback or self._allows(str(literal))):
             raise GuardError(
@@ -91,7 +106,7 @@ class Guard:
         if not (self._allows(name) or self._allows(str(address))):
             missing.append(f"name it on the allow list ({name})")
         confirmed = self.confirmed_calls_per_minute
-        # Written so that a rate or a ceiling that is no number (NaN) is refused.
+        # `not <=` and not `>`: a rate or a ceiling that is not a number (NaN) must be refused too.
         if confirmed is None or not calls_per_minute <= confirmed:
             missing.append(f"confirm a ceiling of at least {calls_per_minute:g} calls per minute")
         if missing:
@@ -102,13 +117,13 @@ class Guard:
 
 
 def is_production(host: str) -> bool:
-    """Whether the name lies in the trunk operator's domains."""
+    """Return whether a host name lies in the trunk operator's domains."""
     name = _canonical(host)
     return any(name == domain or name.endswith(f".{domain}") for domain in PRODUCTION_DOMAINS)
 
 
 def _canonical(host: str) -> str:
-    """One spelling for one host: lower case, no brackets around IPv6, no root dot, addresses in their short form."""
+    """Return the one spelling of a host: lower case, no IPv6 brackets, no final dot, addresses in their short form."""
     name = host.strip().lower().removeprefix("[").removesuffix("]").rstrip(".")
     literal = _literal(name)
     return name if literal is None else str(literal)

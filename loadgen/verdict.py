@@ -1,7 +1,7 @@
-"""Whether the load generator itself was healthy: VALID, SUSPECT or VOID, with the reasons.
+"""Judge whether the load generator itself was healthy: VALID, SUSPECT or VOID, with the reasons.
 
-A generator out of breath looks exactly like a trunk that loses calls, so a run is judged before its figures are read.
-`judge` is a pure function of `Measurements`; `HealthProbe` takes those that must be sampled while the run lasts.
+A generator that cannot keep up looks exactly like a trunk that loses calls. So a run is judged before anybody reads its
+figures. `judge` is a pure function of `Measurements`. `HealthProbe` samples event loop and CPU while the run lasts.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Seconds = Sequence[float] | FloatArray
 
 
 class Verdict(StrEnum):
-    """What a run's figures are worth."""
+    """How far a run's figures can be trusted."""
 
     VALID = "valid"
     SUSPECT = "suspect"
-    """The generator may have coloured the figures; they are shown with the warning."""
+    """The generator may have changed the figures. They are shown with a warning."""
     VOID = "void"
-    """The figures describe the generator, not the trunk; none is shown."""
+    """The figures describe the generator and not the trunk. None is shown."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Above `suspect` a run is SUSPECT, above `void` VOID; the figures themselves still pass."""
+    """A run is SUSPECT above `suspect`, and VOID above `void`. A value that equals a bound still passes."""
 
     suspect: float
     void: float
 
     def judge(self, value: float) -> Verdict:
-        """The verdict on one measured value; what is not a number is VOID."""
+        """Return the verdict on one measured value. NaN is VOID."""
         if value <= self.suspect:
             return Verdict.VALID
         return Verdict.SUSPECT if value <= self.void else Verdict.VOID
@@ -46,40 +46,41 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Limits:
-    """The thresholds, and why they are where they are."""
+    """The thresholds, and the reason for each."""
 
+    # 20 ms is one packet time: a smaller delay cannot change the figures of a call, which are all in tens of ms. At 600
+    # calls per minute calls are 100 ms apart: with more delay calls change places, and arrivals are not the plan's.
     lateness_p99_ms: Threshold = Threshold(20.0, 100.0)
-    # One packet time: below it no figure of a call, all in tens of ms, can move. At 600 calls per minute calls are
-    # 100 ms apart: later than that, calls change places and the arrivals are no longer the plan's.
+    # The event loop reads responses too: its lag is added to every response delay that it measures.
     loop_lag_p99_ms: Threshold = Threshold(20.0, 100.0)
-    # The loop reads responses too: its lag is added to every response delay that it measures.
+    # Share of one core. A queue's mean wait is about 6 service times at load 0.85, and about 20 at 0.95: measured
+    # delays are then our own.
     cpu_share: Threshold = Threshold(0.85, 0.95)
-    # Of one core. A queue's mean wait at load .85 is about 6 service times, at .95 about 20: delays are then our own.
+    # 10 ms is half a packet time: a receiver would see it as jitter of the network. 60 ms is the modelled jitter
+    # buffer: a packet that is later counts as lost, and it is we who lost it.
     media_lateness_p99_ms: Threshold = Threshold(10.0, 60.0)
-    # Half a packet time is jitter that a receiver would blame on the network; 60 ms is the modelled jitter buffer:
-    # beyond it a packet counts as lost, and we lost it.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
-    """What was measured of the generator. Lists may be empty, where nothing was placed or sampled."""
+    """The measurements of the generator. Lists are empty where nothing was placed or sampled."""
 
     lateness_s: Seconds = ()
-    """Of each action: real start minus planned instant."""
+    """For each action, its real start minus its planned instant."""
     loop_lag_s: Seconds = ()
-    """Of each sample: how much later than asked the event loop woke."""
+    """For each sample, how much later than asked the event loop woke."""
     cpu_share: float = 0.0
     """CPU time per wall time of one core, in the busiest window."""
     media_lateness_p99_ms: float = 0.0
     never_placed: int = 0
     """Calls whose instant passed without an attempt."""
     workers: int = 1
-    """Processes that all this was measured of."""
+    """How many processes were measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorVerdict:
-    """The judgement with the figures it rests on."""
+    """The verdict, with the figures that it rests on."""
 
     verdict: Verdict
     lateness_p50_ms: float
@@ -90,16 +91,16 @@ class GeneratorVerdict:
     media_lateness_p99_ms: float
     never_placed: int = 0
     reasons: tuple[str, ...] = field(default=())
-    """Empty for VALID; otherwise each threshold passed, in words."""
+    """Each threshold that was passed, in words. Empty for VALID."""
     workers: int = 1
-    """Processes that placed the calls together."""
+    """How many processes placed the calls together."""
 
 
 _SEVERITY = tuple(Verdict)
 
 
 def judge(measured: Measurements, limits: Limits = Limits()) -> GeneratorVerdict:
-    """The worst verdict of all thresholds; a call never placed is VOID whatever else was measured."""
+    """Return the worst verdict of all thresholds. One call that was never placed makes the run VOID."""
     p50_ms, p99_ms, max_ms = _percentiles_ms(measured.lateness_s, 50, 99, 100)
     (lag_p99_ms,) = _percentiles_ms(measured.loop_lag_s, 99)
     checks = (
@@ -125,15 +126,15 @@ def judge(measured: Measurements, limits: Limits = Limits()) -> GeneratorVerdict
 
 
 def void(verdict: GeneratorVerdict, reasons: Iterable[str]) -> GeneratorVerdict:
-    """VOID, whatever was measured, for reasons that no threshold knows; none changes nothing."""
+    """Return the verdict made VOID, for reasons that no threshold knows. Without reasons return it unchanged."""
     told = tuple(f"{Verdict.VOID}: {reason}" for reason in reasons)
     return replace(verdict, verdict=Verdict.VOID, reasons=verdict.reasons + told) if told else verdict
 
 
 def worse(first: GeneratorVerdict, name: str, second: GeneratorVerdict | None) -> GeneratorVerdict:
-    """The verdict on two processes of one generator: the figures of the first, the reasons of both, the worse word.
+    """Combine the verdicts on two processes of one generator: figures of the first, reasons of both, the worse verdict.
 
-    `name` is what the reasons of the second are to be known by; `None` for it changes nothing.
+    `name` is put before the reasons of the second. Where the second is None, return the first unchanged.
     """
     if second is None:
         return first
@@ -153,16 +154,16 @@ def _percentiles_ms(values_s: Seconds, *percents: float) -> tuple[float, ...]:
 
 
 class HealthProbe:
-    """Samples event loop and CPU while its `async with` block runs.
+    """Sample event loop and CPU while the `async with` block runs.
 
-    `cpu_clock` is the whole process's by default. Where audio runs in threads of its own, without the interpreter's
-    lock, give time.thread_time: it is the event loop's core that must not be full then.
+    By default `cpu_clock` is that of the whole process. Where audio runs in threads of its own, without the
+    interpreter's lock, give `time.thread_time`: then only the event loop's core must not be full.
     """
 
     INTERVAL_S = 0.02
-    """As often as packets are sent."""
+    """The time between two samples of the event loop, which is also that between two packets."""
     WINDOW_S = 5.0
-    """CPU is judged by its busiest window, so that a quiet rest of the run cannot hide it."""
+    """The length of a window of CPU. The busiest one counts, so that a quiet rest of the run cannot hide it."""
 
     def __init__(self, cpu_clock: Callable[[], float] = time.process_time) -> None:
         self._cpu_clock = cpu_clock
@@ -172,12 +173,12 @@ class HealthProbe:
         self.loop_lag_s: list[float] = []
 
     def start(self) -> None:
-        """Sample from now on."""
+        """Start sampling."""
         self._window_from = (time.monotonic(), self._cpu_clock())
         self._task = asyncio.create_task(self._sample(), name="health probe")
 
     async def stop(self) -> None:
-        """Sample no more."""
+        """Stop sampling."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -195,7 +196,7 @@ class HealthProbe:
 
     @property
     def cpu_share(self) -> float:
-        """CPU time per wall time of one core in the busiest whole window, or in the whole run if that was shorter."""
+        """Return CPU time per wall time of one core in the busiest window, or in the whole run if it was shorter."""
         return max(self._window_shares, default=0.0)
 
     async def _sample(self) -> None:

@@ -1,6 +1,6 @@
-"""A stream at work on its sockets, as every pump runs it, and the instants at which streams send.
+"""What the two pumps share: the interface of a stream with its sockets, and the instants at which streams send.
 
-How packets are moved is the pumps'.
+Each pump moves the packets in its own way.
 """
 
 from __future__ import annotations
@@ -13,41 +13,42 @@ from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.models.packets import PACKET_S
 
 MOST_CAUGHT_UP = 5
-"""After a stall longer than 100 ms the frames between are given up, as a real telephone's are."""
+"""Frames that are sent late after a stall. Beyond these 100 ms the frames are given up, as a real telephone does."""
 
 
 class Flow(Protocol):
-    """A stream with its sockets, which are its pump's."""
+    """A stream with its sockets. The sockets belong to the pump."""
 
     @property
     def rtp(self) -> socket.socket:
-        """Bound to the RTP port."""
+        """Return the socket that is bound to the RTP port."""
 
     @property
     def report(self) -> MediaReport | None:
-        """The final one, once removed."""
+        """Return the final report once the stream is removed, else None."""
 
     @property
     def sent(self) -> int:
-        """Frames so far."""
+        """Return how many frames were sent so far."""
 
     def press(self, digit: str) -> None:
-        """Send a key in place of the next frames; nothing where no telephone-events were agreed.
+        """Send a key in place of the next frames. Do nothing where no telephone-events were agreed.
 
         Raises:
-            ValueError: no key of a telephone, or too many are waiting.
+            ValueError: it is no key of a telephone, or too many keys wait.
         """
 
 
 class Instants:
-    """Where within the 20 ms each new stream sends: anywhere, whatever others do, here or in another process.
+    """Draw when each new stream sends: at a random instant within the 20 ms, independent of all other streams.
 
-    As telephones do. Streams of one trunk that kept in step would cost it less than theirs.
+    Real telephones are not in step either. Streams in step would cost the trunk less than telephones do, because it
+    could take many packets at once, and we would measure a trunk that is too good.
     """
 
     def __init__(self) -> None:
-        self._dice = random.Random()
+        self._draws = random.Random()
 
     def first_after(self, now: float) -> float:
-        """The next stream's first instant; the others follow every `PACKET_S`."""
-        return now + self._dice.random() * PACKET_S
+        """Return the first instant of a new stream, in seconds. Its others follow every `PACKET_S`."""
+        return now + self._draws.random() * PACKET_S

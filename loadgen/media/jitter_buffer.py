@@ -1,7 +1,8 @@
-"""A modelled playout buffer: which packets would have come too late to be played. It holds no audio.
+"""A model of a playout buffer: it says which packets would have come too late to be played. It holds no audio.
 
-A fixed buffer, as gateways have: the first packet is played `depth_s` after it came, every other one at its own place
-behind it. Late packets are lost packets to the ear.
+The buffer is fixed, as in many gateways. The first packet is played `depth_s` after it came, and packet n after that is
+played n times 20 ms later. For example, with a depth of 60 ms, packet 10 has to arrive within 260 ms of packet 0.
+A packet that is late is lost to the listener, so the MOS counts it as lost.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ DEPTH_S = JITTER_BUFFER_MS / 1000
 
 
 class JitterBuffer:
-    """Judges arrivals, O(1) each."""
+    """Judge arrivals one by one, and count the late ones."""
 
     def __init__(self, depth_s: float = DEPTH_S) -> None:
         self._depth_s = depth_s
@@ -21,7 +22,7 @@ class JitterBuffer:
         self.late = 0
 
     def add(self, sequence: int, arrival: float) -> bool:
-        """Note a packet by its extended sequence number; whether it can still be played."""
+        """Note a packet by its extended sequence number. Return whether it can still be played."""
         if self._origin is None:
             self._origin = arrival + self._depth_s - sequence * PACKET_S
         in_time = arrival <= self._origin + sequence * PACKET_S

@@ -1,7 +1,9 @@
 """The pump in plain Python, on the event loop: for a few hundred calls, and where nothing can be compiled.
 
-Every stream has its own instant within the 20 ms, so that sends are spread; instants are absolute, so that no drift
-adds up. It moves packets and keeps time; what is in them is `stream`'s.
+Every stream has its own instant within the 20 ms, so that sends are spread. A heap holds the next instant of each
+stream. A stream's next instant is its last one plus 20 ms, not now plus 20 ms, so that delays do not add up.
+When a stream's turn comes, `_serve` takes what waits at its ports, sends its next packet, and its RTCP report if due.
+The pump moves packets and keeps time. `stream` makes and reads them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 
 @dataclass(eq=False, slots=True)
 class PlainFlow:
-    """A stream with its sockets. It is a `Flow`."""
+    """A stream with its sockets. It implements `Flow`."""
 
     stream: MediaStream
     rtp: socket.socket
@@ -38,18 +40,18 @@ class PlainFlow:
     remote: Address
     remote_rtcp: Address
     stray: int = 0
-    """Packets from elsewhere than the agreed address, not looked at."""
+    """Packets from another address than the agreed one. Nobody looked at them."""
     given_up: int = 0
     """Frames never sent, because the process stood still for too long."""
     report: MediaReport | None = None
 
     @property
     def sent(self) -> int:
-        """See `Flow`."""
+        """Return how many frames were sent so far."""
         return self.stream.sent
 
     def press(self, digit: str) -> None:
-        """See `Flow`."""
+        """Send a key in place of the next frames."""
         self.stream.press(digit)
 
 
@@ -57,7 +59,7 @@ Slot = tuple[float, int, PlainFlow]
 
 
 class PlainPump:
-    """All streams of one party, on the running event loop. It is a `MediaPump`."""
+    """All streams of one party, on the running event loop. It implements `MediaPump`."""
 
     has_thread = False
 
@@ -68,13 +70,13 @@ class PlainPump:
         self._instants = Instants()
         self._timer: asyncio.TimerHandle | None = None
         self._lateness_ms = LogHistogram()
-        # Kernel time stamps are wall-clock time; streams live on the monotonic clock.
+        # Kernel time stamps are wall-clock time, but streams use the monotonic clock.
         self._wall_to_clock = time.monotonic() - time.time()
 
     def add(
         self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
     ) -> PlainFlow:
-        """See `MediaPump`."""
+        """Run a fresh stream over bound, non-blocking sockets."""
         connect(rtp, remote)
         flow = PlainFlow(stream, rtp, rtcp, remote, remote_rtcp)
         self._count += 1
@@ -83,7 +85,7 @@ class PlainPump:
         return flow
 
     def remove(self, flow: Flow) -> MediaReport:
-        """See `MediaPump`."""
+        """Take what still waits, send an RTCP BYE, close the sockets, and return the final report."""
         if flow.report is not None:
             return flow.report
         assert isinstance(flow, PlainFlow)
@@ -96,7 +98,7 @@ class PlainPump:
         return flow.report
 
     def close(self) -> None:
-        """See `MediaPump`."""
+        """Stop, and remove every stream that is left."""
         for _, _, flow in self._heap:
             self.remove(flow)
         self._heap.clear()
@@ -104,12 +106,12 @@ class PlainPump:
             self._timer.cancel()
 
     def now(self) -> float:
-        """See `MediaPump`."""
+        """Return the monotonic time in seconds."""
         return time.monotonic()
 
     @property
     def lateness_p99_ms(self) -> float:
-        """See `MediaPump`."""
+        """Return the 99th percentile of how late frames were sent, in ms."""
         return self._lateness_ms.quantile(0.99) or 0.0
 
     def _arm(self) -> None:
@@ -120,7 +122,7 @@ class PlainPump:
     def _tick(self) -> None:
         self._timer = None
         late: list[float] = []
-        # Only what is due by now: a pump with more work than time would never return, and signalling would stand still.
+        # Only what is due by now: a pump with more work than time would never return, and signalling would stop.
         horizon = self.now()
         while self._heap and self._heap[0][0] <= horizon:
             now = self.now()
@@ -148,15 +150,15 @@ class PlainPump:
             _send(flow.rtcp, flow.stream.next_rtcp(now, time.time()), flow.remote_rtcp)
 
     def _drain(self, flow: PlainFlow, now: float) -> None:
-        _receive_all(flow, flow.rtp, flow.remote, lambda data, wall: flow.stream.receive(data, self._at(wall, now)))
-        _receive_all(flow, flow.rtcp, flow.remote_rtcp, lambda data, _: flow.stream.receive_rtcp(data))
+        def receive(data: bytes, wall_s: float | None) -> None:
+            flow.stream.receive(data, now if wall_s is None else wall_s + self._wall_to_clock)
 
-    def _at(self, wall_s: float | None, now: float) -> float:
-        return now if wall_s is None else wall_s + self._wall_to_clock
+        _receive_all(flow, flow.rtp, flow.remote, receive)
+        _receive_all(flow, flow.rtcp, flow.remote_rtcp, lambda data, _: flow.stream.receive_rtcp(data))
 
 
 def _send(sender: socket.socket, data: bytes, to: Address) -> None:
-    # A full socket buffer or an ICMP refusal loses the packet, as a network would; the far side's count tells.
+    # A full socket buffer or an ICMP refusal loses the packet, as a network might. The far side counts the loss.
     with contextlib.suppress(OSError):
         sender.sendto(data, to)
 
@@ -168,7 +170,7 @@ def _receive_all(
         try:
             data, ancillary, _, source = receiver.recvmsg(_MAX_DATAGRAM, _ANCILLARY_BYTES)
         except OSError:
-            return  # Empty, or an error such as ICMP's, which reading clears: the next tick goes on.
+            return  # The socket is empty, or had an ICMP error, which this read has cleared: the next tick goes on.
         if source != remote:
             flow.stray += 1
         else:

@@ -1,7 +1,7 @@
-"""The media pump: sends and receives the audio of one party's calls. What every pump does, and which one is made.
+"""The media pump, which sends and receives the audio of one party's calls: its interface, and the choice of one.
 
-The compiled pump has a thread of its own and is for thousands of calls; the plain one is on the event loop, and for
-where the other cannot be.
+The compiled pump has a thread of its own and carries thousands of calls. The plain pump runs on the event loop and
+carries a few hundred. It is used where the compiled one cannot be.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ VARIABLE = "TRUNKPROOF_MEDIA_PUMP"
 
 
 class PumpKind(StrEnum):
-    """Which pump."""
+    """The kinds of pump, by the names that the environment variable takes."""
 
     COMPILED = "compiled"
     PLAIN = "plain"
 
 
 class MediaPump(Protocol):
-    """All streams of one party, between construction and `close`."""
+    """All streams of one party, from construction to `close`."""
 
     @property
     def has_thread(self) -> bool:
-        """Whether it works beside the event loop."""
+        """Return whether the pump works in a thread of its own, beside the event loop."""
 
     def add(
         self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
     ) -> Flow:
-        """Run a fresh stream over bound, non-blocking sockets; all three are the pump's from now on."""
+        """Run a fresh stream over bound, non-blocking sockets. Stream and sockets belong to the pump from now on."""
 
     def remove(self, flow: Flow) -> MediaReport:
-        """Take what is still waiting in the sockets, say goodbye, close them; the stream's final report.
+        """Take what still waits in the sockets, send an RTCP BYE, close the sockets, and return the final report.
 
-        A stream that is removed already, by `close` for one, gives the same report again.
+        For a stream that was removed before, by `close` for example, return the same report again.
         """
 
     def close(self) -> None:
-        """Stop, and close the sockets of every stream that is left."""
+        """Stop, and remove every stream that is left."""
 
     def now(self) -> float:
-        """The clock that streams live on: the machine's monotonic one."""
+        """Return the time of the streams' clock, which is the machine's monotonic one, in seconds."""
 
     @property
     def lateness_p99_ms(self) -> float:
-        """99 % of all frames left at most so long after their instant; 0 where none was sent."""
+        """Return the 99th percentile of how late frames were sent, in ms. 0 where none was sent."""
 
 
 def make_pump(kind: PumpKind | None = None) -> MediaPump:
-    """A pump for the running event loop: of that kind, or else the one that the environment names, or the best.
+    """Make a pump for the running event loop: of the given kind, or the one that the environment names, or the best.
 
     Raises:
         InputError: the environment asks for a pump that does not exist.
@@ -70,14 +70,14 @@ def make_pump(kind: PumpKind | None = None) -> MediaPump:
         print(reason, file=sys.stderr)
     if kind is PumpKind.PLAIN:
         return PlainPump()
-    # Numba takes half a second to import: only for those who carry audio.
+    # Import lazily: Numba takes half a second to import, and only runs with audio need it.
     from trunkproof.loadgen.media.compiled.pump import CompiledPump  # noqa: PLC0415
 
     return CompiledPump()
 
 
 def pump_to_make() -> tuple[PumpKind, str | None]:
-    """The pump of this machine's runs, and why it is not the best one where nobody asked for another.
+    """Return the kind of pump for this machine. If it has to be the plain one, return the reason too, else None.
 
     Raises:
         InputError: the environment asks for a pump that does not exist.
@@ -86,21 +86,21 @@ def pump_to_make() -> tuple[PumpKind, str | None]:
     reason = why_not_compiled() if asked is None else None
     if reason is None:
         return asked or PumpKind.COMPILED, None
-    return PumpKind.PLAIN, f"audio is sent by the plain pump, for a few hundred calls: {reason}"
+    return PumpKind.PLAIN, f"audio is sent by the plain pump, which carries only a few hundred calls: {reason}"
 
 
 def pump_warnings() -> tuple[str, ...]:
-    """What is to be said of a run's audio on this machine, if anything.
+    """Return the warnings about audio on this machine, if any.
 
     Raises:
-        InputError: as `pump_to_make`.
+        InputError: the environment asks for a pump that does not exist.
     """
     _, reason = pump_to_make()
     return () if reason is None else (reason,)
 
 
 def asked_for() -> PumpKind | None:
-    """What the environment names, if anything.
+    """Return the kind of pump that the environment names, or None.
 
     Raises:
         InputError: there is no such pump.
@@ -118,7 +118,7 @@ def asked_for() -> PumpKind | None:
 
 
 def why_not_compiled() -> str | None:
-    """Why this machine has no compiled pump; `None` where it has."""
+    """Return why this machine cannot have the compiled pump, or None where it can."""
     try:
         from trunkproof.loadgen.media.compiled.c import NoSuchFunctionError, functions  # noqa: PLC0415
     except ImportError as error:

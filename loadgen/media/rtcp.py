@@ -1,6 +1,6 @@
-"""RTCP (RFC 3550 section 6): sender and receiver reports, the canonical name, goodbye; as values and compound packets.
+"""RTCP (RFC 3550 section 6) as values and compound packets: sender and receiver reports, canonical name, goodbye.
 
-It reads what a two-party call needs and skips the rest. Encryption is `srtp`'s.
+It reads what a two-party call needs and skips the rest. `srtp` encrypts.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from trunkproof.models.packets import PAYLOAD_BYTES
 SR, RR, SDES, BYE = 200, 201, 202, 203
 CNAME = 1
 NAME = b"call@trunkproof"
-"""Our canonical name, the same on every call: it tells nothing."""
+"""Our canonical name. It is the same on every call, so it reveals nothing."""
 _BLOCK = struct.Struct("!IIIIII")
 NTP_EPOCH_S = 2_208_988_800
 INTERVAL_S = 5.0
-"""Recommended minimum (RFC 3550 section 6.2); each wait is drawn from 0.5 to 1.5 times it."""
+"""The recommended minimum (RFC 3550 section 6.2). Each wait is drawn between 0.5 and 1.5 times this."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportBlock:
-    """What a receiver says of the stream of `ssrc` (section 6.4.1)."""
+    """A receiver's report on the stream of source `ssrc` (RFC 3550 section 6.4.1)."""
 
     ssrc: int
     fraction_lost: int
-    """In 1/256, since its last report."""
+    """In 1/256, since the receiver's last report."""
     lost: int
     highest: int
     jitter_units: int
@@ -38,7 +38,7 @@ class ReportBlock:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """What a received compound packet says: the blocks of all its reports, and whether the peer leaves."""
+    """The content of a received compound packet: the blocks of all its reports, and whether the peer leaves."""
 
     blocks: tuple[ReportBlock, ...]
     bye: bool
@@ -47,14 +47,14 @@ class Reception:
 def write_report(
     ssrc: int, *, wall_s: float, timestamp: int, packets: int, block: ReportBlock | None, bye: bool = False
 ) -> bytes:
-    """A compound packet: sender report with at most one block, CNAME, and BYE where asked for.
+    """Return a compound packet: a sender report with at most one block, CNAME, and BYE where asked for.
 
     Args:
         ssrc: our source.
         wall_s: now, as seconds since 1970.
         timestamp: our RTP timestamp now.
-        packets: sent so far, all of `PAYLOAD_BYTES`.
-        block: what we received of the peer, if anything.
+        packets: how many we sent so far, each with `PAYLOAD_BYTES`.
+        block: our report on the peer's stream, if we received any.
         bye: whether we leave.
     """
     ntp = int((wall_s + NTP_EPOCH_S) * (1 << 32)) & (1 << 64) - 1
@@ -71,7 +71,7 @@ def _packet(kind: int, count: int, body: bytes) -> bytes:
 
 
 def read_compound(data: bytes) -> Reception | None:
-    """Read a compound packet; `None` where it is malformed (section A.2)."""
+    """Read a compound packet. Return None where it is malformed (RFC 3550 section A.2)."""
     blocks: list[ReportBlock] = []
     bye, position = False, 0
     while position < len(data):

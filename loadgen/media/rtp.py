@@ -1,6 +1,6 @@
 """RTP packets (RFC 3550 section 5.1) and telephone events in them (RFC 4733), as values and bytes.
 
-No sockets, no keys, no state: what a stream does with packets is `stream`.
+This module has no sockets, no keys and no state. `stream` says what is done with packets.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ VOLUME = 10
 
 
 class MalformedRtpError(RemoteError):
-    """The bytes are no RTP packet."""
+    """The bytes are not an RTP packet."""
 
 
 @dataclass(frozen=True, slots=True)
 class RtpPacket:
-    """One packet; extension headers and contributing sources of received ones are skipped."""
+    """One packet. The header extension and contributing sources of a received one are skipped."""
 
     payload_type: int
     sequence: int
@@ -45,7 +45,7 @@ class RtpPacket:
         """Read a packet.
 
         Raises:
-            MalformedRtpError: it is none.
+            MalformedRtpError: the bytes are not an RTP packet.
         """
         if len(data) < HEADER_BYTES:
             raise MalformedRtpError(f"{len(data)} bytes are too short for RTP")
@@ -79,7 +79,7 @@ class TelephoneEvent:
 
     @classmethod
     def parse(cls, payload: bytes) -> TelephoneEvent | None:
-        """Read the payload; `None` for an event that is no digit, or is cut off."""
+        """Read the payload. Return None for an event that is no digit, or is cut off."""
         if len(payload) < _EVENT.size:
             return None
         event, flags, duration = _EVENT.unpack_from(payload)

@@ -6,7 +6,7 @@ import resource
 import socket
 
 SO_TIMESTAMPNS = 35
-"""Of Linux, which the socket module does not name."""
+"""A socket option of Linux. Python's socket module has no name for it."""
 Address = tuple[str, int]
 
 
@@ -14,7 +14,7 @@ def bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
     """Bind the RTP port and the RTCP port above it, non-blocking and with kernel time stamps.
 
     Raises:
-        OSError: one of them is taken.
+        OSError: one of the two ports is taken.
     """
     rtp = _bound(address, port)
     try:
@@ -25,9 +25,10 @@ def bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
 
 
 def connect(rtp: socket.socket, remote: Address) -> bool:
-    """Have the system drop what comes to an RTP port from elsewhere, and find the way there once; whether it did.
+    """Connect an RTP socket to its peer. Return whether that succeeded.
 
-    A packet costs a sixth less to send then. What came earlier is still there, from whomever it is.
+    The system then drops packets from elsewhere, and looks the route up only once: a packet costs a sixth less to send.
+    Packets that came before are still in the socket, whoever sent them.
     """
     try:
         rtp.connect(remote)
@@ -37,7 +38,7 @@ def connect(rtp: socket.socket, remote: Address) -> bool:
 
 
 def raise_descriptor_limit() -> int:
-    """Let this process have as many files open as the hard limit allows; how many. A call takes two sockets a side."""
+    """Raise this process's limit of open files to the hard limit. Return it. Each side of a call takes two sockets."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard

@@ -1,6 +1,7 @@
-"""Encryption of one call's audio: SRTP and SRTCP (RFC 3711) by libsrtp, and the plain RTP that has the same interface.
+"""Encryption of one call's audio: SRTP and SRTCP (RFC 3711) by libsrtp, and plain RTP with the same interface.
 
-Keys come from `os.urandom` of the caller; nothing here shows them. What a peer sends wrongly is a result.
+The caller draws the keys with `os.urandom`, and nothing here shows them. A wrong packet of a peer is a result
+(`Failure`), not an error.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ _PROFILES = {
 }
 _TAG_BYTES = {"AES_CM_128_HMAC_SHA1_80": 10, "AES_CM_128_HMAC_SHA1_32": 4}
 MOST_BYTES = 1500
-"""Of a packet, by pylibsrtp; longer ones are no SRTP."""
+"""The longest packet that pylibsrtp takes. A longer one is no SRTP."""
 
 
 class Failure(Enum):
     """Why a packet was not accepted."""
 
     NOT_AUTHENTIC = auto()
-    """Wrong key, changed on the way, or no SRTP at all."""
+    """The key is wrong, the packet was changed on its way, or it is no SRTP at all."""
     REPLAYED = auto()
-    """Seen before, or older than the replay window (RFC 3711 section 3.3.2)."""
+    """The packet was seen before, or is older than the replay window (RFC 3711 section 3.3.2)."""
 
 
 class Cipher(Protocol):
@@ -35,17 +36,17 @@ class Cipher(Protocol):
         """Encrypt an RTP packet."""
 
     def unprotect(self, data: bytes) -> bytes | Failure:
-        """Check and decrypt an RTP packet."""
+        """Check and decrypt an RTP packet. Return the packet, or why it was not accepted."""
 
     def protect_rtcp(self, packet: bytes) -> bytes:
         """Encrypt a compound RTCP packet."""
 
     def unprotect_rtcp(self, data: bytes) -> bytes | Failure:
-        """Check and decrypt a compound RTCP packet."""
+        """Check and decrypt a compound RTCP packet. Return the packet, or why it was not accepted."""
 
 
 class SrtpCipher:
-    """SRTP with our key for what is sent and the peer's for what is received; 30 bytes each (RFC 4568 section 6.2)."""
+    """SRTP: our key encrypts, the peer's key decrypts. Each has 30 bytes (RFC 4568 section 6.2)."""
 
     def __init__(self, tx_key: bytes, rx_key: bytes, suite: str) -> None:
         profile = _PROFILES[suite]
@@ -56,14 +57,14 @@ class SrtpCipher:
         self.protect_rtcp = self.tx.protect_rtcp
 
     def unprotect(self, data: bytes) -> bytes | Failure:
-        """See `Cipher`."""
+        """Check and decrypt an RTP packet with the peer's key."""
         try:
             return self.rx.unprotect(data)
-        except (Error, ValueError) as error:  # ValueError: longer than any packet
+        except (Error, ValueError) as error:  # ValueError: the data is longer than any packet
             return _failure(error)
 
     def unprotect_rtcp(self, data: bytes) -> bytes | Failure:
-        """See `Cipher`."""
+        """Check and decrypt a compound RTCP packet with the peer's key."""
         try:
             return self.rx.unprotect_rtcp(data)
         except (Error, ValueError) as error:
@@ -71,10 +72,10 @@ class SrtpCipher:
 
 
 class PlainCipher:
-    """No encryption: RTP/AVP, as behind the edge."""
+    """No encryption: plain RTP (RTP/AVP), as it is used behind the edge."""
 
     def protect(self, packet: bytes) -> bytes:
-        """See `Cipher`."""
+        """Return the packet as it is."""
         return packet
 
     protect_rtcp = unprotect = unprotect_rtcp = protect

@@ -1,6 +1,7 @@
 """One side of one call's audio, without sockets: packets and arrivals go in, packets and a report come out.
 
-It numbers, speaks and encrypts what is sent; checks, counts and identifies what is received. When to send is `pump`'s.
+It numbers, fills and encrypts the packets that are sent. It checks, counts and identifies those that are received.
+The pump decides when to send. The compiled pump does the same work on its own records, and gives equal reports.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from trunkproof.models.packets import SAMPLES_PER_PACKET
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 EVENT_PACKETS, END_PACKETS = 5, 3
-"""A digit lasts 100 ms, and its end is sent three times (RFC 4733 section 2.5.1.4)."""
+"""Packets of a digit, which lasts 100 ms, and repetitions of its end (three, by RFC 4733 section 2.5.1.4)."""
 MOST_DIGITS = 1024
-"""Keys noted of one call; further ones are not. A peer may send 50 a second for hours."""
+"""The most received keys that are kept of one call, because a peer may send 50 a second for hours."""
 MOST_PRESSED = 64
-"""Keys that may wait to be sent."""
+"""The most keys that may wait to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaReport:
-    """What one side of a call's audio came to."""
+    """The counts of one side of a call's audio."""
 
     sent: int = 0
     received: int = 0
-    """Packets that arrived, whatever they were."""
+    """All packets that arrived, of any kind."""
     authenticated: int = 0
     failed: int = 0
     """Not authentic."""
     plain: int = 0
-    """Of those that failed: RTP in the clear, though SRTP was agreed."""
+    """Those of `failed` that were plain RTP although SRTP was agreed."""
     replayed: int = 0
     lost: int = 0
     late: int = 0
@@ -45,28 +46,28 @@ class MediaReport:
     foreign: int = 0
     """Authentic, but another call's audio."""
     echoed: int = 0
-    """Authentic, but what this side said itself."""
+    """Authentic, but this side's own audio."""
     unknown: int = 0
     """Authentic, but without a voiceprint."""
     jitter_ms: float = 0.0
     silence_s: float = 0.0
-    """Longest time without a packet, from the start to the end of the call."""
+    """The longest time without a packet, from the start to the end of the call."""
     mos: float = 1.0
     remote_lost: int | None = None
-    """What the peer's last report says it has lost of ours; `None` without one."""
+    """How many of our packets the peer has lost, by its last report. None without a report."""
     rtcp_received: int = 0
     rtcp_failed: int = 0
     digits: str = ""
     """Keys that the peer pressed."""
     stray: int = 0
-    """Packets from elsewhere than the agreed address that came before the system was told to drop them; counted by the
-    pump, not looked at."""
+    """Packets from another address than the agreed one, which came before the system was told to drop them. The pump
+    counts them, and nobody looks at them."""
     given_up: int = 0
-    """Frames never sent, because the process stood still for too long; counted by the pump."""
+    """Frames never sent, because the process stood still for too long. The pump counts them."""
 
 
 class MediaStream:
-    """The audio of the call of one plan row, as `side` speaks and hears it. Times are of the caller's clock."""
+    """The audio of the call of one plan row, as `side` speaks and hears it. Times are seconds of the caller's clock."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class MediaStream:
         self.first_sequence, self.first_timestamp = dice.getrandbits(15), dice.getrandbits(32)
         self._dice = dice
         self.sent = 0
-        """Frames so far."""
+        """Frames sent so far."""
         self._pressed: list[tuple[str, int]] = []
         self._statistics = ReceptionStatistics()
         self._buffer = JitterBuffer()
@@ -100,23 +101,23 @@ class MediaStream:
         self.started = now
         self._first_arrival: float | None = None
         self.next_report = now + self._report_wait()
-        """When the next RTCP report is due."""
+        """The time at which the next RTCP report is due."""
 
     def _report_wait(self) -> float:
         return INTERVAL_S * self._dice.uniform(0.5, 1.5)
 
     def press(self, digit: str) -> None:
-        """Send a telephone-event for `digit` in place of the next frames; nothing where none was agreed.
+        """Send a telephone-event for `digit` in place of the next frames. Do nothing where none was agreed.
 
         Raises:
-            ValueError: no key of a telephone, or too many are waiting.
+            ValueError: it is no key of a telephone, or too many keys wait.
         """
         check_key(digit, len(self._pressed))
         if self.event_type is not None:
             self._pressed.append((digit, self.sent))
 
     def next_packet(self) -> bytes:
-        """The next 20 ms, encrypted."""
+        """Return the packet of the next 20 ms, encrypted."""
         number = self.sent
         self.sent += 1
         sequence = (self.first_sequence + number) & 0xFFFF
@@ -136,7 +137,7 @@ class MediaStream:
             self._pressed = [(later, self.sent) for later, _ in self._pressed]
         duration = min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET
         event = TelephoneEvent(digit, duration, end=step >= EVENT_PACKETS)
-        # All packets of an event carry the timestamp of its beginning.
+        # All packets of an event have the timestamp of its beginning (RFC 4733 section 2.2.1).
         kind = self.event_type or 0
         return RtpPacket(kind, sequence, self._timestamp(begun), self.ssrc, bytes(event), marker=step == 0)
 
@@ -144,7 +145,7 @@ class MediaStream:
         return (self.first_timestamp + number * SAMPLES_PER_PACKET) & 0xFFFFFFFF
 
     def receive(self, data: bytes, arrival: float) -> None:
-        """Take what came to the RTP port."""
+        """Take a packet that came to the RTP port at `arrival`."""
         self._arrived += 1
         packet = self.cipher.unprotect(data)
         if isinstance(packet, Failure):
@@ -160,7 +161,7 @@ class MediaStream:
         self._remote_ssrc = heard.ssrc
         timestamp = None if heard.payload_type == self.event_type else heard.timestamp
         extended = self._statistics.add(heard.sequence, timestamp, arrival)
-        if extended is not None:
+        if extended is not None:  # a duplicate is neither played nor heard
             self._buffer.add(extended, arrival)
             self._hear(heard)
 
@@ -169,6 +170,7 @@ class MediaStream:
             self._replayed += 1
             return
         self._failed += 1
+        # A packet that fails, but has a voiceprint in clear, was never encrypted: the peer broke the agreement.
         try:
             self._plain += read_frame(RtpPacket.parse(data).payload) is not None
         except MalformedRtpError:
@@ -177,6 +179,7 @@ class MediaStream:
     def _hear(self, packet: RtpPacket) -> None:
         if packet.payload_type == self.event_type:
             event = TelephoneEvent.parse(packet.payload)
+            # The end of a key is sent three times with one timestamp, and counts once.
             if event is not None and event.end and packet.timestamp != self._last_event:
                 self._digits += event.digit if len(self._digits) < MOST_DIGITS else ""
                 self._last_event = packet.timestamp
@@ -185,7 +188,7 @@ class MediaStream:
             self._voices[classify(frame, listener=self.side, row=self.row)] += 1
 
     def next_rtcp(self, now: float, wall_s: float, *, bye: bool = False) -> bytes:
-        """The report that is due at `next_report`, encrypted; with `bye` the last one."""
+        """Return the report that is due at `next_report`, encrypted. With `bye` it is the last one."""
         self.next_report = now + self._report_wait()
         statistics, block = self._statistics, None
         if self._remote_ssrc is not None:
@@ -201,7 +204,7 @@ class MediaStream:
         return self.cipher.protect_rtcp(report)
 
     def receive_rtcp(self, data: bytes) -> None:
-        """Take what came to the RTCP port."""
+        """Take a packet that came to the RTCP port."""
         packet = self.cipher.unprotect_rtcp(data)
         reception = None if isinstance(packet, Failure) else read_compound(packet)
         if reception is None:
@@ -213,7 +216,7 @@ class MediaStream:
                 self._remote_lost = block.lost
 
     def report(self, now: float) -> MediaReport:
-        """All counts, for a call that ends at `now`."""
+        """Return all counts of a call that ends at `now`."""
         statistics = self._statistics
         counts = MediaReport(
             sent=self.sent,
@@ -246,19 +249,22 @@ class MediaStream:
 
 
 def score(missing: int, expected: int) -> float:
-    """MOS by G.107: lost and late packets alike, and the delay of packet and buffer; the network's own is not seen."""
+    """Return the MOS by ITU-T G.107. `missing` packets were lost or late, which sounds the same.
+
+    The delay is that of packet and buffer. The network's own delay cannot be seen at one end.
+    """
     if not expected:
         return 1.0
     return float(mos(r_factor(MOUTH_TO_EAR_MS, min(1.0, missing / expected))))
 
 
 def check_key(digit: str, waiting: int) -> None:
-    """Whether a key may be pressed while so many wait to be sent.
+    """Raise an error where a key cannot be sent, with `waiting` others still to be sent.
 
     Raises:
-        ValueError: it may not.
+        ValueError: it is no key of a telephone, or too many keys wait.
     """
     if len(digit) != 1 or digit not in DIGITS:
         raise ValueError(f"{digit!r} is no key of a telephone")
     if waiting >= MOST_PRESSED:
-        raise ValueError(f"{waiting} keys wait to be sent already")
+        raise ValueError(f"{waiting} keys still wait to be sent: press {digit} later")

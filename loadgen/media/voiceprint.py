@@ -1,8 +1,15 @@
-"""The identity of a call in its audio: each 20 ms frame says whose it is, and which.
+"""The identity of a call in its audio: each 20 ms frame says who speaks, in which call, and which frame it is.
 
-A G.711 frame of 160 bytes is a token of 16 bytes, ten times over. It is data, not a sound to listen to; a path that
-passes G.711 through unchanged passes it too, and a receiver sees one-way audio, cross-talk and its own echo for what
-they are.
+A G.711 frame of 160 bytes holds the same token of 16 bytes ten times:
+
+    bytes  0-1    "tp"
+    byte   2      who speaks: 1 caller, 2 called
+    bytes  3-7    the call's row in the plan
+    bytes  8-11   number of the frame
+    bytes 12-15   CRC-32 of bytes 0-11
+
+It is data, not a sound to listen to. A path that passes G.711 unchanged passes it too. So a receiver can tell one-way
+audio, cross-talk between calls and its own echo from the right audio, where a tone would sound the same in every call.
 """
 
 from __future__ import annotations
@@ -16,31 +23,32 @@ _TIMES = 10
 
 
 class Side(IntEnum):
-    """Who speaks."""
+    """The two sides of a call."""
 
     CALLER = 1
     CALLED = 2
 
     @property
     def other(self) -> Side:
-        """Who listens."""
+        """Return the side that listens while this one speaks."""
         return Side.CALLED if self is Side.CALLER else Side.CALLER
 
 
 class Voice(Enum):
-    """What a received frame turned out to be."""
+    """The kinds of received frames."""
 
     EXPECTED = auto()
+    """The other side of this call."""
     OWN_ECHO = auto()
-    """What this side said itself."""
+    """This side's own audio came back."""
     FOREIGN = auto()
     """Another call's audio."""
     UNKNOWN = auto()
-    """No voiceprint: a tone, silence, or a codec that changed it."""
+    """No voiceprint: a tone, silence, or audio that a codec has changed."""
 
 
 class Frame(NamedTuple):
-    """What a frame says."""
+    """The content of a voiceprint."""
 
     side: Side
     row: int
@@ -48,13 +56,13 @@ class Frame(NamedTuple):
 
 
 def write_frame(side: Side, row: int, number: int) -> bytes:
-    """The payload of frame `number` of the call of plan row `row`, as spoken by `side`."""
+    """Return the payload of frame `number`, spoken by `side` in the call of plan row `row`."""
     body = _MAGIC + bytes([side]) + row.to_bytes(5, "big") + (number & 0xFFFFFFFF).to_bytes(4, "big")
     return (body + zlib.crc32(body).to_bytes(4, "big")) * _TIMES
 
 
 def read_frame(payload: bytes) -> Frame | None:
-    """What a payload says; `None` where it carries no voiceprint."""
+    """Return the voiceprint of a payload, or None where it has none."""
     body = payload[:12]
     if len(payload) < 16 or body[:2] != _MAGIC or zlib.crc32(body).to_bytes(4, "big") != payload[12:16]:
         return None
@@ -66,7 +74,7 @@ def read_frame(payload: bytes) -> Frame | None:
 
 
 def classify(frame: Frame | None, *, listener: Side, row: int) -> Voice:
-    """Whose audio the listener of that call hears."""
+    """Say whose audio the listener of the call of plan row `row` hears in a frame."""
     if frame is None:
         return Voice.UNKNOWN
     if frame.row != row:

@@ -1,7 +1,7 @@
-"""Compiles the media pump in a process of its own, while whoever needs it soon does something else.
+"""Compile the media pump in a process of its own, while the caller does something else.
 
-Numba holds the interpreter while it compiles, so that no thread could. A trunk that compiled its pump itself, on a slow
-or busy machine, might not be ready in the time that it is given.
+It has to be a process: Numba holds the interpreter's lock while it compiles, so a thread would stop everything else.
+And it has to be early: a trunk that compiles its own pump on a slow or busy machine may be ready too late.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from trunkproof.loadgen.system.programs import dies_with_us
 
 @contextlib.asynccontextmanager
 async def pump_compiled() -> AsyncIterator[None]:
-    """At the end of the block the compiled pump is kept on disk, where it will be used; it is compiled meanwhile.
+    """Compile the pump while the block runs, and wait at its end until the machine code is on disk.
 
-    Costs milliseconds where it is kept already. If it cannot be compiled, whoever makes a pump will say so.
+    It takes milliseconds where the code is on disk already. Where the pump cannot be compiled, this says nothing: the
+    next `make_pump` reports it.
 
     Raises:
         InputError: the environment asks for a pump that does not exist.
@@ -33,7 +34,7 @@ async def pump_compiled() -> AsyncIterator[None]:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
-        # Ctrl-C is for the run, which then ends this.
+        # A session of its own, so that Ctrl-C reaches only the run. The run then kills this process.
         start_new_session=True,
     )
     try:
@@ -49,12 +50,12 @@ def _is_kept() -> bool:
     from trunkproof.loadgen.media.compiled.loop import run  # noqa: PLC0415  # Numba takes half a second to import.
     from trunkproof.models.compiled import is_kept  # noqa: PLC0415
 
-    # The last part to be compiled, and the one that takes nearly all of the time.
+    # `run` is compiled last and takes nearly all of the time: if it is kept, everything is.
     return is_kept(run)
 
 
 def main() -> None:
-    """Compile what is not kept."""
+    """Compile everything that is not on disk yet."""
     from trunkproof.loadgen.media.compiled.pump import CompiledPump  # noqa: PLC0415
 
     CompiledPump(most_streams=1).close()

@@ -1,6 +1,6 @@
-"""Tells when a process ends, whoever its parent is; once each, at the instant, without asking again and again.
+"""Tell when a process ends, also one that is not our child: once, at the instant, and without polling where possible.
 
-It starts and stops nothing, and cannot know how a process that is not our child ended.
+This module starts and stops nothing. It cannot know how a process ended that is not our child.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 import psutil
 
 OnDeath = Callable[[str, float], None]
-"""Told a program's name and the instant on the event loop's clock."""
+"""A function that takes a program's name and the instant on the event loop's clock."""
 _POLL_EVERY_S = 0.05
 
 
 @contextlib.contextmanager
 def watch_deaths(processes: Mapping[str, int], on_death: OnDeath) -> Iterator[None]:
-    """Tell `on_death` the end of each process while the block runs, on the running event loop.
+    """Tell `on_death` when each process ends, while the block runs, on the running event loop.
 
-    A process that is gone already is told at once (but not before the block has begun). A zombie has ended. Where the
-    kernel has no process descriptors (before Linux 5.3), processes are looked at 20 times a second.
+    A process that is gone already is reported at once, but not before the block has begun. A zombie counts as ended.
+    Where the kernel has no process descriptors (before Linux 5.3), each process is looked at 20 times a second.
     """
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
@@ -58,7 +58,7 @@ def _told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator
 @contextlib.contextmanager
 def _described(loop: asyncio.AbstractEventLoop, descriptor: int, tell: Callable[[], None]) -> Iterator[None]:
     def ended() -> None:
-        loop.remove_reader(descriptor)  # It stays readable for ever.
+        loop.remove_reader(descriptor)  # else it would stay readable for ever, and tell again and again
         tell()
 
     loop.add_reader(descriptor, ended)

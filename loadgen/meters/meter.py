@@ -1,7 +1,7 @@
-"""Meters a trunk while a run lasts: its programs' processes and its pages, into one table and one report.
+"""Meter a trunk while a run lasts: read its programs' processes and its pages, into one table and one report.
 
-It reads at plan zero, every second after it, at its end and whenever it is asked to: CPU over a span is the difference
-of two readings at its ends, never a sum of samples.
+It reads at plan zero, every second after that, at the end, and whenever it is asked to. The CPU of a span is the
+difference of the two readings at its ends, and never a sum of samples.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.meters.deaths import watch_deaths
 from trunkproof.loadgen.meters.processes import ProcessMeter, Usage
-from trunkproof.loadgen.meters.prometheus import Page, PrometheusPage
-from trunkproof.loadgen.meters.reference import Gauge
+from trunkproof.loadgen.meters.prometheus import PrometheusPage
+from trunkproof.loadgen.meters.reference import ReferenceWorkload
 from trunkproof.loadgen.meters.report import SAMPLES, Gap, MeterReport, make_report
 from trunkproof.models.errors import RemoteError, StackError
 
@@ -25,20 +25,24 @@ _NUMBERS = ("cpu_s", "memory_bytes", "sockets", "threads", "wakings", "processes
 
 
 class Meter:
-    """The meter of the trunk that a card names; an async context manager, read from begin to end of its block.
+    """The meter of the trunk that a card names. Use it as an async context manager: it reads while its block runs.
 
-    The card's `processes` must be of this machine; a card without any (a remote trunk) is metered by its pages alone.
+    The card's `processes` must be of this machine. A card without any (a remote trunk) is metered by its pages alone.
     """
 
     def __init__(self, card: TrunkCard, *, every_s: float = 1.0, guard: Guard | None = None) -> None:
-        """Meter `card`, every so many seconds; pages are read where `guard` lets them be (by default on loopback).
+        """Meter the trunk of `card` every `every_s` seconds.
+
+        Pages are read only where `guard` allows it, which by default is on loopback.
 
         Raises:
-            InputError, GuardError, StackError: a page's address is none, is not allowed, or does not resolve.
+            InputError: a page's address is not one of plain HTTP.
+            GuardError: a page's host is not allowed.
+            StackError: a page's host does not resolve.
         """
         self._pids = dict(card.processes)
         self._processes = ProcessMeter(self._pids)
-        self._gauge = Gauge(card.cores)
+        self._reference = ReferenceWorkload(card.cores)
         self._pages = {name: PrometheusPage(url, guard) for name, url in card.metrics.items()}
         self._every_s = every_s
         self._rows: list[tuple[float, str, str, float]] = []
@@ -54,7 +58,7 @@ class Meter:
     async def __aenter__(self) -> Meter:
         self._started = await self.read()
         if self._pids:
-            self._stack.enter_context(self._gauge)
+            self._stack.enter_context(self._reference)
         self._stack.enter_context(watch_deaths(self._pids, self._ended.__setitem__))
         task = asyncio.create_task(self._sample(), name="meter")
         self._stack.push_async_callback(asyncio.wait, [task])
@@ -67,24 +71,24 @@ class Meter:
         try:
             await self.read()
         finally:
-            async with self._reading:  # A reading that is cut off would go on in its thread.
+            async with self._reading:  # wait for a reading under way: a cancelled one would go on in its thread
                 await self._stack.aclose()
 
     def begin(self, zero: float) -> None:
-        """Plan zero is at that instant of the loop's clock, now or soon; a reading is taken at it."""
+        """Set plan zero to an instant of the loop's clock, now or soon. A reading is taken then."""
         self._zero = zero
         self._moved.set()
 
     def follow(self, program: str, pid: int) -> None:
-        """A program was started again as that process: it has not ended, and its CPU is added to what it had spent."""
+        """Note that a program was started again as another process: its CPU is added to what it had spent before."""
         self._processes.follow(program, pid)
         self._ended.pop(program, None)
         self._stack.enter_context(watch_deaths({program: pid}, self._ended.__setitem__))
 
     async def read(self) -> float:
-        """Take a reading now; the instant at which it began, on the event loop's clock.
+        """Take a reading now. Return when it began, on the event loop's clock.
 
-        CPU clocks are read within a few milliseconds of it, and their own instants are in the table.
+        CPU clocks are read within a few milliseconds after that. The table has the exact instant of each.
         """
         async with self._reading:
             self._last = asyncio.get_running_loop().time()
@@ -98,14 +102,15 @@ class Meter:
 
     @property
     def samples(self) -> pl.DataFrame:
-        """All readings so far, as `report.SAMPLES` says; seconds after plan zero, or after the first reading without
-        one.
+        """Return all readings so far, with the columns of `report.SAMPLES`.
+
+        Times are seconds after plan zero. Without a plan zero, they are seconds after the first reading.
         """
         frame = pl.DataFrame(self._rows, schema=SAMPLES, orient="row")
         return frame.with_columns(pl.col("at_s") - self._origin)
 
     def report(self, from_s: float = 0.0, to_s: float | None = None) -> MeterReport:
-        """What was spent from plan zero (or `from_s` after it) to the last reading (or `to_s`)."""
+        """Return what was spent from `from_s` to `to_s`, in seconds after plan zero. By default to the last reading."""
         origin = self._origin
         to_s = self._last - origin if to_s is None else to_s
         return make_report(
@@ -115,7 +120,7 @@ class Meter:
             to_s,
             ended={name: at - origin for name, at in self._ended.items()},
             gaps=[Gap(at_s=at - origin, source=source, why=why) for at, source, why in self._gaps],
-            gauge_s=self._gauge.mean_s(origin + from_s, origin + to_s),
+            gauge_s=self._reference.mean_s(origin + from_s, origin + to_s),
         )
 
     @property
@@ -129,11 +134,12 @@ class Meter:
             try:
                 async with asyncio.timeout_at(due):
                     await self._moved.wait()
+                # Plan zero was set: take a reading at it, and count the later ones from there.
                 self._moved.clear()
                 due = self._origin
             except TimeoutError:
                 await self.read()
-                # A reading that took longer than its turn leaves out the turns it missed.
+                # After a reading that took too long, skip the readings that it missed.
                 due += self._every_s * max(1, -(-(loop.time() - due) // self._every_s))
 
     async def _read_page(self, name: str, at: float) -> None:
@@ -142,14 +148,11 @@ class Meter:
         except (StackError, RemoteError) as error:
             self._gaps.append((at, name, str(error)))
         else:
-            self._add_page(name, at, page)
+            self._rows.extend((at, name, number, value) for number, value in page.values.items())
+            self._kinds.update({(name, number): kind for number, kind in page.kinds.items()})
 
     def _add_usage(self, source: str, usage: Usage) -> None:
         for name in _NUMBERS:
             value = getattr(usage, name)
             if value is not None:
                 self._rows.append((usage.at_s, source, name, float(value)))
-
-    def _add_page(self, source: str, at: float, page: Page) -> None:
-        self._rows.extend((at, source, name, value) for name, value in page.values.items())
-        self._kinds.update({(source, name): kind for name, kind in page.kinds.items()})

@@ -1,6 +1,6 @@
-"""What a set of programs spends: CPU, memory, sockets and threads, each program with all its descendants.
+"""Measure what a set of programs spends: CPU, memory, sockets and threads, each program with all its descendants.
 
-It reads when asked and keeps no history; when to read is the meter's business.
+It reads when asked and keeps no history. `meter` decides when to read.
 """
 
 from __future__ import annotations
@@ -20,34 +20,36 @@ _GONE = (psutil.NoSuchProcess, ProcessLookupError)
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What one program has spent and holds, all its processes together."""
+    """What one program has spent so far and holds now, all its processes together."""
 
     at_s: float
     """When the CPU clocks were read, on time.monotonic, which is the event loop's clock."""
     cpu_s: float
-    """Since the program's start. Live processes are exact to the nanosecond, with their ended threads (the process's
-    own CPU clock); ended children that were waited for come in steps of 10 ms. It never falls and outlives
-    the program.
+    """CPU time since the program's start.
+
+    For living processes it is exact to the nanosecond and includes their ended threads (the process's own CPU clock).
+    For ended children that were waited for, it comes in steps of 10 ms. It never falls, and outlives the program.
     """
     memory_bytes: int
-    """Proportional set size: a page shared by n processes counts 1/n in each. Resident size (which counts it in each)
-    where the system does not show that.
+    """Proportional set size: a page that n processes share counts 1/n in each. Where the system does not show that, it
+    is the resident size, which counts such a page in each process.
     """
     sockets: int | None
-    """Distinct ones, since forked workers share theirs; None where the descriptors may not be read."""
+    """Different sockets, since forked workers share theirs. None where the descriptors may not be read."""
     threads: int
     wakings: int
-    """How often its threads have gone to sleep by themselves so far (voluntary context switches), each time to be woken
-    for more work; those of ended threads are not in it."""
+    """How often its threads have gone to sleep by themselves so far (voluntary context switches). After each of them
+    something woke the thread for more work. Ended threads are not included."""
     processes: int
-    """0 says that the program is gone."""
+    """How many processes live. 0: the program is gone."""
 
 
 class ProcessMeter:
-    """Reads programs, each given by the first of its processes; may be called from any thread.
+    """Read programs, each given by its first process. Any thread may call it.
 
-    A descendant that was seen once counts to its own end, even when its parent ends before it. What a child spent is
-    lost only where nobody waits for it, or after its last reading where its parent ended first.
+    A descendant that was seen once counts until its own end, even if its parent ends first. CPU time of a child is lost
+    in two cases only: nobody waits for the child, or its parent ended first. In the second case only the time after its
+    last reading is lost.
     """
 
     def __init__(self, processes: Mapping[str, int]) -> None:
@@ -55,16 +57,16 @@ class ProcessMeter:
         self._lock = threading.Lock()
 
     def follow(self, name: str, pid: int) -> None:
-        """The program was started (again) as that process; what it spends is added to what it had spent before."""
+        """Note that a program was started, or started again, as a process. Its CPU is added to what it spent before."""
         with self._lock:
             self._programs.setdefault(name, _Program(pid)).restarted(pid)
 
     def read(self) -> dict[str, Usage]:
-        """The programs' usage now; a program that is gone keeps its last CPU time, and holds nothing."""
+        """Return the programs' usage now. A program that is gone keeps its last CPU time, and holds nothing."""
         with self._lock:
             for program in self._programs.values():
                 program.look()
-            # All clocks before all the rest, so that every program's CPU is of the same instant.
+            # Read all CPU clocks first, so that every program's CPU is of the same instant.
             at_s = time.monotonic()
             for program in self._programs.values():
                 program.read_cpu()
@@ -78,20 +80,21 @@ class _Program:
         self._before_s = self._cpu_s = 0.0
 
     def restarted(self, pid: int) -> None:
-        """What it was before has ended."""
+        """Begin again with another process: the earlier ones have ended."""
         self._before_s = self._cpu_s
         self._known.clear()
         self._adopt([pid])
 
     def look(self) -> None:
-        """Forget who is gone, learn who is new."""
+        """Forget the processes that are gone, and find the new ones."""
         self._known = {pid: process for pid, process in self._known.items() if process.is_running()}
         todo = list(self._known.values())
         while todo:
             todo += self._adopt(_children(todo.pop()))
 
     def read_cpu(self) -> None:
-        # Reaped time first: a child that is waited for in between is missed until the next reading, not counted twice.
+        # Read the time of ended children first. A child that ends between the two sums is then missed until the next
+        # reading. In the other order it would be counted twice.
         reaped_s = sum(_reaped_s(process) for process in self._known.values())
         own_s = sum(_cpu_s(process) for process in self._known.values())
         self._cpu_s = max(self._cpu_s, self._before_s + reaped_s + own_s)
@@ -122,7 +125,9 @@ class _Program:
 
 
 def _children(process: psutil.Process) -> list[int]:
-    """Pids of its children, from its threads' own lists where the kernel keeps them: psutil asks every process of the
+    """Return the pids of a process's children.
+
+    They come from the lists of its threads where the kernel keeps them, because psutil looks at every process of the
     machine.
     """
     try:
@@ -149,7 +154,7 @@ def _cpu_s(process: psutil.Process) -> float:
         if clock is not None:
             return time.clock_gettime_ns(clock) / 1e9
         times = process.cpu_times()
-    except (*_GONE, OSError):  # OSError: the clock of a process that ended just now
+    except (*_GONE, OSError):  # OSError: the process has just ended, and its clock with it
         return 0.0
     return float(times.user + times.system)
 
@@ -158,7 +163,7 @@ _LIBC = ctypes.CDLL(None)
 
 
 def _cpu_clock(pid: int) -> int | None:
-    """The process's CPU clock (POSIX clock_getcpuclockid), which counts all threads it ever had; None without one."""
+    """Return the process's CPU clock (POSIX clock_getcpuclockid), or None. It counts all threads it ever had."""
     if not hasattr(_LIBC, "clock_getcpuclockid"):
         return None
     clock = ctypes.c_int()
@@ -167,7 +172,7 @@ def _cpu_clock(pid: int) -> int | None:
 
 
 def _held(process: psutil.Process) -> tuple[int, int]:
-    """Memory in bytes, and threads."""
+    """Return a process's memory in bytes, and its number of threads."""
     try:
         try:
             memory = process.memory_full_info().pss
@@ -183,7 +188,7 @@ def _wakings(pid: int) -> int:
     for status in Path(f"/proc/{pid}/task").glob("*/status"):
         try:
             text = status.read_text()
-        except OSError:  # The thread, or the process, has ended since.
+        except OSError:  # the thread or the process has ended meanwhile
             continue
         total += int(text.partition("\nvoluntary_ctxt_switches:")[2].split(maxsplit=1)[0])
     return total
@@ -200,14 +205,14 @@ def _sockets(processes: Iterable[psutil.Process]) -> int | None:
 
 
 def _socket_names(pid: int) -> set[str]:
-    """Of one process's sockets, as the kernel names them: socket:[inode]."""
+    """Return the names of one process's sockets, in the kernel's form socket:[inode]."""
     folder = f"/proc/{pid}/fd"
     names = set()
     try:
         for descriptor in os.listdir(folder):
             try:
                 names.add(os.readlink(f"{folder}/{descriptor}"))
-            except FileNotFoundError:  # closed since it was listed
+            except FileNotFoundError:  # closed after it was listed
                 continue
     except (FileNotFoundError, ProcessLookupError):
         pass

@@ -1,7 +1,7 @@
-"""Reads a program's Prometheus page: one request, one table of numbers.
+"""Read a program's Prometheus page: one request, one table of numbers.
 
-It follows no redirect and obeys no proxy, so that what the guard approved is what is asked. It keeps nothing; what a
-page's numbers come to over a run is the report's business.
+It follows no redirect and uses no proxy, so that it asks only the address that the guard has approved. It keeps
+nothing: `report` sums the numbers up over a run.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _TIMEOUT_S = 1.0
 
 @dataclass(frozen=True)
 class Page:
-    """The numbers of a page, under their names as `name{label="value"}`, labels in alphabetical order.
+    """The numbers of a page by name, in the form `name{label="value"}` with labels in alphabetical order.
 
-    Counters' names end in `_total`, which the format asks for and the parser adds where it is missing. Samples that are
-    no finite number are left out.
+    The names of counters end in `_total`: the format demands it, and the parser adds it where it is missing. Samples
+    that are not finite numbers are left out.
     """
 
     values: Mapping[str, float]
     kinds: Mapping[str, str]
-    """What the page declares each to be: counter, gauge, histogram, summary, or unknown (as all of Kamailio's are)."""
+    """The kind that the page declares for each: counter, gauge, histogram, summary, or unknown (all of Kamailio's)."""
 
 
 class PrometheusPage:
-    """A page that may be asked.
+    """A page that the guard allows us to read.
 
     Raises:
         InputError: the address is not one of plain HTTP.
@@ -48,9 +48,9 @@ class PrometheusPage:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise InputError(
-                url, [Problem(where="metrics", what="is no address such as http://127.0.0.1:9090/metrics")]
+                url, [Problem(where="metrics", what="is not an address such as http://127.0.0.1:9090/metrics")]
             )
-        # A page is read, not called: no rate needs confirming beyond the user's own ceiling.
+        # A page is read and not called, so its rate is 0 calls a minute, which every confirmed ceiling allows.
         self._target = (guard or Guard()).check(parts.hostname, parts.port or 80, 0.0)
         self._host = parts.netloc.rpartition("@")[2]
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -62,7 +62,7 @@ class PrometheusPage:
 
         Raises:
             StackError: nobody answers within the time-out.
-            RemoteError: what answers is no Prometheus page.
+            RemoteError: the answer is no Prometheus page.
         """
         return await asyncio.to_thread(self._read)
 
@@ -91,17 +91,17 @@ class PrometheusPage:
         body = b""
         while piece := response.read1(65536):
             body += piece
-            # The socket's own time-out is per piece: a page that drips would hold the thread for ever.
+            # The socket's own time-out is for each piece: a page that comes byte by byte would hold the thread forever.
             if time.monotonic() > until or len(body) > _LONGEST_PAGE:
                 raise TimeoutError("the page does not end")
         return body
 
 
 def parse(text: str, source: str = "the page") -> Page:
-    """The numbers of a page in the Prometheus text format.
+    """Read the numbers of a page in the Prometheus text format. `source` names the page in the error.
 
     Raises:
-        RemoteError: it is not in that format.
+        RemoteError: the text is not in that format.
     """
     try:
         samples = [

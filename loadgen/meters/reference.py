@@ -1,10 +1,14 @@
-"""How fast this machine is while calls are placed: a small piece of work that never changes, timed again and again.
+"""The reference workload: a small piece of work that never changes, timed again and again while calls are placed.
 
-The host of a virtual machine gives it now more, now less, and says so nowhere. The work is arithmetic, and bytes from
-all over a memory that no cache holds, in a process of its own that is awake for a while before it looks at its clock:
-it tells what a core does, and not how long that takes to wake. It is not in the trunk and knows nothing of it, yet what
-calls cost there goes with it: of kinds of work that were tried, these two together explained most (correlation 0.91
-over minutes in which the same call cost now 1.2 ms, now 2.1).
+It says how fast this machine is at the time. A virtual machine gets now more, now less from its host, and nothing tells
+it so: in some minutes the same call cost 1.2 ms of CPU, in others 2.1 ms.
+
+The work is arithmetic, and reads of bytes spread over a memory that no cache can hold. It runs in a process of its own,
+which stays awake for a moment before it looks at its clock. So it measures what a core does, and not how long the core
+takes to wake up. The work has nothing to do with the trunk, but both get slower together: of the kinds of work that
+were tried, these two together explained the cost of calls best (correlation 0.91).
+
+Saved files call its mean `gauge_s`, an older name.
 """
 
 from __future__ import annotations
@@ -21,29 +25,29 @@ from typing import Self
 
 _EVERY_S, _AWAKE_S = 0.1, 0.0006
 _MEMORY_BYTES, _STRIDE, _ADDITIONS = 1 << 25, 4099, 5000
-"""8,186 bytes at a time, each on a page of its own."""
+"""The work reads 8,186 bytes each time, one in every 4,099 bytes, so that each is on a page of its own."""
 _LINE_BYTES = 64
 
 
-class Gauge:
-    """A process that does the work ten times a second, 1 ms of CPU each time; a context manager."""
+class ReferenceWorkload:
+    """A process that does the work ten times a second, with 1 ms of CPU each time. Use it as a context manager."""
 
     def __init__(self, cores: Iterable[int] = ()) -> None:
-        """`cores`: those of the trunk, which it may use beside those of its caller."""
+        """Let the process use the trunk's `cores` and those of its caller."""
         self._cores = frozenset(cores)
         self._readings: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
         cores = ",".join(map(str, os.sched_getaffinity(0) | self._cores))
         pipe = subprocess.PIPE
-        # In a session of its own: Ctrl-C is for its caller, and it ends when its caller does.
+        # A session of its own, so that Ctrl-C reaches only the caller. The process ends when its caller's pipe does.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trunkproof.loadgen.meters.reference", cores],
             stdin=pipe,
             stdout=pipe,
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read, name="gauge", daemon=True)
+        self._reader = threading.Thread(target=self._read, name="reference workload", daemon=True)
         self._reader.start()
         return self
 
@@ -56,7 +60,7 @@ class Gauge:
             self._reader.join()
 
     def mean_s(self, from_s: float, to_s: float) -> float | None:
-        """What the work took on average, in seconds of CPU, between two instants of `time.monotonic`."""
+        """Return the mean CPU seconds that the work took between two instants of `time.monotonic`. None without any."""
         readings = [took_s for at_s, took_s in self._readings.copy() if from_s <= at_s <= to_s]
         return sum(readings) / len(readings) if readings else None
 
@@ -71,6 +75,7 @@ def _work_until_left() -> None:
     memory = b"\x01" * _MEMORY_BYTES
     turn = 0
     while not select.select([sys.stdin], [], [], _EVERY_S)[0]:
+        # A core that has just woken is slow for a moment. Let that pass before the clock is read.
         awake_at = time.monotonic() + _AWAKE_S
         while time.monotonic() < awake_at:
             pass

@@ -1,6 +1,6 @@
-"""What a run's meter readings come to: CPU between two instants, peaks, the counters' increase, deaths, gaps.
+"""Sum up the meter readings of a run: CPU between two instants, peaks, increases of counters, deaths and gaps.
 
-It computes on the table of readings alone and knows neither processes nor pages.
+It computes on the table of readings alone. It knows neither processes nor pages.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from typing import Any
 import polars as pl
 
 PAGE_CPU = "process_cpu_seconds_total"
-"""A Prometheus page's own CPU time, where nobody can look at the process."""
+"""The CPU time that a program's Prometheus page shows. Used where the process itself cannot be seen."""
 SAMPLES = {"at_s": pl.Float64, "source": pl.String, "name": pl.String, "value": pl.Float64}
-"""The columns of `meters.parquet`: seconds after plan zero; a program; cpu_s, memory_bytes, sockets, threads, wakings,
-processes or the name of a number on its page, labels and all; the reading.
+"""The columns of `meters.parquet`.
+
+- `at_s`: seconds after plan zero.
+- `source`: a program.
+- `name`: cpu_s, memory_bytes, sockets, threads, wakings, processes, or the full name of a number on its page.
+- `value`: the reading.
 """
 
 
@@ -30,22 +34,24 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramReport:
-    """What one program spent between two of its readings; None is what nobody could see."""
+    """What one program spent between two of its readings. None where it could not be seen."""
 
     cpu_s: float | None = None
     share_of_core: float | None = None
-    """CPU time per wall time: 1 is one core in full, a program of several processes or threads can pass it."""
+    """CPU time per wall time. 1 is one full core, and a program with several processes or threads can have more."""
     peak_memory_bytes: int | None = None
-    """Of the readings; what was held between two is not seen. The same for sockets."""
+    """The highest reading. A peak between two readings is not seen. The same is true for sockets."""
     peak_sockets: int | None = None
     wakings: float | None = None
     """How often its threads were woken."""
     increases: Mapping[str, float]
-    """Of all numbers on the page that moved and are no gauges. One that is declared a counter and fell has begun anew;
-    of one whose kind the page does not say it is the last reading minus the first, and may be negative.
+    """The increases of all numbers on the page that changed and are no gauges.
+
+    A declared counter that fell has started again, and what it counted before is kept. For a number of unknown kind it
+    is the last reading minus the first, which may be negative.
     """
     ended_at_s: float | None = None
-    """When the program ended, if it did so before its meter; its CPU is that of its last reading."""
+    """When the program ended, if it ended before its meter did. Its CPU is then that of its last reading."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +59,19 @@ class MeterReport:
     """What the trunk's programs spent."""
 
     from_s: float
-    """After plan zero, as `to_s`: the span that was asked for. Each figure is between the readings nearest to them."""
+    """The span that was asked for, `from_s` to `to_s` after plan zero. Figures are between the nearest readings."""
     to_s: float
     programs: Mapping[str, ProgramReport]
     gaps: Sequence[Gap] = ()
     gauge_s: float | None = None
-    """What the gauge's work took in that span, on average (`loadgen.meters.reference`); `None` for a trunk elsewhere.
+    """The mean CPU time of the reference workload in that span (`loadgen.meters.reference`). None for a remote trunk.
+
+    Saved files have this key, so it keeps its older name.
     """
 
 
 def read_report(saved: dict[str, Any] | None) -> MeterReport | None:
-    """What `dataclasses.asdict` made of a report, after it was JSON."""
+    """Return the report that was saved as JSON by way of `dataclasses.asdict`, or None for None."""
     if saved is None:
         return None
     programs = {name: ProgramReport(**program) for name, program in saved["programs"].items()}
@@ -86,13 +94,13 @@ def make_report(
     """Sum up a table of readings.
 
     Args:
-        samples: as `SAMPLES` says.
-        kinds: source and name -> what its page declares it to be; names that are missing are no page's.
-        from_s: begin of the span, seconds after plan zero.
-        to_s: its end.
+        samples: the readings, with the columns of `SAMPLES`.
+        kinds: source and name -> the kind that its page declares. Names that are not in it come from no page.
+        from_s: begin of the span, in seconds after plan zero.
+        to_s: end of the span.
         ended: program -> when it ended.
-        gaps: pages that could not be read; those of the span are passed on.
-        gauge_s: the gauge's mean, which is passed on.
+        gaps: pages that could not be read. Those inside the span are passed on.
+        gauge_s: mean of the reference workload, which is passed on.
     """
     ended = ended or {}
     programs = {
@@ -115,7 +123,8 @@ def _program(
     series = {str(name): _Series(rows, *span) for (name,), rows in frame.group_by("name")}
     cpu = series.get("cpu_s") or series.get(PAGE_CPU)
     counters = {name: kinds[source, name] for name in sorted(series) if kinds.get((source, name), "gauge") != "gauge"}
-    # A counter with labels is not on the page before it first counts: it was 0 until then.
+    # A counter with labels appears on its page only when it first counts. Until then it was 0, so its first reading is
+    # an increase too.
     paged_from_s = min((series[name].from_s for name in counters), default=0.0)
     found = {
         name: (series[name].difference if kind == "unknown" else series[name].increase)
@@ -138,7 +147,7 @@ def _peak(series: _Series | None) -> int | None:
 
 
 class _Series:
-    """One number's readings, from the one nearest to the span's begin to the one nearest to its end."""
+    """The readings of one number, from the one nearest to the span's begin to the one nearest to its end."""
 
     def __init__(self, rows: pl.DataFrame, from_s: float, to_s: float) -> None:
         at_s: list[float] = rows["at_s"].to_list()
@@ -158,4 +167,5 @@ class _Series:
     @property
     def increase(self) -> float:
         steps = zip(self.values, self.values[1:], strict=False)
+        # A counter that fell was reset to 0 in between, so its new reading is the increase since then.
         return sum(after - before if after >= before else after for before, after in steps)

@@ -1,4 +1,5 @@
 """SIP without input or output (RFC 3261): messages, SDP with SDES, transactions, dialogs, and the endpoint over them.
 
-`endpoint.SipEndpoint` is what callers and answerers use; `parser.StreamParser` feeds it. Nothing here opens a socket.
+Callers and answerers use `endpoint.SipEndpoint`. `parser.StreamParser` turns bytes into the messages that it takes.
+No module here opens a socket or reads a clock.
 """

@@ -1,7 +1,7 @@
-"""A call as its user holds it: what calling and answering have in common once there is a dialog, up to its end.
+"""A call as its user holds it: the part that caller and callee share, from the dialog to its end.
 
-It turns inputs into requests, responses and events through the endpoint (`Core`), which owns transactions and timers.
-`client_call` and `server_call` add how a call begins; what moves it from which state to which is in `call_state`.
+It turns inputs into requests, responses and events. It does so through the endpoint (`Core`), which owns transactions
+and timers. `client_call` and `server_call` add how a call begins. `call_state` says which input leads to which state.
 """
 
 from __future__ import annotations
@@ -30,50 +30,50 @@ from trunkproof.loadgen.sip.transaction import (
 )
 
 ConnectionId = int
-"""Names a connection; the adapter gives the numbers."""
+"""The number of a connection. The adapter, which owns the sockets, gives it."""
 Handler = Callable[[TransactionEvent, float], None]
 ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, INFO, NOTIFY, UPDATE"
-"""The methods an endpoint really serves."""
+"""The methods that an endpoint really serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserAgent:
-    """Who an endpoint says it is: the address of its Via and Contact, and its product name."""
+    """How an endpoint introduces itself: the address in its Via and Contact, and its product name."""
 
     host: str
     port: int
     product: str = "trunkproof"
     min_se_s: int = 90
-    """Smallest session interval it takes; below, an INVITE gets a 422 (RFC 4028 section 6)."""
+    """The smallest session interval that it takes. A smaller one gets a 422 (RFC 4028 section 6)."""
 
     def via(self, branch: str) -> str:
-        """The Via value of a new request."""
+        """Return the Via value of a new request."""
         return f"SIP/2.0/TLS {self.host}:{self.port};branch={branch}"
 
     def contact(self, user: str) -> str:
-        """A Contact value."""
+        """Return a Contact value for a user part."""
         return f"<sip:{user}@{self.host}:{self.port};transport=tls>"
 
 
 class Core(Protocol):
-    """What a call needs of its endpoint."""
+    """The methods of an endpoint that a call needs."""
 
     agent: UserAgent
     ids: Identifiers
 
     def send(self, connection_id: ConnectionId | None, message: Request | Response) -> None:
-        """Send outside any transaction: an ACK of a 2xx, a repeated 2xx."""
+        """Send outside any transaction: the ACK of a 2xx, or a repeated 2xx."""
 
     def start(self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float) -> None:
-        """Send a request in a client transaction of its own; its events go to the handler."""
+        """Send a request in a client transaction of its own. The handler gets the transaction's events."""
 
     def start_invite(
         self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float
     ) -> InviteClientTransaction:
-        """The same for an INVITE, whose transaction can be abandoned."""
+        """Send an INVITE in a client transaction of its own. Return the transaction, which can be abandoned."""
 
     def abandon(self, transaction: InviteClientTransaction, now: float) -> None:
-        """Forget an INVITE that will not be answered."""
+        """Give up an INVITE that will not be answered."""
 
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Send a response in its server transaction."""
@@ -82,26 +82,33 @@ class Core(Protocol):
         """Hand an event to the user."""
 
     def attach(self, call: Call) -> None:
-        """Note the call's dialog and connection."""
+        """Note the call's present dialog and connection."""
 
     def schedule(self, call: Call) -> None:
         """Note that the call's timers changed."""
 
     def forget(self, call: Call) -> None:
-        """The call is over."""
+        """Forget a call that is over."""
 
 
 class CallTimer(TableKey):
-    """The timers of a call, beside those of its transactions."""
+    """The timers of a call. Its transactions have their own."""
 
     ANSWER = auto()
+    """Repeat our 2xx, because its ACK has not come."""
     CANCEL = auto()
+    """Give up waiting for the final response after our CANCEL."""
     REFRESH = auto()
+    """Refresh the session, which is our part (RFC 4028)."""
     EXPIRY = auto()
+    """End the call, because the peer did not refresh the session."""
 
 
 class Call(ABC):
-    """The common part of ClientCall and ServerCall. `context` is the user's, for O(1) dispatch of events."""
+    """The common part of ClientCall and ServerCall.
+
+    `context` belongs to the user: an event names its call, and the user finds its own object there without a look-up.
+    """
 
     __slots__ = (
         "_core", "_end_cause", "_refreshing", "_repeater", "_session", "_timers", "connection_id", "context", "dialog",
@@ -124,29 +131,30 @@ class Call(ABC):
 
     @property
     def ended(self) -> bool:
-        """Whether the final event has been emitted."""
+        """Return whether the final event has been emitted."""
         return self.state is CallState.ENDED
 
     @abstractmethod
     def hang_up(self, now: float) -> None:
-        """End the call from any state as that state demands: CANCEL, a final response, or BYE; nothing when ended."""
+        """End the call as its state demands: with CANCEL, a final response or BYE. Do nothing when it has ended."""
 
     def bye(self, now: float) -> None:
-        """End an answered call. Does nothing where it is ending already, for the peer may have been first."""
+        """End an answered call. Do nothing where it is ending already: the peer may have been first."""
         if self._move(Trigger.HANG_UP) and self.state is CallState.ENDING:
             self._send_bye(EndCause.LOCAL_BYE, now)
 
     def use_connection(self, connection_id: ConnectionId) -> None:
-        """Send what follows in the dialog over another connection."""
+        """Send the dialog's further messages over another connection."""
         self.connection_id = connection_id
         self._core.attach(self)
 
     def next_timer(self) -> float | None:
-        """When the call next wants `handle_timer`."""
+        """Return when `handle_timer` is next due, or None."""
         return min(self._timers.values()) if self._timers else None
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
+        # One timer may stop another, so the due ones are listed first and each is checked again when its turn comes.
         for timer in [timer for timer, due in self._timers.items() if due <= now]:
             if self._timers.pop(timer, None) is not None:
                 self._fire(timer, now)
@@ -164,10 +172,10 @@ class Call(ABC):
 
     @abstractmethod
     def _cancel_unanswered(self, now: float) -> None:
-        """No final response came within 64*T1 of our CANCEL."""
+        """End the call: no final response came within 64*T1 of our CANCEL."""
 
     def connection_lost(self, now: float) -> None:
-        """The call's connection went; a dialog outlives it."""
+        """Note that the call's connection is gone. The dialog lives on and can use another one."""
         self.connection_id = None
         if self.state in IN_DIALOG and self.state is not CallState.ENDING:
             self._core.emit(events.Detached(now, self))
@@ -175,11 +183,12 @@ class Call(ABC):
     def receive(
         self, request: Request, transaction: ServerTransaction, connection_id: ConnectionId, now: float
     ) -> None:
-        """A request inside the dialog, other than ACK. Raises MalformedFieldError before anything has changed."""
+        """Take a request inside the dialog, other than ACK. Raise MalformedFieldError before anything has changed."""
         dialog = self._the_dialog()
+        # After a lost connection the peer may be the first to open another one: go on over that.
         if self.connection_id is None:
             self.use_connection(connection_id)
-        if not dialog.accepts(request):
+        if not dialog.accepts(request):  # out of order (RFC 3261 section 12.2.2)
             return self._reply(transaction, request, 500, now)
         match request.method:
             case "BYE":
@@ -191,7 +200,7 @@ class Call(ABC):
         return None
 
     def receive_ack(self, request: Request, now: float) -> None:
-        """The ACK of a 2xx of ours."""
+        """Take the ACK of a 2xx of ours. An ACK with another CSeq number is not for this 2xx and changes nothing."""
         if self._repeater is None or request.cseq.number != self._repeater.response.cseq.number:
             return
         self._stop(CallTimer.ANSWER)
@@ -212,7 +221,8 @@ class Call(ABC):
             self._finish(events.Terminated(now, self, EndCause.REMOTE_BYE, None))
 
     def _receive_refresh(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        if self.state is CallState.INCOMING:  # section 14.2: the INVITE before it is not answered yet
+        # RFC 3261 section 14.2: 500 while the INVITE before it is not answered, 491 while one of ours is under way.
+        if self.state is CallState.INCOMING:
             return self._reply(transaction, request, 500, now, ("Retry-After", "1"))
         if self._refreshing or self._repeater is not None:
             return self._reply(transaction, request, 491, now)
@@ -229,12 +239,12 @@ class Call(ABC):
         return None
 
     def _session_rows(self) -> tuple[Header, ...]:
-        """The rows every message that sets up or refreshes a session has, in our role."""
+        """Return the rows that stand in every message that sets up or refreshes a session."""
         return self._contact_row(), ("Allow", ALLOW), ("Supported", "timer")
 
     @abstractmethod
     def _contact_row(self) -> Header:
-        """Our Contact, as the call's first message gave it."""
+        """Return our Contact, as the call's first message gave it."""
 
     def _await_ack(self, response: Response, now: float) -> None:
         self._repeater = AnswerRepeater(response, now)
@@ -254,7 +264,7 @@ class Call(ABC):
         return None
 
     def _keep_session(self, agreed: SessionTimer | None, our_role: Refresher, now: float) -> None:
-        """Start the timer of our part in the session interval (RFC 4028 sections 7.2 and 10)."""
+        """Start our timer of the session interval: to refresh, or to await a refresh (RFC 4028 sections 7.2 and 10)."""
         self._stop(CallTimer.REFRESH)
         self._stop(CallTimer.EXPIRY)
         self._session = agreed
@@ -266,9 +276,10 @@ class Call(ABC):
             self._set(CallTimer.EXPIRY, now + agreed.give_up_after_s())
 
     def _refresh(self, now: float) -> None:
-        """Refresh with a re-INVITE of the same SDP, which every peer understands (RFC 4028 section 7.4)."""
+        """Refresh the session with a re-INVITE of the same SDP, which every peer understands (RFC 4028 section 7.4)."""
         if self.state is not CallState.ESTABLISHED or self._session is None:
             return
+        # If the refresh fails, the session still lasts as long as the peer would wait for it.
         self._set(CallTimer.EXPIRY, now + self._session.give_up_after_s() - self._session.refresh_after_s())
         timer = SessionTimer(self._session.interval_s, Refresher.UAC)
         rows = (*self._session_rows(), timer.header(), *_content(self.local_body))
@@ -282,8 +293,10 @@ class Call(ABC):
             return None
         first, self._refreshing = self._refreshing, False
         if isinstance(event, Response) and event.status < 300:
+            # A repeated 2xx is acknowledged again, because our ACK may be lost. It refreshes only once.
             self._core.send(self.connection_id, self._the_dialog().ack(self._core.agent.via(self._core.ids.branch())))
             return self._refreshed(event, now) if first else None
+        # RFC 4028 section 10: a refresh that times out, or gets 408 or 481, ends the call. Other failures do not.
         status = event.status if isinstance(event, Response) else 408
         if status in (408, 481) and event is not TransactionFailure.CONNECTION_LOST:
             self._expire(now)
@@ -296,7 +309,7 @@ class Call(ABC):
             agreed = read_session_timer(response)
             self._the_dialog().refresh_target(response)
         except MalformedFieldError:
-            agreed = self._session
+            agreed = self._session  # the refresh succeeded all the same: keep the interval that we had
         self._keep_session(agreed, Refresher.UAC, now)
         self._core.emit(events.Refreshed(now, self))
 
@@ -306,6 +319,7 @@ class Call(ABC):
             self._send_bye(EndCause.SESSION_EXPIRED, now)
 
     def _send_bye(self, cause: EndCause, now: float) -> None:
+        # After our BYE nothing else of the call matters: no repetition, no refresh, no expiry.
         self._end_cause = cause
         self._repeater = None
         self._timers.clear()
@@ -323,13 +337,14 @@ class Call(ABC):
                 cause, status = EndCause.LOCAL_BYE if code < 300 else EndCause.BYE_REFUSED, code
             case _:
                 return
+        # Why we sent the BYE says more than how it was answered, unless it was an ordinary hang-up.
         if self._end_cause is not EndCause.LOCAL_BYE:
             cause = self._end_cause
         if self._move(Trigger.END):
             self._finish(events.Terminated(now, self, cause, status))
 
     def _move(self, trigger: Trigger) -> bool:
-        """Take a transition; False where the table has none, which is how late inputs are passed over."""
+        """Take a transition. Return False where the table has none: the input came too late to matter."""
         following = TRANSITIONS.get((self.state, trigger))
         if following is None:
             return False

@@ -1,6 +1,7 @@
 """The calling side of a call: from INVITE to its final response, CANCEL included (RFC 3261 sections 9 and 13.2).
 
-It reacts to one INVITE transaction and acknowledges every 2xx, repeated or forked; the dialog is `Call`'s.
+It reacts to the events of one INVITE transaction, and acknowledges every 2xx, repeated or forked. What happens inside
+the dialog is in `Call`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trunkproof.models.timers import TRANSACTION_TIMEOUT_S
 
 
 class ClientCall(Call):
-    """A call we place. `invite` is the INVITE as sent last."""
+    """A call that we place. `invite` is the INVITE that was sent last."""
 
     __slots__ = ("_acks", "_transaction", "invite")
 
@@ -31,12 +32,12 @@ class ClientCall(Call):
         self._transaction = core.start_invite(connection_id, invite, self._on_invite, now)
 
     def cancel(self, now: float) -> None:
-        """Give the call up before its answer; sends CANCEL now or after the first response. Nothing once answered."""
+        """Give the call up before its answer: send CANCEL now or after the first response. Do nothing once answered."""
         if self._move(Trigger.CANCEL) and self.state is CallState.CANCELLING:
             self._send_cancel(now)
 
     def hang_up(self, now: float) -> None:
-        """CANCEL before the answer, BYE after it."""
+        """Send CANCEL before the answer, BYE after it."""
         self.cancel(now)
         self.bye(now)
 
@@ -66,7 +67,7 @@ class ClientCall(Call):
             self._core.emit(events.Ringing(now, self, response.status, response.body))
 
     def _send_cancel(self, now: float) -> None:
-        """CANCEL has the INVITE's branch, number and Request-URI (section 9.1)."""
+        """Send a CANCEL with the INVITE's branch, CSeq number and Request-URI (RFC 3261 section 9.1)."""
         headers = self.invite.headers
         rows = [("Via", headers.elements("Via")[0]), ("Max-Forwards", "70")]
         rows += [(name, headers.get(name) or "") for name in ("From", "To", "Call-ID")]
@@ -80,6 +81,7 @@ class ClientCall(Call):
             self._finish(events.Cancelled(now, self, confirmed=False))
 
     def _on_success(self, response: Response, now: float) -> None:
+        # A tag seen before: the 2xx is a repetition, so our ACK was lost. Another tag: another callee answered.
         tag = response.to.tag
         if tag in self._acks:
             return self._core.send(self.connection_id, self._acks[tag])
@@ -97,13 +99,13 @@ class ClientCall(Call):
         self.dialog = dialog
         self._core.attach(self)
         self._stop(CallTimer.CANCEL)
-        if self.state is CallState.ENDING:
+        if self.state is CallState.ENDING:  # the 2xx crossed our CANCEL
             return self._send_bye(EndCause.CANCEL_GLARE, now)
         self._core.emit(events.Answered(now, self, response, response.body))
         return self._keep_session(session, Refresher.UAC, now)
 
     def _end_fork(self, dialog: Dialog, now: float) -> None:
-        """A second callee answered the same INVITE: acknowledged already, and ended at once (section 13.2.2.4)."""
+        """End a second answer to the same INVITE at once. It was acknowledged already (RFC 3261 section 13.2.2.4)."""
         bye = dialog.request("BYE", self._core.agent.via(self._core.ids.branch()))
         self._core.start(self.connection_id, bye, _ignore, now)
 
@@ -113,6 +115,7 @@ class ClientCall(Call):
         was_cancelled = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
         if not self._move(Trigger.FAILURE):
             return None
+        # Another failure most likely crossed our CANCEL. It is reported as what it is, a rejection.
         if was_cancelled and response.status == 487:
             return self._finish(events.Cancelled(now, self, confirmed=True))
         headers = response.headers
@@ -122,13 +125,17 @@ class ClientCall(Call):
         return self._finish(rejected)
 
     def _retry_with_longer_session(self, response: Response, now: float) -> bool:
-        """Try once more with the interval a 422 asks for (RFC 4028 section 7.4): same Call-ID and tags, next CSeq."""
+        """Try once more with the interval that a 422 asks for. Return whether we do (RFC 4028 section 7.3).
+
+        Call-ID and From stay, the CSeq number rises by one. A Min-SE in our INVITE says that we tried already.
+        """
         if self.state not in (CallState.CALLING, CallState.PROCEEDING) or "Min-SE" in self.invite.headers:
             return False
         try:
             min_se_s = read_min_se(response)
         except MalformedFieldError:
             return False
+        # A new transaction needs a new branch and the next CSeq number (RFC 3261 section 8.1.3.5).
         headers = self.invite.headers.copy()
         headers.replace("Via", self._core.agent.via(self._core.ids.branch()))
         headers.replace("CSeq", f"{self.invite.cseq.number + 1} INVITE")
@@ -152,4 +159,4 @@ class ClientCall(Call):
 
 
 def _ignore(event: TransactionEvent, now: float) -> None:
-    """What becomes of this request does not matter to the call."""
+    """Ignore an event: what becomes of this request does not matter to the call."""

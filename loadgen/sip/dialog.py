@@ -1,7 +1,8 @@
 """Dialogs (RFC 3261 section 12): identity, sequence numbers, route set and remote target of one call, at one side.
 
-A dialog builds the requests inside it and says whether a received one is in order. It sends nothing itself; the pacing
-of a 2xx until its ACK (section 13.3.1.4) is here too, because it belongs to the dialog and not to a transaction.
+A dialog builds the requests inside it and says whether a received one is in order. It sends nothing itself.
+`AnswerRepeater` says when to repeat a 2xx until its ACK (section 13.3.1.4). It is here because the repetition belongs
+to the dialog and not to a transaction.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from trunkproof.models.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
 DialogKey = tuple[str, str, str]
 """Call-ID, local tag, remote tag (section 12)."""
 FIRST_CSEQ = 101
-"""The trunk counts from 102 on its INVITEs; a callee's first request then bears the same number."""
+"""Last CSeq number before a callee's first request, which then is 102: the number that the trunk's INVITEs start at."""
 
 
 @dataclass(slots=True)
 class Dialog:
-    """One side's view of a dialog. `local` and `remote` are From and To values, tags included."""
+    """One side's view of a dialog. `local` and `remote` are values of From and To, tags included."""
 
     call_id: str
     local: str
@@ -35,21 +36,25 @@ class Dialog:
     remote_target: str
     route_set: tuple[str, ...] = ()
     invite_cseq: int = field(default=0)
-    """CSeq of the last INVITE sent, which its ACK repeats."""
+    """CSeq number of the last INVITE sent. Its ACK repeats it."""
     local_party: NameAddr | None = None
-    """`local` as it was read already."""
+    """`local`, parsed, where it has been parsed already."""
     remote_party: NameAddr | None = None
 
     def __post_init__(self) -> None:
-        """Find a broken route or target now, not when the first request needs it. Raises MalformedFieldError."""
+        """Raise MalformedFieldError for a broken route or target now, not when the first request needs it."""
         self._route()
 
     @classmethod
     def as_caller(cls, invite: Request, response: Response, own_host: str, own_port: int) -> Self:
-        """The dialog a 2xx to our INVITE makes (section 12.1.2). Raises MalformedFieldError.
+        """Return the dialog that a 2xx to our INVITE makes (RFC 3261 section 12.1.2).
 
-        Leading routes that name ourselves are popped, as an edge does with its own Record-Route (section 16.4).
+        Leading routes that name ourselves are dropped, as an edge does with its own Record-Route (section 16.4).
+
+        Raises:
+            MalformedFieldError: a header of the 2xx cannot be read.
         """
+        # A caller reverses the Record-Route of the answer, a callee takes it as it came (sections 12.1.2 and 12.1.1).
         routes = list(reversed(response.headers.elements("Record-Route")))
         while routes and _names(routes[0], own_host, own_port):
             routes.pop(0)
@@ -70,7 +75,11 @@ class Dialog:
 
     @classmethod
     def as_callee(cls, invite: Request, local_tag: str) -> Self:
-        """The dialog our answer to an INVITE makes (section 12.1.1). Raises MalformedFieldError."""
+        """Return the dialog that our answer to an INVITE makes (RFC 3261 section 12.1.1).
+
+        Raises:
+            MalformedFieldError: a header of the INVITE cannot be read.
+        """
         return cls(
             call_id=invite.call_id,
             local=f"{invite.headers.get('To')};tag={local_tag}",
@@ -85,26 +94,28 @@ class Dialog:
 
     @property
     def key(self) -> DialogKey:
-        """What requests inside this dialog are recognised by."""
+        """Return the key by which requests inside this dialog are recognised."""
         return self.call_id, self.local_tag, self.remote_tag
 
     def request(self, method: str, via: str, headers: tuple[Header, ...] = (), body: bytes = b"") -> Request:
-        """A new request inside the dialog, with the next CSeq (section 12.2.1.1)."""
+        """Return a new request inside the dialog, with the next CSeq number (RFC 3261 section 12.2.1.1)."""
         self.local_cseq += 1
         if method == "INVITE":
             self.invite_cseq = self.local_cseq
         return self._request(method, self.local_cseq, via, headers, body)
 
     def ack(self, via: str) -> Request:
-        """The ACK of a 2xx: a request of its own with the INVITE's number (section 13.2.2.4)."""
+        """Return the ACK of a 2xx: a request of its own with the INVITE's CSeq number (RFC 3261 section 13.2.2.4)."""
         return self._request("ACK", self.invite_cseq, via, (), b"")
 
     def _request(self, method: str, number: int, via: str, headers: tuple[Header, ...], body: bytes) -> Request:
+        # The headers are written as text at once: this runs for every ACK and BYE, and nobody reads the rows again.
         uri, routes = self._route()
         cseq = f"{number} {method}"
         first = {"Via": via, "From": self.local, "To": self.remote, "Call-ID": self.call_id, "CSeq": cseq}
+        route_rows = "".join([f"Route: {route}\r\n" for route in routes])
         text = (
-            f"Via: {via}\r\n{_rows('Route', routes)}Max-Forwards: 70\r\nFrom: {self.local}\r\nTo: {self.remote}\r\n"
+            f"Via: {via}\r\n{route_rows}Max-Forwards: 70\r\nFrom: {self.local}\r\nTo: {self.remote}\r\n"
             f"Call-ID: {self.call_id}\r\nCSeq: {cseq}\r\n"
         )
         for name, value in headers:
@@ -114,16 +125,17 @@ class Dialog:
         return request
 
     def _route(self) -> tuple[str, tuple[str, ...]]:
-        """Request-URI and Route rows: loose routing, or the strict routing of RFC 2543 (section 12.2.1.1)."""
+        """Return Request-URI and Route values, by loose routing or RFC 2543's strict routing (section 12.2.1.1)."""
         if not self.route_set:
             return self.remote_target, ()
         first = NameAddr.parse(self.route_set[0]).uri
         if "lr" in Uri.parse(first).params:
             return self.remote_target, self.route_set
+        # A strict router expects its own URI as the Request-URI, so the remote target travels as the last route.
         return first, (*self.route_set[1:], f"<{self.remote_target}>")
 
     def accepts(self, request: Request) -> bool:
-        """Note a received request's CSeq; False where it is out of order and deserves a 500 (section 12.2.2)."""
+        """Note a received request's CSeq. Return False where it is out of order: answer 500 then (section 12.2.2)."""
         number = request.cseq.number
         if self.remote_cseq is not None and number <= self.remote_cseq:
             return False
@@ -131,12 +143,8 @@ class Dialog:
         return True
 
     def refresh_target(self, message: Request | Response) -> None:
-        """Take the Contact of a re-INVITE, an UPDATE or the answer to one as the new remote target (section 12.2)."""
+        """Take the Contact of a re-INVITE, an UPDATE or its answer as the new remote target (section 12.2)."""
         self.remote_target = _contact_uri(message) or self.remote_target
-
-
-def _rows(name: str, values: tuple[str, ...]) -> str:
-    return "".join([f"{name}: {value}\r\n" for value in values])
 
 
 def _contact_uri(message: Request | Response) -> str | None:
@@ -146,7 +154,7 @@ def _contact_uri(message: Request | Response) -> str | None:
 
 @lru_cache(maxsize=256)
 def _uri_of(value: str) -> str:
-    """The URI of a name-addr; a trunk has the same Contact in all its answers, or in those of a gateway."""
+    """Return the URI of a name-addr. Cached: a trunk sends the same Contact in all its answers, or one per gateway."""
     return NameAddr.parse(value).uri
 
 
@@ -156,7 +164,10 @@ def _names(route: str, host: str, port: int) -> bool:
 
 
 class AnswerRepeater:
-    """When to send a 2xx again until its ACK: after T1, doubling to T2, given up at 64*T1 (section 13.3.1.4)."""
+    """Say when to repeat a 2xx until its ACK: after T1, then twice as long each time up to T2, until 64*T1.
+
+    RFC 3261 section 13.3.1.4 asks for this over reliable transports too.
+    """
 
     __slots__ = ("_deadline_s", "_due_s", "_interval_s", "response")
 
@@ -167,15 +178,15 @@ class AnswerRepeater:
         self._deadline_s = now + TRANSACTION_TIMEOUT_S
 
     def next_timer(self) -> float:
-        """The next repetition, or the end of waiting."""
+        """Return when to repeat next, or when to give up if that is sooner."""
         return min(self._due_s, self._deadline_s)
 
     def expired(self, now: float) -> bool:
-        """Whether 64*T1 went by without an ACK."""
+        """Return whether 64*T1 went by without an ACK."""
         return now >= self._deadline_s
 
     def repeat(self, now: float) -> Response:
-        """The 2xx, to be sent once more; paces the next repetition."""
+        """Return the 2xx, to be sent once more, and set the time of the next repetition."""
         self._interval_s = min(2 * self._interval_s, T2_S)
         self._due_s = now + self._interval_s
         return self.response

@@ -1,7 +1,26 @@
 """One SIP user agent without input or output: messages and `now` go in, bytes and events come out.
 
-It owns the transactions, calls and timers of any number of connections, routes what is received to them, and answers
-by itself what belongs to no call. It opens no socket and reads no clock: an adapter does, and drains it each time.
+An adapter, which owns sockets and clock, uses it like this:
+
+    endpoint.receive(connection_id, message, now)        # or a method of a call, or handle_timer(now)
+    for connection_id, data in endpoint.messages_to_send(): ...
+    for event in endpoint.events(): ...
+    wake_at(endpoint.next_timer())
+
+What the endpoint is made of, and how a message passes through it:
+
+- `Flights` holds the transactions under way. A received response, or a repeated request, finds its transaction there
+  by branch and method. The transaction says what to send and what happened. `_drain` moves both on, and drops the
+  flight once its transaction is over.
+- A transaction's events go to its handler: a method of the call that started it.
+- `_dialogs` finds the call that a new request belongs to, by Call-ID and tags. A call answers it through the methods
+  under "what calls ask for".
+- `TimerQueue` holds flights and calls together, since both have `next_timer` and `handle_timer`. After every step the
+  owner is scheduled again.
+- `_users` lists who uses a connection, so that the loss of a connection costs time only for its own users.
+
+A new INVITE makes a `ServerCall`, whose user decides. Any other request that belongs to no call is answered here:
+OPTIONS with 200, the rest with the refusal that `screening` names.
 """
 
 from __future__ import annotations
@@ -36,14 +55,17 @@ _CAPABILITIES: tuple[Header, ...] = (("Allow", ALLOW), ("Accept", "application/s
 
 @dataclass(eq=False, slots=True)
 class Probe:
-    """An OPTIONS of ours in flight; `context` is the user's."""
+    """An OPTIONS of ours that awaits its response. `context` belongs to the user."""
 
     context: object = None
 
 
 class SipEndpoint:
-    """A user agent. After every call of a method here or on a call, drain `messages_to_send` and `events`, and
-    arrange to call `handle_timer` at `next_timer`. Times are seconds of whatever clock `now` is read from."""
+    """A user agent.
+
+    After every call of a method here or on a call, drain `messages_to_send` and `events`, and arrange that
+    `handle_timer` is called at `next_timer`. Times are seconds of the clock that `now` is read from.
+    """
 
     def __init__(self, agent: UserAgent, source: random.Random) -> None:
         self.agent = agent
@@ -59,13 +81,13 @@ class SipEndpoint:
     # ------------------------------------------------------------------------------------------ what users ask for
 
     def start_call(self, connection_id: ConnectionId, invite: Request, now: float) -> ClientCall:
-        """Place a call with an INVITE, such as `invite.outbound_invite` builds."""
+        """Place a call with an INVITE, such as `invite.outbound_invite` builds. Return the call."""
         call = ClientCall(self, connection_id, invite, now)
         self.attach(call)
         return call
 
     def send_options(self, connection_id: ConnectionId, target: str, now: float) -> Probe:
-        """Ask `target`, a SIP URI, whether it is alive (RFC 3261 section 11); ends with ProbeAnswered."""
+        """Ask `target`, a SIP URI, whether it is alive (RFC 3261 section 11). The event ProbeAnswered ends it."""
         probe = Probe()
         own = f"sip:{self.agent.host}:{self.agent.port};transport=tls"
         rows = [("Via", self.agent.via(self.ids.branch())), ("Max-Forwards", "70")]
@@ -83,17 +105,17 @@ class SipEndpoint:
         return probe
 
     def messages_to_send(self) -> list[tuple[ConnectionId, bytes]]:
-        """What is to be written, in order, and to which connection; handed out once."""
+        """Return the bytes to write and the connection of each piece, in order. Each is handed out once."""
         outbox, self._outbox = self._outbox, []
         return outbox
 
     def events(self) -> list[Event]:
-        """What happened, in order; handed out once."""
+        """Return what happened, in order. Each event is handed out once."""
         happened, self._events = self._events, []
         return happened
 
     def next_timer(self) -> float | None:
-        """When `handle_timer` is next due, or None."""
+        """Return when `handle_timer` is next due, or None."""
         return self._timers.next_due()
 
     def handle_timer(self, now: float) -> None:
@@ -102,23 +124,24 @@ class SipEndpoint:
             owner.handle_timer(now)
             if isinstance(owner, Flight):
                 self._drain(owner, now)
-            elif owner in self._calls:
+            elif owner in self._calls:  # a call that its own timer ended is gone by now
                 self._timers.schedule(owner)
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """The calls that have not ended."""
+        """Return the calls that have not ended."""
         return tuple(self._calls)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing at all is remembered: no call, no transaction, no timer."""
+        """Return whether nothing is remembered: no call, no transaction, no timer."""
         remembered = (self._flights, self._calls, self._dialogs, self._users)
         return not any(remembered) and self.next_timer() is None
 
     def connection_lost(self, connection_id: ConnectionId, now: float) -> None:
-        """A connection is gone: its transactions fail, its answered calls are Detached and live on."""
+        """Note that a connection is gone: its transactions fail, its answered calls are Detached and live on."""
         users = self._users.pop(connection_id, {})
+        # Transactions first: their failure ends the unanswered calls, and only those that are left are told.
         for user in users:
             if isinstance(user, Flight):
                 user.transaction.connection_lost(now)
@@ -137,7 +160,7 @@ class SipEndpoint:
         now: float,
         source: tuple[str, int] | None = None,
     ) -> None:
-        """Take a message. `source` is the peer's address and port, written into its Via if given (RFC 3581)."""
+        """Take a message. `source` is the peer's address and port. Where given, they go into its Via (RFC 3581)."""
         try:
             if isinstance(message, Response):
                 return self._receive_response(message, now)
@@ -148,7 +171,7 @@ class SipEndpoint:
             return self.reject_malformed(connection_id, MalformedMessageError(str(error), message))
 
     def reject_malformed(self, connection_id: ConnectionId, error: MalformedMessageError) -> None:
-        """Answer 400 to what could be read of a malformed request, where there is enough of it to answer."""
+        """Answer 400 to a malformed request, where enough of it could be read to address the answer."""
         head = error.head
         if isinstance(head, Request) and head.method != "ACK" and "Via" in head.headers:
             self.send(connection_id, response_to(head, 400, f"Bad Request ({error})"))
@@ -165,6 +188,7 @@ class SipEndpoint:
         check_identity(request)
         if request.cseq.method != request.method:
             raise MalformedFieldError("CSeq names another method")
+        # ACK and CANCEL have the branch of their INVITE, and concern its transaction (RFC 3261 sections 9.2, 17.2.3).
         key = server_key(request, "INVITE" if request.method in ("ACK", "CANCEL") else request.method)
         flight = self._flights.server(key)
         if request.method == "CANCEL":
@@ -180,7 +204,7 @@ class SipEndpoint:
             self._receive_new(connection_id, request, key, now)
 
     def _receive_cancel(self, connection_id: ConnectionId, request: Request, target: Flight | None, now: float) -> None:
-        """RFC 3261 section 9.2: 200 where the INVITE is known, whatever became of it; else 481."""
+        """Answer a CANCEL: 200 where its INVITE is known, whatever became of it, else 481 (RFC 3261 section 9.2)."""
         self.send(connection_id, response_to(request, 200 if target else 481, to_tag=self.ids.tag()))
         if target is not None and target.call is not None:
             target.call.cancelled(now)
@@ -223,18 +247,18 @@ class SipEndpoint:
     # ------------------------------------------------------------------------------- what calls ask for (call.Core)
 
     def send(self, connection_id: ConnectionId | None, message: Request | Response) -> None:
-        """Send outside any transaction; dropped where there is no connection, as the network might have."""
+        """Send outside any transaction. Without a connection the message is dropped, as a network might drop it."""
         if connection_id is not None:
             self._outbox.append((connection_id, serialize(message)))
 
     def start(self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float) -> None:
-        """Send a non-INVITE request in a transaction of its own."""
+        """Send a non-INVITE request in a client transaction of its own."""
         self._launch(connection_id, ClientTransaction(request, now), handler, now)
 
     def start_invite(
         self, connection_id: ConnectionId | None, request: Request, handler: Handler, now: float
     ) -> InviteClientTransaction:
-        """Send an INVITE in a transaction of its own."""
+        """Send an INVITE in a client transaction of its own. Return the transaction."""
         transaction = InviteClientTransaction(request, now)
         self._launch(connection_id, transaction, handler, now)
         return transaction
@@ -250,14 +274,14 @@ class SipEndpoint:
         return self._board(Flight(transaction, key, connection_id, handler, verbatim=verbatim), now)
 
     def abandon(self, transaction: InviteClientTransaction, now: float) -> None:
-        """Forget an INVITE that will not be answered (section 9.1)."""
+        """Give up an INVITE that will not be answered (RFC 3261 section 9.1)."""
         flight = self._flights.of(transaction)
         if flight is not None:
             transaction.abandon(now)
             self._drain(flight, now)
 
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
-        """Respond in a server transaction; nothing where it is over."""
+        """Respond in a server transaction. Do nothing where it is over."""
         flight = self._flights.of(transaction)
         if flight is not None:
             transaction.respond(response, now)
@@ -268,7 +292,7 @@ class SipEndpoint:
         self._events.append(event)
 
     def attach(self, call: Call) -> None:
-        """Note a call, its dialog and its connection."""
+        """Note a call's present dialog and connection."""
         if call.ended:
             return
         before = self._calls.get(call)
@@ -281,11 +305,11 @@ class SipEndpoint:
             self._dialogs[call.dialog.key] = call
 
     def schedule(self, call: Call) -> None:
-        """Note that a call's timers changed."""
+        """Ask the call again when it is next due, because its timers changed."""
         self._timers.schedule(call)
 
     def forget(self, call: Call) -> None:
-        """A call is over: nothing of it stays but transactions that still absorb repetitions."""
+        """Forget a call that is over. Its transactions stay while they still absorb repetitions."""
         self._timers.cancel(call)
         connection_id = self._calls.pop(call, None)
         if connection_id is not None:
@@ -311,22 +335,19 @@ class SipEndpoint:
         self._users.setdefault(flight.connection_id, {})[flight] = None
 
     def _drain(self, flight: Flight, now: float) -> None:
-        """Move a transaction's output on, and forget it once it is over."""
+        """Send a transaction's messages, pass its events on, and forget it once it is over."""
         transaction = flight.transaction
         for message in transaction.messages_to_send():
             self._outbox.append((flight.connection_id, serialize(message)))
+        # The handlers come last: they may start new transactions, and must see this one dropped or scheduled.
         happened = transaction.events()
-        if transaction.terminated:
-            self._drop(flight)
-        else:
+        if not transaction.terminated:
             self._timers.schedule(flight)
-        for event in happened:
-            flight.handler(event, now)
-
-    def _drop(self, flight: Flight) -> None:
-        if self._flights.drop(flight):
+        elif self._flights.drop(flight):
             self._timers.cancel(flight)
             self._leave(flight.connection_id, flight)
+        for event in happened:
+            flight.handler(event, now)
 
     def _leave(self, connection_id: ConnectionId, user: Flight | Call) -> None:
         users = self._users.get(connection_id)
@@ -337,4 +358,4 @@ class SipEndpoint:
 
 
 def _nobody(event: TransactionEvent, now: float) -> None:
-    """The events of a transaction that is answered at once concern no one."""
+    """Ignore an event: nobody waits for those of a transaction that is answered at once."""

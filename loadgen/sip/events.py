@@ -1,7 +1,7 @@
-"""What a SIP endpoint tells its user: one dataclass for each thing that can happen to a call or a probe.
+"""The events that a SIP endpoint reports: one dataclass for each thing that can happen to a call or a probe.
 
-Every call ends with exactly one FinalEvent, whatever the peer does; events carry the call they belong to, so that an
-adapter dispatches them without a look-up. They hold facts, no behaviour.
+Every call ends with exactly one FinalEvent, whatever the peer does. An event names its call, so that an adapter can
+dispatch it without a look-up. Events hold facts and no behaviour.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ class EndCause(Enum):
     """Why an answered call ended."""
 
     LOCAL_BYE = auto()
-    """We sent BYE and it was answered 2xx."""
+    """We sent BYE, and it was answered 2xx."""
     REMOTE_BYE = auto()
+    """The peer sent BYE."""
     BYE_REFUSED = auto()
     """Our BYE was answered with a failure such as 481."""
     BYE_TIMEOUT = auto()
-    """Our BYE was not answered in 64*T1."""
+    """Our BYE was not answered within 64*T1."""
     BYE_CONNECTION_LOST = auto()
-    """Our BYE had no connection to go over, or lost it before its answer."""
+    """Our BYE had no connection, or lost it before its answer."""
     ACK_TIMEOUT = auto()
-    """The caller never acknowledged our answer; BYE was sent (RFC 3261 section 13.3.1.4)."""
+    """The caller never acknowledged our answer, so we sent BYE (RFC 3261 section 13.3.1.4)."""
     CANCEL_GLARE = auto()
-    """The answer crossed our CANCEL; ACK and BYE were sent."""
+    """The answer crossed our CANCEL, so we sent ACK and BYE."""
     SESSION_EXPIRED = auto()
-    """No refresh came in time, or ours was refused (RFC 4028 section 10); BYE was sent."""
+    """No refresh came in time, or ours was refused, so we sent BYE (RFC 4028 section 10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class FinalEvent(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class IncomingInvite(Event):
-    """A new call: `call.trying`, `ring`, `answer` or `reject` it."""
+    """A new call came in. The user decides: `call.trying`, `ring`, `answer` or `reject`."""
 
     call: ServerCall
     invite: Request
@@ -66,12 +67,12 @@ class IncomingInvite(Event):
 
 @dataclass(frozen=True, slots=True)
 class Trying(CallEvent):
-    """100 received."""
+    """A 100 was received."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ringing(CallEvent):
-    """A provisional other than 100; `body` is early SDP or empty."""
+    """A provisional response other than 100 was received. `body` is early SDP, or empty."""
 
     status: int
     body: bytes
@@ -79,7 +80,7 @@ class Ringing(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class Answered(CallEvent):
-    """2xx received and acknowledged; `body` is the answer as it came, possibly empty."""
+    """A 2xx was received and acknowledged. `body` is its SDP as it came, possibly empty."""
 
     response: Response
     body: bytes
@@ -92,7 +93,7 @@ class Acknowledged(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class Reinvited(CallEvent):
-    """A re-INVITE or UPDATE was answered with our unchanged SDP; `body` is what it offered, or empty."""
+    """We answered a re-INVITE or UPDATE with our unchanged SDP. `body` is what it offered, or empty."""
 
     body: bytes
 
@@ -104,47 +105,47 @@ class Refreshed(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class AckTimeout(CallEvent):
-    """64*T1 went by without the ACK of our answer; a BYE is on its way."""
+    """64*T1 went by without the ACK of our answer. We sent a BYE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detached(CallEvent):
-    """The call's connection is gone; the dialog lives, and `call.use_connection` gives it another."""
+    """The call's connection is gone. The dialog lives on, and `call.use_connection` gives it another connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected(FinalEvent):
-    """A final response of 300 or more to our INVITE."""
+    """Our INVITE got a final response of 300 or more."""
 
     status: int
     reason: str
     retry_after_s: float | None
-    """Retry-After (RFC 3261 section 20.33), None where absent or unreadable."""
+    """Retry-After in seconds (RFC 3261 section 20.33). None where it is absent or unreadable."""
     q850_cause: int | None
-    """Cause of the Reason header (RFC 3326), None where absent."""
+    """Q.850 cause of the Reason header (RFC 3326). None where it is absent."""
     response: Response
 
 
 @dataclass(frozen=True, slots=True)
 class TimedOut(FinalEvent):
-    """No response at all within 64*T1 (timer B): a 408 as far as the caller is concerned (section 8.1.3.1)."""
+    """No response came within 64*T1 (timer B). RFC 3261 section 8.1.3.1 lets the caller treat it as a 408."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(FinalEvent):
-    """Cancelled before the answer; `confirmed` is False where no final response ever came (RFC 3261 section 9.1)."""
+    """The call was cancelled before its answer. `confirmed` is False where no final response came (section 9.1)."""
 
     confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLost(FinalEvent):
-    """The connection went before the call was answered."""
+    """The connection was lost before the call was answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolViolation(FinalEvent):
-    """The peer's answer cannot be used, for example a 2xx without a tag; `what` says why."""
+    """The peer's answer cannot be used, for example a 2xx with a broken Contact. `what` says why."""
 
     what: str
 
@@ -162,12 +163,15 @@ class Terminated(FinalEvent):
 
     cause: EndCause
     status: int | None
-    """Final status of our BYE, where we sent one and it was answered."""
+    """The final status of our BYE, where we sent one and it was answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswered(Event):
-    """The final response of an OPTIONS; 408 where none came, 503 where the connection went (section 8.1.3.1)."""
+    """An OPTIONS got its final response.
+
+    `status` is 408 where none came, and 503 where the connection was lost (RFC 3261 section 8.1.3.1).
+    """
 
     probe: Probe
     status: int

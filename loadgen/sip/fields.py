@@ -1,7 +1,7 @@
 """The structured header values of SIP (RFC 3261 section 20): Via, name-addr, CSeq, Retry-After, Reason, URIs.
 
-Each reads one value and writes it back; it knows nothing of messages. Plain string methods do the work, because a
-trunk reads these a thousand times a second. MalformedFieldError is all they raise.
+Each class or function reads one value, or writes it back. None knows of messages. Plain string methods do the work,
+because a trunk reads these a thousand times a second. The only error that they raise is MalformedFieldError.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import NamedTuple
 from trunkproof.models.errors import RemoteError
 
 MAX_NUMBER = 2**31 - 1
-"""Largest CSeq number (RFC 3261 section 8.1.1.5); larger delta-seconds are read as this (section 20.19)."""
+"""Largest CSeq number (RFC 3261 section 8.1.1.5). Larger delta-seconds are read as this (section 20.19)."""
 
 
 class MalformedFieldError(RemoteError):
-    """A header value of the peer's that breaks its grammar, or one that must be there and is not."""
+    """A header of the peer's message breaks its grammar, or is missing although the RFC demands it."""
 
 
 def read_number(text: str, what: str) -> int:
-    """A run of ASCII digits as an integer, capped at ten digits so that no peer can make us do long arithmetic."""
+    """Return a run of ASCII digits as an integer. At most ten digits: no peer shall make us do long arithmetic."""
     if not (text.isascii() and text.isdigit()) or len(text) > 10:
         raise MalformedFieldError(f"{what} is not a number")
     return int(text)
 
 
 def split_outside(text: str, separator: str) -> list[str]:
-    """Split at a separator that stands outside quotes and angle brackets; parts are stripped, empty ones dropped."""
+    """Split at a separator outside quotes and angle brackets. Parts are stripped, and empty ones dropped."""
     if '"' not in text and "<" not in text:
         return [part.strip() for part in text.split(separator) if part.strip()]
     parts, start, quoted, bracketed, escaped = [], 0, False, False, False
@@ -50,12 +50,12 @@ def split_outside(text: str, separator: str) -> list[str]:
 
 
 def split_elements(value: str) -> list[str]:
-    """The elements of a comma-separated header value (RFC 3261 section 7.3.1); one empty element where it is empty."""
+    """Return the elements of a comma-separated header value (RFC 3261 section 7.3.1). An empty value has one, ''."""
     return (split_outside(value, ",") if "," in value else [value.strip()]) or [""]
 
 
 def read_params(text: str) -> dict[str, str]:
-    """`;name=value;flag` as a dictionary with lower-case names; a flag has the value ''. Quotes are taken off."""
+    """Return `;name=value;flag` as a dictionary with lower-case names. A flag has the value ''. Quotes are removed."""
     params: dict[str, str] = {}
     if not text:
         return params
@@ -66,7 +66,7 @@ def read_params(text: str) -> dict[str, str]:
 
 
 def write_params(params: dict[str, str]) -> str:
-    """The inverse of `read_params` for values that are tokens."""
+    """Return parameters as text: the inverse of `read_params` for values that are tokens."""
     return "".join(f";{name}={value}" if value else f";{name}" for name, value in params.items())
 
 
@@ -82,7 +82,7 @@ class Uri:
 
     @classmethod
     def parse(cls, text: str) -> Uri:
-        """Read a URI; URI headers (after `?`) and passwords are dropped."""
+        """Read a URI. Its headers (after `?`) and its password are dropped."""
         scheme, colon, rest = text.strip().partition(":")
         if not colon or not rest:
             raise MalformedFieldError("URI without scheme or content")
@@ -90,7 +90,7 @@ class Uri:
         address, _, params = rest.partition(";")
         if scheme.lower() == "tel":
             return cls("tel", address, "", None, read_params(params))
-        # A user part may itself hold semicolons (RFC 3261 section 25.1): the last @ decides.
+        # A user part may hold semicolons itself (RFC 3261 section 25.1): the last @ ends it.
         if "@" in params:
             address, _, tail = rest.rpartition("@")
             host_port, _, params = tail.partition(";")
@@ -106,7 +106,7 @@ class Uri:
 
 
 def read_host_port(text: str) -> tuple[str, int | None]:
-    """`host`, `host:port`, `[v6]:port`, with the brackets kept on an IPv6 reference."""
+    """Read `host`, `host:port` or `[v6]:port` into host and port. An IPv6 reference keeps its brackets."""
     text = text.strip()
     if text.startswith("["):
         host, bracket, rest = text.partition("]")
@@ -128,7 +128,7 @@ def read_host_port(text: str) -> tuple[str, int | None]:
 
 
 _USUAL_ADDRESS = re.compile(r'(?:"([^"\\]*)"[ ]?)?<([a-z]+:[^<>;"?\s]*)>(?:;tag=([A-Za-z0-9.-]+))?', re.ASCII)
-"""The form in which nearly all From and To come: read in one step, and as the general reading would."""
+"""The form that nearly every From and To has. It is read in one step, with the same result as the general way."""
 
 
 class NameAddr(NamedTuple):
@@ -140,7 +140,7 @@ class NameAddr(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
-        """Read `"name" <uri>;params`; without brackets the parameters belong to the header (section 20)."""
+        """Read `"name" <uri>;params`. Without brackets the parameters belong to the header (RFC 3261 section 20)."""
         usual = _USUAL_ADDRESS.fullmatch(text)
         if usual is not None:
             display, uri, tag = usual.groups("")
@@ -165,12 +165,12 @@ class NameAddr(NamedTuple):
 
     @property
     def tag(self) -> str:
-        """The tag parameter, or '' where there is none."""
+        """Return the tag parameter, or '' where there is none."""
         return self.params.get("tag", "")
 
 
 def _bracket(text: str) -> int:
-    """Index of the `<` that opens the URI, past a quoted display name; -1 where there is none."""
+    """Return the index of the `<` that opens the URI, after a quoted display name. -1 where there is none."""
     if not text.startswith('"'):
         return text.find("<")
     index = 1
@@ -213,7 +213,7 @@ class Via(NamedTuple):
 
     @property
     def branch(self) -> str:
-        """The branch parameter, or ''."""
+        """Return the branch parameter, or ''."""
         return self.params.get("branch", "")
 
     def __str__(self) -> str:
@@ -222,7 +222,7 @@ class Via(NamedTuple):
 
 
 class CSeq(NamedTuple):
-    """Sequence number and method (RFC 3261 section 20.16)."""
+    """A CSeq value: sequence number and method (RFC 3261 section 20.16)."""
 
     number: int
     method: str
@@ -243,9 +243,10 @@ class CSeq(NamedTuple):
 
 
 def read_retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After value; comments and parameters are passed over (RFC 3261 section 20.33).
+    """Return the seconds of a Retry-After value, without its comment and parameters (RFC 3261 section 20.33).
 
-    A value that is not a number reads as None, as if it were not there (section 21.5.4: then a 503 counts as a 500).
+    A value that is not a number reads as None, as if it were not there. Section 21.5.4: a 503 without Retry-After
+    counts as a 500.
     """
     if value is None:
         return None
@@ -256,7 +257,7 @@ def read_retry_after(value: str | None) -> float | None:
 
 
 def read_q850_cause(values: list[str]) -> int | None:
-    """The Q.850 cause among Reason elements such as `Q.850;cause=42;text="…"` (RFC 3326 section 2), or None."""
+    """Return the Q.850 cause among Reason elements such as `Q.850;cause=42;text="…"`, or None (RFC 3326 section 2)."""
     for value in values:
         protocol, _, params = value.partition(";")
         cause = read_params(params).get("cause", "")
@@ -266,6 +267,6 @@ def read_q850_cause(values: list[str]) -> int | None:
 
 
 def quote(text: str) -> str:
-    """A quoted string (RFC 3261 section 25.1)."""
+    """Return a text as a quoted string (RFC 3261 section 25.1)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -1,6 +1,7 @@
-"""The transactions of a user agent that are under way: found by what a message says, and forgotten once they are over.
+"""The transactions of a user agent that are under way, found by what a received message says.
 
-It moves no message and knows no time; the endpoint does.
+A flight is a transaction and what the endpoint must know beside it: its connection, its key, who gets its events.
+This module only remembers and finds. The endpoint sends messages and keeps time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from trunkproof.loadgen.sip.transaction import Transaction
 
 @dataclass(eq=False, slots=True)
 class Flight:
-    """A transaction under way: where it runs, under which key, and whom its events concern."""
+    """A transaction under way, its connection, its key, and the handler of its events."""
 
     transaction: Transaction
     key: TransactionKey
@@ -24,20 +25,20 @@ class Flight:
     handler: Handler
     call: ServerCall | None = None
     verbatim: tuple[str | None, str | None] | None = None
-    """Via and CSeq of our own request as it was written; None where we are the server."""
+    """Via and CSeq of our own request, as they were written. None where we are the server."""
     scheduled_s: float | None = field(default=None)
 
     def next_timer(self) -> float | None:
-        """See `TimerQueue`."""
+        """Return when the transaction's timer is due, or None."""
         return self.transaction.next_timer()
 
     def handle_timer(self, now: float) -> None:
-        """See `TimerQueue`."""
+        """Let the transaction's timer fire if it is due."""
         self.transaction.handle_timer(now)
 
 
 class Flights:
-    """All of them, of both kinds."""
+    """All transactions under way, as client and as server."""
 
     def __init__(self) -> None:
         self._clients: dict[TransactionKey, Flight] = {}
@@ -46,28 +47,31 @@ class Flights:
         self._all: dict[Transaction, Flight] = {}
 
     def __bool__(self) -> bool:
-        """Whether anything is remembered."""
+        """Return whether any transaction is under way."""
         return any((self._all, self._clients, self._servers, self._verbatim))
 
     def of(self, transaction: Transaction) -> Flight | None:
-        """That transaction's, while it is under way."""
+        """Return the flight of a transaction, or None once it is over."""
         return self._all.get(transaction)
 
     def server(self, key: TransactionKey) -> Flight | None:
-        """Of the peer's request with that key (RFC 3261 section 17.2.3)."""
+        """Return the flight of the peer's request with that key, or None (RFC 3261 section 17.2.3)."""
         return self._servers.get(key)
 
     def client(self, response: Response) -> Flight | None:
-        """Of our request that this answers (RFC 3261 section 17.1.3)."""
+        """Return the flight of our request that this response answers, or None (RFC 3261 section 17.1.3).
+
+        Raises MalformedFieldError where Via or CSeq must be parsed and cannot be.
+        """
         firsts = response.headers.firsts()
-        # A response nearly always repeats Via and CSeq to the letter; where it does not, they have to be read.
+        # A response nearly always repeats Via and CSeq to the letter: one look-up then, and no parsing.
         flight = self._verbatim.get((firsts.get("Via"), firsts.get("CSeq")))
         if flight is None:
             flight = self._clients.get((response.via.branch, "", response.cseq.method))
         return flight
 
     def enter(self, flight: Flight) -> None:
-        """Remember it."""
+        """Remember a flight."""
         self._all[flight.transaction] = flight
         if flight.verbatim is None:
             self._servers[flight.key] = flight
@@ -75,7 +79,7 @@ class Flights:
             self._clients[flight.key] = self._verbatim[flight.verbatim] = flight
 
     def drop(self, flight: Flight) -> bool:
-        """Forget it; whether it was remembered."""
+        """Forget a flight. Return False where it was forgotten already."""
         if self._all.pop(flight.transaction, None) is None:
             return False
         if flight.verbatim is None:

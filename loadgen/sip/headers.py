@@ -1,6 +1,7 @@
-"""The header rows of a SIP message (RFC 3261 section 7.3), in order; names compare without case and in either form.
+"""The header rows of a SIP message (RFC 3261 section 7.3), in order.
 
-It reads no header value; what the rows of a message mean stands in `fields` and `message`.
+Names compare without case, and a compact form equals its long form. This module reads no header value: `fields` and
+`message` do.
 """
 
 from __future__ import annotations
@@ -35,16 +36,20 @@ _KNOWN = (
     *("User-Agent", "Warning", "X-Exotel-CallSid", "X-Exotel-LegSid", "X-Exotel-TrunkSid"),
 )
 CANONICAL_NAMES = {name: name for name in _KNOWN} | {name.lower(): name for name in _KNOWN} | _COMPACT
-"""Spellings of the names known here, each with the one it becomes."""
+"""Every spelling of the known names, with the spelling that it becomes."""
 
 
 def canonical_name(name: str) -> str:
-    """The one spelling of a header name: compact forms and other cases unfolded, unknown names as written."""
+    """Return the one spelling of a known header name, in any case or compact. Return an unknown name as written."""
     return CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower(), name)
 
 
 class Headers:
-    """The header rows of a message, in order; names compare without case and in either form (RFC 3261 section 7.3)."""
+    """The header rows of a message, in order (RFC 3261 section 7.3).
+
+    Headers are held as rows, or as the text that we wrote (`written`). A text becomes rows only when somebody asks for
+    a row: most messages that we send are never read again.
+    """
 
     __slots__ = ("_breaks", "_first", "_rows", "_text")
 
@@ -56,7 +61,7 @@ class Headers:
 
     @classmethod
     def canonical(cls, rows: list[Header]) -> Headers:
-        """Headers of rows whose names are spelled as `canonical_name` spells them; the list becomes theirs."""
+        """Return headers of rows whose names are canonical already. The list is taken over, not copied."""
         headers = cls.__new__(cls)
         headers._rows = rows
         headers._first = None
@@ -65,9 +70,10 @@ class Headers:
 
     @classmethod
     def written(cls, text: str, breaks: int, first: dict[str, str]) -> Headers:
-        """Headers that we wrote: their rows as they are sent, `breaks` of them, and values that are asked for soon.
+        """Return headers that we wrote ourselves: the text as sent, with `breaks` line ends.
 
-        `first` has canonical names. The rows themselves are read when they are needed, which is seldom.
+        `first` holds values that will be asked for soon, by canonical name. The text is split into rows only when
+        another one is needed, which is seldom.
         """
         headers = cls.__new__(cls)
         headers._rows = None
@@ -109,25 +115,25 @@ class Headers:
         return rows
 
     def firsts(self) -> dict[str, str]:
-        """The value of the first row of each name, by canonical name; where only some are at hand, those."""
+        """Return the first value of each name, by canonical name. Headers from `written` may return only some."""
         first = self._first
         if first is None:
             first = self._first = dict(reversed(self._all()))
         return first
 
     def get(self, name: str) -> str | None:
-        """Value of the first row of that name, or None."""
+        """Return the value of the first row of that name, or None."""
         known = CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower())
         if known is None:
             return next(iter(self.rows(name)), None)
         value = self.firsts().get(known)
-        if value is None and self._rows is None:
+        if value is None and self._rows is None:  # only some values were at hand: split the text and look again
             self._all()
             return self.firsts().get(known)
         return value
 
     def rows(self, name: str) -> list[str]:
-        """Values of all rows of that name, in order, as written."""
+        """Return the values of all rows of that name, in order, as written."""
         known = CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower())
         if known is not None:
             return [value for row, value in self._all() if row == known]
@@ -135,15 +141,18 @@ class Headers:
         return [value for row, value in self._all() if row.lower() == lowered]
 
     def elements(self, name: str) -> list[str]:
-        """All elements of a list header: repeated rows and comma lists are the same thing (RFC 3261 section 7.3.1)."""
+        """Return all elements of a list header. Repeated rows and comma lists mean the same (RFC 3261, 7.3.1)."""
         if self.get(name) is None:
             return []
         return [element for value in self.rows(name) for element in split_elements(value)]
 
     def text(self) -> str:
-        """The rows as they are sent, each with its line end; but Content-Length, which the writer knows better.
+        """Return the rows as they are sent, each with its line end, but without Content-Length.
 
-        Raises ValueError where a line break stands inside a row: that would let data become headers.
+        The writer of the message adds Content-Length, because it knows the true one.
+
+        Raises:
+            ValueError: a row holds a line break, which would let data become headers.
         """
         text = self._text
         if text:
@@ -160,7 +169,7 @@ class Headers:
         self._changing().append((canonical_name(name), value))
 
     def replace(self, name: str, value: str) -> None:
-        """Give the first row of that name another value, or append the row."""
+        """Give the first row of that name another value, or append a row where there is none."""
         rows = self._changing()
         name = canonical_name(name)
         for index, (row, _) in enumerate(rows):
@@ -170,7 +179,7 @@ class Headers:
         rows.append((name, value))
 
     def replace_all(self, name: str, values: list[str]) -> None:
-        """Put rows of these values where the first row of that name stands, and take its other rows away."""
+        """Put rows with these values where the first row of that name is, and remove its other rows."""
         rows = self._changing()
         name = canonical_name(name)
         kept = [row for row in rows if row[0] != name]
@@ -178,5 +187,5 @@ class Headers:
         self._rows = [*kept[:first], *((name, value) for value in values), *kept[first:]]
 
     def copy(self) -> Headers:
-        """An independent copy."""
+        """Return an independent copy."""
         return Headers.canonical(self._all().copy())

@@ -1,7 +1,7 @@
-"""The two INVITEs of the trunk, header by header as its operator documents them (TRUNK.md): inbound and outbound.
+"""The two INVITEs of the trunk, inbound and outbound, header by header as its operator documents them (TRUNK.md).
 
-Builders of requests, nothing else: no dialog, no transport. What the document's samples leave out here and there
-(angle brackets, `s=`) is written as the standards demand.
+This module builds requests and nothing else: no dialog, no transport. The document's samples leave some things out
+(angle brackets, `s=`). Here they are written, as the standards demand.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LegIds:
 
 
 def account_host(account: str) -> str:
-    """The domain of an account's numbers."""
+    """Return the domain of an account's numbers."""
     return f"{account}.pstn.exotel.com"
 
 
@@ -61,7 +61,10 @@ def outbound_invite(
     session: SessionTimer | None = None,
     user_agent: str = "trunkproof",
 ) -> Request:
-    """The INVITE a customer sends to the trunk; numbers in E.164 with `+`. The Exophone is the caller identity."""
+    """Return the INVITE that a customer sends to the trunk. Numbers are in E.164 with `+`. The caller is the Exophone.
+
+    The parts that all INVITEs of a customer share come from a cache, because this runs for every call.
+    """
     form = _outbound_form(exophone, account, (trunk, customer), session, user_agent)
     branch, tag, call_id = ids.branch(), ids.tag(), ids.call_id(form.domain)
     via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}@{trunk.host}>"
@@ -74,7 +77,7 @@ def outbound_invite(
 
 
 class _OutboundForm(NamedTuple):
-    """What all INVITEs of a customer have in common: texts that end where what differs begins, and whole rows."""
+    """The parts that all INVITEs of a customer share: the beginnings of rows, and whole rows."""
 
     domain: str
     via: str
@@ -128,9 +131,10 @@ def inbound_invite(
     sdp: bytes,
     records_route: bool = True,
 ) -> Request:
-    """The INVITE the trunk sends to a customer; `contact` is the media gateway's public address behind the edge.
+    """Return the INVITE that the trunk sends to a customer.
 
-    `records_route`: it names itself in Record-Route; not where an edge of others stands before it and does so.
+    `contact` is the media gateway's public address behind the edge. With `records_route` the trunk names itself in
+    Record-Route. Without it, a foreign edge stands in front of the trunk and does so.
     """
     identity = f"<sip:{caller}@{account_host(account)}>"
     rows: list[Header] = [("Record-Route", f"<sip:{trunk};transport=tls;lr>")] if records_route else []
@@ -163,9 +167,9 @@ def customer_offer(
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU),
     suite: str = AES_CM_128_HMAC_SHA1_80,
 ) -> SessionDescription:
-    """What a customer offers: telephone-event 101 with 0-16, 20 ms, at most 150 ms.
+    """Return a customer's offer: telephone-event 101 with events 0-16, packets of 20 ms, at most 150 ms.
 
-    `key` has 30 bytes; without one, plain RTP is offered.
+    `key` has 30 bytes. Without a key, plain RTP is offered.
     """
     return SessionDescription(
         address=address,
@@ -189,9 +193,9 @@ def trunk_offer(
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU),
     suite: str = AES_CM_128_HMAC_SHA1_80,
 ) -> SessionDescription:
-    """What the trunk offers: telephone-event 96 with 0-15, 20 ms, `a=rtcp` for the next port.
+    """Return the trunk's offer: telephone-event 96 with events 0-15, packets of 20 ms, `a=rtcp` for the next port.
 
-    `key` has 30 bytes; without one, plain RTP is offered, as between a carrier and the edge that encrypts for it.
+    `key` has 30 bytes. Without a key, plain RTP is offered, as a carrier does to the edge that encrypts for it.
     """
     return SessionDescription(
         address=address,

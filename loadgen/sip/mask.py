@@ -1,6 +1,6 @@
-"""Hides telephone numbers, SRTP keys and credentials in SIP text, for every log and trace.
+"""Hide telephone numbers, SRTP keys and credentials in SIP text, for every log and trace.
 
-The text need not be well formed; rather too much is hidden than too little. It is no anonymiser of records.
+The text need not be well formed. In doubt, text is hidden. Records are not anonymised here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _INDIA = "91"
 
 
 def mask(text: str) -> str:
-    """The text without secrets: numbers keep a leading 91 and their last two digits, keys and credentials nothing."""
+    """Return the text without secrets. Numbers keep a leading 91 and two last digits. All else is hidden whole."""
     text = _CREDENTIALS.sub(r"\1 ***", text)
     text = _KEYS.sub(r"\1***", text)
     return _NUMBER.sub(_mask_number, text)

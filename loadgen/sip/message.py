@@ -1,7 +1,7 @@
-"""SIP messages as values: headers, requests, responses, and their one way to become bytes (RFC 3261 section 7).
+"""SIP messages as values: requests, responses, and their one way to become bytes (RFC 3261 section 7).
 
-It holds and writes messages; it does not read streams (`parser`) and does not know what a message is for (`endpoint`).
-What is sent is strict; the structured headers of what was received are read when first asked for.
+`parser` reads messages from a stream, and `endpoint` knows what each is for. We send strictly what the RFC demands.
+A received message's structured headers are parsed when somebody first asks for them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from trunkproof.loadgen.sip.fields import CSeq, MalformedFieldError, NameAddr, V
 from trunkproof.loadgen.sip.headers import Header, Headers, canonical_name
 from trunkproof.models.errors import RemoteError
 
-REASON_PHRASES = {  # RFC 3261 section 21, RFC 3326, RFC 4028, RFC 3262
+REASON_PHRASES = {  # RFC 3261 section 21, and RFC 4028 section 6 for 422
     100: "Trying",
     180: "Ringing",
     181: "Call Is Being Forwarded",
@@ -45,7 +45,7 @@ REASON_PHRASES = {  # RFC 3261 section 21, RFC 3326, RFC 4028, RFC 3262
 
 
 class MalformedMessageError(RemoteError):
-    """The peer's bytes are not a SIP message; `head` is what could be read of it, for a 400."""
+    """The peer's bytes are not a SIP message. `head` is the part that could be read, so that a 400 can be sent."""
 
     def __init__(self, what: str, head: Request | Response | None = None) -> None:
         super().__init__(what)
@@ -53,7 +53,7 @@ class MalformedMessageError(RemoteError):
 
 
 class Message:
-    """What requests and responses share: headers, body, and the headers that every message must have."""
+    """The common part of requests and responses: headers, body, and the headers of every message, parsed."""
 
     __slots__ = ("_cseq", "_from", "_to", "_via", "body", "headers")
 
@@ -73,43 +73,47 @@ class Message:
 
     @property
     def via(self) -> Via:
-        """The topmost Via. Raises MalformedFieldError, like the next four, where it is missing or garbled."""
+        """Return the topmost Via.
+
+        Raises:
+            MalformedFieldError: it is missing or malformed. This and the next four properties raise it.
+        """
         if self._via is None:
             self._via = Via.parse(split_elements(self._required("Via"))[0])
         return self._via
 
     @property
     def cseq(self) -> CSeq:
-        """CSeq number and method."""
+        """Return CSeq number and method."""
         if self._cseq is None:
             self._cseq = CSeq.parse(self._required("CSeq"))
         return self._cseq
 
     @property
     def from_(self) -> NameAddr:
-        """The From header."""
+        """Return the From header."""
         if self._from is None:
             self._from = NameAddr.parse(self._required("From"))
         return self._from
 
     @property
     def to(self) -> NameAddr:
-        """The To header."""
+        """Return the To header."""
         if self._to is None:
             self._to = NameAddr.parse(self._required("To"))
         return self._to
 
     @property
     def call_id(self) -> str:
-        """The Call-ID, compared byte by byte (RFC 3261 section 20.8)."""
+        """Return the Call-ID, which is compared byte by byte (RFC 3261 section 20.8)."""
         return self._required("Call-ID")
 
     def know(self, cseq: CSeq, from_: NameAddr | None, to: NameAddr | None = None, via: Via | None = None) -> None:
-        """What the headers say, as far as whoever wrote them tells: it need not be read then."""
+        """Note headers that the writer of the message has in parsed form, so that they need not be parsed."""
         self._cseq, self._from, self._to, self._via = cseq, from_, to, via
 
     def take_over(self, other: Message) -> None:
-        """Take what was read of another message where this one repeats it to the letter (section 8.2.6.2)."""
+        """Take another message's parsed headers where this one repeats them to the letter (section 8.2.6.2)."""
         ours, theirs = self.headers.firsts(), other.headers.firsts()
         if ours.get("Via", "") == theirs.get("Via"):
             self._via = other.via
@@ -121,7 +125,7 @@ class Message:
             self._to = other.to
 
     def start_line(self) -> str:
-        """The first line, without its line end."""
+        """Return the first line, without its line end."""
         raise NotImplementedError
 
 
@@ -136,7 +140,7 @@ class Request(Message):
         self.uri = uri
 
     def start_line(self) -> str:
-        """`METHOD uri SIP/2.0`."""
+        """Return `METHOD uri SIP/2.0`."""
         return f"{self.method} {self.uri} SIP/2.0"
 
     def __repr__(self) -> str:
@@ -156,7 +160,7 @@ class Response(Message):
         self.reason = REASON_PHRASES.get(status, "Unassigned") if reason is None else reason
 
     def start_line(self) -> str:
-        """`SIP/2.0 status reason`."""
+        """Return `SIP/2.0 status reason`."""
         return f"SIP/2.0 {self.status} {self.reason}"
 
     def __repr__(self) -> str:
@@ -164,9 +168,10 @@ class Response(Message):
 
 
 def serialize(message: Message) -> bytes:
-    """The bytes of a message: Content-Length last and always true, whatever the headers say of it (section 20.14).
+    """Return the bytes of a message. Content-Length is last and always true, whatever its headers say (section 20.14).
 
-    Raises ValueError where a line break stands inside a start line or header: that would let data become headers.
+    Raises:
+        ValueError: the start line or a header holds a line break, which would let data become headers.
     """
     start, body = message.start_line(), message.body
     if "\n" in start or "\r" in start:
@@ -183,11 +188,15 @@ def response_to(
     headers: Iterable[Header] = (),
     body: bytes = b"",
 ) -> Response:
-    """A response with what section 8.2.6.2 copies from its request: Via rows, From, To, Call-ID, CSeq."""
+    """Return a response to a request. It repeats Via rows, From, To, Call-ID and CSeq (RFC 3261 section 8.2.6.2).
+
+    `to_tag` is added to a To without a tag, but not in a 100.
+    """
     rows = [("Via", value) for value in request.headers.rows("Via")]
     for name in ("From", "To", "Call-ID", "CSeq"):
         value = request.headers.get(name)
         if value is not None:
+            # A 100 is the transaction's own and makes no dialog, so it gets no tag.
             if name == "To" and to_tag and status != 100 and "tag" not in request.to.params:
                 value = f"{value};tag={to_tag}"
             rows.append((name, value))

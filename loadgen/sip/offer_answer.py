@@ -1,7 +1,7 @@
-"""Offer and answer (RFC 3264, RFC 4568 section 7): making the answer to an offer, and judging the one that came back.
+"""Offer and answer (RFC 3264, RFC 4568 section 7): make the answer to an offer, and judge an answer that came back.
 
-Pure comparisons of session descriptions: no sockets, no keys drawn. Every way in which an answer breaks what was
-offered has a name of its own, because a trunk that is to be proven is to be told exactly what it did.
+These functions only compare session descriptions. They use no socket and draw no key. Every way in which an answer can
+break the offer has its own name (`SdpFault`), because a report on a trunk must say exactly what the trunk did wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 
 
 class SdpFault(StrEnum):
-    """What is wrong with a session description, most fundamental first."""
+    """A fault of a session description. The most fundamental comes first."""
 
     NO_SDP = "no session description"
     MALFORMED = "session description cannot be read"
@@ -35,12 +35,12 @@ class SdpFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """What the answering side can do, and where: `codecs` in its own order of preference, `suites` it accepts."""
+    """What the answering side offers in return: address, codecs in its own order of preference, accepted suites."""
 
     address: str
     port: int
     key: bytes | None
-    """This side's own 30 bytes of master key and salt for the call; `None` behind an edge, where audio is plain RTP."""
+    """This side's own 30 bytes of master key and salt for the call. None behind an edge, where audio is plain RTP."""
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU)
     suites: tuple[str, ...] = SUITES
     rtcp_port: int | None = None
@@ -53,9 +53,9 @@ class Capability:
 
 
 def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescription | SdpFault:
-    """The answer to an offer, or the fault for which to refuse it (488, RFC 3261 section 21.4.26).
+    """Return the answer to an offer, or the fault for which to refuse it (488, RFC 3261 section 21.4.26).
 
-    The codec is the first of *ours* that is offered. The answer repeats tag and suite with our own key.
+    The codec is the first of *ours* that is offered. The answer repeats the crypto tag and suite, with our own key.
     """
     fault = _transport_fault(offer, SAVP if capability.key is not None else AVP)
     if fault is not None:
@@ -94,7 +94,7 @@ def _answered_crypto(offer: SessionDescription, capability: Capability) -> tuple
 
 
 def _transport_fault(session: SessionDescription, wanted: str) -> SdpFault | None:
-    """What is wrong with a description before its codecs and keys are compared with anything."""
+    """Return what is wrong with a description's port, profile or crypto attributes, or None."""
     if session.port == 0:
         return SdpFault.PORT_ZERO
     if session.profile != wanted:
@@ -109,19 +109,19 @@ _WRONG_PROFILES = {AVP: SdpFault.PLAIN_RTP, "RTP/AVPF": SdpFault.PLAIN_RTP, SAVP
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An answer and all its faults; the two sides' keys and the codec may be used only where `faults` is empty."""
+    """An answer and all its faults. Use its keys and its codec only where `faults` is empty."""
 
     faults: tuple[SdpFault, ...]
     answer: SessionDescription | None = None
 
     @property
     def accepted(self) -> bool:
-        """Whether the answer keeps to the offer."""
+        """Return whether the answer keeps to the offer."""
         return not self.faults
 
 
 def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
-    """Compare an answer, as received, with the offer it answers. Never raises on what a peer sent."""
+    """Compare a received answer with the offer that it answers. No answer of a peer makes this raise an error."""
     if not body.strip():
         return Judgement((SdpFault.NO_SDP,))
     try:
@@ -135,11 +135,16 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
             faults.append(SdpFault.NO_COMMON_CODEC)
         if not _direction_allowed(offer, answer):
             faults.append(SdpFault.WRONG_DIRECTION)
-    return Judgement(tuple(faults), _without_foreign_codecs(offer, answer))
+    # Only codecs that were offered, so that the first one is the one to send.
+    common = tuple(codec for codec in answer.codecs if codec in offer.codecs)
+    return Judgement(tuple(faults), answer if common == answer.codecs else replace(answer, codecs=common))
 
 
 def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> list[SdpFault]:
-    """RFC 4568 section 7.1.2: exactly one attribute, with an offered tag, its suite, and a key of its own."""
+    """Return the faults of an answer's crypto attributes.
+
+    RFC 4568 section 7.1.2 asks for exactly one attribute, with an offered tag, the suite of that tag, and a new key.
+    """
     if not offer.crypto:
         return []
     if answer.broken_crypto:
@@ -153,22 +158,20 @@ def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> lis
             faults.append(SdpFault.WRONG_SUITE)
     elif offered.suite != chosen.suite:
         faults.append(SdpFault.WRONG_SUITE)
+    # With one key for both directions, two packets could be encrypted with the same key stream (RFC 3711 section 9.1).
     if chosen.key in [crypto.key for crypto in offer.crypto]:
         faults.append(SdpFault.REUSED_KEY)
     return faults
 
 
 def _direction_allowed(offer: SessionDescription, answer: SessionDescription) -> bool:
-    """An answer may send only if the offer receives, and receive only if the offer sends (RFC 3264 section 6.1)."""
+    """Return whether the offer permits the answer's direction (RFC 3264 section 6.1).
+
+    An answer may send only if the offer receives, and receive only if the offer sends.
+    """
     if offer.direction is MediaDirection.SENDRECV:
         return True
     sends = {"sendrecv": (True, True), "sendonly": (True, False), "recvonly": (False, True), "inactive": (False, False)}
     offer_sends, offer_receives = sends[offer.direction]
     answer_sends, answer_receives = sends[answer.direction]
     return (offer_receives or not answer_sends) and (offer_sends or not answer_receives)
-
-
-def _without_foreign_codecs(offer: SessionDescription, answer: SessionDescription) -> SessionDescription:
-    """The answer, its codecs reduced to those that were offered, so that the first is the one to send."""
-    common = tuple(codec for codec in answer.codecs if codec in offer.codecs)
-    return answer if common == answer.codecs else replace(answer, codecs=common)

@@ -1,7 +1,11 @@
-"""From a stream of bytes to SIP messages (RFC 3261 sections 7.5 and 18.3), one parser for each connection.
+"""Read SIP messages from a stream of bytes (RFC 3261 sections 7.5 and 18.3), with one parser for each connection.
 
-It frames and splits, and refuses what is larger than anyone sends; it judges no header but Content-Length. On any
-bytes whatever it yields messages or raises MalformedMessageError; after that the stream cannot be trusted and is dead.
+The parser finds where messages end, splits them into rows, and refuses sizes that nobody sends. It judges no header
+but Content-Length. For any bytes it returns messages or raises MalformedMessageError. After an error the place where
+the next message begins is unknown, so the stream is dead: every further call raises the same error.
+
+A message of the usual form (`Name: value`, known names) is split in one step. Any other goes the slow way through
+`parse_lines`, with the same result.
 """
 
 from __future__ import annotations
@@ -12,18 +16,21 @@ from trunkproof.loadgen.sip.headers import CANONICAL_NAMES, Header, Headers, can
 from trunkproof.loadgen.sip.message import MalformedMessageError, Request, Response
 
 MAX_HEAD_BYTES = 65_536
-"""Start line and headers. Kamailio's largest datagram and Asterisk's largest stream message are both near 64 KiB."""
+"""Largest start line and headers. Kamailio's largest datagram and Asterisk's largest stream message: about 64 KiB."""
 MAX_BODY_BYTES = 65_536
 MAX_HEADERS = 200
-"""nginx and Apache stop at about 100 header rows; a long Record-Route or History-Info chain deserves the double."""
+"""nginx and Apache stop at about 100 rows. We take twice as many, for long Record-Route or History-Info chains."""
 
 _TOKEN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~")
 _HEAD_END = b"\r\n\r\n"
 
 
 class StreamParser:
-    """Bytes in, messages out. `require_content_length=False` reads its absence as no body (section 20.14 allows it
-    on datagrams only; some test tools omit it where the body is empty)."""
+    """A parser of one connection: bytes go in, messages come out.
+
+    With `require_content_length=False` a message without Content-Length has no body. RFC 3261 section 20.14 allows
+    that on datagrams only, but some test tools omit the header where the body is empty.
+    """
 
     def __init__(self, *, require_content_length: bool = True) -> None:
         self._buffer = bytearray()
@@ -35,20 +42,27 @@ class StreamParser:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes received that are not yet a whole message; not zero at the end of a stream means it was cut."""
+        """Return how many bytes wait for the rest of their message. At the end of a stream: it was cut off."""
         return len(self._buffer)
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes as the connection delivered them."""
+        """Take bytes from the connection, in pieces of any size."""
         self._buffer += data
 
     def take_pings(self) -> int:
-        """Keep-alives (CRLF CRLF) since the last call, each to be answered with one CRLF (RFC 5626 section 3.5.1)."""
+        """Return the number of keep-alives (CRLF CRLF) since the last call.
+
+        Answer each of them with one CRLF (RFC 5626 section 3.5.1).
+        """
         pings, self._pings = self._pings, 0
         return pings
 
     def next_message(self) -> Request | Response | None:
-        """The next whole message, or None. Raises MalformedMessageError, and from then on always the same one."""
+        """Return the next whole message, or None.
+
+        Raises:
+            MalformedMessageError: the bytes are not SIP. Every further call raises the same error.
+        """
         if self._dead is not None:
             raise self._dead
         try:
@@ -74,17 +88,18 @@ class StreamParser:
         return message
 
     def _skip_line_ends(self) -> None:
-        """Drop line ends before a start line (section 7.5), counting keep-alives."""
+        """Drop line ends before a start line (RFC 3261 section 7.5), and count keep-alives."""
         while self._buffer.startswith(b"\r\n"):
             if self._buffer.startswith(_HEAD_END):
                 self._pings += 1
                 del self._buffer[:4]
             elif len(self._buffer) < 4 and _HEAD_END.startswith(self._buffer):
-                return  # may be half a keep-alive: the next bytes tell
+                return  # this may be half a keep-alive: wait for the next bytes
             else:
                 del self._buffer[:2]
 
     def _take_head(self) -> tuple[Request | Response, int] | None:
+        # Search on where the last search ended, less the three bytes that may be a part of the end.
         end = self._buffer.find(_HEAD_END, max(0, self._searched - 3))
         if end > MAX_HEAD_BYTES or (end < 0 and len(self._buffer) > MAX_HEAD_BYTES):
             raise MalformedMessageError("start line and headers are too long")
@@ -103,6 +118,7 @@ class StreamParser:
         text = firsts.get("Content-Length")
         if text is None and not self._require_length:
             return 0
+        # Two different lengths would let a peer hide a message in a body: refuse them.
         if len(firsts) != len(headers) and len(set(headers.rows("Content-Length"))) > 1:
             text = None
         if text is None or not (text.isascii() and text.isdigit()) or len(text) > 10:
@@ -114,7 +130,11 @@ class StreamParser:
 
 
 def parse_head(head: str) -> Request | Response:
-    """Start line and headers, without the empty line. Raises MalformedMessageError."""
+    """Read start line and headers, given without the empty line after them.
+
+    Raises:
+        MalformedMessageError: they are not those of a SIP message.
+    """
     lines = head.split("\r\n")
     breaks = len(lines) - 1
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
@@ -127,7 +147,7 @@ def parse_head(head: str) -> Request | Response:
 
 
 def _usual_rows(lines: list[str]) -> list[Header] | None:
-    """The rows of lines of the usual form, `Name: value` with a known name; None where one of them has another form."""
+    """Return the rows where every line has the usual form, `Name: value` with a known name, else None."""
     known = CANONICAL_NAMES
     parts = [line.partition(": ") for line in lines]
     del parts[0]
@@ -139,20 +159,29 @@ def _usual_rows(lines: list[str]) -> list[Header] | None:
 
 
 def parse_lines(head: str) -> Request | Response:
-    """Any start line and headers: folded lines, unknown names, odd spaces, and what is to be refused."""
+    """Read any start line and headers, with folded lines, unknown names and odd spaces.
+
+    Raises:
+        MalformedMessageError: they are not those of a SIP message.
+    """
     if "\r\n " in head or "\r\n\t" in head:
         head = _unfold(head)
     lines = head.split("\r\n")
     if len(lines) > MAX_HEADERS + 1:
         raise MalformedMessageError("too many headers")
     rows: list[Header] = []
+    # The list belongs to the headers already, so what is added below stands in the message.
     message = _parse_start_line(lines[0], Headers.canonical(rows))
     rows += [_parse_row(line) for line in lines[1:]]
     return message
 
 
 def parse_message(data: bytes) -> Request | Response:
-    """One whole message from bytes that hold exactly one, such as a trace. Raises MalformedMessageError."""
+    """Read bytes that hold exactly one message, such as one of a trace.
+
+    Raises:
+        MalformedMessageError: they hold none, or more than one.
+    """
     parser = StreamParser()
     parser.receive_data(data)
     message = parser.next_message()
@@ -162,7 +191,7 @@ def parse_message(data: bytes) -> Request | Response:
 
 
 def _unfold(head: str) -> str:
-    """Join folded lines with one space (section 7.3.1)."""
+    """Join folded lines with one space (RFC 3261 section 7.3.1)."""
     lines: list[str] = []
     for line in head.split("\r\n"):
         if line[:1] in (" ", "\t") and lines:
@@ -196,7 +225,7 @@ def _parse_start_line(line: str, headers: Headers) -> Request | Response:
 
 @lru_cache(maxsize=64)
 def _read_status_line(line: str) -> tuple[int, str]:
-    """Status and reason phrase: a peer has a dozen of them."""
+    """Return status and reason phrase. Cached: a peer sends a dozen different status lines."""
     version, _, rest = line.partition(" ")
     code, _, reason = rest.partition(" ")
     if version.upper() != "SIP/2.0" or len(code) != 3 or not (code.isascii() and code.isdigit()):

@@ -1,6 +1,6 @@
-"""What an endpoint reads off a received message before any state machine sees it: its keys, and reasons to refuse it.
+"""Look at a received message before any state machine sees it: find its keys, and reasons to refuse it.
 
-Pure functions of one message (RFC 3261 sections 8.2 and 17.2.3); they answer nothing themselves.
+These are pure functions of one message (RFC 3261 sections 8.2 and 17.2.3). They send nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.session_timer import read_session_timer, supports_timer
 
 TransactionKey = tuple[str, str, str]
-"""Branch, sent-by, method (RFC 3261 sections 17.1.3 and 17.2.3); the sent-by of our own requests is left empty."""
+"""Branch, sent-by, method (RFC 3261 sections 17.1.3 and 17.2.3). For our own requests the sent-by is empty."""
 Refusal = tuple[int, tuple[Header, ...]]
-"""A status and the rows that explain it."""
+"""The status with which to refuse a request, and the rows that explain it."""
 
 _KNOWN_METHODS = frozenset(
     ("INVITE", "ACK", "CANCEL", "OPTIONS", "BYE", "REGISTER", "REFER", "SUBSCRIBE", "NOTIFY", "INFO", "PUBLISH")
@@ -27,7 +27,10 @@ _SUPPORTED = frozenset(("timer",))
 
 
 def refuse(request: Request, in_known_dialog: bool, min_se_s: int) -> Refusal | None:
-    """Status and rows with which to refuse a request before looking closer (section 8.2), or None."""
+    """Return status and rows with which to refuse a request, or None (RFC 3261 section 8.2).
+
+    The order is the RFC's: method, then headers. The session timer of RFC 4028 comes last.
+    """
     return _method_refusal(request, in_known_dialog) or _header_refusal(request) or _session_refusal(request, min_se_s)
 
 
@@ -35,7 +38,7 @@ def _method_refusal(request: Request, in_known_dialog: bool) -> Refusal | None:
     method = request.method
     if method not in _KNOWN_METHODS:
         return 501, (("Allow", ALLOW),)
-    if request.to.tag and not in_known_dialog:
+    if request.to.tag and not in_known_dialog:  # for a dialog that is over, or never was
         return 481, ()
     if method not in _SERVED_INSIDE:
         return 405, (("Allow", ALLOW),)
@@ -54,7 +57,7 @@ def _header_refusal(request: Request) -> Refusal | None:
 
 
 def _session_refusal(request: Request, min_se_s: int) -> Refusal | None:
-    """422 where a session timer is asked for that is too short (RFC 4028 section 9)."""
+    """Return 422 where the request asks for too short a session interval, else None (RFC 4028 section 9)."""
     asked = read_session_timer(request) if request.method in ("INVITE", "UPDATE") else None
     if asked is not None and asked.interval_s < min_se_s and supports_timer(request):
         return 422, (("Min-SE", str(min_se_s)),)
@@ -62,26 +65,30 @@ def _session_refusal(request: Request, min_se_s: int) -> Refusal | None:
 
 
 def check_identity(message: Request | Response) -> None:
-    """Read the headers every message must have (section 8.1.1). Raises MalformedFieldError."""
+    """Parse the headers that every message must have (RFC 3261 section 8.1.1).
+
+    Raises:
+        MalformedFieldError: one is missing or malformed.
+    """
     _ = message.via, message.from_, message.to, message.call_id, message.cseq
 
 
 def server_key(request: Request, method: str) -> TransactionKey:
-    """RFC 3261 section 17.2.3; a branch without the magic cookie identifies by what RFC 2543 used."""
+    """Return the key of the server transaction that a request belongs to (RFC 3261 section 17.2.3)."""
     via = request.via
     branch = via.branch
-    if not branch.startswith(MAGIC_COOKIE):
+    if not branch.startswith(MAGIC_COOKIE):  # a peer of RFC 2543: its branches need not be unique
         branch = f"{request.call_id} {request.cseq.number} {request.from_.tag}"
     return branch, f"{via.host}:{via.port}", method
 
 
 def dialog_key(request: Request) -> DialogKey:
-    """The dialog a received request belongs to, from our side (section 12.2.2)."""
+    """Return the key of the dialog that a received request belongs to, from our side (RFC 3261 section 12.2.2)."""
     return request.call_id, request.to.tag, request.from_.tag
 
 
 def note_source(request: Request, source: tuple[str, int]) -> None:
-    """Write where a request came from into its Via: `received`, and `rport` where asked for (RFC 3581 section 4)."""
+    """Write a request's source into its Via: `received`, and `rport` where asked for (RFC 3581 section 4)."""
     via = request.via
     params = dict(via.params)
     if via.host != source[0]:

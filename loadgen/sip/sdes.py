@@ -1,6 +1,6 @@
 """SDES keys in SDP: the value of `a=crypto` (RFC 4568), for the two suites of the trunk.
 
-It reads and writes the attribute and draws no keys. No repr shows a key; whoever logs SDP masks it first.
+This module reads and writes the attribute. It draws no keys, and no repr shows one. Mask SDP before you log it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ AES_CM_128_HMAC_SHA1_80: Final = "AES_CM_128_HMAC_SHA1_80"
 AES_CM_128_HMAC_SHA1_32: Final = "AES_CM_128_HMAC_SHA1_32"
 SUITES: Final = (AES_CM_128_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_32)
 KEY_BYTES: Final = 30
-"""Master key (16) and master salt (14) of both suites, 40 base64 characters (RFC 4568 section 6.2)."""
+"""Master key (16 bytes) and master salt (14) of both suites: 40 base64 characters (RFC 4568 section 6.2)."""
 
 
 class MalformedCryptoError(RemoteError):
-    """A crypto attribute of the peer's that cannot be read, or whose key has not the length its suite asks for."""
+    """A crypto attribute of the peer cannot be read, or its key does not have the length that its suite demands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crypto:
-    """One crypto attribute; `key` is master key and salt, `parameters` what followed the key (lifetime, MKI)."""
+    """One crypto attribute. `key` is master key and salt, `parameters` the text after the key (lifetime, MKI)."""
 
     tag: int
     suite: str
@@ -41,9 +41,12 @@ class Crypto:
 
 
 def read_crypto(value: str) -> Crypto:
-    """Read `tag suite inline:key|lifetime|MKI:length session-params`. Raises MalformedCryptoError.
+    """Read `tag suite inline:key|lifetime|MKI:length session-params`.
 
-    Only the first of several keys is read; unknown suites are read too, whatever the length of their keys.
+    Of several keys only the first is read. An unknown suite may have a key of any length.
+
+    Raises:
+        MalformedCryptoError: the attribute cannot be read, or its key has the wrong length.
     """
     parts = value.split()
     if len(parts) < 3 or not (parts[0].isascii() and parts[0].isdigit()) or len(parts[0]) > 9:
@@ -62,5 +65,5 @@ def read_crypto(value: str) -> Crypto:
 
 
 def write_crypto(crypto: Crypto) -> str:
-    """The attribute's value, key included; lifetime and MKI are never offered."""
+    """Return the attribute's value with its key. Lifetime and MKI are never written."""
     return f"{crypto.tag} {crypto.suite} inline:{base64.b64encode(crypto.key).decode()}"

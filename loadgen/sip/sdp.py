@@ -1,7 +1,7 @@
 """Session descriptions of one G.711 call over SRTP (RFC 4566, RFC 4568), as values, and as the text of TRUNK.md.
 
-It writes; `sdp_reader` reads, and who may answer what to what stands in `offer_answer`. Streams other than the first
-audio stream are kept only so that an answer can refuse them.
+This module writes them, `sdp_reader` reads them, and `offer_answer` says which answer fits which offer. Of several
+streams we use the first audio stream. The others are kept only so that an answer can refuse them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EOL: Final = "\r\n"
 
 
 class MalformedSdpError(RemoteError):
-    """The peer's session description cannot be read."""
+    """The session description of the peer cannot be read."""
 
 
 class Codec(TableKey):
@@ -34,12 +34,12 @@ class Codec(TableKey):
 
     @property
     def payload_type(self) -> int:
-        """The RTP payload type."""
+        """Return the RTP payload type."""
         return int(self.value)
 
 
 class MediaDirection(StrEnum):
-    """Who sends, from the describing side's view (RFC 4566 section 6)."""
+    """Who sends, as seen by the side that describes itself (RFC 4566 section 6)."""
 
     SENDRECV = "sendrecv"
     SENDONLY = "sendonly"
@@ -47,7 +47,7 @@ class MediaDirection(StrEnum):
     INACTIVE = "inactive"
 
     def mirrored(self) -> MediaDirection:
-        """What the other side answers (RFC 3264 section 6.1)."""
+        """Return the direction that the other side answers (RFC 3264 section 6.1)."""
         return _MIRROR.get(self, self)
 
 
@@ -58,7 +58,7 @@ _MIRROR = {
 
 
 class TelephoneEvent(NamedTuple):
-    """The DTMF format: its dynamic payload type and its events, such as `0-15` (RFC 4733 section 7.1)."""
+    """The format for keys (DTMF): its dynamic payload type and its events, such as `0-15` (RFC 4733 section 7.1)."""
 
     payload_type: int
     events: str = "0-15"
@@ -66,9 +66,10 @@ class TelephoneEvent(NamedTuple):
 
 @dataclass(slots=True)
 class SessionDescription:
-    """An offer or an answer of one audio stream. `codecs` are in order of preference. Change it with `replace` only.
+    """An offer or an answer of one audio stream. `codecs` are in order of preference.
 
-    It is not frozen, because making it would take ten times as long, and a call makes two.
+    Treat it as frozen, and change it with `replace` only. It is not declared frozen because making it would take ten
+    times as long, and a call makes two.
     """
 
     address: str
@@ -81,12 +82,12 @@ class SessionDescription:
     ptime_ms: int | None = 20
     maxptime_ms: int | None = None
     rtcp_port: int | None = None
-    """Written as `a=rtcp` where given (RFC 3605); else the port after `port`."""
+    """Written as `a=rtcp` where given (RFC 3605). Else RTCP uses the port after `port`."""
     user: str = "-"
     session_id: int = 0
     session_version: int = 0
     broken_crypto: int = 0
-    """Crypto attributes received that could not be read; never written."""
+    """How many received crypto attributes could not be read. Never written."""
     before: tuple[str, ...] = ()
     """Values of the `m=` lines received before the audio stream."""
     after: tuple[str, ...] = ()
@@ -94,12 +95,12 @@ class SessionDescription:
 
     @property
     def effective_rtcp_port(self) -> int:
-        """Where this side receives RTCP (RFC 3550 section 11)."""
+        """Return the port where this side receives RTCP (RFC 3550 section 11)."""
         return self.rtcp_port if self.rtcp_port is not None else self.port + 1
 
 
 def write_sdp(session: SessionDescription) -> bytes:
-    """The session description as sent; `s=-` always, because RFC 4566 section 5.3 demands it."""
+    """Return a session description as it is sent. It always has `s=-`, because RFC 4566 section 5.3 demands a name."""
     address, rtcp = session.address, session.rtcp_port
     formats, described, paced = _format_lines(
         session.codecs, session.telephone_event, session.ptime_ms, session.maxptime_ms
@@ -119,9 +120,9 @@ def write_sdp(session: SessionDescription) -> bytes:
 def _format_lines(
     codecs: tuple[Codec, ...], event: TelephoneEvent | None, ptime_ms: int | None, maxptime_ms: int | None
 ) -> tuple[str, str, str]:
-    """What stands at the end of the `m=` line, the lines that describe it, and those of its packet times.
+    """Return the formats at the end of the `m=` line, the lines that describe them, and the lines of packet times.
 
-    They are the same in every call of a trunk.
+    Cached: they are the same in every call of a trunk.
     """
     formats = [codec.payload_type for codec in codecs] + ([event.payload_type] if event else [])
     lines = [f"a=rtpmap:{codec.payload_type} {codec.name}/{CLOCK_HZ}" for codec in codecs]
@@ -142,6 +143,6 @@ def _refusals(streams: tuple[str, ...]) -> str:
 
 
 def _refused(media: str) -> str:
-    """The `m=` value that refuses an offered stream: port zero (RFC 3264 section 6)."""
+    """Return the `m=` value that refuses an offered stream: port zero (RFC 3264 section 6)."""
     parts = media.split()
     return " ".join([parts[0], "0", *parts[2:]])

@@ -1,7 +1,7 @@
-"""Reads session descriptions (RFC 4566, RFC 4568): in one step where they have the usual form, else line by line.
+"""Read session descriptions (RFC 4566, RFC 4568): in one step where they have the usual form, else line by line.
 
-It judges nothing but the grammar, and that tolerantly: what is read may lack what the trunk's samples lack. `sdp` says
-what a description is, and writes them.
+Only the grammar is judged, and tolerantly: lines that the trunk's samples lack may be missing. `sdp` defines and writes
+descriptions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trunkproof.loadgen.sip.sdp import (
 from trunkproof.models.packets import CLOCK_HZ
 
 MAX_LINES: Final = 500
-"""A browser's offer with video has about 200 lines; more than this is no offer of a telephone call."""
+"""A browser's offer with video has about 200 lines. With more than this it is no offer of a telephone call."""
 
 _DIRECTIONS = {direction.value: direction for direction in MediaDirection}
 _STATIC_TYPES = {codec.payload_type: codec for codec in Codec}
@@ -30,9 +30,13 @@ _STATIC_NAMES = {codec: ("", f"{codec.name}/{CLOCK_HZ}", f"{codec.name}/{CLOCK_H
 
 
 def parse_sdp(body: bytes) -> SessionDescription:
-    """Read a session description. Raises MalformedSdpError, also where there is no audio stream to speak of.
+    """Read a session description.
 
-    Tolerates absent `s=`, `t=`, `v=` and bare line feeds. Crypto attributes that cannot be read are counted, not fatal.
+    Missing `s=`, `t=` and `v=` lines and bare line feeds are tolerated. Crypto attributes that cannot be read are
+    counted in `broken_crypto`.
+
+    Raises:
+        MalformedSdpError: it cannot be read, or has no audio stream.
     """
     if len(body) > 65_536:
         raise MalformedSdpError("session description is too long")
@@ -41,7 +45,7 @@ def parse_sdp(body: bytes) -> SessionDescription:
 
 
 def read_lines(text: str) -> SessionDescription:
-    """Any description, line by line; raises as `parse_sdp` does."""
+    """Read any description line by line. It raises the same errors as `parse_sdp`."""
     lines = text.replace("\r\n", "\n").split("\n")
     if len(lines) > MAX_LINES:
         raise MalformedSdpError("session description has too many lines")
@@ -58,13 +62,14 @@ _USUAL_HEAD = re.compile(
     r"m=audio (\d{1,5}) ([!-~]+)((?: \d{1,3})+)(?=\r\n)",
     re.ASCII,
 )
-"""Of one audio stream as nearly every peer describes it, up to its attributes."""
+"""A description of one audio stream, in the form that nearly every peer uses, up to its attributes."""
 
 
 def read_usual(text: str) -> SessionDescription | None:
-    """A description of the usual form, as `read_lines` reads it; None for any other.
+    """Read a description of the usual form, with the same result as `read_lines`. Return None for any other form.
 
-    What differs from call to call is read here: origin, address, port, key. The other attributes are read once.
+    Origin, address, port and key differ from call to call and are read here. The other attributes are the same in all
+    calls of a peer, and come from a cache.
     """
     head = _USUAL_HEAD.match(text)
     if head is None:
@@ -73,6 +78,7 @@ def read_usual(text: str) -> SessionDescription | None:
     attributes, rtcp = _take_out("\r\na=rtcp:", attributes)
     user, session_id, version, address, port, profile, formats = head.groups()
     stream = _read_attributes(formats, attributes)
+    # A bare line feed inside a value means another form: `read_lines` would see two lines there.
     if stream is None or int(port) > 65_535 or "\n" in (crypto or "") + (rtcp or ""):
         return None
     try:
@@ -98,7 +104,10 @@ def read_usual(text: str) -> SessionDescription | None:
 
 
 def _take_out(start: str, text: str) -> tuple[str, str | None]:
-    """The text without the first line that starts so, and what that line says; None where it is missing or open."""
+    """Return the text without the first line that begins with `start`, and the rest of that line.
+
+    The line is None, and the text whole, where there is no such line or where it does not end.
+    """
     before, found, rest = text.partition(start)
     value, end, after = rest.partition("\r\n")
     return (f"{before}{end}{after}", value) if found and end else (text, None)
@@ -106,11 +115,12 @@ def _take_out(start: str, text: str) -> tuple[str, str | None]:
 
 @lru_cache(maxsize=64)
 def _read_attributes(formats: str, attributes: str) -> SessionDescription | None:
-    """What the formats of an `m=` line and attributes without keys and ports say; None if there is more or else."""
+    """Read the formats of an `m=` line and its attributes, but no keys and ports. None where there is anything else."""
     lines = attributes.replace("\r\n", "\n").split("\n")
     if lines[0] or any(line[:2] != "a=" for line in lines[1:] if line) or len(lines) > MAX_LINES // 2:
         return None
     try:
+        # Address, port and profile are placeholders: the caller puts the call's own in.
         stream = read_lines(f"c=IN IP4 0.0.0.0\nm=audio 9 {SAVP}{formats}{attributes}")
     except MalformedSdpError:
         return None
@@ -118,7 +128,7 @@ def _read_attributes(formats: str, attributes: str) -> SessionDescription | None
 
 
 class _Reader:
-    """Collects the lines of one description; session-level values stand until the audio stream has its own."""
+    """Collect the lines of one description. A session-level value holds until the audio stream has its own."""
 
     def __init__(self) -> None:
         self._origin: list[str] = []

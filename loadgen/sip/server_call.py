@@ -1,6 +1,6 @@
 """The answering side of a call: from a received INVITE to our final response and its ACK (RFC 3261 section 13.3).
 
-It speaks in one INVITE server transaction; the dialog is `Call`'s. Its user decides what to answer.
+It answers in one INVITE server transaction, and its user decides how. What happens inside the dialog is in `Call`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from trunkproof.loadgen.sip.transaction import (
 
 
 class ServerCall(Call):
-    """A call that came in with `invite`. Raises MalformedFieldError where the INVITE cannot make a dialog."""
+    """A call that came in with `invite`.
+
+    Raises:
+        MalformedFieldError: the INVITE cannot make a dialog.
+    """
 
     __slots__ = ("_asked", "_local_tag", "_transaction", "invite")
 
@@ -40,7 +44,7 @@ class ServerCall(Call):
 
     @property
     def dialled(self) -> str:
-        """The user part of the Request-URI: the number dialled; '' where the URI cannot be read."""
+        """Return the dialled number: the user part of the Request-URI, or '' where the URI cannot be read."""
         try:
             return Uri.parse(self.invite.uri).user
         except MalformedFieldError:
@@ -51,7 +55,7 @@ class ServerCall(Call):
         self._provisional(100, b"", now)
 
     def ring(self, now: float, status: int = 180, sdp: bytes = b"") -> None:
-        """Send a provisional response, with early SDP where given."""
+        """Send a provisional response, 180 by default, with early SDP where given."""
         self._provisional(status, sdp, now)
 
     def _provisional(self, status: int, sdp: bytes, now: float) -> None:
@@ -59,11 +63,12 @@ class ServerCall(Call):
             return
         rows: list[Header] = [] if status == 100 else [self._contact_row()]
         rows += [("Content-Type", "application/sdp")] if sdp else []
+        # A 100 makes no dialog, so it has neither Contact nor tag.
         tag = "" if status == 100 else self._local_tag
         self._core.respond(self._transaction, response_to(self.invite, status, to_tag=tag, headers=rows, body=sdp), now)
 
     def answer(self, now: float, sdp: bytes) -> None:
-        """Send 200 and repeat it until its ACK; nothing where the caller has cancelled meanwhile."""
+        """Send 200, and repeat it until its ACK. Do nothing where the caller has cancelled meanwhile."""
         if not self._move(Trigger.ANSWER):
             return
         self.local_body = sdp
@@ -72,12 +77,17 @@ class ServerCall(Call):
         rows += [("Server", self._core.agent.product), *answer_headers(self._asked)]
         rows += [("Content-Type", "application/sdp")] if sdp else []
         response = response_to(self.invite, 200, to_tag=self._local_tag, headers=rows, body=sdp)
+        # The transaction sends the 2xx once. Repeating it until its ACK is the call's duty (RFC 3261 section 13.3.1.4).
         self._core.respond(self._transaction, response, now)
         self._await_ack(response, now)
         self._keep_session(self._asked, Refresher.UAS, now)
 
     def reject(self, now: float, status: int, reason: str | None = None, headers: Iterable[Header] = ()) -> None:
-        """Send a final response of 300 to 699, with rows such as Retry-After and Reason."""
+        """Send a final response of 300 to 699, with headers such as Retry-After and Reason.
+
+        Raises:
+            ValueError: the status is outside 300 to 699.
+        """
         if not 300 <= status <= 699:
             raise ValueError(f"{status} does not reject a call")
         if self._move(Trigger.FAILURE):
@@ -85,7 +95,7 @@ class ServerCall(Call):
             self._finish(events.Declined(now, self, status))
 
     def cancelled(self, now: float) -> None:
-        """The caller's CANCEL: 487, unless a final response went before (section 9.2)."""
+        """Answer 487 to a call that the caller cancelled, unless a final response was sent before (section 9.2)."""
         if self._move(Trigger.CANCEL):
             self._fail(487, None, (), now)
             self._finish(events.Cancelled(now, self, confirmed=True))
@@ -93,7 +103,7 @@ class ServerCall(Call):
     def _receive_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         if self.state is not CallState.INCOMING:
             return super()._receive_bye(request, transaction, now)
-        self._reply(transaction, request, 200, now)  # a caller may end an early dialog so (section 15.1.2)
+        self._reply(transaction, request, 200, now)  # a caller may end an early dialog with BYE (RFC 3261 section 15)
         return self.cancelled(now)
 
     def _fail(self, status: int, reason: str | None, headers: Iterable[Header], now: float) -> None:
@@ -101,14 +111,14 @@ class ServerCall(Call):
         self._core.respond(self._transaction, response, now)
 
     def hang_up(self, now: float) -> None:
-        """480 before the answer, BYE after it."""
+        """Send 480 before the answer, BYE after it."""
         if self.state is CallState.INCOMING:
             self.reject(now, 480)
         else:
             self.bye(now)
 
     def on_invite_transaction(self, event: TransactionEvent, now: float) -> None:
-        """The INVITE's transaction lost its connection before our final response."""
+        """End the call where the INVITE's transaction lost its connection before our final response."""
         if event is TransactionFailure.CONNECTION_LOST and self._move(Trigger.FAILURE):
             self._finish(events.ConnectionLost(now, self))
 

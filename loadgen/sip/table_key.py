@@ -1,6 +1,6 @@
-"""An enum for states and inputs, which are looked up in tables a dozen times for each call.
+"""An enum for states and inputs: they are looked up in tables a dozen times for each call, so hashing must be fast.
 
-Not for enums whose members are to equal anything but themselves.
+Do not use it for an enum whose members shall equal something else, such as a string.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from enum import Enum
 
 
 class TableKey(Enum):
-    """Its members hash by identity, as they compare: Python's own enums hash their names, in Python code."""
+    """An enum whose members hash by identity, which is also how they compare.
+
+    Python's own enums hash their names, in Python code, which is slower.
+    """
 
     __hash__ = object.__hash__

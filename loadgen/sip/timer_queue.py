@@ -1,6 +1,10 @@
-"""One queue for the timers of thousands of owners: a heap in which outdated entries are passed over, not searched for.
+"""One queue for the timers of thousands of calls and transactions (the owners).
 
-It keeps no clock; `now` comes from outside, and an owner says itself when it next wants to be woken.
+It is a heap of (due, count, owner). An owner has at most one valid entry: the one whose time equals its `scheduled_s`.
+When an owner changes its mind its old entry stays in the heap, outdated, because a search for it would cost O(n).
+Outdated entries are dropped when they reach the top, or all at once when they are more than half of the heap.
+
+The queue has no clock. `now` comes from outside, and each owner says when it wants to be woken.
 """
 
 from __future__ import annotations
@@ -9,23 +13,23 @@ import heapq
 from collections.abc import Iterator
 from typing import Protocol
 
-_COMPACT_ABOVE = 64
+_COMPACT_ABOVE = 64  # below this many outdated entries a rebuild is not worth its time
 
 
 class Timed(Protocol):
-    """Something with a timer of its own; `scheduled_s` belongs to the queue."""
+    """An owner of timers. Only the queue may change `scheduled_s`."""
 
     scheduled_s: float | None
 
     def next_timer(self) -> float | None:
-        """When to be woken, or None."""
+        """Return when to be woken, or None."""
 
     def handle_timer(self, now: float) -> None:
-        """Be woken."""
+        """Do what is due at `now`."""
 
 
 class TimerQueue:
-    """Owners by the time of their next timer."""
+    """Owners, ordered by when they are next due."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
@@ -33,7 +37,7 @@ class TimerQueue:
         self._outdated = 0
 
     def schedule(self, owner: Timed) -> None:
-        """Note when the owner is next due; call it after anything that may have changed that."""
+        """Note when the owner is next due. Call it after every step that may have changed that."""
         due = owner.next_timer()
         if due == owner.scheduled_s:
             return
@@ -53,21 +57,21 @@ class TimerQueue:
             self._compact()
 
     def next_due(self) -> float | None:
-        """The earliest timer of all, or None."""
+        """Return when the first owner is due, or None."""
         while self._heap and self._heap[0][2].scheduled_s != self._heap[0][0]:
             heapq.heappop(self._heap)
             self._outdated -= 1
         return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: float) -> Iterator[Timed]:
-        """Owners whose timer has come, earliest first; each is to be woken and scheduled again."""
+        """Yield the owners that are due, earliest first. The caller wakes each and schedules it again."""
         while (due := self.next_due()) is not None and due <= now:
             owner = heapq.heappop(self._heap)[2]
             owner.scheduled_s = None
             yield owner
 
     def _compact(self) -> None:
-        # Most timers are cancelled long before they are due; left in place they would hold ended calls for 32 s.
+        # Most timers are cancelled long before they are due. Left in the heap they would hold ended calls for 32 s.
         if self._outdated > _COMPACT_ABOVE and 2 * self._outdated > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].scheduled_s == entry[0]]
             heapq.heapify(self._heap)

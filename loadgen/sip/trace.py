@@ -1,6 +1,6 @@
 """A SIP trace as a text file, for support bundles: every message, with numbers, keys and credentials masked.
 
-It is told of pieces of the stream as they are sent and received, and writes them down; it parses nothing.
+The trace gets pieces of the stream as they are sent and received, and writes them down. It parses nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from trunkproof.loadgen.sip.mask import mask
 from trunkproof.models.errors import InputError, Problem
 
 Trace = Callable[[str, bytes], None]
-"""Called with "sent" or "received" and the bytes."""
+"""A function that is called with "sent" or "received", and the bytes."""
 
 
 @contextmanager
 def open_trace(path: Path | None) -> Iterator[Trace | None]:
-    """A trace into a new file; `None` for none.
+    """Open a trace into a new file, or None where no path is given.
 
     Raises:
         InputError: the file cannot be written.

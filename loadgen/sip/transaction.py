@@ -1,7 +1,8 @@
 """The four transaction machines of RFC 3261 section 17, as RFC 6026 amends them, over a reliable transport.
 
-Each is a table from (state, input) to (next state, actions); one small engine runs all four. A transaction knows its
-messages, its one timer and nothing of dialogs or sockets: the endpoint moves messages and passes events on.
+Each machine is a table from (state, input) to (next state, actions): `transaction_table`. One small engine runs all
+four. A transaction knows its messages and its one timer. It knows no dialog and no socket: the endpoint sends its
+messages and passes its events on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ IncomingMessage = Request | Response
 
 
 class TransactionFailure(Enum):
-    """How a transaction ends without the peer; the transaction user reads them as 408 and 503 (section 8.1.3.1)."""
+    """How a transaction fails without a response. Its user treats them as 408 and 503 (RFC 3261 section 8.1.3.1)."""
 
     TIMEOUT = 408
     CONNECTION_LOST = 503
@@ -38,13 +39,16 @@ _Do = Callable[["Transaction", float, IncomingMessage | None], None]
 
 
 class Transaction:
-    """The engine: looks a transition up and does its actions. An input the table does not name changes nothing,
-    as the RFC asks of strays. Drain `messages_to_send` and `events` after every call."""
+    """The engine: it looks a transition up and does its actions.
+
+    An input that the table does not name changes nothing, as the RFC asks for strays.
+    Drain `messages_to_send` and `events` after every call of a method.
+    """
 
     TABLE: ClassVar[Table]
     START: ClassVar[State]
     _STEPS: ClassVar[Mapping[tuple[State, Input], tuple[State, tuple[_Do, ...]]]]
-    """The table, each action as the function that does it."""
+    """The table, with each action as the function that does it. Built once for each class, so a step is one look-up."""
 
     __slots__ = ("_due_s", "_events", "_last_response", "_outbox", "request", "state")
 
@@ -64,11 +68,11 @@ class Transaction:
 
     @property
     def terminated(self) -> bool:
-        """Whether the transaction is over and may be forgotten."""
+        """Return whether the transaction is over and may be forgotten."""
         return self.state is State.TERMINATED
 
     def next_timer(self) -> float | None:
-        """When `handle_timer` is next due, or None."""
+        """Return when `handle_timer` is next due, or None."""
         return self._due_s
 
     def handle_timer(self, now: float) -> None:
@@ -78,18 +82,18 @@ class Transaction:
             self._step(Input.TIMER, now)
 
     def connection_lost(self, now: float) -> None:
-        """The connection this transaction runs over is gone (sections 17.1.4, 17.2.4)."""
+        """Note that the transaction's connection is gone (RFC 3261 sections 17.1.4 and 17.2.4)."""
         self._step(Input.CONNECTION_LOST, now)
 
     def messages_to_send(self) -> list[Request | Response]:
-        """What is to go out, in order; handed out once."""
+        """Return the messages to send, in order. Each is handed out once."""
         if not self._outbox:
             return []
         outbox, self._outbox = self._outbox, []
         return outbox
 
     def events(self) -> list[TransactionEvent]:
-        """What the transaction user is to know, in order; handed out once."""
+        """Return what happened, in order. Each event is handed out once."""
         if not self._events:
             return []
         events, self._events = self._events, []
@@ -121,7 +125,7 @@ class Transaction:
         self._outbox += [self._last_response] if self._last_response is not None else []
 
     def _deliver(self, _: float, message: IncomingMessage | None) -> None:
-        assert message is not None  # this and what is below only follows from messages
+        assert message is not None  # the tables give this action, and the two below, to messages only
         self._events.append(message)
 
     def _send(self, _: float, message: IncomingMessage | None) -> None:
@@ -129,7 +133,7 @@ class Transaction:
         self._outbox.append(message)
 
     def _send_ack(self, _: float, message: IncomingMessage | None) -> None:
-        assert isinstance(message, Response)  # it was a final one
+        assert isinstance(message, Response)  # the tables give this action to failures only
         self._outbox.append(ack_for_failure(self.request, message))
 
 
@@ -152,7 +156,7 @@ def _class_of(response: Response) -> Input:
 
 
 def ack_for_failure(invite: Request, response: Response) -> Request:
-    """The ACK of a 3xx to 6xx, which belongs to the INVITE's transaction (section 17.1.1.3)."""
+    """Return the ACK of a 3xx to 6xx, which belongs to the INVITE's transaction (RFC 3261 section 17.1.1.3)."""
     headers = [("Via", invite.headers.elements("Via")[0]), ("Max-Forwards", "70")]
     headers += [("From", invite.headers.get("From") or ""), ("To", response.headers.get("To") or "")]
     headers += [("Call-ID", invite.call_id), ("CSeq", f"{invite.cseq.number} ACK")]
@@ -161,7 +165,7 @@ def ack_for_failure(invite: Request, response: Response) -> Request:
 
 
 class ClientTransaction(Transaction):
-    """Non-INVITE client: sends its request at once, ends with the final response or timer F."""
+    """Non-INVITE client. It sends its request at once and ends with the final response or timer F."""
 
     TABLE = CLIENT
     START = State.TRYING
@@ -173,50 +177,53 @@ class ClientTransaction(Transaction):
         self._due_s = now + TRANSACTION_TIMEOUT_S
 
     def recognise(self, response: Response) -> None:
-        """Spare a response the reading of what our request, or the response before it, says in the same words."""
+        """Give a response the headers that were parsed already, where it repeats our request or an earlier response.
+
+        Parsing costs more than comparing, and nearly every response repeats Via, CSeq, From and To to the letter.
+        """
         response.take_over(self.request)
         if self._last_response is not None:
             response.take_over(self._last_response)
 
     def receive(self, response: Response, now: float) -> None:
-        """A response whose branch and CSeq method are this transaction's (section 17.1.3)."""
-        # Not kept for the 32 s in which an INVITE lingers after its answer.
+        """Take a response whose branch and CSeq method are this transaction's (RFC 3261 section 17.1.3)."""
+        # A final response is not kept: an INVITE stays 32 s after its answer, and the memory would add up.
         self._last_response = response if response.status < 200 else None
         self._step(_class_of(response), now, response)
 
 
 class InviteClientTransaction(ClientTransaction):
-    """INVITE client: timer B until any response; acknowledges failures itself; passes every 2xx on for timer M."""
+    """INVITE client. Timer B runs until any response. It acknowledges failures, and passes on all 2xx until timer M."""
 
     TABLE = INVITE_CLIENT
     START = State.CALLING
     __slots__ = ()
 
     def abandon(self, now: float) -> None:
-        """Forget the INVITE: no final response came within 64*T1 of its CANCEL (section 9.1)."""
+        """Give the INVITE up: no final response came within 64*T1 of its CANCEL (RFC 3261 section 9.1)."""
         self._step(Input.ABANDON, now)
 
 
 class ServerTransaction(Transaction):
-    """Non-INVITE server: absorbs repetitions until its final response is sent."""
+    """Non-INVITE server. It absorbs repeated requests until its final response is sent."""
 
     TABLE = SERVER
     START = State.TRYING
     __slots__ = ()
 
     def receive(self, request: Request, now: float) -> None:
-        """A request that matches this transaction (section 17.2.3): a repetition, or an ACK of a failure."""
+        """Take a request that matches this transaction (RFC 3261 section 17.2.3): a repetition, or a failure's ACK."""
         self._step(Input.ACK if request.method == "ACK" else Input.REQUEST, now, request)
 
     def respond(self, response: Response, now: float) -> None:
-        """Send a response; one that comes after the final response is not sent."""
+        """Send a response. After the final response it does nothing."""
         if (self.state, _class_of(response)) in self.TABLE:
             self._last_response = response
         self._step(_class_of(response), now, response)
 
 
 class InviteServerTransaction(ServerTransaction):
-    """INVITE server: after a 2xx only absorbs repeated INVITEs; after a failure waits for its ACK (timer H)."""
+    """INVITE server. After a 2xx it only absorbs repeated INVITEs (timer L). After a failure it awaits the ACK (H)."""
 
     TABLE = INVITE_SERVER
     START = State.PROCEEDING

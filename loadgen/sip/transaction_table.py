@@ -1,6 +1,22 @@
 """The tables of the four transaction machines (RFC 3261 section 17, as RFC 6026 amends them; a reliable transport).
 
-From (state, input) to (next state, actions): nothing here runs, `transaction` does.
+A transaction is one request and its responses. There are four kinds: who sends the request (client) or receives it
+(server), and whether it is an INVITE. For example, the caller's INVITE transaction of an answered call goes like this:
+
+    CALLING      INVITE sent, timer B runs
+    PROCEEDING   100 or 180 came; the timer stops, because ringing may last as long as it likes
+    ACCEPTED     200 came; timer M runs, because the 200 may come again, or another from a forked callee
+    TERMINATED   timer M fired; the transaction is forgotten
+
+The rules of the tables:
+
+1. A row reads (state, input): (next state, actions). The actions are done in their order.
+2. An input that has no row changes nothing: it is a stray or came too late, and the RFC lets us ignore it.
+3. A transaction has one timer at a time, and every timer lasts 64*T1. The state says which letter it is (`timers`).
+4. A client acknowledges a failure itself (SEND_ACK). The ACK of a 2xx is the call's own, not the transaction's.
+5. TERMINATED has no rows: nothing leaves it.
+
+This file holds data only. `transaction.Transaction` runs it.
 """
 
 from __future__ import annotations
@@ -12,8 +28,11 @@ from trunkproof.loadgen.sip.table_key import TableKey
 
 
 class State(TableKey):
-    """States of RFC 3261 figures 5 to 8 and RFC 6026. Confirmed (timer I = 0) and the non-INVITE Completed
-    (timers J, K = 0) last no time over a reliable transport, so they are Terminated here."""
+    """The states of RFC 3261 figures 5 to 8 and of RFC 6026.
+
+    Some states of the RFC last no time over a reliable transport and are TERMINATED here: Confirmed (timer I = 0), the
+    client's Completed (timers D, K = 0) and the non-INVITE server's Completed (timer J = 0).
+    """
 
     CALLING = auto()
     TRYING = auto()
@@ -24,7 +43,7 @@ class State(TableKey):
 
 
 class Input(TableKey):
-    """What can happen to a transaction. Responses are received by clients and sent by servers."""
+    """What can happen to a transaction. Clients receive the responses, servers send them."""
 
     PROVISIONAL = auto()
     SUCCESS = auto()
@@ -55,7 +74,8 @@ _END = State.TERMINATED
 _LOSS = (_END, (Action.REPORT_LOSS,))
 _TIMEOUT = (_END, (Action.REPORT_TIMEOUT,))
 
-INVITE_CLIENT: Table = {  # section 17.1.1.2, RFC 6026 section 8.4
+INVITE_CLIENT: Table = {  # RFC 3261 section 17.1.1.2, RFC 6026 section 8.4
+    # CALLING: timer B. PROCEEDING: no timer. ACCEPTED: timer M.
     (State.CALLING, Input.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER, Action.STOP_TIMER)),
     (State.CALLING, Input.SUCCESS): (State.ACCEPTED, (Action.DELIVER, Action.START_TIMER)),
     (State.CALLING, Input.FAILURE): (_END, (Action.SEND_ACK, Action.DELIVER)),
@@ -72,12 +92,14 @@ INVITE_CLIENT: Table = {  # section 17.1.1.2, RFC 6026 section 8.4
     (State.ACCEPTED, Input.CONNECTION_LOST): (_END, ()),
 }
 
-INVITE_SERVER: Table = {  # section 17.2.1, RFC 6026 section 8.7
+INVITE_SERVER: Table = {  # RFC 3261 section 17.2.1, RFC 6026 sections 8.5 and 8.7
+    # PROCEEDING: no timer. ACCEPTED: timer L. COMPLETED: timer H.
     (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, (Action.RESEND,)),
     (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
     (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, (Action.SEND, Action.START_TIMER)),
     (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, (Action.SEND, Action.START_TIMER)),
     (State.PROCEEDING, Input.CONNECTION_LOST): _LOSS,
+    # A repeated INVITE is only absorbed here: the call repeats its 2xx by its own clock.
     (State.ACCEPTED, Input.REQUEST): (State.ACCEPTED, ()),
     (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, (Action.SEND,)),
     (State.ACCEPTED, Input.TIMER): (_END, ()),
@@ -88,7 +110,8 @@ INVITE_SERVER: Table = {  # section 17.2.1, RFC 6026 section 8.7
     (State.COMPLETED, Input.CONNECTION_LOST): (_END, ()),
 }
 
-CLIENT: Table = {  # section 17.1.2.2
+CLIENT: Table = {  # RFC 3261 section 17.1.2.2
+    # Timer F runs in both states.
     (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER,)),
     (State.TRYING, Input.SUCCESS): (_END, (Action.DELIVER,)),
     (State.TRYING, Input.FAILURE): (_END, (Action.DELIVER,)),
@@ -101,7 +124,8 @@ CLIENT: Table = {  # section 17.1.2.2
     (State.PROCEEDING, Input.CONNECTION_LOST): _LOSS,
 }
 
-SERVER: Table = {  # section 17.2.2
+SERVER: Table = {  # RFC 3261 section 17.2.2
+    # No timer.
     (State.TRYING, Input.REQUEST): (State.TRYING, ()),
     (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
     (State.TRYING, Input.SUCCESS): (_END, (Action.SEND,)),

@@ -1,1 +1,1 @@
-"""This machine: processes, cores, CPU quota, event loop."""
+"""This machine: programs, cores, CPU quota, ports, event loop."""

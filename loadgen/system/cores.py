@@ -1,7 +1,7 @@
-"""Which cores of this machine a trunk's programs have to themselves, and how those who call them keep off.
+"""Give a trunk's programs cores of this machine to themselves, and keep their callers off these cores.
 
-Whether a packet's reader sits on the sender's core decides what the packet costs both of them (measured: 20 to 36 us of
-rtpengine's time by the scheduler's mood, 20 to 22 on a core of its own); so the two sides never share one.
+A packet's cost depends on whether its reader runs on the sender's core. Measured: a packet took rtpengine 20 to 36 us,
+depending on where the scheduler put it, and 20 to 22 us on cores of its own. So the two sides never share a core.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Iterator, Sequence
 
 
 def take_cores(wanted: int) -> tuple[int, ...]:
-    """The first so many cores that this process may use; none where that would leave nothing to those who call."""
+    """Return the first `wanted` cores that this process may use, or none if no core would be left for the callers."""
     usable = sorted(os.sched_getaffinity(0))
     return tuple(usable[:wanted]) if wanted < len(usable) and shutil.which("taskset") else ()
 
 
 def on_cores(cores: Sequence[int]) -> tuple[str, ...]:
-    """Put before a command: it and its children run on these cores alone."""
+    """Return words to put before a command, so that it and its children run on these cores only."""
     return ("taskset", "--cpu-list", ",".join(map(str, cores))) if cores else ()
 
 
 @contextlib.contextmanager
 def keeping_off(cores: Sequence[int]) -> Iterator[None]:
-    """This thread, and whatever it starts, leaves these cores alone while the block runs.
+    """Keep this thread, and what it starts, off these cores while the block runs.
 
-    It does nothing where no other core would be left, as for a trunk that has them all.
+    Do nothing where no other core would be left, as for a trunk that has all of them.
     """
     before = os.sched_getaffinity(0)
     others = before - set(cores)

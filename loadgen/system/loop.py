@@ -1,6 +1,6 @@
-"""The event loop of real calls: uvloop where it is installed, made as exact as asyncio's own; else asyncio's own.
+"""The event loop of real calls: uvloop where it is installed, with exact time. Otherwise asyncio's own loop.
 
-`run_loop` is what commands call instead of `asyncio.run`. Everything works on either loop; uvloop only costs less.
+Commands call `run_loop` instead of `asyncio.run`. Everything works on either loop, but uvloop costs less CPU.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 _YOUNG, _MIDDLE, _OLD = 10_000, 20, 20
-"""Thresholds of the garbage collector. Python's own (700, 10, 10) look for garbage once a call, and find none: a
-call's objects hold each other in no circle."""
+"""Thresholds of the garbage collector. With Python's own (700, 10, 10) it would look for garbage about once a call and
+find none, because a call's objects form no reference cycles."""
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on the best loop there is."""
+    """Run a coroutine to its end on the best event loop of this machine, and return its result."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner, rarely_collecting():
         return runner.run(main)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes such a loop; `None` where asyncio's own is the best."""
+    """Return the factory of the best event loop, or None for asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
         return None
 
     class ExactLoop(uvloop.Loop):
-        """uvloop counts in whole milliseconds from the start of a turn: that would be seen in every delay measured,
-        and timers would come early. This one reads the real clock, and its timers are never early.
+        """A uvloop that reads the real clock, and whose timers are never early.
+
+        uvloop's own time is that of the start of a turn, in whole milliseconds. Every measured delay would show that,
+        and timers would fire early.
         """
 
         def time(self) -> float:
@@ -49,6 +51,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
             *args: *Arguments,
             context: Context | None = None,
         ) -> asyncio.TimerHandle:
+            # uvloop counts the delay from the start of the turn, which is a little ago: add that.
             behind_s = time.monotonic() - super().time()
             return super().call_later(_whole_ms(delay + behind_s), callback, *args, context=context)
 
@@ -70,7 +73,7 @@ def _whole_ms(delay_s: float) -> float:
 
 @contextlib.contextmanager
 def rarely_collecting() -> Iterator[None]:
-    """What is in memory now is no garbage, so nobody need look there again; and for new garbage only now and then."""
+    """Make the garbage collector look seldom while the block runs, and never at what is in memory now."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()

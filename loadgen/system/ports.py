@@ -1,4 +1,4 @@
-"""Ports of this machine: TCP ports to listen on, and the range of UDP ports that customers' audio has."""
+"""Ports of this machine: TCP ports to listen on, and the range of UDP ports for customers' audio."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _WHY = {
     errno.EACCES: "only root may use a port below 1024",
 }
 _CUSTOMER_PORTS = (50_000, 60_998)
-"""Outside the trunk's range, so that both can be played on one machine."""
+"""The range lies outside the trunk's own, so that one machine can play both sides."""
 
 
 def free_port(address: str) -> int:
-    """A TCP port of that address which nobody listens on now, for a program that must be told its port."""
+    """Return a TCP port of an address on which nobody listens now, for a program that must be told its port."""
     with socket.socket() as probe:
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
@@ -25,16 +25,16 @@ def free_port(address: str) -> int:
 
 
 def take_port(who: str, address: str, port: int = 0) -> int:
-    """That port, or a free one: before anything is started one knows that it is to be had.
+    """Return the given port, or a free one for 0. Check that it can be had before anything is started.
 
     Raises:
-        StackError: it is not; the message says whom that keeps from what, and why.
+        StackError: it cannot be had. The message says who cannot listen where, and why.
     """
     try:
         if port == 0:
             return free_port(address)
         with socket.socket() as probe:
-            # As listeners do: old connections on a port keep nobody from listening there again.
+            # Listeners set this too: old connections on a port then keep nobody from listening there again.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
             return port
@@ -43,14 +43,17 @@ def take_port(who: str, address: str, port: int = 0) -> int:
 
 
 def cannot_listen(who: str, host: str, port: int, error: BaseException | None) -> StackError:
-    """What the user is told of the error that kept `who` from listening there; port 0: any."""
+    """Return the error for a user: who cannot listen where, and why. Port 0 means any port."""
     number = error.errno if isinstance(error, OSError) else None
     why = _WHY.get(number or 0, str(error))
     return StackError(f"{who} cannot listen on {host}{f':{port}' if port else ''}: {why}")
 
 
 def customer_ports(index: int = 0, of: int = 1) -> tuple[int, int]:
-    """The UDP ports of customers' audio, the first one and the one after the last; or one of so many equal shares."""
+    """Return the UDP ports of customers' audio: the first one, and the one after the last.
+
+    With `of` the range is divided into so many equal shares, and the share `index` is returned.
+    """
     low, high = _CUSTOMER_PORTS
     pairs = (high - low) // 2
     return low + 2 * (pairs * index // of), low + 2 * (pairs * (index + 1) // of)

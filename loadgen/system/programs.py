@@ -1,6 +1,7 @@
-"""Foreign programs that make up a trunk: started in order, watched until they are told to stop, and never left behind.
+"""The foreign programs of a trunk: start them in order, watch them until they are told to stop, leave none behind.
 
-A program that dies is noted with its instant; nobody is started again by itself. What the programs are is each stack's.
+A program that dies is reported with the instant of its death. It is not started again. Each stack says which programs
+it needs.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ _LAST_WORDS = 800
 
 @dataclass(frozen=True)
 class Program:
-    """One program, how it is started, and how one sees that it is at work."""
+    """One program: how to start it, and how to see that it works."""
 
     name: str
     command: tuple[str, ...]
     log: Path
     is_ready: Callable[[], Awaitable[bool]]
-    """Asked again and again until it says so."""
+    """Called again and again until it returns True."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to our own."""
+    """Variables that are added to our own environment."""
 
 
 @dataclass(frozen=True)
 class Death:
-    """A program that ended without having been told to; `at` is on the event loop's clock."""
+    """A program that ended although nobody told it to. `at` is an instant of the event loop's clock."""
 
     program: str
     at: float
@@ -48,7 +49,7 @@ class Programs:
     """The programs of one trunk, on the running event loop."""
 
     def __init__(self, on_death: Callable[[Death], None] | None = None, *, prefix: tuple[str, ...] = ()) -> None:
-        """`prefix` stands before every command, as a CPU quota's does."""
+        """Start every command with `prefix`, such as that of a CPU quota."""
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._started: dict[str, Program] = {}
         self._watches: set[asyncio.Task[None]] = set()
@@ -57,14 +58,14 @@ class Programs:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Program -> its first process."""
+        """Return the first process of each program."""
         return {name: process.pid for name, process in self._running.items()}
 
     async def start(self, program: Program) -> None:
         """Start a program and wait until it is ready.
 
         Raises:
-            StackError: it cannot be started, ended at once, or was not ready in time; with its last words.
+            StackError: it cannot be started, ended at once, or was not ready in time. The message quotes its log.
         """
         with program.log.open("ab") as log:
             try:
@@ -89,12 +90,12 @@ class Programs:
     async def _until_ready(self, program: Program, process: asyncio.subprocess.Process) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + _READY_WITHIN_S
-        # Ready and ended at once: it is another program's port that answers.
+        # "Ready" from a program that has ended is no answer of its own: another program listens on that port.
         while not await program.is_ready() or process.returncode is not None:
             if process.returncode is not None or loop.time() > until:
                 words = program.log.read_text(errors="replace").strip()[-_LAST_WORDS:]
                 await self.stop(program.name)
-                raise StackError(f"{program.name} did not start: {words or 'it said nothing'}")
+                raise StackError(f"{program.name} did not start: {words or f'its log {program.log} is empty'}")
             await asyncio.sleep(0.02)
 
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
@@ -103,19 +104,19 @@ class Programs:
             return
         del self._running[name]
         at = asyncio.get_running_loop().time()
-        # Its children may live on and even serve calls, with nobody to end them.
+        # Its children may live on and even serve calls, and nobody else would end them.
         _signal_all(process, signal.SIGKILL)
         if self._on_death is not None:
             self._on_death(Death(name, at, how_ended(code)))
 
     async def silent(self) -> set[str]:
-        """The programs that live and do not answer when asked whether they are ready."""
+        """Return the programs that live but do not answer when asked whether they are ready."""
         asked = list(self._running)
         answers = [await self._started[name].is_ready() for name in asked]
         return {name for name, answer in zip(asked, answers, strict=True) if not answer and name in self._running}
 
     async def stop(self, name: str) -> None:
-        """End a program and all its children; does nothing for one that is gone."""
+        """End a program and all its children. Do nothing for one that is gone."""
         process = self._running.pop(name, None)
         if process is None:
             return
@@ -129,7 +130,7 @@ class Programs:
         await process.wait()
 
     async def close(self) -> None:
-        """End all of them, the last one first."""
+        """End all programs, the last one first."""
         for name in reversed(list(self._running)):
             await self.stop(name)
         if self._watches:
@@ -137,21 +138,24 @@ class Programs:
 
 
 def how_ended(code: int) -> str:
-    """The return code of a process in words; negative is the signal that killed it."""
+    """Say the return code of a process in words. A negative code is the signal that killed it."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:
         return f"killed by {signal.Signals(-code).name}"
-    except ValueError:  # The real-time signals have no names.
+    except ValueError:  # a real-time signal, which has no name
         return f"killed by signal {-code}"
 
 
 def _signal_all(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    # Each program leads a session of its own, so its children are one process group with it.
+    # Each program leads a session of its own, so it and its children are one process group.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
 def dies_with_us() -> tuple[str, ...]:
-    """Put before a command: a process that is killed outright can stop nobody, so the kernel is asked to."""
+    """Return words to put before a command, so that the kernel ends it when our process dies.
+
+    If we are killed with SIGKILL, we cannot end it ourselves.
+    """
     return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()

@@ -1,6 +1,6 @@
-"""A share of the CPU for programs and all their children: a Linux control group with a quota, removed afterwards.
+"""Give programs and all their children a share of the CPU: a Linux control group with a quota, removed afterwards.
 
-It lets a large machine stand in for a small one whose limits can be reached. It starts and ends no process.
+With it a large machine can play a small one, whose limits can be reached. This module starts and ends no process.
 """
 
 from __future__ import annotations
@@ -16,55 +16,61 @@ from pathlib import Path
 from trunkproof.models.errors import StackError
 
 PERIOD_US = 10_000
-"""What a program is denied it is denied in one piece per period, which calls see as delay. Measured with a busy loop at
-half and a quarter of a core: 100 ms (the kernel's default) stalls it for 53 and 78 ms (p95), 20 ms for 13 and 18, 10 ms
-for 7 and 16; 5 ms gains nothing, since the kernel looks once per tick (4 ms at 250 Hz).
+"""How often the quota is refilled. A program that has used its quota is paused in one piece until the period ends, and
+calls see that as delay. Measured pauses of a busy loop (95th percentile), at half and at a quarter of a core:
+
+    period 100 ms (the kernel's default)    53 and 78 ms
+    period  20 ms                           13 and 18 ms
+    period  10 ms                            7 and 16 ms
+
+5 ms is no better, since the kernel looks only once per tick (4 ms at 250 Hz).
 """
 _LEAST_QUOTA_US = 1_000
-"""The kernel takes no less."""
+"""The smallest quota that the kernel takes."""
 _REMOVED_WITHIN_S = 2.0
 _COUNTER = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Throttling:
-    """What the quota did so far."""
+class QuotaThrottling:
+    """How much the quota has throttled the group's programs so far."""
 
     periods: int
-    """In which the group wanted CPU."""
+    """Periods in which the group wanted CPU."""
     throttled_periods: int
-    """In which it wanted more than its quota."""
+    """Periods in which it wanted more than its quota."""
     throttled_s: float
-    """For how long it was kept from running, summed over the cores on which it was."""
+    """How long it was paused, summed over the cores that it ran on."""
     cpu_s: float | None
-    """CPU time of all that ever ran in the group; None where no such account is kept."""
+    """CPU time of everything that ever ran in the group. None where the system does not account for it."""
 
 
 @dataclass(frozen=True)
 class QuotaGroup:
-    """A control group with a quota; made by `cpu_quota`."""
+    """A control group with a quota. `cpu_quota` makes it."""
 
     cores: float
     cpu: Path
-    """Folder of the group."""
+    """The folder of the group."""
     accounting: Path | None
-    """Folder of its account, where version 1 keeps that apart."""
+    """The folder of its accounting, where control groups of version 1 keep it apart."""
     unified: bool
-    """Control groups of version 2."""
+    """Whether the control groups are of version 2."""
     period_us: int = PERIOD_US
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """Put before a command, it starts that command inside the group: nothing of it runs outside."""
+        """Return words to put before a command, so that it starts inside the group and no part of it runs outside."""
+        # A shell puts itself into the group, and then becomes the command (exec), so no instant is spent outside.
         join = "".join(f'echo $$ > "${index}"; ' for index in range(1, len(self._folders) + 1))
         start = f'set -e; {join}shift {len(self._folders)}; exec "$@"'
         return ("sh", "-c", start, "sh", *(str(folder / "cgroup.procs") for folder in self._folders))
 
     def add(self, pid: int) -> None:
-        """Move a process, with its threads, into the group; its children of before stay where they are.
+        """Move a process with its threads into the group. Children that it has already stay where they are.
 
         Raises:
-            StackError: there is no such process, or it may not be moved.
+            StackError: there is no such process, or we may not move it.
         """
         for folder in self._folders:
             try:
@@ -73,14 +79,14 @@ class QuotaGroup:
                 raise StackError(f"process {pid} cannot be put under its CPU quota ({error.strerror})") from error
 
     def lift(self) -> None:
-        """Let what is in the group run freely: what is to end would need long for it on a small quota."""
+        """Lift the quota, so that the programs can end: on a small quota that would take long."""
         with contextlib.suppress(OSError):
             _write(self, "max", "-1", self.period_us)
 
-    def read(self) -> Throttling:
-        """What the quota did since the group was made."""
+    def read(self) -> QuotaThrottling:
+        """Return what the quota did since the group was made."""
         stat = dict(line.split() for line in (self.cpu / "cpu.stat").read_text().splitlines())
-        return Throttling(
+        return QuotaThrottling(
             periods=int(stat["nr_periods"]),
             throttled_periods=int(stat["nr_throttled"]),
             throttled_s=int(stat["throttled_usec"]) / 1e6 if self.unified else int(stat["throttled_time"]) / 1e9,
@@ -98,18 +104,18 @@ class QuotaGroup:
 
 @contextlib.contextmanager
 def cpu_quota(cores: float, pids: Iterable[int] = (), *, period_us: int = PERIOD_US) -> Iterator[QuotaGroup]:
-    """A group whose processes have that many cores' time together, while the block runs.
+    """Make a group whose processes together get the time of `cores` cores, while the block runs.
 
     Args:
         cores: CPU seconds per second, such as 0.25.
-        pids: processes to move into it at once; whatever they start later is in it too.
-        period_us: how often the quota is refilled; made longer where the quota would be below the kernel's least.
+        pids: processes to move into it at once. What they start later is in it too.
+        period_us: how often the quota is refilled. It is made longer where the quota would be too small for the kernel.
 
     Raises:
-        StackError: no quota can be set here, and why; or the group still has processes after the block.
+        StackError: no quota can be set here, and why. Or processes are still in the group after the block.
     """
     if not cores > 0:
-        raise StackError(f"a CPU quota of {cores:g} cores lets nothing run")
+        raise StackError(f"a CPU quota of {cores:g} cores lets nothing run: give more than 0, such as 0.5")
     mounts = _mounts()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_group(_parent(mounts)))
@@ -125,7 +131,7 @@ def cpu_quota(cores: float, pids: Iterable[int] = (), *, period_us: int = PERIOD
 
 
 def _mounts() -> dict[str, Path]:
-    """Controller of version 1 -> where it is mounted; "unified" -> where version 2 is."""
+    """Return where control groups are mounted: by controller for version 1, under "unified" for version 2."""
     found: dict[str, Path] = {}
     try:
         table = Path("/proc/self/mounts").read_text().splitlines()
@@ -153,7 +159,7 @@ def _parent(mounts: dict[str, Path]) -> Path:
         except OSError as error:
             raise StackError(
                 f"no CPU quota can be set: the cpu controller cannot be passed on at {unified} ({error.strerror}); "
-                "outside a container root may do that"
+                "run trunkproof as root and outside a container"
             ) from error
     return unified
 
@@ -164,7 +170,7 @@ def _group(parent: Path) -> Iterator[Path]:
     try:
         folder.mkdir()
     except OSError as error:
-        who = "root may" if os.geteuid() else "even root may not, here"
+        who = "root may do it" if os.geteuid() else "here not even root may do it"
         raise StackError(
             f"no CPU quota can be set: no group can be made in {parent} ({error.strerror}; {who})"
         ) from error
@@ -179,7 +185,9 @@ def _limit(group: QuotaGroup) -> None:
     try:
         _write(group, str(quota_us), str(quota_us), group.period_us)
     except OSError as error:
-        raise StackError(f"a quota of {quota_us} in {group.period_us} us is refused: {error.strerror}") from error
+        raise StackError(
+            f"the kernel refuses a CPU quota of {quota_us} in {group.period_us} us: {error.strerror}"
+        ) from error
 
 
 def _write(group: QuotaGroup, unified: str, version_1: str, period_us: int) -> None:
@@ -198,8 +206,10 @@ def _remove(folder: Path) -> None:
         except OSError as error:
             if time.monotonic() > until:
                 left = (folder / "cgroup.procs").read_text().split()
-                raise StackError(f"the CPU quota's group {folder} cannot be removed: processes {left} live") from error
-            # A process that was waited for leaves its group a moment later.
+                raise StackError(
+                    f"the CPU quota's group {folder} cannot be removed, because processes {left} still live in it"
+                ) from error
+            # A process leaves its group a moment after its end was waited for.
             time.sleep(0.02)
         else:
             return

@@ -1,1 +1,1 @@
-"""TLS connections: the engine without sockets, connections on asyncio, pools of them, certificates."""
+"""TLS connections: an engine without sockets, connections on asyncio, pools of them, and certificates."""

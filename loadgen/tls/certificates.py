@@ -1,7 +1,7 @@
-"""Throw-away certificates for a test bed, and the TLS contexts both sides use.
+"""Throw-away certificates for a test bed, and the TLS contexts that both sides use.
 
-An `Authority` lives for one run in one private folder. This is no PKI: nothing is revoked, renewed or meant to outlive
-the run, and a real trunk is called with the CA file that its operator names.
+An `Authority` lives for one run, in one private folder. It is no PKI: it revokes and renews nothing, and its
+certificates are of no use after the run. For a real trunk, use the CA file that its operator names.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class CertificateFiles:
 
 
 class Authority:
-    """A certificate authority made for one run; `ca_file` is what the other side is to trust.
+    """A certificate authority for one run. The other side must trust its `ca_file`.
 
-    The folder is created private (0700), keys inside it are readable by their owner only (0600). The authority's own
-    key never leaves memory.
+    The folder is private (0700), and only the owner can read the keys in it (0600). The authority's own key never
+    leaves memory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class Authority:
         _write(self.ca_file, self._ca.cert_pem.bytes(), mode=0o644)
 
     def issue(self, *names: str) -> CertificateFiles:
-        """A certificate for host names and IP addresses, fit for a server and for a client (RFC 5922 section 7.1)."""
+        """Issue a certificate for host names and IP addresses, for a server or a client (RFC 5922 section 7.1)."""
         leaf = self._ca.issue_cert(*names)
         self._issued += 1
         chain = self._folder / f"{self._issued:03}-cert.pem"
@@ -64,9 +64,12 @@ def server_context(
     maximum_version: TlsVersion = "1.3",
     keylog: Path | None = None,
 ) -> ssl.SSLContext:
-    """The context of a listener; asking for client certificates needs the CA that signed them.
+    """Return the context of a listener. To require client certificates it needs the CA that signed them.
 
-    `keylog` receives the session secrets (SSLKEYLOGFILE format) so that a capture can be decoded.
+    The session secrets are written to `keylog` (SSLKEYLOGFILE format), so that a capture can be decoded.
+
+    Raises:
+        InputError: a file cannot be read or used.
     """
     if require_client_certificate and ca_file is None:
         raise ValueError("client certificates cannot be checked without a CA file")
@@ -89,9 +92,13 @@ def client_context(
     verify: bool = True,
     keylog: Path | None = None,
 ) -> ssl.SSLContext:
-    """The context of a caller, which checks certificate and host name unless `verify=False` says otherwise.
+    """Return the context of a caller. It checks certificate and host name, unless `verify` is False.
 
-    Without `ca_file` the machine's own list of authorities is trusted; without `version` the newest common one is used.
+    Without `ca_file` it trusts the machine's own list of authorities. Without `version` it takes the newest version
+    that both sides know.
+
+    Raises:
+        InputError: a file cannot be read or used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[version or "1.2"]
@@ -112,7 +119,7 @@ def client_context(
 def _load_certificate(context: ssl.SSLContext, files: CertificateFiles) -> None:
     try:
         context.load_cert_chain(files.cert_chain_pem, files.key_pem)
-    except OSError as error:  # ssl.SSLError is one: unreadable, not PEM, or a key of another certificate
+    except OSError as error:  # also ssl.SSLError: the file is not PEM, or the key belongs to another certificate
         raise _unusable(files.cert_chain_pem, "certificate and key", error) from error
 
 
@@ -130,13 +137,13 @@ def _unusable(path: Path, what: str, error: OSError) -> InputError:
 def _log_keys(context: ssl.SSLContext, keylog: Path | None) -> None:
     if keylog is None:
         return
-    # OpenSSL would create the file readable by all.
+    # OpenSSL would create the file so that everybody could read it.
     keylog.touch(mode=0o600)
     context.keylog_filename = str(keylog)
 
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:
-    # The mode is set at creation, so that no moment exists in which others could read a key.
+    # The mode is set at creation, so that there is no moment in which others could read a key.
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:

@@ -1,7 +1,11 @@
 """One TLS connection over an asyncio transport, the same class on the calling and on the accepting side.
 
-It moves bytes, and says how it came about (kind, times) and how it ended. It knows no SIP; connections are opened
-and accepted in net.py, and TLS itself is done in tls.py.
+It moves bytes, and says how it began (kind of handshake, times) and how it ended. It knows no SIP.
+`endpoints` opens and accepts connections, and `engine` does TLS itself.
+
+    CONNECTING  ->  HANDSHAKING  ->  OPEN  ->  ENDED
+
+Every way to the end goes through `_end`, from any state, and only the first one counts.
 """
 
 from __future__ import annotations
@@ -20,30 +24,30 @@ from trunkproof.models.errors import RemoteError
 from trunkproof.models.records import ConnectionKind
 
 CONNECT_TIMEOUT_S = 10.0
-"""TCP and TLS together; Kamailio's tcp_connect_timeout is also 10 s."""
+"""For TCP and TLS together. Kamailio's tcp_connect_timeout is 10 s too."""
 CLOSE_GRACE_S = 1.0
-"""After our close the peer gets this long to take what is still unsent and to close its own side."""
+"""After our close the peer has this long to take what is still unsent, and to close its own side."""
 MAX_UNSENT_BYTES = 1_048_576
-"""A peer that reads nothing must not fill our memory: about a thousand SIP messages are behind it then."""
+"""A peer that does not read must not fill our memory. So much is about a thousand SIP messages."""
 _MOST_GATHERED_BYTES = 65_536
 
 
 class ConnectFailure(StrEnum):
-    """Why a connection did not come about."""
+    """Why a connection could not be opened."""
 
     REFUSED = "refused"
     """Nobody listens there, or there is no route."""
     TIMEOUT = "timeout"
     CERTIFICATE = "certificate"
-    """One side does not accept the other's certificate: authority, host name, dates, or none shown."""
+    """One side did not accept the other's certificate: wrong authority, host name or dates, or none at all."""
     TLS = "tls"
-    """No common version or cipher, or what came was not TLS."""
+    """The two sides have no common version or cipher, or the peer does not speak TLS."""
     RESET = "reset"
     """The peer hung up before the handshake was over."""
 
 
 class ConnectError(RemoteError):
-    """The peer did not let a connection come about."""
+    """The peer did not let us open a connection."""
 
     def __init__(self, failure: ConnectFailure, detail: str) -> None:
         self.failure = failure
@@ -59,20 +63,20 @@ class CloseReason(StrEnum):
     ABORTED = "aborted"
     """We reset it."""
     PEER = "peer"
-    """The peer closed it in good order, with close_notify."""
+    """The peer closed it properly, with close_notify."""
     TRUNCATED = "truncated"
-    """The peer's stream ended without close_notify: its process died, or it is careless."""
+    """The peer's stream ended without close_notify: its process died, or it does not close properly."""
     RESET = "reset"
-    """Reset by the peer or lost on the way."""
+    """The peer reset it, or the network lost it."""
     TLS = "tls"
-    """A fatal alert, or a record that is not what was agreed. TLS 1.3 refuses a client's certificate this way."""
+    """A fatal alert, or a record that breaks TLS. A TLS 1.3 server refuses a client's certificate this way."""
     STALLED = "stalled"
-    """The peer read nothing until too much was unsent."""
+    """The peer did not read, until too much was unsent."""
 
 
 @dataclass(frozen=True)
 class Closed:
-    """The end of a connection, with the words of whoever reported it."""
+    """The end of a connection, with the words of the side that reported it."""
 
     reason: CloseReason
     detail: str = ""
@@ -85,16 +89,16 @@ class _State(Enum):
     ENDED = auto()
 
 
-_RST_ON_CLOSE = struct.pack("ii", 1, 0)
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST and drops what is unsent
 
 _HandshakeDone = Callable[["Connection", ConnectError | None], None]
 
 
 class Connection(asyncio.Protocol):
-    """One TLS connection. Made by `Connector.connect` and `serve_tls`, never directly.
+    """One TLS connection. `Connector.connect` and `serve_tls` make them: do not make one yourself.
 
-    Plaintext goes to the function given to `deliver_to` (what came before is kept for it); the end is told to every
-    function given to `when_closed`, once, also when it is given after the end.
+    Plaintext goes to the function given to `deliver_to`. What came before is kept for it.
+    Every function given to `when_closed` is called once at the end, also if it is given after the end.
     """
 
     def __init__(
@@ -116,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
         self.tcp_s = tcp_s
-        """Time of the TCP handshake in seconds; 0 on the accepting side, which cannot see it."""
+        """Time of the TCP handshake in seconds. 0 on the accepting side, which cannot see it."""
         self.tls_s = 0.0
         """Time of the TLS handshake in seconds, as this side saw it."""
         self.peer: tuple[str, int] = ("", 0)
@@ -124,52 +128,53 @@ class Connection(asyncio.Protocol):
 
     @property
     def kind(self) -> ConnectionKind:
-        """FULL or RESUMED handshake."""
+        """Return whether the handshake was FULL or RESUMED."""
         return self._engine.kind
 
     @property
     def version(self) -> str:
-        """Such as `TLSv1.3`."""
+        """Return the version of TLS, such as `TLSv1.3`."""
         return self._engine.version
 
     @property
     def cipher(self) -> str:
-        """OpenSSL's name of the cipher suite."""
+        """Return OpenSSL's name of the cipher suite."""
         return self._engine.cipher
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """The session that a later connection of the same Connector can resume; None until the peer has sent one."""
+        """Return the session that a later connection of the same Connector can resume. None until the peer sent one."""
         return self._engine.session
 
     @property
     def closed(self) -> Closed | None:
-        """How the connection ended, or None while bytes can be written."""
+        """Return how the connection ended, or None while bytes can be written."""
         return self._ending
 
     def deliver_to(self, receiver: Callable[[bytes], None]) -> None:
-        """Give received plaintext to `receiver`, beginning at once with what is waiting."""
+        """Give received plaintext to `receiver`, beginning at once with what waits."""
         self._deliver = receiver
         if self._undelivered:
             waiting, self._undelivered = bytes(self._undelivered), bytearray()
             receiver(waiting)
 
     def when_closed(self, callback: Callable[[Closed], None]) -> None:
-        """Call `callback` after the last byte was delivered, soon if that is past."""
+        """Call `callback` after the last byte was delivered, or soon where that has happened."""
         if self._ended.done():
             self._loop.call_soon(callback, self._ended.result())
         else:
             self._close_callbacks.append(callback)
 
     def write(self, data: bytes) -> None:
-        """Send plaintext, at once; what else is written in the same turn of the event loop follows at the turn's end.
+        """Send plaintext at once. Further writes in the same turn of the event loop are sent together at its end.
 
-        On a connection that has ended it does nothing: `when_closed` tells of the loss.
+        On a connection that has ended it does nothing: `when_closed` reports the end.
         """
         if self._state is not _State.OPEN:
             return
         if self._gathering:
-            # One record and one system call for all that a turn writes: in a burst they cost more than the messages.
+            # One TLS record and one system call for all further writes of a turn: in a burst these two cost more than
+            # the messages themselves.
             self._gathered += data
             if len(self._gathered) > _MOST_GATHERED_BYTES:
                 self._send_gathered()
@@ -194,24 +199,24 @@ class Connection(asyncio.Protocol):
             self._end(Closed(CloseReason.STALLED, f"more than {MAX_UNSENT_BYTES} bytes unsent"), abort=True)
 
     def close(self) -> None:
-        """End in good order: what was written is sent, then close_notify and FIN."""
+        """Close properly: send what was written, then close_notify and FIN."""
         self._send_gathered()
         if self._state is _State.OPEN:
             self._engine.close()
         self._end(Closed(CloseReason.LOCAL))
 
     def abort(self, reason: str = "") -> None:
-        """Reset the connection (TCP RST): unsent bytes are lost, as when a host restarts."""
+        """Reset the connection (TCP RST). Unsent bytes are lost, as when a host restarts."""
         self._end(Closed(CloseReason.ABORTED, reason), abort=True)
 
     async def wait_closed(self) -> Closed:
-        """Wait until the socket is gone; how it ended."""
+        """Wait until the socket is gone. Return how the connection ended."""
         return cast(Closed, await asyncio.shield(self._ended))
 
-    # What follows is asyncio.Protocol: called by the event loop.
+    # The four methods below are those of asyncio.Protocol. The event loop calls them.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The TCP connection stands: begin TLS."""
+        """Begin TLS, now that the TCP connection is there."""
         self._transport = cast(asyncio.Transport, transport)
         if self._state is _State.ENDED:
             self._hang_up(self._transport, abort=True)
@@ -225,7 +230,7 @@ class Connection(asyncio.Protocol):
         self.data_received(b"")  # on the calling side this makes the ClientHello
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the wire."""
+        """Take bytes from the network."""
         if self._state is _State.ENDED:
             return
         try:
@@ -244,12 +249,12 @@ class Connection(asyncio.Protocol):
             self._end(Closed(CloseReason.PEER))
 
     def eof_received(self) -> bool:
-        """The peer's FIN; after close_notify, or after our own close, it is the end that was waited for."""
+        """Take the peer's FIN. Before a close_notify it means a cut stream. After the end it changes nothing."""
         self._end(Closed(CloseReason.TRUNCATED, "stream ended without close_notify"))
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The socket is gone."""
+        """Report the end, now that the socket is gone."""
         self._end(Closed(CloseReason.RESET, str(error or "connection lost")))
         if self._deadline is not None:
             self._deadline.cancel()
@@ -285,14 +290,14 @@ class Connection(asyncio.Protocol):
         self._end(ending, failure=ConnectFailure.TIMEOUT, abort=True)
 
     def _end(self, ending: Closed, *, failure: ConnectFailure = ConnectFailure.RESET, abort: bool = False) -> None:
-        """Every way to the end comes through here; only the first one counts."""
+        """End the connection. Every way to the end comes through here, and only the first one counts."""
         if self._state is _State.ENDED:
             return
         was, self._state, self._ending = self._state, _State.ENDED, ending
         if self._deadline is not None:
             self._deadline.cancel()
         self._flush()
-        if self._transport is not None:  # otherwise connection_made will find that it is not wanted
+        if self._transport is not None:  # else connection_made hangs up
             self._hang_up(self._transport, abort=abort)
         if was is not _State.OPEN:
             self._on_handshake(self, ConnectError(failure, ending.detail or ending.reason))
@@ -302,18 +307,18 @@ class Connection(asyncio.Protocol):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
             transport.abort()
             return
-        # Closing a socket with unread bytes (a late TLS 1.3 ticket, say) sends RST, and the peer then loses what it
-        # has not read yet. So only our side is closed, and theirs is read to its end.
+        # To close a socket with unread bytes (such as a late TLS 1.3 ticket) sends RST, and the peer then loses what it
+        # has not read yet. So we close only our side, and read theirs to its end.
         try:
             transport.write_eof()
-        except OSError:  # the peer's reset has come, and the loop has not told yet
+        except OSError:  # the peer has reset the connection, and the event loop has not told us yet
             transport.abort()
         else:
             self._deadline = self._loop.call_later(CLOSE_GRACE_S, transport.abort)
 
 
 def _is_about_certificates(error: ssl.SSLError) -> bool:
-    # Our own verdict has its class; the peer's comes as an alert such as TLSV1_ALERT_UNKNOWN_CA.
+    # Our own refusal has a class of its own. The peer's comes as an alert, such as TLSV1_ALERT_UNKNOWN_CA.
     words = error.reason or ""
     return isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE" in words or "UNKNOWN_CA" in words
 

@@ -1,7 +1,7 @@
-"""TLS connections: opened by a `Connector`, accepted by `serve_tls`, timed, resumable, from any local address.
+"""Open TLS connections (`Connector`) and accept them (`serve_tls`), from any local address, with times and resumption.
 
-This is the signalling edge of the load generator, and its only I/O besides the UDP sockets of the audio. It knows no
-SIP, and it looks up no names: what may be called was decided, and resolved, by guard.py.
+All signalling passes through here. It is the only I/O of calls besides the UDP sockets of the audio. This module knows
+no SIP and looks up no names: `guard` has decided what may be called, and has resolved its name.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ __all__ = [
 ]
 
 BACKLOG = 4096
-"""Connections the kernel holds for us in a reconnection storm (Linux cuts it to net.core.somaxconn, also 4096)."""
+"""Connections that the kernel holds for us when many reconnect at once. Linux allows net.core.somaxconn, also 4096."""
 _LOCAL_ERRNO = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EACCES, errno.ENOBUFS}
 
 
 class LocalNetworkError(TrunkproofError):
-    """This machine ran out of descriptors or ports, or lacks the source address: it says nothing about the peer."""
+    """This machine has no more descriptors or ports, or lacks the source address. The peer is not to blame."""
 
 
 class Connector:
-    """Opens TLS connections from one customer's address, checked against one server name.
+    """Open TLS connections from one customer's address to one server name.
 
-    `server_hostname` is what the certificate must be for; `source_address` (such as 127.0.0.2) who we are to the
-    peer's whitelist. Sessions can only be resumed through the context that they were made with.
+    The peer's certificate must be for `server_hostname`. The peer's whitelist sees us as `source_address`, such as
+    127.0.0.2. A session can be resumed only with the context that it was made with.
     """
 
     def __init__(self, context: ssl.SSLContext, server_hostname: str | None, source_address: str | None = None) -> None:
@@ -66,10 +66,14 @@ class Connector:
         session: ssl.SSLSession | None = None,
         timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> Connection:
-        """An open connection to a numeric address; with `session` it tries to resume, see `Connection.kind`.
+        """Open a connection to a numeric address. With `session` try to resume it: `Connection.kind` says the result.
 
-        Raises ConnectError (theirs) and LocalNetworkError (ours). A TLS 1.3 server that refuses our certificate says
-        so only after this has returned: the connection then ends with CloseReason.TLS.
+        A TLS 1.3 server that refuses our certificate says so only after this has returned. The connection then ends
+        with CloseReason.TLS.
+
+        Raises:
+            ConnectError: the peer did not let us connect.
+            LocalNetworkError: this machine could not connect.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -86,7 +90,7 @@ class Connector:
         try:
             await loop.sock_connect(sock, (address, port))
             engine = TlsEngine(self._context, server_side=False, server_hostname=self._server_hostname, session=session)
-        except BaseException:  # also when cancelled: nobody else would close it
+        except BaseException:  # cancellation too: nobody else would close the socket
             sock.close()
             raise
         return await self._handshake(sock, engine, loop.time() - started_s, timeout_s)
@@ -103,7 +107,7 @@ class Connector:
         await loop.create_connection(lambda: connection, sock=sock)
         try:
             error = await outcome
-        except asyncio.CancelledError:  # by the time limit, or by our caller
+        except asyncio.CancelledError:  # the time limit, or our caller
             connection.abort("gave up")
             raise
         if error is not None:
@@ -112,7 +116,7 @@ class Connector:
 
 
 class TlsServer:
-    """A TLS listener and all connections it has accepted; made by `serve_tls`."""
+    """A TLS listener and all connections that it has accepted. `serve_tls` makes it."""
 
     def __init__(
         self,
@@ -130,22 +134,26 @@ class TlsServer:
         self._listener: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self.handshakes: Counter[ConnectionKind] = Counter()
-        """Handshakes finished, by kind."""
+        """Finished handshakes, by kind."""
         self.failures: Counter[ConnectFailure] = Counter()
-        """Handshakes begun and not finished, by reason."""
+        """Failed handshakes, by reason."""
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens (or listened, while paused)."""
+        """Return the address and port where it listens, or listened before it was paused."""
         return self._host, self._port
 
     @property
     def connections(self) -> frozenset[Connection]:
-        """The connections that stand now, those in their handshake included."""
+        """Return the connections that are there now, including those in their handshake."""
         return frozenset(self._connections)
 
     async def resume(self) -> None:
-        """Listen, again on the same port. Raises LocalNetworkError when the port is not to be had."""
+        """Listen. After a pause, listen on the same port again.
+
+        Raises:
+            LocalNetworkError: the port cannot be had.
+        """
         if self._listener is not None:
             return
         loop = asyncio.get_running_loop()
@@ -156,19 +164,19 @@ class TlsServer:
         self._port = self._listener.sockets[0].getsockname()[1]
 
     def pause(self) -> None:
-        """Listen no more: new callers are refused, connections stand."""
+        """Stop listening. New callers are refused, and connections stay."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
     def drop_all(self) -> None:
-        """An edge that restarts: stop listening and reset every connection."""
+        """Act like an edge that restarts: stop listening, and reset every connection."""
         self.pause()
         for connection in self.connections:
             connection.abort("edge restart")
 
     async def close(self) -> None:
-        """Stop listening, close every connection in good order and wait until they are gone."""
+        """Stop listening, close every connection properly, and wait until all are gone."""
         self.pause()
         standing = self.connections
         for connection in standing:
@@ -180,7 +188,7 @@ class TlsServer:
         connection = Connection(engine, self._handshaken, timeout_s=self._handshake_timeout_s)
         self._connections.add(connection)
         connection.when_closed(lambda _: self._connections.discard(connection))
-        if self._listener is None:  # the loop had taken it from the kernel before the listener was closed
+        if self._listener is None:  # the event loop took it from the kernel before the listener was closed
             connection.abort("not listening")
         return connection
 
@@ -200,9 +208,12 @@ async def serve_tls(
     *,
     handshake_timeout_s: float = CONNECT_TIMEOUT_S,
 ) -> TlsServer:
-    """Listen for TLS; `on_connection` gets each connection after its handshake and should call `deliver_to`.
+    """Listen for TLS. `on_connection` gets each connection after its handshake, and should call `deliver_to`.
 
-    Port 0 takes a free one, see `TlsServer.address`. Raises LocalNetworkError when the port is not to be had.
+    Port 0 takes a free one: `TlsServer.address` says which.
+
+    Raises:
+        LocalNetworkError: the port cannot be had.
     """
     server = TlsServer(host, port, context, on_connection, handshake_timeout_s)
     await server.resume()
@@ -215,7 +226,7 @@ def _bound_socket(address: str, source_address: str | None) -> socket.socket:
     sock.setblocking(False)
     if source_address is not None:
         try:
-            # Otherwise bind() takes a port from all destinations at once and a storm runs out of them.
+            # Without this option bind() reserves the port for all destinations: many connections use up all ports.
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source_address, 0))
         except OSError:

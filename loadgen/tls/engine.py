@@ -1,7 +1,7 @@
-"""TLS without a socket: one endpoint of one connection as an object that turns bytes into bytes.
+"""TLS without a socket: one end of one connection, as an object that turns bytes into bytes.
 
-It wraps `ssl.SSLObject` over memory buffers, because asyncio's own TLS neither resumes a session nor says how long a
-handshake took. It knows no transport, no clock and no certificate policy: those are net.py's and the context's.
+It wraps `ssl.SSLObject` over memory buffers, because asyncio's own TLS can neither resume a session nor say how long a
+handshake took. It knows no transport and no clock (`connection` does), and no certificate policy (the context does).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _READ_BYTES = 65_536
 
 
 class TlsEngine:
-    """One side of a TLS connection. Feed it what arrived, then send what `outgoing` holds, after errors as well."""
+    """One side of a TLS connection. Feed it what arrived, then send what `outgoing` returns. Do so after errors too."""
 
     def __init__(
         self,
@@ -31,10 +31,14 @@ class TlsEngine:
         )
         self.handshaken = False
         self.peer_closed = False
-        """The peer said close_notify: its stream ended where it meant it to."""
+        """The peer sent close_notify: its stream is complete."""
 
     def handshake(self) -> None:
-        """Go on with the handshake as far as the bytes reach. Raises ssl.SSLError when it has failed."""
+        """Go on with the handshake as far as the received bytes allow.
+
+        Raises:
+            ssl.SSLError: the handshake has failed.
+        """
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -42,55 +46,62 @@ class TlsEngine:
         self.handshaken = True
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes of the wire; returns the plaintext in them. Raises ssl.SSLError when the peer broke TLS."""
+        """Take bytes from the network, and return the plaintext in them.
+
+        Raises:
+            ssl.SSLError: the peer broke TLS.
+        """
         self._incoming.write(data)
-        if not self.handshaken:
+        if not self.handshaken:  # plaintext may follow the last handshake record in the same bytes
             self.handshake()
         return self._read_all() if self.handshaken else b""
 
     def write(self, plaintext: bytes) -> None:
-        """Encrypt; the records are in `outgoing`."""
+        """Encrypt plaintext. `outgoing` returns the records."""
         self._tls.write(plaintext)
 
     def close(self) -> None:
-        """Say close_notify, without waiting for the peer's (RFC 8446 section 6.1 does not ask for it)."""
+        """Send close_notify. Do not wait for the peer's: RFC 8446 section 6.1 does not demand that."""
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            # Nearly always "want read": the peer's close_notify is not awaited. A broken session has none to say.
+            # Nearly always "want read", because the peer's close_notify has not come. A broken session sends none.
             return
 
     def outgoing(self) -> bytes:
-        """Bytes to be sent to the peer now."""
+        """Return the bytes to send to the peer now."""
         return self._outgoing.read()
 
     @property
     def kind(self) -> ConnectionKind:
-        """Whether the handshake resumed an earlier session or was a full one."""
+        """Return whether the handshake resumed an earlier session or was a full one."""
         return ConnectionKind.RESUMED if self._tls.session_reused else ConnectionKind.FULL
 
     @property
     def version(self) -> str:
-        """Such as `TLSv1.3`."""
+        """Return the version of TLS, such as `TLSv1.3`."""
         return self._tls.version() or ""
 
     @property
     def cipher(self) -> str:
-        """OpenSSL's name of the cipher suite."""
+        """Return OpenSSL's name of the cipher suite."""
         cipher = self._tls.cipher()
         return cipher[0] if cipher else ""
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What a later connection can resume, or None; TLS 1.3 sends it after the handshake (RFC 8446, 4.6.1)."""
+        """Return the session that a later connection can resume, or None.
+
+        TLS 1.3 sends it after the handshake (RFC 8446 section 4.6.1).
+        """
         session = self._tls.session
-        # A session object exists from the handshake on; before its ticket has come it has no name and resumes nothing.
+        # A session object exists from the handshake on. Until its ticket comes it has no id and cannot be resumed.
         return session if session is not None and (session.has_ticket or session.id) else None
 
     def _read_all(self) -> bytes:
         chunks = []
         try:
-            # Asked for more than there is, OpenSSL answers with an exception, which costs more than reading a message.
+            # Ask only while something waits: else OpenSSL raises an exception, which costs more than to read a message.
             while self._incoming.pending or self._tls.pending():
                 chunk = self._tls.read(_READ_BYTES)
                 if not chunk:

@@ -1,7 +1,7 @@
 """The customer's TLS connections as its study wants them: one for all calls, a pool of some, or one for each call.
 
-It opens on demand, replaces what has died, and remembers a session for those that are to resume. It neither retries
-(a failed handshake fails the calls that waited for it) nor knows what is said over a connection.
+The pool opens connections on demand, replaces those that have died, and keeps a session for calls that shall resume.
+It does not retry: a failed handshake fails all calls that waited for it. It does not know what is sent on a connection.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ OnOpen = Callable[[Connection], None]
 class Lease:
     """A connection for one call.
 
-    The one call that a handshake was made for has its kind; calls that joined its wait are REUSED, so that kinds
-    count handshakes. `connect_s` is what this call waited, joined or not.
+    A call for which a handshake was made has the kind of that handshake. Calls that only waited for it too are REUSED,
+    so that the kinds count handshakes. `connect_s` is how long this call waited, in either case.
     """
 
     connection: Connection
@@ -34,10 +34,10 @@ class Lease:
 
 
 class ConnectionPool:
-    """Connections from one Connector to one approved target. `on_open` sees each new connection once, before any lease.
+    """Connections from one Connector to one approved target.
 
-    `resumes`: whether any call may ask for a resumption, so that sessions are to be kept. Close it when the run ends;
-    until then calls may come and go in any order.
+    `on_open` is called once for each new connection, before any call gets it. With `resumes` calls may ask for a
+    resumption, so sessions are kept. Calls may come and go in any order. Close the pool when the run ends.
     """
 
     def __init__(
@@ -66,9 +66,13 @@ class ConnectionPool:
         self._closed = False
 
     async def acquire(self, key: int, resume: bool = False) -> Lease:
-        """A connection for the call `key`; a pool spreads calls over its connections by it.
+        """Return a connection for the call with number `key`, by which calls are spread over the pool.
 
-        `resume` counts where a connection has to be opened. Raises ConnectError and LocalNetworkError.
+        `resume` matters only where a connection has to be opened.
+
+        Raises:
+            ConnectError: the peer did not let us connect.
+            LocalNetworkError: this machine could not connect, or the pool is closed.
         """
         standing = self.standing(key)
         if standing is not None:
@@ -84,22 +88,22 @@ class ConnectionPool:
         return Lease(connection, kind, loop.time() - started_s)
 
     def standing(self, key: int) -> Lease | None:
-        """What `acquire` would give at once; `None` where a connection has to be opened first."""
+        """Return what `acquire` would return at once, or None where a connection has to be opened first."""
         standing = self._standing.get(key % self._size)
         return standing if standing is not None and standing.connection.closed is None else None
 
     def release(self, lease: Lease) -> None:
-        """The call is over: closes its connection where each call has its own."""
+        """Give a connection back when its call is over. It is closed where each call has its own."""
         if self._policy is TlsPolicy.PER_CALL:
             lease.connection.close()
 
     @property
     def connections(self) -> frozenset[Connection]:
-        """The connections that stand now."""
+        """Return the connections that are open now."""
         return frozenset(self._open)
 
     async def close(self) -> None:
-        """Close every connection in good order and wait until all are gone, those still being opened included.
+        """Close every connection properly, and wait until all are gone, including those that are being opened.
 
         Calls that wait for a connection, or ask for one later, get LocalNetworkError.
         """
@@ -111,19 +115,19 @@ class ConnectionPool:
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
 
     async def _open_shared(self, slot: int, resume: bool) -> tuple[Connection, bool]:
-        """The slot's next connection, and whether this caller is the one it is opened for."""
+        """Return the slot's next connection, and whether it is opened for this caller."""
         task = self._opening.get(slot)
         first = task is None
         if task is None:
             task = asyncio.create_task(self._open_one(resume), name=f"open connection {slot}")
             self._opening[slot] = task
             task.add_done_callback(lambda done: self._opened_shared(slot, done))
-        # A call that gives up must not take the handshake away from those that wait with it.
+        # A call that gives up must not cancel the handshake, because other calls wait for it too.
         return await asyncio.shield(task), first
 
     def _opened_shared(self, slot: int, task: asyncio.Task[Connection]) -> None:
         del self._opening[slot]
-        # Asking for the exception also marks it as seen, should every waiting call have given up.
+        # `exception()` also marks the exception as seen: asyncio would complain if every waiting call had given up.
         if not task.cancelled() and task.exception() is None:
             self._standing[slot] = Lease(task.result(), ConnectionKind.REUSED, 0.0)
 
@@ -138,8 +142,8 @@ class ConnectionPool:
         self._refuse_when_closed()
         self._open.add(connection)
         connection.when_closed(lambda _: self._open.discard(connection))
-        if self._resumes:  # copying a session out of OpenSSL takes a third of a millisecond
-            self._latest_session()  # keeps what the connection before this one was given
+        if self._resumes:  # else not: to copy a session out of OpenSSL takes a third of a millisecond
+            self._latest_session()  # keep the session of the connection before, which is forgotten below
         self._newest = connection
         if self._on_open is not None:
             self._on_open(connection)
@@ -150,7 +154,7 @@ class ConnectionPool:
             raise LocalNetworkError("the pool of connections is closed: the run is over")
 
     def _latest_session(self) -> ssl.SSLSession | None:
-        """The newest session that can be resumed. Asked late, because TLS 1.3 sends tickets after the handshake."""
+        """Return the newest session that can be resumed. Ask late: TLS 1.3 sends tickets after the handshake."""
         if self._newest is not None:
             self._session = self._newest.session or self._session
         return self._session

@@ -1,4 +1,4 @@
-"""Who comes: each trunk's calls out of the plan's buffer, and those that stand when a stationary simulation begins."""
+"""Arrivals: each trunk's calls from the buffer of the plan, and the calls that stand when a simulation begins."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from trunkproof.simulator.kernel.memory import World
 
 @inlined
 def look_ahead(world: World) -> bool:
-    """Find the calls of the arriving trunk that are due, and wait for the next one; False: the plan's buffer ends."""
+    """Find the calls of the arriving trunk that are due, and wait for the next one. Return False if the buffer ends."""
     clock = world.clock[0]
     which, now = clock.arriving, clock.now
     trunk = world.trunks[which]
     while trunk.looked < trunk.filled:
         place_s = world.plan[which, trunk.looked].place_s
-        # Who was waited for is due, though the instant that comes of adding the delay may fall short of his.
+        # A caller whose event has come is due, even if now + delay was rounded to a little before the intended instant.
         if not trunk.is_awaited and not math.isnan(place_s) and place_s > now:
             schedule(world.clock, world.near, place_s - now, which * KINDS + ARRIVAL)
             trunk.is_awaited = 1
@@ -36,6 +36,7 @@ def look_ahead(world: World) -> bool:
     if clock.initialising and which + 1 < clock.trunks:
         clock.arriving += 1
         return True
+    # At the beginning each trunk looks once, in their order. The incidents are scheduled after the last one.
     if clock.initialising:
         incidents_come(world)
     clock.arriving, clock.initialising = -1, 0
@@ -44,7 +45,7 @@ def look_ahead(world: World) -> bool:
 
 @inlined
 def starts(world: World) -> bool:
-    """Whether there is room for the next caller who is due."""
+    """Return whether there is room for the next caller who is due."""
     clock = world.clock[0]
     which = _starting(world)
     return bool(clock.free > 0 and clock.rows >= _rows(world, which, world.trunks[which].first))
@@ -52,12 +53,13 @@ def starts(world: World) -> bool:
 
 @inlined
 def start(world: World) -> int:
-    """A place for that caller, with the attempts that he would make; he means to begin now."""
+    """Take a place for that caller, with the rows of all attempts that the caller may make. Return the place."""
     clock, which = world.clock[0], _starting(world)
     trunk = world.trunks[which]
     rows = _rows(world, which, trunk.first)
     clock.free -= 1
     call, following = world.free[clock.free], -1
+    # Backwards, so that each row can note the place of the one that follows it.
     for offset in range(rows - 1, -1, -1):
         clock.rows -= 1
         place = world.free_rows[clock.rows]
@@ -82,7 +84,7 @@ def _starting(world: World) -> int:
 
 @inlined
 def _rows(world: World, which: int, first: int) -> int:
-    """How many attempts the caller would make whose first row that is."""
+    """Return how many attempts a caller may make, given the first of the caller's rows."""
     rows = 1
     while world.plan[which, first + rows - 1].redial_after:
         rows += 1
@@ -91,7 +93,7 @@ def _rows(world: World, which: int, first: int) -> int:
 
 @lean
 def stand_up(world: World, pool: int, residual_s: FloatArray) -> None:
-    """A trunk's calls that are up at the beginning, which hold channels of that pool, and for how long."""
+    """Set up a trunk's calls that stand at the beginning. They hold channels of a pool for their residual times."""
     for index in range(len(residual_s)):
         if take_ports(world):
             world.pools[pool].used += 1

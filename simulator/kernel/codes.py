@@ -1,4 +1,4 @@
-"""Numbers for words: what compiled code compares. They are constants of it, like the field names of `memory`."""
+"""The numbers that compiled code compares instead of enums. They are compiled in as constants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMED_OUT: Final = DISPOSITION_CODE[Disposition.TIMED_OUT]
 CONNECTION_FAILED: Final = DISPOSITION_CODE[Disposition.CONNECTION_FAILED]
 STILL_UP: Final = DISPOSITION_CODE[Disposition.STILL_UP]
 TAKEN: Final = -1
-"""No disposition: the limits let the call pass."""
+"""No disposition: all limits let the call pass."""
 
 ANSWERED: Final = OUTCOME_CODE[Outcome.ANSWERED]
 WILL_BE_BUSY: Final = OUTCOME_CODE[Outcome.BUSY]
@@ -35,9 +35,9 @@ REUSED: Final = CONNECTION_CODE[ConnectionKind.REUSED]
 RESUMED: Final = CONNECTION_CODE[ConnectionKind.RESUMED]
 FULL: Final = CONNECTION_CODE[ConnectionKind.FULL]
 NO_CONNECTION: Final = columns.NO_CONNECTION
-"""In a record, and where none can be had."""
+"""In a record, and where no connection can be had."""
 
-# Whose the next event is: an index times `KINDS` and one of these.
+# Kinds of events. `whose` of an event is an index times `KINDS`, plus one of these.
 KINDS: Final = 8
 CALL: Final = 0
 ARRIVAL: Final = 1
@@ -52,7 +52,8 @@ SOON: Final = 1
 NEAR: Final = 2
 FAR: Final = 3
 
-# Steps of a call that come with an event; the words say what it waits for.
+# Steps of a call that an event begins. The name says what the call was doing or waiting for before: the step SENDING
+# begins when the INVITE, which was being sent, has arrived. REFUSED is the step in which an attempt ends.
 CONNECTING: Final = 1
 SENDING: Final = 2
 GIVING_UP: Final = 3
@@ -67,7 +68,7 @@ POLLING: Final = 11
 HANGING_UP: Final = 12
 LAST_RESPONSE: Final = 13
 REDIALLING: Final = 14
-# Steps that follow another at once.
+# Steps that follow another step at once.
 COMING: Final = 15
 ARRIVING: Final = 16
 REFUSING: Final = 17
@@ -76,12 +77,13 @@ INVITING: Final = 19
 LOSING: Final = 20
 BREAKING_OFF: Final = 21
 BYE: Final = 22
-# What else a step may come to.
+# What a step returns where no step follows at once.
 NOTHING: Final = 0
-"""The caller is gone, or waits for another one's connection."""
+"""No event is scheduled: the caller is gone, or waits for a connection that another call opens."""
 WAITS: Final = -1
-"""For the delay that it has named; then comes the step that it has named."""
+"""The call waits for the delay that it has noted. Then comes the step that it has noted."""
 WAITS_LONG: Final = -2
+"""The same for a long wait (talking, redialling), which has a heap of its own."""
 
 # Throttle policies.
 NO_LIMIT: Final = 0
@@ -92,10 +94,10 @@ SLIDING_ATTEMPTS: Final = 4
 TOKEN_BUCKET: Final = 5
 SHAPER: Final = 6
 
-# Why compiled code comes back.
+# Why compiled code returns to Python.
 DONE: Final = 0
 BATCH_IS_FULL: Final = 1
 WANTS_PLAN: Final = 2
 WANTS_ROOM: Final = 3
 WANTS_ORDER: Final = 4
-"""An edge restart: the attempts that it breaks off are to be queued in the order of their INVITEs."""
+"""An edge restart: Python has to put the attempts that it breaks off into the order of their INVITEs."""

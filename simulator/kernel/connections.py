@@ -1,6 +1,7 @@
-"""Each customer's TLS connections as in `simulator.edge`: handshakes, re-use, resumption, and those who wait for them.
+"""Each customer's TLS connections, as in `simulator.edge`: handshakes, re-use, resumption, and calls that wait.
 
-Functions without an underscore are steps, as in `life`.
+Functions without an underscore are steps of a call, as in `life`. Calls that wait for a handshake form a linked list:
+`first_waiting` and `last_waiting` of the connection, and `next_waiting` of each attempt.
 """
 
 from __future__ import annotations
@@ -32,17 +33,18 @@ from trunkproof.simulator.kernel.memory import World
 
 @inlined
 def acquire(world: World, call: int) -> int:
-    """Get a connection: it stands, another call is opening it, or it is to be opened."""
+    """Get a connection: one that stands, or one that another call is opening, or open one."""
     clock, attempt = world.clock[0], world.attempts[call]
     per_call = world.trunks[attempt.trunk].per_call
     connection = world.connections[_place(world, call)]
+    # `standing` is the number of restarts when it was opened: any restart since has closed it.
     if not per_call and connection.standing == clock.restarts:
         attempt.kind = REUSED
         return GOING_ON
     if not per_call and connection.opening:
         _queue(world, call)
         return NOTHING
-    if not clock.up:
+    if not clock.up:  # the edge is down: nothing can be opened
         attempt.kind = NO_CONNECTION
         return GOING_ON
     connection.opening = 1
@@ -52,11 +54,11 @@ def acquire(world: World, call: int) -> int:
 
 @inlined
 def shake_hands(world: World, call: int) -> int:
-    """The handshake is over; who waited for it is told by an event of its own."""
+    """End a handshake. The calls that waited for it are told by an event of its own, as in SimPy."""
     clock, attempt = world.clock[0], world.attempts[call]
     trunk = world.trunks[attempt.trunk]
     attempt.kind = NO_CONNECTION
-    if attempt.handshake == clock.restarts:
+    if attempt.handshake == clock.restarts:  # else an edge restart came during the handshake, which failed
         trunk.has_session = 1
         attempt.kind = RESUMED if attempt.resumes else FULL
     connection = world.connections[_place(world, call)]
@@ -72,7 +74,7 @@ def shake_hands(world: World, call: int) -> int:
 
 @inlined
 def go_on(world: World, call: int) -> int:
-    """The call has its connection, or can have none: for its INVITE, or where it has talked, for its BYE."""
+    """Go on with a connection, or without one if none can be had: with the INVITE, or after talking with the BYE."""
     attempt = world.attempts[call]
     has_talked, has_none = not math.isnan(attempt.answered_s), attempt.kind == NO_CONNECTION
     if has_talked:

@@ -1,4 +1,4 @@
-"""Study -> memory of the compiled model: settings as numbers, nothing under way yet."""
+"""Write a study's settings as numbers into the memory of the compiled model, with no call under way yet."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _POLICY: dict[type, int] = {
     Shaper: codes.SHAPER,
 }
 _FIRST_CALLS = 1024
-"""Places for calls under way at first."""
+"""Places for calls under way at the beginning. More are made when they are needed."""
 
 
 def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch: int) -> World:
-    """The memory of a study in its first instant."""
+    """Return the memory of a study at its first instant."""
     throttles, places = _throttles(study, anchors)
     connections = [_slots(trunk) for trunk in study.trunks]
     clock = _clock(study, costs, batch)
@@ -78,6 +78,7 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
 def _clock(study: Study, costs: Costs, batch: int) -> Records:
     pop = study.pop
     ports, carrier, cores = pop.ports, pop.carrier, capacity(pop.machine, costs)
+    # As few servers as can spend all of the capacity, each a little slower where it is not a whole number of cores.
     servers = math.ceil(cores)
     return _one(
         memory.CLOCK,
@@ -153,7 +154,7 @@ def _connections(count: int) -> Records:
 
 
 def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, int]:
-    """All throttles, the carrier's rate last, and how many instants their windows remember between them."""
+    """Return all throttles, the carrier's rate last, and how many instants all sliding windows together remember."""
     per_second = study.pop.carrier.calls_per_second
     rate = SlidingWindowAdmitted(limit=per_second or 1, window_s=1.0)
     settings = [*(trunk.throttle for trunk in study.trunks), rate]

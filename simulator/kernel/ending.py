@@ -1,4 +1,4 @@
-"""The end of an attempt: its record, and whether its caller tries again or goes."""
+"""The end of an attempt: write its record, and decide whether its caller tries again or goes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trunkproof.simulator.kernel.memory import Records, World
 
 @inlined
 def end(world: World, call: int) -> int:
-    """End an attempt: note its record, and let its caller try again or go."""
+    """End an attempt: the last step of `life`. Its caller waits to redial, or goes."""
     clock, attempt = world.clock[0], world.attempts[call]
     row = world.rows[attempt.row]
-    # As `models.redials.tries_again`.
+    # The same rule as `models.redials.tries_again`: a bit for each disposition after which the caller tries again.
     redialled = (row.redial_after >> attempt.disposition) & 1
     following = row.follows if row.redial_after else -1
     if attempt.intended_s >= clock.counts_from_s:
@@ -25,7 +25,8 @@ def end(world: World, call: int) -> int:
     _forget_row(world, attempt.row)
     if not redialled:
         return _go(world, call, following)
-    # The instant at which he means to is not always the one that comes of adding the delay to now.
+    # The delay is the difference to the intended instant, and not the wait itself: in floating point, now + wait - now
+    # need not be the wait, and SimPy computes it in this way too.
     attempt.intended_s = clock.now + _redial_wait(world, call, following)
     attempt.row, attempt.step = following, REDIALLING
     clock.delay_s = attempt.intended_s - clock.now
@@ -58,7 +59,7 @@ def _note(world: World, call: int, redialled: int) -> None:
 
 @lean
 def _oldest(attempts: Records, now: float) -> float:
-    """Up to when all attempts have ended: the intended instant of the first one under way."""
+    """Return an instant: every attempt intended before it has ended. It is that of the first attempt under way."""
     first, intended_s = -1, now
     for call in range(len(attempts)):
         if attempts[call].begun > 0 and (first < 0 or attempts[call].begun < first):
@@ -74,7 +75,7 @@ def _forget_row(world: World, row: int) -> None:
 
 @inlined
 def _go(world: World, call: int, row: int) -> int:
-    """The caller goes, and with him the attempts that he did not make."""
+    """Free the caller's place, and the rows of the attempts that the caller did not make."""
     clock = world.clock[0]
     while row >= 0:
         following = world.rows[row].follows if world.rows[row].redial_after else -1

@@ -1,4 +1,4 @@
-"""Finished attempts -> the record table of `models.records`, column by column."""
+"""Turn finished attempts into the record table of `models.records`, column by column."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPTIONAL = ("status", "cause")
 
 
 def to_frame(records: Records, trunks: tuple[str, ...]) -> pl.DataFrame:
-    """A table with `SCHEMA`, one row per attempt, in the order given; `trunks`: their names by index."""
+    """Return a table with `SCHEMA`, one row per attempt, in the given order. `trunks` are the names by index."""
     received = records["rtp_sent"] - records["rtp_lost"]
     made: dict[str, Any] = {name: pl.Series(_column(records, name)).fill_nan(None) for name in _INSTANTS}
     made |= {name: _column(records, name).astype(np.int64) for name in _NUMBERS}
@@ -40,7 +40,7 @@ def to_frame(records: Records, trunks: tuple[str, ...]) -> pl.DataFrame:
 
 
 def scores(records: Records) -> FloatArray:
-    """MOS of each attempt; NaN where there was no audio."""
+    """Return the MOS of each attempt. NaN where there was no audio."""
     sent, lost = _column(records, "rtp_sent"), _column(records, "rtp_lost")
     found = np.full(len(records), mos(r_factor(MOUTH_TO_EAR_MS, 0.0)))
     found[sent == 0] = np.nan
@@ -51,7 +51,7 @@ def scores(records: Records) -> FloatArray:
 
 
 def _column(records: Records, name: str) -> Any:
-    return records[name].copy()  # Polars would share the memory of the batch, which is used again.
+    return records[name].copy()  # without a copy Polars would share the memory of the batch, which is used again
 
 
 def _connection(codes: Any) -> pl.Series:
@@ -60,7 +60,7 @@ def _connection(codes: Any) -> pl.Series:
 
 
 def to_columns(records: Records) -> Columns:
-    """What indicators are made of, without a table."""
+    """Return the columns from which KPIs are computed, without making a table."""
     sent, lost = records["rtp_sent"].copy(), records["rtp_lost"].copy()
     nothing = np.zeros(len(records), dtype=np.int64)
     return Columns(

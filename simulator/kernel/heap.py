@@ -1,8 +1,11 @@
-"""The event queue, ordered by time and then by the order of scheduling, as SimPy's is; it has three parts.
+"""The event queue, ordered by time and then by the order of scheduling, as SimPy's is. It has three parts.
 
-Two are binary heaps in arrays: `far` has the many long waits (talking, redialling), so that they are out of the way of
-the short ones in `near`. Messages on their way are the next to come nearly always, and are soon gone: a few of them are
-kept sorted in the ring `soon`, which takes one at its end and gives one at its beginning without any search.
+- `far`, a binary heap of the many long waits (talking, redialling). They are kept apart so that `near` stays small.
+- `near`, a binary heap of the short waits.
+- `soon`, a sorted ring of at most 16 messages on their way. They are nearly always the next events, and soon gone. A
+  new one goes to the end of the ring and the next one is taken from its beginning, nearly always without any search.
+
+The next event is the first of the three parts' first events.
 """
 
 from __future__ import annotations
@@ -14,16 +17,16 @@ from trunkproof.simulator.kernel.codes import FAR, NEAR, NONE, SOON
 from trunkproof.simulator.kernel.memory import Clock, Event, Heap
 
 PLACES = 16
-"""Of the ring; who finds it full goes to the heap."""
+"""Places of the ring. Where it is full, an event goes to the heap `near`."""
 _SOON_S = 0.1
-"""What lasts longer is hardly a message, not even on a busy machine."""
+"""A wait that lasts longer is hardly a message on its way, not even on a busy machine."""
 _ONE, _TWO = np.uint64(1), np.uint64(2)
 _MASK = PLACES - 1
 
 
 @lean
 def _rise(heap: Heap, place: int | np.uint64, at: float, number: int, whose: int) -> None:
-    here = np.uint64(place)  # Of signed numbers it would be asked each time whether they count from the end.
+    here = np.uint64(place)  # unsigned: with a signed index Numba would check each time whether it is negative
     while here > 0:
         above = (here - _ONE) >> _ONE
         if heap[above].at < at or (heap[above].at == at and heap[above].number < number):
@@ -35,14 +38,15 @@ def _rise(heap: Heap, place: int | np.uint64, at: float, number: int, whose: int
 
 @lean
 def _sink(heap: Heap, size: int) -> None:
-    """Put the entry behind the last one in the place of the first.
+    """Remove the first entry, and put the entry behind the last one into the heap again.
 
-    It comes from below and nearly always belongs there: so the gap goes down to the bottom first, without a look at it.
+    That entry comes from the bottom and nearly always belongs there. So the gap sinks to the bottom first, without a
+    comparison with the entry, and then the entry rises from there.
     """
     here, end = np.uint64(0), np.uint64(size)
     while _TWO * here + _TWO < end:
         left, right = heap[_TWO * here + _ONE], heap[_TWO * here + _TWO]
-        # Without a branch, as nobody could foretell it; that there are hardly any ties can be foretold.
+        # No branch here: the processor could not predict it. The branch for ties below is hardly ever taken, so it can.
         takes_right = np.uint64(right.at < left.at)
         if right.at == left.at:
             takes_right = np.uint64(right.number < left.number)
@@ -62,7 +66,7 @@ def _move(heap: Heap, source: np.uint64, target: np.uint64) -> None:
 
 @inlined
 def schedule(clock: Clock, near: Heap, delay_s: float, whose: int) -> int:
-    """Queue an event that comes soon; its number."""
+    """Queue an event after a short wait. Return its number."""
     clock[0].number += 1
     _rise(near, clock[0].near, clock[0].now + delay_s, clock[0].number, whose)
     clock[0].near += 1
@@ -71,7 +75,7 @@ def schedule(clock: Clock, near: Heap, delay_s: float, whose: int) -> int:
 
 @inlined
 def schedule_far(clock: Clock, far: Heap, delay_s: float, whose: int) -> int:
-    """Queue an event that comes late; its number."""
+    """Queue an event after a long wait. Return its number."""
     clock[0].number += 1
     _rise(far, clock[0].far, clock[0].now + delay_s, clock[0].number, whose)
     clock[0].far += 1
@@ -80,12 +84,12 @@ def schedule_far(clock: Clock, far: Heap, delay_s: float, whose: int) -> int:
 
 @inlined
 def schedule_message(clock: Clock, soon: Heap, near: Heap, delay_s: float, whose: int) -> int:
-    """Queue an event that probably comes very soon; its number."""
+    """Queue an event that probably comes very soon, such as the arrival of a message. Return its number."""
     if delay_s >= _SOON_S or clock[0].soon == PLACES:
         return schedule(clock, near, delay_s, whose)
     clock[0].number += 1
     at, place = clock[0].now + delay_s, clock[0].soon_first + clock[0].soon
-    # None of those before it has a higher number.
+    # A tie needs no swap: all events that are in the ring already have lower numbers.
     while place > clock[0].soon_first and soon[(place - 1) & _MASK].at > at:
         before, here = (place - 1) & _MASK, place & _MASK
         soon[here].at, soon[here].number, soon[here].whose = soon[before].at, soon[before].number, soon[before].whose
@@ -97,7 +101,7 @@ def schedule_message(clock: Clock, soon: Heap, near: Heap, delay_s: float, whose
 
 @inlined
 def next_in(clock: Clock, soon: Heap, near: Heap, far: Heap) -> int:
-    """In which part the next event is: `SOON`, `NEAR`, `FAR` or `NONE`."""
+    """Return the part that holds the next event: `SOON`, `NEAR`, `FAR` or `NONE`."""
     longer = FAR if clock[0].far > 0 else NONE
     if clock[0].near > 0 and (longer == NONE or _is_before(near[0], far[0])):
         longer = NEAR
@@ -116,7 +120,7 @@ def _is_before(one: Event, other: Event) -> bool:
 
 @inlined
 def first_of(clock: Clock, soon: Heap, near: Heap, far: Heap, part: int) -> Event:
-    """The first event of that part."""
+    """Return the first event of a part."""
     if part == SOON:
         return soon[clock[0].soon_first & _MASK]
     return near[0] if part == NEAR else far[0]
@@ -124,20 +128,20 @@ def first_of(clock: Clock, soon: Heap, near: Heap, far: Heap, part: int) -> Even
 
 @inlined
 def drop_soon(clock: Clock) -> None:
-    """Take the first event away."""
+    """Remove the first event of the ring."""
     clock[0].soon_first += 1
     clock[0].soon -= 1
 
 
 @inlined
 def drop_near(clock: Clock, near: Heap) -> None:
-    """Take the first event away."""
+    """Remove the first event of the heap of short waits."""
     clock[0].near -= 1
     _sink(near, clock[0].near)
 
 
 @inlined
 def drop_far(clock: Clock, far: Heap) -> None:
-    """Take the first event away."""
+    """Remove the first event of the heap of long waits."""
     clock[0].far -= 1
     _sink(far, clock[0].far)

@@ -1,4 +1,4 @@
-"""Events that are no call's: arrivals, standing calls that end, connections that came to stand, and incidents."""
+"""Events that belong to no call: arrivals, ends of standing calls, ends of handshakes, and incidents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trunkproof.simulator.kernel.throttles import restart
 
 @inlined
 def other(world: World, kind: int, which: int) -> bool:
-    """Let such an event happen; whether attempts are to be broken off."""
+    """Let such an event happen. Return whether attempts must be broken off."""
     clock = world.clock[0]
     if kind == ARRIVAL:
         clock.arriving = which
@@ -29,7 +29,7 @@ def other(world: World, kind: int, which: int) -> bool:
 
 @inlined
 def incidents_come(world: World) -> None:
-    """Wait for all of them."""
+    """Schedule all incidents."""
     for which in range(len(world.incidents)):
         schedule(world.clock, world.near, world.incidents[which].at_s, which * KINDS + INCIDENT)
 
@@ -38,6 +38,7 @@ def incidents_come(world: World) -> None:
 def _happen(world: World, which: int) -> bool:
     clock, incident = world.clock[0], world.incidents[which]
     begins = incident.stage == 0
+    # The same event comes twice: at the beginning of the incident, and again at its end.
     if begins:
         incident.stage = 1
         schedule(world.clock, world.near, incident.lasts_s, which * KINDS + INCIDENT)
@@ -46,6 +47,7 @@ def _happen(world: World, which: int) -> bool:
         return False
     if begins:
         clock.up = 0
+        # From now on every connection that was opened before counts as closed.
         clock.restarts += 1
         return True
     if incident.forgets_throttle:

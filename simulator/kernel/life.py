@@ -1,7 +1,8 @@
-"""The life of a call as a table of steps: `simulator.trunk`, cut at each `yield` of it.
+"""The life of a call as a table of steps: `simulator.trunk`, cut at each `yield`.
 
-A step is what one call does at one instant. It returns the step that follows at once, or that the call waits, for the
-delay and the step that `wait` has noted. Each is made part of `loop.run` at one place, so that no call of it is left.
+A step is what one call does at one instant. It returns the step that follows at once. Or it returns that the call
+waits: the delay and the next step are then noted (`wait`). Every step is inlined into `loop.run` at one place, so that
+no function calls are left. The essay in `loop` shows the order of the steps.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ from trunkproof.simulator.kernel.throttles import REFUSES, try_admit
 
 @inlined
 def wait(clock: Clock, delay_s: float) -> int:
-    """Let the step that is noted come after so long."""
+    """Have the step that the attempt has noted come after a delay."""
     clock[0].delay_s = delay_s
     return WAITS
 
 
 @inlined
 def begin(world: World, call: int) -> int:
-    """An attempt comes under way, for an instant that is noted already."""
+    """Begin an attempt. The instant for which it was intended is noted already."""
     clock, attempt = world.clock[0], world.attempts[call]
     clock.begun += 1
     attempt.begun, attempt.invited = clock.begun, -1
@@ -80,17 +81,19 @@ def begin(world: World, call: int) -> int:
 
 @inlined
 def invite(world: World, call: int) -> int:
-    """The INVITE on its way and in the edge's queue; nobody waits longer than timer B for what comes back."""
+    """Send the INVITE: it travels, and waits in the edge's queue. The caller gives up after timer B."""
     clock, attempt = world.clock[0], world.attempts[call]
     attempt.connection = attempt.kind
     attempt.connect_s, attempt.sent_s = clock.now - attempt.began_s, clock.now
     attempt.restarts = clock.restarts
     clock.invited += 1
     attempt.invited = clock.invited
+    # A first come, first served queue: the end of the work is known now, and needs no event of its own.
     wait_s = clock.half_trip_s + work(world.clock, world.cores, clock.refusal_s)
     if wait_s + clock.half_trip_s <= clock.timer_b_s:
         world.attempts[call].step = SENDING
         return wait(world.clock, wait_s)
+    # The trunk does not know that the caller has given up, and spends its work all the same.
     work(world.clock, world.cores, clock.forwarding_s)
     world.attempts[call].step = GIVING_UP
     return wait(world.clock, clock.timer_b_s)
@@ -98,7 +101,7 @@ def invite(world: World, call: int) -> int:
 
 @inlined
 def reach(world: World, call: int) -> int:
-    """The INVITE has reached the trunk: the whitelist."""
+    """Check the whitelist, now that the INVITE has reached the trunk."""
     attempt = world.attempts[call]
     if world.trunks[attempt.trunk].admits:
         return ARRIVING
@@ -108,7 +111,7 @@ def reach(world: World, call: int) -> int:
 
 @inlined
 def come_in(world: World, call: int) -> int:
-    """An inbound call: decided on at once."""
+    """Begin an inbound call, on which the trunk decides at once."""
     clock = world.clock[0]
     world.attempts[call].sent_s = clock.now
     work(world.clock, world.cores, clock.refusal_s)
@@ -117,7 +120,7 @@ def come_in(world: World, call: int) -> int:
 
 @inlined
 def arrive(world: World, call: int) -> int:
-    """On some stacks an INVITE waits for its throttle."""
+    """Come to the throttle. On some stacks an INVITE has to wait for it."""
     clock, attempt = world.clock[0], world.attempts[call]
     attempt.asked_s = clock.now
     if clock.throttle_s != 0.0 and _is_limited(world, call):
@@ -128,7 +131,7 @@ def arrive(world: World, call: int) -> int:
 
 @inlined
 def ask(world: World, call: int) -> int:
-    """The throttle decides."""
+    """Ask the throttle: it admits the call, delays it, or refuses it."""
     clock, attempt = world.clock[0], world.attempts[call]
     delay_s = 0.0
     if _is_limited(world, call):
@@ -154,9 +157,10 @@ def _is_limited(world: World, call: int) -> bool:
 
 @inlined
 def pass_limits(world: World, call: int) -> int:
-    """Ports and carrier; then the called side: set-up counts from when the call is handed over to it."""
+    """Take ports and a channel, and hand the call over to the called side. Set-up counts from the hand-over."""
     clock, attempt = world.clock[0], world.attempts[call]
     taken = take(world, world.trunks[attempt.trunk].pool)
+    # Without a port the call is not forwarded, so it costs no such work. A refusal by the carrier comes after it.
     if taken != NO_PORT:
         worked_s = work(world.clock, world.cores, clock.forwarding_s)
     if taken != TAKEN:
@@ -167,6 +171,7 @@ def pass_limits(world: World, call: int) -> int:
         attempt.sent_s = clock.now
         handed_over = clock.now + clock.half_trip_s
     else:
+        # Counted from the INVITE's arrival: parsing goes on beside set-up, but the delay of a shaper adds to it.
         handed_over = attempt.sent_s + clock.half_trip_s + (clock.now - attempt.asked_s)
     setup_s = handed_over + world.rows[attempt.row].setup_s - clock.now
     world.attempts[call].step = SETTING_UP
@@ -175,9 +180,9 @@ def pass_limits(world: World, call: int) -> int:
 
 @inlined
 def refuse(world: World, call: int) -> int:
-    """The refusal on its way."""
+    """Send the refusal."""
     attempt = world.attempts[call]
-    if attempt.disposition != THROTTLED:
+    if attempt.disposition != THROTTLED:  # the throttle's own status and cause are noted already (`ask`)
         attempt.status = world.refusals[attempt.disposition, 2 if attempt.inbound else 0]
         attempt.cause = world.refusals[attempt.disposition, 1]
     world.attempts[call].step = REFUSED
@@ -186,7 +191,7 @@ def refuse(world: World, call: int) -> int:
 
 @inlined
 def set_up(world: World, call: int) -> int:
-    """The called side answers the set-up: it rings, or is busy."""
+    """Take the called side's reaction: it rings, or it is busy or rejects the call."""
     attempt = world.attempts[call]
     row = world.rows[attempt.row]
     if row.outcome not in (WILL_BE_BUSY, WILL_BE_REJECTED):
@@ -200,11 +205,12 @@ def set_up(world: World, call: int) -> int:
 
 @inlined
 def ring_out(world: World, call: int) -> int:
-    """The ringing is over: an answer, or none."""
+    """End the ringing: with an answer, without one, or because the caller gives up."""
     attempt, now = world.attempts[call], world.clock[0].now
     row = world.rows[attempt.row]
     attempt.status = row.status
     if row.outcome == ANSWERED:
+        # After the answer a restart of the edge does not break the call off, so it is no longer "invited".
         attempt.answered_s, attempt.invited = now, -1
         attempt.lost_s = audio_changes(world.clock, +2)
         world.attempts[call].step = TALKING
@@ -212,6 +218,7 @@ def ring_out(world: World, call: int) -> int:
         return WAITS_LONG
     if row.outcome == WILL_BE_ABANDONED:
         attempt.disposition = ABANDONED
+        # The CANCEL has yet to reach the trunk. Until then the call holds its ports and its channel.
         world.attempts[call].step = CANCELLING
         return wait(world.clock, world.clock[0].half_trip_s)
     attempt.disposition = NO_ANSWER
@@ -220,10 +227,11 @@ def ring_out(world: World, call: int) -> int:
 
 @inlined
 def stop_talking(world: World, call: int) -> int:
-    """The BYE is due: what the call's audio was; a connection that is gone has to be opened again."""
+    """Count the call's audio when the BYE is due. If the connection is gone, it has to be opened again first."""
     attempt = world.attempts[call]
     hold_s = world.rows[attempt.row].hold_s
     attempt.bye_s = world.clock[0].now
+    # One direction stops now, the other when the BYE has reached the trunk (`complete`).
     lost_s = audio_changes(world.clock, -1) - attempt.lost_s
     attempt.rtp_sent = int(hold_s * PACKETS_PER_STREAM_S) + 1
     attempt.rtp_lost = min(attempt.rtp_sent, round(lost_s * PACKETS_PER_STREAM_S))
@@ -232,7 +240,7 @@ def stop_talking(world: World, call: int) -> int:
 
 @inlined
 def hang_up(world: World, call: int) -> int:
-    """The BYE on its way and in the queue."""
+    """Send the BYE: it travels, and waits in the edge's queue."""
     clock = world.clock[0]
     world.attempts[call].step = HANGING_UP
     return wait(world.clock, clock.half_trip_s + work(world.clock, world.cores, clock.bye_s))
@@ -240,7 +248,7 @@ def hang_up(world: World, call: int) -> int:
 
 @inlined
 def complete(world: World, call: int) -> int:
-    """The BYE has reached the trunk."""
+    """Complete the call, now that the BYE has reached the trunk."""
     audio_changes(world.clock, -1)
     world.attempts[call].disposition = COMPLETED
     return CANCELLING
@@ -248,12 +256,13 @@ def complete(world: World, call: int) -> int:
 
 @inlined
 def leave(world: World, call: int) -> int:
-    """A call that the trunk had let pass is over for it; that from outside gives back when the last response is out."""
+    """End a call for the trunk, and give ports and channel back. An inbound call gives them back in the next step."""
     attempt = world.attempts[call]
     attempt.invited = -1
     if not attempt.inbound:
         give_back(world, world.trunks[attempt.trunk].pool)
     if attempt.disposition in (COMPLETED, ABANDONED):
+        # The response to the BYE or CANCEL travels back. Refusals have arrived already.
         world.attempts[call].step = LAST_RESPONSE
         return wait(world.clock, world.clock[0].half_trip_s)
     return LAST_RESPONSE
@@ -261,7 +270,7 @@ def leave(world: World, call: int) -> int:
 
 @inlined
 def respond_last(world: World, call: int) -> int:
-    """The last response has arrived."""
+    """End a call for its caller, now that the last response has arrived."""
     attempt = world.attempts[call]
     if attempt.inbound:
         give_back(world, world.trunks[attempt.trunk].pool)
@@ -270,15 +279,16 @@ def respond_last(world: World, call: int) -> int:
 
 @inlined
 def give_up(world: World, call: int) -> int:
-    """Timer B."""
+    """Give up, because timer B fired."""
     world.attempts[call].disposition = TIMED_OUT
     return REFUSED
 
 
 @inlined
 def break_off(world: World, call: int) -> int:
-    """An edge restart has come; the event that the call waited for is none of it any more."""
+    """Break a call off because of an edge restart. Its pending event is cancelled."""
     attempt = world.attempts[call]
+    # Only calls in these steps hold ports and a channel while they can be broken off.
     if attempt.step in (SETTING_UP, RINGING, CANCELLING):
         give_back(world, world.trunks[attempt.trunk].pool)
     attempt.event = -1
@@ -287,7 +297,7 @@ def break_off(world: World, call: int) -> int:
 
 @inlined
 def lose(world: World, call: int) -> int:
-    """The connection went, or could not be had; a final response that was on its way never arrived."""
+    """End an attempt whose connection is gone or could not be had. A final response on its way is lost."""
     attempt = world.attempts[call]
     attempt.disposition = CONNECTION_FAILED
     attempt.status = attempt.cause = -1

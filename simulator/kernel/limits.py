@@ -1,6 +1,6 @@
 """The limits of `models.limits` and `models.channels` on arrays: throttle, ports, carrier.
 
-Of a port only its number of places is kept, as no record says which one it was.
+Free ports are only counted, because no record says which port a call had.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from trunkproof.simulator.kernel.throttles import REFUSES, try_admit
 
 @inlined
 def take(world: World, pool: int) -> int:
-    """Take the ports of a call and a channel of that pool: `TAKEN`, or the disposition of who refused."""
+    """Take the ports of a call and a channel of a pool. Return `TAKEN`, or the disposition of a limit that refuses."""
     clock = world.clock[0]
     if not take_ports(world):
         return NO_PORT
+    # The throttle behind those of the trunks is the carrier's own rate.
     if clock.is_rate_limited and try_admit(world.throttles, world.rings, clock.trunks, clock.now) == REFUSES:
         release(world)
         return CARRIER_REJECTED
+    # `left`: the channels that an incident has left to all pools together. -1 without an incident.
     if not (clock.left >= 0 and _used(world) >= clock.left) and _take_channel(world, pool):
         return TAKEN
     release(world)
@@ -40,6 +42,7 @@ def _take_channel(world: World, which: int) -> bool:
     _settle(world, which)
     pool = world.pools[which]
     if pool.base >= 0 and pool.used >= pool.base:
+        # Above the base a channel is lent, as long as the burst's time is not spent.
         lends = pool.used < pool.most and pool.spent_s < pool.burst_s - SAME_INSTANT_S
         if not lends:
             return False
@@ -49,10 +52,11 @@ def _take_channel(world: World, which: int) -> bool:
 
 @inlined
 def _settle(world: World, which: int) -> None:
-    """Bring the time spent up to date."""
+    """Bring the time that a pool has spent above its base up to date."""
     pool, now = world.pools[which], world.clock[0].now
     if pool.base < 0 or pool.most == 0:
         return
+    # Use has not changed since the last call of this function, so one step covers all the time in between.
     if pool.used > pool.base:
         pool.spent_s = min(pool.burst_s, pool.spent_s + (now - pool.settled_s))
         pool.rests_since_s = now
@@ -63,7 +67,7 @@ def _settle(world: World, which: int) -> None:
 
 @inlined
 def take_ports(world: World) -> bool:
-    """Take the ports of a call; whether there were enough."""
+    """Take the ports of a call. Return False if there are not enough."""
     clock, resting = world.clock[0], world.resting
     while clock.resting > 0 and resting[clock.resting_first] <= clock.now:
         clock.resting_first = (clock.resting_first + 1) % len(resting)
@@ -77,7 +81,7 @@ def take_ports(world: World) -> bool:
 
 @inlined
 def release(world: World) -> None:
-    """Give the ports of a call back; they rest before they are free."""
+    """Give the ports of a call back. They rest for the quarantine before they are free."""
     clock = world.clock[0]
     free_at = clock.now + clock.quarantine_s
     if free_at <= clock.now:
@@ -89,7 +93,7 @@ def release(world: World) -> None:
 
 @inlined
 def give_back(world: World, pool: int) -> None:
-    """Release ports and channel."""
+    """Give a call's ports and its channel back."""
     release(world)
     _settle(world, pool)
     world.pools[pool].used -= 1

@@ -1,7 +1,31 @@
-"""The event loop: what is urgent first, then the next event, until Python is needed.
+"""The event loop of the compiled model: urgent work first, then the next event, until Python is needed.
 
-Urgent is what SimPy does within an instant before the next event, in this order: those who waited for a connection, the
-look at the plan for who comes next, the callers who come now, and those whom an edge restart breaks off.
+In `simulator.trunk` each call is a SimPy process that stops at every `yield`. Compiled code has no generators, so here
+a call is a record of `memory.ATTEMPT`, and its process is cut into steps, one from each `yield` to the next (`life`).
+For example, an outbound call over an open connection takes these steps. An arrow `=>` lets time pass:
+
+    REDIALLING  POLLING  GOING_ON  INVITING       begin, find the connection, send the INVITE
+      => SENDING  ARRIVING  ASKING  SHAPED        whitelist, throttle, ports and channel
+      => SETTING_UP                               the called side rings
+      => RINGING                                  it answers
+      => TALKING  BYE                             the BYE is due
+      => HANGING_UP  CANCELLING                   the BYE reached the trunk: ports and channel are free again
+      => LAST_RESPONSE  REFUSED                   the attempt is over: its record is written (`ending`)
+
+The rules of the loop:
+
+1. A step returns the step that follows at once. Or it returns WAITS or WAITS_LONG: then it has noted a delay in
+   `clock.delay_s`, and the step that comes after it in the attempt. NOTHING means that no step follows.
+2. An event holds a time, a number and `whose` it is: an index times KINDS, plus a kind (`codes`). Events of the same
+   time come in the order of their numbers, which is the order of scheduling, as in SimPy.
+3. An attempt has at most one valid event: the one whose number stands in its field `event`. Any other event of the
+   attempt is cancelled, and is passed over when its time comes.
+4. Before the next event comes everything that SimPy does urgently, within the same instant. The order matters for
+   equality: first the calls that waited for a connection, then a look at the plan for the next callers, then the
+   callers who begin now, then the calls that an edge restart breaks off.
+5. The loop returns where it needs Python: for room in an array, for the next piece of the plan, to sort the calls of an
+   edge restart, or because the batch of records is full. `running` serves it and calls `run` again, and it goes on
+   where it stopped, because all its state is in the `World`.
 """
 
 from __future__ import annotations
@@ -59,12 +83,12 @@ from trunkproof.simulator.kernel.memory import World
 
 _KIND_BITS, _LARGEST = KINDS.bit_length() - 1, 2**31 - 1
 _ROOM = 8
-"""More events than one step schedules."""
+"""Free places that each heap must have before a step: more than one step can use."""
 
 
 @lean
 def run(world: World) -> int:  # noqa: PLR0911, PLR0912  # what comes first, in one place
-    """Simulate on; why it stopped. After anything but `DONE` it goes on where it was."""
+    """Simulate on, and return why it stopped. After anything but `DONE` the next call goes on from there."""
     clock = world.clock[0]
     while True:
         if clock.records == clock.batch:
@@ -102,9 +126,9 @@ def run(world: World) -> int:  # noqa: PLR0911, PLR0912  # what comes first, in 
                 drop_far(world.clock, world.far)
             clock.now = at
             if whose & (KINDS - 1) == CALL:
-                # Known not to be negative, it needs no look at the end of arrays.
+                # The mask tells the compiler that the index is not negative, so it need not handle negative indices.
                 call = (whose >> _KIND_BITS) & _LARGEST
-                if world.attempts[call].event == number:
+                if world.attempts[call].event == number:  # else the event was cancelled
                     step = world.attempts[call].step
             elif other(world, whose & (KINDS - 1), whose >> _KIND_BITS):
                 return WANTS_ORDER
@@ -119,7 +143,7 @@ def run(world: World) -> int:  # noqa: PLR0911, PLR0912  # what comes first, in 
 
 @inlined
 def _done(world: World, call: int, step: int) -> int:  # noqa: PLR0911, PLR0912  # a table
-    """Do a step of a call; what follows at once."""
+    """Do a step of a call. Return the step that follows at once, or WAITS, WAITS_LONG or NOTHING."""
     if step == codes.REDIALLING:
         return begin(world, call)
     if step == codes.POLLING:

@@ -1,6 +1,7 @@
-"""What the compiled model keeps in memory: arrays of records, whose field names are read here and written elsewhere.
+"""The memory of the compiled model: arrays of records, whose fields this module declares.
 
-Numba sees a `World` as a tuple of arrays. Everything that grows is grown by Python, between two runs of compiled code.
+Compiled code has no objects. Numba sees a `World` as a tuple of arrays. Only Python makes an array larger, while
+compiled code does not run.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from trunkproof.models.arrays import FloatArray, IntArray
 
-# Records with fields: neither mypy nor numpy's types know them by name.
+# Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.
 Records: TypeAlias = Any
 Clock: TypeAlias = Records
 Heap: TypeAlias = Records
@@ -21,7 +22,7 @@ Event: TypeAlias = Records
 def _record(
     *, floats: str = "", integers: str = "", small: str = "", places: str = "", masks: str = "", flags: str = ""
 ) -> np.dtype[np.void]:
-    # Unsigned, so that compiled code need not ask whether a place counts from the end.
+    # `places` are unsigned, so that compiled code need not check whether an index is negative.
     parts = ((floats, "f8"), (integers, "i8"), (small, "i4"), (places, "u4"), (masks, "u2"), (flags, "u1"))
     return np.dtype([(name, kind) for names, kind in parts for name in names.split()], align=True)
 
@@ -34,14 +35,14 @@ ROW = _record(
     masks="redial_after",
     flags="attempt outcome inbound resumes",
 )
-"""A row of the plan; `follows` is where the next one is kept while the call is under way."""
+"""A row of the plan. `follows` is the place of the caller's next row while the call is under way, or -1."""
 RECORD = _record(
     floats="intended_s sent_s ringing_s answered_s bye_s ended_s retry_after_s connect_s",
     integers="row call rtp_sent rtp_lost",
     small="attempt status cause ports",
     flags="trunk inbound disposition redialled connection",
 )
-"""A finished attempt: NaN, -1 and `NO_CONNECTION` where `models.records.Record` has None."""
+"""A finished attempt. It has NaN, -1 or `NO_CONNECTION` where `models.records.Record` has None."""
 ATTEMPT = _record(
     floats="intended_s sent_s ringing_s answered_s bye_s retry_after_s connect_s began_s asked_s lost_s",
     integers="rtp_sent rtp_lost event begun invited restarts handshake",
@@ -51,8 +52,11 @@ ATTEMPT = _record(
 )
 """An attempt under way, or a caller who waits to try again.
 
-`event` is the number of its next event, `begun` and `invited` tell the order of attempts and of their INVITEs (-1: not
-under way, nothing to break off), `restarts` and `handshake` how often the edge had been restarted then.
+- `event`: the number of its next event. An event with another number is cancelled.
+- `step`: the step that comes with that event.
+- `begun`: its place in the order in which attempts began. -1: not under way.
+- `invited`: its place in the order of INVITEs. -1: an edge restart does not break it off.
+- `restarts`, `handshake`: how often the edge had been restarted when the INVITE was sent, or the handshake began.
 """
 CLOCK = _record(
     floats=(
@@ -67,27 +71,30 @@ CLOCK = _record(
     ),
     flags="up is_rate_limited initialising was_opened",
 )
-"""Instants and counters of the whole world, and what its study says; one of them."""
+"""Instants and counters of the whole world, and the settings of its study. There is one such record."""
 TRUNK = _record(
     integers="first looked filled starting connections slots pool",
     flags="is_last is_awaited throttle_asked_inbound throttle_asked obeys_retry_after admits per_call has_session "
     "trips_full trips_resumed",
 )
-"""`first` and `looked`: places in the plan's buffer of the next call to begin, and of the first that is not due;
-`is_awaited`: its event is scheduled."""
+"""A trunk, and how far its plan has been read.
+
+- `first`: the place in the plan's buffer of the next call to begin.
+- `looked`: the place of the first call that is not due. `is_awaited`: that call's event is scheduled.
+"""
 THROTTLE = _record(
     floats="window_s anchor_s window idle_at_s max_delay_s retry_after_s",
     integers="policy limit count load taken burst status ring counted oldest",
     flags="is_red has_window",
 )
 POOL = _record(floats="burst_s spent_s settled_s rests_since_s", integers="base most used")
-"""A pool of channels, as `models.channels`; base -1: as many as come."""
+"""A pool of channels, as in `models.channels`. A base of -1 means no limit."""
 CONNECTION = _record(integers="standing first_waiting last_waiting", flags="opening")
 INCIDENT = _record(floats="at_s lasts_s", integers="channels", flags="is_restart forgets_throttle stage")
 
 
 class World(NamedTuple):
-    """All memory."""
+    """All memory of a simulation."""
 
     clock: Clock
     soon: Heap
@@ -95,35 +102,36 @@ class World(NamedTuple):
     far: Heap
     attempts: Records
     free: IntArray
-    """Stack of free places in `attempts`."""
+    """A stack of the free places in `attempts`."""
     rows: Records
     """Plan rows of the calls that are under way."""
     free_rows: IntArray
+    """A stack of the free places in `rows`."""
     plan: Records
-    """Shape (trunks, capacity): calls to come."""
+    """The calls to come. Shape (trunks, capacity)."""
     trunks: Records
     throttles: Records
-    """By trunk; the last is the carrier's limit of calls per second."""
+    """One for each trunk. The last is the carrier's limit of calls per second."""
     rings: FloatArray
-    """Memory of the sliding windows."""
+    """The instants that the sliding windows remember."""
     pools: Records
-    """Of carrier channels."""
+    """The pools of carrier channels."""
     connections: Records
     incidents: Records
     resting: FloatArray
-    """Ring of the instants at which released ports are free again."""
+    """A ring of the instants at which released ports are free again."""
     cores: FloatArray
-    """Heap of the instants at which the servers are free."""
+    """A heap of the instants at which the servers are free."""
     refusals: IntArray
-    """Shape (dispositions, 3): status, cause, and the status that an inbound caller is told."""
+    """Status, cause, and the status for an inbound caller. Shape (dispositions, 3)."""
     interrupted: IntArray
-    """Attempts that an edge restart breaks off, in order."""
+    """The attempts that an edge restart breaks off, in the order of their INVITEs."""
     records: Records
-    """The batch."""
+    """The batch of finished attempts."""
 
 
 def grown(array: Records, least: int) -> Records:
-    """The same entries in an array of at least twice the length."""
+    """Return the same entries in an array of at least twice the length."""
     larger = np.zeros(max(2 * len(array), least), dtype=array.dtype)
     larger[: len(array)] = array
     return larger

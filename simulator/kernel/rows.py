@@ -1,6 +1,6 @@
 """The plan as the compiled model reads it: records in pieces, each small enough to stay in a processor's cache.
 
-Runs of the same callers share what is drawn here, so that it is drawn once for all of them.
+Several runs with the same callers can share the pieces (`shared`), so that random numbers are drawn only once for all.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from trunkproof.models.study import Study
 from trunkproof.simulator.kernel.memory import ROW, Records
 
 Pieces = Iterator[Records]
-"""One trunk's rows (`memory.ROW`) in the order of time, each call with all its attempts in one piece."""
+"""One trunk's rows (`memory.ROW`) in the order of time. All attempts of a call are in the same piece."""
 _LEAST_ROWS = 4096
 _NAMES = tuple(set(ROW.names or ()) - {"follows"})
 
 
 def pieces(study: Study, plan: Plan | None = None) -> list[Pieces]:
-    """By trunk; the study's own plan is drawn, as far as it is asked for, where none is given.
+    """Return the pieces of each trunk. Without a plan they are drawn from the study, only as far as they are read.
 
     Raises:
-        InputError: a trunk needs more rows than it has numbers for.
+        InputError: a trunk needs more rows than there are numbers to dial.
     """
     if plan is None:
         check_rows(study)
@@ -34,7 +34,10 @@ def pieces(study: Study, plan: Plan | None = None) -> list[Pieces]:
 
 
 def shared(study: Study, runs: int, plan: Plan | None = None) -> list[list[Pieces]]:
-    """The same for so many runs; memory is that of the pieces which some of them have read and others have not."""
+    """Return the pieces of each trunk for each of several runs.
+
+    Memory holds the pieces that some runs have read and others have not.
+    """
     by_trunk = [tee(each, runs) for each in pieces(study, plan)]
     return [list(each) for each in zip(*by_trunk, strict=True)]
 

@@ -1,6 +1,6 @@
-"""Lets the compiled model run: brings it the plan chunk by chunk, gives it room, and takes its records in batches.
+"""Run the compiled model from Python: bring the plan piece by piece, make room, and take the records in batches.
 
-Memory is that of the calls under way, one chunk of the plan for each trunk, and one batch.
+Memory holds the calls under way, one piece of the plan for each trunk, and one batch of records.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from trunkproof.simulator.kernel.rows import Pieces, pieces
 from trunkproof.simulator.standing import residual_times
 
 OnRecords = Callable[[Records, float], None]
-"""Takes finished attempts (`memory.RECORD`), valid until it returns, and as `simulator.run.OnBatch` an instant."""
+"""A function that takes finished attempts and an instant: every attempt intended before it has been handed over.
+
+The attempts are `memory.RECORD`s, and are valid until the function returns.
+"""
 
 
 class How(TypedDict, total=False):
-    """What may be said of a run: the arguments of `simulator.run.simulate_in_batches`, with the same defaults."""
+    """The options of a run: arguments of `simulator.run.simulate_in_batches`, with the same defaults."""
 
     anchors: Mapping[str, float] | None
     is_stationary: bool
@@ -41,7 +44,7 @@ class How(TypedDict, total=False):
 def run_in_batches(
     study: Study, on_batch: Callable[[pl.DataFrame, float], None], plan: Plan | None = None, **how: Unpack[How]
 ) -> None:
-    """As `simulator.run.simulate_in_batches`, for a study that has been checked."""
+    """Simulate a study that has been checked, and give its records to `on_batch` as tables, batch by batch."""
     names = tuple(trunk.name for trunk in study.trunks)
 
     def handed_over(records: Records, complete_until_s: float) -> None:
@@ -56,7 +59,11 @@ class Running:
     def __init__(
         self, study: Study, on_records: OnRecords, plan: Plan | Sequence[Pieces] | None = None, **how: Unpack[How]
     ) -> None:
-        """As `run_in_batches`; the plan may be that of `rows.shared`, too."""
+        """Prepare a simulation. The plan may be a plan, pieces from `rows.shared`, or None to draw it.
+
+        Raises:
+            ValueError: `until_s` is not after the beginning.
+        """
         until_s = how.get("until_s")
         if until_s is not None and until_s <= 0:
             raise ValueError(f"a simulation begins at 0, and cannot stop at {until_s}")
@@ -70,12 +77,12 @@ class Running:
             self._stand_up()
 
     def to_the_end(self) -> None:
-        """Until the last call is over, or the instant at which to stop."""
+        """Simulate until the last call is over, or until the instant at which to stop."""
         while self.goes_on():
             pass
 
     def goes_on(self) -> bool:
-        """Simulate until another piece of the plan is wanted, and take that; False: all is over."""
+        """Simulate until another piece of the plan is needed, and take it. Return False when all is over."""
         while (wants := run(self._world)) != codes.DONE:
             self._serve(wants)
             if wants == codes.WANTS_PLAN:
@@ -86,11 +93,11 @@ class Running:
 
     @property
     def under_way(self) -> int:
-        """Callers who have a place now."""
+        """Return how many callers have a place now."""
         return len(self._world.attempts) - int(self._get("free"))
 
     def room(self) -> dict[str, int]:
-        """Entries that memory has come to hold, by what they are for."""
+        """Return the size of each array of the memory, by its name."""
         return {name: array.size for name, array in self._world._asdict().items()}
 
     def _serve(self, wants: int) -> None:
@@ -128,15 +135,16 @@ class Running:
             wider = np.zeros((len(buffers), max(rows, 2 * buffers.shape[1])), dtype=memory.ROW)
             wider[:, : buffers.shape[1]] = buffers
             self._world = self._world._replace(plan=wider)
-        # As bytes: records are copied field by field.
+        # Copy as bytes, which is one copy: NumPy would copy records field by field.
         buffer, size = self._world.plan[trunk].view(np.uint8), memory.ROW.itemsize
         buffer[: (filled - first) * size] = buffer[first * size : filled * size].copy()
         buffer[(filled - first) * size : rows * size] = piece.view(np.uint8)
+        # The rows that were used up are gone from the front of the buffer, so places move by as many.
         state["looked"] -= first
         state["first"], state["filled"] = 0, rows
 
     def _put_in_order(self) -> None:
-        """Queue those whom an edge restart breaks off, in the order in which they sent their INVITEs."""
+        """Queue the attempts that an edge restart breaks off, in the order of their INVITEs."""
         attempts = self._world.attempts
         inviting = np.flatnonzero((attempts["begun"] > 0) & (attempts["invited"] > 0))
         inviting = inviting[np.argsort(attempts["invited"][inviting])]
@@ -152,7 +160,7 @@ class Running:
             stand_up(self._world, self._study.channel_pools[trunk], residual_s)
 
     def _leave_up(self) -> None:
-        """Attempts that have not ended are still up, in the order of their beginning."""
+        """Write a record of each attempt that is still up at the end, in the order in which they began."""
         attempts, world = self._world.attempts, self._world
         counts = (attempts["begun"] > 0) & (attempts["intended_s"] >= self._get("counts_from_s"))
         up = attempts[counts][np.argsort(attempts["begun"][counts])]
@@ -170,7 +178,7 @@ class Running:
 
 
 def _roomier(world: World) -> World:
-    """The same world with more room where it has little."""
+    """Return the same world with more room in each array that has little left."""
     clock = world.clock[0]
     if clock["free"] < 1:
         more = np.arange(len(world.attempts), 2 * len(world.attempts))

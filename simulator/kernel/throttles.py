@@ -1,4 +1,7 @@
-"""The policies of `models.throttle` on records: the same decisions by the same arithmetic."""
+"""The policies of `models.throttle` on records: the same decisions by the same arithmetic.
+
+The docstrings there explain each policy. Change both sides together.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ REFUSES = -1.0
 
 @lean
 def try_admit(throttles: Records, rings: FloatArray, which: int, now: float) -> float:
-    """For how long a call that comes now is held before it goes on, or `REFUSES`."""
+    """Return for how many seconds a call that comes now is delayed, or `REFUSES`."""
     policy = throttles[which].policy
     if policy == NO_LIMIT:
         return 0.0
@@ -38,7 +41,7 @@ def try_admit(throttles: Records, rings: FloatArray, which: int, now: float) -> 
 
 @lean
 def restart(throttles: Records, which: int, now: float) -> None:
-    """All is forgotten, and a fixed window begins now."""
+    """Forget everything, and begin a fixed window now."""
     throttle = throttles[which]
     throttle.anchor_s, throttle.count, throttle.has_window, throttle.load = now, 0, 0, 0
     throttle.counted, throttle.oldest = 0, 0
@@ -48,6 +51,7 @@ def restart(throttles: Records, which: int, now: float) -> None:
 @inlined
 def _fixed_window(throttles: Records, which: int, now: float) -> float:
     throttle = throttles[which]
+    # SAME_INSTANT_S: a call on the boundary belongs to the new window, even if floating point puts it just before.
     window = (now - throttle.anchor_s + SAME_INSTANT_S) // throttle.window_s
     if throttle.has_window == 0 or window != throttle.window:
         throttle.has_window, throttle.window, throttle.count = 1, window, 0
@@ -63,6 +67,7 @@ def _pipe_limit(throttles: Records, which: int, now: float) -> float:
     window = (now - throttle.anchor_s + SAME_INSTANT_S) // throttle.window_s
     if throttle.has_window == 0 or window != throttle.window:
         follows = throttle.has_window == 1 and window == throttle.window + 1
+        # A window in which nobody called leaves no load to the next.
         throttle.load = throttle.count // throttle.limit if follows else 0
         throttle.has_window, throttle.window, throttle.count = 1, window, 0
     throttle.count += 1
@@ -74,6 +79,8 @@ def _pipe_limit(throttles: Records, which: int, now: float) -> float:
 @inlined
 def _sliding(throttles: Records, rings: FloatArray, which: int, now: float) -> float:
     throttle = throttles[which]
+    # The ring holds the instants of the last `limit` calls that count. The oldest decides: if it lies within the
+    # window, `limit` calls have come in it.
     limit, ring, oldest = throttle.limit, throttle.ring, throttle.oldest
     is_full = throttle.counted == limit
     if is_full and now - rings[ring + oldest] < throttle.window_s - SAME_INSTANT_S:
@@ -99,6 +106,7 @@ def _count(throttles: Records, rings: FloatArray, which: int, now: float) -> Non
 
 @inlined
 def _slot(throttles: Records, which: int, number: int) -> float:
+    # From the idle instant and a count, never by adding up intervals: that would gather rounding errors.
     throttle = throttles[which]
     return float(throttle.idle_at_s + number * throttle.window_s / throttle.limit)
 
@@ -106,6 +114,7 @@ def _slot(throttles: Records, which: int, number: int) -> float:
 @inlined
 def _start_again_if_idle(throttles: Records, which: int, now: float) -> None:
     throttle = throttles[which]
+    # Exact, without SAME_INSTANT_S: a start before its slot would let the rate creep up.
     if throttle.taken == 0 or now >= _slot(throttles, which, throttle.taken):
         throttle.idle_at_s, throttle.taken = now, 0
 

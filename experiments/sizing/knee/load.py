@@ -18,7 +18,7 @@ from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.sizing.knee.throttling import throttling_of
 from trunkproof.loadgen.run import Drive, drive
 from trunkproof.loadgen.stacks.process import running_trunk
-from trunkproof.loadgen.system.quota import Throttling
+from trunkproof.loadgen.system.quota import QuotaThrottling
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import costs_of, cpu_seconds, load_calibration
 from trunkproof.models.errors import InputError, Problem, StackError
@@ -207,7 +207,7 @@ def _cpu_share(driven: Drive) -> float | None:
     return sum(spent) / (driven.meters.to_s - driven.meters.from_s) if spent else None
 
 
-def _throttled_share(before: Throttling | None, after: Throttling | None) -> float | None:
+def _throttled_share(before: QuotaThrottling | None, after: QuotaThrottling | None) -> float | None:
     if before is None or after is None or after.periods <= before.periods:
         return None
     return (after.throttled_periods - before.throttled_periods) / (after.periods - before.periods)

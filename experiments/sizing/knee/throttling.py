@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trunkproof.loadgen.system.quota import QuotaGroup, Throttling
+from trunkproof.loadgen.system.quota import QuotaGroup, QuotaThrottling
 
 _ROOTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu", "", "unified")
 """Where under /sys/fs/cgroup the groups with a CPU controller are mounted, version 1 before version 2."""
 
 
-def throttling_of(pid: int) -> Throttling | None:
+def throttling_of(pid: int) -> QuotaThrottling | None:
     """What was counted so far in the process's group; `None` where it is in no group with a quota, or is gone."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
@@ -25,7 +25,7 @@ def throttling_of(pid: int) -> Throttling | None:
     return None
 
 
-def _counted(folder: Path) -> Throttling | None:
+def _counted(folder: Path) -> QuotaThrottling | None:
     try:
         text = (folder / "cpu.stat").read_text()
     except OSError:

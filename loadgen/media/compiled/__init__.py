@@ -1,4 +1,5 @@
-"""The media pump as machine code: what `loadgen.media` counts and sends, for thousands of calls in a thread of its own.
+"""The media pump as machine code, for thousands of calls, in a thread of its own.
 
-It calls the C functions of libsrtp and of the C library by their addresses, and gives the same reports as plain Python.
+It sends, checks and counts what `loadgen.media` does in plain Python, and gives the same reports. It calls C functions
+of libsrtp, OpenSSL and the C library by their addresses. Begin to read in `loop`.
 """

@@ -1,7 +1,8 @@
-"""C functions that compiled code calls by their addresses: the sockets of the C library, libsrtp inside pylibsrtp, and
-the AES and SHA-1 that this libsrtp has from OpenSSL.
+"""C functions that compiled code calls by their addresses: sockets, libsrtp, and AES and SHA-1 of OpenSSL.
 
-Addresses are arguments, not constants, so that machine code can be kept between runs.
+The socket functions are in the C library, libsrtp is inside pylibsrtp, and OpenSSL is inside that libsrtp.
+The addresses differ from process to process. They are arguments of the compiled functions and not constants, so that
+the machine code can be kept on disk between runs.
 """
 
 from __future__ import annotations
@@ -31,24 +32,24 @@ _LIBC = [
 ]
 _LIBSRTP = ["srtp_protect", "srtp_protect_rtcp", "srtp_unprotect", "srtp_unprotect_rtcp"]
 OPENSSL = ["aesni_ctr32_encrypt_blocks", "aesni_set_encrypt_key", "sha1_block_data_order"]
-"""On x86-64; they work on the caller's memory and allocate nothing."""
+"""Functions of OpenSSL on x86-64. They work on the caller's memory and allocate nothing."""
 FUNCTIONS = np.dtype([(name, "i8") for name in (*_LIBC, *_LIBSRTP, *OPENSSL)])
-"""The address of each; 0 for all of `OPENSSL` where they are not to be had, and libsrtp has to do their work."""
+"""The address of each function. Those of `OPENSSL` are all 0 where one is missing: libsrtp does their work then."""
 _SIGNATURE = "srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)"
 
 
 class NoSuchFunctionError(TrunkproofError):
-    """This machine, or this pylibsrtp, does not have a C function in the form that compiled code needs."""
+    """This machine or this pylibsrtp lacks a C function, or has it in a form that compiled code does not know."""
 
 
 def functions() -> Any:
-    """A record of `FUNCTIONS`.
+    """Return a record of `FUNCTIONS` with the addresses in this process.
 
     Raises:
-        NoSuchFunctionError: one is missing, or is another one than we know.
+        NoSuchFunctionError: one is missing, or has another signature than we know.
     """
     if sys.platform != "linux" or sys.byteorder != "little" or sys.maxsize < 1 << 32:
-        raise NoSuchFunctionError("it knows the sockets of 64-bit little-endian Linux only")
+        raise NoSuchFunctionError("the compiled pump knows only the sockets of 64-bit little-endian Linux")
     found = np.zeros(1, FUNCTIONS)
     library = ctypes.CDLL(None)
     for name in _LIBC:
@@ -75,12 +76,12 @@ def _libsrtp_address(name: str) -> int:
     except (AttributeError, TypeError):
         raise NoSuchFunctionError(f"{name} cannot be found inside pylibsrtp") from None
     if signature != _SIGNATURE:
-        raise NoSuchFunctionError(f"{name} inside pylibsrtp is {signature}")
+        raise NoSuchFunctionError(f"{name} inside pylibsrtp has an unknown signature: {signature}")
     return int(ffi.cast("uintptr_t", function))
 
 
 def _openssl_addresses() -> dict[str, int]:
-    """Of all of `OPENSSL`; empty where this processor, or this pylibsrtp, has not all of them."""
+    """Return the addresses of `OPENSSL`, or nothing where this processor or this pylibsrtp lacks one of them."""
     if not get_host_cpu_features().get("aes"):
         return {}
     library = ctypes.CDLL(_binding.__file__)
@@ -91,7 +92,7 @@ def _openssl_addresses() -> dict[str, int]:
 
 
 def session_address(session: Session) -> int:
-    """Where libsrtp keeps a session, valid as long as the session object lives."""
+    """Return the address of libsrtp's session. It is valid as long as the session object lives."""
     return int(_binding.ffi.cast("uintptr_t", session._srtp[0]))
 
 
@@ -111,9 +112,9 @@ def _call_c(typing_context: Any, address: Any, arguments: Any) -> Any:
 
 
 call_c: Callable[[int, tuple[int, ...]], int] = cast("Any", intrinsic(_call_c))
-"""`call_c(address, (a, b, ...))`: call the C function there with integers and pointers; what it returns, as an int.
+"""`call_c(address, (a, b, ...))`: call the C function at an address, and return its result as an int.
 
-Arguments travel as 64 bits, which is right for every integer and pointer on 64-bit machines.
+Arguments are integers and pointers. Each is passed as 64 bits, which is right for both on 64-bit machines.
 """
 
 
@@ -123,7 +124,7 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
         pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
         function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
-        # To be written, into the innermost cache, as data.
+        # The numbers mean: for writing, into the innermost cache, as data.
         builder.call(function, [builder.inttoptr(values[0], pointer), number(1), number(3), number(1)])
         return context.get_dummy_value()
 
@@ -131,4 +132,4 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
 
 
 prefetch: Callable[[int], None] = cast("Any", intrinsic(_prefetch))
-"""Have the processor fetch the 64 bytes around an address while it does something else."""
+"""Have the processor fetch the 64 bytes around an address into its cache, while it does something else."""

@@ -1,7 +1,14 @@
-"""SRTP of audio (RFC 3711, AES-CM and HMAC-SHA1) on flat memory, by the AES and SHA-1 of OpenSSL, as libsrtp does it.
+"""SRTP of audio (RFC 3711, AES-CM and HMAC-SHA1) on flat memory, with the AES and SHA-1 of OpenSSL.
 
-libsrtp has OpenSSL copy an object graph for each packet's tag, and its contexts lie scattered: it took most of the
-pump's time. It still does RTCP, what comes from a second source, and everything where `tag_bytes` is 0.
+Why not libsrtp for everything? It has OpenSSL copy a tree of objects for each packet's tag, and its contexts are
+scattered in memory. It took most of the pump's time. Here a stream's keys are in one record, and no memory is
+allocated.
+
+A packet is made like this: the payload is encrypted with AES in counter mode, from an IV of salt, SSRC and packet index
+(48 bits: rollovers and sequence number). Then HMAC-SHA1 over header, payload and rollovers gives the tag.
+
+libsrtp still does RTCP, packets of a second source, and everything where `tag_bytes` is 0. The results are the same:
+`records.encrypts_as_libsrtp` checks it at each start.
 """
 
 from __future__ import annotations
@@ -18,21 +25,21 @@ from trunkproof.models.compiled import inlined, lean
 
 OK: Final = 0
 NOT_AUTHENTIC, REPLAY, REPLAY_OLD = 7, 9, 10
-"""Of libsrtp's `srtp_err_status_t`."""
+"""Values of libsrtp's `srtp_err_status_t`."""
 MASTER_BYTES: Final = 30
 """Master key and master salt (RFC 4568 section 6.2)."""
 _KEY_BYTES, _SALT_BYTES, _AUTH_BYTES = 16, 14, 20
 _AUTHENTICATION, _SALTING = 1, 2
-"""Labels of RFC 3711 section 4.3.1; that of encryption is 0."""
+"""Labels of RFC 3711 section 4.3.1. The label of encryption is 0."""
 _LABEL = 7
-"""Where the label goes."""
+"""Position of the label in the IV of the key derivation."""
 _BLOCK, _AES_BLOCK = 64, 16
 _HALF: Final = 1 << 15
 
 
 @lean
 def derive(c: Record, context: Record, work: Record, tag_bytes: int) -> None:
-    """Make the session keys from the `MASTER_BYTES` at `work.scratch` (RFC 3711 section 4.3; the rate is 0)."""
+    """Derive the session keys from the `MASTER_BYTES` at `work.scratch` (RFC 3711 section 4.3, with rate 0)."""
     if c.aesni_set_encrypt_key == 0:
         return
     data, master = work.data, work.scratch
@@ -57,12 +64,13 @@ def derive(c: Record, context: Record, work: Record, tag_bytes: int) -> None:
 
 @inlined
 def _prepare_hmac(c: Record, context: Record, work: Record, key: int) -> None:
-    """RFC 2104, with the key that is there."""
+    """Hash both padded forms of the HMAC key once, so that each packet can start from there (RFC 2104)."""
     padded = work.scratch + 8 * _AES_BLOCK
     for half in range(2):
         for place in range(_BLOCK):
             byte = octet(work.data, key + place) if place < _AUTH_BYTES else 0
             work.data[padded + place] = byte ^ (0x5C if half else 0x36)
+        # The initial state of SHA-1 (RFC 3174 section 6.1).
         work.sha[0], work.sha[1], work.sha[2] = 0x67452301, 0xEFCDAB89, 0x98BADCFE
         work.sha[3], work.sha[4] = 0x10325476, 0xC3D2E1F0
         call_c(c.sha1_block_data_order, (work.sha_at, work.data_at + padded, 1))
@@ -72,7 +80,7 @@ def _prepare_hmac(c: Record, context: Record, work: Record, key: int) -> None:
 
 @lean
 def protect(c: Record, context: Record, work: Record, size: int, index: int) -> int:
-    """Encrypt the packet of `size` bytes at `work.out`, whose header has no options; its bytes then."""
+    """Encrypt the packet of `size` bytes at `work.out`, and return its new size. Its header must have no options."""
     data, at = work.data, work.out
     if context.tag_bytes == 0:
         work.length[0] = size
@@ -88,11 +96,12 @@ def protect(c: Record, context: Record, work: Record, size: int, index: int) -> 
 
 @lean
 def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, size: int) -> int:
-    """Check and decrypt the packet of `size` bytes at `work.data[at:]`; libsrtp's status, the size in `work.length`.
+    """Check and decrypt the packet of `size` bytes at `work.data[at:]`. Return a status of libsrtp.
 
-    `recent` has a place for each index modulo its length.
+    The new size is in `work.length`. `recent` is the replay list: index i has its place at i modulo its length.
     """
     data = work.data
+    # The record holds the state of one source only. A second one, and all of them without OpenSSL, go to libsrtp.
     known = context.ssrc != NEVER
     if context.tag_bytes == 0 or (known and size >= HEADER_BYTES and read32(data, at + 8) != context.ssrc):
         work.length[0] = size
@@ -108,11 +117,12 @@ def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, 
     for place in range(context.tag_bytes):
         data[work.tag + place] = data[end + place]
     _digest(c, context, work, at, end - at, index >> 16)
+    # Compare all bytes even after one differs, so that the time does not tell how many were right.
     differ = 0
     for place in range(context.tag_bytes):
         differ |= octet(data, work.tag + place) ^ octet(data, work.block + place)
     if differ != 0:
-        # As it came, for whoever wants to know what else it is.
+        # Restore the packet as it came: the caller looks whether it is plain RTP.
         for place in range(context.tag_bytes):
             data[end + place] = data[work.tag + place]
         return NOT_AUTHENTIC
@@ -127,7 +137,7 @@ def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, 
 
 @inlined
 def header_end(data: Bytes, at: int, size: int) -> int:
-    """Where the payload of an RTP packet begins; `NEVER` where its header is cut off."""
+    """Return where the payload of an RTP packet begins, or `NEVER` where its header is cut off."""
     if size < HEADER_BYTES:
         return NEVER
     header = HEADER_BYTES + 4 * (octet(data, at) & 0x0F)
@@ -140,9 +150,10 @@ def header_end(data: Bytes, at: int, size: int) -> int:
 
 @inlined
 def _index(context: Record, sequence: int) -> int:
-    """Of a packet, from the 16 bits of it that travel: the nearest to the newest one's (RFC 3711 appendix A).
+    """Return a packet's index from its 16-bit sequence number: the nearest to the newest index (RFC 3711 appendix A).
 
-    As in libsrtp, there is none before the first, so that numbers up to half of them are not taken for older ones.
+    While the newest is in the lower half of the first 2**16, no number is taken for an older one: nothing was sent
+    before index 0. libsrtp does the same.
     """
     newest = context.index
     if newest <= _HALF:
@@ -157,7 +168,7 @@ def _index(context: Record, sequence: int) -> int:
 
 @inlined
 def _replay(context: Record, recent: Words, index: int) -> int:
-    """The status by the replay list (RFC 3711 section 3.3.2)."""
+    """Return the packet's status by the replay list (RFC 3711 section 3.3.2)."""
     if index > context.index:
         return OK
     if context.index - index >= REPLAY_WINDOW:
@@ -167,7 +178,7 @@ def _replay(context: Record, recent: Words, index: int) -> int:
 
 @inlined
 def _set_iv(context: Record, work: Record, ssrc: int, index: int) -> None:
-    """RFC 3711 section 4.1.1."""
+    """Put the IV of a packet at `work.iv`: salt, SSRC and index combined (RFC 3711 section 4.1.1)."""
     data, at = work.data, work.iv
     write32(data, at, context.salt_0)
     write32(data, at + 4, context.salt_4 ^ ssrc)
@@ -178,15 +189,17 @@ def _set_iv(context: Record, work: Record, ssrc: int, index: int) -> None:
 
 @inlined
 def _encrypt(c: Record, context: Record, work: Record, start: int, size: int) -> None:
-    """Encrypt or decrypt `size` bytes there; those behind them are spoilt up to the next multiple of 16."""
+    """Encrypt or decrypt `size` bytes at `start`. It overwrites the bytes after them, up to a multiple of 16."""
     address, blocks = work.data_at + start, (size + _AES_BLOCK - 1) // _AES_BLOCK
     call_c(c.aesni_ctr32_encrypt_blocks, (address, address, blocks, context.aes_at, work.data_at + work.iv))
 
 
 @lean
 def _digest(c: Record, context: Record, work: Record, at: int, size: int, rollovers: int) -> None:
-    """Put the tag of a packet at `work.block` (RFC 3711 section 4.2); what is behind the packet is spoilt."""
+    """Put the tag of a packet at `work.block` (RFC 3711 section 4.2). It overwrites the bytes after the packet."""
     data, end = work.data, at + size
+    # SHA-1's padding goes behind the packet and its 4 bytes of rollovers: 0x80, zeros, and 8 bytes of bit length.
+    # The length counts one block more: the padded key, which was hashed already.
     blocks = (size + 4 + 9 + _BLOCK - 1) // _BLOCK
     last = at + _BLOCK * blocks - 4
     write32(data, end, rollovers)
@@ -200,5 +213,5 @@ def _digest(c: Record, context: Record, work: Record, at: int, size: int, rollov
         call_c(c.sha1_block_data_order, (work.sha_at, work.data_at + at, blocks))
         for place in range(SHA_WORDS):
             write32(data, work.block + 4 * place, np.int64(work.sha[place]))  # type: ignore[arg-type]
-        # The second time, of what came out of the first.
+        # The second round hashes the result of the first.
         at, blocks = work.block, 1

@@ -1,6 +1,7 @@
-"""What a stream makes of a packet that came to its RTP port: authentic or not, whose voice, which key, how late.
+"""Judge a packet that came to a stream's RTP port: authentic or not, whose voice, which key, how late.
 
-The same counts, to the last bit, as `MediaStream.receive` with `ReceptionStatistics` and `JitterBuffer`.
+The counts equal those of `MediaStream.receive` with `ReceptionStatistics` and `JitterBuffer`, to the last bit. The
+essays on the rules are there. Change both sides together.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _HALF = MODULUS // 2
 
 @lean
 def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> None:
-    """Take the `size` bytes at `work.data[at:]`, which came at `arrival`, in seconds of the monotonic clock."""
+    """Take the packet of `size` bytes at `work.data[at:]`, which came at `arrival` seconds of the monotonic clock."""
     slot.arrived += 1
     clear = size
     if slot.rx.session != 0:
@@ -42,7 +43,7 @@ def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: 
 
 @inlined
 def _payload(data: Bytes, at: int, size: int) -> tuple[int, int]:
-    """Where the payload of an RTP packet begins and ends; `NEVER` where it is none."""
+    """Return where the payload of an RTP packet begins and ends, or `NEVER` twice where it is no RTP."""
     start = header_end(data, at, size)
     if start == NEVER or data[at] >> 6 != VERSION:
         return NEVER, NEVER
@@ -65,7 +66,7 @@ def _note_failure(slot: Record, data: Bytes, at: int, size: int, status: int) ->
 def _is_frame(data: Bytes, start: int, end: int) -> bool:
     return (
         end - start >= 16
-        and data[start] == 0x74
+        and data[start] == 0x74  # "tp", as in `voiceprint`
         and data[start + 1] == 0x70
         and crc32(data, start, 12) == read32(data, start + 12)
         and (data[start + 2] == 1 or data[start + 2] == 2)
@@ -77,8 +78,9 @@ def _hear(slot: Record, data: Bytes, at: int, start: int, end: int, arrival: flo
     if math.isnan(slot.first_arrival):
         slot.first_arrival = arrival
     slot.remote_ssrc = read32(data, at + 8)
-    is_event = octet(data, at + 1) & 0x7F == slot.event_type
+    is_event = octet(data, at + 1) & 0x7F == slot.event_type  # the upper bit is the marker
     timestamp = read32(data, at + 4)
+    # `seen` holds, for each number modulo its length, the newest extended number: the same one again is a duplicate.
     extended = _extend(slot, read16(data, at + 2))
     newest = slot.seen[extended % HISTORY]
     if extended == newest:
@@ -96,7 +98,7 @@ def _hear(slot: Record, data: Bytes, at: int, start: int, end: int, arrival: flo
 
 @inlined
 def _extend(slot: Record, sequence: int) -> int:
-    """As `ReceptionStatistics` does (RFC 3711 section 3.3.1)."""
+    """Return the number with its rollovers: the nearest to the highest one so far (RFC 3711 section 3.3.1)."""
     if slot.first == NEVER:
         return sequence + MODULUS
     delta = (sequence - slot.highest) & (MODULUS - 1)
@@ -146,6 +148,7 @@ def _play(slot: Record, extended: int, arrival: float) -> None:
 
 @lean
 def _note_key(slot: Record, data: Bytes, start: int, end: int, timestamp: int) -> None:
+    # A key counts at its end (bit 0x80). The end is sent three times with the same timestamp, and counts once.
     if end - start < 4 or data[start] >= _KEYS or data[start + 1] & 0x80 == 0 or timestamp == slot.last_event:
         return
     slot.last_event = timestamp

@@ -1,7 +1,26 @@
-"""The pump's own thread: at each instant it sends for the streams whose turn it is, hears some of them, and sleeps.
+"""The pump's own thread: it sends each stream's packet at its instant, receives, and sleeps.
 
-It never holds the interpreter's lock, so a busy event loop does not delay it. A stream is served, and removed, by
-whoever holds its lock.
+The 20 ms of a frame are divided into 200 instants of 0.1 ms. Every stream has a turn at one of them, so that the sends
+of all streams are spread as those of telephones are. `turns` is a table with a column for each instant. Its rows hold
+the streams that share an instant.
+
+Each pass of the loop (`run`):
+
+1. It gathers the streams whose turn came since the last pass. Each is due once at most, even after a long stall.
+2. It sends the next packet of each (`_speak`). Sending comes first, because a late packet is our own fault, while a
+   received packet loses nothing by waiting: the kernel has noted when it came.
+3. It receives for about a quarter of them (`_listen`): one system call takes four frames of a stream. Every 32 frames
+   it also looks at the stream's RTCP port and sends a report if one is due.
+4. It sleeps until the next instant that has a stream, or until `enter` or `close` wakes it.
+
+For example, with 1,000 streams there are 50,000 packets a second to send and as many to receive. The loop wakes every
+0.5 ms and sends 25 packets each time.
+
+Why is it compiled? Measured on one core: asyncio with a datagram endpoint for each call took 29 µs per call and frame
+(690 calls a core), a compiled loop over raw sockets 3.4 to 7 µs (2,800 to 6,000 calls a core). And compiled code does
+not hold the interpreter's lock, so neither a busy event loop nor a garbage collection delays the audio.
+
+A stream belongs to whoever holds its lock. The loop serves it and Python removes it, each under that lock.
 """
 
 from __future__ import annotations
@@ -42,33 +61,34 @@ INSTANT_NS: Final = FRAME_NS // INSTANTS
 _MANY = 250
 _MOST_TOGETHER = 10
 _PACKETS_TOGETHER = 25
-"""With many streams it wakes for so many packets, but not later than after so many instants: waking costs as much as
-several packets do, on a virtual machine more. With fewer it wakes for each.
+"""With `_MANY` streams or more, the loop wakes only once for about `_PACKETS_TOGETHER` packets, but at least every
+`_MOST_TOGETHER` instants. To wake up costs as much as several packets do, and more on a virtual machine. With fewer
+streams it wakes for each.
 """
 _INTERVAL_NS = int(INTERVAL_S * 1e9)
 _FRAMES_PER_LOOK = 32
-"""RTCP comes every five seconds: its port is looked at every 32 frames."""
+"""RTCP comes every five seconds, so a look at its port every 32 frames is often enough."""
 _READABLE = 1 << 32
 AHEAD: Final = 2
-"""Of the streams whose turn it is, which one is fetched meanwhile: `due` has room for so many more."""
+"""While one stream is served, the record of the stream two places later is fetched. So `due` needs two places more."""
 
 
 @lean
 def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, work: Record) -> None:
-    """Until `control.stop` is set."""
+    """Send and receive for all streams until `control.stop` is set."""
     instant = _instant(control, clock_ns(c, work, MONOTONIC))
     while control.stop == 0:
         control.passes += 1
-        # Each stream once at most: with more work than time, the end would never be seen.
+        # At most one frame time, so each stream once: with more work than time, a pass would never end.
         until = min(_instant(control, clock_ns(c, work, MONOTONIC)) + 1, instant + INSTANTS)
         many = _gather(control, turns, due, instant, until)
-        # Sending comes first, so that nothing that is heard makes it late.
+        # Sending comes first, so that no received packet makes it late.
         heard = 0
         for place in range(many):
             _fetch(control, due[place + AHEAD].number, SPEAKING_AT)
             number, turn = due[place].number, due[place].turn
             _speak(c, control, slots[number], turn, work, _time_ns(control, due[place].instant))
-            # Not all at once, where streams have begun together.
+            # The number of the stream is added, so that streams that began together are not all heard in one pass.
             if (slots[number].sent + number) % control.heard_together == 0:
                 due[heard].number, due[heard].turn = number, turn
                 heard += 1
@@ -81,7 +101,7 @@ def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, 
 
 @lean
 def _gather(control: Record, turns: Turns, due: Records, instant: int, until: int) -> int:
-    """Note whose turn it is from one instant until another one, in their order; how many."""
+    """Note in `due` which streams have their turn from `instant` until before `until`, in order. Return how many."""
     many = 0
     for each in range(instant, until):
         for turn in range(each % INSTANTS, control.rows * INSTANTS, INSTANTS):
@@ -94,7 +114,7 @@ def _gather(control: Record, turns: Turns, due: Records, instant: int, until: in
 
 @inlined
 def _fetch(control: Record, number: int, first: int) -> None:
-    """Have the processor fetch what serving a stream takes, while another one is served."""
+    """Have the processor fetch a stream's record into its cache, while another stream is served."""
     start = control.slots_at + SLOT_BYTES * number + first
     for line in range(start, start + USED_BYTES, 64):
         prefetch(line)
@@ -102,19 +122,19 @@ def _fetch(control: Record, number: int, first: int) -> None:
 
 @inlined
 def _instant(control: Record, at_ns: int) -> int:
-    """The last one before."""
+    """Return the last instant at or before a time."""
     return int((at_ns - control.origin_ns) // INSTANT_NS)
 
 
 @inlined
 def _time_ns(control: Record, instant: int) -> int:
-    """When it is."""
+    """Return the time of an instant."""
     return int(instant * INSTANT_NS + control.origin_ns)
 
 
 @lean
 def _busy_from(control: Record, turns: Turns, instant: int) -> int:
-    """The first instant from this one on at which any stream has its turn, or `NEVER`."""
+    """Return the first instant from this one on at which a stream has its turn, or `NEVER`."""
     for each in range(instant, instant + INSTANTS):
         for turn in range(each % INSTANTS, control.rows * INSTANTS, INSTANTS):
             if turns[turn] != 0:
@@ -124,16 +144,17 @@ def _busy_from(control: Record, turns: Turns, instant: int) -> int:
 
 @lean
 def _sleep(c: Record, control: Record, work: Record, instant: int) -> None:
-    """Until then, or until somebody wakes us."""
+    """Sleep until an instant, or until somebody wakes us. Without streams, until somebody wakes us."""
     timeout_at = 0
     if instant != NEVER:
         together = instants_together(control.streams)
-        instant = -(-instant // together) * together
+        instant = -(-instant // together) * together  # rounded up, so that several instants share one waking
         wait_ns = _time_ns(control, instant) - clock_ns(c, work, MONOTONIC)
         if wait_ns <= 0:
             return
         work.times[0], work.times[1] = 0, wait_ns
         timeout_at = work.times_at
+    # ppoll both sleeps and waits for the wake-up. Without a time-out address it waits for the wake-up alone.
     work.poll[0] = control.wake_fd | _READABLE
     if call_c(c.ppoll, (work.poll_at, 1, timeout_at, 0)) > 0:
         call_c(c.read, (control.wake_fd, work.times_at, 8))
@@ -141,7 +162,7 @@ def _sleep(c: Record, control: Record, work: Record, instant: int) -> None:
 
 @inlined
 def instants_together(streams: int) -> int:
-    """For how many instants it wakes once, with so many streams."""
+    """Return how many instants are served with one waking, for a number of streams."""
     if streams < _MANY:
         return 1
     return max(1, min(_MOST_TOGETHER, _PACKETS_TOGETHER * INSTANTS // streams))
@@ -151,10 +172,12 @@ def instants_together(streams: int) -> int:
 def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, instant_ns: int) -> None:
     """Send a stream's next packet, if it is due."""
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    # The stream may have left since it was gathered: then its turn is another.
     if slot.turn == turn and slot.due_ns <= instant_ns:
         now_ns = clock_ns(c, work, MONOTONIC)
         _note_lateness(control, (now_ns - instant_ns) * 1e-6)
         send_audio(c, slot, work, next_packet(c, slot, work))
+        # After a stall that was too long, skip the frames in between and keep the stream's own instant.
         behind = (now_ns - instant_ns) // FRAME_NS
         if behind > MOST_CAUGHT_UP:
             slot.given_up += behind
@@ -165,7 +188,7 @@ def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, in
 
 @lean
 def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -> None:
-    """Hear what has come to a stream, and see to its reports now and then."""
+    """Receive what has come to a stream, and now and then its reports."""
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     if slot.turn == turn:
         now_ns = clock_ns(c, work, MONOTONIC)
@@ -180,6 +203,7 @@ def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -
 def _report(c: Record, slot: Record, work: Record, now_ns: int) -> None:
     if now_ns >= slot.next_report_ns:
         send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME)))
+        # A small generator of random numbers: Python's cannot be called here, and reports need no better one.
         slot.dice = (slot.dice * 1_103_515_245 + 12_345) & 0x7FFFFFFF
         slot.next_report_ns = now_ns + _INTERVAL_NS // 2 + int(slot.dice / 0x7FFFFFFF * _INTERVAL_NS)
 
@@ -196,7 +220,7 @@ def _note_lateness(control: Record, late_ms: float) -> None:
 
 @lean
 def enter(c: Record, control: Record, turns: Turns, slot: Record, number: int, turn: int) -> None:
-    """From another thread: have the pump serve a stream from now on, at that turn. Wake it after that."""
+    """Have the pump serve a stream from now on, at a turn. Another thread calls this, and wakes the pump after it."""
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     slot.turn, turns[turn] = turn, number + 1
     control.rows = max(control.rows, turn // INSTANTS + 1)
@@ -206,9 +230,9 @@ def enter(c: Record, control: Record, turns: Turns, slot: Record, number: int, t
 
 @lean
 def leave(c: Record, control: Record, turns: Turns, slot: Record, work: Record) -> None:
-    """From another thread, with `work` of its own: take the stream from the pump, hear what still waits, say goodbye.
+    """Take a stream from the pump, receive what still waits, and send an RTCP BYE.
 
-    The pump does not touch it, nor its sockets, any more.
+    Another thread calls this, with a `work` of its own. After it the pump touches neither the stream nor its sockets.
     """
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     turns[slot.turn], slot.turn = 0, NEVER

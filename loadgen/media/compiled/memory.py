@@ -1,6 +1,7 @@
-"""What the compiled pump keeps in memory: one record per stream, and what a thread needs to send and receive.
+"""The memory of the compiled pump: one record for each stream, and one for each thread that sends and receives.
 
-Field names are read here and written elsewhere. Records never move, since the kernel and other records point into them.
+Compiled code has no objects. It works on NumPy records, whose fields this module declares.
+Records must never move, because the kernel and other records hold addresses into them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from trunkproof.loadgen.media.statistics import HISTORY
 from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED
 from trunkproof.models.histogram import BINS
 
-# Records with fields: neither mypy nor numpy's types know them by name.
+# Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.
 Records: TypeAlias = Any
 Record: TypeAlias = Any
 Bytes: TypeAlias = Any
@@ -21,11 +22,11 @@ Words: TypeAlias = Any
 Turns: TypeAlias = Any
 
 BATCH: Final = 8
-"""Datagrams taken with one system call where several may wait: after a stall, and at the end."""
+"""Datagrams that one system call takes where several may wait: after a stall, and at the end of a stream."""
 DATAGRAM_BYTES: Final = 2048
 STRIDE: Final = DATAGRAM_BYTES + 64
-"""From one datagram's place to the next: at multiples of 2 KiB they would share few lines of the processor's cache."""
-# Words of a `struct mmsghdr`, of a control message and of an address.
+"""Bytes from one datagram's place to the next. At multiples of 2 KiB they would compete for few lines of the cache."""
+# Sizes, in words of 8 bytes, of a `struct mmsghdr`, of a control message and of an address.
 HEADER_WORDS: Final = 8
 CONTROL_WORDS: Final = 8
 ADDRESS_WORDS: Final = 2
@@ -33,21 +34,22 @@ NAME_LENGTH, CONTROL_LENGTH, MESSAGE_LENGTH = 1, 5, 7
 ADDRESS_BYTES: Final = 8 * ADDRESS_WORDS
 CONTROL_BYTES: Final = 8 * CONTROL_WORDS
 HEARD_TOGETHER: Final = 4
-"""Frames that are taken from a stream at once, at most `BATCH`: a system call for each, and fetching a stream's memory
-for each, would take a twentieth more. The kernel has noted when each came, so nothing that is measured depends on it.
+"""Frames that are taken from a stream at once, at most `BATCH`. One system call for each frame, and one fetch of the
+stream's memory for each, would take a twentieth more time. The kernel notes when each frame came, so no measured value
+depends on this number.
 """
 NEVER: Final = -1
-"""In fields that cannot be negative: nothing yet."""
+"""The value that means "nothing yet", in fields that cannot be negative."""
 NO_LOSS_TOLD: Final = 1 << 40
-"""In `remote_lost`: the peer has not reported."""
+"""The value of `remote_lost` while the peer has not reported. The true value may be negative."""
 
 INSTANTS: Final = 200
-"""Within the 20 ms, for streams to send at."""
+"""Instants within the 20 ms at which streams send."""
 TURN = np.dtype("i4")
-"""Whose turn it is: a row has a place for each instant, with the number of a stream's record plus 1, or 0."""
+"""An entry of the table of turns: the number of a stream's record plus 1, or 0. A row has one for each instant."""
 SHA_WORDS: Final = 5
 REPLAY_WINDOW: Final = 128
-"""Packets, as in libsrtp."""
+"""Packets in the replay list, as in libsrtp."""
 
 
 def _fields(kind: str, names: str) -> list[tuple[str, str]]:
@@ -67,9 +69,12 @@ _CONTEXT_PARTS: list[Any] = [
 CONTEXT = np.dtype(_CONTEXT_PARTS, align=True)
 """A cryptographic context (RFC 3711 section 3.2), all in one place.
 
-`session` is libsrtp's, 0 where nothing is encrypted; with `tag_bytes` of 0 libsrtp does everything. `ssrc` and `index`
-are of the newest packet, `hmac` is SHA-1 after each of HMAC's padded keys, `aes` is an `AES_KEY`, and `salt_4` the
-number in the salt's bytes from 4 on.
+- `session`: address of libsrtp's session. 0 where nothing is encrypted.
+- `tag_bytes`: length of the tag. 0 where libsrtp does everything.
+- `ssrc`, `index`: source and index of the newest packet.
+- `hmac`: the state of SHA-1 after each of HMAC's two padded keys.
+- `aes`: an `AES_KEY` of OpenSSL.
+- `salt_4`: the number in the bytes of the salt from byte 4 on, and so on.
 """
 _PARTS: list[Any] = [
     ("rx", CONTEXT),
@@ -90,14 +95,16 @@ _PARTS: list[Any] = [
     ("seen", "i4", (HISTORY,)),
 ]
 SLOT = np.dtype(_PARTS, align=True)
-"""A stream. `lock` is a pthread mutex: whoever holds it owns all the rest. `*_at` and `*_to` are addresses, `turn` is
-its place among the turns, `recent` has the indices of packets that came. What hearing takes lies together, from `rx` to
-`peers`, and what speaking takes from `turn` to `tx`.
+"""A stream. `lock` is a pthread mutex: who holds it owns all the rest.
+
+`*_at` and `*_to` are addresses, `turn` is its place in the table of turns, and `recent` holds the indices of packets
+that came. The order of the fields matters for speed: receiving uses those from `rx` to `peers`, and sending those from
+`turn` to `tx`, so that each needs only neighbouring lines of the cache.
 """
 SLOT_BYTES: Final = SLOT.itemsize
 SPEAKING_AT: Final = _offset(SLOT, "turn")
 USED_BYTES: Final = SPEAKING_AT
-"""Of a record, to hear or to speak, about."""
+"""About how many bytes of a record receiving uses, or sending."""
 DUE = np.dtype([("number", "i8"), ("turn", "i8"), ("instant", "i8")])
 """A stream whose turn it is."""
 _CONTROL_PARTS: list[Any] = [
@@ -106,9 +113,14 @@ _CONTROL_PARTS: list[Any] = [
     ("lateness", "i8", (BINS + 1,)),
 ]
 CONTROL = np.dtype(_CONTROL_PARTS, align=True)
-"""What the pump's thread and the others tell each other: its passes so far, how many streams there are, the rows of
-turns in use, how many frames are heard together, and when instants begin, which is another time for each pump: pumps in
-step would cost a trunk less than telephones do.
+"""What the pump's thread shares with the others.
+
+- `stop`: set to end the thread. `passes`: how many passes of the loop have begun.
+- `streams`: how many there are. `rows`: rows of the table of turns in use.
+- `heard_together`: frames that are taken from a stream at once.
+- `origin_ns`: when instants begin. Each pump draws its own, because pumps in step would cost a trunk less than
+  telephones do.
+- `lateness*`: a histogram of how late packets were sent.
 """
 _PLACES = {"out": 320, "iv": 16, "tag": 16, "block": 64, "scratch": 256}
 _WORK_PARTS: list[Any] = [
@@ -124,15 +136,16 @@ _WORK_PARTS: list[Any] = [
     ("data", "u1", (BATCH * STRIDE + sum(_PLACES.values()),)),
 ]
 WORK = np.dtype(_WORK_PARTS, align=True)
-"""What one thread needs to receive, to send and to encrypt; `messages` are the kernel's `struct mmsghdr`.
+"""The memory that one thread needs to receive, to send and to encrypt. `messages` are the kernel's `struct mmsghdr`.
 
-All bytes are in `data`: datagrams that came, and from `out` on one to send, from `iv`, `tag`, `block` and `scratch` on
-what encryption needs. Numba compiles functions anew for each array, and for each constant, that they are called with.
+All bytes are in the one array `data`: first the received datagrams, then one to send (from `out` on), then what
+encryption needs (`iv`, `tag`, `block`, `scratch`). It is one array because Numba compiles a function again for each
+kind of array that it is called with.
 """
 
 
 def new_work() -> Records:
-    """One record of `WORK`, ready to receive."""
+    """Return one record of `WORK`, ready to receive."""
     made = np.zeros(1, WORK)
     work = made[0]
     for name in ("messages", "data", "length", "times", "poll", "sha"):
@@ -151,14 +164,14 @@ def new_work() -> Records:
     for name, size in _PLACES.items():
         work[name] = start
         start += size
-    # What SHA-1 puts behind 20 bytes that follow a key of 64 (RFC 3174 section 4).
+    # SHA-1's padding behind 20 bytes that follow a key of 64: 672 bits in all (RFC 3174 section 4).
     block = work["data"][work["block"] :]
     block[20], block[62], block[63] = 0x80, 672 >> 8, 672 & 0xFF
     return made
 
 
 def new_control(wake_fd: int, wall_to_clock: float, origin_ns: int) -> Records:
-    """One record of `CONTROL`."""
+    """Return one record of `CONTROL`."""
     made = np.zeros(1, CONTROL)
     made["wake_fd"], made["wall_to_clock"], made["origin_ns"] = wake_fd, wall_to_clock, origin_ns
     made["heard_together"] = HEARD_TOGETHER
@@ -166,7 +179,7 @@ def new_control(wake_fd: int, wall_to_clock: float, origin_ns: int) -> Records:
 
 
 def point_into_itself(slots: Records, number: int) -> None:
-    """Note the addresses of a stream's lock, of its peer's two addresses and of its keys."""
+    """Write into a stream's record the addresses of its own lock, of its peer's two addresses and of its keys."""
     start = slots.ctypes.data + number * SLOT.itemsize
     slot = slots[number]
     slot["lock_at"] = start + _offset(SLOT, "lock")

@@ -1,4 +1,4 @@
-"""Numbers in network byte order, and the checksum of a frame, in arrays of bytes."""
+"""Read and write numbers in network byte order, and compute the checksum of a frame, in arrays of bytes."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from trunkproof.loadgen.media.compiled.memory import Bytes
 from trunkproof.models.compiled import inlined, lean
 
 _TABLE = np.array([zlib.crc32(bytes([n]), 0xFFFFFFFF) ^ 0xFFFFFFFF for n in range(256)], dtype=np.uint32)
-"""The register of CRC-32 after each byte, from an empty one: a start value of all ones empties it."""
+"""The table of CRC-32: its register after each byte, from an empty register."""
 
 
 @inlined
 def octet(data: Bytes, at: int) -> int:
-    """One byte, as a signed integer: Numba makes floats of signed and unsigned ones together."""
+    """Return one byte as a signed integer. Numba would make a float of a signed and an unsigned integer together."""
     return np.int64(data[at])  # type: ignore[return-value]
 
 
 @inlined
 def read16(data: Bytes, at: int) -> int:
-    """Two bytes."""
+    """Read two bytes."""
     return octet(data, at) << 8 | octet(data, at + 1)
 
 
 @inlined
 def read32(data: Bytes, at: int) -> int:
-    """Four bytes."""
+    """Read four bytes."""
     return read16(data, at) << 16 | read16(data, at + 2)
 
 
 @inlined
 def write16(data: Bytes, at: int, value: int) -> None:
-    """Two bytes; higher ones are left out."""
+    """Write the lower two bytes of a number."""
     data[at], data[at + 1] = value >> 8 & 0xFF, value & 0xFF
 
 
 @inlined
 def write32(data: Bytes, at: int, value: int) -> None:
-    """Four bytes; higher ones are left out."""
+    """Write the lower four bytes of a number."""
     write16(data, at, value >> 16)
     write16(data, at + 2, value)
 
 
 @lean
 def crc32(data: Bytes, at: int, size: int) -> int:
-    """The checksum of zlib."""
+    """Return the CRC-32 of `size` bytes, as zlib does."""
     crc = 0xFFFFFFFF
     for place in range(at, at + size):
         crc = (crc >> 8) ^ np.int64(_TABLE[(crc ^ octet(data, place)) & 0xFF])  # type: ignore[assignment]

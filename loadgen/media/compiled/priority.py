@@ -1,6 +1,8 @@
-"""Asks the system to give a thread short turns often, not long ones rarely. It takes no rights, and no more time.
+"""Ask the system to give a thread short turns often, instead of long ones rarely.
 
-Linux serves first whose turn would end first, since 6.12; older ones, and other machines, leave all as it is.
+It needs no privileges, and the thread gets no more time in all. Since Linux 6.12 the scheduler first serves the thread
+whose turn would end first, so a thread with short turns waits less. Older kernels, and other machines than those below,
+ignore the wish or are not asked.
 """
 
 from __future__ import annotations
@@ -11,17 +13,18 @@ import platform
 import struct
 
 TURN_NS = 100_000
-"""The shortest that Linux allows."""
+"""The shortest turn that Linux allows."""
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
-"""The C library has no function for it before 2.41."""
+"""Numbers of the system call. The C library has no function for it before version 2.41."""
 _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 """A `struct sched_attr`: its size, policy, flags, niceness, priority, runtime, deadline, period."""
 
 
 def take_short_turns(thread: int) -> bool:
-    """Ask it for a thread by its native id, which keeps its niceness; whether the system took the wish.
+    """Ask for short turns for a thread, by its native id. Return whether the system took the wish.
 
-    Where a packet is due while another thread has the core, it need not wait until that one's turn is over.
+    The thread keeps its niceness. Where a packet is due while another thread has the core, the pump then need not wait
+    until that thread's turn is over.
     """
     number = _SCHED_SETATTR.get(platform.machine())
     if number is None or os.sched_getscheduler(thread) != os.SCHED_OTHER:

@@ -1,6 +1,7 @@
 """The compiled pump as Python sees it: it fills the records of streams, and reads the reports from them.
 
-Its thread runs `loop.run` from the first stream to `close`, and Python never waits for it longer than one packet takes.
+Its thread runs `loop.run` from the first stream until `close`. Python waits for it only on the lock of one stream, and
+never longer than one packet takes.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.histogram import LogHistogram
 
 MOST_STREAMS = 16_384
-"""Of one pump: more than the ports of an address are enough for. Memory is used only as streams come."""
+"""The most streams of one pump. One address has too few ports for so many. Memory is used only as streams come."""
 
 
 class NoRoomError(TrunkproofError):
-    """The pump has as many streams as it can have."""
+    """The pump has no room for another stream."""
 
 
 @dataclass(eq=False, slots=True)
 class CompiledFlow:
-    """A stream with its sockets and its record. It is a `Flow`."""
+    """A stream with its sockets and its record. It implements `Flow`."""
 
     stream: MediaStream
-    """Its settings and keys; its counts are in the record."""
+    """The settings and keys. The counts are in the record."""
     rtp: socket.socket
     rtcp: socket.socket
     number: int
@@ -54,32 +55,32 @@ class CompiledFlow:
 
     @property
     def sent(self) -> int:
-        """See `Flow`."""
+        """Return how many frames were sent so far."""
         return int(self.slot["sent"]) if self.report is None else self.report.sent
 
     def press(self, digit: str) -> None:
-        """See `Flow`."""
+        """Send a key in place of the next frames."""
         check_key(digit, int(self.slot["pressed_count"]))
         if self.stream.event_type is not None and self.report is None:
             press(self.c, self.slot, DIGITS.index(digit))
 
 
 class CompiledPump:
-    """All streams of one party, in a thread of their own. It is a `MediaPump`, and itself for one thread only."""
+    """All streams of one party, in a thread of their own. It implements `MediaPump`. Only one thread may call it."""
 
     has_thread = True
 
     def __init__(self, most_streams: int = MOST_STREAMS) -> None:
-        """Compile what is not compiled yet, which takes seconds once and milliseconds ever after.
+        """Compile what is not compiled yet. That takes seconds the first time, and milliseconds later.
 
         Raises:
-            NoSuchFunctionError: this machine has not what it takes.
+            NoSuchFunctionError: this machine lacks a C function that the pump needs.
         """
         self._c = _ready()
         self._slots, self._turns = np.zeros(most_streams, SLOT), np.zeros((most_streams, INSTANTS), TURN)
         self._work = new_work()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        # Kernel time stamps are wall-clock time; streams live on the monotonic clock.
+        # Kernel time stamps are wall-clock time, but streams use the monotonic clock.
         self._control = new_control(self._wake_fd, time.monotonic() - time.time(), random.randrange(FRAME_NS))
         self._control["slots_at"] = self._slots.ctypes.data
         self._flows: dict[int, CompiledFlow] = {}
@@ -98,15 +99,16 @@ class CompiledPump:
             name="media pump",
             daemon=True,
         )
+        # Ends the thread also where nobody calls `close`: when the pump is collected, or the interpreter ends.
         self._stop = weakref.finalize(self, _stop, self._thread, self._control, self._wake_fd)
 
     def add(
         self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
     ) -> CompiledFlow:
-        """See `MediaPump`.
+        """Run a fresh stream over bound, non-blocking sockets.
 
         Raises:
-            NoRoomError: there is no record for it.
+            NoRoomError: the pump has no free record.
         """
         number = self._free_number()
         reset(self._slots, number)
@@ -114,7 +116,7 @@ class CompiledPump:
         describe(slot, stream, rtp, rtcp, remote, remote_rtcp)
         set_keys(self._c, slot, self._work[0], stream.cipher)
         if connect(rtp, remote):
-            slot["rtp_to"] = 0
+            slot["rtp_to"] = 0  # a connected socket needs no address to send to
         flow = CompiledFlow(stream, rtp, rtcp, number, slot, self._c)
         self._flows[number] = flow
         enter(self._c, self._control[0], self._turns.ravel(), slot, number, self._free_turn(slot))
@@ -122,16 +124,19 @@ class CompiledPump:
         return flow
 
     def _free_number(self) -> int:
-        """Of a record that the pump can have nothing to do with: it has begun a pass since its stream left."""
+        """Return the number of a record that is free.
+
+        A record of a stream that left is free once the pump has begun another pass: until then it may be in `due`.
+        """
         if self._left and self._left[0][1] < self._control[0]["passes"]:
             return self._left.popleft()[0]
         number = len(self._flows) + len(self._left)
         if number == len(self._slots):
-            raise NoRoomError(f"a media pump has room for {number} streams")
+            raise NoRoomError(f"a media pump has room for {number} streams, and all places are taken")
         return number
 
     def _free_turn(self, slot: Record) -> int:
-        """For a stream that has its first turn at any instant within the next 20 ms."""
+        """Return a free turn at a random instant within the next 20 ms, and note in the record when it is due."""
         origin_ns = int(self._control[0]["origin_ns"])
         instant = (int(self._instants.first_after(self.now()) * 1e9) - origin_ns) // INSTANT_NS + 1
         slot["due_ns"] = instant * INSTANT_NS + origin_ns
@@ -146,7 +151,7 @@ class CompiledPump:
         os.eventfd_write(self._wake_fd, 1)
 
     def remove(self, flow: Flow) -> MediaReport:
-        """See `MediaPump`."""
+        """Take what still waits, send an RTCP BYE, close the sockets, and return the final report."""
         if flow.report is not None:
             return flow.report
         assert isinstance(flow, CompiledFlow)
@@ -160,18 +165,18 @@ class CompiledPump:
         return flow.report
 
     def close(self) -> None:
-        """See `MediaPump`."""
+        """Remove every stream that is left, and end the thread."""
         for flow in list(self._flows.values()):
             self.remove(flow)
         self._stop()
 
     def now(self) -> float:
-        """See `MediaPump`."""
+        """Return the monotonic time in seconds."""
         return time.monotonic()
 
     @property
     def lateness_p99_ms(self) -> float:
-        """See `MediaPump`."""
+        """Return the 99th percentile of how late frames were sent, in ms."""
         control = self._control[0]
         lateness = LogHistogram.of(
             control["lateness"], float(control["lateness_total_ms"]), float(control["lateness_most_ms"])
@@ -189,7 +194,10 @@ def _stop(thread: threading.Thread, control: Records, wake_fd: int) -> None:
 
 @lru_cache
 def _ready() -> Any:
-    """The C functions, once all compiled code has been made or loaded: each part is called once, with nothing to do."""
+    """Compile or load all code by calling each part once with nothing to do. Return the C functions.
+
+    Without this the first call of a run would wait seconds for the compiler.
+    """
     c, slots, control, work = functions(), np.zeros(1, SLOT), new_control(-1, 0.0, 0), new_work()
     slot, turns = slots[0], np.zeros(INSTANTS, TURN)
     reset(slots, 0)

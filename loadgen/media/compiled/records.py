@@ -1,4 +1,4 @@
-"""From a stream's settings to its record, and from the record to the report: the way in and out of compiled code."""
+"""Write a stream's settings into its record, and read the report from it: the way into compiled code and out of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEVER_S = ["first_arrival", "last_arrival", "transit", "origin"]
 
 
 def reset(slots: Records, number: int) -> None:
-    """Make a record as good as new."""
+    """Reset a record for a new stream."""
     slots[number : number + 1] = np.zeros(1, SLOT)
     slot = slots[number]
     point_into_itself(slots, number)
@@ -30,6 +30,7 @@ def reset(slots: Records, number: int) -> None:
         slot[name] = NEVER
     for name in _NEVER_S:
         slot[name] = math.nan
+    # `highest` begins at 0, as in ReceptionStatistics. `remote_lost` may be negative, so it needs its own "nothing".
     slot["highest"], slot["remote_lost"] = 0, NO_LOSS_TOLD
     slot["turn"] = NEVER
     slot["rx"]["ssrc"], slot["recent"] = NEVER, NEVER
@@ -61,7 +62,7 @@ def _to_bytes(address: Address) -> bytes:
 
 
 def set_keys(c: Record, slot: Record, work: Record, cipher: Cipher) -> None:
-    """Have a record's packets encrypted as `cipher` does it. The cipher must live as long as they do."""
+    """Have a record's packets encrypted as `cipher` does it. The cipher must live as long as the stream is served."""
     if type(cipher) is PlainCipher:
         return
     if not isinstance(cipher, SrtpCipher):
@@ -73,7 +74,10 @@ def set_keys(c: Record, slot: Record, work: Record, cipher: Cipher) -> None:
 
 
 def encrypts_as_libsrtp(c: Record, slot: Record, work: Record) -> bool:
-    """Whether a fresh record's packet is what libsrtp makes of it: the functions of OpenSSL have no promise to stay."""
+    """Return whether our encryption of a packet equals libsrtp's.
+
+    We call internal functions of OpenSSL, which another version may change without notice.
+    """
     cipher = SrtpCipher(bytes(range(MASTER_BYTES)), bytes(MASTER_BYTES), "AES_CM_128_HMAC_SHA1_80")
     packet = b"\x80\x08\x01\x02" + bytes(range(168))
     set_keys(c, slot, work, cipher)
@@ -86,7 +90,7 @@ def encrypts_as_libsrtp(c: Record, slot: Record, work: Record) -> bool:
 
 
 def report_of(slot: Record, stream: MediaStream, now: float) -> MediaReport:
-    """All counts of a stream that nobody serves any more, for a call that ends at `now`."""
+    """Return all counts of a stream that the pump no longer serves, for a call that ends at `now`."""
     expected = int(slot["highest"] - slot["first"]) + 1 if slot["first"] != NEVER else 0
     received, duplicate, late = int(slot["received"]), int(slot["duplicate"]), int(slot["late"])
     lost, told = expected - received, int(slot["remote_lost"])

@@ -1,6 +1,6 @@
-"""RTCP of a stream: the reports that it sends, and what it reads in those of its peer.
+"""RTCP of a stream: write the reports that it sends, and read those of its peer.
 
-The same as `loadgen.media.rtcp` with `MediaStream` around it, but for the draw of the next report's instant.
+It does the same as `loadgen.media.rtcp` and `MediaStream`. Only the time of the next report is drawn differently.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_LOST = 1 << 23
 
 @lean
 def receive_report(c: Record, slot: Record, work: Record, at: int, size: int) -> None:
-    """Take the `size` bytes at `work.data[at:]`, which came to the RTCP port."""
+    """Take the packet of `size` bytes at `work.data[at:]`, which came to the RTCP port."""
     status = 0
     if slot.rx.session != 0:
         status = NOT_AUTHENTIC
@@ -40,7 +40,7 @@ def receive_report(c: Record, slot: Record, work: Record, at: int, size: int) ->
 
 @lean
 def _read(slot: Record, data: Bytes, at: int, end: int) -> bool:
-    """Note what a compound packet says of our stream, if it is a well-formed one."""
+    """Note what a compound packet says of our stream. Return False, and note nothing, where it is malformed."""
     lost = slot.remote_lost
     while at < end:
         if end - at < 4 or data[at] >> 6 != 2:
@@ -50,6 +50,7 @@ def _read(slot: Record, data: Bytes, at: int, end: int) -> bool:
         if after > end:
             return False
         if kind in (SR, RR):
+            # The blocks begin after the sender's information in an SR, and at once in an RR.
             lost = _lost(slot, data, at + (28 if kind == SR else 8), after, count, lost)
         at = after
     slot.remote_lost = lost
@@ -61,6 +62,7 @@ def _lost(slot: Record, data: Bytes, at: int, end: int, count: int, lost: int) -
     for _ in range(min(count, (end - at) // _BLOCK_BYTES)):
         if read32(data, at) == slot.ssrc:
             lost = read32(data, at + 4) & 0xFFFFFF
+            # 24 bits with a sign: duplicates can make the loss negative (RFC 3550 section 6.4.1).
             lost -= 2 * _MOST_LOST if lost >= _MOST_LOST else 0
         at += _BLOCK_BYTES
     return lost
@@ -68,7 +70,10 @@ def _lost(slot: Record, data: Bytes, at: int, end: int, count: int, lost: int) -
 
 @lean
 def next_report(c: Record, slot: Record, work: Record, wall_ns: int) -> int:
-    """Put a report at `work.out`, encrypted; its bytes. A stream without turns says goodbye. `wall_ns`: since 1970."""
+    """Put a report at `work.out`, encrypted, and return its size. A stream that has no turn any more adds a BYE.
+
+    `wall_ns` is the time since 1970, in nanoseconds.
+    """
     data = work.data
     end = _sender_report(slot, data, work.out, wall_ns)
     end = _description(slot, data, end)
@@ -111,7 +116,7 @@ def _block(slot: Record, data: Bytes, at: int) -> None:
     lost = min(expected - slot.received, _MOST_LOST - 1)
     write32(data, at, slot.remote_ssrc)
     write32(data, at + 4, max(lost, -_MOST_LOST) & 0xFFFFFF)
-    data[at + 4] = _fraction_lost(slot, expected)
+    data[at + 4] = _fraction_lost(slot, expected)  # over the highest byte of the loss, which has only 24 bits
     write32(data, at + 8, 0 if slot.first == NEVER else slot.highest - MODULUS)
     write32(data, at + 12, int(slot.jitter * CLOCK_HZ))
     for place in range(at + 16, at + _BLOCK_BYTES):

@@ -1,4 +1,4 @@
-"""Clocks and sockets in compiled code: datagrams come singly or in batches, with the kernel's time stamps."""
+"""Clocks and sockets in compiled code. Datagrams are taken singly or in batches, with the kernel's time stamps."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ REALTIME: Final = 0
 _DONT_WAIT = 0x40
 _SECOND = 1_000_000_000
 _STAMPED = SO_TIMESTAMPNS << 32 | 1
-"""Level SOL_SOCKET and type of a control message, as one word."""
+"""The level SOL_SOCKET and the type of a control message, read as one word."""
 _STAMP_BYTES = 32
 _MOST_BATCHES: Final = 128
-"""More than a socket's buffer holds."""
+"""Batches to take at most from one socket. Its buffer holds fewer."""
 
 
 @inlined
 def clock_ns(c: Record, work: Record, which: int) -> int:
-    """What a clock of the machine says."""
+    """Return the time of one of the machine's clocks, in nanoseconds."""
     call_c(c.clock_gettime, (which, work.times_at))
     return int(work.times[0] * _SECOND + work.times[1])
 
 
 @lean
 def receive_all(c: Record, control: Record, slot: Record, work: Record, now: float) -> None:
-    """Take what waits at the RTP port of a stream, as far as its buffer reaches.
+    """Take everything that waits at the RTP port of a stream.
 
-    While it has its turns, more can only wait where the last packet is older than a frame, or tells no time: mostly,
-    one system call is enough.
+    Mostly one system call is enough. While the stream is served, more packets can wait only where the last one taken
+    came more than a frame ago, or has no time stamp.
     """
     wanted = control.heard_together
     for _ in range(_MOST_BATCHES):
@@ -69,7 +69,7 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
 
 @lean
 def receive_all_reports(c: Record, slot: Record, work: Record) -> None:
-    """Take what waits at the RTCP port, as far as its buffer reaches."""
+    """Take everything that waits at the RTCP port of a stream."""
     for _ in range(_MOST_BATCHES):
         got = _take(c, slot.rtcp_fd, work, BATCH)
         for place in range(got):
@@ -85,15 +85,19 @@ def receive_all_reports(c: Record, slot: Record, work: Record) -> None:
 
 @inlined
 def _take(c: Record, fd: int, work: Record, wanted: int) -> int:
-    """So many of the datagrams that wait at a socket; how many they are."""
+    """Take at most `wanted` datagrams that wait at a socket. Return how many there were."""
     got = call_c(c.recvmmsg, (fd, work.messages_at, wanted, _DONT_WAIT, 0))
-    # Once more: what failed may be a packet that we sent, refused where its peer had gone. Datagrams wait behind that.
+    # Try once more: the error may belong to a packet that we sent to a peer that is gone. Datagrams may still wait.
     return int(got if got >= 0 else call_c(c.recvmmsg, (fd, work.messages_at, wanted, _DONT_WAIT, 0)))
 
 
 @inlined
 def _arrival(control: Record, work: Record, place: int, now: float) -> float:
-    """When the kernel received it. Where it does not tell, now, and from now on every frame is heard at once."""
+    """Return when the kernel received a datagram.
+
+    Where the kernel does not tell, return `now`, and have every frame taken singly from now on: otherwise up to four
+    frames would seem to have come at the same time.
+    """
     at = CONTROL_WORDS * place
     length = work.messages[HEADER_WORDS * place + CONTROL_LENGTH]
     if length < _STAMP_BYTES or work.control[at + 1] != _STAMPED:
@@ -104,20 +108,20 @@ def _arrival(control: Record, work: Record, place: int, now: float) -> float:
 
 @inlined
 def _clear(work: Record, place: int) -> None:
-    """The kernel writes lengths where it reads what there is room for."""
+    """Restore the room for address and control message: the kernel has overwritten both with what it used."""
     work.messages[HEADER_WORDS * place + NAME_LENGTH] = ADDRESS_BYTES
     work.messages[HEADER_WORDS * place + CONTROL_LENGTH] = CONTROL_BYTES
 
 
 @inlined
 def send_audio(c: Record, slot: Record, work: Record, size: int) -> None:
-    """Send what is at `work.out` to the peer's RTP port; a full buffer loses it, as a network would."""
-    # Once more: what failed may be an earlier packet, refused where nobody listened yet.
+    """Send the packet at `work.out` to the peer's RTP port. A full buffer loses it, as a network might."""
+    # Try once more: the error may belong to an earlier packet, which was refused because nobody listened yet (ICMP).
     if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES)) < 0:
         call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES))
 
 
 @inlined
 def send_report(c: Record, slot: Record, work: Record, size: int) -> None:
-    """Send what is at `work.out` to the peer's RTCP port."""
+    """Send the report at `work.out` to the peer's RTCP port."""
     call_c(c.sendto, (slot.rtcp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtcp_to, ADDRESS_BYTES))

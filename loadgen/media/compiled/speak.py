@@ -1,6 +1,6 @@
-"""What a stream sends: voice frames with the call's identity, or a pressed key, numbered and encrypted.
+"""Make the packets that a stream sends: voice frames with the call's identity, or a pressed key.
 
-The same bytes as `loadgen.media.stream.MediaStream.next_packet` makes.
+The bytes equal those of `loadgen.media.stream.MediaStream.next_packet`. Change both together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _END_BIT = 0x80
 
 @lean
 def next_packet(c: Record, slot: Record, work: Record) -> int:
-    """Put the next 20 ms at `work.out`, encrypted; its bytes."""
+    """Put the packet of the next 20 ms at `work.out`, encrypted, and return its size."""
     number = slot.sent
     slot.sent += 1
     if slot.pressed_count > 0:
@@ -35,7 +35,7 @@ def next_packet(c: Record, slot: Record, work: Record) -> int:
 
 @inlined
 def timestamp(slot: Record, number: int) -> int:
-    """Of frame `number`; only the lower 32 bits count."""
+    """Return the timestamp of frame `number`. Only its lower 32 bits are written."""
     return int(slot.first_timestamp + number * SAMPLES_PER_PACKET)
 
 
@@ -49,6 +49,7 @@ def _header(slot: Record, number: int, begun: int, second: int, data: Bytes, at:
 
 @inlined
 def _frame(slot: Record, number: int, data: Bytes, start: int) -> int:
+    # The token of `voiceprint`: "tp", side, row (5 bytes), frame number, CRC-32. Written once, then copied nine times.
     data[start], data[start + 1], data[start + 2], data[start + 3] = 0x74, 0x70, slot.side, slot.row >> 32 & 0xFF
     write32(data, start + 4, slot.row)
     write32(data, start + 8, number)
@@ -75,7 +76,7 @@ def _key(slot: Record, number: int, data: Bytes, at: int) -> int:
 
 @lean
 def press(c: Record, slot: Record, key: int) -> None:
-    """Queue a key by its event code; `check_key` has been asked."""
+    """Queue a key by its event code. The caller has asked `check_key` before."""
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     if slot.pressed_count == 0:
         slot.pressed_at = slot.sent

@@ -413,7 +413,9 @@ def test_a_machine_without_the_compiled_pump_has_the_plain_one_and_a_warning(mon
     assert pump_warnings() == ()
     monkeypatch.setitem(sys.modules, "trunkproof.loadgen.media.compiled.c", None)
     (warning,) = pump_warnings()
-    assert warning.startswith("audio is sent by the plain pump, for a few hundred calls: Numba cannot be used")
+    assert warning.startswith(
+        "audio is sent by the plain pump, which carries only a few hundred calls: Numba cannot be used"
+    )
     # Who asked for it needs no warning.
     monkeypatch.setenv(VARIABLE, "plain")
     assert pump_warnings() == ()

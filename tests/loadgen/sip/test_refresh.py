@@ -42,7 +42,7 @@ def test_rfc4028_10_session_without_refresh_ends(pair: Any) -> None:
         assert [(event.at_s, event.cause) for event in ended] == [(60.0, EndCause.SESSION_EXPIRED)]
 
 
-def test_rfc4028_7_4_422_is_tried_once_more(pair: Any) -> None:
+def test_rfc4028_7_3_422_is_tried_once_more(pair: Any) -> None:
     call = pair.customer.start_call(1, pair.invite(SessionTimer(30)), 0.0)
     pair.settle()
     assert pair.log == [">INVITE", "<422", ">ACK", ">INVITE"]
