@@ -20,6 +20,7 @@ from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.customer import Customer
+from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.system.loop import run_loop
@@ -200,7 +201,7 @@ async def _place_one(customer: Customer, row: PlanRow) -> Record:
         disposition=Disposition.STILL_UP,
         intended_s=0.0,
     )
-    await customer.caller.place(row, record)
+    await PlannedCall(customer.caller, row, record).carry()
     if record.disposition is not Disposition.COMPLETED:
         raise BenchmarkError(f"a call was not completed: {record.disposition}, {record.reason}")
     return record

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, get_args
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.common.progress import Progress
 from trunkproof.experiments.common.targets import Target
 from trunkproof.experiments.prediction.forecast import Forecast
 from trunkproof.experiments.prediction.twin import TwinCheck
@@ -33,8 +35,6 @@ _DECISIVE = (
     "peak_ports",
     "mos_p5",
 )
-Advance = Callable[[float, str], None]
-"""Called with the share done (0 to 1) and a few words."""
 
 
 def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = None) -> Table:
@@ -77,10 +77,10 @@ def forecast_table(forecast: Forecast) -> Table:
 
 
 @contextmanager
-def progress(console: Console, *, shown: bool = True) -> Iterator[Advance]:
+def progress(console: Console, *, shown: bool = True) -> Iterator[Progress]:
     """A progress bar on `console` that lives as long as the block; call what it yields to move it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not shown or not console.is_terminal) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not shown or not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
 
         def advance(share: float, words: str) -> None:

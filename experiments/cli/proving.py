@@ -25,7 +25,7 @@ from trunkproof.experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
-from trunkproof.experiments.cli.suites import checked_stacks, run_and_show, show_suite
+from trunkproof.experiments.cli.suites import checked_stacks, rewrite_suite, run_and_show, show_suite
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.calibration_page import write_calibration_page
 from trunkproof.experiments.report.page import write_report
@@ -33,7 +33,6 @@ from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
 from trunkproof.experiments.sizing.calibration.calibrate import calibrate as measure_costs
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import SUITE
-from trunkproof.experiments.validation.suite.run import rewrite_suite
 from trunkproof.experiments.validation.validate import PAGE, read_evidence, validate_async
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.study import Stack
@@ -82,6 +81,7 @@ def validate(
             )
 
     comparison = run_loop(run())
+    write_report(comparison, folder / PAGE)
     _show(comparison, folder, as_json=as_json)
     code = code_of_run(comparison.generator.verdict, comparison.interrupted)
     leave_with(code if code is not ExitCode.OK or comparison.agrees else ExitCode.DISAGREE)

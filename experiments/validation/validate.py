@@ -10,17 +10,17 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from trunkproof.experiments.common.progress import Progress, silent
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
-from trunkproof.experiments.report.page import write_report
 from trunkproof.experiments.validation.compare import Comparison, compare
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from trunkproof.loadgen.media.pump import pump_warnings
@@ -41,15 +41,10 @@ from trunkproof.models.study import Study
 from trunkproof.simulator.replicate import replicate
 from trunkproof.simulator.run import simulate
 
-Advance = Callable[[float, str], None]
 REPLICATIONS = 20
 """Other seeds behind the intervals; a t-interval over 20 is 5 % wider than over infinitely many."""
 COMPARISON, PAGE, STUDY = "comparison.json", "report.html", "study.json"
 PREDICTED, MEASURED, METERS = "predicted.parquet", "measured.parquet", "meters.parquet"
-
-
-def _silent(share: float, words: str) -> None:
-    pass
 
 
 @dataclass(eq=False)
@@ -68,7 +63,7 @@ def validate(
     study: Study,
     out: Path,
     *,
-    advance: Advance = _silent,
+    advance: Progress = silent,
     stop: asyncio.Event | None = None,
     pbx: bool = False,
     workers: int = 1,
@@ -90,7 +85,7 @@ async def validate_async(
     study: Study,
     out: Path,
     *,
-    advance: Advance = _silent,
+    advance: Progress = silent,
     stop: asyncio.Event | None = None,
     pbx: bool = False,
     workers: int = 1,
@@ -190,10 +185,9 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
 
 
 def write_evidence(comparison: Comparison, out: Path) -> None:
-    """The study, both record tables, the comparison and its page."""
+    """Leave the study, both record tables and the comparison; the page is made by whoever shows it."""
     (out / STUDY).write_text(comparison.study.model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_records(comparison.predicted, out / PREDICTED)
     write_records(comparison.measured, out / MEASURED)
     text = json.dumps(comparison.to_json(), indent=2, allow_nan=False)
     (out / COMPARISON).write_text(text + "\n", encoding="utf-8")
-    write_report(comparison, out / PAGE)

@@ -20,7 +20,7 @@ from trunkproof.loadgen.sip.endpoint import SipEndpoint
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.message import MalformedMessageError, Request
 from trunkproof.loadgen.sip.parser import StreamParser
-from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.server_call import IncomingInvite, ServerCall
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.tls.endpoints import Closed, Connection
 
@@ -205,12 +205,12 @@ class SipAgent:
         self._arm()
 
     def _dispatch(self, event: events.Event) -> None:
-        if isinstance(event, events.IncomingInvite):
+        if isinstance(event, IncomingInvite):
             self._incoming(event)
         elif isinstance(event, events.CallEvent) and isinstance(event.call.context, CallEvents):
             event.call.context.put(event)
 
-    def _incoming(self, event: events.IncomingInvite) -> None:
+    def _incoming(self, event: IncomingInvite) -> None:
         call_events = CallEvents()
         event.call.context = call_events
         connection = self._connections.get(event.call.connection_id) if event.call.connection_id is not None else None

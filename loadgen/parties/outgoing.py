@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 from trunkproof.loadgen.parties.agent import CallEvents, Stopped
 from trunkproof.loadgen.parties.audio import Audio, NoPortError, media_fault, note_media
+from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.events import EndCause
@@ -25,9 +25,6 @@ from trunkproof.models.errors import GuardError, TrunkproofError
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Disposition, Record
 from trunkproof.models.refusals import disposition_of
-
-if TYPE_CHECKING:
-    from trunkproof.loadgen.parties.caller import Caller
 
 _LAST_WORDS_S = 4.0
 """How long a stopped run waits for the response to a BYE or CANCEL before it lets the call go."""
@@ -73,6 +70,12 @@ class PlannedCall:
     _ready: _Ready | NoPortError | None = None
     _lease: Lease | None = None
     _call: ClientCall | None = None
+
+    async def carry(self) -> None:
+        """Go through the whole attempt from now on, for a caller without a dialler."""
+        self.prepare()
+        self.start()
+        await self.finish()
 
     def prepare(self) -> None:
         """Open ports for the audio, and write the INVITE."""

@@ -17,6 +17,7 @@ from trunkproof.loadgen.parties.audio import Audio, codecs_of
 from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.parties.incoming import Booking
 from trunkproof.loadgen.parties.numbers import pstn_number
+from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.parties.refusal import Denied
 from trunkproof.loadgen.schedule.dialler import Dialler
 from trunkproof.loadgen.schedule.pacer import Instant, Pacer
@@ -121,7 +122,7 @@ class Pstn:
             record.ended_s = caller.now_s()
             return
         try:
-            await caller.place(row, record)
+            await PlannedCall(caller, row, record).carry()
         finally:
             seat.close()
             del line.seats[row.row]

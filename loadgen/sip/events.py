@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from trunkproof.loadgen.sip.call import Call
-    from trunkproof.loadgen.sip.endpoint import Probe
-    from trunkproof.loadgen.sip.message import Request, Response
-    from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.message import Response
 
 
 class EndCause(Enum):
@@ -37,6 +33,20 @@ class EndCause(Enum):
     """No refresh came in time, or ours was refused (RFC 4028 section 10); BYE was sent."""
 
 
+class EventCall(Protocol):
+    """A call as its events know it; `Call` is one."""
+
+    context: object
+    """The user's own, to dispatch events by."""
+
+
+@dataclass(eq=False, slots=True)
+class Probe:
+    """An OPTIONS of ours in flight; `context` is the user's."""
+
+    context: object = None
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something happened at `at_s`, the `now` of the input that caused it."""
@@ -48,20 +58,12 @@ class Event:
 class CallEvent(Event):
     """Something happened to `call`."""
 
-    call: Call
+    call: EventCall
 
 
 @dataclass(frozen=True, slots=True)
 class FinalEvent(CallEvent):
     """The last event of its call."""
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingInvite(Event):
-    """A new call: `call.trying`, `ring`, `answer` or `reject` it."""
-
-    call: ServerCall
-    invite: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class ProtocolViolation(FinalEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Declined(FinalEvent):
+class LocallyRejected(FinalEvent):
     """We rejected the incoming call with `status`."""
 
     status: int

@@ -6,6 +6,7 @@ It speaks in one INVITE server transaction; the dialog is `Call`'s. Its user dec
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import ALLOW, Call, ConnectionId, Core
@@ -82,7 +83,7 @@ class ServerCall(Call):
             raise ValueError(f"{status} does not reject a call")
         if self._move(Trigger.FAILURE):
             self._fail(status, reason, headers, now)
-            self._finish(events.Declined(now, self, status))
+            self._finish(events.LocallyRejected(now, self, status))
 
     def cancelled(self, now: float) -> None:
         """The caller's CANCEL: 487, unless a final response went before (section 9.2)."""
@@ -117,3 +118,11 @@ class ServerCall(Call):
 
     def _contact_row(self) -> Header:
         return "Contact", self._core.agent.contact(self.dialled)
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingInvite(events.Event):
+    """A new call: `call.trying`, `ring`, `answer` or `reject` it."""
+
+    call: ServerCall
+    invite: Request

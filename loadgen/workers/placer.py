@@ -21,6 +21,7 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard, Target
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.parties.customer import Customer
+from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.schedule.dialler import Attempt, Dialler
 from trunkproof.loadgen.schedule.pacer import Pacer
 from trunkproof.loadgen.schedule.share import WHOLE, Share
@@ -152,7 +153,7 @@ class Placer:
         await self._pacer.run(self._zero)
 
     def _attempt(self, row: PlanRow, record: Record) -> Attempt:
-        return self._customers[row.trunk].caller.attempt(row, record)
+        return PlannedCall(self._customers[row.trunk].caller, row, record)
 
     def _begun(self) -> None:
         self._tally[self._share.index] += 1
