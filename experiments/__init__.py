@@ -12,7 +12,8 @@ from trunkproof.experiments.prediction.forecast import Forecast, forecast
 from trunkproof.experiments.prediction.predict import Prediction, predict
 from trunkproof.experiments.validation.compare import Comparison, compare
 from trunkproof.experiments.validation.validate import read_evidence, validate, validate_async
-from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.run import Run, RunResult, drive
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.models.kpis import Kpis, compute_kpis
 from trunkproof.models.plan import Plan, draw_plan
@@ -23,12 +24,14 @@ from trunkproof.simulator.run import Start, simulate
 
 __all__ = [
     "Comparison",
-    "Drive",
     "Forecast",
     "Kpis",
     "Plan",
     "Prediction",
     "Replications",
+    "Run",
+    "RunOptions",
+    "RunResult",
     "Start",
     "Study",
     "compare",

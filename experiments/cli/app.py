@@ -18,7 +18,6 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from trunkproof.experiments.common.exit_codes import ExitCode
-from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import Stack, Study
 from trunkproof.models.study_file import read_study
@@ -96,13 +95,6 @@ def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted)
     yield stop
-
-
-def code_of_run(verdict: Verdict, interrupted: str | None) -> ExitCode:
-    """How a run of real calls leaves, whatever it found."""
-    if interrupted is not None and not interrupted.startswith("worker"):  # which is the generator's, and VOID
-        return ExitCode.INTERRUPTED if interrupted.startswith("interrupted") else ExitCode.NO_TRUNK
-    return ExitCode.VOID if verdict is Verdict.VOID else ExitCode.OK
 
 
 def leave_with(code: ExitCode) -> None:

@@ -19,7 +19,7 @@ from trunkproof.experiments.prediction.forecast import Forecast
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.loadgen.meters.report import MeterReport
-from trunkproof.loadgen.run import Drive
+from trunkproof.loadgen.run import RunResult
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import Calibration, CostName
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
@@ -128,13 +128,14 @@ def calibration_table(calibration: Calibration) -> Table:
     return table
 
 
-def drive_json(driven: Drive) -> dict[str, Any]:
+def drive_json(driven: RunResult) -> dict[str, Any]:
     """What a run of real calls came to; a VOID one has no indicators."""
     kpis = compute_kpis(driven.records)
     void = driven.generator.verdict is Verdict.VOID
     return {
         "generator": asdict(driven.generator),
-        "interrupted": driven.interrupted,
+        "interrupted": driven.end.interrupted,
+        "ended": driven.end.to_json(),
         "troubles": list(driven.troubles),
         "srtp": asdict(driven.heard),
         "meters": None if driven.meters is None else asdict(driven.meters),
@@ -143,14 +144,14 @@ def drive_json(driven: Drive) -> dict[str, Any]:
     }
 
 
-def drive_lines(driven: Drive) -> Group:
+def drive_lines(driven: RunResult) -> Group:
     """The same for people."""
     kpis, generator = compute_kpis(driven.records), driven.generator
     workers = f", {generator.workers} workers" if generator.workers > 1 else ""
     reasons = f" ({'; '.join(generator.reasons)})" if generator.reasons else ""
     parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()}{workers}{reasons}"]
-    if driven.interrupted:
-        parts.append(f"Cut short: {driven.interrupted}")
+    if driven.end.cut_short:
+        parts.append(f"Cut short: {driven.end}")
     if driven.troubles:
         parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
     if generator.verdict is Verdict.VOID:

@@ -12,7 +12,7 @@ from trunkproof.experiments.report.page import write_report
 from trunkproof.experiments.report.suite_page import suite_lines, suite_markdown, write_suite_page
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import Suite, read_suite, write_suite
-from trunkproof.experiments.validation.suite.run import run_suite, suite_exit_code
+from trunkproof.experiments.validation.suite.run import Pages, run_suite, suite_exit_code
 from trunkproof.experiments.validation.validate import PAGE as RUN_PAGE
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.errors import InputError, Problem
@@ -21,8 +21,8 @@ from trunkproof.models.study import Stack
 PAGE, MARKDOWN = "suite.html", "suite.md"
 
 
-class SuitePages:
-    """Writes the page of each run and, after every cell, the suite's own. It is the suite's `Pages`."""
+class SuitePages(Pages):
+    """Writes the page of each run and, after every cell, the suite's own."""
 
     def of_run(self, comparison: Comparison, folder: Path) -> None:
         """Write the page of a run beside its evidence."""

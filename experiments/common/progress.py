@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trunkproof.loadgen.observer import Observer, RunProgress
+
 Progress = Callable[[float, str], None]
 """Called now and then with the share done (0 to 1, below 0 before the first call) and a few words."""
 
@@ -19,3 +21,14 @@ def part_of(progress: Progress, begin: float, end: float, name: str = "") -> Pro
     """
     prefix = f"{name}: " if name else ""
     return lambda share, words: progress(begin + (end - begin) * max(0.0, share), f"{prefix}{words}")
+
+
+class TellsProgress(Observer):
+    """Tells a `Progress` how far a run of real calls is."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def progressed(self, progress: RunProgress) -> None:
+        """Tell the share of the run that is over, and how many attempts were placed."""
+        self._progress(progress.share, f"{progress.begun} attempts placed")

@@ -20,6 +20,7 @@ from trunkproof.experiments.validation.cpu import CpuComparison
 from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.run_end import COMPLETED, RunEnd
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
 from trunkproof.models.plan import Plan
@@ -68,7 +69,8 @@ class Comparison:
     twin: tuple[TwinCheck, ...] | str = ()
     """Checks against exact theory, or why there are none."""
     anchors: Mapping[str, float] = field(default_factory=dict)
-    interrupted: str | None = None
+    ended: RunEnd = COMPLETED
+    """How the run ended."""
     troubles: tuple[str, ...] = ()
     """Which programs of the trunk died or did not answer, when and how."""
     cpu: CpuComparison | None = None
@@ -77,6 +79,11 @@ class Comparison:
     """What the trunk's programs spent, held and counted."""
     warnings: tuple[str, ...] = ()
     """What a reader must know before believing the figures."""
+
+    @property
+    def interrupted(self) -> str | None:
+        """Why the run ended before its plan did, in words; `None` where it did not."""
+        return self.ended.interrupted
 
     @cached_property
     def _pairs(self) -> pl.DataFrame:
@@ -107,7 +114,7 @@ class Comparison:
     def agrees(self) -> bool:
         """Whether the run proves the prediction."""
         enough = AGREEMENT_MIN if self.study.pop.stack == "embedded" else FOREIGN_AGREEMENT_MIN
-        return self.valid and self.interrupted is None and self.agreement >= enough
+        return self.valid and not self.ended.cut_short and self.agreement >= enough
 
     @cached_property
     def predicted_kpis(self) -> Kpis:
@@ -152,6 +159,7 @@ class Comparison:
             "attempts": self.attempts,
             "agreement": self.agreement,
             "interrupted": self.interrupted,
+            "ended": self.ended.to_json(),
             "troubles": list(self.troubles),
             "warnings": list(self.warnings),
             "cpu": None if self.cpu is None else self.cpu.to_json(),
@@ -190,7 +198,7 @@ def compare(
     intervals: Mapping[str, Interval] | None = None,
     twin: tuple[TwinCheck, ...] | str = (),
     anchors: Mapping[str, float] | None = None,
-    interrupted: str | None = None,
+    ended: RunEnd = COMPLETED,
     troubles: tuple[str, ...] = (),
     cpu: CpuComparison | None = None,
     meters: MeterReport | None = None,
@@ -200,7 +208,7 @@ def compare(
 
     Of a run that was cut short, only what was placed until then is compared.
     """
-    if interrupted is not None:
+    if ended.cut_short:
         placed = measured.select("call", "attempt")
         predicted = predicted.join(placed, on=["call", "attempt"], how="semi")
     return Comparison(
@@ -213,7 +221,7 @@ def compare(
         intervals=intervals or {},
         twin=twin,
         anchors=anchors or {},
-        interrupted=interrupted,
+        ended=ended,
         troubles=troubles,
         cpu=cpu,
         meters=meters,

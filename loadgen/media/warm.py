@@ -6,13 +6,12 @@ or busy machine, might not be ready in the time that it is given.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
 
 from trunkproof.loadgen.media.pump import PumpKind, pump_to_make
-from trunkproof.loadgen.system.programs import dies_with_us
+from trunkproof.loadgen.system.programs import dies_with_us, gone_within, start_process
 
 
 @contextlib.asynccontextmanager
@@ -28,21 +27,12 @@ async def pump_compiled() -> AsyncIterator[None]:
     if kind is PumpKind.PLAIN or _is_kept():
         yield
         return
-    process = await asyncio.create_subprocess_exec(
-        *(*dies_with_us(), sys.executable, "-m", __name__),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        # Ctrl-C is for the run, which then ends this.
-        start_new_session=True,
-    )
+    process = await start_process((*dies_with_us(), sys.executable, "-m", __name__))
     try:
         yield
         await process.wait()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await gone_within(process, 0.0)
 
 
 def _is_kept() -> bool:

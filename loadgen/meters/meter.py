@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import polars as pl
@@ -17,8 +18,8 @@ from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.meters.deaths import watch_deaths
 from trunkproof.loadgen.meters.processes import ProcessMeter, Usage
 from trunkproof.loadgen.meters.prometheus import Page, PrometheusPage
-from trunkproof.loadgen.meters.reference import Gauge
-from trunkproof.loadgen.meters.report import SAMPLES, Gap, MeterReport, make_report
+from trunkproof.loadgen.meters.reference import ReferenceWorkload
+from trunkproof.loadgen.meters.report import SAMPLES, Gap, MeterReport, Sample, make_report
 from trunkproof.models.errors import RemoteError, StackError
 
 _NUMBERS = ("cpu_s", "memory_bytes", "sockets", "threads", "wakings", "processes")
@@ -30,18 +31,29 @@ class Meter:
     The card's `processes` must be of this machine; a card without any (a remote trunk) is metered by its pages alone.
     """
 
-    def __init__(self, card: TrunkCard, *, every_s: float = 1.0, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        card: TrunkCard,
+        *,
+        every_s: float = 1.0,
+        guard: Guard | None = None,
+        on_reading: Callable[[Sequence[Sample]], None] = lambda samples: None,
+    ) -> None:
         """Meter `card`, every so many seconds; pages are read where `guard` lets them be (by default on loopback).
+
+        `on_reading` is told of every reading after plan zero is known.
+
 
         Raises:
             InputError, GuardError, StackError: a page's address is none, is not allowed, or does not resolve.
         """
         self._pids = dict(card.processes)
         self._processes = ProcessMeter(self._pids)
-        self._gauge = Gauge(card.cores)
+        self._reference = ReferenceWorkload(card.cores)
         self._pages = {name: PrometheusPage(url, guard) for name, url in card.metrics.items()}
         self._every_s = every_s
-        self._rows: list[tuple[float, str, str, float]] = []
+        self._on_reading = on_reading
+        self._rows: list[Sample] = []
         self._kinds: dict[tuple[str, str], str] = {}
         self._gaps: list[tuple[float, str, str]] = []
         self._ended: dict[str, float] = {}
@@ -54,7 +66,7 @@ class Meter:
     async def __aenter__(self) -> Meter:
         self._started = await self.read()
         if self._pids:
-            self._stack.enter_context(self._gauge)
+            self._stack.enter_context(self._reference)
         self._stack.enter_context(watch_deaths(self._pids, self._ended.__setitem__))
         task = asyncio.create_task(self._sample(), name="meter")
         self._stack.push_async_callback(asyncio.wait, [task])
@@ -87,13 +99,16 @@ class Meter:
         CPU clocks are read within a few milliseconds of it, and their own instants are in the table.
         """
         async with self._reading:
-            self._last = asyncio.get_running_loop().time()
+            before, self._last = len(self._rows), asyncio.get_running_loop().time()
             usages, _ = await asyncio.gather(
                 asyncio.to_thread(self._processes.read),
                 asyncio.gather(*(self._read_page(name, self._last) for name in self._pages)),
             )
             for name, usage in usages.items():
                 self._add_usage(name, usage)
+            if self._zero is not None:
+                zero = self._zero
+                self._on_reading([row._replace(at_s=row.at_s - zero) for row in self._rows[before:]])
             return self._last
 
     @property
@@ -115,7 +130,7 @@ class Meter:
             to_s,
             ended={name: at - origin for name, at in self._ended.items()},
             gaps=[Gap(at_s=at - origin, source=source, why=why) for at, source, why in self._gaps],
-            gauge_s=self._gauge.mean_s(origin + from_s, origin + to_s),
+            gauge_s=self._reference.mean_s(origin + from_s, origin + to_s),
         )
 
     @property
@@ -148,8 +163,8 @@ class Meter:
         for name in _NUMBERS:
             value = getattr(usage, name)
             if value is not None:
-                self._rows.append((usage.at_s, source, name, float(value)))
+                self._rows.append(Sample(usage.at_s, source, name, float(value)))
 
     def _add_page(self, source: str, at: float, page: Page) -> None:
-        self._rows.extend((at, source, name, value) for name, value in page.values.items())
+        self._rows.extend(Sample(at, source, name, value) for name, value in page.values.items())
         self._kinds.update({(source, name): kind for name, kind in page.kinds.items()})

@@ -25,7 +25,7 @@ _MEMORY_BYTES, _STRIDE, _ADDITIONS = 1 << 25, 4099, 5000
 _LINE_BYTES = 64
 
 
-class Gauge:
+class ReferenceWorkload:
     """A process that does the work ten times a second, 1 ms of CPU each time; a context manager."""
 
     def __init__(self, cores: Iterable[int] = ()) -> None:
@@ -43,7 +43,7 @@ class Gauge:
             stdout=pipe,
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read, name="gauge", daemon=True)
+        self._reader = threading.Thread(target=self._read, name="reference workload", daemon=True)
         self._reader.start()
         return self
 

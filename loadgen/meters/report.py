@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -17,6 +17,15 @@ SAMPLES = {"at_s": pl.Float64, "source": pl.String, "name": pl.String, "value": 
 """The columns of `meters.parquet`: seconds after plan zero; a program; cpu_s, memory_bytes, sockets, threads, wakings,
 processes or the name of a number on its page, labels and all; the reading.
 """
+
+
+class Sample(NamedTuple):
+    """One reading of one number: a row of `SAMPLES`."""
+
+    at_s: float
+    source: str
+    name: str
+    value: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,8 @@
-"""Foreign programs that make up a trunk: started in order, watched until they are told to stop, and never left behind.
+"""Every process that we start: in a session of its own, watched until it is told to stop, and never left behind.
 
-A program that dies is noted with its instant; nobody is started again by itself. What the programs are is each stack's.
+`Programs` are those that make up a trunk, started in order. One that dies is noted with its instant; none is started
+again by itself. What the programs are is each stack's. One process is started elsewhere: `meters.reference` reads its
+own from a thread, so that the event loop's lag cannot colour what it measures.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from asyncio.subprocess import DEVNULL
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import IO
 
 from trunkproof.models.errors import StackError
 
@@ -47,13 +52,20 @@ class Death:
 class Programs:
     """The programs of one trunk, on the running event loop."""
 
-    def __init__(self, on_death: Callable[[Death], None] | None = None, *, prefix: tuple[str, ...] = ()) -> None:
-        """`prefix` stands before every command, as a CPU quota's does."""
+    def __init__(
+        self,
+        on_death: Callable[[Death], None] | None = None,
+        *,
+        prefix: tuple[str, ...] = (),
+        gone_within_s: float = _GONE_WITHIN_S,
+    ) -> None:
+        """`prefix` stands before every command, as a CPU quota's does; a program has `gone_within_s` to end itself."""
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._started: dict[str, Program] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._on_death = on_death
         self._prefix = prefix
+        self._gone_within_s = gone_within_s
 
     @property
     def pids(self) -> dict[str, int]:
@@ -68,15 +80,11 @@ class Programs:
         """
         with program.log.open("ab") as log:
             try:
-                process = await asyncio.create_subprocess_exec(
-                    *self._prefix,
-                    *dies_with_us(),
-                    *program.command,
-                    stdin=asyncio.subprocess.DEVNULL,
+                process = await start_process(
+                    (*self._prefix, *dies_with_us(), *program.command),
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, **program.environment},
-                    start_new_session=True,
+                    environment=program.environment,
                 )
             except OSError as error:
                 raise StackError(f"{program.name} cannot be started: {error}") from error
@@ -120,13 +128,9 @@ class Programs:
         if process is None:
             return
         _signal_all(process, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(_GONE_WITHIN_S):
-                await process.wait()
-        except TimeoutError:
-            pass
+        await gone_within(process, self._gone_within_s)
+        # Its children may have outlived it.
         _signal_all(process, signal.SIGKILL)
-        await process.wait()
 
     async def close(self) -> None:
         """End all of them, the last one first."""
@@ -134,6 +138,43 @@ class Programs:
             await self.stop(name)
         if self._watches:
             await asyncio.wait(self._watches)
+
+
+async def start_process(
+    command: Sequence[str],
+    *,
+    stdin: int = DEVNULL,
+    stdout: int | IO[bytes] = DEVNULL,
+    stderr: int | IO[bytes] = DEVNULL,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> asyncio.subprocess.Process:
+    """Start a process in a session of its own; `environment` is added to ours.
+
+    A terminal's Ctrl-C goes to every process of its session. It is for the run, which ends its calls first and its
+    processes after them.
+
+    Raises:
+        OSError: there is no such program, or it may not be run.
+    """
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+
+
+async def gone_within(process: asyncio.subprocess.Process, seconds: float) -> None:
+    """Wait for a process that was asked to end; kill it where it takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def how_ended(code: int) -> str:

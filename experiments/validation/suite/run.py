@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.common.progress import Progress, part_of, silent
@@ -37,22 +36,14 @@ PAUSE_S = 20.0
 """Before a VOID run is repeated: whoever else used this machine may be done by then."""
 
 
-class Pages(Protocol):
-    """Who shows what a suite finds, while it goes on."""
+class Pages:
+    """Who shows what a suite finds, while it goes on; this one shows nothing."""
 
     def of_run(self, comparison: Comparison, folder: Path) -> None:
-        """A run is over, and its evidence is in that folder; also a VOID one, which is repeated."""
+        """Show a run that is over: its evidence is in that folder. It may be a VOID one, which is repeated."""
 
     def of_suite(self, suite: Suite, folder: Path) -> None:
-        """A cell was put into the table, whose `suite.json` is in that folder."""
-
-
-class NoPages:
-    """Show nothing."""
-
-    def of_run(self, comparison: Comparison, folder: Path) -> None: ...
-
-    def of_suite(self, suite: Suite, folder: Path) -> None: ...
+        """Show the table, into which a cell was put: its `suite.json` is in that folder."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ async def run_suite(
     profiles: Sequence[str | Path] | None = None,
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
-    pages: Pages = NoPages(),
+    pages: Pages | None = None,
     command: str = "",
 ) -> Suite:
     """Run profiles on stacks, one after the other; leave `suite.json` and each run's evidence in `out`.
@@ -94,7 +85,7 @@ async def run_suite(
         InputError: a profile is unknown or no study; before anything is run.
     """
     studies = _read_profiles(profiles)
-    stop = stop or asyncio.Event()
+    stop, pages = stop or asyncio.Event(), pages or Pages()
     out.mkdir(parents=True, exist_ok=True)
     suite = _begun(out, next(iter(studies.values())), command)
     asked = [(stack, profile) for stack in stacks for profile in studies]

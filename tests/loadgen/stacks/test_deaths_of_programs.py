@@ -24,6 +24,7 @@ from trunkproof.experiments.report.page import render
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.validate import read_evidence, validate_async
 from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.run_end import EndKind
 from trunkproof.loadgen.stacks.server import CARD
 from trunkproof.models.study import Study
 
@@ -113,16 +114,14 @@ def test_asterisk(stack: str, tmp_path: Path) -> None:
     found = killed(study(stack, duration_s=6, holding=3), tmp_path, {"asterisk": 20})
     (death,) = found.troubles
     assert re.fullmatch(TOLD.format("asterisk"), death)
-    assert found.interrupted is not None
-    assert found.interrupted.startswith("the trunk died")
+    assert found.ended.kind is EndKind.TRUNK_DIED
     assert death in render(found)
 
 
 @kamailio_only
 def test_the_trunk_process_takes_its_programs_with_it(stack: str, tmp_path: Path) -> None:
     found = killed(study(stack, duration_s=8, holding=3, inbound_share=0.3), tmp_path, {THE_TRUNK: 20})
-    assert found.interrupted is not None
-    assert found.interrupted.startswith("the trunk died")
+    assert found.ended.kind is EndKind.TRUNK_DIED
 
 
 @kamailio_only
