@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version as installed_version
 
 from trunkproof.experiments.cli import calling, finding, histories, predicting, proving, reviewing
-from trunkproof.experiments.cli.app import Json, app, err, out, print_result
+from trunkproof.experiments.cli.app import Json, app, err, out, print_result, show_warnings
 from trunkproof.experiments.common.exit_codes import ExitCode, exit_code_of
 from trunkproof.loadgen.media.pump import asked_for
 from trunkproof.models.errors import TrunkproofError
@@ -26,6 +26,7 @@ def version(*, as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command; errors of the user's or the peer's end in a message, not in a traceback."""
+    show_warnings()
     try:
         asked_for()  # What the environment says wrong is told before anything is started.
         app()

@@ -1,4 +1,4 @@
-"""How fast this machine is while calls are placed: a small piece of work that never changes, timed again and again.
+"""How fast this machine is while calls are placed: a reference workload that never changes, timed again and again.
 
 The host of a virtual machine gives it now more, now less, and says so nowhere. The work is arithmetic, and bytes from
 all over a memory that no cache holds, in a process of its own that is awake for a while before it looks at its clock:
@@ -79,7 +79,8 @@ def _work_until_left() -> None:
         for number in range(_ADDITIONS):
             total += number * number
         turn += 1
-        print(time.monotonic(), time.thread_time() - begun_s, flush=True)
+        sys.stdout.write(f"{time.monotonic()} {time.thread_time() - begun_s}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

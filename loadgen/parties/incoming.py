@@ -7,11 +7,13 @@ Whether a call may come in at all is asked of an `Admission`; without one, every
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Protocol
 
 from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, NoPortError
+from trunkproof.loadgen.parties.call_log import CallLog
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.offer_answer import SdpFault
@@ -21,6 +23,8 @@ from trunkproof.loadgen.sip.server_call import ServerCall
 from trunkproof.models.plan import Outcome, PlanRow, row_of
 from trunkproof.models.records import Disposition
 from trunkproof.models.refusals import REFUSALS
+
+logger = logging.getLogger(__name__)
 
 _NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
 
@@ -78,21 +82,26 @@ class Answerer:
 
     async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
         call = incoming.call
+        log = CallLog(logger, call.invite.call_id)
         agent.act(call.trying)
         try:
             row = self._row_dialled(call)
+            log = log.of(row.call, row.attempt)
+            log.debug("came in from %s", incoming.source)
             reservation = await self._admission(incoming, row)
             try:
                 await self._converse(_Conversation(agent, call, incoming.events), row, reservation)
             finally:
                 reservation.close()
-        except NoPortError:
+        except NoPortError as error:
+            log.warning("refused: %s", error)
             agent.act(lambda now: call.reject(now, REFUSALS[Disposition.NO_PORT].status))
         except CallRefused as refused:
             refusal = refused.refusal
+            log.debug("refused with %s", refusal.status)
             agent.act(lambda now: call.reject(now, refusal.status, refusal.phrase, refusal.headers))
         except _Gone:
-            return
+            log.debug("the caller gave up")
 
     def _row_dialled(self, call: ServerCall) -> PlanRow:
         number = row_of(call.dialled)

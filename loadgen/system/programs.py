@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ from types import MappingProxyType
 from typing import IO
 
 from trunkproof.models.errors import StackError
+
+logger = logging.getLogger(__name__)
 
 _READY_WITHIN_S = 30.0
 _GONE_WITHIN_S = 5.0
@@ -88,6 +91,7 @@ class Programs:
                 )
             except OSError as error:
                 raise StackError(f"{program.name} cannot be started: {error}") from error
+        logger.debug("%s started as process %d", program.name, process.pid)
         self._running[program.name], self._started[program.name] = process, program
         await self._until_ready(program, process)
         watch = asyncio.create_task(self._watch(program.name, process))
@@ -111,6 +115,7 @@ class Programs:
             return
         del self._running[name]
         at = asyncio.get_running_loop().time()
+        logger.info("%s: %s", name, how_ended(code))
         # Its children may live on and even serve calls, with nobody to end them.
         _signal_all(process, signal.SIGKILL)
         if self._on_death is not None:
