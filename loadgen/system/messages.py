@@ -33,7 +33,7 @@ class Codec(Generic[T]):
             ValueError: it is no message of this channel.
         """
         fields = json.loads(line)
-        adapter = self._adapters.get(fields.pop(_TYPE, "")) if isinstance(fields, dict) else None
+        adapter = self._adapters.get(str(fields.pop(_TYPE, ""))) if isinstance(fields, dict) else None
         if adapter is None:
             raise ValueError(f"no message of this channel: {line[:200]!r}")
         message: T = adapter.validate_python(fields)

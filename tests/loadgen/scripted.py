@@ -1,4 +1,4 @@
-"""A manual clock for the event loop, and parties that follow a script: one call is tested in no time, to the instant."""
+"""A manual clock for the event loop, and parties that follow a script: calls are tested in no time, to the instant."""
 
 from __future__ import annotations
 
