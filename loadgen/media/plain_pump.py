@@ -45,11 +45,11 @@ class PlainFlow:
 
     @property
     def sent(self) -> int:
-        """See `Flow`."""
+        """Frames sent so far."""
         return self.stream.sent
 
     def press(self, digit: str) -> None:
-        """See `Flow`."""
+        """Send a digit as a telephone-event."""
         self.stream.press(digit)
 
 
@@ -74,7 +74,7 @@ class PlainPump:
     def add(
         self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
     ) -> PlainFlow:
-        """See `MediaPump`."""
+        """Run a fresh stream over bound sockets, which are the pump's from now on."""
         connect(rtp, remote)
         flow = PlainFlow(stream, rtp, rtcp, remote, remote_rtcp)
         self._count += 1
@@ -83,7 +83,7 @@ class PlainPump:
         return flow
 
     def remove(self, flow: Flow) -> MediaReport:
-        """See `MediaPump`."""
+        """Stop a stream, and return its final report."""
         if flow.report is not None:
             return flow.report
         assert isinstance(flow, PlainFlow)
@@ -96,7 +96,7 @@ class PlainPump:
         return flow.report
 
     def close(self) -> None:
-        """See `MediaPump`."""
+        """Stop, and close the sockets of every stream that is left."""
         for _, _, flow in self._heap:
             self.remove(flow)
         self._heap.clear()
@@ -104,12 +104,12 @@ class PlainPump:
             self._timer.cancel()
 
     def now(self) -> float:
-        """See `MediaPump`."""
+        """The clock that streams live on: the machine's monotonic one."""
         return time.monotonic()
 
     @property
     def lateness_p99_ms(self) -> float:
-        """See `MediaPump`."""
+        """99 % of all frames left at most so long after their instant."""
         return self._lateness_ms.quantile(0.99) or 0.0
 
     def _arm(self) -> None:

@@ -56,14 +56,14 @@ class SrtpCipher:
         self.protect_rtcp = self.tx.protect_rtcp
 
     def unprotect(self, data: bytes) -> bytes | Failure:
-        """See `Cipher`."""
+        """Return the packet in the clear, or why it is refused."""
         try:
             return self.rx.unprotect(data)
         except (Error, ValueError) as error:  # ValueError: longer than any packet
             return _failure(error)
 
     def unprotect_rtcp(self, data: bytes) -> bytes | Failure:
-        """See `Cipher`."""
+        """Return the report in the clear, or why it is refused."""
         try:
             return self.rx.unprotect_rtcp(data)
         except (Error, ValueError) as error:
@@ -74,7 +74,7 @@ class PlainCipher:
     """No encryption: RTP/AVP, as behind the edge."""
 
     def protect(self, packet: bytes) -> bytes:
-        """See `Cipher`."""
+        """Return the packet as it goes out."""
         return packet
 
     protect_rtcp = unprotect = unprotect_rtcp = protect

@@ -67,7 +67,8 @@ class MeterReport:
     programs: Mapping[str, ProgramReport]
     gaps: Sequence[Gap] = ()
     gauge_s: float | None = None
-    """What the gauge's work took in that span, on average (`loadgen.meters.reference`); `None` for a trunk elsewhere.
+    """What the reference workload (`loadgen.meters.reference`) took in that span, on average; `None` for a trunk
+    elsewhere.
     """
 
 
@@ -101,7 +102,7 @@ def make_report(
         to_s: its end.
         ended: program -> when it ended.
         gaps: pages that could not be read; those of the span are passed on.
-        gauge_s: the gauge's mean, which is passed on.
+        gauge_s: the reference workload's mean, which is passed on.
     """
     ended = ended or {}
     programs = {

@@ -28,11 +28,11 @@ class Flight:
     scheduled_s: float | None = field(default=None)
 
     def next_timer(self) -> float | None:
-        """See `TimerQueue`."""
+        """When it next wants to be woken, if at all."""
         return self.transaction.next_timer()
 
     def handle_timer(self, now: float) -> None:
-        """See `TimerQueue`."""
+        """It was woken at `now`."""
         self.transaction.handle_timer(now)
 
 

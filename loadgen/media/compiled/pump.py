@@ -54,11 +54,11 @@ class CompiledFlow:
 
     @property
     def sent(self) -> int:
-        """See `Flow`."""
+        """Frames sent so far."""
         return int(self.slot["sent"]) if self.report is None else self.report.sent
 
     def press(self, digit: str) -> None:
-        """See `Flow`."""
+        """Send a digit as a telephone-event."""
         check_key(digit, int(self.slot["pressed_count"]))
         if self.stream.event_type is not None and self.report is None:
             press(self.c, self.slot, DIGITS.index(digit))
@@ -103,7 +103,7 @@ class CompiledPump:
     def add(
         self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
     ) -> CompiledFlow:
-        """See `MediaPump`.
+        """Run a fresh stream over bound sockets, which are the pump's from now on.
 
         Raises:
             NoRoomError: there is no record for it.
@@ -146,7 +146,7 @@ class CompiledPump:
         os.eventfd_write(self._wake_fd, 1)
 
     def remove(self, flow: Flow) -> MediaReport:
-        """See `MediaPump`."""
+        """Stop a stream, and return its final report."""
         if flow.report is not None:
             return flow.report
         assert isinstance(flow, CompiledFlow)
@@ -160,18 +160,18 @@ class CompiledPump:
         return flow.report
 
     def close(self) -> None:
-        """See `MediaPump`."""
+        """Stop, and close the sockets of every stream that is left."""
         for flow in list(self._flows.values()):
             self.remove(flow)
         self._stop()
 
     def now(self) -> float:
-        """See `MediaPump`."""
+        """The clock that streams live on: the machine's monotonic one."""
         return time.monotonic()
 
     @property
     def lateness_p99_ms(self) -> float:
-        """See `MediaPump`."""
+        """99 % of all frames left at most so long after their instant."""
         control = self._control[0]
         lateness = LogHistogram.of(
             control["lateness"], float(control["lateness_total_ms"]), float(control["lateness_most_ms"])
