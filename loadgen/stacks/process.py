@@ -15,6 +15,8 @@ from trunkproof.loadgen.stacks.server import CARD
 from trunkproof.loadgen.system.programs import Program, Programs
 from trunkproof.models.study import Study
 
+_READY_WITHIN_S = 120.0
+"""Its imports take some four seconds of CPU: on a machine that twenty others want, most of a minute was seen."""
 _GONE_WITHIN_S = 15.0
 """Each of its programs has five seconds to end, and what they held is to be given back after that."""
 
@@ -40,7 +42,7 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     async def is_ready() -> bool:
         return (folder / CARD).exists()
 
-    programs = Programs(gone_within_s=_GONE_WITHIN_S)
+    programs = Programs(ready_within_s=_READY_WITHIN_S, gone_within_s=_GONE_WITHIN_S)
     command = (sys.executable, "-m", "trunkproof.loadgen.stacks", str(study_file), str(folder))
     try:
         await programs.start(Program(THE_TRUNK, command, log, is_ready))

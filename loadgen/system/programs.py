@@ -60,15 +60,19 @@ class Programs:
         on_death: Callable[[Death], None] | None = None,
         *,
         prefix: tuple[str, ...] = (),
+        ready_within_s: float = _READY_WITHIN_S,
         gone_within_s: float = _GONE_WITHIN_S,
     ) -> None:
-        """`prefix` stands before every command, as a CPU quota's does; a program has `gone_within_s` to end itself."""
+        """`prefix` stands before every command, as a CPU quota's does.
+
+        A program has `ready_within_s` to get ready, and `gone_within_s` to end itself.
+        """
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._started: dict[str, Program] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._on_death = on_death
         self._prefix = prefix
-        self._gone_within_s = gone_within_s
+        self._ready_within_s, self._gone_within_s = ready_within_s, gone_within_s
 
     @property
     def pids(self) -> dict[str, int]:
@@ -100,7 +104,7 @@ class Programs:
 
     async def _until_ready(self, program: Program, process: asyncio.subprocess.Process) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + _READY_WITHIN_S
+        until = loop.time() + self._ready_within_s
         # Ready and ended at once: it is another program's port that answers.
         while not await program.is_ready() or process.returncode is not None:
             if process.returncode is not None or loop.time() > until:

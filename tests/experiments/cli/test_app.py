@@ -34,7 +34,7 @@ def test_a_warning_is_shown_once_and_an_info_is_not(capsys: pytest.CaptureFixtur
 @pytest.mark.usefixtures("_shown")
 def test_a_bug_is_shown_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        raise OSError("the disk is full")
+        (_ for _ in ()).throw(OSError("the disk is full"))
     except OSError:
         logging.getLogger("trunkproof.loadgen.observer").exception("Journal failed")
     shown = capsys.readouterr().err
