@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
     GUARD = 5
     """The target may not be called."""
     NO_TRUNK = 6
-    """The trunk to be called could not be started or reached, or died during the run."""
+    """The trunk to be called could not be started or reached, or died or stopped answering during the run."""
     APPROVE_LOWER = 10
     """`review`: not the requested throttle, but one above the present."""
     REFUSE = 11
