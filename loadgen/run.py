@@ -126,6 +126,7 @@ class Run:
         self._zero: float | None = None
         self._anchors: Anchors = {}
         self._end = COMPLETED
+        self._stopping = asyncio.Event()
         self._troubles: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -217,7 +218,7 @@ class Run:
 
     async def _final_report(self) -> FinalReport:
         try:
-            return await self._link.finish(stop=self._end.cut_short)
+            return await self._link.finish(self._stopping)
         except TrunkSilentError:
             self._cut_short(RunEnd(EndKind.TRUNK_SILENT, self._now_s()))
         except StackError:
@@ -250,6 +251,7 @@ class Run:
             self._end = end
             if end.kind is not EndKind.INTERRUPTED:
                 logger.warning("the run is cut short: %s", end)
+        self._stopping.set()
         if self._zero is not None:
             self._placer.stop()
 

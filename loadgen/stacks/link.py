@@ -14,7 +14,7 @@ import polars as pl
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.stack_events import THE_TRUNK, StackEvent, StackEventKind
-from trunkproof.loadgen.stacks.control import ControlClient
+from trunkproof.loadgen.stacks.control import ControlClient, Finished
 from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import read_records
 
@@ -31,8 +31,8 @@ class FinalReport:
 class TrunkLink:
     """An open line; made by `open_link`."""
 
-    def __init__(self, stack: str, talk: ControlClient | None, watch: ControlClient | None) -> None:
-        self._stack = stack
+    def __init__(self, card: TrunkCard, talk: ControlClient | None, watch: ControlClient | None) -> None:
+        self._card = card
         self._talk = talk
         self._watch = watch
 
@@ -47,16 +47,35 @@ class TrunkLink:
         """
         return {} if self._talk is None else dict((await self._talk.begin(zero)).anchors)
 
-    async def finish(self, *, stop: bool) -> FinalReport:
-        """Wait for the trunk's inbound calls (with `stop`, end them); their records.
+    async def finish(self, stop: asyncio.Event) -> FinalReport:
+        """Wait for the trunk's inbound calls; once `stop` is set, end them. Their records.
 
         Raises:
             StackError: the trunk is gone, or does not answer.
         """
         if self._talk is None:
             return FinalReport()
-        finished = await self._talk.finish(stop=stop)
-        return FinalReport(read_records(finished.records), finished.health)
+        if stop.is_set():
+            return _read(await self._talk.finish(stop=True))
+        asked = asyncio.create_task(self._talk.finish(stop=False))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({asked, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return _read(await asked if asked.done() else await self._end_calls())
+        finally:
+            for task in (asked, stopping):
+                task.cancel()
+            await asyncio.gather(asked, stopping, return_exceptions=True)
+
+    async def _end_calls(self) -> Finished:
+        # The channel on which we asked is busy: its next question would be read after the answer that takes so long.
+        port = self._card.control_port
+        assert port is not None
+        client = await ControlClient.connect(self._card.host, port)
+        try:
+            return await client.finish(stop=True)
+        finally:
+            await client.close()
 
     async def events(self) -> AsyncIterator[StackEvent]:
         """What becomes of the trunk's programs; ends with the death of the trunk, and never without a channel."""
@@ -65,10 +84,14 @@ class TrunkLink:
             return
         async for event in self._watch.events():
             yield event
-            if event.kind is StackEventKind.DIED and event.program == self._stack:
+            if event.kind is StackEventKind.DIED and event.program == self._card.stack:
                 yield StackEvent(StackEventKind.DIED, THE_TRUNK, event.at, detail=f"died with {event.program}")
         # The trunk process is gone itself.
         yield StackEvent(StackEventKind.DIED, THE_TRUNK, asyncio.get_running_loop().time())
+
+
+def _read(finished: Finished) -> FinalReport:
+    return FinalReport(read_records(finished.records), finished.health)
 
 
 @contextlib.asynccontextmanager
@@ -79,12 +102,12 @@ async def open_link(card: TrunkCard) -> AsyncIterator[TrunkLink]:
         StackError: its control channel does not answer.
     """
     if card.control_port is None:
-        yield TrunkLink(card.stack, None, None)
+        yield TrunkLink(card, None, None)
         return
     talk = await ControlClient.connect(card.host, card.control_port)
     watch = await ControlClient.connect(card.host, card.control_port)
     try:
-        yield TrunkLink(card.stack, talk, watch)
+        yield TrunkLink(card, talk, watch)
     finally:
         await talk.close()
         await watch.close()

@@ -26,12 +26,12 @@ def _plain_pump(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "plain")
 
 
-def study(calls: int = 4, hold_s: float = 0.3) -> Study:
+def study(calls: int = 4, hold_s: float = 0.3, **more: float) -> Study:
     traffic = {
         "arrivals": {"kind": "replay", "instants_s": [0.1 * number for number in range(calls)]},
         "holding": hold_s,
         "ringing": 0.1,
-    }
+    } | more
     trunk = {"name": "bank", "customer_address": "127.0.0.58", "traffic": traffic}
     return Study.model_validate({"name": "t", "duration_s": 5, "trunks": [trunk]})
 
@@ -104,6 +104,30 @@ def test_a_run_that_is_stopped_before_it_is_finished_places_nothing(tmp_path: Pa
     assert driven.end.kind is EndKind.INTERRUPTED
     assert str(driven.end) == "interrupted before the first call"
     assert driven.records.height == 0
+
+
+def test_calls_that_come_in_are_ended_when_the_run_is_stopped_after_its_own_calls(tmp_path: Path) -> None:
+    class StopOnce(Observer):
+        def __init__(self) -> None:
+            self.stop = asyncio.Event()
+
+        def progressed(self, progress: RunProgress) -> None:
+            if progress.at_s > 1.0:
+                self.stop.set()
+
+    async def run() -> RunResult:
+        question = study(hold_s=40.0, inbound_share=1.0)
+        once = StopOnce()
+        async with (
+            running_trunk(question, tmp_path) as card,
+            Run(draw_plan(question), card, RunOptions(observers=(once,))) as run,
+        ):
+            await run.begin()
+            return await run.finish(once.stop)
+
+    driven = asyncio.run(run())
+    assert driven.end.kind is EndKind.INTERRUPTED
+    assert driven.records["disposition"].to_list() == ["still_up"] * 4
 
 
 def test_a_run_that_has_not_begun_cannot_be_finished_and_leaves_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from trunkproof.models.errors import StackError
 from trunkproof.models.records import Direction, Disposition, Record, to_frame, write_records
 
 HOST = "127.0.60.1"
+STOPPED = asyncio.Event()
+STOPPED.set()
 DIED = StackEventKind.DIED
 
 
@@ -80,7 +82,7 @@ def test_the_final_report_has_the_inbound_records_and_the_carriers_health(loop_l
     health = judge(Measurements(loop_lag_s=[loop_lag_s] * 100))
 
     async def test(link: TrunkLink, _: ControlServer) -> None:
-        report = await link.finish(stop=False)
+        report = await link.finish(asyncio.Event())
         assert report.inbound is not None
         assert report.inbound.equals(records)
         assert report.carrier == health
@@ -93,9 +95,37 @@ def test_the_embedded_trunk_has_no_carrier_to_judge(tmp_path: Path) -> None:
     write_records(to_frame([]), tmp_path / "inbound.parquet")
 
     async def test(link: TrunkLink, _: ControlServer) -> None:
-        assert (await link.finish(stop=True)).carrier is None
+        assert (await link.finish(STOPPED)).carrier is None
 
     with_link(Trunk(Finished(tmp_path / "inbound.parquet", None)), test)
+
+
+def test_calls_that_are_waited_for_are_ended_once_the_run_is_stopped(tmp_path: Path) -> None:
+    write_records(to_frame([]), tmp_path / "inbound.parquet")
+
+    class Busy(Trunk):
+        """Has calls for ever, unless they are ended."""
+
+        def __init__(self) -> None:
+            super().__init__(Finished(tmp_path / "inbound.parquet", None))
+            self.asked: list[bool] = []
+
+        async def finish(self, *, stop: bool) -> Finished:
+            self.asked.append(stop)
+            if not stop:
+                stopping.set()
+                await asyncio.Event().wait()
+            return await super().finish(stop=stop)
+
+    trunk, stopping = Busy(), asyncio.Event()
+
+    async def test(link: TrunkLink, _: ControlServer) -> None:
+        async with asyncio.timeout(20):
+            report = await link.finish(stopping)
+        assert report.inbound is not None
+
+    with_link(trunk, test)
+    assert trunk.asked == [False, True]
 
 
 def test_with_the_edge_the_trunk_is_dead_and_with_a_helper_it_is_not() -> None:
@@ -168,7 +198,7 @@ def test_a_trunk_without_a_control_channel_tells_nothing() -> None:
         card = TrunkCard(stack="foreign", server_name="a.example", host=HOST, port=5443, ca_file="ca.pem")
         async with open_link(card) as link:
             assert await link.begin(0.0) == {}
-            assert await link.finish(stop=True) == FinalReport()
+            assert await link.finish(STOPPED) == FinalReport()
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(link.events()), 0.05)
 
