@@ -17,6 +17,7 @@ from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.page import render
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
+from trunkproof.loadgen.run_end import COMPLETED, EndKind
 from trunkproof.models.errors import InputError
 from trunkproof.models.kpis import DEFINITIONS
 from trunkproof.models.records import SCHEMA
@@ -88,6 +89,19 @@ def test_the_evidence_is_read_back_to_the_same_page(proof: tuple[Comparison, Pat
     again = read_evidence(folder)
     assert again.to_json() == comparison.to_json()
     assert render(again) == render(comparison)
+
+
+def test_evidence_from_before_ends_had_kinds_is_still_read(proof: tuple[Comparison, Path], tmp_path: Path) -> None:
+    shutil.copytree(proof[1], tmp_path / "old")
+    path = tmp_path / "old" / COMPARISON
+    saved = json.loads(path.read_text())
+    del saved["ended"]
+    path.write_text(json.dumps(saved))
+    assert read_evidence(tmp_path / "old").ended == COMPLETED
+    path.write_text(json.dumps(saved | {"interrupted": "the trunk died 3.0 s after plan zero"}))
+    old = read_evidence(tmp_path / "old")
+    assert (old.ended.kind, old.interrupted) == (EndKind.UNKNOWN, "the trunk died 3.0 s after plan zero")
+    assert not old.agrees
 
 
 def test_evidence_of_another_version_is_told_as_such(proof: tuple[Comparison, Path], tmp_path: Path) -> None:
