@@ -13,6 +13,9 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from trunkproof.models.errors import GuardError, StackError
 
@@ -54,7 +57,8 @@ class Guard:
     confirmed_calls_per_minute: float | None = None
     """The highest rate that the user has agreed to send outside loopback."""
     production: bool = False
-    resolve: Resolve = field(default=resolve, repr=False)
+    resolve: Annotated[Resolve, Field(exclude=True)] = field(default=resolve, repr=False)
+    """Not handed to other processes: the target is resolved before there are any."""
 
     def check(self, host: str, port: int, calls_per_minute: float) -> Target:
         """Approve a target, and return it with its address.
@@ -114,6 +118,10 @@ class Guard:
 
     def _allows(self, host: str) -> bool:
         return host in {_canonical(entry) for entry in self.allowed}
+
+
+LOOPBACK_ONLY = Guard()
+"""What nobody need allow."""
 
 
 def is_production(host: str) -> bool:

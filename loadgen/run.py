@@ -1,4 +1,9 @@
-"""Drives a plan against a trunk: `drive(plan, card) -> Drive`, the real half of every comparison.
+"""A run of real calls, the real half of every comparison: prepare, begin, finish.
+
+    async with Run(plan, card, options) as run:
+        anchors = await run.begin()
+        ...                             # Predict, before the first call is placed.
+        driven = await run.finish()
 
 It plays the customers (their calls out, and their PBX for the calls in), judges itself while it does so, and ends every
 call whatever happens: the plan's end, Ctrl-C, or a trunk that dies.
@@ -8,10 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import polars as pl
 
@@ -19,27 +26,31 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
+from trunkproof.loadgen.observer import Observers, RunProgress
+from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.sip.trace import Trace
-from trunkproof.loadgen.stacks.link import Farewell, Started, TrunkLink, open_link
+from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
+from trunkproof.loadgen.stack_events import StackEventKind
+from trunkproof.loadgen.stacks.control import TrunkSilentError
+from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
 from trunkproof.loadgen.system.cores import keeping_off
 from trunkproof.loadgen.tls.certificates import CertificateFiles, client_context
 from trunkproof.loadgen.tls.endpoints import ConnectError, Connector
 from trunkproof.loadgen.verdict import GeneratorVerdict, judge, void, worse
-from trunkproof.loadgen.workers.crews import make_crew
-from trunkproof.loadgen.workers.placer import RECORD_ORDER, Crew
+from trunkproof.loadgen.workers.choice import make_placer
+from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan
 
+logger = logging.getLogger(__name__)
+
 Anchors = dict[str, float]
 """Trunk name -> an instant, in seconds after plan zero, at which a window of its throttle begins."""
-Watch = Callable[[float, str], None]
-"""Called now and then with the share of the run that is done and a few words."""
-_LOOK_EVERY_S = 0.25
+_PROGRESS_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class Drive:
+class RunResult:
     """What a run of real calls came to."""
 
     records: pl.DataFrame
@@ -49,8 +60,8 @@ class Drive:
     """Empty where the trunk does not tell."""
     heard: Heard
     """Of all customers together."""
-    interrupted: str | None = None
-    """Why the run ended before its plan did."""
+    end: RunEnd = COMPLETED
+    """How the run ended."""
     troubles: tuple[str, ...] = ()
     """Which programs of the trunk died or did not answer, when and how, in the order of time."""
     meters: MeterReport | None = None
@@ -59,65 +70,23 @@ class Drive:
     """Every reading behind it."""
 
     def __repr__(self) -> str:
-        cut = f", {self.interrupted}" if self.interrupted else ""
-        return f"<Drive: {self.records.height} attempts, generator {self.generator.verdict}{cut}>"
+        cut = f", {self.end}" if self.end.cut_short else ""
+        return f"<RunResult: {self.records.height} attempts, generator {self.generator.verdict}{cut}>"
 
 
 async def drive(
-    plan: Plan,
-    card: TrunkCard,
-    *,
-    guard: Guard | None = None,
-    workers: int = 1,
-    watch: Watch | None = None,
-    stop: asyncio.Event | None = None,
-    on_begin: Callable[[Anchors], None] | None = None,
-    head_start_s: float = 0.5,
-    at_least_s: float = 0.0,
-    client_certificate: CertificateFiles | None = None,
-    keylog: Path | None = None,
-    trace: Trace | None = None,
-) -> Drive:
-    """Place the plan's calls on the trunk that `card` names.
+    plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS, *, stop: asyncio.Event | None = None
+) -> RunResult:
+    """Place the plan's calls on the trunk that `card` names: a whole `Run`, for those who predict nothing meanwhile.
 
-    Args:
-        plan: what to place, and when.
-        card: where the trunk is.
-        guard: where load may go; by default to loopback only.
-        workers: processes that place the calls together; 1 is this process. They open the connections that the study
-            says, each connection in one of them, and what they measure is put together as if one had.
-        watch: is told of the progress.
-        stop: once set, every call is ended and the run returns with the records so far.
-        on_begin: is told the trunk's anchors before the first call; plan zero waits `head_start_s` for it.
-        head_start_s: from the moment that all is ready to plan zero.
-        at_least_s: goes on (and meters) so long after plan zero, even if all calls are over.
-        client_certificate: what the customers show to a trunk that asks for it.
-        keylog: file that TLS secrets are appended to, for decoding a capture.
-        trace: is told every SIP message.
+    Once `stop` is set, every call is ended and the run returns with the records so far.
 
     Raises:
-        InputError: so many workers cannot place this study's calls as it says, or cannot write a trace.
-        GuardError: the target may not be called.
-        StackError: the trunk cannot be reached at all, or a worker does not start.
+        InputError, GuardError, StackError: as `Run`.
     """
-    guard, stop = guard or Guard(), stop or asyncio.Event()
-    target = guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(keeping_off(card.cores))
-        link = await stack.enter_async_context(open_link(card))
-        crew = await stack.enter_async_context(
-            make_crew(
-                plan, card, target, guard, workers, client_certificate=client_certificate, keylog=keylog, trace=trace
-            )
-        )
-        meter = await stack.enter_async_context(Meter(card, guard=guard))
-        zero = asyncio.get_running_loop().time() + head_start_s
-        anchors = await link.begin(zero)
-        crew.begin(zero)
-        meter.begin(zero)
-        if on_begin is not None:
-            on_begin(anchors)
-        return await _Run(plan, crew, link, meter, zero=zero, anchors=anchors).run(stop, watch, at_least_s)
+    async with Run(plan, card, options) as run:
+        await run.begin()
+        return await run.finish(stop)
 
 
 async def reach(
@@ -139,94 +108,165 @@ async def reach(
     await connection.wait_closed()
 
 
-class _Run:
-    """A run from plan zero on."""
+class Run:
+    """One run of a plan against the trunk that `card` names.
 
-    def __init__(self, plan: Plan, crew: Crew, link: TrunkLink, meter: Meter, *, zero: float, anchors: Anchors) -> None:
-        self._plan = plan
-        self._crew = crew
-        self._link = link
-        self._meter = meter
-        self._zero = zero
-        self._anchors = anchors
+    Inside its `async with` block everything is ready to call; after the block all connections and processes are closed,
+    also where the run was never begun or never finished.
+    """
+
+    def __init__(self, plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> None:
+        self._plan, self._card, self._options = plan, card, options
+        self._observers = Observers(options.observers)
+        self._link: TrunkLink
+        self._placer: CallPlacer
+        self._meter: Meter
+        self._stack = contextlib.AsyncExitStack()
         self._clock = asyncio.get_running_loop().time
-        self._interrupted: str | None = None
+        self._zero: float | None = None
+        self._anchors: Anchors = {}
+        self._end = COMPLETED
+        self._stopping = asyncio.Event()
         self._troubles: list[str] = []
 
-    async def run(self, stop: asyncio.Event, watch: Watch | None, at_least_s: float) -> Drive:
-        """Place all calls, and wait for the last of them."""
-        watchers: list[Coroutine[Any, Any, None]] = [
-            self._cut_short_on(stop),
-            self._follow_crew(),
-            self._follow_news(),
-        ]
-        if watch is not None:
-            watchers.append(self._report(watch))
-        async with _alongside(watchers):
-            await self._crew.place()
-            if self._interrupted is None:
-                await asyncio.sleep(at_least_s - self._now_s())
-            farewell = await self._farewell()
+    async def __aenter__(self) -> Self:
+        """Reach the trunk's control channel and get everybody ready who places, answers or meters.
+
+        Raises:
+            InputError: so many workers cannot place this study's calls as it says, or cannot write a trace.
+            GuardError: the target may not be called.
+            StackError: the trunk cannot be reached at all, or a worker does not start.
+        """
+        plan, card, options = self._plan, self._card, self._options
+        target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(keeping_off(card.cores))
+            self._link = await stack.enter_async_context(open_link(card))
+            self._placer = await stack.enter_async_context(make_placer(plan, card, target, options))
+            self._meter = await stack.enter_async_context(
+                Meter(card, guard=options.guard, on_reading=self._observers.metered)
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End everything."""
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def begin(self) -> Anchors:
+        """Fix plan zero, `head_start_s` from now, and tell it to everybody.
+
+        Returns:
+            The trunk's anchors, for a prediction. It must be made before plan zero: the calls do not wait for it.
+
+        Raises:
+            StackError: the trunk is gone, or does not answer.
+        """
+        zero = self._clock() + self._options.head_start_s
+        self._anchors = await self._link.begin(zero)
+        self._zero = zero
+        self._placer.begin(zero)
+        self._meter.begin(zero)
+        if self._end.cut_short:
+            self._placer.stop()
+        await self._stack.enter_async_context(_alongside([self._follow_workers(), self._follow_stack()]))
+        logger.info("plan zero is %.1f s away; %d calls are planned", self._options.head_start_s, self._plan.calls)
+        return self._anchors
+
+    def stop(self) -> None:
+        """End every call under way, and place no more: `finish` returns with the records so far."""
+        self._cut_short(RunEnd(EndKind.INTERRUPTED, self._now_s()))
+
+    async def finish(self, stop: asyncio.Event | None = None) -> RunResult:
+        """Place all calls, wait for the last of them, and take the results; once `stop` is set, as `Run.stop`.
+
+        Raises:
+            RuntimeError: the run has not begun.
+        """
+        if self._zero is None:
+            raise RuntimeError("the run has not begun")
+        beside: list[Coroutine[Any, Any, None]] = [self._tell_progress()]
+        if stop is not None:
+            beside.append(self._stop_on(stop))
+        async with _alongside(beside):
+            await self._placer.place()
+            if not self._end.cut_short:
+                await asyncio.sleep(self._options.at_least_s - self._now_s())
+            report = await self._final_report()
             await self._meter.read()
-            placed = await self._crew.finish()
-        tables = [placed.records] if farewell.inbound is None else [placed.records, farewell.inbound]
-        verdict = worse(judge(placed.measured), "the carrier", farewell.carrier)
-        return Drive(
-            pl.concat(tables).sort(RECORD_ORDER),
-            void(verdict, placed.lost),
-            self._anchors,
-            placed.heard,
-            self._interrupted or next(iter(placed.lost), None),
-            tuple(self._troubles),
-            self._meter.report(),
-            self._meter.samples,
+            placed = await self._placer.finish()
+        tables = [placed.records] if report.inbound is None else [placed.records, report.inbound]
+        if placed.lost and not self._end.cut_short:
+            self._end = placed.lost[0].end
+        logger.info("the run ended: %s", self._end)
+        return RunResult(
+            records=pl.concat(tables).sort(RECORD_ORDER),
+            generator=void(worse(judge(placed.measured), "the carrier", report.carrier), map(str, placed.lost)),
+            anchors=self._anchors,
+            heard=placed.heard,
+            end=self._end,
+            troubles=tuple(self._troubles),
+            meters=self._meter.report(),
+            samples=self._meter.samples,
         )
 
     def _now_s(self) -> float:
-        return self._clock() - self._zero
+        """Seconds after plan zero; before it is known, as long before it as it could be."""
+        return -self._options.head_start_s if self._zero is None else self._clock() - self._zero
 
-    async def _farewell(self) -> Farewell:
+    async def _final_report(self) -> FinalReport:
         try:
-            return await self._link.finish(stop=self._interrupted is not None)
-        except StackError as error:
-            self._interrupted = self._interrupted or str(error)
-            return Farewell()
+            return await self._link.finish(self._stopping)
+        except TrunkSilentError:
+            self._cut_short(RunEnd(EndKind.TRUNK_SILENT, self._now_s()))
+        except StackError:
+            self._cut_short(RunEnd(EndKind.TRUNK_DIED, self._now_s()))
+        return FinalReport()
 
-    async def _follow_news(self) -> None:
-        async for news in self._link.news():
-            if isinstance(news, Started):
-                self._meter.follow(news.program, news.pid)
-                continue
-            at_s = news.at - self._zero
-            if news.is_the_trunk:
-                self._cut_short(f"the trunk died {_when(at_s)}")
+    async def _follow_stack(self) -> None:
+        async for event in self._link.events():
+            at_s = event.at - (self._zero or 0.0)
+            self._observers.stack_event(event, at_s)
+            if event.is_the_end:
+                self._cut_short(RunEnd(EndKind.TRUNK_DIED, at_s))
                 return
-            self._troubles.append(f"{news.program} {news.how} {_when(at_s)}")
+            if event.kind is StackEventKind.STARTED:
+                if event.pid is not None:
+                    self._meter.follow(event.program, event.pid)
+                continue
+            self._troubles.append(f"{event} {when(at_s)}")
+            logger.warning("trouble in the trunk: %s", self._troubles[-1])
 
-    async def _follow_crew(self) -> None:
-        self._cut_short(await self._crew.lost())
+    async def _follow_workers(self) -> None:
+        self._cut_short((await self._placer.lost()).end)
 
-    async def _cut_short_on(self, stop: asyncio.Event) -> None:
+    async def _stop_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        self._cut_short(f"interrupted {_when(self._now_s())}")
+        self.stop()
 
-    def _cut_short(self, why: str) -> None:
-        self._interrupted = self._interrupted or why
-        self._crew.stop()
+    def _cut_short(self, end: RunEnd) -> None:
+        if not self._end.cut_short:
+            self._end = end
+            if end.kind is not EndKind.INTERRUPTED:
+                logger.warning("the run is cut short: %s", end)
+        self._stopping.set()
+        if self._zero is not None:
+            self._placer.stop()
 
-    async def _report(self, watch: Watch) -> None:
-        total = max((row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in self._plan.rows.values())
+    async def _tell_progress(self) -> None:
+        rows: Sequence[Any] = tuple(self._plan.rows.values())
+        total = max((row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in rows)
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            watch(min(1.0, self._now_s() / total), f"{self._crew.begun} attempts placed")
-
-
-def _when(at_s: float) -> str:
-    return f"{at_s:.1f} s after plan zero" if at_s >= 0 else "before the first call"
+            await asyncio.sleep(_PROGRESS_EVERY_S)
+            begun, ended = self._placer.counts
+            now_s = self._now_s()
+            self._observers.progressed(RunProgress(now_s, min(1.0, now_s / total), begun, ended))
 
 
 @contextlib.asynccontextmanager
-async def _alongside(coroutines: list[Coroutine[Any, Any, None]]) -> Any:
+async def _alongside(coroutines: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """Run coroutines beside a block, and cancel those that have not ended when it does."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:

@@ -47,16 +47,12 @@ EXERCISED = {
     "models/demand/history/workbooks.py": "tests/models/demand/history/test_operator.py",
     "models/demand/history/gaps.py": "tests/models/demand/history/test_several.py",
     "models/demand/history/inspection.py": "tests/experiments/test_cli_history.py",
-    "loadgen/parties/caller.py": "tests/loadgen/test_real_calls.py",
-    "loadgen/parties/outgoing.py": "tests/loadgen/test_real_calls.py",
     "loadgen/media/compiled/loop.py": "tests/loadgen/media/compiled/test_same.py",
     "loadgen/media/compiled/sockets.py": "tests/loadgen/media/compiled/test_same.py",
-    "loadgen/parties/customer.py": "tests/loadgen/test_real_calls.py",
-    "loadgen/schedule/dialler.py": "tests/loadgen/test_real_calls.py",
     "loadgen/parties/pstn.py": "tests/loadgen/parties/test_carrier.py",
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "experiments/sizing/knee/result.py": "tests/experiments/sizing/knee/test_find.py",
-    "loadgen/workers/crews.py": "tests/loadgen/workers/test_pool.py",
+    "loadgen/workers/choice.py": "tests/loadgen/workers/test_pool.py",
     "loadgen/workers/worker.py": "tests/loadgen/workers/test_pool.py",
 }
 """Modules that are only seen through what uses them, and the tests that see them so."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from trunkproof.experiments.sizing.knee.find import find_knee
     from trunkproof.experiments.validation.compare import Comparison, compare
     from trunkproof.experiments.validation.validate import read_evidence, validate, validate_async
-    from trunkproof.loadgen.run import Drive, drive
+    from trunkproof.loadgen.options import RunOptions
+    from trunkproof.loadgen.run import Run, RunResult, drive
     from trunkproof.loadgen.stacks.process import running_trunk
     from trunkproof.models.demand.history.reading import read_history
     from trunkproof.models.errors import InputError, StackError, TrunkproofError
@@ -49,7 +50,8 @@ _NAMES_OF = {
     "experiments.sizing.knee.find": ("find_knee",),
     "experiments.validation.compare": ("Comparison", "compare"),
     "experiments.validation.validate": ("read_evidence", "validate", "validate_async"),
-    "loadgen.run": ("Drive", "drive"),
+    "loadgen.options": ("RunOptions",),
+    "loadgen.run": ("Run", "RunResult", "drive"),
     "loadgen.stacks.process": ("running_trunk",),
     "models.demand.history.reading": ("read_history",),
     "models.errors": ("InputError", "StackError", "TrunkproofError"),
@@ -65,7 +67,6 @@ _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in na
 
 __all__ = [
     "Comparison",
-    "Drive",
     "Engine",
     "Forecast",
     "InputError",
@@ -75,6 +76,9 @@ __all__ = [
     "Replications",
     "Request",
     "Review",
+    "Run",
+    "RunOptions",
+    "RunResult",
     "StackError",
     "Start",
     "Study",

@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 
 from trunkproof.experiments.benchmarks.running import BenchmarkError
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.guard import LOOPBACK_ONLY
 from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.options import DEFAULTS
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.customer import Customer
+from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.system.loop import run_loop
@@ -134,9 +136,8 @@ async def _warmed_up(
     plan: Plan, card: TrunkCard, at_once: int, kind: type[AnyCustomer]
 ) -> AsyncIterator[tuple[AnyCustomer, list[PlanRow]]]:
     """A customer whose first calls are over, and the rows of those that are to be measured."""
-    guard = Guard()
     rows = list(plan.rows.values())
-    async with kind(plan, 0, card, guard.check(card.host, card.port, 0.0), guard) as customer:
+    async with kind(plan, 0, card, LOOPBACK_ONLY.check(card.host, card.port, 0.0), DEFAULTS) as customer:
         customer.begin(asyncio.get_running_loop().time())
         await _place(customer, [row._replace(hold_s=0.0) for row in rows[:_WARM_UP]], at_once)
         yield customer, rows[_WARM_UP:]
@@ -200,7 +201,7 @@ async def _place_one(customer: Customer, row: PlanRow) -> Record:
         disposition=Disposition.STILL_UP,
         intended_s=0.0,
     )
-    await customer.caller.place(row, record)
+    await PlannedCall(customer.caller, row, record).carry()
     if record.disposition is not Disposition.COMPLETED:
         raise BenchmarkError(f"a call was not completed: {record.disposition}, {record.reason}")
     return record

@@ -1,4 +1,4 @@
-"""Our audio as a benchmark drives it: so many calls of the load generator's own audio desk, without any signalling.
+"""Our audio as a benchmark drives it: so many calls of the load generator's own audio, without any signalling.
 
 Each call is a `loadgen.parties.audio.Audio`, with ports, SRTP, RTCP and all checks. Its far side is the reflector, so
 what it hears must be its own voice.
@@ -15,7 +15,7 @@ import psutil
 from trunkproof.experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, AudioWindow, Heard, cost_of
 from trunkproof.experiments.benchmarks.peers.reflector import ADDRESS
 from trunkproof.loadgen.media.stream import MediaReport
-from trunkproof.loadgen.parties.audio import Audio, AudioDesk
+from trunkproof.loadgen.parties.audio import Audio, AudioFactory
 from trunkproof.loadgen.sip.invite import customer_offer
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.distributions import Constant
@@ -55,29 +55,29 @@ def soaked_calls(calls: int, seconds: float, ports: Sequence[int]) -> tuple[Audi
 async def _calls(calls: int, window_s: float, ports: Sequence[int]) -> AudioWindow:
     study = _question(calls)
     rows = list(draw_plan(study).rows.values())
-    desks = [_desk(study, number) for number in range(-(-calls // _PER_DESK))]
+    factories = [_factory(study, number) for number in range(-(-calls // _PER_DESK))]
     try:
-        begun = await _begin(desks, rows, ports)
+        begun = await _begin(factories, rows, ports)
         cost = await cost_of(window_s)
         heard = _end(begun)
-        lateness_p99_ms = max(desk.lateness_p99_ms for desk in desks)
+        lateness_p99_ms = max(factory.lateness_p99_ms for factory in factories)
     finally:
-        for desk in desks:
-            desk.close()
+        for factory in factories:
+            factory.close()
     return AudioWindow(calls, heard, cost, lateness_p99_ms)
 
 
-def _desk(study: Study, number: int) -> AudioDesk:
-    return AudioDesk(f"127.0.0.{2 + number}", study, at_trunk=False, check_media=lambda address: address)
+def _factory(study: Study, number: int) -> AudioFactory:
+    return AudioFactory(f"127.0.0.{2 + number}", study, at_trunk=False, check_media=lambda address: address)
 
 
 async def _begin(
-    desks: Sequence[AudioDesk], rows: Sequence[PlanRow], ports: Sequence[int]
+    factories: Sequence[AudioFactory], rows: Sequence[PlanRow], ports: Sequence[int]
 ) -> list[tuple[Audio, float]]:
     began_s, begun = time.monotonic(), []
     for number, row in enumerate(rows):
         await asyncio.sleep(max(0.0, began_s + number / _CALLS_PER_S - time.monotonic()))
-        audio = desks[number // _PER_DESK].open(row)
+        audio = factories[number // _PER_DESK].open(row)
         ours = customer_offer(audio.address, audio.port, audio.key, session_id=row.row)
         # The same key both ways: what is reflected is authentic.
         theirs = customer_offer(ADDRESS, ports[number % len(ports)], audio.key, session_id=row.row)

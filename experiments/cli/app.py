@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,6 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from trunkproof.experiments.common.exit_codes import ExitCode
-from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import Stack, Study
 from trunkproof.models.study_file import read_study
@@ -45,6 +45,30 @@ Workers = Annotated[
     typer.Option("--workers", help="Processes that place the calls, sharing them out.", min=1, max=64),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
+
+
+class _Warnings(logging.Handler):
+    """Shows what the libraries warn of, each thing once: several customers may find the same."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one warning; the traceback, too, of what is a bug of ours."""
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        if text not in self._shown:
+            self._shown.add(text)
+            err.print(text, markup=False)
+
+
+def show_warnings() -> None:
+    """Show the warnings of our libraries on stderr, for as long as this process lives."""
+    logger = logging.getLogger("trunkproof")
+    if not any(isinstance(handler, _Warnings) for handler in logger.handlers):
+        logger.addHandler(_Warnings())
 
 
 class FileFirst(TyperGroup):
@@ -89,13 +113,6 @@ def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted)
     yield stop
-
-
-def code_of_run(verdict: Verdict, interrupted: str | None) -> ExitCode:
-    """How a run of real calls leaves, whatever it found."""
-    if interrupted is not None and not interrupted.startswith("worker"):  # which is the generator's, and VOID
-        return ExitCode.INTERRUPTED if interrupted.startswith("interrupted") else ExitCode.NO_TRUNK
-    return ExitCode.VOID if verdict is Verdict.VOID else ExitCode.OK
 
 
 def leave_with(code: ExitCode) -> None:

@@ -16,7 +16,6 @@ from trunkproof.experiments.cli.app import (
     StackName,
     StudyFile,
     Workers,
-    code_of_run,
     err,
     folder_at,
     leave_with,
@@ -26,14 +25,17 @@ from trunkproof.experiments.cli.app import (
     stop_on_ctrl_c,
 )
 from trunkproof.experiments.cli.root import app
+from trunkproof.experiments.common.exit_codes import code_of_run
+from trunkproof.experiments.common.progress import TellsProgress
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.validation.validate import MEASURED, METERS
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
-from trunkproof.loadgen.run import Drive, drive, reach
+from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.run import RunResult, drive, reach
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
-from trunkproof.loadgen.stacks.control import Answer
+from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
@@ -71,16 +73,13 @@ def serve(
     async def play() -> None:
         stop = asyncio.Event()
 
-        def heard(news: Answer) -> None:
-            if news["news"] == "started":
-                err.print(f"{news['program']} was started again, process {news['pid']}")
-                return
-            err.print(f"{news['program']} {news['how']}")
-            if news["news"] == "death" and news["program"] == study.pop.stack:
-                lost.append(news["program"])
+        def heard(event: StackEvent) -> None:
+            err.print(str(event))
+            if event.kind is StackEventKind.DIED and event.program == study.pop.stack:
+                lost.append(event.program)
                 stop.set()
 
-        await serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready, on_news=heard, stop=stop)
+        await serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready, on_event=heard, stop=stop)
 
     run_loop(play())
     if lost:
@@ -122,19 +121,21 @@ def load(
     for warning in check_open_files(drawn, processes=workers):
         err.print(warning)
 
-    async def run() -> Drive:
+    async def run() -> RunResult:
         await reach(card, guard, 60 * drawn.calls / study.duration_s, shows)
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
             return await drive(
                 drawn,
                 card,
-                guard=guard,
-                workers=workers,
-                watch=advance,
+                RunOptions(
+                    guard=guard,
+                    workers=workers,
+                    client_certificate=shows,
+                    keylog=keylog,
+                    trace=tracer,
+                    observers=(TellsProgress(advance),),
+                ),
                 stop=stop,
-                client_certificate=shows,
-                keylog=keylog,
-                trace=tracer,
             )
 
     driven = run_loop(run())
@@ -142,7 +143,7 @@ def load(
     if driven.samples is not None:
         driven.samples.write_parquet(folder / METERS)
     print_result(shown.drive_json(driven), lambda: out.print(shown.drive_lines(driven)), as_json=as_json)
-    leave_with(code_of_run(driven.generator.verdict, driven.interrupted))
+    leave_with(code_of_run(driven.generator.verdict, driven.end))
 
 
 def _pages(named: list[str]) -> dict[str, str]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, get_args
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.common.progress import Progress
 from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.prediction.forecast import Forecast
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.loadgen.meters.report import MeterReport
-from trunkproof.loadgen.run import Drive
+from trunkproof.loadgen.run import RunResult
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import Calibration, CostName
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
@@ -33,8 +35,6 @@ _DECISIVE = (
     "peak_ports",
     "mos_p5",
 )
-Advance = Callable[[float, str], None]
-"""Called with the share done (0 to 1) and a few words."""
 
 
 def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = None) -> Table:
@@ -77,10 +77,10 @@ def forecast_table(forecast: Forecast) -> Table:
 
 
 @contextmanager
-def progress(console: Console, *, shown: bool = True) -> Iterator[Advance]:
+def progress(console: Console, *, shown: bool = True) -> Iterator[Progress]:
     """A progress bar on `console` that lives as long as the block; call what it yields to move it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not shown or not console.is_terminal) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not shown or not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
 
         def advance(share: float, words: str) -> None:
@@ -128,13 +128,14 @@ def calibration_table(calibration: Calibration) -> Table:
     return table
 
 
-def drive_json(driven: Drive) -> dict[str, Any]:
+def drive_json(driven: RunResult) -> dict[str, Any]:
     """What a run of real calls came to; a VOID one has no indicators."""
     kpis = compute_kpis(driven.records)
     void = driven.generator.verdict is Verdict.VOID
     return {
         "generator": asdict(driven.generator),
-        "interrupted": driven.interrupted,
+        "interrupted": driven.end.interrupted,
+        "ended": driven.end.to_json(),
         "troubles": list(driven.troubles),
         "srtp": asdict(driven.heard),
         "meters": None if driven.meters is None else asdict(driven.meters),
@@ -143,14 +144,14 @@ def drive_json(driven: Drive) -> dict[str, Any]:
     }
 
 
-def drive_lines(driven: Drive) -> Group:
+def drive_lines(driven: RunResult) -> Group:
     """The same for people."""
     kpis, generator = compute_kpis(driven.records), driven.generator
     workers = f", {generator.workers} workers" if generator.workers > 1 else ""
     reasons = f" ({'; '.join(generator.reasons)})" if generator.reasons else ""
     parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()}{workers}{reasons}"]
-    if driven.interrupted:
-        parts.append(f"Cut short: {driven.interrupted}")
+    if driven.end.cut_short:
+        parts.append(f"Cut short: {driven.end}")
     if driven.troubles:
         parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
     if generator.verdict is Verdict.VOID:

@@ -15,7 +15,6 @@ from trunkproof.experiments.cli.app import (
     Out,
     Seed,
     Workers,
-    code_of_run,
     err,
     folder_at,
     leave_with,
@@ -25,16 +24,16 @@ from trunkproof.experiments.cli.app import (
     stop_on_ctrl_c,
 )
 from trunkproof.experiments.cli.root import app
-from trunkproof.experiments.cli.suites import checked_stacks, run_and_show, show_suite
-from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.cli.suites import checked_stacks, rewrite_suite, run_and_show, show_suite
+from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.experiments.report.calibration_page import write_calibration_page
 from trunkproof.experiments.report.page import write_report
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
 from trunkproof.experiments.sizing.calibration.calibrate import calibrate as measure_costs
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import SUITE
-from trunkproof.experiments.validation.suite.run import rewrite_suite
 from trunkproof.experiments.validation.validate import PAGE, read_evidence, validate_async
+from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.study import Stack
 
@@ -78,12 +77,19 @@ def validate(
     async def run() -> Comparison:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
             return await validate_async(
-                study, folder, advance=advance, stop=stop, pbx=pbx, workers=workers, command=command_line()
+                study,
+                folder,
+                advance=advance,
+                stop=stop,
+                pbx=pbx,
+                options=RunOptions(workers=workers),
+                command=command_line(),
             )
 
     comparison = run_loop(run())
+    write_report(comparison, folder / PAGE)
     _show(comparison, folder, as_json=as_json)
-    code = code_of_run(comparison.generator.verdict, comparison.interrupted)
+    code = code_of_run(comparison.generator.verdict, comparison.ended)
     leave_with(code if code is not ExitCode.OK or comparison.agrees else ExitCode.DISAGREE)
 
 

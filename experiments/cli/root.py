@@ -61,6 +61,12 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Typer would leave with 1 after Ctrl-C, and with a word."""
         try:
+            # `--help` needs neither of these imports, which are slow.
+            from trunkproof.experiments.cli.app import show_warnings  # noqa: PLC0415
+            from trunkproof.loadgen.media.pump import asked_for  # noqa: PLC0415
+
+            show_warnings()
+            asked_for()  # What is wrong in the environment is told before anything is started.
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None

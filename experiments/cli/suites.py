@@ -8,12 +8,42 @@ from typing import get_args
 
 from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import err, leave_with, out, print_result, stop_on_ctrl_c
-from trunkproof.experiments.report.suite_page import suite_lines
-from trunkproof.experiments.validation.suite.cells import Suite
-from trunkproof.experiments.validation.suite.run import PAGE, run_suite, suite_exit_code
+from trunkproof.experiments.report.page import write_report
+from trunkproof.experiments.report.suite_page import suite_lines, suite_markdown, write_suite_page
+from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.experiments.validation.suite.cells import Suite, read_suite, write_suite
+from trunkproof.experiments.validation.suite.run import Pages, run_suite, suite_exit_code
+from trunkproof.experiments.validation.validate import PAGE as RUN_PAGE
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import Stack
+
+PAGE, MARKDOWN = "suite.html", "suite.md"
+
+
+class SuitePages(Pages):
+    """Writes the page of each run and, after every cell, the suite's own."""
+
+    def of_run(self, comparison: Comparison, folder: Path) -> None:
+        """Write the page of a run beside its evidence."""
+        write_report(comparison, folder / RUN_PAGE)
+
+    def of_suite(self, suite: Suite, folder: Path) -> None:
+        """Write the suite's page and its table for a README."""
+        write_suite_page(suite, folder / PAGE)
+        (folder / MARKDOWN).write_text(suite_markdown(suite), encoding="utf-8")
+
+
+def rewrite_suite(folder: Path) -> Suite:
+    """Write the page of a suite again, from its suite.json and the newest notes.
+
+    Raises:
+        InputError: the folder holds no suite.
+    """
+    suite = read_suite(folder)
+    write_suite(suite, folder)
+    SuitePages().of_suite(suite, folder)
+    return suite
 
 
 def checked_stacks(
@@ -49,7 +79,13 @@ def run_and_show(
     async def run() -> tuple[Suite, bool]:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
             table = await run_suite(
-                stacks, folder, profiles=profiles or None, advance=advance, stop=stop, command=command
+                stacks,
+                folder,
+                profiles=profiles or None,
+                advance=advance,
+                stop=stop,
+                pages=SuitePages(),
+                command=command,
             )
             return table, stop.is_set()
 

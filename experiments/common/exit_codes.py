@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from trunkproof.loadgen.run_end import EndKind, RunEnd
+from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import GuardError, InputError, StackError, TrunkproofError
 
 
@@ -24,7 +26,7 @@ class ExitCode(IntEnum):
     GUARD = 5
     """The target may not be called."""
     NO_TRUNK = 6
-    """The trunk to be called could not be started or reached, or died during the run."""
+    """The trunk to be called could not be started or reached, or died or stopped answering during the run."""
     APPROVE_LOWER = 10
     """`review`: not the requested throttle, but one above the present."""
     REFUSE = 11
@@ -35,6 +37,23 @@ class ExitCode(IntEnum):
     """`review`: the present throttle keeps every target at the horizon."""
     INTERRUPTED = 130
     """Ctrl-C; calls were ended and records written."""
+
+
+BY_END = {
+    EndKind.COMPLETED: ExitCode.OK,
+    EndKind.INTERRUPTED: ExitCode.INTERRUPTED,
+    EndKind.TRUNK_DIED: ExitCode.NO_TRUNK,
+    EndKind.TRUNK_SILENT: ExitCode.NO_TRUNK,
+    EndKind.WORKER_LOST: ExitCode.VOID,
+    EndKind.UNKNOWN: ExitCode.INTERRUPTED,
+}
+"""How a run of real calls ended -> the code that its command leaves with."""
+
+
+def code_of_run(verdict: Verdict, end: RunEnd) -> ExitCode:
+    """Return how a run of real calls leaves, whatever it found: by its end, and then by what it is worth."""
+    code = BY_END[end.kind]
+    return ExitCode.VOID if code is ExitCode.OK and verdict is Verdict.VOID else code
 
 
 def exit_code_of(error: TrunkproofError) -> ExitCode:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from trunkproof.experiments.common.progress import Progress, part_of, silent
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.review.backcast import back_cast, not_contradicted
 from trunkproof.experiments.review.candidates import Search
@@ -64,7 +65,6 @@ from trunkproof.models.streams import generator
 from trunkproof.models.study import Study, Trunk
 from trunkproof.models.traffic import PoissonArrivals, Traffic
 
-Advance = Callable[[float, str], None]
 _MANY_CORES = 1024
 _NONE = Ranged(math.nan, math.nan, math.nan)
 
@@ -74,7 +74,7 @@ def review(
     base: Path | None = None,
     *,
     executor: Executor | None = None,
-    advance: Advance = lambda share, words: None,
+    advance: Progress = silent,
     command: str = "",
 ) -> Review:
     """Answer a request.
@@ -98,7 +98,7 @@ def read_case(
     base: Path | None = None,
     *,
     executor: Executor | None = None,
-    advance: Advance = lambda share, words: None,
+    advance: Progress = silent,
     command: str = "",
 ) -> Case:
     """Read and fit the history of a request; arguments and errors as of `review`."""
@@ -124,7 +124,7 @@ class Case:
     history: History
     fit: Fit
     executor: Executor | None
-    advance: Advance
+    advance: Progress
     command: str
 
     def decided(self) -> Decided:
@@ -141,7 +141,7 @@ class Case:
         premises = Premises.of(request, fit, demand.value, busyness_of(fit, busy, demands[0].day_cv, request.seed))
         self.advance(0.3, "simulating")
         judge = Judge(request, prepare(request, fit, busy, demands[0]), demands, lost_anyway(fit.traffic()), premises)
-        search = Search(judge, readings, premises, self.executor, self._part(0.3, 0.8))
+        search = Search(judge, readings, premises, self.executor, part_of(self.advance, 0.3, 0.8))
         limits = search.limits()
         self.advance(0.8, "asking what each throttle protects")
         protection = protections(request, fit, premises, search.with_headroom(limits), self.executor)
@@ -238,9 +238,6 @@ class Case:
             smallest_per_minute=alone.smallest,
             refused_by_growth={limit: judge.by_growth(number, limit) for limit in found.limits},
         )
-
-    def _part(self, begin: float, end: float) -> Advance:
-        return lambda share, words: self.advance(begin + (end - begin) * share, words)
 
     def without_sweep(self) -> Review:
         """The answer where the history is not enough to decide on: why, and nothing simulated."""

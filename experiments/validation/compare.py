@@ -18,9 +18,9 @@ from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.cpu import CpuComparison
 from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
-from trunkproof.experiments.validation.sentence import verdict_sentence
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.run_end import COMPLETED, RunEnd
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
 from trunkproof.models.plan import Plan
@@ -69,7 +69,8 @@ class Comparison:
     twin: tuple[TwinCheck, ...] | str = ()
     """Checks against exact theory, or why there are none."""
     anchors: Mapping[str, float] = field(default_factory=dict)
-    interrupted: str | None = None
+    ended: RunEnd = COMPLETED
+    """How the run ended."""
     troubles: tuple[str, ...] = ()
     """Which programs of the trunk died or did not answer, when and how."""
     cpu: CpuComparison | None = None
@@ -78,6 +79,11 @@ class Comparison:
     """What the trunk's programs spent, held and counted."""
     warnings: tuple[str, ...] = ()
     """What a reader must know before believing the figures."""
+
+    @property
+    def interrupted(self) -> str | None:
+        """Why the run ended before its plan did, in words; `None` where it did not."""
+        return self.ended.interrupted
 
     @cached_property
     def _pairs(self) -> pl.DataFrame:
@@ -108,7 +114,7 @@ class Comparison:
     def agrees(self) -> bool:
         """Whether the run proves the prediction."""
         enough = AGREEMENT_MIN if self.study.pop.stack == "embedded" else FOREIGN_AGREEMENT_MIN
-        return self.valid and self.interrupted is None and self.agreement >= enough
+        return self.valid and not self.ended.cut_short and self.agreement >= enough
 
     @cached_property
     def predicted_kpis(self) -> Kpis:
@@ -141,7 +147,7 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict, in one sentence."""
-        return verdict_sentence(self)
+        return _verdict_sentence(self)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `comparison.json`; its keys are a promise to other programs."""
@@ -153,6 +159,7 @@ class Comparison:
             "attempts": self.attempts,
             "agreement": self.agreement,
             "interrupted": self.interrupted,
+            "ended": self.ended.to_json(),
             "troubles": list(self.troubles),
             "warnings": list(self.warnings),
             "cpu": None if self.cpu is None else self.cpu.to_json(),
@@ -191,7 +198,7 @@ def compare(
     intervals: Mapping[str, Interval] | None = None,
     twin: tuple[TwinCheck, ...] | str = (),
     anchors: Mapping[str, float] | None = None,
-    interrupted: str | None = None,
+    ended: RunEnd = COMPLETED,
     troubles: tuple[str, ...] = (),
     cpu: CpuComparison | None = None,
     meters: MeterReport | None = None,
@@ -201,7 +208,7 @@ def compare(
 
     Of a run that was cut short, only what was placed until then is compared.
     """
-    if interrupted is not None:
+    if ended.cut_short:
         placed = measured.select("call", "attempt")
         predicted = predicted.join(placed, on=["call", "attempt"], how="semi")
     return Comparison(
@@ -214,9 +221,65 @@ def compare(
         intervals=intervals or {},
         twin=twin,
         anchors=anchors or {},
-        interrupted=interrupted,
+        ended=ended,
         troubles=troubles,
         cpu=cpu,
         meters=meters,
         warnings=warnings,
     )
+
+
+def _verdict_sentence(comparison: Comparison) -> str:
+    """What was found, the doubt first where there is any."""
+    if not comparison.valid:
+        reasons = "; ".join(comparison.generator.reasons)
+        return f"VOID: the load generator was out of breath ({reasons}), so this run proves nothing about the trunk."
+    if not comparison.attempts:
+        return " ".join([*_doubts(comparison), "No call was placed, so there is nothing to compare."])
+    return " ".join([*_doubts(comparison), _agreement(comparison), _refusals(comparison), _srtp(comparison.srtp)])
+
+
+def _doubts(comparison: Comparison) -> list[str]:
+    doubts = []
+    if comparison.interrupted is not None:
+        doubts.append(f"The run was cut short ({comparison.interrupted}).")
+    if comparison.troubles:
+        doubts.append(f"Trouble in the trunk: {'; '.join(comparison.troubles)}.")
+    if comparison.generator.reasons:
+        doubts.append(f"SUSPECT ({'; '.join(comparison.generator.reasons)}).")
+    return doubts
+
+
+def _agreement(comparison: Comparison) -> str:
+    attempts = comparison.attempts
+    agreed = round(comparison.agreement * attempts)
+    verb = "agree" if comparison.agrees else "differ: they agree only"
+    return (
+        f"Prediction and real calls {verb} on {agreed:,} of {attempts:,} attempts ({_percent(comparison.agreement)})."
+    )
+
+
+def _refusals(comparison: Comparison) -> str:
+    refused, lost = comparison.kpis["refused_share"], comparison.kpis["customers_lost_share"]
+    if refused.measured is None or lost.measured is None:
+        return "No call was placed."
+    rate = 60 * (comparison.kpis["attempts"].measured or 0) / comparison.study.duration_s
+    return (
+        f"At {rate:.0f} attempts per minute the trunk refused {_percent(refused.measured)} of attempts "
+        f"(predicted {_percent(refused.predicted)}) and lost {_percent(lost.measured)} of callers "
+        f"(predicted {_percent(lost.predicted)})."
+    )
+
+
+def _srtp(srtp: Heard) -> str:
+    if not srtp.received:
+        return "No audio was received."
+    if srtp.authenticated == srtp.received:
+        return f"All {srtp.received:,} SRTP packets received were authentic."
+    return f"Only {srtp.authenticated:,} of {srtp.received:,} SRTP packets received were authentic."
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "n/a"
+    return f"{100 * share:.2f}".removesuffix(".00") + " %"

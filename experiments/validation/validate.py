@@ -9,25 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
+from trunkproof.experiments.common.progress import Progress, TellsProgress, silent
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
-from trunkproof.experiments.report.page import write_report
 from trunkproof.experiments.validation.compare import Comparison, compare
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from trunkproof.loadgen.media.pump import pump_warnings
 from trunkproof.loadgen.media.warm import pump_compiled
 from trunkproof.loadgen.meters.report import read_report
+from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.run import drive
+from trunkproof.loadgen.run import Run
+from trunkproof.loadgen.run_end import RunEnd
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.stacks.pbx import running_pbxs
 from trunkproof.loadgen.stacks.process import running_trunk
@@ -41,99 +40,79 @@ from trunkproof.models.study import Study
 from trunkproof.simulator.replicate import replicate
 from trunkproof.simulator.run import simulate
 
-Advance = Callable[[float, str], None]
+logger = logging.getLogger(__name__)
+
 REPLICATIONS = 20
 """Other seeds behind the intervals; a t-interval over 20 is 5 % wider than over infinitely many."""
 COMPARISON, PAGE, STUDY = "comparison.json", "report.html", "study.json"
 PREDICTED, MEASURED, METERS = "predicted.parquet", "measured.parquet", "meters.parquet"
 
 
-def _silent(share: float, words: str) -> None:
-    pass
-
-
-@dataclass(eq=False)
-class _Prediction:
-    """Filled in when the trunk has told its anchors."""
-
-    study: Study
-    plan: Plan
-    records: pl.DataFrame = field(default_factory=pl.DataFrame)
-
-    def make(self, anchors: Mapping[str, float]) -> None:
-        self.records = simulate(self.study, self.plan, anchors=anchors)
-
-
 def validate(
     study: Study,
     out: Path,
     *,
-    advance: Advance = _silent,
+    advance: Progress = silent,
     stop: asyncio.Event | None = None,
     pbx: bool = False,
-    workers: int = 1,
+    options: RunOptions = DEFAULTS,
     command: str = "",
 ) -> Comparison:
     """Run the whole proof of one study against the stack that it names, and write its evidence into `out`.
 
-    `pbx`: the customers' inbound calls go through Asterisk as their PBX; `workers`: as of `drive`.
+    `pbx`: the customers' inbound calls go through Asterisk as their PBX; `options`: of the run, but for
+    the head start, which is what the prediction takes.
 
     Raises:
         InputError: that stack cannot play this study, or not so many workers can place its calls as it says, or this
             machine cannot have as many calls at once.
         StackError: the trunk did not start.
     """
-    return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, workers=workers, command=command))
+    return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, options=options, command=command))
 
 
 async def validate_async(
     study: Study,
     out: Path,
     *,
-    advance: Advance = _silent,
+    advance: Progress = silent,
     stop: asyncio.Event | None = None,
     pbx: bool = False,
-    workers: int = 1,
+    options: RunOptions = DEFAULTS,
     command: str = "",
 ) -> Comparison:
     """`validate`, for callers that have an event loop, such as notebooks."""
-    check_divisible(study, workers)
+    check_divisible(study, options.workers)
     out.mkdir(parents=True, exist_ok=True)
     advance(0.0, "other seeds, for the intervals")
     plan = draw_plan(study)
     warnings = check_open_files(plan) + pump_warnings()
     for warning in warnings:
-        print(warning, file=sys.stderr)
+        logger.warning("%s", warning)
     async with pump_compiled():
         repeated = replicate(study, replications=REPLICATIONS)
         twin = analytic_twin(study)
-    prediction = _Prediction(study, plan)
+    options = replace(options, head_start_s=_head_start_s(plan), observers=(*options.observers, TellsProgress(advance)))
     pbx_deaths: list[Death] = []
     async with contextlib.AsyncExitStack() as stack:
         card = await stack.enter_async_context(running_trunk(study, out / "trunk"))
         if pbx:
             card = await stack.enter_async_context(running_pbxs(study, card, out / "pbx", pbx_deaths.append))
-        driven = await drive(
-            plan,
-            card,
-            workers=workers,
-            watch=advance,
-            stop=stop,
-            on_begin=prediction.make,
-            head_start_s=_head_start_s(plan),
-        )
+        run = await stack.enter_async_context(Run(plan, card, options))
+        predicted = simulate(study, plan, anchors=await run.begin())
+        driven = await run.finish(stop)
     comparison = compare(
         plan,
-        prediction.records,
+        predicted,
         driven.records,
         generator=driven.generator,
         srtp=driven.heard,
-        interrupted=driven.interrupted,
+        ended=driven.end,
         troubles=driven.troubles + tuple(f"{death.program} {death.how}" for death in pbx_deaths),
         anchors=driven.anchors,
         intervals=repeated.intervals,
         twin=twin,
-        cpu=compare_cpu(study, prediction.records, driven.meters),
+        cpu=compare_cpu(study, predicted, driven.meters),
         meters=driven.meters,
         warnings=calibration_warnings(study) + warnings,
         provenance=Provenance.collect(study, command),
@@ -181,7 +160,7 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
         intervals={name: tuple(pair["interval"]) for name, pair in saved["kpis"].items() if pair["interval"]},
         twin=twin if isinstance(twin, str) else tuple(TwinCheck.from_json(check) for check in twin),
         anchors=saved["anchors"],
-        interrupted=saved["interrupted"],
+        ended=RunEnd.from_json(saved),
         troubles=tuple(saved["troubles"]),
         cpu=CpuComparison.from_json(saved["cpu"]),
         meters=read_report(saved["meters"]),
@@ -190,10 +169,9 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
 
 
 def write_evidence(comparison: Comparison, out: Path) -> None:
-    """The study, both record tables, the comparison and its page."""
+    """Leave the study, both record tables and the comparison; the page is made by whoever shows it."""
     (out / STUDY).write_text(comparison.study.model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_records(comparison.predicted, out / PREDICTED)
     write_records(comparison.measured, out / MEASURED)
     text = json.dumps(comparison.to_json(), indent=2, allow_nan=False)
     (out / COMPARISON).write_text(text + "\n", encoding="utf-8")
-    write_report(comparison, out / PAGE)

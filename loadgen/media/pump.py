@@ -7,9 +7,9 @@ carries a few hundred. It is used where the compiled one cannot be.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import socket
-import sys
 from enum import StrEnum
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from trunkproof.loadgen.media.plain_pump import PlainPump
 from trunkproof.loadgen.media.sockets import Address
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream
 from trunkproof.models.errors import InputError, Problem
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "TRUNKPROOF_MEDIA_PUMP"
 """Environment variable that names the pump to use, for all processes of a run."""
@@ -67,7 +69,7 @@ def make_pump(kind: PumpKind | None = None) -> MediaPump:
     """
     kind, reason = (kind, None) if kind is not None else pump_to_make()
     if reason is not None:
-        print(reason, file=sys.stderr)
+        logger.warning("%s", reason)
     if kind is PumpKind.PLAIN:
         return PlainPump()
     # Import lazily: Numba takes half a second to import, and only runs with audio need it.

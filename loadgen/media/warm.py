@@ -6,13 +6,12 @@ And it has to be early: a trunk that compiles its own pump on a slow or busy mac
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
 
 from trunkproof.loadgen.media.pump import PumpKind, pump_to_make
-from trunkproof.loadgen.system.programs import dies_with_us
+from trunkproof.loadgen.system.programs import dies_with_us, gone_within, start_process
 
 
 @contextlib.asynccontextmanager
@@ -29,21 +28,12 @@ async def pump_compiled() -> AsyncIterator[None]:
     if kind is PumpKind.PLAIN or _is_kept():
         yield
         return
-    process = await asyncio.create_subprocess_exec(
-        *(*dies_with_us(), sys.executable, "-m", __name__),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        # A session of its own, so that Ctrl-C reaches only the run. The run then kills this process.
-        start_new_session=True,
-    )
+    process = await start_process((*dies_with_us(), sys.executable, "-m", __name__))
     try:
         yield
         await process.wait()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await gone_within(process, 0.0)
 
 
 def _is_kept() -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import polars as pl
@@ -18,7 +19,7 @@ from trunkproof.loadgen.meters.deaths import watch_deaths
 from trunkproof.loadgen.meters.processes import ProcessMeter, Usage
 from trunkproof.loadgen.meters.prometheus import PrometheusPage
 from trunkproof.loadgen.meters.reference import ReferenceWorkload
-from trunkproof.loadgen.meters.report import SAMPLES, Gap, MeterReport, make_report
+from trunkproof.loadgen.meters.report import SAMPLES, Gap, MeterReport, Sample, make_report
 from trunkproof.models.errors import RemoteError, StackError
 
 _NUMBERS = ("cpu_s", "memory_bytes", "sockets", "threads", "wakings", "processes")
@@ -30,10 +31,21 @@ class Meter:
     The card's `processes` must be of this machine. A card without any (a remote trunk) is metered by its pages alone.
     """
 
-    def __init__(self, card: TrunkCard, *, every_s: float = 1.0, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        card: TrunkCard,
+        *,
+        every_s: float = 1.0,
+        guard: Guard | None = None,
+        on_reading: Callable[[Sequence[Sample]], None] = lambda samples: None,
+    ) -> None:
         """Meter the trunk of `card` every `every_s` seconds.
 
-        Pages are read only where `guard` allows it, which by default is on loopback.
+        Pages are read only where `guard` allows it, which by default is on loopback. `on_reading` is told of every
+        reading after plan zero is known.
+
+        `on_reading` is told of every reading after plan zero is known.
+
 
         Raises:
             InputError: a page's address is not one of plain HTTP.
@@ -45,7 +57,8 @@ class Meter:
         self._reference = ReferenceWorkload(card.cores)
         self._pages = {name: PrometheusPage(url, guard) for name, url in card.metrics.items()}
         self._every_s = every_s
-        self._rows: list[tuple[float, str, str, float]] = []
+        self._on_reading = on_reading
+        self._rows: list[Sample] = []
         self._kinds: dict[tuple[str, str], str] = {}
         self._gaps: list[tuple[float, str, str]] = []
         self._ended: dict[str, float] = {}
@@ -91,13 +104,16 @@ class Meter:
         CPU clocks are read within a few milliseconds after that. The table has the exact instant of each.
         """
         async with self._reading:
-            self._last = asyncio.get_running_loop().time()
+            before, self._last = len(self._rows), asyncio.get_running_loop().time()
             usages, _ = await asyncio.gather(
                 asyncio.to_thread(self._processes.read),
                 asyncio.gather(*(self._read_page(name, self._last) for name in self._pages)),
             )
             for name, usage in usages.items():
                 self._add_usage(name, usage)
+            if self._zero is not None:
+                zero = self._zero
+                self._on_reading([row._replace(at_s=row.at_s - zero) for row in self._rows[before:]])
             return self._last
 
     @property
@@ -148,11 +164,11 @@ class Meter:
         except (StackError, RemoteError) as error:
             self._gaps.append((at, name, str(error)))
         else:
-            self._rows.extend((at, name, number, value) for number, value in page.values.items())
+            self._rows.extend(Sample(at, name, number, value) for number, value in page.values.items())
             self._kinds.update({(name, number): kind for number, kind in page.kinds.items()})
 
     def _add_usage(self, source: str, usage: Usage) -> None:
         for name in _NUMBERS:
             value = getattr(usage, name)
             if value is not None:
-                self._rows.append((usage.at_s, source, name, float(value)))
+                self._rows.append(Sample(usage.at_s, source, name, float(value)))

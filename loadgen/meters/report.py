@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -21,6 +21,15 @@ SAMPLES = {"at_s": pl.Float64, "source": pl.String, "name": pl.String, "value": 
 - `name`: cpu_s, memory_bytes, sockets, threads, wakings, processes, or the full name of a number on its page.
 - `value`: the reading.
 """
+
+
+class Sample(NamedTuple):
+    """One reading of one number: a row of `SAMPLES`."""
+
+    at_s: float
+    source: str
+    name: str
+    value: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 from collections import deque
 from collections.abc import Callable
@@ -18,11 +19,14 @@ from trunkproof.loadgen.sip.call import Call, UserAgent
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.endpoint import SipEndpoint
 from trunkproof.loadgen.sip.identifiers import Identifiers
+from trunkproof.loadgen.sip.mask import mask
 from trunkproof.loadgen.sip.message import MalformedMessageError, Request
 from trunkproof.loadgen.sip.parser import StreamParser
-from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.server_call import IncomingInvite, ServerCall
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.tls.endpoints import Closed, Connection
+
+logger = logging.getLogger(__name__)
 
 
 class Stopped:
@@ -146,7 +150,8 @@ class SipAgent:
         def receive(data: bytes) -> None:
             self._receive(number, connection, parser, data)
 
-        def closed(_: Closed) -> None:
+        def closed(end: Closed) -> None:
+            logger.debug("connection %d to %s closed: %s %s", number, connection.peer, end.reason, end.detail)
             del self._connections[number], self._numbers[connection]
             self._endpoint.connection_lost(number, self._loop.time())
             self._settle()
@@ -185,6 +190,7 @@ class SipAgent:
         except MalformedMessageError as error:
             # The stream cannot be read past the error: RFC 3261 18.3 gives no way to find the next message.
             self.malformed += 1
+            logger.info("connection %d to %s: no SIP (%s)", number, connection.peer, mask(str(error)))
             self._endpoint.reject_malformed(number, error)
             self._settle()
             connection.close()
@@ -205,12 +211,12 @@ class SipAgent:
         self._arm()
 
     def _dispatch(self, event: events.Event) -> None:
-        if isinstance(event, events.IncomingInvite):
+        if isinstance(event, IncomingInvite):
             self._incoming(event)
         elif isinstance(event, events.CallEvent) and isinstance(event.call.context, CallEvents):
             event.call.context.put(event)
 
-    def _incoming(self, event: events.IncomingInvite) -> None:
+    def _incoming(self, event: IncomingInvite) -> None:
         call_events = CallEvents()
         event.call.context = call_events
         connection = self._connections.get(event.call.connection_id) if event.call.connection_id is not None else None

@@ -60,15 +60,15 @@ class Audio:
     """The audio of one call on one side: bound ports and a key of its own, then a stream, then a report."""
 
     def __init__(
-        self, desk: AudioDesk, sockets: tuple[socket.socket, socket.socket], row: PlanRow, trunk: Trunk
+        self, factory: AudioFactory, sockets: tuple[socket.socket, socket.socket], row: PlanRow, trunk: Trunk
     ) -> None:
-        self._desk = desk
+        self._factory = factory
         self._sockets: tuple[socket.socket, socket.socket] | None = sockets
         self._row, self._trunk = row, trunk
         self._flow: Flow | None = None
-        self.address = desk.address
+        self.address = factory.address
         self.port: int = sockets[0].getsockname()[1]
-        self.key = None if desk.plain else os.urandom(KEY_BYTES)
+        self.key = None if factory.plain else os.urandom(KEY_BYTES)
         """Ours for this call; `None` where audio is plain RTP."""
         self.report = MediaReport()
         """What was heard, once stopped."""
@@ -94,18 +94,18 @@ class Audio:
         Raises:
             GuardError: the peer wants our audio where none may be sent.
         """
-        remote = self._desk.check_media(theirs.address)
+        remote = self._factory.check_media(theirs.address)
         # What both name is what is sent: the answer's first codec.
         codec = next(codec for codec in theirs.codecs if codec in ours.codecs)
         event = theirs.telephone_event
         stream = MediaStream(
             self._cipher(theirs),
             row=self._row.row,
-            side=self._desk.side_in(self._row),
+            side=self._factory.side_in(self._row),
             payload_type=codec.payload_type,
             event_type=event.payload_type if event is not None else None,
-            dice=self._desk.dice,
-            now=self._desk.pump.now(),
+            dice=self._factory.dice,
+            now=self._factory.pump.now(),
         )
         self._run(stream, (remote, theirs.port), (remote, theirs.effective_rtcp_port))
 
@@ -119,15 +119,15 @@ class Audio:
         if self._sockets is None:
             raise RuntimeError("audio was started twice")
         sockets, self._sockets = self._sockets, None
-        self._flow = self._desk.pump.add(stream, *sockets, rtp, rtcp)
+        self._flow = self._factory.pump.add(stream, *sockets, rtp, rtcp)
 
     def stop(self) -> None:
         """Stop sending and hearing; `report` has the result. Does nothing where nothing was started."""
         if self._flow is not None:
-            self.report = self._desk.pump.remove(self._flow)
+            self.report = self._factory.pump.remove(self._flow)
             self._flow = None
             if self.key is not None:
-                self._desk.heard.add(self.report)
+                self._factory.heard.add(self.report)
 
     def close(self) -> None:
         """Stop, and give the ports back."""
@@ -138,7 +138,7 @@ class Audio:
             self._sockets = None
 
 
-class AudioDesk:
+class AudioFactory:
     """Where one party's calls get their audio: an address, the study's codecs and suites, and a pump for all of
     them.
     """

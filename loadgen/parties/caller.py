@@ -1,8 +1,8 @@
 """Who places calls, over one line: it knows which are under way, and ends them when the run is being ended.
 
 The same caller plays a customer who calls the trunk and, inside the embedded trunk, the PSTN that calls a customer; a
-`Line` says how each of them connects and what its INVITE looks like. It never decides when to call: `run` does. What
-becomes of one call is `planned_call`'s.
+`Line` says how each of them connects and what its INVITE looks like. It never decides when to call: the dialler does.
+What becomes of one call is `outgoing`'s.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import Protocol
 
 from trunkproof.loadgen.parties.agent import CallEvents, SipAgent, Stopped
 from trunkproof.loadgen.parties.audio import Audio
-from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import PlanRow
-from trunkproof.models.records import Record
 
 
 class Line(Protocol):
@@ -64,17 +62,6 @@ class Caller:
         self._stopping = False
         self.local_failures = 0
         """Attempts that this machine, not the trunk, could not carry."""
-
-    def attempt(self, row: PlanRow, record: Record) -> PlannedCall:
-        """One attempt; it fills in its record, which has its identity and `intended_s`."""
-        return PlannedCall(self, row, record)
-
-    async def place(self, row: PlanRow, record: Record) -> None:
-        """Carry one attempt to its end, from now on."""
-        attempt = self.attempt(row, record)
-        attempt.prepare()
-        attempt.start()
-        await attempt.finish()
 
     def begin(self, call_events: CallEvents) -> None:
         """A call is under way: it is told when the run is being ended."""

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
-from trunkproof.loadgen.parties.audio import Audio, AudioDesk
+from trunkproof.loadgen.parties.audio import Audio, AudioFactory
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
-from trunkproof.loadgen.parties.refusal import Denial, Denied
+from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.invite import Place
 from trunkproof.loadgen.sip.trace import Trace
@@ -51,7 +51,7 @@ class Carrier:
         self.host = str(self._study.pop.carrier.address)
         self.limits = CarrierLimits(self._study)
         self.answerer = Answerer(plan.rows, self._admit)
-        self.audio = AudioDesk(
+        self.audio = AudioFactory(
             self.host,
             self._study,
             at_trunk=True,
@@ -128,23 +128,20 @@ class Carrier:
     def _invited(self, incoming: IncomingCall) -> None:
         self.answerer.take(self.agent, incoming)
 
-    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> _Channel:
-        try:
-            return self._take(row, Direction.OUTBOUND)
-        except Denied as denied:
-            raise denied.denial.rejection() from None
+    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> ChannelReservation:
+        return self._take(row, Direction.OUTBOUND)
 
-    async def _admit_inbound(self, row: PlanRow) -> _Channel:
+    async def _admit_inbound(self, row: PlanRow) -> ChannelReservation:
         return self._take(row, Direction.INBOUND)
 
-    def _take(self, row: PlanRow, direction: Direction) -> _Channel:
+    def _take(self, row: PlanRow, direction: Direction) -> ChannelReservation:
         refusal = self.limits.take(row.trunk, asyncio.get_running_loop().time())
         if refusal is not None:
-            raise Denied(Denial.of(refusal, direction))
-        return _Channel(self, row)
+            raise CallRefused(Refusal.of(refusal, direction))
+        return ChannelReservation(self, row)
 
 
-class _Channel:
+class ChannelReservation:
     """A channel of the carrier, held by one call."""
 
     def __init__(self, carrier: Carrier, row: PlanRow) -> None:

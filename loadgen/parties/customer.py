@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Self
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.guard import Guard, Target
+from trunkproof.loadgen.guard import Target
+from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
-from trunkproof.loadgen.parties.audio import Audio, AudioDesk, codecs_of
+from trunkproof.loadgen.parties.audio import Audio, AudioFactory, codecs_of
 from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.numbers import exophone
@@ -22,7 +23,6 @@ from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
-from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.system.ports import cannot_listen, take_port
 from trunkproof.loadgen.tls.certificates import CertificateFiles, client_context, server_context
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
@@ -39,12 +39,9 @@ class Customer:
         index: int,
         card: TrunkCard,
         target: Target,
-        guard: Guard,
+        options: RunOptions,
         *,
         share: Share = WHOLE,
-        client_certificate: CertificateFiles | None = None,
-        keylog: Path | None = None,
-        trace: Trace | None = None,
     ) -> None:
         self._plan = plan
         self._index = index
@@ -55,7 +52,10 @@ class Customer:
         self._target = target
         tls = self._settings.traffic.tls
         context = client_context(
-            Path(card.ca_file), client_certificate=client_certificate, version=tls.version, keylog=keylog
+            Path(card.ca_file),
+            client_certificate=options.client_certificate,
+            version=tls.version,
+            keylog=options.keylog,
         )
         self.pool = ConnectionPool(
             Connector(context, card.server_name, self._address),
@@ -68,13 +68,13 @@ class Customer:
             UserAgent(self._address, self._settings.customer_port),
             random.Random(),
             on_invite=self._invited,
-            trace=trace,
+            trace=options.trace,
         )
-        self.audio = AudioDesk(
+        self.audio = AudioFactory(
             self._address,
             plan.study,
             at_trunk=False,
-            check_media=lambda address: guard.check_media(address, target),
+            check_media=lambda address: options.guard.check_media(address, target),
             ports=share.ports,
         )
         self.ports_per_call = plan.study.pop.ports.legs
@@ -147,11 +147,11 @@ class Customer:
     def _invited(self, incoming: IncomingCall) -> None:
         self._answerer.take(self.agent, incoming)
 
-    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> _Extension:
-        return _Extension(self, row)
+    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> TelephoneReservation:
+        return TelephoneReservation(self, row)
 
 
-class _Extension:
+class TelephoneReservation:
     """A telephone of the customer's PBX: it has no limits."""
 
     def __init__(self, customer: Customer, row: PlanRow) -> None:
@@ -159,7 +159,8 @@ class _Extension:
         self._row = row
 
     def open_audio(self) -> Audio:
+        """A free port pair of the customer\'s own."""
         return self._customer.open_audio(self._row)
 
     def close(self) -> None:
-        pass
+        """Nothing is held but the audio."""

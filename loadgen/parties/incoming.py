@@ -7,13 +7,15 @@ Whether a call may come in at all is asked of an `Admission`; without one, every
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Protocol
 
 from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, NoPortError
+from trunkproof.loadgen.parties.call_log import CallLog
+from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.offer_answer import SdpFault
 from trunkproof.loadgen.sip.sdp import MalformedSdpError, SessionDescription, write_sdp
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
@@ -22,25 +24,17 @@ from trunkproof.models.plan import Outcome, PlanRow, row_of
 from trunkproof.models.records import Disposition
 from trunkproof.models.refusals import REFUSALS
 
+logger = logging.getLogger(__name__)
+
 _NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
-
-
-class Rejection(Exception):  # noqa: N818  # a way out of a call, not an error of anybody's
-    """The call is to be refused with this status, these headers and, where given, this reason phrase."""
-
-    def __init__(self, status: int, headers: tuple[Header, ...] = (), phrase: str | None = None) -> None:
-        self.status = status
-        self.headers = headers
-        self.phrase = phrase
-        super().__init__(status)
 
 
 class _Gone(Exception):  # noqa: N818
     """The caller cancelled, or the connection went, before there was an answer."""
 
 
-class Booking(Protocol):
-    """What a call holds while it lasts."""
+class Reservation(Protocol):
+    """What a call holds while it lasts: ports, a channel, a telephone."""
 
     def open_audio(self) -> Audio:
         """Ports and a key for the call."""
@@ -52,11 +46,11 @@ class Booking(Protocol):
 class Admission(Protocol):
     """Decides whether a call may come in."""
 
-    async def __call__(self, incoming: IncomingCall, row: PlanRow) -> Booking:
+    async def __call__(self, incoming: IncomingCall, row: PlanRow) -> Reservation:
         """What the call holds from now on.
 
         Raises:
-            Rejection: it may not come in.
+            CallRefused: it may not come in.
         """
 
 
@@ -88,40 +82,45 @@ class Answerer:
 
     async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
         call = incoming.call
+        log = CallLog(logger, call.invite.call_id)
         agent.act(call.trying)
         try:
             row = self._row_dialled(call)
-            booking = await self._admission(incoming, row)
+            log = log.of(row.call, row.attempt)
+            log.debug("came in from %s", incoming.source)
+            reservation = await self._admission(incoming, row)
             try:
-                await self._converse(_Conversation(agent, call, incoming.events), row, booking)
+                await self._converse(_Conversation(agent, call, incoming.events), row, reservation)
             finally:
-                booking.close()
-        except NoPortError:
+                reservation.close()
+        except NoPortError as error:
+            log.warning("refused: %s", error)
             agent.act(lambda now: call.reject(now, REFUSALS[Disposition.NO_PORT].status))
-        except Rejection as refusal:
-            status, phrase, headers = refusal.status, refusal.phrase, refusal.headers
-            agent.act(lambda now: call.reject(now, status, phrase, headers))
+        except CallRefused as refused:
+            refusal = refused.refusal
+            log.debug("refused with %s", refusal.status)
+            agent.act(lambda now: call.reject(now, refusal.status, refusal.phrase, refusal.headers))
         except _Gone:
-            return
+            log.debug("the caller gave up")
 
     def _row_dialled(self, call: ServerCall) -> PlanRow:
         number = row_of(call.dialled)
         if number is None or number not in self._rows:
-            raise Rejection(_NOT_FOUND)
+            raise CallRefused(Refusal(_NOT_FOUND))
         return self._rows[number]
 
-    async def _converse(self, talk: _Conversation, row: PlanRow, booking: Booking) -> None:
+    async def _converse(self, talk: _Conversation, row: PlanRow, reservation: Reservation) -> None:
         # The called side hears of the call once it is admitted: a shaper's delay comes before.
         handed_over = self._loop.time()
         offer = read_offer(talk.call.invite.body)
         await talk.sleep_until(handed_over + row.setup_s)
         if row.outcome in {Outcome.BUSY, Outcome.REJECTED}:
-            raise Rejection(row.status)
+            raise CallRefused(Refusal(row.status))
         talk.agent.act(talk.call.ring)
         await talk.sleep_until(None if row.outcome is Outcome.ABANDONED else handed_over + row.setup_s + row.ring_s)
         if row.outcome is Outcome.NO_ANSWER:
-            raise Rejection(row.status)
-        audio = booking.open_audio()
+            raise CallRefused(Refusal(row.status))
+        audio = reservation.open_audio()
         try:
             await self.talk(talk, offer, audio)
         finally:
@@ -131,7 +130,7 @@ class Answerer:
         """Answer with our SDP, exchange audio, and wait for the end."""
         answer = audio.answer(offer)
         if isinstance(answer, SdpFault):
-            raise Rejection(_NOT_ACCEPTABLE)
+            raise CallRefused(Refusal(_NOT_ACCEPTABLE))
         talk.agent.act(lambda now: talk.call.answer(now, write_sdp(answer)))
         audio.start(answer, offer)
         await talk.until_ended()
@@ -161,9 +160,9 @@ def read_offer(body: bytes) -> SessionDescription:
     """The SDP offer of an INVITE.
 
     Raises:
-        Rejection: there is none that can be used.
+        CallRefused: there is none that can be used.
     """
     try:
         return parse_sdp(body)
     except MalformedSdpError:
-        raise Rejection(_NOT_ACCEPTABLE) from None
+        raise CallRefused(Refusal(_NOT_ACCEPTABLE)) from None

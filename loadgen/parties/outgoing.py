@@ -6,12 +6,14 @@ What can be had before the call's instant is prepared; at the instant the INVITE
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 from trunkproof.loadgen.parties.agent import CallEvents, Stopped
 from trunkproof.loadgen.parties.audio import Audio, NoPortError, media_fault, note_media
+from trunkproof.loadgen.parties.call_log import CallLog
+from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.events import EndCause
@@ -27,8 +29,7 @@ from trunkproof.models.records import Disposition, Record
 from trunkproof.models.refusals import disposition_of
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 
-if TYPE_CHECKING:
-    from trunkproof.loadgen.parties.caller import Caller
+logger = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 4.0
 """How long a stopped run waits for the response to a BYE or CANCEL before it lets the call go."""
@@ -64,11 +65,21 @@ class PlannedCall:
     caller: Caller
     row: PlanRow
     record: Record
-    news: CallEvents = field(default_factory=CallEvents)
+    inbox: CallEvents = field(default_factory=CallEvents)
     wish: _Wish = _Wish.ANSWER
     _ready: _Ready | NoPortError | None = None
     _lease: Lease | None = None
     _call: ClientCall | None = None
+    _log: CallLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._log = CallLog(logger, "not sent", call=self.row.call, attempt=self.row.attempt)
+
+    async def carry(self) -> None:
+        """Go through the whole attempt from now on, for a caller without a dialler."""
+        self.prepare()
+        self.start()
+        await self.finish()
 
     def prepare(self) -> None:
         """Open ports for the audio, and write the INVITE."""
@@ -83,7 +94,7 @@ class PlannedCall:
 
     def start(self) -> None:
         """Send the INVITE, where the connection stands that it is to go over."""
-        self.caller.begin(self.news)
+        self.caller.begin(self.inbox)
         lease = self.caller.line.pool.standing(self.row.call)
         if lease is not None and isinstance(self._ready, _Ready):
             self._send(lease, self._ready)
@@ -97,7 +108,7 @@ class PlannedCall:
                 self._fail_here(self._ready)
         finally:
             self.drop()
-            self.caller.end(self.news)
+            self.caller.end(self.inbox)
 
     def drop(self) -> None:
         """Give back what was prepared."""
@@ -125,7 +136,9 @@ class PlannedCall:
         self._lease = lease
         self.record.connection, self.record.connect_s = lease.kind, lease.connect_s
         self.record.sent_s = self.caller.now_s()
-        self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.news)
+        self._log = CallLog(logger, ready.invite.call_id, call=self.row.call, attempt=self.row.attempt)
+        self._log.debug("INVITE sent over a %s connection", lease.kind)
+        self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.inbox)
 
     def _fail_here(self, error: TrunkproofError) -> None:
         """This machine, not the trunk, is at its limit: the record says so, and the generator is judged by it."""
@@ -139,6 +152,7 @@ class PlannedCall:
         audio = ready.audio
         self.record.status, self.record.ports = 200, self.caller.line.ports_per_call
         self.record.answered_s = answer.at_s - self.caller.zero
+        self._log.debug("answered")
         fault = self._start_audio(audio, ready.offer, answer.body)
         hang_up_at = answer.at_s + (self.row.hold_s if fault is None else 0.0)
         ended = await self._hold(call, hang_up_at)
@@ -166,7 +180,7 @@ class PlannedCall:
         # Beyond setup and ringing as planned, a caller waits as long as timer B does.
         until: float | None = self._clock() + self.row.setup_s + self.row.ring_s + TRANSACTION_TIMEOUT_S
         while True:
-            match await self.news.next(until):
+            match await self.inbox.next(until):
                 case None if self.wish is _Wish.STOP:
                     self._end(Disposition.STILL_UP, "CANCEL was not answered")
                     return None
@@ -176,6 +190,7 @@ class PlannedCall:
                     until = self._clock() + _LAST_WORDS_S if signal else None
                 case events.Ringing(at_s=at_s) if self.record.ringing_s is None:
                     self.record.ringing_s = at_s - self.caller.zero
+                    self._log.debug("ringing")
                     if self.row.outcome is Outcome.ABANDONED and self.wish is _Wish.ANSWER:
                         until = at_s + self.row.ring_s
                 case events.Answered() as answer:
@@ -221,7 +236,7 @@ class PlannedCall:
     async def _hold(self, call: ClientCall, until: float) -> events.Terminated | None:
         """Stay in the call until it is time to hang up; the end, if the other side came first."""
         while True:
-            match await self.news.next(until):
+            match await self.inbox.next(until):
                 case Stopped():
                     self.wish = _Wish.STOP
                     return None
@@ -237,7 +252,7 @@ class PlannedCall:
         self.caller.line.agent.act(call.bye)
         until = self._clock() + _LAST_WORDS_S if self.wish is _Wish.STOP else None
         while True:
-            match await self.news.next(until):
+            match await self.inbox.next(until):
                 case Stopped():
                     self.wish = _Wish.STOP
                     until = self._clock() + _LAST_WORDS_S
@@ -253,7 +268,8 @@ class PlannedCall:
         while self._clock() < until and not call.ended:
             try:
                 lease = await self.caller.line.pool.acquire(self.row.call, resume=self.row.resumes)
-            except ConnectError:
+            except ConnectError as error:
+                self._log.debug("no connection for the BYE: %s", error)
                 await asyncio.sleep(EDGE_RETRY_S)
                 continue
             self.caller.line.agent.move(call, lease.connection)
@@ -276,3 +292,5 @@ class PlannedCall:
         self.record.disposition = disposition
         self.record.reason = self.record.reason or reason
         self.record.ended_s = self.caller.now_s()
+        level = logging.INFO if self.record.reason else logging.DEBUG
+        self._log.log(level, "%s, status %s, %s", disposition, self.record.status, self.record.reason or "as planned")

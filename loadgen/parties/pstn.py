@@ -15,9 +15,10 @@ from functools import partial
 from trunkproof.loadgen.parties.agent import SipAgent
 from trunkproof.loadgen.parties.audio import Audio, codecs_of
 from trunkproof.loadgen.parties.caller import Caller
-from trunkproof.loadgen.parties.incoming import Booking
+from trunkproof.loadgen.parties.incoming import Reservation
 from trunkproof.loadgen.parties.numbers import pstn_number
-from trunkproof.loadgen.parties.refusal import Denied
+from trunkproof.loadgen.parties.outgoing import PlannedCall
+from trunkproof.loadgen.parties.refusal import CallRefused
 from trunkproof.loadgen.schedule.dialler import Dialler
 from trunkproof.loadgen.schedule.pacer import Instant, Pacer
 from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, trunk_offer
@@ -28,8 +29,8 @@ from trunkproof.models.plan import Plan, PlanRow, dialled_number
 from trunkproof.models.records import Direction, Record
 from trunkproof.models.study import Study
 
-Admit = Callable[[PlanRow], Awaitable[Booking]]
-"""What an inbound call holds from now on; raises `Denied`."""
+Admit = Callable[[PlanRow], Awaitable[Reservation]]
+"""What an inbound call holds from now on; raises `CallRefused`."""
 
 
 class PstnLine:
@@ -46,11 +47,11 @@ class PstnLine:
         self.ports_per_call = study.pop.ports.legs
         self.throttle_status = self._settings.throttle.refusal_status
         self.throttle_retries = self._settings.throttle.retry_after_s is not None
-        self.seats: dict[int, Booking] = {}
+        self.reservations: dict[int, Reservation] = {}
 
     def open_audio(self, row: PlanRow) -> Audio:
         """Our end of the audio, from what the call was given when it was admitted."""
-        return self.seats[row.row].open_audio()
+        return self.reservations[row.row].open_audio()
 
     def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
         """The trunk's offer: telephone-event 96, `a=rtcp`."""
@@ -113,18 +114,19 @@ class Pstn:
         line, caller = self._lines[row.trunk], self._callers[row.trunk]
         record.sent_s = caller.now_s()
         try:
-            seat = line.seats[row.row] = await self._admit(row)
-        except Denied as denied:
-            denial = denied.denial
-            record.disposition, record.status, record.cause = denial.disposition, denial.status, denial.cause
-            record.retry_after_s = denial.retry_after_s
+            reservation = line.reservations[row.row] = await self._admit(row)
+        except CallRefused as refused:
+            refusal = refused.refusal
+            assert refusal.disposition is not None  # Only limits are asked here.
+            record.disposition, record.status, record.cause = refusal.disposition, refusal.status, refusal.cause
+            record.retry_after_s = refusal.retry_after_s
             record.ended_s = caller.now_s()
             return
         try:
-            await caller.place(row, record)
+            await PlannedCall(caller, row, record).carry()
         finally:
-            seat.close()
-            del line.seats[row.row]
+            reservation.close()
+            del line.reservations[row.row]
 
 
 @dataclass(frozen=True, slots=True)

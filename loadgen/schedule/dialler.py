@@ -36,10 +36,18 @@ Place = Callable[[PlanRow, Record], Attempt]
 class Dialler:
     """Dials the given first attempts and what follows from them; `place` makes the attempt of a row and a record."""
 
-    def __init__(self, plan: Plan, pacer: Pacer, place: Place, *, on_begin: Callable[[], None] = lambda: None) -> None:
-        """`on_begin` is told of each attempt that begins."""
+    def __init__(
+        self,
+        plan: Plan,
+        pacer: Pacer,
+        place: Place,
+        *,
+        on_begin: Callable[[Record], None] = lambda record: None,
+        on_end: Callable[[Record], None] = lambda record: None,
+    ) -> None:
+        """`on_begin` is told of each attempt that begins, `on_end` of each one that is over."""
         self._plan = plan
-        self._on_begin = on_begin
+        self._on_begin, self._on_end = on_begin, on_end
         self._pacer = pacer
         self._place = place
         self.records: list[Record] = []
@@ -70,10 +78,11 @@ class Dialler:
     def began(self, record: Record) -> None:
         """An attempt's instant has come."""
         self.records.append(record)
-        self._on_begin()
+        self._on_begin(record)
 
     def ended(self, row: PlanRow, record: Record) -> None:
         """An attempt is over: perhaps another one follows."""
+        self._on_end(record)
         next_row = row.redial(record.disposition)
         if next_row is None or record.ended_s is None:
             return

@@ -26,20 +26,19 @@ OPTIONS with 200, the rest with the refusal that `screening` names.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import ALLOW, Call, ConnectionId, Handler, UserAgent
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.dialog import DialogKey
-from trunkproof.loadgen.sip.events import Event
+from trunkproof.loadgen.sip.events import Event, Probe
 from trunkproof.loadgen.sip.fields import MalformedFieldError
 from trunkproof.loadgen.sip.flights import Flight, Flights
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.message import MalformedMessageError, Request, Response, response_to, serialize
 from trunkproof.loadgen.sip.screening import TransactionKey, check_identity, dialog_key, note_source, refuse, server_key
-from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.server_call import IncomingInvite, ServerCall
 from trunkproof.loadgen.sip.timer_queue import TimerQueue
 from trunkproof.loadgen.sip.transaction import (
     ClientTransaction,
@@ -51,13 +50,6 @@ from trunkproof.loadgen.sip.transaction import (
 )
 
 _CAPABILITIES: tuple[Header, ...] = (("Allow", ALLOW), ("Accept", "application/sdp"), ("Supported", "timer"))
-
-
-@dataclass(eq=False, slots=True)
-class Probe:
-    """An OPTIONS of ours that awaits its response. `context` belongs to the user."""
-
-    context: object = None
 
 
 class SipEndpoint:
@@ -237,7 +229,7 @@ class SipEndpoint:
         call = ServerCall(self, connection_id, invite, transaction)
         self._board(Flight(transaction, key, connection_id, call.on_invite_transaction, call), now)
         self.attach(call)
-        self.emit(events.IncomingInvite(now, call, invite))
+        self.emit(IncomingInvite(now, call, invite))
 
     def _refuse(self, flight: Flight, request: Request, status: int, rows: tuple[Header, ...], now: float) -> None:
         assert isinstance(flight.transaction, ServerTransaction)  # only servers respond

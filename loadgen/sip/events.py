@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from trunkproof.loadgen.sip.call import Call
-    from trunkproof.loadgen.sip.endpoint import Probe
-    from trunkproof.loadgen.sip.message import Request, Response
-    from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.message import Response
 
 
 class EndCause(Enum):
@@ -38,6 +34,20 @@ class EndCause(Enum):
     """No refresh came in time, or ours was refused, so we sent BYE (RFC 4028 section 10)."""
 
 
+class EventCall(Protocol):
+    """A call as its events know it; `Call` is one."""
+
+    context: object
+    """The user's own, to dispatch events by."""
+
+
+@dataclass(eq=False, slots=True)
+class Probe:
+    """An OPTIONS of ours in flight; `context` is the user's."""
+
+    context: object = None
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something happened at `at_s`, the `now` of the input that caused it."""
@@ -49,20 +59,12 @@ class Event:
 class CallEvent(Event):
     """Something happened to `call`."""
 
-    call: Call
+    call: EventCall
 
 
 @dataclass(frozen=True, slots=True)
 class FinalEvent(CallEvent):
     """The last event of its call."""
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingInvite(Event):
-    """A new call came in. The user decides: `call.trying`, `ring`, `answer` or `reject`."""
-
-    call: ServerCall
-    invite: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class ProtocolViolation(FinalEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Declined(FinalEvent):
+class LocallyRejected(FinalEvent):
     """We rejected the incoming call with `status`."""
 
     status: int

@@ -15,8 +15,8 @@ from trunkproof.loadgen.sip.session_timer import read_session_timer, supports_ti
 
 TransactionKey = tuple[str, str, str]
 """Branch, sent-by, method (RFC 3261 sections 17.1.3 and 17.2.3). For our own requests the sent-by is empty."""
-Refusal = tuple[int, tuple[Header, ...]]
-"""The status with which to refuse a request, and the rows that explain it."""
+StatusAndRows = tuple[int, tuple[Header, ...]]
+"""A status with which to refuse a request, and the rows that explain it."""
 
 _KNOWN_METHODS = frozenset(
     ("INVITE", "ACK", "CANCEL", "OPTIONS", "BYE", "REGISTER", "REFER", "SUBSCRIBE", "NOTIFY", "INFO", "PUBLISH")
@@ -26,7 +26,7 @@ _SERVED_OUTSIDE = frozenset(("INVITE", "OPTIONS"))
 _SUPPORTED = frozenset(("timer",))
 
 
-def refuse(request: Request, in_known_dialog: bool, min_se_s: int) -> Refusal | None:
+def refuse(request: Request, in_known_dialog: bool, min_se_s: int) -> StatusAndRows | None:
     """Return status and rows with which to refuse a request, or None (RFC 3261 section 8.2).
 
     The order is the RFC's: method, then headers. The session timer of RFC 4028 comes last.
@@ -34,7 +34,7 @@ def refuse(request: Request, in_known_dialog: bool, min_se_s: int) -> Refusal | 
     return _method_refusal(request, in_known_dialog) or _header_refusal(request) or _session_refusal(request, min_se_s)
 
 
-def _method_refusal(request: Request, in_known_dialog: bool) -> Refusal | None:
+def _method_refusal(request: Request, in_known_dialog: bool) -> StatusAndRows | None:
     method = request.method
     if method not in _KNOWN_METHODS:
         return 501, (("Allow", ALLOW),)
@@ -47,7 +47,7 @@ def _method_refusal(request: Request, in_known_dialog: bool) -> Refusal | None:
     return None
 
 
-def _header_refusal(request: Request) -> Refusal | None:
+def _header_refusal(request: Request) -> StatusAndRows | None:
     headers = request.headers
     # An element that forwards nothing may still answer an OPTIONS that has run out of hops (section 16.3).
     if headers.get("Max-Forwards") == "0" and request.method != "OPTIONS":
@@ -56,7 +56,7 @@ def _header_refusal(request: Request) -> Refusal | None:
     return (420, (("Unsupported", ", ".join(unknown)),)) if unknown else None
 
 
-def _session_refusal(request: Request, min_se_s: int) -> Refusal | None:
+def _session_refusal(request: Request, min_se_s: int) -> StatusAndRows | None:
     """Return 422 where the request asks for too short a session interval, else None (RFC 4028 section 9)."""
     asked = read_session_timer(request) if request.method in ("INVITE", "UPDATE") else None
     if asked is not None and asked.interval_s < min_se_s and supports_timer(request):

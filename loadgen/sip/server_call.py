@@ -6,6 +6,7 @@ It answers in one INVITE server transaction, and its user decides how. What happ
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import ALLOW, Call, ConnectionId, Core
@@ -92,7 +93,7 @@ class ServerCall(Call):
             raise ValueError(f"{status} does not reject a call")
         if self._move(Trigger.FAILURE):
             self._fail(status, reason, headers, now)
-            self._finish(events.Declined(now, self, status))
+            self._finish(events.LocallyRejected(now, self, status))
 
     def cancelled(self, now: float) -> None:
         """Answer 487 to a call that the caller cancelled, unless a final response was sent before (section 9.2)."""
@@ -127,3 +128,11 @@ class ServerCall(Call):
 
     def _contact_row(self) -> Header:
         return "Contact", self._core.agent.contact(self.dialled)
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingInvite(events.Event):
+    """A new call: `call.trying`, `ring`, `answer` or `reject` it."""
+
+    call: ServerCall
+    invite: Request

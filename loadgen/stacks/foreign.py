@@ -15,10 +15,11 @@ from typing import Any
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.parties.carrier import Carrier
 from trunkproof.loadgen.sip.trace import Trace
-from trunkproof.loadgen.stacks.control import Answer
+from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
+from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.stacks.endpoints import Places
 from trunkproof.loadgen.stacks.registry import recipe_of
-from trunkproof.loadgen.stacks.stack import Finish, Status, customer_files
+from trunkproof.loadgen.stacks.stack import Finish, customer_files
 from trunkproof.loadgen.system.cores import keeping_off, on_cores, take_cores
 from trunkproof.loadgen.system.ports import cannot_listen, take_port
 from trunkproof.loadgen.system.programs import Death, Program, Programs
@@ -30,8 +31,8 @@ from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 
 _LOOK_EVERY_S = 10.0
 """So seldom that the question costs nothing that a meter could see."""
-Tell = Callable[[Answer], None]
-"""Tells news to whoever watches the trunk."""
+Tell = Callable[[StackEvent], None]
+"""Tells an event to whoever watches the trunk."""
 
 
 class ForeignTrunk:
@@ -129,8 +130,8 @@ class ForeignTrunk:
             now_silent = await self._programs.silent()
             at = asyncio.get_running_loop().time()
             for program in now_silent ^ silent:
-                how = "does not answer" if program in now_silent else "answers again"
-                self._tell({"news": "health", "program": program, "at": at, "how": how})
+                kind = StackEventKind.SILENT if program in now_silent else StackEventKind.ANSWERS
+                self._tell(StackEvent(kind, program, at))
             silent = now_silent
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -150,24 +151,25 @@ class ForeignTrunk:
         # Not a moment earlier: whoever calls too soon is to be refused.
         await asyncio.sleep(back - asyncio.get_running_loop().time())
         await self._programs.start(edge)
-        self._tell({"news": "started", "program": edge.name, "pid": self._programs.pids[edge.name]})
+        at = asyncio.get_running_loop().time()
+        self._tell(StackEvent(StackEventKind.STARTED, edge.name, at, pid=self._programs.pids[edge.name]))
 
     def _died(self, death: Death) -> None:
-        self._tell({"news": "death", "program": death.program, "at": death.at, "how": death.how})
+        self._tell(StackEvent(StackEventKind.DIED, death.program, death.at, detail=death.how))
 
     async def finish(self, *, stop: bool) -> Finish:
         """See `Body`."""
         records, health = await self.carrier.finish(stop=stop)
         return Finish(records, health)
 
-    def status(self) -> Status:
+    def status(self) -> StackStatus:
         """See `Body`; which ports are in use, only the relay knows."""
-        return {
-            "calls": self.carrier.answerer.under_way,
-            "channels_used": self.carrier.limits.used,
-            "ports_in_use": None,
-            "programs": self._programs.pids,
-        }
+        return StackStatus(
+            calls=self.carrier.answerer.under_way,
+            channels_used=self.carrier.limits.used,
+            ports_in_use=None,
+            programs=self._programs.pids,
+        )
 
     async def close(self) -> None:
         """See `Body`."""

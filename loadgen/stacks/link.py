@@ -9,43 +9,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.stacks.control import Answer, ControlClient
-from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
+from trunkproof.loadgen.stack_events import THE_TRUNK, StackEvent, StackEventKind
+from trunkproof.loadgen.stacks.control import ControlClient, Finished
+from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import read_records
 
-THE_TRUNK = "the trunk"
-
 
 @dataclass(frozen=True)
-class Trouble:
-    """A program of the trunk that ended without having been told to, or that does not answer."""
-
-    program: str
-    at: float
-    """On the event loop's clock."""
-    how: str = "died"
-
-    @property
-    def is_the_trunk(self) -> bool:
-        """Whether nothing can be called any more."""
-        return self.program == THE_TRUNK
-
-
-@dataclass(frozen=True)
-class Started:
-    """A program of the trunk that was started again, as an incident of the study wanted."""
-
-    program: str
-    pid: int
-
-
-@dataclass(frozen=True)
-class Farewell:
+class FinalReport:
     """What the trunk has to say when the run is over; empty where nobody can be asked."""
 
     inbound: pl.DataFrame | None = None
@@ -56,53 +31,67 @@ class Farewell:
 class TrunkLink:
     """An open line; made by `open_link`."""
 
-    def __init__(self, stack: str, talk: ControlClient | None, watch: ControlClient | None) -> None:
-        self._stack = stack
+    def __init__(self, card: TrunkCard, talk: ControlClient | None, watch: ControlClient | None) -> None:
+        self._card = card
         self._talk = talk
         self._watch = watch
 
     async def begin(self, zero: float) -> dict[str, float]:
-        """Tell the trunk when plan zero is; trunk name -> an instant, relative to it, at which its throttle's window
-        began.
+        """Tell the trunk when plan zero is.
+
+        Returns:
+            Trunk name -> an instant, relative to plan zero, at which its throttle's window began.
 
         Raises:
-            StackError: the trunk is gone.
+            StackError: the trunk is gone, or does not answer.
         """
-        if self._talk is None:
-            return {}
-        answer = await self._talk.ask("begin", zero=zero)
-        return {name: float(anchor) for name, anchor in answer["anchors"].items()}
+        return {} if self._talk is None else dict((await self._talk.begin(zero)).anchors)
 
-    async def finish(self, *, stop: bool) -> Farewell:
-        """Wait for the trunk's inbound calls (with `stop`, end them); their records.
+    async def finish(self, stop: asyncio.Event) -> FinalReport:
+        """Wait for the trunk's inbound calls; once `stop` is set, end them. Their records.
 
         Raises:
-            StackError: the trunk is gone.
+            StackError: the trunk is gone, or does not answer.
         """
         if self._talk is None:
-            return Farewell()
-        answer = await self._talk.ask("finish", stop=stop)
-        return Farewell(read_records(Path(answer["records"])), _verdict(answer["health"]))
+            return FinalReport()
+        if stop.is_set():
+            return _read(await self._talk.finish(stop=True))
+        asked = asyncio.create_task(self._talk.finish(stop=False))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({asked, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return _read(await asked if asked.done() else await self._end_calls())
+        finally:
+            for task in (asked, stopping):
+                task.cancel()
+            await asyncio.gather(asked, stopping, return_exceptions=True)
 
-    async def news(self) -> AsyncIterator[Trouble | Started]:
+    async def _end_calls(self) -> Finished:
+        # The channel on which we asked is busy: its next question would be read after the answer that takes so long.
+        port = self._card.control_port
+        assert port is not None
+        client = await ControlClient.connect(self._card.host, port)
+        try:
+            return await client.finish(stop=True)
+        finally:
+            await client.close()
+
+    async def events(self) -> AsyncIterator[StackEvent]:
         """What becomes of the trunk's programs; ends with the death of the trunk, and never without a channel."""
         if self._watch is None:
             await asyncio.Event().wait()
             return
-        async for news in self._watch.news():
-            if news["news"] == "started":
-                yield Started(news["program"], news["pid"])
-            else:
-                yield Trouble(news["program"], news["at"], news["how"])
-                if news["news"] == "death" and news["program"] == self._stack:
-                    yield Trouble(THE_TRUNK, news["at"], f"with {news['program']}")
-        yield Trouble(THE_TRUNK, asyncio.get_running_loop().time())
+        async for event in self._watch.events():
+            yield event
+            if event.kind is StackEventKind.DIED and event.program == self._card.stack:
+                yield StackEvent(StackEventKind.DIED, THE_TRUNK, event.at, detail=f"died with {event.program}")
+        # The trunk process is gone itself.
+        yield StackEvent(StackEventKind.DIED, THE_TRUNK, asyncio.get_running_loop().time())
 
 
-def _verdict(answer: Answer | None) -> GeneratorVerdict | None:
-    if answer is None:
-        return None
-    return GeneratorVerdict(**{**answer, "verdict": Verdict(answer["verdict"]), "reasons": tuple(answer["reasons"])})
+def _read(finished: Finished) -> FinalReport:
+    return FinalReport(read_records(finished.records), finished.health)
 
 
 @contextlib.asynccontextmanager
@@ -113,12 +102,12 @@ async def open_link(card: TrunkCard) -> AsyncIterator[TrunkLink]:
         StackError: its control channel does not answer.
     """
     if card.control_port is None:
-        yield TrunkLink(card.stack, None, None)
+        yield TrunkLink(card, None, None)
         return
     talk = await ControlClient.connect(card.host, card.control_port)
     watch = await ControlClient.connect(card.host, card.control_port)
     try:
-        yield TrunkLink(card.stack, talk, watch)
+        yield TrunkLink(card, talk, watch)
     finally:
         await talk.close()
         await watch.close()

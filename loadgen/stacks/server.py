@@ -11,12 +11,12 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.sip.trace import Trace
-from trunkproof.loadgen.stacks.control import Answer, ControlServer
+from trunkproof.loadgen.stack_events import StackEvent
+from trunkproof.loadgen.stacks.control import ControlServer, Finished
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.loadgen.stacks.foreign import ForeignTrunk, Tell
 from trunkproof.loadgen.stacks.stack import Body
@@ -43,32 +43,20 @@ def make_body(
     return ForeignTrunk(plan, folder, port=port, keylog=keylog, trace=trace, tell=tell)
 
 
-class _Desk:
-    """Answers the questions of the control channel."""
+class _ControlledBody:
+    """The stack as its control channel sees it: the records of inbound calls go into a file of `folder`."""
 
     def __init__(self, body: Body, folder: Path) -> None:
         self._body = body
         self._folder = folder
+        self.status, self.begin = body.status, body.begin
 
-    async def answer(self, question: Answer) -> Answer:
-        """Answer one question.
-
-        Raises:
-            ValueError: there is no such question; the channel is then closed.
-        """
-        match question:
-            case {"do": "status"}:
-                return self._body.status()
-            case {"do": "begin", "zero": float() as zero}:
-                return {"anchors": self._body.begin(zero)}
-            case {"do": "finish", "stop": bool() as stop}:
-                finish = await self._body.finish(stop=stop)
-                path = self._folder / _INBOUND
-                write_records(to_frame(finish.records), path)
-                health = None if finish.health is None else asdict(finish.health)
-                return {"records": str(path.resolve()), "health": health, **self._body.status()}
-            case _:
-                raise ValueError(f"no such question: {question}")
+    async def finish(self, *, stop: bool) -> Finished:
+        """Wait for the inbound calls, and write their records."""
+        finish = await self._body.finish(stop=stop)
+        path = self._folder / _INBOUND
+        write_records(to_frame(finish.records), path)
+        return Finished(path.resolve(), finish.health)
 
 
 async def serve(
@@ -78,14 +66,14 @@ async def serve(
     port: int = 0,
     plan: Plan | None = None,
     on_ready: Callable[[TrunkCard], None] | None = None,
-    on_news: Tell | None = None,
+    on_event: Tell | None = None,
     stop: asyncio.Event | None = None,
     keylog: Path | None = None,
     trace: Trace | None = None,
 ) -> None:
     """Play the study's trunk until SIGINT, SIGTERM or `stop`.
 
-    `on_news` is told what becomes of the trunk's programs, as everybody who watches its control channel is.
+    `on_event` is told what becomes of the trunk's programs, as everybody who watches its control channel is.
 
     Raises:
         InputError: the stack cannot play this study.
@@ -96,13 +84,13 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     control: ControlServer
 
-    def tell(news: Answer) -> None:
-        control.tell(news)
-        if on_news is not None:
-            on_news(news)
+    def tell(event: StackEvent) -> None:
+        control.tell(event)
+        if on_event is not None:
+            on_event(event)
 
     body = make_body(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace, tell=tell)
-    control = ControlServer(_Desk(body, folder).answer)
+    control = ControlServer(_ControlledBody(body, folder))
     try:
         card = await body.start()
         control_port = await control.listen(card.host)

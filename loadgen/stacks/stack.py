@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from trunkproof.loadgen.card import CustomerFiles, TrunkCard
+from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.tls.certificates import Authority
 from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import Record
 from trunkproof.models.study import Study
-
-Status = dict[str, Any]
-"""What is in use: `calls`, `channels_used`, `ports_in_use`, and whatever else a body knows."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Body(Protocol):
     async def finish(self, *, stop: bool) -> Finish:
         """Wait for the last inbound call (with `stop`, end them)."""
 
-    def status(self) -> Status:
+    def status(self) -> StackStatus:
         """What is in use now."""
 
     async def close(self) -> None:

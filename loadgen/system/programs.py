@@ -1,21 +1,28 @@
-"""The foreign programs of a trunk: start them in order, watch them until they are told to stop, leave none behind.
+"""Every process that we start: in a session of its own, watched until it is told to stop, and never left behind.
 
-A program that dies is reported with the instant of its death. It is not started again. Each stack says which programs
-it needs.
+`Programs` are those that make up a trunk, started in order. A program that dies is reported with the instant of its
+death. It is not started again. Each stack says which programs it needs. One process is started elsewhere:
+`meters.reference` reads its own from a thread, so that the event loop's lag cannot colour what it measures.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from asyncio.subprocess import DEVNULL
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import IO
 
 from trunkproof.models.errors import StackError
+
+logger = logging.getLogger(__name__)
 
 _READY_WITHIN_S = 30.0
 _GONE_WITHIN_S = 5.0
@@ -48,13 +55,24 @@ class Death:
 class Programs:
     """The programs of one trunk, on the running event loop."""
 
-    def __init__(self, on_death: Callable[[Death], None] | None = None, *, prefix: tuple[str, ...] = ()) -> None:
-        """Start every command with `prefix`, such as that of a CPU quota."""
+    def __init__(
+        self,
+        on_death: Callable[[Death], None] | None = None,
+        *,
+        prefix: tuple[str, ...] = (),
+        ready_within_s: float = _READY_WITHIN_S,
+        gone_within_s: float = _GONE_WITHIN_S,
+    ) -> None:
+        """Start every command with `prefix`, such as that of a CPU quota.
+
+        A program has `ready_within_s` to get ready, and `gone_within_s` to end itself.
+        """
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._started: dict[str, Program] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._on_death = on_death
         self._prefix = prefix
+        self._ready_within_s, self._gone_within_s = ready_within_s, gone_within_s
 
     @property
     def pids(self) -> dict[str, int]:
@@ -69,18 +87,15 @@ class Programs:
         """
         with program.log.open("ab") as log:
             try:
-                process = await asyncio.create_subprocess_exec(
-                    *self._prefix,
-                    *dies_with_us(),
-                    *program.command,
-                    stdin=asyncio.subprocess.DEVNULL,
+                process = await start_process(
+                    (*self._prefix, *dies_with_us(), *program.command),
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, **program.environment},
-                    start_new_session=True,
+                    environment=program.environment,
                 )
             except OSError as error:
                 raise StackError(f"{program.name} cannot be started: {error}") from error
+        logger.debug("%s started as process %d", program.name, process.pid)
         self._running[program.name], self._started[program.name] = process, program
         await self._until_ready(program, process)
         watch = asyncio.create_task(self._watch(program.name, process))
@@ -89,7 +104,7 @@ class Programs:
 
     async def _until_ready(self, program: Program, process: asyncio.subprocess.Process) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + _READY_WITHIN_S
+        until = loop.time() + self._ready_within_s
         # "Ready" from a program that has ended is no answer of its own: another program listens on that port.
         while not await program.is_ready() or process.returncode is not None:
             if process.returncode is not None or loop.time() > until:
@@ -104,6 +119,7 @@ class Programs:
             return
         del self._running[name]
         at = asyncio.get_running_loop().time()
+        logger.info("%s: %s", name, how_ended(code))
         # Its children may live on and even serve calls, and nobody else would end them.
         _signal_all(process, signal.SIGKILL)
         if self._on_death is not None:
@@ -121,13 +137,9 @@ class Programs:
         if process is None:
             return
         _signal_all(process, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(_GONE_WITHIN_S):
-                await process.wait()
-        except TimeoutError:
-            pass
+        await gone_within(process, self._gone_within_s)
+        # Its children may have outlived it.
         _signal_all(process, signal.SIGKILL)
-        await process.wait()
 
     async def close(self) -> None:
         """End all programs, the last one first."""
@@ -135,6 +147,43 @@ class Programs:
             await self.stop(name)
         if self._watches:
             await asyncio.wait(self._watches)
+
+
+async def start_process(
+    command: Sequence[str],
+    *,
+    stdin: int = DEVNULL,
+    stdout: int | IO[bytes] = DEVNULL,
+    stderr: int | IO[bytes] = DEVNULL,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> asyncio.subprocess.Process:
+    """Start a process in a session of its own; `environment` is added to ours.
+
+    A terminal's Ctrl-C goes to every process of its session. It is for the run, which ends its calls first and its
+    processes after them.
+
+    Raises:
+        OSError: there is no such program, or it may not be run.
+    """
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+
+
+async def gone_within(process: asyncio.subprocess.Process, seconds: float) -> None:
+    """Wait for a process that was asked to end; kill it where it takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def how_ended(code: int) -> str:

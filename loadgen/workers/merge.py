@@ -12,11 +12,11 @@ import polars as pl
 
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.verdict import Measurements
-from trunkproof.loadgen.workers.placer import RECORD_ORDER, Part
+from trunkproof.loadgen.workers.placer import RECORD_ORDER, PlacedCalls
 
 
-def merge(parts: Sequence[Part], *, cores: int) -> Part:
-    """One part of all: the same records, in the same order, and the same figures as one process would have had.
+def merge(parts: Sequence[PlacedCalls], *, cores: int) -> PlacedCalls:
+    """Return one of all: the same records, in the same order, and the same figures as one process would have had.
 
     Args:
         parts: at least one.
@@ -28,11 +28,11 @@ def merge(parts: Sequence[Part], *, cores: int) -> Part:
     records = pl.concat([part.records for part in parts]).sort(RECORD_ORDER)
     if not records["row"].is_unique().all():
         raise RuntimeError("two workers placed the same attempt")
-    return Part(
+    return PlacedCalls(
         records=records,
         measured=merge_measurements([part.measured for part in parts], cores=cores),
         heard=Heard(sum(part.heard.received for part in parts), sum(part.heard.authenticated for part in parts)),
-        lost=tuple(words for part in parts for words in part.lost),
+        lost=tuple(worker for part in parts for worker in part.lost),
     )
 
 

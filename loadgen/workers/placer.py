@@ -1,7 +1,7 @@
 """Places a plan's calls, or a worker's share of them, from this process: customers, pacer, dialler, and its own health.
 
-It is what a run does by itself or has several worker processes do (`workers`); a `Crew` is either. It neither talks to
-the trunk's control channel nor judges: `run` does both.
+It is what a run does by itself or has several worker processes do (`pool`); a `CallPlacer` is either. It neither talks
+to the trunk's control channel nor judges: `run` does both.
 """
 
 from __future__ import annotations
@@ -9,33 +9,61 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.guard import Guard, Target
+from trunkproof.loadgen.guard import Target
+from trunkproof.loadgen.observer import Observers
+from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.parties.customer import Customer
+from trunkproof.loadgen.parties.outgoing import PlannedCall
+from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.schedule.dialler import Attempt, Dialler
 from trunkproof.loadgen.schedule.pacer import Pacer
 from trunkproof.loadgen.schedule.share import WHOLE, Share
-from trunkproof.loadgen.sip.trace import Trace
-from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.loadgen.verdict import HealthProbe, Measurements
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Direction, Record, to_frame
 
 RECORD_ORDER = ("intended_s", "row")
 """The columns that records are sorted by; rows are unique, so the order is."""
+Tally = NDArray[np.int64]
+"""Shape (workers, 2): by worker, attempts begun and attempts of those that have ended."""
+
+
+def new_tally(workers: int) -> Tally:
+    """Return a tally of nothing."""
+    return np.zeros((workers, 2), np.int64)
+
+
+@dataclass(frozen=True)
+class LostWorker:
+    """A worker process that died before it had left its results."""
+
+    name: str
+    at_s: float | None
+    """After plan zero; `None` before it was known."""
+    how: str
+    begun: int = 0
+    """Attempts that it had begun."""
+
+    @property
+    def end(self) -> RunEnd:
+        """The end of the run, where that is what ends it."""
+        return RunEnd(EndKind.WORKER_LOST, self.at_s, self.name, self.how)
+
+    def __str__(self) -> str:
+        return f"{self.end}: the {self.begun} attempts that it had begun are in no record"
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class PlacedCalls:
     """What became of the calls that were placed, and how whoever placed them was."""
 
     records: pl.DataFrame
@@ -43,11 +71,10 @@ class Part:
     measured: Measurements
     heard: Heard
     """Of all customers together."""
-    lost: tuple[str, ...] = ()
-    """Which workers died, when, how, and with how many attempts."""
+    lost: tuple[LostWorker, ...] = ()
 
 
-class Crew(Protocol):
+class CallPlacer(Protocol):
     """Who places a plan's calls. Inside its `async with` block it is ready to; after the block all is closed."""
 
     async def __aenter__(self) -> Self:
@@ -63,8 +90,8 @@ class Crew(Protocol):
         """End everything."""
 
     @property
-    def begun(self) -> int:
-        """Attempts begun so far."""
+    def counts(self) -> tuple[int, int]:
+        """Attempts begun so far, and attempts of those that have ended."""
 
     def begin(self, zero: float) -> None:
         """Plan zero, on the machine's monotonic clock."""
@@ -75,53 +102,44 @@ class Crew(Protocol):
     def stop(self) -> None:
         """Place no more, and end every call under way."""
 
-    async def lost(self) -> str:
-        """Wait for a part of the crew to be lost: which, and how."""
+    async def lost(self) -> LostWorker:
+        """Wait for a worker to be lost; for ever, where none is."""
 
-    async def finish(self) -> Part:
+    async def finish(self) -> PlacedCalls:
         """The results; once, after `place` and when no calls come in any more."""
 
 
-class Placer:
-    """This process. It is a `Crew`."""
+class LocalPlacer(CallPlacer):
+    """This process."""
 
     def __init__(
         self,
         plan: Plan,
         card: TrunkCard,
         target: Target,
-        guard: Guard,
+        options: RunOptions,
         *,
         share: Share = WHOLE,
-        tally: NDArray[np.int64] | None = None,
-        client_certificate: CertificateFiles | None = None,
-        keylog: Path | None = None,
-        trace: Trace | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        """`share`: which calls are placed, and whose are answered; `tally[share.index]` counts attempts begun."""
-        self._plan, self._card, self._target, self._guard = plan, card, target, guard
+        """`share`: which calls are placed, and whose are answered; `tally[share.index]` counts attempts."""
+        self._plan, self._card, self._target, self._options = plan, card, target, options
         self._share = share
-        self._tally = np.zeros(share.of, np.int64) if tally is None else tally
-        self._options: dict[str, Any] = {
-            "client_certificate": client_certificate,
-            "keylog": keylog,
-            "trace": trace,
-        }
+        self._tally = new_tally(share.of) if tally is None else tally
+        self._observers = Observers(options.observers)
         self._customers: list[Customer] = []
         self._pacer = Pacer(asyncio.get_running_loop().time)
-        self._dialler = Dialler(plan, self._pacer, self._attempt, on_begin=self._begun)
+        self._dialler = Dialler(plan, self._pacer, self._attempt, on_begin=self._began, on_end=self._ended)
         self._probe: HealthProbe
         self._zero = 0.0
         self._stopped = False
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """See `Crew`."""
+        """Play all customers."""
         async with contextlib.AsyncExitStack() as stack:
             for index in range(len(self._plan.study.trunks)):
-                customer = Customer(
-                    self._plan, index, self._card, self._target, self._guard, share=self._share, **self._options
-                )
+                customer = Customer(self._plan, index, self._card, self._target, self._options, share=self._share)
                 self._customers.append(await stack.enter_async_context(customer))
             self._stack = stack.pop_all()
         self._probe = HealthProbe(self._customers[0].audio.cpu_clock)
@@ -130,50 +148,56 @@ class Placer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """See `Crew`."""
+        """Close all customers."""
         await self._stack.__aexit__(kind, error, trace)
 
     @property
-    def begun(self) -> int:
-        """See `Crew`."""
-        return int(self._tally[self._share.index])
+    def counts(self) -> tuple[int, int]:
+        """Attempts begun, and ended, by this process."""
+        begun, ended = self._tally[self._share.index].tolist()
+        return begun, ended
 
     def begin(self, zero: float) -> None:
-        """See `Crew`."""
+        """Let every customer know plan zero."""
         self._zero = zero
         for customer in self._customers:
             customer.begin(zero)
 
     async def place(self) -> None:
-        """See `Crew`."""
+        """Dial the share's first attempts, and what follows from them."""
         firsts = self._plan.first_attempts()
         self._dialler.dial(row for row in firsts if row.direction is Direction.OUTBOUND and self._share.places(row))
         await self._stack.enter_async_context(self._probe)
         await self._pacer.run(self._zero)
 
     def _attempt(self, row: PlanRow, record: Record) -> Attempt:
-        return self._customers[row.trunk].caller.attempt(row, record)
+        return PlannedCall(self._customers[row.trunk].caller, row, record)
 
-    def _begun(self) -> None:
-        self._tally[self._share.index] += 1
+    def _began(self, record: Record) -> None:
+        self._tally[self._share.index, 0] += 1
+        self._observers.attempt_began(record)
+
+    def _ended(self, record: Record) -> None:
+        self._tally[self._share.index, 1] += 1
+        self._observers.attempt_ended(record)
 
     def stop(self) -> None:
-        """See `Crew`."""
+        """Stop the pacer, and end every customer's calls."""
         self._stopped = True
         self._pacer.stop()
         for customer in self._customers:
             customer.caller.stop()
 
-    async def lost(self) -> str:
-        """See `Crew`: this process cannot lose itself."""
+    async def lost(self) -> LostWorker:
+        """Wait for ever: this process cannot lose itself."""
         await asyncio.Event().wait()
         raise AssertionError("nobody sets it")
 
-    async def finish(self) -> Part:
-        """See `Crew`."""
+    async def finish(self) -> PlacedCalls:
+        """The results of this process."""
         await self._probe.stop()
-        desks = [customer.audio.heard for customer in self._customers]
-        return Part(
+        heard = [customer.audio.heard for customer in self._customers]
+        return PlacedCalls(
             records=to_frame(sorted(self._dialler.records, key=_order)),
             measured=Measurements(
                 lateness_s=[instant.lateness_s for instant in self._pacer.instants],
@@ -182,7 +206,7 @@ class Placer:
                 media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
                 never_placed=self._never_placed(),
             ),
-            heard=Heard(sum(desk.received for desk in desks), sum(desk.authenticated for desk in desks)),
+            heard=Heard(sum(one.received for one in heard), sum(one.authenticated for one in heard)),
         )
 
     def _never_placed(self) -> int:

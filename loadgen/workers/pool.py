@@ -1,32 +1,54 @@
-"""The team of worker processes as their run sees it: started, told when to begin, stop and finish, and never left over.
+"""The worker processes as their run sees them: started, told when to begin, stop and finish, and never left over.
 
-It is a `Crew`, as a single process is. A worker that dies takes its attempts with it: how many is told, and that voids
-the run. Workers keep off the trunk's cores as the run does; which of the others each gets is the kernel's to say.
+A `WorkerPool` is a `CallPlacer`, as a single process is. A worker that dies takes its attempts with it: how many is
+told, and that voids the run. Workers keep off the trunk's cores as the run does; which of the others each gets is the
+kernel's to say.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import logging
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from asyncio.subprocess import PIPE
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.media.pump import asked_for
+from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.system.programs import how_ended
+from trunkproof.loadgen.system.programs import gone_within, how_ended, start_process
 from trunkproof.loadgen.verdict import Measurements
 from trunkproof.loadgen.workers.merge import merge
-from trunkproof.loadgen.workers.messages import Task, digest_of, open_tally, read_part, write_task
-from trunkproof.loadgen.workers.placer import Part
+from trunkproof.loadgen.workers.messages import (
+    ORDERS,
+    REPORTS,
+    Begin,
+    Finish,
+    Left,
+    Order,
+    Placed,
+    Ready,
+    Stop,
+    Task,
+    digest_of,
+    open_tally,
+    read_placed,
+    write_task,
+)
+from trunkproof.loadgen.workers.placer import CallPlacer, LostWorker, PlacedCalls
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan
 from trunkproof.models.records import to_frame
+
+logger = logging.getLogger(__name__)
 
 _READY_WITHIN_S = 120.0
 """The first worker on a machine compiles the media pump, and the others wait for a core meanwhile."""
@@ -47,10 +69,10 @@ class _Worker:
     log: Path
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     placed: asyncio.Event = field(default_factory=asyncio.Event)
-    reported: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     plan: str | None = None
-    died: str | None = None
-    """How and when, if it did before it had reported."""
+    died: LostWorker | None = None
+    """How and when, if it did before it had left its results."""
     silent: bool = False
     """It was ended because it did not do what it was told."""
 
@@ -59,31 +81,32 @@ class _Worker:
         """What it said to people."""
         return self.log.read_text(encoding="utf-8", errors="replace").strip()[-_LAST_WORDS:]
 
-    def tell(self, **order: Any) -> None:
+    def tell(self, order: Order) -> None:
         """Give an order, to one who can hear."""
         if self.process.stdin is not None and self.died is None:
-            self.process.stdin.write(json.dumps(order).encode() + b"\n")
+            self.process.stdin.write(ORDERS.encode(order))
 
 
-class Team:
-    """So many worker processes. It is a `Crew`."""
+class WorkerPool(CallPlacer):
+    """As many worker processes as the options say."""
 
-    def __init__(self, plan: Plan, task: Task) -> None:
-        self._plan, self._task = plan, task
+    def __init__(self, plan: Plan, card: TrunkCard, target: Target, options: RunOptions) -> None:
+        self._plan = plan
+        self._task = Task(study=plan.study, card=card, target=target, options=options)
         self._workers: list[_Worker] = []
         self._zero: float | None = None
-        self._loss: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._loss: asyncio.Future[LostWorker] = asyncio.get_running_loop().create_future()
         self._folder = Path()
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """See `Crew`."""
-        asked_for()  # A pump that there is not is found here, not by every worker.
+        """Start the workers, and wait until all are ready."""
+        asked_for()  # Fail early on an unknown pump, before each worker does.
         async with contextlib.AsyncExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkproof-workers-")))
             write_task(self._task, self._plan, self._folder)
-            self._tally = open_tally(self._folder)
-            for index in range(self._task.workers):
+            self._tally = open_tally(self._folder, self._task.options.workers)
+            for index in range(self._task.options.workers):
                 self._workers.append(await self._start(index, stack))
             stack.callback(self._dismiss)
             await self._until_ready()
@@ -93,19 +116,17 @@ class Team:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """See `Crew`."""
+        """End the workers that are left."""
         await self._stack.__aexit__(kind, error, trace)
 
     async def _start(self, index: int, stack: contextlib.AsyncExitStack) -> _Worker:
         log = self._folder / f"worker-{index}.log"
         with log.open("wb") as words:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "trunkproof.loadgen.workers", str(self._folder), str(index)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+            process = await start_process(
+                (sys.executable, "-m", "trunkproof.loadgen.workers", str(self._folder), str(index)),
+                stdin=PIPE,
+                stdout=PIPE,
                 stderr=words,
-                # Ctrl-C is for the run: it tells us to end our calls.
-                start_new_session=True,
             )
         worker = _Worker(f"worker {index + 1}", process, log)
         listening = asyncio.create_task(self._listen(worker), name=worker.name)
@@ -116,23 +137,23 @@ class Team:
         """Follow what a worker says until it ends."""
         assert worker.process.stdout is not None
         async for line in worker.process.stdout:
-            match json.loads(line):
-                case {"ready": str() as plan}:
-                    worker.plan = plan
+            match REPORTS.decode(line):
+                case Ready(plan_digest):
+                    worker.plan = plan_digest
                     worker.ready.set()
-                case {"placed": True}:
+                case Placed():
                     worker.placed.set()
-                case {"reported": True}:
-                    worker.reported.set()
+                case Left():
+                    worker.left.set()
         at = asyncio.get_running_loop().time()
         code = await worker.process.wait()
-        if not worker.reported.is_set():
-            when = "before plan zero" if self._zero is None else f"{at - self._zero:.1f} s after plan zero"
+        if not worker.left.is_set():
+            at_s = None if self._zero is None else at - self._zero
             how = f"it had not answered for {_OBEYS_WITHIN_S:g} s and was ended" if worker.silent else how_ended(code)
-            worker.died = f"{worker.name} died {when}, {how}"
+            worker.died = LostWorker(worker.name, at_s, how)
             if not self._loss.done():
                 self._loss.set_result(worker.died)
-        for event in (worker.ready, worker.placed, worker.reported):
+        for event in (worker.ready, worker.placed, worker.left):
             event.set()
 
     async def _until_ready(self) -> None:
@@ -147,51 +168,51 @@ class Team:
                 raise RuntimeError(f"{worker.name} has another plan")
         # What all of them remark is said once, as one process would.
         for words in dict.fromkeys(worker.words for worker in self._workers if worker.words):
-            print(words, file=sys.stderr)
+            logger.warning("%s", words)
 
     @property
-    def begun(self) -> int:
-        """See `Crew`."""
-        return int(self._tally.sum())
+    def counts(self) -> tuple[int, int]:
+        """Attempts begun, and ended, by all workers together."""
+        begun, ended = self._tally.sum(axis=0).tolist()
+        return begun, ended
 
     def begin(self, zero: float) -> None:
-        """See `Crew`."""
+        """Let every worker know plan zero."""
         self._zero = zero
-        self._tell_all(begin=zero)
+        self._tell_all(Begin(zero))
 
     async def place(self) -> None:
-        """See `Crew`."""
+        """Wait until every worker has placed its share, or is dead."""
         for worker in self._workers:
             await worker.placed.wait()
 
     def stop(self) -> None:
-        """See `Crew`."""
-        self._tell_all(stop=True)
+        """Tell every worker to end its calls; one that does not is ended itself."""
+        self._tell_all(Stop())
         for worker in self._workers:
             _insist(worker, worker.placed)
 
-    async def lost(self) -> str:
-        """See `Crew`."""
+    async def lost(self) -> LostWorker:
+        """Wait for a worker to die."""
         return await asyncio.shield(self._loss)
 
-    async def finish(self) -> Part:
-        """See `Crew`."""
-        self._tell_all(finish=True)
+    async def finish(self) -> PlacedCalls:
+        """Merge what the workers leave; of a dead one, only the count of its attempts is known."""
+        self._tell_all(Finish())
         for worker in self._workers:
-            _insist(worker, worker.reported)
+            _insist(worker, worker.left)
         for worker in self._workers:
-            await worker.reported.wait()
+            await worker.left.wait()
         parts = [
-            read_part(self._folder, index) if worker.died is None else self._left_by(index, worker.died)
+            read_placed(self._folder, index) if worker.died is None else self._left_by(index, worker.died)
             for index, worker in enumerate(self._workers)
         ]
         return merge(parts, cores=len(os.sched_getaffinity(0)))
 
-    def _left_by(self, index: int, died: str) -> Part:
+    def _left_by(self, index: int, died: LostWorker) -> PlacedCalls:
         """What is known of a dead worker's calls: how many they were."""
-        begun = int(self._tally[index])
-        words = f"{died}: the {begun} attempts that it had begun are in no record"
-        return Part(to_frame([]), Measurements(), Heard(), lost=(words,))
+        died = replace(died, begun=int(self._tally[index, 0]))
+        return PlacedCalls(to_frame([]), Measurements(), Heard(), lost=(died,))
 
     def _dismiss(self) -> None:
         """Give no more orders: whoever still has calls ends them, and itself, at the same time as the others."""
@@ -199,9 +220,9 @@ class Team:
             if worker.process.stdin is not None:
                 worker.process.stdin.close()
 
-    def _tell_all(self, **order: Any) -> None:
+    def _tell_all(self, order: Order) -> None:
         for worker in self._workers:
-            worker.tell(**order)
+            worker.tell(order)
 
 
 def _insist(worker: _Worker, done: asyncio.Event) -> None:
@@ -220,9 +241,5 @@ async def _end(process: asyncio.subprocess.Process, listening: asyncio.Task[None
     """Without orders it ends its calls and itself; or else it is ended."""
     if process.stdin is not None:
         process.stdin.close()
-    try:
-        async with asyncio.timeout(_GONE_WITHIN_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
+    await gone_within(process, _GONE_WITHIN_S)
     await listening

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,6 +15,8 @@ import pytest
 
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.validation.validate import read_evidence
+from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.stacks.control import ControlClient
 
 STUDY = """\
 name: from several workers
@@ -69,8 +71,8 @@ def test_ctrl_c_in_the_terminal_ends_the_calls_of_all_workers(tmp_path: Path) ->
         time.sleep(0.1)
         children = psutil.Process(process.pid).children(recursive=True)
         workers = [child for child in children if "trunkproof.loadgen.workers" in " ".join(_command_of(child))]
-    pid = json.loads((out / "trunk" / "trunk.json").read_text())["pid"]
-    time.sleep(6)
+    card = read_card(out / "trunk" / "trunk.json")
+    asyncio.run(until_calls(card))
     # A terminal's Ctrl-C goes to every process of its foreground group.
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
@@ -82,7 +84,17 @@ def test_ctrl_c_in_the_terminal_ends_the_calls_of_all_workers(tmp_path: Path) ->
     assert saved.measured["ended_s"].null_count() == 0
     assert "still_up" in set(saved.measured["disposition"])
     assert saved.generator.workers == 2
-    assert not any(Path(f"/proc/{left}").exists() for left in (pid, *(worker.pid for worker in workers)))
+    assert not any(Path(f"/proc/{left}").exists() for left in (card.pid, *(worker.pid for worker in workers)))
+
+
+async def until_calls(card: TrunkCard) -> None:
+    """Wait until the trunk has some calls; workers take long to start on a busy machine."""
+    assert card.control_port is not None
+    control = await ControlClient.connect(card.host, card.control_port)
+    async with asyncio.timeout(120):
+        while (await control.status()).calls < 5:
+            await asyncio.sleep(0.1)
+    await control.close()
 
 
 def _command_of(process: psutil.Process) -> list[str]:

@@ -16,6 +16,7 @@ import pytest
 from trunkproof.loadgen.media.rtp import RtpPacket
 from trunkproof.loadgen.media.srtp import Failure, SrtpCipher
 from trunkproof.loadgen.media.voiceprint import Side, read_frame
+from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.run import drive
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.models.plan import draw_plan
@@ -68,7 +69,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int]:
         trunk = EmbeddedTrunk(draw_plan(question), folder)
         card = await trunk.start()
         try:
-            driven = await drive(draw_plan(question), card, keylog=folder / "keys.log")
+            driven = await drive(draw_plan(question), card, RunOptions(keylog=folder / "keys.log"))
         finally:
             await trunk.close()
         assert driven.records["disposition"].to_list() == ["completed"]

@@ -11,15 +11,15 @@ import pytest
 
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.numbers import exophone, pstn_number
-from trunkproof.loadgen.parties.refusal import Denied
-from trunkproof.loadgen.run import Drive, drive, reach
+from trunkproof.loadgen.parties.refusal import CallRefused
+from trunkproof.loadgen.run import RunResult, drive, reach
 from trunkproof.loadgen.sip.trace import open_trace
-from trunkproof.loadgen.stacks.control import ControlClient, ControlServer
+from trunkproof.loadgen.stacks.control import ControlClient
 from trunkproof.loadgen.stacks.embedded.gate import Gate
-from trunkproof.loadgen.stacks.link import Farewell, open_link
 from trunkproof.loadgen.stacks.process import running_trunk
-from trunkproof.models.errors import GuardError, InputError, StackError
+from trunkproof.models.errors import GuardError, InputError
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import Direction
 from trunkproof.models.study import Study
@@ -38,16 +38,16 @@ def study(pop: dict[str, Any] | None = None, trunk: dict[str, Any] | None = None
     return Study.model_validate({"name": "t", "duration_s": 2, "pop": base | (pop or {}), "trunks": trunks})
 
 
-def real(question: Study, folder: Path, **options: Any) -> Drive:
-    async def run() -> Drive:
+def real(question: Study, folder: Path, **options: Any) -> RunResult:
+    async def run() -> RunResult:
         async with running_trunk(question, folder) as card:
-            driven = await drive(draw_plan(question), card, **options)
+            driven = await drive(draw_plan(question), card, RunOptions(**options))
             assert card.control_port is not None
             control = await ControlClient.connect(card.host, card.control_port)
-            status = await control.ask("status")
+            status = await control.status()
             await control.close()
             # The drain audit: after the last call the trunk holds nothing.
-            assert (status["channels_used"], status["ports_in_use"], status["calls"]) == (0, 0, 0)
+            assert (status.channels_used, status.ports_in_use, status.calls) == (0, 0, 0)
             return driven
 
     return asyncio.run(run())
@@ -166,15 +166,15 @@ def test_numbers_are_recognisable_and_of_one_length() -> None:
 def test_a_gate_denies_with_the_cause_of_each_limit() -> None:
     gate = Gate(study({"carrier": {"channels": 0}}, {"throttle": {"policy": "fixed_window", "limit": 1}}), anchor=0.0)
     gate.check_source(0, "127.0.0.43")
-    with pytest.raises(Denied) as stranger:
+    with pytest.raises(CallRefused) as stranger:
         gate.check_source(0, "127.0.0.99")
-    assert (stranger.value.denial.status, stranger.value.denial.cause) == (403, 57)
+    assert (stranger.value.refusal.status, stranger.value.refusal.cause) == (403, 57)
     assert gate.throttle(0, Direction.OUTBOUND, 0.0) == 0.0
-    with pytest.raises(Denied) as throttled:
+    with pytest.raises(CallRefused) as throttled:
         gate.throttle(0, Direction.OUTBOUND, 0.1)
-    denial = throttled.value.denial
-    assert (denial.status, denial.cause, denial.retry_after_s) == (503, 42, 10)
-    with pytest.raises(Denied):
+    refusal = throttled.value.refusal
+    assert (refusal.status, refusal.cause, refusal.retry_after_s) == (503, 42, 10)
+    with pytest.raises(CallRefused):
         gate.reserve(0, Direction.OUTBOUND, 0.0)
 
 
@@ -189,58 +189,6 @@ def test_a_card_is_read_back_and_a_wrong_one_told(tmp_path: Path) -> None:
     assert {problem.where for problem in caught.value.problems} >= {"port", "ca_file", "server_name"}
     with pytest.raises(InputError, match="cannot be read"):
         read_card(tmp_path / "none.json")
-
-
-def test_the_control_channel_answers_and_its_death_is_noticed() -> None:
-    async def run() -> None:
-        async def double(question: dict[str, Any]) -> dict[str, Any]:
-            if question["do"] != "double":
-                raise ValueError(question["do"])
-            return {"twice": 2 * question["value"]}
-
-        server = ControlServer(double)
-        port = await server.listen("127.0.0.1")
-        client = await ControlClient.connect("127.0.0.1", port)
-        assert await client.ask("double", value=21) == {"twice": 42}
-        with pytest.raises(StackError, match="died"):
-            await client.ask("nonsense")
-        await client.close()
-        server.close()
-        with pytest.raises(StackError, match="does not answer"):
-            await ControlClient.connect("127.0.0.1", port)
-
-    asyncio.run(run())
-
-
-def test_a_trunk_without_a_control_channel_tells_nothing() -> None:
-    async def run() -> None:
-        card = TrunkCard(server_name="a.example", host="127.0.0.1", port=5443, ca_file="ca.pem")
-        async with open_link(card) as link:
-            assert await link.begin(0.0) == {}
-            assert await link.finish(stop=False) == Farewell()
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(anext(link.news()), 0.05)
-
-
-def test_who_watches_is_told_the_news() -> None:
-    async def run() -> list[dict[str, Any]]:
-        async def nothing(_: dict[str, Any]) -> dict[str, Any]:
-            return {}
-
-        server = ControlServer(nothing)
-        client = await ControlClient.connect("127.0.0.1", await server.listen("127.0.0.1"))
-        news = client.news()
-        first = asyncio.ensure_future(anext(news))
-        while not first.done():
-            server.tell({"news": "death"})
-            await asyncio.sleep(0.01)
-        await client.close()
-        server.close()
-        return [first.result()]
-
-    assert asyncio.run(run()) == [{"news": "death"}]
-
-    asyncio.run(run())
 
 
 def test_nobody_outside_loopback_is_reached_for() -> None:

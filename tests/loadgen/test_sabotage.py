@@ -16,11 +16,13 @@ import pytest
 
 from trunkproof.loadgen.parties.agent import IncomingCall
 from trunkproof.loadgen.parties.audio import Audio
-from trunkproof.loadgen.parties.incoming import Answerer, Rejection, _Conversation
-from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.parties.incoming import Answerer, _Conversation
+from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
+from trunkproof.loadgen.run import RunResult, drive
+from trunkproof.loadgen.run_end import EndKind
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, Crypto
 from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
-from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk, Seat
+from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk, TrunkReservation
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.stacks.server import serve
 from trunkproof.loadgen.tls.certificates import CertificateFiles
@@ -108,9 +110,9 @@ def trunk_with(kind: type[Answerer]) -> type[EmbeddedTrunk]:
 
 
 def records_of(question: Study, kind: type[EmbeddedTrunk], folder: Path) -> pl.DataFrame:
-    """Drive a study against a trunk of that kind, served in the same event loop."""
+    """RunResult a study against a trunk of that kind, served in the same event loop."""
 
-    async def run() -> Drive:
+    async def run() -> RunResult:
         plan = draw_plan(question)
         trunk = kind(plan, folder)
         card = await trunk.start()
@@ -152,8 +154,8 @@ def test_an_honest_trunk_is_not_accused(tmp_path: Path) -> None:
 
 
 class NoRetryAfter(EmbeddedTrunk):
-    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> Seat:
-        raise Rejection(503)
+    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> TrunkReservation:
+        raise CallRefused(Refusal(503))
 
 
 def test_a_503_without_retry_after_is_named(tmp_path: Path) -> None:
@@ -210,7 +212,7 @@ def test_a_source_off_the_whitelist_is_told_so(tmp_path: Path) -> None:
 
 
 def test_a_trunk_that_dies_ends_the_run_with_every_attempt_accounted_for(tmp_path: Path) -> None:
-    async def run() -> Drive:
+    async def run() -> RunResult:
         question = study(calls=20, hold_s=3.0)
         async with running_trunk(question, tmp_path) as card:
             assert card.pid is not None
@@ -218,15 +220,14 @@ def test_a_trunk_that_dies_ends_the_run_with_every_attempt_accounted_for(tmp_pat
             return await drive(draw_plan(question), card)
 
     driven = asyncio.run(run())
-    assert driven.interrupted is not None
-    assert driven.interrupted.startswith("the trunk died")
+    assert driven.end.kind is EndKind.TRUNK_DIED
     assert driven.records.height
     assert driven.records["ended_s"].null_count() == 0
     assert "completed" not in set(driven.records["disposition"])
 
 
 def test_stopping_a_run_ends_every_call_and_keeps_every_record(tmp_path: Path) -> None:
-    async def run() -> tuple[Drive, EmbeddedTrunk]:
+    async def run() -> tuple[RunResult, EmbeddedTrunk]:
         plan = draw_plan(study(calls=12, hold_s=30.0))
         trunk = EmbeddedTrunk(plan, tmp_path)
         card = await trunk.start()
@@ -239,8 +240,7 @@ def test_stopping_a_run_ends_every_call_and_keeps_every_record(tmp_path: Path) -
         return driven, trunk
 
     driven, trunk = asyncio.run(run())
-    assert driven.interrupted is not None
-    assert driven.interrupted.startswith("interrupted")
+    assert driven.end.kind is EndKind.INTERRUPTED
     assert set(driven.records["disposition"]) == {"still_up"}
     assert driven.records["ended_s"].null_count() == 0
     # Ended with BYE or CANCEL, not by dropping the line: the trunk has nothing left.

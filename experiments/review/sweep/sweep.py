@@ -9,7 +9,7 @@ their differences are the throttle's. What the responses mean for the decision i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -17,6 +17,7 @@ from typing import Self
 
 import numpy as np
 
+from trunkproof.experiments.common.progress import Progress, silent
 from trunkproof.experiments.review.periods.busy import BusyPeriods
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
@@ -34,7 +35,6 @@ from trunkproof.models.traffic import Arrivals
 
 Cell = tuple[int, int]
 """(Index of the reading, limit per minute)."""
-Advance = Callable[[float, str], None]
 
 CALLS_WANTED = 300_000
 """Of the model, in all spans of one level: a share of 1 % is then known to some 3 % of itself where calls come
@@ -112,7 +112,7 @@ class Sweep:
         self,
         cells: Sequence[Cell],
         executor: Executor | None = None,
-        advance: Advance = lambda share, words: None,
+        advance: Progress = silent,
     ) -> None:
         """Simulate the cells that are not there yet; the same seed gives the same answer on every executor."""
         wanted = [cell for cell in dict.fromkeys(cells) if (Witness.MODEL, cell) not in self.responses]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 from scipy import stats
 
+from trunkproof.experiments.common.progress import Progress, silent
 from trunkproof.experiments.common.provenance import fingerprint
 from trunkproof.experiments.sizing.calibration.levels import (
     IDLING,
@@ -40,7 +41,6 @@ from trunkproof.models.costs import Calibration, CostName, Costs, Gauged, spend
 from trunkproof.models.errors import StackError
 from trunkproof.models.study import Stack, Study
 
-Advance = Callable[[float, str], None]
 _Name = CostName | Literal["gauge_exponent"]
 _GUESS: dict[_Name, float] = {
     "full_handshake_s": 1e-3,
@@ -63,10 +63,6 @@ _MORE: tuple[tuple[_Name, ...], ...] = ((*_COLD, _EXPONENT), (_EXPONENT,), _COLD
 
 def _without_responses(level: Level) -> dict[str, Any]:
     return {name: value for name, value in asdict(level).items() if name != "response_s"}
-
-
-def _silent(share: float, words: str) -> None:
-    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +153,7 @@ class CalibrationRun:
 
 
 async def calibrate(
-    stack: Stack, out: Path, *, repeats: int = 1, command: str = "", advance: Advance = _silent
+    stack: Stack, out: Path, *, repeats: int = 1, command: str = "", advance: Progress = silent
 ) -> CalibrationRun:
     """Measure a stack's costs on this machine; the files of every level's trunk are left in `out`.
 
@@ -182,7 +178,7 @@ async def calibrate(
 class _Numbered:
     """Measures levels one after the other, each in a folder of its own."""
 
-    def __init__(self, out: Path, most: int, advance: Advance) -> None:
+    def __init__(self, out: Path, most: int, advance: Progress) -> None:
         self._out, self._most, self._advance = out, most, advance
         self._done = 0
 

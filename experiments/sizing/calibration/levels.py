@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import CostName, cost_counts
@@ -102,13 +103,13 @@ async def measure_level(work: str, amount: float, study: Study, folder: Path) ->
         StackError: it could not be done.
     """
     async with running_trunk(study, folder) as card:
-        driven = await drive(draw_plan(study), card, at_least_s=study.duration_s)
-    if driven.interrupted is not None or driven.meters is None:
-        raise StackError(f"the level {work}, {amount:g} could not be measured: {driven.interrupted or 'no meter'}")
+        driven = await drive(draw_plan(study), card, RunOptions(at_least_s=study.duration_s))
+    if driven.end.cut_short or driven.meters is None:
+        raise StackError(f"the level {work}, {amount:g} could not be measured: {driven.end.interrupted or 'no meter'}")
     return _level(work, amount, driven, study)
 
 
-def _level(work: str, amount: float, driven: Drive, study: Study) -> Level:
+def _level(work: str, amount: float, driven: RunResult, study: Study) -> Level:
     assert driven.meters is not None
     programs = driven.meters.programs.values()
     spent = [program.cpu_s for program in programs if program.cpu_s is not None]

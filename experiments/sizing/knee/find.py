@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from trunkproof.experiments.common.progress import Progress, silent
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.sizing.knee.load import (
     LoadKind,
@@ -29,7 +30,6 @@ from trunkproof.models.study import Study
 
 Predict = Callable[[Study, float], Awaitable[Reading]]
 Measure = Callable[[Study, float, Path], Awaitable[Reading]]
-Advance = Callable[[float, str], None]
 RUNS = 3
 """Of a borderline load; what most of them say is believed. So many more VOID ones than others end the search."""
 _STEPS_EXPECTED = 14
@@ -42,7 +42,7 @@ async def find_knee(
     *,
     measure: Measure = measure_load,
     predict: Predict = predict_load,
-    advance: Advance = lambda share, words: None,
+    advance: Progress = silent,
     command: str = "",
 ) -> Knee:
     """Search for the knee on the model, then for real.
@@ -154,7 +154,7 @@ class _Tried:
 class _Reality:
     """The real side: every load beyond those proven without the quota is tried without it first."""
 
-    def __init__(self, study: Study, out: Path, measure: Measure, advance: Advance, *, expected: float) -> None:
+    def __init__(self, study: Study, out: Path, measure: Measure, advance: Progress, *, expected: float) -> None:
         self._study, self._out, self._measure, self._advance = study, out, measure, advance
         self._expected, self._proven, self._runs = expected, 0.0, 0
         self._under_quota = _Tried(partial(self._play, study))

@@ -16,7 +16,8 @@ import polars as pl
 
 from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.sizing.knee.throttling import throttling_of
-from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.system.quota import QuotaThrottling
 from trunkproof.loadgen.verdict import Verdict
@@ -169,10 +170,10 @@ async def measure_load(study: Study, load: float, folder: Path) -> Reading:
     async with running_trunk(plan.study, folder) as card:
         programs = list(card.processes.values())
         before = throttling_of(programs[0]) if programs else None
-        driven = await drive(plan, card, at_least_s=study.duration_s)
+        driven = await drive(plan, card, RunOptions(at_least_s=study.duration_s))
         after = throttling_of(programs[0]) if programs else None
-    if driven.interrupted is not None:
-        raise StackError(f"at a load of {load:g}: {driven.interrupted}")
+    if driven.end.cut_short:
+        raise StackError(f"at a load of {load:g}: {driven.end}")
     return _reading(
         load,
         plan,
@@ -200,7 +201,7 @@ def _reading(load: float, plan: Plan, records: pl.DataFrame, **measured: Any) ->
     )
 
 
-def _cpu_share(driven: Drive) -> float | None:
+def _cpu_share(driven: RunResult) -> float | None:
     if driven.meters is None:
         return None
     spent: Sequence[float] = [one.cpu_s for one in driven.meters.programs.values() if one.cpu_s is not None]

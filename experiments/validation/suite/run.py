@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.progress import Progress, part_of, silent
 from trunkproof.experiments.common.provenance import Provenance
-from trunkproof.experiments.report.suite_page import suite_markdown, write_suite_page
+from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import (
     SUITE,
     Cell,
@@ -30,14 +31,18 @@ from trunkproof.models.study import Stack, Study
 from trunkproof.models.study_file import read_study
 
 PROFILES = Path(__file__).parents[2] / "studies" / "suite"
-PAGE, MARKDOWN = "suite.html", "suite.md"
 PAUSE_S = 20.0
 """Before a VOID run is repeated: whoever else used this machine may be done by then."""
-Advance = Callable[[float, str], None]
 
 
-def _silent(share: float, words: str) -> None:
-    pass
+class Pages:
+    """Who shows what a suite finds, while it goes on; this one shows nothing."""
+
+    def of_run(self, comparison: Comparison, folder: Path) -> None:
+        """Show a run that is over: its evidence is in that folder. It may be a VOID one, which is repeated."""
+
+    def of_suite(self, suite: Suite, folder: Path) -> None:
+        """Show the table, into which a cell was put: its `suite.json` is in that folder."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class _Task:
     """On the cell's stack."""
     folder: Path
     command: str
-    advance: Advance
+    advance: Progress
     stop: asyncio.Event
+    pages: Pages
 
 
 async def run_suite(
@@ -58,11 +64,12 @@ async def run_suite(
     out: Path,
     *,
     profiles: Sequence[str | Path] | None = None,
-    advance: Advance = _silent,
+    advance: Progress = silent,
     stop: asyncio.Event | None = None,
+    pages: Pages | None = None,
     command: str = "",
 ) -> Suite:
-    """Run profiles on stacks, one after the other; leave `suite.json`, `.html`, `.md` and each run's evidence in `out`.
+    """Run profiles on stacks, one after the other; leave `suite.json` and each run's evidence in `out`.
 
     Args:
         stacks: in this order; cells of others that `out` has already are kept.
@@ -70,13 +77,14 @@ async def run_suite(
         profiles: names of profiles of the suite or paths of studies; `None` is the whole suite.
         advance: told the share done and a few words.
         stop: once set, the run under way ends its calls, and no other is begun.
+        pages: is told of every run and every cell, to show them.
         command: what makes this table again.
 
     Raises:
         InputError: a profile is unknown or no study; before anything is run.
     """
     studies = _read_profiles(profiles)
-    stop = stop or asyncio.Event()
+    stop, pages = stop or asyncio.Event(), pages or Pages()
     out.mkdir(parents=True, exist_ok=True)
     suite = _begun(out, next(iter(studies.values())), command)
     asked = [(stack, profile) for stack in stacks for profile in studies]
@@ -88,12 +96,14 @@ async def run_suite(
             study=studies[profile].on(stack),
             folder=out / stack / profile,
             command=command,
-            advance=_part_of(advance, done, len(asked), f"{stack}, {profile}"),
+            advance=part_of(advance, done / len(asked), (done + 1) / len(asked), f"{stack}, {profile}"),
             stop=stop,
+            pages=pages,
         )
         suite = await _with_run(suite, task)
         # After every cell: what was run is kept, whatever happens next.
-        _write(suite, out)
+        write_suite(suite, out)
+        pages.of_suite(suite, out)
     return suite
 
 
@@ -107,23 +117,6 @@ def suite_exit_code(suite: Suite, stacks: Sequence[Stack], *, stopped: bool = Fa
     if states & {State.MISSES, State.CUT_SHORT}:
         return ExitCode.DISAGREE
     return ExitCode.VOID if State.VOID in states else ExitCode.OK
-
-
-def rewrite_suite(folder: Path) -> Suite:
-    """Write the page of a suite again, from its suite.json and the notes beside it.
-
-    Raises:
-        InputError: the folder holds no suite.
-    """
-    suite = read_suite(folder)
-    _write(suite, folder)
-    return suite
-
-
-def _write(suite: Suite, folder: Path) -> None:
-    write_suite(suite, folder)
-    write_suite_page(suite, folder / PAGE)
-    (folder / MARKDOWN).write_text(suite_markdown(suite), encoding="utf-8")
 
 
 def _read_profiles(wanted: Sequence[str | Path] | None) -> dict[str, Study]:
@@ -170,11 +163,6 @@ def _set_aside(folder: Path) -> Path:
     return aside
 
 
-def _part_of(advance: Advance, done: int, tasks: int, name: str) -> Advance:
-    # Before plan zero a run's own share is below 0.
-    return lambda share, words: advance((done + max(0.0, share)) / tasks, f"{name}: {words}")
-
-
 async def _run_cell(task: _Task) -> Cell:
     """One cell, whatever becomes of it."""
     try:
@@ -191,6 +179,7 @@ async def _run(task: _Task) -> Cell:
     comparison = await validate_async(
         task.study, task.folder, advance=task.advance, stop=task.stop, command=task.command
     )
+    task.pages.of_run(comparison, task.folder)
     return played_cell(task.profile, comparison.to_json())
 
 

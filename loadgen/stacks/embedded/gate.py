@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from trunkproof.loadgen.parties.refusal import Denial, Denied
+from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.models.limits import Limits, Ports
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.study import Study
@@ -16,7 +16,7 @@ from trunkproof.models.throttle import Refused
 
 
 class Gate:
-    """The way into one PoP; every method raises `Denied` where it ends."""
+    """The way into one PoP; every method raises `CallRefused` where it ends."""
 
     def __init__(self, study: Study, *, anchor: float) -> None:
         """`anchor` is the instant at which fixed windows begin, the trunk's own start."""
@@ -26,18 +26,18 @@ class Gate:
     def check_source(self, trunk: int, source: str) -> None:
         """Ask the trunk's whitelist."""
         if not self._trunks[trunk].admits(IPv4Address(source)):
-            raise Denied(Denial.of(Disposition.NOT_WHITELISTED))
+            raise CallRefused(Refusal.of(Disposition.NOT_WHITELISTED))
 
     def throttle(self, trunk: int, direction: Direction, now: float) -> float:
         """Ask the throttle: the delay in seconds after which the call may go on."""
         decision = self.limits.ask_throttle(trunk, direction, now)
         if isinstance(decision, Refused):
-            raise Denied(Denial.by_throttle(decision))
+            raise CallRefused(Refusal.by_throttle(decision))
         return decision.delay_s
 
     def reserve(self, trunk: int, direction: Direction, now: float) -> Ports:
         """Take port pairs and a channel; where it raises, nothing was taken."""
         taken = self.limits.take(trunk, now)
         if isinstance(taken, Disposition):
-            raise Denied(Denial.of(taken, direction))
+            raise CallRefused(Refusal.of(taken, direction))
         return taken

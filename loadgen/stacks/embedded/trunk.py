@@ -17,16 +17,16 @@ from pathlib import Path
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
-from trunkproof.loadgen.parties.audio import Audio, AudioDesk, NoPortError
+from trunkproof.loadgen.parties.audio import Audio, AudioFactory, NoPortError
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
-from trunkproof.loadgen.parties.refusal import Denied
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.fields import Uri
 from trunkproof.loadgen.sip.invite import Place, account_host
 from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.stacks.embedded.gate import Gate
-from trunkproof.loadgen.stacks.stack import Finish, Status, customer_files
+from trunkproof.loadgen.stacks.stack import Finish, customer_files
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
 from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
@@ -52,7 +52,7 @@ class EmbeddedTrunk:
         """Where the windows of a fixed throttle begin."""
         self.gate = Gate(self.study, anchor=self.started)
         self.authority = Authority(folder / "certificates")
-        self.audio = AudioDesk(self.host, self.study, at_trunk=True, check_media=Guard().check_media)
+        self.audio = AudioFactory(self.host, self.study, at_trunk=True, check_media=Guard().check_media)
         self.keylog = keylog
         """Where TLS secrets are appended, so that a capture can be decoded; nowhere unless asked for."""
         self.answerer = self.make_answerer()
@@ -129,15 +129,14 @@ class EmbeddedTrunk:
         """See `Body`; the trunk itself is what is tested, so it has no health to report."""
         return Finish([] if self._pstn is None else await self._pstn.finish(stop=stop))
 
-    def status(self) -> Status:
+    def status(self) -> StackStatus:
         """See `Body`."""
-        return {
-            "started": self.started,
-            "calls": self.answerer.under_way,
-            "channels_used": self.gate.limits.carrier.used,
-            "ports_in_use": self.gate.limits.pool.in_use,
-            "handshakes": {kind.value: count for kind, count in self.edge.handshakes.items()},
-        }
+        return StackStatus(
+            calls=self.answerer.under_way,
+            channels_used=self.gate.limits.carrier.used,
+            ports_in_use=self.gate.limits.pool.in_use,
+            handshakes={kind.value: count for kind, count in self.edge.handshakes.items()},
+        )
 
     async def close(self) -> None:
         """Let go of everything at once."""
@@ -179,24 +178,21 @@ class EmbeddedTrunk:
     def _invited(self, incoming: IncomingCall) -> None:
         self.answerer.take(self.agent, incoming)
 
-    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> Seat:
+    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> TrunkReservation:
         """The gate, as an outbound INVITE meets it."""
         trunk = self._trunk_of(incoming)
-        try:
-            self.gate.check_source(trunk, incoming.source)
-            return await self._pass_limits(trunk, Direction.OUTBOUND, row)
-        except Denied as denied:
-            raise denied.denial.rejection() from None
+        self.gate.check_source(trunk, incoming.source)
+        return await self._pass_limits(trunk, Direction.OUTBOUND, row)
 
-    async def _admit_inbound(self, row: PlanRow) -> Seat:
+    async def _admit_inbound(self, row: PlanRow) -> TrunkReservation:
         """The gate, as a call from the PSTN meets it: the same throttle, ports and channels."""
         return await self._pass_limits(row.trunk, Direction.INBOUND, row)
 
-    async def _pass_limits(self, trunk: int, direction: Direction, row: PlanRow) -> Seat:
+    async def _pass_limits(self, trunk: int, direction: Direction, row: PlanRow) -> TrunkReservation:
         delay_s = self.gate.throttle(trunk, direction, self.now())
         if delay_s > 0:
             await asyncio.sleep(delay_s)
-        return Seat(self, trunk, row, self.gate.reserve(trunk, direction, self.now()))
+        return TrunkReservation(self, trunk, row, self.gate.reserve(trunk, direction, self.now()))
 
     def _trunk_of(self, incoming: IncomingCall) -> int:
         """The trunk whose account stands in From, and of several such the one whose customer calls; the first one for
@@ -213,7 +209,7 @@ class EmbeddedTrunk:
         return asyncio.get_running_loop().time()
 
 
-class Seat:
+class TrunkReservation:
     """What an admitted call holds: its ports and a carrier channel."""
 
     def __init__(self, trunk: EmbeddedTrunk, index: int, row: PlanRow, ports: tuple[int, ...]) -> None:

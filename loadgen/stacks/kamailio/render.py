@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from trunkproof.loadgen.parties.refusal import Denial
+from trunkproof.loadgen.parties.refusal import Refusal
 from trunkproof.loadgen.sip.invite import account_host
 from trunkproof.loadgen.stacks.endpoints import Places
 from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
@@ -64,8 +64,8 @@ def _values(study: Study, places: Places, internal: Internal) -> dict[str, Any]:
         "pipelimit_interval_s": _pipelimit_interval_s(study),
         "first_port": pop.ports.low + pop.ports.low % 2,
         "last_port": pop.ports.high - (pop.ports.high + 1) % 2,
-        "not_whitelisted": Denial.of(Disposition.NOT_WHITELISTED),
-        "no_port": Denial.of(Disposition.NO_PORT),
+        "not_whitelisted": Refusal.of(Disposition.NOT_WHITELISTED),
+        "no_port": Refusal.of(Disposition.NO_PORT),
         "towards_carrier": towards_carrier(pop.carrier.media),
         "towards_customers": towards_customer([suite for trunk in study.trunks for suite in trunk.suites]),
     }
@@ -140,8 +140,8 @@ class _RenderedTrunk:
         return self.settings.counts == "both"
 
     @property
-    def throttled(self) -> Denial:
-        return Denial.by_throttle(Refused(self.settings.refusal_status, self.settings.retry_after_s))
+    def throttled(self) -> Refusal:
+        return Refusal.by_throttle(Refused(self.settings.refusal_status, self.settings.retry_after_s))
 
     @property
     def window_ms(self) -> int:

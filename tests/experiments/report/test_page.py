@@ -13,6 +13,7 @@ from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.report.chromium import Browser
 from trunkproof.experiments.report.page import render, write_report
 from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd
 from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.models.plan import dialled_number, draw_plan
 from trunkproof.models.study_file import parse_study
@@ -87,12 +88,12 @@ def test_a_run_cut_short_is_compared_as_far_as_it_went() -> None:
         early,
         generator=found.generator,
         provenance=found.provenance,
-        interrupted="interrupted 10.0 s after plan zero",
+        ended=RunEnd(EndKind.INTERRUPTED, 10.0),
     )
     assert cut.attempts == early.height
     assert not cut.agrees
     assert "cut short" in cut.sentence
-    assert replace(cut, interrupted=None).agrees == (cut.agreement >= 0.99)
+    assert replace(cut, ended=COMPLETED).agrees == (cut.agreement >= 0.99)
 
 
 @pytest.mark.requires("chromium")

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trunkproof.experiments.common.progress import Progress, silent
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.sweep.response import Response, Runs
-from trunkproof.experiments.review.sweep.sweep import Advance, Bench, Cell, Sweep, Witness
+from trunkproof.experiments.review.sweep.sweep import Bench, Cell, Sweep, Witness
 from trunkproof.models.records import Disposition
 
 FloatArray = np.ndarray
@@ -79,7 +80,7 @@ class KnownSweep(Sweep):
         self,
         cells: Sequence[Cell],
         executor: Executor | None = None,
-        advance: Advance = lambda share, words: None,
+        advance: Progress = silent,
     ) -> None:
         """Ask the functions for cells that are not there yet."""
         new = [cell for cell in dict.fromkeys(cells) if (Witness.MODEL, cell) not in self.responses]

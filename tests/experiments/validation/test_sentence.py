@@ -5,6 +5,7 @@ from __future__ import annotations
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.report.page import render
 from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import to_frame
@@ -29,7 +30,7 @@ def stopped_before_the_first_call() -> Comparison:
         to_frame([]),
         generator=judge(Measurements()),
         provenance=Provenance.collect(study, "a test"),
-        interrupted="interrupted before the first call",
+        ended=RunEnd(EndKind.INTERRUPTED, -0.5),
     )
 
 

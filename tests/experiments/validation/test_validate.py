@@ -17,6 +17,7 @@ from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.page import render
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
+from trunkproof.loadgen.run_end import COMPLETED, EndKind
 from trunkproof.models.errors import InputError
 from trunkproof.models.kpis import DEFINITIONS
 from trunkproof.models.records import SCHEMA
@@ -87,7 +88,20 @@ def test_the_evidence_is_read_back_to_the_same_page(proof: tuple[Comparison, Pat
     comparison, folder = proof
     again = read_evidence(folder)
     assert again.to_json() == comparison.to_json()
-    assert render(again) == (folder / PAGE).read_text()
+    assert render(again) == render(comparison)
+
+
+def test_evidence_from_before_ends_had_kinds_is_still_read(proof: tuple[Comparison, Path], tmp_path: Path) -> None:
+    shutil.copytree(proof[1], tmp_path / "old")
+    path = tmp_path / "old" / COMPARISON
+    saved = json.loads(path.read_text())
+    del saved["ended"]
+    path.write_text(json.dumps(saved))
+    assert read_evidence(tmp_path / "old").ended == COMPLETED
+    path.write_text(json.dumps(saved | {"interrupted": "the trunk died 3.0 s after plan zero"}))
+    old = read_evidence(tmp_path / "old")
+    assert (old.ended.kind, old.interrupted) == (EndKind.UNKNOWN, "the trunk died 3.0 s after plan zero")
+    assert not old.agrees
 
 
 def test_evidence_of_another_version_is_told_as_such(proof: tuple[Comparison, Path], tmp_path: Path) -> None:
@@ -116,6 +130,7 @@ def test_ctrl_c_ends_the_calls_and_still_leaves_the_evidence(tmp_path: Path) -> 
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED, stderr
     assert "cut short" in stdout
+    assert "cut short" in (out / PAGE).read_text()
     saved = read_evidence(out)
     assert saved.measured.height
     assert sum(saved.measured_kpis.dispositions.values()) == saved.measured.height

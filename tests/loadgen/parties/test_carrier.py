@@ -11,7 +11,8 @@ import pytest
 from tests.loadgen.stacks.conftest import CUSTOMER, study
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.guard import LOOPBACK_ONLY
+from trunkproof.loadgen.options import DEFAULTS
 from trunkproof.loadgen.parties.carrier import Carrier
 from trunkproof.loadgen.parties.customer import Customer
 from trunkproof.loadgen.stacks.stack import customer_files
@@ -73,8 +74,7 @@ def _customer(plan: Plan, authority: Authority, calls_come_from: str) -> Custome
         ca_file=str(authority.ca_file),
         customers=customer_files(plan.study, authority),
     )
-    guard = Guard()
-    return Customer(plan, 0, card, guard.check(calls_come_from, 1, 0), guard)
+    return Customer(plan, 0, card, LOOPBACK_ONLY.check(calls_come_from, 1, 0), DEFAULTS)
 
 
 def counts(records: pl.DataFrame) -> dict[str, int]:

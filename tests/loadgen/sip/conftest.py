@@ -10,13 +10,13 @@ import pytest
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.endpoint import SipEndpoint
-from trunkproof.loadgen.sip.events import Event, IncomingInvite
+from trunkproof.loadgen.sip.events import Event
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.parser import StreamParser
 from trunkproof.loadgen.sip.sdp import write_sdp
-from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.loadgen.sip.server_call import IncomingInvite, ServerCall
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 CUSTOMER = Place("127.0.0.2", 5061)

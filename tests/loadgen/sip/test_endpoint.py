@@ -15,6 +15,7 @@ from trunkproof.loadgen.sip.endpoint import SipEndpoint
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.message import Response
 from trunkproof.loadgen.sip.parser import parse_message
+from trunkproof.loadgen.sip.server_call import IncomingInvite
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 
@@ -271,12 +272,12 @@ def test_any_sequence_of_inputs_ends_every_call_exactly_once(make_pair: Any, see
 
 
 def incoming_calls(pair: Any) -> set[Any]:
-    return {event.call for event in pair.seen[pair.trunk] if isinstance(event, events.IncomingInvite)}
+    return {event.call for event in pair.seen[pair.trunk] if isinstance(event, IncomingInvite)}
 
 
 def _walk(pair: Any, action: str, pick: int, connection: int) -> int:
     now = pair.now
-    incoming = [event.call for event in pair.seen[pair.trunk] if isinstance(event, events.IncomingInvite)]
+    incoming = [event.call for event in pair.seen[pair.trunk] if isinstance(event, IncomingInvite)]
     placed = pair.customer.calls
     server = incoming[pick % len(incoming)] if incoming else None
     client = placed[pick % len(placed)] if placed else None

@@ -142,7 +142,7 @@ def test_a_folder_named_from_where_the_user_stands(stack: str, tmp_path: Path, m
         try:
             card = await trunk.start()
             assert set(card.processes) == set(card.metrics) == {"rtpengine", "kamailio"}
-            assert trunk.status()["programs"] == card.processes
+            assert trunk.status().programs == card.processes
         finally:
             await trunk.close()
 

@@ -21,8 +21,9 @@ import pytest
 from tests.loadgen.stacks.conftest import CUSTOMER, POP, assert_nothing_left, study
 
 from trunkproof.loadgen.card import TrunkCard, read_card
-from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.guard import LOOPBACK_ONLY
 from trunkproof.loadgen.media.voiceprint import Side, read_frame, write_frame
+from trunkproof.loadgen.options import DEFAULTS
 from trunkproof.loadgen.parties.carrier import Carrier
 from trunkproof.loadgen.parties.customer import Customer
 from trunkproof.loadgen.stacks.server import CARD
@@ -275,8 +276,7 @@ class TestAnswering:
                 ca_file=str(authority.ca_file),
                 customers=customer_files(question, authority),
             )
-            guard = Guard()
-            async with Customer(plan, 0, card, guard.check(CALLER, 1, 0), guard) as customer:
+            async with Customer(plan, 0, card, LOOPBACK_ONLY.check(CALLER, 1, 0), DEFAULTS) as customer:
                 uri = f"sip:{dialled_number(row)}@{CUSTOMER}:{port}"
                 said = await self._call(tmp_path / "baresip", uri, authority.ca_file, row)
                 assert_heard(tmp_path / "baresip", row, said)

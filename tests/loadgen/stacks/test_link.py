@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.stacks.control import Answer, ControlServer
-from trunkproof.loadgen.stacks.link import Farewell, Started, Trouble, TrunkLink, open_link
+from trunkproof.loadgen.stack_events import THE_TRUNK, StackEvent, StackEventKind
+from trunkproof.loadgen.stacks.control import ControlServer, Finished, StackStatus
+from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
 from trunkproof.loadgen.verdict import Measurements, Verdict, judge
 from trunkproof.models.errors import StackError
 from trunkproof.models.records import Direction, Disposition, Record, to_frame, write_records
 
 HOST = "127.0.60.1"
+STOPPED = asyncio.Event()
+STOPPED.set()
+DIED = StackEventKind.DIED
 
 
-def with_link(answers: dict[str, Answer], test: Callable[[TrunkLink, ControlServer], Awaitable[None]]) -> None:
-    """Run a test on a link to a trunk, Kamailio by its card, that gives these answers."""
+class Trunk:
+    """A trunk whose answers are given."""
 
-    async def answer(question: Answer) -> Answer:
-        return answers[question["do"]]
+    def __init__(self, finished: Finished | None = None) -> None:
+        self._finished = finished
+
+    def status(self) -> StackStatus:
+        return StackStatus(0, 0, 0)
+
+    def begin(self, zero: float) -> Mapping[str, float]:
+        if zero < 0:
+            raise ValueError(zero)  # The channel is closed then, as where the trunk process dies.
+        return {"bank": -1.25}
+
+    async def finish(self, *, stop: bool) -> Finished:
+        assert self._finished is not None
+        return self._finished
+
+
+def with_link(trunk: Trunk, test: Callable[[TrunkLink, ControlServer], Awaitable[None]]) -> None:
+    """Run a test on a link to a trunk, Kamailio by its card."""
 
     async def run() -> None:
-        server = ControlServer(answer)
+        server = ControlServer(trunk)
         port = await server.listen(HOST)
         card = TrunkCard(
             stack="kamailio", server_name="a.example", host=HOST, port=5443, ca_file="ca.pem", control_port=port
@@ -44,11 +63,11 @@ def test_anchors_come_by_trunk() -> None:
     async def test(link: TrunkLink, _: ControlServer) -> None:
         assert await link.begin(5.0) == {"bank": -1.25}
 
-    with_link({"begin": {"anchors": {"bank": -1.25}}}, test)
+    with_link(Trunk(), test)
 
 
 @pytest.mark.parametrize("loop_lag_s", [0.0, 1.0])
-def test_the_farewell_has_the_inbound_records_and_the_carriers_health(loop_lag_s: float, tmp_path: Path) -> None:
+def test_the_final_report_has_the_inbound_records_and_the_carriers_health(loop_lag_s: float, tmp_path: Path) -> None:
     record = Record(
         row=3,
         call=3,
@@ -63,83 +82,109 @@ def test_the_farewell_has_the_inbound_records_and_the_carriers_health(loop_lag_s
     health = judge(Measurements(loop_lag_s=[loop_lag_s] * 100))
 
     async def test(link: TrunkLink, _: ControlServer) -> None:
-        farewell = await link.finish(stop=False)
-        assert farewell.inbound is not None
-        assert farewell.inbound.equals(records)
-        assert farewell.carrier == health
-        assert (farewell.carrier.verdict is Verdict.VALID) == (loop_lag_s == 0)
+        report = await link.finish(asyncio.Event())
+        assert report.inbound is not None
+        assert report.inbound.equals(records)
+        assert report.carrier == health
+        assert (report.carrier.verdict is Verdict.VALID) == (loop_lag_s == 0)
 
-    # As it goes over the line: JSON knows no tuples and no enumerations.
-    told = {**asdict(health), "reasons": list(health.reasons), "verdict": str(health.verdict)}
-    with_link({"finish": {"records": str(tmp_path / "inbound.parquet"), "health": told}}, test)
+    with_link(Trunk(Finished(tmp_path / "inbound.parquet", health)), test)
 
 
 def test_the_embedded_trunk_has_no_carrier_to_judge(tmp_path: Path) -> None:
     write_records(to_frame([]), tmp_path / "inbound.parquet")
 
     async def test(link: TrunkLink, _: ControlServer) -> None:
-        assert (await link.finish(stop=True)).carrier is None
+        assert (await link.finish(STOPPED)).carrier is None
 
-    with_link({"finish": {"records": str(tmp_path / "inbound.parquet"), "health": None}}, test)
+    with_link(Trunk(Finished(tmp_path / "inbound.parquet", None)), test)
+
+
+def test_calls_that_are_waited_for_are_ended_once_the_run_is_stopped(tmp_path: Path) -> None:
+    write_records(to_frame([]), tmp_path / "inbound.parquet")
+
+    class Busy(Trunk):
+        """Has calls for ever, unless they are ended."""
+
+        def __init__(self) -> None:
+            super().__init__(Finished(tmp_path / "inbound.parquet", None))
+            self.asked: list[bool] = []
+
+        async def finish(self, *, stop: bool) -> Finished:
+            self.asked.append(stop)
+            if not stop:
+                stopping.set()
+                await asyncio.Event().wait()
+            return await super().finish(stop=stop)
+
+    trunk, stopping = Busy(), asyncio.Event()
+
+    async def test(link: TrunkLink, _: ControlServer) -> None:
+        async with asyncio.timeout(20):
+            report = await link.finish(stopping)
+        assert report.inbound is not None
+
+    with_link(trunk, test)
+    assert trunk.asked == [False, True]
 
 
 def test_with_the_edge_the_trunk_is_dead_and_with_a_helper_it_is_not() -> None:
-    told: list[Trouble | Started] = []
+    told: list[StackEvent] = []
+    events = [
+        StackEvent(StackEventKind.STARTED, "kamailio", 0.25, pid=42),
+        StackEvent(StackEventKind.SILENT, "kamailio", 0.5),
+        StackEvent(DIED, "rtpengine", 1.0, detail="killed by SIGKILL"),
+        StackEvent(DIED, "kamailio", 2.0, detail="ended with exit code 1"),
+    ]
 
     async def test(link: TrunkLink, server: ControlServer) -> None:
         async def listen() -> None:
-            async for news in link.news():
-                told.append(news)
-                if isinstance(news, Trouble) and news.is_the_trunk:
+            async for event in link.events():
+                told.append(event)
+                if event.is_the_end:
                     return
 
         listening = asyncio.create_task(listen())
         while not server._watchers:
             await asyncio.sleep(0.01)
-        server.tell({"news": "started", "program": "kamailio", "pid": 42})
-        server.tell({"news": "health", "program": "kamailio", "at": 0.5, "how": "does not answer"})
-        server.tell({"news": "death", "program": "rtpengine", "at": 1.0, "how": "killed by SIGKILL"})
-        server.tell({"news": "death", "program": "kamailio", "at": 2.0, "how": "ended with exit code 1"})
+        for event in events:
+            server.tell(event)
         async with asyncio.timeout(5):
             await listening
 
-    with_link({}, test)
-    assert told == [
-        Started("kamailio", 42),
-        Trouble("kamailio", 0.5, "does not answer"),
-        Trouble("rtpengine", 1.0, "killed by SIGKILL"),
-        Trouble("kamailio", 2.0, "ended with exit code 1"),
-        Trouble("the trunk", 2.0, "with kamailio"),
+    with_link(Trunk(), test)
+    assert told == [*events, StackEvent(DIED, THE_TRUNK, 2.0, detail="died with kamailio")]
+    assert [str(event) for event in told] == [
+        "kamailio was started again, process 42",
+        "kamailio does not answer",
+        "rtpengine killed by SIGKILL",
+        "kamailio ended with exit code 1",
+        "the trunk died with kamailio",
     ]
 
 
 def test_a_line_that_breaks_is_the_death_of_the_trunk() -> None:
     async def test(link: TrunkLink, server: ControlServer) -> None:
-        news = link.news()
-        coming = asyncio.ensure_future(anext(news))
+        coming = asyncio.ensure_future(anext(link.events()))
         while not server._watchers:
             await asyncio.sleep(0.01)
         for writer in server._watchers:
             writer.close()
         death = await asyncio.wait_for(coming, 5)
-        assert isinstance(death, Trouble)
-        assert death.is_the_trunk
-        assert death.how == "died"
+        assert death.is_the_end
+        assert str(death) == "the trunk died"
 
-    with_link({}, test)
+    with_link(Trunk(), test)
 
 
 def test_a_trunk_that_is_gone_cannot_be_asked() -> None:
-    async def refuse(question: Answer) -> Answer:
-        raise ValueError(question)
-
     async def run() -> None:
-        server = ControlServer(refuse)
+        server = ControlServer(Trunk())
         port = await server.listen(HOST)
         card = TrunkCard(server_name="a.example", host=HOST, port=5443, ca_file="ca.pem", control_port=port)
         async with open_link(card) as link:
             with pytest.raises(StackError, match="the trunk died"):
-                await link.begin(0.0)
+                await link.begin(-1.0)
         server.close()
         with pytest.raises(StackError, match="does not answer"):
             async with open_link(card):
@@ -148,10 +193,13 @@ def test_a_trunk_that_is_gone_cannot_be_asked() -> None:
     asyncio.run(run())
 
 
-def test_a_foreign_trunk_has_no_farewell() -> None:
+def test_a_trunk_without_a_control_channel_tells_nothing() -> None:
     async def run() -> None:
         card = TrunkCard(stack="foreign", server_name="a.example", host=HOST, port=5443, ca_file="ca.pem")
         async with open_link(card) as link:
-            assert await link.finish(stop=True) == Farewell()
+            assert await link.begin(0.0) == {}
+            assert await link.finish(STOPPED) == FinalReport()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(link.events()), 0.05)
 
     asyncio.run(run())

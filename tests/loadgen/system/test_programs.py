@@ -44,12 +44,12 @@ def _program(code: str, name: str = "it", ready: str = "ready", **environment: s
     return Program(name, command, Path(f"{name}.log"), is_ready, environment)
 
 
-def _run(test: Callable[[Programs, list[Death]], Awaitable[None]]) -> None:
+def _run(test: Callable[[Programs, list[Death]], Awaitable[None]], **options: float) -> None:
     """Run a test with programs that are closed after it, whatever it finds."""
 
     async def run() -> None:
         deaths: list[Death] = []
-        programs = Programs(deaths.append)
+        programs = Programs(deaths.append, **options)  # type: ignore[arg-type]
         try:
             await test(programs, deaths)
         finally:
@@ -122,16 +122,14 @@ def test_one_that_says_nothing() -> None:
     _run(test)
 
 
-def test_one_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_READY_WITHIN_S", 0.5)
-
+def test_one_that_never_gets_ready_is_ended() -> None:
     async def test(programs: Programs, _deaths: list[Death]) -> None:
         code = "open('pid', 'w').write(str(os.getpid())); print('waiting for the database', flush=True); time.sleep(60)"
         with pytest.raises(StackError, match="waiting for the database"):
             await programs.start(_program(code))
         assert not _lives(int(Path("pid").read_text()))
 
-    _run(test)
+    _run(test, ready_within_s=1.0)
 
 
 def test_another_program_that_answers_in_its_place_is_not_it() -> None:
@@ -247,9 +245,7 @@ def test_the_children_of_one_that_died_go_too() -> None:
     _run(test)
 
 
-def test_one_that_ignores_being_told_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_GONE_WITHIN_S", 0.3)
-
+def test_one_that_ignores_being_told_to_end_is_killed() -> None:
     async def test(programs: Programs, deaths: list[Death]) -> None:
         await programs.start(_program("signal.signal(signal.SIGTERM, signal.SIG_IGN); " + WITH_CHILD + SLEEP))
         pids = [programs.pids["it"], int(Path("child").read_text())]
@@ -257,7 +253,7 @@ def test_one_that_ignores_being_told_to_end_is_killed(monkeypatch: pytest.Monkey
         await _until(lambda: not any(map(_lives, pids)))
         assert deaths == []
 
-    _run(test)
+    _run(test, gone_within_s=0.3)
 
 
 def test_the_last_started_is_ended_first() -> None:

@@ -11,10 +11,11 @@ from polars.testing import assert_frame_equal
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.loadgen.workers.merge import merge, merge_measurements
-from trunkproof.loadgen.workers.placer import Part
+from trunkproof.loadgen.workers.placer import LostWorker, PlacedCalls
 from trunkproof.models.records import Direction, Disposition, Record, to_frame
 
 SECONDS = st.lists(st.floats(0, 0.3), max_size=60)
+LOST = LostWorker("worker 2", 1.5, "killed by SIGKILL", 7)
 WORKERS = 4
 OWNERS = st.integers(0, WORKERS - 1)
 
@@ -31,8 +32,8 @@ def record(row: int, intended_s: float) -> Record:
     )
 
 
-def part(rows: list[Record], measured: Measurements, heard: tuple[int, int] = (0, 0)) -> Part:
-    return Part(to_frame(sorted(rows, key=lambda one: (one.intended_s, one.row))), measured, Heard(*heard))
+def part(rows: list[Record], measured: Measurements, heard: tuple[int, int] = (0, 0)) -> PlacedCalls:
+    return PlacedCalls(to_frame(sorted(rows, key=lambda one: (one.intended_s, one.row))), measured, Heard(*heard))
 
 
 @given(
@@ -101,7 +102,7 @@ def test_one_attempt_twice_is_a_bug() -> None:
 
 def test_what_was_lost_is_kept() -> None:
     whole = part([record(1, 0.0)], Measurements())
-    gone = Part(to_frame([]), Measurements(), Heard(), lost=("worker 2 died",))
+    gone = PlacedCalls(to_frame([]), Measurements(), Heard(), lost=(LOST,))
     merged = merge([whole, gone], cores=2)
-    assert merged.lost == ("worker 2 died",)
+    assert merged.lost == (LOST,)
     assert merged.records.height == 1

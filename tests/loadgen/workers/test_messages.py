@@ -8,7 +8,8 @@ import numpy as np
 from polars.testing import assert_frame_equal
 
 from trunkproof.loadgen.card import CustomerFiles, TrunkCard
-from trunkproof.loadgen.guard import Target
+from trunkproof.loadgen.guard import Guard, Target
+from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.loadgen.verdict import Measurements, judge
@@ -16,12 +17,12 @@ from trunkproof.loadgen.workers.messages import (
     Task,
     digest_of,
     open_tally,
-    read_part,
+    read_placed,
     read_task,
-    write_part,
+    write_placed,
     write_task,
 )
-from trunkproof.loadgen.workers.placer import Part
+from trunkproof.loadgen.workers.placer import PlacedCalls
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import Direction, Disposition, Record, to_frame
 from trunkproof.models.study_file import parse_study
@@ -51,12 +52,16 @@ def test_a_task_and_its_plan_are_read_back(tmp_path: Path) -> None:
     )
     task = Task(
         study=STUDY,
-        workers=2,
         card=card,
         target=Target("localhost", "127.0.0.1", 5),
-        allowed=("192.0.2.1",),
-        client_certificate=CertificateFiles(Path("chain.pem"), Path("key.pem")),
-        keylog=Path("keys.log"),
+        options=RunOptions(
+            guard=Guard(frozenset({"192.0.2.1"}), 100.0, production=True),
+            workers=2,
+            head_start_s=3.5,
+            at_least_s=7.0,
+            client_certificate=CertificateFiles(Path("chain.pem"), Path("key.pem")),
+            keylog=Path("keys.log"),
+        ),
     )
     plan = draw_plan(STUDY)
     write_task(task, plan, tmp_path)
@@ -70,11 +75,11 @@ def test_a_task_and_its_plan_are_read_back(tmp_path: Path) -> None:
 
 def test_a_tally_is_shared(tmp_path: Path) -> None:
     card = TrunkCard(server_name="a.example", host="127.0.0.1", port=5, ca_file="ca")
-    task = Task(study=STUDY, workers=2, card=card, target=Target("h", "127.0.0.1", 5), allowed=())
+    task = Task(study=STUDY, card=card, target=Target("h", "127.0.0.1", 5), options=RunOptions(workers=2))
     write_task(task, draw_plan(STUDY), tmp_path)
-    here, there = open_tally(tmp_path), open_tally(tmp_path)
-    there[1] += 3
-    assert here.tolist() == [0, 3]
+    here, there = open_tally(tmp_path, 2), open_tally(tmp_path, 2)
+    there[1] += (3, 2)
+    assert here.tolist() == [[0, 0], [3, 2]]
 
 
 def test_a_part_is_read_back(tmp_path: Path) -> None:
@@ -88,9 +93,9 @@ def test_a_part_is_read_back(tmp_path: Path) -> None:
         media_lateness_p99_ms=0.7,
         never_placed=2,
     )
-    part = Part(to_frame([record]), measured, Heard(10, 9))
-    write_part(part, tmp_path, 1)
-    again = read_part(tmp_path, 1)
+    part = PlacedCalls(to_frame([record]), measured, Heard(10, 9))
+    write_placed(part, tmp_path, 1)
+    again = read_placed(tmp_path, 1)
     assert_frame_equal(again.records, part.records)
     assert judge(again.measured) == judge(measured)
     assert again.heard == part.heard

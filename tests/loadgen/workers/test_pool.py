@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import polars as pl
 import psutil
 import pytest
 from polars.testing import assert_frame_equal
+from tests.loadgen.watching import Watching
 
 from trunkproof.experiments.validation.validate import COMPARISON, read_evidence, validate
-from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.observer import RunProgress
+from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.run import RunResult, drive
+from trunkproof.loadgen.run_end import EndKind
 from trunkproof.loadgen.schedule.share import share_of
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stacks.control import ControlClient
@@ -86,16 +91,24 @@ def processes_of(parent: psutil.Process) -> list[psutil.Process]:
     return [child for _, child in sorted(found, key=lambda pair: pair[0])]
 
 
-def real(question: Study, folder: Path, **options: Any) -> Drive:
-    async def run() -> Drive:
+def real(
+    question: Study,
+    folder: Path,
+    *,
+    watch: Callable[[RunProgress], None] = lambda progress: None,
+    stop: asyncio.Event | None = None,
+    **options: Any,
+) -> RunResult:
+    async def run() -> RunResult:
         async with running_trunk(question, folder) as card:
-            return await drive(draw_plan(question), card, **options)
+            chosen = RunOptions(observers=(Watching(watch),), **options)
+            return await drive(draw_plan(question), card, chosen, stop=stop)
 
     return asyncio.run(run())
 
 
 def test_two_workers_are_predicted_call_for_call(tmp_path: Path) -> None:
-    comparison = validate(parse_study(EVERYTHING), tmp_path, workers=2, command="a test")
+    comparison = validate(parse_study(EVERYTHING), tmp_path, options=RunOptions(workers=2), command="a test")
     assert comparison.attempts > 100
     assert comparison.agreement >= 0.99, comparison.disagreements
     assert comparison.agrees
@@ -130,8 +143,8 @@ def test_what_the_plan_decides_is_the_same_from_one_process_and_from_two(tmp_pat
 def test_a_worker_that_is_killed_voids_the_run_and_the_others_end_their_calls(tmp_path: Path) -> None:
     killed: list[psutil.Process] = []
 
-    def kill_second(share: float, words: str) -> None:
-        if words == "20 attempts placed" and not killed:
+    def kill_second(progress: RunProgress) -> None:
+        if progress.begun == 20 and not killed:
             killed.extend(processes_of(psutil.Process()))
             killed[1].kill()
 
@@ -141,8 +154,8 @@ def test_a_worker_that_is_killed_voids_the_run_and_the_others_end_their_calls(tm
     assert driven.generator.verdict == "void"
     assert driven.generator.reasons[-1].startswith("void: worker 2 died")
     assert "killed by SIGKILL: the 10 attempts that it had begun are in no record" in driven.generator.reasons[-1]
-    assert driven.interrupted is not None
-    assert driven.interrupted.startswith("worker 2 died")
+    assert (driven.end.kind, driven.end.who) == (EndKind.WORKER_LOST, "worker 2")
+    assert str(driven.end).startswith("worker 2 died")
     # The other one ended its calls with BYE, and they are all there.
     first = share_of(question, 0, 2)
     assert set(driven.records["row"]) == {row.row for row in draw_plan(question).rows.values() if first.places(row)}
@@ -169,7 +182,7 @@ def test_workers_whose_run_is_killed_end_their_calls_and_themselves(tmp_path: Pa
                 stderr=asyncio.subprocess.DEVNULL,
                 env=os.environ | {"TMPDIR": str(temporary)},
             )
-            while (await control.ask("status"))["channels_used"] < 20:
+            while (await control.status()).channels_used < 20:
                 await asyncio.sleep(0.1)
             workers = processes_of(psutil.Process(load.pid))
             load.kill()
@@ -179,7 +192,7 @@ def test_workers_whose_run_is_killed_end_their_calls_and_themselves(tmp_path: Pa
             assert not alive
             assert not list(temporary.glob("trunkproof-*"))
             # Ended with BYE, not by dropping the line: the trunk has nothing left.
-            assert (await control.ask("status"))["channels_used"] == 0
+            assert (await control.status()).channels_used == 0
             await control.close()
 
     asyncio.run(run())
@@ -188,8 +201,8 @@ def test_workers_whose_run_is_killed_end_their_calls_and_themselves(tmp_path: Pa
 def test_a_worker_that_is_terminated_is_told_as_dead(tmp_path: Path) -> None:
     terminated: list[psutil.Process] = []
 
-    def terminate(share: float, words: str) -> None:
-        if words == "20 attempts placed" and not terminated:
+    def terminate(progress: RunProgress) -> None:
+        if progress.begun == 20 and not terminated:
             terminated.append(processes_of(psutil.Process())[0])
             terminated[0].terminate()
 
@@ -203,8 +216,8 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatc
     monkeypatch.setattr(team, "_OBEYS_WITHIN_S", 5.0)
     stop = asyncio.Event()
 
-    def hang(share: float, words: str) -> None:
-        if words == "20 attempts placed" and not stop.is_set():
+    def hang(progress: RunProgress) -> None:
+        if progress.begun == 20 and not stop.is_set():
             processes_of(psutil.Process())[1].suspend()
             stop.set()
 
@@ -212,8 +225,7 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatc
     assert driven.generator.verdict == "void"
     assert "worker 2 died" in driven.generator.reasons[-1]
     assert "it had not answered for 5 s and was ended: the 10 attempts" in driven.generator.reasons[-1]
-    assert driven.interrupted is not None
-    assert driven.interrupted.startswith("interrupted")
+    assert driven.end.kind is EndKind.INTERRUPTED
     assert driven.records["disposition"].to_list() == ["still_up"] * 10
     assert not processes_of(psutil.Process())
 
@@ -221,13 +233,12 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatc
 def test_stopping_ends_the_calls_of_all_workers_and_keeps_every_record(tmp_path: Path) -> None:
     stop = asyncio.Event()
 
-    def enough(share: float, words: str) -> None:
-        if words == "20 attempts placed":
+    def enough(progress: RunProgress) -> None:
+        if progress.begun == 20:
             stop.set()
 
     driven = real(study(20, hold_s=40.0), tmp_path, workers=2, watch=enough, stop=stop)
-    assert driven.interrupted is not None
-    assert driven.interrupted.startswith("interrupted")
+    assert driven.end.kind is EndKind.INTERRUPTED
     assert driven.records.height == 20
     assert set(driven.records["disposition"]) == {"still_up"}
     assert not any("died" in reason for reason in driven.generator.reasons)
@@ -251,7 +262,7 @@ def test_a_pump_that_there_is_not_is_the_users_mistake(tmp_path: Path, monkeypat
     async def run() -> None:
         async with running_trunk(study(), tmp_path) as card:
             monkeypatch.setenv("TRUNKPROOF_MEDIA_PUMP", "steam")
-            await drive(draw_plan(study()), card, workers=2)
+            await drive(draw_plan(study()), card, RunOptions(workers=2))
 
     with pytest.raises(InputError, match="steam"):
         asyncio.run(run())

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from trunkproof.experiments.cli.suites import SuitePages, rewrite_suite
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.validation.suite import run as suite_module
 from trunkproof.experiments.validation.suite.cells import (
@@ -20,8 +21,8 @@ from trunkproof.experiments.validation.suite.cells import (
     write_suite,
 )
 from trunkproof.experiments.validation.suite.findings import NOTES
-from trunkproof.experiments.validation.suite.run import PROFILES, rewrite_suite, run_suite, suite_exit_code
-from trunkproof.experiments.validation.validate import COMPARISON
+from trunkproof.experiments.validation.suite.run import PROFILES, run_suite, suite_exit_code
+from trunkproof.experiments.validation.validate import COMPARISON, PAGE
 from trunkproof.models.errors import InputError, StackError
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import REFUSED_BY_TRUNK
@@ -129,6 +130,7 @@ def test_two_tiny_profiles_run_for_real(tmp_path: Path) -> None:
             out,
             profiles=[tiny(tmp_path, 1), tiny(tmp_path, 2)],
             advance=lambda share, words: heard.append((share, words)),
+            pages=SuitePages(),
             command="trunkproof validate --suite",
         )
     )
@@ -136,6 +138,7 @@ def test_two_tiny_profiles_run_for_real(tmp_path: Path) -> None:
     for cell in table.of("embedded"):
         assert cell.comparison["provenance"]["command"] == "trunkproof validate --suite"
         assert (out / "embedded" / cell.profile / COMPARISON).exists()
+        assert (out / "embedded" / cell.profile / PAGE).exists()
         assert len(cell.criteria) == 6 or cell.state is State.VOID
     assert table.cell("kamailio", "01_tiny") is not None, "cells of other stacks are kept"
     shares = [share for share, _ in heard]

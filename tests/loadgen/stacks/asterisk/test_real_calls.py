@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from tests.loadgen.stacks.asterisk.conftest import CUSTOMER, POP, study
 
-from trunkproof.loadgen.run import Drive, drive
+from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.stacks.asterisk.programs import pbx_programs
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.system.ports import free_port
@@ -30,13 +31,13 @@ EVERY_OUTCOME: dict[str, Any] = {
 }
 
 
-def real(question: Study, folder: Path, *, begins_at: float | None = None) -> Drive:
-    """Drive the study; plan zero comes `begins_at` seconds after a whole second of the wall clock."""
+def real(question: Study, folder: Path, *, begins_at: float | None = None) -> RunResult:
+    """RunResult the study; plan zero comes `begins_at` seconds after a whole second of the wall clock."""
 
-    async def run() -> Drive:
+    async def run() -> RunResult:
         async with running_trunk(question, folder) as card:
             head_start_s = 0.5 if begins_at is None else 1 + begins_at - time.time() % 1
-            return await drive(draw_plan(question), card, head_start_s=head_start_s)
+            return await drive(draw_plan(question), card, RunOptions(head_start_s=head_start_s))
 
     return asyncio.run(run())
 
@@ -117,7 +118,7 @@ def test_the_customers_pbx_rings_its_telephones(tmp_path: Path) -> None:
     question = study(trunk=ports, duration_s=4, inbound_share=1, outcomes=EVERY_OUTCOME).on("embedded")
     behind = question.trunks[0].model_copy(update={"customer_port": phone_port})
 
-    async def run() -> Drive:
+    async def run() -> RunResult:
         programs = Programs()
         async with running_trunk(question, tmp_path) as card:
             files = card.customers["trunk"]

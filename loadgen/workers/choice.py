@@ -1,0 +1,27 @@
+"""Who places a run's calls: the process itself, or several worker processes. It decides that and nothing else."""
+
+from __future__ import annotations
+
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Target
+from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.schedule.share import check_divisible
+from trunkproof.loadgen.workers.placer import CallPlacer, LocalPlacer
+from trunkproof.loadgen.workers.pool import WorkerPool
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.plan import Plan
+
+
+def make_placer(plan: Plan, card: TrunkCard, target: Target, options: RunOptions) -> CallPlacer:
+    """Return what places the plan's calls on the target, with as many workers as the options say.
+
+    Raises:
+        InputError: so many workers cannot place this study's calls as it says; lists every reason.
+    """
+    check_divisible(plan.study, options.workers)
+    if options.workers == 1:
+        return LocalPlacer(plan, card, target, options)
+    if options.trace is not None:
+        what = f"is written by one process, and there are {options.workers} workers: leave one of the two out"
+        raise InputError("load", [Problem(where="--trace", what=what)])
+    return WorkerPool(plan, card, target, options)

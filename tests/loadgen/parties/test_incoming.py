@@ -1,0 +1,166 @@
+"""The called side on a manual clock: what the plan's row says, when it says so, and what is given back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.loadgen.scripted import HOST, ScriptedAgent, ScriptedAudio, hung_up, row, run_manually
+
+from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall
+from trunkproof.loadgen.parties.audio import NoPortError
+from trunkproof.loadgen.parties.incoming import Answerer
+from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
+from trunkproof.loadgen.sip.invite import customer_offer
+from trunkproof.loadgen.sip.message import Request
+from trunkproof.loadgen.sip.sdp import write_sdp
+from trunkproof.models.plan import Outcome, PlanRow, dialled_number
+from trunkproof.models.records import Disposition
+
+OFFER = write_sdp(customer_offer(HOST, ScriptedAudio.port, ScriptedAudio.key, session_id=7))
+
+
+class Invited:
+    """A call that came in, as the answerer acts on it."""
+
+    def __init__(self, agent: ScriptedAgent, dialled: str, body: bytes) -> None:
+        self._agent = agent
+        self.dialled = dialled
+        self.invite = Request("INVITE", f"sip:{dialled}@trunk", [("Call-ID", "two@127.0.0.1")], body)
+
+    def trying(self, now: float) -> None:
+        self._agent.note("100")
+
+    def ring(self, now: float) -> None:
+        self._agent.note("180")
+
+    def answer(self, now: float, sdp: bytes) -> None:
+        self._agent.note("200")
+
+    def reject(self, now: float, status: int, phrase: str | None = None, headers: tuple[Any, ...] = ()) -> None:
+        self._agent.note(" ".join([str(status), *(f"{name}: {value}" for name, value in headers)]))
+
+
+class Held:
+    """A reservation that notes whether it was given back."""
+
+    def __init__(self, *, has_port: bool = True) -> None:
+        self._has_port = has_port
+        self.audio = ScriptedAudio()
+        self.closed = 0
+
+    def open_audio(self) -> ScriptedAudio:
+        if not self._has_port:
+            raise NoPortError("every port is held by another program")
+        return self.audio
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def called(
+    planned: PlanRow,
+    held: Held | Refusal,
+    *,
+    hang_up_at_s: float | None = None,
+    dialled: str | None = None,
+    body: bytes = OFFER,
+    admitted_after_s: float = 0.0,
+) -> list[tuple[float, str]]:
+    """Let one call come in at instant 0; what was sent, and when."""
+
+    async def admit(incoming: IncomingCall, admitted: PlanRow) -> Any:
+        assert admitted is planned
+        await asyncio.sleep(admitted_after_s)
+        if isinstance(held, Refusal):
+            raise CallRefused(held)
+        return held
+
+    async def run() -> list[tuple[float, str]]:
+        agent, inbox = ScriptedAgent(), CallEvents()
+        answerer = Answerer({planned.row: planned}, admit)
+        call = Invited(agent, dialled or dialled_number(planned.row), body)
+        answerer.take(agent, IncomingCall(call, HOST, inbox))  # type: ignore[arg-type]
+        if hang_up_at_s is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_at(hang_up_at_s, lambda: inbox.put(hung_up(loop.time(), call)))  # type: ignore[arg-type]
+        while answerer.under_way:
+            await asyncio.sleep(0.5)
+        return agent.notes
+
+    return run_manually(run())
+
+
+def test_a_call_rings_and_is_answered_as_its_row_says() -> None:
+    held = Held()
+    assert called(row(), held, hang_up_at_s=12.0) == [(0.0, "100"), (0.1, "180"), (2.1, "200")]
+    assert held.audio.notes == ["start", "close"]
+    assert held.closed == 1
+
+
+def test_the_called_side_hears_of_a_call_once_it_is_admitted() -> None:
+    sent = called(row(), Held(), hang_up_at_s=20.0, admitted_after_s=3.0)
+    assert sent == [(0.0, "100"), (3.1, "180"), (5.1, "200")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sent"),
+    [
+        (Outcome.BUSY, [(0.0, "100"), (0.1, "486")]),
+        (Outcome.NO_ANSWER, [(0.0, "100"), (0.1, "180"), (2.1, "480")]),
+    ],
+)
+def test_the_called_side_refuses_with_its_own_status(outcome: Outcome, sent: list[tuple[float, str]]) -> None:
+    held = Held()
+    assert called(row(outcome), held) == sent
+    assert held.closed == 1
+    assert held.audio.notes == []
+
+
+def test_a_limit_refuses_with_its_cause_and_nothing_is_held() -> None:
+    refusal = Refusal(503, 42, 10, Disposition.THROTTLED)
+    assert called(row(), refusal) == [(0.0, "100"), (0.0, "503 Reason: Q.850;cause=42 Retry-After: 10")]
+
+
+def test_a_caller_who_gives_up_frees_what_the_call_held() -> None:
+    held = Held()
+    assert called(row(Outcome.ABANDONED), held, hang_up_at_s=1.5) == [(0.0, "100"), (0.1, "180")]
+    assert held.closed == 1
+
+
+def test_numbers_that_the_plan_does_not_know_are_not_found() -> None:
+    planned = row()
+    for dialled in (dialled_number(planned.row + 1), "anonymous", "+1"):
+        assert called(planned, Held(), dialled=dialled) == [(0.0, "100"), (0.0, "404")]
+
+
+def test_without_an_offer_that_can_be_read_there_is_no_call() -> None:
+    held = Held()
+    assert called(row(), held, body=b"v=0 nonsense") == [(0.0, "100"), (0.0, "488")]
+    assert held.closed == 1
+
+
+def test_a_pool_whose_ports_are_taken_refuses_as_the_trunk_does() -> None:
+    held = Held(has_port=False)
+    assert called(row(), held)[-1][1].startswith("503")
+    assert held.closed == 1
+
+
+def test_closing_lets_go_of_calls_that_talk() -> None:
+    async def run() -> None:
+        held = Held()
+
+        async def admit(incoming: IncomingCall, admitted: PlanRow) -> Any:
+            return held
+
+        answerer = Answerer({7: row()}, admit)
+        agent = ScriptedAgent()
+        incoming = IncomingCall(Invited(agent, dialled_number(7), OFFER), HOST, CallEvents())  # type: ignore[arg-type]
+        answerer.take(agent, incoming)  # type: ignore[arg-type]
+        await asyncio.sleep(5)
+        assert (answerer.under_way, held.closed) == (1, 0)
+        await answerer.close()
+        assert (answerer.under_way, held.closed) == (0, 1)
+
+    run_manually(run())

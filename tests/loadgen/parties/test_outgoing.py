@@ -1,0 +1,181 @@
+"""One planned call on a manual clock: every way in which it can end, and when to the instant."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from tests.loadgen.scripted import (
+    ScriptedAgent,
+    ScriptedCall,
+    ScriptedLine,
+    ScriptedPool,
+    answered,
+    hung_up,
+    record_of,
+    rejected,
+    ringing,
+    row,
+    run_manually,
+)
+
+from trunkproof.loadgen.parties.caller import Caller
+from trunkproof.loadgen.parties.outgoing import PlannedCall
+from trunkproof.loadgen.sip import events
+from trunkproof.models.plan import Outcome, PlanRow
+from trunkproof.models.records import Disposition, Record
+
+RINGS, ANSWERS = (0.1, ringing), (2.1, answered)
+
+
+def carried(
+    line: ScriptedLine,
+    planned: PlanRow | None = None,
+    *,
+    stop_at_s: float | None = None,
+    detach_at_s: float | None = None,
+) -> tuple[Record, Caller]:
+    """Carry one call from instant 0; perhaps the run is stopped, or the call's connection lost, in the meantime."""
+    planned = planned or row()
+    record = record_of(planned)
+
+    async def run() -> Caller:
+        loop = asyncio.get_running_loop()
+        caller = Caller(line, 0.0)  # type: ignore[arg-type]
+        if stop_at_s is not None:
+            loop.call_at(stop_at_s, caller.stop)
+        if detach_at_s is not None:
+            loop.call_at(detach_at_s, detach)
+        await PlannedCall(caller, planned, record).carry()
+        return caller
+
+    def detach() -> None:
+        call = line.agent.call
+        assert isinstance(call, ScriptedCall)
+        call.connection_id = None
+
+    return record, run_manually(run())
+
+
+def test_an_answered_call_is_held_and_hung_up() -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS, ANSWERS))
+    record, _ = carried(line)
+    assert (record.disposition, record.status, record.ports, record.reason) == (Disposition.COMPLETED, 200, 2, None)
+    assert (record.sent_s, record.ringing_s, record.answered_s) == (0.0, 0.1, 2.1)
+    assert record.bye_s == record.ended_s == pytest.approx(12.1)
+    assert line.agent.notes == [(0.0, "INVITE"), (12.1, "BYE")]
+    assert line.audio.notes == ["start", "stop", "close"]
+    assert line.pool.leased == 0
+    assert record.rtp_authenticated == 500
+
+
+def test_the_other_side_may_hang_up_first() -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS, ANSWERS, (5.0, hung_up)))
+    record, _ = carried(line)
+    assert (record.disposition, record.ended_s) == (Disposition.COMPLETED, 5.0)
+    assert line.agent.notes == [(0.0, "INVITE")]
+
+
+@pytest.mark.parametrize(
+    ("planned", "refusal", "disposition", "ports", "reason"),
+    [
+        (row(Outcome.BUSY), rejected(486), Disposition.BUSY, 2, None),
+        (row(), rejected(503, 42, 10.0), Disposition.THROTTLED, 0, None),
+        (row(), rejected(503, 42), Disposition.THROTTLED, 0, "503 without Retry-After"),
+        (row(), rejected(503, 34), Disposition.NO_CHANNEL, 0, None),
+        (row(), rejected(403, 57), Disposition.NOT_WHITELISTED, 0, None),
+    ],
+)
+def test_a_refusal_is_told_by_its_status_and_cause(
+    planned: PlanRow, refusal: object, disposition: Disposition, ports: int, reason: str | None
+) -> None:
+    line = ScriptedLine(ScriptedAgent((0.1, refusal)))  # type: ignore[arg-type]
+    record, _ = carried(line, planned)
+    assert (record.disposition, record.ports or 0, record.reason) == (disposition, ports, reason)
+    assert record.ended_s == 0.1
+    assert line.audio.notes == ["close"]
+
+
+def test_who_abandons_rings_as_long_as_planned_and_cancels() -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS))
+    record, _ = carried(line, row(Outcome.ABANDONED))
+    assert (record.disposition, record.status, record.ports) == (Disposition.ABANDONED, 487, 2)
+    assert line.agent.notes == [(0.0, "INVITE"), (2.1, "CANCEL")]
+
+
+def test_a_call_that_nobody_answers_is_given_up_after_timer_b() -> None:
+    line = ScriptedLine(ScriptedAgent())
+    record, _ = carried(line)
+    assert (record.disposition, record.status) == (Disposition.TIMED_OUT, 408)
+    assert record.reason == "no final response within 32 s"
+    assert line.agent.notes == [(0.0, "INVITE"), (34.1, "CANCEL")]
+
+
+def test_a_connection_that_does_not_come_about_and_one_that_goes() -> None:
+    line = ScriptedLine(ScriptedAgent(), ScriptedPool(stands=False, failures=1))
+    record, _ = carried(line)
+    assert (record.disposition, record.sent_s) == (Disposition.CONNECTION_FAILED, None)
+    assert record.reason is not None
+    assert "nobody listens there" in record.reason
+    lost = ScriptedLine(ScriptedAgent((1.0, events.ConnectionLost)))  # type: ignore[arg-type]
+    record, _ = carried(lost)
+    assert (record.disposition, record.ended_s) == (Disposition.CONNECTION_FAILED, 1.0)
+    assert lost.pool.leased == 0
+
+
+def test_without_a_port_of_our_own_the_generator_is_to_blame() -> None:
+    record, caller = carried(ScriptedLine(ScriptedAgent(), has_port=False))
+    assert (record.disposition, record.reason) == (
+        Disposition.CONNECTION_FAILED,
+        "this machine: no free UDP port pair",
+    )
+    assert caller.local_failures == 1
+
+
+def test_an_answer_without_sdp_is_hung_up_on_at_once() -> None:
+    from trunkproof.loadgen.sip.message import Response
+
+    silent = (2.1, lambda at_s, call: events.Answered(at_s, call, Response(200, "OK"), b""))
+    line = ScriptedLine(ScriptedAgent(RINGS, silent))
+    record, _ = carried(line)
+    assert record.disposition is Disposition.MEDIA_FAILED
+    assert line.agent.notes == [(0.0, "INVITE"), (2.1, "BYE")]
+
+
+@pytest.mark.parametrize(("stop_at_s", "last"), [(1.0, "CANCEL"), (5.0, "BYE")])
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_stopped_call_is_ended_and_waited_for_no_longer_than_four_seconds(
+    stop_at_s: float, last: str, answers: bool
+) -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS, ANSWERS, answers_bye=answers, answers_cancel=answers))
+    if last == "CANCEL":
+        line.agent = ScriptedAgent(RINGS, answers_bye=answers, answers_cancel=answers)
+    record, _ = carried(line, stop_at_s=stop_at_s)
+    assert record.disposition is Disposition.STILL_UP
+    assert line.agent.notes == [(0.0, "INVITE"), (stop_at_s, last)]
+    assert record.ended_s == pytest.approx(stop_at_s if answers else stop_at_s + 4.0)
+    assert line.audio.notes[-1] == "close"
+
+
+def test_the_bye_of_a_call_without_a_connection_waits_for_the_edge() -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS, ANSWERS), ScriptedPool(failures=3))
+    record, _ = carried(line, detach_at_s=5.0)
+    assert record.disposition is Disposition.COMPLETED
+    assert line.agent.notes == [(0.0, "INVITE"), (12.4, "moved"), (12.4, "BYE")]
+    gone = ScriptedLine(ScriptedAgent(RINGS, ANSWERS), ScriptedPool(failures=10_000))
+    record, _ = carried(gone, detach_at_s=5.0)
+    assert (record.disposition, record.reason) == (
+        Disposition.CONNECTION_FAILED,
+        "no way to send the BYE: the trunk is gone",
+    )
+    assert record.ended_s == pytest.approx(12.1 + 32.0, abs=0.11)  # It looks every 0.1 s.
+
+
+def test_what_is_logged_names_the_call_and_masks_numbers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "trunkproof.loadgen.parties")
+    carried(ScriptedLine(ScriptedAgent((0.1, rejected(503, 42)))), row(call=21, attempt=1))
+    first, last = caplog.messages[0], caplog.messages[-1]
+    assert first == "call 21, attempt 1, one@127.0.0.1: INVITE sent over a reused connection"
+    assert last == "call 21, attempt 1, one@127.0.0.1: throttled, status 503, 503 without Retry-After"
+    assert caplog.records[-1].levelno == logging.INFO
