@@ -13,8 +13,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from trunkproof.models.distributions import Constant, Distribution
-from trunkproof.models.policies import FixedWindow, PipeLimit, ThrottleSettings
 from trunkproof.models.settings import Settings
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.registry import ThrottleSettings, timers_that_differ
 from trunkproof.models.traffic import Positive, Traffic
 
 PORT = Annotated[int, Field(ge=1, le=65535)]
@@ -148,7 +149,7 @@ class Trunk(Settings):
     customer_port: PORT = 5061
     whitelist: tuple[IPv4Network, ...] = ()
     """Source addresses that may call; none given: the customer's own address."""
-    throttle: ThrottleSettings = FixedWindow(policy="fixed_window")
+    throttle: ThrottleSettings = FixedWindow()
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("PCMA", "PCMU")
     """In the order of preference."""
     suites: Annotated[tuple[Suite, ...], Field(min_length=1)] = ("AES_CM_128_HMAC_SHA1_80",)
@@ -192,8 +193,8 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _one_timer(self) -> Self:
-        if len({t.throttle.window_s for t in self.trunks if isinstance(t.throttle, PipeLimit)}) > 1:
-            raise ValueError("trunks with pipelimit share one timer; give them the same window_s")
+        if several := timers_that_differ(trunk.throttle for trunk in self.trunks):
+            raise ValueError(f"trunks with {several} share one timer; give them the same window_s")
         return self
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from trunkproof.experiments.review.periods.busy import BusyPeriod
 from trunkproof.experiments.review.request import Request
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.demand.history.table import History
-from trunkproof.models.policies import ThrottleSettings
+from trunkproof.models.throttles.registry import ThrottleSettings
 
 FloatArray = NDArray[np.float64]
 

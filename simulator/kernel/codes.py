@@ -83,15 +83,6 @@ WAITS: Final = -1
 """For the delay that it has named; then comes the step that it has named."""
 WAITS_LONG: Final = -2
 
-# Throttle policies.
-NO_LIMIT: Final = 0
-FIXED_WINDOW: Final = 1
-PIPE_LIMIT: Final = 2
-SLIDING_ADMITTED: Final = 3
-SLIDING_ATTEMPTS: Final = 4
-TOKEN_BUCKET: Final = 5
-SHAPER: Final = 6
-
 # Why compiled code comes back.
 DONE: Final = 0
 BATCH_IS_FULL: Final = 1

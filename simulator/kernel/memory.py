@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from trunkproof.models.throttles.registry import POLICIES
+
 # Records with fields: neither mypy nor numpy's types know them by name.
 Records: TypeAlias = Any
 Clock: TypeAlias = Records
@@ -25,6 +27,11 @@ def _record(
     # Unsigned, so that compiled code need not ask whether a place counts from the end.
     parts = ((floats, "f8"), (integers, "i8"), (small, "i4"), (places, "u4"), (masks, "u2"), (flags, "u1"))
     return np.dtype([(name, kind) for names, kind in parts for name in names.split()], align=True)
+
+
+def _fields(*names: str) -> str:
+    """Return all of these names, each once."""
+    return " ".join(dict.fromkeys(" ".join(names).split()))
 
 
 EVENT = _record(floats="at", integers="number whose")
@@ -77,10 +84,11 @@ TRUNK = _record(
 """`first` and `looked`: places in the plan's buffer of the next call to begin, and of the first that is not due;
 `is_awaited`: its event is scheduled."""
 THROTTLE = _record(
-    floats="window_s anchor_s window idle_at_s max_delay_s retry_after_s",
-    integers="policy limit count load taken burst status ring counted oldest",
-    flags="is_red has_window",
+    floats=_fields("anchor_s window_s retry_after_s", *(policy.kernel.floats for policy in POLICIES)),
+    integers=_fields("policy limit status ring", *(policy.kernel.integers for policy in POLICIES)),
+    flags=_fields(*(policy.kernel.flags for policy in POLICIES)),
 )
+"""What every throttle has, and what the policies keep beside that; `policy` is its `KERNEL_CODE`."""
 POOL = _record(floats="burst_s spent_s settled_s rests_since_s", integers="base most used")
 """A pool of channels, as `models.channels`; base -1: as many as come."""
 CONNECTION = _record(integers="standing first_waiting last_waiting", flags="opening")
@@ -105,6 +113,8 @@ class World(NamedTuple):
     trunks: Records
     throttles: Records
     """By trunk; the last is the carrier's limit of calls per second."""
+    unused_throttles: Records
+    """The same as they were at first, for whoever forgets all."""
     rings: FloatArray
     """Memory of the sliding windows."""
     pools: Records

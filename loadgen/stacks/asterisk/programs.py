@@ -17,8 +17,8 @@ from trunkproof.loadgen.stacks.endpoints import Places
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Program
 from trunkproof.loadgen.tls.certificates import CertificateFiles
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 _ASK_WITHIN_S = 10.0
 _MANY_FILES = 1_048_576

@@ -19,9 +19,11 @@ from trunkproof.loadgen.stacks.asterisk.find import Installation
 from trunkproof.loadgen.stacks.endpoints import Places
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import Problem
-from trunkproof.models.policies import FixedWindow, NoThrottle, TokenBucket
 from trunkproof.models.refusals import PHRASES, THROTTLE_CAUSE
 from trunkproof.models.study import MediaPorts, Study, Trunk
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 CAUSE_OF_STATUS = {
     403: 21,

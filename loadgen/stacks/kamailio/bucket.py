@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from trunkproof.models.policies import TokenBucket
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 _LARGEST = 2**31 - 1
 

@@ -19,10 +19,12 @@ from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
 from trunkproof.loadgen.stacks.kamailio.internal import Internal
 from trunkproof.loadgen.stacks.kamailio.media import towards_carrier, towards_customer
 from trunkproof.loadgen.stacks.kamailio.unsupported import objections
-from trunkproof.models.policies import FixedWindow, ThrottleSettings, TokenBucket
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study, Trunk
-from trunkproof.models.throttle import Refused
+from trunkproof.models.throttles.decision import Refused
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 __all__ = ["FILES", "objections", "render"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
 from trunkproof.models.errors import Problem
-from trunkproof.models.policies import TokenBucket
 from trunkproof.models.study import EdgeRestart, Study, Trunk
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 POLICIES = ("pipelimit", "fixed_window", "token_bucket", "none")
 _LONGEST_WINDOW_MS = 2**31 - 1

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from trunkproof.models.costs import costs_of
 from trunkproof.models.study import Study
-from trunkproof.models.throttle import Admitted, make_throttle
+from trunkproof.models.throttles.decision import REFUSES, Admitted
 from trunkproof.simulator.kernel.encoding import world_of
-from trunkproof.simulator.kernel.throttles import REFUSES, restart, try_admit
+from trunkproof.simulator.kernel.throttles import restart, try_admit
 
 POLICIES = [
     {"policy": "none"},
@@ -36,12 +36,12 @@ def test_decisions_are_the_same(
     traffic = {"arrivals": {"kind": "constant", "rate_per_minute": 1}, "holding": 1}
     study = Study.model_validate({"name": "t", "trunks": [{"throttle": settings, "traffic": traffic}]})
     world = world_of(study, costs_of(study.pop), {"trunk": anchor_s}, batch=1)
-    throttle, now = make_throttle(study.trunks[0].throttle, anchor=anchor_s), 0.0
+    throttle, now = study.trunks[0].throttle.make_throttle(anchor=anchor_s), 0.0
     for number, gap_s in enumerate(gaps_s):
         now += gap_s
         if number in restarts:
             throttle.restart(now)
-            restart(world.throttles, 0, now)
+            restart(world, 0, now)
         decision = throttle.try_admit(now)
         expected = decision.delay_s if isinstance(decision, Admitted) else REFUSES
         assert try_admit(world.throttles, world.rings, 0, now) == expected

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
-from trunkproof.models.policies import TokenBucket
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 LARGEST = 2**31 - 1
 
