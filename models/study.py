@@ -23,8 +23,8 @@ Instant = Annotated[float, Field(ge=0)]
 PRODUCTION_HOST = "pstn.in2.exotel.com"
 Codec = Literal["PCMA", "PCMU"]
 Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
-Stack = Literal["embedded", "kamailio", "asterisk"]
-"""The programs that can play a PoP: ours, Kamailio with rtpengine, or Asterisk."""
+StackName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+"""Name of what plays a PoP, such as `embedded`. Which there are is known to `loadgen.stacks.registry` alone."""
 
 
 class MediaPorts(Settings):
@@ -119,7 +119,7 @@ class Pop(Settings):
     """A point of presence: what its trunks share."""
 
     name: str = "mumbai"
-    stack: Stack = "embedded"
+    stack: StackName = "embedded"
     """What plays it; `--stack` says otherwise for one run."""
     host: str = PRODUCTION_HOST
     """Host name of the signalling edge; its certificate carries it."""
@@ -207,7 +207,7 @@ class Study(Settings):
         """SHA-256 over all values, as 16 hex digits: the same study, however it was written, has the same digest."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
-    def on(self, stack: Stack) -> Self:
+    def on(self, stack: StackName) -> Self:
         """The same study, played by another stack."""
         return self.model_copy(update={"pop": self.pop.model_copy(update={"stack": stack})})
 

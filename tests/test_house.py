@@ -57,6 +57,8 @@ EXERCISED = {
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "loadgen/sip/timers.py": "tests/loadgen/sip/test_transaction.py",
     "experiments/sizing/knee/result.py": "tests/experiments/sizing/knee/test_find.py",
+    "models/throttles/pace.py": "tests/models/throttles/test_throttles.py",
+    "models/throttles/sliding.py": "tests/models/throttles/test_throttles.py",
     "loadgen/workers/crews.py": "tests/loadgen/workers/test_pool.py",
     "loadgen/workers/worker.py": "tests/loadgen/workers/test_pool.py",
 }

@@ -13,7 +13,7 @@ from trunkproof.experiments.cli.app import (
     Json,
     KeyLog,
     Out,
-    StackName,
+    StackOption,
     StudyFile,
     Workers,
     app,
@@ -34,6 +34,7 @@ from trunkproof.loadgen.run import Drive, drive, reach
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stacks.control import Answer
+from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
@@ -47,7 +48,7 @@ from trunkproof.models.study import Study
 def serve(
     study_file: StudyFile,
     *,
-    stack: StackName = None,
+    stack: StackOption = None,
     port: Annotated[int, typer.Option(help="TLS port of the edge; 0 takes a free one.", min=0, max=65535)] = 5443,
     keylog: KeyLog = None,
     out_dir: Out = Path("out/serve"),
@@ -76,7 +77,7 @@ def serve(
                 err.print(f"{news['program']} was started again, process {news['pid']}")
                 return
             err.print(f"{news['program']} {news['how']}")
-            if news["news"] == "death" and news["program"] == study.pop.stack:
+            if news["news"] == "death" and news["program"] == edge_of(study.pop.stack):
                 lost.append(news["program"])
                 stop.set()
 

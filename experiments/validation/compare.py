@@ -21,6 +21,7 @@ from trunkproof.experiments.validation.disagreements import Disagreement, find_d
 from trunkproof.experiments.validation.sentence import verdict_sentence
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.stacks.registry import is_ours
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
 from trunkproof.models.plan import Plan
@@ -107,7 +108,7 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether the run proves the prediction."""
-        enough = AGREEMENT_MIN if self.study.pop.stack == "embedded" else FOREIGN_AGREEMENT_MIN
+        enough = AGREEMENT_MIN if is_ours(self.study.pop.stack) else FOREIGN_AGREEMENT_MIN
         return self.valid and self.interrupted is None and self.agreement >= enough
 
     @cached_property

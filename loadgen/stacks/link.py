@@ -15,6 +15,7 @@ import polars as pl
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.stacks.control import Answer, ControlClient
+from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.records import read_records
 
@@ -94,7 +95,7 @@ class TrunkLink:
                 yield Started(news["program"], news["pid"])
             else:
                 yield Trouble(news["program"], news["at"], news["how"])
-                if news["news"] == "death" and news["program"] == self._stack:
+                if news["news"] == "death" and news["program"] == edge_of(self._stack):
                     yield Trouble(THE_TRUNK, news["at"], f"with {news['program']}")
         yield Trouble(THE_TRUNK, asyncio.get_running_loop().time())
 

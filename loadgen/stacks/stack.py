@@ -1,4 +1,4 @@
-"""What plays a PoP: the `Body` that the trunk process serves, whatever program it is made of."""
+"""What plays a PoP: the `Stack` that the trunk process serves, whatever program it is made of."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from trunkproof.models.records import Record
 from trunkproof.models.study import Study
 
 Status = dict[str, Any]
-"""What is in use: `calls`, `channels_used`, `ports_in_use`, and whatever else a body knows."""
+"""What is in use: `calls`, `channels_used`, `ports_in_use`, and whatever else a stack knows."""
 
 
 @dataclass(frozen=True)
 class Finish:
-    """What a body has to say when the run is over."""
+    """What a stack has to say when the run is over."""
 
     records: Sequence[Record]
     """Of the inbound calls."""
     health: GeneratorVerdict | None = None
-    """Of the carrier that was played behind a foreign stack; `None` where the body itself is tested."""
+    """Of the carrier that was played behind a foreign stack; `None` where the stack itself is tested."""
 
 
-class Body(Protocol):
+class Stack(Protocol):
     """A PoP between `start` and `close`. Instants are of the event loop's clock, the machine's monotonic one."""
 
     async def start(self) -> TrunkCard:

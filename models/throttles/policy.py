@@ -78,6 +78,12 @@ class Policy(Settings, ABC):
     counts: Literal["outbound", "both"] = "both"
     """Calls of which direction count against the limit (and are refused above it)."""
 
+    @classmethod
+    def name(cls) -> str:
+        """Return its name in a study, of which each kind has its own: the default of its `policy`."""
+        name: str = cls.model_fields["policy"].default
+        return name
+
     @property
     def refused(self) -> Refused:
         """The refusal of a call."""

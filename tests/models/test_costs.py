@@ -9,6 +9,7 @@ from typing import get_args
 import polars as pl
 import pytest
 
+from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.models.costs import (
     Calibration,
     CostName,
@@ -21,7 +22,7 @@ from trunkproof.models.costs import (
 )
 from trunkproof.models.errors import InputError
 from trunkproof.models.records import SCHEMA, ConnectionKind, Direction, Disposition, Record, to_frame
-from trunkproof.models.study import Pop, Stack
+from trunkproof.models.study import Pop
 
 COSTS = Costs(
     full_handshake_s=1.0, resumed_handshake_s=0.5, invite_s=0.1, refusal_s=0.05, bye_s=0.02, packet_s=0.001,
@@ -34,7 +35,7 @@ def _interval(calibration: Calibration, name: CostName) -> tuple[float, float]:
     return calibration.intervals.get(name, (value, value))
 
 
-@pytest.mark.parametrize("name", get_args(Stack))
+@pytest.mark.parametrize("name", STACKS)
 def test_every_stack_has_a_calibration(name: str) -> None:
     calibration = load_calibration(name)
     assert calibration.stack == name

@@ -27,7 +27,7 @@ from trunkproof.models.throttles.decision import ADMITTED, SAME_INSTANT_S, Admit
 from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.no_throttle import NoThrottle
 from trunkproof.models.throttles.pipelimit import PipeLimit
-from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.registry import POLICIES, ThrottleSettings
 from trunkproof.models.throttles.shaper import Shaper
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
@@ -35,7 +35,7 @@ from trunkproof.models.throttles.token_bucket import TokenBucket
 from trunkproof.models.throttles.windows import Windowed
 
 READ = TypeAdapter[ThrottleSettings](ThrottleSettings)
-LIMITED = (FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket, Shaper)
+LIMITED = tuple(policy for policy in POLICIES if policy.is_asked)
 
 
 def admitted(throttle: Throttle, instants: Iterable[float]) -> list[float]:
