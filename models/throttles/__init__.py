@@ -15,16 +15,7 @@ have room for ten more calls and refuse, or pass a call that then finds no chann
 (*attempts*), redials use up the limit: a trunk that is once full of redials can stay full although the fresh calls
 alone would fit. This is the difference that operators document least and customers feel most.
 
-| policy | window | counts | refuses a call | remembers |
-|---|---|---|---|---|
-| `none` | | | never | nothing |
-| `fixed_window` | fixed | admitted | when `limit` calls passed in this window | the count of this window |
-| `pipelimit`, `taildrop` | fixed, one for all | attempts | when `limit` attempts came in this window | this count |
-| `pipelimit`, `red` | fixed, one for all | attempts | unless it is each n-th: n limits came before | two counts |
-| `sliding_window_admitted` | sliding | admitted | when `limit` calls passed in the window before | `limit` instants |
-| `sliding_window_attempts` | sliding | attempts | when `limit` attempts came in the window before | `limit` instants |
-| `token_bucket` | pace | admitted | when none of `burst` tokens is left | when the bucket is full |
-| `shaper` | pace | admitted | when it would wait longer than `max_delay_s` | when the queue is empty |
+The table of all policies stands in `registry`.
 
 Instants that differ by less than `SAME_INSTANT_S` are equal in every policy: who comes on a boundary belongs to what
 begins there.

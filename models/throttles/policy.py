@@ -125,8 +125,10 @@ class Policy(Settings, ABC):
         """Calls that the limit is about, in a window or at once. Chance matters little where they are many."""
 
     @abstractmethod
-    def refused_share(self, rate_per_minute: float) -> float:
+    def refused_share(self, rate_per_minute: float) -> float | None:
         """Return the exact share refused of Poisson attempts at this constant rate, above 0, in the long run.
+
+        None: theory has no exact answer. The analytic twin then says so, and a review reckons without chance.
 
         Raises:
             ValueError: the rate is far beyond the limit, and theory has no stable sum there.

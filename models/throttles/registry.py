@@ -1,4 +1,15 @@
-"""The throttle policies that there are. A policy that stands here is known to everybody: one line each, twice.
+"""The throttle policies that there are. A policy that stands here is known to everybody.
+
+| policy | window | counts | refuses a call | remembers |
+|---|---|---|---|---|
+| `none` | | | never | nothing |
+| `fixed_window` | fixed | admitted | when `limit` calls passed in this window | the count of this window |
+| `pipelimit`, `taildrop` | fixed, one for all | attempts | when `limit` attempts came in this window | this count |
+| `pipelimit`, `red` | fixed, one for all | attempts | unless it is each n-th: n limits came before | two counts |
+| `sliding_window_admitted` | sliding | admitted | when `limit` calls passed in the window before | `limit` instants |
+| `sliding_window_attempts` | sliding | attempts | when `limit` attempts came in the window before | `limit` instants |
+| `token_bucket` | pace | admitted | when none of `burst` tokens is left | when the bucket is full |
+| `shaper` | pace | admitted | when it would wait longer than `max_delay_s` | when the queue is empty |
 
 The order is that of the words in messages and of the numbers in the compiled simulator; nothing else depends on it.
 """

@@ -161,10 +161,12 @@ def throttle_share(throttle: ThrottleSettings) -> Share:
     per_minute = throttle.per_minute
     if math.isinf(per_minute):
         return np.zeros_like
-    if throttle.size > _FLUID_FROM:
-        return lambda attempts: np.maximum(0.0, 1 - per_minute / np.maximum(attempts, 1e-9))
     rates = _GRID * per_minute
-    return _interpolated(rates, np.array([throttle.refused_share(float(rate)) for rate in rates]))
+    exact = [] if throttle.size > _FLUID_FROM else [throttle.refused_share(float(rate)) for rate in rates]
+    known = [share for share in exact if share is not None]
+    if not known or len(known) < len(exact):
+        return lambda attempts: np.maximum(0.0, 1 - per_minute / np.maximum(attempts, 1e-9))
+    return _interpolated(rates, np.array(known))
 
 
 def behind(first: Share, second: Share) -> Share:
