@@ -67,7 +67,7 @@ def exact_refused_share(study: Study) -> float | str:
         erlangs = arrivals.rate_per_minute / 60 * channel_time_s(study.pop, trunk.traffic)
         return 0.0 if channels is None else erlang_b(erlangs, channels)
     share = trunk.throttle.refused_share(arrivals.rate_per_minute) if arrivals.rate_per_minute else 0.0
-    return f"theory has no exact answer to {trunk.throttle.label}" if share is None else share
+    return f"there is no formula for the throttle ({trunk.throttle.label})" if share is None else share
 
 
 def _excluded(study: Study) -> str | None:
