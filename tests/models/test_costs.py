@@ -91,7 +91,7 @@ def test_a_calibration_can_be_a_path(tmp_path: Path) -> None:
 
 def test_all_mistakes_are_told(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
-    path.write_text("stack: nothing\ncosts: {bye_s: -1, bey_s: 1}\nintervals: {bye_s: [1]}\n")
+    path.write_text("stack: No Stack\ncosts: {bye_s: -1, bey_s: 1}\nintervals: {bye_s: [1]}\n")
     with pytest.raises(InputError) as caught:
         load_calibration(str(path))
     places = {problem.where for problem in caught.value.problems}
