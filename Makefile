@@ -3,7 +3,7 @@
 STUDY ?= experiments/studies/above.yaml
 OUT ?= out/demo
 PROVE ?= out/prove
-STACKS ?= embedded kamailio asterisk
+STACKS ?= all
 export PYTHON
 
 BIN := .venv/bin

@@ -6,13 +6,12 @@ It holds addresses, and the path of the trunk's certificate authority. It holds 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, ValidationError
 
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.settings import Settings
-from trunkproof.models.study import PORT, Stack
+from trunkproof.models.study import PORT, StackName
 
 
 class CustomerFiles(Settings):
@@ -27,7 +26,7 @@ class CustomerFiles(Settings):
 class TrunkCard(Settings):
     """A trunk that can be called."""
 
-    stack: Stack | Literal["foreign"] = "embedded"
+    stack: StackName = "embedded"
     """The stack that plays it. "foreign": a trunk that somebody else runs."""
     server_name: str
     """The host name that the trunk's certificate must have."""

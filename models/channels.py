@@ -17,7 +17,7 @@ count alike, each once. An application that joins two parties makes two calls, a
 from __future__ import annotations
 
 from trunkproof.models.study import Burst
-from trunkproof.models.throttle import SAME_INSTANT_S
+from trunkproof.models.throttles.decision import SAME_INSTANT_S
 
 
 class ChannelPool:

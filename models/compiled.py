@@ -45,6 +45,13 @@ def inlined(function: _Function) -> _Function:
     return cast("_Function", _stamped(_njit(**_LEAN, forceinline=True)(function)))
 
 
+def part(function: _Function) -> _Function:
+    """As `inlined`, for a function that was made at run time or is written elsewhere: it is not kept by itself, only in
+    the machine code of the kept functions that call it.
+    """
+    return cast("_Function", _njit(**{**_LEAN, "cache": False}, forceinline=True)(function))
+
+
 def is_kept(function: Callable[..., object]) -> bool:
     """Whether machine code of a marked function is kept from an earlier run, and not out of date."""
     dispatcher: Any = function
@@ -53,8 +60,8 @@ def is_kept(function: Callable[..., object]) -> bool:
 
 def _stamped(dispatcher: Any) -> Any:
     """Machine code holds the functions that it calls and the constants that it reads: kept code is out of date as soon
-    as any file beside it, in the folder around it or in `models` is another, where Numba looks at the function's own
-    file only.
+    as any file beside it, in the folder around it, in `models` or in its `throttles` is another, where Numba looks at
+    the function's own file only.
     """
     folder = Path(dispatcher.py_func.__code__.co_filename).parent
     stamp, kept = _stamp(folder), dispatcher._cache._cache_file
@@ -67,6 +74,7 @@ def _stamped(dispatcher: Any) -> Any:
 
 @lru_cache
 def _stamp(folder: Path) -> tuple[tuple[str, float, int], ...]:
-    folders = sorted({folder, folder.parent, Path(__file__).parent})
+    models = Path(__file__).parent
+    folders = sorted({folder, folder.parent, models, models / "throttles"})
     files = [(file.name, file.stat()) for each in folders for file in sorted(each.glob("*.py"))]
     return tuple((name, found.st_mtime, found.st_size) for name, found in files)

@@ -24,7 +24,7 @@ from trunkproof.models.columns import CONNECTION_CODE, Columns, columns_of
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.records import REFUSED_BY_TRUNK, ConnectionKind, Disposition
 from trunkproof.models.settings import Settings
-from trunkproof.models.study import Pop, Stack
+from trunkproof.models.study import Pop, StackName
 
 CALIBRATIONS = Path(__file__).parent / "calibrations"
 Seconds = Annotated[float, Field(ge=0, le=10)]
@@ -151,7 +151,7 @@ class Gauged(Settings):
 class Calibration(Settings):
     """The costs of one stack on one kind of machine, and how they were found."""
 
-    stack: Stack
+    stack: StackName
     measured: date
     command: str | None = None
     """What measures them again; none: they were put together by hand."""

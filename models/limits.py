@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trunkproof.models.channels import ChannelPool
-from trunkproof.models.policies import NoThrottle, SlidingWindowAdmitted, ThrottleSettings
 from trunkproof.models.ports import PortPool
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.study import Study
-from trunkproof.models.throttle import ADMITTED, Decision, Refused, Throttle, make_throttle
+from trunkproof.models.throttles.decision import ADMITTED, Decision, Refused, Throttle
+from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 
 Ports = tuple[int, ...]
 
@@ -57,7 +58,7 @@ class Limits:
         """`anchors`: trunk name -> an instant at which a window of its throttle begins, where that matters."""
         ports = study.pop.ports
         self._limited = [_limited_directions(trunk.throttle) for trunk in study.trunks]
-        self._throttles = [make_throttle(trunk.throttle, anchor=anchors.get(trunk.name, 0.0)) for trunk in study.trunks]
+        self._throttles = [trunk.throttle.make_throttle(anchor=anchors.get(trunk.name, 0.0)) for trunk in study.trunks]
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
         self.carrier = CarrierLimits(study)
 
@@ -95,7 +96,7 @@ class Limits:
 
 
 def _limited_directions(policy: ThrottleSettings) -> tuple[Direction, ...]:
-    if isinstance(policy, NoThrottle):
+    if not policy.is_asked:
         return ()
     return (Direction.OUTBOUND, Direction.INBOUND) if policy.counts == "both" else (Direction.OUTBOUND,)
 
@@ -103,4 +104,4 @@ def _limited_directions(policy: ThrottleSettings) -> tuple[Direction, ...]:
 def _carrier_rate(calls_per_second: int | None) -> Throttle | None:
     if calls_per_second is None:
         return None
-    return make_throttle(SlidingWindowAdmitted(policy="sliding_window_admitted", limit=calls_per_second, window_s=1.0))
+    return SlidingWindowAdmitted(limit=calls_per_second, window_s=1.0).make_throttle()

@@ -13,9 +13,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from trunkproof.models.distributions import Constant, Distribution
-from trunkproof.models.policies import FixedWindow, PipeLimit, ThrottleSettings
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.registry import ThrottleSettings, timers_that_differ
 from trunkproof.models.traffic import Positive, Traffic
 
 PORT = Annotated[int, Field(ge=1, le=65535)]
@@ -23,8 +24,8 @@ Instant = Annotated[float, Field(ge=0)]
 PRODUCTION_HOST = "pstn.in2.exotel.com"
 Codec = Literal["PCMA", "PCMU"]
 Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
-Stack = Literal["embedded", "kamailio", "asterisk"]
-"""The programs that can play a PoP: ours, Kamailio with rtpengine, or Asterisk."""
+StackName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+"""Name of what plays a PoP, such as `embedded`. Which there are is known to `loadgen.stacks.registry` alone."""
 
 
 class MediaPorts(Settings):
@@ -119,7 +120,7 @@ class Pop(Settings):
     """A point of presence: what its trunks share."""
 
     name: str = "mumbai"
-    stack: Stack = "embedded"
+    stack: StackName = "embedded"
     """What plays it; `--stack` says otherwise for one run."""
     host: str = PRODUCTION_HOST
     """Host name of the signalling edge; its certificate carries it."""
@@ -149,7 +150,7 @@ class Trunk(Settings):
     customer_port: PORT = 5061
     whitelist: tuple[IPv4Network, ...] = ()
     """Source addresses that may call; none given: the customer's own address."""
-    throttle: ThrottleSettings = FixedWindow(policy="fixed_window")
+    throttle: ThrottleSettings = FixedWindow()
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("PCMA", "PCMU")
     """In the order of preference."""
     suites: Annotated[tuple[Suite, ...], Field(min_length=1)] = ("AES_CM_128_HMAC_SHA1_80",)
@@ -204,8 +205,8 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _one_timer(self) -> Self:
-        if len({t.throttle.window_s for t in self.trunks if isinstance(t.throttle, PipeLimit)}) > 1:
-            raise ValueError("trunks with pipelimit share one timer; give them the same window_s")
+        if several := timers_that_differ(trunk.throttle for trunk in self.trunks):
+            raise ValueError(f"trunks with {several} share one timer; give them the same window_s")
         return self
 
     def __repr__(self) -> str:
@@ -218,7 +219,7 @@ class Study(Settings):
         """SHA-256 over all values, as 16 hex digits: the same study, however it was written, has the same digest."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
-    def on(self, stack: Stack) -> Self:
+    def on(self, stack: StackName) -> Self:
         """The same study, played by another stack."""
         return self.model_copy(update={"pop": self.pop.model_copy(update={"stack": stack})})
 

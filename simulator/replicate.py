@@ -23,9 +23,9 @@ import numpy as np
 from scipy import stats
 
 from trunkproof.models.kpis import DEFINITIONS, KpiAccumulator, Kpis
-from trunkproof.models.policies import Windowed
 from trunkproof.models.streams import generator, uniforms
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.windows import Windowed
 from trunkproof.simulator.run import Engine, Start, simulate_in_batches
 
 Interval = tuple[float, float]

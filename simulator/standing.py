@@ -6,7 +6,6 @@ each at a random instant of its life. Behind a throttle it is an approximation t
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,6 @@ from scipy import stats
 
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.distributions import Distribution
-from trunkproof.models.policies import NoThrottle, PipeLimit, ThrottleSettings
 from trunkproof.models.rates import rate_path
 from trunkproof.models.streams import uniforms
 from trunkproof.models.study import Study
@@ -82,17 +80,7 @@ def _carried_per_s(study: Study, trunk: int) -> float:
         return 0.0
     path = rate_path(arrivals, study.duration_s, study.seed, trunk)
     offered = float(path.rate_per_minute(np.zeros(1))[0]) / 60
-    return _passed_per_s(settings.throttle, offered)
-
-
-def _passed_per_s(throttle: ThrottleSettings, offered: float) -> float:
-    match throttle:
-        case NoThrottle():
-            return offered
-        case PipeLimit(algorithm="red"):
-            return offered / max(1, math.floor(offered * throttle.window_s / throttle.limit))
-        case _:
-            return min(offered, throttle.limit / throttle.window_s)
+    return settings.throttle.passed(offered, 1.0)
 
 
 def _stream(study: Study, trunk: int, purpose: str, count: int, order: int = 0) -> FloatArray:

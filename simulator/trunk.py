@@ -20,7 +20,7 @@ from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Direction, Disposition, Record
 from trunkproof.models.refusals import THROTTLE_CAUSE, refusal_of
 from trunkproof.models.study import Study, Trunk
-from trunkproof.models.throttle import Refused
+from trunkproof.models.throttles.decision import Refused
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 from trunkproof.simulator.edge import Connections, Edge

@@ -53,6 +53,9 @@ EXERCISED = {
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "experiments/sizing/knee/result.py": "tests/experiments/sizing/knee/test_find.py",
     "loadgen/workers/choice.py": "tests/loadgen/workers/test_pool.py",
+    "models/throttles/pace.py": "tests/models/throttles/test_throttles.py",
+    "models/throttles/sliding.py": "tests/models/throttles/test_throttles.py",
+    "models/timers.py": "tests/loadgen/sip/test_transaction.py",
     "loadgen/workers/worker.py": "tests/loadgen/workers/test_pool.py",
 }
 """Modules that are only seen through what uses them, and the tests that see them so."""

@@ -32,9 +32,9 @@ from trunkproof.loadgen.meters.processes import ProcessMeter
 from trunkproof.loadgen.stacks.server import CARD
 from trunkproof.loadgen.system.cores import on_cores
 from trunkproof.models.distributions import Constant
-from trunkproof.models.policies import NoThrottle
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study, Trunk
+from trunkproof.models.throttles.no_throttle import NoThrottle
 from trunkproof.models.traffic import PoissonArrivals, Traffic
 
 COMMAND = "python -m trunkproof.experiments.benchmarks.pacer"

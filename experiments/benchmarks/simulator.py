@@ -25,10 +25,10 @@ from trunkproof.experiments.review.sweep.bench import Batch, run_batch
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.models.columns import DISPOSITION_CODE
 from trunkproof.models.plan import Plan, draw_plan
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study
 from trunkproof.models.study_file import read_study
+from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.traffic import PoissonArrivals
 from trunkproof.simulator.kernel.memory import Records
 from trunkproof.simulator.kernel.running import Running

@@ -19,17 +19,39 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.loadgen.stacks.registry import STACKS, definition_of
 from trunkproof.models.errors import InputError, Problem
-from trunkproof.models.study import Stack, Study
+from trunkproof.models.study import StackName, Study
 from trunkproof.models.study_file import read_study
 from trunkproof.simulator.run import Engine
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
+ALL_STACKS = "all"
+STACK_METAVAR = f"[{'|'.join(STACKS)}]"
+
+
+def stack_named(word: str) -> StackName:
+    """Return the stack that an option names.
+
+    Raises:
+        BadParameter: there is none of that name.
+    """
+    if word not in STACKS:
+        raise typer.BadParameter(f"{word} is none of {', '.join(STACKS)}")
+    return word
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: one YAML file.", show_default=False)]
-StackName = Annotated[
-    Stack | None, typer.Option("--stack", help="What plays the trunk, where it is not what the study says.")
+StackOption = Annotated[
+    StackName | None,
+    typer.Option(
+        "--stack",
+        metavar=STACK_METAVAR,
+        parser=stack_named,
+        help="What plays the trunk, where it is not what the study says.",
+    ),
 ]
 EngineName = Annotated[
     Engine | None, typer.Option("--engine", help="Who simulates; the compiled kernel gives what SimPy gives, sooner.")
@@ -84,11 +106,13 @@ class FileFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-def read_as_asked(path: Path, seed: int | None = None, stack: Stack | None = None) -> Study:
+def read_as_asked(path: Path, seed: int | None = None, stack: StackName | None = None) -> Study:
     """The study of that file, with other dice or on another stack where the options say so."""
     study = read_study(path)
     study = study if seed is None else study.model_copy(update={"seed": seed})
-    return study if stack is None else study.on(stack)
+    study = study if stack is None else study.on(stack)
+    definition_of(study.pop.stack)
+    return study
 
 
 def folder_at(path: Path) -> Path:

@@ -13,7 +13,7 @@ from trunkproof.experiments.cli.app import (
     Json,
     KeyLog,
     Out,
-    StackName,
+    StackOption,
     StudyFile,
     Workers,
     err,
@@ -36,6 +36,7 @@ from trunkproof.loadgen.run import RunResult, drive, reach
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
+from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
@@ -49,7 +50,7 @@ from trunkproof.models.study import Study
 def serve(
     study_file: StudyFile,
     *,
-    stack: StackName = None,
+    stack: StackOption = None,
     port: Annotated[int, typer.Option(help="TLS port of the edge; 0 takes a free one.", min=0, max=65535)] = 5443,
     keylog: KeyLog = None,
     out_dir: Out = Path("out/serve"),
@@ -75,7 +76,7 @@ def serve(
 
         def heard(event: StackEvent) -> None:
             err.print(str(event))
-            if event.kind is StackEventKind.DIED and event.program == study.pop.stack:
+            if event.kind is StackEventKind.DIED and event.program == edge_of(study.pop.stack):
                 lost.append(event.program)
                 stop.set()
 

@@ -11,7 +11,7 @@ from trunkproof.experiments.cli.app import (
     Json,
     Out,
     Seed,
-    StackName,
+    StackOption,
     StudyFile,
     err,
     folder_at,
@@ -35,7 +35,7 @@ def knee(
     study_file: StudyFile,
     *,
     seed: Seed = None,
-    stack: StackName = None,
+    stack: StackOption = None,
     quota: Annotated[
         float | None,
         typer.Option(help="CPU for the trunk's programs, in cores, where it is not the study's.", min=0.01),

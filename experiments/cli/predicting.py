@@ -12,7 +12,7 @@ from trunkproof.experiments.cli.app import (
     Json,
     OptionalOut,
     Seed,
-    StackName,
+    StackOption,
     StudyFile,
     err,
     folder_at,
@@ -53,7 +53,7 @@ def simulate(
     study_file: StudyFile,
     *,
     seed: Seed = None,
-    stack: StackName = None,
+    stack: StackOption = None,
     replications: Annotated[int, typer.Option(help="Repeat with other seeds, for intervals.", min=0)] = 0,
     precision: Annotated[
         float | None, typer.Option(help="Repeat until refused_share is known to this share of itself.", min=1e-4)

@@ -11,6 +11,8 @@ import typer
 
 from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import (
+    ALL_STACKS,
+    STACK_METAVAR,
     Json,
     Out,
     Seed,
@@ -21,6 +23,7 @@ from trunkproof.experiments.cli.app import (
     out,
     print_result,
     read_as_asked,
+    stack_named,
     stop_on_ctrl_c,
 )
 from trunkproof.experiments.cli.root import app
@@ -34,8 +37,9 @@ from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import SUITE
 from trunkproof.experiments.validation.validate import PAGE, read_evidence, validate_async
 from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.loop import run_loop
-from trunkproof.models.study import Stack
+from trunkproof.models.study import StackName
 
 
 @app.command()
@@ -50,8 +54,8 @@ def validate(
         list[str] | None,
         typer.Option(
             "--stack",
-            metavar="[embedded|kamailio|asterisk]",
-            help="What plays the trunk, where it is not what the study says; repeatable with --suite.",
+            metavar=f"[{'|'.join((*STACKS, ALL_STACKS))}]",
+            help="What plays the trunk, where it is not what the study says; with --suite several, or all.",
         ),
     ] = None,
     profile: Annotated[
@@ -111,7 +115,10 @@ def report(
 @app.command()
 def calibrate(
     *,
-    stack: Annotated[Stack, typer.Option("--stack", help="What to measure.")],
+    stack: Annotated[
+        StackName,
+        typer.Option("--stack", metavar=STACK_METAVAR, parser=stack_named, help="What to measure."),
+    ],
     repeats: Annotated[int, typer.Option(help="Measure every level so often.", min=1)] = 1,
     out_dir: Out,
     as_json: Json = False,

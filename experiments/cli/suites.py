@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from trunkproof.experiments.cli import console as shown
-from trunkproof.experiments.cli.app import err, leave_with, out, print_result, stop_on_ctrl_c
+from trunkproof.experiments.cli.app import ALL_STACKS, err, leave_with, out, print_result, stop_on_ctrl_c
 from trunkproof.experiments.report.page import write_report
 from trunkproof.experiments.report.suite_page import suite_lines, suite_markdown, write_suite_page
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import Suite, read_suite, write_suite
 from trunkproof.experiments.validation.suite.run import Pages, run_suite, suite_exit_code
 from trunkproof.experiments.validation.validate import PAGE as RUN_PAGE
+from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.errors import InputError, Problem
-from trunkproof.models.study import Stack
+from trunkproof.models.study import StackName
 
 PAGE, MARKDOWN = "suite.html", "suite.md"
 
@@ -48,7 +48,7 @@ def rewrite_suite(folder: Path) -> Suite:
 
 def checked_stacks(
     named: Sequence[str], *, suite: bool, study: Path | None, profiles: Sequence[str], for_one: Sequence[str]
-) -> list[Stack]:
+) -> list[StackName]:
     """The stacks of these names, once the options of `validate` are found to fit each other.
 
     `for_one`: the options given that only a single study takes.
@@ -56,23 +56,23 @@ def checked_stacks(
     Raises:
         InputError: they do not; lists all that do not.
     """
-    known: tuple[Stack, ...] = get_args(Stack)
     checks = (
         (suite and study is not None, "STUDY", "leave it out with --suite; a study of your own is --profile FILE"),
         (not suite and study is None, "STUDY", "is missing; or run the whole suite with --suite"),
         (not suite and len(named) > 1, "--stack", "only --suite takes several"),
         (not suite and bool(profiles), "--profile", "only --suite takes it"),
         *((suite, option, "is for one study, not for the suite") for option in for_one),
-        *((name not in known, "--stack", f"{name} is none of {', '.join(known)}") for name in named),
+        (not suite and ALL_STACKS in named, "--stack", f"only --suite takes {ALL_STACKS}"),
+        *((name not in (*STACKS, ALL_STACKS), "--stack", f"{name} is none of {', '.join(STACKS)}") for name in named),
     )
     problems = [Problem(where=where, what=what) for wrong, where, what in checks if wrong]
     if problems:
         raise InputError("validate", problems)
-    return [stack for name in named for stack in known if stack == name]
+    return [stack for name in named for stack in (STACKS if name == ALL_STACKS else (name,))]
 
 
 def run_and_show(
-    stacks: Sequence[Stack], profiles: Sequence[str], folder: Path, command: str, *, as_json: bool
+    stacks: Sequence[StackName], profiles: Sequence[str], folder: Path, command: str, *, as_json: bool
 ) -> None:
     """Run the suite, print it, and leave with its code."""
 

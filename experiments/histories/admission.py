@@ -17,16 +17,9 @@ import polars as pl
 
 from trunkproof.experiments.histories.calls import REFUSED, draw_endings, duration_s, redial_chances
 from trunkproof.experiments.histories.truth import Truth
-from trunkproof.models.arrays import BoolArray, FloatArray
-from trunkproof.models.policies import (
-    FixedWindow,
-    NoThrottle,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-)
+from trunkproof.models.arrays import BoolArray
 from trunkproof.models.streams import uniforms
-from trunkproof.models.throttle import Refused, Throttle, make_throttle
+from trunkproof.models.throttles.decision import Refused, Throttle
 
 _BLOCK = 16_384
 _LATER = 99
@@ -79,7 +72,7 @@ class _Walk:
 
     def run(self) -> None:
         """Walk through every stretch in which the throttle may refuse."""
-        hot = may_refuse(self.truth.throttle, self.wanted["at_s"].to_numpy(), self.truth.anchor_s)
+        hot = self.truth.throttle.may_refuse(self.wanted["at_s"].to_numpy(), self.truth.anchor_s)
         rows = np.flatnonzero(hot)
         reached = 0
         while (index := int(np.searchsorted(rows, reached))) < len(rows):
@@ -88,7 +81,7 @@ class _Walk:
     def _stretch(self, row: int, hot: BoolArray) -> int:
         """From that row until the throttle has forgotten all that refusals changed; the first row after it."""
         instants, pending = self._instants, self._pending
-        throttle = make_throttle(self.truth.throttle, self.truth.anchor_s)
+        throttle = self.truth.throttle.make_throttle(self.truth.anchor_s)
         memory_s, rows = self.truth.throttle.memory_s, len(instants)
         changed_until_s = -np.inf
         while True:
@@ -155,32 +148,6 @@ class _Walk:
         joined = made.join(refused, on="call", how="left", maintain_order="left")
         kept = pl.col("refused_attempt").is_null() | (pl.col("attempt") <= pl.col("refused_attempt"))
         return joined.filter(kept).drop("refused_attempt")
-
-
-def may_refuse(policy: ThrottleSettings, instants: FloatArray, anchor_s: float) -> BoolArray:
-    """Which attempts must be asked about, if no more than these come: those in reach of a window that overflows.
-
-    A throttle that starts unused with the first of a run of them decides as one that saw everything before.
-    """
-    if isinstance(policy, NoThrottle):
-        return np.zeros(len(instants), dtype=np.bool_)
-    if isinstance(policy, FixedWindow):
-        _, window, counts = np.unique(
-            np.floor((instants - anchor_s) / policy.window_s), return_inverse=True, return_counts=True
-        )
-        return np.asarray(counts > policy.limit)[window]
-    if isinstance(policy, SlidingWindowAdmitted | SlidingWindowAttempts):
-        return _in_full_windows(instants, policy.limit, policy.window_s)
-    return np.ones(len(instants), dtype=np.bool_)
-
-
-def _in_full_windows(instants: FloatArray, limit: int, window_s: float) -> BoolArray:
-    """Attempts that lie within a window before one that finds `limit` others in it."""
-    full = np.flatnonzero(instants[limit:] - instants[:-limit] < window_s) + limit
-    edges = np.zeros(len(instants) + 1, dtype=np.int64)
-    np.add.at(edges, np.searchsorted(instants, instants[full] - window_s), 1)
-    np.add.at(edges, full + 1, -1)
-    return np.cumsum(edges[:-1]) > 0
 
 
 def _uniform_stream(truth: Truth, purpose: str) -> Iterator[float]:

@@ -12,27 +12,9 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-import numpy as np
-from scipy.stats import poisson
-
-from trunkproof.models.policies import (
-    FixedWindow,
-    NoThrottle,
-    PipeLimit,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-    TokenBucket,
-)
 from trunkproof.models.study import Pop, Study
 from trunkproof.models.teletraffic import (
     erlang_b,
-    fixed_window_refused,
-    shaper_refused,
-    sliding_admitted_refused,
-    sliding_attempts_refused,
-    token_bucket_refused,
 )
 from trunkproof.models.traffic import PoissonArrivals, Traffic
 from trunkproof.simulator.replicate import replicate
@@ -80,18 +62,19 @@ def exact_refused_share(study: Study) -> float | str:
     (trunk,) = study.trunks
     arrivals = trunk.traffic.arrivals
     assert isinstance(arrivals, PoissonArrivals)
-    if isinstance(trunk.throttle, NoThrottle):
+    if not trunk.throttle.is_asked:
         channels = study.pop.carrier.channels
         erlangs = arrivals.rate_per_minute / 60 * channel_time_s(study.pop, trunk.traffic)
         return 0.0 if channels is None else erlang_b(erlangs, channels)
-    return throttle_refused(trunk.throttle, arrivals.rate_per_minute)
+    share = trunk.throttle.refused_share(arrivals.rate_per_minute) if arrivals.rate_per_minute else 0.0
+    return f"there is no formula for the throttle ({trunk.throttle.label})" if share is None else share
 
 
 def _excluded(study: Study) -> str | None:
     """The first property of a study to which theory has no exact answer."""
     trunk, carrier = study.trunks[0], study.pop.carrier
     traffic = trunk.traffic
-    throttled = not isinstance(trunk.throttle, NoThrottle)
+    throttled = trunk.throttle.is_asked
     properties: list[tuple[bool, str]] = [
         (len(study.trunks) > 1, "several trunks share the PoP"),
         (not isinstance(traffic.arrivals, PoissonArrivals), "the arrivals are not Poisson at a constant rate"),
@@ -111,39 +94,6 @@ def channel_time_s(pop: Pop, traffic: Traffic) -> float:
     mix = traffic.outcomes
     rings = (mix.answered + mix.no_answer) * traffic.ringing.mean() + mix.abandoned * traffic.patience.mean()
     return pop.carrier.setup.mean() + rings + mix.answered * traffic.holding.mean()
-
-
-def throttle_refused(throttle: ThrottleSettings, rate_per_minute: float) -> float:
-    """Exact share refused by a throttle alone, under Poisson traffic of a constant rate."""
-    if isinstance(throttle, NoThrottle) or not rate_per_minute:
-        return 0.0
-    offered = rate_per_minute / 60 * throttle.window_s
-    limit_per_minute = 60 * throttle.limit / throttle.window_s
-    match throttle:
-        case FixedWindow() | PipeLimit():
-            is_red = isinstance(throttle, PipeLimit) and throttle.algorithm == "red"
-            return (red_refused if is_red else fixed_window_refused)(offered, throttle.limit)
-        case SlidingWindowAdmitted():
-            return sliding_admitted_refused(offered, throttle.limit)
-        case SlidingWindowAttempts():
-            return sliding_attempts_refused(offered, throttle.limit)
-        case TokenBucket(burst=burst):
-            return token_bucket_refused(rate_per_minute, limit_per_minute, burst)
-        case Shaper(max_delay_s=most):
-            return shaper_refused(rate_per_minute, limit_per_minute, most)
-
-
-def red_refused(offered: float, limit: int) -> float:
-    """Share refused by pipelimit's RED, with `offered` Poisson attempts per window on average.
-
-    Windows are independent, so the attempts X of one and those of the one before, which set its load L = Y // limit,
-    are too: 1 - E[X // max(1, L)] / a, summed exactly.
-    """
-    attempts = np.arange(math.ceil(offered + 40 * math.sqrt(offered) + 40) + 1)
-    chances = poisson.pmf(attempts, offered)
-    each = np.bincount(np.maximum(1, attempts // limit), weights=chances)
-    admitted = sum(chance * float(chances @ (attempts // load)) for load, chance in enumerate(each) if load)
-    return 1 - float(admitted) / offered
 
 
 def analytic_twin(study: Study, executor: Executor | None = None) -> tuple[TwinCheck, ...] | str:

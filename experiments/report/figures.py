@@ -16,8 +16,8 @@ import polars as pl
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.validation.windows import anchor_at
 from trunkproof.models.occupancy import steps
-from trunkproof.models.policies import Windowed
 from trunkproof.models.records import REFUSED_BY_TRUNK, Disposition
+from trunkproof.models.throttles.windows import Windowed
 
 if TYPE_CHECKING:
     from trunkproof.experiments.validation.compare import Comparison

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from trunkproof.experiments.report.curve_figures import SERIES, note
 from trunkproof.experiments.report.figures import blank_figure
-from trunkproof.experiments.report.review_words import chosen_limit, in_unit, next_words, reading_words, resource_words
+from trunkproof.experiments.report.review_words import chosen_limit, in_unit, next_words, resource_words
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.review.result import Limit, Replay, Review, Swing
 from trunkproof.models.arrays import FloatArray
@@ -197,7 +197,7 @@ def _replayed(replay: Replay, limit: int, side: str, what: Mapping[str, FloatArr
     caption = (
         f"{refused:,.0f} attempts refused in this one hour ({in_unit(share, 'share')}), redials included: the worst of "
         "the history, at the demand of its day, not the mean that is judged. "
-        f"{replay.began:%A %d %B %Y, %H:%M} local time; the throttle read as {reading_words(replay.reading)}."
+        f"{replay.began:%A %d %B %Y, %H:%M} local time; the throttle read as {replay.reading.describe_kind()}."
     )
     return Panel(f"replay-{side}", f"The bad hour at {limit:,} a minute", caption, figure)
 

@@ -11,11 +11,11 @@ from trunkproof.experiments.common.formatting import COST_WORDS, formatted
 from trunkproof.experiments.report.figures import panels
 from trunkproof.experiments.report.sheet import fill
 from trunkproof.experiments.validation.compare import Comparison, KpiPair
+from trunkproof.loadgen.stacks.registry import is_ours, label_of
 from trunkproof.models.kpis import DEFINITIONS
 from trunkproof.models.plan import dialled_number
 from trunkproof.models.records import Disposition
 
-_PLAYED_BY = {"kamailio": "Kamailio with rtpengine", "asterisk": "Asterisk"}
 _TILES = ("refused_share", "customers_lost_share", "peak_concurrency", "srd_p95_ms", "mos_p5")
 
 
@@ -70,7 +70,7 @@ def _state(comparison: Comparison) -> dict[str, str]:
 def _load(comparison: Comparison) -> str:
     study = comparison.study
     limits = "; ".join(f"{trunk.name}: {trunk.throttle.describe()}" for trunk in study.trunks)
-    played = "" if study.pop.stack == "embedded" else f" The trunk: {_PLAYED_BY[study.pop.stack]}."
+    played = "" if is_ours(study.pop.stack) else f" The trunk: {label_of(study.pop.stack)}."
     return f"{study.duration_s:g} s of real SIP over TLS with SRTP.{played} Throttle: {limits}."
 
 
@@ -82,7 +82,7 @@ def _assumptions(comparison: Comparison) -> list[str]:
         anchor = comparison.anchors.get(trunk.name)
         if anchor is not None:
             lines.append(f"{trunk.name}: the trunk told that its throttle began {-anchor:.2f} s before plan zero.")
-    if comparison.study.pop.stack == "embedded":
+    if is_ours(comparison.study.pop.stack):
         lines.append("The embedded trunk and the model share the code of the limits; a foreign stack proves more.")
     else:
         lines.append("The trunk's limits are kept by programs that share no code with the model.")

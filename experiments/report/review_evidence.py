@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from trunkproof.experiments.common.formatting import formatted
-from trunkproof.experiments.report.review_words import between, in_unit, ranged, reading_words, title_of
+from trunkproof.experiments.report.review_words import between, in_unit, ranged, title_of
 from trunkproof.experiments.review.result import BackCast, BackCastRow, Review
 from trunkproof.models.demand.fitting.drift import find_drift
 
@@ -32,7 +32,7 @@ def _block(one: BackCast, *, is_first: bool) -> Row:
     missed.sort(key=lambda row: row.p_value)
     why = f": {_missed(missed[0])}" if missed else ""
     return {
-        "name": reading_words(one.reading),
+        "name": one.reading.describe_kind(),
         "reproduces": one.reproduces,
         "verdict": "reproduces the history" if one.reproduces else f"contradicted by the history{why}",
         "is_open": is_first,
@@ -104,7 +104,7 @@ def protection_rows(review: Review) -> list[Row]:
 def state_rows(review: Review) -> list[list[str]]:
     """Calm and collapsed, for each reading that has two states."""
     return [
-        [f"{one.limit_per_minute:,}", reading_words(one.reading), ranged(one.calm, "share"),
+        [f"{one.limit_per_minute:,}", one.reading.describe_kind(), ranged(one.calm, "share"),
          ranged(one.collapsed, "share")]
         for one in review.states
     ]  # fmt: skip
@@ -115,7 +115,7 @@ def disagreement_rows(review: Review) -> list[Row]:
     return [
         {
             "limit": f"{one.limit_per_minute:,}",
-            "reading": reading_words(one.reading),
+            "reading": one.reading.describe_kind(),
             "kpi": title_of(one.kpi),
             "model": ranged(one.model, "share"),
             "record": ranged(one.record, "share"),

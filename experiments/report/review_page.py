@@ -39,7 +39,6 @@ from trunkproof.experiments.report.review_words import (
     DECISION_WORDS,
     chosen_limit,
     holds_words,
-    reading_words,
     short_readings,
 )
 from trunkproof.experiments.report.sheet import fill
@@ -80,7 +79,7 @@ def _tables(review: Review) -> dict[str, Any]:
         "has_record": has_record(review),
         "judged": judged_facts(review),
         "readings": reading_rows(review),
-        "contradicted": [reading_words(reading) for reading in review.contradicted],
+        "contradicted": [reading.describe_kind() for reading in review.contradicted],
         "chosen": f"{chosen_limit(review):,}",
         "short_names": short_readings(reading.reading for reading in review.readings),
         "targets": target_tables(review),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trunkproof.experiments.report.review_top import merged, per_day, top_notes
-from trunkproof.experiments.report.review_words import DECISION_WORDS, or_more, ranged, reading_words
+from trunkproof.experiments.report.review_words import DECISION_WORDS, or_more, ranged
 from trunkproof.experiments.review.result import Review, Situation
 
 SUMMARY = "summary.txt"
@@ -53,7 +53,7 @@ def _column(one: Situation) -> str:
 
 
 def _backcast(review: Review) -> str:
-    kept = [reading_words(one.reading) for one in review.backcast if one.reproduces]
-    lost = [reading_words(one.reading) for one in review.backcast if not one.reproduces]
+    kept = [one.reading.describe_kind() for one in review.backcast if one.reproduces]
+    lost = [one.reading.describe_kind() for one in review.backcast if not one.reproduces]
     said = f"The history is reproduced by: {'; '.join(kept)}." if kept else "No reading reproduces the history."
     return f"{said} Contradicted: {'; '.join(lost)}." if kept and lost else said

@@ -20,7 +20,6 @@ from trunkproof.experiments.report.review_words import (
     holds_words,
     in_unit,
     ranged,
-    reading_words,
     resource_words,
     shown,
     title_of,
@@ -41,7 +40,7 @@ def reading_rows(review: Review) -> list[Row]:
     wanted = chosen_limit(review)
     return [
         {
-            "name": reading_words(reading.reading),
+            "name": reading.reading.describe_kind(),
             "decision": DECISION_WORDS[reading.decision],
             "recommended": _limit_words(reading.recommended_per_minute),
             "smallest": _limit_words(reading.smallest_per_minute),
@@ -108,7 +107,7 @@ def indicator_rows(review: Review) -> Row | None:
         for name in names
     ]
     heads = [f"{limit:,} ({name})" for limit, name in stations.items()]
-    return {"reading": reading_words(reading.reading), "heads": heads, "rows": rows}
+    return {"reading": reading.reading.describe_kind(), "heads": heads, "rows": rows}
 
 
 def _hours(band: Ranged | None, name: str) -> str:

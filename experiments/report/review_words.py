@@ -13,7 +13,7 @@ from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.review.result import Decision, Judged, Limit, Point, Resource, Review
 from trunkproof.models.demand.fitting.result import Ranged
 from trunkproof.models.kpis import DEFINITIONS
-from trunkproof.models.policies import NoThrottle, ThrottleSettings
+from trunkproof.models.throttles.registry import ThrottleSettings
 
 DECISION_WORDS: dict[Decision, str] = {
     Decision.APPROVE: "Approve",
@@ -40,15 +40,6 @@ _MORE_TITLES = {
     "erlang": ("Calls at once, mean", "Erlang"),
 }
 """Title and unit of what a review tells beside the indicators of `models.kpis`."""
-_SHORT_POLICIES = {
-    "fixed_window": "fixed window",
-    "pipelimit": "pipelimit",
-    "sliding_window_admitted": "sliding, admitted",
-    "sliding_window_attempts": "sliding, attempts",
-    "token_bucket": "token bucket",
-    "shaper": "shaper",
-    "none": "no throttle",
-}
 
 
 def title_of(kpi: str) -> str:
@@ -138,26 +129,13 @@ def holds_words(holds: bool | None) -> str:
     return "cannot tell" if holds is None else "holds" if holds else "fails"
 
 
-def reading_words(reading: ThrottleSettings) -> str:
-    """A reading of the throttle without the limit, which the candidates are."""
-    if isinstance(reading, NoThrottle):
-        return reading.describe()
-    words = reading.describe().partition(", ")[2]
-    window = "" if reading.window_s == 60 else f", per {reading.window_s:g} s"
-    return f"{words}{window}{_direction(reading)}"
-
-
 def short_readings(readings: Iterable[ThrottleSettings]) -> list[str]:
     """The same for a figure; numbered where two would be called alike."""
-    names = [_SHORT_POLICIES[reading.policy] for reading in readings]
+    names = [reading.label for reading in readings]
     return [
         name if names.count(name) == 1 else f"{name} {names[: index + 1].count(name)}"
         for index, name in enumerate(names)
     ]
-
-
-def _direction(reading: ThrottleSettings) -> str:
-    return ", outbound calls only" if reading.counts == "outbound" else ""
 
 
 def brief(words: str) -> str:

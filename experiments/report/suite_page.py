@@ -12,13 +12,9 @@ from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.report.sheet import fill
 from trunkproof.experiments.validation.suite.cells import Cell, State, Suite
 from trunkproof.experiments.validation.suite.criteria import BOUNDS, TITLES, Criterion
-from trunkproof.models.study import Stack
+from trunkproof.loadgen.stacks.registry import label_of
+from trunkproof.models.study import StackName
 
-STACK_NAMES: dict[Stack, str] = {
-    "embedded": "the embedded trunk",
-    "kamailio": "Kamailio with rtpengine",
-    "asterisk": "Asterisk",
-}
 _REPORT = "report.html"
 _BLANK = "–"
 
@@ -37,7 +33,7 @@ def render_suite(suite: Suite, folder: Path) -> str:
         headline=headline(suite),
         sentences={stack: stack_sentence(suite, stack) for stack in suite.stacks},
         stack_states={stack: _stack_state(suite, stack) for stack in suite.stacks},
-        names=STACK_NAMES,
+        names={stack: label_of(stack) for stack in suite.stacks},
         bounds=BOUNDS,
         titles=TITLES,
         links=_links(suite, folder),
@@ -56,19 +52,19 @@ def headline(suite: Suite) -> str:
     holding = sum(cell.state is State.HOLDS for cell in played)
     if not played:
         return "No profile could be played."
-    *others, last = (STACK_NAMES[stack] for stack in suite.stacks)
+    *others, last = (label_of(stack) for stack in suite.stacks)
     stacks = f"{', '.join(others)} and {last}" if others else last
     return f"Predicted and proven on {stacks}: {holding} of {len(played)} runs keep every criterion."
 
 
-def stack_sentence(suite: Suite, stack: Stack) -> str:
+def stack_sentence(suite: Suite, stack: StackName) -> str:
     """What became of the profiles on one stack."""
     cells = suite.of(stack)
     played = [cell for cell in cells if cell.state is not State.NOT_PLAYED]
     holding = sum(cell.state is State.HOLDS for cell in played)
     if not played:
-        return f"On {STACK_NAMES[stack]}, no profile could be played."
-    what = f"On {STACK_NAMES[stack]}, {holding} of {len(played)} profiles keep every criterion"
+        return f"On {label_of(stack)}, no profile could be played."
+    what = f"On {label_of(stack)}, {holding} of {len(played)} profiles keep every criterion"
     return f"{what}{_totals(cells)}.{_left_out(cells)}"
 
 
@@ -90,7 +86,7 @@ def _left_out(cells: tuple[Cell, ...]) -> str:
     return f" Besides: {told}." if told else ""
 
 
-def _stack_state(suite: Suite, stack: Stack) -> State:
+def _stack_state(suite: Suite, stack: StackName) -> State:
     """The word for a whole stack: its worst cell's."""
     states = {cell.state for cell in suite.of(stack)}
     order = (State.MISSES, State.CUT_SHORT, State.VOID, State.HOLDS)
@@ -114,7 +110,7 @@ def _runs(suite: Suite) -> list[dict[str, str]]:
     for cell in _ordered(suite):
         if cell.comparison:
             origin = cell.comparison["provenance"]
-            key = (STACK_NAMES[cell.stack], origin["command"], _machine(origin["machine"]))
+            key = (label_of(cell.stack), origin["command"], _machine(origin["machine"]))
             found.setdefault(key, []).append(origin["started"])
     return [
         {"stack": stack, "command": command, "machine": machine, "when": _span(sorted(starts))}

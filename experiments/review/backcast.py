@@ -31,8 +31,8 @@ from trunkproof.models.demand.fitting.censoring import hides_refusals
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.demand.history.table import CallStatus, History
 from trunkproof.models.occupancy import steps
-from trunkproof.models.policies import ThrottleSettings
 from trunkproof.models.streams import generator
+from trunkproof.models.throttles.registry import ThrottleSettings
 
 _CALLS_WANTED = 900_000
 """In all repetitions of one reading."""

@@ -25,7 +25,6 @@ from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.experiments.validation.suite.cells import SUITE
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Exponential
-from trunkproof.models.policies import FixedWindow, NoThrottle, ThrottleSettings
 from trunkproof.models.streams import generator
 from trunkproof.models.study import Carrier, Machine, Pop
 from trunkproof.models.teletraffic import (
@@ -35,6 +34,9 @@ from trunkproof.models.teletraffic import (
     fixed_window_refused,
     fixed_window_standard_error,
 )
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Outcomes, PoissonArrivals, Redial
 
 RESULTS = Path(__file__).parents[1] / "results"

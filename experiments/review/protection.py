@@ -26,10 +26,10 @@ from trunkproof.models.arrays import FloatArray
 from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.result import Fit, Ranged
-from trunkproof.models.policies import FixedWindow, NoThrottle
 from trunkproof.models.streams import generator
 from trunkproof.models.study import Study
 from trunkproof.models.teletraffic import erlang_b
+from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.traffic import PoissonArrivals
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
@@ -96,9 +96,9 @@ def _flows(request: Request, premises: Premises, limit: int) -> list[_Flow]:
 def _offered(request: Request, other: Neighbour) -> float:
     """Calls per minute of a neighbour meanwhile: its busy hour's, or a little more than its throttle lets pass."""
     throttle = other.throttle
-    if request.protects.neighbours_use == "their_demand" or isinstance(throttle, NoThrottle):
+    if request.protects.neighbours_use == "their_demand" or not throttle.is_asked:
         return other.per_minute
-    return max(other.per_minute, PUSHED * throttle.limit * 60 / throttle.window_s)
+    return max(other.per_minute, PUSHED * throttle.per_minute)
 
 
 def _is_easy(request: Request, premises: Premises, limit: int) -> bool:

@@ -11,17 +11,10 @@ from pydantic import Field, model_validator
 
 from trunkproof.models.demand.fitting.settings import Assumed, ThrottleChange
 from trunkproof.models.demand.history.settings import HistorySettings
-from trunkproof.models.policies import (
-    FixedWindow,
-    PipeLimit,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-    TokenBucket,
-)
 from trunkproof.models.settings import Settings
 from trunkproof.models.study import Pop, Quality
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.registry import ThrottleSettings, plausible_readings, timers_that_differ
 from trunkproof.models.traffic import TlsUse
 from trunkproof.simulator.run import Engine
 
@@ -62,13 +55,7 @@ class Request(Settings):
     requested_per_minute: PerMinute
     candidates: tuple[PerMinute, ...] = ()
     """Throttles to look at; none: steps from now to beyond the requested one."""
-    readings: Annotated[tuple[ThrottleSettings, ...], Field(min_length=1)] = (
-        FixedWindow(),
-        SlidingWindowAdmitted(),
-        SlidingWindowAttempts(),
-        TokenBucket(),
-        Shaper(),
-    )
+    readings: Annotated[tuple[ThrottleSettings, ...], Field(min_length=1)] = plausible_readings()
     """Ways in which the throttle may work, as the operator does not document it; their `limit` and `window_s` are
     scaled to each candidate."""
     enforced: ThrottleSettings | None = None
@@ -119,6 +106,6 @@ class Request(Settings):
     @model_validator(mode="after")
     def _one_timer(self) -> Self:
         throttles = (*self.readings, *(neighbour.throttle for neighbour in self.neighbours))
-        if len({t.window_s for t in throttles if isinstance(t, PipeLimit)}) > 1:
-            raise ValueError("readings and neighbours with pipelimit share one timer; give them the same window_s")
+        if several := timers_that_differ(throttles):
+            raise ValueError(f"readings and neighbours with {several} share one timer; give them the same window_s")
         return self

@@ -17,7 +17,7 @@ from trunkproof.experiments.review.request import Request
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.demand.history.table import History
-from trunkproof.models.policies import ThrottleSettings
+from trunkproof.models.throttles.registry import ThrottleSettings
 
 
 class Decision(StrEnum):

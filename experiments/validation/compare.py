@@ -21,6 +21,7 @@ from trunkproof.experiments.validation.disagreements import Disagreement, find_d
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.run_end import COMPLETED, RunEnd
+from trunkproof.loadgen.stacks.registry import is_ours
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
 from trunkproof.models.plan import Plan
@@ -113,7 +114,7 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether the run proves the prediction."""
-        enough = AGREEMENT_MIN if self.study.pop.stack == "embedded" else FOREIGN_AGREEMENT_MIN
+        enough = AGREEMENT_MIN if is_ours(self.study.pop.stack) else FOREIGN_AGREEMENT_MIN
         return self.valid and not self.ended.cut_short and self.agreement >= enough
 
     @cached_property

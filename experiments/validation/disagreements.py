@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from trunkproof.experiments.validation.windows import anchor_at
-from trunkproof.models.policies import Windowed
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.windows import Windowed
 
 _FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
 _NEAR_S = 0.02

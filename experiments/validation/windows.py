@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trunkproof.models.policies import Windowed
 from trunkproof.models.study import EdgeRestart, Study
+from trunkproof.models.throttles.windows import Windowed
 
 
 def anchor_at(study: Study, anchors: Mapping[str, float], trunk: str, at_s: float) -> float | None:

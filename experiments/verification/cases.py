@@ -10,15 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trunkproof.models.distributions import Constant, Distribution, Exponential, Lognormal, Mixture, MixturePart
-from trunkproof.models.policies import (
-    FixedWindow,
-    NoThrottle,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-    TokenBucket,
-)
 from trunkproof.models.streams import generator
 from trunkproof.models.study import Carrier, Pop, Study, Trunk
 from trunkproof.models.teletraffic import (
@@ -29,6 +20,13 @@ from trunkproof.models.teletraffic import (
     sliding_attempts_refused,
     token_bucket_refused,
 )
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.shaper import Shaper
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.token_bucket import TokenBucket
 from trunkproof.models.traffic import PoissonArrivals, Redial, Traffic
 
 _AT_ONCE, _SHORT = Constant(value_s=0), Constant(value_s=1)

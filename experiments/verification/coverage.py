@@ -17,9 +17,9 @@ from trunkproof.experiments.verification.cases import loss_system, own_seed, que
 from trunkproof.experiments.verification.check import Check, Point
 from trunkproof.experiments.verification.figures import coverage_figure
 from trunkproof.experiments.verification.size import Size
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.study import Study
 from trunkproof.models.teletraffic import erlang_b, fixed_window_refused
+from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.simulator.replicate import replicate
 from trunkproof.simulator.run import Start
 

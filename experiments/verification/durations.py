@@ -10,8 +10,8 @@ from scipy import stats
 
 from trunkproof.experiments.verification.cases import HOLDING, question
 from trunkproof.models.arrays import FloatArray
-from trunkproof.models.policies import NoThrottle
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.no_throttle import NoThrottle
 from trunkproof.models.traffic import Arrivals, DiurnalArrivals, PoissonArrivals, RampArrivals
 from trunkproof.simulator.run import simulate
 

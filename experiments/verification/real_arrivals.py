@@ -27,7 +27,7 @@ from trunkproof.models.demand.fitting.grid import Grid, lay_out
 from trunkproof.models.demand.fitting.outlook import look_ahead
 from trunkproof.models.demand.fitting.trials import with_trials
 from trunkproof.models.distributions import Exponential
-from trunkproof.models.policies import NoThrottle
+from trunkproof.models.throttles.no_throttle import NoThrottle
 
 _COVERAGE = 0.9
 _SPLITS = (

@@ -16,11 +16,11 @@ from trunkproof.experiments.verification.cases import question
 from trunkproof.experiments.verification.check import Point
 from trunkproof.experiments.verification.size import Size
 from trunkproof.models.distributions import Exponential
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.records import REFUSED_BY_TRUNK
 from trunkproof.models.streams import generator
 from trunkproof.models.study import Study
 from trunkproof.models.teletraffic import RedialLoad, fixed_window_refused, redial_load
+from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.traffic import Redial
 from trunkproof.simulator.run import simulate
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.refusals import PHRASES, THROTTLE_CAUSE, refusal_of
-from trunkproof.models.throttle import Refused
+from trunkproof.models.throttles.decision import Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from trunkproof.loadgen.tls.certificates import CertificateFiles
 
 
 @dataclass(frozen=True)
-class Places:
+class StackEndpoints:
     """Addresses are the study's: `pop.address` outside, `pop.inner_address` inside, `pop.carrier.address` beyond."""
 
     folder: Path

@@ -17,8 +17,8 @@ from trunkproof.loadgen.parties.carrier import Carrier
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
 from trunkproof.loadgen.stacks.control import StackStatus
-from trunkproof.loadgen.stacks.endpoints import Places
-from trunkproof.loadgen.stacks.registry import recipe_of
+from trunkproof.loadgen.stacks.definition import ForeignParts
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.stacks.stack import Finish, customer_files
 from trunkproof.loadgen.system.cores import keeping_off, on_cores, take_cores
 from trunkproof.loadgen.system.ports import cannot_listen, take_port
@@ -36,12 +36,13 @@ Tell = Callable[[StackEvent], None]
 
 
 class ForeignTrunk:
-    """See `Body`."""
+    """As `Stack`."""
 
     def __init__(
         self,
         plan: Plan,
         folder: Path,
+        parts: ForeignParts,
         *,
         port: int = 0,
         keylog: Path | None = None,
@@ -50,7 +51,7 @@ class ForeignTrunk:
     ) -> None:
         """Raises StackError where this machine does not have the addresses, or not that port."""
         self._study = plan.study
-        self._recipe = recipe_of(plan.study)
+        self._parts = parts
         # Programs of others take a relative path for one of their own folder.
         self._folder = folder = folder.resolve()
         self.host = str(self._study.pop.address)
@@ -71,9 +72,9 @@ class ForeignTrunk:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> TrunkCard:
-        """See `Body`."""
+        """As `Stack`."""
         study, folder = self._study, self._folder
-        places = Places(
+        endpoints = StackEndpoints(
             folder=folder,
             edge_port=self._edge_port,
             inner_port=self._inner_port,
@@ -81,16 +82,17 @@ class ForeignTrunk:
             certificate=self.authority.issue(study.pop.host, self.host, str(study.pop.inner_address)),
             ca_file=self.authority.ca_file,
         )
-        programs, metrics = self._recipe.programs(study, places)
-        for self._edge in programs:
-            await self._programs.start(self._edge)
+        programs, metrics = self._parts.programs(study, endpoints)
+        self._edge = next(program for program in programs if program.name == self._parts.edge)
+        for program in programs:
+            await self._programs.start(program)
         self._beside(self._look_after())
         return TrunkCard(
             stack=study.pop.stack,
             server_name=study.pop.host,
             host=self.host,
             port=self._edge_port,
-            ca_file=str(places.ca_file),
+            ca_file=str(endpoints.ca_file),
             customers=customer_files(study, self.authority),
             processes=self._programs.pids,
             cores=self._cores,
@@ -105,10 +107,10 @@ class ForeignTrunk:
             raise cannot_listen("the trunk", self.carrier.host, 0, error.__cause__) from error
 
     def begin(self, zero: float) -> dict[str, float]:
-        """See `Body`."""
+        """As `Stack`."""
         self.carrier.begin(zero)
         self._schedule_incidents(zero)
-        began = self._recipe.windows_began(self._study, self._programs.pids)
+        began = self._parts.windows_began(self._study, self._programs.pids)
         return {name: at - zero for name, at in began.items()}
 
     def _schedule_incidents(self, zero: float) -> None:
@@ -143,7 +145,6 @@ class ForeignTrunk:
         self._beside(self._down_and_up(down_s))
 
     async def _down_and_up(self, down_s: float) -> None:
-        # The edge is the program that was started last.
         assert self._edge is not None
         edge = self._edge
         back = asyncio.get_running_loop().time() + down_s
@@ -158,12 +159,12 @@ class ForeignTrunk:
         self._tell(StackEvent(StackEventKind.DIED, death.program, death.at, detail=death.how))
 
     async def finish(self, *, stop: bool) -> Finish:
-        """See `Body`."""
+        """As `Stack`."""
         records, health = await self.carrier.finish(stop=stop)
         return Finish(records, health)
 
     def status(self) -> StackStatus:
-        """See `Body`; which ports are in use, only the relay knows."""
+        """Return what is in use now. Only the relay knows which ports are."""
         return StackStatus(
             calls=self.carrier.answerer.under_way,
             channels_used=self.carrier.limits.used,
@@ -172,7 +173,7 @@ class ForeignTrunk:
         )
 
     async def close(self) -> None:
-        """See `Body`."""
+        """As `Stack`."""
         for timer in self._timers:
             timer.cancel()
         for task in self._tasks:

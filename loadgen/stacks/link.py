@@ -15,6 +15,7 @@ import polars as pl
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.stack_events import THE_TRUNK, StackEvent, StackEventKind
 from trunkproof.loadgen.stacks.control import ControlClient, Finished
+from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import read_records
 
@@ -84,7 +85,7 @@ class TrunkLink:
             return
         async for event in self._watch.events():
             yield event
-            if event.kind is StackEventKind.DIED and event.program == self._card.stack:
+            if event.kind is StackEventKind.DIED and event.program == edge_of(self._card.stack):
                 yield StackEvent(StackEventKind.DIED, THE_TRUNK, event.at, detail=f"died with {event.program}")
         # The trunk process is gone itself.
         yield StackEvent(StackEventKind.DIED, THE_TRUNK, asyncio.get_running_loop().time())

@@ -1,56 +1,57 @@
-"""Which foreign stacks there are, and how each is asked: what it cannot play, its programs, its throttle's windows."""
+"""The stacks that there are: the one list. Options, pages, the suite and the trunk process all ask here.
+
+A new one is a folder beside this file, a line below, and a calibration in `models/calibrations`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from trunkproof.loadgen.stacks.asterisk import programs as asterisk
-from trunkproof.loadgen.stacks.asterisk import render as asterisk_render
-from trunkproof.loadgen.stacks.endpoints import Places
-from trunkproof.loadgen.stacks.kamailio import programs as kamailio
-from trunkproof.loadgen.stacks.kamailio import render as kamailio_render
-from trunkproof.loadgen.system.programs import Program
+from trunkproof.loadgen.stacks.asterisk.definition import ASTERISK
+from trunkproof.loadgen.stacks.definition import StackDefinition
+from trunkproof.loadgen.stacks.embedded.definition import EMBEDDED
+from trunkproof.loadgen.stacks.kamailio.definition import KAMAILIO
 from trunkproof.models.errors import InputError, Problem
-from trunkproof.models.study import Stack, Study
+from trunkproof.models.study import StackName, Study
+
+STACKS: dict[StackName, StackDefinition] = {stack.name: stack for stack in (EMBEDDED, KAMAILIO, ASTERISK)}
+"""By name, in the order of options and pages."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How one stack is made of a study."""
-
-    objections: Callable[[Study], list[Problem]]
-    """What of the study it cannot play."""
-    programs: Callable[[Study, Places], tuple[list[Program], dict[str, str]]]
-    """Writes the configuration; the programs in the order of starting, and the Prometheus pages by program."""
-    windows_began: Callable[[Study, Mapping[str, int]], dict[str, float]]
-    """From the processes by program: when, on the monotonic clock, a window of each trunk's throttle began."""
-
-
-_RECIPES: dict[Stack, Recipe] = {
-    "kamailio": Recipe(kamailio_render.objections, kamailio.kamailio_programs, kamailio.windows_began),
-    "asterisk": Recipe(asterisk_render.objections, asterisk.asterisk_programs, asterisk.windows_began),
-}
-
-
-def recipe_of(study: Study) -> Recipe:
-    """The recipe of the foreign stack that the study names.
+def definition_of(name: StackName) -> StackDefinition:
+    """Return the stack of that name.
 
     Raises:
-        InputError: that stack cannot play this study; lists all that it cannot.
+        InputError: there is none.
     """
-    recipe = _RECIPES[study.pop.stack]
-    problems = recipe.objections(study)
+    if name not in STACKS:
+        known = ", ".join(STACKS)
+        raise InputError(f"stack {name}", [Problem(where="pop.stack", what=f"{name} is none of {known}")])
+    return STACKS[name]
+
+
+def label_of(name: StackName) -> str:
+    """Return what a page calls a stack; its bare name where it is of another installation."""
+    return STACKS[name].label if name in STACKS else name
+
+
+def is_ours(name: StackName) -> bool:
+    """Return whether it shares the code of the limits with the model; a stack of another installation does not."""
+    return name in STACKS and STACKS[name].foreign is None
+
+
+def edge_of(name: StackName) -> str | None:
+    """Return the program of that stack without which nothing can be called; None where it is all one process."""
+    foreign = definition_of(name).foreign
+    return None if foreign is None else foreign.edge
+
+
+def check_playable(study: Study) -> StackDefinition:
+    """Find out before anything is started whether the study's stack can play it; return that stack.
+
+    Raises:
+        InputError: it cannot, or there is no such stack; lists all that it cannot.
+    """
+    stack = definition_of(study.pop.stack)
+    problems = stack.unsupported(study)
     if problems:
-        raise InputError(f"{study.name}, on {study.pop.stack}", problems)
-    return recipe
-
-
-def check_playable(study: Study) -> None:
-    """Find out before anything is started whether the study's stack can play it; the embedded trunk plays all.
-
-    Raises:
-        InputError: it cannot; lists all that it cannot.
-    """
-    if study.pop.stack != "embedded":
-        recipe_of(study)
+        raise InputError(f"{study.name}, on {stack.name}", problems)
+    return stack

@@ -1,4 +1,4 @@
-"""The trunk process: it serves a `Body`, writes its card, obeys its control channel, and ends on a signal.
+"""The trunk process: it serves a `Stack`, writes its card, obeys its control channel, and ends on a signal.
 
 `python -m trunkproof.loadgen.stacks STUDY.json FOLDER` is what every validation starts; `trunkproof serve` does the
 same in the foreground.
@@ -19,7 +19,8 @@ from trunkproof.loadgen.stack_events import StackEvent
 from trunkproof.loadgen.stacks.control import ControlServer, Finished
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.loadgen.stacks.foreign import ForeignTrunk, Tell
-from trunkproof.loadgen.stacks.stack import Body
+from trunkproof.loadgen.stacks.registry import check_playable
+from trunkproof.loadgen.stacks.stack import Stack
 from trunkproof.loadgen.system.ports import cannot_listen
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.models.plan import Plan, draw_plan
@@ -30,30 +31,31 @@ CARD = "trunk.json"
 _INBOUND = "inbound.parquet"
 
 
-def make_body(
+def make_stack(
     plan: Plan, folder: Path, *, port: int = 0, keylog: Path | None = None, trace: Trace | None = None, tell: Tell
-) -> Body:
-    """The stack that the study names.
+) -> Stack:
+    """Return the stack that the study names, not started yet.
 
     Raises:
         InputError: that stack cannot play this study; lists all that it cannot.
     """
-    if plan.study.pop.stack == "embedded":
+    stack = check_playable(plan.study)
+    if stack.foreign is None:
         return EmbeddedTrunk(plan, folder, port=port, keylog=keylog, trace=trace)
-    return ForeignTrunk(plan, folder, port=port, keylog=keylog, trace=trace, tell=tell)
+    return ForeignTrunk(plan, folder, stack.foreign, port=port, keylog=keylog, trace=trace, tell=tell)
 
 
-class _ControlledBody:
+class _ControlledStack:
     """The stack as its control channel sees it: the records of inbound calls go into a file of `folder`."""
 
-    def __init__(self, body: Body, folder: Path) -> None:
-        self._body = body
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self._stack = stack
         self._folder = folder
-        self.status, self.begin = body.status, body.begin
+        self.status, self.begin = stack.status, stack.begin
 
     async def finish(self, *, stop: bool) -> Finished:
         """Wait for the inbound calls, and write their records."""
-        finish = await self._body.finish(stop=stop)
+        finish = await self._stack.finish(stop=stop)
         path = self._folder / _INBOUND
         write_records(to_frame(finish.records), path)
         return Finished(path.resolve(), finish.health)
@@ -89,10 +91,10 @@ async def serve(
         if on_event is not None:
             on_event(event)
 
-    body = make_body(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace, tell=tell)
-    control = ControlServer(_ControlledBody(body, folder))
+    stack = make_stack(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace, tell=tell)
+    control = ControlServer(_ControlledStack(stack, folder))
     try:
-        card = await body.start()
+        card = await stack.start()
         control_port = await control.listen(card.host)
         card = card.model_copy(update={"control_port": control_port, "pid": os.getpid()})
         card.write(folder / CARD)
@@ -103,6 +105,6 @@ async def serve(
         raise cannot_listen("the trunk", str(study.pop.address), port, error.__cause__ or error) from error
     finally:
         control.close()
-        await body.close()
+        await stack.close()
         with contextlib.suppress(FileNotFoundError):
             (folder / CARD).unlink()

@@ -1,4 +1,4 @@
-"""What plays a PoP: the `Body` that the trunk process serves, whatever program it is made of."""
+"""What plays a PoP: the `Stack` that the trunk process serves, whatever program it is made of."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from trunkproof.models.study import Study
 
 @dataclass(frozen=True)
 class Finish:
-    """What a body has to say when the run is over."""
+    """What a stack has to say when the run is over."""
 
     records: Sequence[Record]
     """Of the inbound calls."""
     health: GeneratorVerdict | None = None
-    """Of the carrier that was played behind a foreign stack; `None` where the body itself is tested."""
+    """Of the carrier that was played behind a foreign stack; `None` where the stack itself is tested."""
 
 
-class Body(Protocol):
+class Stack(Protocol):
     """A PoP between `start` and `close`. Instants are of the event loop's clock, the machine's monotonic one."""
 
     async def start(self) -> TrunkCard:

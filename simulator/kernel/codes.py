@@ -85,15 +85,6 @@ WAITS: Final = -1
 WAITS_LONG: Final = -2
 """The same for a long wait (talking, redialling), which has a heap of its own."""
 
-# Throttle policies.
-NO_LIMIT: Final = 0
-FIXED_WINDOW: Final = 1
-PIPE_LIMIT: Final = 2
-SLIDING_ADMITTED: Final = 3
-SLIDING_ATTEMPTS: Final = 4
-TOKEN_BUCKET: Final = 5
-SHAPER: Final = 6
-
 # Why compiled code returns to Python.
 DONE: Final = 0
 BATCH_IS_FULL: Final = 1

@@ -11,19 +11,11 @@ from trunkproof.models.arrays import IntArray
 from trunkproof.models.columns import DISPOSITION_CODE
 from trunkproof.models.costs import Costs
 from trunkproof.models.packets import PACKETS_PER_STREAM_S
-from trunkproof.models.policies import (
-    FixedWindow,
-    NoThrottle,
-    PipeLimit,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-    TokenBucket,
-)
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.refusals import REFUSALS, THROTTLE_CAUSE, refusal_of
 from trunkproof.models.study import EdgeRestart, Incident, Study, Trunk
+from trunkproof.models.throttles.registry import KERNEL_CODE, ThrottleSettings
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 from trunkproof.models.traffic import TlsPolicy
 from trunkproof.simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
@@ -32,15 +24,6 @@ from trunkproof.simulator.kernel import codes, memory
 from trunkproof.simulator.kernel.heap import PLACES
 from trunkproof.simulator.kernel.memory import Records, World
 
-_POLICY: dict[type, int] = {
-    NoThrottle: codes.NO_LIMIT,
-    FixedWindow: codes.FIXED_WINDOW,
-    PipeLimit: codes.PIPE_LIMIT,
-    SlidingWindowAdmitted: codes.SLIDING_ADMITTED,
-    SlidingWindowAttempts: codes.SLIDING_ATTEMPTS,
-    TokenBucket: codes.TOKEN_BUCKET,
-    Shaper: codes.SHAPER,
-}
 _FIRST_CALLS = 1024
 """Places for calls under way at the beginning. More are made when they are needed."""
 
@@ -63,6 +46,7 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
         plan=np.zeros((len(study.trunks), 0), dtype=memory.ROW),
         trunks=_trunks(study, connections),
         throttles=throttles,
+        unused_throttles=throttles.copy(),
         rings=np.zeros(places),
         pools=_pools(study),
         connections=_connections(sum(connections)),
@@ -116,7 +100,7 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
 def _trunks(study: Study, connections: Sequence[int]) -> Records:
     trunks = np.zeros(len(study.trunks), dtype=memory.TRUNK)
     for index, trunk in enumerate(study.trunks):
-        traffic, is_asked = trunk.traffic, not isinstance(trunk.throttle, NoThrottle)
+        traffic, is_asked = trunk.traffic, trunk.throttle.is_asked
         trips = {resumes: TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[traffic.tls.version, resumes] for resumes in (True, False)}
         _set(
             trunks[index],
@@ -157,33 +141,21 @@ def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, int
     """Return all throttles, the carrier's rate last, and how many instants all sliding windows together remember."""
     per_second = study.pop.carrier.calls_per_second
     rate = SlidingWindowAdmitted(limit=per_second or 1, window_s=1.0)
-    settings = [*(trunk.throttle for trunk in study.trunks), rate]
+    settings: list[ThrottleSettings] = [*(trunk.throttle for trunk in study.trunks), rate]
     throttles, places = np.zeros(len(settings), dtype=memory.THROTTLE), 0
     for index, each in enumerate(settings):
         anchor_s = anchors.get(study.trunks[index].name, 0.0) if index < len(study.trunks) else 0.0
-        _set(throttles[index], ring=places, **_throttle(each, anchor_s))
-        if isinstance(each, SlidingWindowAdmitted | SlidingWindowAttempts):
-            places += each.limit
+        _set(
+            throttles[index],
+            policy=KERNEL_CODE[type(each)],
+            status=each.refusal_status,
+            retry_after_s=math.nan if each.retry_after_s is None else each.retry_after_s,
+            anchor_s=anchor_s,
+            ring=places,
+            **each.kernel_values(),
+        )
+        places += each.remembered
     return throttles, places
-
-
-def _throttle(settings: ThrottleSettings, anchor_s: float) -> dict[str, float]:
-    retry_after_s = math.nan if settings.retry_after_s is None else settings.retry_after_s
-    known: dict[str, float] = {
-        "policy": _POLICY[type(settings)],
-        "status": settings.refusal_status,
-        "retry_after_s": retry_after_s,
-    }
-    if isinstance(settings, NoThrottle):
-        return known
-    return known | {
-        "limit": settings.limit,
-        "window_s": settings.window_s,
-        "anchor_s": anchor_s,
-        "burst": settings.burst if isinstance(settings, TokenBucket) else 0,
-        "max_delay_s": settings.max_delay_s if isinstance(settings, Shaper) else 0.0,
-        "is_red": isinstance(settings, PipeLimit) and settings.algorithm == "red",
-    }
 
 
 def _incidents(incidents: Sequence[Incident]) -> Records:

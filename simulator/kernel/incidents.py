@@ -52,6 +52,6 @@ def _happen(world: World, which: int) -> bool:
         return True
     if incident.forgets_throttle:
         for trunk in range(clock.trunks):
-            restart(world.throttles, trunk, clock.now)
+            restart(world, trunk, clock.now)
     clock.up = 1
     return False

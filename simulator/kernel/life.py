@@ -11,6 +11,7 @@ import math
 
 from trunkproof.models.compiled import inlined
 from trunkproof.models.packets import PACKETS_PER_STREAM_S
+from trunkproof.models.throttles.decision import REFUSES
 from trunkproof.simulator.kernel.codes import (
     ABANDONED,
     ANSWERED,
@@ -52,7 +53,7 @@ from trunkproof.simulator.kernel.codes import (
 from trunkproof.simulator.kernel.host import audio_changes, work
 from trunkproof.simulator.kernel.limits import give_back, take
 from trunkproof.simulator.kernel.memory import Clock, World
-from trunkproof.simulator.kernel.throttles import REFUSES, try_admit
+from trunkproof.simulator.kernel.throttles import try_admit
 
 
 @inlined

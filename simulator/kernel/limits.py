@@ -6,10 +6,10 @@ Free ports are only counted, because no record says which port a call had.
 from __future__ import annotations
 
 from trunkproof.models.compiled import inlined
-from trunkproof.models.throttle import SAME_INSTANT_S
+from trunkproof.models.throttles.decision import REFUSES, SAME_INSTANT_S
 from trunkproof.simulator.kernel.codes import CARRIER_REJECTED, NO_CHANNEL, NO_PORT, TAKEN
 from trunkproof.simulator.kernel.memory import World
-from trunkproof.simulator.kernel.throttles import REFUSES, try_admit
+from trunkproof.simulator.kernel.throttles import try_admit
 
 
 @inlined

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from trunkproof.models.arrays import FloatArray, IntArray
+from trunkproof.models.throttles.registry import POLICIES
 
 # Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.
 Records: TypeAlias = Any
@@ -25,6 +26,11 @@ def _record(
     # `places` are unsigned, so that compiled code need not check whether an index is negative.
     parts = ((floats, "f8"), (integers, "i8"), (small, "i4"), (places, "u4"), (masks, "u2"), (flags, "u1"))
     return np.dtype([(name, kind) for names, kind in parts for name in names.split()], align=True)
+
+
+def _fields(*names: str) -> str:
+    """Return all of these names, each once."""
+    return " ".join(dict.fromkeys(" ".join(names).split()))
 
 
 EVENT = _record(floats="at", integers="number whose")
@@ -83,10 +89,11 @@ TRUNK = _record(
 - `looked`: the place of the first call that is not due. `is_awaited`: that call's event is scheduled.
 """
 THROTTLE = _record(
-    floats="window_s anchor_s window idle_at_s max_delay_s retry_after_s",
-    integers="policy limit count load taken burst status ring counted oldest",
-    flags="is_red has_window",
+    floats=_fields("anchor_s window_s retry_after_s", *(policy.kernel.floats for policy in POLICIES)),
+    integers=_fields("policy limit status ring", *(policy.kernel.integers for policy in POLICIES)),
+    flags=_fields(*(policy.kernel.flags for policy in POLICIES)),
 )
+"""What every throttle has, and what the policies keep beside that; `policy` is its `KERNEL_CODE`."""
 POOL = _record(floats="burst_s spent_s settled_s rests_since_s", integers="base most used")
 """A pool of channels, as in `models.channels`. A base of -1 means no limit."""
 CONNECTION = _record(integers="standing first_waiting last_waiting", flags="opening")
@@ -112,6 +119,8 @@ class World(NamedTuple):
     trunks: Records
     throttles: Records
     """One for each trunk. The last is the carrier's limit of calls per second."""
+    unused_throttles: Records
+    """The throttles as they were at first: a restart copies one back."""
     rings: FloatArray
     """The instants that the sliding windows remember."""
     pools: Records

@@ -9,6 +9,7 @@ from typing import get_args
 import polars as pl
 import pytest
 
+from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.models.costs import (
     Calibration,
     CostName,
@@ -21,7 +22,7 @@ from trunkproof.models.costs import (
 )
 from trunkproof.models.errors import InputError
 from trunkproof.models.records import SCHEMA, ConnectionKind, Direction, Disposition, Record, to_frame
-from trunkproof.models.study import Pop, Stack
+from trunkproof.models.study import Pop
 
 COSTS = Costs(
     full_handshake_s=1.0, resumed_handshake_s=0.5, invite_s=0.1, refusal_s=0.05, bye_s=0.02, packet_s=0.001,
@@ -34,7 +35,7 @@ def _interval(calibration: Calibration, name: CostName) -> tuple[float, float]:
     return calibration.intervals.get(name, (value, value))
 
 
-@pytest.mark.parametrize("name", get_args(Stack))
+@pytest.mark.parametrize("name", STACKS)
 def test_every_stack_has_a_calibration(name: str) -> None:
     calibration = load_calibration(name)
     assert calibration.stack == name
@@ -90,7 +91,7 @@ def test_a_calibration_can_be_a_path(tmp_path: Path) -> None:
 
 def test_all_mistakes_are_told(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
-    path.write_text("stack: nothing\ncosts: {bye_s: -1, bey_s: 1}\nintervals: {bye_s: [1]}\n")
+    path.write_text("stack: No Stack\ncosts: {bye_s: -1, bey_s: 1}\nintervals: {bye_s: [1]}\n")
     with pytest.raises(InputError) as caught:
         load_calibration(str(path))
     places = {problem.where for problem in caught.value.problems}

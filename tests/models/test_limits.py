@@ -5,7 +5,7 @@ from __future__ import annotations
 from trunkproof.models.limits import Limits
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.study import Study
-from trunkproof.models.throttle import ADMITTED, Refused
+from trunkproof.models.throttles.decision import ADMITTED, Refused
 
 TRAFFIC = {"arrivals": {"kind": "poisson", "rate_per_minute": 60}, "holding": 5}
 

@@ -13,16 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trunkproof.experiments.prediction.twin import LARGEST_Z, analytic_twin, exact_refused_share, red_refused
+from trunkproof.experiments.prediction.twin import LARGEST_Z, analytic_twin, exact_refused_share
 from trunkproof.models.costs import Costs, cpu_breakdown
 from trunkproof.models.kpis import compute_kpis
 from trunkproof.models.limits import Limits
 from trunkproof.models.packets import PACKETS_PER_CALL_S
 from trunkproof.models.plan import draw_plan
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Machine, Study
 from trunkproof.models.teletraffic import erlang_b
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.pipelimit import red_refused
 from trunkproof.simulator.host import Host, busy_costs
 from trunkproof.simulator.replicate import random_anchors, replicate
 from trunkproof.simulator.run import Engine, Start, simulate

@@ -13,9 +13,9 @@ import simpy
 
 from trunkproof.experiments.benchmarks.running import BenchmarkError
 from trunkproof.models.distributions import Constant, Exponential
-from trunkproof.models.policies import NoThrottle
 from trunkproof.models.study import Carrier, Pop, Study, Trunk
 from trunkproof.models.teletraffic import call_congestion_standard_error, erlang_b
+from trunkproof.models.throttles.no_throttle import NoThrottle
 from trunkproof.models.traffic import PoissonArrivals, Traffic
 
 LARGEST_Z = 4.5

@@ -12,13 +12,14 @@ from functools import cached_property
 
 import numpy as np
 
-from trunkproof.experiments.review.sweep.identical import Asked, refuses_none
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.experiments.review.sweep.tally import Callers, SpanValues, Tally, run_tallied
 from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.draws import ROWS_PER_TRUNK
-from trunkproof.models.policies import FixedWindow, NoThrottle, ThrottleSettings
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.policy import Asked
+from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.simulator.replicate import random_anchors
 from trunkproof.simulator.run import Engine
 
@@ -122,7 +123,7 @@ class _Bench:
         """Cheap to tell, and spares the run without a throttle where all of them refuse."""
         throttle = study.trunks[0].throttle
         # Where there is none, none is asked, and on some stacks that is quicker.
-        if isinstance(throttle, NoThrottle) or throttle.counts != self._counts or study.pop.incidents:
+        if not throttle.is_asked or throttle.counts != self._counts or study.pop.incidents:
             return False
         if self.known_unthrottled is not None:
             return True
@@ -131,7 +132,7 @@ class _Bench:
 
     def _lets_pass(self, study: Study, asked: Asked) -> bool:
         trunk = study.trunks[0]
-        return refuses_none(trunk.throttle, asked, random_anchors(study, study.seed).get(trunk.name, 0.0))
+        return trunk.throttle.refuses_none(asked, random_anchors(study, study.seed).get(trunk.name, 0.0))
 
     @property
     def _counts(self) -> str:

@@ -10,21 +10,16 @@ from ipaddress import IPv4Address
 from trunkproof.experiments.review.request import Neighbour, Request
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Exponential
-from trunkproof.models.policies import NoThrottle, ThrottleSettings
 from trunkproof.models.study import Study, Trunk
+from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Arrivals, PoissonArrivals
 
 _FIRST_ADDRESS = IPv4Address("127.0.0.2")
 
 
 def with_limit(reading: ThrottleSettings, limit_per_minute: int) -> ThrottleSettings:
-    """A reading of the throttle at that limit, over the window that the reading has.
-
-    All else stays: a token bucket's burst, a shaper's longest delay. A limit below one call per window is one.
-    """
-    if isinstance(reading, NoThrottle):
-        return reading
-    return reading.model_copy(update={"limit": max(1, round(limit_per_minute * reading.window_s / 60))})
+    """Return a reading of the throttle at that limit, over the window that the reading has; all else stays."""
+    return reading.with_limit(limit_per_minute)
 
 
 def study_with(  # noqa: PLR0917  # in the order in which one would say it

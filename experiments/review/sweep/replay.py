@@ -22,10 +22,10 @@ from trunkproof.experiments.review.sweep.spans import Layout, from_instants
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.demand.history.table import History
-from trunkproof.models.policies import ThrottleSettings
 from trunkproof.models.records import REFUSED_BY_TRUNK
 from trunkproof.models.streams import generator
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.simulator.run import Engine, simulate
 
 LEAD_S = 1800.0

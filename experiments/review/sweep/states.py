@@ -20,8 +20,8 @@ from trunkproof.experiments.review.sweep.spans import Layout, from_rates
 from trunkproof.experiments.review.sweep.sweep import lead_s
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Fit, Ranged
-from trunkproof.models.policies import SlidingWindowAttempts, ThrottleSettings
 from trunkproof.models.streams import generator
+from trunkproof.models.throttles.registry import ThrottleSettings
 
 _RUSH = 2.5
 """Times the limit, for the last ten minutes before the period."""
@@ -42,7 +42,7 @@ def two_states(  # noqa: PLR0917  # what a period is made of
     found = []
     for number in readings:
         reading = request.readings[number]
-        if isinstance(reading, SlidingWindowAttempts):
+        if reading.has_two_states:
             throttle = with_limit(reading, limit)
             batches = [_batch(request, fit, busy, demand, throttle, rush) for rush in (0.0, _RUSH * limit)]
             calm, collapsed = (

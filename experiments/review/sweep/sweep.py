@@ -28,9 +28,9 @@ from trunkproof.experiments.review.sweep.spans import Layout, from_instants, fro
 from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.result import Fit
-from trunkproof.models.policies import ThrottleSettings
 from trunkproof.models.streams import generator
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Arrivals
 
 Cell = tuple[int, int]

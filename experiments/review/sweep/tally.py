@@ -15,13 +15,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trunkproof.experiments.review.sweep.identical import Asked
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
 from trunkproof.models.costs import CostName, costs_of, spend, work_counts
 from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Direction, Disposition
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.policy import Asked
 from trunkproof.simulator.replicate import random_anchors
 from trunkproof.simulator.run import Engine, check_machine, simulate_in_batches
 

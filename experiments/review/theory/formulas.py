@@ -15,11 +15,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import gamma
 
-from trunkproof.experiments.prediction.twin import throttle_refused
 from trunkproof.experiments.review.theory.lost import failures_of
 from trunkproof.models.arrays import FloatArray
-from trunkproof.models.policies import NoThrottle, ThrottleSettings, TokenBucket
 from trunkproof.models.records import Disposition
+from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Traffic
 
 Share = Callable[[FloatArray], FloatArray]
@@ -158,14 +157,15 @@ def largest_fresh(share: Share, callers: Callers, busyness: Busyness, bounds: Bo
 @lru_cache(maxsize=256)
 def throttle_share(throttle: ThrottleSettings) -> Share:
     """What a throttle refuses of Poisson attempts, as a function that takes arrays."""
-    if isinstance(throttle, NoThrottle):
+    per_minute = throttle.per_minute
+    if math.isinf(per_minute):
         return np.zeros_like
-    size, per_minute = throttle.limit, throttle.limit * 60 / throttle.window_s
-    size = max(size, throttle.burst) if isinstance(throttle, TokenBucket) else size
-    if size > _FLUID_FROM:
-        return lambda attempts: np.maximum(0.0, 1 - per_minute / np.maximum(attempts, 1e-9))
     rates = _GRID * per_minute
-    return _interpolated(rates, np.array([throttle_refused(throttle, float(rate)) for rate in rates]))
+    exact = [] if throttle.size > _FLUID_FROM else [throttle.refused_share(float(rate)) for rate in rates]
+    known = [share for share in exact if share is not None]
+    if not known or len(known) < len(exact):
+        return lambda attempts: np.maximum(0.0, 1 - per_minute / np.maximum(attempts, 1e-9))
+    return _interpolated(rates, np.array(known))
 
 
 def behind(first: Share, second: Share) -> Share:

@@ -16,7 +16,7 @@ from trunkproof.experiments.review.sweep.cells import with_limit
 from trunkproof.experiments.review.theory.formulas import Share, servers_share, shares, throttle_share
 from trunkproof.experiments.review.theory.premises import LINK_FULL_SHARE, MOST_CPU_SHARE, Premises
 from trunkproof.models.packets import STREAM_MBIT_PER_S
-from trunkproof.models.policies import ThrottleSettings
+from trunkproof.models.throttles.registry import ThrottleSettings
 
 _THROTTLE_STEP = 10
 """Throttles are asked for in tens."""

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from trunkproof.experiments.prediction.twin import channel_time_s
-from trunkproof.experiments.review.request import Neighbour, Request
+from trunkproof.experiments.review.request import Request
 from trunkproof.models.costs import Costs
 from trunkproof.models.packets import PACKETS_PER_CALL_S
-from trunkproof.models.policies import NoThrottle
 from trunkproof.models.study import Pop
 from trunkproof.models.traffic import TlsPolicy, Traffic
 
@@ -73,7 +72,10 @@ class Others:
     @classmethod
     def of(cls, request: Request, costs: Costs) -> Others:
         """Of the request's neighbours."""
-        pop, mine = request.pop, [(_passed(other), other.mean_hold_s) for other in request.neighbours]
+        pop, mine = (
+            request.pop,
+            [(each.throttle.passed(each.per_minute, 60.0), each.mean_hold_s) for each in request.neighbours],
+        )
         setup_s = pop.carrier.setup.mean()
         return cls(
             per_minute=sum(rate for rate, _ in mine),
@@ -84,13 +86,6 @@ class Others:
                 for rate, hold_s in mine
             ),
         )
-
-
-def _passed(neighbour: Neighbour) -> float:
-    throttle = neighbour.throttle
-    if isinstance(throttle, NoThrottle):
-        return neighbour.per_minute
-    return min(neighbour.per_minute, throttle.limit * 60 / throttle.window_s)
 
 
 def _erlang(calls: Sequence[tuple[float, float]], extra_s: float) -> float:

@@ -31,8 +31,8 @@ from trunkproof.experiments.review.theory.per_call import Others, PerCall
 from trunkproof.models.costs import Costs, costs_of
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.packets import STREAM_MBIT_PER_S
-from trunkproof.models.policies import ThrottleSettings
 from trunkproof.models.study import MediaPorts, Quality
+from trunkproof.models.throttles.registry import ThrottleSettings
 
 MOST_CPU_SHARE = 0.8
 """Of the cores or the quota, in the mean of the busy hour: the rest is for its peaks and for what is not modelled."""

@@ -36,10 +36,11 @@ from trunkproof.experiments.sizing.calibration.shortage import (
     waiting_packet,
     waiting_work,
 )
+from trunkproof.loadgen.stacks.registry import is_ours
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.costs import Calibration, CostName, Costs, Gauged, spend
 from trunkproof.models.errors import StackError
-from trunkproof.models.study import Stack, Study
+from trunkproof.models.study import StackName, Study
 
 _Name = CostName | Literal["gauge_exponent"]
 _GUESS: dict[_Name, float] = {
@@ -69,7 +70,7 @@ def _without_responses(level: Level) -> dict[str, Any]:
 class CalibrationRun:
     """All levels of a stack, and the costs that explain them."""
 
-    stack: Stack
+    stack: StackName
     levels: tuple[Level, ...]
     fit: Fit
     calibration: Calibration
@@ -79,7 +80,7 @@ class CalibrationRun:
     """What could not be measured, and why."""
 
     @classmethod
-    def explaining(cls, stack: Stack, levels: Sequence[Level], command: str) -> Self:
+    def explaining(cls, stack: StackName, levels: Sequence[Level], command: str) -> Self:
         """The costs that explain these levels best.
 
         Raises:
@@ -153,7 +154,7 @@ class CalibrationRun:
 
 
 async def calibrate(
-    stack: Stack, out: Path, *, repeats: int = 1, command: str = "", advance: Progress = silent
+    stack: StackName, out: Path, *, repeats: int = 1, command: str = "", advance: Progress = silent
 ) -> CalibrationRun:
     """Measure a stack's costs on this machine; the files of every level's trunk are left in `out`.
 
@@ -163,8 +164,8 @@ async def calibrate(
     todo = [each for _ in range(repeats) for each in studies_of(stack)]
     measure = _Numbered(out, len(todo), advance)
     run = CalibrationRun.explaining(stack, [await measure(*each) for each in todo], command)
-    # The embedded trunk has no programs of others to put under a quota.
-    if stack == "embedded":
+    # Only programs of others can be put under a quota.
+    if is_ours(stack):
         return run
     ladders = shortage_ladders(stack, run.calibration.costs)
     measure = _Numbered(out / "short", sum(ladder.most for ladder in ladders), advance)
@@ -241,7 +242,9 @@ def _typical(readings: FloatArray) -> float:
     return float(np.exp(np.log(readings).mean()))
 
 
-def _calibration(stack: Stack, levels: Sequence[Level], names: Sequence[_Name], fit: Fit, command: str) -> Calibration:
+def _calibration(
+    stack: StackName, levels: Sequence[Level], names: Sequence[_Name], fit: Fit, command: str
+) -> Calibration:
     found = {
         name: Estimate(value, interval)
         for name, value, interval in zip(names, fit.values.tolist(), fit.intervals, strict=True)

@@ -21,7 +21,7 @@ from trunkproof.models.costs import CostName, cost_counts
 from trunkproof.models.errors import StackError
 from trunkproof.models.kpis import compute_kpis
 from trunkproof.models.plan import draw_plan
-from trunkproof.models.study import Stack, Study
+from trunkproof.models.study import StackName, Study
 
 LEVEL_S = 12.0
 """Two levels of the same work differ by some 8 %, however long they are: what differs is the start of the programs."""
@@ -59,7 +59,7 @@ class Level:
     """What the gauge's work took meanwhile: how fast the machine was."""
 
 
-def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, float, Study]]:
+def studies_of(stack: StackName, level_s: float = LEVEL_S) -> Iterator[tuple[str, float, Study]]:
     """The levels: what is done, how much of it, and the study that does it."""
     make = partial(study_of, stack, level_s)
     for _ in range(3):
@@ -78,7 +78,7 @@ def studies_of(stack: Stack, level_s: float = LEVEL_S) -> Iterator[tuple[str, fl
 
 
 def study_of(
-    stack: Stack,
+    stack: StackName,
     level_s: float,
     rate: float,
     *,

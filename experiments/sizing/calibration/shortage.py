@@ -18,7 +18,7 @@ from scipy import stats
 from trunkproof.experiments.sizing.calibration.levels import LEVEL_S, Level, study_of
 from trunkproof.models.costs import Costs
 from trunkproof.models.packets import PACKETS_PER_CALL_S
-from trunkproof.models.study import Stack, Study
+from trunkproof.models.study import StackName, Study
 
 _AUDIO_SHORT, _CALLS_SHORT = "audio, CPU short", "calls, CPU short"
 _AUDIO_PLENTY, _CALLS_PLENTY = "the same audio, CPU in plenty", "the same calls, CPU in plenty"
@@ -78,7 +78,7 @@ class Ladder:
         return [*done, await measure(*self.plenty)]
 
 
-def shortage_ladders(stack: Stack, costs: Costs) -> tuple[Ladder, Ladder]:
+def shortage_ladders(stack: StackName, costs: Costs) -> tuple[Ladder, Ladder]:
     """Of audio and of calls."""
     audio = _audio_asked(costs)
     # One after the other: signalling needs its part too, and is slow at first.

@@ -19,6 +19,7 @@ from trunkproof.experiments.sizing.knee.throttling import throttling_of
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.stacks.registry import is_ours, label_of
 from trunkproof.loadgen.system.quota import QuotaThrottling
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import costs_of, cpu_seconds, load_calibration
@@ -113,10 +114,9 @@ def first_load(study: Study) -> float:
     if not rate:
         what = "must be constant and not nothing: their rate is where the search begins"
         problems.append(Problem(where="traffic.arrivals", what=what))
-    if study.pop.stack == "embedded" and study.pop.machine.quota is not None:
-        problems.append(
-            Problem(where="pop.machine.quota", what="the embedded trunk keeps to none; choose another stack")
-        )
+    if is_ours(study.pop.stack) and study.pop.machine.quota is not None:
+        what = f"{label_of(study.pop.stack)} keeps to none; choose another stack"
+        problems.append(Problem(where="pop.machine.quota", what=what))
     if problems:
         raise InputError(study.name, problems)
     if load_kind(study) is LoadKind.PER_MINUTE:

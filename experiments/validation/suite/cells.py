@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from trunkproof.experiments.validation.suite.criteria import Criterion, judge_criteria
 from trunkproof.experiments.validation.suite.findings import Note, findings, read_notes
+from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import InputError, Problem
-from trunkproof.models.study import Stack
+from trunkproof.models.study import StackName
 
 SUITE = "suite.json"
 
@@ -38,7 +39,7 @@ class State(StrEnum):
 class Cell:
     """One profile on one stack."""
 
-    stack: Stack
+    stack: StackName
     profile: str
     title: str
     state: State
@@ -119,20 +120,22 @@ class Suite:
     cells: tuple[Cell, ...] = ()
 
     @cached_property
-    def stacks(self) -> tuple[Stack, ...]:
+    def stacks(self) -> tuple[StackName, ...]:
         """Those that have a cell, in the order in which all are always named."""
-        return tuple(stack for stack in get_args(Stack) if any(cell.stack == stack for cell in self.cells))
+        found = dict.fromkeys(cell.stack for cell in self.cells)
+        # A stack of another installation comes last.
+        return (*(stack for stack in STACKS if stack in found), *(stack for stack in found if stack not in STACKS))
 
     @cached_property
     def profiles(self) -> dict[str, str]:
         """Profile -> title, in the order of the table."""
         return {cell.profile: cell.title for cell in sorted(self.cells, key=lambda cell: cell.profile)}
 
-    def of(self, stack: Stack) -> tuple[Cell, ...]:
+    def of(self, stack: StackName) -> tuple[Cell, ...]:
         """One stack's cells, in the order of the table."""
         return tuple(sorted((cell for cell in self.cells if cell.stack == stack), key=lambda cell: cell.profile))
 
-    def cell(self, stack: Stack, profile: str) -> Cell | None:
+    def cell(self, stack: StackName, profile: str) -> Cell | None:
         """One cell, where it was run."""
         return next((cell for cell in self.of(stack) if cell.profile == profile), None)
 

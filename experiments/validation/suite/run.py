@@ -27,7 +27,7 @@ from trunkproof.experiments.validation.suite.cells import (
 from trunkproof.experiments.validation.validate import validate_async
 from trunkproof.loadgen.stacks.registry import check_playable
 from trunkproof.models.errors import InputError, Problem, StackError
-from trunkproof.models.study import Stack, Study
+from trunkproof.models.study import StackName, Study
 from trunkproof.models.study_file import read_study
 
 PROFILES = Path(__file__).parents[2] / "studies" / "suite"
@@ -60,7 +60,7 @@ class _Task:
 
 
 async def run_suite(
-    stacks: Sequence[Stack],
+    stacks: Sequence[StackName],
     out: Path,
     *,
     profiles: Sequence[str | Path] | None = None,
@@ -107,7 +107,7 @@ async def run_suite(
     return suite
 
 
-def suite_exit_code(suite: Suite, stacks: Sequence[Stack], *, stopped: bool = False) -> ExitCode:
+def suite_exit_code(suite: Suite, stacks: Sequence[StackName], *, stopped: bool = False) -> ExitCode:
     """How `validate --suite` leaves, by the cells of the stacks that were asked for."""
     states = {cell.state for stack in stacks for cell in suite.of(stack)}
     if stopped:

@@ -13,30 +13,30 @@ from pathlib import Path
 
 from trunkproof.loadgen.stacks.asterisk.find import find_asterisk
 from trunkproof.loadgen.stacks.asterisk.render import Instance, render, render_pbx
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Program
 from trunkproof.loadgen.tls.certificates import CertificateFiles
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.windows import Windowed
 
 _ASK_WITHIN_S = 10.0
 _MANY_FILES = 1_048_576
 """Where the machine sets no bound."""
 
 
-def asterisk_programs(study: Study, places: Places) -> tuple[list[Program], dict[str, str]]:
+def asterisk_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Program], dict[str, str]]:
     """Asterisk as the study's trunk, its files written, and program name -> its Prometheus page.
 
-    The study is one that `render.objections` has none against.
+    Nothing of the study may be `unsupported`.
 
     Raises:
         StackError: there is no Asterisk.
     """
-    instance = _instance(places.folder / "asterisk")
+    instance = _instance(endpoints.folder / "asterisk")
     inner = str(study.pop.inner_address)
     metrics_port = free_port(inner)
-    program = _program("asterisk", instance, render(study, places, instance, metrics_port))
+    program = _program("asterisk", instance, render(study, endpoints, instance, metrics_port))
     return [program], {"asterisk": f"http://{inner}:{metrics_port}/metrics"}
 
 
@@ -70,7 +70,7 @@ def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
     return {
         trunk.name: monotonic_s - wall_s % trunk.throttle.window_s
         for trunk in study.trunks
-        if isinstance(trunk.throttle, FixedWindow)
+        if isinstance(trunk.throttle, Windowed)
     }
 
 

@@ -12,7 +12,7 @@ from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.models.limits import Limits, Ports
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.study import Study
-from trunkproof.models.throttle import Refused
+from trunkproof.models.throttles.decision import Refused
 
 
 class Gate:

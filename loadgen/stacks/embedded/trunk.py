@@ -108,7 +108,7 @@ class EmbeddedTrunk:
         return self._agent
 
     def begin(self, zero: float) -> dict[str, float]:
-        """See `Body`."""
+        """As `Stack`."""
         lines = [self._line_to(index) for index in range(len(self.study.trunks))]
         self._pstn = Pstn(self.plan, lines, self._admit_inbound, zero)
         self._pstn.begin()
@@ -126,11 +126,11 @@ class EmbeddedTrunk:
         return PstnLine(self.study, index, self.agent, pool, edge, records_route=True)
 
     async def finish(self, *, stop: bool) -> Finish:
-        """See `Body`; the trunk itself is what is tested, so it has no health to report."""
+        """As `Stack`; the trunk itself is what is tested, so it has no health to report."""
         return Finish([] if self._pstn is None else await self._pstn.finish(stop=stop))
 
     def status(self) -> StackStatus:
-        """See `Body`."""
+        """Return what is in use now."""
         return StackStatus(
             calls=self.answerer.under_way,
             channels_used=self.gate.limits.carrier.used,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from trunkproof.models.policies import TokenBucket
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 _LARGEST = 2**31 - 1
 
@@ -28,7 +28,7 @@ class Bucket:
 
     @classmethod
     def of(cls, settings: TokenBucket) -> Self:
-        """The bucket of a study's throttle; `objections` says whether it fits."""
+        """The bucket of a study's throttle; `unsupported` says whether it fits."""
         window_us = round(settings.window_s * 1e6)
         interval_us, left = divmod(window_us, settings.limit)
         shared = math.gcd(left, settings.limit)
@@ -37,7 +37,7 @@ class Bucket:
         whole = math.isclose(window_us, settings.window_s * 1e6, rel_tol=1e-12)
         return cls(window_us, interval_us, left // shared, settings.limit // shared, horizon_s, most, whole)
 
-    def objections(self) -> Iterator[str]:
+    def unsupported(self) -> Iterator[str]:
         """Why the script cannot count it."""
         if not self.is_whole or self.window_us < 1:
             yield "Kamailio's script counts whole microseconds: window_s has to be a whole number of them"

@@ -13,16 +13,14 @@ import shutil
 import subprocess
 from functools import partial
 
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.stacks.kamailio.internal import Internal, choose_internal
-from trunkproof.loadgen.stacks.kamailio.render import objections, render
-from trunkproof.loadgen.stacks.kamailio.windows import windows_began
+from trunkproof.loadgen.stacks.kamailio.render import render
+from trunkproof.loadgen.stacks.kamailio.unsupported import unsupported
 from trunkproof.loadgen.system.programs import Program
 from trunkproof.loadgen.tls.certificates import client_context
 from trunkproof.models.errors import InputError, StackError
 from trunkproof.models.study import Study
-
-__all__ = ["kamailio_programs", "windows_began"]
 
 _PACKAGES = {"kamailio": "kamailio kamailio-tls-modules", "rtpengine": "rtpengine-daemon"}
 _SHARED_MB, _PRIVATE_MB = 1024, 16
@@ -30,21 +28,21 @@ _SHARED_MB, _PRIVATE_MB = 1024, 16
 _ANSWER_WITHIN_S = 1.0
 
 
-def kamailio_programs(study: Study, places: Places) -> tuple[list[Program], dict[str, str]]:
-    """Write the configuration into `places.folder`: the programs in the order of their start, and the addresses of
+def kamailio_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Program], dict[str, str]]:
+    """Write the configuration into `endpoints.folder`: the programs in the order of their start, and the addresses of
     their Prometheus pages.
 
     Raises:
         InputError: the study asks for what this stack cannot play.
         StackError: a program or a module is not installed.
     """
-    if problems := objections(study):
+    if problems := unsupported(study):
         raise InputError(f"study {study.name} on Kamailio", problems)
-    taken = frozenset({places.edge_port, places.inner_port, places.carrier_port})
+    taken = frozenset({endpoints.edge_port, endpoints.inner_port, endpoints.carrier_port})
     internal = choose_internal(study.pop.inner_address, taken)
-    for name, text in render(study, places, internal).items():
-        (places.folder / name).write_text(text, encoding="utf-8")
-    programs = [_rtpengine(study, places, internal), _kamailio(study, places)]
+    for name, text in render(study, endpoints, internal).items():
+        (endpoints.folder / name).write_text(text, encoding="utf-8")
+    programs = [_rtpengine(study, endpoints, internal), _kamailio(study, endpoints)]
     inner = study.pop.inner_address
     return programs, {
         "rtpengine": f"http://{inner}:{internal.rtpengine_http}/metrics",
@@ -52,18 +50,18 @@ def kamailio_programs(study: Study, places: Places) -> tuple[list[Program], dict
     }
 
 
-def _rtpengine(study: Study, places: Places, internal: Internal) -> Program:
+def _rtpengine(study: Study, endpoints: StackEndpoints, internal: Internal) -> Program:
     program = _installed("rtpengine")
     return Program(
         name="rtpengine",
-        command=(program, "--config-file", str(places.folder / "rtpengine.conf"), "--config-section", "rtpengine"),
-        log=places.folder / "rtpengine.log",
+        command=(program, "--config-file", str(endpoints.folder / "rtpengine.conf"), "--config-section", "rtpengine"),
+        log=endpoints.folder / "rtpengine.log",
         is_ready=partial(_answers_ping, str(study.pop.inner_address), internal.rtpengine_ng),
     )
 
 
-def _kamailio(study: Study, places: Places) -> Program:
-    folder = places.folder
+def _kamailio(study: Study, endpoints: StackEndpoints) -> Program:
+    folder = endpoints.folder
     configuration = ("-f", str(folder / "kamailio.cfg"), "-m", str(_SHARED_MB), "-M", str(_PRIVATE_MB))
     command = (_installed("kamailio"), *configuration, "-Y", str(folder))
     _check(command)
@@ -72,7 +70,7 @@ def _kamailio(study: Study, places: Places) -> Program:
         # Its first process stays in front, so that the one we started is the one that can be watched.
         command=(*command, "-DD", "-E", "-P", str(folder / "kamailio.pid")),
         log=folder / "kamailio.log",
-        is_ready=partial(_takes_tls, str(study.pop.address), places.edge_port),
+        is_ready=partial(_takes_tls, str(study.pop.address), endpoints.edge_port),
     )
 
 

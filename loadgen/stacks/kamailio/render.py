@@ -1,6 +1,6 @@
 """The configuration of Kamailio and rtpengine that a study asks for, as texts. Writes no file and starts nothing.
 
-Every limit is the study's; what neither program can play is told by `objections`.
+Every limit is the study's; what neither program can play is told by `unsupported`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trunkproof.loadgen.parties.refusal import Refusal
 from trunkproof.loadgen.sip.invite import account_host
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
 from trunkproof.loadgen.stacks.kamailio.internal import Internal
 from trunkproof.loadgen.stacks.kamailio.media import towards_carrier, towards_customer
-from trunkproof.loadgen.stacks.kamailio.unsupported import objections
-from trunkproof.models.policies import FixedWindow, ThrottleSettings, TokenBucket
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study, Trunk
-from trunkproof.models.throttle import Refused
-
-__all__ = ["FILES", "objections", "render"]
+from trunkproof.models.throttles.decision import Refused
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.pipelimit import PipeLimit
+from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 FILES = ("kamailio.cfg", "tls.cfg", "address.list", "rtpengine.conf")
 _MODULES = (
@@ -35,8 +35,8 @@ _PAYLOAD_TYPES = {"PCMA": 8, "PCMU": 0}
 _PHRASES = {600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable"}
 
 
-def render(study: Study, places: Places, internal: Internal) -> dict[str, str]:
-    """File name -> text, for a study that `objections` has nothing against."""
+def render(study: Study, endpoints: StackEndpoints, internal: Internal) -> dict[str, str]:
+    """File name -> text, for a study of which nothing is `unsupported`."""
     environment = Environment(
         loader=PackageLoader("trunkproof.loadgen.stacks.kamailio"),
         undefined=StrictUndefined,
@@ -44,18 +44,19 @@ def render(study: Study, places: Places, internal: Internal) -> dict[str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals.update(no_script_for=_no_script_for)
     environment.filters.update(phrase=_phrase, one_line=lambda text: " ".join(text.split()))
-    values = _values(study, places, internal)
+    values = _values(study, endpoints, internal)
     return {name: environment.get_template(f"{name}.j2").render(values) for name in FILES}
 
 
-def _values(study: Study, places: Places, internal: Internal) -> dict[str, Any]:
+def _values(study: Study, endpoints: StackEndpoints, internal: Internal) -> dict[str, Any]:
     pop = study.pop
     trunks = [_RenderedTrunk(trunk, number) for number, trunk in enumerate(study.trunks, start=1)]
     return {
         "study": study,
         "pop": pop,
-        "places": places,
+        "endpoints": endpoints,
         "internal": internal,
         "trunks": trunks,
         "modules": _MODULES,
@@ -71,6 +72,11 @@ def _values(study: Study, places: Places, internal: Internal) -> dict[str, Any]:
     }
 
 
+def _no_script_for(policy: str) -> str:
+    """Raise NotImplementedError, where `macros.j2` has no script for a policy that `throttles` declares."""
+    raise NotImplementedError(f"macros.j2 has no script for {policy}")
+
+
 def _tcp_children(study: Study) -> int:
     """Each process has TLS tickets of its own, and a new connection goes to any of them: where customers resume
     sessions there may be one process only.
@@ -80,7 +86,7 @@ def _tcp_children(study: Study) -> int:
 
 
 def _pipelimit_interval_s(study: Study) -> int | None:
-    windows = [int(trunk.throttle.window_s) for trunk in study.trunks if trunk.throttle.policy == "pipelimit"]
+    windows = [int(trunk.throttle.window_s) for trunk in study.trunks if isinstance(trunk.throttle, PipeLimit)]
     return windows[0] if windows else None
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
-from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
+from trunkproof.loadgen.stacks.kamailio.throttles import unsupported_throttle
 from trunkproof.models.errors import Problem
-from trunkproof.models.policies import TokenBucket
 from trunkproof.models.study import EdgeRestart, Study, Trunk
 
-POLICIES = ("pipelimit", "fixed_window", "token_bucket", "none")
-_LONGEST_WINDOW_MS = 2**31 - 1
 
-
-def objections(study: Study) -> list[Problem]:
-    """Everything of the study that this stack cannot play; empty where it can play all of it."""
+def unsupported(study: Study) -> list[Problem]:
+    """Return everything of the study that this stack cannot play; empty where it can play all of it."""
     found = [*_addresses(study), *_accounts(study), *_ports(study), *_incidents(study)]
     for index, trunk in enumerate(study.trunks):
         found += [Problem(where=f"trunks[{index}].{key}", what=what) for key, what in _trunk(trunk)]
@@ -52,7 +47,7 @@ def _ports(study: Study) -> Iterator[Problem]:
 
 
 def _incidents(study: Study) -> Iterator[Problem]:
-    throttled = any(trunk.throttle.policy != "none" for trunk in study.trunks)
+    throttled = any(trunk.throttle.is_asked for trunk in study.trunks)
     for index, incident in enumerate(study.pop.incidents):
         if isinstance(incident, EdgeRestart) and throttled and not incident.forgets_throttle:
             yield Problem(
@@ -62,15 +57,6 @@ def _incidents(study: Study) -> Iterator[Problem]:
 
 
 def _trunk(trunk: Trunk) -> Iterator[tuple[str, str]]:
-    throttle = trunk.throttle
-    if throttle.policy not in POLICIES:
-        names = ", ".join(POLICIES)
-        yield "throttle.policy", f"Kamailio has no {throttle.policy}; it can play {names}"
-    elif throttle.policy == "fixed_window":
-        window_ms = throttle.window_s * 1000
-        if not math.isclose(window_ms, round(window_ms), abs_tol=1e-9) or window_ms > _LONGEST_WINDOW_MS:
-            yield "throttle.window_s", f"is {throttle.window_s:g}: Kamailio's script counts whole milliseconds"
-    elif isinstance(throttle, TokenBucket):
-        yield from (("throttle", what) for what in Bucket.of(throttle).objections())
+    yield from unsupported_throttle(trunk.throttle)
     if list(trunk.suites) != sorted(trunk.suites, reverse=True):
         yield "suites", f"rtpengine always prefers {max(trunk.suites)}: put it first"

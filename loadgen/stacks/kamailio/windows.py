@@ -15,8 +15,8 @@ import psutil
 
 from trunkproof.models.errors import StackError
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.windows import Windowed
 
-_WINDOWED = ("pipelimit", "fixed_window")
 UNCERTAINTY_S = 0.007
 """Half a grain of the kernel's clock, and what lies between a fork and the first tick (2 ms at most, measured)."""
 _HALF_A_GRAIN_S = 0.0055
@@ -40,7 +40,7 @@ def windows_began(study: Study, pids: Mapping[str, int]) -> dict[str, float]:
         raise StackError("kamailio is gone: nobody knows when its windows began") from error
     # Where a grain ended between the two forks, its end is the better estimate.
     began = last if last > timer + _HALF_A_GRAIN_S else timer + _HALF_A_GRAIN_S
-    return {trunk.name: began for trunk in study.trunks if trunk.throttle.policy in _WINDOWED}
+    return {trunk.name: began for trunk in study.trunks if isinstance(trunk.throttle, Windowed)}
 
 
 def _started(pid: int) -> float:

@@ -35,7 +35,7 @@ from trunkproof.models.demand.fitting.settings import Assumed
 from trunkproof.models.demand.fitting.trials import with_trials
 from trunkproof.models.demand.fitting.within_minutes import grain_s
 from trunkproof.models.demand.history.table import CallStatus, History
-from trunkproof.models.policies import ThrottleSettings
+from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Outcomes
 
 _ENOUGH_DAYS = 7

@@ -16,14 +16,8 @@ import polars as pl
 from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.redials import chains
 from trunkproof.models.demand.history.table import CallStatus, History, Oddity
-from trunkproof.models.policies import (
-    FixedWindow,
-    PipeLimit,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-)
 from trunkproof.models.streams import generator
+from trunkproof.models.throttles.registry import ThrottleSettings
 
 _FULL_FROM = 0.95
 """Of the limit: a window with fewer attempts than this refused nobody, even if some rows are missing."""
@@ -49,7 +43,8 @@ def told_apart(
     It stays as it is where nothing can be told: no refusals, a throttle that can refuse without a full window, or
     failures that grow with the load long before the limit, as those of a lower limit than the one said would.
     """
-    window_s = _window_s(enforced)
+    # Nobody has said how the throttle counted: the documented one does so by the minute.
+    window_s = 60.0 if enforced is None else enforced.full_window_s
     if history.calls is None or window_s is None:
         return history
     calls = history.calls
@@ -75,17 +70,6 @@ def told_apart(
         oddities=(*history.oddities, oddity),
         imputed=int(imputed.sum()),
     )
-
-
-def _window_s(enforced: ThrottleSettings | None) -> float | None:
-    """Length of the window that is full when the throttle refuses; None: it can refuse without one."""
-    if enforced is None:
-        return 60.0
-    if isinstance(enforced, PipeLimit) and enforced.algorithm == "red":
-        return None
-    if isinstance(enforced, FixedWindow | PipeLimit | SlidingWindowAdmitted | SlidingWindowAttempts):
-        return enforced.window_s
-    return None
 
 
 def _in_window(calls: pl.DataFrame, window_s: float) -> FloatArray:

@@ -20,17 +20,15 @@ from trunkproof.models.demand.history.settings import Columns, HistorySettings
 from trunkproof.models.demand.history.table import CallStatus
 from trunkproof.models.distributions import Constant, Exponential, Lognormal
 from trunkproof.models.errors import InputError
-from trunkproof.models.policies import (
-    FixedWindow,
-    NoThrottle,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-    TokenBucket,
-)
 from trunkproof.models.teletraffic import fixed_window_refused, fixed_window_standard_error
-from trunkproof.models.throttle import Refused, make_throttle
+from trunkproof.models.throttles.decision import Refused
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.shaper import Shaper
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.token_bucket import TokenBucket
 from trunkproof.models.traffic import Outcomes, Redial, Rejection
 
 Z = 4.5
@@ -138,7 +136,7 @@ def test_every_attempt_is_decided_as_by_one_throttle_that_saw_them_all(
 ) -> None:
     rejected = Outcomes(busy=0.1, rejected=(Rejection(status=404, share=0.1),))
     made = made_attempts(truth(days=1, throttle=throttle, anchor_s=anchor_s, outcomes=rejected))
-    whole = make_throttle(throttle, anchor_s)
+    whole = throttle.make_throttle(anchor_s)
     decided = [isinstance(whole.try_admit(now), Refused) for now in made["at_s"].to_list()]
     assert (made["status"] == REFUSED).to_list() == decided
     assert 0.01 < np.mean(decided) < 0.9

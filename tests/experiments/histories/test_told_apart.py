@@ -18,8 +18,10 @@ from trunkproof.models.demand.fitting.told_apart import told_apart
 from trunkproof.models.demand.history.reading import read_history
 from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.demand.history.table import History
-from trunkproof.models.policies import FixedWindow, PipeLimit, TokenBucket
 from trunkproof.models.records import Disposition
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.pipelimit import PipeLimit
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 LIMIT = 24
 REJECTED = 0.08

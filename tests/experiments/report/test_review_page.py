@@ -40,7 +40,8 @@ from trunkproof.experiments.report.review_words import (
 from trunkproof.experiments.report.what_if import what_if
 from trunkproof.experiments.review.result import Resource, Review
 from trunkproof.models.demand.fitting.result import Ranged
-from trunkproof.models.policies import FixedWindow, SlidingWindowAttempts
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
 
 NASTY = "<script>alert(1)</script> & \"'</title><!--"
 EVERY = {"whole": review, "lower": lower, "not_needed": not_needed, "undecided": undecided}

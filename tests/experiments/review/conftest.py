@@ -11,7 +11,7 @@ import pytest
 from trunkproof.experiments.histories.generate import generate
 from trunkproof.experiments.histories.truth import Truth, read_truth
 from trunkproof.experiments.review.sweep.cluster import executor_at
-from trunkproof.models.policies import FixedWindow
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 TRUTHS = Path(__file__).parents[3] / "experiments" / "requests" / "histories"
 SIZE = 0.4

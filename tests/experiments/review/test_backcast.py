@@ -25,7 +25,10 @@ from trunkproof.models.demand.history.reading import read_history
 from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.demand.history.table import History
 from trunkproof.models.distributions import Constant, Exponential
-from trunkproof.models.policies import FixedWindow, SlidingWindowAttempts, ThrottleSettings, TokenBucket
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.token_bucket import TokenBucket
 from trunkproof.models.traffic import Outcomes, Redial
 
 LIMIT = 12

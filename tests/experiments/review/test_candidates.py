@@ -15,8 +15,9 @@ from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.theory.formulas import Busyness
 from trunkproof.experiments.review.theory.premises import Premises
 from trunkproof.experiments.review.verdict import with_headroom
-from trunkproof.models.policies import FixedWindow, SlidingWindowAdmitted
 from trunkproof.models.study import Carrier, Pop, Quality
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 
 ONE = (FixedWindow(),)
 

@@ -19,8 +19,8 @@ from trunkproof.experiments.review.result import Decision
 from trunkproof.experiments.review.verdict import Verdict, decide
 from trunkproof.models.demand.fitting.settings import ThrottleChange
 from trunkproof.models.demand.history.table import COUNTS_SCHEMA, History
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.study import Quality
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 DAYS = 42
 

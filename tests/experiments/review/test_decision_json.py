@@ -17,7 +17,7 @@ from trunkproof.experiments.review import decision_json
 from trunkproof.experiments.review.decision_json import names_of, plain, to_json, write_decision
 from trunkproof.experiments.review.result import Decision, Resource
 from trunkproof.models.demand.fitting.result import Ranged
-from trunkproof.models.policies import FixedWindow
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 PROMISED = [
     "decision", "requested_per_minute", "recommended_per_minute", "confidence", "per_reading", "binding_now",

@@ -15,8 +15,9 @@ from trunkproof.experiments.review.request import Neighbour
 from trunkproof.experiments.review.sweep.sweep import Witness
 from trunkproof.experiments.review.theory.formulas import Busyness
 from trunkproof.experiments.review.theory.premises import Premises
-from trunkproof.models.policies import FixedWindow, SlidingWindowAdmitted
 from trunkproof.models.study import Carrier, Pop, Quality
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 
 LIMITS = (200, 300, 400)
 ASKED = request(readings=(FixedWindow(),), quality=Quality(), neighbours=(Neighbour(name="other", per_minute=5),))

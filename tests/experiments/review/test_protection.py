@@ -15,9 +15,10 @@ from trunkproof.experiments.review.theory.formulas import Busyness
 from trunkproof.experiments.review.theory.premises import Premises
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Exponential
-from trunkproof.models.policies import FixedWindow, NoThrottle
 from trunkproof.models.study import Carrier, Machine, MediaPorts, Pop, Quality
 from trunkproof.models.teletraffic import erlang_b
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 HOLD_S = 140.0

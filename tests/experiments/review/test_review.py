@@ -18,8 +18,10 @@ from trunkproof.experiments.review.result import Decision, Resource, Review
 from trunkproof.experiments.review.review import review
 from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.errors import InputError
-from trunkproof.models.policies import FixedWindow, SlidingWindowAdmitted, TokenBucket
 from trunkproof.models.study import Carrier, Pop
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.token_bucket import TokenBucket
 
 BUSIEST = 24 * SIZE
 CHANNELS = Pop(carrier=Carrier(channels=200))

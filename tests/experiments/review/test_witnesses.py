@@ -13,8 +13,8 @@ from trunkproof.experiments.review.judging import Judge
 from trunkproof.experiments.review.sweep.sweep import Witness
 from trunkproof.experiments.review.witnesses import disagreements_of
 from trunkproof.models.demand.fitting.result import Fit
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.study import Quality
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 ASKED = request(readings=(FixedWindow(),), quality=Quality())
 LIMITS = (200, 300)

@@ -9,7 +9,7 @@ from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import Disposition
 from trunkproof.models.refusals import REFUSALS, disposition_of
-from trunkproof.models.throttle import Refused
+from trunkproof.models.throttles.decision import Refused
 
 
 @pytest.mark.parametrize("disposition", REFUSALS)

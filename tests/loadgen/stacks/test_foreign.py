@@ -16,8 +16,10 @@ from tests.loadgen.stacks.conftest import CUSTOMER, POP, assert_nothing_left, st
 
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.loadgen.run import drive
+from trunkproof.loadgen.stacks.definition import ForeignParts
 from trunkproof.loadgen.stacks.foreign import ForeignTrunk
 from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.stacks.registry import STACKS, definition_of
 from trunkproof.loadgen.stacks.server import serve
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.models.errors import InputError, StackError
@@ -37,6 +39,12 @@ def refusal(question: Study, folder: Path, port: int = 0) -> str:
     return str(caught.value)
 
 
+def parts_of(stack: str) -> ForeignParts:
+    parts = definition_of(stack).foreign
+    assert parts is not None
+    return parts
+
+
 @contextlib.contextmanager
 def taken(address: str, port: int = 0) -> Iterator[int]:
     """A port of that address that another program has."""
@@ -46,7 +54,7 @@ def taken(address: str, port: int = 0) -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-@pytest.mark.parametrize("stack", ["embedded", "kamailio", "asterisk"])
+@pytest.mark.parametrize("stack", STACKS)
 def test_a_port_in_use(stack: str, tmp_path: Path) -> None:
     with taken(POP["address"]) as port:
         said = refusal(study(stack), tmp_path, port)
@@ -54,7 +62,7 @@ def test_a_port_in_use(stack: str, tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
-@pytest.mark.parametrize("stack", ["embedded", "kamailio", "asterisk"])
+@pytest.mark.parametrize("stack", STACKS)
 def test_an_address_of_another_machine(stack: str, tmp_path: Path) -> None:
     said = refusal(study(stack, pop={"address": ELSEWHERE}), tmp_path)
     assert said == f"the trunk cannot listen on {ELSEWHERE}: this machine has no such address"
@@ -79,6 +87,7 @@ def test_an_ordinary_user_is_told_of_port_443(tmp_path: Path) -> None:
 import asyncio, os
 from pathlib import Path
 from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.stacks.registry import STACKS, definition_of
 from trunkproof.loadgen.stacks.server import serve
 from trunkproof.models.errors import StackError
 from trunkproof.models.study import Study
@@ -138,7 +147,7 @@ def test_a_folder_named_from_where_the_user_stands(stack: str, tmp_path: Path, m
     async def run() -> None:
         folder = Path("here")
         folder.mkdir()
-        trunk = ForeignTrunk(draw_plan(study(stack)), folder, tell=print)
+        trunk = ForeignTrunk(draw_plan(study(stack)), folder, parts_of(stack), tell=print)
         try:
             card = await trunk.start()
             assert set(card.processes) == set(card.metrics) == {"rtpengine", "kamailio"}
@@ -155,7 +164,9 @@ def test_a_brown_out_takes_channels_away_for_a_while(stack: str, tmp_path: Path)
     incident = {"kind": "carrier_brown_out", "at_s": 0.3, "lasts_s": 0.4, "channels": 2}
 
     async def run() -> list[int | None]:
-        trunk = ForeignTrunk(draw_plan(study(stack, pop={"incidents": [incident]})), tmp_path, tell=print)
+        trunk = ForeignTrunk(
+            draw_plan(study(stack, pop={"incidents": [incident]})), tmp_path, parts_of(stack), tell=print
+        )
         await trunk.start()
         try:
             zero = asyncio.get_running_loop().time()

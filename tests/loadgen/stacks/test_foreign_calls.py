@@ -18,9 +18,9 @@ from trunkproof.experiments.validation.validate import validate
 from trunkproof.loadgen.system.quota import cpu_quota
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import StackError
-from trunkproof.models.policies import Windowed
 from trunkproof.models.records import Direction
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.windows import Windowed
 
 EVERY_OUTCOME: dict[str, Any] = {
     "busy": 0.15,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 
@@ -29,6 +29,6 @@ def test_an_address_of_another_machine_has_no_ports_here() -> None:
 
 def test_places_do_not_move() -> None:
     files = CertificateFiles(Path("a.pem"), Path("a.key"))
-    places = Places(Path("out"), 1, 2, 3, files, Path("ca.pem"))
+    places = StackEndpoints(Path("out"), 1, 2, 3, files, Path("ca.pem"))
     with pytest.raises(dataclasses.FrozenInstanceError):
         places.edge_port = 4  # type: ignore[misc]

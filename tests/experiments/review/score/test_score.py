@@ -26,7 +26,8 @@ from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.demand.history.table import History
 from trunkproof.models.distributions import Lognormal
 from trunkproof.models.errors import InputError
-from trunkproof.models.policies import FixedWindow, NoThrottle
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
 from trunkproof.models.traffic import Outcomes, Redial
 
 Z = 4.5

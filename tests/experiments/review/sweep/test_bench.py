@@ -19,15 +19,6 @@ from trunkproof.experiments.review.sweep.cells import study_with, with_limit
 from trunkproof.experiments.review.sweep.spans import Layout, from_rates
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Exponential
-from trunkproof.models.policies import (
-    FixedWindow,
-    NoThrottle,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-    TokenBucket,
-)
 from trunkproof.models.teletraffic import (
     call_congestion_standard_error,
     erlang_b,
@@ -38,6 +29,13 @@ from trunkproof.models.teletraffic import (
     sliding_attempts_refused,
     token_bucket_refused,
 )
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.shaper import Shaper
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.token_bucket import TokenBucket
 from trunkproof.models.traffic import Outcomes, Redial, Rejection
 from trunkproof.simulator.run import Engine
 

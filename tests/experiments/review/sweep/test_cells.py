@@ -7,7 +7,11 @@ from tests.experiments.review.known_fit import known_fit
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.request_file import parse_request
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
-from trunkproof.models.policies import FixedWindow, NoThrottle, Shaper, SlidingWindowAttempts, TokenBucket
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.shaper import Shaper
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.token_bucket import TokenBucket
 from trunkproof.models.traffic import PoissonArrivals
 
 

@@ -25,7 +25,7 @@ from trunkproof.experiments.review.review import review
 from trunkproof.experiments.review.sweep.cluster import executor_at
 from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.errors import StackError
-from trunkproof.models.policies import FixedWindow
+from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.simulator.run import Engine
 
 ROOT = Path(__file__).parents[4]

@@ -14,7 +14,7 @@ from trunkproof.experiments.review.sweep.replay import MOST_CALLS, replay, worst
 from trunkproof.models.demand.fitting.result import Fit, Fresh
 from trunkproof.models.demand.history.table import COUNTS_SCHEMA, History
 from trunkproof.models.distributions import Distribution, Exponential
-from trunkproof.models.policies import FixedWindow
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 BEGAN = datetime(2026, 9, 7, 10)
 OFFSET = timedelta(hours=5, minutes=30)

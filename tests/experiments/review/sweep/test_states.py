@@ -11,7 +11,8 @@ from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.sweep.states import two_states
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Constant, Exponential
-from trunkproof.models.policies import FixedWindow, SlidingWindowAttempts
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
 from trunkproof.models.traffic import Redial
 
 DAYS = 8

@@ -14,8 +14,10 @@ from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Constant, Exponential
 from trunkproof.models.packets import PACKETS_PER_CALL_S
-from trunkproof.models.policies import FixedWindow, NoThrottle, ThrottleSettings
 from trunkproof.models.records import Disposition
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Outcomes, Redial
 
 ROOMY = request("pop: {machine: {cores: 64}}\n")

@@ -17,13 +17,6 @@ from trunkproof.experiments.review.theory.formulas import (
     throttle_share,
 )
 from trunkproof.models.distributions import Constant
-from trunkproof.models.policies import (
-    FixedWindow,
-    NoThrottle,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    TokenBucket,
-)
 from trunkproof.models.teletraffic import (
     erlang_b,
     erlangs_carried,
@@ -31,6 +24,11 @@ from trunkproof.models.teletraffic import (
     overdispersed_window_refused,
     redial_load,
 )
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.token_bucket import TokenBucket
 from trunkproof.models.traffic import Outcomes, PoissonArrivals, Redial, Rejection, Traffic
 
 PATIENT = Callers(0.0)

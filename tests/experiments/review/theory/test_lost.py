@@ -10,8 +10,8 @@ from tests.experiments.review.known_fit import known_fit
 
 from trunkproof.experiments.review.theory.lost import lost_anyway
 from trunkproof.models.distributions import Constant
-from trunkproof.models.policies import NoThrottle
 from trunkproof.models.study import Study
+from trunkproof.models.throttles.no_throttle import NoThrottle
 from trunkproof.models.traffic import Outcomes, PoissonArrivals, Redial, Rejection, Traffic
 from trunkproof.simulator.run import simulate
 

@@ -19,9 +19,12 @@ from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.distributions import Constant, Exponential
 from trunkproof.models.packets import STREAM_MBIT_PER_S
-from trunkproof.models.policies import FixedWindow, NoThrottle, SlidingWindowAdmitted, SlidingWindowAttempts
 from trunkproof.models.study import Carrier, Machine, MediaPorts, Pop, Quality
 from trunkproof.models.teletraffic import channels_needed, erlangs_carried
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
 
 HOLD = Exponential(kind="exponential", mean_s=180.0)
 NO_SETUP = Constant(value_s=0.0)

@@ -12,8 +12,10 @@ from trunkproof.experiments.review.result import Swing
 from trunkproof.experiments.review.theory.premises import Premises
 from trunkproof.experiments.review.theory.tornado import MOST_HEADROOM, headroom, tornado
 from trunkproof.models.demand.fitting.result import Fit, Ranged
-from trunkproof.models.policies import FixedWindow, NoThrottle, SlidingWindowAttempts
 from trunkproof.models.study import Carrier, Machine, Pop
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
 
 
 def unsure_fit() -> Fit:

@@ -11,8 +11,8 @@ from tests.experiments.review.theory.test_premises import request
 
 from trunkproof.experiments.review.judging import Judge
 from trunkproof.experiments.review.words.rollout import HOURS_WATCHED, false_alarm, rollout_of, steps_to
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.study import Quality
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 
 def judge() -> Judge:

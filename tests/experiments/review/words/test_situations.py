@@ -16,8 +16,8 @@ from trunkproof.experiments.review.result import Decision, Protection, Situation
 from trunkproof.experiments.review.verdict import Verdict
 from trunkproof.experiments.review.words.situations import situations_of
 from trunkproof.models.demand.fitting.result import Ranged
-from trunkproof.models.policies import FixedWindow
 from trunkproof.models.study import Carrier, Pop, Quality
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 DAYS = 28
 NOTHING = Ranged(0.0, 0.0, 0.0)

@@ -17,6 +17,7 @@ from trunkproof.experiments.sizing.calibration import calibrate as module
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun, calibrate
 from trunkproof.experiments.sizing.calibration.levels import Level, last_mos_p5, studies_of
 from trunkproof.experiments.sizing.calibration.shortage import is_short, shortage_ladders, waiting_packet, waiting_work
+from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import CostName, Costs, cost_counts, load_calibration, spend
 from trunkproof.models.errors import StackError
@@ -24,7 +25,7 @@ from trunkproof.models.packets import PACKETS_PER_CALL_S
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.quota import pauses_are_heard
 from trunkproof.models.records import Direction, Disposition, Record, to_frame
-from trunkproof.models.study import Stack, Study
+from trunkproof.models.study import StackName, Study
 from trunkproof.simulator.run import simulate
 
 KNOWN = {
@@ -40,8 +41,8 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("stack", get_args(Stack))
-def test_every_kind_of_work_has_three_amounts(stack: Stack) -> None:
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_kind_of_work_has_three_amounts(stack: StackName) -> None:
     amounts = Counter(work for work, _, _ in studies_of(stack))
     assert set(amounts.values()) == {3}
     assert len(amounts) == 8
@@ -293,7 +294,7 @@ def test_a_level_is_measured_on_real_calls(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(module, "studies_of", lambda *_, **__: chosen)
     measured: list[Level] = []
 
-    def explaining(_: Stack, levels: list[Level], __: str) -> None:
+    def explaining(_: StackName, levels: list[Level], __: str) -> None:
         measured.extend(levels)
 
     monkeypatch.setattr(CalibrationRun, "explaining", explaining)

@@ -13,19 +13,19 @@ from tests.loadgen.stacks.asterisk.conftest import POP, study
 
 from trunkproof.loadgen.stacks.asterisk.find import Installation
 from trunkproof.loadgen.stacks.asterisk.programs import asterisk_programs, windows_began
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Programs
 from trunkproof.loadgen.tls.certificates import Authority
 from trunkproof.models.study import Study
 
 
-def places(question: Study, folder: Path) -> Places:
+def endpoints(question: Study, folder: Path) -> StackEndpoints:
     pop = question.pop
     authority = Authority(folder / "certificates")
     ports = [free_port(str(address)) for address in (pop.address, pop.inner_address, pop.carrier.address)]
     certificate = authority.issue(pop.host, str(pop.address), str(pop.inner_address))
-    return Places(folder, *ports, certificate, authority.ca_file)
+    return StackEndpoints(folder, *ports, certificate, authority.ca_file)
 
 
 @pytest.mark.usefixtures("asterisk")
@@ -35,7 +35,7 @@ def test_two_start_side_by_side_and_end_without_a_trace(tmp_path: Path) -> None:
         try:
             for name in ("one", "two"):
                 (tmp_path / name).mkdir()
-                where = places(study(), tmp_path / name)
+                where = endpoints(study(), tmp_path / name)
                 (program,), metrics = asterisk_programs(study(), where)
                 named = type(program)(name, program.command, program.log, program.is_ready)
                 await programs.start(named)
@@ -56,7 +56,7 @@ def test_two_start_side_by_side_and_end_without_a_trace(tmp_path: Path) -> None:
 
 
 def test_it_writes_nothing_outside_its_folder(tmp_path: Path, asterisk: Installation) -> None:
-    (program,), _ = asterisk_programs(study(), places(study(), tmp_path))
+    (program,), _ = asterisk_programs(study(), endpoints(study(), tmp_path))
     assert program.command[: len(asterisk.command)] == asterisk.command
     assert program.log.is_relative_to(tmp_path)
     assert {path.suffix for path in (tmp_path / "asterisk").iterdir()} == {".conf"}

@@ -20,7 +20,7 @@ from trunkproof.loadgen.system.programs import Programs
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.study import Study
-from trunkproof.models.throttle import Admitted, make_throttle
+from trunkproof.models.throttles.decision import Admitted
 
 pytestmark = pytest.mark.usefixtures("asterisk")
 EVERY_OUTCOME: dict[str, Any] = {
@@ -86,7 +86,7 @@ def test_a_throttle_decides_call_by_call_as_its_model(
     # The arrivals keep a distance from the boundaries of the windows.
     driven = real(question, tmp_path, begins_at=0.1)
     records = driven.records.sort("sent_s")
-    model = make_throttle(question.trunks[0].throttle, anchor=driven.anchors.get("trunk", 0.0))
+    model = question.trunks[0].throttle.make_throttle(anchor=driven.anchors.get("trunk", 0.0))
     expected = [isinstance(model.try_admit(at), Admitted) for at in records["sent_s"]]
     assert (records["disposition"] == "completed").to_list() == expected
     assert set(records["disposition"]) == {"completed", "throttled"}

@@ -10,19 +10,20 @@ import pytest
 from tests.loadgen.stacks.asterisk.conftest import CUSTOMER, POP, study
 
 from trunkproof.loadgen.stacks.asterisk.find import Installation
-from trunkproof.loadgen.stacks.asterisk.render import Instance, objections, render, render_pbx
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.asterisk.render import Instance, render, render_pbx
+from trunkproof.loadgen.stacks.asterisk.unsupported import unsupported
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.study import Study
 
 FOLDER = Path("folder")
 CERTIFICATE = CertificateFiles(FOLDER / "chain.pem", FOLDER / "key.pem")
 INSTANCE = Instance(FOLDER / "asterisk", Installation(("asterisk",), Path("modules"), Path("data")), 4000)
-PLACES = Places(FOLDER, 22_443, 22_061, 22_062, CERTIFICATE, FOLDER / "ca.pem")
+ENDPOINTS = StackEndpoints(FOLDER, 22_443, 22_061, 22_062, CERTIFICATE, FOLDER / "ca.pem")
 
 
 def files(question: Study) -> dict[str, str]:
-    return render(question, PLACES, INSTANCE, 22_080)
+    return render(question, ENDPOINTS, INSTANCE, 22_080)
 
 
 def section(text: str, name: str) -> dict[str, list[str]]:
@@ -107,7 +108,7 @@ def test_the_pbx_is_the_operators_sample() -> None:
 
 
 def test_a_study_that_asterisk_can_play_meets_no_objection() -> None:
-    assert objections(study()) == []
+    assert unsupported(study()) == []
 
 
 def test_all_that_asterisk_cannot_play_is_told_at_once() -> None:
@@ -121,7 +122,7 @@ def test_all_that_asterisk_cannot_play_is_told_at_once() -> None:
         {"throttle": {"policy": "shaper", "refusal_status": 429}},
         outcomes={"rejected": [{"status": 404, "share": 0.1}, {"status": 504, "share": 0.1}]},
     )
-    assert [problem.where for problem in objections(question)] == [
+    assert [problem.where for problem in unsupported(question)] == [
         "pop.incidents[0]",
         "pop.ports.quarantine_s",
         "pop.ports.low",

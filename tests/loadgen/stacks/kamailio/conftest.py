@@ -1,4 +1,4 @@
-"""Studies for Kamailio, places to start it at, and a probe that asks a throttle one question after the other."""
+"""Studies for Kamailio, endpoints to start it at, and a probe that asks a throttle one question after the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from trunkproof.loadgen.sip.invite import account_host
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.stacks.kamailio.programs import kamailio_programs
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Programs
@@ -40,12 +40,12 @@ def _study_of(*trunks: dict[str, Any], carrier: dict[str, Any] | None = None, **
     return Study.model_validate({"name": "kamailio", "pop": values, "trunks": trunks or (_trunk_of(),)})
 
 
-def _places_for(study: Study, folder: Path) -> Places:
+def _endpoints_for(study: Study, folder: Path) -> StackEndpoints:
     authority = Authority(folder / "certificates")
     outer, inner = str(study.pop.address), str(study.pop.inner_address)
     certificate = authority.issue(study.pop.host, outer, inner)
     carrier_port = free_port(str(study.pop.carrier.address))
-    return Places(folder, free_port(outer), free_port(inner), carrier_port, certificate, authority.ca_file)
+    return StackEndpoints(folder, free_port(outer), free_port(inner), carrier_port, certificate, authority.ca_file)
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def study_of() -> Callable[..., Study]:
 
 
 @pytest.fixture
-def places_for(tmp_path: Path) -> Callable[[Study], Places]:
+def endpoints_for(tmp_path: Path) -> Callable[[Study], StackEndpoints]:
     """Free ports and a certificate for one start."""
-    return lambda study: _places_for(study, tmp_path)
+    return lambda study: _endpoints_for(study, tmp_path)
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,15 @@ class Running:
     """A Kamailio at work, with rtpengine."""
 
     study: Study
-    places: Places
+    endpoints: StackEndpoints
     programs: Programs
     metrics: dict[str, str]
 
     @contextlib.contextmanager
     def probe(self, trunk: Trunk, source: str | None = None) -> Any:
         """A connection of the trunk's customer, or of another `source`."""
-        context = client_context(self.places.ca_file)
-        place = (str(self.study.pop.address), self.places.edge_port)
+        context = client_context(self.endpoints.ca_file)
+        place = (str(self.study.pop.address), self.endpoints.edge_port)
         with (
             socket.create_connection(place, 5, source_address=(source or str(trunk.customer_address), 0)) as raw,
             context.wrap_socket(raw, server_hostname=self.study.pop.host) as tls,
@@ -128,14 +128,14 @@ def running(tmp_path: Path) -> Callable[[Study], contextlib.AbstractContextManag
 
     @contextlib.contextmanager
     def start(study: Study) -> Iterator[Running]:
-        places = _places_for(study, tmp_path)
-        programs, metrics = kamailio_programs(study, places)
+        endpoints = _endpoints_for(study, tmp_path)
+        programs, metrics = kamailio_programs(study, endpoints)
         with asyncio.Runner() as runner:
             children = Programs()
             try:
                 for program in programs:
                     runner.run(children.start(program))
-                yield Running(study, places, children, metrics)
+                yield Running(study, endpoints, children, metrics)
             finally:
                 runner.run(children.close())
 

@@ -81,9 +81,9 @@ def stage(
     """Kamailio, its customer on a connection, and the carrier's end of the connection that Kamailio opens."""
     study = study_of()
     with running(study) as kamailio, socket.socket() as listener:
-        places = kamailio.places
+        endpoints = kamailio.endpoints
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.41.3", places.carrier_port))
+        listener.bind(("127.0.41.3", endpoints.carrier_port))
         listener.listen()
         listener.settimeout(5)
         opened: list[ssl.SSLSocket] = []
@@ -91,11 +91,11 @@ def stage(
         def accept() -> Peer:
             raw, source = listener.accept()
             assert source[0] == "127.0.41.2"
-            opened.append(server_context(places.certificate).wrap_socket(raw, server_side=True))
+            opened.append(server_context(endpoints.certificate).wrap_socket(raw, server_side=True))
             return Peer(opened[-1])
 
-        context = client_context(places.ca_file)
-        with socket.create_connection(("127.0.41.1", places.edge_port), 5, source_address=("127.0.40.1", 0)) as raw:
+        context = client_context(endpoints.ca_file)
+        with socket.create_connection(("127.0.41.1", endpoints.edge_port), 5, source_address=("127.0.40.1", 0)) as raw:
             opened.append(context.wrap_socket(raw, server_hostname=study.pop.host))
             yield kamailio, Peer(opened[0]), accept
             for tls in opened:
@@ -122,7 +122,7 @@ def test_a_call_is_changed_and_ended_from_both_sides(stage: tuple[Any, Peer, Cal
     assert "RTP/AVP " in invite
     assert "a=crypto" not in invite
     assert "c=IN IP4 127.0.41.2" in invite
-    contact = f"sip:carrier@127.0.41.3:{kamailio.places.carrier_port};transport=tls"
+    contact = f"sip:carrier@127.0.41.3:{kamailio.endpoints.carrier_port};transport=tls"
     carrier.send("SIP/2.0 200 OK", _answer_rows(invite, "carrier", contact), AVP)
     answer = customer.receive("SIP/2.0 200")
     assert "RTP/SAVP " in answer

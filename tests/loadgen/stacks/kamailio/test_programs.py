@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.stacks.kamailio import programs
 from trunkproof.loadgen.stacks.kamailio.internal import choose_internal
 from trunkproof.loadgen.stacks.kamailio.programs import kamailio_programs
@@ -46,27 +46,29 @@ def test_kamailio_takes_every_rendering(
     legs: int,
     study_of: Callable[..., Study],
     trunk_of: Callable[..., dict[str, Any]],
-    places_for: Callable[[Study], Places],
+    endpoints_for: Callable[[Study], StackEndpoints],
 ) -> None:
     study = study_of(*_every_throttle(trunk_of), carrier={"media": media}, ports={"legs": legs})
-    kamailio_programs(study, places_for(study))  # raises what `kamailio -c` finds wrong
+    kamailio_programs(study, endpoints_for(study))  # raises what `kamailio -c` finds wrong
 
 
 def test_a_study_that_cannot_be_played_is_not_started(
-    study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]], places_for: Callable[[Study], Places]
+    study_of: Callable[..., Study],
+    trunk_of: Callable[..., dict[str, Any]],
+    endpoints_for: Callable[[Study], StackEndpoints],
 ) -> None:
     study = study_of(trunk_of(throttle={"policy": "shaper"}), ports={"quarantine_s": 0.5})
     with pytest.raises(InputError, match="2 problems"):
-        kamailio_programs(study, places_for(study))
+        kamailio_programs(study, endpoints_for(study))
 
 
 def test_a_missing_program_is_named_with_its_package(
-    study_of: Callable[..., Study], places_for: Callable[[Study], Places], monkeypatch: pytest.MonkeyPatch
+    study_of: Callable[..., Study], endpoints_for: Callable[[Study], StackEndpoints], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = study_of()
     monkeypatch.setattr(programs.shutil, "which", lambda *_, **__: None)
     with pytest.raises(StackError, match="rtpengine is not installed: sudo apt-get install rtpengine-daemon"):
-        kamailio_programs(study, places_for(study))
+        kamailio_programs(study, endpoints_for(study))
 
 
 @RTPENGINE
@@ -81,16 +83,20 @@ def test_a_missing_program_is_named_with_its_package(
     ],
 )
 def test_a_kamailio_that_refuses_is_quoted(
-    said: str, told: str, study_of: Callable[..., Study], places_for: Callable[[Study], Places], monkeypatch: Any
+    said: str,
+    told: str,
+    study_of: Callable[..., Study],
+    endpoints_for: Callable[[Study], StackEndpoints],
+    monkeypatch: Any,
 ) -> None:
     study = study_of()
-    places = places_for(study)
-    kamailio = places.folder / "kamailio"
+    endpoints = endpoints_for(study)
+    kamailio = endpoints.folder / "kamailio"
     kamailio.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
     kamailio.chmod(0o700)
-    monkeypatch.setenv("PATH", f"{places.folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{endpoints.folder}:{os.environ['PATH']}")
     with pytest.raises(StackError, match=told):
-        kamailio_programs(study, places)
+        kamailio_programs(study, endpoints)
 
 
 @KAMAILIO
@@ -138,11 +144,11 @@ def test_sessions_are_resumed(
     trunk["traffic"] = {**trunk["traffic"], "tls": {"policy": "per_call", "resumption_share": 1.0}}
     study = study_of(trunk, machine={"cores": 2})
     with running(study) as kamailio:
-        context = ssl.create_default_context(cafile=str(kamailio.places.ca_file))
+        context = ssl.create_default_context(cafile=str(kamailio.endpoints.ca_file))
         context.minimum_version = context.maximum_version = version
         session, reused = None, []
         for _ in range(6):
-            raw = socket.create_connection(("127.0.41.1", kamailio.places.edge_port), 5)
+            raw = socket.create_connection(("127.0.41.1", kamailio.endpoints.edge_port), 5)
             with context.wrap_socket(raw, server_hostname=study.pop.host, session=session) as tls:
                 reused.append(tls.session_reused)
                 # Reading an answer takes in the ticket, which TLS 1.3 sends after the handshake.

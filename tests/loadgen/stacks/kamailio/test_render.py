@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trunkproof.loadgen.stacks.endpoints import Places
+from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.stacks.kamailio.internal import Internal
 from trunkproof.loadgen.stacks.kamailio.render import FILES, render
 from trunkproof.models.study import Study
@@ -18,8 +18,8 @@ INTERNAL = Internal(rtpengine_ng=21001, rtpengine_http=21002, kamailio_http=2100
 
 
 @pytest.fixture
-def rendered(places_for: Callable[[Study], Places]) -> Callable[[Study], dict[str, str]]:
-    return lambda study: render(study, places_for(study), INTERNAL)
+def rendered(endpoints_for: Callable[[Study], StackEndpoints]) -> Callable[[Study], dict[str, str]]:
+    return lambda study: render(study, endpoints_for(study), INTERNAL)
 
 
 def _routes(configuration: str) -> dict[str, str]:
@@ -36,17 +36,17 @@ def test_every_file_is_rendered_and_nothing_is_left_of_the_template(
 
 
 def test_the_listeners_are_where_the_places_say(
-    places_for: Callable[[Study], Places], study_of: Callable[..., Study]
+    endpoints_for: Callable[[Study], StackEndpoints], study_of: Callable[..., Study]
 ) -> None:
     study = study_of()
-    places = places_for(study)
-    configuration = render(study, places, INTERNAL)["kamailio.cfg"]
+    endpoints = endpoints_for(study)
+    configuration = render(study, endpoints, INTERNAL)["kamailio.cfg"]
     assert re.findall(r"^listen=(\S+)", configuration, re.MULTILINE) == [
-        f"tls:127.0.41.1:{places.edge_port}",
-        f"tls:127.0.41.2:{places.inner_port}",
+        f"tls:127.0.41.1:{endpoints.edge_port}",
+        f"tls:127.0.41.2:{endpoints.inner_port}",
         "tcp:127.0.41.2:21003",
     ]
-    assert f'$du = "sip:127.0.41.3:{places.carrier_port};transport=tls";' in configuration
+    assert f'$du = "sip:127.0.41.3:{endpoints.carrier_port};transport=tls";' in configuration
     assert '"udp:127.0.41.2:21001"' in configuration
 
 
@@ -152,20 +152,20 @@ def test_customers_that_resume_sessions_are_served_by_one_process(
 
 
 def test_certificates_are_those_of_the_places(
-    places_for: Callable[[Study], Places], study_of: Callable[..., Study]
+    endpoints_for: Callable[[Study], StackEndpoints], study_of: Callable[..., Study]
 ) -> None:
     study = study_of()
-    places = places_for(study)
+    endpoints = endpoints_for(study)
     parser = configparser.ConfigParser()
-    parser.read_string(render(study, places, INTERNAL)["tls.cfg"])
-    assert parser["server:default"]["certificate"] == str(places.certificate.cert_chain_pem)
-    assert parser["server:default"]["private_key"] == str(places.certificate.key_pem)
-    assert parser["client:default"]["ca_list"] == str(places.ca_file)
+    parser.read_string(render(study, endpoints, INTERNAL)["tls.cfg"])
+    assert parser["server:default"]["certificate"] == str(endpoints.certificate.cert_chain_pem)
+    assert parser["server:default"]["private_key"] == str(endpoints.certificate.key_pem)
+    assert parser["client:default"]["ca_list"] == str(endpoints.ca_file)
     assert parser["client:default"]["verify_certificate"] == "yes"
 
 
 def test_a_name_cannot_break_out_of_its_comment(
-    places_for: Callable[[Study], Places], study_of: Callable[..., Study]
+    endpoints_for: Callable[[Study], StackEndpoints], study_of: Callable[..., Study]
 ) -> None:
     study = study_of().model_copy(update={"name": "two\nlisten=udp:0.0.0.0:5060"})
-    assert "\nlisten=udp" not in render(study, places_for(study), INTERNAL)["kamailio.cfg"]
+    assert "\nlisten=udp" not in render(study, endpoints_for(study), INTERNAL)["kamailio.cfg"]

@@ -11,7 +11,7 @@ import pytest
 
 from trunkproof.loadgen.stacks.kamailio.windows import UNCERTAINTY_S, windows_began
 from trunkproof.models.study import Study
-from trunkproof.models.throttle import Admitted, make_throttle
+from trunkproof.models.throttles.decision import Admitted
 
 pytestmark = [pytest.mark.requires("kamailio"), pytest.mark.requires("rtpengine", package="rtpengine-daemon")]
 
@@ -37,7 +37,7 @@ def test_windows_are_those_of_the_model(
     trunk = study.trunks[0]
     with running(study) as kamailio, kamailio.probe(trunk) as probe:
         began = windows_began(study, kamailio.programs.pids)[trunk.name]
-        model = make_throttle(trunk.throttle, anchor=began)
+        model = trunk.throttle.make_throttle(anchor=began)
         window_s = trunk.throttle.window_s
         first = int((time.monotonic() - began) // window_s) + 1
         for number, offered in enumerate([4, 9, 14, 21, 0, 6], start=first):

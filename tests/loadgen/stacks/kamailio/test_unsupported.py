@@ -5,39 +5,38 @@ from typing import Any
 
 import pytest
 
-from trunkproof.loadgen.stacks.kamailio.render import objections as public
-from trunkproof.loadgen.stacks.kamailio.unsupported import POLICIES, objections
+from trunkproof.loadgen.stacks.kamailio.throttles import RENDERED
+from trunkproof.loadgen.stacks.kamailio.unsupported import unsupported
 from trunkproof.models.study import Study
 
 
 def _where(study: Study) -> list[str]:
-    return [problem.where for problem in objections(study)]
+    return [problem.where for problem in unsupported(study)]
 
 
 def test_the_documented_trunk_can_be_played(study_of: Callable[..., Study]) -> None:
-    assert objections(study_of()) == []
-    assert public is objections
+    assert unsupported(study_of()) == []
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", [policy.name() for policy in RENDERED])
 def test_each_policy_that_it_names_can_be_played(
     policy: str, study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
 ) -> None:
-    assert objections(study_of(trunk_of(throttle={"policy": policy}))) == []
+    assert unsupported(study_of(trunk_of(throttle={"policy": policy}))) == []
 
 
 @pytest.mark.parametrize("window_s", [0.001, 0.29, 1.001, 60])
 def test_whole_milliseconds_however_they_are_stored(
     window_s: float, study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
 ) -> None:
-    assert objections(study_of(trunk_of(throttle={"policy": "fixed_window", "window_s": window_s}))) == []
+    assert unsupported(study_of(trunk_of(throttle={"policy": "fixed_window", "window_s": window_s}))) == []
 
 
 @pytest.mark.parametrize("policy", ["sliding_window_admitted", "sliding_window_attempts", "shaper"])
 def test_policies_it_has_no_algorithm_for(
     policy: str, study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
 ) -> None:
-    problem, *others = objections(study_of(trunk_of(1), trunk_of(2, throttle={"policy": policy})))
+    problem, *others = unsupported(study_of(trunk_of(1), trunk_of(2, throttle={"policy": policy})))
     assert not others
     assert problem.where == "trunks[1].throttle.policy"
     assert policy in problem.what
@@ -48,7 +47,7 @@ def test_trunks_of_one_account_are_not_told_apart(
     study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
 ) -> None:
     trunks = [trunk_of(1), trunk_of(2, account="account1"), trunk_of(3)]
-    problem, *others = objections(study_of(*trunks, carrier={"channels": 5, "channels_per": "account"}))
+    problem, *others = unsupported(study_of(*trunks, carrier={"channels": 5, "channels_per": "account"}))
     assert not others
     assert problem.where == "trunks[1].account"
     assert "trunks[0]" in problem.what
@@ -93,6 +92,6 @@ def test_a_restart_that_forgets_or_has_nothing_to_forget(
     study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]
 ) -> None:
     forgets = [{"kind": "edge_restart", "at_s": 1, "forgets_throttle": True}]
-    assert objections(study_of(incidents=forgets)) == []
+    assert unsupported(study_of(incidents=forgets)) == []
     remembers = [{"kind": "edge_restart", "at_s": 1}]
-    assert objections(study_of(trunk_of(throttle={"policy": "none"}), incidents=remembers)) == []
+    assert unsupported(study_of(trunk_of(throttle={"policy": "none"}), incidents=remembers)) == []

@@ -15,17 +15,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from trunkproof.models.policies import (
-    FixedWindow,
-    NoThrottle,
-    PipeLimit,
-    Shaper,
-    SlidingWindowAdmitted,
-    SlidingWindowAttempts,
-    ThrottleSettings,
-    TokenBucket,
-    Windowed,
-)
 from trunkproof.models.teletraffic import (
     fixed_window_refused,
     fixed_window_standard_error,
@@ -34,10 +23,19 @@ from trunkproof.models.teletraffic import (
     sliding_attempts_refused,
     token_bucket_refused,
 )
-from trunkproof.models.throttle import ADMITTED, SAME_INSTANT_S, Admitted, Refused, Throttle, make_throttle
+from trunkproof.models.throttles.decision import ADMITTED, SAME_INSTANT_S, Admitted, Refused, Throttle
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.pipelimit import PipeLimit
+from trunkproof.models.throttles.registry import POLICIES, ThrottleSettings
+from trunkproof.models.throttles.shaper import Shaper
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.token_bucket import TokenBucket
+from trunkproof.models.throttles.windows import Windowed
 
 READ = TypeAdapter[ThrottleSettings](ThrottleSettings)
-LIMITED = (FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts, TokenBucket, Shaper)
+LIMITED = tuple(policy for policy in POLICIES if policy.is_asked)
 
 
 def admitted(throttle: Throttle, instants: Iterable[float]) -> list[float]:
@@ -124,26 +122,26 @@ def test_a_refusal_carries_the_status_and_retry_after_of_the_study(kind: type[Fi
         {"policy": kind().policy, "limit": 1, "refusal_status": 480, "retry_after_s": 7}
         | ({"burst": 1} if kind is TokenBucket else {"max_delay_s": 0} if kind is Shaper else {})
     )
-    throttle = make_throttle(settings)
+    throttle = settings.make_throttle()
     assert throttle.try_admit(0.0) is ADMITTED
     assert throttle.try_admit(0.0) == Refused(480, 7)
 
 
 def test_a_fixed_window_starts_again_at_each_boundary_from_its_anchor() -> None:
-    throttle = make_throttle(FixedWindow(limit=2, window_s=10), anchor=1003.0)
+    throttle = FixedWindow(limit=2, window_s=10).make_throttle(anchor=1003.0)
     assert throttle.phase_s == 3
     assert admitted(throttle, [2.9, 2.95, 2.99, 3.0, 3.0, 12.9, 13.0]) == [2.9, 2.95, 3.0, 3.0, 13.0]
 
 
 @pytest.mark.parametrize("kind", [*LIMITED, NoThrottle])
 def test_only_windows_that_begin_at_fixed_instants_have_a_phase(kind: type[FixedWindow]) -> None:
-    assert make_throttle(kind(), anchor=63.0).phase_s == (3.0 if issubclass(kind, Windowed) else None)
+    assert kind().make_throttle(anchor=63.0).phase_s == (3.0 if issubclass(kind, Windowed) else None)
 
 
 def test_pipelimit_with_red_decides_as_kamailio_does() -> None:
     # Kamailio 5.6.3 with a limit of 4 in 5 s: what it let in (A) and refused (-) in successive windows.
     measured = ["AAAAAA", "AAAAAAA", "AAAAAAAA", "-A-A-A-A-A-A-", "--A--A--A--A--A--A--", "----A" * 4, "", "AAAAA"]
-    throttle = make_throttle(PipeLimit(limit=4, window_s=5, algorithm="red"), anchor=2.0)
+    throttle = PipeLimit(limit=4, window_s=5, algorithm="red").make_throttle(anchor=2.0)
     decided = [
         "".join("A" if throttle.try_admit(2 + 5 * window + k / 8) is ADMITTED else "-" for k in range(len(calls)))
         for window, calls in enumerate(measured)
@@ -152,28 +150,28 @@ def test_pipelimit_with_red_decides_as_kamailio_does() -> None:
 
 
 def test_a_sliding_window_over_admitted_calls_forgets_a_call_after_exactly_its_length() -> None:
-    throttle = make_throttle(SlidingWindowAdmitted(limit=2, window_s=10))
+    throttle = SlidingWindowAdmitted(limit=2, window_s=10).make_throttle()
     assert admitted(throttle, [0, 4, 5, 9.99, 10, 13.99, 14]) == [0, 4, 10, 14]
 
 
 def test_a_sliding_window_over_attempts_punishes_those_who_keep_trying() -> None:
-    throttle = make_throttle(SlidingWindowAttempts(limit=2, window_s=10))
+    throttle = SlidingWindowAttempts(limit=2, window_s=10).make_throttle()
     assert admitted(throttle, [0, 4, 5, 10, 14, 15, 24, 24, 25]) == [0, 4, 24]
 
 
 def test_a_token_bucket_admits_a_burst_and_then_at_its_rate() -> None:
-    throttle = make_throttle(TokenBucket(limit=1, window_s=2, burst=3))
+    throttle = TokenBucket(limit=1, window_s=2, burst=3).make_throttle()
     assert admitted(throttle, [0, 0, 0, 0, 1.99, 2, 2, 6, 6, 6]) == [0, 0, 0, 2, 6, 6]
 
 
 def test_a_shaper_delays_to_the_next_slot_and_refuses_too_long_a_wait() -> None:
-    throttle = make_throttle(Shaper(limit=1, window_s=2, max_delay_s=3))
+    throttle = Shaper(limit=1, window_s=2, max_delay_s=3).make_throttle()
     decisions = [throttle.try_admit(now) for now in (0, 0, 0, 1, 6, 7)]
     assert decisions == [ADMITTED, Admitted(2), Refused(503, 10), Admitted(3), ADMITTED, Admitted(1)]
 
 
 def test_no_throttle_admits_everything() -> None:
-    throttle = make_throttle(NoThrottle())
+    throttle = NoThrottle().make_throttle()
     assert all(throttle.try_admit(0.0) is ADMITTED for _ in range(1000))
     assert throttle.used(0.0) == 0
 
@@ -191,7 +189,7 @@ def test_no_throttle_admits_everything() -> None:
     ],
 )
 def test_what_is_used_of_the_limit(settings: ThrottleSettings, used: dict[float, int]) -> None:
-    throttle = make_throttle(settings)
+    throttle = settings.make_throttle()
     assert throttle.used(0.0) == 0
     throttle.try_admit(0.0)
     for _ in range(5):
@@ -202,7 +200,7 @@ def test_what_is_used_of_the_limit(settings: ThrottleSettings, used: dict[float,
 def test_asking_what_is_used_changes_nothing() -> None:
     trace = [k * 0.2 for k in range(200)]
     for kind in LIMITED:
-        plain, watched = (make_throttle(kind(limit=4, window_s=2)) for _ in range(2))
+        plain, watched = (kind(limit=4, window_s=2).make_throttle() for _ in range(2))
         for now in trace:
             watched.used(now)
             assert watched.try_admit(now) == plain.try_admit(now)
@@ -210,7 +208,7 @@ def test_asking_what_is_used_changes_nothing() -> None:
 
 @pytest.mark.parametrize("kind", LIMITED)
 def test_a_copy_goes_its_own_way(kind: type[FixedWindow]) -> None:
-    throttle = make_throttle(kind(limit=5, window_s=10))
+    throttle = kind(limit=5, window_s=10).make_throttle()
     trace = [k / 4 for k in range(400)]
     admitted(throttle, trace[:150])
     twin = copy.deepcopy(throttle)
@@ -227,7 +225,7 @@ def test_windows_remember_no_longer_than_they_say(
     red = PipeLimit(limit=limit, window_s=window_s, algorithm="red")
     admitting = SlidingWindowAdmitted(limit=limit, window_s=window_s)
     for settings in (*(kind(limit=limit, window_s=window_s) for kind in (FixedWindow, PipeLimit)), red, NoThrottle()):
-        pasts = [make_throttle(settings) for _ in range(2)]
+        pasts = [settings.make_throttle() for _ in range(2)]
         begin_s = max([*before, *other, 0.0])
         for throttle, past in zip(pasts, (before, other), strict=True):
             admitted(throttle, past)
@@ -247,7 +245,7 @@ def test_a_throttle_whose_process_restarted_is_a_new_one_whose_window_begins_the
     later = [now + instant for instant in trace]
     red = PipeLimit(limit=limit, window_s=window_s, algorithm="red")
     for settings in (*(kind(limit=limit, window_s=window_s) for kind in LIMITED), red, NoThrottle()):
-        old, new = make_throttle(settings), make_throttle(settings, anchor=now)
+        old, new = settings.make_throttle(), settings.make_throttle(anchor=now)
         admitted(old, before)
         old.restart(now)
         assert (old.used(now), old.phase_s) == (0, new.phase_s)
@@ -258,7 +256,7 @@ def test_a_throttle_whose_process_restarted_is_a_new_one_whose_window_begins_the
 def test_pipelimit_with_taildrop_is_a_fixed_window(
     trace: list[float], limit: int, window_s: float, anchor: int
 ) -> None:
-    pipe, fixed = (make_throttle(kind(limit=limit, window_s=window_s), anchor) for kind in (PipeLimit, FixedWindow))
+    pipe, fixed = (kind(limit=limit, window_s=window_s).make_throttle(anchor) for kind in (PipeLimit, FixedWindow))
     assert admitted(pipe, trace) == admitted(fixed, trace)
 
 
@@ -266,7 +264,7 @@ def test_pipelimit_with_taildrop_is_a_fixed_window(
 def test_pipelimit_with_red_lets_in_its_share_of_a_window_and_everything_after_a_quiet_one(
     trace: list[float], limit: int, window_s: float
 ) -> None:
-    throttle = make_throttle(PipeLimit(limit=limit, window_s=window_s, algorithm="red"))
+    throttle = PipeLimit(limit=limit, window_s=window_s, algorithm="red").make_throttle()
     offered = Counter(now // window_s for now in trace)
     let_in = Counter(now // window_s for now in admitted(throttle, trace))
     for window, attempts in offered.items():
@@ -277,7 +275,7 @@ def test_pipelimit_with_red_lets_in_its_share_of_a_window_and_everything_after_a
 def test_a_fixed_window_never_admits_more_than_its_limit_between_boundaries(
     trace: list[float], limit: int, window_s: float, anchor: int
 ) -> None:
-    throttle = make_throttle(FixedWindow(limit=limit, window_s=window_s), anchor=anchor)
+    throttle = FixedWindow(limit=limit, window_s=window_s).make_throttle(anchor=anchor)
     offered = Counter(math.floor(Fraction(now - anchor) / Fraction(window_s)) for now in trace)
     let_in = Counter(math.floor(Fraction(now - anchor) / Fraction(window_s)) for now in admitted(throttle, trace))
     assert let_in == {window: min(limit, attempts) for window, attempts in offered.items()}
@@ -288,14 +286,14 @@ def test_a_sliding_window_never_admits_more_than_its_limit_in_any_window(
     trace: list[float], limit: int, window_s: float
 ) -> None:
     for kind in (SlidingWindowAdmitted, SlidingWindowAttempts):
-        let_in = admitted(make_throttle(kind(limit=limit, window_s=window_s)), trace)
+        let_in = admitted(kind(limit=limit, window_s=window_s).make_throttle(), trace)
         assert all(later - earlier >= window_s for earlier, later in zip(let_in, let_in[limit:], strict=False))
 
 
 @given(trace=TRACES, limit=LIMITS, window_s=WINDOWS)
 def test_sliding_windows_refuse_only_when_full(trace: list[float], limit: int, window_s: float) -> None:
     for kind in (SlidingWindowAdmitted, SlidingWindowAttempts):
-        throttle = make_throttle(kind(limit=limit, window_s=window_s))
+        throttle = kind(limit=limit, window_s=window_s).make_throttle()
         counted: list[float] = []
         for now in trace:
             full = sum(now - earlier < window_s for earlier in counted) >= limit
@@ -309,7 +307,7 @@ def test_sliding_windows_refuse_only_when_full(trace: list[float], limit: int, w
 def test_a_token_bucket_decides_as_one_with_exact_arithmetic(
     trace: list[float], limit: int, window_s: float, burst: int
 ) -> None:
-    throttle = make_throttle(TokenBucket(limit=limit, window_s=window_s, burst=burst))
+    throttle = TokenBucket(limit=limit, window_s=window_s, burst=burst).make_throttle()
     rate, tokens, before = Fraction(limit) / Fraction(window_s), Fraction(burst), Fraction(0)
     for now in trace:
         tokens = min(Fraction(burst), tokens + (Fraction(now) - before) * rate)
@@ -322,7 +320,7 @@ def test_a_token_bucket_decides_as_one_with_exact_arithmetic(
 def test_a_token_bucket_admits_at_most_its_burst_and_what_came_back(
     trace: list[float], limit: int, window_s: float, burst: int
 ) -> None:
-    let_in = admitted(make_throttle(TokenBucket(limit=limit, window_s=window_s, burst=burst)), trace)
+    let_in = admitted(TokenBucket(limit=limit, window_s=window_s, burst=burst).make_throttle(), trace)
     for first in range(len(let_in)):
         for last in range(first, len(let_in)):
             back = Fraction(limit) / Fraction(window_s) * Fraction(let_in[last] - let_in[first])
@@ -330,7 +328,7 @@ def test_a_token_bucket_admits_at_most_its_burst_and_what_came_back(
 
 
 def test_a_token_bucket_does_not_drift_over_a_day_at_its_limit() -> None:
-    throttle = make_throttle(TokenBucket(limit=199, window_s=60, burst=5))
+    throttle = TokenBucket(limit=199, window_s=60, burst=5).make_throttle()
     day_s = 86_400
     let_in = admitted(throttle, (now / GRID for now in range(day_s * GRID)))
     # All tokens that came back before the last attempt, and those that were there at first.
@@ -341,7 +339,7 @@ def test_a_token_bucket_does_not_drift_over_a_day_at_its_limit() -> None:
 def test_a_shaper_spaces_calls_evenly_in_their_order_and_delays_none_too_long(
     trace: list[float], limit: int, window_s: float, max_delay_s: int
 ) -> None:
-    throttle = make_throttle(Shaper(limit=limit, window_s=window_s, max_delay_s=max_delay_s))
+    throttle = Shaper(limit=limit, window_s=window_s, max_delay_s=max_delay_s).make_throttle()
     decisions = [(now, throttle.try_admit(now)) for now in trace]
     gone = [now + decision.delay_s for now, decision in decisions if isinstance(decision, Admitted)]
     assert all(later - earlier >= window_s / limit - 1e-9 for earlier, later in pairwise(gone))
@@ -366,7 +364,7 @@ def test_a_shaper_admits_the_calls_that_a_bucket_as_deep_as_its_queue_admits(
     # A wait that is exactly the longest one is a call admitted; rounded, it could be either.
     assume(Fraction(queue.max_delay_s) == Fraction(burst - 1) * Fraction(window_s) / limit)
     bucket = TokenBucket(limit=limit, window_s=window_s, burst=burst)
-    assert admitted(make_throttle(queue), trace) == admitted(make_throttle(bucket), trace)
+    assert admitted(queue.make_throttle(), trace) == admitted(bucket.make_throttle(), trace)
 
 
 # ---- instants that are equal but for floating point
@@ -393,14 +391,14 @@ def test_calls_evenly_spaced_at_the_limit_are_all_admitted_at_once(
     numbers = np.arange(first, first + 20_000)
     # As a plan computes instants, and as a simulation's clock comes by them: by adding what is left to wait.
     instants = list(accumulate(np.diff(numbers * 0.3), initial=first * 0.3)) if added_up else numbers * 60 / 200
-    throttle = make_throttle(settings)
+    throttle = settings.make_throttle()
     assert {throttle.try_admit(float(now)) for now in instants} == {ADMITTED}
 
 
 @pytest.mark.parametrize("kind", [FixedWindow, PipeLimit, SlidingWindowAdmitted, SlidingWindowAttempts])
 @pytest.mark.parametrize(("early_s", "passes"), [(SAME_INSTANT_S / 2, True), (SAME_INSTANT_S * 2, False)])
 def test_only_rounding_is_overlooked(kind: type[FixedWindow], early_s: float, passes: bool) -> None:
-    throttle = make_throttle(kind(limit=1, window_s=60))
+    throttle = kind(limit=1, window_s=60).make_throttle()
     throttle.try_admit(0.0)
     assert throttle.used(60 - early_s) == (not passes)
     assert isinstance(throttle.try_admit(60 - early_s), Admitted) is passes
@@ -409,20 +407,20 @@ def test_only_rounding_is_overlooked(kind: type[FixedWindow], early_s: float, pa
 @pytest.mark.parametrize(("early_s", "passes"), [(SAME_INSTANT_S / 2, True), (SAME_INSTANT_S * 2, False)])
 def test_only_rounding_is_overlooked_by_slots(early_s: float, passes: bool) -> None:
     for settings in (TokenBucket(limit=1, burst=1), Shaper(limit=1, max_delay_s=0.0)):
-        throttle = make_throttle(settings)
+        throttle = settings.make_throttle()
         throttle.try_admit(0.0)
         assert (throttle.try_admit(60 - early_s) is ADMITTED) is passes
 
 
 def test_an_instant_overlooked_does_not_let_the_pace_creep() -> None:
-    throttle = make_throttle(TokenBucket(limit=1, window_s=1, burst=1))
+    throttle = TokenBucket(limit=1, window_s=1, burst=1).make_throttle()
     let_in = admitted(throttle, (number * (1 - SAME_INSTANT_S / 2) for number in range(1000)))
     assert all(now >= number - SAME_INSTANT_S for number, now in enumerate(let_in))
     assert len(let_in) < 1000
 
 
 def never_falls(trace: list[float], settings: list[ThrottleSettings]) -> bool:
-    totals = [len(admitted(make_throttle(each), trace)) for each in settings]
+    totals = [len(admitted(each.make_throttle(), trace)) for each in settings]
     return all(fewer <= more for fewer, more in pairwise(totals))
 
 
@@ -447,7 +445,7 @@ def test_worst_cases_admitted_in_any_minute() -> None:
     trace = [55.0] * 500 + [60.0 + k / 100 for k in range(5500)]
 
     def most_in_a_minute(settings: ThrottleSettings) -> int:
-        let_in = np.array(admitted(make_throttle(settings), trace))
+        let_in = np.array(admitted(settings.make_throttle(), trace))
         return int((np.searchsorted(let_in, let_in + 60, side="left") - np.arange(len(let_in))).max())
 
     assert most_in_a_minute(FixedWindow()) == 400
@@ -488,7 +486,7 @@ def test_share_refused_of_poisson_traffic(
 @pytest.mark.parametrize(("window_s", "limit"), [(1, 3), (10, 33), (60, 200)])
 def test_share_refused_by_a_fixed_window_within_its_exact_standard_error(window_s: float, limit: int) -> None:
     offered, windows = 180 * window_s / 60, 3000
-    random, throttle = np.random.default_rng(21), make_throttle(FixedWindow(limit=limit, window_s=window_s))
+    random, throttle = np.random.default_rng(21), FixedWindow(limit=limit, window_s=window_s).make_throttle()
     instants = np.sort(random.uniform(0, windows * window_s, random.poisson(offered * windows))).tolist()
     measured = 1 - len(admitted(throttle, instants)) / len(instants)
     tolerance = 4.5 * fixed_window_standard_error(offered, limit, windows)
@@ -499,7 +497,7 @@ def refused_in_excess(
     settings: ThrottleSettings, share: float, rate_per_minute: float, random: np.random.Generator
 ) -> float:
     """One replication, counted after a warm-up in which the empty throttle reaches its stationary state."""
-    throttle, end_s = make_throttle(settings), (WARM_UP_MINUTES + MINUTES) * 60
+    throttle, end_s = settings.make_throttle(), (WARM_UP_MINUTES + MINUTES) * 60
     instants = np.sort(random.uniform(0, end_s, random.poisson(rate_per_minute * end_s / 60))).tolist()
     refused = [isinstance(throttle.try_admit(now), Refused) for now in instants]
     counted = [was for now, was in zip(instants, refused, strict=True) if now >= WARM_UP_MINUTES * 60]

@@ -1,0 +1,48 @@
+"""The throttle policies that Asterisk's dialplan can keep, and how `throttle.j2` is told of each.
+
+A policy that does not stand in `RENDERED` is not played.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.policy import Policy
+from trunkproof.models.throttles.token_bucket import TokenBucket
+
+Values = dict[str, Any]
+
+
+def _fixed_window(throttle: FixedWindow) -> Values:
+    return {"limit": throttle.limit, "window_us": _decimal(throttle.window_s * 1e6)}
+
+
+def _token_bucket(throttle: TokenBucket) -> Values:
+    interval_us = throttle.window_s * 1e6 / throttle.limit
+    return {
+        "limit": throttle.limit,
+        "interval_us": _decimal(interval_us),
+        "tolerance_us": _decimal((throttle.burst - 1) * interval_us),
+    }
+
+
+def _no_throttle(_: NoThrottle) -> None:
+    return None
+
+
+RENDERED: dict[type[Policy], Callable[[Any], Values | None]] = {
+    FixedWindow: _fixed_window,
+    TokenBucket: _token_bucket,
+    NoThrottle: _no_throttle,
+}
+"""Policy -> what the template wants to know of its settings, in microseconds, as the dialplan reckons; None: nothing is
+asked.
+"""
+
+
+def _decimal(value: float) -> str:
+    """Return a number as the dialplan reads it: no exponent."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")

@@ -1,0 +1,110 @@
+"""What of a study Asterisk cannot play, each with its key and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from itertools import combinations
+
+from trunkproof.loadgen.stacks.asterisk.throttles import RENDERED
+from trunkproof.models.errors import Problem
+from trunkproof.models.study import Study, Trunk
+
+CAUSE_OF_STATUS = {
+    403: 21,
+    404: 1,
+    408: 18,
+    410: 22,
+    480: 19,
+    484: 28,
+    486: 17,
+    488: 58,
+    500: 38,
+    501: 29,
+    502: 27,
+    503: 66,
+    603: 16,
+}
+"""SIP status -> the Q.850 cause that Asterisk's dialplan hangs up with to send it; no other refusal can be sent.
+
+Asterisk makes 503 of the causes 34, 42 and 66 alone. The first two say that a channel lacks and that the throttle
+refuses; 66 says neither.
+"""
+_STATUSES = ", ".join(map(str, CAUSE_OF_STATUS))
+_LEAST_PORT = 1024
+"""Asterisk takes no lower one for audio."""
+
+
+def unsupported(study: Study) -> list[Problem]:
+    """Return all that Asterisk cannot play of a study, each with the key and what to write instead.
+
+    One thing it plays otherwise than the model: it takes the caller's port pair before the dialplan asks the throttle,
+    so a call that finds no pair is refused with 488 and does not count.
+    """
+    problems = list(_pop_problems(study))
+    for index, trunk in enumerate(study.trunks):
+        problems += _throttle_problems(f"trunks[{index}].throttle", trunk)
+        problems += _outcome_problems(f"trunks[{index}].traffic.outcomes", trunk)
+    return problems + list(_overlaps(study))
+
+
+def _pop_problems(study: Study) -> Iterator[Problem]:
+    pop = study.pop
+    for index, incident in enumerate(pop.incidents):
+        if incident.kind == "edge_restart":
+            yield Problem(
+                where=f"pop.incidents[{index}]",
+                what="Asterisk is edge and media in one: its restart ends every call; leave edge_restart out",
+            )
+    if pop.ports.quarantine_s > 0:
+        yield Problem(where="pop.ports.quarantine_s", what="Asterisk gives a released port again at once; write 0")
+    if pop.ports.low < _LEAST_PORT:
+        yield Problem(where="pop.ports.low", what=f"Asterisk uses no port below {_LEAST_PORT} for audio")
+    if pop.ports.legs == 1 and pop.address == pop.inner_address:
+        yield Problem(
+            where="pop.ports.legs",
+            what="both legs of a call take a pair of the one address: write 2, or give pop.inner_address another one",
+        )
+
+
+def _throttle_problems(where: str, trunk: Trunk) -> Iterator[Problem]:
+    throttle = trunk.throttle
+    if not throttle.is_asked:
+        return
+    if type(throttle) not in RENDERED:
+        *names, last = (policy.name() for policy in RENDERED)
+        yield Problem(
+            where=f"{where}.policy",
+            what=f"Asterisk's dialplan does not keep {throttle.policy}; write {', '.join(names)} or {last}",
+        )
+    if throttle.refusal_status not in CAUSE_OF_STATUS:
+        yield Problem(where=f"{where}.refusal_status", what=f"Asterisk can refuse with {_STATUSES} only")
+    if throttle.retry_after_s is not None:
+        yield Problem(where=f"{where}.retry_after_s", what="Asterisk can add no Retry-After to a refusal; write null")
+
+
+def _outcome_problems(where: str, trunk: Trunk) -> Iterator[Problem]:
+    for index, rejected in enumerate(trunk.traffic.outcomes.rejected):
+        if rejected.status not in CAUSE_OF_STATUS:
+            yield Problem(
+                where=f"{where}.rejected[{index}].status",
+                what=f"Asterisk cannot hand on {rejected.status}; it can {_STATUSES}",
+            )
+
+
+def _overlaps(study: Study) -> Iterator[Problem]:
+    """A call's trunk is known by its source address alone."""
+    networks = [
+        (f"trunks[{index}].whitelist", network)
+        for index, trunk in enumerate(study.trunks)
+        for network in trunk.whitelist
+    ]
+    networks += [
+        (f"trunks[{index}].customer_address", IPv4Network(trunk.customer_address))
+        for index, trunk in enumerate(study.trunks)
+        if not trunk.whitelist
+    ]
+    networks.append(("pop.carrier.address", IPv4Network(study.pop.carrier.address)))
+    for (one, network), (other, second) in combinations(networks, 2):
+        if one != other and network.overlaps(second):
+            yield Problem(where=one, what=f"{network} also belongs to {other}: Asterisk tells trunks by source address")

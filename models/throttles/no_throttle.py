@@ -1,0 +1,92 @@
+"""No throttle: every call is admitted."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.throttles.decision import ADMITTED, Decision, Throttle
+from trunkproof.models.throttles.policy import Asked, KernelPart, Policy
+
+
+def decide(_throttles: Any, _rings: FloatArray, _which: int, _now: float) -> float:
+    """Admit at once."""
+    return 0.0
+
+
+class NoThrottle(Policy):
+    """Every call is admitted."""
+
+    label: ClassVar[str] = "no throttle"
+    kernel: ClassVar[KernelPart] = KernelPart(decide)
+    is_plausible: ClassVar[bool] = False
+    has_two_states: ClassVar[bool] = False
+    is_asked: ClassVar[bool] = False
+    policy: Literal["none"] = "none"
+
+    def make_throttle(self, anchor: float = 0.0) -> OpenThrottle:
+        """As `Policy`."""
+        return OpenThrottle(self.refused)
+
+    def describe(self) -> str:
+        """As `Policy`."""
+        return "no throttle"
+
+    def describe_kind(self) -> str:
+        """As `Policy`."""
+        return "no throttle"
+
+    def with_limit(self, per_minute: int) -> Self:
+        """As `Policy`: there is no limit to change."""
+        return self
+
+    @property
+    def memory_s(self) -> float:
+        """None."""
+        return 0.0
+
+    @property
+    def per_minute(self) -> float:
+        """Infinite."""
+        return math.inf
+
+    @property
+    def size(self) -> int:
+        """None."""
+        return 0
+
+    def refused_share(self, rate_per_minute: float) -> float:
+        """As `Policy`: none."""
+        return 0.0
+
+    def passed(self, offered: float, interval_s: float) -> float:
+        """As `Policy`: all."""
+        return offered
+
+    def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
+        """As `Policy`: none."""
+        return np.zeros(len(instants), dtype=np.bool_)
+
+    def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
+        """As `Policy`: always."""
+        return True
+
+
+class OpenThrottle(Throttle):
+    """Admits every call."""
+
+    __slots__ = ()
+
+    def try_admit(self, now: float) -> Decision:
+        """Admit."""
+        return ADMITTED
+
+    def used(self, now: float) -> int:
+        """Return 0: there is no limit to weigh on."""
+        return 0
+
+    def restart(self, now: float) -> None:
+        """Forget nothing: it remembers nothing."""

@@ -1,0 +1,42 @@
+"""What token bucket and shaper share: slots `window_s / limit` apart since an idle instant.
+
+The next slot is computed from that instant and a count, never by adding up intervals: a day at the limit gathers no
+rounding error. Decisions treat equal instants as equal; whether the slots begin anew is asked exactly, as a start ahead
+of its slot would let the pace creep.
+"""
+
+from __future__ import annotations
+
+from trunkproof.models.throttles.decision import SAME_INSTANT_S, Throttle
+from trunkproof.models.throttles.policy import Limited
+
+KERNEL_FLOATS, KERNEL_INTEGERS = "idle_at_s", "taken"
+"""The idle instant, and the slots taken since: what the compiled twin keeps."""
+
+
+class PacedThrottle(Throttle):
+    """Counts the slots that were taken since the idle instant."""
+
+    __slots__ = ("_idle_at", "_limit", "_taken", "_window_s")
+
+    def __init__(self, settings: Limited) -> None:
+        super().__init__(settings.refused)
+        self._limit, self._window_s = settings.limit, settings.window_s
+        self._idle_at, self._taken = 0.0, 0
+
+    def _slot(self, number: int) -> float:
+        return self._idle_at + number * self._window_s / self._limit
+
+    def _start_again_if_idle(self, now: float) -> None:
+        if not self._taken or now >= self._slot(self._taken):
+            self._idle_at, self._taken = now, 0
+
+    def used(self, now: float) -> int:
+        """Return the tokens that are out of the bucket; calls that the shaper holds, or has let go just now."""
+        idle_s = now - self._idle_at + SAME_INSTANT_S
+        passed = int(idle_s * self._limit / self._window_s) if self._taken else 0
+        return max(0, self._taken - passed)
+
+    def restart(self, now: float) -> None:
+        """Forget all slots; it is idle now."""
+        self._idle_at, self._taken = now, 0

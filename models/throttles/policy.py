@@ -1,0 +1,217 @@
+"""What every throttle policy tells of itself: the settings in a study, and the answers that others ask of them.
+
+A policy is one class in one file of this folder. Whoever needs something of "the throttle" asks these methods; nobody
+outside the folder compares a policy's name or class.
+
+Some methods have an answer here already. Each such answer is safe for any policy: a policy gives a better one where it
+can, and is never wrong where it does not.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.settings import Settings
+from trunkproof.models.throttles.decision import SAME_INSTANT_S, Refused, Throttle
+
+ROUNDING_S = SAME_INSTANT_S / 10
+"""A boundary may be computed so far from where a throttle sees it; less than what the throttle itself overlooks."""
+
+
+@dataclass(frozen=True)
+class KernelPart:
+    """What the compiled simulator needs of a policy: its decision on records, and the fields that it keeps there.
+
+    A field of one name is one field, whichever policies declare it. All start at 0, and `KernelPart` names only those
+    beyond `limit`, `window_s`, `anchor_s` and `ring`, which every throttle has.
+    """
+
+    decide: Callable[[Any, FloatArray, int, float], float]
+    """`decide(throttles, rings, which, now)`: for how long the call is held, or `REFUSES`.
+
+    A plain function, which `simulator.kernel.throttles` compiles: loops, arithmetic, constants of its module, and no
+    calls of other functions. It must decide by the same arithmetic as the policy's throttle object, to the bit.
+    `throttles[which]` is its record; `rings[record.ring:]` has room for the `remembered` instants of the settings.
+    """
+    floats: str = ""
+    """Names of fields, separated by spaces."""
+    integers: str = ""
+    flags: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The instants at which a throttle was asked, each known to lie in [early_s, early_s + within_s]."""
+
+    early_s: FloatArray
+    """Ascending, shape (n,)."""
+    within_s: float = 0.0
+
+
+class Policy(Settings, ABC):
+    """Settings of a throttle of any kind."""
+
+    label: ClassVar[str]
+    """Its name in a figure: two or three words."""
+    kernel: ClassVar[KernelPart]
+    is_plausible: ClassVar[bool]
+    """Whether an operator who does not document the throttle may well use it: a review then looks at it unasked."""
+    has_two_states: ClassVar[bool]
+    """Whether redials alone can keep it full once a rush has filled it: a review then looks at both states."""
+    is_asked: ClassVar[bool] = True
+    """Whether there is a throttle at all. Where there is none, nobody asks it, which on some stacks is quicker."""
+
+    refusal_status: Annotated[int, Field(ge=400, le=699)] = 503
+    """SIP status of a refusal; with `policy: none`, the status by which a foreign trunk's throttle is recognised."""
+    retry_after_s: Annotated[int, Field(ge=0)] | None = 10
+    """Retry-After header of a refusal, always the same; none: no header."""
+    counts: Literal["outbound", "both"] = "both"
+    """Calls of which direction count against the limit (and are refused above it)."""
+
+    @classmethod
+    def name(cls) -> str:
+        """Return its name in a study, of which each kind has its own: the default of its `policy`."""
+        name: str = cls.model_fields["policy"].default
+        return name
+
+    @property
+    def refused(self) -> Refused:
+        """The refusal of a call."""
+        return Refused(self.refusal_status, self.retry_after_s)
+
+    @abstractmethod
+    def make_throttle(self, anchor: float = 0.0) -> Throttle:
+        """Return a throttle of these settings, unused so far.
+
+        `anchor`: an instant, on the clock of `try_admit`, at which a fixed window begins (any boundary will do); other
+        policies have no windows that begin at an instant of their own.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return the limit as a phrase for people."""
+
+    @abstractmethod
+    def describe_kind(self) -> str:
+        """Return the same without the limit, for a table in which the limits stand already."""
+
+    @abstractmethod
+    def with_limit(self, per_minute: int) -> Self:
+        """Return the same policy at another limit, over the window that it has; all else stays."""
+
+    @property
+    @abstractmethod
+    def memory_s(self) -> float:
+        """How long an attempt can matter to the decision on a later one: what a warm-up has to cover."""
+
+    @property
+    @abstractmethod
+    def per_minute(self) -> float:
+        """Calls per minute that pass in the long run, at most; infinite without a limit."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Calls that the limit is about, in a window or at once. Chance matters little where they are many."""
+
+    @abstractmethod
+    def refused_share(self, rate_per_minute: float) -> float | None:
+        """Return the exact share refused of Poisson attempts at this constant rate, above 0, in the long run.
+
+        None: theory has no exact answer. The analytic twin then says so, and a review reckons without chance.
+
+        Raises:
+            ValueError: the rate is far beyond the limit, and theory has no stable sum there.
+        """
+
+    @abstractmethod
+    def passed(self, offered: float, interval_s: float) -> float:
+        """Return how many calls pass of those `offered` in each interval, without chance: the steady state."""
+
+    @property
+    def full_window_s(self) -> float | None:
+        """Length of the window that is full when it refuses; None: it can refuse without one, or nobody knows.
+
+        Failures in a window that is not full were not the throttle's: so a history's are told apart.
+        """
+        return None
+
+    def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
+        """Return which of these attempts must be asked about, if no more than these come: by default all of them.
+
+        A throttle that starts unused with the first of a run of them must decide as one that saw everything before.
+        """
+        return np.ones(len(instants), dtype=np.bool_)
+
+    def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
+        """Return whether it is sure to let all of them pass at once; `anchor_s` is where a fixed window begins.
+
+        True is proof, False is none. It spares a sweep most of its runs.
+        """
+        return False
+
+    @property
+    def remembered(self) -> int:
+        """How many instants it remembers: room in the compiled simulator's rings."""
+        return 0
+
+    def kernel_values(self) -> dict[str, float]:
+        """Return what stands in its record of the compiled simulator at first, by field."""
+        return {}
+
+
+class Limited(Policy):
+    """A policy with one limit: so many calls per window."""
+
+    limit: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Calls per `window_s`."""
+    window_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+
+    @property
+    @abstractmethod
+    def kind_words(self) -> str:
+        """How it counts, as a phrase that follows the limit."""
+
+    def describe(self) -> str:
+        """Return the limit as a phrase for people."""
+        return f"{self.limit} calls in {self.window_s:g} s, {self.kind_words}"
+
+    def describe_kind(self) -> str:
+        """Return the same without the limit; the window and the direction where they are not the usual ones."""
+        window = "" if self.window_s == 60 else f", per {self.window_s:g} s"
+        direction = ", outbound calls only" if self.counts == "outbound" else ""
+        return f"{self.kind_words}{window}{direction}"
+
+    def with_limit(self, per_minute: int) -> Self:
+        """Return the same at another limit; a limit below one call per window is one."""
+        return self.model_copy(update={"limit": max(1, round(per_minute * self.window_s / 60))})
+
+    @property
+    def memory_s(self) -> float:
+        """One window."""
+        return self.window_s
+
+    @property
+    def per_minute(self) -> float:
+        """The limit, as calls per minute."""
+        return self.limit * 60 / self.window_s
+
+    @property
+    def size(self) -> int:
+        """The limit."""
+        return self.limit
+
+    def passed(self, offered: float, interval_s: float) -> float:
+        """Return what is offered, up to the limit."""
+        return min(offered, self.limit * interval_s / self.window_s)
+
+    def kernel_values(self) -> dict[str, float]:
+        """Return the limit and its window."""
+        return {"limit": self.limit, "window_s": self.window_s}

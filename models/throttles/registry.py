@@ -1,0 +1,58 @@
+"""The throttle policies that there are. A policy that stands here is known to everybody.
+
+| policy | window | counts | refuses a call | remembers |
+|---|---|---|---|---|
+| `none` | | | never | nothing |
+| `fixed_window` | fixed | admitted | when `limit` calls passed in this window | the count of this window |
+| `pipelimit`, `taildrop` | fixed, one for all | attempts | when `limit` attempts came in this window | this count |
+| `pipelimit`, `red` | fixed, one for all | attempts | unless it is each n-th: n limits came before | two counts |
+| `sliding_window_admitted` | sliding | admitted | when `limit` calls passed in the window before | `limit` instants |
+| `sliding_window_attempts` | sliding | attempts | when `limit` attempts came in the window before | `limit` instants |
+| `token_bucket` | pace | admitted | when none of `burst` tokens is left | when the bucket is full |
+| `shaper` | pace | admitted | when it would wait longer than `max_delay_s` | when the queue is empty |
+
+The order is that of the words in messages and of the numbers in the compiled simulator; nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.pipelimit import PipeLimit
+from trunkproof.models.throttles.policy import Policy
+from trunkproof.models.throttles.shaper import Shaper
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.token_bucket import TokenBucket
+from trunkproof.models.throttles.windows import Windowed
+
+ThrottleSettings = Annotated[
+    FixedWindow | PipeLimit | SlidingWindowAdmitted | SlidingWindowAttempts | TokenBucket | Shaper | NoThrottle,
+    Field(discriminator="policy"),
+]
+"""A throttle as a study says it: its `policy` tells which."""
+
+POLICIES: tuple[type[Policy], ...] = get_args(get_args(ThrottleSettings)[0])
+"""All of them."""
+
+KERNEL_CODE: dict[type[Policy], int] = {policy: code for code, policy in enumerate(POLICIES)}
+"""By which compiled code tells them apart."""
+
+
+def timers_that_differ(throttles: Iterable[ThrottleSettings]) -> str | None:
+    """Return the first policy whose one timer is asked for windows of several lengths; None: there is none."""
+    windows: dict[str, set[float]] = {}
+    for throttle in throttles:
+        if isinstance(throttle, Windowed) and throttle.shares_timer:
+            windows.setdefault(throttle.policy, set()).add(throttle.window_s)
+    return next((policy for policy, lengths in windows.items() if len(lengths) > 1), None)
+
+
+def plausible_readings() -> tuple[ThrottleSettings, ...]:
+    """Return the ways in which an undocumented throttle may well work, each at its defaults."""
+    return tuple(policy() for policy in POLICIES if policy.is_plausible)  # type: ignore[misc]

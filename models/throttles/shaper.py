@@ -1,0 +1,75 @@
+"""The shaper: calls go on evenly spaced, and wait for it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from trunkproof.models.arrays import FloatArray
+from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Admitted, Decision
+from trunkproof.models.throttles.pace import KERNEL_FLOATS, KERNEL_INTEGERS, PacedThrottle
+from trunkproof.models.throttles.policy import KernelPart, Limited
+
+
+def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
+    """Decide as `ShaperThrottle`, on records."""
+    throttle = throttles[which]
+    idle_at_s, window_s, limit = throttle.idle_at_s, throttle.window_s, throttle.limit
+    if throttle.taken == 0 or now >= idle_at_s + throttle.taken * window_s / limit:
+        idle_at_s = now
+        throttle.idle_at_s, throttle.taken = now, 0
+    delay_s = idle_at_s + throttle.taken * window_s / limit - now
+    if delay_s > throttle.max_delay_s + SAME_INSTANT_S:
+        return REFUSES
+    throttle.taken += 1
+    return float(delay_s) if delay_s > SAME_INSTANT_S else 0.0
+
+
+class Shaper(Limited):
+    """Calls go on evenly spaced, `window_s / limit` apart, and wait for it; one that would wait too long is refused."""
+
+    label: ClassVar[str] = "shaper"
+    kernel: ClassVar[KernelPart] = KernelPart(decide, f"{KERNEL_FLOATS} max_delay_s", KERNEL_INTEGERS)
+    is_plausible: ClassVar[bool] = True
+    has_two_states: ClassVar[bool] = False
+    policy: Literal["shaper"] = "shaper"
+    max_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 2.0
+
+    @property
+    def kind_words(self) -> str:
+        """As `Limited`."""
+        return f"shaper that delays by {self.max_delay_s:g} s at most"
+
+    def make_throttle(self, anchor: float = 0.0) -> ShaperThrottle:
+        """As `Policy`."""
+        return ShaperThrottle(self)
+
+    def refused_share(self, rate_per_minute: float) -> float:
+        """As `Policy`: M/D/1 without the calls that would wait longer than `max_delay_s`."""
+        from trunkproof.models.teletraffic import shaper_refused  # noqa: PLC0415  # as in `fixed_window`
+
+        return shaper_refused(rate_per_minute, self.per_minute, self.max_delay_s)
+
+    def kernel_values(self) -> dict[str, float]:
+        """As `Policy`."""
+        return super().kernel_values() | {"max_delay_s": self.max_delay_s}
+
+
+class ShaperThrottle(PacedThrottle):
+    """A queue that lets one call go at each slot and takes none that would wait longer than `max_delay_s`."""
+
+    __slots__ = ("_max_delay_s",)
+
+    def __init__(self, settings: Shaper) -> None:
+        super().__init__(settings)
+        self._max_delay_s = settings.max_delay_s
+
+    def try_admit(self, now: float) -> Decision:
+        """Give the call the next slot, if it is not too far off."""
+        self._start_again_if_idle(now)
+        delay_s = self._slot(self._taken) - now
+        if delay_s > self._max_delay_s + SAME_INSTANT_S:
+            return self._refused
+        self._taken += 1
+        return Admitted(delay_s) if delay_s > SAME_INSTANT_S else ADMITTED

@@ -1,0 +1,108 @@
+"""What the two sliding windows share: the window ends with each call, and remembers the last `limit` calls that count.
+
+Which calls count is the difference: admitted ones only, or refused ones too. A call exactly `window_s` after the oldest
+finds its place free.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, ClassVar
+
+import numpy as np
+
+from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision, Throttle
+from trunkproof.models.throttles.policy import ROUNDING_S, Asked, KernelPart, Limited
+
+
+def decide(throttles: Any, rings: FloatArray, which: int, now: float) -> float:
+    """Decide as `SlidingWindowThrottle`, on records: the deque is a ring of `limit` places in `rings`."""
+    throttle = throttles[which]
+    is_full = throttle.counted == throttle.limit
+    refuses = is_full and now - rings[throttle.ring + throttle.oldest] < throttle.window_s - SAME_INSTANT_S
+    if refuses and not throttle.counts_attempts:
+        return REFUSES
+    if is_full:
+        rings[throttle.ring + throttle.oldest] = now
+        throttle.oldest += 1
+        if throttle.oldest == throttle.limit:
+            throttle.oldest = 0
+    else:
+        rings[throttle.ring + throttle.counted] = now
+        throttle.counted += 1
+    return REFUSES if refuses else 0.0
+
+
+KERNEL = KernelPart(decide, integers="counted oldest", flags="counts_attempts")
+
+
+class SlidingWindow(Limited):
+    """A limit over the `window_s` before each call."""
+
+    counts_attempts: ClassVar[bool]
+    """Whether refused attempts count too."""
+
+    def make_throttle(self, anchor: float = 0.0) -> SlidingWindowThrottle:
+        """As `Policy`."""
+        return SlidingWindowThrottle(self)
+
+    @property
+    def full_window_s(self) -> float:
+        """The window."""
+        return self.window_s
+
+    def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
+        """As `Policy`: attempts that lie within a window before one that finds `limit` others in it."""
+        limit, window_s = self.limit, self.window_s
+        full = np.flatnonzero(instants[limit:] - instants[:-limit] < window_s) + limit
+        edges = np.zeros(len(instants) + 1, dtype=np.int64)
+        np.add.at(edges, np.searchsorted(instants, instants[full] - window_s), 1)
+        np.add.at(edges, full + 1, -1)
+        return np.cumsum(edges[:-1]) > 0
+
+    def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
+        """As `Policy`: the call that lies `limit` back is always out of the window."""
+        apart = asked.early_s[self.limit :] - asked.early_s[: -self.limit]
+        needed_s = self.window_s - SAME_INSTANT_S + asked.within_s
+        return bool((apart >= (needed_s + ROUNDING_S if asked.within_s else needed_s)).all())
+
+    @property
+    def remembered(self) -> int:
+        """The last `limit` instants."""
+        return self.limit
+
+    def kernel_values(self) -> dict[str, float]:
+        """As `Policy`."""
+        return super().kernel_values() | {"counts_attempts": self.counts_attempts}
+
+
+class SlidingWindowThrottle(Throttle):
+    """Remembers the last `limit` calls that count."""
+
+    __slots__ = ("_counted", "_counts_attempts", "_limit", "_window_s")
+
+    def __init__(self, settings: SlidingWindow) -> None:
+        super().__init__(settings.refused)
+        self._limit, self._window_s = settings.limit, settings.window_s
+        self._counts_attempts = settings.counts_attempts
+        self._counted: deque[float] = deque(maxlen=settings.limit)
+
+    def try_admit(self, now: float) -> Decision:
+        """Admit a call that finds fewer than `limit` others in the window before it."""
+        counted = self._counted
+        # The window is full exactly if the call that lies `limit` back is still in it; older ones need not be kept.
+        if len(counted) == self._limit and now - counted[0] < self._window_s - SAME_INSTANT_S:
+            if self._counts_attempts:
+                counted.append(now)
+            return self._refused
+        counted.append(now)
+        return ADMITTED
+
+    def used(self, now: float) -> int:
+        """Return the calls in the window that ends now, `limit` at most."""
+        return sum(now - instant < self._window_s - SAME_INSTANT_S for instant in self._counted)
+
+    def restart(self, now: float) -> None:
+        """Forget all calls."""
+        self._counted.clear()

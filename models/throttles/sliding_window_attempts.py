@@ -1,0 +1,30 @@
+"""The sliding window over attempts: refused ones count too, so redials can keep it full."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from trunkproof.models.throttles.policy import KernelPart
+from trunkproof.models.throttles.sliding import KERNEL, SlidingWindow
+
+
+class SlidingWindowAttempts(SlidingWindow):
+    """A call is refused if `limit` attempts, refused ones included, came in the `window_s` before it."""
+
+    label: ClassVar[str] = "sliding, attempts"
+    kernel: ClassVar[KernelPart] = KERNEL
+    is_plausible: ClassVar[bool] = True
+    has_two_states: ClassVar[bool] = True
+    counts_attempts: ClassVar[bool] = True
+    policy: Literal["sliding_window_attempts"] = "sliding_window_attempts"
+
+    @property
+    def kind_words(self) -> str:
+        """As `Limited`."""
+        return "sliding window over attempts"
+
+    def refused_share(self, rate_per_minute: float) -> float:
+        """As `Policy`: the chance of at least `limit` Poisson attempts in the window before."""
+        from trunkproof.models.teletraffic import sliding_attempts_refused  # noqa: PLC0415  # as in `fixed_window`
+
+        return sliding_attempts_refused(rate_per_minute / 60 * self.window_s, self.limit)

@@ -1,0 +1,34 @@
+"""Throttles of every policy in the registry, small enough to be filled: so that a new policy is tested unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal, get_args, get_origin
+
+from trunkproof.models.throttles.policy import Policy
+from trunkproof.models.throttles.registry import POLICIES
+
+_SMALL = {"limit": 3, "window_s": 2.0, "burst": 2, "max_delay_s": 0.8}
+
+
+def examples(policy: type[Policy], **changes: float) -> Iterator[Policy]:
+    """One for each choice that the policy's own settings give."""
+    own = {name: field for name, field in policy.model_fields.items() if name not in {*Policy.model_fields, "policy"}}
+    values = {name: value for name, value in (_SMALL | changes).items() if name in own}
+    choices = [
+        [(name, value) for value in get_args(field.annotation)]
+        for name, field in own.items()
+        if get_origin(field.annotation) is Literal
+    ]
+    for chosen in product(*choices):
+        yield policy(**values, **dict(chosen))
+
+
+EVERY_THROTTLE = [throttle for policy in POLICIES for throttle in examples(policy)]
+EVERY_LIMIT = [throttle for throttle in EVERY_THROTTLE if throttle.is_asked]
+
+
+def words_of(throttle: Policy) -> str:
+    """Its description, as the name of a test."""
+    return throttle.describe()
