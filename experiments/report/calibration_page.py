@@ -1,4 +1,4 @@
-"""The page of a calibration: what each kind of work costs, how sure that is, and how well it explains every level."""
+"""The page of a calibration: what each kind of work costs, its interval, and how well costs explain every level."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_calibration_page(run: CalibrationRun, path: Path) -> None:
 
 
 def render_calibration(run: CalibrationRun) -> str:
-    """The page as text."""
+    """Return the page as HTML text."""
     return fill(
         "calibration.html",
         panels=[_parity(run), _residuals(run)],
@@ -80,7 +80,7 @@ _UNITS: dict[CostName, Callable[[float], str]] = {
 
 
 def _parity(run: CalibrationRun) -> Panel:
-    figure = blank_figure("CPU measured, seconds", "CPU explained by the costs, seconds")
+    figure = blank_figure("CPU measured, seconds", "CPU by the fitted costs, seconds")
     for number, work in enumerate(dict.fromkeys(level.work for level in run.levels)):
         chosen = [index for index, level in enumerate(run.levels) if level.work == work]
         figure.add_trace(
@@ -97,12 +97,12 @@ def _parity(run: CalibrationRun) -> Panel:
     ends = [float(both.min()), float(both.max())]
     line = {"color": PREDICTED, "dash": "dash", "width": 1}
     figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=line, name="equal", hoverinfo="skip"))
-    # Errors are relative, so equal distances are equal errors.
+    # The fit is of relative errors: on logarithmic axes equal distances are equal errors.
     figure.update_layout(hovermode="closest", xaxis_type="log", yaxis_type="log", yaxis_rangemode="normal")
     return Panel(
         "parity",
-        "Explained against measured",
-        "Each mark is a level; on the dashed line it is explained exactly.",
+        "CPU by the fitted costs against CPU measured",
+        "Each mark is a level. On the dashed line the costs explain it exactly.",
         figure,
     )
 
@@ -121,6 +121,6 @@ def _residuals(run: CalibrationRun) -> Panel:
     return Panel(
         "residuals",
         "What is left unexplained",
-        "Beyond the dashed lines a level is an outlier: shown, not dropped.",
+        "Levels beyond the dashed lines are outliers. They are shown here and stay in the fit.",
         figure,
     )
