@@ -107,7 +107,7 @@ def _rows(knee: Knee) -> Iterator[dict[str, str]]:
                     "failures": f"{run.failures} of {run.wanted}",
                     "mos": formatted(run.mos_p5, "MOS"),
                     "cpu": formatted(run.cpu_share, "share"),
-                    "pace": "n/a" if run.pace is None else f"{run.pace:.2f}",
+                    "slowdown": "n/a" if run.slowdown is None else f"{run.slowdown:.2f}",
                     "throttled": formatted(run.throttled_share, "share"),
                     "generator": "" if name == "predicted" else run.generator.value,
                 }
