@@ -12,8 +12,8 @@ from trunkproof.experiments.common.formatting import COST_WORDS
 from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from trunkproof.experiments.report.sheet import Panel, fill
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
+from trunkproof.experiments.sizing.calibration.contention import holds, is_contended
 from trunkproof.experiments.sizing.calibration.levels import Level
-from trunkproof.experiments.sizing.calibration.shortage import holds, is_short
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import CostName
 
@@ -32,7 +32,7 @@ def render_calibration(run: CalibrationRun) -> str:
         panels=[_parity(run), _residuals(run)],
         run=run,
         costs=_costs(run),
-        shortage=[_short(level) for level in run.shortage],
+        contended=[_contended(level) for level in run.contended],
         gauged=run.calibration.gauged,
         outliers=[run.levels[index] for index in run.fit.outliers],
         doubtful=[level for level in run.levels if level.generator is not Verdict.VALID],
@@ -53,14 +53,14 @@ def _costs(run: CalibrationRun) -> list[dict[str, str]]:
     return rows
 
 
-def _short(level: Level) -> dict[str, str]:
-    rung = is_short(level)
+def _contended(level: Level) -> dict[str, str]:
+    rung = is_contended(level)
     response_s = float(np.quantile(level.response_s, 0.95)) if level.response_s else None
     return {
         "work": level.work,
         "share": f"{100 * level.amount:.0f} %" if rung else "no quota",
         "cpu": f"{level.cpu_s:.3f} s",
-        "gauge": "n/a" if level.gauge_s is None else f"{1e6 * level.gauge_s:.0f} µs",
+        "reference": "n/a" if level.reference_s is None else f"{1e6 * level.reference_s:.0f} µs",
         "mos": "n/a" if level.mos_p5 is None else f"{level.mos_p5:.2f}",
         "response": "n/a" if response_s is None else f"{1000 * response_s:,.0f} ms",
         "held": ("yes" if holds(level) else "no") if rung else "",

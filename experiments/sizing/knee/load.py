@@ -105,9 +105,7 @@ def first_load(study: Study) -> float:
         InputError: this study does not suit a search for the knee; lists all reasons.
     """
     traffic = study.trunks[0].traffic
-    problems = [Problem(where="trunks", what="a search for the knee needs one trunk")] * (
-        len(study.trunks) > 1
-    )
+    problems = [Problem(where="trunks", what="a search for the knee needs one trunk")] * (len(study.trunks) > 1)
     rate = traffic.arrivals.rate_per_minute if isinstance(traffic.arrivals, ConstantArrivals) else 0.0
     if not rate:
         what = "must be constant and above zero: the search begins at their rate"
