@@ -164,13 +164,13 @@ def summary(generated: Generated) -> str:
         f"{generated.fresh_calls:,} fresh calls and {generated.redials:,} redials make {generated.attempts:,} "
         f"attempts; {generated.refused:,} of them ({100 * share:.2f} %) were refused by the throttle of the time "
         f"({generated.truth['throttle']}), and {generated.customers_lost:,} customers gave up after a refusal.",
-        *_dirt_lines(generated),
+        *_defect_lines(generated),
         "To be found again:",
         *(f"  {name}: {value:g}" for name, value in generated.truth.items() if isinstance(value, int | float)),
     ]
     return "\n".join(lines)
 
 
-def _dirt_lines(generated: Generated) -> list[str]:
-    kinds = [f"{count:,} {kind.replace('_', ' ')}" for kind, count in generated.dirty.items() if count]
+def _defect_lines(generated: Generated) -> list[str]:
+    kinds = [f"{count:,} {kind.replace('_', ' ')}" for kind, count in generated.defects.items() if count]
     return [f"Rows with something wrong: {', '.join(kinds)}."] if kinds else []
