@@ -37,7 +37,7 @@ def holding_check(size: Size) -> Check:
 def score_check(points: Sequence[Point]) -> Check:
     """Check that the standardised differences of all other checks are normal: then standard errors are right."""
     scores = np.array([point.score for point in points])
-    of = "Steeper than the diagonal: standard errors are too small. Flatter: they are too large. Shifted: there is a bias."
+    of = "Steeper than the diagonal: standard errors are too small. Flatter: they are too large. Shifted: a bias."
     return quantile_check(
         "scores",
         "All differences, in standard errors",

@@ -34,7 +34,8 @@ _OWN_NUMBERS = 40
 def attempts(mechanism: Mechanism, enforced: Enforced, rng: np.random.Generator, channels: int) -> FloatArray:
     """Return every attempt of the history in the order of time, shape (attempts, 6).
 
-    Columns are `kernel.AT_S` and those after it. Seconds count from midnight of the first day. Calls are numbered consecutively over all days.
+    Columns are `kernel.AT_S` and those after it. Seconds count from midnight of the first day. Calls are numbered
+    consecutively over all days.
     """
     days, calls = [], 0
     for number in range(mechanism.days):

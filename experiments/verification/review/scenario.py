@@ -44,7 +44,7 @@ class Scenario:
 
     @property
     def named_candidates(self) -> tuple[int, ...]:
-        """Return the candidates that the request names. In half of the cases it names none: the review finds its own."""
+        """Return the candidates that the request names. In half of the cases it names none."""
         return self.candidates if self.seed // 5 % 2 == 0 else ()
 
     @property
