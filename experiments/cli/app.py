@@ -28,21 +28,20 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study: one YAML file.", show_default=False)]
-StackName = Annotated[
-    Stack | None, typer.Option("--stack", help="What plays the trunk, where it is not what the study says.")
-]
+StackName = Annotated[Stack | None, typer.Option("--stack", help="Stack that plays the trunk, instead of the study's.")]
 EngineName = Annotated[
-    Engine | None, typer.Option("--engine", help="Who simulates; the compiled kernel gives what SimPy gives, sooner.")
+    Engine | None,
+    typer.Option("--engine", help="Engine; the compiled kernel gives the same as SimPy, sooner."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Seed = Annotated[int | None, typer.Option(help="Roll other dice than the study's.", min=0)]
+Seed = Annotated[int | None, typer.Option(help="Use this seed instead of the study's.", min=0)]
 OptionalOut = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
 KeyLog = Annotated[
-    Path | None, typer.Option("--keylog", metavar="FILE", help="Append TLS secrets, to decode a capture.")
+    Path | None, typer.Option("--keylog", metavar="FILE", help="Append TLS secrets to this file, to decode a capture.")
 ]
 Workers = Annotated[
     int,
-    typer.Option("--workers", help="Processes that place the calls, sharing them out.", min=1, max=64),
+    typer.Option("--workers", help="Processes that share the calls among them.", min=1, max=64),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
 
@@ -61,7 +60,7 @@ class FileFirst(TyperGroup):
 
 
 def read_as_asked(path: Path, seed: int | None = None, stack: Stack | None = None) -> Study:
-    """The study of that file, with other dice or on another stack where the options say so."""
+    """Return the study of that file, with the seed and the stack of the options where they are given."""
     study = read_study(path)
     study = study if seed is None else study.model_copy(update={"seed": seed})
     return study if stack is None else study.on(stack)

@@ -52,14 +52,15 @@ def validate(
         typer.Option(
             "--stack",
             metavar="[embedded|kamailio|asterisk]",
-            help="What plays the trunk, where it is not what the study says; repeatable with --suite.",
+            help="Stack that plays the trunk, instead of the study's; repeatable with --suite.",
         ),
     ] = None,
     profile: Annotated[
-        list[str] | None, typer.Option("--profile", metavar="NAME", help="With --suite: this one, not all; repeatable.")
+        list[str] | None,
+        typer.Option("--profile", metavar="NAME", help="With --suite: run only this profile; repeatable."),
     ] = None,
     pbx: Annotated[
-        bool, typer.Option("--pbx", help="Inbound calls go through Asterisk as the customer's PBX.")
+        bool, typer.Option("--pbx", help="Send inbound calls through Asterisk as the customer's PBX.")
     ] = False,
     workers: Workers = 1,
     out_dir: Out,
@@ -105,8 +106,8 @@ def report(
 @app.command()
 def calibrate(
     *,
-    stack: Annotated[Stack, typer.Option("--stack", help="What to measure.")],
-    repeats: Annotated[int, typer.Option(help="Measure every level so often.", min=1)] = 1,
+    stack: Annotated[Stack, typer.Option("--stack", help="Stack to measure.")],
+    repeats: Annotated[int, typer.Option(help="Measure every level this often.", min=1)] = 1,
     out_dir: Out,
     as_json: Json = False,
 ) -> None:

@@ -35,7 +35,7 @@ _DONTWAIT = 0x40
 
 @contextlib.contextmanager
 def reflecting(cores: Sequence[int] = ()) -> Iterator[list[int]]:
-    """Reflect datagrams while the block runs. Yields the even ports at `ADDRESS`; the odd port above each is open too."""
+    """Reflect datagrams while the block runs. Yields even ports at `ADDRESS`; the odd one above each is open too."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_reflect, args=(theirs, tuple(cores)), daemon=True)
