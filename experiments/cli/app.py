@@ -1,6 +1,6 @@
-"""What commands share: the options that several have, and how a result leaves.
+"""What commands share: options, the folder for results, and how a result is printed.
 
-People read stdout; `--json` gives programs the same on stdout; progress and complaints go to stderr.
+Results go to stdout, as text for people or with `--json` for programs. Progress and messages go to stderr.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class FileFirst(TyperGroup):
     """The command that is meant where none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See click; names the command that is meant."""
+        """Add the name of the meant command where the first word is a file."""
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
             args = [self.meant, *args]
         return super().parse_args(ctx, args)
@@ -67,7 +67,7 @@ def read_as_asked(path: Path, seed: int | None = None, stack: Stack | None = Non
 
 
 def folder_at(path: Path) -> Path:
-    """The folder for results, made where it is missing."""
+    """Return the folder for results; make it where it is missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,11 +77,11 @@ def folder_at(path: Path) -> Path:
 
 @contextmanager
 def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; a second one ends the process at once."""
+    """Yield an event that the first Ctrl-C (or SIGTERM) sets. A second Ctrl-C ends the process at once."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def interrupted() -> None:
-        err.print("ending every call; once more to leave at once")
+        err.print("ending every call; press Ctrl-C again to leave at once")
         stop.set()
         loop.remove_signal_handler(signal.SIGINT)
 

@@ -1,4 +1,4 @@
-"""`validate`, `report` and `calibrate`: predictions held against real calls, and what predictions rest on."""
+"""The commands `validate`, `report` and `calibrate`: compare predictions with real calls, and measure costs."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def calibrate(
 
     def human() -> None:
         out.print(shown.calibration_table(measured.calibration))
-        out.print(f"{len(measured.levels)} levels explained within {100 * measured.fit.relative_error:.1f} %.")
+        out.print(f"The costs explain {len(measured.levels)} levels within {100 * measured.fit.relative_error:.1f} %.")
         for note in measured.notes:
             out.print(note)
         out.print(f"A study names it with pop.machine.calibration: {path}")
@@ -134,7 +134,7 @@ def calibrate(
 
 
 def command_line() -> str:
-    """What was typed."""
+    """Return the command as it was typed."""
     return shlex.join(["trunkproof", *sys.argv[1:]])
 
 

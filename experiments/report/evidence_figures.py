@@ -115,7 +115,8 @@ def _places(rows: list[tuple[str, BackCastRow]]) -> tuple[list[float], list[str]
 def _caption(rows: list[tuple[str, BackCastRow]]) -> str:
     name, first = rows[0]
     missed = sum(not row.reproduced for _, row in rows)
-    seen, expected = amount(first.seen, first.unit), amount(first.expected.value, first.unit)
+    per = " a minute" if first.unit == "per minute" else ""
+    seen, expected = amount(first.seen, first.unit) + per, amount(first.expected.value, first.unit) + per
     return (
         f"In {first.scope} the history shows {seen}; the back-cast by {name} gives {expected}. Blue: the history. "
         "Dots: its days simulated again at the throttle of the time, with the range of repetitions. Not reproduced: "

@@ -167,7 +167,7 @@ def _limits(result: Result) -> list[int]:
 
 
 def _holds(result: Result, limit: int, scale: str, where: str = "truth") -> bool | None:
-    """Whether all targets hold at that throttle under every interpretation that counts; None: too close to say."""
+    """Tell whether all targets hold at a throttle under every interpretation that counts; None: too close to say."""
     counts = _readings(result)
     answers = [cell[scale] for cell in result[where] if cell["limit"] == limit and cell["reading"] in counts]
     return False if False in answers else None if None in answers else True
