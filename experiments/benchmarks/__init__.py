@@ -1,5 +1,5 @@
-"""How fast, in how much memory and how evenly the project's parts run, side by side with others in one run.
+"""Benchmarks of the project's parts: speed, memory and punctuality, beside other programs in the same run.
 
-`python -m trunkproof.experiments.benchmarks` runs all; each module also runs by itself. Ratios hold from machine to
-machine better than figures do, so they come first.
+`python -m trunkproof.experiments.benchmarks` runs all of them. Each module also runs by itself. Ratios carry over from
+machine to machine better than figures do, so they come first.
 """

@@ -1,7 +1,6 @@
-"""`python -m trunkproof.experiments.benchmarks [NAME...] [--quick] [--out FILE]`: run benchmarks, print the page, keep
-the result.
+"""`python -m trunkproof.experiments.benchmarks [NAME...] [--quick] [--out FILE]`: run benchmarks and print the page.
 
-Each runs in a process of its own. The result is kept where all of them ran in full, or where `--out` says.
+Each benchmark runs in a process of its own. The result is saved after a full run of all of them, or to `--out`.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from trunkproof.experiments.benchmarks.result import LATEST, Missing, Report, Re
 from trunkproof.experiments.benchmarks.running import load_average, to_results
 
 NAMES = ("simulator", "media", "signalling", "pacer", "history_read")
-"""In the order in which they run. `soak` is left out: it takes ten minutes by itself."""
+"""Benchmarks in the order in which they run. `soak` is not among them: it takes ten minutes."""
 
 
 def run_one(name: str, *, quick: bool) -> list[Result]:
-    """The rows of one benchmark; one that breaks is told as missing, and costs the others nothing."""
+    """Run one benchmark and return its rows. One that fails is reported as missing and does not stop the others."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
         command = [sys.executable, "-m", f"trunkproof.experiments.benchmarks.{name}", "--json", str(path)]
         done = subprocess.run(command + ["--quick"] * quick, check=False, stdout=sys.stderr)
         if done.returncode:
-            return [Missing(name, f"ended with exit code {done.returncode}; its words are above")]
+            return [Missing(name, f"ended with exit code {done.returncode}; its output is above")]
         return to_results(json.loads(path.read_text(encoding="utf-8")))
 
 
 def run(names: Sequence[str], *, quick: bool) -> Report:
-    """All of them, one after the other."""
+    """Run benchmarks one after the other."""
     before, results = load_average(), list[Result]()
     for name in names:
         print(f"{name}...", file=sys.stderr, flush=True)
@@ -42,18 +41,18 @@ def run(names: Sequence[str], *, quick: bool) -> Report:
 
 
 def main() -> int:
-    """Run, print, keep; 1 where one of them broke."""
+    """Run, print and save. Return 1 where one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m trunkproof.experiments.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--quick", action="store_true", help="small sizes, in a minute; figures are not to be quoted")
-    parser.add_argument("--out", type=Path, help="where to keep the result (JSON; Markdown beside it)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, in a minute; do not quote their figures")
+    parser.add_argument("--out", type=Path, help="where to save the result (JSON, and Markdown beside it)")
     asked = parser.parse_args()
     report = run(asked.names or NAMES, quick=asked.quick)
     print(report.to_markdown())
     path = asked.out or (None if asked.names or asked.quick else LATEST)
     if path is not None:
         report.write(path)
-        print(f"Kept: {path} and {path.with_suffix('.md').name}", file=sys.stderr)
+        print(f"Saved: {path} and {path.with_suffix('.md').name}", file=sys.stderr)
     return int(any(missing.name in NAMES for missing in report.missing))
 
 

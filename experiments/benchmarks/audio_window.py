@@ -1,7 +1,7 @@
-"""What a number of calls' audio came to, and what it cost in a window of time in which all of them were up.
+"""Measure the audio of a number of calls in a window of time in which all of them are up: packets, and CPU.
 
-All systems are counted and timed alike. A window in which a machine was too busy to carry the calls at quality is no
-measurement; one in which wrong packets came back is an error.
+All systems are counted and timed in the same way. A window in which the machine was too busy to carry the calls at
+quality is no measurement. A window in which wrong packets came back is an error.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from trunkproof.experiments.benchmarks.running import BenchmarkError
 
 SETTLE_S = 1.0
-"""From the last call's beginning to the window, so that nothing of their setup is in it."""
+"""Wait from the beginning of the last call to the window, so that no call setup is in it."""
 FRAME_S = 0.02
 MOST_LOST = 0.001
-"""Share of packets up to which audio is as good as undisturbed."""
+"""Audio counts as undisturbed up to this share of lost packets."""
 
 
 @dataclass(frozen=True)
@@ -30,44 +30,44 @@ class Cost:
 
 @dataclass(frozen=True)
 class Heard:
-    """Packets of all calls together."""
+    """Packets of all calls together, in the counted time."""
 
     wanted: int
-    """As many as go out every 20 ms in the time that was counted."""
+    """Packets due in the counted time, one every 20 ms per call."""
     sent: int
     received: int
     authenticated: int
     odd: int = 0
-    """Authentic, but not the audio that was to come; 0 where nobody looked."""
+    """Authentic packets with other audio than expected; 0 where it was not checked."""
     under_way: int = 0
-    """So many of those sent may have been on their way back when counting ended."""
+    """Sent packets that may have been on their way back when counting ended."""
 
 
 @dataclass(frozen=True)
 class AudioWindow:
-    """One measurement."""
+    """One measurement in a window."""
 
     calls: int
     heard: Heard
     cost: Cost
     lateness_p99_ms: float | None = None
-    """How late packets left, where that was measured."""
+    """How late packets left, 99th percentile; None where it was not measured."""
     excuse: str | None = None
-    """Why the caller itself says that its figures are nothing worth."""
+    """Why the caller itself says that its figures are worthless; None where it does not."""
 
     @property
     def us_per_tick(self) -> float:
-        """CPU of one call for 20 ms: a packet sent and one heard."""
+        """Return the CPU of one call for 20 ms, in microseconds: one packet sent and one received."""
         return 1e6 * FRAME_S * self.cost.cpu_s / (self.cost.wall_s * self.calls)
 
     @property
     def calls_per_core(self) -> float:
-        """Two-way calls that one core carries at this cost."""
+        """Return how many two-way calls one core carries at this cost."""
         return self.calls * self.cost.wall_s / self.cost.cpu_s
 
     @property
     def shortfall(self) -> str | None:
-        """Why these were not so many calls at quality; `None` where they were."""
+        """Return why these calls were not carried at quality; None where they were."""
         heard = self.heard
         if self.excuse is not None:
             return self.excuse
@@ -78,10 +78,10 @@ class AudioWindow:
         return None
 
     def check(self, who: str) -> AudioWindow:
-        """This.
+        """Return this window after checking that the right packets came back.
 
         Raises:
-            BenchmarkError: what came back was not what had to come: no matter how fast, that is wrong.
+            BenchmarkError: wrong packets came back; then speed does not matter.
         """
         heard = self.heard
         if heard.authenticated < heard.received:
@@ -92,7 +92,7 @@ class AudioWindow:
 
 
 async def cost_of(window_s: float, begin: Callable[[], None] = lambda: None) -> Cost:
-    """What this process spends in a window, from when its calls have settled; `begin` is called as it opens."""
+    """Measure what this process spends in a window, once its calls have settled. `begin` is called as it opens."""
     await asyncio.sleep(SETTLE_S)
     begin()
     wall_s, cpu_s = time.perf_counter(), time.process_time()

@@ -1,7 +1,7 @@
-"""How long a call history of 10 million rows takes to read, in one file and in several, and in how much memory.
+"""Measure how long a call history of 10 million rows takes to read, in one file and in several, and its memory.
 
-`python -m trunkproof.experiments.benchmarks.history_read`. The files are made first, in a temporary folder; they are
-read in a process of their own, so that the peak is not the writer's.
+`python -m trunkproof.experiments.benchmarks.history_read`. The files are written first, in a temporary folder. They are
+read in a process of their own, so that the peak of memory is not the writer's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SHARES = [0.6, 0.1, 0.2, 0.06, 0.04]
 
 
 def blocks(rows: int, form: str) -> Iterator[pl.DataFrame]:
-    """Calls in the order of their start, as text."""
+    """Yield calls in the order of their start, as text."""
     rng = np.random.default_rng(1)
     for first in range(0, rows, _BLOCK):
         count = min(_BLOCK, rows - first)
@@ -100,7 +100,7 @@ _COLUMNS: dict[str, list[pl.Expr]] = {
 
 
 def write(folder: Path, rows: int, form: str, files: int) -> None:
-    """Write a history in that form, its time shared out over the files; Asterisk's have no heading."""
+    """Write a history in that form, split over the files by time. Files of Asterisk have no heading."""
     parts: list[BinaryIO] = []
     with ExitStack() as stack:
         for number, block in enumerate(blocks(rows, form)):
@@ -124,10 +124,10 @@ QUICK = Sizes(20_000, ("operator", "asterisk"), (1,))
 
 
 def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
-    """All rows of reading.
+    """Measure all rows of reading.
 
     Raises:
-        BenchmarkError: rows were lost on the way.
+        BenchmarkError: rows were lost while reading.
     """
     wanted = sizes or (QUICK if quick else Sizes())
     return [row for form in wanted.forms for files in wanted.files for row in _rows(wanted.rows, form, files)]

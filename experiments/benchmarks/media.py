@@ -1,8 +1,7 @@
-"""What a call's audio costs: ours against asyncio with the API of pylibsrtp, against sockets with nothing else, against
-SIPp, and as calls become many.
+"""Measure what a call's audio costs: ours against asyncio with pylibsrtp, bare sockets and SIPp, and with many calls.
 
 `python -m trunkproof.experiments.benchmarks.media`. Caller and far side have a core each. Only windows count in which
-every packet was sent, came back and was authentic; what ours checks beyond that, the others do not do.
+packets were sent, came back and were authentic. Ours checks more than that; the others do not.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ class Sizes:
     """How much is measured."""
 
     beside: int = 500
-    """Calls of ours and of each other system: half a core of asyncio. With fewer, waking a virtual machine is much of
-    what each of them costs; with 600 and more, asyncio or uvloop lost their quality on a core that others use too.
+    """Calls of ours and of each other system; they take half a core of asyncio. With fewer calls, waking a virtual
+    machine is much of the cost of each. With 600 and more, asyncio or uvloop lost quality on a shared core.
     """
     window_s: float = 4.0
     rounds: int = 3
@@ -47,7 +46,7 @@ QUICK = Sizes(beside=20, window_s=1.0, rounds=1, growth=(10, 50), growth_window_
 
 
 def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
-    """All rows of media.
+    """Measure all rows of media.
 
     Raises:
         BenchmarkError: wrong packets came back to a system, or a call failed.
@@ -80,7 +79,7 @@ def _beside_sockets(sizes: Sizes) -> list[Result]:
 
 
 def _floor(turns: Mapping[str, list[AudioWindow]]) -> str:
-    """What bare sockets are, and what is beyond the reach of every program with a socket for each call."""
+    """Say what bare sockets are, and how far every program with a socket per call is limited by their cost."""
     costs = {who: [window.us_per_tick for window in _at_quality(windows)] for who, windows in turns.items()}
     floor = costs["bare sockets"]
     reach = [
@@ -89,7 +88,7 @@ def _floor(turns: Mapping[str, list[AudioWindow]]) -> str:
         if costs[who] and floor
     ]
     also = f"; even they carry only {', '.join(reach)}" if reach else ""
-    return f"baseline: the system calls of ours with nothing else, no encryption, no check, woken as often{also}"
+    return f"baseline: our system calls and wake-ups alone, without encryption and checks{also}"
 
 
 def _beside_sipp(sizes: Sizes) -> list[Result]:
@@ -133,7 +132,7 @@ def _at_quality(windows: Iterable[AudioWindow]) -> list[AudioWindow]:
 
 
 def _growth(sizes: Sizes) -> list[Result]:
-    """Ever more calls on one core, until one cannot carry them."""
+    """Measure more and more calls on one core, until it cannot carry them."""
     caller, far_side = two_sides()
     carried: dict[int, tuple[AudioWindow, Spent]] = {}
     stopped: list[Result] = []
@@ -142,7 +141,7 @@ def _growth(sizes: Sizes) -> list[Result]:
             try:
                 window, spent = apart(pumped_calls, calls, sizes.growth_window_s, ports, cores=caller)
                 if window.shortfall is not None:
-                    # Once more: others who use this machine are no limit of ours.
+                    # Try once more: the shortfall may come from other users of this machine.
                     window, spent = apart(pumped_calls, calls, sizes.growth_window_s, ports, cores=caller)
             except (OSError, NoPortError) as error:
                 stopped.append(Missing(f"media.at_{calls}_us_per_tick", f"this machine: {error}"))

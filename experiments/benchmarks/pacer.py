@@ -1,7 +1,7 @@
-"""How punctual calls are at 6,000 a minute, for real on the embedded trunk; and that a starved generator says VOID.
+"""Measure how punctual calls are at 6,000 a minute on the embedded trunk, and that a starved generator says VOID.
 
-`python -m trunkproof.experiments.benchmarks.pacer`. Trunk and generator have a core each; the generator's is the one
-taken away.
+`python -m trunkproof.experiments.benchmarks.pacer`. Trunk and generator have a core each. For the second part another
+program takes the generator's core.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Sizes:
     hold_s: float = 0.5
     taken_duration_s: float = 12.0
     taken_s: float = 4.0
-    """How long the core is taken away, in the middle of a run of its own."""
+    """How long another program takes the core, in the middle of a separate run."""
 
 
 QUICK = Sizes(duration_s=3.0, taken_duration_s=4.0, taken_s=2.0)
@@ -68,15 +68,15 @@ class Run:
 
     @property
     def lateness_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Of each INVITE: sent, less intended."""
+        """Return the lateness of each INVITE in milliseconds: sent minus intended instant."""
         return 1000 * (self.records["sent_s"] - self.records["intended_s"]).drop_nulls().to_numpy()
 
 
 def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
-    """All rows of the pacer.
+    """Measure all rows of the pacer.
 
     Raises:
-        BenchmarkError: calls failed, or a generator without its core found itself healthy.
+        BenchmarkError: calls failed, or a generator without its core called itself VALID.
     """
     wanted = sizes or (QUICK if quick else Sizes())
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def _starved(run: Run, sizes: Sizes) -> Row:
 
 
 def place(folder: Path, sizes: Sizes, duration_s: float, *, taken_s: float = 0.0) -> Run:
-    """Place the calls as a user would, with `serve` and `load`; for `taken_s` of that, another program has the core.
+    """Place the calls as a user would, with `serve` and `load`. For `taken_s`, another program has the core.
 
     Raises:
         BenchmarkError: the trunk did not start, or the calls did not end.
@@ -118,7 +118,7 @@ def place(folder: Path, sizes: Sizes, duration_s: float, *, taken_s: float = 0.0
         command = _trunkproof("load", question, "--trunk", folder / "serve" / CARD, "--out", folder, "--json")
         with (folder / "load.json").open("wb") as told, (folder / "load.log").open("wb") as log:
             process = subprocess.Popen(
-                # With the lowest priority whoever comes takes the core whole.
+                # At the lowest priority any other program takes the whole core.
                 (*on_cores(caller), *(_LOWEST_PRIORITY if taken_s else ()), *command),
                 stdin=subprocess.DEVNULL,
                 stdout=told,

@@ -1,7 +1,7 @@
-"""Our caller as a benchmark drives it: so many calls over TLS to any answerer, and what they cost; no pacer.
+"""Our caller as a benchmark drives it: place calls over TLS to any answerer without a pacer, and measure their cost.
 
-It places calls as `loadgen.run` does, each with the same coroutine, and asks that every one of them was completed. They
-are short, so many of them under way at a time; or all are up together, begun and ended one after the other.
+It places each call with the same coroutine as `loadgen.run`, and requires that every call is completed. Calls are
+either short, with a fixed number of them under way; or all are up together, begun and ended one after the other.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from trunkproof.models.traffic import ConstantArrivals, TlsPolicy, TlsUse, Traff
 
 AnyCustomer = TypeVar("AnyCustomer", bound=Customer)
 _WARM_UP = 50
-"""Calls placed before the clocks are read: imports, the connection, and caches."""
+"""Calls placed before the clocks are read: they pay for imports, the connection and cold caches."""
 _ALL_UP_S = 0.5
-"""Calls hold so much longer than it takes to place all of them; an answer may come so late."""
+"""Calls hold longer by this than it takes to place all of them, as answers may come late."""
 _SLOWEST_PER_S = 1000
-"""Calls are placed at least so fast, by a machine that has not too much other work."""
+"""Calls are placed at least this fast, unless the machine has too much other work."""
 
 
 @dataclass(frozen=True)
 class Placing:
-    """What a number of calls took."""
+    """What placing a number of calls took."""
 
     calls: int
     cpu_s: float
     wall_s: float
     up: int = 0
-    """Of them, how many were up at the same instant, where that was asked for."""
+    """How many of them were up at the same instant; 0 where it was not asked."""
 
 
 class SilentAudio(Audio):
@@ -62,11 +62,11 @@ class SilentAudio(Audio):
         self.report = MediaReport()
 
     def start(self, ours: SessionDescription, theirs: SessionDescription) -> None:
-        """Agree, and say nothing but that there is an answer."""
+        """Report the answer; no audio starts."""
         self._on_answer()
 
     def stop(self) -> None:
-        """Nothing was begun."""
+        """Do nothing: no audio was started."""
 
     close = stop
 
@@ -78,12 +78,12 @@ class SilentCustomer(Customer):
     """Called whenever a call is answered."""
 
     def open_audio(self, row: PlanRow) -> Audio:
-        """See `SilentAudio`."""
+        """Return audio that sends nothing."""
         return SilentAudio(self.audio.address, self.on_answer)
 
 
 def question(calls: int, *, per_call: bool, hold_s: float = 0.0) -> Study:
-    """So many calls that are answered at once and hung up after that time."""
+    """Return a study of calls that are answered at once and hung up after `hold_s`."""
     tls = TlsUse(policy=TlsPolicy.PER_CALL if per_call else TlsPolicy.PERSISTENT)
     traffic = Traffic(
         arrivals=ConstantArrivals(kind="constant", rate_per_minute=60 * calls),
@@ -99,7 +99,7 @@ def _constant(value_s: float) -> Constant:
 
 
 def place_calls(card: TrunkCard, calls: int, at_once: int, per_call: bool, silent: bool) -> Placing:
-    """Place that many calls, `at_once` of them at a time; CPU is this whole process's.
+    """Place calls, `at_once` of them at a time. CPU is that of this whole process.
 
     Raises:
         BenchmarkError: one of them was not completed.
@@ -109,10 +109,10 @@ def place_calls(card: TrunkCard, calls: int, at_once: int, per_call: bool, silen
 
 
 def hold_calls(card: TrunkCard, calls: int, waves: int, at_once: int) -> Placing:
-    """Place so many silent calls over one connection, so many times, such that all of a wave are up at once.
+    """Place `waves` waves of silent calls over one connection, such that all calls of a wave are up at once.
 
-    The next one begins when one of `at_once` is answered; each holds until the last one should be up, and so they end
-    as they began. CPU is this whole process's; where nothing happens, there is none.
+    At most `at_once` calls are unanswered at a time: the next one begins when one of them is answered. Each holds until
+    the last one should be up, so calls end in the order in which they began. CPU is that of this whole process.
 
     Raises:
         BenchmarkError: one of them was not completed, or they were not all up at the same instant.
@@ -126,7 +126,7 @@ def _run(placing: Coroutine[Any, Any, Placing]) -> Placing:
     try:
         return run_loop(placing)
     except ExceptionGroup as failed:
-        # One speaks for all: they are many, and alike.
+        # Quote one of them: there may be many, and they are alike.
         first = failed.exceptions[0]
         raise BenchmarkError(f"{first} ({len(failed.exceptions)} like this)") from None
 
@@ -135,7 +135,7 @@ def _run(placing: Coroutine[Any, Any, Placing]) -> Placing:
 async def _warmed_up(
     plan: Plan, card: TrunkCard, at_once: int, kind: type[AnyCustomer]
 ) -> AsyncIterator[tuple[AnyCustomer, list[PlanRow]]]:
-    """A customer whose first calls are over, and the rows of those that are to be measured."""
+    """Yield a customer whose warm-up calls are over, and the rows of the calls to measure."""
     rows = list(plan.rows.values())
     async with kind(plan, 0, card, LOOPBACK_ONLY.check(card.host, card.port, 0.0), DEFAULTS) as customer:
         customer.begin(asyncio.get_running_loop().time())
@@ -158,7 +158,7 @@ async def _hold_all(plan: Plan, card: TrunkCard, calls: int, at_once: int) -> Pl
 
 
 async def _wave(customer: SilentCustomer, rows: Sequence[PlanRow], at_once: int) -> int:
-    """One call after the other; how many of them were up at the same instant, which must be all."""
+    """Place a wave of calls. Return how many of them were up at the same instant, which must be all."""
     free = asyncio.Semaphore(at_once)
     customer.on_answer = free.release
     tasks = []
@@ -187,10 +187,10 @@ async def _place(customer: Customer, rows: list[PlanRow], at_once: int) -> None:
 
 
 async def _place_one(customer: Customer, row: PlanRow) -> Record:
-    """Its record.
+    """Place one call and return its record.
 
     Raises:
-        BenchmarkError: it was not completed.
+        BenchmarkError: the call was not completed.
     """
     record = Record(
         row=row.row,

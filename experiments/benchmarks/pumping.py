@@ -1,7 +1,7 @@
-"""Our audio as a benchmark drives it: so many calls of the load generator's own audio, without any signalling.
+"""Our audio as a benchmark drives it: calls of the load generator's own audio, without any signalling.
 
 Each call is a `loadgen.parties.audio.Audio`, with ports, SRTP, RTCP and all checks. Its far side is the reflector, so
-what it hears must be its own voice.
+it must hear its own voice.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from trunkproof.models.study import Study, Trunk
 from trunkproof.models.traffic import ConstantArrivals, Traffic
 
 _CALLS_PER_S = 500
-"""How fast calls begin, so that their setup does not all come at once."""
+"""How fast calls begin: not all at once, because of the CPU of their setup."""
 _LOOKS = 20
 _PER_DESK = 5000
-"""An address has ports for a few more."""
+"""Calls per address; it has ports for a few more."""
 
 
 def pumped_calls(calls: int, window_s: float, ports: Sequence[int]) -> AudioWindow:
-    """So many calls with the reflector, measured over `window_s` once all are up."""
+    """Measure calls with the reflector over `window_s`, once all of them are up."""
     return run_loop(_calls(calls, window_s, ports))
 
 
 def soaked_calls(calls: int, seconds: float, ports: Sequence[int]) -> tuple[AudioWindow, list[int]]:
-    """The same for long, and the process's memory in bytes at `_LOOKS` instants from when all were up."""
+    """Measure the same for long. Also return the process's memory in bytes at `_LOOKS` instants, once all are up."""
     memory: list[int] = []
 
     def look() -> None:
@@ -79,7 +79,7 @@ async def _begin(
         await asyncio.sleep(max(0.0, began_s + number / _CALLS_PER_S - time.monotonic()))
         audio = factories[number // _PER_DESK].open(row)
         ours = customer_offer(audio.address, audio.port, audio.key, session_id=row.row)
-        # The same key both ways: what is reflected is authentic.
+        # The same key in both directions: so reflected packets are authentic.
         theirs = customer_offer(ADDRESS, ports[number % len(ports)], audio.key, session_id=row.row)
         audio.start(ours, theirs)
         begun.append((audio, time.monotonic()))
@@ -89,7 +89,7 @@ async def _begin(
 def _end(begun: Sequence[tuple[Audio, float]]) -> Heard:
     wanted, reports = 0, []
     for audio, began_s in begun:
-        # One less: where within the 20 ms a call begins and ends is chance.
+        # One frame less: it is chance where within the 20 ms a call begins and ends.
         wanted += max(0, int((time.monotonic() - began_s) / FRAME_S) - 1)
         audio.stop()
         reports.append(audio.report)

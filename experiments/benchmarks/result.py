@@ -1,6 +1,6 @@
-"""What benchmarks return: rows, and the report that keeps them with date and machine, as JSON and as Markdown.
+"""The results of benchmarks: rows, and a report with date and machine, as JSON and as Markdown.
 
-It measures nothing and judges nothing.
+Nothing is measured or judged here.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class Row:
     value: float
     unit: str
     baseline: float | None
-    """The same figure of what it is compared with, in the same unit and the same run."""
+    """The same figure of what it is compared with, in the same unit, from the same run."""
     ratio: float | None
-    """How many times better than the baseline: above 1 is better, whether the figure is to be large or small."""
+    """How many times better than the baseline. Above 1 is better, for rates as for costs."""
     command: str
-    """What makes it again."""
+    """The command that makes the figure again."""
     note: str = ""
-    """What the baseline is, and what else one has to know."""
+    """What the baseline is, and what else the reader must know."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A figure that could not be had here, and why."""
+    """A figure that could not be measured on this machine, and why."""
 
     name: str
     why: str
@@ -49,17 +49,17 @@ Result = Row | Missing
 
 
 def higher_is_better(name: str, value: float, unit: str, *, baseline: float, command: str, note: str = "") -> Row:
-    """A row of a figure that is to be large, such as a rate."""
+    """Return the row of a figure that should be large, such as a rate."""
     return Row(name, value, unit, baseline, value / baseline, command, note)
 
 
 def lower_is_better(name: str, value: float, unit: str, *, baseline: float, command: str, note: str = "") -> Row:
-    """A row of a figure that is to be small, such as a cost."""
+    """Return the row of a figure that should be small, such as a cost."""
     return Row(name, value, unit, baseline, baseline / value, command, note)
 
 
 def figure(name: str, value: float, unit: str, *, command: str, note: str = "") -> Row:
-    """A row without anything to compare it with."""
+    """Return the row of a figure without a baseline."""
     return Row(name, value, unit, None, None, command, note)
 
 
@@ -74,13 +74,13 @@ class Report:
     machine: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
     load_average: tuple[float, float] = (0.0, 0.0)
-    """Of the last minute, before the run and after it: what others did on this machine, besides the run itself."""
+    """Load average of the last minute, before and after the run: what other programs did on this machine."""
     quick: bool = False
-    """Smaller sizes: it shows that everything runs, and its figures are not to be quoted."""
+    """Whether sizes were small: that shows only that everything runs, and its figures must not be quoted."""
 
     @classmethod
     def of(cls, results: Sequence[Result], *, load_average: tuple[float, float], quick: bool) -> Self:
-        """The report of a run that has just ended on this machine."""
+        """Make the report of a run that has just ended on this machine."""
         return cls(
             rows=tuple(result for result in results if isinstance(result, Row)),
             missing=tuple(result for result in results if isinstance(result, Missing)),
@@ -92,17 +92,17 @@ class Report:
         )
 
     def write(self, path: Path) -> None:
-        """`path` as JSON, and Markdown beside it."""
+        """Write JSON to `path`, and Markdown beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
         path.with_suffix(".md").write_text(self.to_markdown(), encoding="utf-8")
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
     def to_markdown(self) -> str:
-        """A page: ratios first, then the figures that have no baseline, then what is missing."""
+        """Return a page: ratios first, then figures without a baseline, then what is missing."""
         compared = [row for row in self.rows if row.ratio is not None]
         alone = [row for row in self.rows if row.ratio is None]
         parts = [_heading(self)]
@@ -116,7 +116,7 @@ class Report:
 
 
 def rounded(value: float | None) -> str:
-    """Three significant digits, with thousands separated."""
+    """Round to three significant digits, with thousands separated."""
     if value is None:
         return ""
     return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -127,13 +127,13 @@ def _heading(report: Report) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "A ratio says how many times better than the baseline of the same run; above 1 is better.",
+        "A ratio says how many times better a figure is than the baseline of the same run. Above 1 is better.",
         "",
         f"{report.date}, {machine['processor']}, {machine['cores']} cores, {machine['system']}; load average "
         f"{before:.2f} before, {after:.2f} after.",
     ]
     if report.quick:
-        lines += ["", "A quick run: it shows that everything runs; its figures are not to be quoted."]
+        lines += ["", "A quick run: it shows only that everything runs. Do not quote its figures."]
     return "\n".join(lines)
 
 

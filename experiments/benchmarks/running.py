@@ -1,6 +1,6 @@
-"""Runs what is compared, in turns or in a process of its own, and makes a program of a benchmark module.
+"""Run work in turns or in a process of its own, and make a program of a benchmark module.
 
-What is measured is CPU where it can be: on a machine that others use too, wall time says what they did.
+CPU time is measured where possible. On a shared machine, wall time also depends on what other programs do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trunkproof.models.errors import TrunkproofError
 
 T = TypeVar("T")
 Measure = Callable[[bool], list[Result]]
-"""A benchmark: whether it is to be quick -> what it found."""
+"""A benchmark: called with whether it must be quick, it returns its rows."""
 
 
 class BenchmarkError(TrunkproofError):
@@ -36,11 +36,11 @@ class Spent:
     cpu_s: float
     wall_s: float
     peak_bytes: int
-    """Of resident memory, the interpreter with all its modules included."""
+    """Peak of resident memory, the interpreter with all its modules included."""
 
 
 def in_turns(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Each contender's results: A B A B, so that a machine that changes its pace meets them all."""
+    """Run contenders in turns, A B A B, so that a change of the machine's speed affects all of them alike."""
     results: dict[str, list[T]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
@@ -49,14 +49,14 @@ def in_turns(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str
 
 
 def spread(values: Sequence[float]) -> str:
-    """From the least to the largest, as a note says it."""
+    """Write the smallest and the largest value for a note."""
     return f"{min(values):.3g} to {max(values):.3g} in {len(values)} turns"
 
 
 def apart(work: Callable[..., T], *arguments: object, cores: Sequence[int] = ()) -> tuple[T, Spent]:
-    """Do work in a process of its own, so that its memory is not this one's; raises what it raises.
+    """Run work in a process of its own, so that its memory is measured apart; raises what the work raises.
 
-    `cores`: those that it is to run on; none given: all.
+    It runs on `cores`; without any given, on all of them.
     """
     (result,) = each_apart(work, [arguments], cores=cores)
     return result
@@ -65,7 +65,7 @@ def apart(work: Callable[..., T], *arguments: object, cores: Sequence[int] = ())
 def each_apart(
     work: Callable[..., T], many: Sequence[tuple[object, ...]], cores: Sequence[int] = ()
 ) -> list[tuple[T, Spent]]:
-    """The same for many arguments, all at the same time."""
+    """Run work with many arguments at the same time, each in a process of its own."""
     with ProcessPoolExecutor(len(many), mp_context=get_context("spawn")) as pool:
         begun = [pool.submit(_measured, work, arguments, cores) for arguments in many]
         return [one.result() for one in begun]
@@ -82,34 +82,34 @@ def _measured(work: Callable[..., T], arguments: tuple[object, ...], cores: Sequ
 
 
 def two_sides() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """A core for those who call and another one for those who answer; none where there is only one for both."""
+    """Return the core of the caller and that of the far side; both empty where the machine has only one."""
     usable = sorted(os.sched_getaffinity(0))
     return ((usable[0],), (usable[1],)) if len(usable) > 1 else ((), ())
 
 
 def peak_bytes() -> int:
-    """The most resident memory that this process ever had."""
-    # Not getrusage: Linux lets a process that was forked begin with its parent's peak.
+    """Return the peak of this process's resident memory."""
+    # Not getrusage: on Linux a forked process inherits the peak of its parent there.
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 
 
 def load_average() -> float:
-    """Of the last minute."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0]
 
 
 def to_results(lines: Sequence[dict[str, Any]]) -> list[Result]:
-    """What `json` wrote of rows."""
+    """Read rows back from JSON."""
     return [Missing(**line) if "why" in line else Row(**line) for line in lines]
 
 
 def main(measure: Measure, what: str) -> None:
-    """`python -m trunkproof.experiments.benchmarks.NAME [--quick] [--json FILE]`: measure, and print."""
+    """Run `python -m trunkproof.experiments.benchmarks.NAME [--quick] [--json FILE]`: measure and print."""
     parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("--quick", action="store_true", help="small sizes; figures are not to be quoted")
-    parser.add_argument("--json", type=Path, help="write the rows there, and print nothing")
+    parser.add_argument("--quick", action="store_true", help="small sizes; do not quote their figures")
+    parser.add_argument("--json", type=Path, help="write the rows to this file and print nothing")
     asked = parser.parse_args()
     before = load_average()
     results = measure(asked.quick)

@@ -1,7 +1,7 @@
-"""What a call's signalling costs whoever places it: ours and SIPp's calls, one after the other, to the same SIPp.
+"""Measure what signalling costs the caller: our calls and SIPp's calls in turns, to the same answering SIPp.
 
-`python -m trunkproof.experiments.benchmarks.signalling`. Caller and answerer have a core each. SIPp is written in C++:
-at a trunk's rates the difference does not matter, and this says how large it is.
+`python -m trunkproof.experiments.benchmarks.signalling`. Caller and answerer have a core each. SIPp is written in C++.
+At a trunk's rates the difference does not matter; this says how large it is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sizes:
     """How much is measured."""
 
     calls: int = 4000
-    """Over one connection, of our caller and, so that its start does not count, of SIPp several times as many."""
+    """Calls over one connection of our caller. SIPp places several times as many, so that its start weighs less."""
     connections: int = 800
     at_once: int = 50
     growth: tuple[int, ...] = (10, 100, 1000, 3000, 10_000)
@@ -39,13 +39,13 @@ class Sizes:
 
 QUICK = Sizes(calls=300, connections=60, at_once=20, growth=(10, 100), rounds=1)
 _GROWTH_SHARE = 16
-"""Of so many of `calls` one is placed at least where calls are held: few of them in several waves."""
+"""Where calls are held, at least one in this many of `calls` is placed: small numbers in several waves."""
 _SIPP_SHARE = 5
-"""SIPp's calls are so many times as many as ours: it needs a fraction of the time for each."""
+"""SIPp places this many times our calls: it needs a fraction of our time for each."""
 
 
 def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
-    """All rows of signalling.
+    """Measure all rows of signalling.
 
     Raises:
         BenchmarkError: a call failed, on either side.
@@ -65,7 +65,7 @@ class _Bench:
     sizes: Sizes
 
     def one_connection(self) -> list[Row]:
-        """CPU of a whole call over a connection that stands."""
+        """Measure the CPU of a whole call over a standing connection."""
         sizes, calls = self.sizes, self.sizes.calls
         with self._answering() as answerer:
             ours = partial(self._ours, answerer, calls, per_call=False, silent=True)
@@ -93,7 +93,7 @@ class _Bench:
         ]
 
     def connection_per_call(self) -> list[Row]:
-        """Rate and CPU where each call makes a full TLS handshake."""
+        """Measure rate and CPU where each call makes a full TLS handshake."""
         sizes, calls = self.sizes, self.sizes.connections
         with self._answering() as answerer:
             ours = partial(self._ours, answerer, calls, per_call=True, silent=True)
@@ -122,7 +122,7 @@ class _Bench:
         ]
 
     def growth(self) -> list[Result]:
-        """What a call costs, and how much memory it takes, with ever more of them up at once."""
+        """Measure cost and memory of a call with more and more calls up at once."""
         rows: list[Result] = []
         peaks: dict[int, int] = {}
         for calls in self.sizes.growth:
@@ -156,7 +156,7 @@ class _Bench:
         return apart(place_calls, *how, cores=two_sides()[0])[0]
 
     def _sipp(self, answerer: Answerer, calls: int, *, per_call: bool) -> Placing:
-        """Less what one call alone takes: that is SIPp's own start and end."""
+        """Run SIPp, and subtract what one call alone takes: SIPp's own start and end."""
         run = partial(
             run_caller,
             self.sipp,
@@ -171,7 +171,7 @@ class _Bench:
 
 
 def card_of(answerer: Answerer) -> TrunkCard:
-    """How our load generator is told of it."""
+    """Return the card by which our load generator calls the answerer."""
     return TrunkCard(
         stack="foreign",
         server_name=answerer.server_name,

@@ -1,7 +1,7 @@
-"""How many calls a second are simulated: by the kernel, our SimPy model, plain SimPy and Ciw; and a sweep of months.
+"""Measure calls simulated per second by the kernel, our SimPy model, plain SimPy and Ciw; and a sweep of months.
 
-`python -m trunkproof.experiments.benchmarks.simulator`. Who simulates the loss system must lose what Erlang's formula
-says. All is CPU of one process, but for the sweep: that is time on the wall, with a process for each core.
+`python -m trunkproof.experiments.benchmarks.simulator`. Every simulation of the loss system must lose what Erlang's
+formula says. All times are CPU of one process, except for the sweep: that is wall time, with a process per core.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Sizes:
     """How much is measured."""
 
     calls: int = 20_000
-    """Of the SimPy models and Ciw."""
+    """Calls of the SimPy models and Ciw."""
     kernel_calls: int = 1_000_000
     rounds: int = 3
     memory_at: tuple[int, int] = (1_000_000, 10_000_000)
     limits: tuple[int, ...] = (180, 190, 200, 210, 220, 230, 240, 250, 260, 400)
-    """Throttles of the sweep, calls a minute."""
+    """Throttles of the sweep, in calls a minute."""
     month_s: float = _MONTH_S
 
 
@@ -65,20 +65,20 @@ class Timed:
 
     attempts: int
     lost: int
-    """For want of a channel."""
+    """Attempts lost for want of a channel."""
     cpu_s: float
 
     @property
     def per_s(self) -> float:
-        """Attempts simulated in a second of CPU."""
+        """Return the attempts simulated per second of CPU."""
         return self.attempts / self.cpu_s
 
 
 def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
-    """All rows of the simulator.
+    """Measure all rows of the simulator.
 
     Raises:
-        BenchmarkError: somebody did not simulate what was asked.
+        BenchmarkError: a program did not simulate what was asked.
     """
     wanted = sizes or (QUICK if quick else Sizes())
     _warm_up()
@@ -86,7 +86,7 @@ def measure(quick: bool, sizes: Sizes | None = None) -> list[Result]:
 
 
 def _warm_up() -> None:
-    """Machine code is made, or read, before anything is timed."""
+    """Compile or load machine code before anything is timed."""
     question = read_study(WHOLE_TRUNK).model_copy(update={"duration_s": 60.0})
     in_a_table(question, draw_plan(question))
     on_kernel(question, draw_plan(question))
@@ -95,7 +95,7 @@ def _warm_up() -> None:
 
 
 def in_a_table(question: Study, plan: Plan, engine: Engine = Engine.SIMPY) -> Timed:
-    """The model that people read, or its compiled twin, with the table of all records."""
+    """Time an engine, by default the SimPy model, with the table of all records."""
     began_s = time.process_time()
     records = simulate(question, plan, engine=engine)
     spent_s = time.process_time() - began_s
@@ -104,7 +104,7 @@ def in_a_table(question: Study, plan: Plan, engine: Engine = Engine.SIMPY) -> Ti
 
 
 def as_a_whole(question: Study) -> Timed:
-    """All that `trunkproof simulate` does: draw the plan, simulate, make the table of records and the indicators."""
+    """Time all that `trunkproof simulate` does: draw the plan, simulate, make the records and the indicators."""
     began_s = time.process_time()
     prediction = predict(question, engine=Engine.KERNEL)
     spent_s = time.process_time() - began_s
@@ -113,7 +113,7 @@ def as_a_whole(question: Study) -> Timed:
 
 
 def on_kernel(question: Study, plan: Plan | None = None) -> Timed:
-    """The same model compiled; without a plan, drawing it is part of the work."""
+    """Time the compiled model; without a plan given, drawing it is part of the work."""
     began_s = time.process_time()
     counts = counts_by_disposition(question, plan)
     spent_s = time.process_time() - began_s
@@ -132,7 +132,7 @@ def counts_by_disposition(question: Study, plan: Plan | None = None) -> np.ndarr
 
 
 def _whole_trunk(sizes: Sizes) -> list[Row]:
-    """Kernel and SimPy on the same study; each with a plan that is drawn already, and drawing it."""
+    """Compare kernel and SimPy on the same study, with a plan drawn before and with drawing it."""
     plan, larger = (draw_plan(whole_trunk(calls)) for calls in (sizes.calls, sizes.kernel_calls))
     turns = in_turns(
         {
@@ -150,7 +150,7 @@ def _whole_trunk(sizes: Sizes) -> list[Row]:
     what = "attempts of whole_trunk.yaml, plan drawn before"
     return [
         higher_is_better(
-            "trunkproof.simulator.kernel.calls_per_s",
+            "simulator.kernel.calls_per_s",
             median(rates["kernel"]),
             "calls/s",
             baseline=median(rates["simpy"]),
@@ -159,14 +159,14 @@ def _whole_trunk(sizes: Sizes) -> list[Row]:
         ),
         figure("simulator.simpy.calls_per_s", median(rates["simpy"]), "calls/s", command=COMMAND, note=what),
         figure(
-            "trunkproof.simulator.kernel.with_plan_calls_per_s",
+            "simulator.kernel.with_plan_calls_per_s",
             median(rates["plan"]),
             "calls/s",
             command=COMMAND,
             note="the same with the plan drawn, chunk by chunk",
         ),
         figure(
-            "trunkproof.simulator.kernel.with_table_calls_per_s",
+            "simulator.kernel.with_table_calls_per_s",
             median(rates["table"]),
             "calls/s",
             command=COMMAND,
@@ -188,7 +188,7 @@ def _check_same(who: str, one: Timed, other: Timed) -> None:
 
 
 def whole_trunk(calls: int) -> Study:
-    """The study, for as long as it takes that many callers to come."""
+    """Return the study of the whole trunk, as long as about `calls` callers take to arrive."""
     month = read_study(WHOLE_TRUNK)
     arrivals = month.trunks[0].traffic.arrivals
     assert isinstance(arrivals, PoissonArrivals)
@@ -196,7 +196,7 @@ def whole_trunk(calls: int) -> Study:
 
 
 def _loss_system(sizes: Sizes) -> list[Row]:
-    """The same loss system by everybody."""
+    """Compare all programs on the same loss system."""
     system = LossSystem()
     few, many = (draw_plan(study(system, calls, 1)) for calls in (sizes.calls, sizes.kernel_calls))
     contenders: Mapping[str, Callable[[], Timed]] = {
@@ -218,7 +218,7 @@ def _loss_system(sizes: Sizes) -> list[Row]:
             "calls/s",
             baseline=rates[theirs],
             command=COMMAND,
-            note=f"M/M/20/20, which of our trunk uses the channels only; baseline: {theirs}; {agree}",
+            note=f"M/M/20/20, which uses only the channels of our trunk; baseline: {theirs}; {agree}",
         )
         for ours, theirs in pairs
     ]
@@ -231,12 +231,12 @@ def _peer(work: Callable[[LossSystem, int, int], tuple[int, int]], system: LossS
 
 
 def _memory(sizes: Sizes) -> list[Row]:
-    """The most memory of a process that simulates so many calls, plan and all."""
+    """Measure the peak memory of a process that simulates few and many calls, plan included."""
     few, many = sizes.memory_at
     peaks = {calls: apart(_simulated, calls)[1].peak_bytes / 2**20 for calls in (few, many)}
     return [
         figure(
-            "trunkproof.simulator.kernel.memory_growth",
+            "simulator.kernel.memory_growth",
             peaks[many] / peaks[few],
             "times",
             command=COMMAND,
@@ -250,7 +250,7 @@ def _simulated(calls: int) -> int:
 
 
 def _sweep(sizes: Sizes) -> list[Row]:
-    """A month under each throttle, with the same dice, on all cores: as a review simulates its hours."""
+    """Simulate a month under each throttle with the same draws, on all cores, as a review simulates its hours."""
     cores = min(len(os.sched_getaffinity(0)), len(sizes.limits))
     shares = [(sizes.limits[first::cores], sizes.month_s) for first in range(cores)]
     began_s = time.perf_counter()
@@ -280,15 +280,15 @@ def _sweep(sizes: Sizes) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Months:
-    """What a worker gives back."""
+    """What a worker returns."""
 
     throttled_shares: tuple[float, ...]
-    """By throttle."""
+    """Share of attempts throttled, by throttle."""
     attempts: int
 
 
 def _months(limits: tuple[int, ...], month_s: float) -> _Months:
-    """A month in batches of some hours each, as a review has them."""
+    """Simulate a month in batches of some hours each, as a review does."""
     throttles = tuple(FixedWindow(policy="fixed_window", limit=limit) for limit in limits)
     hours = max(1, round(month_s / _HOUR_S))
     throttled, offered, attempts = np.zeros(len(limits)), np.zeros(len(limits)), 0

@@ -1,5 +1,6 @@
-"""Audio for long: whether packets stay punctual, none is lost, and memory stays flat. Too long for `make bench`.
+"""Send audio for long: packets must stay punctual, none may be lost, and memory must stay flat.
 
+It takes too long for `make bench`.
 `python -m trunkproof.experiments.benchmarks.soak [--calls 1000] [--seconds 600]`. Caller and reflector have a core
 each.
 """
@@ -15,7 +16,7 @@ from trunkproof.experiments.benchmarks.running import apart, load_average, two_s
 
 
 def measure(calls: int, seconds: float) -> list[Result]:
-    """All rows of a soak."""
+    """Measure all rows of a soak."""
     caller, far_side = two_sides()
     with reflecting(far_side) as ports:
         (window, memory), _ = apart(soaked_calls, calls, seconds, ports, cores=caller)
@@ -33,7 +34,7 @@ def measure(calls: int, seconds: float) -> list[Result]:
             max(0, heard.wanted - heard.sent),
             "packets",
             command=command,
-            note=f"of {heard.wanted:,} that were to be sent; one at a call's end is not told from chance",
+            note=f"of {heard.wanted:,} due; one more or less at a call's end is chance",
         ),
         figure(
             "soak.not_back",
@@ -50,7 +51,7 @@ def measure(calls: int, seconds: float) -> list[Result]:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=600.0)

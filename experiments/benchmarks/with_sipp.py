@@ -1,4 +1,4 @@
-"""Whole calls with audio to SIPp: placed by the command that users run, or by SIPp; and what their caller spends.
+"""Place whole calls with audio to SIPp, with the command that users run or with SIPp, and meter the caller.
 
 SIPp answers both, decrypts, and sends everything back under a key of its own. The caller's process is metered from
 outside, in a window in which all calls are up.
@@ -29,35 +29,35 @@ from trunkproof.models.study import Study, Trunk
 from trunkproof.models.traffic import ConstantArrivals, Traffic
 
 CALLS_PER_S = 100
-"""How fast calls begin, so that their setup does not all come at once."""
+"""How fast calls begin: not all at once, because of the CPU of their setup."""
 _MARGIN_S = 2.0
-"""Calls hold so much longer than the window."""
+"""Calls hold longer than the window by this."""
 _START_WITHIN_S = 60.0
 _END_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.1
 _SOCKETS_WITHOUT_CALLS = 12
-"""More than any caller opens before its calls; a call takes two."""
+"""More sockets than any caller opens before its calls. A call takes two."""
 FEWEST = 10
-"""Calls: fewer could not be told from none."""
+"""The least number of calls: by sockets, fewer could not be told from none."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is placed."""
+    """How many calls are placed, and how long they are measured."""
 
     calls: int
     window_s: float
 
     @property
     def hold_s(self) -> float:
-        """So long that all calls are up in the window."""
+        """Return how long calls hold so that all of them are up in the window."""
         return self.calls / CALLS_PER_S + SETTLE_S + self.window_s + _MARGIN_S
 
 
 def sipp_calls(
     sipp: Sequence[str], folder: Path, answerer: Answerer, size: Size, cores: Sequence[int] = ()
 ) -> AudioWindow:
-    """By SIPp; that it reads all that comes back is counted by the system, what it makes of it nobody sees.
+    """Measure calls placed by SIPp. The system counts that SIPp reads what comes back; its content is not checked.
 
     Raises:
         BenchmarkError: a call failed.
@@ -76,13 +76,13 @@ def sipp_calls(
     cost, read = _meter(process, size, datagrams_read)
     if process.returncode:
         raise BenchmarkError(f"calls of SIPp failed: {errors_of(folder)}")
-    # Both sides read what the other one sends; packets and CPU are not counted at quite the same instant.
+    # Both sides read what the other one sends. Packets and CPU are read at slightly different instants.
     wanted = int(2 * size.calls * (cost.wall_s / FRAME_S - 2))
     return AudioWindow(size.calls, Heard(wanted, read, read, read), cost).check("SIPp")
 
 
 def our_calls(folder: Path, answerer: Answerer, size: Size, cores: Sequence[int] = ()) -> AudioWindow:
-    """By `trunkproof load`, every packet authenticated and its voice identified.
+    """Measure calls placed by `trunkproof load`, with every packet authenticated and its voice identified.
 
     Raises:
         BenchmarkError: a call failed, or wrong packets came back.
@@ -131,12 +131,12 @@ def _heard(path: Path, size: Size) -> Heard:
         )
     totals = records.select(pl.col("rtp_sent", "rtp_received", "rtp_authenticated", "rtp_foreign").sum()).row(0)
     sent, received, authenticated, foreign = totals
-    # One less: where within the 20 ms a call begins and ends is chance.
+    # One frame less: it is chance where within the 20 ms a call begins and ends.
     return Heard(size.calls * (int(size.hold_s / FRAME_S) - 1), sent, received, authenticated, foreign, size.calls)
 
 
 def _meter(process: subprocess.Popen[bytes], size: Size, count: Callable[[], int]) -> tuple[Cost, int]:
-    """What the process spends while all its calls are up, and how far `count` went meanwhile; waits for its end."""
+    """Return what the process spends while all calls are up, and by how much `count` grew. Wait for its end."""
     meter = ProcessMeter({"caller": process.pid})
     try:
         await_calls(process, meter)
@@ -155,17 +155,17 @@ def _meter(process: subprocess.Popen[bytes], size: Size, count: Callable[[], int
 
 
 def await_calls(process: subprocess.Popen[bytes], meter: ProcessMeter) -> None:
-    """Until the process has more sockets than it needs without calls."""
+    """Wait until the process has more sockets than it needs without calls."""
     latest = time.monotonic() + _START_WITHIN_S
     while (meter.read()["caller"].sockets or 0) < _SOCKETS_WITHOUT_CALLS:
         if time.monotonic() > latest or process.poll() is not None:
-            # Who ended, or does not begin, says so himself: by his exit code, or by the time his end takes.
+            # No error here: a process that ended shows it by its exit code, one that hangs by not ending in time.
             return
         time.sleep(_LOOK_EVERY_S)
 
 
 def datagrams_read() -> int:
-    """Of UDP, by all programs of this machine so far."""
+    """Return how many UDP datagrams all programs of this machine have read so far."""
     names, values = (
         line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Udp:")
     )

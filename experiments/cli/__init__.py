@@ -1,1 +1,1 @@
-"""The `trunkproof` command: it reads the words, calls the code, prints the result, and chooses the exit code."""
+"""The `trunkproof` command: read the options, call the code, print the result, and choose the exit code."""

@@ -1,4 +1,4 @@
-"""`python -m trunkproof.experiments.cli`: the command, where it is not installed."""
+"""Run the command as `python -m trunkproof.experiments.cli` where it is not installed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What commands share: the options that several have, and how a result leaves.
+"""What commands share: options, the folder for results, and how a result is printed.
 
-People read stdout; `--json` gives programs the same on stdout; progress and complaints go to stderr.
+Results go to stdout, as text for people or with `--json` for programs. Progress and messages go to stderr.
 """
 
 from __future__ import annotations
@@ -50,21 +50,22 @@ StackOption = Annotated[
         "--stack",
         metavar=STACK_METAVAR,
         parser=stack_named,
-        help="What plays the trunk, where it is not what the study says.",
+        help="Stack that plays the trunk, instead of the study's.",
     ),
 ]
 EngineName = Annotated[
-    Engine | None, typer.Option("--engine", help="Who simulates; the compiled kernel gives what SimPy gives, sooner.")
+    Engine | None,
+    typer.Option("--engine", help="Engine; the compiled kernel gives the same as SimPy, sooner."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Seed = Annotated[int | None, typer.Option(help="Roll other dice than the study's.", min=0)]
+Seed = Annotated[int | None, typer.Option(help="Use this seed instead of the study's.", min=0)]
 OptionalOut = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
 KeyLog = Annotated[
-    Path | None, typer.Option("--keylog", metavar="FILE", help="Append TLS secrets, to decode a capture.")
+    Path | None, typer.Option("--keylog", metavar="FILE", help="Append TLS secrets to this file, to decode a capture.")
 ]
 Workers = Annotated[
     int,
-    typer.Option("--workers", help="Processes that place the calls, sharing them out.", min=1, max=64),
+    typer.Option("--workers", help="Processes that share the calls among them.", min=1, max=64),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
 
@@ -100,14 +101,14 @@ class FileFirst(TyperGroup):
     """The command that is meant where none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See click; names the command that is meant."""
+        """Add the name of the meant command where the first word is a file."""
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
             args = [self.meant, *args]
         return super().parse_args(ctx, args)
 
 
 def read_as_asked(path: Path, seed: int | None = None, stack: StackName | None = None) -> Study:
-    """The study of that file, with other dice or on another stack where the options say so."""
+    """Return the study of that file, with the seed and the stack of the options where they are given."""
     study = read_study(path)
     study = study if seed is None else study.model_copy(update={"seed": seed})
     study = study if stack is None else study.on(stack)
@@ -116,7 +117,7 @@ def read_as_asked(path: Path, seed: int | None = None, stack: StackName | None =
 
 
 def folder_at(path: Path) -> Path:
-    """The folder for results, made where it is missing."""
+    """Return the folder for results; make it where it is missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -126,11 +127,11 @@ def folder_at(path: Path) -> Path:
 
 @contextmanager
 def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; a second one ends the process at once."""
+    """Yield an event that the first Ctrl-C (or SIGTERM) sets. A second Ctrl-C ends the process at once."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def interrupted() -> None:
-        err.print("ending every call; once more to leave at once")
+        err.print("ending every call; press Ctrl-C again to leave at once")
         stop.set()
         loop.remove_signal_handler(signal.SIGINT)
 

@@ -1,4 +1,4 @@
-"""`serve` and `load`: a trunk to call, and real calls on one that is running."""
+"""The commands `serve` and `load`: run a trunk, and place real calls on a running one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def serve(
     study_file: StudyFile,
     *,
     stack: StackOption = None,
-    port: Annotated[int, typer.Option(help="TLS port of the edge; 0 takes a free one.", min=0, max=65535)] = 5443,
+    port: Annotated[int, typer.Option(help="TLS port of the edge; 0 chooses a free one.", min=0, max=65535)] = 5443,
     keylog: KeyLog = None,
     out_dir: Out = Path("out/serve"),
     as_json: Json = False,
@@ -84,28 +84,33 @@ def serve(
 
     run_loop(play())
     if lost:
-        raise StackError(f"without {lost[0]} there is no trunk; the words of its programs are in {folder}")
+        raise StackError(f"{lost[0]} ended, so there is no trunk any more; the logs of its programs are in {folder}")
 
 
 @app.command()
 def load(
     study_file: StudyFile,
     *,
-    trunk: Annotated[Path | None, typer.Option(metavar="FILE", help="The card that `serve` wrote.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Or: a trunk's address.")] = None,
-    ca_file: Annotated[Path | None, typer.Option("--ca", help="Authority of the target's certificate.")] = None,
-    server_name: Annotated[str | None, typer.Option(help="Host name in it, where it is not the study's.")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="Client certificate chain, with --key.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    trunk: Annotated[Path | None, typer.Option(metavar="FILE", help="The trunk's card, as written by `serve`.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Address of a trunk, instead of a card.")
+    ] = None,
+    ca_file: Annotated[Path | None, typer.Option("--ca", help="Certificate authority of the target.")] = None,
+    server_name: Annotated[
+        str | None, typer.Option(help="Host name in the target's certificate, if not the study's.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Client certificate chain; needs --key.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key of --certificate.")] = None,
     metrics: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=URL", help="A Prometheus page of the target, to meter it by.")
+        list[str] | None,
+        typer.Option(metavar="NAME=URL", help="Prometheus page of a program of the target."),
     ] = None,
     workers: Workers = 1,
     keylog: KeyLog = None,
-    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a masked SIP trace.")] = None,
-    allow: Annotated[list[str] | None, typer.Option(help="A host outside loopback that may be called.")] = None,
-    ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for it.", min=0)] = None,
-    production: Annotated[bool, typer.Option(help="Do call the operator's production.")] = False,
+    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a SIP trace with masked numbers.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="Host outside loopback that may be called.")] = None,
+    ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for that host.", min=0)] = None,
+    production: Annotated[bool, typer.Option(help="Allow calls to the operator's production.")] = False,
     out_dir: Out = Path("out/load"),
     as_json: Json = False,
 ) -> None:
@@ -148,7 +153,7 @@ def load(
 
 
 def _pages(named: list[str]) -> dict[str, str]:
-    """Program -> the address of its page, from words such as `kamailio=http://127.0.1.2:9090/metrics`."""
+    """Map each program to the address of its page, from options such as `kamailio=http://127.0.1.2:9090/metrics`."""
     pairs = [word.partition("=") for word in named]
     what = "write NAME=URL, such as kamailio=http://127.0.1.2:9090/metrics"
     if wrong := [Problem(where=f"--metrics {name}", what=what) for name, _, url in pairs if not name or not url]:
@@ -159,11 +164,19 @@ def _pages(named: list[str]) -> dict[str, str]:
 def _card(
     study: Study, trunk: Path | None, target: str | None, ca_file: Path | None, server_name: str | None
 ) -> TrunkCard:
-    """The card of the trunk to be called, read or made of the options."""
+    """Return the card of the trunk to call: read from its file, or made from the options."""
     if trunk is not None and target is None:
         card = read_card(trunk)
         if card.stack != "foreign" and card.study_digest not in {None, study.on(card.stack).digest()}:
-            raise InputError(str(trunk), [Problem(where="study_digest", what="this trunk plays another study")])
+            raise InputError(
+                str(trunk),
+                [
+                    Problem(
+                        where="study_digest",
+                        what="this trunk plays another study: start it with this one",
+                    )
+                ],
+            )
         return card
     host, _, port = (target or "").rpartition(":")
     problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (

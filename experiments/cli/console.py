@@ -1,4 +1,4 @@
-"""How results look on a terminal: tables and progress bars. The figures in them come from elsewhere."""
+"""Show results on a terminal, as tables and progress bars. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _DECISIVE = (
 
 
 def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = None) -> Table:
-    """All indicators, with their intervals where there are some."""
+    """Return a table of all indicators, with their intervals where there are any."""
     table = Table("indicator", "value", box=None, header_style="bold", pad_edge=False)
     if intervals:
-        table.add_column("95 % interval over seeds")
+        table.add_column("95 % of other seeds")
     for name, definition in DEFINITIONS.items():
         cells = [definition.title, formatted(kpis[name], definition.unit)]
         if intervals:
@@ -52,7 +52,7 @@ def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = 
 
 
 def disposition_table(kpis: Kpis) -> Table:
-    """Where the attempts ended."""
+    """Return a table of how many attempts ended in each disposition."""
     table = Table("disposition", "attempts", box=None, header_style="bold", pad_edge=False)
     for disposition, count in kpis.dispositions.items():
         if count:
@@ -61,7 +61,7 @@ def disposition_table(kpis: Kpis) -> Table:
 
 
 def forecast_table(forecast: Forecast) -> Table:
-    """What each trunk of a study will be offered."""
+    """Return a table of the load that each trunk of a study will be offered."""
     titles = ("trunk", "calls", "offered per minute", "throttle", "mean hold", "offered")
     table = Table(*titles, box=None, header_style="bold", pad_edge=False)
     for trunk in forecast.trunks:
@@ -78,7 +78,7 @@ def forecast_table(forecast: Forecast) -> Table:
 
 @contextmanager
 def progress(console: Console, *, shown: bool = True) -> Iterator[Progress]:
-    """A progress bar on `console` that lives as long as the block; call what it yields to move it."""
+    """Show a progress bar on `console` while the block runs. Call the yielded function to move it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not shown or not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
@@ -90,9 +90,9 @@ def progress(console: Console, *, shown: bool = True) -> Iterator[Progress]:
 
 
 def twin_lines(twin: tuple[TwinCheck, ...] | str) -> str:
-    """The model against exact theory."""
+    """Write how the model compares with exact theory."""
     if isinstance(twin, str):
-        return f"Exact theory has no answer here: {twin}."
+        return f"No formula gives an exact answer for this study: {twin}."
     return "\n".join(
         f"Exact theory, {check.name}: {check.exact:.6f}; model in a long run {check.simulated:.6f} "
         f"± {check.standard_error:.6f} (z = {check.z:+.2f})"
@@ -101,12 +101,12 @@ def twin_lines(twin: tuple[TwinCheck, ...] | str) -> str:
 
 
 def target_lines(targets: tuple[JudgedTarget, ...]) -> str:
-    """What became of the quality that was asked for."""
+    """Write each quality target and whether it was kept."""
     return "\n".join(str(target) for target in targets) or "The study sets no quality targets."
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """The indicators that decide, predicted and measured."""
+    """Return a table of the indicators that decide, predicted and measured."""
     table = Table("indicator", "predicted", "measured", "difference", box=None, header_style="bold", pad_edge=False)
     for name in _DECISIVE:
         pair = comparison.kpis[name]
@@ -117,7 +117,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def calibration_table(calibration: Calibration) -> Table:
-    """What each kind of work costs, with its interval."""
+    """Return a table of what each kind of work costs, with its interval."""
     table = Table("cost", "value", "95 % interval", box=None, header_style="bold", pad_edge=False)
     for name in get_args(CostName):
         value = getattr(calibration.costs, name)
@@ -129,7 +129,7 @@ def calibration_table(calibration: Calibration) -> Table:
 
 
 def drive_json(driven: RunResult) -> dict[str, Any]:
-    """What a run of real calls came to; a VOID one has no indicators."""
+    """Return the result of a run of real calls, ready for `json.dumps`. A VOID run has no indicators."""
     kpis = compute_kpis(driven.records)
     void = driven.generator.verdict is Verdict.VOID
     return {
@@ -145,7 +145,7 @@ def drive_json(driven: RunResult) -> dict[str, Any]:
 
 
 def drive_lines(driven: RunResult) -> Group:
-    """The same for people."""
+    """Return the result of a run of real calls for the terminal."""
     kpis, generator = compute_kpis(driven.records), driven.generator
     workers = f", {generator.workers} workers" if generator.workers > 1 else ""
     reasons = f" ({'; '.join(generator.reasons)})" if generator.reasons else ""
@@ -155,7 +155,7 @@ def drive_lines(driven: RunResult) -> Group:
     if driven.troubles:
         parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
     if generator.verdict is Verdict.VOID:
-        parts.append("VOID: the generator was out of breath, so no figure of this run says anything about the trunk.")
+        parts.append("VOID: the generator could not keep up, so no figure of this run says anything about the trunk.")
     else:
         parts.append(kpi_table(kpis))
     parts.append(disposition_table(kpis))
@@ -165,7 +165,7 @@ def drive_lines(driven: RunResult) -> Group:
 
 
 def meter_table(meters: MeterReport) -> Table:
-    """What each program of the trunk spent; n/a where nobody could look."""
+    """Return a table of what each program of the trunk spent; n/a where it could not be measured."""
     table = Table(
         "program", "CPU", "of one core", "memory, peak", "sockets, peak", box=None, header_style="bold", pad_edge=False
     )

@@ -1,17 +1,17 @@
-"""Where the `trunkproof` command begins: it imports the rest so that Ctrl-C is quiet from the first moment."""
+"""The entry point of the `trunkproof` command. It imports the rest late, so that Ctrl-C is quiet from the start."""
 
 from __future__ import annotations
 
 import sys
 
 INTERRUPTED = 130
-"""As `experiments.common.exit_codes`, which takes longer to import than a hand to press Ctrl-C."""
+"""The same code as in `experiments.common.exit_codes`, which takes too long to import before the first Ctrl-C."""
 
 
 def main() -> None:
     """Run the command and leave with its exit code."""
     try:
-        from trunkproof.experiments.cli.root import run  # noqa: PLC0415  # Ctrl-C while it is imported is quiet, too
+        from trunkproof.experiments.cli.root import run  # noqa: PLC0415  # Ctrl-C during this import is quiet too
 
         run()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`knee`: the largest load that a stack carries at quality, predicted and measured."""
+"""The command `knee`: find the largest load that a stack carries at quality, predicted and measured."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def knee(
     stack: StackOption = None,
     quota: Annotated[
         float | None,
-        typer.Option(help="CPU for the trunk's programs, in cores, where it is not the study's.", min=0.01),
+        typer.Option(help="CPU quota of the trunk's programs in cores, instead of the study's.", min=0.01),
     ] = None,
     out_dir: Out,
     as_json: Json = False,
@@ -58,7 +58,7 @@ def knee(
     def human() -> None:
         out.print(found.sentence)
         for doubt in found.doubts:
-            out.print(f"To doubt: {doubt}.")
+            out.print(f"Doubt: {doubt}.")
         out.print(f"Page: {folder / PAGE}")
 
     print_result(found.to_json(), human, as_json=as_json)

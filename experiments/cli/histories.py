@@ -1,4 +1,4 @@
-"""`history`: writes a call history whose truth is known; `history inspect`: what is recognised in a customer's one."""
+"""The command `history`: make a call history with known truth, or inspect a customer's history."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trunkproof.models.errors import InputError, Problem
 
 
 class TruthFirst(FileFirst):
-    """`history TRUTH` is `history make TRUTH`."""
+    """Reads `history TRUTH` as `history make TRUTH`."""
 
     meant = "make"
 
@@ -39,17 +39,17 @@ app.add_typer(histories, name="history")
 @histories.command(TruthFirst.meant)
 def history(
     truth_file: Annotated[
-        Path, typer.Argument(metavar="TRUTH", help="What is true of the history: one YAML file.", show_default=False)
+        Path, typer.Argument(metavar="TRUTH", help="The truth of the history: one YAML file.", show_default=False)
     ],
     *,
     file: Annotated[
         Path,
         typer.Option("--out", metavar="FILE", help="Where to write it: .csv, .csv.gz or .parquet.", show_default=False),
     ],
-    seed: Annotated[int | None, typer.Option(help="Roll other dice than the truth's.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Use this seed instead of the truth's.", min=0)] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a call history with known truth (the word `make` may be left out), to hold a review against."""
+    """Make a call history with known truth, to check a review against it (the word `make` may be left out)."""
     truth = read_truth(truth_file)
     truth = truth if seed is None else truth.model_copy(update={"seed": seed})
     with shown.progress(err) as advance:
@@ -65,9 +65,9 @@ def inspect(
     ],
     *,
     write: Annotated[
-        Path | None, typer.Option("--write", metavar="REQUEST", help="Write a request file there, ready to edit.")
+        Path | None, typer.Option("--write", metavar="REQUEST", help="Write a request file, ready to edit.")
     ] = None,
-    timezone: Annotated[str, typer.Option(help="Zone of times that carry none.")] = "Asia/Kolkata",
+    timezone: Annotated[str, typer.Option(help="IANA zone of times that have none.")] = "Asia/Kolkata",
     as_json: Json = False,
 ) -> None:
     """Say what is recognised in a call history: columns, dates, units, customers, refusals, and all that is odd."""
@@ -82,7 +82,7 @@ def _settings(files: list[Path], timezone: str) -> HistorySettings:
         return HistorySettings(path=files[0] if len(files) == 1 else tuple(files), timezone=timezone)
     except ValueError as error:
         raise InputError(
-            "--timezone", [Problem(where=timezone, what="no such zone; IANA names are understood")]
+            "--timezone", [Problem(where=timezone, what="no such time zone; use an IANA name such as Asia/Kolkata")]
         ) from error
 
 
@@ -91,7 +91,7 @@ def _write(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        # An edited request is work: it is not written over.
+        # Never overwrite: somebody may have edited the request.
         raise InputError("--write", [Problem(where=str(path), what=f"cannot be written ({error.strerror})")]) from error
 
 
@@ -99,7 +99,7 @@ def _print(found: Inspection, written: Path | None) -> None:
     for line in _lines(found):
         out.print(line, markup=False)
     if found.history.calls is not None:
-        out.print("First rows, numbers masked, and what they were read as:")
+        out.print("First rows with numbers masked, and how they were read:")
         for row in found.sample:
             out.print(_sample_words(row), markup=False)
     for oddity in found.history.oddities:
@@ -116,11 +116,11 @@ def _lines(found: Inspection) -> Iterator[str]:
     yield f"{history.source}: {history.rows_read:,} rows, {history.attempts:,} attempts in {history.days} days"
     yield f"Dates: {history.first:%Y-%m-%d %H:%M} to {history.last:%Y-%m-%d %H:%M}, {history.timezone}"
     yield "Zone: " + (
-        "the times carry theirs" if found.has_zone else f"the times carry none; read as {history.timezone}"
+        "the times have their own" if found.has_zone else f"the times have none; read as {history.timezone}"
     )
     told: set[str] = set()
     for file in found.files:
-        # Files of one export look alike: what is the same is said once.
+        # Files of one export look alike: print the same words only once.
         words = "; ".join(_file_words(file))
         if words not in told:
             told.add(words)
@@ -157,20 +157,20 @@ def _read_words(read: dict[str, Any] | None) -> str:
 
 
 def summary(generated: Generated) -> str:
-    """What was written, for people."""
+    """Return what was written, in words."""
     share = generated.refused / generated.attempts if generated.attempts else 0.0
     lines = [
         f"{generated.path}: {generated.rows:,} rows, {generated.size_bytes / 1e6:,.1f} MB.",
         f"{generated.fresh_calls:,} fresh calls and {generated.redials:,} redials make {generated.attempts:,} "
         f"attempts; {generated.refused:,} of them ({100 * share:.2f} %) were refused by the throttle of the time "
         f"({generated.truth['throttle']}), and {generated.customers_lost:,} customers gave up after a refusal.",
-        *_dirt_lines(generated),
-        "To be found again:",
+        *_defect_lines(generated),
+        "A review should find these again:",
         *(f"  {name}: {value:g}" for name, value in generated.truth.items() if isinstance(value, int | float)),
     ]
     return "\n".join(lines)
 
 
-def _dirt_lines(generated: Generated) -> list[str]:
-    kinds = [f"{count:,} {kind.replace('_', ' ')}" for kind, count in generated.dirty.items() if count]
-    return [f"Rows with something wrong: {', '.join(kinds)}."] if kinds else []
+def _defect_lines(generated: Generated) -> list[str]:
+    kinds = [f"{count:,} {kind.replace('_', ' ')}" for kind, count in generated.defects.items() if count]
+    return [f"Defects: {', '.join(kinds)}."] if kinds else []

@@ -1,4 +1,4 @@
-"""`plan` and `simulate`: what a study will do, and what the model says becomes of it."""
+"""The commands `plan` and `simulate`: say what a study will do, and what becomes of it by the model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan(study_file: StudyFile, *, seed: Seed = None, out_dir: OptionalOut = Non
     expected = forecast(drawn)
     shortage = find_shortage(drawn)
     if shortage is not None:
-        err.print(f"For real calls from this machine: {shortage.words}")
+        err.print(f"Before you place these calls from this machine: {shortage.words}")
     if out_dir is not None:
         drawn.table.write_parquet(folder_at(out_dir) / "plan.parquet")
 
@@ -54,14 +54,16 @@ def simulate(
     *,
     seed: Seed = None,
     stack: StackOption = None,
-    replications: Annotated[int, typer.Option(help="Repeat with other seeds, for intervals.", min=0)] = 0,
+    replications: Annotated[int, typer.Option(help="Repeat this often with other seeds, to get intervals.", min=0)] = 0,
     precision: Annotated[
-        float | None, typer.Option(help="Repeat until refused_share is known to this share of itself.", min=1e-4)
+        float | None,
+        typer.Option(help="Repeat until refused_share is known within this share of its value.", min=1e-4),
     ] = None,
     anchor: Annotated[
-        float, typer.Option(metavar="SECONDS", help="When, after plan zero, a window of the throttle begins.")
+        float,
+        typer.Option(metavar="SECONDS", help="Instant after plan zero at which a throttle's window begins."),
     ] = 0.0,
-    stationary: Annotated[bool, typer.Option(help="Start in the stationary state, not empty.")] = False,
+    stationary: Annotated[bool, typer.Option(help="Start in the stationary state, with calls already up.")] = False,
     engine: EngineName = None,
     out_dir: OptionalOut = None,
     as_json: Json = False,

@@ -1,4 +1,4 @@
-"""`validate`, `report` and `calibrate`: predictions held against real calls, and what predictions rest on."""
+"""The commands `validate`, `report` and `calibrate`: compare predictions with real calls, and measure costs."""
 
 from __future__ import annotations
 
@@ -55,14 +55,15 @@ def validate(
         typer.Option(
             "--stack",
             metavar=f"[{'|'.join((*STACKS, ALL_STACKS))}]",
-            help="What plays the trunk, where it is not what the study says; with --suite several, or all.",
+            help="Stack that plays the trunk, instead of the study's; with --suite several, or all.",
         ),
     ] = None,
     profile: Annotated[
-        list[str] | None, typer.Option("--profile", metavar="NAME", help="With --suite: this one, not all; repeatable.")
+        list[str] | None,
+        typer.Option("--profile", metavar="NAME", help="With --suite: run only this profile; repeatable."),
     ] = None,
     pbx: Annotated[
-        bool, typer.Option("--pbx", help="Inbound calls go through Asterisk as the customer's PBX.")
+        bool, typer.Option("--pbx", help="Send inbound calls through Asterisk as the customer's PBX.")
     ] = False,
     workers: Workers = 1,
     out_dir: Out,
@@ -117,9 +118,9 @@ def calibrate(
     *,
     stack: Annotated[
         StackName,
-        typer.Option("--stack", metavar=STACK_METAVAR, parser=stack_named, help="What to measure."),
+        typer.Option("--stack", metavar=STACK_METAVAR, parser=stack_named, help="Stack to measure."),
     ],
-    repeats: Annotated[int, typer.Option(help="Measure every level so often.", min=1)] = 1,
+    repeats: Annotated[int, typer.Option(help="Measure every level this often.", min=1)] = 1,
     out_dir: Out,
     as_json: Json = False,
 ) -> None:
@@ -136,7 +137,7 @@ def calibrate(
 
     def human() -> None:
         out.print(shown.calibration_table(measured.calibration))
-        out.print(f"{len(measured.levels)} levels explained within {100 * measured.fit.relative_error:.1f} %.")
+        out.print(f"The costs explain {len(measured.levels)} levels within {100 * measured.fit.relative_error:.1f} %.")
         for note in measured.notes:
             out.print(note)
         out.print(f"A study names it with pop.machine.calibration: {path}")
@@ -146,7 +147,7 @@ def calibrate(
 
 
 def command_line() -> str:
-    """What was typed."""
+    """Return the command as it was typed."""
     return shlex.join(["trunkproof", *sys.argv[1:]])
 
 

@@ -1,4 +1,4 @@
-"""`review`: from a request to raise a throttle to a decision and its page; `review score`: what came, against it."""
+"""The command `review`: decide on a request to raise a throttle; `review score`: compare what came with it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CODES = {
 
 
 class RequestFirst(FileFirst):
-    """`review REQUEST` is `review of REQUEST`."""
+    """Reads `review REQUEST` as `review of REQUEST`."""
 
     meant = "of"
 
@@ -74,17 +74,17 @@ def decide(
         str | None, typer.Option(metavar="ADDRESS", help="Simulate on the workers of this Dask scheduler.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes of this machine; one per core by default.", min=1)
+        int | None, typer.Option(help="Processes on this machine; by default one per core.", min=1)
     ] = None,
     engine: EngineName = None,
-    pdf: Annotated[bool, typer.Option("--pdf", help="Leave report.pdf, too: the page's first part on one A4.")] = False,
-    png: Annotated[bool, typer.Option("--png", help="Leave report.png, too: the page's first screen.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also write report.pdf: the page's first part on one A4.")] = False,
+    png: Annotated[bool, typer.Option("--png", help="Also write report.png: the first screen of the page.")] = False,
     in_short: Annotated[
-        bool, typer.Option("--summary", help="Print ten lines for a mail, and leave them as summary.txt.")
+        bool, typer.Option("--summary", help="Print ten lines for a mail, and write them to summary.txt.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Decide on a request (the word `of` may be left out); leaves decision.json and report.html in DIR."""
+    """Decide on a request and write decision.json and report.html into DIR (the word `of` may be left out)."""
     request, folder = read_request(request_file), folder_at(out_dir)
     if engine is not None:
         request = request.model_copy(update={"engine": engine})
@@ -123,10 +123,10 @@ def score(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold the history since a raise against what its review forecast."""
+    """Compare the history since a raise with what its review forecast."""
     request = read_request(request_file)
     saved = read_decision(decision)
-    # What was untypical or out of the period then says nothing of now.
+    # `since`, `until` and `closed` belong to the old history: they say nothing about the new one.
     settings = request.history.model_copy(update={"path": history, "since": None, "until": None, "closed": ()})
     try:
         history_since = read_history(settings)
@@ -137,7 +137,7 @@ def score(
 
 
 def _pictures(folder: Path, *, pdf: bool, png: bool) -> str | None:
-    """Leave what was asked for; without a browser the review stands all the same. Why not, for people."""
+    """Write the pictures asked for. Return why they are missing, where there is no browser."""
     if not (pdf or png):
         return None
     try:

@@ -1,7 +1,7 @@
-"""The `trunkproof` command: which commands there are, where each one's code is, and how all of them end.
+"""The `trunkproof` command: the list of commands, where the code of each is, and how all of them end.
 
-A command's module is imported when the command is called, so `trunkproof --help` answers at once. Nothing is computed
-here. Exit codes: `experiments.common.exit_codes`.
+The module of a command is imported only when the command is called, so `trunkproof --help` answers at once. Nothing is
+computed here. Exit codes are in `experiments.common.exit_codes`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from trunkproof.experiments.cli.entry import INTERRUPTED
 
 class _Command(NamedTuple):
     module: str
-    """In `experiments.cli`."""
+    """Name of the module in `experiments.cli`."""
     help: str
-    """The first sentence of the command's own help; here too, because the list of commands imports none of them."""
+    """The first sentence of the command's own help. It is repeated here because the list imports no command."""
 
 
 COMMANDS = {
@@ -46,7 +46,7 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of that name; none where there is none."""
+        """Return the command of that name; None where there is none."""
         if cmd_name not in COMMANDS:
             return None
         import_module(f"trunkproof.experiments.cli.{COMMANDS[cmd_name].module}")
@@ -59,7 +59,7 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Typer would leave with 1 after Ctrl-C, and with a word."""
+        """Run the command. After Ctrl-C it leaves quietly with 130; Typer alone would print a word and leave with 1."""
         try:
             # `--help` needs neither of these imports, which are slow.
             from trunkproof.experiments.cli.app import show_warnings  # noqa: PLC0415
@@ -90,12 +90,12 @@ def _every_command() -> None:
 def run() -> None:
     """Run the command that was typed, and leave with its exit code.
 
-    Errors of the user's or the peer's end in a message, not in a traceback.
+    Mistakes of the user and of the peer end in a message, not in a traceback.
     """
     try:
         app()
     except BrokenPipeError:
-        # Whoever read our output has read enough. Python would complain once more as it closes stdout.
+        # The reader of our output has closed it, as `head` does. Without this Python complains again at exit.
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:

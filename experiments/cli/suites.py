@@ -1,4 +1,4 @@
-"""`validate --suite`: what the options must be, and how the table of all profiles and stacks leaves."""
+"""`validate --suite`: check its options, run the suite, and print the table of all profiles and stacks."""
 
 from __future__ import annotations
 
@@ -49,21 +49,24 @@ def rewrite_suite(folder: Path) -> Suite:
 def checked_stacks(
     named: Sequence[str], *, suite: bool, study: Path | None, profiles: Sequence[str], for_one: Sequence[str]
 ) -> list[StackName]:
-    """The stacks of these names, once the options of `validate` are found to fit each other.
+    """Check that the options of `validate` fit each other, and return the stacks of these names.
 
-    `for_one`: the options given that only a single study takes.
+    `for_one` has those of the given options that only a single study takes.
 
     Raises:
-        InputError: they do not; lists all that do not.
+        InputError: some options do not fit; lists all of them.
     """
     checks = (
-        (suite and study is not None, "STUDY", "leave it out with --suite; a study of your own is --profile FILE"),
-        (not suite and study is None, "STUDY", "is missing; or run the whole suite with --suite"),
-        (not suite and len(named) > 1, "--stack", "only --suite takes several"),
-        (not suite and bool(profiles), "--profile", "only --suite takes it"),
+        (suite and study is not None, "STUDY", "leave it out with --suite; use --profile FILE for a study of your own"),
+        (not suite and study is None, "STUDY", "is missing: give a study, or run the whole suite with --suite"),
+        (not suite and len(named) > 1, "--stack", "only --suite takes several stacks"),
+        (not suite and bool(profiles), "--profile", "only --suite takes profiles"),
         *((suite, option, "is for one study, not for the suite") for option in for_one),
         (not suite and ALL_STACKS in named, "--stack", f"only --suite takes {ALL_STACKS}"),
-        *((name not in (*STACKS, ALL_STACKS), "--stack", f"{name} is none of {', '.join(STACKS)}") for name in named),
+        *(
+            (name not in (*STACKS, ALL_STACKS), "--stack", f"{name} is not a stack; choose one of {', '.join(STACKS)}")
+            for name in named
+        ),
     )
     problems = [Problem(where=where, what=what) for wrong, where, what in checks if wrong]
     if problems:
@@ -74,7 +77,7 @@ def checked_stacks(
 def run_and_show(
     stacks: Sequence[StackName], profiles: Sequence[str], folder: Path, command: str, *, as_json: bool
 ) -> None:
-    """Run the suite, print it, and leave with its code."""
+    """Run the suite, print its table, and leave with its exit code."""
 
     async def run() -> tuple[Suite, bool]:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
@@ -95,7 +98,7 @@ def run_and_show(
 
 
 def show_suite(table: Suite, folder: Path, *, as_json: bool) -> None:
-    """Print the table and where its page is."""
+    """Print the table, and where its page is."""
 
     def human() -> None:
         out.print(suite_lines(table), markup=False)

@@ -1,4 +1,4 @@
-"""`version`: which version this is."""
+"""The command `version`: print which version this is."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Call histories with known truth, to hold the review against."""
+"""Generate call histories whose truth is known, to check the review against it."""

@@ -1,7 +1,12 @@
-"""What the throttle of the time lets in, and the redials that its refusals bring: attempts wanted -> attempts made.
+"""Turn the attempts that callers want into those that they make: the throttle refuses, and refusals bring redials.
 
-Attempts are asked about one by one, by the throttle's own object, only while it may refuse; elsewhere there is nothing
-to decide. An attempt's redial depends on how it ended, so both are walked through together in the order of time.
+The throttle's own object decides each attempt, but only in stretches in which it may refuse; elsewhere every attempt is
+admitted. Whether a redial follows an attempt depends on how the attempt ended, so attempts and redials are handled
+together in the order of time.
+
+Example with a fixed window of 1 per minute: attempts are wanted at 0 s and 10 s. The second is refused, and its caller
+redials at 50 s, which is refused too. A further redial at 70 s falls into the next window and is admitted. Redials that
+the second caller would have made after another ending do not happen.
 """
 
 from __future__ import annotations
@@ -23,12 +28,13 @@ from trunkproof.models.throttles.decision import Refused, Throttle
 
 _BLOCK = 16_384
 _LATER = 99
-"""Streams of redials that refusals brought: all attempt numbers share them, in the order in which they are needed."""
+"""Number of the streams for redials after refusals. All attempts share them, in the order in which they need draws."""
 
 
 def admit(truth: Truth, wanted: pl.DataFrame) -> pl.DataFrame:
-    """The attempts that were made, in the order of time: the columns of `wanted`, whose refused ones have status
-    `REFUSED`.
+    """Return the attempts that are made, in the order of time, with the columns of `wanted`.
+
+    Refused ones have the status `REFUSED`.
     """
     walk = _Walk(truth, wanted)
     walk.run()
@@ -36,7 +42,7 @@ def admit(truth: Truth, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 class _Next(NamedTuple):
-    """A redial to come."""
+    """A redial that is due."""
 
     at_s: float
     call: int
@@ -50,14 +56,14 @@ class _Walk:
     truth: Truth
     wanted: pl.DataFrame
     refused: list[int] = field(default_factory=list)
-    """Rows of `wanted`."""
+    """Rows of `wanted` that the throttle refused."""
     delayed: dict[int, float] = field(default_factory=dict)
-    """The same -> seconds that a shaper held them."""
+    """Seconds that a shaper delayed attempts, by row of `wanted`."""
     brought: list[tuple[int, int, float, int, int, float]] = field(default_factory=list)
-    """Redials that refusals brought, as rows of the table."""
+    """Redials after refusals, as rows of the table of attempts."""
 
     def __post_init__(self) -> None:
-        # Read one by one these are faster than NumPy's arrays, and far smaller than lists.
+        # Read one by one, an `array` is faster than a NumPy array, and far smaller than a list.
         self._instants = array("d", self.wanted["at_s"].to_numpy().tobytes())
         self._calls = array("q", self.wanted["call"].to_numpy().tobytes())
         self._attempts = array("b", self.wanted["attempt"].to_numpy().tobytes())
@@ -79,7 +85,7 @@ class _Walk:
             reached = self._stretch(int(rows[index]), hot)
 
     def _stretch(self, row: int, hot: BoolArray) -> int:
-        """From that row until the throttle has forgotten all that refusals changed; the first row after it."""
+        """Handle attempts from `row` until the throttle has forgotten every refusal and redial. Return the next row."""
         instants, pending = self._instants, self._pending
         throttle = self.truth.throttle.make_throttle(self.truth.anchor_s)
         memory_s, rows = self.truth.throttle.memory_s, len(instants)
@@ -97,7 +103,7 @@ class _Walk:
                 return row
 
     def _ask(self, throttle: Throttle, row: int) -> bool:
-        """Ask about an attempt of `wanted`; whether it is not made as it was wanted."""
+        """Ask the throttle about an attempt of `wanted`. Return whether the attempt is not made as it was wanted."""
         call, now = self._calls[row], self._instants[row]
         if call in self._diverged:
             return True
@@ -123,7 +129,7 @@ class _Walk:
         self._after(refusal, redial.at_s + ring_s, redial.call, redial.attempt, status)
 
     def _after(self, refusal: Refused | None, ended_s: float, call: int, attempt: int, status: int) -> None:
-        """What the caller does next; as `simulator.trunk.Caller` does."""
+        """Schedule the caller's next attempt, if any, by the same rules as `simulator.trunk.Caller`."""
         chance = self._chances[attempt][status]
         if not chance or next(self._willing) >= chance:
             return
@@ -133,7 +139,7 @@ class _Walk:
             heapq.heappush(self._pending, _Next(ended_s + wait_s, call, attempt + 1))
 
     def result(self) -> pl.DataFrame:
-        """The attempts made."""
+        """Return the attempts made."""
         status, code, ring_s = (self.wanted[name].to_numpy().copy() for name in ("status", "code", "ring_s"))
         status[self.refused], code[self.refused] = REFUSED, self.truth.throttle.refusal_status
         ring_s[self.refused] = 0.0
@@ -143,7 +149,7 @@ class _Walk:
         return pl.concat([self._without_dropped(made), brought]).sort("at_s", "call")
 
     def _without_dropped(self, made: pl.DataFrame) -> pl.DataFrame:
-        """Without the redials that were wanted after an attempt that in truth was refused."""
+        """Remove wanted redials of callers whose earlier attempt was refused: those callers redial differently."""
         refused = made[self.refused].select("call", refused_attempt="attempt")
         joined = made.join(refused, on="call", how="left", maintain_order="left")
         kept = pl.col("refused_attempt").is_null() | (pl.col("attempt") <= pl.col("refused_attempt"))

@@ -1,6 +1,6 @@
-"""The attempts customers would make if nothing were refused: fresh calls, and redials of those the far side failed.
+"""The attempts that customers would make if nothing were refused: fresh calls, and redials after calls that failed.
 
-All at once, on arrays. What the throttle makes of them is `experiments.histories.admission`.
+All are drawn at once, on arrays. `experiments.histories.admission` applies the throttle to them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trunkproof.models.streams import uniforms
 from trunkproof.models.traffic import Outcomes
 
 STATUSES = tuple(CallStatus)
-"""Column `status` of a table of attempts is an index into this."""
+"""The column `status` of a table of attempts is an index into this."""
 REFUSED = STATUSES.index(CallStatus.REFUSED)
 ANSWERED = STATUSES.index(CallStatus.ANSWERED)
 _DISPOSITIONS = {
@@ -38,26 +38,26 @@ _CALLS_PER_CHUNK = 1_048_576
 
 
 def began(truth: Truth) -> datetime:
-    """Midnight of the first day, with its zone."""
+    """Return midnight of the first day, with its zone."""
     return datetime.combine(truth.first_day, time(), ZoneInfo(truth.timezone))
 
 
 def duration_s(truth: Truth) -> float:
-    """From midnight of the first day to midnight after the last, in real seconds."""
+    """Return the real seconds from midnight of the first day to midnight after the last."""
     after = datetime.combine(truth.first_day + timedelta(days=truth.days), time(), ZoneInfo(truth.timezone))
     return after.timestamp() - began(truth).timestamp()
 
 
 def redial_chances(truth: Truth, attempt: int) -> FloatArray:
-    """By index of `STATUSES`: how likely callers try again after attempt number `attempt` that ended so."""
+    """Return the probability of a redial after attempt number `attempt`, by how it ended (index of `STATUSES`)."""
     return np.array([truth.redial.chance(_DISPOSITIONS[status], attempt) for status in STATUSES])
 
 
 def fresh_instants(truth: Truth) -> FloatArray:
-    """Fresh calls: seconds after midnight of the first day, ascending.
+    """Return the instants of fresh calls in seconds after midnight of the first day, ascending.
 
-    Rates are by wall clock. On a day on which daylight saving begins or ends, the hours before and after have busyness
-    factors of their own.
+    Rates go by the wall clock. On a day on which daylight saving begins or ends, the hours before and after the change
+    have separate busyness factors.
     """
     parts = [
         start_s + instants
@@ -74,7 +74,7 @@ def fresh_instants(truth: Truth) -> FloatArray:
 
 
 def _even_spans(truth: Truth) -> Iterator[tuple[float, float, datetime]]:
-    """Spans in which wall clock and real seconds run alike: begin, end, and the wall clock at the beginning."""
+    """Yield spans without a change of the clock: begin and end in seconds, and the wall clock at the beginning."""
     zone, first, total = ZoneInfo(truth.timezone), began(truth).timestamp(), duration_s(truth)
     quarters = np.append(np.arange(0.0, total, 900.0), total)
     walls = [datetime.fromtimestamp(first + at, zone) for at in quarters]
@@ -86,7 +86,7 @@ def _even_spans(truth: Truth) -> Iterator[tuple[float, float, datetime]]:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """How attempts end that are let in: arrays, one entry each."""
+    """How admitted attempts end: arrays with one entry per attempt."""
 
     status: NDArray[np.int8]
     code: NDArray[np.int16]
@@ -94,7 +94,7 @@ class Drawn:
 
 
 def draw_endings(truth: Truth, attempt: int, count: int, *, start: int = 0) -> Drawn:
-    """Endings for `count` attempts, of the streams of that attempt number."""
+    """Draw endings for `count` attempts from the streams of that attempt number."""
 
     def uniform(purpose: str) -> FloatArray:
         return uniforms(truth.seed, f"history {purpose}", attempt, start=start, count=count)
@@ -122,8 +122,9 @@ def _endings(mix: Outcomes, draws: FloatArray) -> tuple[NDArray[np.int8], NDArra
 
 
 def unrefused_attempts(truth: Truth, instants: FloatArray) -> pl.DataFrame:
-    """Every attempt if nothing were refused, in the order of time: `call` (index of the fresh call), `attempt`, `at_s`,
-    `status`, `code`, `ring_s`.
+    """Return every attempt that is made if nothing is refused, in the order of time.
+
+    Columns are `call` (index of the fresh call), `attempt`, `at_s`, `status`, `code` and `ring_s`.
     """
     redial = truth.redial
     calls, at_s, parts = np.arange(len(instants)), instants, []

@@ -1,4 +1,4 @@
-"""How a recorder writes calls: the columns, words and times of each form of file. Numbers in them are made up.
+"""Write calls as a recorder does: the columns, words and times of each format. The telephone numbers are made up.
 
 Source of Asterisk's and FreeSWITCH's columns: their documentation of cdr_csv and mod_cdr_csv (template `example`).
 """
@@ -21,7 +21,7 @@ HAS_HEADING: dict[TruthFormat, bool] = {
     "freeswitch": False,
 }
 WRITTEN_AT_END = frozenset({"asterisk", "freeswitch"})
-"""Their recorders write a row when its call has ended, in that order; the others list calls by their beginning."""
+"""Formats whose recorder writes a row when the call ends, in that order. The others list calls by their beginning."""
 UNPARSABLE = "0000-00-00 00:00:00"
 _WORDS: dict[str, dict[CallStatus, str]] = {
     "operator": {
@@ -53,8 +53,10 @@ _WORDS: dict[str, dict[CallStatus, str]] = {
 
 
 def numbers(truth: Truth, calls: pl.Series) -> pl.DataFrame:
-    """`own` and `far` of each call: +91 and ten digits. All attempts of a caller have the same two; two callers have
-    the same far number once in `far_numbers` pairs. `withheld`: the caller shows no number.
+    """Return the numbers `own` and `far` of each call, +91 and ten digits, and whether its caller is `withheld`.
+
+    All attempts of a caller have the same two numbers. Two callers have the same far number in one of `far_numbers`
+    pairs of callers.
     """
     if calls.is_empty():
         return pl.DataFrame(schema={"own": pl.String(), "far": pl.String(), "withheld": pl.Boolean()})
@@ -72,7 +74,7 @@ def _spelt(national: np.ndarray[tuple[int], np.dtype[np.float64]]) -> pl.Series:
 
 
 def written(truth: Truth, calls: pl.DataFrame, times: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the file, in the order given: all text, null where there is nothing.
+    """Return the rows of the file in the order given. All values are text, or null where the recorder writes nothing.
 
     Args:
         truth: format and zone.

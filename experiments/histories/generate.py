@@ -1,6 +1,6 @@
-"""Writes a call history whose truth is known: demand, throttle, redials, and rows that are wrong.
+"""Write a call history whose truth is known: demand, throttle, redials, and defects of the file.
 
-Everything is drawn on arrays, but for the minutes in which the throttle may refuse. It is not the model of a trunk:
+Everything is drawn on arrays, except in the minutes in which the throttle may refuse. This is not the model of a trunk:
 neither channels nor CPU limit anything here.
 """
 
@@ -38,54 +38,54 @@ _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 @dataclass(frozen=True)
 class Generated:
-    """What was written."""
+    """What was written, and the truth behind it."""
 
     path: str
     rows: int
     size_bytes: int
     fresh_calls: int
     attempts: int
-    """Without the second copies of duplicates."""
+    """Attempts made; rows that a defect writes twice count once."""
     refused: int
     redials: int
     customers_lost: int
     """Callers whose last attempt was refused."""
     mean_hold_s: float | None
-    """Of the answered calls, as drawn."""
-    dirty: Mapping[str, int]
-    """Kind of wrong row -> how many."""
+    """Mean of the answered calls, as drawn."""
+    defects: Mapping[str, int]
+    """Number of wrong rows of each kind."""
     truth: Mapping[str, Any]
     """The figures that a review has to find again."""
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
 
 def generate(truth: Truth, path: Path, progress: Progress = lambda share, words: None) -> Generated:
-    """Roll the dice of a truth, and write the history as `path`'s ending says: .csv, .csv.gz or .parquet.
+    """Draw a history from its truth, and write it in the form that `path`'s ending says: .csv, .csv.gz or .parquet.
 
     Raises:
-        InputError: another ending, a place that cannot be written to, or more wrong rows asked for than there are
-            calls.
+        InputError: `path` has another ending or cannot be written to, or the truth asks for more wrong rows than there
+            are calls.
     """
     _check(path)
     progress(0.0, "drawing calls")
     attempts = made_attempts(truth, progress)
     progress(0.5, "writing")
     if truth.format == "counts":
-        tables, dirty = iter([_counted(truth, attempts)]), {}
+        tables, defects = iter([_counted(truth, attempts)]), {}
     else:
         attempts = _in_order(truth, attempts)
         chosen = choose(truth, attempts)
-        tables, dirty = _tables(truth, attempts, chosen), chosen.counts() | _repeated_hours(truth, attempts)
+        tables, defects = _tables(truth, attempts, chosen), chosen.counts() | _repeated_hours(truth, attempts)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = _write(tables, path, heading=HAS_HEADING[truth.format])
     except OSError as error:
         raise InputError(str(path), [Problem(where="--out", what=f"cannot be written ({error.strerror})")]) from error
     progress(1.0, "done")
-    return _summary(truth, path, rows, attempts, dirty)
+    return _summary(truth, path, rows, attempts, defects)
 
 
 def _check(path: Path) -> None:
@@ -94,8 +94,10 @@ def _check(path: Path) -> None:
 
 
 def made_attempts(truth: Truth, progress: Progress = lambda share, words: None) -> pl.DataFrame:
-    """Every attempt of the history, in the order of time: `call` (index of the fresh call), `attempt` (0 for it),
-    `at_s` (after midnight of the first day), `status` (index of `STATUSES`), `code`, `ring_s`, `inbound`, `hold_s`.
+    """Return every attempt of the history, in the order of time.
+
+    Columns are `call` (index of the fresh call), `attempt` (0 for the fresh call), `at_s` (after midnight of the first
+    day), `status` (index of `STATUSES`), `code`, `ring_s`, `inbound` and `hold_s`.
     """
     instants = fresh_instants(truth)
     is_inbound = uniforms(truth.seed, "history direction", start=0, count=len(instants)) < truth.inbound_share
@@ -112,14 +114,14 @@ def made_attempts(truth: Truth, progress: Progress = lambda share, words: None) 
 
 
 def _in_order(truth: Truth, attempts: pl.DataFrame) -> pl.DataFrame:
-    """As the recorder writes them."""
+    """Return attempts in the order in which the recorder writes them."""
     if truth.format not in WRITTEN_AT_END:
         return attempts
     return attempts.sort(pl.col("at_s") + pl.col("ring_s") + pl.col("hold_s"), maintain_order=True)
 
 
 def _tables(truth: Truth, attempts: pl.DataFrame, chosen: Chosen) -> Iterator[pl.DataFrame]:
-    """The rows of a file of calls, piece by piece: as text they take far more memory than as numbers."""
+    """Yield the rows of a file of calls in pieces, because text takes far more memory than numbers."""
     for start in range(0, max(1, attempts.height), _ROWS_AT_ONCE):
         piece = attempts[start : start + _ROWS_AT_ONCE]
         yield _table(truth, piece, chosen.part(start, piece.height))
@@ -136,7 +138,7 @@ def _table(truth: Truth, attempts: pl.DataFrame, chosen: Chosen) -> pl.DataFrame
 
 
 def _times(truth: Truth, attempts: pl.DataFrame) -> pl.DataFrame:
-    """When calls began, were answered and ended, in the zone of the truth."""
+    """Return when calls began, were answered and ended, in the zone of the truth."""
     first_us = round(began(truth).timestamp() * 1e6)
     start = pl.col("at_s")
     answer = start + pl.col("ring_s")
@@ -153,7 +155,7 @@ def _times(truth: Truth, attempts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _repeated_hours(truth: Truth, attempts: pl.DataFrame) -> dict[str, int]:
-    """Attempts whose wall clock, without an offset, could be either of two instants."""
+    """Count attempts whose wall clock, without an offset, may mean either of two instants."""
     if truth.times != "local":
         return {"ambiguous_time": 0}
     starts = _times(truth, attempts)["start"]
@@ -179,7 +181,7 @@ def _counted(truth: Truth, attempts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _write(tables: Iterator[pl.DataFrame], path: Path, *, heading: bool) -> int:
-    """Write them one behind the other; how many rows."""
+    """Write tables one after the other. Return the number of rows."""
     if path.name.endswith(".parquet"):
         whole = pl.concat(tables)
         whole.write_parquet(path)
@@ -187,7 +189,7 @@ def _write(tables: Iterator[pl.DataFrame], path: Path, *, heading: bool) -> int:
     with path.open("wb") as raw:
         if not path.name.endswith(".gz"):
             return _append(tables, raw, heading=heading)
-        # Without a name and a time in its head, the same rows make the same file.
+        # No name and no time in the header: so the same rows make the same file.
         with gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as packed:
             return _append(tables, cast("IO[bytes]", packed), heading=heading)
 
@@ -200,7 +202,7 @@ def _append(tables: Iterator[pl.DataFrame], file: IO[bytes], *, heading: bool) -
     return rows
 
 
-def _summary(truth: Truth, path: Path, rows: int, attempts: pl.DataFrame, dirty: Mapping[str, int]) -> Generated:
+def _summary(truth: Truth, path: Path, rows: int, attempts: pl.DataFrame, defects: Mapping[str, int]) -> Generated:
     refused = attempts["status"] == REFUSED
     last = attempts.group_by("call").agg(pl.col("status").sort_by("attempt").last())
     return Generated(
@@ -213,7 +215,7 @@ def _summary(truth: Truth, path: Path, rows: int, attempts: pl.DataFrame, dirty:
         redials=int((attempts["attempt"] > 0).sum()),
         customers_lost=int((last["status"] == REFUSED).sum()),
         mean_hold_s=_mean_hold(attempts),
-        dirty=dict(dirty),
+        defects=dict(defects),
         truth=truth.figures(),
     )
 

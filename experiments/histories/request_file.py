@@ -1,4 +1,4 @@
-"""A request file ready to edit, from what was recognised in a history: every line that matters, with why."""
+"""Write a request file that is ready to edit, from what was recognised in a history. Each line says what it is for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LISTED = 10
 
 
 def request_text(found: Inspection, paths: Sequence[Path], folder: Path) -> str:
-    """YAML that `trunkproof review` reads; `folder` is where it will be, and its paths are relative to that."""
+    """Return YAML that `trunkproof review` reads. Paths in it are relative to `folder`, where the file will be."""
     return "\n".join([*_head(found), *_history(found, [_relative(path, folder) for path in paths]), *_rest()]) + "\n"
 
 
@@ -35,17 +35,19 @@ def _history(found: Inspection, paths: list[str]) -> Iterator[str]:
     yield f"  format: {history.format if history.format != 'columns' else 'auto'}"
     columns = ", ".join(f"{role}: {json.dumps(name)}" for role, name in found.files[0].columns.items())
     yield f"  # Recognised columns: {{{columns}}}"
-    zone = "the times carry their own; this one is for hours and weekdays" if found.has_zone else "of the times"
+    zone = (
+        "the times have their own zone; this one is for hours and weekdays" if found.has_zone else "zone of the times"
+    )
     yield f"  timezone: {history.timezone}   # {zone}"
     yield from _owners(found)
-    yield "  # What the trunk's throttle refuses with; other failures stay failures."
+    yield "  # Statuses and words with which the trunk's throttle refuses. Other failures stay failures."
     yield f"  # Seen: {_seen(found.codes) or 'no SIP statuses'}"
     yield "  refusal_codes: [503]"
     yield f"  # Seen: {_seen(found.words) or 'no words'}"
     yield f"  refusal_words: {json.dumps(_refusals(found.words))}"
     yield f"  # since: {history.first:%Y-%m-%d}"
     yield f"  # until: {history.last:%Y-%m-%d}"
-    yield "  # closed: [2026-01-26]   # untypical days, such as holidays: shown, not fitted"
+    yield "  # closed: [2026-01-26]   # untypical days, such as holidays: shown, but not fitted"
     if history.oddities:
         yield "  # Odd in this history:"
         for oddity in history.oddities:
@@ -59,15 +61,15 @@ def _owners(found: Inspection) -> Iterator[str]:
             continue
         listed = ", ".join(f"{value} ({rows:,})" for value, rows in list(values.items())[:_LISTED])
         yield f"  # Several accounts, trunks or customers by {column}: {_line(listed)}"
-        yield "  # EDIT: choose one, or say that all are of one trunk."
+        yield "  # EDIT: choose one with `where`, or say with `mixed` that all belong to one trunk."
         yield f"  # where: {{{json.dumps(column)}: {json.dumps(next(iter(values)))}}}"
         yield "  # mixed: as_one"
 
 
 def _rest() -> Iterator[str]:
-    yield "# growth: 1.0                # busy-hour demand at the end of the horizon, over that of the history"
+    yield "# growth: 1.0                # busy-hour demand at the horizon, divided by that at the end of the history"
     yield "# confidence: 0.95"
-    yield "# pop: {carrier: {channels: 500}}   # what the carrier has for this trunk"
+    yield "# pop: {carrier: {channels: 500}}   # channels that the carrier has for this trunk"
 
 
 def _seen(outcomes: Sequence[Outcome]) -> str:
@@ -81,7 +83,7 @@ def _refusals(words: Sequence[Outcome]) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """Text of the file's, which must not end a comment."""
+    """Put text from the file on one line: a line break would end the comment."""
     return " ".join(text.split())
 
 

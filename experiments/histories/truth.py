@@ -1,6 +1,6 @@
-"""What is true of a made-up call history: what customers wanted, how the throttle cut it, what is wrong in the file.
+"""The truth of a generated call history: what customers wanted, how the throttle cut it, what is wrong in the file.
 
-Settings only, read from one YAML file; `experiments.histories.generate` rolls the dice.
+These are settings only, read from one YAML file. `experiments.histories.generate` draws the calls.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from trunkproof.models.distributions import Constant, Distribution, Exponential
 from trunkproof.models.records import Disposition
@@ -26,76 +26,77 @@ Rows = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class ClockStep(Settings):
-    """The recorder's clock is wrong for a while, as after a time server that was, or was not, reached."""
+    """The recorder's clock is wrong for a while, as when it loses its time server."""
 
     day: Annotated[int, Field(ge=0)]
-    """Of the history; the first is 0."""
+    """Day of the history; the first is 0."""
     hour: Annotated[float, Field(ge=0, lt=24)]
     step_s: Annotated[float, Field(ge=-86_400, le=86_400)]
     lasts_s: Annotated[float, Field(gt=0, le=86_400)]
 
 
-class Dirt(Settings):
-    """What is wrong in the file: so many rows of each kind, spread evenly over it by chance."""
+class Defects(Settings):
+    """How many rows of each kind are wrong in the file. They are drawn evenly over it."""
 
     duplicates: Rows = 0
-    """Written twice."""
+    """Rows that are written twice."""
     negative_durations: Rows = 0
-    """Their end lies before their beginning."""
+    """Rows whose end lies before their beginning."""
     missing_ends: Rows = 0
-    """Without an end and a duration."""
+    """Rows without an end and a duration."""
     unparsable: Rows = 0
-    """Their beginning is no time."""
+    """Rows whose beginning is not a time."""
     clock_step: ClockStep | None = None
 
     @property
     def single_rows(self) -> int:
-        """Rows that have something wrong of their own."""
+        """Return the number of rows that are wrong on their own, other than by the clock."""
         return self.duplicates + self.negative_durations + self.missing_ends + self.unparsable
 
 
 class Truth(Settings):
-    """One trunk's customers over some days. No channels are modelled: choose what they can carry."""
+    """One trunk's customers over some days. Channels are not modelled: choose demand that they can carry."""
 
     name: str
     seed: Annotated[int, Field(ge=0)] = 1
     first_day: date
     days: Annotated[int, Field(ge=1, le=400)]
     timezone: str = "Asia/Kolkata"
-    """Of the hours and weekdays below, and of the times in the file."""
+    """IANA zone of the hours and weekdays below, and of the times in the file."""
     hourly_per_minute: Annotated[tuple[Hourly, ...], Field(min_length=7, max_length=7)]
-    """Fresh calls: what customers want, before redials; by weekday, Monday first, and hour."""
+    """Fresh calls per minute, without redials, by weekday (Monday first) and hour."""
     day_cv: Cv = 0.0
-    """Of the gamma factor that all hours of a day share."""
+    """Coefficient of variation of the gamma factor that all hours of a day share."""
     period_cv: Cv = 0.0
-    """Of that of each period."""
+    """Coefficient of variation of the gamma factor of each period."""
     period_s: Annotated[float, Field(gt=0)] = 900.0
     holding: Distribution
     ringing: Distribution = Constant(kind="constant", value_s=8.0)
-    """To answer, or until it is given up as not answered."""
+    """Time to the answer, or until an unanswered call ends."""
     patience: Distribution = Exponential(kind="exponential", mean_s=6.0)
-    """Ringing of calls that their caller abandons."""
+    """Ringing time of calls that their caller abandons."""
     outcomes: Outcomes = Outcomes()
-    """Of attempts that the throttle let pass."""
+    """How attempts end that the throttle admits."""
     redial: Redial = Redial()
     throttle: ThrottleSettings = FixedWindow()
-    """As it was enforced at the time."""
+    """The throttle as it was enforced at the time."""
     anchor_s: float = 0.0
-    """When, after midnight of the first day, one of its windows began."""
+    """An instant, in seconds after midnight of the first day, at which one of its windows begins."""
     inbound_share: Share = 0.0
     own_numbers: Annotated[int, Field(ge=1, le=10_000)] = 40
-    """Numbers of the customer's side."""
+    """How many numbers the customer has."""
     anonymous_share: Share = 0.0
-    """Callers who withhold their number, in all their attempts."""
+    """Share of callers who withhold their number, in all their attempts."""
     far_numbers: Annotated[int, Field(ge=1, le=3 * 10**9)] = 3 * 10**9
-    """Numbers of the far side. With few of them, two callers have the same pair now and then."""
+    """How many numbers the far side has. With few of them, two callers sometimes have the same pair of numbers."""
     format: TruthFormat = "operator"
     times: Literal["local", "offset", "utc"] = "local"
-    """How times are written: wall clock without a zone, with its offset, or in UTC. A local hour that daylight saving
-    repeats or leaves out then reads as it does in real exports."""
+    """How times are written: as wall clock without a zone, with its offset, or in UTC. An hour that daylight saving
+    repeats or leaves out looks as in real exports."""
     interval_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Of a history of counts."""
-    dirt: Dirt = Dirt()
+    """Length of the intervals in a history of counts."""
+    defects: Defects = Field(default=Defects(), validation_alias=AliasChoices("defects", "dirt"))
+    """What is wrong in the file. Older truth files call it `dirt`."""
 
     @model_validator(mode="after")
     def _zone_exists(self) -> Self:
@@ -105,14 +106,14 @@ class Truth(Settings):
 
     @model_validator(mode="after")
     def _step_is_inside(self) -> Self:
-        if self.dirt.clock_step is not None and self.dirt.clock_step.day >= self.days:
-            raise ValueError(f"dirt.clock_step.day ({self.dirt.clock_step.day}) must be below days ({self.days})")
+        if self.defects.clock_step is not None and self.defects.clock_step.day >= self.days:
+            raise ValueError(f"defects.clock_step.day ({self.defects.clock_step.day}) must be below days ({self.days})")
         return self
 
     @model_validator(mode="after")
     def _counts_are_clean(self) -> Self:
-        if self.format == "counts" and (self.dirt.single_rows or self.dirt.clock_step):
-            raise ValueError("dirt is of single calls; a history of counts has none")
+        if self.format == "counts" and (self.defects.single_rows or self.defects.clock_step):
+            raise ValueError("defects are of single calls: a history of counts can have none")
         return self
 
     @model_validator(mode="after")
@@ -124,7 +125,7 @@ class Truth(Settings):
         return self
 
     def arrivals(self, weekday: int, hour: float) -> WeeklyArrivals:
-        """The fresh calls of a stretch of time that begins on that weekday (Monday is 0) at that hour."""
+        """Return the arrivals of a stretch of time that begins on that weekday (Monday is 0) at that hour."""
         return WeeklyArrivals(
             kind="weekly",
             hourly_per_minute=self.hourly_per_minute,
@@ -136,7 +137,7 @@ class Truth(Settings):
         )
 
     def figures(self) -> dict[str, Any]:
-        """What a review has to find again."""
+        """Return the figures that a review has to find again."""
         busiest = max(max(day) for day in self.hourly_per_minute)
         return {
             "busiest_per_minute": busiest,

@@ -1,4 +1,4 @@
-"""The page of a calibration: what each kind of work costs, how sure that is, and how well it explains every level."""
+"""The page of a calibration: what each kind of work costs, its interval, and how well costs explain every level."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from trunkproof.experiments.common.formatting import COST_WORDS
 from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from trunkproof.experiments.report.sheet import Panel, fill
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
+from trunkproof.experiments.sizing.calibration.contention import holds, is_contended
 from trunkproof.experiments.sizing.calibration.levels import Level
-from trunkproof.experiments.sizing.calibration.shortage import holds, is_short
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import CostName
 
@@ -26,13 +26,13 @@ def write_calibration_page(run: CalibrationRun, path: Path) -> None:
 
 
 def render_calibration(run: CalibrationRun) -> str:
-    """The page as text."""
+    """Return the page as HTML text."""
     return fill(
         "calibration.html",
         panels=[_parity(run), _residuals(run)],
         run=run,
         costs=_costs(run),
-        shortage=[_short(level) for level in run.shortage],
+        contended=[_contended(level) for level in run.contended],
         gauged=run.calibration.gauged,
         outliers=[run.levels[index] for index in run.fit.outliers],
         doubtful=[level for level in run.levels if level.generator is not Verdict.VALID],
@@ -53,14 +53,14 @@ def _costs(run: CalibrationRun) -> list[dict[str, str]]:
     return rows
 
 
-def _short(level: Level) -> dict[str, str]:
-    rung = is_short(level)
+def _contended(level: Level) -> dict[str, str]:
+    rung = is_contended(level)
     response_s = float(np.quantile(level.response_s, 0.95)) if level.response_s else None
     return {
         "work": level.work,
         "share": f"{100 * level.amount:.0f} %" if rung else "no quota",
         "cpu": f"{level.cpu_s:.3f} s",
-        "gauge": "n/a" if level.gauge_s is None else f"{1e6 * level.gauge_s:.0f} µs",
+        "reference": "n/a" if level.reference_s is None else f"{1e6 * level.reference_s:.0f} µs",
         "mos": "n/a" if level.mos_p5 is None else f"{level.mos_p5:.2f}",
         "response": "n/a" if response_s is None else f"{1000 * response_s:,.0f} ms",
         "held": ("yes" if holds(level) else "no") if rung else "",
@@ -80,7 +80,7 @@ _UNITS: dict[CostName, Callable[[float], str]] = {
 
 
 def _parity(run: CalibrationRun) -> Panel:
-    figure = blank_figure("CPU measured, seconds", "CPU explained by the costs, seconds")
+    figure = blank_figure("CPU measured, seconds", "CPU by the fitted costs, seconds")
     for number, work in enumerate(dict.fromkeys(level.work for level in run.levels)):
         chosen = [index for index, level in enumerate(run.levels) if level.work == work]
         figure.add_trace(
@@ -97,12 +97,12 @@ def _parity(run: CalibrationRun) -> Panel:
     ends = [float(both.min()), float(both.max())]
     line = {"color": PREDICTED, "dash": "dash", "width": 1}
     figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=line, name="equal", hoverinfo="skip"))
-    # Errors are relative, so equal distances are equal errors.
+    # The fit is of relative errors: on logarithmic axes equal distances are equal errors.
     figure.update_layout(hovermode="closest", xaxis_type="log", yaxis_type="log", yaxis_rangemode="normal")
     return Panel(
         "parity",
-        "Explained against measured",
-        "Each mark is a level; on the dashed line it is explained exactly.",
+        "CPU by the fitted costs against CPU measured",
+        "Each mark is a level. On the dashed line the costs explain it exactly.",
         figure,
     )
 
@@ -121,6 +121,6 @@ def _residuals(run: CalibrationRun) -> Panel:
     return Panel(
         "residuals",
         "What is left unexplained",
-        "Beyond the dashed lines a level is an outlier: shown, not dropped.",
+        "Levels beyond the dashed lines are outliers. They are shown here and stay in the fit.",
         figure,
     )

@@ -1,6 +1,6 @@
-"""A headless Chromium, driven over its debugging pipe: offline, watched, and closed at the end.
+"""A headless Chromium, driven over its debugging pipe: without a network, observed, and closed at the end.
 
-As much of the DevTools protocol as looking at a page and printing it need; not a general driver.
+It speaks just enough of the DevTools protocol to look at a page and to print it. It is not a general driver.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FLAGS = (
 
 
 class ChromiumError(RuntimeError):
-    """There is no Chromium, or it does not do what it is told; says which, for people."""
+    """No Chromium was found, or it failed. The message says which, in words for people."""
 
 
 def find_chromium() -> str | None:
@@ -37,13 +37,13 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One tab without a network. What its pages complain of is in `complaints`, what they fetched in `fetched`.
+    """One tab without a network. `complaints` has errors and logs of its page, `fetched` the addresses it asked for.
 
     Args:
-        profile: a folder of its own, which it makes.
+        profile: a folder for this browser alone; Chromium makes it.
 
     Raises:
-        ChromiumError: there is no Chromium, or it does not start or answer; any method may.
+        ChromiumError: there is no Chromium, or it does not start or answer. Every method may raise it.
     """
 
     def __init__(self, profile: Path) -> None:
@@ -55,9 +55,9 @@ class Browser:
         self._number, self._session, self._rest = 0, "", b""
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        # Chromium refuses to sandbox what root runs.
+        # As root, Chromium refuses to start with its sandbox.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-        # It wants the pipe as descriptors 3 and 4.
+        # Chromium reads commands from descriptor 3 and writes answers to descriptor 4.
         self._process = subprocess.Popen(
             ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "-", program, *_FLAGS, *sandbox,
              f"--user-data-dir={profile}"],
@@ -98,7 +98,7 @@ class Browser:
         os.close(self._out)
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1) -> None:
-        """Load a file and wait until it has been drawn; `scale`: dots of the screen to a pixel of the page."""
+        """Load a file and wait until it is drawn. `scale` is the number of screen dots per pixel of the page."""
         size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = "dark" if dark else "light"
@@ -110,36 +110,36 @@ class Browser:
         self.value("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression comes to."""
+        """Return the value of a JavaScript expression."""
         answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:
             raise ChromiumError(f"a script failed: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
     def press(self, key: str, code: int) -> None:
-        """A key, down and up, wherever the focus is."""
+        """Press and release a key, wherever the focus is."""
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def picture(self) -> bytes:
-        """The whole page as PNG."""
+        """Return a picture of the whole page as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         return self._decoded("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
 
     def screen(self) -> bytes:
-        """What stands on the screen, as PNG."""
+        """Return a picture of the visible part as PNG."""
         return self._decoded("Page.captureScreenshot")
 
     def paper(self, **settings: Any) -> bytes:
-        """The page as PDF, on the paper that its style asks for; `settings`: more of `Page.printToPDF`."""
+        """Return the page as PDF, on the paper size that its style asks for. `settings` go to `Page.printToPDF`."""
         return self._decoded("Page.printToPDF", printBackground=True, preferCSSPageSize=True, **settings)
 
     def _decoded(self, method: str, **parameters: Any) -> bytes:
         return base64.b64decode(self.call(method, **parameters)["data"])
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command of the protocol."""
+        """Send one command of the protocol and return its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session:

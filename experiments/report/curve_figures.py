@@ -1,7 +1,7 @@
-"""The decision curve: indicators against the throttle, one line for each reading of it, and where the answer lies.
+"""The decision curve: indicators against the throttle, one line for each interpretation of it, and the answer marked.
 
-Lines are the model's; circles are the recorded calls, replayed. Several figures of the same shape, as one indicator in
-one figure is read faster than five axes in one.
+Lines are the model's; circles are the recorded calls, replayed. Each indicator has a figure of its own: a reader takes
+in five figures of the same shape faster than one figure with five axes.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from trunkproof.experiments.review.result import Judged, ReadingResult, Resource
 from trunkproof.models.demand.fitting.result import Ranged
 
 SERIES = ("#1f77d0", "#e07b00", "#14946b", "#c2549d", "#7a6ad8", "#8a929a")
-"""Apart for every kind of colour vision and on white and black; each line has a dash and a label of its own, too."""
+"""Told apart by every kind of colour vision, on white and black. Each line has its own dash and label as well."""
 GREY = SERIES[5]
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _CURVES = ("customers_lost_share", "refused_share", "srd_p95_ms", "peak_concurrency", "erlang", "cpu_share")
 _MOST_CURVES = 5
 _LOG_DEPTH = 30
-"""How far below its bound a logarithmic axis begins."""
+"""A logarithmic axis begins at the target's bound divided by this."""
 _LEAST_GAP = 0.075
-"""Between two labels, as a share of the figure's height."""
+"""The least distance between two labels, as a share of the figure's height."""
 TARGET, _NEXT = "#d64550", "rgba(214,69,80,0.13)"
 _WIDE = 8
-"""Throttles that are so many times apart are read off a logarithmic axis."""
+"""The axis of throttles is logarithmic where the largest is more than this many times the smallest."""
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """The y axis of one indicator, shares in per cent."""
+    """The y axis of one indicator. Shares are drawn in per cent."""
 
     factor: float
     low: float
@@ -53,11 +53,11 @@ class _Scale:
     is_log: bool
 
     def drawn(self, value: float) -> float:
-        """Where a value is drawn: a logarithmic axis has no zero."""
+        """Return the value in the axis' unit; at least `low`, as a logarithmic axis has no zero."""
         return max(self.factor * value, self.low)
 
     def place(self, value: float) -> float:
-        """The same as a share of the axis, from below."""
+        """Return the height at which a value is drawn, as a share of the axis (0 is the bottom)."""
         drawn = self.drawn(value)
         if self.is_log:
             return math.log(drawn / self.low) / math.log(self.top / self.low)
@@ -65,7 +65,7 @@ class _Scale:
 
     @property
     def axis(self) -> dict[str, Any]:
-        """As plotly wants it."""
+        """Return the axis' settings for Plotly."""
         if not self.is_log:
             return {"range": [0, self.top]}
         ends = [math.log10(self.low), math.log10(self.top)]
@@ -80,11 +80,11 @@ class _Line:
     limits: list[int]
     values: list[Ranged]
     recorded: dict[int, Ranged]
-    """Of the replayed record, by throttle."""
+    """Values of the replayed record, by throttle."""
 
 
 def curve_panels(review: Review) -> list[Panel]:
-    """One panel for each indicator that the sweep has, customers lost first."""
+    """Return one panel for each indicator that the sweep has, customers lost first."""
     found = {name for reading in review.readings for point in reading.points for name in point.kpis}
     chosen = [name for name in _CURVES if name in found]
     if "peak_concurrency" in chosen and "erlang" in chosen:
@@ -116,7 +116,7 @@ def _panel(review: Review, kpi: str) -> Panel:
 
 
 def note(figure: go.Figure, text: str, **place: Any) -> None:
-    """Small text in a figure."""
+    """Write small text into a figure."""
     figure.add_annotation(text=text, showarrow=False, font={"size": 11}, **place)
 
 
@@ -193,7 +193,7 @@ def _target(readings: tuple[ReadingResult, ...], kpi: str) -> Judged | None:
 
 
 def _scale(kpi: str, lines: list[_Line], target: Judged | None) -> _Scale:
-    """Logarithmic for shares far above their bound, so that it can be seen where they fall below it."""
+    """Choose a logarithmic axis for shares far above their bound, so that one sees where they fall below it."""
     factor = 100.0 if unit_of(kpi) == "share" else 1.0
     values = [value for line in lines for value in (*line.values, *line.recorded.values())]
     most = max((max(one.value, min(one.high, 1.5 * one.value)) for one in values), default=0.0)
@@ -205,7 +205,7 @@ def _scale(kpi: str, lines: list[_Line], target: Judged | None) -> _Scale:
 
 
 def _label(figure: go.Figure, lines: list[_Line], scale: _Scale) -> None:
-    """Each line's name at its right end, moved apart where lines meet."""
+    """Write each line's name at its right end; names are moved apart where lines meet."""
     ends = sorted(lines, key=lambda line: line.values[-1].value)
     floor, places = 0.03, []
     for line in ends:
@@ -227,10 +227,10 @@ def _draw_target(figure: go.Figure, target: Judged, scale: _Scale) -> None:
 
 
 def horizontal_axis(figure: go.Figure, limits: Sequence[int]) -> Callable[[float], float]:
-    """Lay out the axis of throttles; return where a note at a throttle is placed on it."""
+    """Lay out the axis of throttles. Return the function from a throttle to the x position of a note."""
     first, last = min(limits), max(limits)
     if last > _WIDE * first:
-        # The notes and the ends of a logarithmic axis are given by their logarithms.
+        # Plotly wants notes and range of a logarithmic axis as logarithms to base 10.
         ends = (math.log10(first), math.log10(last))
         margin = 0.03 * (ends[1] - ends[0])
         ticks = [one * 10**power for power in range(7) for one in (1, 2, 5) if first <= one * 10**power <= last]
@@ -247,7 +247,7 @@ def horizontal_axis(figure: go.Figure, limits: Sequence[int]) -> Callable[[float
 
 
 def draw_throttles(figure: go.Figure, review: Review, place: Callable[[float], float]) -> int:
-    """Now, requested and recommended, each label in a row of its own; how many rows there are."""
+    """Mark the throttles now, requested and recommended, each label in its own row. Return the number of rows."""
     chosen = review.recommended_per_minute
     marks = dict(sorted(marks_of(review).items(), reverse=True))
     for row, (limit, name) in enumerate(marks.items()):
@@ -261,7 +261,7 @@ def draw_throttles(figure: go.Figure, review: Review, place: Callable[[float], f
 
 
 def marks_of(review: Review) -> Mapping[int, str]:
-    """The throttles that are told in full, and what they are; ascending."""
+    """Return the throttles that the page describes in full with their names, in ascending order."""
     request, chosen = review.request, review.recommended_per_minute
     marks = {request.now_per_minute: "now", request.requested_per_minute: "requested"}
     if chosen is not None:
@@ -270,7 +270,7 @@ def marks_of(review: Review) -> Mapping[int, str]:
 
 
 def _shade_next(figure: go.Figure, review: Review, first: int, last: int) -> None:
-    """From where on it is not the throttle that refuses."""
+    """Shade the throttles at which another resource than the throttle limits calls."""
     margin = 0.03 * (last - first)
     limit = next_limit(review)
     if limit is None or limit.resource is Resource.THROTTLE or limit.capacity_per_minute is None:
@@ -288,16 +288,16 @@ def _caption(review: Review, kpi: str, target: Judged | None, scale: _Scale) -> 
     parts += [f"at {limit:,} {_across(review, limit, kpi)}" for limit in others]
     if target is not None:
         parts.append(f"asked: {asked(target)}")
-    words = f"{'; '.join(parts)}. Mean of the judged periods at the horizon, bands: its 95 % range."
+    words = f"{'; '.join(parts)}. Values are the mean of the judged periods at the horizon; bands are its 95 % range."
     if any(kpi in point.record for reading in review.readings for point in reading.points):
-        words += " Lines: the model. Circles: the recorded calls, replayed. In words: the less sure of both."
+        words += " Lines: the model. Circles: the recorded calls, replayed. In this text: the less sure of both."
     if scale.is_log:
-        words += f" Logarithmic; what is below {scale.low:.2g} % is drawn at the bottom."
+        words += f" The axis is logarithmic; values below {scale.low:.2g} % are drawn at the bottom."
     return words
 
 
 def _across(review: Review, limit: int, kpi: str) -> str:
-    """The values of all readings at one throttle."""
+    """Return the values of all interpretations at one throttle, from the lowest to the highest."""
     found = (told(reading.at(limit), kpi) for reading in review.readings)
     values = [one.value for one in found if one is not None and math.isfinite(one.value)]
     if not values:

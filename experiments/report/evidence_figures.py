@@ -1,4 +1,4 @@
-"""Figures of the evidence: the history against what the model makes of it, and what each throttle protects."""
+"""Figures of the evidence: the history against the back-cast, and what each throttle protects."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from trunkproof.experiments.review.result import BackCast, BackCastRow, Review
 
 _SEEN, _EXPECTED, _MISSED = SERIES[0], SERIES[1], "#d64550"
 _DRAWN = ("attempts refused", "admitted")
-_TITLES = {"attempts refused": "Refused, as seen and as expected", "admitted": "Admitted, as seen and as expected"}
+_TITLES = {
+    "attempts refused": "Attempts refused: in the history and in the back-cast",
+    "admitted": "Attempts admitted: in the history and in the back-cast",
+}
 _ROW = 26
 
 
 def backcast_panels(review: Review) -> list[Panel]:
-    """What the history shows against what each reading makes of it, one panel for each quantity."""
+    """Return one panel for each quantity: its value in the history against the back-cast of each interpretation."""
     found = [list(_of(review.backcast, quantity)) for quantity in _DRAWN]
     return [_backcast(quantity, rows) for quantity, rows in zip(_DRAWN, found, strict=True) if rows]
 
@@ -99,7 +102,7 @@ def _backcast(quantity: str, rows: list[tuple[str, BackCastRow]]) -> Panel:
 
 
 def _places(rows: list[tuple[str, BackCastRow]]) -> tuple[list[float], list[str]]:
-    """Rows from the top down, with a gap before each scope."""
+    """Return the y position and label of each row, from the top down, with a gap before each scope."""
     places: list[float] = []
     at, scope = -1.0, rows[0][1].scope
     for _, row in rows:
@@ -112,16 +115,17 @@ def _places(rows: list[tuple[str, BackCastRow]]) -> tuple[list[float], list[str]
 def _caption(rows: list[tuple[str, BackCastRow]]) -> str:
     name, first = rows[0]
     missed = sum(not row.reproduced for _, row in rows)
-    seen, expected = amount(first.seen, first.unit), amount(first.expected.value, first.unit)
+    per = " a minute" if first.unit == "per minute" else ""
+    seen, expected = amount(first.seen, first.unit) + per, amount(first.expected.value, first.unit) + per
     return (
-        f"In {first.scope} the history shows {seen}, the {name} makes {expected}. Blue: seen. Dots: the history's days "
-        f"simulated again at the throttle of the time, with the range of repetitions. Not reproduced: {missed} of "
-        f"{len(rows)}."
+        f"In {first.scope} the history shows {seen}; the back-cast by {name} gives {expected}. Blue: the history. "
+        "Dots: its days simulated again at the throttle of the time, with the range of repetitions. Not reproduced: "
+        f"{missed} of {len(rows)}."
     )
 
 
 def protection_panels(review: Review) -> list[Panel]:
-    """What everybody's calls meet when all of a throttle is used, by throttle."""
+    """Return the panel of calls that find no line when all of a throttle is used, by throttle."""
     found = [one for one in review.protection if math.isfinite(one.worst.value)]
     if len(found) < 2:
         return []
@@ -155,8 +159,8 @@ def protection_panels(review: Review) -> list[Panel]:
     figure.update_layout(showlegend=False, margin={"t": 10 + 16 * rows})
     asked = next((one for one in found if one.limit_per_minute == review.request.requested_per_minute), found[-1])
     caption = (
-        f"All of the throttle used, and the neighbours' too: at {asked.limit_per_minute:,} a minute "
+        f"If this trunk and its neighbours use all of their throttles: at {asked.limit_per_minute:,} a minute "
         f"{in_unit(asked.worst.value, 'share')} of the calls of the trunk that suffers most find no free channel or "
-        "port. A throttle is there to keep this low."
+        "port. The throttle is there to keep this low."
     )
     return [Panel("protection", "Calls that find no line when all of it is used", caption, figure)]

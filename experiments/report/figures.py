@@ -1,7 +1,6 @@
-"""The figures of the page: predicted and measured overlaid, each with the words that say what to see.
+"""The figures of a validation page: predicted and measured overlaid, each with a caption that says what to look for.
 
-Plotly figures without colours of their own surroundings: the page's script gives text and grid the colours of light or
-dark.
+Text and grid have no colours here: the page's script sets them for light or dark.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from trunkproof.experiments.validation.compare import Comparison
 
 PREDICTED, MEASURED = "#e07b00", "#1f77d0"
-"""Orange and blue: apart for every kind of colour vision, on white and on black."""
+"""Orange and blue: told apart by every kind of colour vision, on white and on black."""
 _HEIGHT = 320
 _BINS = 25
 _GREY, _SHADE = "#8a929a", "rgba(128,128,128,0.12)"
@@ -31,19 +30,19 @@ _REFUSED = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in R
 
 
 def panels(comparison: Comparison) -> list[Panel]:
-    """All figures of a comparison, in the order of the page; a VOID run has only the predicted lines."""
+    """Return all figures of a comparison, in the order of the page. A VOID run has only the predicted lines."""
     return [build(comparison) for build in (_admitted, _refused, _concurrency, _ports, _delay, _mos, _endings)]
 
 
 def _sides(comparison: Comparison) -> list[tuple[str, str, str, pl.DataFrame]]:
-    """Name, colour, line and records of each side that may be shown."""
+    """Return name, colour, dash and records of each side that may be shown."""
     predicted = ("predicted", PREDICTED, "dash", comparison.predicted)
     measured = ("measured", MEASURED, "solid", comparison.measured)
     return [measured, predicted] if comparison.valid else [predicted]
 
 
 def blank_figure(x: str, y: str) -> go.Figure:
-    """A figure without data, whose surroundings take the page's colours."""
+    """Return a figure without data; the page's script colours its text and grid."""
     return go.Figure(
         layout={
             "height": _HEIGHT,
@@ -68,8 +67,8 @@ def _admitted(comparison: Comparison) -> Panel:
     return Panel(
         "admitted",
         "Attempts admitted",
-        "Grey: offered, redials included. Where dashed lies on solid, prediction and real calls agree. "
-        "Shaded columns: every other window of a fixed throttle; red: incidents.",
+        "Grey: attempts offered, redials included. Where the dashed line lies on the solid one, prediction and real "
+        "calls agree. Grey columns: every other window of a fixed-window throttle. Red columns: incidents.",
         _rates(comparison, ~_REFUSED),
     )
 
@@ -78,7 +77,7 @@ def _refused(comparison: Comparison) -> Panel:
     return Panel(
         "refused",
         "Attempts refused by the trunk",
-        "Throttled, not whitelisted, without a channel or without a port. Grey: offered.",
+        "Attempts that were throttled, not whitelisted, or found no free channel or port. Grey: attempts offered.",
         _rates(comparison, _REFUSED),
     )
 
@@ -112,7 +111,7 @@ def _shade_windows(comparison: Comparison, figure: go.Figure, end: float) -> Non
     begin, number = anchor, 0
     while begin < end:
         over = begin + trunk.throttle.window_s
-        # A restart of the edge may cut a window short: the next one begins with it.
+        # A restart of the edge cuts the window short: the next one begins at the restart.
         began_anew = anchor_at(study, comparison.anchors, trunk.name, over)
         if began_anew is not None and began_anew > begin:
             over = min(over, began_anew)
@@ -137,7 +136,9 @@ def _concurrency(comparison: Comparison) -> Panel:
         up = records.filter(pl.col("answered_s").is_not_null() & pl.col("bye_s").is_not_null())
         at, level = steps(up["answered_s"].to_numpy(), up["bye_s"].to_numpy(), np.ones(up.height))
         figure.add_trace(_line(side, colour, dash, at, level, shape="hv"))
-    return Panel("concurrency", "Calls at once", "Answered and not yet hung up; each step is one call.", figure)
+    return Panel(
+        "concurrency", "Calls at once", "Calls that are answered and not yet hung up. Each step is one call.", figure
+    )
 
 
 def _ports(comparison: Comparison) -> Panel:
@@ -150,7 +151,7 @@ def _ports(comparison: Comparison) -> Panel:
     return Panel(
         "ports",
         "Media ports",
-        "Pairs of the PoP's pool that calls hold, from the INVITE to the end; those in quarantine are left out.",
+        "Port pairs of the PoP's pool that calls hold, from the INVITE to the end. Pairs in quarantine do not count.",
         figure,
     )
 
@@ -176,7 +177,8 @@ def _delay(comparison: Comparison) -> Panel:
     return Panel(
         "srd",
         "Session request delay",
-        "INVITE sent to first ringing (RFC 6076): the share of calls that had waited no longer. Left is fast.",
+        "From INVITE sent to first ringing (RFC 6076): the share of calls that waited no longer than this. The "
+        "further left, the faster.",
         figure,
     )
 
@@ -187,8 +189,8 @@ def _mos(comparison: Comparison) -> Panel:
     return Panel(
         "mos",
         "Voice quality",
-        "Mean opinion score of each call (G.107, G.711 with concealment, 60 ms jitter buffer): the share of calls no "
-        "better than that. A steep rise at the right end is what one wants.",
+        "Mean opinion score of each call (G.107, G.711 with concealment, 60 ms jitter buffer): the share of calls that "
+        "are no better than this. A steep rise at the right end is good.",
         figure,
     )
 
@@ -202,4 +204,4 @@ def _endings(comparison: Comparison) -> Panel:
         names = [kind.value.replace("_", " ") for kind in kinds]
         figure.add_trace(go.Bar(x=names, y=numbers, name=side, marker_color=colour, text=numbers, cliponaxis=False))
     figure.update_layout(barmode="group", hovermode="closest")
-    return Panel("endings", "Where the attempts end", "Every attempt ends in exactly one of these.", figure)
+    return Panel("endings", "Where the attempts end", "Every attempt ends in exactly one disposition.", figure)

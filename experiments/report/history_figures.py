@@ -1,6 +1,6 @@
 """Figures of the history and of its fit: the week, its overdispersion, holding times, and the days kept out.
 
-Each is left out where there is nothing to show, as with a history too short to fit.
+A figure with nothing to show is left out: a history may be too short to fit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GROUPS = 12
 
 
 def history_panels(review: Review) -> list[Panel]:
-    """The week, variance against mean, holding times, held-out days."""
+    """Return the panels of the week, variance against mean, holding times and held-out days."""
     fit = review.fit
     panels = [_week(review), _variance(review), _holding(fit.holding)]
     if fit.held_out is not None:
@@ -33,7 +33,7 @@ def history_panels(review: Review) -> list[Panel]:
 
 
 def _week(review: Review) -> Panel | None:
-    """Mean attempts by hour of the week, and where minutes had more than the throttle lets pass."""
+    """Draw mean attempts by hour of the week, and mark hours with intervals above the throttle."""
     counts = review.history.counts.filter(~pl.col("start_local").dt.date().is_in(list(review.history.closed)))
     if counts.is_empty():
         return None
@@ -49,7 +49,7 @@ def _week(review: Review) -> Panel | None:
     for weekday, hour, average, share in cells.select("weekday", "hour", "mean", "above").iter_rows():
         mean[weekday, hour], above[weekday, hour] = average, share
     figure = _heat_map(mean, above, limit)
-    return Panel("week", "The week as it was, by hour", _week_caption(mean, above, limit, review), figure)
+    return Panel("week", "Attempts by hour of the week", _week_caption(mean, above, limit, review), figure)
 
 
 def _heat_map(mean: FloatArray, above: FloatArray, limit: int) -> go.Figure:
@@ -81,7 +81,7 @@ def _heat_map(mean: FloatArray, above: FloatArray, limit: int) -> go.Figure:
                 "line": {"color": "#ffffff", "width": 1},
             },
             customdata=100 * above[days, hours],
-            hovertemplate=f"%{{y}} %{{x}}:00: %{{customdata:.1f}} % of it above {limit:,}<extra></extra>",
+            hovertemplate=f"%{{y}} %{{x}}:00: %{{customdata:.1f}} % of its intervals above {limit:,}<extra></extra>",
         )
     )
     figure.update_yaxes(autorange="reversed", rangemode="normal")
@@ -95,11 +95,11 @@ def _week_caption(mean: FloatArray, above: FloatArray, limit: int, review: Revie
     marked = int((above > 0).sum())
     words = (
         f"Busiest: {WEEKDAYS[int(weekday)]} {int(hour)}:00 with {np.nanmax(mean):,.0f} attempts a minute, "
-        f"redials included. Red: {marked} hours of the week with intervals above the throttle of {limit:,} a minute; "
-        "the larger, the more."
+        f"redials included. Red dots: {marked} hours of the week with intervals above the throttle of {limit:,} a "
+        "minute. The larger the dot, the more such intervals."
     )
     closed = ", ".join(str(day) for day in review.history.closed)
-    return f"{words} Left out as untypical: {closed}." if closed else words
+    return f"{words} Not counted, as untypical days: {closed}." if closed else words
 
 
 def _variance(review: Review) -> Panel | None:
@@ -109,7 +109,7 @@ def _variance(review: Review) -> Panel | None:
     arrivals = review.fit.arrivals
     mean = table["mean"].to_numpy()
     line = np.geomspace(mean.min(), mean.max(), 60)
-    # Two independent factors of mean 1: the squares of their products' spreads.
+    # The rate is the product of two independent factors of mean 1: this is the squared CV of their product.
     squared_cv = (1 + arrivals.day_cv.value**2) * (1 + arrivals.period_cv.value**2) - 1
     figure = blank_figure("mean, calls in a period", "variance")
     figure.add_trace(
@@ -141,8 +141,7 @@ def _variance(review: Review) -> Panel | None:
     )
     caption = (
         f"Counts per period vary {ratio:.1f} times as much as those of independent callers, over all periods of "
-        f"{arrivals.period_s / 60:.3g} min. "
-        "Above the dashed line (Poisson): calls come in waves."
+        f"{arrivals.period_s / 60:.3g} min. Points above the dashed line (Poisson) mean that calls come in waves."
     )
     return Panel("variance", "Variance against mean", caption, figure)
 
@@ -164,7 +163,8 @@ def _holding(holding: DurationFit) -> Panel | None:
     figure.update_layout(hovermode="closest")
     caption = (
         f"{holding.count:,} holding times, {brief(holding.distribution.describe())}. "
-        "On the dashed line, the fit gives what was seen; off it at an end, it has too few or too many such calls."
+        "Points on the dashed line: the fit agrees with the history. Points above it: calls in the history are "
+        "longer than the fit says; below it: shorter."
     )
     return Panel("holding", "Holding times, seen against fitted", caption, figure)
 
@@ -203,7 +203,7 @@ def _held_out(held_out: HeldOut, *, by_day: bool) -> Panel | None:
         )
     )
     caption = (
-        f"{in_unit(covered, 'share')} of {table.height:,} {unit}s lie in the interval, asked were "
-        f"{100 * held_out.asked:.0f} %. These days were kept out of the fit and forecast from the others."
+        f"{in_unit(covered, 'share')} of {table.height:,} {unit}s lie in the interval; it should hold "
+        f"{100 * held_out.asked:.0f} % of them. These days were kept out of the fit and forecast from the others."
     )
     return Panel(f"held-out-{unit}s", f"Days kept out of the fit, by {unit}", caption, figure)

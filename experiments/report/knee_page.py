@@ -1,4 +1,4 @@
-"""The page of a knee: what was predicted, what was measured, and every load that was tried on either side."""
+"""The page of a knee: what was predicted, what was measured, and every load that was tried on each side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trunkproof.experiments.sizing.knee.result import AGREEMENT, Knee, Step
 from trunkproof.models.kpis import DEFINITIONS
 
 _GREY = "#8a929a"
-_LEGEND = "filled: quality held, hollow: it did not"
+_LEGEND = "filled: quality held; hollow: it did not"
 
 
 def write_knee_page(knee: Knee, path: Path) -> None:
@@ -25,7 +25,7 @@ def write_knee_page(knee: Knee, path: Path) -> None:
 
 
 def render_knee(knee: Knee) -> str:
-    """The page as text."""
+    """Return the page as HTML text."""
     return fill(
         "knee.html",
         panels=[_quality(knee)],
@@ -51,7 +51,7 @@ def _quality_words(knee: Knee) -> str:
 
 
 def _sides(knee: Knee) -> list[tuple[str, str, str, tuple[Step, ...], float | None]]:
-    """Name, colour, line, steps and knee."""
+    """Return name, colour, dash, steps and knee of each side."""
     return [
         ("predicted", PREDICTED, "dash", knee.predicted.steps, knee.predicted.knee),
         ("measured", MEASURED, "solid", knee.measured.steps, knee.measured.knee),
@@ -60,7 +60,7 @@ def _sides(knee: Knee) -> list[tuple[str, str, str, tuple[Step, ...], float | No
 
 
 def _quality(knee: Knee) -> Panel:
-    """SRD where signalling is loaded, MOS where audio is."""
+    """Draw quality against load: SRD where signalling is loaded, MOS where audio is."""
     kpi = "mos_p5" if knee.kind is LoadKind.AT_ONCE else "srd_p95_ms"
     definition = DEFINITIONS[kpi]
     figure = blank_figure(knee.kind.value, f"{definition.title} ({definition.unit})")
@@ -71,10 +71,10 @@ def _quality(knee: Knee) -> Panel:
             figure.add_vline(x=found, line={"color": colour, "dash": dash, "width": 1})
     for target in knee.predicted.steps[0].shown.targets:
         if target.asked.kpi == kpi:
-            figure.add_hline(y=target.asked.bound, line={"color": _GREY, "width": 1}, annotation_text="asked for")
+            figure.add_hline(y=target.asked.bound, line={"color": _GREY, "width": 1}, annotation_text="target")
     figure.update_yaxes(**({"range": [1, 4.6]} if kpi == "mos_p5" else {"type": "log"}))
     figure.update_layout(hovermode="closest")
-    caption = f"Each mark is a load that was tried ({_LEGEND}); the vertical lines are the knees."
+    caption = f"Each mark is a load that was tried ({_LEGEND}). Vertical lines are the knees."
     return Panel("quality", f"{definition.title} against load", caption, figure)
 
 
@@ -91,7 +91,7 @@ def _line(name: str, colour: str, dash: str, steps: list[Step], values: list[flo
 
 
 def _rows(knee: Knee) -> Iterator[dict[str, str]]:
-    """One row per run, by side and load."""
+    """Yield one row per run, by side and load."""
     for name, _, _, steps, _ in _sides(knee):
         for step in sorted(steps, key=lambda step: step.load):
             for run in step.runs:
@@ -103,7 +103,7 @@ def _rows(knee: Knee) -> Iterator[dict[str, str]]:
                     "failures": f"{run.failures} of {run.wanted}",
                     "mos": formatted(run.mos_p5, "MOS"),
                     "cpu": formatted(run.cpu_share, "share"),
-                    "pace": "n/a" if run.pace is None else f"{run.pace:.2f}",
+                    "slowdown": "n/a" if run.slowdown is None else f"{run.slowdown:.2f}",
                     "throttled": formatted(run.throttled_share, "share"),
                     "generator": "" if name == "predicted" else run.generator.value,
                 }

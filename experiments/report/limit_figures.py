@@ -1,6 +1,6 @@
-"""Figures of what may run out and of what happens in an hour: limits, tornado, replay of a bad hour, endings of calls.
+"""Figures of limits and of single hours: limits, tornado, replay of the worst hour, endings of calls.
 
-Each is left out where the review has nothing to show in it.
+A figure for which the review has no data is left out.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _ALL, _REFUSED = "#8a929a", "#d64550"
 _ROW = 64
 _LONGEST_LABEL = 24
 _MOST_SHOWN = 200.0
-"""Per cent of a capacity at which bars end, so that one resource far over does not flatten the others."""
+"""Bars end at this per cent of a capacity: a longer one would flatten all others."""
 
 
 def limit_panels(review: Review) -> list[Panel]:
-    """What binds now and next."""
+    """Return the panel of what binds now and what binds next."""
     limits = [limit for limit in review.limits if limit.capacity_per_minute is not None]
     if not limits:
         return []
-    figure = blank_figure("demand, % of what it can take", "")
+    figure = blank_figure("demand, % of the resource's capacity", "")
     names = [resource_words(limit.resource) for limit in limits]
     for name, colour, used in _uses(review, limits):
         percent = [100 * share for share in used]
@@ -65,7 +65,7 @@ def _uses(review: Review, limits: list[Limit]) -> list[tuple[str, str, list[floa
 
 
 def _lay_out_rows(figure: go.Figure, rows: int, bars: int) -> None:
-    """Horizontal bars, the first row on top, and as high as they need."""
+    """Lay out horizontal bars, the first row on top, in a figure as high as they need."""
     figure.update_yaxes(autorange="reversed", automargin=True, rangemode="normal")
     figure.update_layout(
         height=90 + rows * max(_ROW, 22 * bars),
@@ -79,14 +79,14 @@ def _lay_out_rows(figure: go.Figure, rows: int, bars: int) -> None:
 def _binding(review: Review) -> str:
     now, then = resource_words(review.binding_now), next_words(review)
     if then is None or review.binding_next is None:
-        words = "after the raise nothing does, as far as is known"
+        words = "after the raise no known limit does"
     else:
         words = f"after the raise: {review.binding_next.value}, {then}"
-    return f"Binds now: {now.lower()}; {words}. The dashed line, 100 %, is what a resource can take."
+    return f"Binds now: {now.lower()}; {words}. The dashed line (100 %) is a resource's capacity."
 
 
 def tornado_panels(review: Review) -> list[Panel]:
-    """What not knowing an input does to the headroom."""
+    """Return the tornado: how far the headroom moves between the low and the high value of each uncertain input."""
     if not review.tornado:
         return []
     swings, growth = review.tornado, review.request.growth
@@ -95,7 +95,7 @@ def tornado_panels(review: Review) -> list[Panel]:
         figure.add_trace(_swing(swing, row))
     ends = [growth, *(end for swing in swings for end in (swing.headroom_low, swing.headroom_high))]
     low, high = max(min(ends), 0.01), max(*ends, 0.02)
-    # Ratios far apart are read off a logarithmic axis, whose annotations are placed by logarithms.
+    # Ratios far apart need a logarithmic axis. Plotly wants its annotations at logarithms to base 10.
     is_wide = high > 4 * low
     place: Callable[[float], float] = (lambda value: math.log10(max(value, 0.01))) if is_wide else float
     for row, swing in enumerate(swings):
@@ -138,7 +138,7 @@ def _label_swing(figure: go.Figure, swing: Swing, row: int, place: Callable[[flo
 
 
 def _cut(text: str) -> str:
-    """The table below the figure has it in full."""
+    """Cut a long label; the table below the figure has it in full."""
     text = text.replace("_", " ")
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1].rstrip()}…"
 
@@ -146,18 +146,20 @@ def _cut(text: str) -> str:
 def _tornado_caption(swings: tuple[Swing, ...]) -> str:
     deciding = [swing.what for swing in swings if swing.changes_decision]
     words = (
-        f"Would change the decision (red): {', '.join(deciding)}." if deciding else "None would change the decision."
+        f"These inputs would change the decision (red): {', '.join(deciding)}."
+        if deciding
+        else "No input would change the decision."
     )
     widest = swings[0]
     return (
-        f"{words} Each bar: the growth of demand for which the requested throttle has room, between the low and the "
-        f"high value of one input; the widest is {widest.what}, {widest.headroom_low:.2f} to "
+        f"{words} Each bar is one input. It shows how far demand may grow until the requested throttle is too small, "
+        f"with the low and with the high value of that input. The widest: {widest.what}, {widest.headroom_low:.2f} to "
         f"{widest.headroom_high:.2f} times."
     )
 
 
 def hour_panels(review: Review) -> list[Panel]:
-    """One bad hour and the ends of its calls, before and after."""
+    """Return the replay of the worst hour, and how callers end, before and after the raise."""
     return _replays(review) + _endings(review)
 
 
@@ -195,11 +197,12 @@ def _replayed(replay: Replay, limit: int, side: str, what: Mapping[str, FloatArr
     refused = float(what["refused"].sum())
     share = refused / max(1.0, refused + float(what["admitted"].sum()))
     caption = (
-        f"{refused:,.0f} attempts refused in this one hour ({in_unit(share, 'share')}), redials included: the worst of "
-        "the history, at the demand of its day, not the mean that is judged. "
-        f"{replay.began:%A %d %B %Y, %H:%M} local time; the throttle read as {replay.reading.describe_kind()}."
+        f"{refused:,.0f} attempts refused in this one hour ({in_unit(share, 'share')}), redials included. It is the "
+        "worst hour of the history, at the demand of its day; the decision judges a mean, not this hour. "
+        f"{replay.began:%A %d %B %Y, %H:%M} local time; interpretation of the throttle: "
+        f"{replay.reading.describe_kind()}."
     )
-    return Panel(f"replay-{side}", f"The bad hour at {limit:,} a minute", caption, figure)
+    return Panel(f"replay-{side}", f"The worst hour at {limit:,} a minute", caption, figure)
 
 
 def _concurrency(review: Review, replay: Replay, sides: Sequence[tuple[int, Mapping[str, FloatArray]]]) -> Panel:
@@ -254,7 +257,7 @@ def _endings(review: Review) -> list[Panel]:
     figure.update_layout(height=90 + 44 * len(kinds), xaxis={"range": [0, 1.25 * most]})
     throttled = [in_unit(side.get("throttled", 0.0), "share") for side in (endings.now, endings.requested)]
     caption = (
-        "Last attempt of each caller of the judged periods at the horizon, by the model. Ended by the throttle: "
+        "How the last attempt of each caller ends in the judged periods at the horizon, by the model. Throttled: "
         f"{throttled[0]} at {request.now_per_minute:,} a minute, {throttled[1]} at {request.requested_per_minute:,}."
     )
-    return [Panel("endings", "Where callers end, before and after", caption, figure)]
+    return [Panel("endings", "How callers end, before and after", caption, figure)]

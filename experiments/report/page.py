@@ -1,6 +1,6 @@
 """The validation page: one HTML file that carries all it needs and opens without a network.
 
-It lays out what `compare` found; the numbers are its, the figures `figures`'. Dialled numbers are masked.
+It lays out what `compare` found. The numbers come from there, the figures from `figures`. Dialled numbers are masked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 
 def render(comparison: Comparison) -> str:
-    """The page as text."""
+    """Return the page as HTML text."""
     return fill(
         "page.html",
         panels=panels(comparison),
@@ -78,15 +78,20 @@ def _assumptions(comparison: Comparison) -> list[str]:
     lines = []
     for trunk in comparison.study.trunks:
         counted = "calls of both directions" if trunk.throttle.counts == "both" else "calls from the customer only"
-        lines.append(f"{trunk.name}: throttle read as {trunk.throttle.describe()}, counting {counted}.")
+        lines.append(f"{trunk.name}: the throttle is modelled as {trunk.throttle.describe()}, and counts {counted}.")
         anchor = comparison.anchors.get(trunk.name)
         if anchor is not None:
-            lines.append(f"{trunk.name}: the trunk told that its throttle began {-anchor:.2f} s before plan zero.")
+            lines.append(
+                f"{trunk.name}: the trunk reports that a window of its throttle began {-anchor:.2f} s before plan zero."
+            )
     if is_ours(comparison.study.pop.stack):
-        lines.append("The embedded trunk and the model share the code of the limits; a foreign stack proves more.")
+        lines.append(
+            "The embedded trunk and the model share the code of the limits. A run on a foreign stack proves more, "
+            "because it shares none."
+        )
     else:
-        lines.append("The trunk's limits are kept by programs that share no code with the model.")
-    lines.append("Intervals are those of runs with other seeds, not errors of the prediction for this one.")
+        lines.append("The trunk's limits are enforced by programs that share no code with the model.")
+    lines.append("Intervals hold 95 % of predictions with other seeds. They are not errors of this prediction.")
     return lines
 
 

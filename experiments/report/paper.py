@@ -1,4 +1,4 @@
-"""A page's first part on one sheet of A4, and a picture of its first screen, by a headless Chromium."""
+"""Print a page's first part on one sheet of A4, and take a picture of its first screen, with a headless Chromium."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from trunkproof.experiments.report.chromium import Browser, ChromiumError
 
 SCREEN = (1280, 900)
 _SCALES = (1.0, 0.92, 0.85, 0.78, 0.71, 0.65, 0.58, 0.52)
-"""Tried one after the other until all is on one sheet."""
+"""Scales of the print, tried one after the other until everything fits on one sheet."""
 _REST = "main > section:not(.first), #curve .figures > div:not(.wide)"
-"""All but the first part, which has the first figure of the decision curve."""
+"""What is removed before printing: everything but the first part and the first figure of the decision curve."""
 _SHEET_PX = 700
-"""Width of what is printed, where nothing is scaled."""
+"""Width of the printed content at scale 1, in CSS pixels."""
 
 
 def write_pictures(page: Path, *, pdf: Path | None = None, png: Path | None = None) -> None:
-    """Print a page's first part to `pdf`, and its first screen to `png`.
+    """Print the page's first part to `pdf`, and save its first screen to `png`.
 
     Raises:
         ChromiumError: there is no Chromium, or it fails.
@@ -34,12 +34,12 @@ def write_pictures(page: Path, *, pdf: Path | None = None, png: Path | None = No
 
 
 def pages_of(pdf: bytes) -> int:
-    """How many pages a PDF has that Chromium made."""
+    """Count the pages of a PDF that Chromium made."""
     return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
 def _one_sheet(browser: Browser) -> bytes:
-    # What is not there is not drawn again for each scale.
+    # Remove the rest first: otherwise Chromium draws it again for each scale.
     browser.value(f'document.querySelectorAll("{_REST}").forEach((one) => one.remove()); null')
     browser.value('document.documentElement.classList.add("first-page"); null')
     for scale in _SCALES:

@@ -1,5 +1,6 @@
-"""What a review's page shows in evidence: the back-cast, what a throttle protects, two states, witnesses that disagree,
-and what was judged. Rows of words; every figure in them is the review's.
+"""The evidence on a review's page: back-cast, protection, two states, disagreements of the witnesses, what was judged.
+
+Tables are returned as rows of words. Every figure in them comes from the review.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from trunkproof.experiments.review.result import BackCast, BackCastRow, Review
 from trunkproof.models.demand.fitting.drift import find_drift
 
 Row = dict[str, Any]
-_PROTECTS = {True: "protects", False: "does not", None: "cannot be said"}
+_PROTECTS = {True: "protected", False: "not protected", None: "cannot tell"}
 
 
 def backcast_blocks(review: Review) -> list[Row]:
-    """One block for each reading, those that matter first: whether it reproduces the history, and its rows."""
+    """Return one block per interpretation, the deciding one first: whether it reproduces the history, and its rows."""
     decisive = review.strictest
     order = sorted(
         review.backcast,
@@ -61,26 +62,26 @@ def _backcast_row(row: BackCastRow) -> Row:
 
 
 def amount(value: float, unit: str) -> str:
-    """A quantity of the back-cast."""
+    """Write a quantity of the back-cast."""
     if value == 0:
         return "none"
     return in_unit(value, "share") if unit == "share" else f"{value:,.1f}" if unit != "1" else in_unit(value, "1")
 
 
 def between_amounts(row: BackCastRow) -> str:
-    """The range of what is expected."""
+    """Write the range of the expected value."""
     if row.unit in {"share", "1"}:
         return between(row.expected, row.unit)
     return f"{row.expected.low:,.1f} to {row.expected.high:,.1f}"
 
 
 def p_words(p_value: float) -> str:
-    """A probability that nobody should read as none."""
+    """Write a probability; a very small one is never written as 0."""
     return "n/a" if math.isnan(p_value) else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def protection_rows(review: Review) -> list[Row]:
-    """What each throttle protects when all of it is used."""
+    """Return a row for each throttle: what it still protects when all of it is used."""
     marks = {review.request.now_per_minute: "now", review.request.requested_per_minute: "asked for"}
     if review.recommended_per_minute is not None:
         mark = marks.get(review.recommended_per_minute)
@@ -102,7 +103,7 @@ def protection_rows(review: Review) -> list[Row]:
 
 
 def state_rows(review: Review) -> list[list[str]]:
-    """Calm and collapsed, for each reading that has two states."""
+    """Return a row for each interpretation that has two states, calm and collapsed."""
     return [
         [f"{one.limit_per_minute:,}", one.reading.describe_kind(), ranged(one.calm, "share"),
          ranged(one.collapsed, "share")]
@@ -111,7 +112,7 @@ def state_rows(review: Review) -> list[list[str]]:
 
 
 def disagreement_rows(review: Review) -> list[Row]:
-    """Where the model and the record do not say the same, and the hours it comes from."""
+    """Return a row for each difference between model and record, with the hours that it comes from."""
     return [
         {
             "limit": f"{one.limit_per_minute:,}",
@@ -126,12 +127,12 @@ def disagreement_rows(review: Review) -> list[Row]:
 
 
 def has_record(review: Review) -> bool:
-    """Whether the recorded calls were replayed, so that there are two witnesses."""
+    """Tell whether the recorded calls were replayed, so that there are two witnesses."""
     return any(point.record for reading in review.readings for point in reading.points)
 
 
 def judged_facts(review: Review) -> list[tuple[str, str]]:
-    """What the decision is about: which periods, when, at what demand."""
+    """Return what the decision is about: which periods, when, at what demand."""
     request = review.request
     if not review.busy_periods:
         return []
@@ -145,7 +146,7 @@ def judged_facts(review: Review) -> list[tuple[str, str]]:
     if "growth" in request.model_fields_set:
         growth = f"{request.growth:g} times the end of the history, as the request states"
     else:
-        growth = "none stated: demand stays at the level of the history's end, unless it clearly drifts"
+        growth = "none stated: demand stays at its level at the history's end, unless it clearly drifts"
     unsure = f", give or take {100 * request.growth_cv:.0f} %" if request.growth_cv else ""
     most = formatted(request.protects.neighbours_blocked_max, "share")
     return [
@@ -154,6 +155,6 @@ def judged_facts(review: Review) -> list[tuple[str, str]]:
         ("horizon", f"{request.horizon_days} days after the history's end ({last}), that is {until}"),
         ("growth", f"{growth}{unsure}"),
         ("drift of the history", find_drift(review.fit.grid, seed=request.seed).words),
-        ("asked", f"every target with {100 * request.confidence:g} % confidence, {100 * request.headroom:.0f} % of "
-                  f"headroom above the smallest throttle; in full use at most {most} of calls find no line"),
+        ("asked", f"every target with {100 * request.confidence:g} % confidence; {100 * request.headroom:.0f} % of "
+                  f"headroom above the smallest throttle; in full use at most {most} of calls may find no line"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""All figures of a review's page, by the place where they stand; one that has nothing to show is left out."""
+"""All figures of a review's page, by their place on it. A figure with nothing to show is left out."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ MAKERS = {
 
 
 def review_panels(review: Review) -> dict[str, list[Panel]]:
-    """Place on the page -> its figures, in order."""
+    """Map each place on the page to its figures, in order."""
     return {place: make(review) for place, make in MAKERS.items()}

@@ -1,7 +1,7 @@
-"""The page of a review: one HTML file with the decision, its curves, its reasons and its doubts, for file:// and paper.
+"""The page of a review: one HTML file with the decision, its curves, reasons and doubts, for file:// and paper.
 
-It lays out what a `Review` holds and computes nothing but the words; its figures are `review_figures`', its tables
-`review_tables`'.
+It lays out what a `Review` holds, and computes nothing but words. Figures come from `review_figures`, tables from
+`review_tables`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def write_review_page(review: Review, path: Path) -> None:
 
 
 def render_review(review: Review) -> str:
-    """The page as text."""
+    """Return the page as HTML text."""
     places = review_panels(review)
     asked = what_if(review)
     return fill(
@@ -97,7 +97,7 @@ def _tables(review: Review) -> dict[str, Any]:
 
 
 def _embedded(value: Any) -> str:
-    """JSON that may stand in a script element: without NaN, and without anything that could end the element."""
+    """Return JSON for a script element: without NaN, and without anything that could end the element."""
     return json.dumps(_finite(value), allow_nan=False).replace("<", "\\u003c")
 
 

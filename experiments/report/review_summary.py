@@ -12,12 +12,12 @@ SUMMARY = "summary.txt"
 _PROTECTS = {
     True: "still protects the others",
     False: "no longer protects the others",
-    None: "it cannot be said whether it protects the others",
+    None: "cannot tell whether it protects the others",
 }
 
 
 def summary(review: Review) -> str:
-    """Ten lines at most, each a sentence or two, ready to be sent."""
+    """Return the review in at most ten lines, each a sentence or two, ready to be sent."""
     return "\n".join(_lines(review)) + "\n"
 
 
@@ -32,7 +32,7 @@ def _lines(review: Review) -> Iterator[str]:
         yield _column(column)
     if review.readings:
         yield " ".join(f"{name}: {words}." for name, words in top_notes(review))
-        yield f"Judged: {review.busy_hour}, {request.horizon_days} days after the history's end."
+        yield f"Judged periods: {review.busy_hour}, {request.horizon_days} days after the history's end."
     else:
         yield from review.fit.refusals[:3]
     if review.backcast:
@@ -55,5 +55,9 @@ def _column(one: Situation) -> str:
 def _backcast(review: Review) -> str:
     kept = [one.reading.describe_kind() for one in review.backcast if one.reproduces]
     lost = [one.reading.describe_kind() for one in review.backcast if not one.reproduces]
-    said = f"The history is reproduced by: {'; '.join(kept)}." if kept else "No reading reproduces the history."
+    said = (
+        f"These interpretations reproduce the history: {'; '.join(kept)}."
+        if kept
+        else "No interpretation reproduces the history."
+    )
     return f"{said} Contradicted: {'; '.join(lost)}." if kept and lost else said

@@ -1,6 +1,6 @@
-"""The tables of a review's page, as rows of words: readings, targets, limits, wishes, rollout, oddities, the fit.
+"""The tables of a review's page: interpretations, targets, limits, needs, rollout, oddities, the fit.
 
-Every figure in them is the review's.
+Tables are returned as rows of words. Every figure in them comes from the review.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LEADING = ("customers_lost_share", "refused_share")
 
 
 def reading_rows(review: Review) -> list[Row]:
-    """One row per reading: its own answer, and what it gives at the throttle that the answer is about."""
+    """Return one row per interpretation: its own answer, and its figures at the throttle that the answer is about."""
     wanted = chosen_limit(review)
     return [
         {
@@ -61,7 +61,7 @@ def _ranged_kpi(point: Point, name: str) -> str:
 
 
 def target_tables(review: Review) -> list[Row]:
-    """For each throttle that is told in full: every target under every reading."""
+    """Return a table for each throttle that the page describes in full: every target under every interpretation."""
     tables: list[Row] = []
     for limit, name in marks_of(review).items():
         points = [reading.at(limit) for reading in review.readings]
@@ -88,7 +88,7 @@ def _target_cell(point: Point, kpi: str) -> Row:
 
 
 def indicator_rows(review: Review) -> Row | None:
-    """Every indicator at the throttles told in full, under the reading that the decision rests on."""
+    """Return every indicator at the throttles described in full, under the interpretation that decides."""
     reading = review.strictest
     if reading is None:
         return None
@@ -115,7 +115,7 @@ def _hours(band: Ranged | None, name: str) -> str:
 
 
 def limit_rows(review: Review) -> list[Row]:
-    """What each resource allows, in the order in which they bind."""
+    """Return a row for each resource: what it allows, in the order in which they bind."""
     return [
         {
             "name": resource_words(limit.resource),
@@ -132,7 +132,7 @@ def limit_rows(review: Review) -> list[Row]:
 
 
 def need_rows(review: Review) -> list[list[str]]:
-    """What a wish would need."""
+    """Return a row for each wish: the throttle, channels, ports, cores and bandwidth that it needs."""
     return [
         [
             f"{need.per_minute:,}",
@@ -147,12 +147,12 @@ def need_rows(review: Review) -> list[list[str]]:
 
 
 def neighbour_rows(review: Review) -> list[list[str]]:
-    """What other trunks of the PoP feel."""
+    """Return a row for each other trunk: its share of attempts refused, now and at the requested throttle."""
     return [[name, ranged(now, "share"), ranged(then, "share")] for name, (now, then) in review.neighbours.items()]
 
 
 def swing_rows(review: Review) -> list[list[str]]:
-    """The tornado in full."""
+    """Return the tornado in full, one row per input."""
     return [
         [
             swing.what,
@@ -167,7 +167,7 @@ def swing_rows(review: Review) -> list[list[str]]:
 
 
 def rollout_rows(review: Review) -> list[Row]:
-    """The raise, step by step."""
+    """Return the steps of the raise."""
     return [
         {
             "per_minute": f"{step.per_minute:,}",
@@ -180,7 +180,7 @@ def rollout_rows(review: Review) -> list[Row]:
 
 
 def oddity_rows(review: Review) -> list[list[str]]:
-    """What was odd in the history; nothing was dropped without being counted here."""
+    """Return what was odd in the history. Nothing was dropped without being counted here."""
     return [
         [odd.kind.replace("_", " "), f"{odd.count:,}", odd.what, odd.handled, ", ".join(odd.places)]
         for odd in review.history.oddities
@@ -188,18 +188,18 @@ def oddity_rows(review: Review) -> list[list[str]]:
 
 
 def fitted_facts(review: Review) -> list[tuple[str, str]]:
-    """The traffic behind the history, each figure with its range."""
+    """Return the fitted traffic, each figure with its range."""
     fit = review.fit
     arrivals, holding = fit.arrivals, fit.holding
     facts = [
-        ("judged", f"{review.busy_hour}: {ranged(review.busy_hour_per_minute, '1')} fresh calls a minute"),
+        ("judged periods", f"{review.busy_hour}: {ranged(review.busy_hour_per_minute, '1')} fresh calls a minute"),
         ("busiest hour of the week", _busiest(review)),
         ("spread of whole days (CV)", _plain(arrivals.day_cv)),
         (f"spread of {arrivals.period_s / 60:.3g} min periods (CV)", _plain(arrivals.period_cv)),
         ("holding time", f"mean {ranged(holding.mean_s, 's')}; {brief(holding.distribution.describe())}"),
-        ("also tried", _alternatives(review)),
+        ("other distributions tried", _alternatives(review)),
         ("ringing", "not in the history" if fit.ringing is None else brief(fit.ringing.distribution.describe())),
-        ("of calls that pass", _outcomes(review)),
+        ("outcomes of admitted calls", _outcomes(review)),
         ("another attempt after a refusal", ranged(fit.redial.probability, "share") + _known(fit.redial.observed)),
         *(
             (f"another attempt after {reason.value.replace('_', ' ')}", ranged(chance, "share"))
@@ -255,20 +255,22 @@ def _known(observed: bool) -> str:
 def _censored(review: Review) -> str:
     censoring = review.fit.censoring
     return (
-        f"{in_unit(censoring.refused_share, 'share')} of attempts, in {censoring.hours_above_limit:,} hours; "
-        f"{censoring.recovered_calls:,.0f} calls are behind them that were never answered"
+        f"{in_unit(censoring.refused_share, 'share')} of attempts, in {censoring.hours_above_limit:,} hours; behind "
+        f"them are {censoring.recovered_calls:,.0f} calls that were never answered"
     )
 
 
 def what_to_bring(review: Review) -> list[str]:
-    """What would let a review say more, by what this one lacked."""
+    """Return what the customer should bring so that a review can say more: what this one lacked."""
     fit, found = review.fit, []
     if review.measure_next:
         found.append(review.measure_next)
     if review.history.calls is None:
-        found.append("Call records instead of counts: durations, outcomes and redials are then fitted, not assumed.")
+        found.append(
+            "Call records instead of counts: then durations, outcomes and redials are fitted instead of assumed."
+        )
     elif not fit.redial.observed:
-        found.append("Numbers of both sides in the records (they are masked as they are read): they show redials.")
+        found.append("Numbers of both sides in the records: they show redials. (Numbers are masked as they are read.)")
     if fit.held_out is None:
-        found.append("More days: enough to keep some out of the fit and to forecast them.")
+        found.append("More days: enough to keep some out of the fit and to forecast them from the others.")
     return found

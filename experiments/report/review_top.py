@@ -1,4 +1,4 @@
-"""The table on top of a review's page: today, recommended, asked for, and nothing done for a year, side by side."""
+"""The first table of a review's page: today, recommended, asked for, and nothing done for a year, side by side."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from trunkproof.models.demand.fitting.result import Ranged
 
 Row = dict[str, Any]
 AT_HORIZON = ("recommended", "asked for", "recommended, as asked for")
-"""Columns whose demand is the one that the decision is about."""
+"""Columns at the demand that the decision is about, that of the horizon."""
 _PROTECTS: dict[bool | None, tuple[str, str]] = {
     True: ("yes", "yes"),
     False: ("no", "no"),
-    None: ("cannot be said", "open"),
+    None: ("cannot tell", "open"),
 }
 
 
@@ -46,10 +46,10 @@ def top_table(review: Review) -> Row | None:
               for one in columns]),
         _row("customers lost", "; ".join(filter(None, [_asked(lost), "a day: in its busy period"])),
              [_lost(one, _state(review, one, "customers_lost_share", one.lost_share, lost)) for one in columns]),
-        _row("calls at once", "at the peak; channels that they take", [_calls(one) for one in columns]),
+        _row("calls at once", "at the peak; channels in use", [_calls(one) for one in columns]),
         _row("cores in use", "",
              [_cell(or_more(f"{one.cores.value:.2f}", one.beyond), between(one.cores, "cores")) for one in columns]),
-        _row("still protects the others", f"all of it used, at most {most} of calls find no line",
+        _row("still protects the others", f"in full use at most {most} of calls may find no line",
              [_cell(_PROTECTS[one.protects][0], state=_PROTECTS[one.protects][1]) for one in columns]),
     ]  # fmt: skip
     heads = [{"name": one.name, "limit": f"{one.per_minute:,}"} for one in columns]
@@ -57,7 +57,7 @@ def top_table(review: Review) -> Row | None:
 
 
 def merged(situations: Sequence[Situation]) -> list[Situation]:
-    """The columns; what is recommended and what is asked for are one where they are the same throttle."""
+    """Return the columns; recommended and asked for become one column where they are the same throttle."""
     columns: list[Situation] = []
     for one in situations:
         before = columns[-1] if columns else None
@@ -69,7 +69,7 @@ def merged(situations: Sequence[Situation]) -> list[Situation]:
 
 
 def top_notes(review: Review) -> list[tuple[str, str]]:
-    """What belongs to the answer and is no column: how sure it is, and what binds."""
+    """Return what belongs to the answer and has no column: how sure it is, and what binds."""
     limit, now = chosen_limit(review), resource_words(review.binding_now).lower()
     notes = [
         (
@@ -80,7 +80,7 @@ def top_notes(review: Review) -> list[tuple[str, str]]:
     ]
     if review.limits:
         then = next_words(review)
-        after = "nothing that is known" if then is None else f"{resource_words(review.binding_next).lower()} ({then})"
+        after = "no known limit" if then is None else f"{resource_words(review.binding_next).lower()} ({then})"
         notes.append(("Binds", f"now {now}; after the raise {after}"))
     return notes
 
@@ -102,8 +102,9 @@ def _share(one: Situation, share: Ranged, state: str) -> Row:
 
 
 def _state(review: Review, one: Situation, kpi: str, share: Ranged, bound: float | None) -> str:
-    """Whether it keeps what is asked: at the horizon as the decision has it, else where all of its range is on one
-    side.
+    """Return whether a share keeps its bound: "yes", "no", "open", or "" without a bound.
+
+    At the horizon the decision's own verdict counts. Elsewhere the whole range must lie on one side of the bound.
     """
     if bound is None:
         return ""
@@ -120,7 +121,7 @@ def _lost(one: Situation, state: str) -> Row:
 
 
 def per_day(lost: Ranged) -> str:
-    """Customers lost in a day, whole ones where there are many."""
+    """Write customers lost in a day: whole numbers where there are many, one decimal otherwise."""
     if lost.high < 0.1:
         return "fewer than 0.1"
     digits = 0 if lost.high >= 10 else 1
@@ -138,6 +139,6 @@ def _calls(one: Situation) -> Row:
 
 
 def channels_words(one: Situation) -> str:
-    """Channels in use, and how many there are."""
+    """Write the channels in use, and how many there are."""
     held = or_more(in_unit(one.peak_channels.value, "1"), one.beyond)
     return f"{held} channels, no limit known" if one.channels is None else f"{held} of {one.channels:,} channels"

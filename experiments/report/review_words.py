@@ -1,6 +1,6 @@
-"""How a review's values are written for people: indicators, ranges, readings, decisions.
+"""How a review's values are written for people: indicators, ranges, interpretations of the throttle, decisions.
 
-Words only; what they say is the review's, where they stand is `review_page`'s.
+Only the wording is here. The values come from the review, and `review_page` decides where they stand.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DECISION_STATES: dict[Decision, str] = {
     Decision.NOT_NEEDED: "settled",
     Decision.CANNOT_TELL: "unknown",
 }
-"""The style in which a decision is shown; its word stands beside it always."""
+"""The style of each decision. The decision's word always stands beside the colour."""
 
 _MORE_TITLES = {
     "no_channel_share": ("No channel free", "share"),
@@ -43,17 +43,17 @@ _MORE_TITLES = {
 
 
 def title_of(kpi: str) -> str:
-    """An indicator's name for people."""
+    """Return an indicator's title."""
     return DEFINITIONS[kpi].title if kpi in DEFINITIONS else _MORE_TITLES[kpi][0]
 
 
 def unit_of(kpi: str) -> str:
-    """Its unit, as `models.kpis` writes units."""
+    """Return an indicator's unit, as `models.kpis` writes units."""
     return DEFINITIONS[kpi].unit if kpi in DEFINITIONS else _MORE_TITLES[kpi][1]
 
 
 def in_unit(value: float, unit: str) -> str:
-    """A number with its unit, to the digits that mean something."""
+    """Write a number with its unit, to the digits that mean something."""
     if not math.isfinite(value):
         return "n/a" if math.isnan(value) else "no limit"
     if unit == "share":
@@ -73,12 +73,12 @@ def _share(value: float) -> str:
 
 
 def shown(value: float, kpi: str) -> str:
-    """An indicator's value."""
+    """Write an indicator's value with its unit."""
     return in_unit(value, unit_of(kpi))
 
 
 def between(range_: Ranged, unit: str) -> str:
-    """The ends of a range, the unit said once."""
+    """Write the ends of a range, with the unit once."""
     low, high = in_unit(range_.low, unit), in_unit(range_.high, unit)
     if low == high or high.startswith("<"):
         return high
@@ -87,36 +87,38 @@ def between(range_: Ranged, unit: str) -> str:
 
 
 def ranged(range_: Ranged, unit: str) -> str:
-    """A value and its range, where the range can be told from the value."""
+    """Write a value and its range; the value alone where both would read the same."""
     value, ends = in_unit(range_.value, unit), between(range_, unit)
     return value if value == ends else f"{value} ({ends})"
 
 
 def told(point: Point, kpi: str) -> Ranged | None:
-    """The figure of one throttle that the page tells everywhere: of a target that of the witness that is less sure of
-    it, of anything else the model's; None: neither has it.
+    """Return the figure of one throttle that the whole page shows.
+
+    A target's figure comes from the witness that is less sure of it, any other figure from the model. None where
+    neither has it.
     """
     of_targets = {target.kpi: target.value for target in point.targets}
     return of_targets.get(kpi, point.kpis.get(kpi))
 
 
 def chosen_limit(review: Review) -> int:
-    """The throttle that the answer is about: the recommended one, or else the requested one."""
+    """Return the throttle that the answer is about: the recommended one, or else the requested one."""
     return review.recommended_per_minute or review.request.requested_per_minute
 
 
 def or_more(words: str, beyond: bool) -> str:
-    """A figure that may be a lower bound."""
+    """Add "or more" to a figure that is a lower bound."""
     return f"{words} or more" if beyond else words
 
 
 def asked(target: Judged) -> str:
-    """What a target asks."""
+    """Write what a target asks."""
     return f"{'at most' if target.is_upper else 'at least'} {shown(target.bound, target.kpi)}"
 
 
 def confidence_words(confidence: float) -> str:
-    """A probability of which nobody should read 100 %."""
+    """Write a probability; it is never written as 0 % or 100 %."""
     if math.isnan(confidence):
         return "n/a"
     if confidence > 0.995:
@@ -125,12 +127,12 @@ def confidence_words(confidence: float) -> str:
 
 
 def holds_words(holds: bool | None) -> str:
-    """Whether something holds."""
+    """Write whether something holds."""
     return "cannot tell" if holds is None else "holds" if holds else "fails"
 
 
 def short_readings(readings: Iterable[ThrottleSettings]) -> list[str]:
-    """The same for a figure; numbered where two would be called alike."""
+    """Write interpretations in short for a figure; equal names are numbered."""
     names = [reading.label for reading in readings]
     return [
         name if names.count(name) == 1 else f"{name} {names[: index + 1].count(name)}"
@@ -139,18 +141,18 @@ def short_readings(readings: Iterable[ThrottleSettings]) -> list[str]:
 
 
 def brief(words: str) -> str:
-    """A phrase whose decimals are cut to the digits that mean something."""
+    """Round the decimals in a phrase to the digits that mean something."""
     return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.{4 if float(found[0]) >= 1000 else 3}g}", words)
 
 
 def after_throttle(review: Review) -> Limit | None:
-    """The first resource but the throttle that binds."""
+    """Return the resource that binds first, other than the throttle."""
     known = (limit for limit in review.limits if limit.capacity_per_minute is not None)
     return next((limit for limit in known if limit.resource is not Resource.THROTTLE), None)
 
 
 def next_words(review: Review) -> str | None:
-    """What binds after the raise, and when; none: nothing that is known."""
+    """Write what binds after the raise, and when; None where no known limit does."""
     limit, beyond = next_limit(review), after_throttle(review)
     if limit is None or limit.capacity_per_minute is None:
         return None
@@ -165,17 +167,17 @@ def next_words(review: Review) -> str | None:
 
 
 def next_limit(review: Review) -> Limit | None:
-    """What binds after the raise."""
+    """Return the limit that binds after the raise."""
     return next((limit for limit in review.limits if limit.resource == review.binding_next), None)
 
 
 def capacity_words(limit: Limit) -> str:
-    """Up to where a resource suffices."""
+    """Write up to which demand a resource suffices."""
     if limit.capacity_per_minute is None:
-        return "not as far as is known"
+        return "no limit known"
     return f"at {limit.capacity_per_minute:,.0f} calls a minute"
 
 
 def resource_words(resource: Resource | None) -> str:
-    """What runs out; nothing may."""
+    """Write a resource with a capital letter; "Nothing" where there is none."""
     return "Nothing" if resource is None else resource.value[0].upper() + resource.value[1:]

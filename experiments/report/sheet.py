@@ -1,4 +1,7 @@
-"""What all pages share: one style, figures that are drawn from JSON beside them, and nothing fetched from anywhere."""
+"""What all pages share: one style, and figures drawn by the page's script from JSON beside them.
+
+A page fetches nothing from anywhere: style, scripts and data are all in its one file.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure with its title and the words that say what to see."""
+    """A figure with its title and a caption that says what to look for."""
 
     name: str
     title: str
@@ -23,7 +26,7 @@ class Panel:
 
 
 def fill(template: str, *, panels: Sequence[Panel] = (), **values: Any) -> str:
-    """A page as text; a page without figures carries no code to draw them."""
+    """Return a page as HTML text. A page without figures carries no code to draw them."""
     environment = Environment(
         loader=PackageLoader("trunkproof.experiments.report"),
         autoescape=True,

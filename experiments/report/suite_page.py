@@ -1,7 +1,7 @@
 """The suite's page and its table for a README: every profile on every stack, predicted against measured.
 
-It lays out what `cells` holds and computes nothing but sums for the headline. One small HTML file, no script, no
-network; links lead to the pages of the single runs beside it.
+It lays out what `cells` holds, and computes nothing but sums for the headline. The page is one small HTML file without
+scripts that needs no network. Its links lead to the pages of the single runs beside it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _BLANK = "–"
 
 
 def write_suite_page(suite: Suite, path: Path) -> None:
-    """Write the page; it links to the runs' own pages in the folders `STACK/PROFILE` beside it that are there."""
+    """Write the page. It links to the runs' own pages, as far as they lie in folders `STACK/PROFILE` beside it."""
     path.write_text(render_suite(suite, path.parent), encoding="utf-8")
 
 
 def render_suite(suite: Suite, folder: Path) -> str:
-    """The page as text, for a place in `folder`."""
+    """Return the page as HTML text; links are relative to `folder`."""
     cells = _ordered(suite)
     return fill(
         "suite.html",
@@ -47,7 +47,7 @@ def render_suite(suite: Suite, folder: Path) -> str:
 
 
 def headline(suite: Suite) -> str:
-    """All stacks, in one sentence."""
+    """Return the result on all stacks in one sentence."""
     played = [cell for cell in suite.cells if cell.state is not State.NOT_PLAYED]
     holding = sum(cell.state is State.HOLDS for cell in played)
     if not played:
@@ -58,7 +58,7 @@ def headline(suite: Suite) -> str:
 
 
 def stack_sentence(suite: Suite, stack: StackName) -> str:
-    """What became of the profiles on one stack."""
+    """Return the result on one stack in a sentence or two."""
     cells = suite.of(stack)
     played = [cell for cell in cells if cell.state is not State.NOT_PLAYED]
     holding = sum(cell.state is State.HOLDS for cell in played)
@@ -87,7 +87,7 @@ def _left_out(cells: tuple[Cell, ...]) -> str:
 
 
 def _stack_state(suite: Suite, stack: StackName) -> State:
-    """The word for a whole stack: its worst cell's."""
+    """Return the state of a whole stack: that of its worst cell."""
     states = {cell.state for cell in suite.of(stack)}
     order = (State.MISSES, State.CUT_SHORT, State.VOID, State.HOLDS)
     return next((state for state in order if state in states), State.NOT_PLAYED)
@@ -98,14 +98,14 @@ def _ordered(suite: Suite) -> list[Cell]:
 
 
 def _links(suite: Suite, folder: Path) -> dict[tuple[str, str], str]:
-    """(stack, profile) -> its own page, relative; only where there is one."""
+    """Map (stack, profile) to the relative path of its own page, where that page exists."""
     pages = {(cell.stack, cell.profile): f"{cell.stack}/{cell.profile}/{_REPORT}" for cell in suite.cells}
     played = {(cell.stack, cell.profile) for cell in suite.cells if cell.comparison}
     return {key: page for key, page in pages.items() if key in played and (folder / page).exists()}
 
 
 def _runs(suite: Suite) -> list[dict[str, str]]:
-    """Where the cells come from: one row per stack, command and machine."""
+    """Return where the cells come from: one row per stack, command and machine."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for cell in _ordered(suite):
         if cell.comparison:
@@ -128,14 +128,14 @@ def _span(starts: list[str]) -> str:
 
 
 def _percent_used(criterion: Criterion) -> int:
-    """Of the allowance, in steps that a bar can show; a miss fills the bar."""
+    """Return the used part of the allowance in whole per cent; a miss fills the bar."""
     if criterion.used is None:
         return 0 if criterion.holds else 100
     return min(100, round(100 * criterion.used))
 
 
 def _in_short(cell: Cell) -> str:
-    """A cell of the overview."""
+    """Return the short text of a cell of the overview."""
     if cell.misses:
         return ", ".join(TITLES[criterion.name] for criterion in cell.misses)
     agreement = cell.criterion("agreement")
@@ -145,7 +145,7 @@ def _in_short(cell: Cell) -> str:
 
 
 def suite_lines(suite: Suite) -> str:
-    """The table for a terminal: a sentence for each stack, a line for each cell that does not hold."""
+    """Return text for a terminal: a sentence for each stack, and a line for each cell that does not hold."""
     cells = [cell for cell in _ordered(suite) if cell.state is not State.HOLDS]
     lines = [stack_sentence(suite, stack) for stack in suite.stacks]
     return "\n".join([*lines, *(f"{cell.stack}, {cell.profile}: {_complaint(cell)}" for cell in cells)])
@@ -156,7 +156,7 @@ def _complaint(cell: Cell) -> str:
 
 
 def suite_markdown(suite: Suite) -> str:
-    """The table for a README: one row per profile and stack, predicted / measured."""
+    """Return a Markdown table for a README: one row per profile and stack, predicted / measured."""
     heads = ("stack", "profile", *TITLES.values(), "verdict")
     lines = [_row(heads), "|" + "---|" * len(heads)]
     for cell in _ordered(suite):

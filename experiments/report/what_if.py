@@ -1,8 +1,9 @@
-"""What the page's slider for growth of demand knows: customers lost at every throttle looked at, by growth.
+"""The data of the page's slider for growth of demand: customers lost at every candidate, by growth.
 
-The table it starts with is made here; the page's script makes the same one for any other growth. At the planned growth
-it shows what the page tells of that throttle elsewhere: where the replayed record loses more than the model does, the
-model's curve is read at the demand at which it loses as many.
+The table for the planned growth is made here; the page's script makes the same table for any other growth. At the
+planned growth the table must show the same figures as the rest of the page, which takes them from the less sure
+witness. Where the replayed record loses more than the model, the model's curve is therefore stretched: it is read at
+the higher demand at which the model loses as many.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trunkproof.models.arrays import FloatArray
 
 
 def what_if(review: Review) -> dict[str, Any] | None:
-    """All that the slider needs; none where the sweep has nothing for it."""
+    """Return all data of the slider; None where the sweep has none."""
     grid = list(review.growth_grid)
     candidates = sorted({limit for reading in review.readings for limit in reading.refused_by_growth})
     if len(grid) < 2 or not candidates:
@@ -54,16 +55,16 @@ def what_if(review: Review) -> dict[str, Any] | None:
 
 
 def _curve(reading: ReadingResult, limit: int, grid: FloatArray, growths: FloatArray, planned: float) -> list[float]:
-    """Customers lost at each of `growths`, through what is told at the planned one."""
+    """Return customers lost at each of `growths`; the curve passes through the page's figure at the planned one."""
     shares = np.asarray(reading.refused_by_growth[limit], dtype=np.float64)
     point = next((one for one in reading.points if one.limit_per_minute == limit), None)
     value = None if point is None else told(point, "customers_lost_share")
     if value is None or not math.isfinite(value.value):
         return [float(share) for share in np.interp(growths, grid, shares)]
-    # Straight on beyond the last growth that is known: there the record is read at a still higher one.
+    # The stretched curve is read beyond the last known growth: continue it there in a straight line.
     rise = (shares[-1] - shares[-2]) / (grid[-1] - grid[-2])
     grid, shares = np.append(grid, 2 * grid[-1]), np.append(shares, min(1.0, shares[-1] + rise * grid[-1]))
-    # Curves rise with demand, but may be flat at their ends.
+    # `np.interp` needs rising values, and a curve may be flat at its ends: add a negligible slope.
     meant = max(planned, float(np.interp(value.value, shares + 1e-12 * np.arange(len(shares)), grid)))
     curve = np.interp(growths * (meant / planned), grid, shares)
     return [float(share) for share in np.where(growths == planned, value.value, curve)]
@@ -77,5 +78,5 @@ def _cell(share: float, bound: float | None) -> dict[str, str]:
 
 
 def _percent(share: float) -> str:
-    """The page's script writes the same."""
+    """Write a share; `percent` in review.js must write the same."""
     return "< 0.01 %" if share < 0.00005 else formatted(share, "share")

@@ -1,1 +1,1 @@
-"""How large: what work costs (`calibration`), and the largest load at quality (`knee`)."""
+"""Sizing: measure what work costs (`calibration`), and find the largest load at quality (`knee`)."""

@@ -1,5 +1,5 @@
-"""The statistical suite: the simulator against exact theory in long runs, each check one picture and one verdict.
+"""The statistical suite: check the simulator against exact theory in long runs. Each check is one picture, one verdict.
 
-Slow by intent; the quick size, the same code with fewer calls, is what the tests run. It proves the model against
-mathematics, not against a trunk: that is `experiments.validation`.
+It is slow on purpose. The tests run the quick size: the same code with fewer calls. It proves the model against
+mathematics; `experiments.validation` proves it against a real trunk.
 """

@@ -1,5 +1,6 @@
-"""`python -m trunkproof.experiments.verification --out DIR [--quick]`: runs the suite; exit code 3 if any check is
-incorrect.
+"""`python -m trunkproof.experiments.verification --out DIR [--quick]`: run the statistical suite.
+
+The exit code is 3 if any check is incorrect.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def verification(
     *,
     out_dir: Out,
-    quick: Annotated[bool, typer.Option("--quick", help="Few calls: shows that the suite works.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Use few calls: shows only that the suite works.")] = False,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one per core.", min=1)] = None,
 ) -> None:
-    """Hold the simulator against exact theory, in long runs."""
+    """Check the simulator against exact theory, in long runs."""
     folder = folder_at(out_dir)
     command = f"python -m trunkproof.experiments.verification --out {out_dir}" + (" --quick" if quick else "")
     with processes(workers or os.cpu_count()) as executor:
@@ -44,7 +45,7 @@ def _say(check: Check) -> None:
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends in a message."""
+    """Run the command. A user's mistake ends in a message, not in a traceback."""
     try:
         app()
     except TrunkproofError as error:

@@ -1,6 +1,6 @@
-"""The studies that theory answers exactly, each with its answer: loss systems and every throttle.
+"""Studies with an exact answer from theory, and that answer: loss systems and every throttle.
 
-The answers come from `models.teletraffic` by the case's own numbers, not through the study, so that a wrong conversion
+The answers are computed by `models.teletraffic` from numbers given here, not from the study. So a wrong conversion
 between the two would show.
 """
 
@@ -43,7 +43,7 @@ HOLDING: dict[str, Distribution] = {
         )
     ),
 }
-"""All with the same mean: with nothing but channels to limit, no more than the mean may matter."""
+"""All have the same mean: where only channels limit, nothing but the mean may matter."""
 
 _LOSS = ((2.0, 3, "exponential"), (10.0, 10, "constant"), (10.0, 10, "lognormal"), (20.0, 28, "mixture"),
          (20.0, 24, "exponential"), (50.0, 52, "lognormal"), (100.0, 108, "constant"))  # fmt: skip
@@ -71,7 +71,7 @@ def question(
     channels: int | None = None,
     redial: Redial = _NO_REDIAL,
 ) -> Study:
-    """One trunk with Poisson traffic, for as long as about so many calls are counted; nothing rings or waits."""
+    """Return a study of one trunk with Poisson traffic that lasts for about `calls` counted calls. Nothing rings."""
     traffic = Traffic(
         arrivals=PoissonArrivals(kind="poisson", rate_per_minute=rate_per_minute),
         holding=holding,
@@ -88,12 +88,12 @@ def question(
 
 
 def own_seed(name: str, number: int = 0) -> int:
-    """Dice of its own for every question: with common ones all differences would be one difference, seen many times."""
+    """Return a seed of its own for every question: with a common seed all differences would be the same one."""
     return int(generator(1, "verification", name, number).integers(2**62))
 
 
 def loss_cases(calls: int) -> list[Case]:
-    """Channels alone: Erlang's formula, whatever the holding time is distributed like."""
+    """Return cases limited by channels alone: Erlang's formula holds for every distribution of holding times."""
     return [
         Case(name, loss_system(name, erlang, channels, holding, calls), erlang_b(erlang, channels))
         for erlang, channels, holding in _LOSS
@@ -102,13 +102,13 @@ def loss_cases(calls: int) -> list[Case]:
 
 
 def loss_system(name: str, erlang: float, channels: int, holding: str, calls: int) -> Study:
-    """Channels alone."""
+    """Return a study that only channels limit."""
     rate = 60 * erlang / _HOLD_S
     return question(name, NoThrottle(policy="none"), rate, calls, holding=HOLDING[holding], channels=channels)
 
 
 def throttle_cases(calls: int) -> list[Case]:
-    """Every throttle at two loads at least, one of them about its limit."""
+    """Return cases of every throttle at two loads or more, one of them near its limit."""
     return [
         Case(name, question(name, throttle, rate, calls), exact)
         for throttle, rate, exact in _throttles()
@@ -117,7 +117,7 @@ def throttle_cases(calls: int) -> list[Case]:
 
 
 def _throttles() -> Iterator[tuple[ThrottleSettings, float, float]]:
-    """Settings, offered per minute, exact share refused; the limit is 120 per minute throughout."""
+    """Yield settings, rate offered per minute and exact share refused. The limit is always 120 per minute."""
     for rate in (100.0, 130.0, 180.0):
         offered = rate * _WINDOW_S / 60
         yield FixedWindow(limit=20, window_s=_WINDOW_S), rate, fixed_window_refused(offered, 20)

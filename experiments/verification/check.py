@@ -1,4 +1,4 @@
-"""One check of the suite: a picture with one reading, and the verdict that the same numbers give."""
+"""One check of the suite: a picture, and the verdict from the same numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trunkproof.experiments.report.sheet import Panel
 
 @dataclass(frozen=True)
 class Check:
-    """What was held against what, and what came of it."""
+    """What was compared, and with which result."""
 
     panel: Panel
     is_correct: bool
@@ -26,11 +26,11 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """In one word."""
+        """Return the verdict in one word."""
         return "correct" if self.is_correct else "incorrect"
 
     def to_json(self) -> dict[str, Any]:
-        """All but the picture."""
+        """Return everything but the picture, ready for `json.dumps`."""
         about = {"name": self.panel.name, "title": self.panel.title, "verdict": self.verdict, "line": self.line}
         return about | self.values
 
@@ -47,27 +47,28 @@ class Point:
 
     @property
     def score(self) -> float:
-        """The difference in standard errors, as the normal variate that is as rare as this Student's t.
+        """Return the difference in standard errors, converted from Student's t to an equally rare normal variate.
 
-        So few repetitions make no more false alarms than many: the standard error is itself an estimate.
+        The standard error is itself an estimate. The conversion makes false alarms equally rare with few repetitions
+        and with many.
         """
         ratio = (self.mean - self.exact) / self.standard_error
-        # From the tail, which keeps its digits where the distribution function is 1.
+        # Use the tail probability: it keeps its digits where the distribution function rounds to 1.
         return math.copysign(float(-ndtri(student.sf(abs(ratio), self.repetitions - 1))), ratio)
 
     @property
     def is_correct(self) -> bool:
-        """Whether chance can have made the difference (z = 4.5: a false alarm once in 150,000 times)."""
+        """Tell whether chance may explain the difference (z = 4.5: one false alarm in 150,000)."""
         return abs(self.score) <= LARGEST_Z
 
     @property
     def reach(self) -> float:
-        """The smallest difference that would be incorrect."""
+        """Return the smallest difference that would be incorrect."""
         rare = student.isf(one_sided_alarm(), self.repetitions - 1)
         return float(rare) * self.standard_error
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return {
             "name": self.name,
             "exact": self.exact,
@@ -78,5 +79,5 @@ class Point:
 
 
 def one_sided_alarm() -> float:
-    """Chance of a false alarm on one side."""
+    """Return the probability of a false alarm on one side."""
     return 0.5 * math.erfc(LARGEST_Z / math.sqrt(2))

@@ -1,6 +1,6 @@
-"""The certificate of the shipped intervals: how often those of `simulator.replicate` contain the exact value.
+"""The certificate of the intervals: how often intervals of `simulator.replicate` contain the exact value.
 
-Two systems that theory answers exactly are estimated hundreds of times, each time with other seeds and the number of
+Two systems with an exact answer are estimated hundreds of times, each time with other seeds, and with the number of
 repetitions that `replicate` makes by default.
 """
 
@@ -24,11 +24,11 @@ from trunkproof.simulator.replicate import replicate
 from trunkproof.simulator.run import Start
 
 NOMINAL, TOLERANCE, REPEATS = 0.95, 0.02, 400
-"""Asked for: 93 to 97 % in 400 repeats."""
+"""The share that must contain the exact value: 93 to 97 % in 400 repeats."""
 _CALLS = 300
 _READ = (
-    "Share of the 95 % intervals that contain the exact value, after so many repeats. Correct: each line ends inside "
-    "the bracket at the right."
+    "Share of the 95 % intervals that contain the exact value, by number of repeats. Correct: each line ends inside "
+    "the box at the right."
 )
 
 
@@ -41,7 +41,7 @@ class Repeat:
 
 
 def coverage_check(size: Size, executor: Executor | None = None) -> tuple[Check, list[Point]]:
-    """Of a loss system and of a fixed window."""
+    """Check the intervals of a loss system and of a fixed window. Return the check and all estimates."""
     run = map if executor is None else executor.map
     repeats = {}
     for name, (study, exact) in _systems().items():
@@ -64,7 +64,7 @@ def _systems() -> dict[str, tuple[Study, float]]:
 
 
 def estimate(task: tuple[Study, float]) -> Repeat:
-    """One repeat; at the top of the module, because processes must find it by its name."""
+    """Make one repeat. It stands at the top of the module because processes must find it by its name."""
     study, exact = task
     found = replicate(study, start=Start.STATIONARY).estimates["refused_share"]
     point = Point(study.name, exact, found.mean, found.standard_error, found.repetitions)
@@ -72,19 +72,19 @@ def estimate(task: tuple[Study, float]) -> Repeat:
 
 
 def tolerance(repeats: int) -> float:
-    """Of the share that contain the value; with fewer repeats the same number of standard errors as with 400."""
+    """Return the tolerance of the share: with fewer repeats as many standard errors as with 400."""
     return float(TOLERANCE * np.sqrt(REPEATS / repeats))
 
 
 def certificate(contained: dict[str, np.ndarray]) -> Check:
-    """The verdict on which intervals contain the exact value."""
+    """Judge how many intervals contain the exact value."""
     shares = {name: float(np.mean(each)) for name, each in contained.items()}
     repeats = min(len(each) for each in contained.values())
     low, high = NOMINAL - tolerance(repeats), min(1.0, NOMINAL + tolerance(repeats))
-    # The shares are whole numbers of repeats: a float's last digit must not decide.
+    # Shares are whole numbers of repeats over their count: the last digit of a float must not decide.
     is_correct = all(low - 1e-9 <= share <= high + 1e-9 for share in shares.values())
     found = "; ".join(f"{100 * share:.1f} % ({name})" for name, share in shares.items())
-    asked = f"asked for {100 * low:.1f} to {100 * high:.1f} %"
+    asked = f"it must be {100 * low:.1f} to {100 * high:.1f} %"
     line = f"{repeats} intervals each contain the exact value in {found}; {asked}."
     figure = coverage_figure({name: _running(each) for name, each in contained.items()}, low, high)
     panel = Panel("coverage", "Certificate: what 95 % intervals contain", _READ, figure)

@@ -1,4 +1,4 @@
-"""Samples for the quantile plots: gaps and holding times taken from simulated records, as uniforms in (0, 1)."""
+"""Samples for the quantile plots: gaps and holding times of simulated records, transformed to uniforms in (0, 1)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _OPEN = NoThrottle(policy="none")
 
 
 def arrival_gaps(count: int) -> dict[str, FloatArray]:
-    """Chance of a gap no longer, for the first `count` gaps at a constant, a rising and a daily rate.
+    """Return the first `count` gaps between arrivals as uniforms, at a constant, a rising and a daily rate.
 
-    Time is rescaled by the expected number of calls; gaps are then exponential with mean 1 (Brown et al. 2002, "The
-    time-rescaling theorem"), whatever the rate.
+    Time is rescaled by the expected number of calls. Then gaps are exponential with mean 1 at any rate (Brown et al.
+    2002, "The time-rescaling theorem"), and their distribution function makes them uniform.
     """
-    # A tenth more than needed: far beyond what chance can take away.
+    # A tenth longer than expected: chance cannot leave fewer than `count` calls.
     duration_s = 60 * 1.1 * count / _RATE + 60
     kinds: dict[str, Arrivals] = {
         "a constant rate": PoissonArrivals(kind="poisson", rate_per_minute=_RATE),
@@ -46,7 +46,7 @@ def _gaps(arrivals: Arrivals, duration_s: float, count: int) -> FloatArray:
 
 
 def _expected_calls(arrivals: Arrivals, instants: FloatArray, duration_s: float) -> FloatArray:
-    """The rate's integral from 0, by each kind's own formula."""
+    """Return the integral of the rate from 0 to each instant, by a formula for each kind of arrivals."""
     match arrivals:
         case RampArrivals(from_per_minute=begin, to_per_minute=end):
             return (begin * instants + (end - begin) * instants**2 / (2 * duration_s)) / 60
@@ -58,7 +58,7 @@ def _expected_calls(arrivals: Arrivals, instants: FloatArray, duration_s: float)
 
 
 def holding_times(count: int) -> dict[str, FloatArray]:
-    """Chance of a call no longer, for `count` calls of each kind."""
+    """Return the holding times of `count` calls of each kind as uniforms."""
     return {kind: _cdf(kind, _held(kind, count)) for kind in ("exponential", "lognormal", "mixture")}
 
 
@@ -69,7 +69,7 @@ def _held(kind: str, count: int) -> FloatArray:
 
 
 def _cdf(kind: str, held_s: FloatArray) -> FloatArray:
-    """The distributions of `cases.HOLDING`, written once more: mean 60 s."""
+    """Apply the distribution functions of `cases.HOLDING`, written again here by SciPy: mean 60 s."""
     match kind:
         case "exponential":
             return stats.expon.cdf(held_s, scale=60)

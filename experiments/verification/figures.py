@@ -1,4 +1,4 @@
-"""The suite's pictures; what is incorrect is red and has another shape."""
+"""The suite's pictures. Incorrect points are red and have another shape."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TALL = 520
 _BAD, _GREY, _SHADE = "#d03027", "#8a929a", "rgba(128,128,128,0.25)"
 _COLOURS = (MEASURED, PREDICTED, "#3d9970")
 _DRAWN = 400
-"""Marks of a quantile plot: evenly over its scores, so that the tails are all there."""
+"""Marks of a quantile plot. They are spread evenly over the scores, so that the tails are complete."""
 
 
 def parity_figure(points: Sequence[Point], what: str) -> go.Figure:
-    """Simulated against exact, and below the relative difference with bars."""
+    """Draw simulated against exact values, and below them the relative difference with error bars."""
     figure = blank_figure("", f"{what}, simulated")
     exact = np.array([point.exact for point in points])
     ends = [exact.min() / 1.5, min(1.0, exact.max() * 1.5)]
@@ -64,7 +64,7 @@ def _dashed() -> dict[str, object]:
 
 
 def quantile_figure(samples: Mapping[str, np.ndarray], low: np.ndarray, high: np.ndarray) -> go.Figure:
-    """Ordered normal scores against the expected ones, with the band in which each must lie."""
+    """Draw ordered normal scores against the expected ones, with the band in which each must lie."""
     figure = blank_figure("expected normal score", "observed normal score")
     expected = _expected(len(low))
     shown = _evenly(expected)
@@ -84,7 +84,7 @@ def quantile_figure(samples: Mapping[str, np.ndarray], low: np.ndarray, high: np
             wrong = wrong[:: max(1, len(wrong) // _DRAWN)]
             marker = {"color": _BAD, "symbol": "x", "size": 6}
             figure.add_trace(_dots(expected, scores, wrong, f"{name}, outside", marker))
-    # The band's tails are far wider than the sample, and would make everything else flat.
+    # The band's tails are far wider than the sample: shown whole, they would flatten everything else.
     farthest = max([-expected[0], *(np.abs(scores[np.isfinite(scores)]).max() for scores in samples.values())]) + 1
     figure.add_trace(go.Scatter(x=[-4, 4], y=[-4, 4], mode="lines", line=_dashed(), showlegend=False, hoverinfo="skip"))
     figure.update_layout(
@@ -110,8 +110,8 @@ def _evenly(expected: np.ndarray) -> np.ndarray:
 
 
 def coverage_figure(running: Mapping[str, np.ndarray], low: float, high: float) -> go.Figure:
-    """The share of intervals that contain the value, repeat by repeat, and the bracket it must end in."""
-    figure = blank_figure("repeats", "contain the exact value, %")
+    """Draw the share of intervals that contain the value, repeat by repeat, and the box in which it must end."""
+    figure = blank_figure("repeats", "intervals that contain the exact value, %")
     last = max(len(shares) for shares in running.values())
     for (name, shares), colour in zip(running.items(), _COLOURS, strict=False):
         line = {"color": colour, "width": 2}

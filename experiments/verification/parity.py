@@ -1,4 +1,4 @@
-"""Formulas against the simulator: each case repeated, its mean beside the exact value."""
+"""Check the simulator against formulas: repeat each case, and compare its mean with the exact value."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from trunkproof.simulator.replicate import replicate
 from trunkproof.simulator.run import Start
 
 _READ = (
-    "Above: simulated against exact; a correct simulator lies on the diagonal. Below: the difference, relative, with "
-    f"bars of {LARGEST_Z:g} standard errors; a correct simulator's bars all touch zero. Red crosses: incorrect."
+    "Above: simulated against exact; a correct simulator lies on the diagonal. Below: the relative difference, "
+    f"with bars of {LARGEST_Z:g} standard errors; all bars of a correct simulator touch zero. Red crosses: incorrect."
 )
 
 
 def measure(task: tuple[Case, int]) -> Point:
-    """Repeat one case; at the top of the module, because processes must find it by its name."""
+    """Repeat one case. It stands at the top of the module because processes must find it by its name."""
     case, repetitions = task
     estimates = replicate(case.study, replications=repetitions, start=Start.STATIONARY).estimates
     found = estimates["refused_share"]
-    # Refusals come in clusters, so their error is at least that of independent ones; where none was seen, this is it.
+    # Refusals come in clusters: their error is at least that of independent ones, even where none was seen.
     attempts = estimates["attempts"].mean * repetitions
     independent = math.sqrt(case.exact * (1 - case.exact) / attempts)
     return Point(case.name, case.exact, found.mean, max(found.standard_error, independent), repetitions)
 
 
 def loss_check(size: Size, executor: Executor | None = None) -> tuple[Check, list[Point]]:
-    """Erlang's loss formula."""
+    """Check Erlang's loss formula."""
     points = _measured(loss_cases(size.calls), size, executor)
     return parity_check("channels", "Channels: Erlang's loss formula", points, "blocking"), points
 
 
 def throttle_check(size: Size, executor: Executor | None = None) -> tuple[Check, list[Point]]:
-    """Every throttle's formula."""
+    """Check every throttle's formula."""
     points = _measured(throttle_cases(size.calls), size, executor)
     return parity_check("throttles", "Throttles: share refused", points, "share refused"), points
 
 
 def redial_check(size: Size, executor: Executor | None = None) -> tuple[Check, list[Point]]:
-    """The fixed point of callers who try again; of each rate's two points only one is independent."""
+    """Check the fixed point of callers who redial. Only one of the two points of each rate is independent."""
     points = redial_points(size, executor)
     return parity_check("redials", "Redials: refused and lost", points, "share"), points[::2]
 
@@ -59,7 +59,7 @@ def _measured(cases: list[Case], size: Size, executor: Executor | None) -> list[
 
 
 def parity_check(name: str, title: str, points: Sequence[Point], what: str) -> Check:
-    """The verdict on points that should lie on the diagonal."""
+    """Judge points that should lie on the diagonal."""
     wrong = [point for point in points if not point.is_correct]
     worst = max(points, key=lambda point: abs(point.score))
     detectable = float(np.median([point.reach / point.exact for point in points]))

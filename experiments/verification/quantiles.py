@@ -1,7 +1,7 @@
-"""Quantile plots: is what comes out of the simulator distributed as what the study says goes in?
+"""Quantile plots: do arrivals and holding times of the records have the distributions that the study gives?
 
-Samples are turned into normal scores by a distribution function written here by SciPy's means, not by the one they were
-drawn with. A correct sample lies on the diagonal, within a band that leaves it once in 150,000 times.
+Samples are turned into normal scores by SciPy's distribution functions, not by those that they were drawn with. A
+correct sample lies on the diagonal, inside a band that it leaves once in 150,000 times.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _READ = "Observed against expected quantiles, as normal scores. Correct: every m
 
 
 def gap_check(size: Size) -> Check:
-    """Times between arrivals, in units of their expectation."""
-    of = "Gaps are measured in expected calls (time rescaled by the rate): then they are exponential at any rate."
+    """Check the times between arrivals, in units of their expectation."""
+    of = "Gaps are in expected calls, that is with time rescaled by the rate: so they are exponential at any rate."
     return quantile_check("gaps", "Arrivals: times between calls", arrival_gaps(size.durations), of)
 
 
 def holding_check(size: Size) -> Check:
-    """Holding times, answer to BYE."""
+    """Check holding times, from answer to BYE."""
     return quantile_check("holding", "Holding times", holding_times(size.durations), "From answer to BYE, in records.")
 
 
 def score_check(points: Sequence[Point]) -> Check:
-    """The standardised differences of all other checks: normal if their standard errors are right."""
+    """Check that the standardised differences of all other checks are normal: then standard errors are right."""
     scores = np.array([point.score for point in points])
-    of = "Steeper than the diagonal: standard errors are too small; flatter: too large; shifted: a bias."
+    of = "Steeper than the diagonal: standard errors are too small. Flatter: they are too large. Shifted: a bias."
     return quantile_check(
         "scores",
         "All differences, in standard errors",
@@ -46,7 +46,7 @@ def score_check(points: Sequence[Point]) -> Check:
 
 
 def band(count: int) -> tuple[FloatArray, FloatArray]:
-    """Where each of so many ordered uniforms lies: its beta distribution, by Bonferroni over all of them."""
+    """Return the band of `count` ordered uniforms: quantiles of their beta distributions, Bonferroni-corrected."""
     ranks = np.arange(1, count + 1)
     alarm = one_sided_alarm() / count
     low, high = stats.beta.ppf(alarm, ranks, ranks[::-1]), stats.beta.isf(alarm, ranks, ranks[::-1])
@@ -54,7 +54,7 @@ def band(count: int) -> tuple[FloatArray, FloatArray]:
 
 
 def quantile_check(name: str, title: str, samples: Mapping[str, FloatArray], of: str) -> Check:
-    """The verdict on samples that should be uniform in (0, 1), all of one size."""
+    """Judge samples that should be uniform in (0, 1), all of one size."""
     ordered = {kind: np.sort(sample) for kind, sample in samples.items()}
     count = min(len(sample) for sample in ordered.values())
     low, high = band(count)

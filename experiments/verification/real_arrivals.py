@@ -1,9 +1,9 @@
-"""`python -m trunkproof.experiments.verification.real_arrivals COUNTS.csv`: the forecast on real arrivals, and on made
-ones.
+"""`python -m trunkproof.experiments.verification.real_arrivals COUNTS.csv`: check forecasts on real and made arrivals.
 
-A history is fitted on its first part, and intervals of 90 % for the rest are held against what came: how many hold it,
-and how wide they are. Beside them naive intervals: for each weekday and hour the 5 % and 95 % quantile of the fitted
-counts; and how wide those must be made, about their middle and in hindsight, to hold as much as ours.
+A history is fitted on its first part, and 90 % intervals are forecast for the rest. The table says how many counts lie
+in their interval, and how wide intervals are. For comparison there are naive intervals: the 5 % and 95 % quantiles of
+the past counts of each weekday and hour. The last column says how wide naive intervals must be made, in hindsight, to
+contain as many counts as ours.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ _WEEK = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.2)
 
 @dataclass(frozen=True)
 class IntervalScore:
-    """Intervals of one kind against what came."""
+    """How well intervals contain the counts that came."""
 
     covered: float
     width: float
-    """Mean, in calls."""
+    """Mean width, in calls."""
     naive_covered: float
     naive_width: float
     naive_matched_width: float
-    """Of naive intervals that were widened in hindsight until they held as much as ours."""
+    """Mean width of naive intervals, widened in hindsight until they contain as many counts as ours."""
 
 
 def score_split(past: Grid, rest: Grid) -> tuple[IntervalScore, IntervalScore]:
-    """Fit `past`, forecast `rest`: scores by hour (whole hours only) and by day."""
+    """Fit `past`, forecast `rest`, and return scores by hour (whole hours only) and by day."""
     outlook = with_trials(look_ahead(past, np.ones((7, 24)), past.dates[-1]), past)
     hours, days = tables(outlook, list(rest.dates), _COVERAGE)
     whole = rest.minutes == 60
@@ -104,7 +104,7 @@ def read_grid(path: Path, interval_s: float = 360.0) -> Grid:
 
 
 def scaled(grid: Grid, factor: float, seed: int = 1) -> Grid:
-    """So many times the calls: thinned by chance below 1, multiplied above."""
+    """Return the history with `factor` times the calls: thinned at random below 1, multiplied above."""
     if factor >= 1:
         return _with_hours(grid, grid.hours * factor, grid.periods * factor)
     periods = np.random.default_rng(seed).binomial(grid.periods.astype(np.int64), factor).astype(np.float64)
@@ -116,7 +116,7 @@ def _with_hours(grid: Grid, hours: FloatArray, periods: FloatArray) -> Grid:
 
 
 def made_history(days: int, seed: int, peak_per_minute: float = 6.0, day_cv: float = 0.15) -> Grid:
-    """A history of our own generator, without a throttle."""
+    """Return a history of our own generator, without a throttle."""
     first = datetime(2025, 6, 2)
     truth = Truth(
         name="made",
@@ -138,14 +138,14 @@ def made_history(days: int, seed: int, peak_per_minute: float = 6.0, day_cv: flo
 
 
 def split(grid: Grid, first: date, cut: date, end: date) -> tuple[Grid, Grid]:
-    """Days from `first` before `cut`, and from there before `end`."""
+    """Return the days from `first` to before `cut`, and those from there to before `end`."""
     past = np.array([first <= day < cut for day in grid.dates], dtype=np.bool_)
     rest = np.array([cut <= day < end for day in grid.dates], dtype=np.bool_)
     return grid.keep(past), grid.keep(rest)
 
 
 def rows(real: Grid) -> Iterator[tuple[str, IntervalScore, IntervalScore]]:
-    """Name and scores of every split, scale and made history."""
+    """Yield name and scores of every split, scale and made history."""
     for first, cut, end in _SPLITS:
         for scale in _SCALES:
             name = f"{first:%b} to {cut - timedelta(days=1):%b}, then to {end - timedelta(days=1):%b}, x {scale:g}"

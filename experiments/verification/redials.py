@@ -1,7 +1,7 @@
-"""Callers who try again, against the fixed point of `teletraffic.redial_load`.
+"""Check callers who redial against the fixed point of `teletraffic.redial_load`.
 
-The formula takes redials as Poisson and independent of the window that refused them. So callers here wait forty windows
-on average, nobody is sent away for good before the twentieth attempt, and counting begins when redials have settled.
+The formula assumes that redials are Poisson and independent of the window that refused them. To meet it, callers here
+wait forty windows on average, may make twenty attempts, and are counted only once redials have settled.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from trunkproof.simulator.run import simulate
 _LIMIT, _WINDOW_S, _PROBABILITY = 5, 2.5, 0.8
 _DELAY_S = 40 * _WINDOW_S
 _SETTLED_S = 8 * _DELAY_S
-"""What is missing of the redials then: exp(-8 (1 - p r)), 2e-3 at most for these rates, and soon less."""
+"""Counting begins after this. The share of redials still missing then is exp(-8 (1 - p r)): 2e-3 at most here."""
 _RUN_OUT_S = 5 * _DELAY_S
-"""Callers redial after the last fresh call, where they meet less company: so far before it counting ends."""
+"""Counting ends this long before the last fresh call: later redials meet fewer other calls."""
 _RATES = (90.0, 105.0, 115.0)
 """Fresh calls per minute, at a limit of 120."""
 _REFUSED = [kind.value for kind in REFUSED_BY_TRUNK]
 
 
 def redial_points(size: Size, executor: Executor | None = None) -> list[Point]:
-    """For every rate: share of attempts refused, and share of customers lost."""
+    """Return two points for every rate: share of attempts refused, and share of customers lost."""
     run = map if executor is None else executor.map
     tasks = [(_study(rate, size.redial_calls), number) for rate in _RATES for number in range(size.redial_repetitions)]
     samples = np.array(list(run(repetition, tasks))).reshape(len(_RATES), size.redial_repetitions, 2)
@@ -55,7 +55,7 @@ def _points(rate: float, found: np.ndarray) -> list[Point]:
 
 
 def exact(rate_per_minute: float) -> RedialLoad:
-    """The formula's answer, per window."""
+    """Return the formula's answer for loads per window."""
     fresh = rate_per_minute * _WINDOW_S / 60
     return redial_load(fresh, _PROBABILITY, lambda offered: fixed_window_refused(offered, _LIMIT))
 
@@ -67,7 +67,10 @@ def _study(rate: float, calls: int) -> Study:
 
 
 def repetition(task: tuple[Study, int]) -> tuple[float, float]:
-    """Shares refused and lost, of what settled redials and fresh calls make; found by processes by its name."""
+    """Simulate once and return the shares refused and lost, once redials have settled.
+
+    It stands at the top of the module because processes must find it by its name.
+    """
     study, number = task
     seed = int(generator(study.seed, "redials", number).integers(2**62))
     records = simulate(study.model_copy(update={"seed": seed}))

@@ -1,4 +1,4 @@
-"""Runs all checks of the suite and leaves their page and their figures."""
+"""Run all checks of the suite, and write their page and their figures."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Verification:
 
     @property
     def is_correct(self) -> bool:
-        """Whether every check is."""
+        """Tell whether every check is correct."""
         return all(check.is_correct for check in self.checks)
 
     @property
     def sentence(self) -> str:
-        """The outcome in one sentence."""
+        """Return the outcome in one sentence."""
         wrong = [check for check in self.checks if not check.is_correct]
         if wrong:
-            return f"The simulator is at odds with exact theory in {len(wrong)} of {len(self.checks)} checks."
+            return f"The simulator disagrees with exact theory in {len(wrong)} of {len(self.checks)} checks."
         return f"The simulator agrees with exact theory in all {len(self.checks)} checks."
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pictures, ready for `json.dumps`."""
+        """Return everything but the pictures, ready for `json.dumps`."""
         return {
             "verdict": "correct" if self.is_correct else "incorrect",
             "sentence": self.sentence,
@@ -61,9 +61,10 @@ def verify(size: Size, *, executor: Executor | None = None, said: Said = _silent
 
     Args:
         size: how much is computed.
-        executor: runs the repetitions; none: here. Processes must be spawned, as by `simulator.replicate.processes`.
-        said: is told of each check as it is done.
-        command: what makes the result again.
+        executor: runs the repetitions; None runs them here. Its processes must be spawned, as by
+            `simulator.replicate.processes`.
+        said: called with each check as it is done.
+        command: the command that makes the result again.
     """
     checks: list[Check] = []
     differences: list[Point] = []
@@ -79,12 +80,12 @@ def verify(size: Size, *, executor: Executor | None = None, said: Said = _silent
 
 
 def render_verification(verification: Verification) -> str:
-    """The page as text."""
+    """Return the page as HTML text."""
     return fill("verification.html", panels=[check.panel for check in verification.checks], verification=verification)
 
 
 def write_verification(verification: Verification, folder: Path) -> None:
-    """Leave page and figures in a folder."""
+    """Write page and figures into a folder."""
     text = json.dumps(verification.to_json(), indent=1, allow_nan=False)
     (folder / FIGURES).write_text(text + "\n", encoding="utf-8")
     (folder / PAGE).write_text(render_verification(verification), encoding="utf-8")

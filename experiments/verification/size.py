@@ -1,4 +1,4 @@
-"""How much the suite computes: the full size is the proof, the quick one shows that the suite itself works."""
+"""How much the suite computes. The full size is the proof; the quick one shows that the suite itself works."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """Calls are per repetition, about."""
+    """The amount of computing. Numbers of calls are approximate, and per repetition."""
 
     repetitions: int
-    """Of each formula's case."""
+    """Repetitions of each case with a formula."""
     calls: int
     redial_repetitions: int
     redial_calls: int
-    """Fresh ones that are counted."""
+    """Fresh calls that are counted."""
     durations: int
-    """In each quantile plot, per kind."""
+    """Values in each quantile plot, per kind."""
     repeats: int
-    """Of each certificate, each with as many repetitions as `replicate` makes by default."""
+    """Intervals of each certificate, each from as many repetitions as `replicate` makes by default."""
 
 
 FULL = Size(repetitions=40, calls=2500, redial_repetitions=16, redial_calls=8000, durations=40_000, repeats=400)

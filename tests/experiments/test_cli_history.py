@@ -94,7 +94,7 @@ def test_files_that_are_none_are_told_without_a_traceback(folder: Path) -> None:
     assert result.returncode == ExitCode.WRONG_INPUT
     assert "day-5.csv: is a damaged ZIP archive" in result.stderr
     result = trunkproof("history", "inspect", folder / "calls", "--timezone", "Nowhere")
-    assert "no such zone" in result.stderr
+    assert "no such time zone" in result.stderr
 
 
 def test_a_truth_is_made_into_a_history_with_and_without_the_word(folder: Path) -> None:

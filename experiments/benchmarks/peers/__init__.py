@@ -1,1 +1,1 @@
-"""What ours is compared with, and what plays the other side of all that are compared."""
+"""The programs that ours is compared with, and the far side of all of them."""

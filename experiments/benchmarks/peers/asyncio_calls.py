@@ -1,7 +1,7 @@
-"""Audio as most would write it in Python: an asyncio datagram endpoint for each call, and the API of pylibsrtp.
+"""Audio as most people would write it in Python: an asyncio datagram endpoint per call, and the API of pylibsrtp.
 
-It encrypts, sends every 20 ms, and authenticates what comes back. It checks no identity, no order and no jitter, and
-speaks no RTCP: less than ours does.
+It encrypts, sends every 20 ms, and authenticates what comes back. It does less than ours: it checks no identity, order
+or jitter, and has no RTCP.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _session(key: bytes, kind: int) -> Session:
 
 
 def asyncio_calls(calls: int, window_s: float, ports: Sequence[int], uvloop: bool) -> AudioWindow:
-    """So many calls with the reflector, measured over `window_s` once all are up."""
+    """Measure calls with the reflector over `window_s`, once all of them are up."""
     factory = None
     if uvloop:
         import uvloop as library  # noqa: PLC0415
@@ -97,7 +97,7 @@ async def _calls(calls: int, window_s: float, ports: Sequence[int]) -> AudioWind
 
 
 class _Counted:
-    """What endpoints sent and heard from an instant on."""
+    """Counts what endpoints send and receive from an instant on."""
 
     def __init__(self, endpoints: Sequence[_Endpoint], late: list[float]) -> None:
         self._endpoints, self._late = endpoints, late

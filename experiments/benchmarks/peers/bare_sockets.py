@@ -1,7 +1,7 @@
-"""The least that calls with a socket each can cost: the system calls of our pump, woken as often, and nothing else.
+"""The least that calls with a socket each can cost: the system calls and wake-ups of our pump, and nothing else.
 
-Compiled as the pump is; what comes back is counted, not looked at. There is no encryption, no RTCP and no check: what
-this costs, every program pays that has a socket for each call, whatever language it is written in.
+It is compiled like the pump. Packets that come back are counted and not looked at. There is no encryption, no RTCP and
+no check. Every program with a socket per call pays at least this much, in any language.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from trunkproof.models.arrays import IntArray
 
 _OURS = "127.0.0.2"
 _PACKET_BYTES = 182
-"""Of SRTP: header, 20 ms of G.711, tag."""
+"""Size of an SRTP packet: header, 20 ms of G.711, tag."""
 _DONTWAIT, _MONOTONIC, _ABSOLUTE = 0x40, 1, 1
 _SECOND = 1_000_000_000
 _STOP, _SENT, _RECEIVED = range(3)
 
 
 def bare_sockets(calls: int, window_s: float, ports: Sequence[int]) -> AudioWindow:
-    """So many calls with the reflector, measured over `window_s` once all are up."""
+    """Measure calls with the reflector over `window_s`, once all of them are up."""
     return asyncio.run(_calls(calls, window_s, ports))
 
 
@@ -60,7 +60,7 @@ async def _calls(calls: int, window_s: float, ports: Sequence[int]) -> AudioWind
 
 @contextlib.contextmanager
 def _connected(calls: int, ports: Sequence[int]) -> Iterator[NDArray[np.int32]]:
-    """The descriptors of their sockets."""
+    """Yield the descriptors of the calls' sockets."""
     with contextlib.ExitStack() as stack:
         made = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(calls)]
         for number, each in enumerate(made):
@@ -72,7 +72,7 @@ def _connected(calls: int, ports: Sequence[int]) -> Iterator[NDArray[np.int32]]:
 
 @contextlib.contextmanager
 def _served(serve: Callable[..., None], counts: IntArray, descriptors: NDArray[np.int32]) -> Iterator[None]:
-    """A thread of their own moves packets while the block runs."""
+    """Move packets in a thread while the block runs."""
     phases = sorted(random.randrange(INSTANTS) for _ in descriptors)
     first_of = np.searchsorted(phases, np.arange(INSTANTS + 1)).astype(np.int64)
     arguments = (counts, descriptors, first_of, instants_together(len(descriptors)), new_work()[0])
@@ -86,8 +86,11 @@ def _served(serve: Callable[..., None], counts: IntArray, descriptors: NDArray[n
 
 
 def _compiled_loop() -> Any:
-    """(counts, descriptors, first call of each instant, instants together, work): move packets until `_STOP` is set."""
-    # Only the process that is measured needs it.
+    """Compile the loop that moves packets until `_STOP` is set.
+
+    Its arguments are counts, descriptors, the first call of each instant, instants together, and work.
+    """
+    # Import late: only the measured process needs it.
     import numba  # noqa: PLC0415
 
     library = ctypes.CDLL(None)
@@ -118,7 +121,7 @@ def _compiled_loop() -> Any:
                             work.messages[place * HEADER_WORDS + CONTROL_LENGTH] = CONTROL_BYTES
                         counts[_RECEIVED] += max(0, got)
             instant = until
-            # As our pump does: to the next instant at which anybody sends, and then to the next of those woken for.
+            # As our pump does: go on to the next instant at which a call sends, then round up to an instant of waking.
             while first_of[until % INSTANTS] == first_of[until % INSTANTS + 1]:
                 until += 1
             wake_ns = -(-until // together) * together * INSTANT_NS

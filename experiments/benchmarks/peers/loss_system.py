@@ -1,6 +1,6 @@
 """The same loss system (M/M/c/c, Erlang's) in plain SimPy, in Ciw and as a study of ours; for `simulator`.
 
-Each is written as its own documentation would: shortest way to the share of calls lost, no more.
+Each is written as in its own documentation: the shortest way to the share of calls lost.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class LossSystem:
 
     @property
     def calls_per_s(self) -> float:
-        """The rate at which calls are offered."""
+        """Return the rate at which calls are offered."""
         return self.offered_erlang / self.mean_hold_s
 
     def check(self, who: str, lost: int, offered: int) -> float:
-        """The distance in standard errors of what was lost from Erlang's formula.
+        """Return the distance of the calls lost from Erlang's formula, in standard errors.
 
         Raises:
-            BenchmarkError: more than `LARGEST_Z`: it is not this system that was simulated.
+            BenchmarkError: it is more than `LARGEST_Z`, so another system was simulated.
         """
         exact = erlang_b(self.offered_erlang, self.channels)
         error = call_congestion_standard_error(self.offered_erlang, self.channels, offered)
@@ -49,8 +49,8 @@ class LossSystem:
 
 
 def plain_simpy(system: LossSystem, calls: int, seed: int) -> tuple[int, int]:
-    """(lost, offered) with a process for each call and a Resource for the channels, as SimPy's examples have them."""
-    env, dice = simpy.Environment(), random.Random(seed)
+    """Simulate with a process per call and a Resource for channels, as SimPy's examples do. Return (lost, offered)."""
+    env, draws = simpy.Environment(), random.Random(seed)
     channels = simpy.Resource(env, system.channels)
     lost = 0
 
@@ -61,11 +61,11 @@ def plain_simpy(system: LossSystem, calls: int, seed: int) -> tuple[int, int]:
             return
         with channels.request() as channel:
             yield channel
-            yield env.timeout(dice.expovariate(1 / system.mean_hold_s))
+            yield env.timeout(draws.expovariate(1 / system.mean_hold_s))
 
     def arrivals() -> Generator[simpy.Event, object, None]:
         for _ in range(calls):
-            yield env.timeout(dice.expovariate(system.calls_per_s))
+            yield env.timeout(draws.expovariate(system.calls_per_s))
             env.process(call())
 
     env.process(arrivals())
@@ -74,8 +74,8 @@ def plain_simpy(system: LossSystem, calls: int, seed: int) -> tuple[int, int]:
 
 
 def ciw(system: LossSystem, calls: int, seed: int) -> tuple[int, int]:
-    """(lost, offered) of a Ciw network with one node that has no room to wait."""
-    # What it imports takes longer than this whole module.
+    """Simulate a Ciw network of one node without a queue. Return (lost, offered)."""
+    # Import late: Ciw takes longer to import than this whole module.
     import ciw as library  # noqa: PLC0415
 
     network = library.create_network(
@@ -92,7 +92,7 @@ def ciw(system: LossSystem, calls: int, seed: int) -> tuple[int, int]:
 
 
 def study(system: LossSystem, calls: int, seed: int) -> Study:
-    """Our whole trunk, with TLS, edge, host and audio, where nothing but the channels limits."""
+    """Return our whole trunk, with TLS, edge, host and audio, in which only the channels limit calls."""
     return Study(
         name="loss system",
         seed=seed,

@@ -1,7 +1,7 @@
-"""A process that sends every datagram back to where it came from: the far side of all media that is compared.
+"""A process that sends every datagram back to its sender: the far side of all media benchmarks.
 
-It decrypts nothing. A stream whose key is the same in both directions hears itself, authentic; so the far side costs
-little, and the core that is measured is the only one that can be short.
+It decrypts nothing. A stream with the same key in both directions receives itself, and it is authentic. So the far side
+costs little, and only the measured core can become the limit.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from numpy.typing import NDArray
 
 ADDRESS = "127.0.71.1"
 _PAIRS = 16
-"""So that no single socket's buffer has to hold what comes while this process waits for its core."""
+"""Several pairs, so that no socket's buffer must hold all that comes while this process waits for its core."""
 _BATCH, _DATAGRAM = 64, 2048
 _SO_RCVBUFFORCE = 33
-"""Beyond the system's limit, for root; the socket module does not name it."""
+"""Sets a buffer beyond the system's limit, for root; the socket module does not name this option."""
 _BUFFER = 4 << 20
 _ROUNDS = 200
-"""Between two looks at whether it is to end."""
+"""Rounds between two looks at whether to end."""
 _NAP_US = 500
 _WORDS = 8
-"""Of 64 bits in a `struct mmsghdr`: name, its length, vector, its length, control, its length, flags, received."""
+"""64-bit words of a `struct mmsghdr`: name, its length, vector, its length, control, its length, flags, received."""
 _DONTWAIT = 0x40
 
 
 @contextlib.contextmanager
 def reflecting(cores: Sequence[int] = ()) -> Iterator[list[int]]:
-    """Its even ports at `ADDRESS`, each with the odd one above it; they are reflected while the block runs."""
+    """Reflect datagrams while the block runs. Yields even ports at `ADDRESS`; the odd one above each is open too."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_reflect, args=(theirs, tuple(cores)), daemon=True)
@@ -83,7 +83,7 @@ def _bound(port: int) -> socket.socket:
 
 
 class _Memory:
-    """What recvmmsg and sendmmsg read and write: headers, the vectors they point to, addresses and data."""
+    """Memory for recvmmsg and sendmmsg: headers, the vectors they point to, addresses and data."""
 
     def __init__(self) -> None:
         self._data = np.zeros((_BATCH, _DATAGRAM), np.uint8)
@@ -97,8 +97,8 @@ class _Memory:
 
 
 def _compiled_loop() -> Any:
-    """(descriptors, headers, vectors, rounds): look at every socket so many times, and send back what is there."""
-    # Only this process needs it, and compiling it is what it takes its time for.
+    """Compile the loop that looks at every socket `rounds` times and sends back what is there."""
+    # Import late: only this process needs it.
     import numba  # noqa: PLC0415
 
     library = ctypes.CDLL(None)

@@ -1,5 +1,5 @@
 "use strict";
-// Draws every figure from the JSON beside it, in the colours of light or dark, and again when those change.
+// Draw every figure from the JSON beside it, in the colours of light or dark; draw again when those change.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 function themed(layout) {

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  // What if demand grows: the table of the slider, from the shares that the sweep found.
+  // The table under the slider "What if demand grows?", from the shares that the sweep found.
   const data = JSON.parse(document.getElementById("what-if-data").textContent);
   const slider = document.getElementById("growth");
   const percent = (share) => share < 0.00005 ? "< 0.01 %" : `${(100 * share).toFixed(2)} %`;
@@ -21,8 +21,8 @@
   function verdict(demand, keeping) {
     if (data.bound === null) return `${demand}.`;
     const bound = `customers lost to at most ${data.bound_words}`;
-    if (keeping === undefined) return `${demand}: no throttle looked at keeps ${bound} under every reading.`;
-    return `${demand}: from ${keeping.toLocaleString("en")} a minute on, the throttle keeps ${bound} under every reading.`;
+    if (keeping === undefined) return `${demand}: no candidate keeps ${bound} under every interpretation.`;
+    return `${demand}: ${keeping.toLocaleString("en")} a minute and more keep ${bound} under every interpretation.`;
   }
 
   function show() {
@@ -46,7 +46,7 @@
   }
 })();
 (() => {
-  // Paper: figures are drawn again at the width of the sheet, in the colours of light.
+  // For paper, draw the figures again at the width of the sheet, in light colours.
   const root = document.documentElement;
   function drawFor(paper) {
     root.classList.toggle("printing", paper);

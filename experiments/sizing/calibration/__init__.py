@@ -1,1 +1,1 @@
-"""What a stack spends on each kind of work, found by making it do known amounts of each."""
+"""Measure what a stack spends on each kind of work: make it do known amounts of each, and meter its CPU."""

@@ -1,7 +1,9 @@
-"""What a stack spends on each kind of work, found by making it do known amounts of each: `calibrate(stack)`.
+"""Measure what a stack spends on each kind of work: `calibrate(stack)`.
 
-CPU is measured at many `levels` and explained by what the records say was done. It fits costs (`regression`) and writes
-a calibration for `models.costs`.
+1. Make the stack do known amounts of each kind of work with real calls, and meter the CPU of its programs (`levels`).
+2. Count from the records what was done, and fit the costs that explain the CPU of all levels (`regression`).
+3. Do the same work under CPU quotas, to find what it costs where it has to wait for CPU (`contention`).
+4. Write the costs as a calibration for `models.costs`, and everything behind them as JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +22,13 @@ from scipy import stats
 
 from trunkproof.experiments.common.progress import Progress, silent
 from trunkproof.experiments.common.provenance import fingerprint
+from trunkproof.experiments.sizing.calibration.contention import (
+    Estimate,
+    contended_ladders,
+    contended_packet,
+    contended_work,
+    is_contended,
+)
 from trunkproof.experiments.sizing.calibration.levels import (
     IDLING,
     LIMITED,
@@ -29,20 +38,13 @@ from trunkproof.experiments.sizing.calibration.levels import (
     studies_of,
 )
 from trunkproof.experiments.sizing.calibration.regression import Explain, Fit, fit_relative
-from trunkproof.experiments.sizing.calibration.shortage import (
-    Estimate,
-    is_short,
-    shortage_ladders,
-    waiting_packet,
-    waiting_work,
-)
 from trunkproof.loadgen.stacks.registry import is_ours
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.costs import Calibration, CostName, Costs, Gauged, spend
 from trunkproof.models.errors import StackError
 from trunkproof.models.study import StackName, Study
 
-_Name = CostName | Literal["gauge_exponent"]
+_Name = CostName | Literal["reference_exponent"]
 _GUESS: dict[_Name, float] = {
     "full_handshake_s": 1e-3,
     "resumed_handshake_s": 1e-3,
@@ -53,13 +55,13 @@ _GUESS: dict[_Name, float] = {
     "idle_share": 2e-3,
     "cold_share": 0.5,
     "warm_load": 0.02,
-    "gauge_exponent": 1.0,
+    "reference_exponent": 1.0,
 }
-_EXPONENT: _Name = "gauge_exponent"
+_EXPONENT: _Name = "reference_exponent"
 _COLD: tuple[_Name, ...] = ("cold_share", "warm_load")
 _COSTS: tuple[_Name, ...] = tuple(name for name in _GUESS if name not in (*_COLD, _EXPONENT))
 _MORE: tuple[tuple[_Name, ...], ...] = ((*_COLD, _EXPONENT), (_EXPONENT,), _COLD, ())
-"""What the levels may tell beside those, from much to nothing."""
+"""Optional parameters beside the costs, from all to none. The first set that the levels determine is taken."""
 
 
 def _without_responses(level: Level) -> dict[str, Any]:
@@ -74,14 +76,14 @@ class CalibrationRun:
     levels: tuple[Level, ...]
     fit: Fit
     calibration: Calibration
-    shortage: tuple[Level, ...] = ()
-    """Levels on a quota, down to where calls break down, and the same in plenty."""
+    contended: tuple[Level, ...] = ()
+    """Levels under a quota, down to where calls break down, and the same work uncontended."""
     notes: tuple[str, ...] = ()
     """What could not be measured, and why."""
 
     @classmethod
     def explaining(cls, stack: StackName, levels: Sequence[Level], command: str) -> Self:
-        """The costs that explain these levels best.
+        """Fit the costs that explain these levels best.
 
         Raises:
             StackError: the levels do not determine the costs.
@@ -89,43 +91,48 @@ class CalibrationRun:
         names, fit = _best_fit(levels)
         return cls(stack, tuple(levels), fit, _calibration(stack, levels, names, fit, command))
 
-    def with_shortage(self, short: Sequence[Level]) -> Self:
-        """The same with what work costs where CPU is short.
+    def with_contended(self, levels: Sequence[Level]) -> Self:
+        """Return the run with the costs of contended work added.
 
-        Those levels of the ladders that had CPU in plenty say what it costs there, as all others do.
+        The uncontended levels of the ladders join the others and take part in the fit.
 
         Args:
-            short: the levels of `shortage_ladders` for the costs that were found so far.
+            levels: the levels of `contended_ladders` for the costs that were found so far.
         """
-        plenty = [level for level in short if not is_short(level)]
-        told = self.explaining(self.stack, (*self.levels, *plenty), self.calibration.command or "")
-        return told._short_of_cpu(short, asked_by=self.calibration.costs)
+        uncontended = [level for level in levels if not is_contended(level)]
+        told = self.explaining(self.stack, (*self.levels, *uncontended), self.calibration.command or "")
+        return told._with_contended_costs(levels, asked_by=self.calibration.costs)
 
-    def _short_of_cpu(self, short: Sequence[Level], *, asked_by: Costs) -> Self:
+    def _with_contended_costs(self, levels: Sequence[Level], *, asked_by: Costs) -> Self:
         costs, error = self.calibration.costs, self.fit.relative_error
-        steady = [self._at_its_pace(level) for level in short]
-        is_paced = self.calibration.gauged is not None
-        packet = waiting_packet(costs, steady, error, asked_by=asked_by, is_paced=is_paced)
+        steady = [self._at_calibrated_speed(level) for level in levels]
+        is_corrected = self.calibration.gauged is not None
+        packet = contended_packet(costs, steady, error, asked_by=asked_by, is_corrected=is_corrected)
         packet_s = costs.packet_s if packet is None else packet.value
-        work = waiting_work(costs, packet_s, steady, error, is_paced=is_paced)
+        work = contended_work(costs, packet_s, steady, error, is_corrected=is_corrected)
         told: dict[CostName, Estimate | None] = {"waiting_packet_s": packet, "waiting_work_share": work}
         found = {name: one for name, one in told.items() if one is not None}
-        missed = [f"{name} was not measured: no level short of CPU held" for name, one in told.items() if one is None]
+        missed = [
+            f"{name} was not measured: quality held at no contended level" for name, one in told.items() if one is None
+        ]
         intervals = {name: _rounded_interval(one) for name, one in found.items()}
         changed = costs.model_copy(update={name: _rounded(one.value) for name, one in found.items()})
         calibration = self.calibration.model_copy(
             update={"costs": changed, "intervals": self.calibration.intervals | intervals}
         )
-        return replace(self, calibration=calibration, shortage=tuple(short), notes=tuple(missed))
+        return replace(self, calibration=calibration, contended=tuple(levels), notes=tuple(missed))
 
-    def _at_its_pace(self, level: Level) -> Level:
-        """The level as it would have been at the calibration's pace: less CPU than on a slow machine, of more."""
-        pace = self.calibration.pace(level.gauge_s) or 1.0
-        amount = level.amount / pace if is_short(level) else level.amount
-        return replace(level, cpu_s=level.cpu_s / pace, amount=amount)
+    def _at_calibrated_speed(self, level: Level) -> Level:
+        """Return the level as it would have been at the calibration's speed.
+
+        A slow machine spends more CPU on the same work, and its quota is a smaller share of the CPU needed.
+        """
+        slowdown = self.calibration.pace(level.reference_s) or 1.0
+        amount = level.amount / slowdown if is_contended(level) else level.amount
+        return replace(level, cpu_s=level.cpu_s / slowdown, amount=amount)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it but single round trips, ready for `json.dumps`."""
+        """Return everything but single response times, ready for `json.dumps`."""
         rows = zip(self.levels, self.fit.fitted, self.fit.studentised, strict=True)
         return {
             "calibration": self.calibration.model_dump(mode="json"),
@@ -136,12 +143,12 @@ class CalibrationRun:
                 for level, fitted, residual in rows
             ],
             "outliers": self.fit.outliers,
-            "shortage": [_without_responses(level) for level in self.shortage],
+            "contended": [_without_responses(level) for level in self.contended],
             "notes": list(self.notes),
         }
 
     def write(self, folder: Path) -> Path:
-        """The calibration as YAML and everything behind it as JSON; the YAML's path."""
+        """Write the calibration as YAML and everything behind it as JSON. Return the path of the YAML."""
         path = folder / f"{self.stack}.yaml"
         content = self.calibration.model_dump(mode="json", exclude_none=True)
         path.write_text(yaml.safe_dump(content, sort_keys=False, width=120), encoding="utf-8")
@@ -156,7 +163,7 @@ class CalibrationRun:
 async def calibrate(
     stack: StackName, out: Path, *, repeats: int = 1, command: str = "", advance: Progress = silent
 ) -> CalibrationRun:
-    """Measure a stack's costs on this machine; the files of every level's trunk are left in `out`.
+    """Measure a stack's costs on this machine. The files of every level's trunk are left in `out`.
 
     Raises:
         StackError: a program of the stack is missing, or the levels do not determine the costs.
@@ -164,20 +171,20 @@ async def calibrate(
     todo = [each for _ in range(repeats) for each in studies_of(stack)]
     measure = _Numbered(out, len(todo), advance)
     run = CalibrationRun.explaining(stack, [await measure(*each) for each in todo], command)
-    # Only programs of others can be put under a quota.
+    # The embedded trunk runs inside the generator: it has no program of its own to put under a quota.
     if is_ours(stack):
         return run
-    ladders = shortage_ladders(stack, run.calibration.costs)
-    measure = _Numbered(out / "short", sum(ladder.most for ladder in ladders), advance)
+    ladders = contended_ladders(stack, run.calibration.costs)
+    measure = _Numbered(out / "contended", sum(ladder.most for ladder in ladders), advance)
     try:
-        short = [level for ladder in ladders for level in await ladder.descend(measure)]
-        return run.with_shortage(short)
+        levels = [level for ladder in ladders for level in await ladder.descend(measure)]
+        return run.with_contended(levels)
     except StackError as error:
-        return replace(run, notes=(f"what work costs where CPU is short was not measured: {error}",))
+        return replace(run, notes=(f"costs of contended work were not measured: {error}",))
 
 
 class _Numbered:
-    """Measures levels one after the other, each in a folder of its own."""
+    """Measures levels one after the other, each in a numbered folder of its own."""
 
     def __init__(self, out: Path, most: int, advance: Progress) -> None:
         self._out, self._most, self._advance = out, most, advance
@@ -191,11 +198,13 @@ class _Numbered:
 
 
 def _best_fit(levels: Sequence[Level]) -> tuple[tuple[_Name, ...], Fit]:
-    """The costs that the levels determine: with those of cold work where it can be told from warm, and with the power
-    of the gauge where the machine changed its pace.
+    """Fit with as many optional parameters as the levels determine.
+
+    These are the idle penalty with the load at which it decays, where cold work can be told from warm work, and the
+    exponent of the reference workload, where the machine changed its speed.
 
     Raises:
-        StackError: not even the others.
+        StackError: the levels do not even determine the costs without optional parameters.
     """
     spent_s = [level.cpu_s for level in levels]
     error = ValueError()
@@ -212,10 +221,10 @@ def _best_fit(levels: Sequence[Level]) -> tuple[tuple[_Name, ...], Fit]:
 
 
 def _tells(names: Sequence[_Name], fit: Fit, levels: Sequence[Level]) -> bool:
-    """Whether what may be nothing was told from it."""
+    """Tell whether the optional parameters differ significantly from zero."""
     least = min(level.cpu_s / level.counts["idle_share"] for level in levels if level.work != IDLING)
     for name, value, (low, _) in zip(names, fit.values, fit.intervals, strict=True):
-        # Where every level but the idling ones is warm, the fit is about idling, and not about cold work.
+        # `warm_load` below the load of every working level: the penalty was fitted to the idling levels alone.
         if name == "warm_load" and value < least:
             return False
         if name in ("cold_share", _EXPONENT) and low <= 0:
@@ -224,8 +233,8 @@ def _tells(names: Sequence[_Name], fit: Fit, levels: Sequence[Level]) -> bool:
 
 
 def _explanation(levels: Sequence[Level], names: Sequence[_Name]) -> Explain:
-    readings = np.array([level.gauge_s or math.nan for level in levels])
-    relative = readings / _typical(readings)
+    reference_s = np.array([level.reference_s or math.nan for level in levels])
+    relative = reference_s / _typical(reference_s)
 
     def explain(values: FloatArray) -> FloatArray:
         found = dict(zip(names, values.tolist(), strict=True))
@@ -238,8 +247,8 @@ def _explanation(levels: Sequence[Level], names: Sequence[_Name]) -> Explain:
     return explain
 
 
-def _typical(readings: FloatArray) -> float:
-    return float(np.exp(np.log(readings).mean()))
+def _typical(values: FloatArray) -> float:
+    return float(np.exp(np.log(values).mean()))
 
 
 def _calibration(
@@ -249,8 +258,8 @@ def _calibration(
         name: Estimate(value, interval)
         for name, value, interval in zip(names, fit.values.tolist(), fit.intervals, strict=True)
     }
-    gauged = _gauged(levels, found.pop(_EXPONENT, None))
-    costs: dict[CostName, Estimate] = {name: one for name, one in found.items() if name != "gauge_exponent"}
+    gauged = _reference(levels, found.pop(_EXPONENT, None))
+    costs: dict[CostName, Estimate] = {name: one for name, one in found.items() if name != "reference_exponent"}
     round_trip, limited = (_median_response(levels, work) for work in (UNLIMITED, LIMITED))
     costs |= {"round_trip_s": round_trip, "throttle_s": _beyond(limited, round_trip)}
     return Calibration(
@@ -264,23 +273,23 @@ def _calibration(
     )
 
 
-def _gauged(levels: Sequence[Level], exponent: Estimate | None) -> Gauged | None:
+def _reference(levels: Sequence[Level], exponent: Estimate | None) -> Gauged | None:
     if exponent is None:
         return None
-    work_s = _typical(np.array([level.gauge_s for level in levels]))
+    work_s = _typical(np.array([level.reference_s for level in levels]))
     return Gauged(work_s=_rounded(work_s), exponent=_rounded(exponent.value), interval=_rounded_interval(exponent))
 
 
 def _beyond(limited: Estimate, unlimited: Estimate) -> Estimate:
-    """By how much one lies above the other, at least 0; both errors added."""
+    """Return by how much one lies above the other, at least 0. Both errors are added."""
     low = limited.interval[0] - unlimited.interval[1]
-    # What cannot be told from nothing is nothing.
+    # A difference that is not significant counts as 0.
     value = limited.value - unlimited.value if low > 0 else 0.0
     return Estimate(value, (low, limited.interval[1] - unlimited.interval[0]))
 
 
 def _median_response(levels: Sequence[Level], work: str) -> Estimate:
-    """The median response of levels of that work, with its 95 % interval by order statistics.
+    """Return the median response of levels of that work, with its 95 % interval by order statistics.
 
     Source: David and Nagaraja, "Order Statistics" (2003), 7.1.
     """

@@ -1,6 +1,6 @@
 """The levels of a calibration: known amounts of one kind of work each, done by real calls and metered.
 
-What they say together about costs is `calibrate`'s.
+`calibrate` finds the costs that explain them.
 """
 
 from __future__ import annotations
@@ -24,43 +24,44 @@ from trunkproof.models.plan import draw_plan
 from trunkproof.models.study import StackName, Study
 
 LEVEL_S = 12.0
-"""Two levels of the same work differ by some 8 %, however long they are: what differs is the start of the programs."""
+"""Two levels of the same work differ by some 8 % however long they are, as the programs start anew for each."""
 _RATES_PER_MINUTE = (150, 600, 2400)
 _CALLS_AT_ONCE = (8, 32, 96)
-"""A trunk of 200 calls per minute, at a fraction and at multiples of it: what is rarer costs more each time. Within an
-hour a call cost Kamailio 4.2 ms at 150 a minute, 2.8 at 600 and 1.4 at 2,400, and a packet rtpengine 28 us with 8 calls
-at once and 14 with 92.
+"""Rates and calls at once below and far above those of a trunk of 200 calls per minute, because rare work costs more.
+
+Within an hour a call cost Kamailio 4.2 ms at 150 a minute, 2.8 ms at 600 and 1.4 ms at 2,400. A packet cost rtpengine
+28 us with 8 calls at once and 14 us with 92.
 """
 _LAST_SHARE = 4
-"""One of so many calls is among the last."""
+"""The last calls of a level are one in this many."""
 IDLING, UNLIMITED, LIMITED, AUDIO = "idling", "calls", "calls past a throttle", "audio"
 
 
 @dataclass(frozen=True)
 class Level:
-    """One amount of one kind of work, and what it came to."""
+    """One amount of one kind of work, and what was measured."""
 
     work: str
     amount: float
-    """Calls per minute; calls at once, for audio; seconds, for idling; on a quota, the share of the CPU asked for."""
+    """Calls per minute; calls at once for audio; seconds for idling; under a quota its share of the CPU needed."""
     counts: dict[CostName, float]
-    """What was done, by the cost that it incurs; idling in seconds."""
+    """How often work of each cost was done; idling in seconds."""
     cpu_s: float
     generator: Verdict
-    """Whether the load generator was healthy; a level at which it was not stays in and is marked."""
+    """The load generator's verdict. A level at which it was not VALID stays in the fit and is marked."""
     wakings: float
     """How often threads of the trunk's programs were woken."""
     mos_p5: float | None
-    """Voice quality of the worst of those calls that began last: where one program does all, the set-up of the others
-    is no shortage of theirs."""
+    """5th percentile of the MOS of the calls that were answered last. Earlier calls do not count: where one program
+    does everything, the set-up of later calls disturbs them."""
     response_s: tuple[float, ...]
-    """INVITE to first ring, less the carrier's set-up: the round trips of that level."""
-    gauge_s: float | None = None
-    """What the gauge's work took meanwhile: how fast the machine was."""
+    """From INVITE to first ringing, less the carrier's set-up time, of each call."""
+    reference_s: float | None = None
+    """What the reference workload took meanwhile, on average: how fast the machine was."""
 
 
 def studies_of(stack: StackName, level_s: float = LEVEL_S) -> Iterator[tuple[str, float, Study]]:
-    """The levels: what is done, how much of it, and the study that does it."""
+    """Yield the levels: the kind of work, its amount, and the study that does it."""
     make = partial(study_of, stack, level_s)
     for _ in range(3):
         yield IDLING, level_s, make(0.001)
@@ -72,7 +73,7 @@ def studies_of(stack: StackName, level_s: float = LEVEL_S) -> Iterator[tuple[str
         yield "full handshakes", rate, make(rate, tls={"policy": "per_call"})
         yield "resumed handshakes", rate, make(rate, tls={"policy": "per_call", "resumption_share": 1.0})
     for calls in _CALLS_AT_ONCE:
-        # All begin in the first second, and last until the level's end.
+        # All calls begin in the first second and last until the level's end.
         instants = {"kind": "replay", "instants_s": [number / calls for number in range(calls)]}
         yield AUDIO, calls, make(0, arrivals=instants, holding=level_s - 1)
 
@@ -86,7 +87,7 @@ def study_of(
     quota: float | None = None,
     **traffic: Any,
 ) -> Study:
-    """A level of calls, so many a minute; `limit` lets only so many pass, `quota` is the CPU there is, in cores."""
+    """Return the study of a level with `rate` calls a minute. `limit` is that of the throttle, `quota` is in cores."""
     throttle: dict[str, Any] = {"policy": "none"}
     if limit is not None:
         throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600, "retry_after_s": None}
@@ -97,10 +98,10 @@ def study_of(
 
 
 async def measure_level(work: str, amount: float, study: Study, folder: Path) -> Level:
-    """Do one level on a trunk of its own, whose files are left in `folder`.
+    """Measure one level on a trunk started for it. Its files are left in `folder`.
 
     Raises:
-        StackError: it could not be done.
+        StackError: the run ended early, or its programs could not be metered.
     """
     async with running_trunk(study, folder) as card:
         driven = await drive(draw_plan(study), card, RunOptions(at_least_s=study.duration_s))
@@ -131,6 +132,6 @@ def _level(work: str, amount: float, driven: RunResult, study: Study) -> Level:
 
 
 def last_mos_p5(records: pl.DataFrame) -> float | None:
-    """Voice quality of the worst of the calls that were answered last; `None` where none was."""
+    """Return the 5th percentile of the MOS of the calls that were answered last; None where none was answered."""
     answered = records.drop_nulls("answered_s").sort("answered_s")
     return compute_kpis(answered.tail(-(-answered.height // _LAST_SHARE)))["mos_p5"]

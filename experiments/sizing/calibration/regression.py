@@ -1,6 +1,7 @@
-"""Weighted least squares with what a reader needs to doubt it: intervals, residuals, leverage, outliers.
+"""Weighted least squares with what a reader needs to doubt the result: intervals, residuals, leverage, outliers.
 
-A few dozen observations of a handful of parameters, none of them negative: nothing is dropped, whatever its residual.
+It is made for a few dozen observations of a handful of parameters, none of them negative. No observation is dropped,
+whatever its residual.
 """
 
 from __future__ import annotations
@@ -15,43 +16,43 @@ from scipy.optimize import least_squares
 from trunkproof.models.arrays import FloatArray
 
 Explain = Callable[[FloatArray], FloatArray]
-"""Parameters -> what would be observed."""
+"""Maps parameters to the observations that they explain."""
 OUTLIER = 3.0
 """Beyond this externally studentised residual an observation is shown as an outlier."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """`observed` is about what `values` explain; arrays by parameter or by observation, in the order given."""
+    """The fitted parameters, and how well they explain what was observed. Arrays are in the order of the input."""
 
     values: FloatArray
     intervals: tuple[tuple[float, float], ...]
-    """95 % confidence interval of each value (Student's t, from the slopes at the values)."""
+    """95 % confidence interval of each value (Student's t, from the slopes at the fitted values)."""
     fitted: FloatArray
     observed: FloatArray
     studentised: FloatArray
-    """Externally studentised residuals: each against the spread of the others."""
+    """Externally studentised residuals: each divided by the spread that the others have."""
     r_squared: float
-    """Share of the weighted sum of squares that is explained (about zero, since idling is a parameter)."""
+    """Explained share of the weighted sum of squares, which is taken about zero: the model has no constant term."""
     relative_error: float
     """Root mean square of the residuals, each as a share of what was observed."""
 
     @property
     def outliers(self) -> list[int]:
-        """Observations whose residual stands out."""
+        """Return the indices of observations whose residual is beyond `OUTLIER`."""
         return [index for index, value in enumerate(self.studentised) if abs(value) > OUTLIER]
 
 
 def fit_relative(explain: Explain, start: Sequence[float], observed: Sequence[float]) -> Fit:
-    """Least squares of *relative* errors, for observations whose error grows with their size.
+    """Fit parameters by least squares of *relative* errors, for observations whose error grows with their size.
 
     Args:
-        explain: smooth in its parameters.
-        start: a guess of the parameters, by their order of magnitude; positive.
+        explain: must be smooth in its parameters.
+        start: a guess of each parameter's order of magnitude; positive.
         observed: positive.
 
     Raises:
-        ValueError: fewer observations than parameters plus two, or parameters that cannot be told apart.
+        ValueError: there are fewer observations than parameters plus two, or parameters cannot be told apart.
     """
     y, guess = np.asarray(observed, dtype=float), np.asarray(start, dtype=float)
     count, parameters = len(y), len(guess)
@@ -60,7 +61,7 @@ def fit_relative(explain: Explain, start: Sequence[float], observed: Sequence[fl
         return np.asarray(1 - explain(values) / y)
 
     found = least_squares(residuals, guess, bounds=(0, np.inf), x_scale=guess, xtol=1e-12, ftol=1e-12, gtol=1e-12)
-    # In units of the guess, or costs of microseconds and shares of a core would not compare.
+    # In units of the guess: otherwise costs in microseconds could not be compared with shares of a core.
     slopes = np.asarray(found.jac) * guess
     if count < parameters + 2 or np.linalg.matrix_rank(slopes, tol=1e-6 * np.linalg.norm(slopes, 2)) < parameters:
         raise ValueError(f"{count} observations do not determine {parameters} parameters")
@@ -81,6 +82,9 @@ def fit_relative(explain: Explain, start: Sequence[float], observed: Sequence[fl
 
 
 def _studentised(residuals: FloatArray, hat: FloatArray, variance: float, free: int) -> FloatArray:
-    """Source: Belsley, Kuh, Welsch, "Regression Diagnostics" (1980), equation 2.26."""
+    """Return externally studentised residuals.
+
+    Source: Belsley, Kuh, Welsch, "Regression Diagnostics" (1980), equation 2.26.
+    """
     others = (free * variance - residuals**2 / (1 - hat)) / (free - 1)
     return np.asarray(residuals / np.sqrt(np.maximum(others, 1e-30) * (1 - hat)))

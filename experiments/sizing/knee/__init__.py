@@ -1,1 +1,1 @@
-"""The largest load that a trunk carries at quality, predicted and measured."""
+"""Find the knee: the largest load that a trunk carries at quality, predicted and measured."""

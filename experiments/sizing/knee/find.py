@@ -1,7 +1,15 @@
-"""The knee of a trunk: the largest load at which quality holds, predicted and measured by one and the same search.
+"""The knee of a trunk: the largest load at which quality holds, predicted and measured by the same search.
 
-A stack is put under a CPU quota that it can be made to reach; without that quota it must carry the same load, or the
-knee would be another's. What one load comes to is `load`, how loads are chosen `search`, what was found `result`.
+The stack runs under a CPU quota that calls can exhaust. Every load must also hold without the quota: otherwise the
+generator or the machine is the limit, and not the quota. `load` runs one load, `search` chooses loads, `result` holds
+what was found.
+
+The search has these steps:
+
+1. Predict the knee on the model, at the slowdown that the study gives. It says how far to prove loads without a quota.
+2. Search with real calls. Each load beyond those proven without the quota is first run without it.
+3. Predict again at the slowdown that the machine had during the runs near the measured knee.
+4. Run the model at every measured load that its own search did not try, so that both sides can be compared.
 """
 
 from __future__ import annotations
@@ -17,7 +25,7 @@ from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.sizing.knee.load import (
     LoadKind,
     Reading,
-    at_pace,
+    at_slowdown,
     first_load,
     load_kind,
     measure_load,
@@ -31,9 +39,11 @@ from trunkproof.models.study import Study
 Predict = Callable[[Study, float], Awaitable[Reading]]
 Measure = Callable[[Study, float, Path], Awaitable[Reading]]
 RUNS = 3
-"""Of a borderline load; what most of them say is believed. So many more VOID ones than others end the search."""
+"""Runs of a borderline load that must count; the majority decides. The search gives up on a load after this many more
+VOID runs than runs that count.
+"""
 _STEPS_EXPECTED = 14
-"""Runs of real calls that a search takes, for the progress bar."""
+"""Runs of real calls that a typical search takes, for the progress bar."""
 
 
 async def find_knee(
@@ -50,16 +60,16 @@ async def find_knee(
     Args:
         study: one trunk with constant arrivals, whose rate is where the search begins.
         out: folder for what the trunks leave.
-        measure: runs one load for real.
+        measure: runs one load with real calls.
         predict: runs one load on the model.
-        advance: is told of the progress.
-        command: what makes the result again.
+        advance: called with the share done (0 to 1) and a few words.
+        command: the command that makes the result again.
 
-    Source: RFC 7501 and 7502 (benchmarking of SIP devices): the session establishment rate, which is the largest rate
-    of attempts of which none fails, after the same for the test bed itself.
+    Source: RFC 7501 and 7502 (benchmarking of SIP devices). Their session establishment rate is the largest rate at
+    which no attempt fails; the test bed itself is measured first.
 
     Raises:
-        InputError: no knee can be searched for with this study.
+        InputError: this study does not suit a search for the knee.
         StackError: a trunk did not start, or died.
     """
     start, kind = first_load(study), load_kind(study)
@@ -69,15 +79,15 @@ async def find_knee(
     expected = _rung_beyond(start, told.low)
     real = _Reality(study, out, measure, advance, expected=round(expected) if whole else expected)
     found = await find_bracket(real.holds, start, whole=whole)
-    pace = _pace_near(found, real.steps)
-    there = study if pace is None else at_pace(study, pace)
-    paced, model = await _predicted(predict, there, start, whole=whole)
+    slowdown = _slowdown_near(found, real.steps)
+    there = study if slowdown is None else at_slowdown(study, slowdown)
+    slowed, model = await _predicted(predict, there, start, whole=whole)
     for load in real.steps.keys() - model.steps.keys():
         await model.holds(load)
-    predicted, measured = Side(paced, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))
+    predicted, measured = Side(slowed, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))
     baseline = tuple(real.baseline.steps.values())
     unlimited = tuple([await _without_quota(predict, study, step) for step in baseline])
-    return Knee(study, kind, predicted, measured, baseline, unlimited, pace, Side(told, ()).knee, provenance)
+    return Knee(study, kind, predicted, measured, baseline, unlimited, slowdown, Side(told, ()).knee, provenance)
 
 
 async def _predicted(predict: Predict, study: Study, start: float, *, whole: bool) -> tuple[Bracket, _Tried]:
@@ -86,30 +96,31 @@ async def _predicted(predict: Predict, study: Study, start: float, *, whole: boo
 
 
 async def _without_quota(predict: Predict, study: Study, step: Step) -> Reading:
-    """What the model says of a load of the baseline."""
-    free, pace = with_quota(study, None), step.shown.pace
-    return await predict(free if pace is None else at_pace(free, pace), step.load)
+    """Predict a load of the baseline, at the slowdown that the machine had in that run."""
+    free, slowdown = with_quota(study, None), step.shown.slowdown
+    return await predict(free if slowdown is None else at_slowdown(free, slowdown), step.load)
 
 
-def _pace_near(found: Bracket, steps: Mapping[float, Step]) -> float | None:
-    """The machine's, while it played the loads of the bracket and those beside it.
+def _slowdown_near(found: Bracket, steps: Mapping[float, Step]) -> float | None:
+    """Return the machine's mean slowdown during the runs of the bracket's loads and of those one rung beside it.
 
-    The host of a virtual machine gives it now more, now less: the same calls were seen to take half as much again
-    within minutes. What they take without a quota tells little of it: a call costs the less the more of them there are.
+    The host of a virtual machine gives it more CPU at one time and less at another: the same calls were measured to
+    take half as much again within minutes. Runs without the quota say little about this, because a call costs less
+    where there are more calls.
     """
     low, high = found.low or 0.0, found.high or math.inf
-    paces = [
-        run.pace
+    slowdowns = [
+        run.slowdown
         for load, step in steps.items()
         if low / RUNG <= load <= high * RUNG
         for run in step.counted
-        if run.pace is not None
+        if run.slowdown is not None
     ]
-    return statistics.fmean(paces) if paces else None
+    return statistics.fmean(slowdowns) if slowdowns else None
 
 
 def _rung_beyond(start: float, knee: float | None) -> float:
-    """The first load of the ladder that the model says is too much."""
+    """Return the first load of the ladder that is too large by the model."""
     load = start
     while knee is not None and load <= knee:
         load *= RUNG
@@ -117,7 +128,7 @@ def _rung_beyond(start: float, knee: float | None) -> float:
 
 
 class _Tried:
-    """Runs loads, and again where that is borderline; remembers all."""
+    """Runs loads, borderline ones several times, and remembers all runs."""
 
     def __init__(self, run: Callable[[float], Awaitable[Reading]], *, repeats: bool = True) -> None:
         self._run, self._repeats = run, repeats
@@ -127,7 +138,7 @@ class _Tried:
         """Try one load.
 
         Raises:
-            Stop: the load generator was out of breath, run after run.
+            Stop: the load generator could not keep up, run after run.
         """
         step = await self.until_counted(load, 1)
         if self._repeats and step.counted[0].is_borderline:
@@ -135,15 +146,17 @@ class _Tried:
         return step.holds
 
     async def until_counted(self, load: float, wanted: int) -> Step:
-        """Try one load until so many runs say something about the trunk.
+        """Try one load until `wanted` of its runs count, which are those that are not VOID.
 
-        A passing disturbance of this machine makes a run VOID; a load that is too much for it makes all of them.
+        A passing disturbance of this machine makes one run VOID. A load that is too large for the generator makes all
+        of them VOID.
 
         Raises:
-            Stop: as `holds`.
+            Stop: too many runs of this load were VOID.
         """
         step = self.steps.get(load, Step(()))
         while len(step.counted) < wanted:
+            # VOID runs minus runs that count.
             if len(step.runs) - 2 * len(step.counted) == RUNS:
                 why = "; ".join(step.runs[-1].reasons)
                 raise Stop(f"the generator or this machine is the limit at {load:.4g}: {why}")
@@ -152,7 +165,7 @@ class _Tried:
 
 
 class _Reality:
-    """The real side: every load beyond those proven without the quota is tried without it first."""
+    """The real side: a load beyond those proven without the quota is first run without it."""
 
     def __init__(self, study: Study, out: Path, measure: Measure, advance: Progress, *, expected: float) -> None:
         self._study, self._out, self._measure, self._advance = study, out, measure, advance
@@ -162,20 +175,21 @@ class _Reality:
 
     @property
     def steps(self) -> dict[float, Step]:
-        """Every load under the quota."""
+        """Return every load that was run under the quota."""
         return self._under_quota.steps
 
     async def holds(self, load: float) -> bool:
-        """Try one load for real; raises `Stop`."""
+        """Try one load with real calls, without the quota first where that is not proven; raises `Stop`."""
         await self._prove(load)
         return await self._under_quota.holds(load)
 
     async def _prove(self, load: float) -> None:
         if load > self._proven and self._study.pop.machine.quota is not None:
+            # Prove at once as far as the model expects the search to go: this spares a run for each rung.
             self._proven = max(load, self._expected)
             if not await self.baseline.holds(self._proven):
                 self._proven, failed = 0.0, self._proven
-                raise Stop(f"without a quota, {failed:.4g} fails too: it is not the quota that is measured")
+                raise Stop(f"without a quota, {failed:.4g} fails too: this machine is the limit, not the quota")
 
     async def _play(self, study: Study, load: float) -> Reading:
         self._runs += 1

@@ -1,6 +1,6 @@
-"""One load of a search for the knee: the study changed to it, run on the model or for real, and judged.
+"""One load of a search for the knee: the study changed to it, run on the model or with real calls, and judged.
 
-Both sides are judged by the same criterion; what to try next is `search`'s, what it all comes to `knee`'s.
+Both sides are judged by the same criterion. `search` chooses the next load, `result` holds the knee.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from trunkproof.simulator.run import simulate
 
 _JUDGED = ("srd_p95_ms", "mos_p5")
 _NEAR = {"srd_p95_ms": 0.25, "mos_p5": 0.03}
-"""A value this near to its bound, as a share of the bound, is borderline: runs of the same load differ by as much."""
+"""A value within this share of its bound is borderline: runs of the same load differ by as much."""
 _FEW = 0.02
-"""Failed calls, as a share of those wanted, that chance may have caused."""
+"""Up to this share of failed calls may be chance, so that the run is borderline."""
 _RAMP_SHARE = 0.25
-"""Calls that are to be up at once begin in this share of the run."""
+"""Calls that must be up at the same time all begin within this first share of the run."""
 
 
 class LoadKind(StrEnum):
-    """What is made larger."""
+    """What a search increases: the rate of calls, or the number of calls at once."""
 
     PER_MINUTE = "calls per minute"
     AT_ONCE = "calls at once"
@@ -49,14 +49,14 @@ class LoadKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One run at one load, on the model or for real."""
+    """The result of one run at one load, on the model or with real calls."""
 
     load: float
     """Calls per minute, or calls at once."""
     wanted: int
-    """Calls that the plan wants answered."""
+    """Calls that the plan says are answered."""
     failures: int
-    """Those of them that were not completed."""
+    """How many of them were not completed."""
     targets: tuple[JudgedTarget, ...]
     """The study's targets that apply."""
     srd_p95_ms: float | None
@@ -64,24 +64,24 @@ class Reading:
     cpu_share: float | None
     """CPU of all programs together, in cores."""
     throttled_share: float | None = None
-    """Periods in which the quota stopped them, of all in which they wanted CPU."""
-    pace: float | None = None
-    """How much longer than in the calibration work took, by a gauge beside the trunk; `None`: nobody knows."""
+    """Share of the quota's periods with quota throttling, of those in which the programs wanted CPU."""
+    slowdown: float | None = None
+    """How many times as long as in the calibration work took, by the reference workload; None where it is not known."""
     generator: Verdict = Verdict.VALID
     reasons: tuple[str, ...] = ()
-    """What speaks against the load generator."""
+    """Why the load generator is SUSPECT or VOID."""
 
     @property
     def holds(self) -> bool:
-        """No call failed that the plan wanted answered, and every target is kept.
+        """Tell whether every call that the plan says is answered was completed, and every target is kept.
 
-        Source: RFC 7501, "session establishment rate": the largest rate of attempts of which none fails.
+        Source: RFC 7501, "session establishment rate": the largest rate at which no attempt fails.
         """
         return not self.failures and all(target.holds is not False for target in self.targets)
 
     @property
     def is_borderline(self) -> bool:
-        """Whether another run of the same load may well say the opposite."""
+        """Tell whether another run of the same load may well say the opposite."""
         if self.failures > _FEW * self.wanted:
             return False
         gaps = {t.asked.kpi: abs(t.value - t.asked.bound) / t.asked.bound for t in self.targets if t.value is not None}
@@ -92,30 +92,30 @@ class Reading:
         return not clear and (near or self.failures > 0)
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self) | {"targets": [target.to_json() for target in self.targets], "holds": self.holds}
 
 
 def load_kind(study: Study) -> LoadKind:
-    """Calls that last for half of the run or longer are to be up at once; others come and go."""
+    """Return calls at once for calls that last half of the run or longer, otherwise calls per minute."""
     lasting = study.trunks[0].traffic.holding.mean() >= study.duration_s / 2
     return LoadKind.AT_ONCE if lasting else LoadKind.PER_MINUTE
 
 
 def first_load(study: Study) -> float:
-    """The load that the study itself offers, where the search begins.
+    """Return the load that the study itself offers: the search begins there.
 
     Raises:
-        InputError: no knee can be searched for with this study; lists all reasons.
+        InputError: this study does not suit a search for the knee; lists all reasons.
     """
     traffic = study.trunks[0].traffic
-    problems = [Problem(where="trunks", what="a knee is searched for on one trunk")] * (len(study.trunks) > 1)
+    problems = [Problem(where="trunks", what="a search for the knee needs one trunk")] * (len(study.trunks) > 1)
     rate = traffic.arrivals.rate_per_minute if isinstance(traffic.arrivals, ConstantArrivals) else 0.0
     if not rate:
-        what = "must be constant and not nothing: their rate is where the search begins"
+        what = "must be constant and above zero: the search begins at their rate"
         problems.append(Problem(where="traffic.arrivals", what=what))
     if is_ours(study.pop.stack) and study.pop.machine.quota is not None:
-        what = f"{label_of(study.pop.stack)} keeps to none; choose another stack"
+        what = f"{label_of(study.pop.stack)} cannot run under a quota; choose another stack"
         problems.append(Problem(where="pop.machine.quota", what=what))
     if problems:
         raise InputError(study.name, problems)
@@ -125,7 +125,7 @@ def first_load(study: Study) -> float:
 
 
 def at_load(study: Study, load: float) -> Study:
-    """The same study with another load."""
+    """Return the same study with another load."""
     trunk = study.trunks[0]
     arrivals: ConstantArrivals | ReplayedArrivals = ConstantArrivals(kind="constant", rate_per_minute=load)
     if load_kind(study) is LoadKind.AT_ONCE:
@@ -137,13 +137,13 @@ def at_load(study: Study, load: float) -> Study:
 
 
 def with_quota(study: Study, quota: float | None) -> Study:
-    """The same study on so much CPU, in cores; with `None` on the whole machine."""
+    """Return the same study under a CPU quota in cores; with None on the whole machine."""
     return _with_machine(study, quota=quota)
 
 
-def at_pace(study: Study, pace: float) -> Study:
-    """The same study on a machine of that pace."""
-    return _with_machine(study, pace=pace)
+def at_slowdown(study: Study, slowdown: float) -> Study:
+    """Return the same study on a machine on which work takes `slowdown` times as long as in the calibration."""
+    return _with_machine(study, pace=slowdown)
 
 
 def _with_machine(study: Study, **changes: Any) -> Study:
@@ -152,7 +152,7 @@ def _with_machine(study: Study, **changes: Any) -> Study:
 
 
 async def predict_load(study: Study, load: float) -> Reading:
-    """One run of the model."""
+    """Run one load on the model."""
     plan = draw_plan(at_load(study, load))
     records = simulate(plan.study, plan)
     lasted_s = float(records["ended_s"].to_numpy().max())
@@ -161,10 +161,10 @@ async def predict_load(study: Study, load: float) -> Reading:
 
 
 async def measure_load(study: Study, load: float, folder: Path) -> Reading:
-    """One run of real calls on a trunk of its own.
+    """Run one load with real calls, on a trunk started for it. Its files are left in `folder`.
 
     Raises:
-        StackError: it did not start, or died.
+        StackError: the trunk did not start, or died.
     """
     plan = draw_plan(at_load(study, load))
     async with running_trunk(plan.study, folder) as card:
@@ -180,7 +180,7 @@ async def measure_load(study: Study, load: float, folder: Path) -> Reading:
         driven.records,
         cpu_share=_cpu_share(driven),
         throttled_share=_throttled_share(before, after),
-        pace=None if driven.meters is None else load_calibration(study.pop.calibration).pace(driven.meters.gauge_s),
+        slowdown=None if driven.meters is None else load_calibration(study.pop.calibration).pace(driven.meters.gauge_s),
         generator=driven.generator.verdict,
         reasons=driven.generator.reasons,
     )

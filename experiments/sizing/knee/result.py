@@ -1,6 +1,6 @@
 """What a search for a knee found: the largest load at which quality holds, predicted and measured, and how they differ.
 
-It is shown and saved from here. How it is found is `find`'s, what one load comes to `load`'s.
+It is saved and put into words here. `find` searches, `load` runs one load.
 """
 
 from __future__ import annotations
@@ -20,100 +20,102 @@ from trunkproof.models.quota import longest_pause_s, pauses_are_heard
 from trunkproof.models.study import Study
 
 AGREEMENT = 0.15
-"""Predicted and measured knee agree within this share of the measured one, and so does CPU."""
+"""Predicted and measured knee agree if they differ by at most this share of the measured one. The same for CPU."""
 KNEE, PAGE = "knee.json", "knee.html"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One load, run once or, where that was borderline or VOID, several times."""
+    """One load with all its runs: a borderline or VOID run is followed by more."""
 
     runs: tuple[Reading, ...]
-    """All of them; those that are VOID are shown and not counted."""
+    """All runs. VOID ones are shown and not counted."""
 
     @property
     def load(self) -> float:
-        """Calls per minute, or calls at once."""
+        """Return the load: calls per minute, or calls at once."""
         return self.runs[0].load
 
     @property
     def counted(self) -> tuple[Reading, ...]:
-        """The runs that say something about the trunk."""
+        """Return the runs that count: those that are not VOID."""
         return tuple(run for run in self.runs if run.generator is not Verdict.VOID)
 
     @property
     def holds(self) -> bool:
-        """What most runs say."""
+        """Tell whether quality held in most of the runs that count."""
         return 2 * sum(run.holds for run in self.counted) > len(self.counted)
 
     @property
     def shown(self) -> Reading:
-        """The first run that says what most say."""
+        """Return the first run that agrees with the majority."""
         return next((run for run in self.counted if run.holds is self.holds), self.runs[0])
 
     def to_json(self) -> dict[str, Any]:
-        """All runs, ready for `json.dumps`."""
+        """Return all runs, ready for `json.dumps`."""
         return {"load": self.load, "holds": self.holds, "runs": [run.to_json() for run in self.runs]}
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one side's search found, and every load that it tried."""
+    """The result of one side's search, and every load that it tried."""
 
     bracket: Bracket
     steps: tuple[Step, ...]
 
     @property
     def knee(self) -> float | None:
-        """The largest load that held below one that did not; `None` where the search did not get so far."""
+        """Return the largest load that held below one that failed; None where the search ended before that."""
         return self.bracket.low if self.bracket.high is not None and self.bracket.stopped is None else None
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         steps = sorted(self.steps, key=lambda step: step.load)
         return {"knee": self.knee, **asdict(self.bracket), "steps": [step.to_json() for step in steps]}
 
 
 @dataclass(frozen=True, eq=False)
 class Knee:
-    """The largest load that a study's trunk carries, on both sides."""
+    """The largest load that a study's trunk carries, predicted and measured."""
 
     study: Study
     kind: LoadKind
     predicted: Side
-    """Its steps are those of its own search and the loads that the other side tried."""
+    """Its steps are those of its own search, and the loads that only the measurement tried."""
     measured: Side
     baseline: tuple[Step, ...]
-    """The same loads for real, without the quota."""
+    """Loads run with real calls without the quota."""
     unlimited: tuple[Reading, ...]
-    """What the model says of each load of the baseline, for the pace that the machine had then."""
-    pace: float | None
-    """How much longer than in the calibration work took while loads near the knee were played, by a gauge beside the
-    trunk. The prediction is for that pace; `None`: for that of the study, as the calibration knows of no gauge.
+    """The prediction for each load of the baseline, at the slowdown that the machine had then."""
+    slowdown: float | None
+    """How many times as long as in the calibration work took during the runs near the knee, by the reference workload.
+
+    The prediction is for that slowdown. None where the calibration has no reference workload: then the prediction is
+    for the slowdown that the study gives.
     """
     calibrated: float | None
-    """The knee that was predicted before anything was played, at the pace that the study says."""
+    """The knee predicted before the first call, at the slowdown that the study gives."""
     provenance: Provenance
 
     @property
     def difference_share(self) -> float | None:
-        """Predicted minus measured, as a share of what was measured."""
+        """Return predicted minus measured knee, as a share of the measured one."""
         predicted, measured = self.predicted.knee, self.measured.knee
         return None if predicted is None or measured is None else (predicted - measured) / measured
 
     @property
     def agrees(self) -> bool:
-        """Whether the prediction is proven."""
+        """Tell whether the measurement confirms the prediction."""
         return self.difference_share is not None and abs(self.difference_share) <= AGREEMENT
 
     @property
     def is_void(self) -> bool:
-        """Whether the load generator ended the search: at one load no run said anything about the trunk."""
+        """Tell whether the load generator ended the search: at some load every run was VOID."""
         return any(not step.counted for step in (*self.measured.steps, *self.baseline))
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What speaks against the result, other than the load generator."""
+        """Return reasons to doubt the result, other than the load generator's verdict."""
         return (*self._heard_pauses(), *self._wrong_costs())
 
     def _heard_pauses(self) -> Iterator[str]:
@@ -121,34 +123,34 @@ class Knee:
         if quota is not None and pauses_are_heard(quota):
             pause_ms = f"{1000 * longest_pause_s(quota):.0f}"
             yield (
-                f"a quota of {quota:g} of a core stops programs for up to {pause_ms} ms: calls hear that, "
-                "not a small machine"
+                f"a quota of {quota:g} of a core stops programs for up to {pause_ms} ms, which calls hear; "
+                "a small machine would not do that"
             )
 
     def _wrong_costs(self) -> Iterator[str]:
-        """A difference that is there before any quota is one of costs, and not of what the model makes of a quota."""
+        """Yield a doubt for each load whose CPU is off even without a quota: then the costs are wrong."""
         for step, model in zip(self.baseline, self.unlimited, strict=True):
             measured, predicted = step.shown.cpu_share, model.cpu_share
             if measured and predicted and abs(measured - predicted) > AGREEMENT * measured:
                 more = 100 * (measured / predicted - 1)
                 yield (
                     f"without the quota {step.load:.4g} {self.kind} took {measured:.3f} of a core where "
-                    f"{predicted:.3f} was predicted ({more:+.0f} %): it is the costs that are off"
+                    f"{predicted:.3f} was predicted ({more:+.0f} %): the calibrated costs are off"
                 )
 
     @cached_property
     def sentence(self) -> str:
-        """The result, in one sentence."""
+        """Return the result in one sentence."""
         told = [f"{name} {_told(side)}" for name, side in (("predicted", self.predicted), ("measured", self.measured))]
         share = self.difference_share
         difference = "" if share is None else f": {100 * share:+.0f} % off"
         quota = self.study.pop.machine.quota
         where = self.study.pop.stack + ("" if quota is None else f" on {quota:g} of a core")
-        pace = "" if self.pace is None else f" (work took {self.pace:.2f} times as long as in the calibration)"
-        return f"The most that {where} carries at quality, in {self.kind}: {', '.join(told)}{difference}{pace}."
+        slow = "" if self.slowdown is None else f" (work took {self.slowdown:.2f} times as long as in the calibration)"
+        return f"The most that {where} carries at quality, in {self.kind}: {', '.join(told)}{difference}{slow}."
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `knee.json`."""
+        """Return the content of `knee.json`."""
         return {
             "study": self.study.name,
             "stack": self.study.pop.stack,
@@ -162,13 +164,13 @@ class Knee:
             "measured": self.measured.to_json(),
             "baseline": [step.to_json() for step in self.baseline],
             "unlimited": [reading.to_json() for reading in self.unlimited],
-            "pace": self.pace,
+            "slowdown": self.slowdown,
             "calibrated": self.calibrated,
             "provenance": self.provenance.to_json(),
         }
 
     def write(self, folder: Path) -> None:
-        """Leave it as JSON."""
+        """Write `knee.json` into a folder."""
         (folder / KNEE).write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:

@@ -1,6 +1,9 @@
-"""The search for a knee: the largest load that holds, by a ladder of growing loads and then by halving.
+"""The search for a knee: the largest load that holds, first by a ladder of loads and then by halving.
 
-It knows nothing of calls: whoever asks says what holding means. Loads are tried as they are, or as whole numbers.
+Example: from 100 with rungs of 1.5, loads 100, 150 and 225 hold and 337.5 fails. The search then tries the geometric
+mean of 225 and 337.5, and so on until both ends are within `RESOLUTION`. If the first load fails, the ladder goes down.
+
+It knows nothing of calls: the caller says what holding means. Loads may be restricted to whole numbers.
 """
 
 from __future__ import annotations
@@ -10,38 +13,38 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 RUNG = 1.5
-"""Each load of the ladder over the one before it."""
+"""Ratio of each load of the ladder to the one before it."""
 RESOLUTION = 0.06
-"""The search ends when what fails is no more than this share above what holds."""
+"""The search ends when the load that fails is at most this share above the load that holds."""
 RUNGS = 8
-"""Loads tried upwards (a factor of 17), and as many downwards from a first one that fails."""
+"""Loads of the ladder, the first included: upwards that is a factor of 17, downwards as much."""
 
 Holds = Callable[[float], Awaitable[bool]]
 
 
-class Stop(Exception):  # noqa: N818  # the end of a search, no error of anybody's
-    """Raised by `Holds`: nothing beyond what was found so far can be said, and why."""
+class Stop(Exception):  # noqa: N818  # the end of a search, not an error
+    """Raised by `Holds` to end the search with what it found so far; the message says why."""
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """Where the knee is: at `low` or above, below `high`."""
+    """The knee lies at `low` or above it, and below `high`."""
 
     low: float | None
-    """The largest load that held; `None`: the least one tried did not."""
+    """The largest load that held; None where even the smallest load tried failed."""
     high: float | None
-    """The least load that did not; `None`: all held."""
+    """The smallest load that failed; None where all held."""
     stopped: str | None = None
-    """Why the search ended before its resolution."""
+    """Why the search ended before it reached its resolution; None where it did reach it."""
 
 
 async def find_bracket(holds: Holds, start: float, *, whole: bool = False) -> Bracket:
-    """Search for the largest load that holds, supposing that whatever is above one that fails would fail too.
+    """Search for the largest load that holds. It assumes that all loads above one that fails would fail too.
 
     Args:
         holds: tries one load; raises `Stop` to end the search.
         start: the first load.
-        whole: try whole numbers only; then the resolution is one, where that is coarser.
+        whole: try whole numbers only; the resolution is then at least one.
     """
     search = _Search(holds, whole)
     try:
@@ -71,17 +74,17 @@ class _Search:
         return held
 
     async def climb(self, start: float) -> None:
-        """Upwards until it fails; where the first load fails, downwards until it holds."""
+        """Go up until a load fails; where the first load fails, go down until one holds."""
         up = await self._try(self._load(start))
         for rung in range(1, RUNGS):
             load = self._load(start * RUNG ** (rung if up else -rung))
-            # Small whole numbers come twice.
+            # Rounding gives small whole numbers twice.
             if load not in {self.low, self.high} and await self._try(load) is not up:
                 return
         self.why = f"every load tried {'held' if up else 'failed'}"
 
     async def halve(self) -> None:
-        """Try the geometric mean until both ends are near enough."""
+        """Try the geometric mean until both ends are within the resolution."""
         while self.low is not None and self.high is not None and self.high > self.low * (1 + RESOLUTION):
             load = self._load(math.sqrt(self.low * self.high))
             if load in {self.low, self.high}:

@@ -1,4 +1,4 @@
-"""What a CPU quota did to a process of this machine, read from the outside, by the control group that it is in."""
+"""Quota throttling of a process on this machine, read from the control group that it is in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from trunkproof.loadgen.system.quota import QuotaGroup, QuotaThrottling
 
 _ROOTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu", "", "unified")
-"""Where under /sys/fs/cgroup the groups with a CPU controller are mounted, version 1 before version 2."""
+"""Folders of /sys/fs/cgroup where groups with a CPU controller may be mounted: version 1 first, then version 2."""
 
 
 def throttling_of(pid: int) -> QuotaThrottling | None:
-    """What was counted so far in the process's group; `None` where it is in no group with a quota, or is gone."""
+    """Return the counts of the process's group so far; None where it is in no group with a quota, or has ended."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:

@@ -1,14 +1,14 @@
-"""An outside test of the review: histories by mechanisms that its fit does not assume, with known truth, and scores.
+"""Examine the review from outside: histories with known truth, made by mechanisms that the fit does not assume.
 
-    traffic, callers -> mechanism       who calls when, and what they do when they do not get through
+    traffic, callers -> mechanism       who calls when, and what callers do when they do not get through
     kinds                               the kinds of history, with parameters drawn by seed
-    enforced, kernel                    the throttles in a few lines of their own, and one day played under one
-    export                              a mechanism's days as a customer's file
-    scenario                            which raise is asked for, some of them near the edge between two candidates
-    truth                               what really happens at each throttle, from fresh days of the mechanism
+    enforced, kernel                    the throttles, written once more, and one day played under one
+    export                              writes a mechanism's days as a customer's file
+    scenario                            which raise the customer asks for; some are close calls between two candidates
+    truth                               what really happens at each throttle, on fresh days of the mechanism
     answer                              the only module that knows what a `Review` looks like
-    score, table, picture               answers against truth
+    score, tables                       answers against truth
 
 Nothing here uses the traffic model of the fit, of the simulator or of `experiments.histories`: what the review assumes
-must not also make its examination.
+must not also make the histories that examine it.
 """

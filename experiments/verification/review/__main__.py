@@ -1,6 +1,6 @@
-"""`python -m trunkproof.experiments.verification.review --out DIR [--quick]`: the outside examination of the review.
+"""`python -m trunkproof.experiments.verification.review --out DIR [--quick]`: examine the review from outside.
 
-Each examination is a line of `results.jsonl`; what is there already is not done again.
+Each examination is a line of `results.jsonl`. Examinations that are in the file already are not repeated.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def examination(
     *,
     out_dir: Out,
-    kinds: Annotated[str, typer.Option(help="Which kinds, with commas between; all by default.")] = "",
+    kinds: Annotated[str, typer.Option(help="Kinds of history, separated by commas; all by default.")] = "",
     seeds: Annotated[int, typer.Option(help="Histories of each kind.", min=1)] = 25,
-    first_seed: Annotated[int, typer.Option(help="The first of these seeds.", min=0)] = 0,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first history; the others follow.", min=0)] = 0,
     workers: Annotated[int, typer.Option(help="Processes.", min=1, max=64)] = 2,
-    quick: Annotated[bool, typer.Option("--quick", help="One history of each kind: shows that it works.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One history of each kind: shows only that it works.")] = False,
 ) -> None:
     """Review histories of known truth, made by mechanisms that the fit does not assume, and score the answers."""
     folder, chosen = folder_at(out_dir), _chosen(kinds)
@@ -60,12 +60,12 @@ def _chosen(kinds: str) -> list[str]:
     unknown = [name for name in names if name not in KINDS]
     if unknown:
         known = ", ".join(KINDS)
-        raise InputError("--kinds", [Problem(where=name, what=f"is no kind; there are {known}") for name in unknown])
+        raise InputError("--kinds", [Problem(where=name, what=f"is no kind; known: {known}") for name in unknown])
     return names
 
 
 def _read(path: Path) -> dict[tuple[str, int], Result]:
-    """What earlier runs left; a last line that was cut off is left out."""
+    """Read the results of earlier runs. A last line that was cut off is skipped."""
     results: dict[tuple[str, int], Result] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -83,7 +83,7 @@ def _said(result: Result, place: str) -> str:
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends in a message."""
+    """Run the command. A user's mistake ends in a message, not in a traceback."""
     try:
         app()
     except TrunkproofError as error:

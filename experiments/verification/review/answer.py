@@ -1,4 +1,7 @@
-"""The only module here that knows what a request and a decision look like: a scenario in, plain values out."""
+"""Ask the review: turn a scenario into a request, and a decision into plain values.
+
+No other module here knows what a request and a decision look like.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +33,14 @@ class Claim:
     reading: int
     limit: int
     holds: bool | None
-    """All targets."""
+    """Whether all targets hold; None: the review cannot tell."""
     refused: Interval | None
     lost: Interval | None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the review says."""
+    """The review's answer as plain values."""
 
     decision: str
     recommended: int | None
@@ -48,28 +51,28 @@ class Answer:
     claims: tuple[Claim, ...]
     simulated_calls: int
     backcast: tuple[str, ...]
-    """What the review says of its own reproduction of the history, a line each."""
+    """How well the review's back-cast reproduces the history, one line per row that decides."""
 
     def spoken_for(self, now: int) -> int | None:
-        """The throttle at which the decision says that all targets hold."""
+        """Return the throttle at which the decision says that all targets hold; None where it says so of none."""
         return now if self.decision == NOT_NEEDED else self.recommended if self.decision in APPROVALS else None
 
 
 def horizon_days() -> int:
-    """The horizon that a request has if it names none."""
+    """Return the horizon of a request that names none."""
     return int(Request.model_fields["horizon_days"].default)
 
 
 def ask(scenario: Scenario, history: Path) -> Answer:
-    """Review the scenario's request, with its history at that path, as far as its decision goes."""
+    """Review the scenario's request with its history at that path, up to the decision."""
     case = read_case(request_of(scenario, history))
     return answer_of(case.decided()) if case.fit.is_enough else _unanswered(case)
 
 
 def request_of(scenario: Scenario, history: Path) -> Request:
-    """The request as the customer would write it: without a word on how the throttle worked.
+    """Return the request as the customer would write it: it does not say how the throttle worked.
 
-    What a throttle protects when all of it is used is not examined here, so nothing is refused for it.
+    Protection of neighbours is not examined here. Its bound is 1, so that no throttle is refused for it.
     """
     carrier = {} if scenario.channels == UNLIMITED else {"channels": scenario.channels}
     columns = {"columns": COLUMNS} if scenario.mechanism.recording.form == "columns" else {}
@@ -104,7 +107,7 @@ def _reading(policy: Policy) -> dict[str, Any]:
 
 
 def answer_of(found: Decided) -> Answer:
-    """The plain values of a decision."""
+    """Return the plain values of a decision."""
     return Answer(
         decision=found.verdict.decision.value,
         recommended=found.verdict.recommended,
@@ -122,12 +125,12 @@ def answer_of(found: Decided) -> Answer:
 
 
 def _unanswered(case: Case) -> Answer:
-    """Of a history that is not enough to decide on."""
+    """Return the answer for a history that does not suffice for a decision."""
     return Answer(CANNOT_TELL, None, 0.0, case.request.horizon_days, (), (), 0, case.fit.refusals)
 
 
 def _claim(found: Decided, reading: int, limit: int) -> Claim:
-    """By the interpretation's place in the request: those that the history contradicts are not among them."""
+    """Return what the review says of a limit, by the interpretation's index in the request."""
     judge, response = found.judge, found.judge.sweep.response(reading, limit)
     return Claim(
         reading=reading,
@@ -139,7 +142,7 @@ def _claim(found: Decided, reading: int, limit: int) -> Claim:
 
 
 def _told(one: BackCast) -> list[str]:
-    """What decides whether a reading reproduces the history, a line each."""
+    """Return one line for each row that decides whether an interpretation reproduces the history."""
     return [
         f"{one.reading.policy}: {row.quantity}, {row.scope}: seen {row.seen:.4g}, expected {row.expected.value:.4g} "
         f"({row.expected.low:.4g} to {row.expected.high:.4g}), p {row.p_value:.3g}"

@@ -1,7 +1,7 @@
 """What callers do: how their calls end, how long they last, and whether they call again.
 
-Durations are tables of quantiles, evenly spaced from 0 to 1: the table is the distribution, so that its mean is exact
-and nothing lies beyond its last entry.
+A distribution of durations is a table of quantiles, evenly spaced from 0 to 1. The table is the distribution itself:
+its mean is exact, and no draw lies beyond its last entry.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from trunkproof.models.arrays import FloatArray
 
 _ENTRIES = 2049
 _FURTHEST = 0.9999
-"""Quantile at which a table ends."""
+"""The quantile that is a table's last entry."""
 KINDS_OF_ENDING = 7
 
 
 @dataclass(frozen=True, eq=False)
 class Callers:
-    """The habits of one customer's callers, as `kernel.play` takes them."""
+    """The behaviour of one customer's callers, as the arrays that `kernel.play` takes."""
 
     endings: FloatArray
     durations: FloatArray
@@ -45,7 +45,7 @@ class Callers:
         channels: int = UNLIMITED,
         period: tuple[float, float] = (0.0, 0.0),
     ) -> FloatArray:
-        """Counts of the period, in the order of `kernel.N_ATTEMPTS` and so on."""
+        """Play calls and return the counts of the period, indexed by `kernel.N_ATTEMPTS` and so on."""
         counts, _ = self._played(fresh_s, seed, throttle, channels, period, np.empty((0, 6)))
         return counts
 
@@ -57,7 +57,7 @@ class Callers:
         channels: int = UNLIMITED,
         period: tuple[float, float] = (0.0, 0.0),
     ) -> tuple[FloatArray, FloatArray]:
-        """The same counts, and every attempt, shape (attempts, 6)."""
+        """Play calls and return the same counts, and every attempt, shape (attempts, 6)."""
         records = np.empty((len(fresh_s) * self.redial.shape[1], 6))
         counts, filled = self._played(fresh_s, seed, throttle, channels, period, records)
         return counts, records[:filled]
@@ -76,7 +76,7 @@ class Callers:
 
     @property
     def channel_s(self) -> float:
-        """Mean time on a channel of a call that gets through, about."""
+        """Return the approximate mean time that a call occupies a channel."""
         answered = self.endings[0]
         ring_s, hold_s = self.durations[1].mean(), self.durations[0].mean()
         return float(answered * (ring_s + hold_s) + 30.0 * (self.endings[2] - self.endings[1]))
@@ -92,10 +92,10 @@ def callers(
     """Draw a customer's callers.
 
     Args:
-        rng: the dice.
+        rng: the generator of random numbers.
         hold_s: range of the mean talking time.
-        rejected: share of calls that the far side rejects; none: below 1 %.
-        human: whether people call again as people do: again and again after a refusal, some after busy and no answer,
+        rejected: share of calls that the far side rejects; None draws one below 1 %.
+        human: whether callers redial as people do: many times after a refusal, sometimes after busy and no answer, and
             after waits from seconds to an hour.
     """
     rejects = rng.uniform(0.0, 0.01) if rejected is None else rejected
@@ -113,7 +113,7 @@ def callers(
 
 
 def _plain_redials(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """One probability after every failure, and waits that do not spread far."""
+    """Return one probability after every failure, and waits with a small spread."""
     redial = np.zeros((KINDS_OF_ENDING, 5))
     redial[[REJECTED, THROTTLED, NO_CHANNEL], :-1] = rng.uniform(0.35, 0.75)
     table = lognormal_table(rng.uniform(12.0, 40.0), rng.uniform(0.6, 1.0))
@@ -121,7 +121,7 @@ def _plain_redials(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
 
 
 def _human_redials(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Persistence by reason, fading with each attempt, eight at most; waits with a heavy tail."""
+    """Return probabilities by reason that fall with each of at most eight attempts, and waits with a heavy tail."""
     most = 8
     first = np.zeros(KINDS_OF_ENDING)
     first[[THROTTLED, NO_CHANNEL]] = rng.uniform(0.7, 0.9)
@@ -137,7 +137,7 @@ def _human_redials(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
 
 
 def lognormal_table(mean: float, cv: float) -> FloatArray:
-    """Quantiles of a lognormal distribution, scaled so that draws have exactly this mean."""
+    """Return quantiles of a lognormal distribution, scaled so that draws have exactly this mean."""
     deviation = np.sqrt(np.log1p(cv * cv))
     table = np.exp(deviation * stats.norm.ppf(np.linspace(1 - _FURTHEST, _FURTHEST, _ENTRIES)))
     return np.asarray(mean * table / ((table[1:] + table[:-1]) / 2).mean())

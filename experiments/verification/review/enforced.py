@@ -1,4 +1,4 @@
-"""A throttle as the kernel takes it, and how it was enforced while a history was taken."""
+"""A throttle as an array for the kernel, and how it was enforced while a history was recorded."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _CODES = {
 
 @dataclass(frozen=True)
 class Policy:
-    """How calls per minute are limited, whatever the limit."""
+    """How calls per minute are limited, without the limit itself."""
 
     name: str
-    """As a request's `policy`."""
+    """The name as in a request's `policy`."""
     burst: int = 20
-    """Of a token bucket."""
+    """Size of a token bucket."""
     max_delay_s: float = 2.0
-    """Of a shaper."""
+    """Longest delay of a shaper."""
 
     def at(self, limit_per_minute: int, anchor_s: float = 0.0) -> FloatArray:
-        """The kernel's throttle at that limit; a fixed window begins at `anchor_s`."""
+        """Return the kernel's throttle at that limit. A fixed window begins at `anchor_s`."""
         return np.array(
             [_CODES[self.name], limit_per_minute, WINDOW_S, self.burst, self.max_delay_s, anchor_s], dtype=np.float64
         )
@@ -52,6 +52,6 @@ class Enforced:
     anchor_s: float = 0.0
 
     def on(self, day: int) -> FloatArray:
-        """The kernel's throttle of that day of the history."""
+        """Return the kernel's throttle on that day of the history."""
         limit = [limit for first, limit in self.limits if first <= day][-1]
         return self.policy.at(limit, self.anchor_s)

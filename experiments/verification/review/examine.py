@@ -1,4 +1,4 @@
-"""One examination: a scenario's history is written, reviewed, and the answer held against the truth."""
+"""One examination: write a scenario's history, let it be reviewed, and compare the answer with the truth."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Result = dict[str, Any]
 
 
 def examine(kind: str, seed: int) -> Result:
-    """Examine the review once; a review that raises gives a result with `error`.
+    """Examine the review once. A review that raises gives a result with `error`.
 
-    At the top of the module, because processes must find it by its name.
+    It stands at the top of the module because processes must find it by its name.
     """
     began = time.monotonic()
     case = scenario(kind, seed, horizon_days())
@@ -61,16 +61,18 @@ def examine(kind: str, seed: int) -> Result:
 
 
 def _asked(case: Scenario, path: Path) -> tuple[Answer | None, str | None]:
-    """The answer, or what was raised: an examination goes on after a review that failed."""
+    """Return the answer, or the error: the examination goes on after a review that failed."""
     try:
         return ask(case, path), None
-    except Exception as error:  # whatever it is, it is a result
+    except Exception as error:  # every failure of the review is a result
         return None, "".join(traceback.format_exception_only(error)).strip()
 
 
 def _truth(case: Scenario, answer: Answer | None) -> tuple[Mapping[CellName, Cell], Mapping[CellName, Cell]]:
-    """At every throttle that is spoken of, in the periods that were judged; and at the one that the decision speaks
-    for in the hours that really are the busiest, which is where a quiet day judged along would hide a bad one.
+    """Return the truth in the judged periods, and that in the hours that really are the busiest.
+
+    The first has every throttle that the answer mentions. The second has only the throttle at which the decision says
+    that all targets hold: a review that also judges quiet days could hide a bad one among them.
     """
     limits = {case.now, case.requested, *case.candidates}
     horizon = horizon_days() if answer is None else answer.horizon_days
@@ -99,6 +101,6 @@ def _rows(case: Scenario, cells: Mapping[CellName, Cell]) -> list[Result]:
 
 
 def _holds(case: Scenario, cell: Cell) -> dict[str, bool | None]:
-    """At the targets, and at half and double."""
+    """Tell whether the targets hold, and whether they would at half and at double their bounds."""
     scales = {"holds": 1.0, "holds_at_half": 0.5, "holds_at_double": 2.0}
     return {name: cell.holds(case.bounds, scale) for name, scale in scales.items()}

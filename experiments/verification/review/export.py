@@ -1,4 +1,4 @@
-"""A mechanism's days under the throttle of the time, as the customer's file."""
+"""Play a mechanism's days under the throttle of the time, and write them as the customer's file."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ _OWN_NUMBERS = 40
 
 
 def attempts(mechanism: Mechanism, enforced: Enforced, rng: np.random.Generator, channels: int) -> FloatArray:
-    """Every attempt of the history in the order of time, shape (attempts, 6), as `kernel.AT_S` and so on; seconds are
-    after midnight of the first day, and calls are numbered through."""
+    """Return every attempt of the history in the order of time, shape (attempts, 6).
+
+    Columns are `kernel.AT_S` and those after it. Seconds count from midnight of the first day. Calls are numbered
+    consecutively over all days.
+    """
     days, calls = [], 0
     for number in range(mechanism.days):
         fresh_s = mechanism.traffic.instants(rng, Day.at(mechanism.first_day, number), 0.0, DAY_S)
@@ -49,7 +52,7 @@ def attempts(mechanism: Mechanism, enforced: Enforced, rng: np.random.Generator,
 def write_export(
     mechanism: Mechanism, enforced: Enforced, path: Path, rng: np.random.Generator, channels: int = UNLIMITED
 ) -> FloatArray:
-    """Play the history and write it as CSV; gives the attempts that were made, refused ones too."""
+    """Play the history and write it as CSV. Return all attempts that were made, refused ones too."""
     made = attempts(mechanism, enforced, rng, channels)
     table = _table(mechanism, made, rng)
     recording = mechanism.recording
@@ -66,7 +69,7 @@ def write_export(
 
 
 def _table(mechanism: Mechanism, made: FloatArray, rng: np.random.Generator) -> pl.DataFrame:
-    """The attempts with their numbers and their times as recorded, to the second."""
+    """Return the attempts with telephone numbers, and with times as recorded, to the second."""
     recording = mechanism.recording
     call = made[:, CALL].astype(np.int64)
     callers = int(call.max(initial=0)) + 1
@@ -103,7 +106,7 @@ def _table(mechanism: Mechanism, made: FloatArray, rng: np.random.Generator) -> 
 
 
 def _sides(recording: Recording) -> tuple[pl.Expr, pl.Expr]:
-    """Who calls, and who is called."""
+    """Return the columns of who calls and who is called."""
     return (pl.col("far"), pl.col("own")) if recording.is_inbound else (pl.col("own"), pl.col("far"))
 
 
@@ -135,11 +138,11 @@ COLUMNS = {
     "callee": "called",
     "direction": "direction",
 }
-"""As a request names those of `columns`."""
+"""The columns of the form `columns`, as a request names them."""
 
 
 def _as_operator(table: pl.DataFrame, recording: Recording) -> pl.DataFrame:
-    """`DateCreated` is when the call was placed, `StartTime` when it was answered."""
+    """Return the operator's columns: `DateCreated` is when a call was placed, `StartTime` when it was answered."""
     caller, called = _sides(recording)
     return table.select(
         CallSid=pl.format("c{}", pl.col("id").cast(pl.String).str.zfill(12)),

@@ -1,9 +1,12 @@
-"""One day of attempts under one throttle, compiled: fresh callers come, are refused or not, and some call again.
+"""Play one day of attempts under one throttle, compiled: callers arrive, may be refused, and may call again.
 
-The rules, and all of them. Attempts are taken in the order of time: fresh ones from their list, redials from a heap.
-The throttle is asked first, then a channel is sought. An attempt that gets through ends by chance, and holds its
-channel until then, ringing included. Each number that chance decides is a hash of (seed, call, attempt, purpose): the
-same caller has the same luck under every throttle, so that differences between throttles are the throttles' own.
+These are all rules:
+
+1. Attempts are handled in the order of time: fresh ones from their list, redials from a heap.
+2. The throttle decides first. If it admits the attempt, a free channel is needed.
+3. An attempt that gets a channel ends by chance. It holds its channel until then, ringing included.
+4. Every random number is a hash of (seed, call, attempt, purpose). So the same caller draws the same numbers under
+   every throttle, and differences between throttles come from the throttles alone.
 """
 
 from __future__ import annotations
@@ -21,20 +24,20 @@ OPEN, FIXED, ADMITTED, ATTEMPTS, BUCKET, SHAPER = range(6)
 ANSWERED, BUSY, NO_ANSWER, ABANDONED, REJECTED, THROTTLED, NO_CHANNEL = range(7)
 """How an attempt ends."""
 LOST_FROM = REJECTED
-"""A caller whose last attempt ended like this, or by a later code, is lost."""
+"""A caller whose last attempt ended by this code or a later one is lost."""
 HOLD, RING, PATIENCE = range(3)
 """Rows of the table of durations."""
 AT_S, CALL, ATTEMPT, ENDING, RING_S, HOLD_S = range(6)
 """Columns of records."""
 N_ATTEMPTS, N_REFUSED, N_CALLERS, N_LOST, N_ATTEMPTS_THEN, N_REFUSED_THEN = range(6)
-"""Counts: of callers who come in the period with all their attempts; the last two, of attempts made in the period."""
+"""Counts of callers who arrive in the period, with all their attempts. The last two count attempts in the period."""
 UNLIMITED = -1
 _REFUSED_AFTER_S, _FAILED_AFTER_S, _UNANSWERED_S = 0.05, 1.0, 30.0
 
 
 @compiled
 def uniform(seed: int, call: int, attempt: int, purpose: int) -> float:
-    """A number in [0, 1) that depends on these four alone (SplitMix64; Steele, Lea, Flood 2014)."""
+    """Return a number in [0, 1) that depends on these four alone (SplitMix64; Steele, Lea, Flood 2014)."""
     mixed = np.uint64(seed) + np.uint64(call) * np.uint64(0x9E3779B97F4A7C15)
     mixed += np.uint64(attempt * 16 + purpose + 1) * np.uint64(0xD1342543DE82EF95)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -45,7 +48,7 @@ def uniform(seed: int, call: int, attempt: int, purpose: int) -> float:
 
 @compiled
 def drawn(table: FloatArray, share: float) -> float:
-    """The quantile of an evenly spaced table, between its entries by a straight line."""
+    """Return a quantile from an evenly spaced table, by linear interpolation."""
     place = share * (len(table) - 1)
     below = int(place)
     return float(table[below] + (place - below) * (table[below + 1] - table[below]))
@@ -55,13 +58,13 @@ def drawn(table: FloatArray, share: float) -> float:
 def admit(  # noqa: PLR0911  # one way out of each policy
     throttle: FloatArray, state: FloatArray, ring: FloatArray, now: float
 ) -> float:
-    """By how many seconds the throttle delays an attempt; -1 where it refuses it.
+    """Return by how many seconds the throttle delays an attempt; -1 where it refuses the attempt.
 
     Args:
         throttle: policy, limit, window in seconds, burst, longest delay, an instant at which a window begins.
-        state: count, number of the window, next free slot, place in the ring; changed.
-        ring: instants of the last `limit` attempts that counted; changed.
-        now: never before that of an earlier attempt.
+        state: count, number of the window, next free slot, place in the ring; it is changed.
+        ring: instants of the last `limit` attempts that counted; it is changed.
+        now: not earlier than that of the attempt before.
     """
     policy, limit, window_s = int(throttle[0]), throttle[1], throttle[2]
     if policy == OPEN:
@@ -92,7 +95,7 @@ def admit(  # noqa: PLR0911  # one way out of each policy
 
 @compiled
 def refuses_any(throttle: FloatArray, asked_s: FloatArray) -> bool:
-    """Whether it refuses any of these attempts, ascending."""
+    """Tell whether the throttle refuses any of these attempts; instants must ascend."""
     state, ring = np.zeros(4), np.full(int(throttle[1]), -np.inf)
     state[1], state[2] = -np.inf, -np.inf
     for now in asked_s:  # noqa: SIM110  # Numba compiles no generators here
@@ -103,7 +106,7 @@ def refuses_any(throttle: FloatArray, asked_s: FloatArray) -> bool:
 
 @compiled
 def ended(seed: int, call: int, attempt: int, endings: FloatArray, durations: FloatArray) -> tuple[int, float, float]:
-    """How an attempt that got through ends, how long it rings, and how long they talk."""
+    """Draw how an admitted attempt ends, how long it rings, and how long the call lasts."""
     luck, ending = uniform(seed, call, attempt, 0), ANSWERED
     while ending < REJECTED and luck >= endings[ending]:
         ending += 1
@@ -119,7 +122,7 @@ def ended(seed: int, call: int, attempt: int, endings: FloatArray, durations: Fl
 
 @compiled
 def finds_channel(busy_until: list[float], channels: int, now: float) -> bool:
-    """Whether a channel is free; those that have become free by then leave the heap."""
+    """Tell whether a channel is free. Channels that are free by `now` leave the heap."""
     while len(busy_until) > 0 and busy_until[0] <= now:
         heapq.heappop(busy_until)
     return len(busy_until) < channels
@@ -138,23 +141,24 @@ def play(  # noqa: PLR0917  # compiled functions have no keyword arguments
     period: FloatArray,
     records: FloatArray,
 ) -> tuple[FloatArray, int]:
-    """Play a day; gives the counts of the period, and how many rows of `records` were filled.
+    """Play a day. Return the counts of the period, and how many rows of `records` were filled.
 
     Args:
-        fresh_s: when callers come, ascending.
-        seed: of their luck.
-        throttle: see `admit`.
-        channels: calls that fit at once, or `UNLIMITED`.
+        fresh_s: instants at which callers arrive, ascending.
+        seed: seed of all random numbers.
+        throttle: as in `admit`.
+        channels: calls possible at once, or `UNLIMITED`.
         endings: cumulated shares of the first five endings.
         durations: quantile tables, shape (3, any): talking, ringing, patience.
-        redial: probability of another attempt by ending and attempts made, shape (7, most); 0 in the last column.
-        delays: quantile tables of the wait before it, by ending, shape (7, any).
-        period: begin and end of what is counted.
-        records: rows to fill, shape (any, 6); without rows none are kept.
+        redial: probability of another attempt by ending and number of attempts, shape (7, most); 0 in the last column.
+        delays: quantile tables of the wait before a redial, by ending, shape (7, any).
+        period: begin and end of the counted time.
+        records: rows to fill, shape (any, 6); with no rows, attempts are not kept.
     """
     counts, filled = np.zeros(6), 0
     state, ring = np.zeros(4), np.full(int(throttle[1]), -np.inf)
     state[1], state[2] = -np.inf, -np.inf
+    # Numba learns the types of the lists from an entry.
     again = [(0.0, 0, 0)]
     again.pop()
     busy_until = [0.0]

@@ -1,4 +1,4 @@
-"""The kinds of history: each a function from dice to a mechanism."""
+"""The kinds of history: each is a function that draws a mechanism."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from trunkproof.experiments.verification.review.traffic import (
 )
 from trunkproof.models.arrays import FloatArray
 
-Dice = np.random.Generator
+Rng = np.random.Generator
 
 
 def mechanism(kind: str, seed: int) -> Mechanism:
-    """The mechanism of that kind and seed.
+    """Draw the mechanism of that kind and seed.
 
     Raises:
         KeyError: there is no such kind.
@@ -38,15 +38,15 @@ def mechanism(kind: str, seed: int) -> Mechanism:
     return KINDS[kind](np.random.default_rng([seed, *kind.encode()]))
 
 
-def _week(rng: Dice, peak: float | None = None, saturday: float | None = None) -> FloatArray:
-    """One or two smooth bumps a day; weekdays alike but for some percent, weekends lower."""
+def _week(rng: Rng, peak: float | None = None, saturday: float | None = None) -> FloatArray:
+    """Draw a week with two smooth peaks a day. Weekdays differ by some per cent, weekends are lower."""
     morning = (rng.uniform(10.0, 12.0), rng.uniform(3.0, 4.5), 1.0)
     afternoon = (rng.uniform(15.0, 17.0), rng.uniform(3.0, 4.5), rng.uniform(0.5, 0.95))
     return _scaled(rng, day_curve((morning, afternoon)), peak, saturday)
 
 
-def _scaled(rng: Dice, curve: FloatArray, peak: float | None = None, saturday: float | None = None) -> FloatArray:
-    """A week of that day curve, in calls per minute."""
+def _scaled(rng: Rng, curve: FloatArray, peak: float | None = None, saturday: float | None = None) -> FloatArray:
+    """Return a week of that day curve, in calls per minute."""
     of_days = rng.uniform(0.9, 1.1, 7)
     of_days[5] = rng.uniform(0.3, 0.6) if saturday is None else saturday
     of_days[6] = rng.uniform(0.1, 0.3)
@@ -54,9 +54,11 @@ def _scaled(rng: Dice, curve: FloatArray, peak: float | None = None, saturday: f
     return np.asarray(height * of_days[:, None] * curve)
 
 
-def _mechanism(rng: Dice, kind: str, traffic: Traffic, who: Callers | None = None, **more: Any) -> Mechanism:
-    """With what all kinds leave to chance: the habits of callers, the length of the history, its first Monday, and
-    the form of its file."""
+def _mechanism(rng: Rng, kind: str, traffic: Traffic, who: Callers | None = None, **more: Any) -> Mechanism:
+    """Return a mechanism, and draw what all kinds leave to chance.
+
+    These are the behaviour of callers, the length of the history, its first Monday, and the form of its file.
+    """
     settings: dict[str, Any] = {
         "days": 7 * int(rng.integers(4, 9)),
         "first_day": date(2026, 1, 5) + timedelta(weeks=int(rng.integers(0, 20))),
@@ -68,11 +70,11 @@ def _mechanism(rng: Dice, kind: str, traffic: Traffic, who: Callers | None = Non
     return Mechanism(kind=kind, traffic=traffic, callers=who or usual, **(settings | more))
 
 
-def _plain(rng: Dice) -> Mechanism:
+def _plain(rng: Rng) -> Mechanism:
     return _mechanism(rng, "plain", Traffic(week=_week(rng)))
 
 
-def _campaign(rng: Dice) -> Mechanism:
+def _campaign(rng: Rng) -> Mechanism:
     peak = rng.uniform(10.0, 16.0)
     traffic = Campaign(
         week=_week(rng, peak),
@@ -85,7 +87,7 @@ def _campaign(rng: Dice) -> Mechanism:
     return _mechanism(rng, "campaign", traffic)
 
 
-def _batches(rng: Dice) -> Mechanism:
+def _batches(rng: Rng) -> Mechanism:
     traffic = Batches(
         week=_week(rng),
         day_spread=0.05,
@@ -96,16 +98,16 @@ def _batches(rng: Dice) -> Mechanism:
     return _mechanism(rng, "batches", traffic)
 
 
-def _spikes(rng: Dice) -> Mechanism:
+def _spikes(rng: Rng) -> Mechanism:
     hours = (int(rng.integers(10, 13)),) if rng.random() < 0.5 else (10, 11, 12, 15, 16)
     return _mechanism(rng, "spikes", Spikes(week=_week(rng), day_spread=0.05, share=0.4, times=1.9, hours=hours))
 
 
-def _lognormal_days(rng: Dice) -> Mechanism:
+def _lognormal_days(rng: Rng) -> Mechanism:
     return _mechanism(rng, "lognormal days", LognormalDays(week=_week(rng), deviation=rng.uniform(0.12, 0.3)))
 
 
-def _regimes(rng: Dice) -> Mechanism:
+def _regimes(rng: Rng) -> Mechanism:
     traffic = Regimes(
         week=_week(rng),
         day_spread=0.03,
@@ -116,30 +118,30 @@ def _regimes(rng: Dice) -> Mechanism:
     return _mechanism(rng, "regimes", traffic)
 
 
-def _trend(rng: Dice) -> Mechanism:
+def _trend(rng: Rng) -> Mechanism:
     traffic = Trend(week=_week(rng), day_spread=0.04, a_week=rng.uniform(0.005, 0.03))
     return _mechanism(rng, "trend", traffic, is_stationary=False)
 
 
-def _month_ends(rng: Dice) -> Mechanism:
+def _month_ends(rng: Rng) -> Mechanism:
     traffic = MonthEnds(week=_week(rng), day_spread=0.04, days=int(rng.integers(2, 5)), times=rng.uniform(1.25, 1.6))
     return _mechanism(rng, "month ends", traffic, days=7 * int(rng.integers(6, 10)), is_stationary=False)
 
 
-def _human_redials(rng: Dice) -> Mechanism:
+def _human_redials(rng: Rng) -> Mechanism:
     traffic = Traffic(week=_week(rng), day_spread=0.06)
     who = callers(rng, human=True, rejected=rng.uniform(0.005, 0.03))
     return _mechanism(rng, "human redials", traffic, who, recording=Recording())
 
 
-def _exciting(rng: Dice) -> Mechanism:
+def _exciting(rng: Rng) -> Mechanism:
     traffic = Exciting(
         week=_week(rng), day_spread=0.03, offspring=rng.uniform(0.25, 0.6), mean_delay_s=rng.uniform(15.0, 90.0)
     )
     return _mechanism(rng, "self-exciting", traffic)
 
 
-def _dirty(rng: Dice) -> Mechanism:
+def _dirty(rng: Rng) -> Mechanism:
     recording = Recording(
         is_inbound=True,
         duplicates=rng.uniform(0.005, 0.03),
@@ -150,24 +152,24 @@ def _dirty(rng: Dice) -> Mechanism:
     return _mechanism(rng, "dirty", Traffic(week=_week(rng), day_spread=0.05), recording=recording)
 
 
-def _two_throttles(rng: Dice) -> Mechanism:
+def _two_throttles(rng: Rng) -> Mechanism:
     traffic = Traffic(week=_week(rng), day_spread=0.05)
     return _mechanism(rng, "two throttles", traffic, limit_before=rng.uniform(0.6, 0.85))
 
 
-def _other_policy(rng: Dice) -> Mechanism:
+def _other_policy(rng: Rng) -> Mechanism:
     policy = Policy("token_bucket", burst=int(rng.integers(2, 15)))
     if rng.random() < 0.5:
         policy = Policy("sliding_window_admitted")
     return _mechanism(rng, "other policy", Traffic(week=_week(rng), day_spread=0.05), enforced=policy)
 
 
-def _hidden_refusals(rng: Dice) -> Mechanism:
+def _hidden_refusals(rng: Rng) -> Mechanism:
     recording = Recording(shows_refusals=False)
     return _mechanism(rng, "hidden refusals", Traffic(week=_week(rng), day_spread=0.05), recording=recording)
 
 
-def _lunch_dip(rng: Dice) -> Mechanism:
+def _lunch_dip(rng: Rng) -> Mechanism:
     morning = (rng.uniform(10.0, 11.0), rng.uniform(1.8, 2.5), 1.0)
     afternoon = (rng.uniform(15.0, 16.5), rng.uniform(1.8, 2.5), rng.uniform(0.85, 1.0))
     week = _scaled(rng, day_curve((morning, afternoon)), saturday=rng.uniform(0.8, 1.0))
@@ -175,12 +177,12 @@ def _lunch_dip(rng: Dice) -> Mechanism:
     return _mechanism(rng, "lunch dip", Traffic(week=week, day_spread=0.05))
 
 
-def _wandering(rng: Dice) -> Mechanism:
+def _wandering(rng: Rng) -> Mechanism:
     traffic = Wandering(week=_week(rng), deviation=rng.uniform(0.12, 0.28), memory_minutes=rng.uniform(15.0, 90.0))
     return _mechanism(rng, "wandering", traffic)
 
 
-KINDS: dict[str, Callable[[Dice], Mechanism]] = {
+KINDS: dict[str, Callable[[Rng], Mechanism]] = {
     "plain": _plain,
     "campaign": _campaign,
     "batches": _batches,

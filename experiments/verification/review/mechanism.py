@@ -1,4 +1,4 @@
-"""One customer as they are: whoever calls, what they do then, and how their calls are recorded."""
+"""One customer: who calls, what callers do, and how their calls are recorded."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from trunkproof.experiments.verification.review.traffic import Traffic
 
 @dataclass(frozen=True)
 class Recording:
-    """The file that the customer brings."""
+    """How the customer's file is written, with its defects."""
 
     form: str = "columns"
-    """`columns`: names of its own; `operator`: as the operator's export."""
+    """`columns`: the customer's own column names; `operator`: the operator's export."""
     is_inbound: bool = False
-    """Whether the far side calls; else the customer does."""
+    """Whether the far side calls, and not the customer."""
     shows_refusals: bool = True
-    """Without, refused attempts are missing."""
+    """Whether refused attempts are in the file."""
     duplicates: float = 0.0
     """Share of rows that are written twice."""
     anonymous: float = 0.0
-    """Share of callers who withhold their number; inbound only."""
+    """Share of callers who withhold their number; only for inbound calls."""
     missing_ends: float = 0.0
     """Share of rows without an end."""
     second_clock_s: float = 0.0
-    """Half of the attempts are recorded by a second machine, whose clock is so far ahead; 0: there is none."""
+    """Half of the attempts are recorded by a second machine whose clock is ahead by this; 0: there is only one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mechanism:
-    """Traffic, callers and recorder, with all that is known of them."""
+    """One customer's traffic, callers and recorder."""
 
     kind: str
     traffic: Traffic
     callers: Callers
     enforced: Policy = FIXED_WINDOW
-    """How the throttle works while the history is taken; the request does not say so."""
+    """How the throttle works while the history is recorded. The request does not say it."""
     limit_before: float | None = None
-    """The limit of the history's first half over that of its second; none: the same."""
+    """The limit of the history's first half, divided by that of its second half; None: it did not change."""
     recording: Recording = Recording()
     is_stationary: bool = True
-    """Whether the days to come are like those of the history."""
+    """Whether future days are like those of the history."""
     first_day: date = date(2026, 3, 2)
     """A Monday."""
     days: int = 28
-    """Of the history."""
+    """Length of the history."""

@@ -1,6 +1,7 @@
-"""Which raise a customer asks for: the whole case that one review is examined by.
+"""Draw the whole case of one examination: a customer, and the raise that they ask for.
 
-Half of the cases are near an edge: the throttle that is just enough lies close to a candidate or to the present one.
+About half of the cases are close calls: the throttle that is just enough lies close to a candidate or to the present
+throttle.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from trunkproof.experiments.verification.review.traffic import MINUTES
 from trunkproof.experiments.verification.review.truth import Bounds, Period, future_day, truth
 
 BUSY = 0.9
-"""A weekday counts whose busiest hour has this share of the week's."""
+"""A weekday counts if its busiest hour has at least this share of the week's busiest."""
 _DAYS_OF_MEANS, _TRIED_DAYS = 30, 100
 
 
@@ -39,22 +40,22 @@ class Scenario:
     channels: int
     bounds: Bounds
     just_enough: int
-    """The smallest throttle that keeps every target under every interpretation without a channel limit, about."""
+    """About the smallest throttle that keeps every target under every interpretation, without a channel limit."""
 
     @property
     def named_candidates(self) -> tuple[int, ...]:
-        """Those that the request names: in half of the cases the review has to find its own."""
+        """Return the candidates that the request names. In half of the cases it names none."""
         return self.candidates if self.seed // 5 % 2 == 0 else ()
 
     @property
     def enforced_reading(self) -> int | None:
-        """Which of the interpretations is the true one; None: none of them is."""
+        """Return the index of the true interpretation; None where the request does not name it."""
         policy = self.mechanism.enforced
         return self.readings.index(policy) if policy in self.readings else None
 
     @property
     def enforced(self) -> Enforced:
-        """How the throttle worked during the history."""
+        """Return how the throttle worked during the history."""
         limits: tuple[tuple[int, int], ...] = ((0, self.now),)
         if self.mechanism.limit_before is not None:
             before = max(1, round(self.mechanism.limit_before * self.now))
@@ -62,18 +63,18 @@ class Scenario:
         anchor_s = float(np.random.default_rng([self.seed, 5]).uniform(0, 60))
         return Enforced(self.mechanism.enforced, limits, anchor_s)
 
-    def dice(self) -> np.random.Generator:
-        """New dice of the history: the same each time."""
+    def draws(self) -> np.random.Generator:
+        """Return a new generator for the history. It gives the same draws each time."""
         return np.random.default_rng([self.seed, 3, *self.mechanism.kind.encode()])
 
     def write_history(self, path: Path) -> float:
-        """Write the customer's file; gives the share of all attempts of the history that were refused."""
-        made = write_export(self.mechanism, self.enforced, path, self.dice(), self.channels)
+        """Write the customer's file. Return the share of all attempts of the history that were refused."""
+        made = write_export(self.mechanism, self.enforced, path, self.draws(), self.channels)
         return float((made[:, 3] >= 5).mean())
 
 
 def scenario(kind: str, seed: int, horizon_days: int) -> Scenario:
-    """The scenario of that kind and seed.
+    """Draw the scenario of that kind and seed.
 
     Raises:
         KeyError: there is no such kind.
@@ -99,7 +100,7 @@ def scenario(kind: str, seed: int, horizon_days: int) -> Scenario:
 
 
 def _readings(rng: np.random.Generator) -> tuple[Policy, ...]:
-    """A fixed window always, and some of the others."""
+    """Draw interpretations: a fixed window always, and some of the others."""
     others = [
         Policy("sliding_window_admitted"),
         Policy("token_bucket", burst=int(rng.integers(10, 25))),
@@ -112,7 +113,7 @@ def _readings(rng: np.random.Generator) -> tuple[Policy, ...]:
 
 
 def _limits(rng: np.random.Generator, seed: int, enough: int) -> tuple[int, int, tuple[int, ...]]:
-    """The present throttle, the requested one and the candidates, by the seed's remainder."""
+    """Draw the present throttle, the requested one and the candidates, in five kinds of cases by the seed."""
 
     def near(low: float, high: float) -> int:
         return max(2, round(enough * rng.uniform(low, high)))
@@ -138,7 +139,7 @@ def _limits(rng: np.random.Generator, seed: int, enough: int) -> tuple[int, int,
 
 
 def _channels(rng: np.random.Generator, mechanism: Mechanism, horizon_days: int, judged: Sequence[Period]) -> int:
-    """Two in five customers have a limit: from about 1 % blocked to plenty."""
+    """Draw a channel limit for two in five customers: from about 1 % of calls blocked to none."""
     if rng.random() < 0.6:
         return UNLIMITED
     weekday, begin_s, end_s = judged[0]
@@ -154,7 +155,7 @@ def _mean_rates(mechanism: Mechanism, weekday: int, horizon_days: int) -> np.nda
 
 
 def busiest(mechanism: Mechanism, horizon_days: int) -> tuple[Period, ...]:
-    """The busiest clock hour of every weekday that has a busy one, the busiest first."""
+    """Return the busiest clock hour of every weekday that has a busy one, the busiest first."""
     hours = np.array(
         [_mean_rates(mechanism, day, horizon_days).reshape(24, MINUTES // 24).mean(axis=1) for day in range(7)]
     )
@@ -171,7 +172,7 @@ def just_enough(  # noqa: PLR0917  # in the order in which one would say it
     horizon_days: int,
     seed: int,
 ) -> int:
-    """The smallest throttle that keeps the targets in some fresh days: by halving, with the same days each time."""
+    """Return the smallest throttle that keeps the targets on some fresh days, by bisection over the same days."""
 
     def is_enough(limit: int) -> bool:
         found = truth(

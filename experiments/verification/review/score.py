@@ -1,6 +1,6 @@
-"""Results of examinations -> scores, of each kind and over all.
+"""Score the results of examinations, by kind and over all.
 
-Only what the truth is sure of counts: a throttle whose share is within two standard errors of its target is left out.
+Only clear truths count: a throttle whose share is within two standard errors of its target is left out.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from trunkproof.experiments.verification.review.truth import SURE
 
 ALL = "all"
 NEXT_TO_ZERO = 1e-4
-"""Shares below are next to zero: an interval that begins there too contains them."""
+"""A true share below this counts as zero: an interval that begins below this too contains it."""
 AMPLE = 1.25
-"""An approval is larger than needed if it is so many times the smallest throttle that really keeps all targets."""
+"""An approval is larger than needed if it is above this many times the smallest throttle that keeps all targets."""
 _SCALES = ("holds", "holds_at_half", "holds_at_double")
 
 
 @dataclass
 class Tally:
-    """So many of so many."""
+    """A count of hits among cases."""
 
     hits: int = 0
     of: int = 0
 
     def add(self, is_hit: bool) -> None:
-        """Count one more."""
+        """Count one more case."""
         self.hits += is_hit
         self.of += 1
 
     @property
     def share(self) -> float | None:
-        """None of nothing."""
+        """Return the share of hits; None without cases."""
         return self.hits / self.of if self.of else None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %, by Wilson's score; (0, 1) of nothing."""
+        """Return the 95 % interval of the share by Wilson's score; (0, 1) without cases."""
         if not self.of:
             return 0.0, 1.0
         z, share = 1.96, self.hits / self.of
@@ -53,7 +53,7 @@ class Tally:
         return max(0.0, float((middle - reach) / whole)), min(1.0, float((middle + reach) / whole))
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return {"hits": self.hits, "of": self.of, "share": self.share}
 
 
@@ -64,31 +64,31 @@ class Scores:
     kind: str
     histories: int = 0
     errors: int = 0
-    """Reviews that raised."""
+    """Reviews that raised an exception."""
     decisions: Counter[str] = field(default_factory=Counter)
     too_bold: Tally = field(default_factory=Tally)
-    """Of all decisions: a throttle was approved, or called enough, at which a target does not hold."""
+    """Of all decisions: those that approve a throttle, or call it enough, at which a target does not hold."""
     too_bold_in_busiest: Tally = field(default_factory=Tally)
-    """The same in the hours that really are the busiest, whatever the review judged."""
+    """The same in the hours that really are the busiest, whatever periods the review judged."""
     claims_true: Tally = field(default_factory=Tally)
-    """Of the claims that all targets hold at one throttle under one interpretation."""
+    """Of the claims that all targets hold at one throttle under one interpretation: those that are true."""
     refused_covered: Tally = field(default_factory=Tally)
     lost_covered: Tally = field(default_factory=Tally)
     refused_seen_covered: Tally = field(default_factory=Tally)
-    """Where the truth is not next to zero."""
+    """Intervals of attempts refused that contain the truth, where it is not close to zero."""
     lost_seen_covered: Tally = field(default_factory=Tally)
     needless_cannot_tell: Tally = field(default_factory=Tally)
-    """Of the stationary histories whose truth gives the same answer at half and at double the targets."""
+    """Of the stationary histories with the same true answer at half and at double the targets: those not decided."""
     needless_refusal: Tally = field(default_factory=Tally)
-    """Of those where a raise is needed and would do by these clear truths."""
+    """Of the histories where a raise is clearly needed and clearly suffices: those refused."""
     larger_than_needed: Tally = field(default_factory=Tally)
-    """Of the approvals for which some throttle really keeps all targets."""
+    """Of the approvals for which some throttle really keeps all targets: those of a throttle above `AMPLE` times it."""
     truth_contradicted: Tally = field(default_factory=Tally)
-    """Of the histories whose throttle worked as one of the interpretations says: the review rules that one out."""
+    """Of the histories whose true interpretation the request names: those where the review rules it out."""
     too_bold_seeds: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return {
             name: value.to_json() if isinstance(value, Tally) else dict(value) if isinstance(value, Counter) else value
             for name, value in vars(self).items()
@@ -96,7 +96,7 @@ class Scores:
 
 
 def score(results: Iterable[Result]) -> dict[str, Scores]:
-    """Scores by kind, in the order in which kinds come, and of all at last."""
+    """Return scores by kind, in the order in which kinds come, and at the end those of all."""
     by_kind: dict[str, Scores] = {}
     overall = Scores(ALL)
     for result in results:
@@ -155,7 +155,7 @@ def _add_claims(scores: Scores, claims: Sequence[Result], truth: Mapping[tuple[i
 
 
 def covers(interval: Sequence[float], value: float, error: float) -> bool:
-    """Whether an interval (value, low, high) contains the truth, as well as that is known."""
+    """Tell whether an interval (value, low, high) contains the truth, within the error of the truth itself."""
     _, low, high = interval
     if value <= NEXT_TO_ZERO and low <= NEXT_TO_ZERO:
         return True
@@ -167,20 +167,20 @@ def _limits(result: Result) -> list[int]:
 
 
 def _holds(result: Result, limit: int, scale: str, where: str = "truth") -> bool | None:
-    """Whether all targets hold at that throttle under every interpretation that counts; None: too close to say."""
+    """Tell whether all targets hold at a throttle under every interpretation that counts; None: too close to say."""
     counts = _readings(result)
     answers = [cell[scale] for cell in result[where] if cell["limit"] == limit and cell["reading"] in counts]
     return False if False in answers else None if None in answers else True
 
 
 def _readings(result: Result) -> set[int]:
-    """The interpretations that count: those that the review lets stand, and the true one whether it does or not."""
+    """Return the interpretations that count: those that the review accepts, and the true one in any case."""
     claimed = {claim["reading"] for claim in result["answer"]["claims"]}
     return (claimed or {cell["reading"] for cell in result["truth"]}) | {result["enforced_reading"]} - {None}
 
 
 def _right_answer(result: Result, scale: str) -> str | None:
-    """`not_needed`, `raise` or `refuse`; None: too close to say."""
+    """Return the right answer, `not_needed`, `raise` or `refuse`; None where it is too close to say."""
     at_now = _holds(result, result["now"], scale)
     if at_now is not False:
         return NOT_NEEDED if at_now else None
@@ -189,7 +189,7 @@ def _right_answer(result: Result, scale: str) -> str | None:
 
 
 def _clear_answer(result: Result) -> str | None:
-    """The right answer, if it is the same at half and at double the targets."""
+    """Return the right answer if it is the same at half and at double the targets; else None."""
     answers = {_right_answer(result, scale) for scale in _SCALES}
     return answers.pop() if len(answers) == 1 else None
 
@@ -207,4 +207,4 @@ COLUMNS: dict[str, tuple[str, Callable[[Scores], Tally]]] = {
     "larger_than_needed": ("larger than needed", lambda scores: scores.larger_than_needed),
     "truth_contradicted": ("true interpretation ruled out", lambda scores: scores.truth_contradicted),
 }
-"""Field -> heading and tally, in the order of the table."""
+"""Heading and tally of each field, in the order of the table."""

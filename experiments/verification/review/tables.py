@@ -1,4 +1,4 @@
-"""Scores as a page of Markdown, as JSON, and as one picture."""
+"""Write scores as a page of Markdown, as JSON, and as one picture."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DRAWN = {
     "refused_covered": ("intervals of attempts refused that hold the truth", "#e07b00", "diamond"),
     "lost_covered": ("intervals of customers lost that hold the truth", "#3d9970", "square"),
 }
-_READING = "Right of the line is as promised; bars are what so few histories leave open."
+_READING = "Right of the line: as promised. Bars: 95 % intervals, wide where there are few histories."
 
 
 def write_scores(scores: Mapping[str, Scores], folder: Path, command: str) -> None:
-    """Leave table, figures and picture in a folder."""
+    """Write table, figures and picture into a folder."""
     (folder / TABLE).write_text(markdown(scores, command), encoding="utf-8")
     whole = {"command": command, "scores": {kind: each.to_json() for kind, each in scores.items()}}
     (folder / FIGURES).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
@@ -30,12 +30,12 @@ def write_scores(scores: Mapping[str, Scores], folder: Path, command: str) -> No
 
 
 def markdown(scores: Mapping[str, Scores], command: str) -> str:
-    """The table: a row for each kind, the last for all."""
+    """Return the table: a row for each kind, the last for all."""
     headings = ["kind", "histories", "decisions", *(heading for heading, _ in COLUMNS.values())]
     lines = [
         "# How often the review tells the truth",
         "",
-        f"Made by `{command}`. Asked: too bold in at most 2 % of all decisions; claims true in at least 95 % of each "
+        f"Made by `{command}`. Bounds: too bold in at most 2 % of all decisions; claims true in at least 95 % of each "
         "kind; intervals cover 90 to 98 %; needless `cannot_tell` below 15 %.",
         "",
         "| " + " | ".join(headings) + " |",
@@ -59,7 +59,7 @@ def _cell(tally: Tally) -> str:
 
 
 def picture(scores: Mapping[str, Scores]) -> go.Figure:
-    """Each kind's shares with their intervals, and the line that they should reach."""
+    """Draw each kind's shares with their intervals, and the line that they should reach."""
     figure = go.Figure()
     names = list(scores)[::-1]
     for offset, (field, (name, colour, symbol)) in enumerate(_DRAWN.items()):

@@ -1,7 +1,7 @@
-"""What really happens at each throttle: long-run shares, from fresh days of the mechanism at the planning horizon.
+"""Find what really happens at each throttle: long-run shares over fresh days of the mechanism at the planning horizon.
 
-Each fresh day is played under every throttle with the same luck. Days are added until a share is known well enough: its
-standard error below 5 % of it, and below a third of its distance to the target.
+Each fresh day is played under every throttle with the same draws. Days are added until a share is known well enough:
+until its standard error is below 5 % of it, and below a third of its distance to the target.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Period = tuple[int, float, float]
 CellName = tuple[int, int]
 """(Index of the interpretation, limit per minute)."""
 WARM_UP_S, RUN_OUT_S = 3600.0, 1200.0
-"""Played before and after what is counted: a window over attempts may have collapsed long before, and callers come
-back."""
+"""Played before and after the counted period: a window over attempts may have collapsed long before it, and callers
+redial after it."""
 _ROUND, _FIRST = 40, 120
 _RELATIVE, _LEAST_ERROR = 0.05, 3e-5
 SURE = 2.0
@@ -49,12 +49,12 @@ class Share:
     error: float
 
     def holds(self, bound: float) -> bool | None:
-        """Whether it keeps to an upper bound; None: too close to say."""
+        """Tell whether the share keeps an upper bound; None: it is too close to say."""
         away = (bound - self.value) / self.error if self.error else np.inf * np.sign(bound - self.value + 1e-300)
         return None if abs(away) < SURE else bool(away > 0)
 
     def is_precise(self, bound: float) -> bool:
-        """Whether more days would tell nothing more that matters."""
+        """Tell whether more days would not change the answer."""
         return self.error <= max(_LEAST_ERROR, _RELATIVE * self.value) and (
             self.error <= abs(bound - self.value) / 3 or self.error <= _RELATIVE * bound / 3
         )
@@ -65,20 +65,20 @@ class Cell:
     """The truth at one throttle."""
 
     refused: Share
-    """Of the attempts of callers who come in the judged periods."""
+    """Share of attempts refused, of callers who arrive in the judged periods."""
     lost: Share
-    """Callers of these periods whom the throttle or the channels lost: those that the far side loses are taken off."""
+    """Share of these callers lost by the throttle or the channels; callers lost by the far side are subtracted."""
     refused_then: Share
-    """Of the attempts made in the judged periods."""
+    """Share of attempts refused, of those made in the judged periods."""
     days: int
 
     def holds(self, bounds: Bounds, scale: float = 1.0) -> bool | None:
-        """Whether both targets hold, each multiplied by `scale`; None: too close to say."""
+        """Tell whether both targets hold, each bound multiplied by `scale`; None: it is too close to say."""
         answers = [self.refused.holds(scale * bounds.refused), self.lost.holds(scale * bounds.lost)]
         return False if False in answers else None if None in answers else True
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         shares = {name: getattr(self, name) for name in ("refused", "lost", "refused_then")}
         return {name: [share.value, share.error] for name, share in shares.items()} | {"days": self.days}
 
@@ -93,7 +93,7 @@ class Bounds:
 
 @dataclass(eq=False)
 class _Counted:
-    """One cell under way: a row per day."""
+    """One cell while it is played: a row per day."""
 
     rows: list[FloatArray] = field(default_factory=list)
     lost_anyway: list[float] = field(default_factory=list)
@@ -110,7 +110,7 @@ class _Counted:
 
 
 def _ratio(above: FloatArray, below: FloatArray) -> Share:
-    """Sum over sum, with the standard error of a ratio (delta method) over independent days."""
+    """Return a ratio of sums, with its standard error over independent days (delta method)."""
     total = float(below.sum())
     if total == 0:
         return Share(0.0, 0.0)
@@ -121,7 +121,7 @@ def _ratio(above: FloatArray, below: FloatArray) -> Share:
 
 
 def future_day(mechanism: Mechanism, weekday: int, horizon_days: int, rng: np.random.Generator) -> Day:
-    """A day of that weekday at the horizon; where in its month, is left to chance."""
+    """Draw a day of that weekday at the horizon. Its place in the month is random."""
     return Day(mechanism.days - 1.0 + horizon_days, weekday, int(rng.integers(1, 31)))
 
 
@@ -137,18 +137,18 @@ def truth(
     channels: int = UNLIMITED,
     most_days: int = 2000,
 ) -> Mapping[CellName, Cell]:
-    """The truth at every limit under every interpretation of the throttle.
+    """Find the truth at every limit under every interpretation of the throttle.
 
     Args:
-        mechanism: who calls.
-        judged: the periods that count; each is as frequent as the others.
+        mechanism: the customer.
+        judged: the periods that count, all with the same frequency.
         policies: the interpretations.
-        limits: per minute.
+        limits: limits per minute.
         bounds: the targets, which say how precise a share must be.
-        seed: of the fresh days.
-        horizon_days: how long after the end of the history they lie.
-        channels: calls that fit at once.
-        most_days: to play, whatever the precision.
+        seed: seed of the fresh days.
+        horizon_days: how long after the end of the history these days lie.
+        channels: calls possible at once.
+        most_days: play no more days than this, whatever the precision.
     """
     rng = np.random.default_rng([seed, 77])
     cells = {(index, limit): _Counted() for index in range(len(policies)) for limit in limits}
@@ -165,7 +165,7 @@ def truth(
             cells[name].is_precise = cell.refused.is_precise(bounds.refused) and cell.lost.is_precise(bounds.lost)
 
 
-def _play_day(  # noqa: PLR0917  # the loop's body
+def _play_day(  # noqa: PLR0917  # the body of the loop over days
     mechanism: Mechanism,
     period: Period,
     policies: Sequence[Policy],
@@ -187,7 +187,7 @@ def _play_day(  # noqa: PLR0917  # the loop's body
     for name in wanted:
         index, limit = name
         throttle = policies[index].at(limit, anchor_s)
-        # A throttle that refuses none of the attempts that come without it changes nothing.
+        # A throttle that refuses no attempt of the open day changes nothing: reuse the open day's counts.
         is_without = not refuses_any(throttle, asked_s)
         counts = open_counts if is_without else play(fresh_s, luck, throttle, channels, (begin_s, end_s))
         cells[name].rows.append(counts)

@@ -1,10 +1,10 @@
-"""Two requests that a planner would make, and what the review must not say.
+"""Two requests that a planner would make, and what the review must not answer.
 
     python -m trunkproof.experiments.verification.review.two_cases
 
 1. A contact centre whose dialler runs each weekday from 10:00 to 10:40, behind a throttle of 200, asks for 260. The
-   history shows refusals; the review must know of them, and approve no throttle that does not keep the targets, 204
-   least of all.
+   history shows refusals. The review must notice them. It must approve no throttle that does not keep the targets, and
+   never 204.
 2. A customer with 3 calls a minute asks for 5,000 instead of 200: the present throttle is enough.
 """
 
@@ -41,7 +41,7 @@ READINGS = (
     Policy("token_bucket"),
     Policy("shaper"),
 )
-"""Those of a request that names none."""
+"""The interpretations of a request that names none."""
 HOUR = (10 * 3600.0, 11 * 3600.0)
 NOT_TO_APPROVE = 204
 SEED = 10
@@ -50,19 +50,19 @@ _ON_WEEKDAYS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.1])[:, None]
 
 @dataclass(frozen=True)
 class Shown:
-    """What a history shows of the dialler's hour, by weekday of the history."""
+    """What a history shows of the dialler's hour, on the history's weekdays."""
 
     refused: FloatArray
-    """Share of that hour's attempts, one entry a day."""
+    """Share of that hour's attempts that were refused, one entry per day."""
     attempts_per_minute: float
     campaign_per_minute: float
-    """From 10:00 to 10:40."""
+    """Attempts per minute from 10:00 to 10:40."""
     pooled: float
-    """Share of all attempts of these hours."""
+    """Share of all attempts of these hours that were refused."""
 
     @property
     def line(self) -> str:
-        """For people."""
+        """Return the values in words."""
         return (
             f"{len(self.refused)} weekdays; from 10:00 to 11:00 {self.attempts_per_minute:.0f} attempts a minute, "
             f"{self.campaign_per_minute:.0f} until 10:40; refused {100 * self.pooled:.2f} %, above 1 % on "
@@ -71,7 +71,7 @@ class Shown:
 
 
 def contact_centre() -> Scenario:
-    """19 weekdays of a dialler: 178 calls a minute in its 40 minutes, and more or less of them from day to day."""
+    """Return 19 weekdays of a dialler with 178 calls a minute in its 40 minutes, more or fewer from day to day."""
     curve = day_curve(((11.0, 4.0, 1.0), (16.0, 4.0, 0.8)))
     traffic = Campaign(week=4.0 * _ON_WEEKDAYS * curve, first_minute=600, minutes=40, per_minute=174.0, deviation=0.1)
     who = callers(np.random.default_rng(3), hold_s=(60.0, 61.0), rejected=0.0)
@@ -81,7 +81,7 @@ def contact_centre() -> Scenario:
 
 
 def small_customer() -> Scenario:
-    """3 calls a minute for four weeks."""
+    """Return four weeks with 3 calls a minute."""
     curve = day_curve(((11.0, 4.0, 1.0), (16.0, 4.0, 0.8)))
     who = callers(np.random.default_rng(4), rejected=0.0)
     mechanism = Mechanism(kind="small customer", traffic=Traffic(week=3.0 * _ON_WEEKDAYS * curve), callers=who)
@@ -103,8 +103,8 @@ def _scenario(mechanism: Mechanism, requested: int, candidates: tuple[int, ...])
 
 
 def shown(scenario: Scenario) -> Shown:
-    """Count the hour in the very attempts that the file holds."""
-    made = attempts(scenario.mechanism, scenario.enforced, scenario.dice(), scenario.channels)
+    """Count the dialler's hour in the same attempts that the file holds."""
+    made = attempts(scenario.mechanism, scenario.enforced, scenario.draws(), scenario.channels)
     day, second = np.divmod(made[:, AT_S], DAY_S)
     weekday = (day + scenario.mechanism.first_day.weekday()) % 7 < 5
     then = weekday & (second >= HOUR[0]) & (second < HOUR[1])
@@ -128,7 +128,7 @@ def _said(answer: Answer) -> Iterator[str]:
 
 
 def first_case() -> bool:
-    """Print it; whether the review passed."""
+    """Review the case and print the answer. Return whether the review passed."""
     scenario = contact_centre()
     out.print("1. A dialler from 10:00 to 10:40, throttle 200, asks for 260", markup=False)
     out.print(f"   history: {shown(scenario).line}", markup=False)
@@ -151,7 +151,7 @@ def first_case() -> bool:
         out.print(f"   truth at {limit}, refused from 10:00 to 11:00: {shares}", markup=False)
     at_200 = cells[0, scenario.now].refused
     knows_today = any(covers(interval, at_200.value, at_200.error) for interval in filter(None, at_now))
-    # Interpretations that the history contradicts need not keep; the first is the true one.
+    # Interpretations that the history contradicts need not keep the targets. The first one is the true one.
     counts = {claim.reading for claim in answer.claims} | {0}
     keeps = [cells[index, answer.recommended or 260].holds(scenario.bounds) for index in counts]
     is_bold = answer.decision in APPROVALS and False in keeps
@@ -161,7 +161,7 @@ def first_case() -> bool:
 
 
 def second_case() -> bool:
-    """Print it; whether the review passed."""
+    """Review the case and print the answer. Return whether the review passed."""
     out.print("2. 3 calls a minute ask for 5,000 instead of 200", markup=False)
     answer = _reviewed(small_customer())
     for line in _said(answer):
@@ -170,7 +170,7 @@ def second_case() -> bool:
 
 
 def main() -> None:
-    """Both; exit code 3 if one failed."""
+    """Run both cases; the exit code is 3 if one failed."""
     try:
         passed = [first_case(), second_case()]
     except TrunkproofError as error:

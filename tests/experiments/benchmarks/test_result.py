@@ -45,11 +45,11 @@ def test_the_page_shows_ratios_before_other_figures(report: Report, tmp_path: Pa
     page = (tmp_path / "latest.md").read_text()
     assert page.index("`a.rate`") < page.index("`a.alone`") < page.index("`a.missing`: no such program")
     assert "| **3** | `a.rate` | 300 | 100 | calls/s | why | `c` |" in page
-    assert "not to be quoted" not in page
+    assert "Do not quote its figures" not in page
 
 
 def test_a_quick_run_says_that_it_is_none_to_quote() -> None:
-    assert "not to be quoted" in Report.of([ALONE], load_average=(0, 0), quick=True).to_markdown()
+    assert "Do not quote its figures" in Report.of([ALONE], load_average=(0, 0), quick=True).to_markdown()
 
 
 @pytest.mark.parametrize(

@@ -30,21 +30,21 @@ def rows() -> dict[str, Row]:
 
 
 def test_the_rows_that_were_asked_for_are_there(rows: dict[str, Row]) -> None:
-    assert {"simulator.simpy.calls_per_s", "trunkproof.simulator.kernel.calls_per_s", "simulator.sweep_s"} <= set(rows)
+    assert {"simulator.simpy.calls_per_s", "simulator.kernel.calls_per_s", "simulator.sweep_s"} <= set(rows)
     # What a user waits for is told beside what the kernel alone does, and is less.
-    assert rows["simulator.simulate.calls_per_s"].unit == rows["trunkproof.simulator.kernel.calls_per_s"].unit
+    assert rows["simulator.simulate.calls_per_s"].unit == rows["simulator.kernel.calls_per_s"].unit
     assert {
         f"simulator.{ours}.vs_{theirs}" for ours in ("kernel", "simpy") for theirs in ("plain_simpy", "ciw")
     } <= set(rows)
 
 
 def test_the_kernel_is_compared_with_our_own_model(rows: dict[str, Row]) -> None:
-    assert rows["trunkproof.simulator.kernel.calls_per_s"].baseline == rows["simulator.simpy.calls_per_s"].value
+    assert rows["simulator.kernel.calls_per_s"].baseline == rows["simulator.simpy.calls_per_s"].value
 
 
 def test_everybody_lost_what_erlang_says(rows: dict[str, Row]) -> None:
     """`measure` raises where one did not; what each of them came to is told."""
-    note = rows["trunkproof.simulator.kernel.vs_ciw"].note
+    note = rows["simulator.kernel.vs_ciw"].note
     assert all(who in note for who in ("plain SimPy", "Ciw", "our SimPy model", "kernel"))
 
 

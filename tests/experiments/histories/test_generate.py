@@ -14,7 +14,7 @@ import pytest
 
 from trunkproof.experiments.histories.calls import ANSWERED, REFUSED, STATUSES, fresh_instants, unrefused_attempts
 from trunkproof.experiments.histories.generate import generate, made_attempts
-from trunkproof.experiments.histories.truth import ClockStep, Dirt, Truth
+from trunkproof.experiments.histories.truth import ClockStep, Defects, Truth
 from trunkproof.models.demand.history.reading import read_history
 from trunkproof.models.demand.history.settings import Columns, HistorySettings
 from trunkproof.models.demand.history.table import CallStatus
@@ -169,7 +169,7 @@ def test_the_same_seed_makes_the_same_file_and_another_one_another(tmp_path: Pat
     assert (tmp_path / "a.csv").read_bytes() != (tmp_path / "c.csv").read_bytes()
 
 
-DIRT = Dirt(
+DEFECTS = Defects(
     duplicates=11,
     negative_durations=5,
     missing_ends=7,
@@ -190,29 +190,29 @@ COLUMNS = Columns(
 
 @pytest.mark.parametrize("form", ["operator", "asterisk", "freeswitch", "columns"])
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-def test_what_was_written_is_read_again_with_its_dirt(tmp_path: Path, form: str, suffix: str) -> None:
+def test_what_was_written_is_read_again_with_its_defects(tmp_path: Path, form: str, suffix: str) -> None:
     path = tmp_path / f"history{suffix}"
     # Without an identifier, two attempts of one pair in the same second are one row written twice.
     patient = REDIAL.model_copy(update={"delay": Lognormal(kind="lognormal", mean_s=40, cv=0.5)})
-    made = generate(truth(days=1, format=form, inbound_share=0.3, dirt=DIRT, redial=patient), path)
+    made = generate(truth(days=1, format=form, inbound_share=0.3, defects=DEFECTS, redial=patient), path)
     history = read_history(HistorySettings(path=path, columns=COLUMNS if form == "columns" else None))
     assert history.format == form
-    assert history.rows_read == made.rows == made.attempts + DIRT.duplicates
-    assert history.attempts == made.attempts - DIRT.unparsable
+    assert history.rows_read == made.rows == made.attempts + DEFECTS.duplicates
+    assert history.attempts == made.attempts - DEFECTS.unparsable
     assert history.counts["refused"].sum() == made.refused
     odd = {oddity.kind: oddity.count for oddity in history.oddities}
     backwards = odd.get("negative_duration", 0) + odd.get("end_before_start", 0)
     assert (odd["duplicate"], odd["unparsable"], odd["missing_end"], backwards) == (11, 3, 7, 5)
-    assert made.dirty["clock_step"] > 200
+    assert made.defects["clock_step"] > 200
 
 
-def test_dirt_of_each_kind_is_counted_and_in_the_file(tmp_path: Path) -> None:
-    made = generate(truth(days=1, dirt=DIRT), tmp_path / "history.csv")
+def test_defects_of_each_kind_are_counted_and_in_the_file(tmp_path: Path) -> None:
+    made = generate(truth(days=1, defects=DEFECTS), tmp_path / "history.csv")
     rows = pl.read_csv(tmp_path / "history.csv")
-    assert rows.height - rows["Sid"].n_unique() == made.dirty["duplicate"] == 11
-    assert (rows["Duration"] < 0).sum() == made.dirty["negative_duration"] == 5
-    assert rows["EndTime"].null_count() == made.dirty["missing_end"] == 7
-    assert rows["StartTime"].str.starts_with("0000").sum() == made.dirty["unparsable"] == 3
+    assert rows.height - rows["Sid"].n_unique() == made.defects["duplicate"] == 11
+    assert (rows["Duration"] < 0).sum() == made.defects["negative_duration"] == 5
+    assert rows["EndTime"].null_count() == made.defects["missing_end"] == 7
+    assert rows["StartTime"].str.starts_with("0000").sum() == made.defects["unparsable"] == 3
     starts = rows["StartTime"].str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).drop_nulls()
     assert starts.diff().dt.total_seconds().min() < -240
     json.dumps(made.to_json(), allow_nan=False)
@@ -232,10 +232,10 @@ def test_an_hour_that_daylight_saving_repeats_is_written_as_wall_clock_and_count
     autumn = truth(first_day=date(2026, 10, 24), days=3, timezone="Europe/Berlin")
     summary = generate(autumn, tmp_path / "history.csv")
     # 02:00 to 03:00 comes twice; two hours at twelve a minute, and their redials.
-    assert abs(summary.dirty["ambiguous_time"] - 1440) < 1440 / 4
+    assert abs(summary.defects["ambiguous_time"] - 1440) < 1440 / 4
     assert abs(summary.fresh_calls - 73 * 720) < Z * math.sqrt(73 * 720)
     clear = generate(autumn.model_copy(update={"times": "offset"}), tmp_path / "clear.csv")
-    assert clear.dirty["ambiguous_time"] == 0
+    assert clear.defects["ambiguous_time"] == 0
     first = pl.read_csv(tmp_path / "clear.csv")["StartTime"][0]
     assert (
         datetime.fromisoformat(first).utcoffset()
@@ -258,7 +258,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must end in"):
         generate(truth(days=1), tmp_path / "history.xlsx")
     with pytest.raises(InputError, match=r"only .* answered calls"):
-        generate(truth(days=1, dirt=Dirt(duplicates=900_000)), tmp_path / "history.csv")
+        generate(truth(days=1, defects=Defects(duplicates=900_000)), tmp_path / "history.csv")
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         generate(truth(days=1), tmp_path / "taken" / "history.csv")

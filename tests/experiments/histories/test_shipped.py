@@ -58,9 +58,9 @@ def test_a_wrong_truth_is_answered_with_all_its_mistakes(tmp_path: Path) -> None
     ("changed", "said"),
     [
         ("timezone: Mars/Base", "no such time zone"),
-        ("format: counts\ndirt: {duplicates: 1}", "dirt is of single calls"),
+        ("format: counts\ndirt: {duplicates: 1}", "defects are of single calls"),
         (f"hourly_per_minute: {[[1_000_000] * 24] * 7}", "2.88e\\+09 calls are too many"),
-        ("dirt: {clock_step: {day: 9, hour: 1, step_s: 5, lasts_s: 60}}", "must be below days"),
+        ("defects: {clock_step: {day: 9, hour: 1, step_s: 5, lasts_s: 60}}", "must be below days"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(tmp_path: Path, changed: str, said: str) -> None:

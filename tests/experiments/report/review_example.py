@@ -409,7 +409,7 @@ def review(name: str = "Three hundred seats, from 200 to 400") -> Review:
         "(0.32 to 0.60 %) of customers are lost.",
         reasons=(
             "At 200 a minute 37 % of callers give up; 318 (302 to 335) fresh calls a minute are offered.",
-            "At 400 every target holds with 97 % confidence under every reading.",
+            "At 400 every target holds with 97 % confidence under every interpretation.",
             "Channels bind next, at 372 calls a minute.",
         ),
         depends_on_enforcement=False,

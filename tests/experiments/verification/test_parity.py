@@ -1,4 +1,4 @@
-"""The cases ask what their formulas answer, each with dice of its own; and a wrong formula is found."""
+"""The cases ask what their formulas answer, each with a seed of its own; and a wrong formula is found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_twin_finds_the_same_answer_by_way_of_the_study(case: Case) -> None:
     assert exact_refused_share(case.study) == pytest.approx(case.exact, rel=1e-12)
 
 
-def test_no_two_cases_share_dice() -> None:
+def test_no_two_cases_share_a_seed() -> None:
     seeds = [case.study.seed for case in CASES]
     assert len(set(seeds)) == len(seeds)
 

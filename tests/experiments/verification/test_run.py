@@ -86,7 +86,7 @@ def spoilt() -> Verification:
 
 
 def test_an_incorrect_check_is_told_on_top_and_at_its_place(spoilt: Verification) -> None:
-    assert "at odds with exact theory in" in spoilt.sentence
+    assert "disagrees with exact theory in" in spoilt.sentence
     assert render_verification(spoilt).count(">INCORRECT<") >= 2
     assert spoilt.to_json()["verdict"] == "incorrect"
 

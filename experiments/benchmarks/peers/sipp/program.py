@@ -1,6 +1,6 @@
-"""Finds SIPp, renders its two scenarios, and says how it is run; what it spends is measured by whoever runs it.
+"""Find SIPp, render its two scenarios, and start it. The benchmark that starts it measures what it spends.
 
-Debian 12's own SIPp has neither TLS nor SRTP: `.ci/fetch-suite .stacks/sipp sip-tester` unpacks one that has.
+Debian 12's own SIPp has neither TLS nor SRTP. `.ci/fetch-suite .stacks/sipp sip-tester` unpacks one that has both.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _PORTS = {"answerer": (10_000, 35_000), "caller": (35_000, 60_000)}
 _READY_WITHIN_S = 10.0
 _SPEECH_FRAMES = 500
 _NO_PACE = 100_000.0
-"""Calls a second that SIPp is asked for where only the number at once is to hold it back."""
+"""Calls per second asked of SIPp where only the number of calls at once must limit it."""
 
 
 def find_sipp() -> tuple[str, ...] | None:
-    """The command of a SIPp that speaks TLS and SRTP; `None` where there is none."""
+    """Return the command of a SIPp with TLS and SRTP; None where there is none."""
     loader = next(iter(sorted(_ROOT.glob("usr/lib/*/ld-linux*.so*"))), None)
     if loader is None:
         return None
@@ -43,7 +43,7 @@ def find_sipp() -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class Answerer:
-    """A SIPp that takes calls over TLS."""
+    """A SIPp that answers calls over TLS."""
 
     host: str
     port: int
@@ -54,10 +54,10 @@ class Answerer:
 
 @contextlib.contextmanager
 def answering(sipp: Sequence[str], folder: Path, *, media: bool, cores: Sequence[int] = ()) -> Iterator[Answerer]:
-    """A SIPp that answers every call while the block runs; with `media` it echoes audio under a key of its own.
+    """Run a SIPp that answers every call while the block runs. With `media` it echoes audio under a key of its own.
 
     Raises:
-        BenchmarkError: it does not listen.
+        BenchmarkError: SIPp does not listen.
     """
     folder.mkdir(parents=True, exist_ok=True)
     authority, name, port = Authority(folder / "certificates"), Pop().host, free_port(ANSWERER)
@@ -87,10 +87,10 @@ def start_caller(
     per_call: bool = False,
     cores: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """SIPp as the caller: over one connection, or with a connection for each call. It ends with 0 if all succeeded."""
+    """Start SIPp as the caller, over one connection or with one per call. It ends with 0 if all calls succeeded."""
     folder.mkdir(parents=True, exist_ok=True)
     _render("caller", folder, media=media)
-    # What it plays, as long a file as a caller's own first ten seconds, and then again.
+    # The audio that SIPp plays again and again: the first ten seconds of our caller's.
     speech = b"".join(write_frame(Side.CALLER, 0, number) for number in range(_SPEECH_FRAMES))
     (folder / "frames.alaw").write_bytes(speech)
     options = f"""
@@ -102,7 +102,7 @@ def start_caller(
 
 
 def errors_of(folder: Path) -> str:
-    """The last words of the SIPp that ran there."""
+    """Return the end of the error output of the SIPp that ran in a folder."""
     words = [path.read_text(errors="replace") for path in (*folder.glob("*errors.log"), folder / "sipp.log")]
     return "\n".join(words)[-1000:]
 
@@ -128,7 +128,7 @@ def _render(name: str, folder: Path, *, media: bool) -> None:
 
 def _start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "sipp.log").open("wb") as log:
-        # Its screen goes nowhere: drawing it would cost CPU that is not the calls'.
+        # Its screen goes nowhere: drawing it would cost CPU that does not belong to the calls.
         return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
 
 
@@ -143,7 +143,7 @@ def _await_listening(process: subprocess.Popen[bytes], port: int, folder: Path) 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a SIPp took from its start to its end."""
+    """What a SIPp spent from its start to its end."""
 
     cpu_s: float
     wall_s: float
@@ -159,10 +159,10 @@ def run_caller(
     per_call: bool,
     cores: Sequence[int] = (),
 ) -> Finished:
-    """SIPp as the caller, without media and as fast as it can, until all its calls are over.
+    """Run SIPp as the caller without media, as fast as it can, until all calls are over.
 
     Raises:
-        BenchmarkError: one of them failed.
+        BenchmarkError: a call failed.
     """
     began_s = time.perf_counter()
     process = start_caller(
@@ -177,7 +177,7 @@ def run_caller(
         cores=cores,
     )
     _, status, used = os.wait4(process.pid, 0)
-    # Popen cannot know any more that somebody else has waited.
+    # We have waited for the process: tell Popen, which can no longer do it.
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise BenchmarkError(f"calls of SIPp failed: {errors_of(folder)}")

@@ -17,7 +17,7 @@ import pytest
 from tests.experiments.review.conftest import TRUTHS
 
 from trunkproof.experiments.histories.generate import generate
-from trunkproof.experiments.histories.truth import Dirt, read_truth
+from trunkproof.experiments.histories.truth import Defects, read_truth
 from trunkproof.experiments.review.decision_json import to_json
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.result import Review
@@ -74,7 +74,7 @@ def tiny(folder: Path, engine: Engine = Engine.KERNEL) -> Request:
     if not path.exists():
         truth = read_truth(TRUTHS / "small.yaml")
         hourly = tuple(tuple(0.1 * rate for rate in day) for day in truth.hourly_per_minute)
-        changes = {"hourly_per_minute": hourly, "throttle": FixedWindow(limit=3), "dirt": Dirt()}
+        changes = {"hourly_per_minute": hourly, "throttle": FixedWindow(limit=3), "defects": Defects()}
         generate(truth.model_copy(update=changes), path)
     return Request.model_validate(
         {

@@ -15,8 +15,13 @@ import pytest
 from trunkproof.experiments.report.calibration_page import render_calibration
 from trunkproof.experiments.sizing.calibration import calibrate as module
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun, calibrate
+from trunkproof.experiments.sizing.calibration.contention import (
+    contended_ladders,
+    contended_packet,
+    contended_work,
+    is_contended,
+)
 from trunkproof.experiments.sizing.calibration.levels import Level, last_mos_p5, studies_of
-from trunkproof.experiments.sizing.calibration.shortage import is_short, shortage_ladders, waiting_packet, waiting_work
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import CostName, Costs, cost_counts, load_calibration, spend
@@ -79,7 +84,7 @@ def predicted_level(work: str, amount: float, study: Study, dice: np.random.Gene
     return Level(work, amount, counts, cpu_s, Verdict.VALID, 0.0, 4.4, responses)
 
 
-def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
+def test_contended_work_costs_what_the_contended_levels_say() -> None:
     dice = np.random.default_rng(5)
     run = CalibrationRun.explaining("kamailio", [predicted_level(*each, dice) for each in studies_of("kamailio")], "x")
     costs = run.calibration.costs
@@ -98,16 +103,16 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
     # All took a quarter longer in these minutes, in which a share of what is asked for was less of it. What broke down,
     # because of its voices or its responses, did with least.
     slow = {"packet_s": 1.25 * costs.packet_s, "share": 1.25}
-    short = [waited(audio, "the same audio, CPU in plenty", **slow)]
-    short += [
-        replace(audio, work="audio, CPU short", amount=amount, mos_p5=mos)
+    contended = [waited(audio, "the same audio, uncontended CPU", **slow)]
+    contended += [
+        replace(audio, work="audio, contended CPU", amount=amount, mos_p5=mos)
         for amount, mos in ((0.4, 2.5), (0.5, 4.1), (0.6, 4.4))
     ]
-    short.append(waited(calls, "the same calls, CPU in plenty", **slow))
-    short += [
+    contended.append(waited(calls, "the same calls, uncontended CPU", **slow))
+    contended += [
         waited(
             calls,
-            "calls, CPU short",
+            "calls, contended CPU",
             amount=amount,
             packet_s=0.5 * costs.packet_s,
             share=1.25 * share,
@@ -115,8 +120,8 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
         )
         for amount, share, wait_s in ((0.5, 0.3, 9.0), (0.6, 0.6, 0.9), (0.7, 0.7, 0.4))
     ]
-    packet = waiting_packet(costs, short, 0.05, asked_by=costs, is_paced=False)
-    work = waiting_work(costs, 0.4 * costs.packet_s, short, 0.05, is_paced=False)
+    packet = contended_packet(costs, contended, 0.05, asked_by=costs, is_corrected=False)
+    work = contended_work(costs, 0.4 * costs.packet_s, contended, 0.05, is_corrected=False)
     assert packet is not None
     assert work is not None
     # Half of what 96 calls ask for, of which the idle programs take their share first.
@@ -125,69 +130,73 @@ def test_what_waits_costs_what_the_levels_short_of_cpu_say() -> None:
     assert packet.value == pytest.approx(cores / costs.cold_factor_spending(cores) / audio_per_s / 1.25, rel=1e-3)
     assert work.value == pytest.approx(0.6, rel=1e-2)
     assert work.interval[0] < 0.6 < work.interval[1]
-    found = run.with_shortage(short)
+    found = run.with_contended(contended)
     assert not found.notes
     page = render_calibration(found)
     assert "<td>yes</td>" in page
     assert "<td>no</td>" in page
     # A stack that needs more where it is stopped again and again needs more.
-    higher = [replace(level, amount=3 * level.amount) if level.work == "audio, CPU short" else level for level in short]
-    dear = waiting_packet(costs, higher, 0.05, asked_by=costs, is_paced=False)
+    higher = [
+        replace(level, amount=3 * level.amount) if level.work == "audio, contended CPU" else level
+        for level in contended
+    ]
+    dear = contended_packet(costs, higher, 0.05, asked_by=costs, is_corrected=False)
     assert dear is not None
     assert dear.value > 1.5 / 1.25 * costs.packet_s
     # Where nothing holds nothing is known.
-    broken = run.with_shortage([replace(level, mos_p5=1.2, response_s=(9.0,)) for level in short])
+    broken = run.with_contended([replace(level, mos_p5=1.2, response_s=(9.0,)) for level in contended])
     assert broken.calibration.costs.waiting_packet_s is None
     assert broken.calibration.costs.waiting_work_share == 1
     assert len(broken.notes) == 2
 
 
-def test_plenty_tells_the_pace_of_short_levels_where_no_gauge_does() -> None:
+def test_uncontended_levels_tell_the_slowdown_of_contended_ones_without_a_reference_workload() -> None:
     dice = np.random.default_rng(5)
     levels = [predicted_level(*each, dice) for each in studies_of("kamailio")]
     costs = CalibrationRun.explaining("kamailio", levels, "x").calibration.costs
     audio = [level for level in levels if level.work == "audio"][-1]
-    dear = replace(audio, work="the same audio, CPU in plenty", cpu_s=1.25 * audio.cpu_s)
-    short = replace(audio, work="audio, CPU short", amount=0.8, mos_p5=4.3)
-    paced, unpaced = (
-        waiting_packet(costs, [dear, short], 0.05, asked_by=costs, is_paced=is_paced) for is_paced in (True, False)
+    dear = replace(audio, work="the same audio, uncontended CPU", cpu_s=1.25 * audio.cpu_s)
+    contended = replace(audio, work="audio, contended CPU", amount=0.8, mos_p5=4.3)
+    corrected, uncorrected = (
+        contended_packet(costs, [dear, contended], 0.05, asked_by=costs, is_corrected=is_corrected)
+        for is_corrected in (True, False)
     )
-    assert paced is not None
-    assert unpaced is not None
-    assert paced.value == pytest.approx(0.8 * costs.packet_s, rel=0.02)
-    assert paced.value / unpaced.value == pytest.approx(1.25, rel=0.1)
+    assert corrected is not None
+    assert uncorrected is not None
+    assert corrected.value == pytest.approx(0.8 * costs.packet_s, rel=0.02)
+    assert corrected.value / uncorrected.value == pytest.approx(1.25, rel=0.1)
 
 
-def gauged_levels(dice: np.random.Generator) -> list[Level]:
-    """Levels on a machine whose pace changes by a quarter, with which costs go as the power of 1.5."""
+def levels_of_a_changing_machine(dice: np.random.Generator) -> list[Level]:
+    """Return levels of a machine whose speed changes by a quarter; costs grow as its time to the power 1.5."""
     plain = [predicted_level(*each, dice) for each in studies_of("embedded")]
     return [
-        replace(level, cpu_s=level.cpu_s * relative**1.5, gauge_s=1.2e-4 * relative)
+        replace(level, cpu_s=level.cpu_s * relative**1.5, reference_s=1.2e-4 * relative)
         for level, relative in zip(plain, dice.uniform(0.8, 1.25, 24), strict=True)
     ]
 
 
-def test_a_slow_minute_is_a_level_shorter_of_cpu() -> None:
+def test_a_slow_minute_means_more_contention() -> None:
     """What held on less than it seems counts before what held on more."""
-    run = CalibrationRun.explaining("kamailio", gauged_levels(np.random.default_rng(5)), "x")
+    run = CalibrationRun.explaining("kamailio", levels_of_a_changing_machine(np.random.default_rng(5)), "x")
     assert run.calibration.gauged is not None
     typical_s = run.calibration.gauged.work_s
     audio = [level for level in run.levels if level.work == "audio"][-1]
-    short = [
-        replace(audio, work="audio, CPU short", amount=amount, gauge_s=pace ** (1 / 1.5) * typical_s)
-        for amount, pace in ((0.8, 1.0), (0.9, 1.5))
+    contended = [
+        replace(audio, work="audio, contended CPU", amount=amount, reference_s=slowdown ** (1 / 1.5) * typical_s)
+        for amount, slowdown in ((0.8, 1.0), (0.9, 1.5))
     ]
-    costs = run.with_shortage(short).calibration.costs
-    # 0.9 of the CPU at a pace of 1.5; idle programs take 1 % of it, the power that was found may be off by a tenth.
+    costs = run.with_contended(contended).calibration.costs
+    # 0.9 of the CPU at a slowdown of 1.5; idle programs take 1 % of it, the fitted power may be off by a tenth.
     assert costs.waiting_packet_s == pytest.approx(0.9 / 1.5 * costs.packet_s, rel=0.05)
 
 
-def test_plenty_in_a_ladder_says_what_work_costs_too() -> None:
+def test_uncontended_levels_of_a_ladder_take_part_in_the_fit() -> None:
     dice = np.random.default_rng(5)
     run = CalibrationRun.explaining("kamailio", [predicted_level(*each, dice) for each in studies_of("kamailio")], "x")
-    ladder = shortage_ladders("kamailio", run.calibration.costs)[0]
-    plenty = [predicted_level(*ladder.plenty, dice) for _ in range(4)]
-    found = run.with_shortage(plenty)
+    ladder = contended_ladders("kamailio", run.calibration.costs)[0]
+    uncontended = [predicted_level(*ladder.uncontended, dice) for _ in range(4)]
+    found = run.with_contended(uncontended)
     assert len(found.levels) == len(run.levels) + 4
     # Three levels of audio have become seven, all but as telling: by the root of 3/7 narrower.
     widths = [np.ptp(one.calibration.intervals["packet_s"]) for one in (run, found)]
@@ -207,16 +216,16 @@ def test_voices_are_judged_by_the_calls_that_were_answered_last() -> None:
     assert last_mos_p5(to_frame(records[:1])) is None
 
 
-def test_shortages_are_of_what_the_work_asks_for() -> None:
+def test_quotas_are_shares_of_the_cpu_needed() -> None:
     costs = load_calibration("kamailio").costs
-    for ladder in shortage_ladders("kamailio", costs):
-        assert ladder.plenty[2].pop.machine.quota is None
+    for ladder in contended_ladders("kamailio", costs):
+        assert ladder.uncontended[2].pop.machine.quota is None
         quotas = [study.pop.machine.quota or 0.0 for _, _, study in ladder.rungs]
         shares = [share for _, share, _ in ladder.rungs]
         assert quotas == sorted(quotas, reverse=True)
         assert np.ptp(np.array(quotas) / shares) == pytest.approx(0, abs=1e-12)
         assert quotas[-1] > costs.idle_share
-        assert "audio" not in ladder.plenty[0] or not any(pauses_are_heard(quota) for quota in quotas)
+        assert "audio" not in ladder.uncontended[0] or not any(pauses_are_heard(quota) for quota in quotas)
 
 
 @pytest.mark.parametrize(
@@ -224,27 +233,27 @@ def test_shortages_are_of_what_the_work_asks_for() -> None:
     [(0.0, 8), (0.5, 8), (0.6, 8), (0.9, 5), (1.1, 3), (2.0, 2)],
 )
 def test_a_ladder_ends_where_two_levels_broke_down(needs: float, rungs: int) -> None:
-    ladder = shortage_ladders("asterisk", load_calibration("asterisk").costs)[0]
+    ladder = contended_ladders("asterisk", load_calibration("asterisk").costs)[0]
 
     async def measure(work: str, amount: float, study: Study) -> Level:
         return Level(work, amount, {}, 1.0, Verdict.VALID, 0.0, 4.3 if amount > needs else 1.2, ())
 
     levels = asyncio.run(ladder.descend(measure))
-    assert sum(map(is_short, levels)) == rungs
-    assert not is_short(levels[0])
-    assert not is_short(levels[-1])
+    assert sum(map(is_contended, levels)) == rungs
+    assert not is_contended(levels[0])
+    assert not is_contended(levels[-1])
     assert len(levels) <= ladder.most
     if rungs == len(ladder.rungs):
         assert len(levels) == ladder.most
 
 
-def test_a_machine_that_changes_its_pace_is_told_from_costs() -> None:
-    levels = gauged_levels(np.random.default_rng(5))
+def test_a_change_of_the_machines_speed_is_told_from_costs() -> None:
+    levels = levels_of_a_changing_machine(np.random.default_rng(5))
     run = CalibrationRun.explaining("embedded", levels, "x")
     gauged = run.calibration.gauged
     assert gauged is not None
     assert gauged.interval is not None
-    assert "All costs go as the power" in render_calibration(run)
+    assert "all costs grow as that time to the power" in render_calibration(run)
     assert gauged.exponent == pytest.approx(1.5, abs=2 * (gauged.interval[1] - gauged.exponent))
     assert run.fit.relative_error < 0.03
     assert run.calibration.costs.packet_s == pytest.approx(KNOWN["packet_s"], rel=0.2)
@@ -253,7 +262,7 @@ def test_a_machine_that_changes_its_pace_is_told_from_costs() -> None:
     # Nobody looked at the machine that the levels of others are from.
     assert (
         CalibrationRun.explaining(
-            "embedded", [replace(level, gauge_s=None) for level in levels], "x"
+            "embedded", [replace(level, reference_s=None) for level in levels], "x"
         ).calibration.gauged
         is None
     )
@@ -304,6 +313,6 @@ def test_a_level_is_measured_on_real_calls(tmp_path: Path, monkeypatch: pytest.M
     assert level.counts["bye_s"] == level.counts["refusal_s"] == 0
     assert level.counts["idle_share"] >= 3
     assert level.cpu_s > 0
-    assert level.gauge_s is not None
+    assert level.reference_s is not None
     # A busy call never rings: there is no round trip to see.
     assert level.response_s == ()

@@ -20,7 +20,7 @@ from trunkproof.experiments.sizing.knee.load import (
     LoadKind,
     Reading,
     at_load,
-    at_pace,
+    at_slowdown,
     first_load,
     load_kind,
     measure_load,
@@ -100,12 +100,12 @@ def test_both_sides_find_their_knee_within_the_resolution(tmp_path: Path) -> Non
 def test_a_slower_machine_is_seen_and_predicted_for(tmp_path: Path) -> None:
     async def measure(study: Study, load: float, _: Path) -> Reading:
         # What it was on the way up does not count.
-        pace = 1.25 if load > 1000 else 1.0
-        return replace(await predict_load(at_pace(study, 1.25), load), pace=pace)
+        slowdown = 1.25 if load > 1000 else 1.0
+        return replace(await predict_load(at_slowdown(study, 1.25), load), slowdown=slowdown)
 
     study = _study(calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
     knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
-    assert knee.pace == pytest.approx(1.25)
+    assert knee.slowdown == pytest.approx(1.25)
     assert knee.predicted.knee == knee.measured.knee
     assert knee.calibrated is not None
     assert knee.measured.knee is not None
@@ -113,13 +113,13 @@ def test_a_slower_machine_is_seen_and_predicted_for(tmp_path: Path) -> None:
     assert "1.25 times as long" in knee.sentence
 
 
-def test_without_a_gauge_the_prediction_is_for_the_pace_of_the_study(tmp_path: Path) -> None:
+def test_without_a_reference_workload_the_prediction_is_for_the_slowdown_of_the_study(tmp_path: Path) -> None:
     async def measure(study: Study, load: float, _: Path) -> Reading:
         return await predict_load(study, load)
 
     study = _study(pace=1.5, calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
     knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
-    assert knee.pace is None
+    assert knee.slowdown is None
     assert knee.predicted.knee == knee.calibrated == knee.measured.knee
     assert "times as long" not in knee.sentence
 
@@ -289,16 +289,16 @@ def test_a_quota_whose_pauses_would_be_heard_is_told(tmp_path: Path) -> None:
 def test_costs_that_are_off_without_a_quota_too_are_told(tmp_path: Path) -> None:
     async def measure(study: Study, load: float, _: Path) -> Reading:
         reading = await predict_load(study, load)
-        return replace(reading, cpu_share=1.3 * (reading.cpu_share or 0.0), pace=1.25)
+        return replace(reading, cpu_share=1.3 * (reading.cpu_share or 0.0), slowdown=1.25)
 
     study = _study(calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
     knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
     # What took 1.3 times as long on a machine that is said to take 1.25 times as long is as predicted, within 15 %.
     assert knee.doubts == ()
-    unpaced = replace(knee, unlimited=tuple(asyncio.run(_predicted_all(study, knee))))
-    (doubt,) = unpaced.doubts
+    without_slowdown = replace(knee, unlimited=tuple(asyncio.run(_predicted_all(study, knee))))
+    (doubt,) = without_slowdown.doubts
     assert "(+30 %)" in doubt
-    assert doubt in render_knee(unpaced)
+    assert doubt in render_knee(without_slowdown)
 
 
 async def _predicted_all(study: Study, knee: Knee) -> list[Reading]:
