@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
 BENCHING := .venv/benching
 
-.PHONY: help setup setup-dev setup-bench demo prove review picture verify bench test test-bench lint pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo prove review picture verify bench test test-bench check lint pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,13 +73,20 @@ system-packages:
 asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks and tests that want it
 	@.ci/fetch-suite .stacks/asterisk asterisk
 
-# Tests that compute share the cores; those that place real calls need the machine to themselves.
-COMPUTING := tests/models tests/simulator tests/test_house.py tests/loadgen/sip tests/loadgen/media/compiled \
-	tests/loadgen/media/test_warm.py \
-	$(addprefix tests/experiments/,histories report review verification test_cli.py test_cli_history.py test_cli_review.py prediction) \
+# Three kinds of tests. Those that compute share the cores. Those that place calls run two at a time, each process in a
+# network of its own, where this user may make one. Those marked `alone` need both cores.
+COMPUTING := tests/models tests/simulator tests/test_house.py tests/test_package.py \
+	$(addprefix tests/loadgen/,sip parties schedule media/compiled media/test_warm.py) \
+	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
-
 BENCHMARKS := tests/experiments/benchmarks
+CALLING := tests $(addprefix --ignore ,$(COMPUTING) $(BENCHMARKS))
+# What a change to a few lines is checked by, many times a day.
+QUICK := tests/test_package.py tests/models --ignore tests/models/demand --ignore tests/models/test_compiled.py \
+	$(addprefix tests/loadgen/,sip parties schedule) tests/experiments/cli
+
+check: lint ## style, types and the quick tests, for the daily loop
+	@$(BIN)/pytest --numprocesses auto -q $(QUICK)
 
 pytest: setup-dev system-packages ## the tests alone (ARGS=tests/models: only those, one after the other)
 ifdef ARGS
@@ -87,7 +94,13 @@ ifdef ARGS
 else
 	@status=0; \
 	$(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING) || status=$$?; \
-	$(BIN)/pytest tests $(addprefix --ignore ,$(COMPUTING) $(BENCHMARKS)) || status=$$?; \
+	if unshare --net true 2>/dev/null; then \
+		TRUNKPROOF_TESTS_APART=1 $(BIN)/pytest --numprocesses 2 --dist loadscope -m "not alone" $(CALLING) || status=$$?; \
+		$(BIN)/pytest -m alone $(CALLING) || status=$$?; \
+	else \
+		echo "This user may not make networks: tests that place calls run one after the other."; \
+		$(BIN)/pytest $(CALLING) || status=$$?; \
+	fi; \
 	echo "Left out for their time (three minutes): the benchmarks that place calls. They are tested by: make test-bench"; \
 	exit $$status
 endif

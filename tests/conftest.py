@@ -5,10 +5,13 @@ Not the place for what one folder alone needs: that is in the folder's own conft
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import resource
 import shutil
 import socket
+import struct
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,31 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci")
 
 
+APART = "TRUNKPROOF_TESTS_APART"
+"""Set: several processes run tests that place calls, each in a network of its own. Addresses and ports never meet."""
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP_RUNNING = 0x41
+
+
+def enter_own_network() -> None:
+    """Give this process an empty network namespace with its loopback up.
+
+    Raises:
+        OSError: this user may not, or this is no Linux.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    with socket.socket() as probe:
+        fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING))
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if APART in os.environ and hasattr(config, "workerinput"):
+        enter_own_network()
+    config.addinivalue_line("markers", "alone: needs both cores to itself, so no other test runs beside it")
     config.addinivalue_line(
         "markers",
         "requires(program, package=program): skip where this program is missing; `package` is Debian's name for it",

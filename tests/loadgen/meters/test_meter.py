@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import sys
+import time
 from typing import Any
 
 import polars as pl
@@ -110,7 +111,9 @@ def test_a_reading_is_taken_at_plan_zero_and_each_interval_after_it() -> None:
     at_s = samples.filter(pl.col("name") == "cpu_s")["at_s"].to_list()
     assert at_s == sorted(at_s)
     # Never before its turn, never two in one; how late is the machine's business. The last is the end's.
-    turns = [int(at // 0.1) for at in at_s[:-1] if at >= 0]
+    # An event loop runs what is due within its clock's resolution, so a turn may begin a hair early.
+    early_s = time.get_clock_info("monotonic").resolution + 1e-9
+    turns = [int((at + early_s) // 0.1) for at in at_s[:-1] if at >= 0]
     assert turns == sorted(set(turns))
     assert turns
     assert at_s[0] < -0.25
