@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,12 +74,20 @@ def _modules(root: Path, *packages: str) -> Iterator[Path]:
         yield from sorted((root / package).rglob("*.py"))
 
 
-def _imported(module: Path) -> Iterator[str]:
+def _imported(module: Path) -> tuple[str, ...]:
+    return _imported_of(module, module.stat().st_mtime_ns)
+
+
+@cache
+def _imported_of(module: Path, _: int) -> tuple[str, ...]:
+    """Return what a module imports; the second argument is when it was written."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(module.read_bytes())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.module if node.level == 0 and node.module else "a relative import"
+            found.append(node.module if node.level == 0 and node.module else "a relative import")
+    return tuple(found)
 
 
 def _ours(module: Path) -> Iterator[tuple[str, ...]]:
