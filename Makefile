@@ -75,7 +75,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 
 # Three kinds of tests. Those that compute share the cores. Those that place calls run two at a time, each process in a
 # network of its own, where this user may make one. Those marked `alone` need both cores.
-COMPUTING := tests/models tests/simulator tests/test_house.py tests/test_package.py \
+COMPUTING := tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_wheel.py \
 	$(addprefix tests/loadgen/,sip parties schedule media/compiled media/test_warm.py) \
 	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
