@@ -10,7 +10,7 @@ import hashlib
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.settings import Settings
@@ -88,8 +88,8 @@ class Machine(Settings):
     """A real stack on this machine is given as many to itself, if that leaves one to those who call it."""
     quota: Annotated[float, Field(gt=0, le=1024)] | None = None
     """CPU that all programs of the PoP may use together, in cores (a Linux CPU quota); none: what the cores give."""
-    pace: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """How long its cores take for any work, over what they took when the calibration was measured."""
+    slowdown: Annotated[float, Field(gt=0, le=100, validation_alias=AliasChoices("slowdown", "pace"))] = 1.0
+    """How many times as long its cores take for any work as in the calibration. The older name `pace` is accepted."""
     calibration: str | None = None
     """Name of a cost calibration in models/calibrations/, or a path to one; none: the one named like the stack."""
 

@@ -40,8 +40,8 @@ class Host:
         self._speed = self._capacity / servers
         self._free_at = [0.0] * servers
         self._asked_per_stream = PACKETS_PER_STREAM_S * costs.packet_s / self._capacity
-        self._short_per_stream = PACKETS_PER_STREAM_S * costs.short_packet_s / self._capacity
-        self._waiting_share = costs.waiting_work_share
+        self._required_per_stream = PACKETS_PER_STREAM_S * costs.required_packet_s / self._capacity
+        self._contended_share = costs.contended_work_share
         self._streams = 0
         self._lost_share = 0.0
         self._lost_s = 0.0
@@ -60,7 +60,7 @@ class Host:
         """
         begins, takes_s = now, work_s
         if self._free_at[0] > now:
-            begins, takes_s = self._free_at[0], work_s * self._waiting_share
+            begins, takes_s = self._free_at[0], work_s * self._contended_share
         ends = begins + takes_s / (self._speed * (1 - self.media_share))
         heapreplace(self._free_at, ends)
         self.signalling_s += work_s
@@ -69,7 +69,7 @@ class Host:
     @property
     def media_load(self) -> float:
         """CPU that the audio cannot do without, as a share of all there is for calls; may exceed 1."""
-        return self._streams * self._short_per_stream
+        return self._streams * self._required_per_stream
 
     def audio_begins(self, now: float) -> float:
         """One more call has audio; a reading for `audio_ends`."""
@@ -97,7 +97,7 @@ class Host:
         self.media_s += asked * self._capacity * passed_s
         self._changed = now
         self._streams += by
-        load = self._streams * self._short_per_stream
+        load = self._streams * self._required_per_stream
         self.media_share = min(load, MOST_MEDIA_SHARE)
         # Beyond the capacity every stream loses the same share.
         self._lost_share = 1 - 1 / load if load > 1 else 0.0

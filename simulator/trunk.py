@@ -193,9 +193,9 @@ class Caller:
 
     def _admitted(self, row: PlanRow, record: Record) -> Generator[simpy.Event, object, Ports | None]:
         """Pass throttle, ports and carrier: the ports, or `None` once the record says what refused."""
-        limits, env, throttle_s = self._world.limits, self._env, self._world.costs.throttle_s
-        if throttle_s and limits.is_limited(row.trunk, row.direction):
-            yield env.timeout(throttle_s)
+        limits, env, throttle_decision_s = self._world.limits, self._env, self._world.costs.throttle_decision_s
+        if throttle_decision_s and limits.is_limited(row.trunk, row.direction):
+            yield env.timeout(throttle_decision_s)
         decision = limits.ask_throttle(row.trunk, row.direction, env.now)
         if isinstance(decision, Refused):
             record.disposition, record.status, record.cause = Disposition.THROTTLED, decision.status, THROTTLE_CAUSE

@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     """`validate` ran, and prediction and reality agree on fewer calls than asked; for
     `experiments.verification`: simulator and exact theory differ."""
     VOID = 4
-    """The load generator was out of breath: the run proves nothing about the trunk."""
+    """The load generator could not keep up: the run proves nothing about the trunk."""
     GUARD = 5
     """The target may not be called."""
     NO_TRUNK = 6

@@ -11,13 +11,13 @@ COST_WORDS: dict[CostName, str] = {
     "refusal_s": "INVITEs refused",
     "bye_s": "answers and BYEs",
     "packet_s": "SRTP packets",
-    "waiting_packet_s": "SRTP packets where CPU is short",
-    "waiting_work_share": "signalling where CPU is short",
-    "cold_share": "more on an idle stack",
-    "warm_load": "load that warms it",
+    "contended_packet_s": "SRTP packets where CPU is contended",
+    "contended_work_share": "signalling where CPU is contended",
+    "idle_penalty": "idle penalty",
+    "idle_penalty_decay_load": "load at which the idle penalty has decayed to 37 %",
     "idle_share": "idling",
     "round_trip_s": "round trip",
-    "throttle_s": "wait for the throttle",
+    "throttle_decision_s": "wait for the throttle's decision",
 }
 """How a reader knows each cost."""
 

@@ -234,7 +234,7 @@ def _verdict_sentence(comparison: Comparison) -> str:
     """What was found, the doubt first where there is any."""
     if not comparison.valid:
         reasons = "; ".join(comparison.generator.reasons)
-        return f"VOID: the load generator was out of breath ({reasons}), so this run proves nothing about the trunk."
+        return f"VOID: the load generator could not keep up ({reasons}), so this run proves nothing about the trunk."
     if not comparison.attempts:
         return " ".join([*_doubts(comparison), "No call was placed, so there is nothing to compare."])
     return " ".join([*_doubts(comparison), _agreement(comparison), _refusals(comparison), _srtp(comparison.srtp)])

@@ -29,7 +29,7 @@ class State(StrEnum):
     HOLDS = "holds"
     MISSES = "misses"
     VOID = "void"
-    """The generator was out of breath, twice: nothing is known of the trunk."""
+    """The generator could not keep up, twice: the run proves nothing about the trunk."""
     CUT_SHORT = "cut short"
     NOT_PLAYED = "not played"
     """This stack cannot play the profile, or cannot be started here."""

@@ -69,8 +69,9 @@ def _spent(cpu: Mapping[str, Any] | None) -> Iterator[str]:
     costs = ", ".join(f"{COST_WORDS[name]} {seconds:.2f} s" for name, seconds in _largest_first(cpu["breakdown"]))
     yield f"CPU measured {cpu['measured_s']:.2f} s in {cpu['seconds']:.0f} s ({programs})"
     yield f"CPU predicted {cpu['predicted_s']:.2f} s ({costs or 'nothing'})"
-    if (pace := cpu.get("pace", 1.0)) != 1:
-        yield f"work took {pace:.2f} times as long as in the calibration; the prediction is for that"
+    # Older files call the slowdown `pace`.
+    if (slowdown := cpu.get("slowdown", cpu.get("pace", 1.0))) != 1:
+        yield f"work took {slowdown:.2f} times as long as in the calibration; the prediction is for that"
 
 
 def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:
