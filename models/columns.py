@@ -51,7 +51,7 @@ class Columns:
 
     @property
     def is_first(self) -> BoolArray:
-        """Whether an attempt is its caller's first: a caller is counted there, whatever comes of the redials."""
+        """Tell whether an attempt is its caller's first: a caller is counted there, whatever comes of the redials."""
         return np.asarray(self.attempt == 0)
 
     @property
@@ -61,7 +61,7 @@ class Columns:
 
     @property
     def hung_up_s(self) -> FloatArray:
-        """The BYE; of an attempt without one, its end."""
+        """Return the BYE; of an attempt without one, its end."""
         return np.where(np.isnan(self.bye_s), self.ended_s, self.bye_s)
 
     def where(self, chosen: BoolArray) -> Columns:
@@ -70,7 +70,7 @@ class Columns:
 
 
 def columns_of(records: pl.DataFrame) -> Columns:
-    """The columns of a table with `models.records.SCHEMA`."""
+    """Return the columns of a table with `models.records.SCHEMA`."""
     return Columns(**{field.name: _array(records[field.name]) for field in fields(Columns)})
 
 

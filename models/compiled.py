@@ -28,7 +28,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 def compiled(function: _Function) -> _Function:
-    """The same function, compiled for each combination of argument types when it is first called with them."""
+    """Return the same function, compiled for each combination of argument types when it is first called with them."""
     return cast("_Function", _stamped(_njit(nogil=True, cache=True)(function)))
 
 
@@ -53,7 +53,7 @@ def part(function: _Function) -> _Function:
 
 
 def is_kept(function: Callable[..., object]) -> bool:
-    """Whether machine code of a marked function is kept from an earlier run, and not out of date."""
+    """Tell whether machine code of a marked function is kept from an earlier run, and not out of date."""
     dispatcher: Any = function
     return bool(dispatcher._cache._cache_file._load_index())
 

@@ -90,7 +90,7 @@ def drawn_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_C
 
 
 def too_many_rows(study: Study, trunk: int, rows: float) -> Problem:
-    """The problem of a trunk that needs so many rows."""
+    """Return the problem of a trunk that needs so many rows."""
     longest_s = study.duration_s * ROWS_PER_TRUNK / rows
     what = (
         f"needs about {rows:,.0f} rows for calls and redials, but a trunk has numbers for {ROWS_PER_TRUNK:,}; "

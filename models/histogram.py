@@ -43,7 +43,7 @@ class LogHistogram:
 
     @classmethod
     def of(cls, counts: IntArray, total: float, maximum: float) -> Self:
-        """The histogram of values that were counted elsewhere: per bin, their sum, and the largest."""
+        """Return the histogram of values that were counted elsewhere: per bin, their sum, and the largest."""
         made = cls()
         made._counts[:] = counts
         made.count, made.total = int(made._counts.sum()), total
@@ -59,7 +59,7 @@ class LogHistogram:
             self.maximum = other.maximum if self.maximum is None else max(self.maximum, other.maximum)
 
     def quantile(self, share: float) -> float | None:
-        """The smallest value that at least `share` of the counted ones do not exceed; `None` when nothing was
+        """Return the smallest value that at least `share` of the counted ones do not exceed; `None` when nothing was
         counted.
         """
         if not self.count:

@@ -63,20 +63,20 @@ class Limits:
         self.carrier = CarrierLimits(study)
 
     def ask_throttle(self, trunk: int, direction: Direction, now: float) -> Decision:
-        """Whether a trunk's throttle lets a call pass; a direction that it does not count always passes."""
+        """Tell whether a trunk's throttle lets a call pass; a direction that it does not count always passes."""
         return self._throttles[trunk].try_admit(now) if self.is_limited(trunk, direction) else ADMITTED
 
     def is_limited(self, trunk: int, direction: Direction) -> bool:
-        """Whether a trunk's throttle is asked about calls of that direction at all."""
+        """Tell whether a trunk's throttle is asked about calls of that direction at all."""
         return direction in self._limited[trunk]
 
     def restart_throttles(self, now: float) -> None:
-        """The process that keeps the throttles was started again; the carrier's own limit is not in it."""
+        """Return the process that keeps the throttles was started again; the carrier's own limit is not in it."""
         for throttle in self._throttles:
             throttle.restart(now)
 
     def take(self, trunk: int, now: float) -> Ports | Disposition:
-        """The RTP ports of a call of that trunk that has a channel too, or why not; then nothing is taken.
+        """Return the RTP ports of a call of that trunk that has a channel too, or why not; then nothing is taken.
 
         Ports that were taken before the carrier refused are given back like any others: a relay was asked for them.
         """

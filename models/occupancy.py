@@ -63,7 +63,7 @@ class _Changes:
 
 
 def steps(start_s: FloatArray, end_s: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The level as a step function: instants (ascending) and the level from each on. For pictures."""
+    """Return the level as a step function: instants (ascending) and the level from each on. For pictures."""
     at = np.concatenate([start_s, end_s])
     by = np.concatenate([weight, -weight])
     order = np.lexsort((by, at))

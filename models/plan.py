@@ -102,13 +102,13 @@ def dialled_number(row: int) -> str:
 
 
 def row_of(number: str) -> int | None:
-    """The number dialled -> its plan row; `None` for a number that no plan dials."""
+    """Return the number dialled -> its plan row; `None` for a number that no plan dials."""
     digits = number.removeprefix(_COUNTRY)
     return int(digits) if number.startswith(_COUNTRY) and len(digits) == _DIGITS and digits.isdecimal() else None
 
 
 def rows_of(table: pl.DataFrame) -> Iterator[PlanRow]:
-    """A table with `PLAN_SCHEMA` as `PlanRow`s, in its order."""
+    """Return a table with `PLAN_SCHEMA` as `PlanRow`s, in its order."""
     # Column by column is quick, but takes memory for a whole piece at once.
     for piece in table.iter_slices(_ROWS_AT_ONCE):
         yield from map(PlanRow._make, zip(*(_values(piece[name]) for name in PLAN_SCHEMA), strict=True))
@@ -144,7 +144,7 @@ class Plan:
         return int(self.table.get_column("attempt").eq(0).sum())
 
     def first_attempts(self) -> list[PlanRow]:
-        """The rows to place at their own instant, in the order of time."""
+        """Return the rows to place at their own instant, in the order of time."""
         firsts = (row for row in self.rows.values() if row.place_s is not None)
         return sorted(firsts, key=lambda row: (row.place_s or 0.0, row.row))
 
@@ -173,7 +173,7 @@ def plan_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_CH
 
 
 def to_table(arrays: PlanArrays) -> pl.DataFrame:
-    """The same rows as a table with `PLAN_SCHEMA`."""
+    """Return the same rows as a table with `PLAN_SCHEMA`."""
     row = arrays.row
     columns = {
         "row": row,

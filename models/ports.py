@@ -48,7 +48,7 @@ class PortPool:
         return len(self._free)
 
     def acquire(self, now: float) -> tuple[int, ...] | None:
-        """The RTP ports of one call, as many as it has legs; `None`, and nothing taken, where too few are free."""
+        """Return the RTP ports of one call, as many as it has legs; `None`, and nothing taken, where too few are free."""
         self._end_quarantines(now)
         if len(self._free) < self._legs:
             return None

@@ -16,5 +16,5 @@ def longest_pause_s(cores: float) -> float:
 
 
 def pauses_are_heard(cores: float) -> bool:
-    """Whether packets that come in such a pause are too late for a telephone: it is the quota that is heard then."""
+    """Tell whether packets that come in such a pause are too late for a telephone: it is the quota that is heard then."""
     return longest_pause_s(cores) > JITTER_BUFFER_MS / 1000

@@ -67,7 +67,7 @@ class RatePath:
         return self.knots_s[segment] + np.divide(2 * area, root, out=np.zeros_like(area), where=root > 0)
 
     def rate_per_minute(self, instants_s: FloatArray) -> FloatArray:
-        """The rate at the given instants."""
+        """Return the rate at the given instants."""
         segment = np.clip(np.searchsorted(self.knots_s, instants_s, side="right") - 1, 0, len(self.left_per_s) - 1)
         share = (instants_s - self.knots_s[segment]) / np.diff(self.knots_s)[segment]
         return 60 * (self.left_per_s[segment] * (1 - share) + self.right_per_s[segment] * share)
@@ -79,7 +79,7 @@ def _stepped(knots_s: FloatArray, per_minute: FloatArray) -> RatePath:
 
 @singledispatch
 def rate_path(arrivals: Arrivals, duration_s: float, seed: int, trunk: int) -> RatePath:
-    """The rate over [0, duration_s); where the kind has a random rate, drawn from the seed's own stream for this
+    """Return the rate over [0, duration_s); where the kind has a random rate, drawn from the seed's own stream for this
     trunk.
     """
     raise TypeError(f"{type(arrivals).__name__} has no rate")
@@ -169,7 +169,7 @@ def _busyness(random: np.random.Generator, cv: float, count: int) -> FloatArray:
 def arrival_chunks(
     arrivals: Arrivals, duration_s: float, seed: int, trunk: int, calls_per_chunk: int
 ) -> Iterator[FloatArray]:
-    """The instants of all calls in [0, duration_s), ascending, at most `calls_per_chunk` at a time."""
+    """Return the instants of all calls in [0, duration_s), ascending, at most `calls_per_chunk` at a time."""
     if isinstance(arrivals, ReplayedArrivals):
         instants = np.sort(np.array(arrivals.instants_s))
         instants = instants[instants < duration_s]

@@ -32,6 +32,6 @@ def uniforms(seed: int, *key: str | int, start: int, count: int) -> FloatArray:
 
 
 def generator(seed: int, *key: str | int) -> np.random.Generator:
-    """A stream for draws that belong to no single call, such as the states of a burst process."""
+    """Return a stream for draws that belong to no single call, such as the states of a burst process."""
     digest = hashlib.sha256(repr((seed, *key)).encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], dtype=np.uint64)))

@@ -136,7 +136,7 @@ class Pop(Settings):
 
     @property
     def calibration(self) -> str:
-        """The cost calibration that predictions use: the machine's, or the one named like the stack."""
+        """Return the cost calibration that predictions use: the machine's, or the one named like the stack."""
         return self.machine.calibration or self.stack
 
 
@@ -157,7 +157,7 @@ class Trunk(Settings):
     traffic: Traffic
 
     def admits(self, source: IPv4Address) -> bool:
-        """Whether the whitelist lets this source address call."""
+        """Tell whether the whitelist lets this source address call."""
         return any(source in network for network in self.whitelist) or (
             not self.whitelist and source == self.customer_address
         )
@@ -177,7 +177,7 @@ class Quality(Settings):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The targets that are set, in the order above."""
+        """Return the targets that are set, in the order above."""
         keys = type(self).model_fields.items()
         asked = [(name, note) for name, key in keys for note in key.metadata if isinstance(note, Asks)]
         bounds = ((note, getattr(self, name)) for name, note in asked)
@@ -220,7 +220,7 @@ class Study(Settings):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     def on(self, stack: StackName) -> Self:
-        """The same study, played by another stack."""
+        """Return the same study, played by another stack."""
         return self.model_copy(update={"pop": self.pop.model_copy(update={"stack": stack})})
 
     @property
@@ -232,7 +232,7 @@ class Study(Settings):
         return tuple(accounts.index(trunk.account) for trunk in self.trunks)
 
     def trunk_named(self, name: str) -> Trunk:
-        """The trunk of that name.
+        """Return the trunk of that name.
 
         Raises:
             KeyError: there is none.

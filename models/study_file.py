@@ -128,7 +128,7 @@ def parse_form(text: str, form: Form[S], *, source: str) -> S:
 
 
 def at_its_keys(error: InputError, path: Path | str) -> InputError:
-    """The same problems with the line of the key that each names, where that stands in the settings file at `path`.
+    """Return the same problems with the line of the key that each names, where that stands in the settings file at `path`.
 
     For mistakes that only show once what the settings name is read, such as a column that the history has not.
     """
@@ -205,7 +205,7 @@ def _index_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], word
 
 
 def _with_trunk_list(written: Written) -> Written:
-    """The short form (`trunk:` and `traffic:` at the top) as the full one (`trunks:`)."""
+    """Return the short form (`trunk:` and `traffic:` at the top) as the full one (`trunks:`)."""
     study = {key: value for key, value in written.items() if key not in _AT_TOP}
     if "trunks" in written:
         # Left in, so that pydantic names them as keys that do not belong beside `trunks`.
@@ -243,7 +243,7 @@ def _problems(
 
 
 def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
-    """The problem in words; `known`: the keys that its place may have."""
+    """Return the problem in words; `known`: the keys that its place may have."""
     kind, given = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
@@ -279,7 +279,7 @@ def _dotted(path: KeyPath) -> str:
 
 
 def _without_tags(loc: KeyPath, model: type[BaseModel]) -> KeyPath:
-    """A pydantic location without the tags of discriminated unions, which the user never wrote."""
+    """Return a pydantic location without the tags of discriminated unions, which the user never wrote."""
     path: list[str | int] = []
     here: list[Any] = [model]
     for part in loc:

@@ -46,7 +46,7 @@ class Target:
 
     @property
     def is_upper(self) -> bool:
-        """Whether the bound limits from above."""
+        """Tell whether the bound limits from above."""
         return self.operator is Operator.AT_MOST
 
     @overload

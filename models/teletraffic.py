@@ -93,7 +93,7 @@ def mean_wait_s(offered_erlang: float, channels: int, mean_hold_s: float) -> flo
 
 
 def channels_needed(offered_erlang: float, blocking: float) -> int:
-    """The fewest channels with which at most this share of calls is blocked.
+    """Return the fewest channels with which at most this share of calls is blocked.
 
     Raises:
         ValueError: a negative load, or a share that is not between 0 and 1.
@@ -104,7 +104,7 @@ def channels_needed(offered_erlang: float, blocking: float) -> int:
 
 
 def erlangs_carried(channels: int, blocking: float) -> float:
-    """The load, in Erlang, at which exactly this share of calls is blocked: the inverse of `erlang_b`.
+    """Return the load, in Erlang, at which exactly this share of calls is blocked: the inverse of `erlang_b`.
 
     Raises:
         ValueError: no channel, or a share that is not between 0 and 1.
@@ -285,7 +285,7 @@ class RedialLoad:
 
 
 def redial_load(fresh: float, probability: float, refused_share: Callable[[float], float]) -> RedialLoad:
-    """The fixed point of offered = fresh / (1 - p(offered) r): redials taken as Poisson, late enough to be independent.
+    """Return the fixed point of offered = fresh / (1 - p(offered) r): redials taken as Poisson, late enough to be independent.
 
     Args:
         fresh: first attempts, per any unit of time.
@@ -315,7 +315,7 @@ class SinusoidalLoad:
 
     @property
     def peak(self) -> float:
-        """The largest expected number of calls at once."""
+        """Return the largest expected number of calls at once."""
         return self.mean + self.amplitude
 
 

@@ -237,7 +237,7 @@ class Redial(Settings):
 
     @property
     def is_possible(self) -> bool:
-        """Whether any failure can lead to another attempt."""
+        """Tell whether any failure can lead to another attempt."""
         return any(self.largest(reason) > 0 for reason in Disposition)
 
     def wait_s(self, delay_s: float | None, retry_after_s: float | None) -> float:

@@ -105,7 +105,7 @@ def mos(r: Numbers) -> Numbers:
 
 
 def r_factor_of_mos(score: float) -> float:
-    """The R factor, 6.5 to 100, that gives this score: the inverse of `mos` (G.107 appendix I).
+    """Return the R factor, 6.5 to 100, that gives this score: the inverse of `mos` (G.107 appendix I).
 
     Raises:
         ValueError: a score outside of 1 to 4.5.

@@ -87,7 +87,7 @@ class Host:
         return self._lost_s - reading
 
     def other_stops(self, now: float) -> None:
-        """The BYE has come through to the other side."""
+        """Return the BYE has come through to the other side."""
         self._change(-1, now)
 
     def _change(self, by: int, now: float) -> None:

@@ -163,7 +163,7 @@ class Caller:
             yield env.timeout(world.half_trip_s)
 
     def _invite(self) -> tuple[float, bool]:
-        """The INVITE on its way and in the edge's queue: how long, and whether the caller waits for so long.
+        """Return the INVITE on its way and in the edge's queue: how long, and whether the caller waits for so long.
 
         The trunk does not know, and works on what nobody waits for any more; its limits are spared (a simplification).
         """
@@ -213,7 +213,7 @@ class Caller:
         return taken
 
     def _until_answered(self, row: PlanRow, record: Record, handed_over: float) -> Generator[simpy.Event, object, bool]:
-        """The called side: set-up, ringing, answer or refusal; whether it was answered.
+        """Return the called side: set-up, ringing, answer or refusal; whether it was answered.
 
         It counts from when the trunk handed the call over; what it sends is with the caller half a round trip later.
         """

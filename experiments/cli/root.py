@@ -84,7 +84,7 @@ app = typer.Typer(
 
 @app.callback()
 def _every_command() -> None:
-    """Before every command."""
+    """Prepare every command."""
 
 
 def run() -> None:

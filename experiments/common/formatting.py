@@ -1,4 +1,4 @@
-"""How numbers and costs are written for people, on the terminal and on the page."""
+"""Write numbers and costs for people, on the terminal and on pages."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COST_WORDS: dict[CostName, str] = {
     "round_trip_s": "round trip",
     "throttle_decision_s": "wait for the throttle's decision",
 }
-"""How a reader knows each cost."""
+"""Cost -> its name for readers."""
 
 
 def formatted(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """A KPI's value with its unit; `n/a` where there is none."""
+    """Return a KPI's value with its unit, or `n/a` for None."""
     if value is None:
         return "n/a"
     sign = "+" if signed else ""

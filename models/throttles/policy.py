@@ -83,7 +83,7 @@ class Policy(Settings, ABC):
 
     @property
     def refused(self) -> Refused:
-        """The refusal of a call."""
+        """Return the refusal of a call."""
         return Refused(self.refusal_status, self.retry_after_s)
 
     @abstractmethod
@@ -200,12 +200,12 @@ class Limited(Policy):
 
     @property
     def per_minute(self) -> float:
-        """The limit, as calls per minute."""
+        """Return the limit, as calls per minute."""
         return self.limit * 60 / self.window_s
 
     @property
     def size(self) -> int:
-        """The limit."""
+        """Return the limit."""
         return self.limit
 
     def passed(self, offered: float, interval_s: float) -> float:
