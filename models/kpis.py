@@ -342,7 +342,7 @@ def _short(value: float | None) -> str:
 
 
 def compute_kpis(records: pl.DataFrame) -> Kpis:
-    """Indicators of a whole record table."""
+    """Return the indicators of a whole record table."""
     accumulator = KpiAccumulator()
     accumulator.add(records, complete_until_s=math.inf)
     return accumulator.result()
@@ -369,11 +369,11 @@ class KpiAccumulator:
                     self._held[source] = Occupancy()
 
     def add(self, records: pl.DataFrame, complete_until_s: float) -> None:
-        """Add a batch; every attempt intended before `complete_until_s` has then been added."""
+        """Add a batch. After it, every attempt intended before `complete_until_s` has been added."""
         self.add_columns(columns_of(records), complete_until_s)
 
     def add_columns(self, records: Columns, complete_until_s: float) -> None:
-        """As `add`."""
+        """Add a batch of records that are columns already."""
         if len(records):
             counts = np.bincount(records.disposition, minlength=len(Disposition))
             for kind, code in DISPOSITION_CODE.items():

@@ -128,7 +128,7 @@ def parse_form(text: str, form: Form[S], *, source: str) -> S:
 
 
 def at_its_keys(error: InputError, path: Path | str) -> InputError:
-    """Return the same problems with the line of the key that each names, where that stands in the settings file at `path`.
+    """Return the problems with the line of the key that each names, if the settings file at `path` has that key.
 
     For mistakes that only show once what the settings name is read, such as a column that the history has not.
     """
@@ -176,7 +176,7 @@ def _compose(text: str, source: str) -> yaml.Node | None:
 
 
 def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """Nodes in and below this one; infinite where an alias stands for what it is in."""
+    """Return the number of nodes in and below this one. Infinite where an alias contains itself."""
     if id(node) not in known:
         known[id(node)] = math.inf
         inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
@@ -243,7 +243,7 @@ def _problems(
 
 
 def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
-    """Return the problem in words; `known`: the keys that its place may have."""
+    """Return the problem in words. `known` has the keys that are allowed there."""
     kind, given = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)

@@ -41,7 +41,7 @@ class Target:
 
     @property
     def definition(self) -> KpiDefinition:
-        """Title, unit and direction of the indicator."""
+        """Return title, unit and direction of the indicator."""
         return DEFINITIONS[self.kpi]
 
     @property

@@ -162,7 +162,7 @@ class Outcomes(Settings):
 
     @property
     def answered(self) -> float:
-        """Share of delivered calls that are answered."""
+        """Return the share of delivered calls that are answered."""
         return 1.0 - self.busy - self.no_answer - self.abandoned - sum(part.share for part in self.rejected)
 
     @model_validator(mode="after")

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
-from trunkproof.experiments.cli.entry import INTERRUPTED
-
 
 class _Command(NamedTuple):
     module: str
@@ -69,7 +67,9 @@ class LazyGroup(TyperGroup):
             asked_for()  # What is wrong in the environment is told before anything is started.
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
+            from trunkproof.experiments.common.exit_codes import ExitCode  # noqa: PLC0415  # `--help` needs none
+
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 app = typer.Typer(

@@ -37,8 +37,8 @@ class Shortage:
 def find_shortage(plan: Plan, *, processes: int = 1, allowed: int | None = None) -> Shortage | None:
     """Return the shortage of open files, or None where there are enough for all calls of the plan.
 
-    The forecast assumes that no call is refused. If it finds too few files, the model counts again: a trunk that refuses
-    many calls needs fewer at once.
+    The forecast assumes that no call is refused. If it finds too few files, the model counts again: a trunk that
+    refuses many calls needs fewer at once.
 
     Args:
         plan: the calls to place.

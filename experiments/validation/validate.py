@@ -60,12 +60,12 @@ def validate(
 ) -> Comparison:
     """Predict, run and compare one study on its stack, and write the evidence into `out`.
 
-    `pbx`: the customers' inbound calls go through Asterisk as their PBX; `options`: of the run, but for
-    the head start, which is what the prediction takes.
+    With `pbx` the customers' inbound calls go through Asterisk as their PBX. The head start in `options` is not used:
+    it is the time that the prediction takes.
 
     Raises:
-        InputError: that stack cannot play this study, or not so many workers can place its calls as it says, or this
-            machine cannot have as many calls at once.
+        InputError: the stack cannot play this study, so many workers cannot place its calls, or this machine cannot
+            have so many calls at once.
         StackError: the trunk did not start.
     """
     return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, options=options, command=command))

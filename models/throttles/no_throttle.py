@@ -45,17 +45,17 @@ class NoThrottle(Policy):
 
     @property
     def memory_s(self) -> float:
-        """None."""
+        """Return 0: it remembers nothing."""
         return 0.0
 
     @property
     def per_minute(self) -> float:
-        """Infinite."""
+        """Return infinity."""
         return math.inf
 
     @property
     def size(self) -> int:
-        """None."""
+        """Return 0: there is no limit."""
         return 0
 
     def refused_share(self, rate_per_minute: float) -> float:

@@ -56,7 +56,7 @@ class PipeLimit(Windowed):
 
     @property
     def is_red(self) -> bool:
-        """Tell whether it goes by the window before."""
+        """Tell whether it decides by the window before."""
         return self.algorithm == "red"
 
     @property
@@ -70,7 +70,7 @@ class PipeLimit(Windowed):
 
     @property
     def memory_s(self) -> float:
-        """One window, or that and the one before."""
+        """Return one window, or two for `red`, which looks at the window before."""
         return 2 * self.window_s if self.is_red else self.window_s
 
     def refused_share(self, rate_per_minute: float) -> float:
@@ -81,14 +81,14 @@ class PipeLimit(Windowed):
         return (red_refused if self.is_red else fixed_window_refused)(offered, self.limit)
 
     def passed(self, offered: float, interval_s: float) -> float:
-        """Return how many calls pass. `red` admits each n-th attempt at n times the limit, so more than the limit pass."""
+        """Return how many calls pass. At n times the limit `red` admits each n-th attempt, so more than the limit."""
         if not self.is_red:
             return super().passed(offered, interval_s)
         return offered / max(1, math.floor(offered * self.window_s / (self.limit * interval_s)))
 
     @property
     def full_window_s(self) -> float | None:
-        """Return the window of `taildrop`; `red` refuses by the window before."""
+        """Return the window for `taildrop`. None for `red`, which refuses by the window before."""
         return None if self.is_red else self.window_s
 
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:

@@ -50,7 +50,7 @@ class TokenBucket(Limited):
 
     @property
     def memory_s(self) -> float:
-        """How long its level matters: offered just its limit, it forgets it e-fold in 2 burst² / pi² tokens.
+        """Return for how long its level matters: at its limit, it decays to 1/e in 2 burst² / pi² tokens.
 
         Source: the slowest mode of diffusion between two reflecting walls; Cox and Miller, "The Theory of Stochastic
         Processes" (1965), chapter 5.
@@ -73,8 +73,9 @@ class TokenBucket(Limited):
         return self._most_tokens_out(asked) <= self.burst
 
     def _most_tokens_out(self, asked: Asked) -> float:
-        """Return the most tokens that can have been out at once: the largest number of attempts in a stretch of time,
-        less the tokens that came back in it.
+        """Return the most tokens that can have been out at once.
+
+        It is the largest number of attempts in a stretch of time, minus the tokens that came back in it.
         """
         if not len(asked.early_s):
             return 0.0
