@@ -1,7 +1,7 @@
 """The columns of a record table that indicators are made of, as plain arrays: NaN and -1 for what did not happen.
 
-A frame gives them, or whoever has arrays already; `models.kpis` and `models.costs` count on them, so that both get the
-same indicators to the last bit.
+They are made from a frame, or from arrays that exist already. `models.kpis` and `models.costs` compute on them, so the
+results are the same to the last bit either way.
 """
 
 from __future__ import annotations

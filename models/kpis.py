@@ -322,7 +322,8 @@ class Kpis:
     values: Mapping[str, float | None]
     dispositions: Mapping[Disposition, int]
     weights: Mapping[str, float] = field(default_factory=dict)
-    """Indicator that is a ratio -> its denominator, such as attempts: what it weighs where several runs are averaged.
+    """Indicator that is a ratio -> its denominator, its weight in the average of several runs.
+
     Counts, peaks and quantiles have none.
     """
 
@@ -411,7 +412,7 @@ class KpiAccumulator:
         return Kpis(values, dict(self._dispositions), weights)
 
     def _ratio(self, reduction: Reduction) -> tuple[float, float] | None:
-        """Return numerator and denominator; `None`: it is no ratio."""
+        """Return numerator and denominator, or None where it is no ratio."""
         match reduction:
             case Share(part, whole):
                 return self._totals[part], self._totals[whole]

@@ -43,6 +43,6 @@ def _expected_rows(study: Study, trunk: int) -> float:
         calls = expected + 6 * math.sqrt(expected)
     if calls <= _NEVER_TOO_MANY:
         return calls
-    # How often callers would try is asked of the first ones: the redial rules are then known in one place only.
+    # Count the attempts of the first callers, so that the redial rules are in one place only.
     first = next(drawn_chunks(study, trunk))
     return calls * len(first) / int((first.attempt == 0).sum())

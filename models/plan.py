@@ -71,7 +71,7 @@ class PlanRow(NamedTuple):
     """A TLS connection opened for this attempt resumes an earlier session."""
 
     def redial(self, disposition: Disposition) -> int | None:
-        """Return the row of the redial that follows an attempt that ended so; `None`: the caller gives up."""
+        """Return the row of the redial after an attempt with that disposition, or None where the caller gives up."""
         return self.next_row if tries_again(self.redial_after, disposition) else None
 
 

@@ -1,6 +1,6 @@
-"""The media port pool of a point of presence: which UDP port pair the next call gets, and when one may be used again.
+"""The media port pool of a PoP: it chooses the UDP port pair of the next call, and when a pair may be used again.
 
-It books numbers and opens no socket; whoever binds them tells it of a port that a foreign process holds.
+It reserves numbers and opens no socket. Its user reports a port that a foreign process holds (`withdraw`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class PortPool:
         """Release pairs. They are free again at `now + quarantine_s`.
 
         Raises:
-            ValueError: one of them is not in use, or stands there twice; none is then released.
+            ValueError: one of them is not in use, or is given twice. None is then released.
         """
         given_back = set(ports)
         if len(given_back) != len(ports) or not given_back <= self._used:

@@ -167,7 +167,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Quality(Settings):
-    """What is asked of the trunk; a target that is not given is not judged."""
+    """The quality targets of the trunk. A target that is null is not judged."""
 
     refused_share_max: Annotated[Share | None, Asks("refused_share", Operator.AT_MOST)] = 0.01
     customers_lost_share_max: Annotated[Share | None, Asks("customers_lost_share", Operator.AT_MOST)] = 0.01

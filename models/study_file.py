@@ -1,7 +1,7 @@
 """YAML text -> settings, such as a `Study`, with every mistake found in one go.
 
-Each problem names the key's path as the user wrote it and its line, and for a misspelt key the nearest right one. What
-a value means is said where the settings are, as `models.study` and `models.traffic`.
+Each problem names the key's path as the user wrote it, its line, and for a misspelt key the nearest right one. The
+settings themselves explain their values, as in `models.study` and `models.traffic`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Form(Generic[S]):
 
     model: type[S]
     word: str
-    """What messages call it, such as `study`."""
+    """Its name in messages, such as `study`."""
     needs: str
     """The key that no such file can do without."""
     expand: Callable[[Written], Written] = _unchanged
@@ -138,7 +138,7 @@ def at_its_keys(error: InputError, path: Path | str) -> InputError:
         return error
     lines: dict[KeyPath, int] = {}
     if root is not None:
-        # Its own mistakes were told when the settings were read.
+        # Mistakes in the file itself were reported when it was read.
         list(_index_lines(root, (), lines, ""))
     named = {_dotted(key): line for key, line in lines.items() if key}
     problems = [_at_its_key(problem, named) for problem in error.problems]

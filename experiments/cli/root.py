@@ -64,7 +64,7 @@ class LazyGroup(TyperGroup):
             from trunkproof.loadgen.media.pump import asked_for  # noqa: PLC0415
 
             show_warnings()
-            asked_for()  # What is wrong in the environment is told before anything is started.
+            asked_for()  # Fail early on a wrong environment, before anything is started.
             return super().invoke(ctx)
         except KeyboardInterrupt:
             from trunkproof.experiments.common.exit_codes import ExitCode  # noqa: PLC0415  # `--help` needs none

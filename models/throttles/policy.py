@@ -65,12 +65,12 @@ class Policy(Settings, ABC):
     has_two_states: ClassVar[bool]
     """Whether redials alone can keep it full once a rush has filled it: a review then looks at both states."""
     is_asked: ClassVar[bool] = True
-    """Whether there is a throttle at all. Where there is none, nobody asks it, which on some stacks is quicker."""
+    """Whether there is a throttle to ask. Without one, some stacks answer faster."""
 
     refusal_status: Annotated[int, Field(ge=400, le=699)] = 503
     """SIP status of a refusal; with `policy: none`, the status by which a foreign trunk's throttle is recognised."""
     retry_after_s: Annotated[int, Field(ge=0)] | None = 10
-    """Retry-After header of a refusal, always the same; none: no header."""
+    """The Retry-After header of all refusals. None: no header."""
     counts: Literal["outbound", "both"] = "both"
     """Calls of which direction count against the limit (and are refused above it)."""
 
@@ -162,7 +162,7 @@ class Policy(Settings, ABC):
         return 0
 
     def kernel_values(self) -> dict[str, float]:
-        """Return what stands in its record of the compiled simulator at first, by field."""
+        """Return the initial values of its record in the compiled simulator, by field."""
         return {}
 
 

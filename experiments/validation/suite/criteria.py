@@ -110,7 +110,7 @@ def _pair(name: str, pair: Mapping[str, Any], allowance_of: Callable[[float], fl
     predicted, measured, unit = pair["predicted"], pair["measured"], pair["unit"]
     allowance = allowance_of(predicted or 0.0)
     if predicted is None or measured is None:
-        # Nothing on either side, as the delay where nobody answered, is agreement too.
+        # No figure on either side, such as a delay without an answered call, is agreement too.
         holds, difference = predicted is measured, None
     else:
         difference = measured - predicted

@@ -75,9 +75,9 @@ async def run_suite(
         stacks: the stacks, in this order. Cells of other stacks in `out` are kept.
         out: the folder. A run's evidence goes into `out/STACK/PROFILE`.
         profiles: names of profiles of the suite or paths of studies; `None` is the whole suite.
-        advance: told the share done and a few words.
+        advance: is called with the share done and a few words.
         stop: once set, the run under way ends its calls, and no other is begun.
-        pages: is told of every run and every cell, to show them.
+        pages: shows every run and every cell.
         command: what makes this table again.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# What rtpengine 10.5 would offer of its own accord; it knows no flag for "only this one".
+# The suites that rtpengine 10.5 offers by default. It has no flag for "only this one".
 _SUITES = (
     "AEAD_AES_256_GCM",
     "AEAD_AES_128_GCM",

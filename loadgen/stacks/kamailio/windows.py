@@ -38,7 +38,7 @@ def windows_began(study: Study, pids: Mapping[str, int]) -> dict[str, float]:
         # The second child is "timer"; the last is forked some 2 ms later.
         timer, last = _started(children[1]), _started(children[-1])
     except (LookupError, ValueError, OSError, psutil.Error) as error:
-        raise StackError("kamailio is gone: nobody knows when its windows began") from error
+        raise StackError("kamailio has ended, so it is not known when its windows began") from error
     # If a grain of the clock ended between the two forks, its end is the better estimate.
     began = last if last > timer + _HALF_A_GRAIN_S else timer + _HALF_A_GRAIN_S
     return {trunk.name: began for trunk in study.trunks if isinstance(trunk.throttle, Windowed)}
