@@ -1,4 +1,4 @@
-"""How a run is driven, beyond its plan and its trunk: one value, handed as it is to all who take part in the run."""
+"""The options of a run beyond its plan and its trunk, as one value that is passed on unchanged."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from trunkproof.loadgen.tls.certificates import CertificateFiles
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of a run. Worker processes get them too, but for what can live in one process alone."""
+    """The options of a run. Worker processes get all of them except `trace` and `observers`."""
 
     __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
 
     guard: Guard = LOOPBACK_ONLY
-    """Where load may go; by default to loopback only."""
+    """Decides where load may go. The default allows loopback only."""
     workers: int = 1
-    """Processes that place the calls together; 1 is the run's own. They open the connections that the study says, each
-    connection in one of them, and what they measure is put together as if one process had.
+    """The number of processes that place the calls. With 1 it is the run's own process.
+
+    Together they open the connections that the study asks for, each connection in one of them. Their results are
+    merged as if one process had measured them.
     """
     head_start_s: float = 0.5
-    """From the moment that all is ready to plan zero: time to predict in."""
+    """The time between `Run.begin` and plan zero, in which the caller can predict."""
     at_least_s: float = 0.0
-    """The run goes on (and meters) so long after plan zero, even if all calls are over."""
+    """The run and its meters go on for this long after plan zero, even if all calls are over."""
     client_certificate: CertificateFiles | None = None
-    """What the customers show to a trunk that asks for a certificate."""
+    """The certificate that customers show to a trunk that asks for one."""
     keylog: Path | None = None
-    """File that TLS secrets are appended to, for decoding a capture."""
+    """The file to which TLS secrets are appended, to decode a capture."""
     trace: Annotated[Trace | None, Field(exclude=True)] = None
-    """Told every SIP message; of one process, so not with several workers."""
+    """Is told every SIP message. It works in one process only, so not with several workers."""
     observers: Annotated[tuple[Observer, ...], Field(exclude=True)] = ()
-    """Told of the run while it lasts, in the run's own process."""
+    """Are told of the run while it lasts, in the run's own process."""
 
 
 DEFAULTS = RunOptions()
-"""A run on loopback, from this process, that nobody watches."""
+"""A run on loopback, from this process, without observers."""

@@ -1,12 +1,12 @@
-"""A run of real calls, the real half of every comparison: prepare, begin, finish.
+"""Place a plan's calls on a real trunk: prepare, begin, finish.
 
     async with Run(plan, card, options) as run:
         anchors = await run.begin()
-        ...                             # Predict, before the first call is placed.
+        ...                             # Predict here, before the first call is placed.
         driven = await run.finish()
 
-It plays the customers (their calls out, and their PBX for the calls in), judges itself while it does so, and ends every
-call whatever happens: the plan's end, Ctrl-C, or a trunk that dies.
+A run plays the customers: their outbound calls, and the PBX that answers their inbound calls. It measures its own
+health meanwhile. It ends every call, whether the plan ends, the user presses Ctrl-C, or the trunk dies.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ _PROGRESS_EVERY_S = 0.25
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run of real calls came to."""
+    """The results of a run of real calls."""
 
     records: pl.DataFrame
     """One row per attempt begun, as in `models.records`."""
     generator: GeneratorVerdict
     anchors: Anchors
-    """Empty where the trunk does not tell."""
+    """Empty where the trunk does not tell them."""
     heard: Heard
-    """Of all customers together."""
+    """The packets that all customers together received."""
     end: RunEnd = COMPLETED
     """How the run ended."""
     troubles: tuple[str, ...] = ()
-    """Which programs of the trunk died or did not answer, when and how, in the order of time."""
+    """One sentence for each program of the trunk that died or did not answer: when and how, in the order of time."""
     meters: MeterReport | None = None
     """What the trunk's programs spent, from plan zero to the end."""
     samples: pl.DataFrame | None = None
-    """Every reading behind it."""
+    """All readings of the meters."""
 
     def __repr__(self) -> str:
         cut = f", {self.end}" if self.end.cut_short else ""
@@ -77,12 +77,14 @@ class RunResult:
 async def drive(
     plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS, *, stop: asyncio.Event | None = None
 ) -> RunResult:
-    """Place the plan's calls on the trunk that `card` names: a whole `Run`, for those who predict nothing meanwhile.
+    """Place the plan's calls on the trunk that `card` names: a whole `Run` in one call, without a prediction between.
 
-    Once `stop` is set, every call is ended and the run returns with the records so far.
+    Once `stop` is set, the run ends every call and returns the records so far.
 
     Raises:
-        InputError, GuardError, StackError: as `Run`.
+        InputError: so many workers cannot place this study's calls, or cannot write a trace.
+        GuardError: the target may not be called.
+        StackError: the trunk cannot be reached, or a worker does not start.
     """
     async with Run(plan, card, options) as run:
         await run.begin()
@@ -92,11 +94,11 @@ async def drive(
 async def reach(
     card: TrunkCard, guard: Guard, calls_per_minute: float, client_certificate: CertificateFiles | None = None
 ) -> None:
-    """Open one connection to the trunk and close it again: is anybody there, and is it who it should be?
+    """Open one TLS connection to the trunk and close it again, to check its address and its certificate.
 
     Raises:
         GuardError: the target may not be called.
-        StackError: no TLS connection comes about; the message says why.
+        StackError: no TLS connection can be made. The message says why.
     """
     target = guard.check(card.host, card.port, calls_per_minute)
     connector = Connector(client_context(Path(card.ca_file), client_certificate=client_certificate), card.server_name)
@@ -111,8 +113,8 @@ async def reach(
 class Run:
     """One run of a plan against the trunk that `card` names.
 
-    Inside its `async with` block everything is ready to call; after the block all connections and processes are closed,
-    also where the run was never begun or never finished.
+    Inside its `async with` block everything is ready to call. After the block all connections and processes are closed,
+    even if the run was never begun or never finished.
     """
 
     def __init__(self, plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> None:
@@ -130,12 +132,12 @@ class Run:
         self._troubles: list[str] = []
 
     async def __aenter__(self) -> Self:
-        """Reach the trunk's control channel and get everybody ready who places, answers or meters.
+        """Connect to the trunk's control channel, and start the call placer and the meter.
 
         Raises:
-            InputError: so many workers cannot place this study's calls as it says, or cannot write a trace.
+            InputError: so many workers cannot place this study's calls, or cannot write a trace.
             GuardError: the target may not be called.
-            StackError: the trunk cannot be reached at all, or a worker does not start.
+            StackError: the trunk cannot be reached, or a worker does not start.
         """
         plan, card, options = self._plan, self._card, self._options
         target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
@@ -152,17 +154,17 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End everything."""
+        """Close all connections and processes."""
         await self._stack.__aexit__(kind, error, trace)
 
     async def begin(self) -> Anchors:
-        """Fix plan zero, `head_start_s` from now, and tell it to everybody.
+        """Set plan zero to `head_start_s` from now, and tell it to the trunk, the call placer and the meter.
 
         Returns:
-            The trunk's anchors, for a prediction. It must be made before plan zero: the calls do not wait for it.
+            The trunk's anchors, for a prediction. Predict before plan zero: the calls do not wait for it.
 
         Raises:
-            StackError: the trunk is gone, or does not answer.
+            StackError: the trunk has ended, or does not answer.
         """
         zero = self._clock() + self._options.head_start_s
         self._anchors = await self._link.begin(zero)
@@ -176,11 +178,14 @@ class Run:
         return self._anchors
 
     def stop(self) -> None:
-        """End every call under way, and place no more: `finish` returns with the records so far."""
+        """End every call under way and place no more. `finish` then returns the records so far."""
         self._cut_short(RunEnd(EndKind.INTERRUPTED, self._now_s()))
 
     async def finish(self, stop: asyncio.Event | None = None) -> RunResult:
-        """Place all calls, wait for the last of them, and take the results; once `stop` is set, as `Run.stop`.
+        """Place all calls, wait for the last one to end, and return the results.
+
+        Args:
+            stop: once it is set, the run ends as with `Run.stop`.
 
         Raises:
             RuntimeError: the run has not begun.
@@ -213,7 +218,7 @@ class Run:
         )
 
     def _now_s(self) -> float:
-        """Seconds after plan zero; before it is known, as long before it as it could be."""
+        """Return the seconds after plan zero. Before `begin` has set it, assume that it is a whole head start away."""
         return -self._options.head_start_s if self._zero is None else self._clock() - self._zero
 
     async def _final_report(self) -> FinalReport:

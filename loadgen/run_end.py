@@ -1,4 +1,7 @@
-"""How a run of real calls ended: a kind to decide by, its instant, and the one place that puts it in words."""
+"""How a run of real calls ended: the kind, the instant, and the words for both.
+
+Programs decide by the kind. No other module puts the end of a run in words.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,25 @@ class EndKind(StrEnum):
     """Why a run ended."""
 
     COMPLETED = "completed"
-    """The plan was placed to its end."""
+    """All calls of the plan were placed."""
     INTERRUPTED = "interrupted"
     """The user ended it."""
     TRUNK_DIED = "trunk_died"
     TRUNK_SILENT = "trunk_silent"
-    """The trunk lives, and does not answer on its control channel."""
+    """The trunk runs, but does not answer on its control channel."""
     WORKER_LOST = "worker_lost"
     """A worker process of the load generator died."""
     UNKNOWN = "unknown"
-    """Cut short, in a result that was written before kinds were kept; its own words are the detail."""
+    """The run was cut short, and its result was saved before kinds existed. Its words are in `detail`."""
 
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a run ended. The default is a run that was completed."""
+    """The end of a run. The default is a completed run."""
 
     kind: EndKind = EndKind.COMPLETED
     at_s: float | None = None
-    """After plan zero; `None` for a run that was completed, or where the instant is not known."""
+    """The instant after plan zero. None for a completed run, or where it is not known."""
     who: str = ""
     """The worker that was lost."""
     detail: str = ""
@@ -38,12 +41,12 @@ class RunEnd:
 
     @property
     def cut_short(self) -> bool:
-        """Whether the run ended before its plan did."""
+        """Tell whether the run ended before its plan."""
         return self.kind is not EndKind.COMPLETED
 
     @property
     def interrupted(self) -> str | None:
-        """Why the run ended before its plan did, in words; `None` where it did not."""
+        """Return in words why the run was cut short, or None for a completed run."""
         return str(self) if self.cut_short else None
 
     def __str__(self) -> str:
@@ -58,12 +61,12 @@ class RunEnd:
         return words[self.kind]
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return {"kind": self.kind.value, "at_s": self.at_s, "who": self.who, "detail": self.detail}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
-        """Read the `ended` of a saved result; of an older one, which has words alone, its `interrupted`."""
+        """Read `ended` of a saved result. An older result has words only, in `interrupted`."""
         if (ended := saved.get("ended")) is not None:
             return cls(EndKind(ended["kind"]), ended["at_s"], ended["who"], ended["detail"])
         words = saved["interrupted"]
@@ -71,11 +74,11 @@ class RunEnd:
 
 
 COMPLETED = RunEnd()
-"""A run that was completed."""
+"""A completed run."""
 
 
 def when(at_s: float | None) -> str:
-    """Put an instant after plan zero in words."""
+    """Return an instant after plan zero in words."""
     if at_s is None or at_s < 0:
         return "before the first call"
     return f"{at_s:.1f} s after plan zero"

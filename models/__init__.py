@@ -1,4 +1,4 @@
-"""What both halves agree on: values and mathematics. No socket, no SimPy, no wall clock."""
+"""Shared by simulator and load generator: values and mathematics. No socket, no SimPy, no wall clock."""
 
 import os
 

@@ -1,6 +1,6 @@
 """Names for the types of our NumPy arrays: one entry per call, period, packet or whatever the owner says.
 
-An array's unit stands in the name of the variable, not here. Types only: nothing is made or computed.
+The unit of an array is in the name of its variable. Types only: nothing is made or computed.
 """
 
 from __future__ import annotations

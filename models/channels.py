@@ -1,17 +1,17 @@
-"""A pool of carrier channels: so many calls at once, and for a limited time some more.
+"""A pool of carrier channels: a number of calls at once, and for a limited time some more.
 
-The operator says of a burst that it is "above the base limit for a limited time" and no more. Our interpretation:
+The operator says only that a burst is "above the base limit for a limited time". Our interpretation:
 
-- a call may be one of up to `burst.channels` as long as less than `burst.for_s` is spent;
-- time is spent while more than the base are in use, second for second, in one piece or in several;
-- once all is spent, no call is let in above the base; calls that are up stay up;
-- once use has been at or below the base for `burst.for_s` without a break, the whole burst is there again.
+- Up to `burst.channels` calls may be up as long as less than `burst.for_s` of the burst's time is spent.
+- Time is spent, second for second, while more than the base limit is in use.
+- Once all time is spent, no more call is admitted above the base. Calls that are up stay up.
+- Once use was at or below the base for `burst.for_s` without a break, the whole time of the burst is back.
 
-A burst that came back second by second would not protect the carrier: a moment's rest would let in one more call above
+If the time came back second by second, the carrier would not be protected: a short rest would admit one more call above
 the base, and that call stays.
 
-Every call counts from the instant at which it is let in, ringing included, until it is over; calls of both directions
-count alike, each once. An application that joins two parties makes two calls, and takes two channels.
+Every call counts from its admission, ringing included, until its end. Calls of both directions count the same. An
+application that joins two parties makes two calls, and takes two channels.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class ChannelPool:
     __slots__ = ("_base", "_burst_s", "_most", "_rests_since_s", "_settled_s", "_spent_s", "used")
 
     def __init__(self, base: int | None, burst: Burst | None) -> None:
-        """`base`: calls at once; `None`: as many as come."""
+        """Make a pool. `base` is the limit of calls at once. None means no limit."""
         self._base = base
         self._most, self._burst_s = (0, 0.0) if burst is None else (burst.channels, burst.for_s)
         self._spent_s, self._settled_s, self._rests_since_s = 0.0, 0.0, 0.0
         self.used = 0
 
     def take(self, now: float) -> bool:
-        """Take a channel; False: all are in use, and none is taken."""
+        """Take a channel. Return False, and take none, if all are in use."""
         self._settle(now)
         if self._base is not None and self.used >= self._base and not self._lends():
             return False
@@ -41,7 +41,7 @@ class ChannelPool:
         return True
 
     def give_back(self, now: float) -> None:
-        """Release what `take` gave."""
+        """Release a channel."""
         self._settle(now)
         self.used -= 1
 
@@ -49,7 +49,7 @@ class ChannelPool:
         return self.used < self._most and self._spent_s < self._burst_s - SAME_INSTANT_S
 
     def _settle(self, now: float) -> None:
-        """Bring the time spent up to date; between two calls of this, use did not change."""
+        """Bring the spent time up to date. Use has not changed since the last call of this method."""
         if self._base is None or not self._most:
             return
         if self.used > self._base:

@@ -1,7 +1,7 @@
 """The columns of a record table that indicators are made of, as plain arrays: NaN and -1 for what did not happen.
 
-A frame gives them, or whoever has arrays already; `models.kpis` and `models.costs` count on them, so that both get the
-same indicators to the last bit.
+They are made from a frame, or from arrays that exist already. `models.kpis` and `models.costs` compute on them, so the
+results are the same to the last bit either way.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ class Columns:
 
     @property
     def is_first(self) -> BoolArray:
-        """Whether an attempt is its caller's first: a caller is counted there, whatever comes of the redials."""
+        """Tell whether an attempt is its caller's first. Callers are counted by their first attempts."""
         return np.asarray(self.attempt == 0)
 
     @property
     def first_response_s(self) -> FloatArray:
-        """First response other than 100: of a call that is answered without ringing, the 200."""
+        """Return the instant of the first response other than 100. Without ringing it is the 200."""
         return np.where(np.isnan(self.ringing_s), self.answered_s, self.ringing_s)
 
     @property
     def hung_up_s(self) -> FloatArray:
-        """The BYE; of an attempt without one, its end."""
+        """Return the instant of the BYE, or for an attempt without one its end."""
         return np.where(np.isnan(self.bye_s), self.ended_s, self.bye_s)
 
     def where(self, chosen: BoolArray) -> Columns:
-        """Those of some attempts."""
+        """Return the columns of the chosen attempts."""
         return Columns(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 def columns_of(records: pl.DataFrame) -> Columns:
-    """The columns of a table with `models.records.SCHEMA`."""
+    """Return the columns of a table with `models.records.SCHEMA`."""
     return Columns(**{field.name: _array(records[field.name]) for field in fields(Columns)})
 
 

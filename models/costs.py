@@ -1,8 +1,8 @@
-"""What a stack's programs spend: seconds of CPU per handshake, call and packet, and the network's round trip.
+"""Read and check cost calibrations, and compute the CPU that a table of records costs.
 
-Calibrations are data files beside this module, one per stack; this reads and checks them, and says what CPU a table of
-records costs by them. How they are measured is `experiments.sizing.calibration`, how work queues for cores
-`simulator.host`.
+A calibration says what a stack's programs spend: seconds of CPU per handshake, call and packet, and the network's round
+trip. There is one data file per stack in models/calibrations/. `experiments.sizing.calibration` measures them.
+`simulator.host` lets the work queue for cores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import polars as pl
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from scipy.optimize import brentq
 
 from trunkproof.models.columns import CONNECTION_CODE, Columns, columns_of
@@ -35,13 +35,13 @@ CostName = Literal[
     "refusal_s",
     "bye_s",
     "packet_s",
-    "waiting_packet_s",
-    "waiting_work_share",
-    "cold_share",
-    "warm_load",
+    "contended_packet_s",
+    "contended_work_share",
+    "idle_penalty",
+    "idle_penalty_decay_load",
     "idle_share",
     "round_trip_s",
-    "throttle_s",
+    "throttle_decision_s",
 ]
 """The fields of `Costs`."""
 
@@ -52,72 +52,97 @@ _WORK: tuple[CostName, ...] = (
     "refusal_s",
     "bye_s",
     "packet_s",
-    "waiting_packet_s",
+    "contended_packet_s",
 )
 
+OLDER_NAMES: dict[str, CostName] = {
+    "waiting_packet_s": "contended_packet_s",
+    "waiting_work_share": "contended_work_share",
+    "cold_share": "idle_penalty",
+    "warm_load": "idle_penalty_decay_load",
+    "throttle_s": "throttle_decision_s",
+}
+"""Names that calibration files used before. Such files are still read."""
+
 REFUSED_WITHOUT_CARRIER = REFUSED_BY_TRUNK - {Disposition.NO_CHANNEL}
-"""Refused before the INVITE was handed on; for want of a channel it is the carrier that refuses."""
+"""Refused before the INVITE was handed on. Without a free channel it is the carrier that refuses."""
 _WITHOUT_CARRIER = np.array([kind in REFUSED_WITHOUT_CARRIER for kind in Disposition])
 
 
+def _also(older: str) -> AliasChoices:
+    """Return the aliases of the field that once had that older name."""
+    return AliasChoices(OLDER_NAMES[older], older)
+
+
 class Costs(Settings):
-    """Seconds of one core, all programs of the stack together, unless said otherwise."""
+    """The costs of a stack, in CPU seconds of all its programs together unless a field says otherwise.
+
+    They are those of a busy stack. The idle penalty comes on top where the load is low.
+    """
 
     full_handshake_s: Seconds
-    """A connection: TCP accept, full TLS handshake, close."""
+    """One connection: TCP accept, full TLS handshake, close."""
     resumed_handshake_s: Seconds
-    """The same, where the handshake resumes a session."""
+    """One connection whose handshake resumes a session."""
     invite_s: Seconds
-    """An INVITE that is handed on: whole, with all responses until the far side has answered or refused."""
+    """One INVITE that is handed on, with all responses until the far side has answered or refused."""
     refusal_s: Seconds
-    """An INVITE that the trunk refuses: whole."""
+    """One INVITE that the trunk refuses."""
     bye_s: Seconds
-    """What an answered call costs beyond its INVITE: ACK, BYE and its response."""
+    """The rest of an answered call: ACK, BYE and its response."""
     packet_s: Seconds
-    """One packet of a call, either way, from its arrival to its leaving on the other side;
-    `PACKETS_PER_CALL_S` of them."""
-    waiting_packet_s: Seconds | None = None
-    """What there has to be for one where CPU is short, so that calls still sound well: less where one waking of the
-    program then serves many packets that wait; none: not measured."""
-    waiting_work_share: Annotated[float, Field(gt=0, le=10)] = 1.0
-    """What a piece of signalling costs that has to wait for CPU, as a share of its cost: less where it needs no waking
-    of its own, more where it is interrupted again and again."""
-    cold_share: Annotated[float, Field(ge=0, le=10)] = 0.0
-    """By how much all this costs more on a stack that is nearly idle, as a share: cores have to be woken, and caches
-    are another's. It falls e-fold with every `warm_load` of load; the costs themselves are those of a busy stack."""
-    warm_load: Annotated[float, Field(gt=0, le=1024)] = 1.0
-    """In cores."""
+    """One packet of a call in either direction, from its arrival to its departure on the other side.
+
+    A call has `PACKETS_PER_CALL_S` packets per second.
+    """
+    contended_packet_s: Annotated[Seconds | None, Field(validation_alias=_also("waiting_packet_s"))] = None
+    """The CPU that one packet needs where CPU is contended, so that calls still sound well. None: not measured.
+
+    It is less than `packet_s` where one wakeup of the program then serves many packets.
+    """
+    contended_work_share: Annotated[float, Field(gt=0, le=10, validation_alias=_also("waiting_work_share"))] = 1.0
+    """The cost of signalling that has to wait for CPU, as a share of its cost without waiting.
+
+    It is below 1 where the work needs no wakeup of its own, and above 1 where it is interrupted again and again.
+    """
+    idle_penalty: Annotated[float, Field(ge=0, le=10, validation_alias=_also("cold_share"))] = 0.0
+    """How much more all this costs on a nearly idle stack, as a share of its cost on a busy one.
+
+    Cores have to be woken, and their caches hold the data of other programs. The penalty decays with load.
+    """
+    idle_penalty_decay_load: Annotated[float, Field(gt=0, le=1024, validation_alias=_also("warm_load"))] = 1.0
+    """The load, in cores, at which the idle penalty has decayed to 1/e (37 %)."""
     idle_share: Annotated[float, Field(ge=0, le=1024)]
     """What the programs spend without a call, as a share of one core."""
     round_trip_s: Seconds
-    """Between customer and trunk, as wall time, with what both ends' event loops add to it."""
-    throttle_s: Seconds = 0.0
-    """How long an INVITE waits for its throttle's decision, as wall time: Asterisk's dialplan takes a lock for it."""
+    """The round trip between customer and trunk, as wall time. It includes the delay of both ends' event loops."""
+    throttle_decision_s: Annotated[Seconds, Field(validation_alias=_also("throttle_s"))] = 0.0
+    """How long an INVITE waits for the throttle's decision, as wall time. Asterisk's dialplan takes a lock for it."""
 
     @property
-    def short_packet_s(self) -> float:
-        """What there has to be for a packet where CPU is short, as far as that is known."""
-        return self.packet_s if self.waiting_packet_s is None else self.waiting_packet_s
+    def required_packet_s(self) -> float:
+        """Return the CPU that a packet needs where CPU is contended, or `packet_s` where that was not measured."""
+        return self.packet_s if self.contended_packet_s is None else self.contended_packet_s
 
-    def at_pace(self, pace: float) -> Self:
-        """The same on a machine that takes `pace` times as long for everything that its cores do."""
-        names = (*self._work_names, "idle_share", "warm_load")
-        return self.model_copy(update={name: pace * getattr(self, name) for name in names})
+    def at_slowdown(self, slowdown: float) -> Self:
+        """Return the costs on a machine whose cores take `slowdown` times as long for all work."""
+        names = (*self._work_names, "idle_share", "idle_penalty_decay_load")
+        return self.model_copy(update={name: slowdown * getattr(self, name) for name in names})
 
-    def cold_factor(self, load: float) -> float:
-        """What work costs at a mean load of so many cores, over its cost on a busy stack."""
-        return 1 + self.cold_share * math.exp(-load / self.warm_load)
+    def idle_factor(self, load: float) -> float:
+        """Return the cost of work at a mean load of that many cores, divided by its cost on a busy stack."""
+        return 1 + self.idle_penalty * math.exp(-load / self.idle_penalty_decay_load)
 
-    def cold_factor_spending(self, cores: float) -> float:
-        """The same where the programs spend so many cores on that work, as cold as they are."""
-        if cores <= 0 or not self.cold_share:
-            return self.cold_factor(0.0)
-        load = brentq(lambda load: load * self.cold_factor(load) - cores, 0.0, cores)
-        return self.cold_factor(load)
+    def idle_factor_spending(self, cores: float) -> float:
+        """Return the idle factor where the programs spend that many cores on work, idle penalty included."""
+        if cores <= 0 or not self.idle_penalty:
+            return self.idle_factor(0.0)
+        load = brentq(lambda load: load * self.idle_factor(load) - cores, 0.0, cores)
+        return self.idle_factor(load)
 
     def at_full_load(self, cores: float) -> Self:
-        """The same where the programs spend so many cores, and more is not to be had: on few they are cold even so."""
-        factor = self.cold_factor_spending(cores)
+        """Return the costs where the programs spend all of so many cores. A small quota keeps a part of the penalty."""
+        factor = self.idle_factor_spending(cores)
         return self.model_copy(update={name: factor * getattr(self, name) for name in self._work_names})
 
     @property
@@ -126,46 +151,58 @@ class Costs(Settings):
 
 
 class Fingerprint(Settings):
-    """The kind of machine that a calibration holds for; not which one it was."""
+    """The kind of machine that a calibration holds for. It does not tell one machine of that kind from another."""
 
     processor: str
     cores: Annotated[int, Field(ge=1)]
     system: str
 
 
-class Gauged(Settings):
-    """How fast the machine was, by a small piece of work that is timed beside calls (`loadgen.meters.reference`)."""
+class ReferenceSpeed(Settings):
+    """How fast the machine was, by the reference workload that is timed beside calls (`loadgen.meters.reference`)."""
 
     work_s: Annotated[float, Field(gt=0, le=1)]
-    """What that work took on average during the calibration, in seconds of CPU."""
+    """The mean CPU seconds that the reference workload took during the calibration."""
     exponent: Annotated[float, Field(ge=0, le=10)]
-    """The stack's costs go as this power of it."""
+    """The stack's costs grow as that time to this power."""
     interval: tuple[float, float] | None = None
     """95 % confidence interval of the exponent."""
 
-    def pace(self, work_s: float) -> float:
-        """What the stack's work takes while the gauge's takes so long, over the costs of the calibration."""
+    def slowdown(self, work_s: float) -> float:
+        """Return how many times as long work takes as in the calibration, if the reference workload takes `work_s`."""
         return float((work_s / self.work_s) ** self.exponent)
 
 
 class Calibration(Settings):
-    """The costs of one stack on one kind of machine, and how they were found."""
+    """The costs of one stack on one kind of machine, and how they were measured."""
 
     stack: StackName
     measured: date
     command: str | None = None
-    """What measures them again; none: they were put together by hand."""
+    """The command that measures them again. None: they were written by hand."""
     machine: Fingerprint | None = None
-    """Where they were measured; none: not noted."""
+    """Where they were measured. None: not noted."""
     costs: Costs
-    gauged: Gauged | None = None
-    """The pace that these costs are for; none: the machine's pace was not seen to matter, or not measured."""
+    reference: Annotated[ReferenceSpeed | None, Field(validation_alias=AliasChoices("reference", "gauged"))] = None
+    """The speed that these costs are for. None: it was not measured, or did not significantly change the costs."""
     intervals: dict[CostName, tuple[float, float]] = Field(default_factory=dict)
     """95 % confidence interval of each cost that has one."""
 
-    def pace(self, work_s: float | None) -> float | None:
-        """How much longer than in the calibration work takes while the gauge's takes so long; `None`: nobody knows."""
-        return None if self.gauged is None or work_s is None else self.gauged.pace(work_s)
+    def slowdown(self, work_s: float | None) -> float | None:
+        """Return how many times as long work takes as in the calibration.
+
+        Args:
+            work_s: the CPU seconds that the reference workload takes now.
+
+        Returns:
+            The slowdown. None where the reference workload was not timed, now or in the calibration.
+        """
+        return None if self.reference is None or work_s is None else self.reference.slowdown(work_s)
+
+    @field_validator("intervals", mode="before")
+    @classmethod
+    def _older_names_are_replaced(cls, given: Any) -> Any:
+        return {OLDER_NAMES.get(name, name): ends for name, ends in given.items()} if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _intervals_are_ordered(self) -> Self:
@@ -176,10 +213,10 @@ class Calibration(Settings):
 
 
 def load_calibration(name: str) -> Calibration:
-    """The calibration of that name, or of that path.
+    """Read the calibration of that name or path.
 
     Raises:
-        InputError: there is none, or it says something impossible; lists all problems.
+        InputError: there is none, or it is invalid. Lists all problems.
     """
     path = CALIBRATIONS / f"{name}.yaml"
     if not path.exists():
@@ -199,26 +236,34 @@ def load_calibration(name: str) -> Calibration:
 
 @lru_cache(maxsize=16)
 def _read_calibration(path: Path, changed_ns: int) -> Calibration:
-    """Read once for all runs of a sweep: YAML takes longer than a simulated hour. `changed_ns` tells files apart."""
+    """Read a calibration once for all runs of a sweep: parsing YAML takes longer than a simulated hour.
+
+    `changed_ns` is part of the cache's key, so that a changed file is read again.
+    """
     return Calibration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def costs_of(pop: Pop) -> Costs:
-    """What the PoP's programs spend, at its machine's pace; raises as `load_calibration`."""
-    return load_calibration(pop.calibration).costs.at_pace(pop.machine.pace)
+    """Return the costs of the PoP's programs, with its machine's slowdown.
+
+    Raises:
+        InputError: the calibration is missing or invalid.
+    """
+    return load_calibration(pop.calibration).costs.at_slowdown(pop.machine.slowdown)
 
 
 def cost_counts(records: pl.DataFrame) -> dict[CostName, float]:
-    """How often a record table incurs each cost: connections, attempts and packets; no idling and no round trips.
+    """Count how often a record table incurs each cost of connections, attempts and packets.
 
-    Exact below the machine's capacity and without incidents: of a connection that an edge restart broke off in its
-    handshake, or that was opened for a BYE, no record tells; nor does one of packets that the trunk never read.
+    The counts are exact below the machine's capacity and without incidents. Otherwise some work is in no record:
+    connections that an edge restart broke off in their handshake, connections opened for a BYE, and packets that the
+    trunk never read.
     """
     return work_counts(columns_of(records))
 
 
 def work_counts(records: Columns) -> dict[CostName, float]:
-    """As `cost_counts`."""
+    """Count how often these columns of records incur each cost. `cost_counts` does the same for a record table."""
     sent, refused = ~np.isnan(records.sent_s), _WITHOUT_CARRIER[records.disposition]
     counted: dict[CostName, Any] = {
         "full_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.FULL]),
@@ -232,25 +277,25 @@ def work_counts(records: Columns) -> dict[CostName, float]:
 
 
 def cpu_breakdown(costs: Costs, records: pl.DataFrame, seconds: float) -> dict[CostName, float]:
-    """CPU seconds that the stack spends on these records, by the cost they come from.
+    """Return the CPU seconds that the stack spends on these records, by cost.
 
     Args:
-        costs: of the stack.
+        costs: the costs of the stack.
         records: all attempts in that time, predicted or measured.
-        seconds: wall time, for the share that is spent without a call.
+        seconds: the wall time, for the share that is spent without a call.
     """
     return spend(costs, cost_counts(records) | {"idle_share": seconds})
 
 
 def spend(costs: Costs, counts: Mapping[CostName, float]) -> dict[CostName, float]:
-    """CPU seconds by the cost they come from, for work that was done so often in `counts["idle_share"]` seconds."""
+    """Return the CPU seconds by cost, for work that was done `counts` times in `counts["idle_share"]` seconds."""
     seconds = counts["idle_share"]
     spent = {name: getattr(costs, name) * count for name, count in counts.items()}
     work_s = sum(spent.values()) - spent["idle_share"]
-    factor = costs.cold_factor(work_s / seconds) if seconds else 1.0
+    factor = costs.idle_factor(work_s / seconds) if seconds else 1.0
     return {name: value if name == "idle_share" else factor * value for name, value in spent.items()}
 
 
 def cpu_seconds(costs: Costs, records: pl.DataFrame, seconds: float) -> float:
-    """The sum of `cpu_breakdown`: CPU seconds of all programs of the stack together."""
+    """Return the CPU seconds that all programs of the stack together spend: the sum of `cpu_breakdown`."""
     return sum(cpu_breakdown(costs, records, seconds).values())

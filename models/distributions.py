@@ -27,7 +27,7 @@ class DurationDistribution(Settings, ABC):
 
     @abstractmethod
     def quantile(self, u: FloatArray) -> FloatArray:
-        """Durations for uniforms `u`, same shape: the inverse distribution function (but see `Mixture`)."""
+        """Return durations for uniforms `u`, same shape: the inverse distribution function, except for `Mixture`."""
 
     @abstractmethod
     def mean(self) -> float:
@@ -35,7 +35,7 @@ class DurationDistribution(Settings, ABC):
 
     @abstractmethod
     def residual_quantile(self, u: FloatArray, v: FloatArray) -> FloatArray:
-        """What is left of a duration that is under way at a random instant, from two independent uniforms, same shape.
+        """Return the rest of durations that are under way at a random instant, from two independent uniforms.
 
         This is the equilibrium distribution, with density P(X > x) / E[X] and mean E[X²] / (2 E[X]): an instant falls
         into a long duration more often than into a short one (length bias, `v`), anywhere within it (`u`).
@@ -176,7 +176,7 @@ class Mixture(DurationDistribution):
         return np.array([part.of.mean() for part in self.parts])
 
     def quantile(self, u: FloatArray) -> FloatArray:
-        """Durations for uniforms `u`, distributed as the mixture but *not* ascending in `u`.
+        """Return durations for uniforms `u`, distributed as the mixture but *not* ascending in `u`.
 
         The unit interval is divided among the parts by weight; within its share, `u` is stretched back to (0, 1) and
         serves the part. So one uniform gives both the part and its duration.
@@ -212,7 +212,7 @@ class Mixture(DurationDistribution):
 
 
 def _bounds(weights: FloatArray) -> FloatArray:
-    """Weights of shape (n,) -> bounds of their shares of [0, 1], shape (n + 1,); weights all 0 share evenly."""
+    """Return the bounds, shape (n + 1,), of the shares of [0, 1] for weights of shape (n,). All 0: equal shares."""
     if not weights.any():
         weights = np.ones(len(weights))
     cumulative = np.concatenate([[0.0], np.cumsum(weights)])
@@ -221,7 +221,7 @@ def _bounds(weights: FloatArray) -> FloatArray:
 
 
 def _split(u: FloatArray, bounds: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
-    """Which share each `u` lies in, and where within it as a number in (0, 1)."""
+    """Return in which share each `u` lies, and where within it as a number in (0, 1)."""
     index = np.searchsorted(bounds[1:-1], u, side="right")
     within = (u - bounds[index]) / (bounds[index + 1] - bounds[index])
     # A uniform on the very bound of a share would otherwise become 0 or 1, where a quantile may be infinite.

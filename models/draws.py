@@ -71,7 +71,7 @@ class PlanArrays:
 
 
 def drawn_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_CHUNK) -> Iterator[PlanArrays]:
-    """One trunk's plan in pieces that ascend in time; put together they are the same, whatever the piece's size.
+    """Yield one trunk's plan in pieces that ascend in time. The plan does not depend on the size of the pieces.
 
     Raises:
         InputError: the trunk has no number left for a row.
@@ -90,7 +90,7 @@ def drawn_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_C
 
 
 def too_many_rows(study: Study, trunk: int, rows: float) -> Problem:
-    """The problem of a trunk that needs so many rows."""
+    """Return the problem of a trunk that needs so many rows."""
     longest_s = study.duration_s * ROWS_PER_TRUNK / rows
     what = (
         f"needs about {rows:,.0f} rows for calls and redials, but a trunk has numbers for {ROWS_PER_TRUNK:,}; "
@@ -100,7 +100,7 @@ def too_many_rows(study: Study, trunk: int, rows: float) -> Problem:
 
 
 class _Chunk:
-    """A run of calls of one trunk; `who` names calls by their place in it."""
+    """A run of calls of one trunk. `who` has the places of calls in it."""
 
     def __init__(self, study: Study, trunk: int, instants: FloatArray, first_call: int) -> None:
         self._traffic, self._setup = study.trunks[trunk].traffic, study.pop.carrier.setup
@@ -108,7 +108,7 @@ class _Chunk:
         self._instants, self._first_call = instants, first_call
 
     def arrays(self, first_row: int) -> PlanArrays:
-        """All rows."""
+        """Return all rows of the chunk."""
         callers, masks = self._callers()
         attempts = np.zeros(len(self._instants), dtype=np.int64)
         for who in callers:
@@ -123,7 +123,7 @@ class _Chunk:
         return PlanArrays(self._trunk, row=np.arange(first_row, first_row + int(ends[-1])), **rows)
 
     def _callers(self) -> tuple[list[IntArray], list[MaskArray]]:
-        """By attempt: who would make it, if those before it fail; and after which endings each tries again."""
+        """Return, for each attempt, the callers who may make it, and after which endings each tries again."""
         redial, who = self._traffic.redial, np.arange(len(self._instants))
         callers: list[IntArray] = []
         masks: list[MaskArray] = []
@@ -161,11 +161,11 @@ class _Chunk:
 
     @cached_property
     def _inbound(self) -> BoolArray:
-        """Of a call, whichever of its attempts."""
+        """Return which calls are inbound. All attempts of a call have the same direction."""
         return self._chosen("direction", 0, np.arange(len(self._instants)), self._traffic.inbound_share)
 
     def _outcomes(self, attempt: int, who: IntArray) -> tuple[CodeArray, IntArray]:
-        """Outcome and final status of each, from one uniform."""
+        """Return outcome and final status of each caller, from one uniform."""
         kinds = _kinds(self._traffic.outcomes)
         index = np.zeros(len(who), dtype=np.uint8)
         bounds = np.cumsum([share for _, _, share in kinds[:-1]])
@@ -193,7 +193,7 @@ class _Chunk:
 
 
 def _kinds(mix: Outcomes) -> list[tuple[Outcome, int, float]]:
-    """Outcome, final status and share, in the order in which the unit interval is divided."""
+    """Return outcome, final status and share, in the order in which the unit interval is divided."""
     return [
         (Outcome.BUSY, 486, mix.busy),
         (Outcome.NO_ANSWER, 480, mix.no_answer),

@@ -6,7 +6,7 @@
     ├── StackError          a trunk that was to be called cannot be started or reached
     └── RemoteError         the peer broke a protocol; becomes a result of the call, never a crash
 
-Anything else that escapes is a bug of ours. What each costs in exit codes stands in `experiments/common/exit_codes.py`.
+Any other error that escapes is a bug of ours. `experiments/common/exit_codes.py` has the exit code of each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Problem:
 
 
 class InputError(TrunkproofError):
-    """The user's input cannot be used; `problems` lists all that was found wrong."""
+    """The user's input cannot be used. `problems` lists all mistakes."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
@@ -46,11 +46,11 @@ class InputError(TrunkproofError):
 
 
 class GuardError(TrunkproofError):
-    """The target of a load is not one that may be called; the message says how its user can allow it."""
+    """The target may not be called. The message says how the user can allow it."""
 
 
 class StackError(TrunkproofError):
-    """A trunk to be called could not be started or reached; the message says what is missing."""
+    """A trunk could not be started or reached. The message says what is missing."""
 
 
 class RemoteError(TrunkproofError):

@@ -43,7 +43,7 @@ class LogHistogram:
 
     @classmethod
     def of(cls, counts: IntArray, total: float, maximum: float) -> Self:
-        """The histogram of values that were counted elsewhere: per bin, their sum, and the largest."""
+        """Return the histogram of values that were counted elsewhere: per bin, their sum, and the largest."""
         made = cls()
         made._counts[:] = counts
         made.count, made.total = int(made._counts.sum()), total
@@ -59,9 +59,7 @@ class LogHistogram:
             self.maximum = other.maximum if self.maximum is None else max(self.maximum, other.maximum)
 
     def quantile(self, share: float) -> float | None:
-        """The smallest value that at least `share` of the counted ones do not exceed; `None` when nothing was
-        counted.
-        """
+        """Return the smallest value that a share of the counted values does not exceed. None if nothing was counted."""
         if not self.count:
             return None
         rank = max(1, int(np.ceil(share * self.count - 1e-9)))
@@ -71,5 +69,5 @@ class LogHistogram:
         return min(self.maximum, float(LOW * np.exp((index - 0.5) / BINS_PER_E)))
 
     def mean(self) -> float | None:
-        """Arithmetic mean, exact; `None` when nothing was counted."""
+        """Return the exact arithmetic mean, or None if nothing was counted."""
         return self.total / self.count if self.count else None

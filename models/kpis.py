@@ -322,7 +322,8 @@ class Kpis:
     values: Mapping[str, float | None]
     dispositions: Mapping[Disposition, int]
     weights: Mapping[str, float] = field(default_factory=dict)
-    """Indicator that is a ratio -> its denominator, such as attempts: what it weighs where several runs are averaged.
+    """Indicator that is a ratio -> its denominator, its weight in the average of several runs.
+
     Counts, peaks and quantiles have none.
     """
 
@@ -342,7 +343,7 @@ def _short(value: float | None) -> str:
 
 
 def compute_kpis(records: pl.DataFrame) -> Kpis:
-    """Indicators of a whole record table."""
+    """Return the indicators of a whole record table."""
     accumulator = KpiAccumulator()
     accumulator.add(records, complete_until_s=math.inf)
     return accumulator.result()
@@ -369,11 +370,11 @@ class KpiAccumulator:
                     self._held[source] = Occupancy()
 
     def add(self, records: pl.DataFrame, complete_until_s: float) -> None:
-        """Add a batch; every attempt intended before `complete_until_s` has then been added."""
+        """Add a batch. After it, every attempt intended before `complete_until_s` has been added."""
         self.add_columns(columns_of(records), complete_until_s)
 
     def add_columns(self, records: Columns, complete_until_s: float) -> None:
-        """As `add`."""
+        """Add a batch of records that are columns already."""
         if len(records):
             counts = np.bincount(records.disposition, minlength=len(Disposition))
             for kind, code in DISPOSITION_CODE.items():
@@ -411,7 +412,7 @@ class KpiAccumulator:
         return Kpis(values, dict(self._dispositions), weights)
 
     def _ratio(self, reduction: Reduction) -> tuple[float, float] | None:
-        """Return numerator and denominator; `None`: it is no ratio."""
+        """Return numerator and denominator, or None where it is no ratio."""
         match reduction:
             case Share(part, whole):
                 return self._totals[part], self._totals[whole]

@@ -1,7 +1,7 @@
 """The limits that a call meets at a PoP, in their order: throttle, port pool, carrier rate, carrier channels.
 
-The simulator and the embedded trunk ask this same object, one in simulated time and one on the clock. It takes and
-gives back; who is told what, and who waits, is theirs.
+The simulator and the embedded trunk use the same object: one in simulated time, the other on the real clock. It only
+takes and gives back. Its users delay calls and send refusals.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class CarrierLimits:
         self._rate = _carrier_rate(carrier.calls_per_second)
         self._pools = [ChannelPool(carrier.channels, carrier.burst) for _ in range(max(self._pool_of) + 1)]
         self.left: int | None = None
-        """Channels that a brown-out leaves to the whole PoP, whoever's they are; `None`: there is none."""
+        """The channels that a brown-out leaves to the whole PoP. None without a brown-out."""
 
     @property
     def used(self) -> int:
-        """Channels in use."""
+        """Return the number of channels in use."""
         return sum(pool.used for pool in self._pools)
 
     def take(self, trunk: int, now: float) -> Disposition | None:
-        """Take a channel for a call of that trunk; or why not, and then nothing is taken."""
+        """Take a channel for a call of that trunk. Return None, or why there is none; then nothing is taken."""
         if self._rate is not None and isinstance(self._rate.try_admit(now), Refused):
             return Disposition.CARRIER_REJECTED
         if self.left is not None and self.used >= self.left:
@@ -43,11 +43,11 @@ class CarrierLimits:
         return None if self._pools[self._pool_of[trunk]].take(now) else Disposition.NO_CHANNEL
 
     def hold(self, trunk: int) -> None:
-        """Count a call that is up already, whatever the limits."""
+        """Count a call that is up already, without checking the limits."""
         self._pools[self._pool_of[trunk]].used += 1
 
     def give_back(self, trunk: int, now: float) -> None:
-        """Release what `take` or `hold` took."""
+        """Release a channel of `take` or `hold`."""
         self._pools[self._pool_of[trunk]].give_back(now)
 
 
@@ -55,7 +55,7 @@ class Limits:
     """The limits of one PoP, unused at first. Times are seconds of any one clock that does not run backwards."""
 
     def __init__(self, study: Study, anchors: Mapping[str, float]) -> None:
-        """`anchors`: trunk name -> an instant at which a window of its throttle begins, where that matters."""
+        """Make the limits. `anchors` is trunk name -> when a window of its throttle begins (default 0)."""
         ports = study.pop.ports
         self._limited = [_limited_directions(trunk.throttle) for trunk in study.trunks]
         self._throttles = [trunk.throttle.make_throttle(anchor=anchors.get(trunk.name, 0.0)) for trunk in study.trunks]
@@ -63,22 +63,22 @@ class Limits:
         self.carrier = CarrierLimits(study)
 
     def ask_throttle(self, trunk: int, direction: Direction, now: float) -> Decision:
-        """Whether a trunk's throttle lets a call pass; a direction that it does not count always passes."""
+        """Ask a trunk's throttle about a call. Calls of a direction that it does not count always pass."""
         return self._throttles[trunk].try_admit(now) if self.is_limited(trunk, direction) else ADMITTED
 
     def is_limited(self, trunk: int, direction: Direction) -> bool:
-        """Whether a trunk's throttle is asked about calls of that direction at all."""
+        """Tell whether a trunk's throttle counts calls of that direction."""
         return direction in self._limited[trunk]
 
     def restart_throttles(self, now: float) -> None:
-        """The process that keeps the throttles was started again; the carrier's own limit is not in it."""
+        """Restart the throttles, as after a restart of their process. The carrier's own limit is not affected."""
         for throttle in self._throttles:
             throttle.restart(now)
 
     def take(self, trunk: int, now: float) -> Ports | Disposition:
-        """The RTP ports of a call of that trunk that has a channel too, or why not; then nothing is taken.
+        """Take ports and a channel for a call. Return its RTP ports, or why there are none; then nothing is taken.
 
-        Ports that were taken before the carrier refused are given back like any others: a relay was asked for them.
+        If the carrier refuses, the ports are released as after a call, with their quarantine: the relay had them.
         """
         ports = self.pool.acquire(now)
         if ports is None:
@@ -90,7 +90,7 @@ class Limits:
         return ports
 
     def give_back(self, trunk: int, ports: Ports, now: float) -> None:
-        """Release what `take` gave."""
+        """Release the ports and the channel of a call."""
         self.pool.release(ports, now)
         self.carrier.give_back(trunk, now)
 

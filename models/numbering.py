@@ -1,7 +1,7 @@
-"""Whether the rows of every trunk have numbers: each trunk has `ROWS_PER_TRUNK` of them, and the next begins there.
+"""Check that there are enough row numbers: each trunk has `ROWS_PER_TRUNK` of them.
 
-Beyond them a trunk's rows would be the next one's, and a dialled number would name two calls. Studies that need more
-are refused before anything runs; `models.draws` refuses the row itself, should the estimate have been too low.
+With more rows, two trunks would use the same number, and a dialled number would mean two calls. A study that needs more
+is refused before anything runs. If the estimate was too low, `models.draws` refuses the row itself.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from trunkproof.models.study import Study
 from trunkproof.models.traffic import ReplayedArrivals
 
 _NEVER_TOO_MANY = 1_000_000
-"""So few calls have numbers, however often their callers try."""
+"""This few calls always have numbers, even if all callers make all attempts."""
 
 
 def check_rows(study: Study) -> None:
     """Refuse a study whose trunks need more rows than they have numbers for.
 
     Raises:
-        InputError: names every such trunk, how many rows it needs and how long it may last.
+        InputError: lists every such trunk, how many rows it needs, and how long the study may last.
     """
     problems = []
     for trunk in range(len(study.trunks)):
@@ -34,7 +34,7 @@ def check_rows(study: Study) -> None:
 
 
 def _expected_rows(study: Study, trunk: int) -> float:
-    """As many as are to be expected; of random arrivals so many that hardly ever more come."""
+    """Return the expected number of rows. For random arrivals, a number that is hardly ever exceeded."""
     arrivals = study.trunks[trunk].traffic.arrivals
     if isinstance(arrivals, ReplayedArrivals):
         calls = float(len(arrivals.instants_s))
@@ -43,6 +43,6 @@ def _expected_rows(study: Study, trunk: int) -> float:
         calls = expected + 6 * math.sqrt(expected)
     if calls <= _NEVER_TOO_MANY:
         return calls
-    # How often callers would try is asked of the first ones: the redial rules are then known in one place only.
+    # Count the attempts of the first callers, so that the redial rules are in one place only.
     first = next(drawn_chunks(study, trunk))
     return calls * len(first) / int((first.attempt == 0).sum())

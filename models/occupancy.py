@@ -34,7 +34,7 @@ class Occupancy:
         self._level += float(up.sum() - down.sum())
 
     def _look_for_peak(self, starts: FloatArray, risen: FloatArray, ends: FloatArray, gone: FloatArray) -> None:
-        """Only starts make peaks; an end at the instant of a start comes before it."""
+        """Update the peak. Only starts make peaks, and an end at the same instant comes first."""
         first = np.arange(0, len(starts), _STRETCH)
         last = np.minimum(first + _STRETCH, len(starts)) - 1
         # Most stretches could not reach the peak if nothing ended in them: those need no closer look.
@@ -63,7 +63,7 @@ class _Changes:
 
 
 def steps(start_s: FloatArray, end_s: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The level as a step function: instants (ascending) and the level from each on. For pictures."""
+    """Return the level as a step function: instants (ascending) and the level from each on. For pictures."""
     at = np.concatenate([start_s, end_s])
     by = np.concatenate([weight, -weight])
     order = np.lexsort((by, at))

@@ -71,7 +71,7 @@ class PlanRow(NamedTuple):
     """A TLS connection opened for this attempt resumes an earlier session."""
 
     def redial(self, disposition: Disposition) -> int | None:
-        """Return the row of the redial that follows an attempt that ended so; `None`: the caller gives up."""
+        """Return the row of the redial after an attempt with that disposition, or None where the caller gives up."""
         return self.next_row if tries_again(self.redial_after, disposition) else None
 
 
@@ -97,18 +97,18 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
 
 
 def dialled_number(row: int) -> str:
-    """Plan row -> the number dialled: `+91` and the row as ten digits."""
+    """Return the number that a plan row dials: `+91` and the row as ten digits."""
     return f"{_COUNTRY}{row:0{_DIGITS}d}"
 
 
 def row_of(number: str) -> int | None:
-    """The number dialled -> its plan row; `None` for a number that no plan dials."""
+    """Return the plan row of a dialled number, or None for a number that no plan dials."""
     digits = number.removeprefix(_COUNTRY)
     return int(digits) if number.startswith(_COUNTRY) and len(digits) == _DIGITS and digits.isdecimal() else None
 
 
 def rows_of(table: pl.DataFrame) -> Iterator[PlanRow]:
-    """A table with `PLAN_SCHEMA` as `PlanRow`s, in its order."""
+    """Yield the rows of a table with `PLAN_SCHEMA`, in its order."""
     # Column by column is quick, but takes memory for a whole piece at once.
     for piece in table.iter_slices(_ROWS_AT_ONCE):
         yield from map(PlanRow._make, zip(*(_values(piece[name]) for name in PLAN_SCHEMA), strict=True))
@@ -129,22 +129,22 @@ class Plan:
 
     @cached_property
     def rows(self) -> dict[int, PlanRow]:
-        """Row number -> row."""
+        """Return row number -> row."""
         return {row.row: row for row in rows_of(self.table)}
 
     def arrays(self, trunk: int) -> PlanArrays:
-        """That trunk's rows as arrays; made once."""
+        """Return one trunk's rows as arrays. They are made once."""
         if trunk not in self._arrays:
             self._arrays[trunk] = to_arrays(self.table, trunk)
         return self._arrays[trunk]
 
     @property
     def calls(self) -> int:
-        """Callers, each counted once however often they redial."""
+        """Return the number of callers. A caller who redials counts once."""
         return int(self.table.get_column("attempt").eq(0).sum())
 
     def first_attempts(self) -> list[PlanRow]:
-        """The rows to place at their own instant, in the order of time."""
+        """Return the rows to place at their own instant, in the order of time."""
         firsts = (row for row in self.rows.values() if row.place_s is not None)
         return sorted(firsts, key=lambda row: (row.place_s or 0.0, row.row))
 
@@ -166,14 +166,12 @@ def draw_plan(study: Study) -> Plan:
 
 
 def plan_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_CHUNK) -> Iterator[pl.DataFrame]:
-    """One trunk's plan in pieces that ascend in time; put together they equal `draw_plan`, whatever the piece's
-    size.
-    """
+    """Yield one trunk's plan in pieces that ascend in time. Together they equal `draw_plan`, for any piece size."""
     return map(to_table, drawn_chunks(study, trunk, calls_per_chunk=calls_per_chunk))
 
 
 def to_table(arrays: PlanArrays) -> pl.DataFrame:
-    """The same rows as a table with `PLAN_SCHEMA`."""
+    """Return the rows of arrays as a table with `PLAN_SCHEMA`."""
     row = arrays.row
     columns = {
         "row": row,
@@ -196,7 +194,7 @@ def to_table(arrays: PlanArrays) -> pl.DataFrame:
 
 
 def to_arrays(table: pl.DataFrame, trunk: int) -> PlanArrays:
-    """That trunk's rows of a table with `PLAN_SCHEMA`, in its order."""
+    """Return one trunk's rows of a table with `PLAN_SCHEMA` as arrays, in its order."""
     rows = table.filter(pl.col("trunk") == trunk)
     names = ("row", "call", "attempt", "place_s", "redial_delay_s", "status", "setup_s", "ring_s", "hold_s", "resumes")
     return PlanArrays(

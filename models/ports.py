@@ -1,6 +1,6 @@
-"""The media port pool of a point of presence: which UDP port pair the next call gets, and when one may be used again.
+"""The media port pool of a PoP: it chooses the UDP port pair of the next call, and when a pair may be used again.
 
-It books numbers and opens no socket; whoever binds them tells it of a port that a foreign process holds.
+It reserves numbers and opens no socket. Its user reports a port that a foreign process holds (`withdraw`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class PortPool:
     """
 
     def __init__(self, low: int, high: int, legs: int = 1, quarantine_s: float = 0.0) -> None:
-        """A pool with all its pairs free.
+        """Make a pool with all its pairs free.
 
         Args:
             low: first port of the range.
@@ -39,16 +39,16 @@ class PortPool:
 
     @property
     def in_use(self) -> int:
-        """Pairs that calls hold."""
+        """Return the number of pairs that calls hold."""
         return len(self._used)
 
     def free(self, now: float) -> int:
-        """Pairs that could be given at `now`; those in quarantine are not among them."""
+        """Return the number of free pairs at `now`. Pairs in quarantine are not free."""
         self._end_quarantines(now)
         return len(self._free)
 
     def acquire(self, now: float) -> tuple[int, ...] | None:
-        """The RTP ports of one call, as many as it has legs; `None`, and nothing taken, where too few are free."""
+        """Take the pairs of one call and return their RTP ports. Return None, and take none, if too few are free."""
         self._end_quarantines(now)
         if len(self._free) < self._legs:
             return None
@@ -57,10 +57,10 @@ class PortPool:
         return ports
 
     def release(self, ports: Collection[int], now: float) -> None:
-        """Give pairs back; they are free again at `now + quarantine_s`.
+        """Release pairs. They are free again at `now + quarantine_s`.
 
         Raises:
-            ValueError: one of them is not in use, or stands there twice; none is then released.
+            ValueError: one of them is not in use, or is given twice. None is then released.
         """
         given_back = set(ports)
         if len(given_back) != len(ports) or not given_back <= self._used:

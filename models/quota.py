@@ -1,20 +1,21 @@
-"""How Linux gives programs a part of a core: in periods, and with pauses. Nothing here sets a quota or measures one."""
+"""Compute the pauses that Linux makes for programs with a CPU quota. Nothing here sets or measures a quota."""
 
 from __future__ import annotations
 
 from trunkproof.models.voice import JITTER_BUFFER_MS
 
 TICK_S = 0.004
-"""How often the kernel looks (250 Hz): programs run for so long at a stretch, whatever their quota, and then stand
-still until the quota has paid for it.
+"""The kernel checks the quota every 4 ms (250 Hz).
+
+With any quota, programs run for that long without a pause. Then they are paused until their quota has paid for it.
 """
 
 
 def longest_pause_s(cores: float) -> float:
-    """For how long programs on a quota of so many cores stand still, all of them, after a stretch of work."""
+    """Return for how many seconds all programs with a quota of so many cores are paused, at most."""
     return TICK_S * max(0.0, 1 / cores - 1)
 
 
 def pauses_are_heard(cores: float) -> bool:
-    """Whether packets that come in such a pause are too late for a telephone: it is the quota that is heard then."""
+    """Tell whether packets that arrive in a pause are too late for a telephone. The quota is then audible."""
     return longest_pause_s(cores) > JITTER_BUFFER_MS / 1000

@@ -45,17 +45,17 @@ class RatePath:
 
     @property
     def cumulative(self) -> FloatArray:
-        """Expected calls up to each knot, shape (n + 1,)."""
+        """Return the expected calls up to each knot, shape (n + 1,)."""
         areas = np.diff(self.knots_s) * (self.left_per_s + self.right_per_s) / 2
         return np.concatenate([[0.0], np.cumsum(areas)])
 
     @property
     def expected_calls(self) -> float:
-        """Expected calls over the whole path."""
+        """Return the expected calls over the whole path."""
         return float(self.cumulative[-1])
 
     def inverse(self, expected: FloatArray) -> FloatArray:
-        """Instants at which so many calls were expected; `expected` must lie in [0, expected_calls)."""
+        """Return the instants by which so many calls are expected. `expected` must lie in [0, expected_calls)."""
         cumulative = self.cumulative
         segment = np.searchsorted(cumulative, expected, side="right") - 1
         segment = np.clip(segment, 0, len(self.left_per_s) - 1)
@@ -67,7 +67,7 @@ class RatePath:
         return self.knots_s[segment] + np.divide(2 * area, root, out=np.zeros_like(area), where=root > 0)
 
     def rate_per_minute(self, instants_s: FloatArray) -> FloatArray:
-        """The rate at the given instants."""
+        """Return the rate at the given instants."""
         segment = np.clip(np.searchsorted(self.knots_s, instants_s, side="right") - 1, 0, len(self.left_per_s) - 1)
         share = (instants_s - self.knots_s[segment]) / np.diff(self.knots_s)[segment]
         return 60 * (self.left_per_s[segment] * (1 - share) + self.right_per_s[segment] * share)
@@ -79,9 +79,7 @@ def _stepped(knots_s: FloatArray, per_minute: FloatArray) -> RatePath:
 
 @singledispatch
 def rate_path(arrivals: Arrivals, duration_s: float, seed: int, trunk: int) -> RatePath:
-    """The rate over [0, duration_s); where the kind has a random rate, drawn from the seed's own stream for this
-    trunk.
-    """
+    """Return the rate over [0, duration_s). A random rate is drawn from the seed's own stream for this trunk."""
     raise TypeError(f"{type(arrivals).__name__} has no rate")
 
 
@@ -162,14 +160,14 @@ def _boundaries(duration_s: float, period_s: float) -> FloatArray:
 
 
 def _busyness(random: np.random.Generator, cv: float, count: int) -> FloatArray:
-    """Gamma factors of mean 1."""
+    """Return random gamma factors of mean 1."""
     return random.gamma(cv**-2, cv**2, count) if cv > 0 else np.ones(count)
 
 
 def arrival_chunks(
     arrivals: Arrivals, duration_s: float, seed: int, trunk: int, calls_per_chunk: int
 ) -> Iterator[FloatArray]:
-    """The instants of all calls in [0, duration_s), ascending, at most `calls_per_chunk` at a time."""
+    """Return the instants of all calls in [0, duration_s), ascending, at most `calls_per_chunk` at a time."""
     if isinstance(arrivals, ReplayedArrivals):
         instants = np.sort(np.array(arrivals.instants_s))
         instants = instants[instants < duration_s]

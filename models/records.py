@@ -184,7 +184,7 @@ DEFAULTS: dict[str, object] = {one.name: one.default for one in fields(Record) i
 
 
 def to_frame(records: Iterable[Record]) -> pl.DataFrame:
-    """Records -> table with `SCHEMA`, one row per record, in the order given."""
+    """Return records as a table with `SCHEMA`, one row per record, in the given order."""
     rows = list(records)
     return pl.DataFrame({name: list(map(attrgetter(name), rows)) for name in SCHEMA}, schema=SCHEMA)
 

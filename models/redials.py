@@ -30,5 +30,5 @@ def redial_masks(redial: Redial, attempt: int, uniforms: FloatArray) -> MaskArra
 
 
 def tries_again(redial_after: int, disposition: Disposition) -> bool:
-    """Whether the caller with this mask makes another attempt after one that ended so."""
+    """Tell whether the caller with this mask makes another attempt after one that ended so."""
     return bool(redial_after >> DISPOSITION_CODE[disposition] & 1)

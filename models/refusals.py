@@ -54,14 +54,14 @@ _BY_STATUS = {
 
 
 def refusal_of(disposition: Disposition, direction: Direction) -> Refusal:
-    """What a caller is told. One from the PSTN who meets full channels hears busy; the cause says what it was."""
+    """Return what a caller is told. If all channels are in use, a PSTN caller hears busy, and the cause says why."""
     status, cause = REFUSALS[disposition]
     is_busy = disposition is Disposition.NO_CHANNEL and direction is Direction.INBOUND
     return Refusal(_BUSY if is_busy else status, cause)
 
 
 def disposition_of(status: int, cause: int | None, row: PlanRow, *, throttle_status: int) -> Disposition:
-    """What a final response of 400 or above to the INVITE of `row` means.
+    """Return the disposition that a final response of 400 or above means for the INVITE of `row`.
 
     Args:
         status: the final status.

@@ -18,10 +18,10 @@ _SMALLEST = 2.0**-54
 
 
 def uniforms(seed: int, *key: str | int, start: int, count: int) -> FloatArray:
-    """Numbers `start` to `start + count` of the stream named by `seed` and `key`, uniform in the open interval (0, 1).
+    """Return numbers `start` to `start + count` of the stream of `seed` and `key`, uniform in the open interval (0, 1).
 
-    Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011); a counter-based generator can be
-    entered anywhere at no cost.
+    Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011). A counter-based generator can start
+    anywhere at no cost.
     """
     digest = hashlib.sha256(repr((seed, *key)).encode()).digest()
     bits = np.random.Philox(key=np.frombuffer(digest[:16], dtype=np.uint64))
@@ -32,6 +32,6 @@ def uniforms(seed: int, *key: str | int, start: int, count: int) -> FloatArray:
 
 
 def generator(seed: int, *key: str | int) -> np.random.Generator:
-    """A stream for draws that belong to no single call, such as the states of a burst process."""
+    """Return a stream for draws that belong to no single call, such as the states of a burst process."""
     digest = hashlib.sha256(repr((seed, *key)).encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], dtype=np.uint64)))

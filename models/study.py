@@ -1,7 +1,7 @@
 """A study: the trunk, its traffic and the quality asked of it, as immutable typed values.
 
 The defaults are the documented trunk (virtual SIP over TLS, Mumbai PoP, 200 calls per minute). Reading YAML, with all
-errors at once, is `models.study_file`; what happens on the trunk is `simulator` and `loadgen`.
+errors at once, is `models.study_file`. `simulator` and `loadgen` execute a study.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.settings import Settings
@@ -25,7 +25,7 @@ PRODUCTION_HOST = "pstn.in2.exotel.com"
 Codec = Literal["PCMA", "PCMU"]
 Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
 StackName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-"""Name of what plays a PoP, such as `embedded`. Which there are is known to `loadgen.stacks.registry` alone."""
+"""The name of a stack, such as `embedded`. `loadgen.stacks.registry` knows which stacks there are."""
 
 
 class MediaPorts(Settings):
@@ -46,7 +46,7 @@ class MediaPorts(Settings):
 
 
 class Burst(Settings):
-    """More channels for a limited time; the exact rule stands in `models.channels`."""
+    """More channels for a limited time. `models.channels` has the exact rule."""
 
     channels: Annotated[int, Field(ge=1)]
     """Calls at once while it lasts, the base limit included."""
@@ -58,17 +58,17 @@ class Carrier(Settings):
     """The network behind the PoP."""
 
     channels: Annotated[int, Field(ge=0)] | None = None
-    """Calls it carries at once, ringing ones and both directions counted; none: unlimited."""
+    """Calls at once, in both directions, ringing calls included. None: unlimited."""
     channels_per: Literal["account", "pop"] = "pop"
-    """Whose they are: each account has as many over all its trunks, or all trunks of the PoP share them."""
+    """Who shares the channels: all trunks of one account, or all trunks of the PoP."""
     burst: Burst | None = None
-    """More of them for a limited time; none: never more."""
+    """More channels for a limited time. None: never more."""
     calls_per_second: Annotated[int, Field(ge=1)] | None = None
-    """Calls it accepts in any second; none: unlimited."""
+    """Calls that it accepts in any second. None: unlimited."""
     setup: Distribution = Constant(kind="constant", value_s=0.1)
-    """INVITE handed over to first ring."""
+    """The time from handing over the INVITE to the first ring."""
     address: IPv4Address = IPv4Address("127.0.1.1")
-    """Where the carrier is played behind a stack of others; the embedded trunk has it inside."""
+    """The address of the carrier that we play behind a foreign stack. The embedded trunk has its carrier inside."""
     media: Literal["rtp", "srtp"] = "rtp"
     """How audio goes between such a stack and the carrier."""
 
@@ -82,16 +82,16 @@ class Carrier(Settings):
 
 
 class Machine(Settings):
-    """What the PoP computes with."""
+    """The machine of the PoP."""
 
     cores: Annotated[int, Field(ge=1, le=1024)] = 1
-    """A real stack on this machine is given as many to itself, if that leaves one to those who call it."""
+    """A real stack on this machine gets as many cores for itself, if that leaves one for the load generator."""
     quota: Annotated[float, Field(gt=0, le=1024)] | None = None
-    """CPU that all programs of the PoP may use together, in cores (a Linux CPU quota); none: what the cores give."""
-    pace: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """How long its cores take for any work, over what they took when the calibration was measured."""
+    """The CPU that all programs of the PoP may use together, in cores (a Linux CPU quota). None: all cores."""
+    slowdown: Annotated[float, Field(gt=0, le=100, validation_alias=AliasChoices("slowdown", "pace"))] = 1.0
+    """How many times as long its cores take for any work as in the calibration. The older name `pace` is accepted."""
     calibration: str | None = None
-    """Name of a cost calibration in models/calibrations/, or a path to one; none: the one named like the stack."""
+    """The name of a cost calibration in models/calibrations/, or a path. None: the one with the stack's name."""
 
 
 class EdgeRestart(Settings):
@@ -121,12 +121,12 @@ class Pop(Settings):
 
     name: str = "mumbai"
     stack: StackName = "embedded"
-    """What plays it; `--stack` says otherwise for one run."""
+    """The stack that plays it. `--stack` overrides it for one run."""
     host: str = PRODUCTION_HOST
     """Host name of the signalling edge; its certificate carries it."""
     port: PORT = 443
     address: IPv4Address = IPv4Address("127.0.0.1")
-    """Where a trunk that plays this PoP listens and sends media from."""
+    """The address at which the trunk listens, and from which it sends media."""
     inner_address: IPv4Address = IPv4Address("127.0.1.2")
     """The side of such a trunk that faces the carrier, where it has one."""
     ports: MediaPorts = MediaPorts()
@@ -136,7 +136,7 @@ class Pop(Settings):
 
     @property
     def calibration(self) -> str:
-        """The cost calibration that predictions use: the machine's, or the one named like the stack."""
+        """Return the cost calibration that predictions use: the machine's, or the one named like the stack."""
         return self.machine.calibration or self.stack
 
 
@@ -157,7 +157,7 @@ class Trunk(Settings):
     traffic: Traffic
 
     def admits(self, source: IPv4Address) -> bool:
-        """Whether the whitelist lets this source address call."""
+        """Tell whether the whitelist lets this source address call."""
         return any(source in network for network in self.whitelist) or (
             not self.whitelist and source == self.customer_address
         )
@@ -167,7 +167,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Quality(Settings):
-    """What is asked of the trunk; a target that is not given is not judged."""
+    """The quality targets of the trunk. A target that is null is not judged."""
 
     refused_share_max: Annotated[Share | None, Asks("refused_share", Operator.AT_MOST)] = 0.01
     customers_lost_share_max: Annotated[Share | None, Asks("customers_lost_share", Operator.AT_MOST)] = 0.01
@@ -177,7 +177,7 @@ class Quality(Settings):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The targets that are set, in the order above."""
+        """Return the targets that are set, in the order above."""
         keys = type(self).model_fields.items()
         asked = [(name, note) for name, key in keys for note in key.metadata if isinstance(note, Asks)]
         bounds = ((note, getattr(self, name)) for name, note in asked)
@@ -216,23 +216,23 @@ class Study(Settings):
     __str__ = __repr__
 
     def digest(self) -> str:
-        """SHA-256 over all values, as 16 hex digits: the same study, however it was written, has the same digest."""
+        """Return the SHA-256 of all values, as 16 hex digits. It does not depend on how the study was written."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     def on(self, stack: StackName) -> Self:
-        """The same study, played by another stack."""
+        """Return the study on another stack."""
         return self.model_copy(update={"pop": self.pop.model_copy(update={"stack": stack})})
 
     @property
     def channel_pools(self) -> tuple[int, ...]:
-        """By trunk: the pool of carrier channels that its calls take from, counted from 0."""
+        """Return for each trunk the number of its pool of carrier channels, from 0."""
         if self.pop.carrier.channels_per == "pop":
             return (0,) * len(self.trunks)
         accounts = list(dict.fromkeys(trunk.account for trunk in self.trunks))
         return tuple(accounts.index(trunk.account) for trunk in self.trunks)
 
     def trunk_named(self, name: str) -> Trunk:
-        """The trunk of that name.
+        """Return the trunk of that name.
 
         Raises:
             KeyError: there is none.

@@ -1,7 +1,7 @@
 """YAML text -> settings, such as a `Study`, with every mistake found in one go.
 
-Each problem names the key's path as the user wrote it and its line, and for a misspelt key the nearest right one. What
-a value means is said where the settings are, as `models.study` and `models.traffic`.
+Each problem names the key's path as the user wrote it, its line, and for a misspelt key the nearest right one. The
+settings themselves explain their values, as in `models.study` and `models.traffic`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Form(Generic[S]):
 
     model: type[S]
     word: str
-    """What messages call it, such as `study`."""
+    """Its name in messages, such as `study`."""
     needs: str
     """The key that no such file can do without."""
     expand: Callable[[Written], Written] = _unchanged
@@ -128,7 +128,7 @@ def parse_form(text: str, form: Form[S], *, source: str) -> S:
 
 
 def at_its_keys(error: InputError, path: Path | str) -> InputError:
-    """The same problems with the line of the key that each names, where that stands in the settings file at `path`.
+    """Return the problems with the line of the key that each names, if the settings file at `path` has that key.
 
     For mistakes that only show once what the settings name is read, such as a column that the history has not.
     """
@@ -138,7 +138,7 @@ def at_its_keys(error: InputError, path: Path | str) -> InputError:
         return error
     lines: dict[KeyPath, int] = {}
     if root is not None:
-        # Its own mistakes were told when the settings were read.
+        # Mistakes in the file itself were reported when it was read.
         list(_index_lines(root, (), lines, ""))
     named = {_dotted(key): line for key, line in lines.items() if key}
     problems = [_at_its_key(problem, named) for problem in error.problems]
@@ -176,7 +176,7 @@ def _compose(text: str, source: str) -> yaml.Node | None:
 
 
 def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """Nodes in and below this one; infinite where an alias stands for what it is in."""
+    """Return the number of nodes in and below this one. Infinite where an alias contains itself."""
     if id(node) not in known:
         known[id(node)] = math.inf
         inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
@@ -205,7 +205,7 @@ def _index_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], word
 
 
 def _with_trunk_list(written: Written) -> Written:
-    """The short form (`trunk:` and `traffic:` at the top) as the full one (`trunks:`)."""
+    """Return the short form (`trunk:` and `traffic:` at the top) as the full one (`trunks:`)."""
     study = {key: value for key, value in written.items() if key not in _AT_TOP}
     if "trunks" in written:
         # Left in, so that pydantic names them as keys that do not belong beside `trunks`.
@@ -243,7 +243,7 @@ def _problems(
 
 
 def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
-    """The problem in words; `known`: the keys that its place may have."""
+    """Return the problem in words. `known` has the keys that are allowed there."""
     kind, given = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
@@ -279,7 +279,7 @@ def _dotted(path: KeyPath) -> str:
 
 
 def _without_tags(loc: KeyPath, model: type[BaseModel]) -> KeyPath:
-    """A pydantic location without the tags of discriminated unions, which the user never wrote."""
+    """Return a pydantic location without the tags of discriminated unions, which the user never wrote."""
     path: list[str | int] = []
     here: list[Any] = [model]
     for part in loc:

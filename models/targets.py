@@ -1,6 +1,6 @@
 """A quality target: an indicator, which side of a bound it must keep to, and the bound.
 
-Whether a run keeps a target is `experiments.common.targets`' to say; how likely a throttle does, the review's.
+`experiments.common.targets` judges a run by its targets. The review computes how likely a throttle keeps them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of one indicator.
+    """A bound on one indicator.
 
     Raises:
         ValueError: there is no such indicator, or the target asks for more of what should be less.
@@ -41,12 +41,12 @@ class Target:
 
     @property
     def definition(self) -> KpiDefinition:
-        """Title, unit and direction of the indicator."""
+        """Return title, unit and direction of the indicator."""
         return DEFINITIONS[self.kpi]
 
     @property
     def is_upper(self) -> bool:
-        """Whether the bound limits from above."""
+        """Tell whether the bound limits from above."""
         return self.operator is Operator.AT_MOST
 
     @overload
@@ -60,7 +60,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Asks:
-    """What a number in a study's `quality:` is the bound of; stands in the annotation of its key."""
+    """Names the indicator that a number in a study's `quality:` bounds. It is in the annotation of the key."""
 
     kpi: str
     operator: Operator

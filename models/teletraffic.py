@@ -20,7 +20,7 @@ from trunkproof.models.distributions import Distribution
 
 
 def _blocking_by_channels(offered_erlang: float) -> Iterator[float]:
-    """Erlang B for 0, 1, 2… channels: B(N) = E B(N-1) / (N + E B(N-1)), a recursion without cancellation."""
+    """Yield Erlang B for 0, 1, 2… channels: B(N) = E B(N-1) / (N + E B(N-1)), a recursion without cancellation."""
     blocking = 1.0
     yield blocking
     for channels in count(1):
@@ -34,7 +34,7 @@ def _require(condition: bool, what: str) -> None:
 
 
 def erlang_b(offered_erlang: float, channels: int) -> float:
-    """Share of calls that find all channels busy and are lost, whatever the distribution of the holding time.
+    """Return the share of calls that find all channels busy and are lost, for any distribution of holding times.
 
     Raises:
         ValueError: a negative load or number of channels.
@@ -44,7 +44,7 @@ def erlang_b(offered_erlang: float, channels: int) -> float:
 
 
 def call_congestion_standard_error(offered_erlang: float, channels: int, calls: float) -> float:
-    """Standard error of blocked over offered calls, for many `calls` offered and exponential holding times.
+    """Return the standard error of blocked over offered calls, for many `calls` offered and exponential holding times.
 
     From the Poisson equation of the birth-death chain: with d_i = B(E, N) / B(E, i), the variance per call is
     sum_{i<N} pi_i ((d_i - B)² + d_i²) + B (1 - B)². Unlike B itself it depends on the holding time's distribution.
@@ -55,7 +55,7 @@ def call_congestion_standard_error(offered_erlang: float, channels: int, calls: 
 
 
 def time_congestion_standard_error(offered_erlang: float, channels: int, calls: float) -> float:
-    """Standard error of the share of time with all channels busy, over the time in which `calls` calls are offered.
+    """Return the standard error of the share of time with all channels busy, while `calls` calls are offered.
 
     The same quantity (arrivals see time averages) and conditions as with `call_congestion_standard_error`, measured
     otherwise: the variance per call is 2 sum_{i<N} pi_i d_i².
@@ -65,7 +65,7 @@ def time_congestion_standard_error(offered_erlang: float, channels: int, calls: 
 
 
 def _chain(offered_erlang: float, channels: int) -> tuple[float, FloatArray, FloatArray]:
-    """B, the probabilities pi_i, and B(E, N) / B(E, i), the latter two for i = 0 … N-1 busy channels, shape (N,)."""
+    """Return B, the probabilities pi_i, and B(E, N) / B(E, i). The last two are for i = 0 … N-1, shape (N,)."""
     by_channels = np.fromiter(islice(_blocking_by_channels(offered_erlang), channels + 1), np.float64)
     blocking = float(by_channels[-1])
     # Downwards from pi_N = B by detailed balance.
@@ -74,7 +74,7 @@ def _chain(offered_erlang: float, channels: int) -> tuple[float, FloatArray, Flo
 
 
 def erlang_c(offered_erlang: float, channels: int) -> float:
-    """Share of calls that must wait where calls wait for a channel; 1 where the load is `channels` or more.
+    """Return the share of calls that must wait where calls wait for a channel; 1 where the load is `channels` or more.
 
     Raises:
         ValueError: a negative load or number of channels.
@@ -86,14 +86,14 @@ def erlang_c(offered_erlang: float, channels: int) -> float:
 
 
 def mean_wait_s(offered_erlang: float, channels: int, mean_hold_s: float) -> float:
-    """Mean wait over all calls, also those that need not wait, with exponential holding times; may be infinite."""
+    """Return the mean wait of all calls, with exponential holding times. It may be infinite."""
     if offered_erlang >= channels:
         return math.inf
     return erlang_c(offered_erlang, channels) * mean_hold_s / (channels - offered_erlang)
 
 
 def channels_needed(offered_erlang: float, blocking: float) -> int:
-    """The fewest channels with which at most this share of calls is blocked.
+    """Return the fewest channels with which at most this share of calls is blocked.
 
     Raises:
         ValueError: a negative load, or a share that is not between 0 and 1.
@@ -104,7 +104,7 @@ def channels_needed(offered_erlang: float, blocking: float) -> int:
 
 
 def erlangs_carried(channels: int, blocking: float) -> float:
-    """The load, in Erlang, at which exactly this share of calls is blocked: the inverse of `erlang_b`.
+    """Return the load, in Erlang, at which exactly this share of calls is blocked: the inverse of `erlang_b`.
 
     Raises:
         ValueError: no channel, or a share that is not between 0 and 1.
@@ -115,7 +115,7 @@ def erlangs_carried(channels: int, blocking: float) -> float:
 
 
 def md1_wait_cdf(load: float, wait: float) -> float:
-    """P(W <= wait) in a queue with Poisson arrivals and one server with constant service; `wait` in service times.
+    """Return P(W <= wait) in a queue with Poisson arrivals and one constant server. `wait` is in service times.
 
     Source: Franx, "A simple solution for the M/D/c waiting time distribution" (2001): sums of positive terms only.
 
@@ -127,7 +127,7 @@ def md1_wait_cdf(load: float, wait: float) -> float:
 
 
 def md1k_blocking(load: float, capacity: int) -> float:
-    """Share of calls lost in M/D/1 with room for `capacity` calls, the one in service included.
+    """Return the share of calls lost in M/D/1 with room for `capacity` calls, including the one in service.
 
     Source: Brun, Garcia, "Analytical solution of finite capacity M/D/1 queues" (2000): 1 - b / (1 + load b).
 
@@ -146,7 +146,7 @@ _STATES_TO_SETTLE = 64
 
 
 def _refused_beyond(load: float, wait: float) -> float:
-    """Share refused by a server with constant service that takes a call only if it waits at most `wait` service times.
+    """Return the share refused by a constant server that takes a call only if it waits at most `wait` service times.
 
     With G(x) = P(W <= x) / P(W = 0) of the queue without limit: P = (1 + (load - 1) G) / (1 + load G), because up to
     the limit both queues behave alike. Keeps its relative precision where next to nothing is refused.
@@ -165,7 +165,7 @@ def _refused_beyond(load: float, wait: float) -> float:
 
 
 def _queue_lengths(load: float, longest: int) -> FloatArray:
-    """P(n calls in M/D/1) / P(none), n = 0 … longest; infinite (zero) from where they pass `_ENDLESS` (`_NOTHING`).
+    """Return P(n calls in M/D/1) / P(none), n = 0 … longest: infinite beyond `_ENDLESS`, zero below `_NOTHING`.
 
     What goes up over a level between two departures must come down: q_{n+1} P(A = 0) = P(A > n) + sum_{i=1..n} q_i
     P(A > n + 1 - i), with A arrivals in a service time. All terms are positive.
@@ -192,7 +192,7 @@ def _mixed(load: float, wait: float, by_length: FloatArray) -> float:
 
 
 def _waits_beyond(load: float, wait: float, lengths: FloatArray) -> float:
-    """P(W > wait) for a load below 1, from the unnormalised `lengths` up to well beyond floor(wait) + 1."""
+    """Return P(W > wait) for a load below 1, from the unnormalised `lengths` up to well beyond floor(wait) + 1."""
     n = math.floor(wait) + 1
     ratio = lengths[-1] / lengths[-2] if lengths[-2] else 0.0
     rest = lengths[-1] * ratio / (1 - ratio)
@@ -201,12 +201,12 @@ def _waits_beyond(load: float, wait: float, lengths: FloatArray) -> float:
 
 
 def poisson_tail(mean: float, at_least: int) -> float:
-    """P(X >= at_least), X Poisson."""
+    """Return P(X >= at_least), X Poisson."""
     return float(poisson.sf(at_least - 1, mean))
 
 
 def fixed_window_refused(offered: float, limit: int) -> float:
-    """Share refused by a limit per fixed window, with `offered` Poisson attempts per window on average.
+    """Return the share refused by a limit per fixed window, with `offered` Poisson attempts per window on average.
 
     E[(X - N)+] / a = P(X >= N) - (N/a) P(X >= N+1).
     """
@@ -215,7 +215,7 @@ def fixed_window_refused(offered: float, limit: int) -> float:
 
 
 def fixed_window_standard_error(offered: float, limit: int, windows: float, *, offered_is_known: bool = False) -> float:
-    """Standard error of the refused share, measured in so many fixed windows.
+    """Return the standard error of the refused share, measured in so many fixed windows.
 
     Windows are independent, so the variance of refused over *measured* attempts is Var((X - N)+ - p X) / (windows a²),
     summed exactly; over the *known* number of attempts expected, without the term p X, it is larger.
@@ -229,7 +229,7 @@ def fixed_window_standard_error(offered: float, limit: int, windows: float, *, o
 
 
 def overdispersed_window_refused(offered: float, busyness_cv: float, limit: int) -> float:
-    """As `fixed_window_refused`, where each window's rate is gamma distributed with this coefficient of variation.
+    """Return the share refused by a fixed window whose rate is gamma distributed with this coefficient of variation.
 
     Attempts per window are then negative binomial, and E[X; X > N] = a P(X' >= N) with X' one shape higher.
     """
@@ -242,7 +242,7 @@ def overdispersed_window_refused(offered: float, busyness_cv: float, limit: int)
 
 
 def sliding_admitted_refused(offered: float, limit: int) -> float:
-    """Share refused by a limit on admitted calls in any window, with `offered` Poisson attempts per window on average.
+    """Return the share refused by a limit on admitted calls in any window, with `offered` Poisson attempts per window.
 
     An admitted call holds one of `limit` places for exactly one window: Erlang's loss formula.
     """
@@ -250,12 +250,12 @@ def sliding_admitted_refused(offered: float, limit: int) -> float:
 
 
 def sliding_attempts_refused(offered: float, limit: int) -> float:
-    """Share refused where refused attempts count too: P(at least `limit` Poisson attempts in the window before)."""
+    """Return the share refused where refused attempts count too: P(at least `limit` attempts in the window before)."""
     return poisson_tail(offered, limit)
 
 
 def token_bucket_refused(offered_per_minute: float, limit_per_minute: float, burst: int) -> float:
-    """Share of Poisson attempts refused by a token bucket: tokens missing from it are the queue of M/D/1/burst.
+    """Return the share that a token bucket refuses: the tokens missing from it are the queue of M/D/1/burst.
 
     Raises:
         ValueError: as `md1k_blocking`.
@@ -264,7 +264,7 @@ def token_bucket_refused(offered_per_minute: float, limit_per_minute: float, bur
 
 
 def shaper_refused(offered_per_minute: float, limit_per_minute: float, max_delay_s: float) -> float:
-    """Share of Poisson attempts refused by a shaper: M/D/1 without the calls that would wait longer than `max_delay_s`.
+    """Return the share that a shaper refuses: M/D/1 without the calls that would wait longer than `max_delay_s`.
 
     Raises:
         ValueError: as `md1k_blocking`.
@@ -285,7 +285,7 @@ class RedialLoad:
 
 
 def redial_load(fresh: float, probability: float, refused_share: Callable[[float], float]) -> RedialLoad:
-    """The fixed point of offered = fresh / (1 - p(offered) r): redials taken as Poisson, late enough to be independent.
+    """Return the fixed point of offered = fresh / (1 - p(offered) r). Redials count as Poisson and independent.
 
     Args:
         fresh: first attempts, per any unit of time.
@@ -315,12 +315,12 @@ class SinusoidalLoad:
 
     @property
     def peak(self) -> float:
-        """The largest expected number of calls at once."""
+        """Return the largest expected number of calls at once."""
         return self.mean + self.amplitude
 
 
 def sinusoidal_load(rate_per_s: float, swing_per_s: float, period_s: float, holding: Distribution) -> SinusoidalLoad:
-    """Expected calls at once without any limit, under the rate `rate_per_s + swing_per_s sin(2 pi t / period_s)`.
+    """Return the expected calls at once without limit, for the rate `rate_per_s + swing_per_s sin(2 pi t / period_s)`.
 
     Source: Eick, Massey, Whitt, "Mt/G/infinity queues with sinusoidal arrival rates" (1993): the swing is multiplied by
     E[S] E[exp(-i w S_e)] = (1 - E[exp(-i w S)]) / (i w). The expectation is averaged over 2^17 quantiles: five digits.

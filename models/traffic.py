@@ -162,7 +162,7 @@ class Outcomes(Settings):
 
     @property
     def answered(self) -> float:
-        """Share of delivered calls that are answered."""
+        """Return the share of delivered calls that are answered."""
         return 1.0 - self.busy - self.no_answer - self.abandoned - sum(part.share for part in self.rejected)
 
     @model_validator(mode="after")
@@ -237,7 +237,7 @@ class Redial(Settings):
 
     @property
     def is_possible(self) -> bool:
-        """Whether any failure can lead to another attempt."""
+        """Tell whether any failure can lead to another attempt."""
         return any(self.largest(reason) > 0 for reason in Disposition)
 
     def wait_s(self, delay_s: float | None, retry_after_s: float | None) -> float:

@@ -46,12 +46,12 @@ G711_PLAIN = Codec("G.711 without packet loss concealment", ie=0.0, bpl=4.3)
 
 
 def delay_impairment(delay_ms: Numbers) -> Numbers:
-    """Id for a one-way delay, mouth to ear, in ms: the usual approximation of G.107 (Cole, Rosenbluth 2001)."""
+    """Return Id for a one-way delay, mouth to ear, in ms: the usual approximation of G.107 (Cole, Rosenbluth 2001)."""
     return 0.024 * delay_ms + 0.11 * np.maximum(delay_ms - 177.3, 0.0)
 
 
 def loss_impairment(loss_share: Numbers, burst_ratio: Numbers = 1.0, codec: Codec = G711_CONCEALED) -> Numbers:
-    """Effective equipment impairment Ie,eff (G.107 equation 7-29).
+    """Return the effective equipment impairment Ie,eff (G.107 equation 7-29).
 
     Args:
         loss_share: packets lost or late, 0 to 1; float or array.
@@ -68,7 +68,7 @@ def loss_impairment(loss_share: Numbers, burst_ratio: Numbers = 1.0, codec: Code
 
 
 def burst_ratio(loss_share: Numbers, mean_burst_packets: Numbers) -> Numbers:
-    """BurstR: mean length of the runs of lost packets, over the 1 / (1 - loss_share) of independent losses.
+    """Return BurstR: the mean length of runs of lost packets, over the 1 / (1 - loss_share) of independent losses.
 
     At least 1, the lower end of G.107's range: losses spread more evenly than by chance count as independent.
     """
@@ -87,7 +87,7 @@ def r_factor(delay_ms: FloatArray, loss_share: float, burst_ratio: Numbers = ...
 def r_factor(
     delay_ms: Numbers, loss_share: Numbers, burst_ratio: Numbers = 1.0, codec: Codec = G711_CONCEALED
 ) -> Numbers:
-    """R factor: 93.2 - Id - Ie,eff (G.107 equation 7-1 at default values). Arguments as the impairments' own."""
+    """Return the R factor: 93.2 - Id - Ie,eff (G.107 equation 7-1 at default values)."""
     return R_DEFAULT - delay_impairment(delay_ms) - loss_impairment(loss_share, burst_ratio, codec)
 
 
@@ -96,7 +96,7 @@ def mos(r: float) -> float: ...
 @overload
 def mos(r: FloatArray) -> FloatArray: ...
 def mos(r: Numbers) -> Numbers:
-    """Estimated mean opinion score of an R factor, 1 to 4.5 (G.107 annex B)."""
+    """Return the estimated mean opinion score of an R factor, 1 to 4.5 (G.107 annex B)."""
     inside = np.clip(r, 0.0, 100.0)
     score: Numbers = 1 + 0.035 * inside + inside * (inside - 60) * (100 - inside) * 7e-6
     # Between R = 0 and 6.5 the cubic dips below a score of 1.
@@ -105,7 +105,7 @@ def mos(r: Numbers) -> Numbers:
 
 
 def r_factor_of_mos(score: float) -> float:
-    """The R factor, 6.5 to 100, that gives this score: the inverse of `mos` (G.107 appendix I).
+    """Return the R factor, 6.5 to 100, that gives this score: the inverse of `mos` (G.107 appendix I).
 
     Raises:
         ValueError: a score outside of 1 to 4.5.

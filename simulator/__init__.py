@@ -1,1 +1,1 @@
-"""The trunk as SimPy processes: a plan executed in simulated time."""
+"""Simulate the trunk: a plan executed in simulated time, as SimPy processes or compiled (`kernel`)."""

@@ -1,6 +1,6 @@
 """The TLS edge and each customer's connections to it: handshakes, re-use, resumption, and restarts.
 
-It says how long a caller waits for a connection and of which kind it is. What is sent over it is `trunk`'s.
+It models how long a caller waits for a connection, and the kind of the connection. `trunk` models what is sent over it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from trunkproof.simulator.host import Host
 Wait = Generator[simpy.Event, object, ConnectionKind | None]
 TCP_ROUND_TRIPS = 1
 TLS_ROUND_TRIPS = {("1.3", False): 1, ("1.3", True): 1, ("1.2", False): 2, ("1.2", True): 1}
-"""By version and whether the handshake resumes a session (RFC 8446 section 2, RFC 5246 section 7.3)."""
+"""(TLS version, whether the handshake resumes a session) -> round trips (RFC 8446 section 2, RFC 5246 section 7.3)."""
 
 
 @dataclass(eq=False)
 class Edge:
-    """The listener: up or down, and how often it was restarted."""
+    """The TLS listener. It is up or down, and counts its restarts."""
 
     env: simpy.Environment
     host: Host
@@ -44,12 +44,12 @@ class Edge:
 
 @dataclass(eq=False)
 class Connections:
-    """One customer's connections, as its study wants them."""
+    """One customer's connections, by the TLS policy of the study."""
 
     edge: Edge
     use: TlsUse
     _standing: dict[int, int] = field(default_factory=dict)
-    """Slot -> the restart count under which its connection was opened."""
+    """Slot -> the number of restarts when its connection was opened. A later restart has closed it."""
     _opening: dict[int, simpy.Event] = field(default_factory=dict)
     _has_session: bool = False
 
@@ -57,13 +57,13 @@ class Connections:
         self._slots = self.use.pool_size if self.use.policy is TlsPolicy.POOL else 1
 
     def standing(self, row: PlanRow) -> ConnectionKind | None:
-        """That there is one for that attempt already, at no cost; `None`: it is to be opened."""
+        """Return REUSED if a connection for that attempt is open already, else None."""
         if self.use.policy is TlsPolicy.PER_CALL or self._standing.get(self._slot(row)) != self.edge.restarts:
             return None
         return ConnectionKind.REUSED
 
     def open(self, row: PlanRow) -> Wait:
-        """Open the connection that does not stand, or wait for who does: its kind, or `None` where none can be had."""
+        """Open a connection, or wait for a call that is opening it. Return its kind, or None where that failed."""
         if self.use.policy is TlsPolicy.PER_CALL:
             return (yield from self._handshake(row))
         slot = self._slot(row)

@@ -1,4 +1,4 @@
-"""What a study lets happen to the PoP in the middle of it: restarts of the edge, brown-outs of the carrier."""
+"""Run the incidents of a study: restarts of the edge, and brown-outs of the carrier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trunkproof.simulator.trunk import World
 
 
 def happen(world: World, incident: Incident) -> Generator[simpy.Event, object, None]:
-    """One incident, as a process."""
+    """Run one incident as a process."""
     yield world.env.timeout(incident.at_s)
     match incident:
         case EdgeRestart():

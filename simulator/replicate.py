@@ -1,12 +1,11 @@
-"""Independent repetitions of a simulation: estimates with confidence intervals, for as long as the precision asked for
-needs.
+"""Repeat a simulation with independent seeds until the estimates are precise enough. Give confidence intervals.
 
-An indicator that is a ratio, such as a share of attempts, is estimated by the sum of all numerators over the sum of all
-denominators. The mean of the ratios is another figure: a short run with many calls has more refusals, and would weigh
-no more than a quiet one. Refused shares of runs of a minute come out a tenth too low by it.
+A ratio, such as a share of attempts, is estimated by the sum of all numerators over the sum of all denominators. Do not
+take the mean of the ratios: a busy run has more refusals, and would weigh no more than a quiet one. For runs of one
+minute the refused share then comes out a tenth too low.
 
-Repetition k has seed k of the study's own sequence, whatever executor runs it and in whatever order; records do not
-leave their process, only indicators do.
+Repetition k has seed k of the study's own sequence, with any executor and in any order. Only indicators leave the
+process of a repetition; its records do not.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from trunkproof.simulator.run import Engine, Start, simulate_in_batches
 
 Interval = tuple[float, float]
 _FIRST_ROUND = 8
-"""Fewer give no useful estimate of their own spread."""
+"""With fewer repetitions the estimate of their spread is useless."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +37,17 @@ class Estimate:
     """An indicator over all repetitions."""
 
     mean: float
-    """Of a ratio: sum of numerators over sum of denominators, so that every call weighs the same."""
+    """For a ratio: sum of numerators over sum of denominators, so that every call weighs the same."""
     half_width: float
-    """Of the confidence interval of the mean (Student's t)."""
+    """Half the width of the confidence interval of the mean (Student's t)."""
     standard_error: float
-    """Of the mean."""
+    """The standard error of the mean."""
     repetitions: int
 
 
 @dataclass(frozen=True, eq=False)
 class Replications:
-    """Indicators of all repetitions; `None` where a repetition had none, such as a delay without calls."""
+    """The indicators of all repetitions. None where a repetition has none, such as a delay without calls."""
 
     samples: Mapping[str, Sequence[float | None]]
     weights: Mapping[str, Sequence[float]]
@@ -59,12 +58,12 @@ class Replications:
 
     @property
     def repetitions(self) -> int:
-        """How many there were."""
+        """Return the number of repetitions."""
         return len(next(iter(self.samples.values())))
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
-        """Indicator -> its mean; indicators that fewer than two repetitions have are left out."""
+        """Return indicator -> its estimate. Indicators that fewer than two repetitions have are left out."""
         found = {
             name: _estimate(values, self.weights.get(name), self.confidence) for name, values in self.samples.items()
         }
@@ -72,15 +71,15 @@ class Replications:
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
-        """Indicator -> the range in which one further repetition lies with this confidence (prediction interval).
+        """Return indicator -> its prediction interval, in which one more repetition lies with this confidence.
 
         Source: Student's t with the spread of one more observation, Hahn and Meeker, "Statistical Intervals" (1991),
-        4.8. Normality is assumed; bounds are cut to what the repetitions can reach (shares to 0 to 1).
+        4.8. Normality is assumed. Bounds are cut to possible values (shares to 0 to 1).
         """
         return {name: self._prediction(name) for name in self.estimates}
 
     def _prediction(self, name: str) -> Interval:
-        # One repetition's own value is asked about, whatever it weighs: the plain mean and spread are right here.
+        # The question is about one repetition's value, whatever it weighs. So take the plain mean and spread.
         values = np.array([value for value in self.samples[name] if value is not None])
         t = float(stats.t.ppf((1 + self.confidence) / 2, len(values) - 1))
         mean, reach = float(values.mean()), t * float(values.std(ddof=1)) * math.sqrt(1 + 1 / len(values))
@@ -97,11 +96,12 @@ class Replications:
 
 
 def _estimate(values: Sequence[float | None], weights: Sequence[float] | None, confidence: float) -> Estimate | None:
-    """Estimate an indicator; `None` where fewer than two repetitions have it. Without weights all weigh the same.
+    """Estimate an indicator, or return None if fewer than two repetitions have it. Without weights all weigh the same.
 
-    Source: the ratio estimator and its linearised variance, Cochran, "Sampling Techniques" (3rd edition, 1977), 6.4;
-    with equal weights it is the mean and its usual standard error. Few repetitions of a skew indicator, such as a share
-    that is 0 in half of them, give intervals that are somewhat short: 16 of them contain the truth in 91 % for 95.
+    Source: the ratio estimator and its linearised variance, Cochran, "Sampling Techniques" (3rd edition, 1977), 6.4.
+    With equal weights it is the mean and its usual standard error. For a skew indicator, such as a share that is 0 in
+    half of the repetitions, few repetitions give intervals that are a little short: with 16, a 95 % interval contains
+    the truth in 91 % of cases.
     """
     known = [number for number, value in enumerate(values) if value is not None]
     if len(known) < 2:
@@ -131,15 +131,15 @@ def replicate(
 
     Args:
         study: what to repeat.
-        replications: how many times, at least 2; with `precision`, how many to begin with.
-        precision: go on until the half width of the interval of `kpi` is at most this share of its mean; a mean of
-            0, such as of refusals that were never seen, is never precise.
+        replications: how many repetitions, at least 2. With `precision`, how many to begin with.
+        precision: go on until the half width of the interval of `kpi` is at most this share of its mean. A mean of 0,
+            such as of refusals that were never seen, is never precise.
         kpi: the indicator whose precision counts.
-        most: give up on the precision after so many.
-        confidence: of all intervals.
+        most: stop after this many repetitions, precise or not.
+        confidence: the confidence of all intervals.
         start: as in `simulate`.
-        executor: runs the repetitions; none: here, one after the other. Processes must be spawned, as by `processes`:
-            Polars has threads, which do not survive a fork.
+        executor: runs the repetitions. None: they run here, one after the other. Processes must be spawned, as by
+            `processes`, because the threads of Polars do not survive a fork.
         engine: as in `simulate`.
     """
     run = map if executor is None else executor.map
@@ -159,17 +159,17 @@ def replicate(
 def processes(workers: int | None = None) -> ProcessPoolExecutor:
     """Return an executor of processes on this machine that is safe to use with `replicate`.
 
-    A terminal sends Ctrl-C to all processes. These leave it to their caller and end when the executor does.
+    A terminal sends Ctrl-C to all processes. These processes ignore it, and end when their executor ends.
     """
     return ProcessPoolExecutor(workers, mp_context=_Context())
 
 
 class _LeavesCtrlC(SpawnProcess):
-    """A process without Ctrl-C from its first instruction on: a handler set later would miss one during imports."""
+    """A process that ignores Ctrl-C from its first instruction on. A handler would come too late for its imports."""
 
     def start(self) -> None:
-        """Start with the signal blocked, which a child inherits."""
-        if not hasattr(signal, "pthread_sigmask"):  # where a terminal's Ctrl-C is no signal
+        """Start the process with the signal blocked. A child inherits that."""
+        if not hasattr(signal, "pthread_sigmask"):  # Windows: Ctrl-C is no signal there
             super().start()
             return
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -188,12 +188,12 @@ class _Context(SpawnContext):
 def _is_precise(estimate: Estimate | None, precision: float) -> bool:
     if estimate is None or estimate.repetitions < _FIRST_ROUND:
         return False
-    # What no repetition saw is rarer than they could show, not known to be exactly 0.
+    # If no repetition saw an event, it is rare. It is not known to be impossible.
     return estimate.mean != 0 and estimate.half_width <= precision * abs(estimate.mean)
 
 
 def _repetition(task: tuple[Study, int, Start, Engine]) -> Kpis:
-    """One repetition's indicators; at the top of the module, because processes must find it by its name."""
+    """Return one repetition's indicators. A module-level function, because processes find it by its name."""
     study, number, start, engine = task
     seed = int(generator(study.seed, "repetition", number).integers(2**62))
     accumulator = KpiAccumulator()
@@ -208,9 +208,9 @@ def _repetition(task: tuple[Study, int, Start, Engine]) -> Kpis:
 
 
 def random_anchors(study: Study, seed: int) -> dict[str, float]:
-    """Trunk -> where a window of its throttle begins, as `simulate` takes it.
+    """Return trunk name -> an instant at which a window of its throttle begins, for `simulate`.
 
-    A fixed window's phase is unknown beforehand: any is as likely as the others, and one where a timer is shared.
+    The phase of a fixed window is not known beforehand, so draw it uniformly. Trunks that share a timer have one phase.
     """
     return {
         trunk.name: -trunk.throttle.window_s * _phase(seed, 0 if trunk.throttle.shares_timer else index)

@@ -1,6 +1,6 @@
-"""Runs the model: `simulate(study) -> records`, whole or in batches as long runs need.
+"""Run the model: `simulate(study) -> records`, at once or in batches for long runs.
 
-It sets the world up, lets each trunk's callers come, and collects what they leave. What happens to a call is `trunk`'s.
+It sets up the world, starts each trunk's callers, and collects their records. `trunk` models the life of a call.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from trunkproof.simulator.standing import residual_times
 from trunkproof.simulator.trunk import Caller, World
 
 Calls = Iterable[list[PlanRow]]
-"""All attempts of one caller after those of the other, in the order of the first ones."""
+"""The attempts of each caller as one list, in the order of the first attempts."""
 OnBatch = Callable[[pl.DataFrame, float], None]
-"""Takes records that have ended, and an instant: every attempt intended before it has been handed over."""
+"""Takes records of ended attempts, and an instant. All attempts intended before it have been handed over."""
 
 
 class Engine(StrEnum):
-    """Who executes the model; the records are the same to the last bit."""
+    """What executes the model. The records are the same to the last bit."""
 
     SIMPY = "simpy"
-    """`simulator.trunk`, the readable reference: ready at once."""
+    """`simulator.trunk`, the readable reference. It starts at once."""
     KERNEL = "kernel"
-    """`simulator.kernel`, compiled when it is first used: for sweeps and repetitions."""
+    """`simulator.kernel`, for sweeps and repetitions. It is compiled when it is first used."""
 
 
 class Start(StrEnum):
     """The state in which a simulation begins."""
 
     EMPTY = "empty"
-    """As real calls begin: nothing is up."""
+    """No call is up, as when real calls begin."""
     STATIONARY = "stationary"
-    """As a trunk is found at a random moment; for questions of capacity."""
+    """The calls of a random moment are up. Use it for questions of capacity."""
 
 
 def simulate(
@@ -62,15 +62,15 @@ def simulate(
     until_s: float | None = None,
     engine: Engine = Engine.SIMPY,
 ) -> pl.DataFrame:
-    """Simulate a study; one row per attempt, sorted by the intended instant, as in `models.records`.
+    """Simulate a study. Return one row per attempt, sorted by the intended instant, as in `models.records`.
 
     Args:
         study: the trunk and its traffic.
-        plan: the plan to execute; the study's own is drawn where none is given.
-        anchors: trunk name -> an instant at which a window of its throttle begins; 0 where none is given.
+        plan: the plan to execute. None: draw the study's own plan.
+        anchors: trunk name -> an instant at which a window of its throttle begins. The default is 0.
         start: empty or stationary.
-        until_s: stop then; attempts under way are `still_up`. By default the last call is awaited.
-        engine: who executes the model.
+        until_s: stop at this instant. Attempts under way are then `still_up`. None: wait for the last call.
+        engine: what executes the model.
 
     Raises:
         InputError: the calibration cannot be read, its idle programs leave no CPU for calls, a stationary study is over
@@ -101,16 +101,16 @@ def simulate_in_batches(
     batch: int = 20_000,
     engine: Engine = Engine.SIMPY,
 ) -> None:
-    """`simulate`, for runs whose records need not be in memory at once: they leave in batches as calls end.
+    """Simulate a study, and hand over the records in batches as calls end. They need not all be in memory at once.
 
-    Attempts from `counts_from_s` on are handed over; by default all, but with a stationary start those from when the
-    throttles have seen all that they remember.
+    Only attempts from `counts_from_s` on are handed over. The default is all of them. With a stationary start it is
+    those after the warm-up of the throttles.
     """
     if counts_from_s is None:
         counts_from_s = warm_up_s(study) if start is Start.STATIONARY else 0.0
     check_machine(study)
     if engine is Engine.KERNEL:
-        # Compiling is nobody's who does not ask for it.
+        # Import late: Numba compiles on import.
         from trunkproof.simulator.kernel.running import run_in_batches  # noqa: PLC0415
 
         run_in_batches(
@@ -142,7 +142,7 @@ def simulate_in_batches(
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the search for reference cycles: calls make none, and it takes a tenth of the time to find that out."""
+    """Switch the search for reference cycles off: calls make none, and the search takes a tenth of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -153,7 +153,11 @@ def _uncollected() -> Iterator[None]:
 
 
 def check_machine(study: Study) -> None:
-    """Raises `InputError` where the calibration cannot be read, or idle programs leave no CPU for calls."""
+    """Check that the machine has CPU for calls.
+
+    Raises:
+        InputError: the calibration cannot be read, or its idle programs leave no CPU for calls.
+    """
     costs = costs_of(study.pop)
     if capacity(study.pop.machine, costs) <= 0:
         what = f"leaves no CPU for calls: without any, the programs take {costs.idle_share:g} cores"
@@ -182,7 +186,7 @@ def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, 
     for attempts in calls:
         place_s = attempts[0].place_s or 0.0
         if place_s > env.now:
-            # Who comes next is scheduled before anything that these callers do.
+            # Schedule the next caller before these callers act: the kernel has the same order of events.
             following = env.timeout(place_s - env.now)
             for caller in here:
                 env.process(caller.run())
@@ -194,7 +198,11 @@ def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, 
 
 
 def warm_up_s(study: Study) -> float:
-    """Attempts that the throttle decides on while it has not seen all that it remembers are not counted."""
+    """Return the length of the warm-up: until then the throttle has not seen all that it remembers.
+
+    Raises:
+        InputError: the study is over before the warm-up is.
+    """
     memory_s = max(trunk.throttle.memory_s for trunk in study.trunks)
     if study.duration_s <= memory_s:
         what = f"a stationary start counts from {memory_s:g} s on, the throttle's memory; make it longer"
@@ -203,7 +211,7 @@ def warm_up_s(study: Study) -> float:
 
 
 def _stand_up(world: World) -> None:
-    """Let the calls be up that a stationary trunk has at a random moment."""
+    """Start the calls that a stationary trunk has at a random moment."""
     for trunk in range(len(world.study.trunks)):
         for residual_s in residual_times(world.study, trunk):
             taken = world.limits.pool.acquire(0.0)

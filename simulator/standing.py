@@ -1,7 +1,8 @@
-"""The calls that are up when a stationary simulation begins: how many, and how long each still lasts.
+"""Draw the calls that are up when a stationary simulation begins: how many, and how long each still lasts.
 
-Exact for a loss system (Poisson arrivals, channels the only limit, one trunk): a truncated Poisson number of calls,
-each at a random instant of its life. Behind a throttle it is an approximation that the warm-up window mends.
+This is exact for a loss system (Poisson arrivals, one trunk, no limit but channels): the number of calls is a truncated
+Poisson number, and each call is at a random instant of its life. Behind a throttle it is an approximation, and the
+warm-up corrects it.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ class _Stage(NamedTuple):
     """A part of a call's life in which it holds its channel."""
 
     share_s: float
-    """Share of calls that come to it times its mean length: the Erlangs it makes of one call a second."""
+    """The share of calls that reach it, times its mean length: its Erlangs for one call per second."""
     lasts: Distribution
     followed_by: tuple[Distribution, ...]
 
 
 def residual_times(study: Study, trunk: int) -> FloatArray:
-    """For each call of that trunk which is up at the beginning: seconds until it gives its channel back."""
+    """Return, for each call of that trunk that is up at the beginning, the seconds until it releases its channel."""
     stages = _stages(study, trunk)
     shares_s = np.array([stage.share_s for stage in stages])
     number = _standing_calls(study, trunk, _carried_per_s(study, trunk) * float(shares_s.sum()))
-    # A random instant finds a call in a stage as often as that stage takes time, and anywhere within it.
+    # A random instant falls into a stage in proportion to the time that the stage takes, and anywhere within it.
     bounds = np.cumsum(shares_s)
     found = np.searchsorted(bounds, _stream(study, trunk, "standing stage", number) * bounds[-1], side="right")
     within, length = (_stream(study, trunk, f"standing {name}", number) for name in ("residual", "length"))
@@ -47,7 +48,7 @@ def residual_times(study: Study, trunk: int) -> FloatArray:
 
 
 def _stages(study: Study, trunk: int) -> list[_Stage]:
-    """Every stage of every kind of call, by the outcome that it will have."""
+    """Return every stage of every kind of call. The kinds are the outcomes."""
     traffic, setup = study.trunks[trunk].traffic, study.pop.carrier.setup
     mix = traffic.outcomes
     lives: list[tuple[float, tuple[Distribution, ...]]] = [
@@ -67,7 +68,7 @@ def _standing_calls(study: Study, trunk: int, erlangs: float) -> int:
     u = float(_stream(study, trunk, "standing calls", 1)[0])
     channels = study.pop.carrier.channels
     if channels is not None:
-        # Trunks that share channels stand in them with their shares.
+        # Trunks that share channels get equal parts of them.
         pools = study.channel_pools
         u *= float(stats.poisson.cdf(channels // pools.count(pools[trunk]), erlangs))
     return int(stats.poisson.ppf(u, erlangs)) if erlangs > 0 else 0

@@ -1,7 +1,7 @@
 """The life of a call, as SimPy processes: read `Caller.run` from top to bottom.
 
 A caller connects, sends an INVITE, meets whitelist, throttle, ports and carrier, rings, is answered or refused, talks,
-hangs up, and perhaps tries again. Limits are `models.limits`, the machine is `host`, TLS is `edge`; incidents are
+hangs up, and perhaps tries again. The limits are in `models.limits`, the machine in `host`, TLS in `edge`, incidents in
 `incidents`.
 """
 
@@ -36,8 +36,8 @@ _BY_OUTCOME = {
 }
 
 
-class EdgeLost(Exception):  # noqa: N818  # what happens to a call, not an error of anybody's
-    """The connection went before the final response."""
+class EdgeLost(Exception):  # noqa: N818  # an event in the life of a call, no error
+    """The connection was lost before the final response."""
 
 
 @dataclass(eq=False)
@@ -56,7 +56,7 @@ class World:
     under_way: dict[Record, None] = field(default_factory=dict)
     """Attempts that have not ended, in the order of their beginning."""
     customers: list[Customer] = field(init=False)
-    """By trunk."""
+    """One for each trunk."""
     half_trip_s: float = field(init=False)
     forwarding_s: float = field(init=False)
     """What an INVITE costs beyond the reading and checking that a refused one costs too."""
@@ -122,7 +122,7 @@ class Caller:
         return record
 
     def _outbound(self, row: PlanRow, record: Record) -> Process:
-        """From the customer: over TLS, past the whitelist and the limits, to the PSTN."""
+        """Call from the customer: over TLS, past the whitelist and the limits, to the PSTN."""
         env, world, connections = self._env, self._world, self._customer.connections
         began = env.now
         record.connection = connections.standing(row) or (yield from connections.open(row))
@@ -146,7 +146,7 @@ class Caller:
             if ports is None:
                 yield env.timeout(world.half_trip_s)
                 return
-            # Counted from the INVITE's arrival: parsing goes on beside what follows, a shaper's delay does not.
+            # Set-up counts from the INVITE's arrival: parsing runs beside it, but the delay of a shaper adds to it.
             handed_over = record.sent_s + world.half_trip_s + (env.now - asked)
             answered = yield from self._until_answered(row, record, handed_over)
         except simpy.Interrupt:
@@ -163,9 +163,10 @@ class Caller:
             yield env.timeout(world.half_trip_s)
 
     def _invite(self) -> tuple[float, bool]:
-        """The INVITE on its way and in the edge's queue: how long, and whether the caller waits for so long.
+        """Return how long the INVITE travels and queues at the edge, and whether the caller waits that long.
 
-        The trunk does not know, and works on what nobody waits for any more; its limits are spared (a simplification).
+        The trunk does not know that the caller gave up, and spends its work all the same. As a simplification, such an
+        INVITE does not count against the limits.
         """
         world = self._world
         wait_s = world.half_trip_s + self._work(world.costs.refusal_s)
@@ -175,10 +176,10 @@ class Caller:
         return TRANSACTION_TIMEOUT_S, False
 
     def _inbound(self, row: PlanRow, record: Record) -> Process:
-        """From the PSTN: past the limits, to the customer over the trunk's own connection, which always stands."""
+        """Call from the PSTN: past the limits, to the customer over the trunk's own open connection."""
         env, world = self._env, self._world
         record.sent_s = env.now
-        # It is decided on at once; its ringing waits for this work, behind which that of handing it on queues.
+        # The trunk decides at once. This work delays the ringing, because the work of forwarding queues behind it.
         self._work(world.costs.refusal_s)
         ports = yield from self._admitted(row, record)
         if ports is None:
@@ -192,10 +193,10 @@ class Caller:
         world.limits.give_back(row.trunk, ports, env.now)
 
     def _admitted(self, row: PlanRow, record: Record) -> Generator[simpy.Event, object, Ports | None]:
-        """Pass throttle, ports and carrier: the ports, or `None` once the record says what refused."""
-        limits, env, throttle_s = self._world.limits, self._env, self._world.costs.throttle_s
-        if throttle_s and limits.is_limited(row.trunk, row.direction):
-            yield env.timeout(throttle_s)
+        """Pass throttle, ports and carrier. Return the ports, or None once the record says which limit refused."""
+        limits, env, throttle_decision_s = self._world.limits, self._env, self._world.costs.throttle_decision_s
+        if throttle_decision_s and limits.is_limited(row.trunk, row.direction):
+            yield env.timeout(throttle_decision_s)
         decision = limits.ask_throttle(row.trunk, row.direction, env.now)
         if isinstance(decision, Refused):
             record.disposition, record.status, record.cause = Disposition.THROTTLED, decision.status, THROTTLE_CAUSE
@@ -213,9 +214,10 @@ class Caller:
         return taken
 
     def _until_answered(self, row: PlanRow, record: Record, handed_over: float) -> Generator[simpy.Event, object, bool]:
-        """The called side: set-up, ringing, answer or refusal; whether it was answered.
+        """Follow the called side: set-up, ringing, answer or refusal. Return whether it answered.
 
-        It counts from when the trunk handed the call over; what it sends is with the caller half a round trip later.
+        Set-up counts from the instant at which the trunk handed the call over. Its responses reach the caller half a
+        round trip later.
         """
         env, half_trip_s = self._env, self._world.half_trip_s
         worked_s = self._work(self._world.forwarding_s)
@@ -234,9 +236,9 @@ class Caller:
         return False
 
     def _talk(self, row: PlanRow, record: Record, restarts: int | None = None) -> Process:
-        """Audio both ways; one way, from when a side hangs up until its BYE has reached the trunk.
+        """Exchange audio in both directions, then hang up. One direction goes on until the BYE has reached the trunk.
 
-        `restarts`: of the edge, when the connection was opened that the BYE goes over; none given: it always stands.
+        `restarts` is the edge's number of restarts when the BYE's connection was opened. None: it is always open.
         """
         env, world = self._env, self._world
         reading = world.host.audio_begins(env.now)
@@ -252,7 +254,7 @@ class Caller:
         record.disposition = Disposition.COMPLETED
 
     def _work(self, seconds: float) -> float:
-        # Nothing to do is not queued for.
+        # Work of 0 s does not wait in the queue.
         return self._world.host.finish(seconds, self._env.now) if seconds else 0.0
 
 
@@ -263,7 +265,7 @@ def _refuse(record: Record, disposition: Disposition) -> None:
 
 @lru_cache(maxsize=4096)
 def _mos(lost_share: float) -> float:
-    """Of nearly all calls it is that without a loss."""
+    """Return the MOS, cached: nearly all calls have no loss."""
     return mos(r_factor(MOUTH_TO_EAR_MS, lost_share))
 
 

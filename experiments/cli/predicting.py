@@ -1,4 +1,4 @@
-"""The commands `plan` and `simulate`: say what a study will do, and what becomes of it by the model."""
+"""The commands `plan` and `simulate`: sum up a study, and predict it with the model."""
 
 from __future__ import annotations
 

@@ -64,10 +64,10 @@ class LazyGroup(TyperGroup):
             from trunkproof.loadgen.media.pump import asked_for  # noqa: PLC0415
 
             show_warnings()
-            asked_for()  # What is wrong in the environment is told before anything is started.
+            asked_for()  # Fail early on a wrong environment, before anything is started.
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            from trunkproof.experiments.common.exit_codes import ExitCode  # noqa: PLC0415
+            from trunkproof.experiments.common.exit_codes import ExitCode  # noqa: PLC0415  # `--help` needs none
 
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
@@ -84,7 +84,7 @@ app = typer.Typer(
 
 @app.callback()
 def _every_command() -> None:
-    """Before every command."""
+    """Prepare every command."""
 
 
 def run() -> None:

@@ -1,1 +1,1 @@
-"""What several questions share: exit codes, quality targets, provenance, how numbers are written."""
+"""Shared by all questions: exit codes, quality targets, provenance, the writing of numbers."""

@@ -1,4 +1,4 @@
-"""Every exit code of the `trunkproof` command, in one place."""
+"""Define all exit codes of the `trunkproof` command."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from trunkproof.models.errors import GuardError, InputError, StackError, Trunkpr
 
 
 class ExitCode(IntEnum):
-    """What the command's exit status says."""
+    """The exit status of a command."""
 
     OK = 0
-    """Done; for `validate`: prediction and reality agree; for `review`: approve."""
+    """Done. For `validate`: prediction and reality agree. For `review`: approve."""
     BUG = 1
-    """An error of trunkproof itself; the traceback is for its developers."""
+    """An error in trunkproof itself. The traceback is for its developers."""
     WRONG_INPUT = 2
-    """A study, file or option cannot be used; all that is wrong was listed."""
+    """A study, file or option cannot be used. All mistakes were listed."""
     DISAGREE = 3
-    """`validate` ran, and prediction and reality agree on fewer calls than asked; for
-    `experiments.verification`: simulator and exact theory differ."""
+    """For `validate`: prediction and reality agree on fewer calls than required.
+
+    For `experiments.verification`: simulator and exact theory differ.
+    """
     VOID = 4
-    """The load generator was out of breath: the run proves nothing about the trunk."""
+    """The load generator could not keep up: the run proves nothing about the trunk."""
     GUARD = 5
     """The target may not be called."""
     NO_TRUNK = 6
-    """The trunk to be called could not be started or reached, or died or stopped answering during the run."""
+    """The trunk could not be started or reached, or it died or stopped answering during the run."""
     APPROVE_LOWER = 10
-    """`review`: not the requested throttle, but one above the present."""
+    """`review`: not the requested throttle, but a lower one above the present throttle."""
     REFUSE = 11
     """`review`: no throttle above the present one."""
     CANNOT_TELL = 12
@@ -36,7 +38,7 @@ class ExitCode(IntEnum):
     NOT_NEEDED = 13
     """`review`: the present throttle keeps every target at the horizon."""
     INTERRUPTED = 130
-    """Ctrl-C; calls were ended and records written."""
+    """Ctrl-C. All calls were ended, and the records written."""
 
 
 BY_END = {
@@ -47,16 +49,16 @@ BY_END = {
     EndKind.WORKER_LOST: ExitCode.VOID,
     EndKind.UNKNOWN: ExitCode.INTERRUPTED,
 }
-"""How a run of real calls ended -> the code that its command leaves with."""
+"""How a run of real calls ended -> the exit code of its command."""
 
 
 def code_of_run(verdict: Verdict, end: RunEnd) -> ExitCode:
-    """Return how a run of real calls leaves, whatever it found: by its end, and then by what it is worth."""
+    """Return the exit code of a run of real calls: first by how it ended, then by the generator's verdict."""
     code = BY_END[end.kind]
     return ExitCode.VOID if code is ExitCode.OK and verdict is Verdict.VOID else code
 
 
 def exit_code_of(error: TrunkproofError) -> ExitCode:
-    """The code that an error of ours leaves with."""
+    """Return the exit code for one of our errors."""
     by_kind = {InputError: ExitCode.WRONG_INPUT, GuardError: ExitCode.GUARD, StackError: ExitCode.NO_TRUNK}
     return next((code for kind, code in by_kind.items() if isinstance(error, kind)), ExitCode.BUG)

@@ -1,4 +1,4 @@
-"""How numbers and costs are written for people, on the terminal and on the page."""
+"""Write numbers and costs for people, on the terminal and on pages."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ COST_WORDS: dict[CostName, str] = {
     "refusal_s": "INVITEs refused",
     "bye_s": "answers and BYEs",
     "packet_s": "SRTP packets",
-    "waiting_packet_s": "SRTP packets where CPU is short",
-    "waiting_work_share": "signalling where CPU is short",
-    "cold_share": "more on an idle stack",
-    "warm_load": "load that warms it",
+    "contended_packet_s": "SRTP packets where CPU is contended",
+    "contended_work_share": "signalling where CPU is contended",
+    "idle_penalty": "idle penalty",
+    "idle_penalty_decay_load": "load at which the idle penalty has decayed to 37 %",
     "idle_share": "idling",
     "round_trip_s": "round trip",
-    "throttle_s": "wait for the throttle",
+    "throttle_decision_s": "wait for the throttle's decision",
 }
-"""How a reader knows each cost."""
+"""Cost -> its name for readers."""
 
 
 def formatted(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """A KPI's value with its unit; `n/a` where there is none."""
+    """Return a KPI's value with its unit, or `n/a` for None."""
     if value is None:
         return "n/a"
     sign = "+" if signed else ""

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, seed, study and machine, so that it can be made again and doubted properly.
+"""Note where a result comes from: versions, seed, study and machine. So it can be made again and checked.
 
 It names the kind of machine, never the machine or its user.
 """
@@ -28,15 +28,15 @@ class Provenance:
     study_hash: str
     seed: int
     command: str
-    """What makes the result again."""
+    """The command that makes the result again."""
     started: str
-    """UTC, ISO 8601."""
+    """The start in UTC, ISO 8601."""
     versions: dict[str, str]
     machine: dict[str, str]
 
     @classmethod
     def collect(cls, study: Study, command: str) -> Self:
-        """Of a result that is being made here and now."""
+        """Return the provenance of a result that is made here and now."""
         return cls(
             study_hash=study.digest(),
             seed=study.seed,
@@ -47,19 +47,19 @@ class Provenance:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
 
 def fingerprint() -> Fingerprint:
-    """The kind of machine that this is."""
+    """Return the kind of this machine."""
     return Fingerprint(
         processor=_processor(), cores=os.cpu_count() or 1, system=f"{platform.system()} {platform.release()}"
     )
 
 
 def package_versions(also: Iterable[str] = ()) -> dict[str, str]:
-    """Of Python, OpenSSL and the packages that results depend on, and of those named in `also`."""
+    """Return the versions of Python, OpenSSL, the packages that results depend on, and those named in `also`."""
     found = {"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION}
     for name in (*_PACKAGES, *also):
         try:

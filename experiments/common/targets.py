@@ -1,4 +1,4 @@
-"""The quality that a study asks for, against the indicators that a run has."""
+"""Judge a run's indicators by the quality targets of its study."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from trunkproof.models.targets import Target
 
 @dataclass(frozen=True)
 class JudgedTarget:
-    """One target and what became of it; `None` for the value and for `holds` where a run has no such indicator."""
+    """One target and the value of a run. `value` and `holds` are None where the run has no such indicator."""
 
     asked: Target
     value: float | None
 
     @property
     def holds(self) -> bool | None:
-        """Whether the value keeps to the bound."""
+        """Tell whether the value keeps to the bound."""
         return None if self.value is None else self.asked.holds(self.value)
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return {
             "kpi": self.asked.kpi,
             "bound": self.asked.bound,
@@ -39,10 +39,10 @@ class JudgedTarget:
 
 
 def target_words(target: Target) -> str:
-    """Return what a target asks, for people."""
+    """Return a target in words."""
     return f"{target.definition.title} {target.operator} {formatted(target.bound, target.definition.unit)}"
 
 
 def judge_quality(quality: Quality, kpis: Kpis) -> tuple[JudgedTarget, ...]:
-    """Return every target that the study sets, in its order."""
+    """Return every target of the study with its judgement, in the study's order."""
     return tuple(JudgedTarget(target, kpis[target.kpi]) for target in quality.targets)

@@ -1,1 +1,1 @@
-"""The predicted half of a question, before any call is placed."""
+"""Predict a study before any call is placed."""

@@ -1,7 +1,6 @@
-"""What a study will do, before it does it: calls, Erlangs, ports, bandwidth and run time, and one human sentence.
+"""Sum up a plan before it runs: calls, Erlangs, ports, bandwidth and run time, and one sentence.
 
-A glance, not a prediction: nothing is refused and nothing queues here. What the trunk makes of it is `simulator`'s to
-say.
+This is no prediction. It assumes that nothing is refused and nothing queues. `simulator` predicts what the trunk does.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from trunkproof.models.plan import Plan
 
 @dataclass(frozen=True)
 class TrunkForecast:
-    """One trunk's share of a study, were nothing refused."""
+    """One trunk's part of a study, if nothing is refused."""
 
     trunk: str
     calls: int
@@ -32,30 +31,30 @@ class TrunkForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a plan amounts to, were nothing refused."""
+    """The sums of a plan, if nothing is refused."""
 
     study: str
     calls: int
     possible_redials: int
     duration_s: float
     run_time_s: float
-    """Plan zero to the end of the last first attempt; redials may add to it."""
+    """From plan zero to the end of the last first attempt. Redials may take longer."""
     peak_concurrency: int
     peak_held: int
-    """Placed and not yet ended, answered or not."""
+    """The most attempts at once that are placed and not ended, answered or not."""
     peak_ports: int
     peak_bandwidth_mbit_per_s: float
-    """Both ways together, on Ethernet."""
+    """Both directions together, on Ethernet."""
     packets: int
     trunks: tuple[TrunkForecast, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
     @property
     def sentence(self) -> str:
-        """The plan in one sentence."""
+        """Return the plan in one sentence."""
         rate = sum(trunk.offered_per_minute for trunk in self.trunks)
         return (
             f"{self.calls} calls in {self.duration_s:g} s ({rate:.0f} calls per minute), "

@@ -1,7 +1,7 @@
-"""Whether this machine lets one process have as many files open as a plan's calls need; told before the run, not in it.
+"""Check before a run that a process may open as many files as the plan's calls need.
 
-Both the generator and the trunk have two UDP sockets for the audio of each call, and a connection for it where the
-study says so. Each process raises its soft limit to the hard one by itself; the hard one is root's to raise.
+Both the generator and the trunk need two UDP sockets for the audio of each call, and a connection for each call if the
+study says so. Each process raises its soft limit to the hard limit by itself. Only root can raise the hard limit.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from trunkproof.models.traffic import TlsPolicy
 from trunkproof.simulator.run import Engine, simulate
 
 _AUDIO = 2
-"""Sockets of a call: RTP and RTCP."""
+"""The audio sockets of a call: RTP and RTCP."""
 _BESIDES = 100
 """Files that are open without any call: libraries, logs, listeners, pipes."""
 
 
 @dataclass(frozen=True)
 class Shortage:
-    """There is not room for every call."""
+    """There may be too few open files for all calls."""
 
     words: str
     certain: bool
-    """The model says so too, of what the trunk does not refuse."""
+    """Whether the model predicts it too. The model knows what the trunk refuses."""
 
 
 def find_shortage(plan: Plan, *, processes: int = 1, allowed: int | None = None) -> Shortage | None:
-    """`None` where there is room for all calls of the plan, whatever the trunk makes of them.
+    """Return the shortage of open files, or None where there are enough for all calls of the plan.
 
-    A trunk that refuses many calls may leave room where the forecast, which refuses none, leaves none: so the model is
-    asked then, which has every attempt, refused or not.
+    The forecast assumes that no call is refused. If it finds too few files, the model counts again: a trunk that
+    refuses many calls needs fewer at once.
 
     Args:
-        plan: what is to be placed.
-        processes: that share the calls.
-        allowed: files that each may have open; by default the hard limit.
+        plan: the calls to place.
+        processes: how many processes share the calls.
+        allowed: how many files each may have open. None: the hard limit.
     """
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1] if allowed is None else allowed
     if allowed == resource.RLIM_INFINITY:
@@ -61,7 +61,7 @@ def find_shortage(plan: Plan, *, processes: int = 1, allowed: int | None = None)
 
 
 def check_open_files(plan: Plan, *, processes: int = 1, allowed: int | None = None) -> tuple[str, ...]:
-    """What is to be said before the run, if anything; arguments as of `find_shortage`.
+    """Return warnings about open files to show before the run. `find_shortage` explains the arguments.
 
     Raises:
         InputError: the run cannot work.
@@ -76,7 +76,7 @@ def check_open_files(plan: Plan, *, processes: int = 1, allowed: int | None = No
 
 
 def _needed(plan: Plan, calls: int, processes: int) -> int:
-    """By one of the processes."""
+    """Return how many open files one of the processes needs."""
     uses = [trunk.traffic.tls for trunk in plan.study.trunks]
     connections = sum(tls.pool_size if tls.policy is TlsPolicy.POOL else 1 for tls in uses)
     each = _AUDIO + any(tls.policy is TlsPolicy.PER_CALL for tls in uses)
@@ -84,7 +84,7 @@ def _needed(plan: Plan, calls: int, processes: int) -> int:
 
 
 def _predicted_peak(plan: Plan) -> int:
-    """Attempts at once that have sockets, refused ones and redials too."""
+    """Return the most attempts at once that have sockets. Refused ones and redials count too."""
     records = simulate(plan.study, plan, engine=Engine.KERNEL).drop_nulls(["sent_s", "ended_s"])
     occupancy = Occupancy()
     occupancy.add(

@@ -1,4 +1,4 @@
-"""The predicted half of a question, with what other dice would have given and what exact theory says of the model."""
+"""Predict a study: with its own seed, with other seeds for intervals, and against exact theory where there is any."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from trunkproof.simulator.run import Engine, Start, simulate
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the model says of a study."""
+    """The model's prediction of a study."""
 
     study: Study
     records: pl.DataFrame
     kpis: Kpis
-    """Of the study's own seed."""
+    """The indicators with the study's own seed."""
     repeated: Replications | None
     engine: Engine
     twin: tuple[TwinCheck, ...] | str
 
     @property
     def intervals(self) -> Mapping[str, Interval]:
-        """Indicator -> the range in which 95 % of runs with other seeds lie; empty without repetitions."""
+        """Return indicator -> the range in which 95 % of runs with other seeds lie. Empty without repetitions."""
         return {} if self.repeated is None else self.repeated.intervals
 
     @property
     def targets(self) -> tuple[JudgedTarget, ...]:
-        """The study's quality targets, judged on the prediction."""
+        """Return the study's quality targets, judged on the prediction."""
         return judge_quality(self.study.quality, self.kpis)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the records, ready for `json.dumps`."""
+        """Return everything but the records, ready for `json.dumps`."""
         estimates = {} if self.repeated is None else self.repeated.estimates
         return {
             "study": self.study.name,
@@ -75,10 +75,10 @@ def predict(
     anchor_s: float = 0.0,
     engine: Engine | None = None,
 ) -> Prediction:
-    """Simulate a study once with its own seed and, where asked, again with others.
+    """Simulate a study with its own seed and, if `replications` or `precision` is given, with other seeds too.
 
-    By default SimPy simulates what is simulated once, and the compiled kernel what is repeated; both give the same.
-    `anchor_s` is an instant at which a window of every throttle begins; other seeds have windows of any phase.
+    By default SimPy runs a single simulation, and the compiled kernel runs repetitions. Both give the same records.
+    `anchor_s` is an instant at which a window of every throttle begins. With other seeds the phase is random.
     """
     repeats = bool(replications) or precision is not None
     chosen = engine or (Engine.KERNEL if repeats else Engine.SIMPY)

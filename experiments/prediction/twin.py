@@ -1,7 +1,7 @@
-"""The analytic twin: where theory has an exact answer to a study, the simulation is held against it.
+"""The analytic twin: compare the simulation with theory where theory has an exact answer to a study.
 
-A z-score beyond 4.5 means that the simulator (or the theory's premise) is wrong, not that the dice were unlucky.
-Studies that theory cannot answer say which of their properties excludes it.
+A z-score beyond 4.5 is no bad luck: the simulator, or a premise of the theory, is wrong. For a study without an exact
+answer the twin says which property excludes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trunkproof.simulator.run import Start
 
 LARGEST_Z = 4.5
 _REPETITIONS, _CALLS, _WINDOWS = 16, 1500, 8
-"""Of the long run: a few seconds of computing."""
+"""The size of the long run: a few seconds of computing."""
 _LONGEST_MEMORY_S = 600.0
 
 
@@ -37,24 +37,24 @@ class TwinCheck:
 
     @property
     def z(self) -> float:
-        """Distance in standard errors; 0 where nothing can be refused and nothing was."""
+        """Return the distance in standard errors. 0 where nothing can be refused and nothing was."""
         return (self.simulated - self.exact) / self.standard_error if self.standard_error else 0.0
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
-        """What `to_json` gave."""
+        """Read what `to_json` returned."""
         return cls(saved["name"], saved["exact"], saved["simulated"], saved["standard_error"])
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self) | {"z": self.z}
 
 
 def exact_refused_share(study: Study) -> float | str:
-    """The exact long-run share of attempts refused, or why there is none.
+    """Return the exact share of attempts refused in the long run, or why there is no exact answer.
 
-    Exact for one trunk with Poisson arrivals at a constant rate and no redials, where either only the throttle or only
-    the channels limit.
+    There is one for one trunk with Poisson arrivals at a constant rate and no redials, where only the throttle
+    or only the channels limit.
     """
     reason = _excluded(study)
     if reason is not None:
@@ -71,7 +71,7 @@ def exact_refused_share(study: Study) -> float | str:
 
 
 def _excluded(study: Study) -> str | None:
-    """The first property of a study to which theory has no exact answer."""
+    """Return the first property of a study for which theory has no exact answer, or None."""
     trunk, carrier = study.trunks[0], study.pop.carrier
     traffic = trunk.traffic
     throttled = trunk.throttle.is_asked
@@ -90,14 +90,14 @@ def _excluded(study: Study) -> str | None:
 
 
 def channel_time_s(pop: Pop, traffic: Traffic) -> float:
-    """Mean time a channel is held, by the outcome of the call."""
+    """Return the mean time for which a call holds a channel, over all outcomes."""
     mix = traffic.outcomes
     rings = (mix.answered + mix.no_answer) * traffic.ringing.mean() + mix.abandoned * traffic.patience.mean()
     return pop.carrier.setup.mean() + rings + mix.answered * traffic.holding.mean()
 
 
 def analytic_twin(study: Study, executor: Executor | None = None) -> tuple[TwinCheck, ...] | str:
-    """Hold the model against the exact answer, in a longer and stationary run of its own; or why there is none."""
+    """Compare the model with the exact answer, in a longer stationary run. Return why there is none otherwise."""
     exact = exact_refused_share(study)
     if isinstance(exact, str):
         return exact
@@ -105,14 +105,14 @@ def analytic_twin(study: Study, executor: Executor | None = None) -> tuple[TwinC
     estimate = repeated.estimates.get("refused_share")
     if estimate is None:
         return "no calls are offered"
-    # Refusals come in clusters, so their error is at least that of independent ones; where none was seen, this is it.
+    # Refusals come in clusters, so their error is at least that of independent ones. Without any, take that error.
     attempts = repeated.estimates["attempts"].mean * repeated.repetitions
     independent = math.sqrt(exact * (1 - exact) / attempts)
     return (TwinCheck("refused_share", exact, estimate.mean, max(estimate.standard_error, independent)),)
 
 
 def _long_run(study: Study) -> Study:
-    """The same trunk and traffic for long enough: exact answers are those of the long run, not of a minute."""
+    """Return the study with a longer run: exact answers hold for the long run, not for a minute."""
     (trunk,) = study.trunks
     arrivals, throttle = trunk.traffic.arrivals, trunk.throttle
     assert isinstance(arrivals, PoissonArrivals)

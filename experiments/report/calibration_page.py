@@ -33,7 +33,7 @@ def render_calibration(run: CalibrationRun) -> str:
         run=run,
         costs=_costs(run),
         contended=[_contended(level) for level in run.contended],
-        gauged=run.calibration.gauged,
+        reference=run.calibration.reference,
         outliers=[run.levels[index] for index in run.fit.outliers],
         doubtful=[level for level in run.levels if level.generator is not Verdict.VALID],
     )
@@ -73,9 +73,9 @@ def _microseconds(seconds: float) -> str:
 
 _UNITS: dict[CostName, Callable[[float], str]] = {
     "idle_share": lambda value: f"{100 * value:.3f} % of a core",
-    "cold_share": lambda value: f"{100 * value:.0f} % of its cost",
-    "warm_load": lambda value: f"{100 * value:.2f} % of a core",
-    "waiting_work_share": lambda value: f"{100 * value:.0f} % of its cost",
+    "idle_penalty": lambda value: f"{100 * value:.0f} % of its cost",
+    "idle_penalty_decay_load": lambda value: f"{100 * value:.2f} % of a core",
+    "contended_work_share": lambda value: f"{100 * value:.0f} % of its cost",
 }
 
 

@@ -1,1 +1,1 @@
-"""A study predicted, its calls placed for real, and both compared call by call."""
+"""Predict a study, place its calls for real, and compare both call by call."""

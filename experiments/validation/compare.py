@@ -1,7 +1,7 @@
-"""Prediction against reality, call by call: how many agree, which do not and why, and every indicator side by side.
+"""Compare prediction and reality call by call: how many attempts agree, which do not and why, and all indicators.
 
-It compares two record tables of one plan and says what it found, in values, in JSON and in one sentence. It draws
-nothing (`report`) and runs nothing (`validate`).
+It compares two record tables of one plan. The result is values, JSON and one sentence. `validate` runs the calls, and
+`report` draws the page.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ from trunkproof.models.study import Study
 
 Interval = tuple[float, float]
 AGREEMENT_MIN, FOREIGN_AGREEMENT_MIN = 0.99, 0.98
-"""Below it, prediction and reality differ: on the embedded trunk, and on programs that others wrote."""
+"""With less agreement, prediction and reality differ: on the embedded trunk, and on foreign stacks."""
 
 
 @dataclass(frozen=True)
 class KpiPair:
-    """One indicator, predicted and measured; `None` is n/a."""
+    """One indicator, predicted and measured. None means n/a."""
 
     predicted: float | None
     measured: float | None
     interval: Interval | None
-    """In which 95 % of runs with other seeds would lie."""
+    """The range in which 95 % of runs with other seeds would lie."""
     unit: str
 
     @property
     def difference(self) -> float | None:
-        """Measured minus predicted."""
+        """Return measured minus predicted. None where one is missing."""
         if self.predicted is None or self.measured is None:
             return None
         return self.measured - self.predicted
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self) | {"difference": self.difference}
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One study, predicted and proven."""
+    """One study, predicted and measured."""
 
     study: Study
     predicted: pl.DataFrame
@@ -65,7 +65,7 @@ class Comparison:
     generator: GeneratorVerdict
     provenance: Provenance
     srtp: Heard = field(default_factory=Heard)
-    """What the customers received, on all calls."""
+    """The packets that the customers received on all calls."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     twin: tuple[TwinCheck, ...] | str = ()
     """Checks against exact theory, or why there are none."""
@@ -73,17 +73,17 @@ class Comparison:
     ended: RunEnd = COMPLETED
     """How the run ended."""
     troubles: tuple[str, ...] = ()
-    """Which programs of the trunk died or did not answer, when and how."""
+    """One sentence for each program of the trunk that died or did not answer: when and how."""
     cpu: CpuComparison | None = None
-    """What the trunk's programs spent; `None` where they could not be metered."""
+    """The CPU of the trunk's programs. None where they could not be metered."""
     meters: MeterReport | None = None
-    """What the trunk's programs spent, held and counted."""
+    """All that was metered of the trunk's programs."""
     warnings: tuple[str, ...] = ()
-    """What a reader must know before believing the figures."""
+    """Warnings that a reader must know before trusting the figures."""
 
     @property
     def interrupted(self) -> str | None:
-        """Why the run ended before its plan did, in words; `None` where it did not."""
+        """Return in words why the run was cut short, or None for a completed run."""
         return self.ended.interrupted
 
     @cached_property
@@ -92,44 +92,44 @@ class Comparison:
 
     @property
     def attempts(self) -> int:
-        """Attempts that either side saw."""
+        """Return how many attempts at least one side has."""
         return self._pairs.height
 
     @property
     def agreement(self) -> float:
-        """Share of the attempts whose disposition is the same on both sides; 1 where there was none to disagree on."""
+        """Return the share of attempts with the same disposition on both sides. 1 where there are no attempts."""
         agreed = self._pairs["predicted"].eq_missing(self._pairs["measured"]).sum()
         return float(agreed / self.attempts) if self.attempts else 1.0
 
     @cached_property
     def disagreements(self) -> tuple[Disagreement, ...]:
-        """The attempts that ended otherwise than predicted, each with what is known of the reason."""
+        """Return the attempts that did not end as predicted, each with what is known of the reason."""
         return find_disagreements(self.study, self._pairs, self.anchors)
 
     @property
     def valid(self) -> bool:
-        """Whether the run says anything about the trunk."""
+        """Tell whether the run says anything about the trunk."""
         return self.generator.verdict is not Verdict.VOID
 
     @property
     def agrees(self) -> bool:
-        """Whether the run proves the prediction."""
+        """Tell whether the run proves the prediction."""
         enough = AGREEMENT_MIN if is_ours(self.study.pop.stack) else FOREIGN_AGREEMENT_MIN
         return self.valid and not self.ended.cut_short and self.agreement >= enough
 
     @cached_property
     def predicted_kpis(self) -> Kpis:
-        """Indicators of the prediction."""
+        """Return the indicators of the prediction."""
         return compute_kpis(self.predicted)
 
     @cached_property
     def measured_kpis(self) -> Kpis:
-        """Indicators of the real calls; of a VOID run they are not to be shown."""
+        """Return the indicators of the real calls. Do not show them for a VOID run."""
         return compute_kpis(self.measured)
 
     @cached_property
     def kpis(self) -> dict[str, KpiPair]:
-        """Indicator -> both values; a VOID run has no measured ones."""
+        """Return indicator -> both values. A VOID run has no measured ones."""
         return {
             name: KpiPair(
                 predicted=self.predicted_kpis[name],
@@ -142,16 +142,16 @@ class Comparison:
 
     @cached_property
     def targets(self) -> tuple[JudgedTarget, ...]:
-        """The study's quality targets, judged on the real calls; of a VOID run, on the prediction."""
+        """Return the study's quality targets, judged on the real calls. For a VOID run, judged on the prediction."""
         return judge_quality(self.study.quality, self.measured_kpis if self.valid else self.predicted_kpis)
 
     @property
     def sentence(self) -> str:
-        """The verdict, in one sentence."""
+        """Return the verdict, in one sentence."""
         return _verdict_sentence(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `comparison.json`; its keys are a promise to other programs."""
+        """Return the content of `comparison.json`. Other programs rely on its keys."""
         return {
             "study": self.study.name,
             "stack": self.study.pop.stack,
@@ -207,7 +207,7 @@ def compare(
 ) -> Comparison:
     """Compare two record tables of one plan.
 
-    Of a run that was cut short, only what was placed until then is compared.
+    For a run that was cut short, only the attempts placed until then are compared.
     """
     if ended.cut_short:
         placed = measured.select("call", "attempt")
@@ -231,10 +231,10 @@ def compare(
 
 
 def _verdict_sentence(comparison: Comparison) -> str:
-    """What was found, the doubt first where there is any."""
+    """Return the result as one sentence. Doubts come first."""
     if not comparison.valid:
         reasons = "; ".join(comparison.generator.reasons)
-        return f"VOID: the load generator was out of breath ({reasons}), so this run proves nothing about the trunk."
+        return f"VOID: the load generator could not keep up ({reasons}), so this run proves nothing about the trunk."
     if not comparison.attempts:
         return " ".join([*_doubts(comparison), "No call was placed, so there is nothing to compare."])
     return " ".join([*_doubts(comparison), _agreement(comparison), _refusals(comparison), _srtp(comparison.srtp)])

@@ -1,4 +1,4 @@
-"""The CPU that a trunk's programs spend: predicted from records by a calibration, and measured on their processes."""
+"""Compare the CPU that a trunk's programs spend: predicted from records and a calibration, and measured."""
 
 from __future__ import annotations
 
@@ -19,37 +19,45 @@ class CpuComparison:
     """CPU seconds of all programs of the trunk together, from plan zero to the end of the run."""
 
     seconds: float
-    """Wall time."""
+    """The wall time of the run."""
     predicted_s: float
-    """For the pace that the machine had in that run."""
+    """Takes the machine's slowdown in that run into account."""
     measured_s: float
     breakdown: Mapping[CostName, float]
-    """The prediction by what it is spent on."""
+    """The predicted CPU seconds by cost."""
     programs: Mapping[str, float] = field(default_factory=dict)
-    """The measurement by program."""
-    pace: float = 1.0
-    """How much longer than in the calibration work took: by the gauge beside the trunk, or without one as the study
-    says."""
+    """The measured CPU seconds by program."""
+    slowdown: float = 1.0
+    """How many times as long work took as in the calibration, by the reference workload beside the trunk.
+
+    Without a reference workload it is the study's `pop.machine.slowdown`.
+    """
 
     @property
     def difference_share(self) -> float | None:
-        """Measured minus predicted, as a share of what was measured."""
+        """Return measured minus predicted, as a share of measured. None where nothing was measured."""
         return (self.measured_s - self.predicted_s) / self.measured_s if self.measured_s else None
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self) | {"difference_share": self.difference_share}
 
     @classmethod
     def from_json(cls, saved: dict[str, Any] | None) -> Self | None:
-        """What `to_json` gave, read back."""
+        """Return the comparison that `to_json` saved, or None for None."""
         if saved is None:
             return None
-        return cls(**{name: value for name, value in saved.items() if name != "difference_share"})
+        # Older files call the slowdown `pace`.
+        renamed = {"slowdown" if name == "pace" else name: value for name, value in saved.items()}
+        return cls(**{name: value for name, value in renamed.items() if name != "difference_share"})
 
 
 def compare_cpu(study: Study, predicted: pl.DataFrame, meters: MeterReport | None) -> CpuComparison | None:
-    """Both sides; `None` where no program could be metered from begin to end, or the run ended before it began."""
+    """Compare predicted with measured CPU.
+
+    Returns:
+        The comparison. None where no program could be metered from begin to end, or the run ended before plan zero.
+    """
     if meters is None:
         return None
     spent = {name: program.cpu_s for name, program in meters.programs.items() if program.cpu_s is not None}
@@ -60,13 +68,13 @@ def compare_cpu(study: Study, predicted: pl.DataFrame, meters: MeterReport | Non
         # Interrupted before the first call was due: there is no time to compare.
         return None
     calibration = load_calibration(study.pop.calibration)
-    pace = calibration.pace(meters.gauge_s) or study.pop.machine.pace
-    breakdown = cpu_breakdown(calibration.costs.at_pace(pace), predicted, seconds)
-    return CpuComparison(seconds, sum(breakdown.values()), sum(spent.values()), breakdown, spent, pace)
+    slowdown = calibration.slowdown(meters.reference_s) or study.pop.machine.slowdown
+    breakdown = cpu_breakdown(calibration.costs.at_slowdown(slowdown), predicted, seconds)
+    return CpuComparison(seconds, sum(breakdown.values()), sum(spent.values()), breakdown, spent, slowdown)
 
 
 def calibration_warnings(study: Study) -> tuple[str, ...]:
-    """What speaks against the calibration that the study names, on this machine."""
+    """Return what speaks against the study's calibration on this machine, one sentence each."""
     calibration, here = load_calibration(study.pop.calibration), fingerprint()
     found = []
     if calibration.stack != study.pop.stack:

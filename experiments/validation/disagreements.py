@@ -1,6 +1,6 @@
-"""The attempts on which prediction and reality disagree, and what the records say about why.
+"""Find the attempts on which prediction and reality disagree, and what the records say about the reason.
 
-Reasons are facts of the records (instants, neighbours, words of the caller), put in order; they are no proof of a
+A reason is made of facts in the records: instants, neighbouring calls, the caller's own words. It does not prove a
 cause.
 """
 
@@ -19,12 +19,12 @@ from trunkproof.models.throttles.windows import Windowed
 
 _FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
 _NEAR_S = 0.02
-"""Closer than this, real calls can change places: the spread of signalling delays on a busy machine."""
+"""Real calls that are closer than this can change places. It is the spread of signalling delays on a busy machine."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One attempt that ended otherwise than predicted; `None`: that side had no such attempt."""
+    """One attempt that did not end as predicted. None: that side has no such attempt."""
 
     row: int
     call: int
@@ -36,12 +36,12 @@ class Disagreement:
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
 
 def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
-    """One row per attempt that either side saw: `call`, `attempt`, both dispositions, and the fields that explain."""
+    """Return one row per attempt: `call`, `attempt`, both dispositions, and the fields that explain a difference."""
     sides = []
     for side, records in (("predicted", predicted), ("measured", measured)):
         renamed = {name: side if name == "disposition" else f"{side}_{name}" for name in _FIELDS}
@@ -53,7 +53,7 @@ def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
 
 
 def find_disagreements(study: Study, pairs: pl.DataFrame, anchors: Mapping[str, float]) -> tuple[Disagreement, ...]:
-    """The attempts with two different dispositions, in the order of time."""
+    """Return the attempts whose dispositions differ, in the order of time."""
     different = pairs.filter(pl.col("predicted").ne_missing(pl.col("measured")))
     sent = pairs["measured_sent_s"].drop_nulls().sort()
     return tuple(_disagreement(study, values, sent, anchors) for values in different.iter_rows(named=True))

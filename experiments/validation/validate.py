@@ -1,7 +1,7 @@
-"""Predict a study, prove it on real calls, compare both call by call, and leave the evidence in a folder.
+"""Predict a study, place its calls for real, compare both call by call, and write the evidence into a folder.
 
-The prediction is made before the first call is placed: only the phase of the trunk's throttle, which is state of the
-trunk, is asked of it first.
+The prediction is made before the first call is placed. Only the phase of the throttle's window is read from the trunk
+first, because it is state of the trunk.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from trunkproof.simulator.run import simulate
 logger = logging.getLogger(__name__)
 
 REPLICATIONS = 20
-"""Other seeds behind the intervals; a t-interval over 20 is 5 % wider than over infinitely many."""
+"""How many other seeds make the intervals. A t-interval over 20 is 5 % wider than over infinitely many."""
 COMPARISON, PAGE, STUDY = "comparison.json", "report.html", "study.json"
 PREDICTED, MEASURED, METERS = "predicted.parquet", "measured.parquet", "meters.parquet"
 
@@ -58,14 +58,14 @@ def validate(
     options: RunOptions = DEFAULTS,
     command: str = "",
 ) -> Comparison:
-    """Run the whole proof of one study against the stack that it names, and write its evidence into `out`.
+    """Predict, run and compare one study on its stack, and write the evidence into `out`.
 
-    `pbx`: the customers' inbound calls go through Asterisk as their PBX; `options`: of the run, but for
-    the head start, which is what the prediction takes.
+    With `pbx` the customers' inbound calls go through Asterisk as their PBX. The head start in `options` is not used:
+    it is the time that the prediction takes.
 
     Raises:
-        InputError: that stack cannot play this study, or not so many workers can place its calls as it says, or this
-            machine cannot have as many calls at once.
+        InputError: the stack cannot play this study, so many workers cannot place its calls, or this machine cannot
+            have so many calls at once.
         StackError: the trunk did not start.
     """
     return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, options=options, command=command))
@@ -81,7 +81,7 @@ async def validate_async(
     options: RunOptions = DEFAULTS,
     command: str = "",
 ) -> Comparison:
-    """`validate`, for callers that have an event loop, such as notebooks."""
+    """Do the same as `validate`, for callers that have an event loop, such as notebooks."""
     check_divisible(study, options.workers)
     out.mkdir(parents=True, exist_ok=True)
     advance(0.0, "other seeds, for the intervals")
@@ -124,15 +124,15 @@ async def validate_async(
 
 
 def _head_start_s(plan: Plan) -> float:
-    """Time to predict in before the first call: the model does some ten thousand attempts a second."""
+    """Return the time for the prediction before the first call. The model does about 10,000 attempts per second."""
     return 1.0 + plan.table.height / 5000
 
 
 def read_evidence(folder: Path) -> Comparison:
-    """The comparison that `write_evidence` left in a folder.
+    """Read the comparison that `write_evidence` wrote into a folder.
 
     Raises:
-        InputError: the folder holds none.
+        InputError: the folder has none.
     """
     try:
         study = Study.model_validate_json((folder / STUDY).read_text(encoding="utf-8"))
@@ -169,7 +169,7 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
 
 
 def write_evidence(comparison: Comparison, out: Path) -> None:
-    """Leave the study, both record tables and the comparison; the page is made by whoever shows it."""
+    """Write the study, both record tables and the comparison. It makes no page."""
     (out / STUDY).write_text(comparison.study.model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_records(comparison.predicted, out / PREDICTED)
     write_records(comparison.measured, out / MEASURED)

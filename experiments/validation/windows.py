@@ -1,4 +1,4 @@
-"""Where the windows of a throttle lie on a run's clock, restarts of the edge included."""
+"""Find the windows of a throttle on a run's clock, after restarts of the edge too."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from trunkproof.models.throttles.windows import Windowed
 
 
 def anchor_at(study: Study, anchors: Mapping[str, float], trunk: str, at_s: float) -> float | None:
-    """An instant, in seconds after plan zero, at which a window began in the sequence that is in force at `at_s`.
+    """Return an instant, in seconds after plan zero, at which a window began in the sequence that holds at `at_s`.
 
-    `None` where the throttle has no windows, or the trunk has not told.
+    None where the throttle has no windows, or the trunk did not tell its anchors.
     """
     if trunk not in anchors or not isinstance(study.trunk_named(trunk).throttle, Windowed):
         return None

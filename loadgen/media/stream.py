@@ -77,15 +77,15 @@ class MediaStream:
         side: Side,
         payload_type: int,
         event_type: int | None = None,
-        dice: random.Random,
+        random_source: random.Random,
         now: float,
     ) -> None:
         self.cipher = cipher
         self.row, self.side = row, side
         self.payload_type, self.event_type = payload_type, event_type
-        self.ssrc = dice.getrandbits(32)
-        self.first_sequence, self.first_timestamp = dice.getrandbits(15), dice.getrandbits(32)
-        self._dice = dice
+        self.ssrc = random_source.getrandbits(32)
+        self.first_sequence, self.first_timestamp = random_source.getrandbits(15), random_source.getrandbits(32)
+        self._random_source = random_source
         self.sent = 0
         """Frames sent so far."""
         self._pressed: list[tuple[str, int]] = []
@@ -104,7 +104,7 @@ class MediaStream:
         """The time at which the next RTCP report is due."""
 
     def _report_wait(self) -> float:
-        return INTERVAL_S * self._dice.uniform(0.5, 1.5)
+        return INTERVAL_S * self._random_source.uniform(0.5, 1.5)
 
     def press(self, digit: str) -> None:
         """Send a telephone-event for `digit` in place of the next frames. Do nothing where none was agreed.

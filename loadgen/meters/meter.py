@@ -136,7 +136,7 @@ class Meter:
             to_s,
             ended={name: at - origin for name, at in self._ended.items()},
             gaps=[Gap(at_s=at - origin, source=source, why=why) for at, source, why in self._gaps],
-            gauge_s=self._reference.mean_s(origin + from_s, origin + to_s),
+            reference_s=self._reference.mean_s(origin + from_s, origin + to_s),
         )
 
     @property

@@ -7,8 +7,6 @@ The work is arithmetic, and reads of bytes spread over a memory that no cache ca
 which stays awake for a moment before it looks at its clock. So it measures what a core does, and not how long the core
 takes to wake up. The work has nothing to do with the trunk, but both get slower together: of the kinds of work that
 were tried, these two together explained the cost of calls best (correlation 0.91).
-
-Saved files call its mean `gauge_s`, an older name.
 """
 
 from __future__ import annotations

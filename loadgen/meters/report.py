@@ -72,10 +72,10 @@ class MeterReport:
     to_s: float
     programs: Mapping[str, ProgramReport]
     gaps: Sequence[Gap] = ()
-    gauge_s: float | None = None
-    """The mean CPU time of the reference workload in that span (`loadgen.meters.reference`). None for a remote trunk.
+    reference_s: float | None = None
+    """The mean CPU time of the reference workload in that span (`loadgen.meters.reference`).
 
-    Saved files have this key, so it keeps its older name.
+    None for a remote trunk.
     """
 
 
@@ -85,8 +85,10 @@ def read_report(saved: dict[str, Any] | None) -> MeterReport | None:
         return None
     programs = {name: ProgramReport(**program) for name, program in saved["programs"].items()}
     gaps = tuple(Gap(**gap) for gap in saved["gaps"])
+    # Older files call the mean of the reference workload `gauge_s`.
+    reference_s = saved.get("reference_s", saved.get("gauge_s"))
     return MeterReport(
-        from_s=saved["from_s"], to_s=saved["to_s"], programs=programs, gaps=gaps, gauge_s=saved.get("gauge_s")
+        from_s=saved["from_s"], to_s=saved["to_s"], programs=programs, gaps=gaps, reference_s=reference_s
     )
 
 
@@ -98,7 +100,7 @@ def make_report(
     *,
     ended: Mapping[str, float] | None = None,
     gaps: Sequence[Gap] = (),
-    gauge_s: float | None = None,
+    reference_s: float | None = None,
 ) -> MeterReport:
     """Sum up a table of readings.
 
@@ -109,7 +111,7 @@ def make_report(
         to_s: end of the span.
         ended: program -> when it ended.
         gaps: pages that could not be read. Those inside the span are passed on.
-        gauge_s: mean of the reference workload, which is passed on.
+        reference_s: mean of the reference workload, which is passed on.
     """
     ended = ended or {}
     programs = {
@@ -119,7 +121,7 @@ def make_report(
     for source in ended.keys() | {gap.source for gap in gaps}:
         programs.setdefault(source, ProgramReport(increases={}, ended_at_s=ended.get(source)))
     inside = tuple(gap for gap in gaps if from_s <= gap.at_s <= to_s)
-    return MeterReport(from_s=from_s, to_s=to_s, programs=programs, gaps=inside, gauge_s=gauge_s)
+    return MeterReport(from_s=from_s, to_s=to_s, programs=programs, gaps=inside, reference_s=reference_s)
 
 
 def _program(

@@ -1,1 +1,1 @@
-"""Who calls and who answers: user agents, customers, the carrier, and their audio."""
+"""The parties of a call: user agents, customers, the carrier, and their audio."""

@@ -1,8 +1,13 @@
-"""A SIP user agent on asyncio: one `SipEndpoint`, its connections, and for each call the events that its coroutine
-awaits.
+"""Run a SIP user agent on asyncio: one `SipEndpoint`, its connections, and the events of each call.
 
-The thin adapter between the sans-I/O core in `sip/` and the sockets in `net`. What is done with a call is decided by
-`caller` and `answerer`.
+This is the adapter between the sans-I/O core in `loadgen.sip` and the sockets in `loadgen.tls`. It decides nothing
+about a call: `outgoing` and `incoming` do.
+
+Each input (bytes, a timer, an action of a caller) goes through the same three steps:
+
+1. Give the input to the endpoint, with the time of the event loop.
+2. Send what the endpoint wants to send, and put its events into the inbox of their call.
+3. Arm one timer, for the earliest of the endpoint's timers.
 """
 
 from __future__ import annotations
@@ -30,11 +35,11 @@ logger = logging.getLogger(__name__)
 
 
 class Stopped:
-    """Told to every call under way when the run is being ended: hang up and say so."""
+    """An event for every call under way when the run is stopped: hang up, and note it in the record."""
 
 
 class CallEvents:
-    """The events of one call, in order, as a coroutine reads them."""
+    """The inbox of one call: its events, in order, for the coroutine that awaits them."""
 
     __slots__ = ("_alarm", "_alarm_s", "_loop", "_reader", "_until", "_waiting")
 
@@ -47,7 +52,7 @@ class CallEvents:
         self._alarm_s = 0.0
 
     def put(self, event: events.Event | Stopped) -> None:
-        """Hand over an event."""
+        """Add an event, and wake the reader."""
         self._waiting.append(event)
         if self._reader is not None:
             _wake(self._reader)
@@ -56,14 +61,14 @@ class CallEvents:
             self._alarm = None
 
     async def next(self, until: float | None = None) -> events.Event | Stopped | None:
-        """The next event; `None` when the loop's clock reaches `until` first."""
+        """Return the next event, or None when the loop's clock reaches `until` first."""
         if not self._waiting:
             if until is not None and until <= self._loop.time():
                 return None
             self._until = until
             if until is not None and (self._alarm is None or until < self._alarm_s):
                 self._set_alarm(until)
-            # Not asyncio.timeout: it cancels the task, and takes longer than all else that is done here.
+            # Not asyncio.timeout: it cancels the task, and takes longer than the rest of this method together.
             self._reader = self._loop.create_future()
             try:
                 await self._reader
@@ -72,7 +77,7 @@ class CallEvents:
         return self._waiting.popleft() if self._waiting else None
 
     def _set_alarm(self, until: float) -> None:
-        # It stays when an event comes first: most waits of a call end at the same instant, or at none.
+        # The alarm stays set when an event comes first: most waits of a call have the same end, or none.
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm, self._alarm_s = self._loop.call_at(until, self._ring), until
@@ -93,7 +98,7 @@ def _wake(reader: asyncio.Future[None]) -> None:
 
 
 class IncomingCall:
-    """A call that came in, whom from, and its events."""
+    """An incoming call, its source address and its events."""
 
     __slots__ = ("call", "events", "source")
 
@@ -104,7 +109,7 @@ class IncomingCall:
 
 
 class SipAgent:
-    """All calls of one user agent. Everything runs on the event loop's thread and clock."""
+    """One user agent with all its calls. It runs on the event loop's thread and clock."""
 
     def __init__(
         self,
@@ -124,16 +129,16 @@ class SipAgent:
         self._on_invite = on_invite
         self._trace = trace
         self.malformed = 0
-        """Messages received that were no SIP."""
+        """How many received messages were not valid SIP."""
 
     @property
     def ids(self) -> Identifiers:
-        """The endpoint's source of branches, tags and Call-IDs, for building INVITEs."""
+        """Return the endpoint's source of branches, tags and Call-IDs, for building INVITEs."""
         return self._endpoint.ids
 
     @property
     def idle(self) -> bool:
-        """Whether no call, transaction or timer is left: the drain audit."""
+        """Tell whether no call, transaction or timer is left. Tests check this after every run."""
         return self._endpoint.idle
 
     def attach(self, connection: Connection) -> None:
@@ -161,21 +166,19 @@ class SipAgent:
         return number
 
     def place(self, connection: Connection, invite: Request, call_events: CallEvents) -> ClientCall:
-        """Send an INVITE; what becomes of it is told to `call_events`."""
+        """Send an INVITE. Its events go to `call_events`."""
         call = self._endpoint.start_call(self._number(connection), invite, self._loop.time())
         call.context = call_events
         self._settle()
         return call
 
     def act(self, action: Callable[[float], None]) -> None:
-        """Do something to a call of this agent, such as `call.bye`, with the time now, and send what follows from
-        it.
-        """
+        """Call an action such as `call.bye` with the time now, and send the messages that it makes."""
         action(self._loop.time())
         self._settle()
 
     def move(self, call: Call, connection: Connection) -> None:
-        """Let an established call continue over another connection."""
+        """Continue an established call over another connection."""
         call.use_connection(self._number(connection))
         self._settle()
 
@@ -188,7 +191,7 @@ class SipAgent:
             while (message := parser.next_message()) is not None:
                 self._endpoint.receive(number, message, now, connection.peer)
         except MalformedMessageError as error:
-            # The stream cannot be read past the error: RFC 3261 18.3 gives no way to find the next message.
+            # The rest of the stream is lost: RFC 3261 section 18.3 gives no way to find the next message.
             self.malformed += 1
             logger.info("connection %d to %s: no SIP (%s)", number, connection.peer, mask(str(error)))
             self._endpoint.reject_malformed(number, error)
@@ -199,7 +202,7 @@ class SipAgent:
         self._settle()
 
     def _settle(self) -> None:
-        """Send, tell and re-arm: what every input to the endpoint is followed by."""
+        """Send messages, dispatch events and arm the timer. Every input to the endpoint ends with this."""
         for number, data in self._endpoint.messages_to_send():
             connection = self._connections.get(number)
             if connection is not None:
@@ -228,8 +231,8 @@ class SipAgent:
     def _arm(self) -> None:
         due = self._endpoint.next_timer()
         if self._timer is not None:
-            # Nearly every timer is given up long before it is due: one that is woken for nothing now and then costs
-            # less than one that is set anew with every message.
+            # Keep a timer that is due earlier. Nearly every SIP timer is cancelled long before it is due, so a wakeup
+            # for nothing now and then costs less than a new asyncio timer for every message.
             if due is not None and self._timer_due is not None and self._timer_due <= due:
                 return
             self._timer.cancel()

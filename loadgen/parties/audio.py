@@ -1,7 +1,7 @@
-"""One side's audio of one call, from its ports and key to the verdict on what was heard.
+"""The audio of one side of one call, from its ports and key to the report on what was heard.
 
-It joins SDP (what is agreed), the media stream (what is sent and heard) and the pump (when); callers and answerers use
-it alike. Keys are drawn here, used once, and never logged.
+It joins three things: SDP (what is agreed), the media stream (what is sent and heard) and the pump (when). Callers and
+answerers both use it. Each call has a new random key, which is never logged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.pump import make_pump
-from trunkproof.loadgen.media.sockets import Address, bind_pair, raise_descriptor_limit
+from trunkproof.loadgen.media.sockets import bind_pair, raise_descriptor_limit
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream
 from trunkproof.loadgen.media.voiceprint import Side
@@ -30,34 +30,34 @@ from trunkproof.models.records import Direction, Record
 from trunkproof.models.study import Study, Trunk
 
 LONGEST_SILENCE_S = 2.0
-"""Without a packet for longer, a call has failed to its users: people ask "are you still there?" after about this
-long.
-"""
+"""A call without a packet for longer has failed: after about this long people ask "are you still there?"."""
 FEWEST_TO_JUDGE = 20
-"""Packets, 400 ms: in a call shorter than that the other side's first may still be on its way. Voice that takes longer
-is not acceptable (ITU-T G.114); a trunk short of CPU may well take as long.
+"""Judge one-way audio only from this many packets sent (400 ms).
+
+In a shorter call the first packet of the other side may still be on its way: a contended trunk may take as long. Voice
+that takes longer than 400 ms is not acceptable (ITU-T G.114).
 """
 
 
 class NoPortError(TrunkproofError):
-    """No port pair of this machine is free."""
+    """This machine has no free port pair."""
 
 
 @dataclass(slots=True)
 class Heard:
-    """Packets that one side received on all its calls where SRTP was agreed, and how many of them were authentic."""
+    """The packets that one side received on all its SRTP calls, and how many of them were authentic."""
 
     received: int = 0
     authenticated: int = 0
 
     def add(self, report: MediaReport) -> None:
-        """Count one more call's."""
+        """Add the packets of one more call."""
         self.received += report.received
         self.authenticated += report.authenticated + report.replayed
 
 
 class Audio:
-    """The audio of one call on one side: bound ports and a key of its own, then a stream, then a report."""
+    """The audio of one call on one side. It has bound ports and a key first, then a stream, and a report at the end."""
 
     def __init__(
         self, factory: AudioFactory, sockets: tuple[socket.socket, socket.socket], row: PlanRow, trunk: Trunk
@@ -69,12 +69,12 @@ class Audio:
         self.address = factory.address
         self.port: int = sockets[0].getsockname()[1]
         self.key = None if factory.plain else os.urandom(KEY_BYTES)
-        """Ours for this call; `None` where audio is plain RTP."""
+        """Our SRTP key for this call. None for plain RTP."""
         self.report = MediaReport()
-        """What was heard, once stopped."""
+        """What was heard. It is empty until the audio is stopped."""
 
     def answer(self, offer: SessionDescription) -> SessionDescription | SdpFault:
-        """Our answer to an offer, or why there is none."""
+        """Return our answer to an offer, or the fault that prevents one."""
         return negotiate(
             offer,
             Capability(
@@ -89,13 +89,13 @@ class Audio:
         )
 
     def start(self, ours: SessionDescription, theirs: SessionDescription) -> None:
-        """Send and hear as agreed: `ours` and `theirs` are offer and answer, or answer and offer.
+        """Start to send and receive audio. Of `ours` and `theirs` one is the offer and the other the answer.
 
         Raises:
-            GuardError: the peer wants our audio where none may be sent.
+            GuardError: the peer asks for audio at an address that may get none.
         """
         remote = self._factory.check_media(theirs.address)
-        # What both name is what is sent: the answer's first codec.
+        # The first codec that both name is the one that is sent.
         codec = next(codec for codec in theirs.codecs if codec in ours.codecs)
         event = theirs.telephone_event
         stream = MediaStream(
@@ -104,10 +104,14 @@ class Audio:
             side=self._factory.side_in(self._row),
             payload_type=codec.payload_type,
             event_type=event.payload_type if event is not None else None,
-            dice=self._factory.dice,
+            random_source=self._factory.random_source,
             now=self._factory.pump.now(),
         )
-        self._run(stream, (remote, theirs.port), (remote, theirs.effective_rtcp_port))
+        if self._sockets is None:
+            raise RuntimeError("audio was started twice")
+        sockets, self._sockets = self._sockets, None
+        rtp, rtcp = (remote, theirs.port), (remote, theirs.effective_rtcp_port)
+        self._flow = self._factory.pump.add(stream, *sockets, rtp, rtcp)
 
     def _cipher(self, theirs: SessionDescription) -> Cipher:
         if self.key is None:
@@ -115,14 +119,8 @@ class Audio:
         crypto = theirs.crypto[0]
         return SrtpCipher(self.key, crypto.key, crypto.suite)
 
-    def _run(self, stream: MediaStream, rtp: Address, rtcp: Address) -> None:
-        if self._sockets is None:
-            raise RuntimeError("audio was started twice")
-        sockets, self._sockets = self._sockets, None
-        self._flow = self._factory.pump.add(stream, *sockets, rtp, rtcp)
-
     def stop(self) -> None:
-        """Stop sending and hearing; `report` has the result. Does nothing where nothing was started."""
+        """Stop sending and receiving, and set `report`. Do nothing where nothing was started."""
         if self._flow is not None:
             self.report = self._factory.pump.remove(self._flow)
             self._flow = None
@@ -130,7 +128,7 @@ class Audio:
                 self._factory.heard.add(self.report)
 
     def close(self) -> None:
-        """Stop, and give the ports back."""
+        """Stop, and release the ports."""
         self.stop()
         if self._sockets is not None:
             for bound in self._sockets:
@@ -139,9 +137,7 @@ class Audio:
 
 
 class AudioFactory:
-    """Where one party's calls get their audio: an address, the study's codecs and suites, and a pump for all of
-    them.
-    """
+    """Makes the audio of one party's calls, on one address and with one pump for all of them."""
 
     def __init__(
         self,
@@ -153,14 +149,23 @@ class AudioFactory:
         plain: bool = False,
         ports: tuple[int, int] | None = None,
     ) -> None:
-        """`plain`: RTP in the clear, as behind an edge that encrypts for us; `ports`: those of `open`, if not all."""
+        """Make the factory of one party.
+
+        Args:
+            address: the local address of all audio.
+            study: gives codecs and suites.
+            at_trunk: whether this party is on the trunk's side.
+            check_media: returns the address to send to, or raises GuardError.
+            plain: plain RTP, as behind an edge that encrypts for us.
+            ports: the range that `open` takes ports from. None: the customers' whole range.
+        """
         self.address = address
         self.plain = plain
         self.check_media = check_media
         self.pump = make_pump()
         raise_descriptor_limit()
         self.heard = Heard()
-        self.dice = random.Random()
+        self.random_source = random.Random()
         self._study = study
         self._at_trunk = at_trunk
         self._ports = ports or customer_ports()
@@ -168,21 +173,21 @@ class AudioFactory:
 
     @property
     def lateness_p99_ms(self) -> float:
-        """How late this party's packets were sent."""
+        """Return how late this party sent its packets: the 99th percentile, in ms."""
         return self.pump.lateness_p99_ms
 
     @property
     def cpu_clock(self) -> Callable[[], float]:
-        """Of the CPU time that signalling must share: the process's, or its thread's where audio has its own."""
+        """Return the clock of signalling's CPU time: the thread's if audio has its own thread, else the process's."""
         return time.thread_time if self.pump.has_thread else time.process_time
 
     def side_in(self, row: PlanRow) -> Side:
-        """Whether this party is the caller or the called one."""
+        """Return whether this party is the caller or the called side of that row."""
         calls = (row.direction is Direction.INBOUND) == self._at_trunk
         return Side.CALLER if calls else Side.CALLED
 
     def open(self, row: PlanRow) -> Audio:
-        """Audio on any free pair of this machine.
+        """Return audio on any free port pair of this machine.
 
         Raises:
             NoPortError: none is free.
@@ -198,10 +203,15 @@ class AudioFactory:
         raise NoPortError(f"no free UDP port pair between {low} and {high} on {self.address}")
 
     def open_on(self, port: int, instead: Callable[[int], int | None], row: PlanRow) -> tuple[Audio, int]:
-        """Audio on a port of the trunk's pool; `instead` names another one for a port that turns out to be taken.
+        """Return audio on a port of the trunk's pool, and that port.
+
+        Args:
+            port: the port to try first.
+            instead: returns another port for one that is in use, or None.
+            row: the row of the call.
 
         Raises:
-            NoPortError: there is no other one.
+            NoPortError: there is no other port.
         """
         while True:
             try:
@@ -217,12 +227,12 @@ class AudioFactory:
         return Audio(self, bind_pair(self.address, port), row, self._study.trunks[row.trunk])
 
     def close(self) -> None:
-        """Close what is left."""
+        """Stop the pump, with all audio that is left."""
         self.pump.close()
 
 
 def _check_descriptors(error: OSError) -> None:
-    """Whether a port could not be had because it is taken, or because nothing can be opened any more."""
+    """Raise NoPortError where the socket failed for want of file descriptors, and not because the port is in use."""
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         raise NoPortError(
             f"this process may have {raise_descriptor_limit()} files open at once, and a call takes two sockets on "
@@ -231,7 +241,7 @@ def _check_descriptors(error: OSError) -> None:
 
 
 def codecs_of(trunk: Trunk) -> tuple[Codec, ...]:
-    """A trunk's codecs, in its order of preference."""
+    """Return a trunk's codecs, in its order of preference."""
     return tuple(Codec[name] for name in trunk.codecs)
 
 
@@ -248,7 +258,7 @@ def note_media(record: Record, report: MediaReport) -> None:
 
 
 def media_fault(report: MediaReport) -> str | None:
-    """Why a call's audio was not what was agreed; `None` where it was."""
+    """Return why a call's audio was not as agreed, or None where it was."""
     if report.plain:
         return f"{report.plain} packets came as plain RTP where SRTP was agreed"
     if report.failed:

@@ -1,4 +1,4 @@
-"""The log of one call: its number in the plan and its Call-ID in each line, with all that is secret masked."""
+"""Log the lines of one call, each with its number in the plan and its Call-ID. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trunkproof.loadgen.sip.mask import mask
 
 
 class CallLog(logging.LoggerAdapter[logging.Logger]):
-    """Writes a line as `call 17, attempt 1, 5e0c@127.0.0.43: ringing`.
+    """Writes lines such as `call 17, attempt 1, 5e0c@127.0.0.43: ringing`.
 
-    The arguments of a line may be text of the peer's: telephone numbers, keys and credentials in them are masked. The
-    plan's call number is no telephone number.
+    The arguments of a line may be text from the peer, so telephone numbers, keys and credentials in them are masked.
+    The call number is the plan's, and not a telephone number.
     """
 
     def __init__(self, logger: logging.Logger, call_id: str, *, call: int | None = None, attempt: int = 0) -> None:
-        """`call` and `attempt` are the plan's; of a call that came in they are known once its row is."""
+        """Make a log. `call` and `attempt` are the plan's. An incoming call gets them later, from `of`."""
         super().__init__(logger, {})
         self._call_id, self._call, self._attempt = call_id, call, attempt
 
@@ -26,11 +26,11 @@ class CallLog(logging.LoggerAdapter[logging.Logger]):
         return CallLog(self.logger, self._call_id, call=call, attempt=attempt)
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Put the call's identity before the line; called for lines that are really written only."""
+        """Put the call's identity before the line. It is called only for lines that are written."""
         number = "" if self._call is None else f"call {self._call}, attempt {self._attempt}, "
         return f"{number}{self._call_id}: {msg}", kwargs
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Write a line, its arguments masked."""
+        """Write a line with masked arguments."""
         if self.isEnabledFor(level):
             super().log(level, msg, *(mask(str(value)) for value in args), **kwargs)

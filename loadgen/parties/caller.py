@@ -1,8 +1,7 @@
-"""Who places calls, over one line: it knows which are under way, and ends them when the run is being ended.
+"""A caller places calls over one line, knows which are under way, and ends them when the run is stopped.
 
-The same caller plays a customer who calls the trunk and, inside the embedded trunk, the PSTN that calls a customer; a
-`Line` says how each of them connects and what its INVITE looks like. It never decides when to call: the dialler does.
-What becomes of one call is `outgoing`'s.
+The same class plays a customer who calls the trunk, and the PSTN that calls a customer. A `Line` says how each of them
+connects and what its INVITE looks like. The dialler decides when to call. `outgoing` carries each call.
 """
 
 from __future__ import annotations
@@ -23,32 +22,32 @@ class Line(Protocol):
 
     @property
     def agent(self) -> SipAgent:
-        """The user agent that sends them."""
+        """Return the user agent that sends the calls."""
 
     @property
     def pool(self) -> ConnectionPool:
-        """The TLS connections that they go out on."""
+        """Return the TLS connections of the calls."""
 
     @property
     def ports_per_call(self) -> int:
-        """Port pairs of the PoP's pool that an admitted call holds."""
+        """Return how many port pairs of the PoP's pool an admitted call holds."""
 
     @property
     def throttle_status(self) -> int:
-        """The status of a refusal by the throttle."""
+        """Return the SIP status of a refusal by the throttle."""
 
     @property
     def throttle_retries(self) -> bool:
-        """Whether a refusal by the throttle is to carry Retry-After."""
+        """Tell whether a refusal by the throttle must have a Retry-After header."""
 
     def open_audio(self, row: PlanRow) -> Audio:
-        """Ports and a key for a call."""
+        """Return audio for a call: ports and a key."""
 
     def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
-        """The SDP that the INVITE carries."""
+        """Return the SDP offer of the INVITE."""
 
     def invite(self, row: PlanRow, sdp: bytes) -> Request:
-        """The INVITE."""
+        """Return the INVITE."""
 
 
 class Caller:
@@ -61,24 +60,24 @@ class Caller:
         self._under_way: set[CallEvents] = set()
         self._stopping = False
         self.local_failures = 0
-        """Attempts that this machine, not the trunk, could not carry."""
+        """How many attempts failed because of this machine and not because of the trunk."""
 
     def begin(self, call_events: CallEvents) -> None:
-        """A call is under way: it is told when the run is being ended."""
+        """Note a call under way, so that `stop` reaches it."""
         if self._stopping:
             call_events.put(Stopped())
         self._under_way.add(call_events)
 
     def end(self, call_events: CallEvents) -> None:
-        """It is not any more."""
+        """Note that a call is over."""
         self._under_way.discard(call_events)
 
     def stop(self) -> None:
-        """End every call under way with CANCEL or BYE; their records say `still_up`."""
+        """End every call under way with CANCEL or BYE. Their records say `still_up`."""
         self._stopping = True
         for call_events in self._under_way:
             call_events.put(Stopped())
 
     def now_s(self) -> float:
-        """Seconds after plan zero."""
+        """Return the seconds after plan zero."""
         return self._loop.time() - self.zero

@@ -1,8 +1,10 @@
-"""The carrier behind a foreign stack: the called side in the PSTN, and the PSTN's callers, as the plan's rows say.
+"""Play the carrier behind a foreign stack: the called side in the PSTN, and the callers from the PSTN.
 
-It has its own address and certificate, keeps the carrier's limits (channels, calls per second), and judges its own
-health: behind a stack that is measured, it is a part of the load generator. An inbound call asks for its channel before
-the stack hears of it; in the model, which has the limits of both directions in one order, it asks after the throttle.
+The carrier has its own address and certificate, and keeps the carrier's limits (channels, calls per second). It is a
+part of the load generator, so it judges its own health.
+
+An inbound call takes its channel before the stack sees the call. In the model it takes it after the throttle, because
+the model checks the limits of both directions in the same order.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from trunkproof.models.traffic import TlsPolicy
 
 
 class Carrier:
-    """One carrier between `start` and `close`; `inner_port` is where the stack takes inbound calls."""
+    """One carrier, from `start` to `close`. `inner_port` is the port on which the stack takes inbound calls."""
 
     def __init__(
         self,
@@ -64,10 +66,10 @@ class Carrier:
         self._probe = HealthProbe(self.audio.cpu_clock)
 
     async def start(self) -> int:
-        """Listen for the stack's calls; the port.
+        """Listen for the stack's calls, and return the port.
 
         Raises:
-            LocalNetworkError: this machine has no such address, or no port.
+            LocalNetworkError: this machine has no such address, or no free port.
         """
         context = server_context(self._authority.issue(self.host), keylog=self._keylog)
         self._listener = await serve_tls(self.host, 0, context, self._connected)
@@ -78,20 +80,20 @@ class Carrier:
 
     @property
     def agent(self) -> SipAgent:
-        """The user agent of a started carrier."""
+        """Return the user agent of a started carrier."""
         if self._agent is None:
             raise RuntimeError("the carrier has not been started")
         return self._agent
 
     def begin(self, zero: float) -> None:
-        """Place the plan's inbound calls, counted from plan zero, and watch our own health from now on."""
+        """Schedule the plan's inbound calls after plan zero, and start to measure our own health."""
         self._probe.start()
         lines = [self._line_for(index) for index in range(len(self._study.trunks))]
         self._pstn = Pstn(self._plan, lines, self._admit_inbound, zero)
         self._pstn.begin()
 
     def _line_for(self, index: int) -> PstnLine:
-        """Through the stack, which knows the customer by the Request-URI."""
+        """Return the line to one customer. It goes through the stack, which knows the customer by the Request-URI."""
         assert self._listener is not None
         host, port = self._inner
         context = client_context(self._authority.ca_file, keylog=self._keylog)
@@ -100,7 +102,7 @@ class Carrier:
         return PstnLine(self._study, index, self.agent, pool, Place(*self._listener.address), records_route=False)
 
     async def finish(self, *, stop: bool) -> tuple[list[Record], GeneratorVerdict]:
-        """The records of the inbound calls, and whether the carrier was healthy."""
+        """Return the records of the inbound calls, and the verdict on the carrier's health."""
         if self._pstn is None:
             return [], judge(Measurements())
         records = await self._pstn.finish(stop=stop)
@@ -116,7 +118,7 @@ class Carrier:
         return records, verdict
 
     async def close(self) -> None:
-        """Let go of everything at once."""
+        """Close everything at once."""
         await self.answerer.close()
         self.audio.close()
         if self._listener is not None:
@@ -142,16 +144,16 @@ class Carrier:
 
 
 class ChannelReservation:
-    """A channel of the carrier, held by one call."""
+    """One call's channel of the carrier."""
 
     def __init__(self, carrier: Carrier, row: PlanRow) -> None:
         self._carrier = carrier
         self._row = row
 
     def open_audio(self) -> Audio:
-        """Ports of the carrier's own."""
+        """Return audio on ports of the carrier."""
         return self._carrier.audio.open(self._row)
 
     def close(self) -> None:
-        """Give the channel back."""
+        """Release the channel."""
         self._carrier.limits.give_back(self._row.trunk, asyncio.get_running_loop().time())

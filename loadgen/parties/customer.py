@@ -1,6 +1,6 @@
-"""One customer of the trunk: calls out over its TLS connections, and a PBX that answers the calls that come in.
+"""Play one customer of the trunk: it calls out over its TLS connections, and its PBX answers inbound calls.
 
-It has its own source address, so that several customers can be played from one machine.
+Each customer has its own source address, so one machine can play several of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trunkproof.models.plan import Plan, PlanRow, dialled_number
 
 
 class Customer:
-    """A customer between `async with` and its end. It is the `Line` of its own caller."""
+    """One customer, open inside its `async with` block. It is the `Line` of its own caller."""
 
     def __init__(
         self,
@@ -86,20 +86,20 @@ class Customer:
 
     @property
     def caller(self) -> Caller:
-        """Who places the calls out, once plan zero is known."""
+        """Return the caller that places the outbound calls. Plan zero must be known."""
         if self._caller is None:
             raise RuntimeError("plan zero is not known yet")
         return self._caller
 
     def begin(self, zero: float) -> None:
-        """Plan zero, on the event loop's clock."""
+        """Set plan zero, on the event loop's clock."""
         self._caller = Caller(self, zero)
 
     async def __aenter__(self) -> Self:
-        """Listen for calls from the trunk, where the study has any and they are this process's.
+        """Listen for calls from the trunk, if the study has inbound calls and this process answers them.
 
         Raises:
-            StackError: this machine has no such address, or the port is not to be had.
+            StackError: this machine has no such address, or the port is in use.
         """
         who = f"the customer of {self._settings.name}"
         take_port(who, self._address)
@@ -116,7 +116,7 @@ class Customer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close everything, in good order where calls are over."""
+        """Close everything."""
         await self._answerer.close()
         await self.pool.close()
         if self._listener is not None:
@@ -124,16 +124,16 @@ class Customer:
         self.audio.close()
 
     def open_audio(self, row: PlanRow) -> Audio:
-        """A free port pair of the customer's own."""
+        """Return audio on a free port pair of the customer."""
         return self.audio.open(row)
 
     def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
-        """The customer's offer: telephone-event 101, `maxptime`."""
+        """Return the customer's offer, with telephone-event 101 and `maxptime`."""
         codecs, suite = codecs_of(self._settings), self._settings.suites[0]
         return customer_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suite=suite)
 
     def invite(self, row: PlanRow, sdp: bytes) -> Request:
-        """The customer's INVITE to the trunk."""
+        """Return the customer's INVITE to the trunk."""
         return outbound_invite(
             self.agent.ids,
             dialled=dialled_number(row.row),
@@ -152,15 +152,15 @@ class Customer:
 
 
 class TelephoneReservation:
-    """A telephone of the customer's PBX: it has no limits."""
+    """A telephone of the customer's PBX. There is always a free one."""
 
     def __init__(self, customer: Customer, row: PlanRow) -> None:
         self._customer = customer
         self._row = row
 
     def open_audio(self) -> Audio:
-        """A free port pair of the customer\'s own."""
+        """Return audio on a free port pair of the customer."""
         return self._customer.open_audio(self._row)
 
     def close(self) -> None:
-        """Nothing is held but the audio."""
+        """Do nothing: only the audio is held."""

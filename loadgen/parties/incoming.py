@@ -1,7 +1,7 @@
-"""Answers the calls that come in: rings, answers or refuses as the plan's row in the dialled number says.
+"""Answer incoming calls: ring, answer or refuse as the plan says. The dialled number contains the plan's row.
 
-It plays the customer's PBX for inbound calls and, behind the embedded trunk's gate, the called side in the PSTN.
-Whether a call may come in at all is asked of an `Admission`; without one, every call may.
+This plays the customer's PBX for inbound calls. Behind the embedded trunk's gate it plays the called side in the PSTN.
+An `Admission` decides whether a call may come in.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ _NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
 
 
 class _Gone(Exception):  # noqa: N818
-    """The caller cancelled, or the connection went, before there was an answer."""
+    """The caller cancelled, or the connection was lost, before the call was answered."""
 
 
 class Reservation(Protocol):
-    """What a call holds while it lasts: ports, a channel, a telephone."""
+    """What a call holds while it lasts: ports, a channel or a telephone."""
 
     def open_audio(self) -> Audio:
-        """Ports and a key for the call."""
+        """Return audio for the call: ports and a key."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
 
 
 class Admission(Protocol):
     """Decides whether a call may come in."""
 
     async def __call__(self, incoming: IncomingCall, row: PlanRow) -> Reservation:
-        """What the call holds from now on.
+        """Return what the call holds from now on.
 
         Raises:
-            CallRefused: it may not come in.
+            CallRefused: the call may not come in.
         """
 
 
 class Answerer:
-    """The called side. `admission` stands before it; `rows` are the plan's, by number."""
+    """The called side. `admission` decides first. `rows` are the plan's, by number."""
 
     def __init__(self, rows: Mapping[int, PlanRow], admission: Admission) -> None:
         self._rows = rows
@@ -64,18 +64,18 @@ class Answerer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, agent: SipAgent, incoming: IncomingCall) -> None:
-        """Answer one call, in a task of its own."""
+        """Answer one call in its own task."""
         task = asyncio.create_task(self._serve(agent, incoming))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     @property
     def under_way(self) -> int:
-        """Calls that are not over."""
+        """Return the number of calls that are not over."""
         return len(self._tasks)
 
     async def close(self) -> None:
-        """Let go of every call at once."""
+        """Drop every call at once."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -110,7 +110,7 @@ class Answerer:
         return self._rows[number]
 
     async def _converse(self, talk: _Conversation, row: PlanRow, reservation: Reservation) -> None:
-        # The called side hears of the call once it is admitted: a shaper's delay comes before.
+        # Setup and ringing count from here, after admission: the delay of a shaper comes before.
         handed_over = self._loop.time()
         offer = read_offer(talk.call.invite.body)
         await talk.sleep_until(handed_over + row.setup_s)
@@ -137,7 +137,7 @@ class Answerer:
 
 
 class _Conversation:
-    """A call that came in, as the answerer acts in it."""
+    """An incoming call with the answerer's actions."""
 
     def __init__(self, agent: SipAgent, call: ServerCall, call_events: CallEvents) -> None:
         self.agent = agent
@@ -145,22 +145,26 @@ class _Conversation:
         self._events = call_events
 
     async def sleep_until(self, instant: float | None) -> None:
-        """Wait until an instant of the loop's clock (`None`: for ever), unless the caller gives up first."""
+        """Wait until an instant of the loop's clock, or forever for None.
+
+        Raises:
+            _Gone: the caller gave up first.
+        """
         while (event := await self._events.next(instant)) is not None:
             if isinstance(event, events.FinalEvent):
                 raise _Gone
 
     async def until_ended(self) -> None:
-        """Wait for the end of an answered call."""
+        """Wait until an answered call ends."""
         while not isinstance(await self._events.next(), events.FinalEvent):
             pass
 
 
 def read_offer(body: bytes) -> SessionDescription:
-    """The SDP offer of an INVITE.
+    """Return the SDP offer of an INVITE.
 
     Raises:
-        CallRefused: there is none that can be used.
+        CallRefused: the body is no valid SDP.
     """
     try:
         return parse_sdp(body)

@@ -1,13 +1,13 @@
-"""Telephone numbers that calls carry beside the dialled one: made up, recognisable, and of no meaning to the plan."""
+"""Make the telephone numbers of callers. They are invented, easy to recognise, and mean nothing to the plan."""
 
 from __future__ import annotations
 
 
 def exophone(trunk: int) -> str:
-    """The number under which a customer calls out: its caller identity, one for each trunk."""
+    """Return the caller identity under which the customer of that trunk calls out."""
     return f"+9180{trunk:08d}"
 
 
 def pstn_number(call: int) -> str:
-    """The number of somebody in the PSTN who calls a customer."""
+    """Return the number of the PSTN caller of that call."""
     return f"+9190{call % 10**8:08d}"

@@ -1,6 +1,10 @@
-"""One planned call of a caller: ports and INVITE, connection, ringing, answer, audio, BYE; and its record.
+"""Carry one planned call: connection, INVITE, ringing, answer, audio, BYE. Fill in its record.
 
-What can be had before the call's instant is prepared; at the instant the INVITE goes out. It never decides when.
+A call has three steps, and the dialler decides when each of them happens:
+
+1. `prepare`, shortly before the call's instant: open ports and write the INVITE, so that no time is lost later.
+2. `start`, at the instant: send the INVITE, if the connection is already open.
+3. `finish`: connect if that is still needed, follow the call to its end, and note its disposition.
 """
 
 from __future__ import annotations
@@ -32,26 +36,26 @@ from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 logger = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 4.0
-"""How long a stopped run waits for the response to a BYE or CANCEL before it lets the call go."""
+"""How long a stopped run waits for the response to a BYE or CANCEL before it drops the call."""
 _GOOD_ENDS = {EndCause.LOCAL_BYE, EndCause.REMOTE_BYE, EndCause.BYE_REFUSED}
-"""The call was up and is over; 481 says that the other side had ended it already."""
+"""The call was up and has ended. BYE_REFUSED (481) means that the other side had already ended it."""
 
 
 class _Wish(Enum):
-    """What the caller wants of a call that is not answered yet."""
+    """What the caller wants of a call that is not yet answered."""
 
     ANSWER = auto()
     ABANDON = auto()
-    """It is no longer waited for, as planned."""
+    """Give up after ringing, as planned."""
     TIME_OUT = auto()
-    """It is no longer waited for, because nothing comes."""
+    """Give up because no final response comes."""
     STOP = auto()
-    """The run is being ended."""
+    """Give up because the run is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """What an INVITE takes that can be had before its instant."""
+    """What `prepare` makes before the call's instant."""
 
     audio: Audio
     offer: SessionDescription
@@ -76,7 +80,7 @@ class PlannedCall:
         self._log = CallLog(logger, "not sent", call=self.row.call, attempt=self.row.attempt)
 
     async def carry(self) -> None:
-        """Go through the whole attempt from now on, for a caller without a dialler."""
+        """Carry the whole attempt from now on, for a caller without a dialler."""
         self.prepare()
         self.start()
         await self.finish()
@@ -93,14 +97,14 @@ class PlannedCall:
         self._ready = _Ready(audio, offer, line.invite(self.row, write_sdp(offer)))
 
     def start(self) -> None:
-        """Send the INVITE, where the connection stands that it is to go over."""
+        """Send the INVITE, if its connection is already open."""
         self.caller.begin(self.inbox)
         lease = self.caller.line.pool.standing(self.row.call)
         if lease is not None and isinstance(self._ready, _Ready):
             self._send(lease, self._ready)
 
     async def finish(self) -> None:
-        """Connect, if that is still to be done, and go on to the end."""
+        """Connect if needed, and follow the call to its end."""
         try:
             if isinstance(self._ready, _Ready):
                 await self._connect_and_converse(self._ready)
@@ -111,7 +115,7 @@ class PlannedCall:
             self.caller.end(self.inbox)
 
     def drop(self) -> None:
-        """Give back what was prepared."""
+        """Release what was prepared."""
         if isinstance(self._ready, _Ready):
             self._ready.audio.close()
 
@@ -141,7 +145,7 @@ class PlannedCall:
         self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.inbox)
 
     def _fail_here(self, error: TrunkproofError) -> None:
-        """This machine, not the trunk, is at its limit: the record says so, and the generator is judged by it."""
+        """Note a failure of this machine and not of the trunk. The generator's verdict counts these failures."""
         self.caller.local_failures += 1
         self._end(Disposition.CONNECTION_FAILED, f"this machine: {error}")
 
@@ -164,7 +168,7 @@ class PlannedCall:
         self._judge(ended, fault or media_fault(audio.report))
 
     def _start_audio(self, audio: Audio, offer: SessionDescription, body: bytes) -> str | None:
-        """Send and expect audio as agreed; what is wrong with the answer, where it cannot be kept to."""
+        """Start the audio as agreed. Return what is wrong with the answer, or None."""
         judgement = judge_answer(offer, body)
         if not judgement.accepted or judgement.answer is None:
             return "; ".join(judgement.faults)
@@ -175,9 +179,9 @@ class PlannedCall:
         return None
 
     async def _until_answered(self, call: ClientCall) -> events.Answered | None:
-        """Follow the INVITE to its end: the answer, or `None` once the record says how it failed."""
+        """Follow the INVITE to its end. Return the answer, or None once the record says how the call failed."""
         agent = self.caller.line.agent
-        # Beyond setup and ringing as planned, a caller waits as long as timer B does.
+        # After the planned setup and ringing, a caller waits for as long as timer B.
         until: float | None = self._clock() + self.row.setup_s + self.row.ring_s + TRANSACTION_TIMEOUT_S
         while True:
             match await self.inbox.next(until):
@@ -207,7 +211,7 @@ class PlannedCall:
         return self.caller.zero + self.caller.now_s()
 
     def _failed(self, final: events.FinalEvent) -> None:
-        """The INVITE ended without a call: note how."""
+        """Note in the record how the INVITE failed."""
         match final:
             case _ if self.wish is _Wish.STOP:
                 self._end(Disposition.STILL_UP)
@@ -234,7 +238,7 @@ class PlannedCall:
         self._end(disposition, f"{final.status} without Retry-After" if bare else None)
 
     async def _hold(self, call: ClientCall, until: float) -> events.Terminated | None:
-        """Stay in the call until it is time to hang up; the end, if the other side came first."""
+        """Stay in the call until it is time to hang up. Return the end if the other side hung up first, else None."""
         while True:
             match await self.inbox.next(until):
                 case Stopped():
@@ -246,7 +250,7 @@ class PlannedCall:
                     return ended
 
     async def _hang_up(self, call: ClientCall, lease: Lease) -> events.Terminated | None:
-        """Send BYE and wait for its response; `None` when none came."""
+        """Send BYE and wait for its response. Return None where none came."""
         if call.connection_id is None and not await self._reconnect(call):
             return None
         self.caller.line.agent.act(call.bye)
@@ -262,8 +266,8 @@ class PlannedCall:
                     return ended
 
     async def _reconnect(self, call: ClientCall) -> bool:
-        """Give a call whose connection is gone another one, waiting for an edge that is down."""
-        # A BYE waits for an edge that is down as long as timer F would.
+        """Move a call whose connection was lost to another one. Return whether that worked."""
+        # The BYE waits for an edge that is down for as long as timer F would.
         until = self._clock() + (_LAST_WORDS_S if self.wish is _Wish.STOP else TRANSACTION_TIMEOUT_S)
         while self._clock() < until and not call.ended:
             try:
@@ -277,7 +281,7 @@ class PlannedCall:
         return False
 
     def _judge(self, ended: events.Terminated | None, fault: str | None) -> None:
-        """The disposition of a call that was answered."""
+        """Note the disposition of an answered call."""
         if self.wish is _Wish.STOP:
             self._end(Disposition.STILL_UP)
         elif fault is not None:

@@ -1,7 +1,7 @@
-"""Calls from the PSTN to the trunk's customers, as the operator's document shows them.
+"""Place calls from the PSTN to the trunk's customers, with messages as in the operator's document.
 
-Who may call is asked of an `Admit`; who passes is called over the line of its customer. Refusals that come before the
-call never reach the customer, but have their records here.
+An `Admit` decides whether a call may come in. An admitted call goes out over the line of its customer. A call that is
+refused before never reaches the customer, but has its record here.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from trunkproof.models.records import Direction, Record
 from trunkproof.models.study import Study
 
 Admit = Callable[[PlanRow], Awaitable[Reservation]]
-"""What an inbound call holds from now on; raises `CallRefused`."""
+"""Return what an inbound call holds from now on, or raise `CallRefused`."""
 
 
 class PstnLine:
-    """How the PSTN's side calls one customer: `pool` leads to it, `edge` is who we say we are."""
+    """The line from the PSTN to one customer. `pool` leads to the customer, `edge` is our own address."""
 
     def __init__(
         self, study: Study, index: int, agent: SipAgent, pool: ConnectionPool, edge: Place, *, records_route: bool
@@ -50,16 +50,16 @@ class PstnLine:
         self.reservations: dict[int, Reservation] = {}
 
     def open_audio(self, row: PlanRow) -> Audio:
-        """Our end of the audio, from what the call was given when it was admitted."""
+        """Return our side's audio, on the ports that the call was given at its admission."""
         return self.reservations[row.row].open_audio()
 
     def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
-        """The trunk's offer: telephone-event 96, `a=rtcp`."""
+        """Return the trunk's offer, with telephone-event 96 and `a=rtcp`."""
         codecs, suite = codecs_of(self._settings), self._settings.suites[0]
         return trunk_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suite=suite)
 
     def invite(self, row: PlanRow, sdp: bytes) -> Request:
-        """The trunk's INVITE to the customer."""
+        """Return the trunk's INVITE to the customer."""
         return inbound_invite(
             self.agent.ids,
             called=dialled_number(row.row),
@@ -75,7 +75,7 @@ class PstnLine:
 
 
 class Pstn:
-    """All inbound calls of a run, from `begin` to `finish`; `lines` are by trunk."""
+    """All inbound calls of a run, from `begin` to `finish`. There is one line for each trunk."""
 
     def __init__(self, plan: Plan, lines: Sequence[PstnLine], admit: Admit, zero: float) -> None:
         self._plan = plan
@@ -89,7 +89,7 @@ class Pstn:
 
     @property
     def instants(self) -> Sequence[Instant]:
-        """When each attempt was due and when it began."""
+        """Return for each attempt when it was due and when it began."""
         return self._pacer.instants
 
     def begin(self) -> None:
@@ -98,7 +98,7 @@ class Pstn:
         self._task = asyncio.create_task(self._pacer.run(self._zero))
 
     async def finish(self, *, stop: bool) -> list[Record]:
-        """Wait for the last inbound call (or, with `stop`, end them all), and give the records."""
+        """Wait for the last inbound call, or with `stop` end all of them. Return the records."""
         if stop:
             self._pacer.stop()
             for caller in self._callers:
@@ -110,14 +110,14 @@ class Pstn:
         return self._dialler.records
 
     async def place(self, row: PlanRow, record: Record) -> None:
-        """Carry one attempt to its end, from now on."""
+        """Carry one attempt from now to its end."""
         line, caller = self._lines[row.trunk], self._callers[row.trunk]
         record.sent_s = caller.now_s()
         try:
             reservation = line.reservations[row.row] = await self._admit(row)
         except CallRefused as refused:
             refusal = refused.refusal
-            assert refusal.disposition is not None  # Only limits are asked here.
+            assert refusal.disposition is not None  # An `Admit` asks only limits, and these set it.
             record.disposition, record.status, record.cause = refusal.disposition, refusal.status, refusal.cause
             record.retry_after_s = refusal.retry_after_s
             record.ended_s = caller.now_s()
@@ -131,7 +131,7 @@ class Pstn:
 
 @dataclass(frozen=True, slots=True)
 class _InboundCall:
-    """One attempt from the PSTN. It is a dialler's `Attempt`, and has nothing before it is admitted."""
+    """One attempt from the PSTN. It is a dialler's `Attempt`. It prepares nothing before it is admitted."""
 
     pstn: Pstn
     row: PlanRow

@@ -1,4 +1,4 @@
-"""A call that is refused: what becomes of it, and the words in which its caller is told."""
+"""The refusal of a call: its disposition, and what its caller is told."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from trunkproof.models.throttles.decision import Refused
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a call is not let in or not answered, as its caller is told."""
+    """What the caller of a refused call is told."""
 
     status: int
     cause: int | None = None
-    """Q.850; `None` where the called side refuses, which says nothing but its status."""
+    """The Q.850 cause. None where the called side refuses: it sends a status only."""
     retry_after_s: int | None = None
     disposition: Disposition | None = None
-    """What becomes of the call where a limit refuses it."""
+    """The disposition of a call that a limit refuses."""
 
     @classmethod
     def by_throttle(cls, refused: Refused) -> Refusal:
-        """Return what a throttle's refusal means."""
+        """Return the refusal for a decision of the throttle."""
         return cls(refused.status, THROTTLE_CAUSE, refused.retry_after_s, Disposition.THROTTLED)
 
     @classmethod
     def of(cls, disposition: Disposition, direction: Direction = Direction.OUTBOUND) -> Refusal:
-        """Return the refusal of any other limit, as a caller in that direction is told of it."""
+        """Return the refusal by any other limit, for a caller in that direction."""
         status, cause = refusal_of(disposition, direction)
         return cls(status, cause, disposition=disposition)
 
     @property
     def headers(self) -> tuple[Header, ...]:
-        """Reason (RFC 3326) and Retry-After, where there are such."""
+        """Return the headers Reason (RFC 3326) and Retry-After, as far as they apply."""
         reason: tuple[Header, ...] = () if self.cause is None else (("Reason", f"Q.850;cause={self.cause}"),)
         retry: tuple[Header, ...] = () if self.retry_after_s is None else (("Retry-After", str(self.retry_after_s)),)
         return reason + retry
 
     @property
     def phrase(self) -> str | None:
-        """The reason phrase, where it is not the status's own."""
+        """Return the reason phrase. None for the standard phrase of the status."""
         return None if self.cause is None else PHRASES.get(self.cause)
 
 
-class CallRefused(Exception):  # noqa: N818  # a way out of a call, not an error of anybody's
-    """The call is refused."""
+class CallRefused(Exception):  # noqa: N818  # it ends a call as planned and is no error
+    """Ends a call with a refusal."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal

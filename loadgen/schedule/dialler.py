@@ -1,7 +1,7 @@
-"""Dials a plan: every first attempt at its instant, and the redials of those whose attempt failed.
+"""Dial a plan: every first attempt at its instant, and the redials after attempts that failed.
 
-It connects the plan, the pacer and whoever places a call, and keeps the records. The redial rules are the study's; the
-simulator has the same ones.
+The dialler connects the plan, the pacer and the party that places a call, and keeps the records. The redial rules are
+those of the study. The simulator uses the same ones.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from trunkproof.models.records import Disposition, Record
 
 
 class Attempt(Protocol):
-    """One attempt, from before its instant to its end. It fills in its record."""
+    """One attempt, from its preparation to its end. It fills in its record."""
 
     def prepare(self) -> None:
-        """Called first, once: what need not wait for the instant."""
+        """Do what can be done before the instant. Called first, once."""
 
     def start(self) -> None:
-        """At the instant: what may not be late."""
+        """Do what must not be late. Called at the instant."""
 
     async def finish(self) -> None:
-        """The rest, to the attempt's end."""
+        """Carry the attempt to its end."""
 
     def drop(self) -> None:
-        """It is never started, but was prepared."""
+        """Release what was prepared, where the attempt is never started."""
 
 
 Place = Callable[[PlanRow, Record], Attempt]
 
 
 class Dialler:
-    """Dials the given first attempts and what follows from them; `place` makes the attempt of a row and a record."""
+    """Dials first attempts and their redials. `place` makes the attempt for a row and its record."""
 
     def __init__(
         self,
@@ -45,13 +45,13 @@ class Dialler:
         on_begin: Callable[[Record], None] = lambda record: None,
         on_end: Callable[[Record], None] = lambda record: None,
     ) -> None:
-        """`on_begin` is told of each attempt that begins, `on_end` of each one that is over."""
+        """Make a dialler. `on_begin` is called for each attempt that begins, `on_end` for each one that is over."""
         self._plan = plan
         self._on_begin, self._on_end = on_begin, on_end
         self._pacer = pacer
         self._place = place
         self.records: list[Record] = []
-        """Of every attempt begun, in the order in which they began."""
+        """The record of every attempt begun, in the order of their beginning."""
 
     def dial(self, rows: Iterable[PlanRow]) -> None:
         """Schedule first attempts at their instants."""
@@ -63,7 +63,7 @@ class Dialler:
         self._pacer.schedule(intended_s, _Dialling(self, row, intended_s))
 
     def attempt(self, row: PlanRow, intended_s: float) -> tuple[Record, Attempt]:
-        """A row's attempt, for that instant, and the record that it will fill in."""
+        """Return the record and the attempt of a row that is due at that instant."""
         record = Record(
             row=row.row,
             call=row.call,
@@ -76,12 +76,12 @@ class Dialler:
         return record, self._place(row, record)
 
     def began(self, record: Record) -> None:
-        """An attempt's instant has come."""
+        """Note that an attempt begins."""
         self.records.append(record)
         self._on_begin(record)
 
     def ended(self, row: PlanRow, record: Record) -> None:
-        """An attempt is over: perhaps another one follows."""
+        """Note that an attempt is over, and schedule its redial if there is one."""
         self._on_end(record)
         next_row = row.redial(record.disposition)
         if next_row is None or record.ended_s is None:
@@ -92,7 +92,7 @@ class Dialler:
 
 
 class _Dialling:
-    """An attempt as the pacer's `Action`; made only shortly before its instant, for there may be a million of them."""
+    """An attempt as the pacer's `Action`. Its record is made shortly before its instant: a plan may have a million."""
 
     __slots__ = ("_attempt", "_dialler", "_intended_s", "_record", "_row")
 

@@ -1,7 +1,16 @@
-"""The open-loop pacer: starts each action at its planned instant, whatever became of those before it.
+"""The open-loop pacer starts each action at its planned instant.
 
-It never waits for an action, so a slow trunk cannot slow its own load down (coordinated omission), and it notes when
-each was due and when it was really started. It judges nothing: health.py does, from these notes.
+It never waits for an action to end. So a slow trunk cannot slow down its own load, an error known as coordinated
+omission. It notes when each action was due and when it started; `loadgen.verdict` judges these notes.
+
+One turn of the loop in `run`:
+
+1. Start every action that is due.
+2. If there is time before the next start, prepare one action that is due within `LEAD_S`, and begin again.
+3. Otherwise wait for the next instant. Use a timer of the event loop until `COARSE_MARGIN_S` before it, naps of
+   `NAP_S` (between them the event loop runs) until `GUARD_S` before it, and one last sleep that ends `WAKING_S` early.
+
+A new action in the schedule, or the end of a running one, ends the wait.
 """
 
 from __future__ import annotations
@@ -14,52 +23,53 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 LEAD_S = 0.02
-"""So long before its instant an action may be prepared: other work of the event loop hardly ever takes as long."""
+"""An action may be prepared this long before its instant. Other work of the event loop is nearly always shorter."""
 COARSE_MARGIN_S = 0.0015
-"""The event loop's timers end up to 1 ms late (epoll counts in ms), so the last stretch is slept in naps."""
+"""Timers of the event loop end up to 1 ms late, because epoll counts in ms. Naps bridge the rest."""
 NAP_S = 0.0001
-"""Short enough not to be felt by the connections of the same loop, which run between two naps."""
+"""Short enough that connections of the same loop, which run between two naps, are not delayed noticeably."""
 GUARD_S = 0.0004
-"""As long as most of what the loop does takes without a pause. It begins nothing so shortly before an instant: what it
-would begin is answered so much later, and no call starts late for it.
+"""Most steps of the event loop take at most this long. We let it begin none so shortly before an instant.
+
+That step is then delayed by so much, and no call starts late because of it.
 """
 WAKING_S = 0.00006
-"""A sleep ends so late; it is not slept to the end."""
+"""A sleep ends about this late, so we sleep this much less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """When an action was to start and when it did, in seconds after plan zero."""
+    """When an action was due and when it started, in seconds after plan zero."""
 
     due_s: float
     started_s: float
 
     @property
     def lateness_s(self) -> float:
-        """Never negative: the pacer starts nothing early."""
+        """Return how late the action started. Never negative: the pacer starts nothing early."""
         return self.started_s - self.due_s
 
 
 class Action(Protocol):
-    """What is to be started at an instant."""
+    """Something to start at an instant."""
 
     def prepare(self) -> None:
-        """Called once, before `start`: what need not wait for the instant."""
+        """Do what can be done before the instant. Called once, before `start`."""
 
     def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
-        """At the instant: do at once what may not be late. The rest is done by what it returns."""
+        """Do at once what must not be late. Return a coroutine that does the rest."""
 
     def drop(self) -> None:
-        """Called instead of `start`, where it was prepared and the pacer stopped before its instant."""
+        """Release what was prepared. Called instead of `start` where the pacer stopped before the instant."""
 
 
 Clock = Callable[[], float]
 _Scheduled = list[tuple[float, int, Action]]
-"""A heap of instants, of the order in which they were scheduled, and of actions."""
+"""A heap of (instant, number in the order of scheduling, action)."""
 
 
 class Pacer:
-    """A schedule that can grow while it runs. `clock` counts seconds and never goes back, as time.monotonic does."""
+    """A schedule that can grow while it runs. `clock` counts seconds and never goes back, like time.monotonic."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -71,22 +81,26 @@ class Pacer:
         self._stopped_at_s: float | None = None
         self._zero = 0.0
         self.instants: list[Instant] = []
-        """One for each action started, in the order of their starts."""
+        """One for each started action, in the order of their starts."""
 
     def schedule(self, due_s: float, action: Action) -> None:
-        """Start `action` at `due_s` after plan zero, at once if that is past. Also from within an action (redials).
+        """Start `action` at `due_s` after plan zero, or at once if that is past. Actions may schedule others (redials).
 
-        Actions due at the same instant start in the order they were scheduled; after `stop` nothing is started.
+        Actions due at the same instant start in the order in which they were scheduled. After `stop` nothing starts.
         """
         heapq.heappush(self._planned, (due_s, self._scheduled, action))
         self._scheduled += 1
         self._changed.set()
 
     async def run(self, zero: float) -> None:
-        """Start all that is scheduled; returns when nothing is left to start and every action has ended.
+        """Start all that is scheduled. Return when nothing is left to start and every action has ended.
 
-        `zero` is plan zero on the pacer's clock. What an action raises cancels the others and is raised from here, in
-        an ExceptionGroup: results of calls are not exceptions, so it is a bug of ours.
+        Args:
+            zero: plan zero on the pacer's clock.
+
+        Raises:
+            ExceptionGroup: an action raised an error; the others are cancelled. It is a bug of ours, because failed
+                calls raise nothing.
         """
         self._zero = zero
         try:
@@ -109,12 +123,12 @@ class Pacer:
             self._changed.set()
 
     def now_s(self) -> float:
-        """Seconds after plan zero."""
+        """Return the seconds after plan zero."""
         return self._clock() - self._zero
 
     @property
     def overdue(self) -> int:
-        """Actions whose instant has passed (up to `stop`, if it came) and that were not started."""
+        """Return how many actions were due by now, or before `stop`, and were not started."""
         until_s = self.now_s() if self._stopped_at_s is None else self._stopped_at_s
         return sum(due_s < until_s for due_s, _, _ in (*self._planned, *self._prepared))
 
@@ -130,12 +144,12 @@ class Pacer:
             task.add_done_callback(self._ended)
 
     def _next(self) -> _Scheduled:
-        """Where the action is that is to be started next."""
+        """Return the heap that has the next action to start."""
         heaps = [heap for heap in (self._prepared, self._planned) if heap]
         return min(heaps, key=lambda heap: heap[0][:2], default=[])
 
     def _prepare_one(self) -> bool:
-        """Prepare the next action, where its time has come and no other one's start comes before that is done."""
+        """Prepare the next action if it is due within `LEAD_S` and no start comes in between. Return whether it did."""
         if self._stopped_at_s is not None or not self._planned or self._planned[0][0] - LEAD_S > self.now_s():
             return False
         if self._prepared and self._prepared[0][0] <= self.now_s() + COARSE_MARGIN_S:
@@ -146,7 +160,7 @@ class Pacer:
         return True
 
     async def _wait(self) -> None:
-        """Until there is something to start or to prepare, or the schedule has changed, or an action has ended."""
+        """Wait until there is something to start or prepare, the schedule has changed, or an action has ended."""
         if not (scheduled := self._next()):
             await self._changed.wait()
             return

@@ -1,7 +1,7 @@
-"""Which of several worker processes places a call, listens for a customer, and has which audio ports.
+"""Divide a plan among worker processes: which of them places a call, answers for a customer, and uses which ports.
 
-Calls are shared out by the connection that they go out on, never across it: so the customers together open the
-connections that the study says and the model predicts, however many processes they are played by.
+All calls of one connection belong to one worker. So the customers open as many connections as the study says and the
+model predicts, with any number of workers.
 """
 
 from __future__ import annotations
@@ -17,50 +17,51 @@ from trunkproof.models.traffic import TlsPolicy, TlsUse
 
 @dataclass(frozen=True)
 class Share:
-    """What is one worker's."""
+    """The share of one worker."""
 
     index: int
-    """From 0."""
+    """The number of the worker, from 0."""
     of: int
     connections: tuple[int, ...] = ()
-    """By trunk: how many connections its customer has, and 0 where each call has its own; made by `share_of`."""
+    """For each trunk, how many connections its customer has. 0 means one for each call. `share_of` fills it in."""
 
     def places(self, row: PlanRow) -> bool:
-        """Whether it places that attempt: all attempts of one call, and all calls of one connection, are one worker's.
+        """Tell whether this worker places that attempt.
 
-        A call's connection is its number modulo the pool's size, as in `pool` and in the model.
+        All attempts of one call, and all calls of one connection, belong to one worker. A call's connection is its
+        number modulo the pool's size, as in `loadgen.tls.pool` and in the model.
         """
         if self.of == 1:
             return True
         count = self.connections[row.trunk]
         slot = row.call % count if count else row.call
-        # Counted on from trunk to trunk, so that customers with one connection each are shared out too.
+        # Number the connections through all trunks, so that customers with one connection each are divided too.
         return (sum(self.connections[: row.trunk]) + slot) % self.of == self.index
 
     def listens(self, trunk: int) -> bool:
-        """Whether that trunk's customer is called in this process: an address and port can be listened on once."""
+        """Tell whether this worker answers for that trunk's customer. Only one process can listen on its port."""
         return trunk % self.of == self.index
 
     @property
     def ports(self) -> tuple[int, int]:
-        """The audio ports that this worker's calls may have: no other worker's."""
+        """Return the range of audio ports of this worker's calls. The workers' ranges do not overlap."""
         return customer_ports(self.index, self.of)
 
 
 WHOLE = Share(0, 1)
-"""Everything: of a run without workers."""
+"""The share of a run without workers: everything."""
 
 
 def share_of(study: Study, index: int, of: int) -> Share:
-    """The share of worker `index` (from 0) of so many."""
+    """Return the share of worker `index` (from 0) out of `of` workers."""
     return Share(index, of, tuple(_connections(trunk.traffic.tls) for trunk in study.trunks))
 
 
 def check_divisible(study: Study, workers: int) -> None:
-    """Whether so many processes can place the study's calls over the very connections that it says.
+    """Check that so many processes can place the study's calls over the connections that the study asks for.
 
     Raises:
-        InputError: they cannot; lists every reason, each with what to write instead.
+        InputError: they cannot. Lists every reason, each with what to write instead.
     """
     problems = [*_too_few_connections(study, workers), *_resumptions(study)] if workers > 1 else []
     if problems:

@@ -1,1 +1,1 @@
-"""Trunks to call."""
+"""The stacks: the trunks that a run can start and call."""

@@ -1,4 +1,4 @@
-"""`python -m trunkproof.loadgen.stacks STUDY.json FOLDER`: the trunk process, for a run that wants one beside it."""
+"""Run the trunk process beside a run: `python -m trunkproof.loadgen.stacks STUDY.json FOLDER`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trunkproof.models.study import Study
 
 
 def main() -> int:
-    """Serve until told to stop; the card is written to FOLDER."""
+    """Write the card to FOLDER, and serve the trunk until a signal ends it."""
     study_file, folder = map(Path, sys.argv[1:3])
     study = Study.model_validate_json(study_file.read_text(encoding="utf-8"))
     try:

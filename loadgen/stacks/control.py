@@ -1,7 +1,7 @@
-"""A trunk's control channel: typed questions and answers, one JSON object a line, on the trunk's own host.
+"""The control channel of a trunk: typed questions and answers, one JSON object per line, on the trunk's own host.
 
-It lets the run that drives a trunk read its state (the phase of its throttle's window, what is in use) and tell it when
-plan zero is, and hear what becomes of its programs. It carries no calls.
+A run uses it to tell plan zero to the trunk, to read its state (the phase of its throttle's window, what is in use) and
+to hear when one of its programs dies. It carries no calls.
 """
 
 from __future__ import annotations
@@ -22,72 +22,72 @@ from trunkproof.models.errors import StackError
 logger = logging.getLogger(__name__)
 
 _ANSWERS_WITHIN_S = 20.0
-"""A trunk answers at once, or is out of CPU; one that takes so long is taken for dead."""
+"""A trunk answers at once unless it has no CPU left. After this long we take it for dead."""
 _ENDS_CALLS_WITHIN_S = 60.0
-"""Ten thousand calls are ended in seconds, a million records written in some more."""
+"""To end ten thousand calls takes seconds, and to write a million records some more."""
 
 
 class TrunkDiedError(StackError):
-    """The control channel was closed: the trunk process is gone."""
+    """The control channel was closed: the trunk process has ended."""
 
 
 class TrunkSilentError(StackError):
-    """The trunk process lives, and does not answer."""
+    """The trunk process runs, but does not answer."""
 
 
 @dataclass(frozen=True)
 class AskStatus:
-    """What is in use now?"""
+    """Ask what is in use now."""
 
 
 @dataclass(frozen=True)
 class Begin:
-    """Plan zero is at that instant of the machine's monotonic clock."""
+    """Tell that plan zero is at `zero` of the machine's monotonic clock."""
 
     zero: float
 
 
 @dataclass(frozen=True)
 class Finish:
-    """The run is over: wait for the last inbound call, or with `stop` end them."""
+    """Tell that the run is over. The trunk waits for its inbound calls, or ends them if `stop` is set."""
 
     stop: bool
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Send every `StackEvent` from now on; nothing else is asked on this channel."""
+    """Ask for every `StackEvent` from now on. Nothing else may be asked on this channel."""
 
 
 @dataclass(frozen=True)
 class StackStatus:
-    """What is in use."""
+    """What is in use now."""
 
     calls: int
     channels_used: int
     ports_in_use: int | None
-    """`None` where only a relay of others knows."""
+    """None where only the media relay of a foreign stack knows it."""
     programs: Mapping[str, int] = field(default_factory=dict)
-    """Program -> its first process, of a stack of others."""
+    """Program of a foreign stack -> the id of its first process."""
     handshakes: Mapping[str, int] = field(default_factory=dict)
-    """TLS handshakes by kind, of the embedded trunk."""
+    """Kind -> number of TLS handshakes, for the embedded trunk."""
 
 
 @dataclass(frozen=True)
 class Began:
-    """Trunk name -> an instant, relative to plan zero, at which a window of its throttle began."""
+    """The answer to `Begin`: trunk name -> when a window of its throttle began, relative to plan zero."""
 
     anchors: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What the trunk process has to say when the run is over."""
+    """The answer to `Finish`: the trunk's results."""
 
     records: Path
-    """File of the inbound calls' records."""
+    """The file with the records of the inbound calls."""
     health: GeneratorVerdict | None
-    """Of the carrier that was played behind the stack; `None` where there was none."""
+    """The health of the carrier that we play behind a foreign stack. None for the embedded trunk."""
 
 
 Question = AskStatus | Begin | Finish | Watch
@@ -98,20 +98,20 @@ A = TypeVar("A", StackStatus, Began, Finished)
 
 
 class Controlled(Protocol):
-    """The trunk as its control channel sees it."""
+    """What the control channel needs of a trunk."""
 
     def status(self) -> StackStatus:
-        """What is in use now."""
+        """Return what is in use now."""
 
     def begin(self, zero: float) -> Mapping[str, float]:
-        """Plan zero; the anchors by trunk."""
+        """Set plan zero. Return the anchors by trunk name."""
 
     async def finish(self, *, stop: bool) -> Finished:
-        """The end of the run."""
+        """End the run and return its results."""
 
 
 class ControlServer:
-    """The answering side, which also tells events to everybody who watches."""
+    """The trunk's side of the channel: it answers questions, and sends events to all watchers."""
 
     def __init__(self, controlled: Controlled) -> None:
         self._controlled = controlled
@@ -119,18 +119,18 @@ class ControlServer:
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str) -> int:
-        """Answer on a free port of `host`, which is returned."""
+        """Listen on a free port of `host`, and return the port."""
         self._server = await asyncio.start_server(self._talk, host, 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     def tell(self, event: StackEvent) -> None:
-        """Tell everybody who watches."""
+        """Send an event to all watchers."""
         for writer in self._watchers:
             writer.write(_ANSWERS.encode(event))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 
@@ -150,7 +150,7 @@ class ControlServer:
                 writer.write(_ANSWERS.encode(answer))
                 await writer.drain()
         except (ConnectionError, ValueError) as error:
-            # The other side went, or does not speak the protocol: nobody is left to be told.
+            # The other side has closed the channel, or does not speak the protocol. Nobody can be told.
             logger.debug("control channel closed: %s", error)
         finally:
             self._watchers.discard(writer)
@@ -158,7 +158,7 @@ class ControlServer:
 
 
 class ControlClient:
-    """The asking side; every question raises StackError where the trunk is gone or does not answer."""
+    """The run's side of the channel. Every question raises StackError where the trunk has ended or does not answer."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -169,7 +169,7 @@ class ControlClient:
         """Open the channel.
 
         Raises:
-            StackError: nobody answers there.
+            StackError: nothing answers at that address.
         """
         try:
             return cls(*await asyncio.open_connection(host, port))
@@ -181,11 +181,11 @@ class ControlClient:
         return await self._ask(AskStatus(), StackStatus, _ANSWERS_WITHIN_S)
 
     async def begin(self, zero: float) -> Began:
-        """Tell plan zero."""
+        """Tell plan zero to the trunk, and return its anchors."""
         return await self._ask(Begin(zero), Began, _ANSWERS_WITHIN_S)
 
     async def finish(self, *, stop: bool) -> Finished:
-        """Tell that the run is over, and wait for the last inbound call; with `stop` they are ended."""
+        """Tell that the run is over. Wait for the last inbound call, or end all of them if `stop` is set."""
         return await self._ask(Finish(stop), Finished, _ENDS_CALLS_WITHIN_S if stop else None)
 
     async def _ask(self, question: Question, kind: type[A], within_s: float | None) -> A:
@@ -209,7 +209,7 @@ class ControlClient:
         return answer
 
     async def events(self) -> AsyncIterator[StackEvent]:
-        """What becomes of the trunk's programs, until it is gone; for a channel on which nothing is asked."""
+        """Yield the events of the trunk's programs until the trunk ends. Ask nothing else on this channel."""
         self._writer.write(_QUESTIONS.encode(Watch()))
         with contextlib.suppress(ConnectionError):
             while line := await self._reader.readline():
@@ -220,5 +220,5 @@ class ControlClient:
     async def close(self) -> None:
         """Close the channel."""
         self._writer.close()
-        with contextlib.suppress(ConnectionError):  # It may be closed by the other side already.
+        with contextlib.suppress(ConnectionError):  # The other side may have closed it already.
             await self._writer.wait_closed()

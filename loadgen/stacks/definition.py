@@ -1,7 +1,7 @@
-"""What the rest of the tool knows of a stack, so that nobody else compares a stack's name.
+"""Define what the rest of the tool must know of a stack, so that no other code compares the names of stacks.
 
-Every stack has a folder here with a `definition`, and a line in `registry`. A definition is light: it imports nothing
-that starts, renders or listens, because command and pages ask it for no more than a label.
+Every stack has a folder here with a `definition`, and a line in `registry`. A definition must be cheap to import:
+commands and pages often need only a label. So it imports nothing that starts, renders or listens.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForeignParts:
-    """How a PoP is made of programs that others wrote."""
+    """The parts of a PoP that is made of foreign programs, such as Kamailio."""
 
     edge: str
-    """The program that customers call. An incident restarts it; without it there is no trunk."""
+    """The program that customers call. An incident restarts it. If it dies, the trunk is dead."""
     media: str
-    """The program that relays audio; the same one where a stack has no other."""
+    """The program that relays audio. It may be the same program."""
     programs: Callable[[Study, StackEndpoints], tuple[list[Program], dict[str, str]]]
-    """Write the configuration; the programs in the order of starting, and the Prometheus pages by program.
+    """Write the configuration. Return the programs in the order of starting, and program -> its Prometheus page.
 
     Raises StackError where a program is not installed.
     """
     windows_began: Callable[[Study, Mapping[str, int]], dict[str, float]]
-    """From the processes by program: when, on the monotonic clock, a window of each trunk's throttle began.
+    """Program -> process id  =>  trunk name -> when, on the monotonic clock, a window of its throttle began.
 
     Trunks whose throttle has no windows are left out.
     """
@@ -47,8 +47,8 @@ class StackDefinition:
 
     name: StackName
     label: str
-    """For people, in the middle of a sentence."""
+    """The name that people read, for the middle of a sentence."""
     unsupported: Callable[[Study], list[Problem]]
-    """What of a study it cannot play, each with its key and what to do about it; empty where it can play all."""
+    """Returns everything in a study that the stack cannot play, each with its key and what to do."""
     foreign: ForeignParts | None
-    """None: it is ours, and shares the code of the limits with the model, so it proves less."""
+    """None for the embedded trunk. It shares the code of its limits with the model, so it proves less."""

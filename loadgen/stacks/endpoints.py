@@ -1,4 +1,4 @@
-"""Where the parts of a trunk meet on this machine: ports that were chosen, and files that were made."""
+"""The endpoints at which the parts of a trunk meet on this machine: ports, folder and certificates."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from trunkproof.loadgen.tls.certificates import CertificateFiles
 
 @dataclass(frozen=True)
 class StackEndpoints:
-    """Addresses are the study's: `pop.address` outside, `pop.inner_address` inside, `pop.carrier.address` beyond."""
+    """Ports and files of one trunk.
+
+    The addresses are the study's: `pop.address` towards customers, `pop.inner_address` towards the carrier, and
+    `pop.carrier.address` for the carrier itself.
+    """
 
     folder: Path
-    """For configuration, logs and sockets; short enough for a Unix socket's path."""
+    """The folder of configuration, logs and sockets. Its path must be short enough for a Unix socket."""
     edge_port: int
-    """TLS, at the PoP's address: customers call here."""
+    """The TLS port at the PoP's address. Customers call it."""
     inner_port: int
-    """TLS, at the inner address: the carrier's inbound calls come here."""
+    """The TLS port at the inner address. The carrier's inbound calls come here."""
     carrier_port: int
-    """TLS, at the carrier's address: outbound calls go here."""
+    """The TLS port at the carrier's address. Outbound calls go there."""
     certificate: CertificateFiles
-    """Carries the PoP's host name and both its addresses."""
+    """A certificate for the PoP's host name and both of its addresses."""
     ca_file: Path

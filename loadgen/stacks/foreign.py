@@ -1,7 +1,7 @@
-"""A PoP made of programs that others wrote, with the carrier that we play behind it.
+"""Run a PoP of foreign programs, with the carrier that we play behind it.
 
-It renders nothing and knows no program by its configuration: each stack's own package says which programs there are.
-It starts them around the carrier, lets incidents happen to them, and tells of their deaths.
+Each stack's own package says which programs there are and writes their configuration. This module starts them and the
+carrier, makes the study's incidents happen, and reports programs that die or do not answer.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from trunkproof.models.plan import Plan
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 
 _LOOK_EVERY_S = 10.0
-"""So seldom that the question costs nothing that a meter could see."""
+"""Seldom enough that the check costs no CPU that a meter could see."""
 Tell = Callable[[StackEvent], None]
-"""Tells an event to whoever watches the trunk."""
+"""Sends an event to all who watch the trunk."""
 
 
 class ForeignTrunk:
-    """As `Stack`."""
+    """A `Stack` of foreign programs, such as Kamailio with rtpengine."""
 
     def __init__(
         self,
@@ -49,10 +49,14 @@ class ForeignTrunk:
         trace: Trace | None = None,
         tell: Tell,
     ) -> None:
-        """Raises StackError where this machine does not have the addresses, or not that port."""
+        """Reserve ports, cores and the CPU quota.
+
+        Raises:
+            StackError: this machine does not have the addresses, or the port is in use.
+        """
         self._study = plan.study
         self._parts = parts
-        # Programs of others take a relative path for one of their own folder.
+        # Foreign programs read a relative path as one in their own folder.
         self._folder = folder = folder.resolve()
         self.host = str(self._study.pop.address)
         inner = str(self._study.pop.inner_address)
@@ -72,7 +76,7 @@ class ForeignTrunk:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> TrunkCard:
-        """As `Stack`."""
+        """Start the carrier and all programs, and return the card that says where they listen."""
         study, folder = self._study, self._folder
         endpoints = StackEndpoints(
             folder=folder,
@@ -107,7 +111,7 @@ class ForeignTrunk:
             raise cannot_listen("the trunk", self.carrier.host, 0, error.__cause__) from error
 
     def begin(self, zero: float) -> dict[str, float]:
-        """As `Stack`."""
+        """Set plan zero, and return the anchors by trunk name."""
         self.carrier.begin(zero)
         self._schedule_incidents(zero)
         began = self._parts.windows_began(self._study, self._programs.pids)
@@ -125,7 +129,7 @@ class ForeignTrunk:
                         self._timers.append(loop.call_at(instant, setattr, self.carrier.limits, "left", left))
 
     async def _look_after(self) -> None:
-        """Tell of a program that lives and does not answer, and when it does again."""
+        """Report each program that runs but does not answer, and report when it answers again."""
         silent: set[str] = set()
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -149,7 +153,7 @@ class ForeignTrunk:
         edge = self._edge
         back = asyncio.get_running_loop().time() + down_s
         await self._programs.stop(edge.name)
-        # Not a moment earlier: whoever calls too soon is to be refused.
+        # Never start it earlier: a call that comes too soon must be refused.
         await asyncio.sleep(back - asyncio.get_running_loop().time())
         await self._programs.start(edge)
         at = asyncio.get_running_loop().time()
@@ -159,12 +163,12 @@ class ForeignTrunk:
         self._tell(StackEvent(StackEventKind.DIED, death.program, death.at, detail=death.how))
 
     async def finish(self, *, stop: bool) -> Finish:
-        """As `Stack`."""
+        """Return the records of the inbound calls and the health of the carrier, after the last inbound call."""
         records, health = await self.carrier.finish(stop=stop)
         return Finish(records, health)
 
     def status(self) -> StackStatus:
-        """Return what is in use now. Only the relay knows which ports are."""
+        """Return what is in use now. Only the media relay knows how many ports, so they are None."""
         return StackStatus(
             calls=self.carrier.answerer.under_way,
             channels_used=self.carrier.limits.used,
@@ -173,7 +177,7 @@ class ForeignTrunk:
         )
 
     async def close(self) -> None:
-        """As `Stack`."""
+        """End all programs and the carrier, and give ports, cores and the quota back."""
         for timer in self._timers:
             timer.cancel()
         for task in self._tasks:

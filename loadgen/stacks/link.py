@@ -1,6 +1,6 @@
-"""The run's line to the trunk it drives: its state, plan zero, its inbound calls' records, and word of its deaths.
+"""Link a run to its trunk: plan zero, the records of inbound calls, and the events of the trunk's programs.
 
-For a trunk without a control channel (any trunk that is not ours) it knows nothing and says so with empty answers.
+A trunk that we did not start has no control channel. Its link returns empty answers.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from trunkproof.models.records import read_records
 
 @dataclass(frozen=True)
 class FinalReport:
-    """What the trunk has to say when the run is over; empty where nobody can be asked."""
+    """The trunk's results when the run is over. Empty for a trunk without a control channel."""
 
     inbound: pl.DataFrame | None = None
     carrier: GeneratorVerdict | None = None
-    """Whether the carrier that was played behind it was healthy."""
+    """The health of the carrier that we play behind it."""
 
 
 class TrunkLink:
-    """An open line; made by `open_link`."""
+    """An open link. `open_link` makes it."""
 
     def __init__(self, card: TrunkCard, talk: ControlClient | None, watch: ControlClient | None) -> None:
         self._card = card
@@ -38,21 +38,21 @@ class TrunkLink:
         self._watch = watch
 
     async def begin(self, zero: float) -> dict[str, float]:
-        """Tell the trunk when plan zero is.
+        """Tell plan zero to the trunk.
 
         Returns:
             Trunk name -> an instant, relative to plan zero, at which its throttle's window began.
 
         Raises:
-            StackError: the trunk is gone, or does not answer.
+            StackError: the trunk has ended, or does not answer.
         """
         return {} if self._talk is None else dict((await self._talk.begin(zero)).anchors)
 
     async def finish(self, stop: asyncio.Event) -> FinalReport:
-        """Wait for the trunk's inbound calls; once `stop` is set, end them. Their records.
+        """Wait for the trunk's inbound calls, and return the trunk's results. Once `stop` is set, end the calls.
 
         Raises:
-            StackError: the trunk is gone, or does not answer.
+            StackError: the trunk has ended, or does not answer.
         """
         if self._talk is None:
             return FinalReport()
@@ -69,7 +69,7 @@ class TrunkLink:
             await asyncio.gather(asked, stopping, return_exceptions=True)
 
     async def _end_calls(self) -> Finished:
-        # The channel on which we asked is busy: its next question would be read after the answer that takes so long.
+        # Use a new channel: the first one reads its next question only after it has answered the last.
         port = self._card.control_port
         assert port is not None
         client = await ControlClient.connect(self._card.host, port)
@@ -79,7 +79,7 @@ class TrunkLink:
             await client.close()
 
     async def events(self) -> AsyncIterator[StackEvent]:
-        """What becomes of the trunk's programs; ends with the death of the trunk, and never without a channel."""
+        """Yield the events of the trunk's programs until the trunk dies. Without a control channel, wait forever."""
         if self._watch is None:
             await asyncio.Event().wait()
             return
@@ -87,7 +87,7 @@ class TrunkLink:
             yield event
             if event.kind is StackEventKind.DIED and event.program == edge_of(self._card.stack):
                 yield StackEvent(StackEventKind.DIED, THE_TRUNK, event.at, detail=f"died with {event.program}")
-        # The trunk process is gone itself.
+        # The channel was closed, so the trunk process itself has ended.
         yield StackEvent(StackEventKind.DIED, THE_TRUNK, asyncio.get_running_loop().time())
 
 
@@ -97,7 +97,7 @@ def _read(finished: Finished) -> FinalReport:
 
 @contextlib.asynccontextmanager
 async def open_link(card: TrunkCard) -> AsyncIterator[TrunkLink]:
-    """The line to the trunk of that card.
+    """Open the link to the trunk of that card.
 
     Raises:
         StackError: its control channel does not answer.

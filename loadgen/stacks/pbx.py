@@ -1,7 +1,7 @@
-"""The customers' PBXs as programs of others: Asterisk as the operator's document sets it up, between trunk and phones.
+"""Run a real PBX for each customer: Asterisk between trunk and phones, set up as in the operator's document.
 
-Inbound calls ring the PBX, which rings the customer's phones: our answerer, so that the plan still decides what becomes
-of them. Calls out do not pass it.
+An inbound call rings the PBX, and the PBX rings the customer's phones. Our answerer plays the phones, so the plan still
+decides how the call ends. Outbound calls do not use the PBX.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from trunkproof.models.study import Study
 async def running_pbxs(
     study: Study, card: TrunkCard, folder: Path, on_death: Callable[[Death], None] | None = None
 ) -> AsyncIterator[TrunkCard]:
-    """A PBX for every customer while the block runs; the card says where each customer's phones listen then.
+    """Run a PBX for every customer while the block runs. Yield a card that says where each customer's phones listen.
 
-    `on_death` is told of one that ends by itself.
+    `on_death` is called for a PBX that dies.
 
     Raises:
         StackError: Asterisk is missing or does not start.

@@ -1,4 +1,4 @@
-"""Runs the trunk process beside the run that calls it, and makes sure that nothing of it is left behind."""
+"""Run the trunk process beside the run that calls it, and end all of its programs afterwards."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from trunkproof.loadgen.system.programs import Program, Programs
 from trunkproof.models.study import Study
 
 _READY_WITHIN_S = 120.0
-"""Its imports take some four seconds of CPU: on a machine that twenty others want, most of a minute was seen."""
+"""Its imports take about four seconds of CPU. On a machine shared by twenty others they took most of a minute."""
 _GONE_WITHIN_S = 15.0
-"""Each of its programs has five seconds to end, and what they held is to be given back after that."""
+"""Each of its programs has five seconds to end. Then their ports and their quota must be given back."""
 
 
 @contextlib.asynccontextmanager
 async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
-    """The study's trunk, listening while the block runs; its files are in `folder`.
+    """Run the study's trunk while the block runs. Its files are in `folder`.
 
     Raises:
-        InputError: the stack that the study names cannot play it, or the environment names no media pump.
-        StackError: it did not start; the message has its last words.
+        InputError: the study's stack cannot play it, or the environment names an unknown media pump.
+        StackError: the trunk did not start. The message quotes the end of its log.
     """
     check_playable(study)
     log = folder / "trunk.log"
-    # Compiling takes longer than a trunk is waited for on a slow machine.
+    # Compile first: on a slow machine that takes longer than we wait for a trunk to start.
     async with pump_compiled():
         folder.mkdir(parents=True, exist_ok=True)
         for left in (folder / CARD, log):

@@ -1,6 +1,6 @@
-"""The stacks that there are: the one list. Options, pages, the suite and the trunk process all ask here.
+"""The list of all stacks. Options, pages, the suite and the trunk process use it.
 
-A new one is a folder beside this file, a line below, and a calibration in `models/calibrations`.
+To add a stack, make a folder beside this file, a line below, and a calibration in `models/calibrations`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import StackName, Study
 
 STACKS: dict[StackName, StackDefinition] = {stack.name: stack for stack in (EMBEDDED, KAMAILIO, ASTERISK)}
-"""By name, in the order of options and pages."""
+"""Name -> stack, in the order of options and pages."""
 
 
 def definition_of(name: StackName) -> StackDefinition:
     """Return the stack of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such stack.
     """
     if name not in STACKS:
         known = ", ".join(STACKS)
@@ -29,26 +29,26 @@ def definition_of(name: StackName) -> StackDefinition:
 
 
 def label_of(name: StackName) -> str:
-    """Return what a page calls a stack; its bare name where it is of another installation."""
+    """Return the label of a stack on pages, or its name where another installation defines it."""
     return STACKS[name].label if name in STACKS else name
 
 
 def is_ours(name: StackName) -> bool:
-    """Return whether it shares the code of the limits with the model; a stack of another installation does not."""
+    """Tell whether it is the embedded trunk, which shares the code of the limits with the model."""
     return name in STACKS and STACKS[name].foreign is None
 
 
 def edge_of(name: StackName) -> str | None:
-    """Return the program of that stack without which nothing can be called; None where it is all one process."""
+    """Return the program of that stack that takes the calls. None where the stack is one process."""
     foreign = definition_of(name).foreign
     return None if foreign is None else foreign.edge
 
 
 def check_playable(study: Study) -> StackDefinition:
-    """Find out before anything is started whether the study's stack can play it; return that stack.
+    """Check that the study's stack can play it, before anything is started. Return that stack.
 
     Raises:
-        InputError: it cannot, or there is no such stack; lists all that it cannot.
+        InputError: it cannot, or there is no such stack. Lists everything that it cannot play.
     """
     stack = definition_of(study.pop.stack)
     problems = stack.unsupported(study)

@@ -1,7 +1,7 @@
-"""The trunk process: it serves a `Stack`, writes its card, obeys its control channel, and ends on a signal.
+"""The trunk process: serve a `Stack`, write its card, obey its control channel, and end on a signal.
 
-`python -m trunkproof.loadgen.stacks STUDY.json FOLDER` is what every validation starts; `trunkproof serve` does the
-same in the foreground.
+Every validation starts it as `python -m trunkproof.loadgen.stacks STUDY.json FOLDER`. `trunkproof serve` does the same
+in the foreground.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _INBOUND = "inbound.parquet"
 def make_stack(
     plan: Plan, folder: Path, *, port: int = 0, keylog: Path | None = None, trace: Trace | None = None, tell: Tell
 ) -> Stack:
-    """Return the stack that the study names, not started yet.
+    """Return the study's stack. It is not started yet.
 
     Raises:
-        InputError: that stack cannot play this study; lists all that it cannot.
+        InputError: the stack cannot play this study. Lists everything that it cannot play.
     """
     stack = check_playable(plan.study)
     if stack.foreign is None:
@@ -46,7 +46,7 @@ def make_stack(
 
 
 class _ControlledStack:
-    """The stack as its control channel sees it: the records of inbound calls go into a file of `folder`."""
+    """The stack for its control channel. The records of inbound calls go into a file in `folder`."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self._stack = stack
@@ -75,11 +75,11 @@ async def serve(
 ) -> None:
     """Play the study's trunk until SIGINT, SIGTERM or `stop`.
 
-    `on_event` is told what becomes of the trunk's programs, as everybody who watches its control channel is.
+    `on_event` is called with every event of the trunk's programs. All watchers of the control channel get it too.
 
     Raises:
         InputError: the stack cannot play this study.
-        StackError: it cannot listen there, or a program does not start.
+        StackError: the trunk cannot listen on its address and port, or a program does not start.
     """
     stop = stop or asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""What plays a PoP: the `Stack` that the trunk process serves, whatever program it is made of."""
+"""The `Stack` protocol: what plays a PoP, whatever programs it is made of."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from trunkproof.models.study import Study
 
 @dataclass(frozen=True)
 class Finish:
-    """What a stack has to say when the run is over."""
+    """The results of a stack when the run is over."""
 
     records: Sequence[Record]
-    """Of the inbound calls."""
+    """The records of the inbound calls."""
     health: GeneratorVerdict | None = None
-    """Of the carrier that was played behind a foreign stack; `None` where the stack itself is tested."""
+    """The health of the carrier that we play behind a foreign stack. None for the embedded trunk."""
 
 
 class Stack(Protocol):
-    """A PoP between `start` and `close`. Instants are of the event loop's clock, the machine's monotonic one."""
+    """A PoP, from `start` to `close`. Instants are of the event loop's clock, the machine's monotonic one."""
 
     async def start(self) -> TrunkCard:
-        """Listen; the card says where.
+        """Listen, and return the card that says where.
 
         Raises:
-            OSError: the port is taken, or may not be used.
+            OSError: the port is in use, or may not be used.
             StackError: a program that it needs is missing or does not start.
         """
 
     def begin(self, zero: float) -> dict[str, float]:
-        """Plan zero: place inbound calls and let incidents happen from then on.
+        """Set plan zero, from which inbound calls and incidents are counted.
 
         Returns:
             Trunk name -> an instant, relative to `zero`, at which a window of its throttle began.
         """
 
     async def finish(self, *, stop: bool) -> Finish:
-        """Wait for the last inbound call (with `stop`, end them)."""
+        """Wait for the last inbound call, or with `stop` end all of them. Return the results."""
 
     def status(self) -> StackStatus:
-        """What is in use now."""
+        """Return what is in use now."""
 
     async def close(self) -> None:
-        """Let go of everything at once."""
+        """Close everything at once."""
 
 
 def customer_files(study: Study, authority: Authority) -> dict[str, CustomerFiles]:
-    """Trunk name -> a certificate for its customer's listener."""
+    """Return trunk name -> the certificate files of its customer's listener."""
     issued = {trunk.name: authority.issue(str(trunk.customer_address)) for trunk in study.trunks}
     return {
         name: CustomerFiles(certificate=str(files.cert_chain_pem.resolve()), key=str(files.key_pem.resolve()))

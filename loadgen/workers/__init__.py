@@ -1,1 +1,1 @@
-"""Several worker processes that place one plan together: whose each call is, the processes, their results merged."""
+"""Place one plan with several worker processes, and merge their results."""

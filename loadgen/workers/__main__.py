@@ -1,4 +1,4 @@
-"""`python -m trunkproof.loadgen.workers FOLDER INDEX`: one worker process, for a run that has several."""
+"""Run one worker process: `python -m trunkproof.loadgen.workers FOLDER INDEX`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trunkproof.models.errors import TrunkproofError
 
 
 def main() -> int:
-    """Place one share of the plan in FOLDER, as the orders on standard input say."""
+    """Place one share of the plan in FOLDER, by the orders on standard input."""
     folder, index = Path(sys.argv[1]), int(sys.argv[2])
     run = os.getppid()
     task, plan = read_task(folder)
@@ -24,7 +24,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     finally:
-        if os.getppid() != run:  # It was killed, and cannot clean up any more.
+        if os.getppid() != run:  # The run was killed and cannot remove the folder.
             shutil.rmtree(folder, ignore_errors=True)
     return 0
 

@@ -1,4 +1,4 @@
-"""Who places a run's calls: the process itself, or several worker processes. It decides that and nothing else."""
+"""Choose who places a run's calls: the process itself, or several worker processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from trunkproof.models.plan import Plan
 
 
 def make_placer(plan: Plan, card: TrunkCard, target: Target, options: RunOptions) -> CallPlacer:
-    """Return what places the plan's calls on the target, with as many workers as the options say.
+    """Return the call placer for the number of workers in the options.
 
     Raises:
-        InputError: so many workers cannot place this study's calls as it says; lists every reason.
+        InputError: so many workers cannot place this study's calls, or cannot write a trace. Lists every reason.
     """
     check_divisible(plan.study, options.workers)
     if options.workers == 1:

@@ -1,6 +1,6 @@
-"""What several workers measured, put together as if one had: records, health, packets. It reads no files.
+"""Merge the results of several workers as if one process had measured them. Reads no files.
 
-Nothing is averaged: records and instants are joined, counts are added, and of what is one worker's own the worst stays.
+Records and instants are joined. Counts are added. Of figures that each worker has for itself, the worst is kept.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from trunkproof.loadgen.workers.placer import RECORD_ORDER, PlacedCalls
 
 
 def merge(parts: Sequence[PlacedCalls], *, cores: int) -> PlacedCalls:
-    """Return one of all: the same records, in the same order, and the same figures as one process would have had.
+    """Return the results of all workers as one, in the order in which one process would have had them.
 
     Args:
-        parts: at least one.
-        cores: how many cores the workers could use; see `merge_measurements`.
+        parts: the results, of at least one worker.
+        cores: how many cores the workers could use.
 
     Raises:
-        RuntimeError: two parts have a record of one attempt, which is a bug of ours.
+        RuntimeError: two workers have a record of the same attempt. It is a bug of ours.
     """
     records = pl.concat([part.records for part in parts]).sort(RECORD_ORDER)
     if not records["row"].is_unique().all():
@@ -37,11 +37,11 @@ def merge(parts: Sequence[PlacedCalls], *, cores: int) -> PlacedCalls:
 
 
 def merge_measurements(parts: Sequence[Measurements], *, cores: int) -> Measurements:
-    """The health of all workers together.
+    """Return the health of all workers together.
 
-    Lateness and loop lag are judged over the union of all instants. The CPU share is the worst worker's; but where
-    there are more workers than cores, they share those, and it is the mean load of a core if that is worse. The audio's
-    lateness is the worst worker's, as it is the worst customer's within one.
+    - Lateness and loop lag: of all instants of all workers.
+    - CPU share: the worst worker's. Where there are more workers than cores, the mean load of a core if that is worse.
+    - Lateness of audio: the worst worker's. Within a worker it is the worst customer's.
     """
     shares = [part.cpu_share for part in parts]
     return Measurements(

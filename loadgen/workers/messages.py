@@ -1,6 +1,6 @@
-"""What worker processes are told and what they answer: files in the pool's folder, and orders and reports on pipes.
+"""Messages between the pool and its workers: files in the pool's folder, and orders and reports on pipes.
 
-The plan goes over as the table itself, so that no two processes can have different draws.
+The pool sends the plan as a table and not as a study with a seed. So all processes have the same draws.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TASK, _PLAN, _TALLY = "task.json", "plan.parquet", "tally"
 
 @dataclass(frozen=True)
 class Begin:
-    """An order: plan zero is at that instant of the machine's monotonic clock."""
+    """An order: plan zero is at `zero` of the machine's monotonic clock."""
 
     zero: float
 
@@ -42,19 +42,19 @@ class Stop:
 
 @dataclass(frozen=True)
 class Finish:
-    """An order: leave the results in the folder."""
+    """An order: write the results into the folder."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A report: the worker can begin, and has that plan."""
+    """A report: the worker is ready, and its plan has that digest."""
 
     plan_digest: str
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A report: the last of the worker's calls is over."""
+    """A report: all calls of the worker are over."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ REPORTS: Codec[Report] = Codec(Ready, Placed, Left)
 
 
 class Task(Settings):
-    """Whom all workers call, and how; the guard has agreed to it for the whole plan."""
+    """What all workers need beside the plan. The guard has already allowed the target for the whole plan."""
 
     study: Study
     card: TrunkCard
@@ -78,31 +78,31 @@ class Task(Settings):
 
 
 def write_task(task: Task, plan: Plan, folder: Path) -> None:
-    """Leave task and plan in the folder, and each worker's count of attempts, which survives its death."""
+    """Write the task, the plan and the tally into the folder. The tally survives the death of a worker."""
     (folder / _TASK).write_text(task.model_dump_json(), encoding="utf-8")
     plan.table.write_parquet(folder / _PLAN)
     new_tally(task.options.workers).tofile(folder / _TALLY)
 
 
 def read_task(folder: Path) -> tuple[Task, Plan]:
-    """Read what `write_task` left."""
+    """Read the task and the plan that `write_task` wrote."""
     task = Task.model_validate_json((folder / _TASK).read_text(encoding="utf-8"))
     table = pl.read_parquet(folder / _PLAN)
     return task, Plan(task.study, table)
 
 
 def open_tally(folder: Path, workers: int) -> Tally:
-    """Open the tally; shared memory of all who do, each worker writing its own row."""
+    """Open the tally as memory shared by all processes. Each worker writes only its own row."""
     return np.memmap(folder / _TALLY, np.int64, "r+", shape=new_tally(workers).shape)
 
 
 def digest_of(plan: Plan) -> str:
-    """Equal for equal plans: workers say it, so that nobody calls by another one."""
+    """Return the digest of a plan. Workers report it, so that none of them can place a different plan."""
     return f"{plan.study.digest()}-{plan.table.height}-{plan.table.hash_rows(0).sum()}"
 
 
 def write_placed(placed: PlacedCalls, folder: Path, index: int) -> None:
-    """Leave a worker's results in the folder, to be read there once the worker has said so."""
+    """Write a worker's results into the folder. The pool reads them after the worker's report `Left`."""
     write_records(placed.records, folder / f"records-{index}.parquet")
     measured = placed.measured
     np.savez(folder / f"health-{index}.npz", lateness_s=measured.lateness_s, loop_lag_s=measured.loop_lag_s)
@@ -116,7 +116,7 @@ def write_placed(placed: PlacedCalls, folder: Path, index: int) -> None:
 
 
 def read_placed(folder: Path, index: int) -> PlacedCalls:
-    """Read what `write_placed` left."""
+    """Read the results that `write_placed` wrote."""
     saved: dict[str, Any] = json.loads((folder / f"placed-{index}.json").read_text(encoding="utf-8"))
     with np.load(folder / f"health-{index}.npz") as arrays:
         measured = Measurements(lateness_s=arrays["lateness_s"], loop_lag_s=arrays["loop_lag_s"], **saved["measured"])

@@ -1,7 +1,7 @@
-"""Places a plan's calls, or a worker's share of them, from this process: customers, pacer, dialler, and its own health.
+"""Place a plan's calls, or one worker's share of them, from this process, and measure its own health.
 
-It is what a run does by itself or has several worker processes do (`pool`); a `CallPlacer` is either. It neither talks
-to the trunk's control channel nor judges: `run` does both.
+A run uses a `CallPlacer`. It is either the `LocalPlacer` of this module, or a `WorkerPool` of several processes with a
+`LocalPlacer` each. The run itself talks to the trunk's control channel and judges the generator.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Direction, Record, to_frame
 
 RECORD_ORDER = ("intended_s", "row")
-"""The columns that records are sorted by; rows are unique, so the order is."""
+"""The columns by which records are sorted. Row numbers are unique, so the order is too."""
 Tally = NDArray[np.int64]
-"""Shape (workers, 2): by worker, attempts begun and attempts of those that have ended."""
+"""Shape (workers, 2): for each worker, the attempts begun, and how many of these have ended."""
 
 
 def new_tally(workers: int) -> Tally:
-    """Return a tally of nothing."""
+    """Return a tally of zeros."""
     return np.zeros((workers, 2), np.int64)
 
 
 @dataclass(frozen=True)
 class LostWorker:
-    """A worker process that died before it had left its results."""
+    """A worker process that died before it had written its results."""
 
     name: str
     at_s: float | None
-    """After plan zero; `None` before it was known."""
+    """Seconds after plan zero. None if it died before plan zero was set."""
     how: str
     begun: int = 0
-    """Attempts that it had begun."""
+    """The number of attempts that it had begun."""
 
     @property
     def end(self) -> RunEnd:
-        """The end of the run, where that is what ends it."""
+        """Return the end of a run that this loss ends."""
         return RunEnd(EndKind.WORKER_LOST, self.at_s, self.name, self.how)
 
     def __str__(self) -> str:
@@ -64,53 +64,53 @@ class LostWorker:
 
 @dataclass(frozen=True, eq=False)
 class PlacedCalls:
-    """What became of the calls that were placed, and how whoever placed them was."""
+    """The records of the placed calls, and the health of the process that placed them."""
 
     records: pl.DataFrame
     """One row per attempt begun, as in `models.records`, in `RECORD_ORDER`."""
     measured: Measurements
     heard: Heard
-    """Of all customers together."""
+    """The packets that all customers together received."""
     lost: tuple[LostWorker, ...] = ()
 
 
 class CallPlacer(Protocol):
-    """Who places a plan's calls. Inside its `async with` block it is ready to; after the block all is closed."""
+    """Places a plan's calls. It is ready inside its `async with` block. After the block everything is closed."""
 
     async def __aenter__(self) -> Self:
         """Listen and get ready.
 
         Raises:
-            StackError: it cannot; the message says why.
+            StackError: it cannot get ready. The message says why.
         """
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End everything."""
+        """Close everything."""
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Attempts begun so far, and attempts of those that have ended."""
+        """Return the number of attempts begun so far, and how many of these have ended."""
 
     def begin(self, zero: float) -> None:
-        """Plan zero, on the machine's monotonic clock."""
+        """Set plan zero, on the machine's monotonic clock."""
 
     async def place(self) -> None:
-        """Place all calls at their instants, and wait for the last of them."""
+        """Place all calls at their instants, and wait for the last one to end."""
 
     def stop(self) -> None:
-        """Place no more, and end every call under way."""
+        """Place no more calls, and end every call under way."""
 
     async def lost(self) -> LostWorker:
-        """Wait for a worker to be lost; for ever, where none is."""
+        """Wait for a worker to be lost. Without a loss, wait forever."""
 
     async def finish(self) -> PlacedCalls:
-        """The results; once, after `place` and when no calls come in any more."""
+        """Return the results. Call it once, after `place` and after the last inbound call."""
 
 
 class LocalPlacer(CallPlacer):
-    """This process."""
+    """Places calls from this process."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class LocalPlacer(CallPlacer):
         share: Share = WHOLE,
         tally: Tally | None = None,
     ) -> None:
-        """`share`: which calls are placed, and whose are answered; `tally[share.index]` counts attempts."""
+        """Make a placer of the calls in `share`. It counts its attempts in `tally[share.index]`."""
         self._plan, self._card, self._target, self._options = plan, card, target, options
         self._share = share
         self._tally = new_tally(share.of) if tally is None else tally
@@ -136,7 +136,7 @@ class LocalPlacer(CallPlacer):
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Play all customers."""
+        """Start all customers."""
         async with contextlib.AsyncExitStack() as stack:
             for index in range(len(self._plan.study.trunks)):
                 customer = Customer(self._plan, index, self._card, self._target, self._options, share=self._share)
@@ -153,18 +153,18 @@ class LocalPlacer(CallPlacer):
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Attempts begun, and ended, by this process."""
+        """Return the attempts begun and ended by this process."""
         begun, ended = self._tally[self._share.index].tolist()
         return begun, ended
 
     def begin(self, zero: float) -> None:
-        """Let every customer know plan zero."""
+        """Tell plan zero to every customer."""
         self._zero = zero
         for customer in self._customers:
             customer.begin(zero)
 
     async def place(self) -> None:
-        """Dial the share's first attempts, and what follows from them."""
+        """Place the calls of this share, and wait for the last one to end."""
         firsts = self._plan.first_attempts()
         self._dialler.dial(row for row in firsts if row.direction is Direction.OUTBOUND and self._share.places(row))
         await self._stack.enter_async_context(self._probe)
@@ -182,23 +182,23 @@ class LocalPlacer(CallPlacer):
         self._observers.attempt_ended(record)
 
     def stop(self) -> None:
-        """Stop the pacer, and end every customer's calls."""
+        """Stop the pacer, and end the calls of every customer."""
         self._stopped = True
         self._pacer.stop()
         for customer in self._customers:
             customer.caller.stop()
 
     async def lost(self) -> LostWorker:
-        """Wait for ever: this process cannot lose itself."""
+        """Wait forever: this process has no workers."""
         await asyncio.Event().wait()
-        raise AssertionError("nobody sets it")
+        raise AssertionError("nothing sets this event")
 
     async def finish(self) -> PlacedCalls:
-        """The results of this process."""
+        """Return the results of this process."""
         await self._probe.stop()
         heard = [customer.audio.heard for customer in self._customers]
         return PlacedCalls(
-            records=to_frame(sorted(self._dialler.records, key=_order)),
+            records=to_frame(sorted(self._dialler.records, key=lambda record: (record.intended_s, record.row))),
             measured=Measurements(
                 lateness_s=[instant.lateness_s for instant in self._pacer.instants],
                 loop_lag_s=self._probe.loop_lag_s,
@@ -210,10 +210,6 @@ class LocalPlacer(CallPlacer):
         )
 
     def _never_placed(self) -> int:
-        """Attempts that this machine did not get out, but for those that an early end left."""
+        """Return how many attempts this machine failed to place. Those left by an early end do not count."""
         failed = sum(customer.caller.local_failures for customer in self._customers)
         return failed + (0 if self._stopped else self._pacer.overdue)
-
-
-def _order(record: Record) -> tuple[float, int]:
-    return record.intended_s, record.row

@@ -1,8 +1,8 @@
-"""The worker processes as their run sees them: started, told when to begin, stop and finish, and never left over.
+"""Start worker processes, tell them when to begin, stop and finish, and end them.
 
-A `WorkerPool` is a `CallPlacer`, as a single process is. A worker that dies takes its attempts with it: how many is
-told, and that voids the run. Workers keep off the trunk's cores as the run does; which of the others each gets is the
-kernel's to say.
+A `WorkerPool` is a `CallPlacer`, like the `LocalPlacer` of a single process. If a worker dies, the records of its
+attempts are lost: the result says how many, and the run is VOID. Workers do not run on the trunk's cores. Among the
+other cores the kernel chooses.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ from trunkproof.models.records import to_frame
 logger = logging.getLogger(__name__)
 
 _READY_WITHIN_S = 120.0
-"""The first worker on a machine compiles the media pump, and the others wait for a core meanwhile."""
+"""The first worker on a machine compiles the media pump. Meanwhile the others wait for a core."""
 _GONE_WITHIN_S = 15.0
-"""Calls under way have four seconds to end; connections some more to be closed."""
+"""Calls under way have four seconds to end. Then the connections are closed."""
 _OBEYS_WITHIN_S = 60.0
-"""To end ten thousand calls, or to write a million records, takes seconds. Who takes so long hangs."""
+"""To end ten thousand calls, or to write a million records, takes seconds. A worker that takes this long hangs."""
 _LAST_WORDS = 800
-"""Characters of a log that an error message quotes."""
+"""How many characters of a worker's log an error message quotes."""
 
 
 @dataclass(eq=False)
 class _Worker:
-    """One process; its events are set, too, when it dies."""
+    """One worker process. When it dies, all its events are set, so that nobody waits for it."""
 
     name: str
     process: asyncio.subprocess.Process
@@ -72,23 +72,23 @@ class _Worker:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     plan: str | None = None
     died: LostWorker | None = None
-    """How and when, if it did before it had left its results."""
+    """How and when it died, if it died before it had written its results."""
     silent: bool = False
-    """It was ended because it did not do what it was told."""
+    """Whether we killed it because it did not obey an order in time."""
 
     @property
     def words(self) -> str:
-        """What it said to people."""
+        """Return the end of what it wrote to standard error."""
         return self.log.read_text(encoding="utf-8", errors="replace").strip()[-_LAST_WORDS:]
 
     def tell(self, order: Order) -> None:
-        """Give an order, to one who can hear."""
+        """Send an order, unless the worker is dead."""
         if self.process.stdin is not None and self.died is None:
             self.process.stdin.write(ORDERS.encode(order))
 
 
 class WorkerPool(CallPlacer):
-    """As many worker processes as the options say."""
+    """Places calls with as many worker processes as the options say."""
 
     def __init__(self, plan: Plan, card: TrunkCard, target: Target, options: RunOptions) -> None:
         self._plan = plan
@@ -116,7 +116,7 @@ class WorkerPool(CallPlacer):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the workers that are left."""
+        """End the workers that still run."""
         await self._stack.__aexit__(kind, error, trace)
 
     async def _start(self, index: int, stack: contextlib.AsyncExitStack) -> _Worker:
@@ -134,7 +134,7 @@ class WorkerPool(CallPlacer):
         return worker
 
     async def _listen(self, worker: _Worker) -> None:
-        """Follow what a worker says until it ends."""
+        """Read a worker's reports until it ends."""
         assert worker.process.stdout is not None
         async for line in worker.process.stdout:
             match REPORTS.decode(line):
@@ -166,28 +166,28 @@ class WorkerPool(CallPlacer):
                 raise StackError(f"{worker.name} did not start: {worker.words or 'it said nothing'}")
             if worker.plan != digest_of(self._plan):
                 raise RuntimeError(f"{worker.name} has another plan")
-        # What all of them remark is said once, as one process would.
+        # A remark that all of them make is logged once, as one process would.
         for words in dict.fromkeys(worker.words for worker in self._workers if worker.words):
             logger.warning("%s", words)
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Attempts begun, and ended, by all workers together."""
+        """Return the attempts begun and ended by all workers together."""
         begun, ended = self._tally.sum(axis=0).tolist()
         return begun, ended
 
     def begin(self, zero: float) -> None:
-        """Let every worker know plan zero."""
+        """Tell plan zero to every worker."""
         self._zero = zero
         self._tell_all(Begin(zero))
 
     async def place(self) -> None:
-        """Wait until every worker has placed its share, or is dead."""
+        """Wait until every worker has placed its share or is dead."""
         for worker in self._workers:
             await worker.placed.wait()
 
     def stop(self) -> None:
-        """Tell every worker to end its calls; one that does not is ended itself."""
+        """Tell every worker to end its calls. Kill a worker that does not obey in time."""
         self._tell_all(Stop())
         for worker in self._workers:
             _insist(worker, worker.placed)
@@ -197,7 +197,7 @@ class WorkerPool(CallPlacer):
         return await asyncio.shield(self._loss)
 
     async def finish(self) -> PlacedCalls:
-        """Merge what the workers leave; of a dead one, only the count of its attempts is known."""
+        """Merge the results of the workers. Of a dead worker only the number of its attempts is known."""
         self._tell_all(Finish())
         for worker in self._workers:
             _insist(worker, worker.left)
@@ -210,12 +210,12 @@ class WorkerPool(CallPlacer):
         return merge(parts, cores=len(os.sched_getaffinity(0)))
 
     def _left_by(self, index: int, died: LostWorker) -> PlacedCalls:
-        """What is known of a dead worker's calls: how many they were."""
+        """Return the results of a dead worker: only the number of its attempts."""
         died = replace(died, begun=int(self._tally[index, 0]))
         return PlacedCalls(to_frame([]), Measurements(), Heard(), lost=(died,))
 
     def _dismiss(self) -> None:
-        """Give no more orders: whoever still has calls ends them, and itself, at the same time as the others."""
+        """Close the orders of all workers, so that they end their calls and themselves at the same time."""
         for worker in self._workers:
             if worker.process.stdin is not None:
                 worker.process.stdin.close()
@@ -226,7 +226,7 @@ class WorkerPool(CallPlacer):
 
 
 def _insist(worker: _Worker, done: asyncio.Event) -> None:
-    """End a worker that hangs, or was suspended, if it is not done in time: the others' records are not lost by it."""
+    """Kill a worker that is not done in time. Otherwise a hanging one would block the records of the others."""
 
     def end() -> None:
         if not done.is_set():
@@ -238,7 +238,7 @@ def _insist(worker: _Worker, done: asyncio.Event) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process, listening: asyncio.Task[None]) -> None:
-    """Without orders it ends its calls and itself; or else it is ended."""
+    """Close the orders of a worker. It then ends its calls and itself, or is ended after `_GONE_WITHIN_S`."""
     if process.stdin is not None:
         process.stdin.close()
     await gone_within(process, _GONE_WITHIN_S)

@@ -1,7 +1,7 @@
-"""One worker: a `LocalPlacer` that takes its orders from standard input and reports on standard output.
+"""One worker: a `LocalPlacer` that takes orders from standard input and reports on standard output.
 
-Where the orders end, their giver is dead or done with us: calls under way are then ended with BYE or CANCEL, and so is
-the process. Nobody goes on calling alone.
+When standard input ends, the pool is dead or does not need us any more. The worker then ends its calls with BYE or
+CANCEL, and exits. So no worker goes on calling after its run.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ from trunkproof.models.plan import Plan
 
 
 async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
-    """Place a share of the plan: say ready, wait for plan zero, place, say placed, wait to finish, leave the results.
+    """Place one worker's share of the plan.
+
+    Report `Ready`, wait for `Begin`, place the calls, report `Placed`, wait for `Finish`, write the results and report
+    `Left`.
 
     Raises:
-        StackError: it cannot get ready; the message says why.
+        StackError: it cannot get ready. The message says why.
     """
     orders, workers = await _orders(), task.options.workers
     share, tally = share_of(task.study, index, workers), open_tally(folder, workers)
@@ -59,7 +62,7 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
 
 
 async def _obey(orders: AsyncIterator[Order], placer: LocalPlacer) -> bool:
-    """Follow the orders to the last one, and return whether results are wanted."""
+    """Obey the orders until the last one. Return whether the pool wants results."""
     async for order in orders:
         if isinstance(order, Finish):
             return True
@@ -69,14 +72,14 @@ async def _obey(orders: AsyncIterator[Order], placer: LocalPlacer) -> bool:
 
 
 async def _orders() -> AsyncIterator[Order]:
-    """What standard input says, line by line. Ctrl-C is for who gives the orders; to be terminated is their end."""
+    """Yield the orders from standard input. SIGTERM ends them. Ctrl-C is ignored: the run handles it."""
     loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     loop.add_signal_handler(signal.SIGTERM, reader.feed_eof)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
 
     async def lines() -> AsyncIterator[Order]:
-        with contextlib.suppress(ConnectionError):  # Whoever gives the orders was killed.
+        with contextlib.suppress(ConnectionError):  # The pool was killed.
             while line := await reader.readline():
                 yield ORDERS.decode(line)
 

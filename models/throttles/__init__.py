@@ -15,7 +15,7 @@ have room for ten more calls and refuse, or pass a call that then finds no chann
 (*attempts*), redials use up the limit: a trunk that is once full of redials can stay full although the fresh calls
 alone would fit. This is the difference that operators document least and customers feel most.
 
-The table of all policies stands in `registry`.
+`registry` has the table of all policies.
 
 Instants that differ by less than `SAME_INSTANT_S` are equal in every policy: who comes on a boundary belongs to what
 begins there.

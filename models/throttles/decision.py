@@ -51,7 +51,7 @@ class Throttle(ABC):
 
     @property
     def phase_s(self) -> float | None:
-        """Where, within `window_s`, a window begins on the caller's clock; `None` where no windows are fixed."""
+        """Return where, within `window_s`, a window begins on the caller's clock. None where no windows are fixed."""
         return None
 
     @abstractmethod

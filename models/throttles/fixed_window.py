@@ -41,15 +41,15 @@ class FixedWindow(Windowed):
 
     @property
     def kind_words(self) -> str:
-        """As `Limited`."""
+        """Return how it counts, as a phrase that follows the limit."""
         return "fixed window"
 
     def make_throttle(self, anchor: float = 0.0) -> FixedWindowThrottle:
-        """As `Policy`."""
+        """Return a throttle of these settings, unused so far."""
         return FixedWindowThrottle(self, anchor)
 
     def refused_share(self, rate_per_minute: float) -> float:
-        """As `Policy`: the Poisson attempts of a window beyond the limit."""
+        """Return the share of Poisson attempts that exceed the limit of their window."""
         # Imported late: SciPy's distributions take longer to load than all else that a study needs.
         from trunkproof.models.teletraffic import fixed_window_refused  # noqa: PLC0415
 
@@ -57,17 +57,17 @@ class FixedWindow(Windowed):
 
     @property
     def full_window_s(self) -> float:
-        """The window."""
+        """Return the window."""
         return self.window_s
 
     def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
-        """As `Policy`: the attempts of windows that overflow."""
+        """Return which attempts are in windows that overflow."""
         numbers = np.floor((instants - anchor_s) / self.window_s)
         _, window, counts = np.unique(numbers, return_inverse=True, return_counts=True)
         return np.asarray(counts > self.limit)[window]
 
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
-        """As `Policy`."""
+        """Tell whether it surely admits all of these attempts at once."""
         return self.most_in_a_window(asked, anchor_s) <= self.limit
 
 

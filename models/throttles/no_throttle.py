@@ -28,50 +28,50 @@ class NoThrottle(Policy):
     policy: Literal["none"] = "none"
 
     def make_throttle(self, anchor: float = 0.0) -> OpenThrottle:
-        """As `Policy`."""
+        """Return a throttle of these settings, unused so far."""
         return OpenThrottle(self.refused)
 
     def describe(self) -> str:
-        """As `Policy`."""
+        """Return the limit as a phrase for people."""
         return "no throttle"
 
     def describe_kind(self) -> str:
-        """As `Policy`."""
+        """Return how it counts, without the limit."""
         return "no throttle"
 
     def with_limit(self, per_minute: int) -> Self:
-        """As `Policy`: there is no limit to change."""
+        """Return the same policy: there is no limit to change."""
         return self
 
     @property
     def memory_s(self) -> float:
-        """None."""
+        """Return 0: it remembers nothing."""
         return 0.0
 
     @property
     def per_minute(self) -> float:
-        """Infinite."""
+        """Return infinity."""
         return math.inf
 
     @property
     def size(self) -> int:
-        """None."""
+        """Return 0: there is no limit."""
         return 0
 
     def refused_share(self, rate_per_minute: float) -> float:
-        """As `Policy`: none."""
+        """Return 0: nothing is refused."""
         return 0.0
 
     def passed(self, offered: float, interval_s: float) -> float:
-        """As `Policy`: all."""
+        """Return all that is offered."""
         return offered
 
     def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
-        """As `Policy`: none."""
+        """Return False for all attempts."""
         return np.zeros(len(instants), dtype=np.bool_)
 
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
-        """As `Policy`: always."""
+        """Return True: it admits everything."""
         return True
 
 

@@ -1,8 +1,8 @@
-"""What token bucket and shaper share: slots `window_s / limit` apart since an idle instant.
+"""Shared by token bucket and shaper: slots that are `window_s / limit` apart, counted from an idle instant.
 
-The next slot is computed from that instant and a count, never by adding up intervals: a day at the limit gathers no
-rounding error. Decisions treat equal instants as equal; whether the slots begin anew is asked exactly, as a start ahead
-of its slot would let the pace creep.
+The next slot is computed from that instant and a count, and never by adding intervals. So a day at the limit adds up no
+rounding errors. Decisions use the tolerance `SAME_INSTANT_S`. The check for a new idle instant is exact: with a
+tolerance each slot could begin a little early, and in the long run more calls than the limit would pass.
 """
 
 from __future__ import annotations

@@ -56,49 +56,49 @@ class PipeLimit(Windowed):
 
     @property
     def is_red(self) -> bool:
-        """Whether it goes by the window before."""
+        """Tell whether it decides by the window before."""
         return self.algorithm == "red"
 
     @property
     def kind_words(self) -> str:
-        """As `Limited`."""
+        """Return how it counts, as a phrase that follows the limit."""
         return f"pipelimit with {self.algorithm}"
 
     def make_throttle(self, anchor: float = 0.0) -> PipeLimitThrottle:
-        """As `Policy`."""
+        """Return a throttle of these settings, unused so far."""
         return PipeLimitThrottle(self, anchor)
 
     @property
     def memory_s(self) -> float:
-        """One window, or that and the one before."""
+        """Return one window, or two for `red`, which looks at the window before."""
         return 2 * self.window_s if self.is_red else self.window_s
 
     def refused_share(self, rate_per_minute: float) -> float:
-        """As `Policy`: of a fixed window, or of `red`."""
+        """Return the share that the chosen algorithm refuses. `taildrop` is a fixed window."""
         from trunkproof.models.teletraffic import fixed_window_refused  # noqa: PLC0415  # as in `fixed_window`
 
         offered = rate_per_minute / 60 * self.window_s
         return (red_refused if self.is_red else fixed_window_refused)(offered, self.limit)
 
     def passed(self, offered: float, interval_s: float) -> float:
-        """As `Policy`: `red` admits each n-th where n times the limit comes, so it lets more than its limit pass."""
+        """Return how many calls pass. At n times the limit `red` admits each n-th attempt, so more than the limit."""
         if not self.is_red:
             return super().passed(offered, interval_s)
         return offered / max(1, math.floor(offered * self.window_s / (self.limit * interval_s)))
 
     @property
     def full_window_s(self) -> float | None:
-        """The window of `taildrop`; `red` refuses by the window before."""
+        """Return the window for `taildrop`. None for `red`, which refuses by the window before."""
         return None if self.is_red else self.window_s
 
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
-        """As `Policy`."""
+        """Tell whether it surely admits all of these attempts at once."""
         most = self.most_in_a_window(asked, anchor_s)
         # From twice the limit in one window on, `red` refuses some attempts of the next.
         return most < 2 * self.limit if self.is_red else most <= self.limit
 
     def kernel_values(self) -> dict[str, float]:
-        """As `Policy`."""
+        """Return the initial values of its record in the compiled simulator, by field."""
         return super().kernel_values() | {"is_red": self.is_red}
 
 

@@ -1,10 +1,9 @@
-"""What every throttle policy tells of itself: the settings in a study, and the answers that others ask of them.
+"""The base class of all throttle policies: their settings in a study, and the questions that other code asks them.
 
-A policy is one class in one file of this folder. Whoever needs something of "the throttle" asks these methods; nobody
-outside the folder compares a policy's name or class.
+A policy is one class in one file of this folder. Code outside the folder calls these methods. It never compares the
+name or the class of a policy.
 
-Some methods have an answer here already. Each such answer is safe for any policy: a policy gives a better one where it
-can, and is never wrong where it does not.
+Some methods have a default answer here. It is safe for every policy, and a policy overrides it with a better one.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from trunkproof.models.settings import Settings
 from trunkproof.models.throttles.decision import SAME_INSTANT_S, Refused, Throttle
 
 ROUNDING_S = SAME_INSTANT_S / 10
-"""A boundary may be computed so far from where a throttle sees it; less than what the throttle itself overlooks."""
+"""How far a computed boundary may be from the throttle's own. It is less than the throttle's tolerance."""
 
 
 @dataclass(frozen=True)
 class KernelPart:
-    """What the compiled simulator needs of a policy: its decision on records, and the fields that it keeps there.
+    """What the compiled simulator needs of a policy: its decision function, and the fields of its record.
 
-    A field of one name is one field, whichever policies declare it. All start at 0, and `KernelPart` names only those
+    Policies that declare a field of the same name share it. All start at 0, and `KernelPart` names only those
     beyond `limit`, `window_s`, `anchor_s` and `ring`, which every throttle has.
     """
 
@@ -66,12 +65,12 @@ class Policy(Settings, ABC):
     has_two_states: ClassVar[bool]
     """Whether redials alone can keep it full once a rush has filled it: a review then looks at both states."""
     is_asked: ClassVar[bool] = True
-    """Whether there is a throttle at all. Where there is none, nobody asks it, which on some stacks is quicker."""
+    """Whether there is a throttle to ask. Without one, some stacks answer faster."""
 
     refusal_status: Annotated[int, Field(ge=400, le=699)] = 503
     """SIP status of a refusal; with `policy: none`, the status by which a foreign trunk's throttle is recognised."""
     retry_after_s: Annotated[int, Field(ge=0)] | None = 10
-    """Retry-After header of a refusal, always the same; none: no header."""
+    """The Retry-After header of all refusals. None: no header."""
     counts: Literal["outbound", "both"] = "both"
     """Calls of which direction count against the limit (and are refused above it)."""
 
@@ -83,7 +82,7 @@ class Policy(Settings, ABC):
 
     @property
     def refused(self) -> Refused:
-        """The refusal of a call."""
+        """Return the refusal of a call."""
         return Refused(self.refusal_status, self.retry_after_s)
 
     @abstractmethod
@@ -109,17 +108,17 @@ class Policy(Settings, ABC):
     @property
     @abstractmethod
     def memory_s(self) -> float:
-        """How long an attempt can matter to the decision on a later one: what a warm-up has to cover."""
+        """Return for how long an attempt can change a later decision. A warm-up must last that long."""
 
     @property
     @abstractmethod
     def per_minute(self) -> float:
-        """Calls per minute that pass in the long run, at most; infinite without a limit."""
+        """Return the most calls per minute that pass in the long run. Infinite without a limit."""
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Calls that the limit is about, in a window or at once. Chance matters little where they are many."""
+        """Return how many calls the limit is about, in a window or at once. With many, chance matters little."""
 
     @abstractmethod
     def refused_share(self, rate_per_minute: float) -> float | None:
@@ -137,9 +136,9 @@ class Policy(Settings, ABC):
 
     @property
     def full_window_s(self) -> float | None:
-        """Length of the window that is full when it refuses; None: it can refuse without one, or nobody knows.
+        """Return the length of the window that is full when it refuses. None: it can refuse without a full window.
 
-        Failures in a window that is not full were not the throttle's: so a history's are told apart.
+        In a history, failures in a window that is not full were not the throttle's.
         """
         return None
 
@@ -159,11 +158,11 @@ class Policy(Settings, ABC):
 
     @property
     def remembered(self) -> int:
-        """How many instants it remembers: room in the compiled simulator's rings."""
+        """Return how many instants it remembers: its room in the compiled simulator's rings."""
         return 0
 
     def kernel_values(self) -> dict[str, float]:
-        """Return what stands in its record of the compiled simulator at first, by field."""
+        """Return the initial values of its record in the compiled simulator, by field."""
         return {}
 
 
@@ -177,7 +176,7 @@ class Limited(Policy):
     @property
     @abstractmethod
     def kind_words(self) -> str:
-        """How it counts, as a phrase that follows the limit."""
+        """Return how it counts, as a phrase that follows the limit."""
 
     def describe(self) -> str:
         """Return the limit as a phrase for people."""
@@ -195,17 +194,17 @@ class Limited(Policy):
 
     @property
     def memory_s(self) -> float:
-        """One window."""
+        """Return one window."""
         return self.window_s
 
     @property
     def per_minute(self) -> float:
-        """The limit, as calls per minute."""
+        """Return the limit in calls per minute."""
         return self.limit * 60 / self.window_s
 
     @property
     def size(self) -> int:
-        """The limit."""
+        """Return the limit."""
         return self.limit
 
     def passed(self, offered: float, interval_s: float) -> float:

@@ -1,4 +1,4 @@
-"""The throttle policies that there are. A policy that stands here is known to everybody.
+"""The list of all throttle policies. All other code finds them here.
 
 | policy | window | counts | refuses a call | remembers |
 |---|---|---|---|---|
@@ -45,7 +45,7 @@ KERNEL_CODE: dict[type[Policy], int] = {policy: code for code, policy in enumera
 
 
 def timers_that_differ(throttles: Iterable[ThrottleSettings]) -> str | None:
-    """Return the first policy whose one timer is asked for windows of several lengths; None: there is none."""
+    """Return the first policy with one timer whose trunks want windows of different lengths, or None."""
     windows: dict[str, set[float]] = {}
     for throttle in throttles:
         if isinstance(throttle, Windowed) and throttle.shares_timer:

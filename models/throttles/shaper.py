@@ -38,21 +38,21 @@ class Shaper(Limited):
 
     @property
     def kind_words(self) -> str:
-        """As `Limited`."""
+        """Return how it counts, as a phrase that follows the limit."""
         return f"shaper that delays by {self.max_delay_s:g} s at most"
 
     def make_throttle(self, anchor: float = 0.0) -> ShaperThrottle:
-        """As `Policy`."""
+        """Return a throttle of these settings, unused so far."""
         return ShaperThrottle(self)
 
     def refused_share(self, rate_per_minute: float) -> float:
-        """As `Policy`: M/D/1 without the calls that would wait longer than `max_delay_s`."""
+        """Return the share refused: M/D/1 without the calls that would wait longer than `max_delay_s`."""
         from trunkproof.models.teletraffic import shaper_refused  # noqa: PLC0415  # as in `fixed_window`
 
         return shaper_refused(rate_per_minute, self.per_minute, self.max_delay_s)
 
     def kernel_values(self) -> dict[str, float]:
-        """As `Policy`."""
+        """Return the initial values of its record in the compiled simulator, by field."""
         return super().kernel_values() | {"max_delay_s": self.max_delay_s}
 
 

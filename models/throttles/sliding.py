@@ -44,16 +44,16 @@ class SlidingWindow(Limited):
     """Whether refused attempts count too."""
 
     def make_throttle(self, anchor: float = 0.0) -> SlidingWindowThrottle:
-        """As `Policy`."""
+        """Return a throttle of these settings, unused so far."""
         return SlidingWindowThrottle(self)
 
     @property
     def full_window_s(self) -> float:
-        """The window."""
+        """Return the window."""
         return self.window_s
 
     def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
-        """As `Policy`: attempts that lie within a window before one that finds `limit` others in it."""
+        """Return which attempts lie within a window before one that finds `limit` others in it."""
         limit, window_s = self.limit, self.window_s
         full = np.flatnonzero(instants[limit:] - instants[:-limit] < window_s) + limit
         edges = np.zeros(len(instants) + 1, dtype=np.int64)
@@ -62,18 +62,18 @@ class SlidingWindow(Limited):
         return np.cumsum(edges[:-1]) > 0
 
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
-        """As `Policy`: the call that lies `limit` back is always out of the window."""
+        """Tell whether every call comes more than a window after the call that lies `limit` back."""
         apart = asked.early_s[self.limit :] - asked.early_s[: -self.limit]
         needed_s = self.window_s - SAME_INSTANT_S + asked.within_s
         return bool((apart >= (needed_s + ROUNDING_S if asked.within_s else needed_s)).all())
 
     @property
     def remembered(self) -> int:
-        """The last `limit` instants."""
+        """Return the last `limit` instants."""
         return self.limit
 
     def kernel_values(self) -> dict[str, float]:
-        """As `Policy`."""
+        """Return the initial values of its record in the compiled simulator, by field."""
         return super().kernel_values() | {"counts_attempts": self.counts_attempts}
 
 

@@ -20,11 +20,11 @@ class SlidingWindowAdmitted(SlidingWindow):
 
     @property
     def kind_words(self) -> str:
-        """As `Limited`."""
+        """Return how it counts, as a phrase that follows the limit."""
         return "sliding window over admitted calls"
 
     def refused_share(self, rate_per_minute: float) -> float:
-        """As `Policy`: an admitted call holds one of `limit` places for just one window, which is Erlang's loss."""
+        """Return Erlang's loss: an admitted call holds one of `limit` places for exactly one window."""
         from trunkproof.models.teletraffic import sliding_admitted_refused  # noqa: PLC0415  # as in `fixed_window`
 
         return sliding_admitted_refused(rate_per_minute / 60 * self.window_s, self.limit)

@@ -20,11 +20,11 @@ class SlidingWindowAttempts(SlidingWindow):
 
     @property
     def kind_words(self) -> str:
-        """As `Limited`."""
+        """Return how it counts, as a phrase that follows the limit."""
         return "sliding window over attempts"
 
     def refused_share(self, rate_per_minute: float) -> float:
-        """As `Policy`: the chance of at least `limit` Poisson attempts in the window before."""
+        """Return the chance of at least `limit` Poisson attempts in the window before a call."""
         from trunkproof.models.teletraffic import sliding_attempts_refused  # noqa: PLC0415  # as in `fixed_window`
 
         return sliding_attempts_refused(rate_per_minute / 60 * self.window_s, self.limit)

@@ -41,16 +41,16 @@ class TokenBucket(Limited):
 
     @property
     def kind_words(self) -> str:
-        """As `Limited`."""
+        """Return how it counts, as a phrase that follows the limit."""
         return f"token bucket of {self.burst}"
 
     def make_throttle(self, anchor: float = 0.0) -> TokenBucketThrottle:
-        """As `Policy`."""
+        """Return a throttle of these settings, unused so far."""
         return TokenBucketThrottle(self)
 
     @property
     def memory_s(self) -> float:
-        """How long its level matters: offered just its limit, it forgets it e-fold in 2 burst² / pi² tokens.
+        """Return for how long its level matters: at its limit, it decays to 1/e in 2 burst² / pi² tokens.
 
         Source: the slowest mode of diffusion between two reflecting walls; Cox and Miller, "The Theory of Stochastic
         Processes" (1965), chapter 5.
@@ -59,22 +59,23 @@ class TokenBucket(Limited):
 
     @property
     def size(self) -> int:
-        """The limit or the bucket, whichever is larger."""
+        """Return the limit or the bucket, whichever is larger."""
         return max(self.limit, self.burst)
 
     def refused_share(self, rate_per_minute: float) -> float:
-        """As `Policy`: the tokens missing from the bucket are the queue of M/D/1/burst."""
+        """Return the share refused: the tokens missing from the bucket are the queue of M/D/1/burst."""
         from trunkproof.models.teletraffic import token_bucket_refused  # noqa: PLC0415  # as in `fixed_window`
 
         return token_bucket_refused(rate_per_minute, self.per_minute, self.burst)
 
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
-        """As `Policy`."""
+        """Tell whether it surely admits all of these attempts at once."""
         return self._most_tokens_out(asked) <= self.burst
 
     def _most_tokens_out(self, asked: Asked) -> float:
-        """Return the most tokens that can have been out at once: the largest number of attempts in a stretch of time,
-        less the tokens that came back in it.
+        """Return the most tokens that can have been out at once.
+
+        It is the largest number of attempts in a stretch of time, minus the tokens that came back in it.
         """
         if not len(asked.early_s):
             return 0.0
@@ -85,7 +86,7 @@ class TokenBucket(Limited):
         return largest + 1 + per_s * asked.within_s + 1e-6
 
     def kernel_values(self) -> dict[str, float]:
-        """As `Policy`."""
+        """Return the initial values of its record in the compiled simulator, by field."""
         return super().kernel_values() | {"burst": self.burst}
 
 

@@ -51,7 +51,7 @@ class WindowedThrottle(Throttle):
 
     @property
     def phase_s(self) -> float:
-        """The anchor, within a window."""
+        """Return the anchor, within a window."""
         return self._anchor % self._window_s
 
     def used(self, now: float) -> int:

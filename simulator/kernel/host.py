@@ -13,8 +13,8 @@ def finish(clock: Clock, cores: FloatArray, work_s: float) -> float:
     world = clock[0]
     begins = max(world.now, cores[0])
     # Work that has to wait costs another amount: less without a waking of its own, more with many interruptions.
-    takes_s = work_s * world.waiting_share if begins > world.now else work_s
-    media_share = min(world.streams * world.short_per_stream, world.most_media_share)
+    takes_s = work_s * world.contended_share if begins > world.now else work_s
+    media_share = min(world.streams * world.required_per_stream, world.most_media_share)
     ends = begins + takes_s / (world.speed * (1 - media_share))
     # The queue is a heap of when each server is free. One server needs no heap.
     if world.servers == 1:
@@ -51,6 +51,6 @@ def audio_changes(clock: Clock, by: int) -> float:
     world.changed_s = world.now
     world.streams += by
     # What the audio asks for beyond all CPU is lost packets, in the same share for every stream.
-    load = world.streams * world.short_per_stream
+    load = world.streams * world.required_per_stream
     world.lost_share = max(0.0, 1 - 1 / load) if load != 0.0 else 0.0
     return float(world.lost_s)

@@ -124,9 +124,9 @@ def arrive(world: World, call: int) -> int:
     """Come to the throttle. On some stacks an INVITE has to wait for it."""
     clock, attempt = world.clock[0], world.attempts[call]
     attempt.asked_s = clock.now
-    if clock.throttle_s != 0.0 and _is_limited(world, call):
+    if clock.throttle_decision_s != 0.0 and _is_limited(world, call):
         world.attempts[call].step = ASKING
-        return wait(world.clock, clock.throttle_s)
+        return wait(world.clock, clock.throttle_decision_s)
     return ASKING
 
 

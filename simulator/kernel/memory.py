@@ -66,8 +66,8 @@ ATTEMPT = _record(
 """
 CLOCK = _record(
     floats=(
-        "now until_s counts_from_s half_trip_s round_trip_s throttle_s full_s resumed_s refusal_s forwarding_s bye_s "
-        "speed waiting_share short_per_stream most_media_share lost_share lost_s changed_s "
+        "now until_s counts_from_s half_trip_s round_trip_s throttle_decision_s full_s resumed_s refusal_s "
+        "forwarding_s bye_s speed contended_share required_per_stream most_media_share lost_share lost_s changed_s "
         "quarantine_s complete_until_s timer_b_s poll_s delay_s"
     ),
     integers=(

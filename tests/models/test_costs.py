@@ -11,6 +11,8 @@ import pytest
 
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.models.costs import (
+    CALIBRATIONS,
+    OLDER_NAMES,
     Calibration,
     CostName,
     Costs,
@@ -104,6 +106,27 @@ def test_an_interval_that_cannot_be_is_refused(tmp_path: Path, interval: str) ->
         load_calibration(written(tmp_path, ("intervals: {}", f"intervals: {interval}")))
 
 
+OLDER_FILE = {**{new: old for old, new in OLDER_NAMES.items()}, "reference": "gauged"}
+"""Each name in a calibration file -> the name that it had before."""
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_calibration_with_older_names_is_read(tmp_path: Path, stack: str) -> None:
+    text = (CALIBRATIONS / f"{stack}.yaml").read_text()
+    for new, old in OLDER_FILE.items():
+        text = text.replace(f"{new}:", f"{old}:")
+    assert "gauged:" in text
+    path = tmp_path / "older.yaml"
+    path.write_text(text)
+    assert load_calibration(str(path)) == load_calibration(stack)
+
+
+def test_an_older_name_beside_the_new_one_is_a_mistake(tmp_path: Path) -> None:
+    both = "bye_s: 0.0004\n  throttle_s: 0.1\n  throttle_decision_s: 0.1"
+    with pytest.raises(InputError, match="throttle_s"):
+        load_calibration(written(tmp_path, ("bye_s: 0.0004", both)))
+
+
 @pytest.mark.parametrize("content", [b"costs: [", b"\xff\xfe\x00", b""])
 def test_what_is_no_yaml_table_is_an_input_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.yaml"
@@ -162,7 +185,7 @@ def test_cpu_is_the_product_of_counts_and_costs_and_idling() -> None:
 
 
 def test_work_on_an_idle_stack_costs_more() -> None:
-    cold = COSTS.model_copy(update={"cold_share": 0.5, "warm_load": 0.349})
+    cold = COSTS.model_copy(update={"idle_penalty": 0.5, "idle_penalty_decay_load": 0.349})
     # 3.49 s of work in 10 s are one load that warms.
     factor = 1 + 0.5 / math.e
     assert cpu_seconds(cold, records(), 10.0) == pytest.approx(2.5 + 3.49 * factor)
@@ -170,24 +193,24 @@ def test_work_on_an_idle_stack_costs_more() -> None:
 
 
 def test_a_slower_machine_takes_longer_for_all_that_its_cores_do() -> None:
-    slow = COSTS.model_copy(update={"cold_share": 0.5, "warm_load": 0.349}).at_pace(1.2)
+    slow = COSTS.model_copy(update={"idle_penalty": 0.5, "idle_penalty_decay_load": 0.349}).at_slowdown(1.2)
     assert slow.round_trip_s == COSTS.round_trip_s
     assert cpu_seconds(slow, records(), 10.0) == pytest.approx(1.2 * (2.5 + 3.49 * (1 + 0.5 / math.e)))
 
 
 def test_what_never_gets_warm_costs_more_even_at_full_load() -> None:
-    cold = COSTS.model_copy(update={"cold_share": 0.5, "warm_load": 0.05})
+    cold = COSTS.model_copy(update={"idle_penalty": 0.5, "idle_penalty_decay_load": 0.05})
     # Work of 0.05 cores that are warm takes so much more of cores that are cold.
     factor = 1 + 0.5 / math.e
     small = cold.at_full_load(0.05 * factor)
-    assert cold.cold_factor_spending(0.05 * factor) == pytest.approx(cold.cold_factor(0.05))
+    assert cold.idle_factor_spending(0.05 * factor) == pytest.approx(cold.idle_factor(0.05))
     assert small.invite_s == pytest.approx(factor * cold.invite_s)
     assert small.packet_s == pytest.approx(factor * cold.packet_s)
-    assert small.waiting_packet_s is None
+    assert small.contended_packet_s is None
     assert (small.idle_share, small.round_trip_s) == (cold.idle_share, cold.round_trip_s)
     # A machine that calls can keep busy gets warm; one that none can is never asked.
     assert cold.at_full_load(2.0).invite_s == pytest.approx(cold.invite_s)
-    assert cold.cold_factor_spending(0.0) == 1.5
+    assert cold.idle_factor_spending(0.0) == 1.5
     assert COSTS.at_full_load(0.05) == COSTS
 
 

@@ -120,6 +120,16 @@ def test_a_missing_file_and_a_binary_file_are_told_plainly(tmp_path: Path) -> No
         read_study(binary)
 
 
+def test_a_machine_may_be_written_with_the_older_name_of_its_slowdown() -> None:
+    older, newer = (parse_study(f"{SMALLEST}pop: {{machine: {{{name}: 1.5}}}}\n") for name in ("pace", "slowdown"))
+    assert older == newer
+    assert newer.pop.machine.slowdown == 1.5
+    assert older.digest() == newer.digest()
+    (problem,) = problems_of(f"{SMALLEST}pop: {{machine: {{pace: -1}}}}\n")
+    assert problem.startswith("line 6: pop.machine.")
+    assert "greater than 0, not -1" in problem
+
+
 def test_the_digest_is_of_the_values_not_of_the_writing() -> None:
     rewritten = SMALLEST.replace("duration_s: 60", "duration_s: 60.0  # a minute")
     assert parse_study(SMALLEST).digest() == parse_study(rewritten).digest()

@@ -28,7 +28,7 @@ class Counting(simpy.Environment):
 def pop(tmp_path: Path) -> dict[str, Any]:
     """Of a trunk whose throttle decides at once: a wait for it would be one event more."""
     calibration = load_calibration("embedded")
-    costs = calibration.costs.model_copy(update={"throttle_s": 0.0})
+    costs = calibration.costs.model_copy(update={"throttle_decision_s": 0.0})
     path = tmp_path / "calibration.yaml"
     path.write_text(json.dumps(calibration.model_copy(update={"costs": costs}).model_dump(mode="json")))
     return {"machine": {"calibration": str(path)}}

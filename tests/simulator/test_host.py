@@ -56,13 +56,13 @@ def test_the_other_side_talks_on_until_the_bye_is_with_it() -> None:
 
 
 def test_work_that_waits_takes_its_smaller_share() -> None:
-    host = Host(Machine(), COSTS.model_copy(update={"waiting_work_share": 0.5}))
+    host = Host(Machine(), COSTS.model_copy(update={"contended_work_share": 0.5}))
     assert [host.finish(0.1, 0.0) for _ in range(3)] == pytest.approx([0.1, 0.15, 0.2])
     assert host.finish(0.1, 0.2) == pytest.approx(0.1)
 
 
 def test_packets_that_wait_cost_less_so_more_calls_fit() -> None:
-    host = Host(Machine(), COSTS.model_copy(update={"waiting_packet_s": 0.0004}))
+    host = Host(Machine(), COSTS.model_copy(update={"contended_packet_s": 0.0004}))
     readings = [host.audio_begins(0.0) for _ in range(20)]
     # At 1 ms a packet they ask for two cores; at 0.4 ms they can do with 0.8 of one, and nothing is lost.
     assert host.media_load == pytest.approx(0.8)
@@ -72,7 +72,7 @@ def test_packets_that_wait_cost_less_so_more_calls_fit() -> None:
 
 
 def test_packets_that_cost_more_where_cpu_is_short_are_lost_before_it_is_spent() -> None:
-    host = Host(Machine(), COSTS.model_copy(update={"waiting_packet_s": 0.002}))
+    host = Host(Machine(), COSTS.model_copy(update={"contended_packet_s": 0.002}))
     readings = [host.audio_begins(0.0) for _ in range(8)]
     # At 1 ms a packet they ask for 0.8 of a core; at 2 ms for 1.6, of which three eighths are lost.
     assert host.audio_ends(readings[0], 4.0) == pytest.approx(4 * 3 / 8)

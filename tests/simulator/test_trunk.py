@@ -71,7 +71,7 @@ def test_a_plain_call_to_the_millisecond(run: Any) -> None:
 
 @pytest.mark.parametrize(("policy", "waits"), [("fixed_window", 0.04), ("none", 0.0)])
 def test_an_invite_waits_for_its_throttle_to_decide(run: Any, policy: str, waits: float) -> None:
-    records = run([1.0, 100.0], costs={"throttle_s": 0.04}, trunk={"throttle": {"policy": policy}})
+    records = run([1.0, 100.0], costs={"throttle_decision_s": 0.04}, trunk={"throttle": {"policy": policy}})
     assert instants_of(records, 1)["ringing_s"] == pytest.approx(100.0 + RTT + 0.5 + waits)
 
 

@@ -28,7 +28,7 @@ def needed_for(premises: Premises, per_minute: float) -> Needed:
     per_call, others = premises.per_call, premises.others
     busy = premises.attempts_without_refusals(per_minute)
     work = busy / 60 * per_call.cpu_s
-    work *= premises.costs.cold_factor(work + others.cpu_cores)
+    work *= premises.costs.idle_factor(work + others.cpu_cores)
     cores = (premises.costs.idle_share + others.cpu_cores + work) / MOST_CPU_SHARE
     ports = _servers(premises, per_minute, per_call.port_s, others.port_erlang) * premises.request.pop.ports.legs
     return Needed(

@@ -173,7 +173,7 @@ class Premises:
         machine = self.request.pop.machine
         free = MOST_CPU_SHARE * min(machine.cores, machine.quota or np.inf)
         free -= self.costs.idle_share + self.others.cpu_cores
-        per_call_s = self.per_call.cpu_s * self.costs.cold_factor(max(0.0, free))
+        per_call_s = self.per_call.cpu_s * self.costs.idle_factor(max(0.0, free))
         return self._fresh(max(0.0, free) * 60 / per_call_s)
 
     def _bandwidth(self) -> float | None:

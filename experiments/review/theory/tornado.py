@@ -146,8 +146,8 @@ def _of_costs(premises: Premises) -> Iterator[_Input]:
     interval = load_calibration(premises.request.pop.calibration).intervals.get("packet_s")
     if interval is None or not premises.knows_machine:
         return
-    pace, packets = premises.request.pop.machine.pace, premises.per_call.audio_s * PACKETS_PER_CALL_S
-    ends = Ranged(premises.costs.packet_s, pace * interval[0], pace * interval[1])
+    slowdown, packets = premises.request.pop.machine.slowdown, premises.per_call.audio_s * PACKETS_PER_CALL_S
+    ends = Ranged(premises.costs.packet_s, slowdown * interval[0], slowdown * interval[1])
 
     def priced(value: float) -> Premises:
         cpu_s = premises.per_call.cpu_s + packets * (value - premises.costs.packet_s)

@@ -40,7 +40,7 @@ from trunkproof.experiments.sizing.calibration.levels import (
 from trunkproof.experiments.sizing.calibration.regression import Explain, Fit, fit_relative
 from trunkproof.loadgen.stacks.registry import is_ours
 from trunkproof.models.arrays import FloatArray
-from trunkproof.models.costs import Calibration, CostName, Costs, Gauged, spend
+from trunkproof.models.costs import Calibration, CostName, Costs, ReferenceSpeed, spend
 from trunkproof.models.errors import StackError
 from trunkproof.models.study import StackName, Study
 
@@ -53,14 +53,14 @@ _GUESS: dict[_Name, float] = {
     "bye_s": 1e-3,
     "packet_s": 2e-5,
     "idle_share": 2e-3,
-    "cold_share": 0.5,
-    "warm_load": 0.02,
+    "idle_penalty": 0.5,
+    "idle_penalty_decay_load": 0.02,
     "reference_exponent": 1.0,
 }
 _EXPONENT: _Name = "reference_exponent"
-_COLD: tuple[_Name, ...] = ("cold_share", "warm_load")
-_COSTS: tuple[_Name, ...] = tuple(name for name in _GUESS if name not in (*_COLD, _EXPONENT))
-_MORE: tuple[tuple[_Name, ...], ...] = ((*_COLD, _EXPONENT), (_EXPONENT,), _COLD, ())
+_PENALTY: tuple[_Name, ...] = ("idle_penalty", "idle_penalty_decay_load")
+_COSTS: tuple[_Name, ...] = tuple(name for name in _GUESS if name not in (*_PENALTY, _EXPONENT))
+_MORE: tuple[tuple[_Name, ...], ...] = ((*_PENALTY, _EXPONENT), (_EXPONENT,), _PENALTY, ())
 """Optional parameters beside the costs, from all to none. The first set that the levels determine is taken."""
 
 
@@ -106,11 +106,11 @@ class CalibrationRun:
     def _with_contended_costs(self, levels: Sequence[Level], *, asked_by: Costs) -> Self:
         costs, error = self.calibration.costs, self.fit.relative_error
         steady = [self._at_calibrated_speed(level) for level in levels]
-        is_corrected = self.calibration.gauged is not None
+        is_corrected = self.calibration.reference is not None
         packet = contended_packet(costs, steady, error, asked_by=asked_by, is_corrected=is_corrected)
         packet_s = costs.packet_s if packet is None else packet.value
         work = contended_work(costs, packet_s, steady, error, is_corrected=is_corrected)
-        told: dict[CostName, Estimate | None] = {"waiting_packet_s": packet, "waiting_work_share": work}
+        told: dict[CostName, Estimate | None] = {"contended_packet_s": packet, "contended_work_share": work}
         found = {name: one for name, one in told.items() if one is not None}
         missed = [
             f"{name} was not measured: quality held at no contended level" for name, one in told.items() if one is None
@@ -127,7 +127,7 @@ class CalibrationRun:
 
         A slow machine spends more CPU on the same work, and its quota is a smaller share of the CPU needed.
         """
-        slowdown = self.calibration.pace(level.reference_s) or 1.0
+        slowdown = self.calibration.slowdown(level.reference_s) or 1.0
         amount = level.amount / slowdown if is_contended(level) else level.amount
         return replace(level, cpu_s=level.cpu_s / slowdown, amount=amount)
 
@@ -200,7 +200,7 @@ class _Numbered:
 def _best_fit(levels: Sequence[Level]) -> tuple[tuple[_Name, ...], Fit]:
     """Fit with as many optional parameters as the levels determine.
 
-    These are the idle penalty with the load at which it decays, where cold work can be told from warm work, and the
+    These are the idle penalty with the load at which it decays, where the levels tell idle from busy work, and the
     exponent of the reference workload, where the machine changed its speed.
 
     Raises:
@@ -224,10 +224,10 @@ def _tells(names: Sequence[_Name], fit: Fit, levels: Sequence[Level]) -> bool:
     """Tell whether the optional parameters differ significantly from zero."""
     least = min(level.cpu_s / level.counts["idle_share"] for level in levels if level.work != IDLING)
     for name, value, (low, _) in zip(names, fit.values, fit.intervals, strict=True):
-        # `warm_load` below the load of every working level: the penalty was fitted to the idling levels alone.
-        if name == "warm_load" and value < least:
+        # A decay load below the load of every working level: the penalty was fitted to the idling levels alone.
+        if name == "idle_penalty_decay_load" and value < least:
             return False
-        if name in ("cold_share", _EXPONENT) and low <= 0:
+        if name in ("idle_penalty", _EXPONENT) and low <= 0:
             return False
     return True
 
@@ -258,26 +258,28 @@ def _calibration(
         name: Estimate(value, interval)
         for name, value, interval in zip(names, fit.values.tolist(), fit.intervals, strict=True)
     }
-    gauged = _reference(levels, found.pop(_EXPONENT, None))
+    reference = _reference(levels, found.pop(_EXPONENT, None))
     costs: dict[CostName, Estimate] = {name: one for name, one in found.items() if name != "reference_exponent"}
     round_trip, limited = (_median_response(levels, work) for work in (UNLIMITED, LIMITED))
-    costs |= {"round_trip_s": round_trip, "throttle_s": _beyond(limited, round_trip)}
+    costs |= {"round_trip_s": round_trip, "throttle_decision_s": _beyond(limited, round_trip)}
     return Calibration(
         stack=stack,
         measured=datetime.now(UTC).date(),
         command=command or None,
         machine=fingerprint(),
         costs=Costs(**{name: _rounded(one.value) for name, one in costs.items()}),
-        gauged=gauged,
+        reference=reference,
         intervals={name: _rounded_interval(one) for name, one in costs.items()},
     )
 
 
-def _reference(levels: Sequence[Level], exponent: Estimate | None) -> Gauged | None:
+def _reference(levels: Sequence[Level], exponent: Estimate | None) -> ReferenceSpeed | None:
     if exponent is None:
         return None
     work_s = _typical(np.array([level.reference_s for level in levels]))
-    return Gauged(work_s=_rounded(work_s), exponent=_rounded(exponent.value), interval=_rounded_interval(exponent))
+    return ReferenceSpeed(
+        work_s=_rounded(work_s), exponent=_rounded(exponent.value), interval=_rounded_interval(exponent)
+    )
 
 
 def _beyond(limited: Estimate, unlimited: Estimate) -> Estimate:

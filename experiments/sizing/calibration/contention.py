@@ -116,7 +116,7 @@ def _audio_asked(costs: Costs) -> float:
 
 def _asked(costs: Costs, load: float) -> float:
     """Return the cores that work needs uncontended; `load` is what it would take on a busy stack."""
-    return costs.idle_share + load * costs.cold_factor(load)
+    return costs.idle_share + load * costs.idle_factor(load)
 
 
 def contended_packet(
@@ -144,7 +144,7 @@ def contended_packet(
     cores = shortest.amount * _audio_asked(asked_by) - costs.idle_share
     packets_per_s = _CALLS_AT_ONCE * PACKETS_PER_CALL_S
     slowdown = 1.0 if is_corrected else _slowdown(costs, levels, _AUDIO_UNCONTENDED)
-    return _within(cores / costs.cold_factor_spending(cores) / packets_per_s / slowdown, relative_error)
+    return _within(cores / costs.idle_factor_spending(cores) / packets_per_s / slowdown, relative_error)
 
 
 def contended_work(
@@ -197,7 +197,7 @@ def _busy_s(costs: Costs, level: Level) -> float:
     """Return the CPU seconds of the level's work, without idling and without the idle penalty."""
     seconds = level.counts["idle_share"]
     spent_s = level.cpu_s - costs.idle_share * seconds
-    return spent_s / costs.cold_factor_spending(spent_s / seconds)
+    return spent_s / costs.idle_factor_spending(spent_s / seconds)
 
 
 def _others_s(costs: Costs, level: Level) -> float:

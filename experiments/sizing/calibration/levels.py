@@ -127,7 +127,7 @@ def _level(work: str, amount: float, driven: RunResult, study: Study) -> Level:
         wakings,
         last_mos_p5(driven.records),
         tuple(responses.to_list()),
-        driven.meters.gauge_s,
+        driven.meters.reference_s,
     )
 
 

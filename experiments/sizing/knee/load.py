@@ -143,7 +143,7 @@ def with_quota(study: Study, quota: float | None) -> Study:
 
 def at_slowdown(study: Study, slowdown: float) -> Study:
     """Return the same study on a machine on which work takes `slowdown` times as long as in the calibration."""
-    return _with_machine(study, pace=slowdown)
+    return _with_machine(study, slowdown=slowdown)
 
 
 def _with_machine(study: Study, **changes: Any) -> Study:
@@ -180,7 +180,9 @@ async def measure_load(study: Study, load: float, folder: Path) -> Reading:
         driven.records,
         cpu_share=_cpu_share(driven),
         throttled_share=_throttled_share(before, after),
-        slowdown=None if driven.meters is None else load_calibration(study.pop.calibration).pace(driven.meters.gauge_s),
+        slowdown=None
+        if driven.meters is None
+        else load_calibration(study.pop.calibration).slowdown(driven.meters.reference_s),
         generator=driven.generator.verdict,
         reasons=driven.generator.reasons,
     )

@@ -1,1 +1,1 @@
-"""The profiles of `studies/suite` on every stack, judged and kept in one table."""
+"""Run the profiles of `studies/suite` on every stack, and judge them in one table."""

@@ -1,6 +1,6 @@
-"""One cell of the suite's table: what became of one profile on one stack, and the file that keeps all cells.
+"""The cells of the suite's table (one profile on one stack), and the file that keeps them.
 
-A cell holds the whole comparison.json of its run beside the judgement on it. It runs nothing.
+A cell has the whole comparison.json of its run, and the judgement on it. This module runs nothing.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ SUITE = "suite.json"
 
 
 class State(StrEnum):
-    """What became of a cell."""
+    """The result of a cell."""
 
     HOLDS = "holds"
     MISSES = "misses"
     VOID = "void"
-    """The generator was out of breath, twice: nothing is known of the trunk."""
+    """The generator could not keep up, twice: the run proves nothing about the trunk."""
     CUT_SHORT = "cut short"
     NOT_PLAYED = "not played"
-    """This stack cannot play the profile, or cannot be started here."""
+    """The stack cannot play the profile, or cannot be started here."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,30 @@ class Cell:
     title: str
     state: State
     criteria: tuple[Criterion, ...] = ()
-    """Empty where no whole, sound run was to be judged."""
+    """Empty where there is no complete run that is not VOID."""
     why: tuple[str, ...] = ()
     """What is known about why figures differ, or why there are none."""
     note: str = ""
-    """What was found out about it by further measuring."""
+    """What further measurements found out about it."""
     comparison: Mapping[str, Any] = field(default_factory=dict)
-    """Of the run that counts; empty where none was played."""
+    """The comparison of the run that counts. Empty where none was played."""
 
     @property
     def misses(self) -> tuple[Criterion, ...]:
-        """The criteria that were not kept."""
+        """Return the criteria that were missed."""
         return tuple(criterion for criterion in self.criteria if not criterion.holds)
 
     @property
     def suspect(self) -> bool:
-        """Whether the generator may have coloured the figures."""
+        """Tell whether the generator may have changed the figures."""
         return bool(self.comparison) and self.comparison["generator"]["verdict"] == Verdict.SUSPECT
 
     def criterion(self, name: str) -> Criterion | None:
-        """The judgement by one criterion of `criteria.BOUNDS`, where there is one."""
+        """Return the judgement by one criterion of `criteria.BOUNDS`, or None."""
         return next((criterion for criterion in self.criteria if criterion.name == name), None)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with the keys of comparison.json beside its own."""
+        """Return all values. The keys of comparison.json are beside the cell's own."""
         return dict(self.comparison) | {
             "stack": self.stack,
             "profile": self.profile,
@@ -81,7 +81,7 @@ class Cell:
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Self:
-        """What `to_json` gave, read back."""
+        """Read what `to_json` returned."""
         own = {"profile", "title", "state", "criteria", "misses", "why", "note"}
         comparison = {name: value for name, value in saved.items() if name not in own}
         return cls(
@@ -97,7 +97,7 @@ class Cell:
 
 
 def played_cell(profile: str, saved: Mapping[str, Any]) -> Cell:
-    """The cell of a run that left this comparison.json."""
+    """Return the cell of a run with this comparison.json."""
     state, criteria = _judged(saved)
     return Cell(saved["stack"], profile, saved["study"], state, criteria, findings(saved), comparison=saved)
 
@@ -116,48 +116,48 @@ class Suite:
     """The table stack × profile."""
 
     origin: Mapping[str, Any]
-    """Of the newest run: `date`, `command`, `machine`, `versions`."""
+    """The origin of the newest run: `date`, `command`, `machine`, `versions`."""
     cells: tuple[Cell, ...] = ()
 
     @cached_property
     def stacks(self) -> tuple[StackName, ...]:
-        """Those that have a cell, in the order in which all are always named."""
+        """Return the stacks that have a cell, in the usual order of stacks."""
         found = dict.fromkeys(cell.stack for cell in self.cells)
         # A stack of another installation comes last.
         return (*(stack for stack in STACKS if stack in found), *(stack for stack in found if stack not in STACKS))
 
     @cached_property
     def profiles(self) -> dict[str, str]:
-        """Profile -> title, in the order of the table."""
+        """Return profile -> title, in the order of the table."""
         return {cell.profile: cell.title for cell in sorted(self.cells, key=lambda cell: cell.profile)}
 
     def of(self, stack: StackName) -> tuple[Cell, ...]:
-        """One stack's cells, in the order of the table."""
+        """Return one stack's cells, in the order of the table."""
         return tuple(sorted((cell for cell in self.cells if cell.stack == stack), key=lambda cell: cell.profile))
 
     def cell(self, stack: StackName, profile: str) -> Cell | None:
-        """One cell, where it was run."""
+        """Return one cell, or None where there is none."""
         return next((cell for cell in self.of(stack) if cell.profile == profile), None)
 
     @property
     def holds(self) -> bool:
-        """Whether every cell that could be played kept every criterion, and there was one."""
+        """Tell whether every cell that was played keeps every criterion, and at least one was played."""
         played = [cell for cell in self.cells if cell.state is not State.NOT_PLAYED]
         return bool(played) and all(cell.state is State.HOLDS for cell in played)
 
     def with_cell(self, cell: Cell) -> Suite:
-        """This table with one cell put in, in the place of the one that was there."""
+        """Return the table with this cell in the place of an older one."""
         others = tuple(old for old in self.cells if (old.stack, old.profile) != (cell.stack, cell.profile))
         return Suite(self.origin, (*others, cell))
 
     def to_json(self) -> dict[str, Any]:
-        """The content of suite.json; its keys are a promise to other programs."""
+        """Return the content of suite.json. Other programs rely on its keys."""
         cells = [cell.to_json() for stack in self.stacks for cell in self.of(stack)]
         return {"suite": dict(self.origin), "cells": cells}
 
 
 def write_suite(suite: Suite, folder: Path) -> None:
-    """Leave suite.json; whoever reads meanwhile sees the old or the new one, whole."""
+    """Write suite.json at once, so that a reader sees the old file or the new one and never a part."""
     text = json.dumps(suite.to_json(), indent=1, allow_nan=False)
     beside = folder / f"{SUITE}.new"
     beside.write_text(text + "\n", encoding="utf-8")
@@ -165,10 +165,10 @@ def write_suite(suite: Suite, folder: Path) -> None:
 
 
 def read_suite(folder: Path) -> Suite:
-    """Return what `write_suite` left, each cell with the note that stands beside it.
+    """Read what `write_suite` wrote, and put the notes of the same folder on their cells.
 
     Raises:
-        InputError: the folder holds none that can be read.
+        InputError: the folder has none that can be read.
     """
     try:
         saved = json.loads((folder / SUITE).read_text(encoding="utf-8"))
@@ -181,7 +181,7 @@ def read_suite(folder: Path) -> Suite:
 
 
 def _with_notes(suite: Suite, notes: Mapping[tuple[str, str], Note]) -> Suite:
-    """Put each note on the cell that it was written about, and on no later run of it."""
+    """Put each note on the cell of its run. A later run of the same cell does not get it."""
 
     def noted(cell: Cell) -> Cell:
         note = notes.get((cell.stack, cell.profile))

@@ -1,6 +1,6 @@
-"""What a run on a stack must keep to count as proof: six figures, each with its bound, judged on one comparison.json.
+"""Judge one comparison.json by the six criteria that a run must keep to count as proof.
 
-It judges values that were saved, so an old run can be judged again; it measures nothing and explains nothing.
+It judges saved values, so an old run can be judged again. It measures nothing and explains nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ REFUSED_WITHIN = 0.01
 PEAK_WITHIN, PEAK_AT_LEAST = 0.03, 1.0
 SRD_WITHIN, SRD_AT_LEAST_MS = 0.15, 5.0
 CPU_WITHIN = 0.15
-"""The bounds; shares are of the predicted, the CPU's of the measured. The CPU's is what the best published model of a
-SIP server claims (Shen, Nahum, Schulzrinne, Wright, "The Impact of TLS on SIP Server Performance", 2010)."""
+"""The bounds. Shares are of the predicted value, and for CPU of the measured value.
+
+The bound for CPU is what the best published model of a SIP server claims (Shen, Nahum, Schulzrinne, Wright, "The Impact
+of TLS on SIP Server Performance", 2010).
+"""
 _ROUNDING = 1e-9
-"""Differences of decimal fractions are off by about 1e-16; nobody means that by a bound."""
+"""Differences of decimal fractions have errors of about 1e-16. They must not decide."""
 
 BOUNDS = {
     "agreement": "at least 98 % of attempts end as predicted",
@@ -42,21 +45,21 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Criterion:
-    """One figure of one run, held against its bound."""
+    """One figure of one run, judged by its bound."""
 
     name: str
     predicted: float | None
     measured: float | None
     difference: float | None
-    """From what was asked, in the unit of the allowance; `None` where a side has no figure."""
+    """The difference, in the unit of the allowance. None where one side has no figure."""
     allowance: float
     holds: bool
     words: str
-    """Both figures as people write them."""
+    """Both figures in words."""
 
     @property
     def used(self) -> float | None:
-        """How much of the allowance is used up; above 1 it misses."""
+        """Return the share of the allowance that is used. Above 1 the criterion is missed."""
         if self.difference is None:
             return None
         if self.allowance == 0:
@@ -67,17 +70,17 @@ class Criterion:
         return f"{TITLES[self.name]} {self.words}"
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
-        """What `to_json` gave, read back."""
+        """Read what `to_json` returned."""
         return cls(**saved)
 
 
 def judge_criteria(saved: Mapping[str, Any]) -> tuple[Criterion, ...]:
-    """Every criterion of `BOUNDS` on the content of one comparison.json; a figure that one side lacks misses."""
+    """Judge the content of one comparison.json by every criterion of `BOUNDS`. A missing figure misses."""
     kpis = saved["kpis"]
     return (
         _agreement(saved),
@@ -107,7 +110,7 @@ def _pair(name: str, pair: Mapping[str, Any], allowance_of: Callable[[float], fl
     predicted, measured, unit = pair["predicted"], pair["measured"], pair["unit"]
     allowance = allowance_of(predicted or 0.0)
     if predicted is None or measured is None:
-        # Nothing on either side, as the delay where nobody answered, is agreement too.
+        # No figure on either side, such as a delay without an answered call, is agreement too.
         holds, difference = predicted is measured, None
     else:
         difference = measured - predicted
@@ -117,7 +120,7 @@ def _pair(name: str, pair: Mapping[str, Any], allowance_of: Callable[[float], fl
 
 
 def pair_words(predicted: float | None, measured: float | None, unit: str) -> str:
-    """Both figures as people write them, the unit once."""
+    """Return both figures in words, with the unit once."""
     first, second = formatted(predicted, unit), formatted(measured, unit)
     figure, _, mark = first.rpartition(" ")
     return f"{figure} / {second}" if figure and second.endswith(f" {mark}") else f"{first} / {second}"

@@ -1,7 +1,6 @@
-"""What a saved comparison knows about why its figures differ, in sentences that a reader can check.
+"""List what a saved comparison says about why its figures differ, in sentences that a reader can check.
 
-Facts that were measured, put in order and counted; which of them is the cause is for whoever reads them, or for the
-notes that stand beside a suite's results.
+These are measured facts. The reader decides which of them is the cause, or the notes beside a suite's results do.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from trunkproof.experiments.validation.suite.criteria import pair_words
 from trunkproof.models.errors import InputError, Problem
 
 NOTES = "notes.yaml"
-"""In a suite's folder, where somebody found out why a cell misses."""
+"""The file in a suite's folder with notes on why a cell misses."""
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*")
 
 
 def findings(saved: Mapping[str, Any]) -> tuple[str, ...]:
-    """All facts of one comparison.json that may explain a difference."""
+    """Return all facts of one comparison.json that may explain a difference."""
     found = [saved["interrupted"]] if saved["interrupted"] else []
     found += [f"trouble: {trouble}" for trouble in saved["troubles"]]
     found += [f"load generator {reason}" for reason in saved["generator"]["reasons"]]
@@ -38,7 +37,7 @@ def findings(saved: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _grouped_disagreements(disagreements: list[dict[str, Any]]) -> Iterator[str]:
-    """One line per kind of disagreement: alike are those that differ only in figures; one of them is quoted."""
+    """Yield one line per kind of disagreement, with an example. Those that differ only in figures are one kind."""
 
     def kind(one: dict[str, Any]) -> tuple[str, str, str]:
         return _ending(one["predicted"]), _ending(one["measured"]), _NUMBER.sub("#", one["reason"])
@@ -69,12 +68,16 @@ def _spent(cpu: Mapping[str, Any] | None) -> Iterator[str]:
     costs = ", ".join(f"{COST_WORDS[name]} {seconds:.2f} s" for name, seconds in _largest_first(cpu["breakdown"]))
     yield f"CPU measured {cpu['measured_s']:.2f} s in {cpu['seconds']:.0f} s ({programs})"
     yield f"CPU predicted {cpu['predicted_s']:.2f} s ({costs or 'nothing'})"
-    if (pace := cpu.get("pace", 1.0)) != 1:
-        yield f"work took {pace:.2f} times as long as in the calibration; the prediction is for that"
+    # Older files call the slowdown `pace`.
+    if (slowdown := cpu.get("slowdown", cpu.get("pace", 1.0))) != 1:
+        yield f"work took {slowdown:.2f} times as long as in the calibration; the prediction is for that"
 
 
 def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:
-    """As often as in another run, but dearer each time: then it is the machine that differs, not the work."""
+    """Yield how often programs were woken, and the CPU for each time.
+
+    If one run has as many wakeups as another and more CPU for each, the machine differs and not the work.
+    """
     programs = meters["programs"] if meters is not None else {}
     told = [
         f"{name} {one['wakings']:,.0f} times, {1e6 * one['cpu_s'] / one['wakings']:.0f} us each"
@@ -92,18 +95,18 @@ def _largest_first(seconds: Mapping[Any, float]) -> list[tuple[Any, float]]:
 
 @dataclass(frozen=True)
 class Note:
-    """What was found out about one run by further measuring."""
+    """What further measurements found out about one run."""
 
     started: str
-    """When that run began, as its provenance says: a later run of the same cell is not meant."""
+    """When that run began, as in its provenance. The note is not about a later run of the same cell."""
     text: str
 
 
 def read_notes(folder: Path) -> dict[tuple[str, str], Note]:
-    """Return the notes on a suite, by stack and profile; empty where its folder has none.
+    """Return the notes on a suite, by stack and profile. Empty where its folder has none.
 
     Raises:
-        InputError: the file is no such table.
+        InputError: the file is no table of notes.
     """
     path = folder / NOTES
     if not path.exists():

@@ -1,6 +1,6 @@
-"""The suite: every profile of `studies/suite` predicted and proven on every stack asked for, kept in one table.
+"""Run the suite: validate every profile of `studies/suite` on the given stacks, and keep the results in one table.
 
-The first run of a cell that says anything about the trunk is the one that counts: only a VOID one is repeated, once.
+The first run of a cell that is not VOID counts. A VOID run is repeated once.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from trunkproof.models.study_file import read_study
 
 PROFILES = Path(__file__).parents[2] / "studies" / "suite"
 PAUSE_S = 20.0
-"""Before a VOID run is repeated: whoever else used this machine may be done by then."""
+"""The pause before a VOID run is repeated. Other users of this machine may be done by then."""
 
 
 class Pages:
-    """Who shows what a suite finds, while it goes on; this one shows nothing."""
+    """Shows the results of a suite while it runs. This base class shows nothing."""
 
     def of_run(self, comparison: Comparison, folder: Path) -> None:
-        """Show a run that is over: its evidence is in that folder. It may be a VOID one, which is repeated."""
+        """Show a run that is over. Its evidence is in `folder`. It may be a VOID run, which will be repeated."""
 
     def of_suite(self, suite: Suite, folder: Path) -> None:
-        """Show the table, into which a cell was put: its `suite.json` is in that folder."""
+        """Show the table after a new cell. Its `suite.json` is in `folder`."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One cell to be run."""
+    """One cell to run."""
 
     profile: str
     study: Study
-    """On the cell's stack."""
+    """The study on the cell's stack."""
     folder: Path
     command: str
     advance: Progress
@@ -69,15 +69,15 @@ async def run_suite(
     pages: Pages | None = None,
     command: str = "",
 ) -> Suite:
-    """Run profiles on stacks, one after the other; leave `suite.json` and each run's evidence in `out`.
+    """Run profiles on stacks, one after the other. Write `suite.json` and each run's evidence into `out`.
 
     Args:
-        stacks: in this order; cells of others that `out` has already are kept.
-        out: a run's evidence goes into `out/STACK/PROFILE`.
+        stacks: the stacks, in this order. Cells of other stacks in `out` are kept.
+        out: the folder. A run's evidence goes into `out/STACK/PROFILE`.
         profiles: names of profiles of the suite or paths of studies; `None` is the whole suite.
-        advance: told the share done and a few words.
+        advance: is called with the share done and a few words.
         stop: once set, the run under way ends its calls, and no other is begun.
-        pages: is told of every run and every cell, to show them.
+        pages: shows every run and every cell.
         command: what makes this table again.
 
     Raises:
@@ -108,7 +108,7 @@ async def run_suite(
 
 
 def suite_exit_code(suite: Suite, stacks: Sequence[StackName], *, stopped: bool = False) -> ExitCode:
-    """How `validate --suite` leaves, by the cells of the stacks that were asked for."""
+    """Return the exit code of `validate --suite`, by the cells of the given stacks."""
     states = {cell.state for stack in stacks for cell in suite.of(stack)}
     if stopped:
         return ExitCode.INTERRUPTED
@@ -120,7 +120,7 @@ def suite_exit_code(suite: Suite, stacks: Sequence[StackName], *, stopped: bool 
 
 
 def _read_profiles(wanted: Sequence[str | Path] | None) -> dict[str, Study]:
-    """Profile -> study, in the order asked for."""
+    """Return profile -> study, in the given order."""
     known = {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
     paths = list(known.values()) if wanted is None else [known.get(str(name), Path(name)) for name in wanted]
     unknown = [path for path in paths if not path.exists()]
@@ -131,16 +131,16 @@ def _read_profiles(wanted: Sequence[str | Path] | None) -> dict[str, Study]:
 
 
 def _begun(out: Path, study: Study, command: str) -> Suite:
-    """What the folder has already, under the origin of the run that begins now."""
+    """Return the suite that the folder already has, with the origin of this run."""
     here = Provenance.collect(study, command)
     origin = {"date": here.started, "command": command, "machine": here.machine, "versions": here.versions}
     return Suite(origin, read_suite(out).cells if (out / SUITE).exists() else ())
 
 
 async def _with_run(suite: Suite, task: _Task) -> Suite:
-    """The table with this cell, and its evidence in its folder.
+    """Run a cell, and return the table with it. Its evidence is in its folder.
 
-    What the user cut short does not take the place of a run that ended.
+    A run that the user cut short does not replace a completed one.
     """
     before = _set_aside(task.folder)
     cell = await _run_cell(task)
@@ -154,7 +154,7 @@ async def _with_run(suite: Suite, task: _Task) -> Suite:
 
 
 def _set_aside(folder: Path) -> Path:
-    """Move a folder's old content out of the way; where to."""
+    """Move a folder's old content aside, and return where it is now."""
     shutil.rmtree(_void(folder), ignore_errors=True)
     aside = folder.with_name(f"{folder.name}-before")
     shutil.rmtree(aside, ignore_errors=True)
@@ -164,7 +164,7 @@ def _set_aside(folder: Path) -> Path:
 
 
 async def _run_cell(task: _Task) -> Cell:
-    """One cell, whatever becomes of it."""
+    """Run one cell. Errors of the stack are a result of the cell."""
     try:
         check_playable(task.study)
         cell = await _run(task)
@@ -184,7 +184,7 @@ async def _run(task: _Task) -> Cell:
 
 
 async def _run_again(task: _Task, void: Cell) -> Cell:
-    """Repeat a VOID run once; its evidence is kept beside that of the run that counts."""
+    """Repeat a VOID run once. The evidence of the VOID run is kept too."""
     reasons = "; ".join(void.comparison["generator"]["reasons"])
     task.advance(0.0, f"VOID ({reasons}); once more after {PAUSE_S:.0f} s")
     if await _stopped_within(task.stop, PAUSE_S):
@@ -196,7 +196,7 @@ async def _run_again(task: _Task, void: Cell) -> Cell:
 
 
 def _void(folder: Path) -> Path:
-    """Where the evidence of a VOID run is kept."""
+    """Return the folder for the evidence of a VOID run."""
     return folder.with_name(f"{folder.name}-void")
 
 

@@ -204,8 +204,8 @@ def _report(c: Record, slot: Record, work: Record, now_ns: int) -> None:
     if now_ns >= slot.next_report_ns:
         send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME)))
         # A small generator of random numbers: Python's cannot be called here, and reports need no better one.
-        slot.dice = (slot.dice * 1_103_515_245 + 12_345) & 0x7FFFFFFF
-        slot.next_report_ns = now_ns + _INTERVAL_NS // 2 + int(slot.dice / 0x7FFFFFFF * _INTERVAL_NS)
+        slot.random_state = (slot.random_state * 1_103_515_245 + 12_345) & 0x7FFFFFFF
+        slot.next_report_ns = now_ns + _INTERVAL_NS // 2 + int(slot.random_state / 0x7FFFFFFF * _INTERVAL_NS)
 
 
 @inlined

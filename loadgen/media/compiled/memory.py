@@ -87,7 +87,7 @@ _PARTS: list[Any] = [
     ("lock", "i8", (8,)),
     ("peers", "i8", (2 * ADDRESS_WORDS,)),
     *_fields("i8", "due_ns next_report_ns row side ssrc first_sequence first_timestamp payload_type event_type"),
-    *_fields("i8", "sent given_up pressed_at pressed_first pressed_count dice"),
+    *_fields("i8", "sent given_up pressed_at pressed_first pressed_count random_state"),
     ("tx", CONTEXT),
     ("pressed", "u1", (MOST_PRESSED,)),
     ("digits", "u1", (MOST_DIGITS,)),

@@ -52,7 +52,7 @@ def describe(
     slot["first_sequence"], slot["first_timestamp"] = stream.first_sequence, stream.first_timestamp
     slot["payload_type"] = stream.payload_type
     slot["event_type"] = NEVER if stream.event_type is None else stream.event_type
-    slot["dice"] = stream.first_timestamp & 0x7FFFFFFF
+    slot["random_state"] = stream.first_timestamp & 0x7FFFFFFF
     slot["next_report_ns"] = int(stream.next_report * 1e9)
 
 

@@ -1,1 +1,1 @@
-"""Asterisk, a back-to-back user agent, as a trunk and as the customer's PBX: its configuration from a study."""
+"""Asterisk, a back-to-back user agent, as the trunk or as a customer's PBX, configured from a study."""

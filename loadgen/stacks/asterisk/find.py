@@ -1,6 +1,6 @@
-"""Where Asterisk is on this machine: unpacked beside its own libraries, or installed.
+"""Find Asterisk on this machine: installed, or unpacked together with its own libraries.
 
-It looks and does not fetch; `.ci/fetch-suite` does that.
+It downloads nothing; `.ci/fetch-suite` does.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from trunkproof.models.errors import StackError
 
 VARIABLE = "TRUNKPROOF_ASTERISK"
-"""Environment variable with the folder of an unpacked Asterisk: the one that has `usr/sbin/asterisk` in it."""
+"""The environment variable with the folder of an unpacked Asterisk, which contains `usr/sbin/asterisk`."""
 UNPACKED = Path(__file__).parents[3] / ".stacks" / "asterisk" / "root"
-"""Where `make asterisk` unpacks it."""
+"""The folder into which `make asterisk` unpacks it."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class Installation:
     """An Asterisk that can be started."""
 
     command: tuple[str, ...]
-    """Program and first arguments; Asterisk's own follow."""
+    """The program and its first arguments. Asterisk's own arguments follow."""
     modules: Path
     data: Path
-    """Has the `documentation` without which no module accepts its configuration."""
+    """Contains `documentation`. Without it no module accepts its configuration."""
 
 
 def find_asterisk(
     environment: Mapping[str, str] = os.environ, *, system: Path = Path("/"), unpacked: Path = UNPACKED
 ) -> Installation:
-    """The Asterisk to use: the one that `TRUNKPROOF_ASTERISK` names, the installed one, or that of this checkout.
+    """Return the Asterisk to use: that of `TRUNKPROOF_ASTERISK`, or the installed one, or that of this checkout.
 
     Raises:
         StackError: there is none; the message says how to get it.
@@ -64,7 +64,7 @@ def _unpacked(root: Path) -> Installation | None:
     loader = next(iter(sorted(root.glob("usr/lib/*/ld-linux*.so*"))), None)
     if not program.is_file() or places is None or loader is None:
         return None
-    # Its libraries are newer than this machine's: only the loader that came with them can join them.
+    # Its libraries are newer than this machine's, so only the loader that came with them can load them.
     libraries = f"{loader.parent}:{loader.parent / 'asterisk'}"
     return Installation((str(loader), "--library-path", libraries, str(program)), *places)
 

@@ -1,6 +1,6 @@
-"""Asterisk as programs to start: its files written, its command, and how one sees that it takes calls.
+"""Prepare Asterisk as programs: write its files, and say how to start it and how to see that it takes calls.
 
-The trunk is one program, each customer's PBX another. Who starts and watches them is `stacks.programs`.
+The trunk is one program, and each customer's PBX another. `loadgen.system.programs` starts and watches them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from trunkproof.models.throttles.windows import Windowed
 
 _ASK_WITHIN_S = 10.0
 _MANY_FILES = 1_048_576
-"""Where the machine sets no bound."""
+"""How many files Asterisk may open where the machine sets no limit."""
 
 
 def asterisk_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Program], dict[str, str]]:
-    """Asterisk as the study's trunk, its files written, and program name -> its Prometheus page.
+    """Write Asterisk's files for the study's trunk. Return its program, and program name -> its Prometheus page.
 
-    Nothing of the study may be `unsupported`.
+    The stack must be able to play the study: `unsupported` is empty.
 
     Raises:
         StackError: there is no Asterisk.
@@ -43,7 +43,7 @@ def asterisk_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Pro
 def pbx_programs(
     study: Study, index: int, folder: Path, *, certificate: CertificateFiles, ca_file: Path, phone_port: int
 ) -> list[Program]:
-    """Asterisk as the PBX of one trunk's customer, its files written.
+    """Write Asterisk's files for the PBX of one trunk's customer, and return its program.
 
     Args:
         study: names the customer's address and port, where the PBX listens, and the PoP's, where its calls come from.
@@ -62,9 +62,9 @@ def pbx_programs(
 
 
 def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
-    """Trunk name -> when the fixed window that is now running began, on the machine's monotonic clock, in seconds.
+    """Return trunk name -> when its current fixed window began, on the machine's monotonic clock, in seconds.
 
-    The dialplan's windows are those of the wall clock: which process counts them plays no part.
+    The dialplan's windows follow the wall clock. So the processes do not matter here.
     """
     wall_s, monotonic_s = time.time(), time.monotonic()
     return {
@@ -89,7 +89,7 @@ def _program(name: str, instance: Instance, files: Mapping[str, str]) -> Program
 
 
 def _booted(home: Path, command: tuple[str, ...]) -> Callable[[], Awaitable[bool]]:
-    """Its listeners stand before its dialplan does; only Asterisk itself knows when a call finds both."""
+    """Return a check that asks Asterisk itself: it listens before its dialplan is loaded."""
 
     async def is_ready() -> bool:
         if not (home / "asterisk.ctl").exists():

@@ -1,6 +1,6 @@
-"""The configuration of Asterisk that plays the PoP of a study, as texts; of the study nothing may be `unsupported`.
+"""Render the configuration of an Asterisk that plays a study's PoP. Nothing is started or written here.
 
-Nothing is started or written here. The templates say how Asterisk is told; the figures all come from the study.
+The stack must be able to play the study: `unsupported` is empty. All figures come from the study.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from trunkproof.models.refusals import PHRASES, THROTTLE_CAUSE
 from trunkproof.models.study import MediaPorts, Study, Trunk
 
 CAUSE_OF_PHRASE = {phrase: cause for cause, phrase in PHRASES.items()}
-"""Reason phrase of a carrier's 503 -> its Q.850 cause: of a response that refuses, the dialplan sees nothing else."""
+"""Reason phrase of a carrier's 503 -> its Q.850 cause. The dialplan sees nothing else of a refusing response."""
 _CODECS = {"PCMA": "alaw", "PCMU": "ulaw"}
 _CARRIED = ("X-Exotel-LegSid", "X-Exotel-CallSid", "X-Exotel-TrunkSid", "P-Early-Media")
-"""Headers of the carrier's INVITE that reach the customer as they are; P-Asserted-Identity is the caller identity's."""
+"""Headers of the carrier's INVITE that reach the customer unchanged. Asterisk makes P-Asserted-Identity itself."""
 _UNSET = ("acl", "ccss", "cdr", "cel", "features", "indications", "pjproject", "udptl", "stasis")
 _TEMPLATES = Environment(
     loader=PackageLoader("trunkproof.loadgen.stacks.asterisk"),
@@ -49,14 +49,14 @@ class Instance:
     """One Asterisk on this machine."""
 
     folder: Path
-    """Its own: it writes nowhere else."""
+    """Its own folder. It writes nowhere else."""
     installation: Installation
     open_files: int
-    """How many it may have; a bridged call takes about a dozen."""
+    """How many files it may have open. A bridged call takes about a dozen."""
 
 
 def render(study: Study, endpoints: StackEndpoints, instance: Instance, metrics_port: int) -> dict[str, str]:
-    """File name -> content, for Asterisk as the trunk; its Prometheus page is at the inner address."""
+    """Return file name -> content, for Asterisk as the trunk. Its Prometheus page is at the inner address."""
     pop = study.pop
     codecs = {codec: None for trunk in study.trunks for codec in trunk.codecs}
     context = {
@@ -64,7 +64,7 @@ def render(study: Study, endpoints: StackEndpoints, instance: Instance, metrics_
         "endpoints": endpoints,
         "trunks": [_trunk(index, trunk) for index, trunk in enumerate(study.trunks)],
         "carrier_codecs": [_CODECS[codec] for codec in codecs],
-        # A pair on each of two addresses is one of the range; two on one address are two.
+        # One port pair on each of two addresses counts once in the range. Two pairs on one address count twice.
         "carrier_media_address": pop.inner_address if pop.ports.legs == 1 else pop.address,
         "headers": [{"name": name, "variable": name.upper().replace("-", "_")} for name in _CARRIED],
         "ports": pop.ports,
@@ -83,9 +83,10 @@ def render_pbx(
     ca_file: Path,
     phone_port: int,
 ) -> dict[str, str]:
-    """File name -> content, for Asterisk as the PBX of one trunk's customer.
+    """Return file name -> content, for Asterisk as the PBX of one trunk's customer.
 
-    The operator's sample in today's words. It rings every number at the customer's address and `phone_port`, over TLS.
+    It follows the operator's sample, in the syntax of current Asterisk. It rings every number at the customer's address
+    and `phone_port`, over TLS.
     """
     context = {
         "pop": study.pop,
@@ -116,7 +117,7 @@ def _fill(name: str, context: dict[str, Any]) -> str:
 
 
 def _trunk(index: int, trunk: Trunk) -> dict[str, Any]:
-    """What the templates want to know of a trunk. Its name may be too long for a channel's, so it has a number."""
+    """Return what the templates need of a trunk. Its name may be too long for a channel name, so it has a number."""
     return {
         "name": trunk.name,
         "endpoint": f"trunk{index}",
@@ -134,7 +135,7 @@ def _trunk(index: int, trunk: Trunk) -> dict[str, Any]:
 
 
 def _limit(trunk: Trunk) -> dict[str, Any] | None:
-    """Return what `throttle.j2` wants to know; None where it is to ask nothing."""
+    """Return what `throttle.j2` needs of the throttle, or None for a trunk without one."""
     throttle = trunk.throttle
     values = RENDERED[type(throttle)](throttle)
     return values and values | {"kind": throttle.policy, "cause": _throttle_cause(throttle.refusal_status)}

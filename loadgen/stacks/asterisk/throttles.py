@@ -1,6 +1,6 @@
-"""The throttle policies that Asterisk's dialplan can keep, and how `throttle.j2` is told of each.
+"""The throttle policies that Asterisk's dialplan can enforce, with their values for `throttle.j2`.
 
-A policy that does not stand in `RENDERED` is not played.
+A policy that is not in `RENDERED` cannot be played.
 """
 
 from __future__ import annotations
@@ -38,11 +38,9 @@ RENDERED: dict[type[Policy], Callable[[Any], Values | None]] = {
     TokenBucket: _token_bucket,
     NoThrottle: _no_throttle,
 }
-"""Policy -> what the template wants to know of its settings, in microseconds, as the dialplan reckons; None: nothing is
-asked.
-"""
+"""Policy -> its values for the template, in microseconds, the unit of the dialplan. None: there is nothing to ask."""
 
 
 def _decimal(value: float) -> str:
-    """Return a number as the dialplan reads it: no exponent."""
+    """Return a number without an exponent, as the dialplan reads it."""
     return f"{value:.6f}".rstrip("0").rstrip(".")

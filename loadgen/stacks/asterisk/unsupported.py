@@ -1,4 +1,4 @@
-"""What of a study Asterisk cannot play, each with its key and what to write instead."""
+"""Find everything in a study that Asterisk cannot play, each with its key and what to write instead."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ CAUSE_OF_STATUS = {
     503: 66,
     603: 16,
 }
-"""SIP status -> the Q.850 cause that Asterisk's dialplan hangs up with to send it; no other refusal can be sent.
+"""SIP status -> the Q.850 cause with which Asterisk's dialplan hangs up to send it. It can send no other refusal.
 
-Asterisk makes 503 of the causes 34, 42 and 66 alone. The first two say that a channel lacks and that the throttle
-refuses; 66 says neither.
+Asterisk sends 503 only for the causes 34, 42 and 66. Here 34 means that there is no free channel, and 42 that the
+throttle refuses. So 66 is left for any other 503.
 """
 _STATUSES = ", ".join(map(str, CAUSE_OF_STATUS))
 _LEAST_PORT = 1024
-"""Asterisk takes no lower one for audio."""
+"""The lowest port that Asterisk uses for audio."""
 
 
 def unsupported(study: Study) -> list[Problem]:
-    """Return all that Asterisk cannot play of a study, each with the key and what to write instead.
+    """Return everything in a study that Asterisk cannot play, each with its key and what to write instead.
 
-    One thing it plays otherwise than the model: it takes the caller's port pair before the dialplan asks the throttle,
-    so a call that finds no pair is refused with 488 and does not count.
+    One difference to the model is not reported: Asterisk takes the caller's port pair before the dialplan asks the
+    throttle. So a call that finds no free pair is refused with 488, and the throttle does not count it.
     """
     problems = list(_pop_problems(study))
     for index, trunk in enumerate(study.trunks):
@@ -93,7 +93,7 @@ def _outcome_problems(where: str, trunk: Trunk) -> Iterator[Problem]:
 
 
 def _overlaps(study: Study) -> Iterator[Problem]:
-    """A call's trunk is known by its source address alone."""
+    """Yield whitelists that overlap: Asterisk knows a call's trunk by its source address alone."""
     networks = [
         (f"trunks[{index}].whitelist", network)
         for index, trunk in enumerate(study.trunks)

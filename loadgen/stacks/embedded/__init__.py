@@ -1,1 +1,1 @@
-"""A trunk in Python, as a process of its own."""
+"""The embedded trunk: a trunk in Python, in its own process."""

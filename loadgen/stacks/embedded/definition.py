@@ -1,4 +1,4 @@
-"""What the rest of the tool knows of the embedded trunk."""
+"""Define the embedded trunk as a stack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trunkproof.models.study import Study
 
 
 def unsupported(_: Study) -> list[Problem]:
-    """Return nothing: it asks the same limits as the simulator, so it can play whatever can be predicted."""
+    """Return nothing. It uses the same limits as the simulator, so it can play whatever can be predicted."""
     return []
 
 

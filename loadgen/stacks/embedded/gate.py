@@ -1,7 +1,7 @@
-"""The embedded trunk's gate: whether a call may pass the limits, and if not, why.
+"""The gate of the embedded trunk decides whether a call may pass the limits, and why not.
 
-The limits themselves are `models.limits`, which the simulator asks too. It speaks no SIP and opens no socket; time is a
-parameter, on the trunk's own clock.
+The limits are those of `models.limits`, which the simulator uses too. The gate speaks no SIP and opens no socket. Time
+is a parameter, on the trunk's own clock.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from trunkproof.models.throttles.decision import Refused
 
 
 class Gate:
-    """The way into one PoP; every method raises `CallRefused` where it ends."""
+    """The gate of one PoP. Every method raises `CallRefused` for a call that may not pass."""
 
     def __init__(self, study: Study, *, anchor: float) -> None:
-        """`anchor` is the instant at which fixed windows begin, the trunk's own start."""
+        """Make a gate. Fixed windows begin at `anchor`, the start of the trunk."""
         self._trunks = study.trunks
         self.limits = Limits(study, {trunk.name: anchor for trunk in study.trunks})
 
     def check_source(self, trunk: int, source: str) -> None:
-        """Ask the trunk's whitelist."""
+        """Check the source address against the trunk's whitelist."""
         if not self._trunks[trunk].admits(IPv4Address(source)):
             raise CallRefused(Refusal.of(Disposition.NOT_WHITELISTED))
 
     def throttle(self, trunk: int, direction: Direction, now: float) -> float:
-        """Ask the throttle: the delay in seconds after which the call may go on."""
+        """Ask the throttle. Return the delay in seconds after which the call may go on."""
         decision = self.limits.ask_throttle(trunk, direction, now)
         if isinstance(decision, Refused):
             raise CallRefused(Refusal.by_throttle(decision))
         return decision.delay_s
 
     def reserve(self, trunk: int, direction: Direction, now: float) -> Ports:
-        """Take port pairs and a channel; where it raises, nothing was taken."""
+        """Take port pairs and a channel. Where it raises, nothing was taken."""
         taken = self.limits.take(trunk, now)
         if isinstance(taken, Disposition):
             raise CallRefused(Refusal.of(taken, direction))

@@ -1,7 +1,7 @@
 """The embedded trunk: a PoP in one process, with a TLS edge, the study's limits, and the called side in the PSTN.
 
-Real sockets, real TLS, SRTP terminated and re-originated; what the PSTN does with a call is written in the plan's row
-that the dialled number names. Calls *from* the PSTN are `pstn`'s, limits are `gate`'s.
+Its sockets and its TLS are real, and it terminates SRTP and sends it anew. The dialled number names a row of the plan,
+which says how the PSTN treats the call. `loadgen.parties.pstn` places the calls from the PSTN. `gate` has the limits.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ from trunkproof.models.traffic import TlsPolicy
 
 
 class EmbeddedTrunk:
-    """One PoP at work, between `start` and `close`. Times are of the event loop's clock, the machine's monotonic
-    one.
-    """
+    """One PoP, from `start` to `close`. Times are of the event loop's clock, the machine's monotonic one."""
 
     def __init__(
         self, plan: Plan, folder: Path, *, port: int = 0, keylog: Path | None = None, trace: Trace | None = None
@@ -49,12 +47,12 @@ class EmbeddedTrunk:
         self.study = plan.study
         self.host = str(self.study.pop.address)
         self.started = asyncio.get_running_loop().time()
-        """Where the windows of a fixed throttle begin."""
+        """The instant at which the windows of a fixed throttle begin."""
         self.gate = Gate(self.study, anchor=self.started)
         self.authority = Authority(folder / "certificates")
         self.audio = AudioFactory(self.host, self.study, at_trunk=True, check_media=Guard().check_media)
         self.keylog = keylog
-        """Where TLS secrets are appended, so that a capture can be decoded; nowhere unless asked for."""
+        """The file to which TLS secrets are appended, to decode a capture. None: no file."""
         self.answerer = self.make_answerer()
         self._trace = trace
         self._port = port
@@ -65,22 +63,22 @@ class EmbeddedTrunk:
         self._pstn: Pstn | None = None
 
     def make_answerer(self) -> Answerer:
-        """The called side in the PSTN, behind the gate."""
+        """Return the called side in the PSTN, behind the gate."""
         return Answerer(self.plan.rows, self._admit)
 
     def edge_certificate(self) -> CertificateFiles:
-        """What the edge shows: a certificate of the PoP's host name and address."""
+        """Return the edge's certificate, for the PoP's host name and address."""
         return self.authority.issue(self.study.pop.host, self.host)
 
     async def start(self) -> TrunkCard:
-        """Listen; the card says where.
+        """Listen, and return the card that says where.
 
         Raises:
-            OSError: the port is taken, or may not be used.
+            OSError: the port is in use, or may not be used.
         """
         context = server_context(self.edge_certificate(), ca_file=self.authority.ca_file, keylog=self.keylog)
         self._edge = await serve_tls(self.host, self._port, context, self._connected)
-        # Its Contact and Record-Route name the port that was really given.
+        # Made after listening: its Contact and Record-Route name the port that we got.
         user_agent = UserAgent(self.host, self._edge.address[1], "trunkproof embedded trunk")
         self._agent = SipAgent(user_agent, random.Random(), on_invite=self._invited, trace=self._trace)
         return TrunkCard(
@@ -95,20 +93,20 @@ class EmbeddedTrunk:
 
     @property
     def edge(self) -> TlsServer:
-        """The TLS listener of a started trunk."""
+        """Return the TLS listener of a started trunk."""
         if self._edge is None:
             raise RuntimeError("the trunk has not been started")
         return self._edge
 
     @property
     def agent(self) -> SipAgent:
-        """The user agent of a started trunk."""
+        """Return the user agent of a started trunk."""
         if self._agent is None:
             raise RuntimeError("the trunk has not been started")
         return self._agent
 
     def begin(self, zero: float) -> dict[str, float]:
-        """As `Stack`."""
+        """Set plan zero, and return the anchors by trunk name."""
         lines = [self._line_to(index) for index in range(len(self.study.trunks))]
         self._pstn = Pstn(self.plan, lines, self._admit_inbound, zero)
         self._pstn.begin()
@@ -116,7 +114,7 @@ class EmbeddedTrunk:
         return {trunk.name: self.started - zero for trunk in self.study.trunks}
 
     def _line_to(self, index: int) -> PstnLine:
-        """Straight to the customer's listener."""
+        """Return the line that goes straight to the customer's listener."""
         settings = self.study.trunks[index]
         customer = str(settings.customer_address)
         connector = Connector(client_context(self.authority.ca_file, keylog=self.keylog), customer, self.host)
@@ -126,7 +124,7 @@ class EmbeddedTrunk:
         return PstnLine(self.study, index, self.agent, pool, edge, records_route=True)
 
     async def finish(self, *, stop: bool) -> Finish:
-        """As `Stack`; the trunk itself is what is tested, so it has no health to report."""
+        """Return the records of the inbound calls. There is no health: the trunk itself is under test."""
         return Finish([] if self._pstn is None else await self._pstn.finish(stop=stop))
 
     def status(self) -> StackStatus:
@@ -139,7 +137,7 @@ class EmbeddedTrunk:
         )
 
     async def close(self) -> None:
-        """Let go of everything at once."""
+        """Close everything at once."""
         for timer in self._timers:
             timer.cancel()
         await self.answerer.close()
@@ -179,13 +177,13 @@ class EmbeddedTrunk:
         self.answerer.take(self.agent, incoming)
 
     async def _admit(self, incoming: IncomingCall, row: PlanRow) -> TrunkReservation:
-        """The gate, as an outbound INVITE meets it."""
+        """Admit an outbound INVITE: whitelist, throttle, ports and channels."""
         trunk = self._trunk_of(incoming)
         self.gate.check_source(trunk, incoming.source)
         return await self._pass_limits(trunk, Direction.OUTBOUND, row)
 
     async def _admit_inbound(self, row: PlanRow) -> TrunkReservation:
-        """The gate, as a call from the PSTN meets it: the same throttle, ports and channels."""
+        """Admit a call from the PSTN: the same throttle, ports and channels."""
         return await self._pass_limits(row.trunk, Direction.INBOUND, row)
 
     async def _pass_limits(self, trunk: int, direction: Direction, row: PlanRow) -> TrunkReservation:
@@ -195,8 +193,10 @@ class EmbeddedTrunk:
         return TrunkReservation(self, trunk, row, self.gate.reserve(trunk, direction, self.now()))
 
     def _trunk_of(self, incoming: IncomingCall) -> int:
-        """The trunk whose account stands in From, and of several such the one whose customer calls; the first one for
-        a caller of no account.
+        """Return the index of the trunk whose account is in From.
+
+        Several trunks may have that account. Then prefer the one of the caller's address, and next one whose whitelist
+        admits it. An unknown account gets the first trunk.
         """
         domain, source = Uri.parse(incoming.call.invite.from_.uri).host, IPv4Address(incoming.source)
         named = [index for index, trunk in enumerate(self.study.trunks) if account_host(trunk.account) == domain]
@@ -205,12 +205,12 @@ class EmbeddedTrunk:
         return next(iter([*of_source, *admitting, *named]), 0)
 
     def now(self) -> float:
-        """The event loop's clock."""
+        """Return the time of the event loop's clock."""
         return asyncio.get_running_loop().time()
 
 
 class TrunkReservation:
-    """What an admitted call holds: its ports and a carrier channel."""
+    """What an admitted call holds: its ports and a channel of the carrier."""
 
     def __init__(self, trunk: EmbeddedTrunk, index: int, row: PlanRow, ports: tuple[int, ...]) -> None:
         self._trunk = trunk
@@ -219,7 +219,7 @@ class TrunkReservation:
         self._ports = ports
 
     def open_audio(self) -> Audio:
-        """The trunk's end of the call's audio, on the first of its ports."""
+        """Return the trunk's side of the call's audio, on the first of its ports."""
         first, *others = self._ports
         try:
             audio, bound = self._trunk.audio.open_on(first, self._other_port, self._row)
@@ -233,5 +233,5 @@ class TrunkReservation:
         return self._trunk.gate.limits.pool.withdraw(taken, self._trunk.now())
 
     def close(self) -> None:
-        """Give ports and channel back."""
+        """Release the ports and the channel."""
         self._trunk.gate.limits.give_back(self._index, self._ports, self._trunk.now())

@@ -1,1 +1,1 @@
-"""Kamailio with rtpengine as a trunk: their configuration from a study, and the two programs."""
+"""Kamailio with rtpengine as the trunk, configured from a study."""

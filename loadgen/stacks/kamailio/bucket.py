@@ -1,4 +1,4 @@
-"""A token bucket in the 32-bit integers of Kamailio's script: exact in whole microseconds, within bounds."""
+"""Count a token bucket in the 32-bit integers of Kamailio's script, exactly in whole microseconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LARGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Bucket:
-    """The k-th token is back `k * interval_us + k * rest / parts` after the bucket was full."""
+    """A token bucket. Its k-th token returns `k * interval_us + k * rest / parts` after the bucket was full."""
 
     window_us: int
     interval_us: int
@@ -28,7 +28,7 @@ class Bucket:
 
     @classmethod
     def of(cls, settings: TokenBucket) -> Self:
-        """The bucket of a study's throttle; `unsupported` says whether it fits."""
+        """Return the bucket of a study's throttle. `unsupported` says whether the script can count it."""
         window_us = round(settings.window_s * 1e6)
         interval_us, left = divmod(window_us, settings.limit)
         shared = math.gcd(left, settings.limit)
@@ -38,7 +38,7 @@ class Bucket:
         return cls(window_us, interval_us, left // shared, settings.limit // shared, horizon_s, most, whole)
 
     def unsupported(self) -> Iterator[str]:
-        """Why the script cannot count it."""
+        """Yield the reasons why the script cannot count it."""
         if not self.is_whole or self.window_us < 1:
             yield "Kamailio's script counts whole microseconds: window_s has to be a whole number of them"
         if (self.horizon_s + 1) * 1_000_000 > _LARGEST:

@@ -1,4 +1,4 @@
-"""What the rest of the tool knows of Kamailio with rtpengine as a stack."""
+"""Define Kamailio with rtpengine as a stack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Program], dict[str, str]]:
-    # Imported late: whoever asks for a label needs neither templates nor TLS.
+    # Import late: a caller that needs only the label needs neither templates nor TLS.
     from trunkproof.loadgen.stacks.kamailio.programs import kamailio_programs  # noqa: PLC0415
 
     return kamailio_programs(study, endpoints)

@@ -1,4 +1,4 @@
-"""Ports inside a Kamailio trunk that nobody outside needs to know: how its programs talk and show their metrics."""
+"""Choose the ports that a Kamailio trunk uses inside: for its programs to talk, and for their metrics."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from trunkproof.loadgen.system.ports import free_port
 
 @dataclass(frozen=True)
 class Internal:
-    """All at the PoP's inner address."""
+    """The inside ports. All are at the PoP's inner address."""
 
     rtpengine_ng: int
-    """UDP: where Kamailio asks for media ports."""
+    """The UDP port on which Kamailio asks rtpengine for media ports."""
     rtpengine_http: int
     kamailio_http: int
-    """Metrics at `/metrics`, JSON-RPC at `/rpc`."""
+    """Kamailio's HTTP port: metrics at `/metrics`, JSON-RPC at `/rpc`."""
 
 
 def choose_internal(inner_address: IPv4Address, taken: frozenset[int] = frozenset()) -> Internal:
-    """Free ports, none of them among `taken`."""
+    """Return free ports that are not in `taken`."""
     chosen: list[int] = []
     while len(chosen) < 3:
         port = free_port(str(inner_address))

@@ -1,10 +1,10 @@
-"""What Kamailio tells rtpengine about a call's media: which side, which profile, which crypto suites."""
+"""Write what Kamailio tells rtpengine about a call's media: the side, the profile, the crypto suites."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# What rtpengine 10.5 would offer of its own accord; it knows no flag for "only this one".
+# The suites that rtpengine 10.5 offers by default. It has no flag for "only this one".
 _SUITES = (
     "AEAD_AES_256_GCM",
     "AEAD_AES_128_GCM",
@@ -23,12 +23,12 @@ _ALWAYS = "replace-origin replace-session-connection ICE=remove DTLS=off"
 
 
 def towards_customer(suites: Sequence[str]) -> str:
-    """For SDP that goes to a customer: SRTP with one of these suites."""
+    """Return the flags for SDP that goes to a customer: SRTP with one of these suites."""
     return f"{_ALWAYS} RTP/SAVP {_without(suites)} direction=inside direction=outside"
 
 
 def towards_carrier(media: str) -> str:
-    """For SDP that goes to the carrier, which takes `rtp` or `srtp`."""
+    """Return the flags for SDP that goes to the carrier, which takes `rtp` or `srtp`."""
     profile = "RTP/AVP" if media == "rtp" else f"RTP/SAVP {_without(('AES_CM_128_HMAC_SHA1_80',))}"
     return f"{_ALWAYS} {profile} direction=outside direction=inside"
 

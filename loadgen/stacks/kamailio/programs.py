@@ -1,6 +1,6 @@
-"""The two programs of a Kamailio trunk: their files written, how they are started, how one sees that they are ready.
+"""Prepare the two programs of a Kamailio trunk: write their files, and say how to start them and see them ready.
 
-Starting and watching them is `loadgen.system.programs`.
+`loadgen.system.programs` starts and watches them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from trunkproof.models.study import Study
 
 _PACKAGES = {"kamailio": "kamailio kamailio-tls-modules", "rtpengine": "rtpengine-daemon"}
 _SHARED_MB, _PRIVATE_MB = 1024, 16
-"""Kamailio's memory: what it does not use costs nothing; 128 MB were too little for 1,000 calls a second."""
+"""Kamailio's memory. Unused memory costs nothing, and 128 MB were too little for 1,000 calls per second."""
 _ANSWER_WITHIN_S = 1.0
 
 
 def kamailio_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Program], dict[str, str]]:
-    """Write the configuration into `endpoints.folder`: the programs in the order of their start, and the addresses of
-    their Prometheus pages.
+    """Write the configuration into `endpoints.folder`.
+
+    Returns:
+        The programs in the order of starting, and program name -> its Prometheus page.
 
     Raises:
         InputError: the study asks for what this stack cannot play.
@@ -67,7 +69,7 @@ def _kamailio(study: Study, endpoints: StackEndpoints) -> Program:
     _check(command)
     return Program(
         name="kamailio",
-        # Its first process stays in front, so that the one we started is the one that can be watched.
+        # Keep the first process in the foreground, so that the process that we started is the one that we watch.
         command=(*command, "-DD", "-E", "-P", str(folder / "kamailio.pid")),
         log=folder / "kamailio.log",
         is_ready=partial(_takes_tls, str(study.pop.address), endpoints.edge_port),
@@ -75,7 +77,7 @@ def _kamailio(study: Study, endpoints: StackEndpoints) -> Program:
 
 
 def _installed(name: str) -> str:
-    # Daemons live in /usr/sbin, which is not on everybody's path.
+    # Daemons are in /usr/sbin, which may not be in PATH.
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
         raise StackError(f"{name} is not installed: sudo apt-get install {_PACKAGES[name]}")
@@ -83,7 +85,7 @@ def _installed(name: str) -> str:
 
 
 def _check(command: tuple[str, ...]) -> None:
-    """Let Kamailio read its configuration once without starting: it names what it misses."""
+    """Let Kamailio check its configuration without starting. It names what is missing."""
     said = subprocess.run((*command, "-c", "-E"), capture_output=True, text=True, check=False)
     if said.returncode == 0:
         return
@@ -95,7 +97,7 @@ def _check(command: tuple[str, ...]) -> None:
 
 
 async def _answers_ping(host: str, port: int) -> bool:
-    """Whether rtpengine answers on its control port (the ng protocol: a cookie, and a bencoded dictionary)."""
+    """Tell whether rtpengine answers on its control port (ng protocol: a cookie and a bencoded dictionary)."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
     cookie = secrets.token_hex(4).encode()
@@ -124,7 +126,7 @@ class _Ping(asyncio.DatagramProtocol):
 
 
 async def _takes_tls(host: str, port: int) -> bool:
-    """Whether the edge completes a TLS handshake: the kernel accepts connections before Kamailio reads them."""
+    """Tell whether the edge completes a TLS handshake. The kernel accepts connections before Kamailio reads them."""
     context = client_context(None, verify=False)
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_S):

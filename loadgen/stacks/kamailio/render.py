@@ -1,6 +1,6 @@
-"""The configuration of Kamailio and rtpengine that a study asks for, as texts. Writes no file and starts nothing.
+"""Render the configuration of Kamailio and rtpengine for a study. Nothing is started or written here.
 
-Every limit is the study's; what neither program can play is told by `unsupported`.
+All limits come from the study. `unsupported` lists what the two programs cannot play.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PHRASES = {600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywher
 
 
 def render(study: Study, endpoints: StackEndpoints, internal: Internal) -> dict[str, str]:
-    """File name -> text, for a study of which nothing is `unsupported`."""
+    """Return file name -> text. The stack must be able to play the study: `unsupported` is empty."""
     environment = Environment(
         loader=PackageLoader("trunkproof.loadgen.stacks.kamailio"),
         undefined=StrictUndefined,
@@ -78,8 +78,10 @@ def _no_script_for(policy: str) -> str:
 
 
 def _tcp_children(study: Study) -> int:
-    """Each process has TLS tickets of its own, and a new connection goes to any of them: where customers resume
-    sessions there may be one process only.
+    """Return the number of Kamailio's TCP processes.
+
+    Each process has its own TLS tickets, and a new connection goes to any process. So where customers resume sessions
+    there may be only one process.
     """
     resumes = any(trunk.traffic.tls.resumption_share > 0 for trunk in study.trunks)
     return 1 if resumes else study.pop.machine.cores
@@ -91,7 +93,7 @@ def _pipelimit_interval_s(study: Study) -> int | None:
 
 
 def _phrase(status: int) -> str:
-    """A reason phrase; HTTP's serve where SIP took them over."""
+    """Return the reason phrase of a SIP status. Where SIP took a status over from HTTP, it is HTTP's phrase."""
     try:
         return _PHRASES.get(status) or HTTPStatus(status).phrase
     except ValueError:
@@ -100,7 +102,7 @@ def _phrase(status: int) -> str:
 
 @dataclass(frozen=True)
 class _RenderedTrunk:
-    """A trunk in the words of the templates; trunks are numbered from 1, as permissions' groups are."""
+    """A trunk with the names that the templates use. Trunks are numbered from 1, like groups of permissions."""
 
     trunk: Trunk
     number: int

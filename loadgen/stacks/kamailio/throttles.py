@@ -1,6 +1,6 @@
-"""The throttle policies that Kamailio can keep, and what of their settings it cannot.
+"""The throttle policies that Kamailio can enforce, and the settings that it cannot.
 
-`macros.j2` holds the script of each. A policy that does not stand in `RENDERED` is not played.
+`macros.j2` has the script of each policy. A policy that is not in `RENDERED` cannot be played.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trunkproof.models.throttles.token_bucket import TokenBucket
 
 _LONGEST_WINDOW_MS = 2**31 - 1
 Unsupported = Iterator[tuple[str, str]]
-"""Keys of a trunk, and what is wrong with each."""
+"""Pairs of a key of the trunk and what is wrong with it."""
 
 
 def _pipelimit(_: PipeLimit) -> Unsupported:
@@ -45,11 +45,11 @@ RENDERED: dict[type[Policy], Callable[[Any], Unsupported]] = {
     TokenBucket: _token_bucket,
     NoThrottle: _no_throttle,
 }
-"""Policy -> what of its settings the script cannot keep."""
+"""Policy -> a check that yields the settings that the script cannot enforce."""
 
 
 def unsupported_throttle(throttle: Policy) -> Unsupported:
-    """Yield what Kamailio cannot keep of a trunk's throttle."""
+    """Yield everything in a trunk's throttle that Kamailio cannot enforce."""
     check = RENDERED.get(type(throttle))
     if check is None:
         names = ", ".join(policy.name() for policy in RENDERED)

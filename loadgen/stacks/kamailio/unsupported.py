@@ -1,4 +1,4 @@
-"""What of a study Kamailio and rtpengine cannot play, each with its key and what to do about it."""
+"""Find everything in a study that Kamailio and rtpengine cannot play, each with its key and what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trunkproof.models.study import EdgeRestart, Study, Trunk
 
 
 def unsupported(study: Study) -> list[Problem]:
-    """Return everything of the study that this stack cannot play; empty where it can play all of it."""
+    """Return everything in the study that this stack cannot play."""
     found = [*_addresses(study), *_accounts(study), *_ports(study), *_incidents(study)]
     for index, trunk in enumerate(study.trunks):
         found += [Problem(where=f"trunks[{index}].{key}", what=what) for key, what in _trunk(trunk)]

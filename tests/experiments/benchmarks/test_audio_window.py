@@ -31,7 +31,7 @@ def test_all_packets_are_quality() -> None:
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (replace(window(), excuse="out of breath"), "out of breath"),
+        (replace(window(), excuse="could not keep up"), "could not keep up"),
         (window(sent=9_900, received=9_900, authenticated=9_900), "1.00 % of the packets were not sent in time"),
         (window(received=9_900, authenticated=9_900), "1.00 % of the packets did not come back"),
     ],

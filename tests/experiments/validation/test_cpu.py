@@ -11,7 +11,7 @@ import yaml
 from trunkproof.experiments.common.provenance import fingerprint
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from trunkproof.loadgen.meters.report import MeterReport, ProgramReport
-from trunkproof.models.costs import CALIBRATIONS, Gauged, cpu_seconds, load_calibration
+from trunkproof.models.costs import CALIBRATIONS, ReferenceSpeed, cpu_seconds, load_calibration
 from trunkproof.models.study import Study
 from trunkproof.simulator.run import simulate
 
@@ -38,20 +38,23 @@ def test_both_sides_add_up() -> None:
     assert CpuComparison.from_json(found.to_json()) == found
 
 
-def test_the_prediction_is_for_the_pace_that_the_machine_had(tmp_path: Path) -> None:
-    gauged = Gauged(work_s=1e-4, exponent=2.0)
-    path = calibration(tmp_path / "gauged.yaml", gauged=gauged.model_dump())
+def test_the_prediction_is_for_the_slowdown_of_the_machine(tmp_path: Path) -> None:
+    reference = ReferenceSpeed(work_s=1e-4, exponent=2.0)
+    path = calibration(tmp_path / "reference.yaml", reference=reference.model_dump())
     predicted = simulate(study())
 
-    def cpu(gauge_s: float | None) -> CpuComparison:
-        found = compare_cpu(study(path), predicted, replace(meters(edge=0.25), gauge_s=gauge_s))
+    def cpu(reference_s: float | None) -> CpuComparison:
+        found = compare_cpu(study(path), predicted, replace(meters(edge=0.25), reference_s=reference_s))
         assert found is not None
         return found
 
-    assert cpu(None).pace == cpu(1e-4).pace == 1
-    assert cpu(1.2e-4).pace == pytest.approx(1.44)
+    assert cpu(None).slowdown == cpu(1e-4).slowdown == 1
+    assert cpu(1.2e-4).slowdown == pytest.approx(1.44)
     assert cpu(1.2e-4).predicted_s == pytest.approx(1.44 * cpu(None).predicted_s)
-    assert CpuComparison.from_json(cpu(1.2e-4).to_json()) == cpu(1.2e-4)
+    saved = cpu(1.2e-4).to_json()
+    assert CpuComparison.from_json(saved) == cpu(1.2e-4)
+    older = {"pace" if name == "slowdown" else name: value for name, value in saved.items()}
+    assert CpuComparison.from_json(older) == cpu(1.2e-4)
 
 
 EARLY = replace(meters(edge=0.1), from_s=8.0, to_s=5.0)

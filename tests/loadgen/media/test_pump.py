@@ -54,7 +54,13 @@ def _add(
     event_type: int | None = None,
 ) -> Flow:
     stream = MediaStream(
-        cipher, row=row, side=side, payload_type=8, event_type=event_type, dice=random.Random(side), now=pump.now()
+        cipher,
+        row=row,
+        side=side,
+        payload_type=8,
+        event_type=event_type,
+        random_source=random.Random(side),
+        now=pump.now(),
     )
     return pump.add(stream, *sockets, peer[0].getsockname(), peer[1].getsockname())
 

@@ -45,8 +45,8 @@ def test_reordering_across_the_rollover() -> None:
 
 
 def test_a_8_jitter_is_the_recursion_of_the_appendix() -> None:
-    dice = random.Random(3550)
-    delays = [dice.uniform(0.0, 0.03) for _ in range(500)]
+    random_source = random.Random(3550)
+    delays = [random_source.uniform(0.0, 0.03) for _ in range(500)]
     jitter = 0.0
     for before, after in pairwise(delays):
         jitter += (abs(after - before) - jitter) / 16

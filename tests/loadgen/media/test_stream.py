@@ -23,8 +23,10 @@ def _ciphers() -> tuple[SrtpCipher, SrtpCipher]:
 
 
 def _stream(cipher: Cipher, side: Side, row: int = 7, event_type: int | None = EVENTS) -> MediaStream:
-    dice = random.Random(side)
-    return MediaStream(cipher, row=row, side=side, payload_type=8, event_type=event_type, dice=dice, now=0.0)
+    random_source = random.Random(side)
+    return MediaStream(
+        cipher, row=row, side=side, payload_type=8, event_type=event_type, random_source=random_source, now=0.0
+    )
 
 
 def _call() -> tuple[MediaStream, MediaStream]:

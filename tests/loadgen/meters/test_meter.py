@@ -87,8 +87,8 @@ def test_cpu_between_plan_zero_and_the_end_is_the_program_s_own_account() -> Non
         assert report.programs["it"].share_of_core == cpu_s / (end[0] - begin[0])
         assert report.programs["it"].ended_at_s is None
         # The reference workload is reported for the same span.
-        assert report.gauge_s is not None
-        assert meter.report(from_s=-9, to_s=-8).gauge_s is None
+        assert report.reference_s is not None
+        assert meter.report(from_s=-9, to_s=-8).reference_s is None
 
     asyncio.run(run())
 

@@ -1,7 +1,9 @@
+from dataclasses import asdict, replace
+
 import polars as pl
 import pytest
 
-from trunkproof.loadgen.meters.report import PAGE_CPU, SAMPLES, Gap, MeterReport, make_report
+from trunkproof.loadgen.meters.report import PAGE_CPU, SAMPLES, Gap, MeterReport, make_report, read_report
 
 
 def _samples(**series: list[tuple[float, float]]) -> pl.DataFrame:
@@ -79,3 +81,15 @@ def test_deaths_and_the_gaps_of_the_span_are_told_even_of_what_was_never_read() 
         "other": 5.0,
         "page": None,
     }
+
+
+def test_a_saved_report_is_read_back_also_with_the_older_name_of_its_reference_workload() -> None:
+    gap = Gap(at_s=5.0, source="page", why="gone")
+    report = make_report(_samples(cpu_s=[(0.0, 1.0), (10.0, 3.0)]), {}, 0.0, 10.0, gaps=[gap], reference_s=2e-4)
+    saved = asdict(report)
+    assert read_report(saved) == report
+    saved["gauge_s"] = saved.pop("reference_s")
+    assert read_report(saved) == report
+    del saved["gauge_s"]
+    assert read_report(saved) == replace(report, reference_s=None)
+    assert read_report(None) is None

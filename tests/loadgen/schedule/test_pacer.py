@@ -157,7 +157,7 @@ def test_a_blocked_event_loop_shows_as_lateness() -> None:
     pacer = Pacer()
 
     async def blocks(_: Instant) -> None:
-        time.sleep(0.05)  # what a generator out of breath does
+        time.sleep(0.05)  # what a generator that cannot keep up does
 
     async def action(_: Instant) -> None:
         pass

@@ -253,9 +253,9 @@ ACTIONS = {
 
 @pytest.mark.parametrize("seed", range(60))
 def test_any_sequence_of_inputs_ends_every_call_exactly_once(make_pair: Any, seed: int) -> None:
-    pair, dice, connection = make_pair(seed), random.Random(seed), 1
-    for action in dice.choices(list(ACTIONS), list(ACTIONS.values()), k=150):
-        connection = _walk(pair, action, dice.randrange(8), connection)
+    pair, random_source, connection = make_pair(seed), random.Random(seed), 1
+    for action in random_source.choices(list(ACTIONS), list(ACTIONS.values()), k=150):
+        connection = _walk(pair, action, random_source.randrange(8), connection)
     pair.settle()  # what is still on the wire may be an INVITE, and its callee's user has to end that too
     for endpoint in (pair.customer, pair.trunk):
         for call in endpoint.calls:

@@ -154,12 +154,12 @@ def costs(draw: st.DrawFn) -> dict[str, float]:
     names = ("full_handshake_s", "resumed_handshake_s", "invite_s", "refusal_s", "bye_s")
     return {name: draw(COST_S) for name in names} | {
         "packet_s": draw(st.sampled_from([0.0, 0.0004, 0.003])),
-        "waiting_packet_s": draw(st.sampled_from([0.0002, 0.002])),
-        "waiting_work_share": draw(st.sampled_from([0.5, 1.0, 1.5])),
-        "cold_share": draw(st.sampled_from([0.0, 0.5])),
+        "contended_packet_s": draw(st.sampled_from([0.0002, 0.002])),
+        "contended_work_share": draw(st.sampled_from([0.5, 1.0, 1.5])),
+        "idle_penalty": draw(st.sampled_from([0.0, 0.5])),
         "idle_share": 0.01,
         "round_trip_s": draw(st.sampled_from([0.0, 0.01, 0.5])),
-        "throttle_s": draw(st.sampled_from([0.0, 0.25])),
+        "throttle_decision_s": draw(st.sampled_from([0.0, 0.25])),
     }
 
 
@@ -197,7 +197,7 @@ def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
         "machine": {
             "cores": draw(st.sampled_from([1, 2, 7])),
             "quota": draw(st.none() | st.sampled_from([0.05, 0.5, 1.5])),
-            "pace": draw(st.sampled_from([1.0, 1.7])),
+            "slowdown": draw(st.sampled_from([1.0, 1.7])),
         },
     }
     study = {"name": "t", "seed": draw(st.integers(0, 1000)), "duration_s": 10, "pop": pop, "trunks": trunks}

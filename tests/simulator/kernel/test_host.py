@@ -17,12 +17,12 @@ WORK = st.tuples(st.just("work"), st.sampled_from([0.0, 0.1, 0.5]) | st.floats(0
 AUDIO = st.tuples(st.sampled_from(["begins", "ends"]), st.floats(0, 2))
 
 
-@pytest.mark.parametrize("machine", [{}, {"cores": 4}, {"quota": 0.01}, {"cores": 3, "quota": 2.5, "pace": 90}])
+@pytest.mark.parametrize("machine", [{}, {"cores": 4}, {"quota": 0.01}, {"cores": 3, "quota": 2.5, "slowdown": 90}])
 @given(pieces=st.lists(st.tuples(st.sampled_from([0.0, 0.25]) | st.floats(0, 1), WORK | AUDIO), max_size=60))
 def test_the_same_to_the_last_bit(machine: dict[str, float], pieces: list[tuple[float, tuple[str, float]]]) -> None:
     pop = {"machine": machine | {"calibration": "embedded"}}
     study = Study.model_validate({"name": "t", "pop": pop, "trunks": [{"traffic": TRAFFIC}]})
-    changes = {"idle_share": 0.001, "waiting_work_share": 0.5, "packet_s": 0.004}
+    changes = {"idle_share": 0.001, "contended_work_share": 0.5, "packet_s": 0.004}
     costs = costs_of(study.pop).model_copy(update=changes)
     clock, cores = (world := world_of(study, costs, {}, batch=1)).clock, world.cores
     host, now, readings = Host(study.pop.machine, costs), 0.0, []

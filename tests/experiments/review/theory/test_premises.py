@@ -152,7 +152,7 @@ def test_what_a_wish_needs_is_the_least_that_keeps_the_targets(per_minute: float
     costs = COSTS
     work = per_minute / 60 * found.per_call.cpu_s
     # Work on a stack that is nearly idle costs more.
-    cpu = costs.idle_share + work * (1 + costs.cold_share * math.exp(-work / costs.warm_load))
+    cpu = costs.idle_share + work * (1 + costs.idle_penalty * math.exp(-work / costs.idle_penalty_decay_load))
     assert needed.cores == pytest.approx(cpu / MOST_CPU_SHARE)
     assert needed.bandwidth_mbit_per_s >= per_minute * 3 * STREAM_MBIT_PER_S
 

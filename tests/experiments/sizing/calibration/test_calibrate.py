@@ -41,8 +41,8 @@ KNOWN = {
     "bye_s": 7e-4,
     "packet_s": 2e-5,
     "idle_share": 2e-3,
-    "cold_share": 1.0,
-    "warm_load": 0.02,
+    "idle_penalty": 1.0,
+    "idle_penalty_decay_load": 0.02,
 }
 
 
@@ -62,7 +62,7 @@ def test_the_levels_as_the_model_plays_them_determine_every_cost(tmp_path: Path)
         # 95 % of intervals hold the truth; twice as wide, one of seven misses in one of ten thousand runs.
         assert abs(getattr(run.calibration.costs, name) - cost) < 2 * spread, name
     assert run.calibration.costs.round_trip_s == pytest.approx(0.002, abs=1e-4)
-    low, high = run.calibration.intervals["throttle_s"]
+    low, high = run.calibration.intervals["throttle_decision_s"]
     assert low < 0.01 < high
     written = load_calibration(str(run.write(tmp_path)))
     assert written == run.calibration
@@ -70,7 +70,7 @@ def test_the_levels_as_the_model_plays_them_determine_every_cost(tmp_path: Path)
     saved = json.loads((tmp_path / "embedded-levels.json").read_text())
     assert len(saved["levels"]) == len(run.levels)
     page = render_calibration(run)
-    assert all(name in page for name in set(get_args(CostName)) - {"waiting_packet_s"})
+    assert all(name in page for name in set(get_args(CostName)) - {"contended_packet_s"})
 
 
 def predicted_level(work: str, amount: float, study: Study, dice: np.random.Generator) -> Level:
@@ -97,7 +97,7 @@ def test_contended_work_costs_what_the_contended_levels_say() -> None:
         others = {name: count for name, count in level.counts.items() if name not in ("packet_s", "idle_share")}
         others_s = sum(getattr(costs, name) * count for name, count in others.items())
         work_s = share * others_s + level.counts["packet_s"] * packet_s
-        cpu_s = costs.idle_share * seconds + costs.cold_factor(work_s / seconds) * work_s
+        cpu_s = costs.idle_share * seconds + costs.idle_factor(work_s / seconds) * work_s
         return replace(level, work=work, cpu_s=cpu_s, **values)
 
     # All took a quarter longer in these minutes, in which a share of what is asked for was less of it. What broke down,
@@ -127,7 +127,7 @@ def test_contended_work_costs_what_the_contended_levels_say() -> None:
     # Half of what 96 calls ask for, of which the idle programs take their share first.
     audio_per_s = 96 * PACKETS_PER_CALL_S
     cores = 0.5 * (audio_per_s * costs.packet_s + costs.idle_share) - costs.idle_share
-    assert packet.value == pytest.approx(cores / costs.cold_factor_spending(cores) / audio_per_s / 1.25, rel=1e-3)
+    assert packet.value == pytest.approx(cores / costs.idle_factor_spending(cores) / audio_per_s / 1.25, rel=1e-3)
     assert work.value == pytest.approx(0.6, rel=1e-2)
     assert work.interval[0] < 0.6 < work.interval[1]
     found = run.with_contended(contended)
@@ -145,8 +145,8 @@ def test_contended_work_costs_what_the_contended_levels_say() -> None:
     assert dear.value > 1.5 / 1.25 * costs.packet_s
     # Where nothing holds nothing is known.
     broken = run.with_contended([replace(level, mos_p5=1.2, response_s=(9.0,)) for level in contended])
-    assert broken.calibration.costs.waiting_packet_s is None
-    assert broken.calibration.costs.waiting_work_share == 1
+    assert broken.calibration.costs.contended_packet_s is None
+    assert broken.calibration.costs.contended_work_share == 1
     assert len(broken.notes) == 2
 
 
@@ -179,8 +179,8 @@ def levels_of_a_changing_machine(dice: np.random.Generator) -> list[Level]:
 def test_a_slow_minute_means_more_contention() -> None:
     """What held on less than it seems counts before what held on more."""
     run = CalibrationRun.explaining("kamailio", levels_of_a_changing_machine(np.random.default_rng(5)), "x")
-    assert run.calibration.gauged is not None
-    typical_s = run.calibration.gauged.work_s
+    assert run.calibration.reference is not None
+    typical_s = run.calibration.reference.work_s
     audio = [level for level in run.levels if level.work == "audio"][-1]
     contended = [
         replace(audio, work="audio, contended CPU", amount=amount, reference_s=slowdown ** (1 / 1.5) * typical_s)
@@ -188,7 +188,7 @@ def test_a_slow_minute_means_more_contention() -> None:
     ]
     costs = run.with_contended(contended).calibration.costs
     # 0.9 of the CPU at a slowdown of 1.5; idle programs take 1 % of it, the fitted power may be off by a tenth.
-    assert costs.waiting_packet_s == pytest.approx(0.9 / 1.5 * costs.packet_s, rel=0.05)
+    assert costs.contended_packet_s == pytest.approx(0.9 / 1.5 * costs.packet_s, rel=0.05)
 
 
 def test_uncontended_levels_of_a_ladder_take_part_in_the_fit() -> None:
@@ -250,35 +250,35 @@ def test_a_ladder_ends_where_two_levels_broke_down(needs: float, rungs: int) -> 
 def test_a_change_of_the_machines_speed_is_told_from_costs() -> None:
     levels = levels_of_a_changing_machine(np.random.default_rng(5))
     run = CalibrationRun.explaining("embedded", levels, "x")
-    gauged = run.calibration.gauged
-    assert gauged is not None
-    assert gauged.interval is not None
+    reference = run.calibration.reference
+    assert reference is not None
+    assert reference.interval is not None
     assert "all costs grow as that time to the power" in render_calibration(run)
-    assert gauged.exponent == pytest.approx(1.5, abs=2 * (gauged.interval[1] - gauged.exponent))
+    assert reference.exponent == pytest.approx(1.5, abs=2 * (reference.interval[1] - reference.exponent))
     assert run.fit.relative_error < 0.03
     assert run.calibration.costs.packet_s == pytest.approx(KNOWN["packet_s"], rel=0.2)
-    assert run.calibration.pace(gauged.work_s) == 1
-    assert run.calibration.pace(1.1 * gauged.work_s) == pytest.approx(1.1**gauged.exponent)
+    assert run.calibration.slowdown(reference.work_s) == 1
+    assert run.calibration.slowdown(1.1 * reference.work_s) == pytest.approx(1.1**reference.exponent)
     # Nobody looked at the machine that the levels of others are from.
     assert (
         CalibrationRun.explaining(
             "embedded", [replace(level, reference_s=None) for level in levels], "x"
-        ).calibration.gauged
+        ).calibration.reference
         is None
     )
 
 
 def test_a_stack_that_is_never_cold_has_no_such_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KNOWN, "cold_share", 0.0)
+    monkeypatch.setitem(KNOWN, "idle_penalty", 0.0)
     dice = np.random.default_rng(5)
     run = CalibrationRun.explaining("embedded", [predicted_level(*each, dice) for each in studies_of("embedded")], "x")
-    assert run.calibration.costs.cold_share == 0
-    assert "cold_share" not in run.calibration.intervals
+    assert run.calibration.costs.idle_penalty == 0
+    assert "idle_penalty" not in run.calibration.intervals
 
 
 def test_a_stack_that_is_cheaper_when_cold_is_calibrated_without_that_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search then ends at no cost for being cold, where nothing says what is warm."""
-    monkeypatch.setitem(KNOWN, "cold_share", 0.0)
+    monkeypatch.setitem(KNOWN, "idle_penalty", 0.0)
     dice = np.random.default_rng(5)
     levels = [predicted_level(*each, dice) for each in studies_of("embedded")]
     loads = [level.cpu_s / level.counts["idle_share"] for level in levels]
@@ -287,7 +287,7 @@ def test_a_stack_that_is_cheaper_when_cold_is_calibrated_without_that_cost(monke
         for one, load in zip(levels, loads, strict=True)
     ]
     run = CalibrationRun.explaining("embedded", cheaper, "x")
-    assert run.calibration.costs.cold_share == 0
+    assert run.calibration.costs.idle_penalty == 0
     assert run.calibration.costs.packet_s == pytest.approx(KNOWN["packet_s"], rel=0.3)
 
 

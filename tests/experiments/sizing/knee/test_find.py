@@ -1,4 +1,4 @@
-"""The knee on both sides: the same search, majorities, a generator out of breath, and the model against theory."""
+"""The knee on both sides: the same search, majorities, a generator that cannot keep up, the model and theory."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_without_a_reference_workload_the_prediction_is_for_the_slowdown_of_the_
     async def measure(study: Study, load: float, _: Path) -> Reading:
         return await predict_load(study, load)
 
-    study = _study(pace=1.5, calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
+    study = _study(slowdown=1.5, calibration=_calibration(tmp_path, invite_s=0.002, idle_share=0.01))
     knee = asyncio.run(find_knee(study, tmp_path, measure=measure))
     assert knee.slowdown is None
     assert knee.predicted.knee == knee.calibrated == knee.measured.knee
@@ -138,7 +138,7 @@ def test_a_stack_that_fails_without_a_quota_has_no_knee(tmp_path: Path) -> None:
     assert not knee.agrees
 
 
-def test_a_generator_out_of_breath_ends_the_search(tmp_path: Path) -> None:
+def test_a_generator_that_cannot_keep_up_ends_the_search(tmp_path: Path) -> None:
     void: dict[str, Any] = {"generator": Verdict.VOID, "reasons": ("void: CPU",)}
     knee = _find(_study(), _Stack(500, **void), _Stack(500), tmp_path)
     assert knee.is_void
@@ -228,7 +228,7 @@ def _calibration(tmp_path: Path, **costs: float) -> str:
         "stack": "kamailio",
         "measured": "2026-01-01",
         "costs": dict.fromkeys(names, 0.0)
-        | {"waiting_packet_s": None, "waiting_work_share": 1.0, "warm_load": 1.0}
+        | {"contended_packet_s": None, "contended_work_share": 1.0, "idle_penalty_decay_load": 1.0}
         | costs,
     }
     path.write_text(json.dumps(content))

@@ -57,7 +57,7 @@ def test_what_never_fails_or_always_does_has_no_knee(knee: float, found: tuple[f
 def _stops_above(limit: float) -> Callable[[float], Awaitable[bool]]:
     async def holds(load: float) -> bool:
         if load > limit:
-            raise Stop("out of breath")
+            raise Stop("could not keep up")
         return True
 
     return holds
@@ -65,4 +65,4 @@ def _stops_above(limit: float) -> Callable[[float], Awaitable[bool]]:
 
 def test_who_is_asked_may_end_the_search() -> None:
     bracket = asyncio.run(find_bracket(_stops_above(200), 100))
-    assert bracket == Bracket(150.0, None, "out of breath")
+    assert bracket == Bracket(150.0, None, "could not keep up")

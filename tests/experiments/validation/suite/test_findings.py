@@ -43,8 +43,10 @@ def test_everything_that_the_comparison_knows_is_told(saved: dict[str, Any]) -> 
     assert "CPU measured 2.00 s in 30 s (rtpengine 1.60 s, kamailio 0.40 s)" in told
     assert "CPU predicted 2.00 s (SRTP packets 1.50 s, INVITEs handed on 0.50 s)" in told
     assert "in the calibration" not in told
-    saved["cpu"] |= {"pace": 1.25}
-    assert any("1.25 times as long as in the calibration" in line for line in findings(saved))
+    for name in ("slowdown", "pace"):
+        without = {key: value for key, value in saved["cpu"].items() if key != "slowdown"}
+        slower = saved | {"cpu": without | {name: 1.25}}
+        assert any("1.25 times as long as in the calibration" in line for line in findings(slower))
 
 
 def test_cpu_that_was_not_metered_is_told(saved: dict[str, Any]) -> None:

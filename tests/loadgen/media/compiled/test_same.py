@@ -74,7 +74,7 @@ def _cipher(keys: tuple[bytes, bytes], suite: str | None) -> Cipher:
 
 def _stream(cipher: Cipher, *, side: Side, row: int = 7, event_type: int | None = EVENTS, seed: int = 1) -> MediaStream:
     return MediaStream(
-        cipher, row=row, side=side, payload_type=8, event_type=event_type, dice=random.Random(seed), now=0.0
+        cipher, row=row, side=side, payload_type=8, event_type=event_type, random_source=random.Random(seed), now=0.0
     )
 
 
@@ -83,7 +83,7 @@ WRONG = (bytes(30), bytes(30))
 
 
 def _both(suite: str | None, **settings: Any) -> tuple[MediaStream, Compiled]:
-    """Two listeners with the same keys and dice, so that they must agree on everything."""
+    """Two listeners with the same keys and random numbers, so that they must agree on everything."""
     return (
         _stream(_cipher(KEYS[::-1], suite), **settings),
         Compiled(_stream(_cipher(KEYS[::-1], suite), **settings)),
@@ -140,7 +140,7 @@ STEPS = st.one_of(
 )
 
 
-def _play(network: Network, step: tuple[str, int], dice: random.Random) -> None:
+def _play(network: Network, step: tuple[str, int], random_source: random.Random) -> None:
     what, amount = step
     held: bytes | None = None
     match what:
@@ -155,7 +155,7 @@ def _play(network: Network, step: tuple[str, int], dice: random.Random) -> None:
                 data = packet if what == "clear" else cipher.protect(packet)
                 network.sent.append(data)
                 network.clock += 0.02
-                network.deliver(data, dice.expovariate(500.0) + (amount * 0.01 if what == "late" else 0.0))
+                network.deliver(data, random_source.expovariate(500.0) + (amount * 0.01 if what == "late" else 0.0))
         case "lose":
             for _ in range(amount):
                 network.sent.append(network.speaker.protect(network.frame(write_frame(Side.CALLER, 7, 0))))
@@ -175,7 +175,7 @@ def _play(network: Network, step: tuple[str, int], dice: random.Random) -> None:
         case "jump":
             network.first_sequence += amount
             # Forwards, as a sender does that starts anew: libsrtp does not encrypt what seems to be an old packet.
-            _play(network, ("voice", 1), dice)
+            _play(network, ("voice", 1), random_source)
         case "silence":
             network.clock += amount * 0.01
     if held is not None:
@@ -191,9 +191,9 @@ def _play(network: Network, step: tuple[str, int], dice: random.Random) -> None:
 def test_every_field_of_the_report_whatever_the_network_does(
     suite: str | None, steps: list[tuple[str, int]], first: int, seed: int
 ) -> None:
-    network, dice = Network(suite, first), random.Random(seed)
+    network, random_source = Network(suite, first), random.Random(seed)
     for step in steps:
-        _play(network, step, dice)
+        _play(network, step, random_source)
     network.check()
 
 
@@ -229,18 +229,18 @@ def test_any_length(suite: str | None, size: int) -> None:
 
 
 def test_hours_of_audio_roll_over_and_lose_nothing() -> None:
-    network, dice = Network(SUITES[0], 65_000), random.Random(3)
+    network, random_source = Network(SUITES[0], 65_000), random.Random(3)
     for _ in range(140):
-        _play(network, ("voice", 1000), dice)
+        _play(network, ("voice", 1000), random_source)
     network.check()
     report = network.compiled.report(network.clock)
     assert (report.authenticated, report.lost, report.failed) == (140_000, 0, 0)
 
 
 def test_keys_beyond_what_is_noted() -> None:
-    network, dice = Network(None), random.Random(4)
+    network, random_source = Network(None), random.Random(4)
     for number in range(MOST_DIGITS + 10):
-        _play(network, ("digit", number % 16), dice)
+        _play(network, ("digit", number % 16), random_source)
     network.check()
     assert len(network.compiled.report(0.0).digits) == MOST_DIGITS
 
@@ -258,15 +258,16 @@ def test_what_is_sent_is_the_same_byte_for_byte(suite: str | None) -> None:
 @pytest.mark.parametrize("suite", SUITES)
 @given(seed=st.integers(0, 2**32))
 def test_reports_are_the_same_byte_for_byte(suite: str | None, seed: int) -> None:
-    dice = random.Random(seed)
+    random_source = random.Random(seed)
     network = Network(suite)
     for bye in (False, False, True):
         # A power of two of a second: exact in both ways of making an NTP time.
-        wall = dice.getrandbits(30) + dice.getrandbits(9) / 512
+        wall = random_source.getrandbits(30) + random_source.getrandbits(9) / 512
         wall_ns = int(wall) * 1_000_000_000 + int(wall % 1 * 1_000_000_000)
         assert network.compiled.next_rtcp(wall_ns, bye=bye) == network.plain.next_rtcp(0.0, wall, bye=bye)
         for _ in range(3):
-            _play(network, (dice.choice(["voice", "lose", "late"]), dice.randint(1, 60)), dice)
+            step = (random_source.choice(["voice", "lose", "late"]), random_source.randint(1, 60))
+            _play(network, step, random_source)
 
 
 @pytest.mark.parametrize("suite", SUITES)
