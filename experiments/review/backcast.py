@@ -1,9 +1,9 @@
 """The history, simulated again: the very days at the throttle of the time, with the fitted traffic, against what they
 showed.
 
-A model that does not reproduce what was seen cannot be trusted with what was not. Each reading of the throttle is
-tried. One that the history contradicts takes no part in the decision; where all are contradicted, nothing can be told.
-Source: posterior predictive checks (Gelman et al., "Bayesian Data Analysis", chapter 6).
+A model that does not reproduce what was seen cannot be trusted with what was not. Each interpretation of the throttle
+is tried. One that the history contradicts takes no part in the decision; where all are contradicted, nothing can be
+told. Source: posterior predictive checks (Gelman et al., "Bayesian Data Analysis", chapter 6).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from trunkproof.models.streams import generator
 from trunkproof.models.throttles.registry import ThrottleSettings
 
 _CALLS_WANTED = 900_000
-"""In all repetitions of one reading."""
+"""In all repetitions of one interpretation."""
 _CALLS_A_REPETITION = 160_000
 """Of a larger history fewer days are simulated again."""
 _LEAST_REPETITIONS, _MOST_REPETITIONS = 6, 10
@@ -45,11 +45,13 @@ _NEAR_LIMIT = 0.75
 _WORST = 3
 """Periods that are told as the worst ones."""
 SIGNIFICANT = 0.003
-"""Each reading is asked four times: together they are wrong once in a hundred."""
+"""Each interpretation is asked four times: together they are wrong once in a hundred."""
 _ABSOLUTE = {"attempts refused": 0.002, "redials": 0.02}
 """A share that is off by less changes no decision, however surely it is off."""
 _ELSEWHERE = 2.0
-"""Hours that are not judged may be off by so many times more: they tell readings apart, and decide nothing else."""
+"""Hours that are not judged may be off by so many times more: they tell interpretations apart, and decide nothing
+else.
+"""
 _RELATIVE = {"attempts refused": 0.25, "redials": 0.25, "attempts": 0.05, "admitted": 0.05, "calls at once": 0.1}
 
 
@@ -81,10 +83,10 @@ def back_cast(  # noqa: PLR0917  # what is held against what
     limits: Mapping[date, int],
     executor: Executor | None = None,
 ) -> tuple[BackCast, ...]:
-    """Return how each reading of the throttle reproduces the history; with `enforced` given, that one alone.
+    """Return how each interpretation of the throttle reproduces the history; with `enforced` given, that one alone.
 
     Args:
-        request: readings and the PoP.
+        request: interpretations and the PoP.
         history: what was seen.
         fit: the traffic behind it.
         busy: the judged periods.
@@ -94,8 +96,8 @@ def back_cast(  # noqa: PLR0917  # what is held against what
     spans = _affordable(request, fit, _busy_spans(busy, fit), list(_other_spans(fit, busy, limits)))
     seen = _seen(history, fit, spans)
     hidden = hides_refusals(history)
-    readings = request.readings if request.enforced is None else (request.enforced,)
-    batches, where, repetitions = _laid_out(request, fit, spans, limits, readings)
+    interpretations = request.interpretations if request.enforced is None else (request.enforced,)
+    batches, where, repetitions = _laid_out(request, fit, spans, limits, interpretations)
     found: dict[int, list[dict[str, FloatArray]]] = {}
     for (repetition, which), result in zip(where, run_batches(batches, executor), strict=True):
         for index, values in enumerate(result.values):
@@ -103,8 +105,8 @@ def back_cast(  # noqa: PLR0917  # what is held against what
             for name, part in values.items():
                 made.setdefault(name, np.zeros(len(spans)))[which] = part
     return tuple(
-        BackCast(reading, tuple(_rows(seen, found[index], spans, hidden=hidden)))
-        for index, reading in enumerate(readings)
+        BackCast(interpretation, tuple(_rows(seen, found[index], spans, hidden=hidden)))
+        for index, interpretation in enumerate(interpretations)
     )
 
 
@@ -192,7 +194,7 @@ def _laid_out(
     fit: Fit,
     spans: Sequence[_Span],
     limits: Mapping[date, int],
-    readings: Sequence[ThrottleSettings],
+    interpretations: Sequence[ThrottleSettings],
 ) -> tuple[list[Batch], list[tuple[int, IntArray]], int]:
     """Batches, for each its repetition and spans, and the number of repetitions. Days with different throttles are in
     different batches.
@@ -215,7 +217,7 @@ def _laid_out(
             placed = [spans[int(index)] for index in which]
             paths = [fit.days.path(rates, span.day, span.start_s - lead, lead + LENGTH_S, random) for span in placed]
             seed = int(generator(request.seed, "back-cast spans", repetition, int(limit)).integers(2**62))
-            throttles = tuple(with_limit(reading, int(limit)) for reading in readings)
+            throttles = tuple(with_limit(interpretation, int(limit)) for interpretation in interpretations)
             arrivals = from_rates(paths, fit.days.step_s, layout)
             study = study_with(request, callers, arrivals, layout.duration_s, seed, throttles[0])
             batches.append(Batch(study, layout, throttles, request.engine))
@@ -294,9 +296,9 @@ def _row(  # noqa: PLR0917  # one after the other, as they stand in a row
 
 
 def not_contradicted(found: Sequence[BackCast], request: Request) -> tuple[int, ...]:
-    """Indices of the request's readings that take part in the decision: those that reproduce the history, or all where
-    the history was enforced in a known way. Empty: none reproduces it.
+    """Indices of the request's interpretations that take part in the decision: those that reproduce the history, or all
+    where the history was enforced in a known way. Empty: none reproduces it.
     """
     if request.enforced is not None:
-        return tuple(range(len(request.readings))) if found[0].reproduces else ()
+        return tuple(range(len(request.interpretations))) if found[0].reproduces else ()
     return tuple(index for index, one in enumerate(found) if one.reproduces)

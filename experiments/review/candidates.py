@@ -26,7 +26,7 @@ class Search:
     """For the smallest throttle that keeps every target."""
 
     judge: Judge
-    readings: Sequence[int]
+    interpretations: Sequence[int]
     premises: Premises
     executor: Executor | None
     advance: Callable[[float, str], None]
@@ -66,17 +66,17 @@ class Search:
         def part(share: float, words: str) -> None:
             self.advance((number + share) / (_ROUNDS + 2), words)
 
-        cells = [(reading, limit) for reading in self.readings for limit in sorted(limits)]
+        cells = [(interpretation, limit) for interpretation in self.interpretations for limit in sorted(limits)]
         self.judge.sweep.extend(cells, self.executor, part)
 
     def _holds(self, limit: int) -> bool | None:
-        return self.judge.holds(self.readings, limit)
+        return self.judge.holds(self.interpretations, limit)
 
     def _guesses(self) -> list[float]:
         """Near what the formulas say that demand needs; where what is asked for is too much, what all else carries."""
         demand = self.judge.demand.mean_per_minute.high
         needed = max(
-            (self._needed(number, demand) for number in self.readings), default=self.judge.request.now_per_minute
+            (self._needed(number, demand) for number in self.interpretations), default=self.judge.request.now_per_minute
         )
         guesses = [needed * factor for factor in _GUESSES]
         guard = self.premises.guard
@@ -85,11 +85,11 @@ class Search:
             guesses.append(guard)
         return guesses
 
-    def _needed(self, reading: int, per_minute: float) -> float:
+    def _needed(self, interpretation: int, per_minute: float) -> float:
         """The throttle at which the formulas lose no more than is asked."""
         low, high = 1.0, 1.0
         bound = self.premises.bounds.lost or self.premises.bounds.refused or 0.01
-        throttle = self.judge.request.readings[reading]
+        throttle = self.judge.request.interpretations[interpretation]
         while self.premises.lost(throttle, max(1, round(high * per_minute)), per_minute) > bound and high < 64:
             low, high = high, 1.3 * high
         for _ in range(6):

@@ -64,7 +64,7 @@ def cheap_checks(fit: Fit) -> tuple[Check, ...]:
 
 def _throttle_theory(request: Request, fit: Fit, rate: float, executor: Executor | None) -> Check:
     limit = round(rate)
-    seen = _refused_in_sweep(request, fit, rate, executor, reading=FixedWindow())
+    seen = _refused_in_sweep(request, fit, rate, executor, interpretation=FixedWindow())
     error = fixed_window_standard_error(rate, limit, 60 * _REPETITIONS)
     return _compared(
         f"exact theory: a throttle of {limit} per fixed minute", fixed_window_refused(rate, limit), seen, error, rate
@@ -75,7 +75,7 @@ def _erlang_theory(request: Request, fit: Fit, rate: float, executor: Executor |
     # A channel is kept from set-up on, ringing included.
     erlang = rate / 60 * channel_time_s(Pop(), _plain(fit).traffic())
     channels = channels_needed(erlang, 0.02)
-    seen = _refused_in_sweep(request, fit, rate, executor, reading=NoThrottle(), channels=channels)
+    seen = _refused_in_sweep(request, fit, rate, executor, interpretation=NoThrottle(), channels=channels)
     error = call_congestion_standard_error(erlang, channels, 60 * rate * _REPETITIONS)
     return _compared(
         f"exact theory: {channels} channels for {erlang:.0f} Erlang", erlang_b(erlang, channels), seen, error, rate
@@ -88,7 +88,7 @@ def _refused_in_sweep(
     rate: float,
     executor: Executor | None,
     *,
-    reading: ThrottleSettings,
+    interpretation: ThrottleSettings,
     channels: int | None = None,
 ) -> float:
     """What the review's own simulation comes to for callers as theory has them."""
@@ -96,7 +96,7 @@ def _refused_in_sweep(
     asked = request.model_copy(update={"pop": pop, "neighbours": ()})
     layout = Layout(1, _LEAD_S, 3600.0)
     arrivals = PoissonArrivals(kind="poisson", rate_per_minute=rate)
-    throttle = with_limit(reading, round(rate))
+    throttle = with_limit(interpretation, round(rate))
     batches = []
     for repetition in range(_REPETITIONS):
         seed = int(generator(request.seed, "exact theory", repetition).integers(2**62))

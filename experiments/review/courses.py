@@ -150,7 +150,7 @@ class Courses:
         self,
         verdict: Verdict,
         judge: Judge,
-        readings: Sequence[int],
+        interpretations: Sequence[int],
         limits: Sequence[int],
         protects: Answers,
     ) -> Verdict:
@@ -160,7 +160,7 @@ class Courses:
         alone = []
         for demand in judge.courses:
             single = Judge(judge.request, judge.sweep, (demand,), judge.lost_anyway, judge.premises)
-            holds = {limit: single.holds(readings, limit) for limit in limits}
+            holds = {limit: single.holds(interpretations, limit) for limit in limits}
             alone.append(decide(holds, protects, self.request).decision)
         if len(set(alone)) == 1:
             return verdict

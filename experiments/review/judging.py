@@ -1,5 +1,5 @@
-"""Responses held against the quality asked for: each target at each throttle under each reading, by both witnesses and
-under every course that demand may take. The worse counts.
+"""Responses held against the quality asked for: each target at each throttle under each interpretation, by both
+witnesses and under every course that demand may take. The worse counts.
 
 What is judged is the mean over days' busy periods. A throttle is as sure as it is probable that all targets hold
 together there. No simulation happens here.
@@ -75,11 +75,11 @@ class Judge:
         low, value, high = min(f.low for f in found), found[0].value, max(f.high for f in found)
         return Ranged(*(max(0.0, part - off) if kpi == LOST else part for part in (value, low, high)))
 
-    def keeps(self, reading: int, limit: int, witness: Witness, demand: Demand) -> dict[str, BoolArray]:
+    def keeps(self, interpretation: int, limit: int, witness: Witness, demand: Demand) -> dict[str, BoolArray]:
         """Indicator of a target -> in which alternatives it holds, shape (J,). Where nothing has the indicator, such as
         a voice quality without a call, there is nothing to keep.
         """
-        response = self.sweep.response(reading, limit, witness)
+        response = self.sweep.response(interpretation, limit, witness)
         found = {}
         for target in self.request.quality.targets:
             drawn = self.draws(response, target.kpi, demand)
@@ -87,100 +87,108 @@ class Judge:
                 found[target.kpi] = target.holds(drawn)
         return found
 
-    def together(self, readings: Sequence[int], limit: int) -> float:
-        """Probability that all targets hold together under all of these readings; the least over witnesses and
+    def together(self, interpretations: Sequence[int], limit: int) -> float:
+        """Probability that all targets hold together under all of these interpretations; the least over witnesses and
         courses.
         """
         least = 1.0
         for witness in self.sweep.witnesses:
             for demand in self.courses:
-                kept = [held for reading in readings for held in self.keeps(reading, limit, witness, demand).values()]
+                kept = [
+                    held
+                    for interpretation in interpretations
+                    for held in self.keeps(interpretation, limit, witness, demand).values()
+                ]
                 if kept:
                     least = min(least, float(np.logical_and.reduce(kept).mean()))
         return least
 
-    def holds(self, readings: Sequence[int], limit: int) -> bool | None:
-        """Whether all targets hold under all of these readings, with the confidence asked for."""
-        if self.together(readings, limit) >= self.request.confidence:
+    def holds(self, interpretations: Sequence[int], limit: int) -> bool | None:
+        """Whether all targets hold under all of these interpretations, with the confidence asked for."""
+        if self.together(interpretations, limit) >= self.request.confidence:
             return True
-        each = [target.confidence for reading in readings for target in self._targets(reading, limit)]
+        each = [
+            target.confidence for interpretation in interpretations for target in self._targets(interpretation, limit)
+        ]
         return False if min(each, default=1.0) <= 1 - self.request.confidence else None
 
-    def point(self, reading: int, limit: int) -> Point:
-        """One throttle under one reading."""
-        model = self.sweep.response(reading, limit)
+    def point(self, interpretation: int, limit: int) -> Point:
+        """One throttle under one interpretation."""
+        model = self.sweep.response(interpretation, limit)
         demand = self.courses[0]
         known = {kpi: self.estimate(model, kpi) for kpi in SHOWN}
         known = {kpi: value for kpi, value in known.items() if not math.isnan(value.value)}
         record: Mapping[str, Ranged] = {}
         if Witness.RECORD in self.sweep.witnesses:
-            replayed = self.sweep.response(reading, limit, Witness.RECORD)
+            replayed = self.sweep.response(interpretation, limit, Witness.RECORD)
             record = {kpi: self.estimate(replayed, kpi) for kpi in _RECORDED}
         return Point(
             limit_per_minute=limit,
             kpis=known,
             record=record,
             busy_hours={kpi: model.band(kpi, demand) for kpi in known},
-            targets=tuple(self._targets(reading, limit)),
-            confidence=self.together([reading], limit),
-            holds=self.holds([reading], limit),
+            targets=tuple(self._targets(interpretation, limit)),
+            confidence=self.together([interpretation], limit),
+            holds=self.holds([interpretation], limit),
         )
 
-    def least_sure(self, reading: int, limit: int) -> dict[str, tuple[float, Witness]]:
+    def least_sure(self, interpretation: int, limit: int) -> dict[str, tuple[float, Witness]]:
         """Return, for each target, the least confidence over witnesses and courses, and whose it is; of two who are as
         sure, the one with the worse value.
         """
         better = {target.kpi: -1.0 if target.is_upper else 1.0 for target in self.request.quality.targets}
         found: dict[str, tuple[float, float, Witness]] = {}
         for witness in self.sweep.witnesses:
-            response = self.sweep.response(reading, limit, witness)
+            response = self.sweep.response(interpretation, limit, witness)
             for demand in self.courses:
-                for kpi, held in self.keeps(reading, limit, witness, demand).items():
+                for kpi, held in self.keeps(interpretation, limit, witness, demand).items():
                     value = better[kpi] * float(response.estimate(kpi, demand).value)
                     said = (float(held.mean()), value, witness)
                     found[kpi] = min(found.get(kpi, said), said, key=lambda one: one[:2])
         return {kpi: (sure, witness) for kpi, (sure, _, witness) in found.items()}
 
-    def _targets(self, reading: int, limit: int) -> list[Judged]:
+    def _targets(self, interpretation: int, limit: int) -> list[Judged]:
         """By the witness, and under the course, that is the least sure."""
-        worst = self.least_sure(reading, limit)
+        worst = self.least_sure(interpretation, limit)
         found = []
         for target in self.request.quality.targets:
             if target.kpi in worst:
                 sure, witness = worst[target.kpi]
-                value = self.estimate(self.sweep.response(reading, limit, witness), target.kpi)
+                value = self.estimate(self.sweep.response(interpretation, limit, witness), target.kpi)
                 holds = held_with(sure, self.request.confidence)
                 found.append(Judged(target.kpi, target.bound, target.is_upper, value, sure, holds))
         return found
 
-    def by_growth(self, reading: int, limit: int) -> tuple[float, ...]:
+    def by_growth(self, interpretation: int, limit: int) -> tuple[float, ...]:
         """Share of customers lost at each of `GROWTH_GRID`."""
-        response, demand = self.sweep.response(reading, limit), self.courses[0]
+        response, demand = self.sweep.response(interpretation, limit), self.courses[0]
         factors = np.array(GROWTH_GRID) / self.request.growth
         lost = np.maximum(response.mean_at(LOST, demand, factors) - self.lost_anyway, 0.0)
         if self.premises is not None:
             highest = float(response.runs.levels[-1] / np.quantile(demand.relative, 0.9))
             for index in np.flatnonzero(factors > highest):
                 wanted = self.premises.demand_per_minute * float(factors[index])
-                lost[index] = max(lost[index], self.premises.lost(self.request.readings[reading], limit, wanted))
+                lost[index] = max(
+                    lost[index], self.premises.lost(self.request.interpretations[interpretation], limit, wanted)
+                )
         # Where formulas take over from the simulation they may begin a little below it.
         return tuple(float(share) for share in np.maximum.accumulate(np.clip(lost, 0.0, 1.0)))
 
-    def endings(self, reading: int, limit: int) -> Mapping[str, float]:
+    def endings(self, interpretation: int, limit: int) -> Mapping[str, float]:
         """Share of callers by the disposition of their last attempt."""
-        response = self.sweep.response(reading, limit)
+        response = self.sweep.response(interpretation, limit)
         names = [name for name in response.values if name.startswith("ends_")]
         shares = {name.removeprefix("ends_"): response.estimate(name, self.courses[0]).value for name in names}
         total = sum(shares.values()) or 1.0
         return {name: share / total for name, share in shares.items() if share > 0}
 
-    def neighbours(self, reading: int) -> Mapping[str, tuple[Ranged, Ranged]]:
+    def neighbours(self, interpretation: int) -> Mapping[str, tuple[Ranged, Ranged]]:
         """Other trunk -> share of its attempts refused, now and at the requested throttle."""
         limits = (self.request.now_per_minute, self.request.requested_per_minute)
         found = {}
         for other in self.request.neighbours:
             name = f"refused_share of {other.name}"
-            now, requested = (self.estimate(self.sweep.response(reading, limit), name) for limit in limits)
+            now, requested = (self.estimate(self.sweep.response(interpretation, limit), name) for limit in limits)
             found[other.name] = (now, requested)
         return found
 

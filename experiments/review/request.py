@@ -14,7 +14,7 @@ from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.settings import Settings
 from trunkproof.models.study import Pop, Quality
 from trunkproof.models.throttles.fixed_window import FixedWindow
-from trunkproof.models.throttles.registry import ThrottleSettings, plausible_readings, timers_that_differ
+from trunkproof.models.throttles.registry import ThrottleSettings, plausible_interpretations, timers_that_differ
 from trunkproof.models.traffic import TlsUse
 from trunkproof.simulator.run import Engine
 
@@ -55,7 +55,7 @@ class Request(Settings):
     requested_per_minute: PerMinute
     candidates: tuple[PerMinute, ...] = ()
     """Throttles to look at; none: steps from now to beyond the requested one."""
-    readings: Annotated[tuple[ThrottleSettings, ...], Field(min_length=1)] = plausible_readings()
+    interpretations: Annotated[tuple[ThrottleSettings, ...], Field(min_length=1)] = plausible_interpretations()
     """Ways in which the throttle may work, as the operator does not document it; their `limit` and `window_s` are
     scaled to each candidate."""
     enforced: ThrottleSettings | None = None
@@ -105,7 +105,9 @@ class Request(Settings):
 
     @model_validator(mode="after")
     def _one_timer(self) -> Self:
-        throttles = (*self.readings, *(neighbour.throttle for neighbour in self.neighbours))
+        throttles = (*self.interpretations, *(neighbour.throttle for neighbour in self.neighbours))
         if several := timers_that_differ(throttles):
-            raise ValueError(f"readings and neighbours with {several} share one timer; give them the same window_s")
+            raise ValueError(
+                f"interpretations and neighbours with {several} share one timer; give them the same window_s"
+            )
         return self

@@ -24,7 +24,8 @@ class Decision(StrEnum):
     """What is advised."""
 
     APPROVE = "approve"
-    """The requested throttle is needed, keeps every target under every reading, and still protects the others."""
+    """The requested throttle is needed, keeps every target under every interpretation, and still protects the others.
+    """
     APPROVE_LOWER = "approve_lower"
     """A lower one above the present does, and more is not needed or harms others."""
     REFUSE = "refuse"
@@ -64,7 +65,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Point:
-    """One throttle under one reading."""
+    """One throttle under one interpretation."""
 
     limit_per_minute: int
     kpis: Mapping[str, Ranged]
@@ -82,15 +83,15 @@ class Point:
 
 
 @dataclass(frozen=True)
-class ReadingResult:
-    """One reading of the throttle."""
+class InterpretationResult:
+    """One interpretation of the throttle."""
 
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     points: tuple[Point, ...]
     """Ascending; now and requested are among them."""
     decision: Decision
     recommended_per_minute: int | None
-    """The throttle that this reading alone would recommend."""
+    """The throttle that this interpretation alone would recommend."""
     smallest_per_minute: int | None
     """The smallest candidate at which every target holds."""
     refused_by_growth: Mapping[int, tuple[float, ...]]
@@ -104,9 +105,13 @@ class ReadingResult:
         raise KeyError(limit_per_minute)
 
 
-def strictest_of(readings: Sequence[ReadingResult], limit_per_minute: int) -> ReadingResult:
-    """Return the reading that needs the highest throttle to keep every target; of those, the least sure at a limit."""
-    return max(readings, key=lambda one: (one.smallest_per_minute or math.inf, -one.at(limit_per_minute).confidence))
+def strictest_of(interpretations: Sequence[InterpretationResult], limit_per_minute: int) -> InterpretationResult:
+    """Return the interpretation that needs the highest throttle to keep every target; of those, the least sure at a
+    limit.
+    """
+    return max(
+        interpretations, key=lambda one: (one.smallest_per_minute or math.inf, -one.at(limit_per_minute).confidence)
+    )
 
 
 @dataclass(frozen=True)
@@ -141,15 +146,15 @@ class BackCastRow:
     p_value: float
     """Two-sided: how often chance alone strays so far; posterior predictive."""
     is_decisive: bool
-    """Whether the reading is doubted where this is not reproduced."""
+    """Whether the interpretation is doubted where this is not reproduced."""
     reproduced: bool
 
 
 @dataclass(frozen=True)
 class BackCast:
-    """One reading of the throttle, held against the history."""
+    """One interpretation of the throttle, held against the history."""
 
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     rows: tuple[BackCastRow, ...]
 
     @property
@@ -163,7 +168,7 @@ class Disagreement:
     """Two witnesses that do not say the same of one throttle."""
 
     limit_per_minute: int
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     kpi: str
     model: Ranged
     record: Ranged
@@ -259,7 +264,7 @@ class Replay:
 
     began: datetime
     """Local time."""
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     minutes: FloatArray
     """0, 1, 2…, shape (n,); the other arrays have as many entries."""
     offered: FloatArray
@@ -274,7 +279,7 @@ class Replay:
 class TwoStates:
     """A throttle that counts refused attempts may stay full of redials once it is full."""
 
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     limit_per_minute: int
     calm: Ranged
     """Share of attempts refused in busy periods that begin calmly."""
@@ -310,31 +315,31 @@ class Review:
     decision: Decision
     recommended_per_minute: int | None
     confidence: float
-    """Probability that all targets hold together under every reading, at the recommended throttle, or at the requested
-    one where none is recommended; the least over witnesses and courses of demand."""
+    """Probability that all targets hold together under every interpretation, at the recommended throttle, or at the
+    requested one where none is recommended; the least over witnesses and courses of demand."""
     headline: str
     """The answer in one or two sentences, with its intervals."""
     reasons: tuple[str, ...]
     """Why, in the order of weight."""
     depends_on_enforcement: bool
-    """Whether the readings of the throttle disagree on the decision or on the recommended value."""
+    """Whether the interpretations of the throttle disagree on the decision or on the recommended value."""
     busy_hour: str
     """Which periods are judged, for people."""
     busy_periods: tuple[BusyPeriod, ...]
     busy_hour_per_minute: Ranged
     """Fresh calls offered in it, at the planning horizon."""
-    readings: tuple[ReadingResult, ...]
+    interpretations: tuple[InterpretationResult, ...]
     """Those that the history does not contradict."""
     contradicted: tuple[ThrottleSettings, ...]
-    """Readings that do not reproduce the history while others do: they take no part in the decision."""
+    """Interpretations that do not reproduce the history while others do: they take no part in the decision."""
     backcast: tuple[BackCast, ...]
-    """Of every reading."""
+    """Of every interpretation."""
     disagreements: tuple[Disagreement, ...]
     situations: tuple[Situation, ...]
     protection: tuple[Protection, ...]
     """By candidate, ascending."""
     states: tuple[TwoStates, ...]
-    """Of readings whose throttle may stay full of redials: calm, and collapsed."""
+    """Of interpretations whose throttle may stay full of redials: calm, and collapsed."""
     growth_grid: tuple[float, ...]
     limits: tuple[Limit, ...]
     """In the order in which they bind as demand grows."""
@@ -358,12 +363,12 @@ class Review:
     simulated_calls: int
 
     @property
-    def strictest(self) -> ReadingResult | None:
-        """The reading that the decision rests on: that which needs most, and of those the least sure; None: nothing
-        was simulated.
+    def strictest(self) -> InterpretationResult | None:
+        """The interpretation that the decision rests on: that which needs most, and of those the least sure; None:
+        nothing was simulated.
         """
         chosen = self.recommended_per_minute or self.request.requested_per_minute
-        return strictest_of(self.readings, chosen) if self.readings else None
+        return strictest_of(self.interpretations, chosen) if self.interpretations else None
 
     def __repr__(self) -> str:
         return f"<Review of {self.request.name!r}: {self.decision}, {self.recommended_per_minute}>"

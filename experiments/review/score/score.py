@@ -1,8 +1,8 @@
 """After a raise: holds the new history against what the review forecast, and says whether to go on.
 
 The bands are those of `decision.json`'s rollout, for single judged periods; its rule halts the raise. Without a raise
-there are none: then the demand of the judged periods counts, and whether a reading of the throttle still fits. Nothing
-is fitted again here: a history that is not as forecast is a reason for another review.
+there are none: then the demand of the judged periods counts, and whether an interpretation of the throttle still fits.
+Nothing is fitted again here: a history that is not as forecast is a reason for another review.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trunkproof.experiments.review.score.bands import Band
 from trunkproof.experiments.review.score.coverage import Coverage, coverage_of
 from trunkproof.experiments.review.score.still_fits import (
     DemandSeen,
-    ReadingSeen,
+    InterpretationSeen,
+    interpretations_said,
+    interpretations_seen,
     periods_of,
     ranged_of,
-    readings_said,
-    readings_seen,
 )
 from trunkproof.experiments.review.words.rollout import HOURS_WATCHED, WATCHED
 from trunkproof.models.demand.fitting.result import Ranged
@@ -84,8 +84,8 @@ class Score:
     bands: tuple[Band, ...]
     demand: DemandSeen
     """Of the judged periods."""
-    readings: tuple[ReadingSeen, ...]
-    """Each reading of the throttle that took part, against the refused shares seen at the one in force."""
+    interpretations: tuple[InterpretationSeen, ...]
+    """Each interpretation of the throttle that took part, against the refused shares seen at the one in force."""
     hold: Hold | None
     coverage: Coverage
     busy_hours: pl.DataFrame
@@ -101,7 +101,7 @@ class Score:
         count = self.busy_hours.height
         plural = "" if count == 1 else "s"
         held = f"{count} judged period{plural} at {self.per_minute} calls per minute: {self.verdict}{why}"
-        rest = (self.demand.said, readings_said(self.readings, self.per_minute), self.coverage.said)
+        rest = (self.demand.said, interpretations_said(self.interpretations, self.per_minute), self.coverage.said)
         return " ".join(filter(None, (f"{held}; {self._todo}.", *rest)))
 
     @property
@@ -130,7 +130,7 @@ class Score:
                     "said": self.said,
                     "bands": {band.kpi: band.to_json() for band in self.bands},
                     "demand": self.demand.to_json(),
-                    "readings": {one.name: one.to_json() for one in self.readings},
+                    "interpretations": {one.name: one.to_json() for one in self.interpretations},
                     "mean_hold_s": self.hold,
                     "coverage": self.coverage.to_json(),
                     "busy_hours": self.busy_hours,
@@ -157,12 +157,12 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
     busy = by_period(history, periods)
     bands = tuple(Band.of(name, ranged_of(band), busy) for name, band in step["bands"].items())
     demand = DemandSeen.of(decision, busy, periods[0].length_s if periods else 3600.0, request.growth)
-    readings = readings_seen(decision, limit, busy)
+    interpretations = interpretations_seen(decision, limit, busy)
     hold = _hold(decision, history)
     if bands:
         verdict, advice = _judge(bands, demand, hold, busy.height)
     else:
-        verdict, advice = _judge_without_raise(demand, readings, hold)
+        verdict, advice = _judge_without_raise(demand, interpretations, hold)
     return Score(
         name=request.name,
         per_minute=limit,
@@ -171,7 +171,7 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
         next_per_minute=following,
         bands=bands,
         demand=demand,
-        readings=readings,
+        interpretations=interpretations,
         hold=hold,
         coverage=coverage_of(decision, by_hour(history), request.growth),
         busy_hours=_marked(busy, bands),
@@ -223,10 +223,10 @@ def _judge(bands: tuple[Band, ...], demand: DemandSeen, hold: Hold | None, hours
 
 
 def _judge_without_raise(
-    demand: DemandSeen, readings: tuple[ReadingSeen, ...], hold: Hold | None
+    demand: DemandSeen, interpretations: tuple[InterpretationSeen, ...], hold: Hold | None
 ) -> tuple[Verdict, Advice]:
-    """Whether all is as forecast behind a throttle that stayed: a reading still fits, and demand is no higher."""
-    seen = [one for one in readings if one.fits is not None]
+    """Compare with the forecast where the throttle stayed: does an interpretation still fit, is demand no higher?"""
+    seen = [one for one in interpretations if one.fits is not None]
     if seen and all(one.refused.too_high for one in seen):
         return Verdict.WORSE, Advice.REVIEW_AGAIN
     differs = hold is not None and hold.differs

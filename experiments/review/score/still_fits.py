@@ -1,4 +1,5 @@
-"""After a review: does the judged periods' demand come as forecast, and does a reading of the throttle still fit?
+"""After a review: does the judged periods' demand come as forecast, and does an interpretation of the throttle still
+fit?
 
 Counting and comparing only; what follows from it is `experiments.review.score.score`'s.
 """
@@ -94,11 +95,11 @@ class DemandSeen:
 
 
 @dataclass(frozen=True)
-class ReadingSeen:
-    """Refused shares of single judged periods against the band that one reading of the throttle has for them."""
+class InterpretationSeen:
+    """Refused shares of single judged periods against the band that one interpretation of the throttle has for them."""
 
     name: str
-    """As in `per_reading`, such as `fixed_window`."""
+    """As in `per_interpretation`, such as `fixed_window`."""
     refused: Band
 
     @property
@@ -111,18 +112,24 @@ class ReadingSeen:
         return {"refused_share": self.refused.to_json(), "fits": self.fits}
 
 
-def readings_seen(decision: Mapping[str, Any], per_minute: int, seen: pl.DataFrame) -> tuple[ReadingSeen, ...]:
-    """Return each reading of the decision that has a band at that throttle."""
+def interpretations_seen(
+    decision: Mapping[str, Any], per_minute: int, seen: pl.DataFrame
+) -> tuple[InterpretationSeen, ...]:
+    """Return each interpretation of the decision that has a band at that throttle."""
     found = []
-    for name, reading in decision.get("per_reading", {}).items():
-        for point in reading["points"]:
+    # A decision.json of earlier versions has the same content under `per_reading`.
+    each = decision.get("per_interpretation", decision.get("per_reading", {}))
+    for name, interpretation in each.items():
+        for point in interpretation["points"]:
             band = point.get("busy_hours", {}).get("refused_share")
             if int(point["per_minute"]) == per_minute and band is not None:
-                found.append(ReadingSeen(name, Band.of("refused_share", ranged_of(band), seen, outside=_OUTSIDE)))
+                found.append(
+                    InterpretationSeen(name, Band.of("refused_share", ranged_of(band), seen, outside=_OUTSIDE))
+                )
     return tuple(found)
 
 
-def readings_said(found: Sequence[ReadingSeen], per_minute: int) -> str:
+def interpretations_said(found: Sequence[InterpretationSeen], per_minute: int) -> str:
     """For people; empty where nothing can be said."""
     seen = [one for one in found if one.fits is not None]
     if not seen:
@@ -131,13 +138,13 @@ def readings_said(found: Sequence[ReadingSeen], per_minute: int) -> str:
     fits = [one.name.replace("_", " ") for one in seen if one.fits]
     where = f"{100 * mean:.2f} % of attempts were refused in them at {per_minute}"
     if len(fits) == len(seen):
-        return f"{where}, as the reading of the throttle has it ({', '.join(fits)})."
+        return f"{where}, as the interpretation of the throttle has it ({', '.join(fits)})."
     if fits:
-        return f"{where}, which fits {', '.join(fits)} and no other reading."
-    return f"{where}, which no reading of the throttle has: {_bands(seen)}."
+        return f"{where}, which fits {', '.join(fits)} and no other interpretation."
+    return f"{where}, which no interpretation of the throttle has: {_bands(seen)}."
 
 
-def _bands(found: Sequence[ReadingSeen]) -> str:
+def _bands(found: Sequence[InterpretationSeen]) -> str:
     return ", ".join(
         f"{one.name.replace('_', ' ')} {100 * one.refused.forecast.low:.2f} to {100 * one.refused.forecast.high:.2f} %"
         for one in found

@@ -73,19 +73,19 @@ def replay(
     instants = fit.fresh.instants_s(hour.began_local.date(), begin_s - LEAD_S, begin_s + 60.0 * MINUTES, random)
     if not 0 < len(instants) <= MOST_CALLS:
         return None
-    reading = request.enforced or request.readings[0]
+    interpretation = request.enforced or request.interpretations[0]
     limits = (request.now_per_minute, raised_per_minute)
-    studies = [_study(request, fit, reading, limit, instants) for limit in limits]
+    studies = [_study(request, fit, interpretation, limit, instants) for limit in limits]
     minutes = partial(_minutes, engine=request.engine)
     now, requested = (map if executor is None else executor.map)(minutes, studies)
     offered = np.histogram((instants - LEAD_S) / 60, bins=np.arange(MINUTES + 1))[0].astype(np.float64)
-    return Replay(hour.began_local, reading, np.arange(MINUTES, dtype=np.float64), offered, now, requested)
+    return Replay(hour.began_local, interpretation, np.arange(MINUTES, dtype=np.float64), offered, now, requested)
 
 
-def _study(request: Request, fit: Fit, reading: ThrottleSettings, limit: int, instants: FloatArray) -> Study:
+def _study(request: Request, fit: Fit, interpretation: ThrottleSettings, limit: int, instants: FloatArray) -> Study:
     layout = Layout(1, LEAD_S, 60.0 * MINUTES)
     arrivals = from_instants([instants], layout)
-    return study_with(request, fit, arrivals, layout.duration_s, request.seed, with_limit(reading, limit))
+    return study_with(request, fit, arrivals, layout.duration_s, request.seed, with_limit(interpretation, limit))
 
 
 def _minutes(study: Study, engine: Engine) -> Mapping[str, FloatArray]:

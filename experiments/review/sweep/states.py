@@ -34,22 +34,22 @@ def two_states(  # noqa: PLR0917  # what a period is made of
     fit: Fit,
     busy: BusyPeriods,
     demand: Demand,
-    readings: Sequence[int],
+    interpretations: Sequence[int],
     limit: int,
     executor: Executor | None = None,
 ) -> tuple[TwoStates, ...]:
-    """Return both states at one throttle, for each reading that has two."""
+    """Return both states at one throttle, for each interpretation that has two."""
     found = []
-    for number in readings:
-        reading = request.readings[number]
-        if reading.has_two_states:
-            throttle = with_limit(reading, limit)
+    for number in interpretations:
+        interpretation = request.interpretations[number]
+        if interpretation.has_two_states:
+            throttle = with_limit(interpretation, limit)
             batches = [_batch(request, fit, busy, demand, throttle, rush) for rush in (0.0, _RUSH * limit)]
             calm, collapsed = (
                 _share(result.values[0]["refused"], result.values[0]["attempts"])
                 for result in run_batches(batches, executor)
             )
-            found.append(TwoStates(reading, limit, calm, collapsed))
+            found.append(TwoStates(interpretation, limit, calm, collapsed))
     return tuple(found)
 
 

@@ -1,5 +1,5 @@
-"""The sweep: the judged periods of the history's days, simulated at a few levels of demand under every reading and
-limit of the throttle, by two witnesses.
+"""The sweep: the judged periods of the history's days, simulated at a few levels of demand under every interpretation
+and limit of the throttle, by two witnesses.
 
 One witness is the fitted model: new callers at the rates that each day may have had. The other is the record itself:
 the calls of each day as they came, thinned or superposed to the level. All throttles meet the same callers, so that
@@ -34,7 +34,7 @@ from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Arrivals
 
 Cell = tuple[int, int]
-"""(Index of the reading, limit per minute)."""
+"""(Index of the interpretation, limit per minute)."""
 
 CALLS_WANTED = 300_000
 """Of the model, in all spans of one level: a share of 1 % is then known to some 3 % of itself where calls come
@@ -116,7 +116,9 @@ class Sweep:
     ) -> None:
         """Simulate the cells that are not there yet; the same seed gives the same answer on every executor."""
         wanted = [cell for cell in dict.fromkeys(cells) if (Witness.MODEL, cell) not in self.responses]
-        throttles = [with_limit(self.request.readings[reading], limit) for reading, limit in wanted]
+        throttles = [
+            with_limit(self.request.interpretations[interpretation], limit) for interpretation, limit in wanted
+        ]
         if not wanted:
             return
         jobs = {witness: _Job.of(bench, throttles) for witness, bench in self.benches.items()}
@@ -140,9 +142,9 @@ class Sweep:
             for cell, response in zip(wanted, job.responses(), strict=True):
                 self.responses[witness, cell] = response
 
-    def response(self, reading: int, limit: int, witness: Witness = Witness.MODEL) -> Response:
+    def response(self, interpretation: int, limit: int, witness: Witness = Witness.MODEL) -> Response:
         """Of one cell; KeyError where it was not asked for."""
-        return self.responses[witness, (reading, limit)]
+        return self.responses[witness, (interpretation, limit)]
 
     @property
     def witnesses(self) -> tuple[Witness, ...]:
@@ -183,7 +185,7 @@ def levels_for(demand: Demand, reach: tuple[float, float] = _REACH) -> FloatArra
 def lead_s(request: Request, fit: Fit) -> float:
     """How long the trunk is filled before the period counts: what a throttle remembers, and three mean calls."""
     others = [other.throttle for other in request.neighbours]
-    memory = max((throttle.memory_s for throttle in (*request.readings, *others)), default=0.0)
+    memory = max((throttle.memory_s for throttle in (*request.interpretations, *others)), default=0.0)
     filled = min(3 * fit.holding.mean_s.value, _MOST_LEAD_S)
     return 60.0 * math.ceil(max(_LEAST_LEAD_S, filled, memory) / 60)
 
@@ -302,4 +304,4 @@ def _study(  # noqa: PLR0917  # what it is made of, then which it is
     request: Request, fit: Fit, arrivals: Arrivals, layout: Layout, repetition: int, part: int
 ) -> Study:
     seed = int(generator(request.seed, "spans", repetition, part).integers(2**62))
-    return study_with(request, fit, arrivals, layout.duration_s, seed, request.readings[0])
+    return study_with(request, fit, arrivals, layout.duration_s, seed, request.interpretations[0])

@@ -16,12 +16,12 @@ from trunkproof.experiments.review.result import (
     BackCast,
     BackCastRow,
     Decision,
+    InterpretationResult,
     Judged,
     Limit,
     Needed,
     Point,
     Protection,
-    ReadingResult,
     Resource,
 )
 from trunkproof.experiments.review.verdict import Verdict
@@ -39,9 +39,9 @@ class Findings:
     request: Request
     fit: Fit
     verdict: Verdict
-    readings: tuple[ReadingResult, ...]
-    strictest: ReadingResult
-    """The reading that the decision rests on."""
+    interpretations: tuple[InterpretationResult, ...]
+    strictest: InterpretationResult
+    """The interpretation that the decision rests on."""
     limits: tuple[Limit, ...]
     binding_next: Resource | None
     demand: Ranged
@@ -52,7 +52,7 @@ class Findings:
     confidence: float
     """That all targets hold together at what is recommended, or else at what is asked for."""
     reproduced: bool
-    """Whether some reading reproduces the history."""
+    """Whether some interpretation reproduces the history."""
     courses: Courses
 
     def protects(self, limit: int) -> Protection | None:
@@ -82,7 +82,7 @@ def headline(found: Findings) -> str:
 
 
 def headline_unreproduced(found: Findings) -> str:
-    """Where no reading of the throttle reproduces the history."""
+    """Where no interpretation of the throttle reproduces the history."""
     row = _worst_row(found.backcast)
     why = f": {_row_words(row)}" if row is not None else ""
     return (
@@ -93,7 +93,7 @@ def headline_unreproduced(found: Findings) -> str:
 
 
 def _worst_row(backcast: Sequence[BackCast]) -> BackCastRow | None:
-    """Of the reading that comes nearest, what it misses most."""
+    """Of the interpretation that comes nearest, what it misses most."""
     missed = [[row for row in one.rows if row.is_decisive and not row.reproduced] for one in backcast]
     missed.sort(key=len)
     return min(missed[0], key=lambda row: row.p_value) if missed and missed[0] else None

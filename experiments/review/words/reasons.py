@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from trunkproof.experiments.review.courses import Courses
 from trunkproof.experiments.review.request import Request
-from trunkproof.experiments.review.result import BackCast, Decision, Needed, Point, ReadingResult
+from trunkproof.experiments.review.result import BackCast, Decision, InterpretationResult, Needed, Point
 from trunkproof.experiments.review.words.headline import Findings, asked_words, named, ranged_words, short_of, sure
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.demand.history.table import History
@@ -34,7 +34,7 @@ def _reasons(found: Findings) -> Iterator[str]:
         yield f"{smallest}{with_headroom if verdict.recommended else ''}."
     yield from _on_protection(found)
     yield from _on_courses(found)
-    yield from _on_readings(found)
+    yield from _on_interpretations(found)
     if verdict.decision is Decision.REFUSE and verdict.smallest is None:
         yield short_of(found.limits)
     if found.needed:
@@ -53,8 +53,8 @@ def _on_backcast(found: Findings) -> Iterator[str]:
     dropped = [one for one in found.backcast if not one.reproduces]
     kept = [one for one in found.backcast if one.reproduces]
     if dropped and kept:
-        names = ", ".join(one.reading.policy.replace("_", " ") for one in dropped)
-        yield f"The history contradicts these readings of the throttle, which take no part in the decision: {names}."
+        names = ", ".join(one.interpretation.policy.replace("_", " ") for one in dropped)
+        yield f"The history contradicts these interpretations of the throttle: {names}. The decision leaves them out."
 
 
 def hides_refusals_in(backcast: Sequence[BackCast]) -> bool:
@@ -83,19 +83,19 @@ def _on_courses(found: Findings) -> Iterator[str]:
         yield f"The level of the history drifts by {value:+.1f} % a week ({low:+.1f} to {high:+.1f} %); {stands}."
 
 
-def _on_readings(found: Findings) -> Iterator[str]:
-    if len({(one.decision, one.recommended_per_minute) for one in found.readings}) > 1:
-        each = "; ".join(f"{policy_words(one)}: {_answer(one)}" for one in found.readings)
+def _on_interpretations(found: Findings) -> Iterator[str]:
+    if len({(one.decision, one.recommended_per_minute) for one in found.interpretations}) > 1:
+        each = "; ".join(f"{policy_words(one)}: {_answer(one)}" for one in found.interpretations)
         yield f"It depends on how the throttle works, which is not documented ({each}). The safe value is advised."
-    elif len(found.readings) > 1:
-        yield f"All {len(found.readings)} readings of the throttle come to the same answer."
+    elif len(found.interpretations) > 1:
+        yield f"All {len(found.interpretations)} interpretations of the throttle come to the same answer."
 
 
-def _judged(point: Point, result: ReadingResult) -> str:
+def _judged(point: Point, result: InterpretationResult) -> str:
     """How many targets hold, and the figures of the one that is the least sure."""
     kept = sum(target.holds is True for target in point.targets)
     worst = min(point.targets, key=lambda target: target.confidence, default=None)
-    said = f"At {point.limit_per_minute}, under the strictest reading ({policy_words(result)}), "
+    said = f"At {point.limit_per_minute}, under the strictest interpretation ({policy_words(result)}), "
     if worst is None:
         return f"{said}nothing is asked."
     return (
@@ -104,12 +104,12 @@ def _judged(point: Point, result: ReadingResult) -> str:
     )
 
 
-def policy_words(result: ReadingResult) -> str:
-    """The algorithm of a reading, for people."""
-    return result.reading.policy.replace("_", " ")
+def policy_words(result: InterpretationResult) -> str:
+    """The algorithm of an interpretation, for people."""
+    return result.interpretation.policy.replace("_", " ")
 
 
-def _answer(result: ReadingResult) -> str:
+def _answer(result: InterpretationResult) -> str:
     words = result.decision.value.replace("_", " ")
     return words if result.recommended_per_minute is None else f"{words}, {result.recommended_per_minute}"
 
@@ -139,7 +139,7 @@ def _assumptions(request: Request, fit: Fit, history: History, courses: Courses 
         f"Busy-period demand {growth}{unsure} within {request.horizon_days} days of the history's end; its shape over "
         f"the week stays."
     )
-    yield "How the throttle counts is not documented; every reading that the history does not contradict is possible."
+    yield "How the throttle counts is not documented. Every interpretation that the history does not contradict counts."
     if courses is not None and courses.step is not None:
         yield courses.step.words
     elif courses is not None and len(set(courses.limits.values())) > 1:

@@ -28,13 +28,15 @@ _RAREST = 0.001
 _BANDS = (*WATCHED, "attempts", "peak_concurrency", "srd_p95_ms")
 
 
-def rollout_of(judge: Judge, recommended: int | None, reading: int, busy_hours_a_week: int) -> tuple[RolloutStep, ...]:
+def rollout_of(
+    judge: Judge, recommended: int | None, interpretation: int, busy_hours_a_week: int
+) -> tuple[RolloutStep, ...]:
     """The steps from the present throttle to the recommended one; none where there is no raise.
 
     Args:
         judge: with the sweep's responses.
         recommended: where to.
-        reading: number of the strictest reading, whose bands count.
+        interpretation: number of the strictest interpretation, whose bands count.
         busy_hours_a_week: how many there are, which says how long a step lasts.
     """
     if recommended is None:
@@ -42,7 +44,7 @@ def rollout_of(judge: Judge, recommended: int | None, reading: int, busy_hours_a
     days = 7 * math.ceil(HOURS_WATCHED / max(1, busy_hours_a_week))
     limits = sorted({limit for _, (_, limit) in judge.sweep.responses})
     steps = steps_to(judge.request.now_per_minute, recommended, limits)
-    return tuple(_step(judge, limit, reading, days) for limit in steps)
+    return tuple(_step(judge, limit, interpretation, days) for limit in steps)
 
 
 def steps_to(now: int, recommended: int, limits: Sequence[int]) -> list[int]:
@@ -56,8 +58,8 @@ def _nearest(goal: float, limits: Sequence[int]) -> int:
     return min(limits, key=lambda limit: abs(limit - goal))
 
 
-def _step(judge: Judge, limit: int, reading: int, days: int) -> RolloutStep:
-    response = judge.sweep.response(reading, limit)
+def _step(judge: Judge, limit: int, interpretation: int, days: int) -> RolloutStep:
+    response = judge.sweep.response(interpretation, limit)
     bands = {name: response.band(name, judge.demand, _BAND) for name in _BANDS}
     bands = {name: band for name, band in bands.items() if not math.isnan(band.value)}
     bands |= {name: replace(bands[name], high=max(_RAREST, bands[name].high)) for name in WATCHED if name in bands}

@@ -17,7 +17,7 @@ from trunkproof.models.records import Disposition
 
 FloatArray = np.ndarray
 Lost = Callable[[int, int, float], float]
-"""(Number of the reading, limit, load) -> share of attempts refused, and of customers lost."""
+"""(Number of the interpretation, limit, load) -> share of attempts refused, and of customers lost."""
 LEVELS = np.linspace(0.4, 2.0, 41)
 """So close that what is between two of them does not matter."""
 
@@ -89,9 +89,9 @@ class KnownSweep(Sweep):
         self.rounds.append(new)
         loads = self.demand.rates_per_minute * self.demand.base
         for witness, lost in self.lost.items():
-            for reading, limit in new:
-                self.responses[witness, (reading, limit)] = response_of(
-                    loads, lambda load, at=(reading, limit), of=lost: of(*at, load), **self.others
+            for interpretation, limit in new:
+                self.responses[witness, (interpretation, limit)] = response_of(
+                    loads, lambda load, at=(interpretation, limit), of=lost: of(*at, load), **self.others
                 )
 
 
@@ -103,10 +103,12 @@ def known_sweep(
     record: Lost | None = None,
     **others: float,
 ) -> KnownSweep:
-    """All readings of the request at these limits."""
+    """All interpretations of the request at these limits."""
     said = {Witness.MODEL: model} | ({} if record is None else {Witness.RECORD: record})
     runs = response_of(demand.rates_per_minute * demand.base, lambda load: 0.0).runs
     benches = {witness: Bench(runs, ()) for witness in said}
     sweep = KnownSweep(request, demand, benches, lost=said, others=others)
-    sweep.extend([(reading, limit) for reading in range(len(request.readings)) for limit in limits])
+    sweep.extend(
+        [(interpretation, limit) for interpretation in range(len(request.interpretations)) for limit in limits]
+    )
     return sweep

@@ -20,8 +20,10 @@ from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 
 LIMITS = (200, 300, 400)
-ASKED = request(readings=(FixedWindow(),), quality=Quality(), neighbours=(Neighbour(name="other", per_minute=5),))
-TWO = request(readings=(FixedWindow(), SlidingWindowAdmitted()), quality=Quality())
+ASKED = request(
+    interpretations=(FixedWindow(),), quality=Quality(), neighbours=(Neighbour(name="other", per_minute=5),)
+)
+TWO = request(interpretations=(FixedWindow(), SlidingWindowAdmitted()), quality=Quality())
 SURE = np.full(40, 250.0)
 OTHER = {"attempts of other": 50.0, "refused of other": 1.0, "blocked of other": 0.0}
 
@@ -60,7 +62,7 @@ def test_an_indicator_that_no_span_has_is_no_target() -> None:
 
 def test_an_unsure_load_leaves_a_target_undecided_as_sure_as_it_is() -> None:
     # 1 % is refused where 303 a minute are offered, less at less: in two thirds of these.
-    point = judge(uniform(283, 313), model=lambda reading, limit, load: 0.01 * load / 303).point(0, 300)
+    point = judge(uniform(283, 313), model=lambda interpretation, limit, load: 0.01 * load / 303).point(0, 300)
     share = point.targets[0]
     assert share.confidence == pytest.approx(2 / 3, abs=0.02)
     assert share.holds is None
@@ -73,14 +75,18 @@ def test_targets_hold_together_or_not_at_all() -> None:
     demand = demand_of(uniform(150, 350))
 
     def share(of: float) -> Lost:
-        return lambda reading, limit, load: 0.02 if (load > of) else 0.0
+        return lambda interpretation, limit, load: 0.02 if (load > of) else 0.0
 
-    # The first reading fails above 300 a minute; the second does below 200, as a throttle never would.
-    def both(reading: int, limit: int, load: float) -> float:
-        return share(300)(reading, limit, load) if reading == 0 else 0.02 - share(200)(reading, limit, load)
+    # The first interpretation fails above 300 a minute; the second does below 200, as a throttle never would.
+    def both(interpretation: int, limit: int, load: float) -> float:
+        return (
+            share(300)(interpretation, limit, load)
+            if interpretation == 0
+            else 0.02 - share(200)(interpretation, limit, load)
+        )
 
     found = Judge(TWO, known_sweep(TWO, demand, LIMITS, both), (demand,))
-    first, second, joint = (found.together(readings, 300) for readings in ([0], [1], [0, 1]))
+    first, second, joint = (found.together(interpretations, 300) for interpretations in ([0], [1], [0, 1]))
     # Alternatives in which the first fails and those in which the second does are not the same ones.
     assert joint == pytest.approx(first + second - 1)
     assert 0.3 < joint < min(first, second) < 1
@@ -89,7 +95,7 @@ def test_targets_hold_together_or_not_at_all() -> None:
 
 
 def test_the_worse_witness_counts() -> None:
-    found = judge(record=lambda reading, limit, load: 0.03 if limit < 400 else 0.0)
+    found = judge(record=lambda interpretation, limit, load: 0.03 if limit < 400 else 0.0)
     assert judge().holds([0], 300)
     assert found.holds([0], 300) is False
     assert found.holds([0], 400)
@@ -100,7 +106,7 @@ def test_the_worse_witness_counts() -> None:
     assert point.kpis["refused_share"].value == 0
     assert point.record["refused_share"].value == pytest.approx(0.03)
     assert found.sweep.witnesses == (Witness.MODEL, Witness.RECORD)
-    milder = judge(model=lambda reading, limit, load: 0.03, record=lambda reading, limit, load: 0.0)
+    milder = judge(model=lambda interpretation, limit, load: 0.03, record=lambda interpretation, limit, load: 0.0)
     assert milder.holds([0], 300) is False
 
 

@@ -159,8 +159,8 @@ def test_both_engines_give_the_same_numbers(asked: Request) -> None:
 def test_a_throttle_without_effect_is_spared_and_its_run_would_have_been_the_same(counts: str, stack: str) -> None:
     asked = ALONE.model_copy(update={"pop": ALONE.pop.model_copy(update={"stack": stack})})
     far = [
-        with_limit(reading.model_copy(update={"counts": counts}), 300)
-        for reading in (FixedWindow(), SlidingWindowAdmitted(), TokenBucket())
+        with_limit(interpretation.model_copy(update={"counts": counts}), 300)
+        for interpretation in (FixedWindow(), SlidingWindowAdmitted(), TokenBucket())
     ]
     together = run_batch(small(asked, *far))
     assert together.runs == 1
