@@ -261,7 +261,7 @@ def draw_throttles(figure: go.Figure, review: Review, place: Callable[[float], f
         line = {"color": SERIES[2] if is_chosen else GREY, "width": 3 if is_chosen else 1, "dash": "solid"}
         figure.add_vline(x=limit, line=line, layer="below")
         text = f"<b>{name} {limit:,}</b>" if is_chosen else f"{name} {limit:,}"
-        anchor = "left" if name.startswith("now") else "center"
+        anchor = "left" if limit == review.request.now_per_minute else "center"
         note(figure, text, x=place(limit), y=1, yref="paper", xanchor=anchor, yanchor="bottom", yshift=15 * row)
     return len(marks)
 

@@ -19,10 +19,10 @@ from trunkproof.experiments.review.request import Neighbour, Request
 from trunkproof.experiments.review.result import Protection
 from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with
+from trunkproof.experiments.review.sweep.quantities import Counted, NeighbourSum, SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.experiments.review.sweep.sweep import lead_s
 from trunkproof.experiments.review.theory.premises import Premises, calls_of_ports
-from trunkproof.models.arrays import FloatArray
 from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.result import Fit, Ranged
@@ -62,7 +62,7 @@ def protections(
     return tuple(found.get(limit) or _by_flow(request, premises, limit) for limit in limits)
 
 
-def _next(results: Iterator[BatchResult]) -> list[dict[str, FloatArray]]:
+def _next(results: Iterator[BatchResult]) -> list[SpanValues]:
     return [next(results).values[0] for _ in range(_REPETITIONS)]
 
 
@@ -132,22 +132,24 @@ def _pushed(study: Study, request: Request) -> Study:
     return study.model_copy(update={"trunks": tuple(trunks)})
 
 
-def _found(request: Request, limit: int, values: Sequence[dict[str, FloatArray]]) -> Protection:
+def _found(request: Request, limit: int, values: Sequence[SpanValues]) -> Protection:
     names = [other.name for other in request.neighbours]
     too_fast = _over_rate(request, limit)
 
-    def blocked(suffix: str) -> Ranged:
+    def blocked(trunk: str | None) -> Ranged:
+        keys = [counted.value if trunk is None else NeighbourSum(counted, trunk) for counted in Counted]
         shares = []
         for one in values:
-            met = float(one[f"blocked{suffix}"].sum())
-            passed = float((one[f"attempts{suffix}"] - one[f"refused{suffix}"]).sum()) + met
+            attempts, refused, without_room = (one[key] for key in keys)
+            met = float(without_room.sum())
+            passed = float((attempts - refused).sum()) + met
             shares.append(1 - (1 - (met / passed if passed else 0.0)) * (1 - too_fast))
         return _ranged(shares, most=1.0)
 
     def mean(name: str) -> Ranged:
         return _ranged([float(np.nanmean(one[name])) if not np.isnan(one[name]).all() else np.nan for one in values])
 
-    by_trunk = {name: blocked(f" of {name}") for name in names} or {request.trunk: blocked("")}
+    by_trunk = {name: blocked(name) for name in names} or {request.trunk: blocked(None)}
     worst = max(by_trunk.values(), key=lambda share: share.high)
     quality = mean("mos_p5")
     return Protection(

@@ -12,8 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
+from trunkproof.experiments.review.sweep.quantities import SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout
-from trunkproof.experiments.review.sweep.tally import Callers, SpanValues, Tally, run_tallied
+from trunkproof.experiments.review.sweep.tally import Callers, Tally, run_tallied
 from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.draws import ROWS_PER_TRUNK
 from trunkproof.models.study import Study
@@ -22,8 +23,6 @@ from trunkproof.models.throttles.policy import Asked
 from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.simulator.replicate import random_anchors
 from trunkproof.simulator.run import Engine
-
-__all__ = ["Batch", "BatchResult", "SpanValues", "run_batch", "run_batches"]
 
 _OPEN = FixedWindow(limit=1_000_000, window_s=1e-6)
 """Refuses nothing and remembers nothing, but is asked, which takes time on some stacks."""

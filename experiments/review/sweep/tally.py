@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trunkproof.experiments.review.sweep.quantities import Counted, Ending, NeighbourSum, Quantity, SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
@@ -27,9 +28,6 @@ from trunkproof.simulator.run import Engine, check_machine, simulate_in_batches
 
 if TYPE_CHECKING:
     from trunkproof.simulator.kernel.memory import Records
-
-SpanValues = dict[str, FloatArray]
-"""Quantity -> its value in each span; NaN where a span has none, such as a delay without calls."""
 
 _REFUSED = np.array([kind in REFUSED_BY_TRUNK for kind in Disposition])
 _UNDELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
@@ -118,14 +116,14 @@ class Tally:
         return np.concatenate([part[name] for part in self._parts]) if self._parts else np.empty(0)
 
     def values(self) -> SpanValues:
-        """Every quantity of every span.
+        """Return every quantity of every span.
 
-        Sums: `attempts`, `calls`, `refused`, `throttled`, `lost`, `answered`, `effective`, `blocked` (no channel or no
-        port), `no_channel`, `no_port`, `carrier_rejected`, `call_s` and `ends_<disposition>` of the first trunk,
-        `attempts of` and `refused of` and `blocked of` each other one. Values: `srd_p95_ms`, `mos_p5`, `mos_mean`,
-        `peak_concurrency` of the first trunk; `peak_channels` of whom it shares channels with; `cpu_share`,
-        `peak_ports`
-        of all together.
+        Sums of the first trunk: `attempts`, `calls`, `refused`, `throttled`, `lost`, `answered`, `effective`, `blocked`
+        (no channel or no port), `no_channel`, `no_port`, `carrier_rejected`, `call_s`, and an `Ending` for each
+        disposition. Sums of each other trunk: a `NeighbourSum` for each `Counted`.
+
+        Values of the first trunk: `srd_p95_ms`, `mos_p5`, `mos_mean`, `peak_concurrency`. Of all trunks that share
+        channels with it: `peak_channels`. Of all trunks: `cpu_share`, `peak_ports`.
         """
         if not self._parts:
             return self._nothing()
@@ -137,21 +135,33 @@ class Tally:
         for index, name in enumerate(list(self._index)[1:], 1):
             other = (spans >= index * count) & (spans < (index + 1) * count)
             table = self._table(spans[other] - index * count, data["disposition"][other], _KINDS)
-            found[f"attempts of {name}"] = table.sum(axis=1)
-            found[f"refused of {name}"] = table[:, _REFUSED].sum(axis=1)
-            found[f"blocked of {name}"] = table[:, _BLOCKED].sum(axis=1)
+            found[NeighbourSum(Counted.ATTEMPTS, name)] = table.sum(axis=1)
+            found[NeighbourSum(Counted.REFUSED, name)] = table[:, _REFUSED].sum(axis=1)
+            found[NeighbourSum(Counted.BLOCKED, name)] = table[:, _BLOCKED].sum(axis=1)
         return found | self._levels(data)
 
     def _nothing(self) -> SpanValues:
-        """Of a simulation that nobody called in: take its names from one call that counts in no span."""
+        """Return the same quantities of a simulation without a single call."""
         zeros = np.zeros(self._layout.count)
-        names = ["attempts", "calls", "refused", "throttled", "lost", "answered", "effective", "blocked", "call_s"]
+        names: list[Quantity] = [
+            "attempts",
+            "calls",
+            "refused",
+            "throttled",
+            "lost",
+            "answered",
+            "effective",
+            "blocked",
+            "call_s",
+        ]
         names += ["no_channel", "no_port", "carrier_rejected", "peak_concurrency", "peak_channels", "peak_ports"]
-        names += [f"ends_{kind.value}" for kind in Disposition]
-        names += [f"{what} of {name}" for name in list(self._index)[1:] for what in ("attempts", "refused", "blocked")]
-        unknown = dict.fromkeys(("srd_p95_ms", "mos_p5", "mos_mean"), np.full(self._layout.count, np.nan))
-        cpu = {"cpu_share": np.full(self._layout.count, costs_of(self._study.pop).idle_share)}
-        return dict.fromkeys(names, zeros) | unknown | cpu
+        names += [Ending(kind) for kind in Disposition]
+        names += [NeighbourSum(counted, name) for name in list(self._index)[1:] for counted in Counted]
+        found = dict.fromkeys(names, zeros)
+        for name in ("srd_p95_ms", "mos_p5", "mos_mean"):
+            found[name] = np.full(self._layout.count, np.nan)
+        found["cpu_share"] = np.full(self._layout.count, costs_of(self._study.pop).idle_share)
+        return found
 
     def _spans(self, call: IntArray) -> IntArray:
         """Index of the span in which each attempt's caller first came, plus the number of spans for each trunk before
@@ -176,7 +186,7 @@ class Tally:
         table = self._table(span, kinds, 4 * _KINDS).reshape(-1, 2, 2, _KINDS)
         kind, last, answered = table.sum(axis=(1, 2)), table[:, :, 0].sum(axis=1), table[:, 1].sum(axis=(1, 2))
         code = DISPOSITION_CODE
-        return {
+        found: SpanValues = {
             "attempts": kind.sum(axis=1),
             "call_s": self._count(span[up], (own["bye_s"] - own["answered_s"])[up]),
             "calls": self._count(span[own["attempt"] == 0]),
@@ -189,7 +199,8 @@ class Tally:
             "no_channel": kind[:, code[Disposition.NO_CHANNEL]],
             "no_port": kind[:, code[Disposition.NO_PORT]],
             "carrier_rejected": kind[:, code[Disposition.CARRIER_REJECTED]],
-        } | {f"ends_{one.value}": last[:, code[one]] for one in Disposition}
+        }
+        return found | {Ending(one): last[:, code[one]] for one in Disposition}
 
     def _quantiles(self, own: dict[str, NDArray[Any]], span: IntArray) -> SpanValues:
         # A call that is answered without ringing has its first response in the 200.

@@ -30,11 +30,11 @@ def situations_of(  # noqa: PLR0917  # what a column is made of
     """Return the columns of the table, under the strictest interpretation.
 
     Args:
-        judge: with the sweep.
-        interpretation: index of the interpretation.
-        verdict: what is recommended.
-        courses: how demand goes on.
-        protection: what each throttle protects.
+        judge: holds the sweep's responses.
+        interpretation: index of the strictest interpretation.
+        verdict: says which throttle is recommended.
+        courses: the courses that demand may take.
+        protection: whether each throttle protects the others.
         busy: the judged periods.
     """
     request = judge.request
@@ -79,14 +79,12 @@ def _situation(name: str, limit: int, judge: Judge, interpretation: int, keeps: 
 
 
 def _times(share: Ranged, calls: float, drawn: FloatArray) -> Ranged:
-    """Customers lost: the share told times the calls, with a range that holds that value."""
+    """Return customers lost: the shown share times the calls, with a range that contains this value."""
     value, range_ = share.value * calls, ranged(drawn, 0.0)
     return Ranged(value, min(value, range_.low), max(value, range_.high))
 
 
 def _worse(judge: Judge, interpretation: int, limit: int, kpi: str) -> Response:
-    """The response of the witness that is told: of a target the one that is less sure of it, as `Judge` tells it; of
-    anything else the model.
-    """
+    """Return the response of the witness that is shown: of a target the less sure one, of anything else the model."""
     _, witness = judge.least_sure(interpretation, limit).get(kpi, (1.0, Witness.MODEL))
     return judge.sweep.response(interpretation, limit, witness)

@@ -14,8 +14,9 @@ from tests.experiments.review.known_fit import known_fit
 
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.request_file import parse_request
-from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, SpanValues, run_batch
+from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, run_batch
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
+from trunkproof.experiments.review.sweep.quantities import SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout, from_rates
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Exponential

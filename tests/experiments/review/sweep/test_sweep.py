@@ -15,6 +15,7 @@ from trunkproof.experiments.review.periods.busy import BusyPeriods
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.request_file import parse_request
+from trunkproof.experiments.review.sweep.quantities import Counted, NeighbourSum
 from trunkproof.experiments.review.sweep.sweep import Sweep, Witness, lead_s, levels_for, prepare
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Constant
@@ -223,4 +224,4 @@ def test_neighbours_and_growth_of_the_base_are_simulated_too(monkeypatch: pytest
         response = sweep.response(0, 1000, witness)
         calls = response.estimate("calls", replace(grown, relative=np.ones((3, DAYS)))).value
         assert calls == pytest.approx(expected, abs=4.5 * math.sqrt(expected / DAYS))
-        assert response.values["attempts of other"].mean() == pytest.approx(1800, rel=0.05)
+        assert response.values[NeighbourSum(Counted.ATTEMPTS, "other")].mean() == pytest.approx(1800, rel=0.05)
