@@ -1,6 +1,6 @@
-"""Where the fitted model and the replayed record do not say the same, and which hours it comes from.
+"""Find throttles at which the fitted model and the replayed record disagree, and the hours that cause it.
 
-Comparison only; that the worse of the two decides is `judging`'s.
+This module only compares; `judging` takes the worse of the two.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def disagreements_of(
 
 
 def _hours(judge: Judge, interpretation: int, limit: int, busy: BusyPeriods, fit: Fit) -> tuple[str, ...]:
-    """The days on which refusals of the witnesses differ most, with the busiest five minutes of each."""
+    """Name the days on which the refusals of the witnesses differ most, each with its busiest five minutes."""
     by_day = []
     for witness in Witness:
         response = judge.sweep.response(interpretation, limit, witness)
