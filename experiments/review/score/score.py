@@ -1,8 +1,8 @@
-"""After a raise: holds the new history against what the review forecast, and says whether to go on.
+"""After a raise: compare the new history with the forecast of the review, and say whether to go on.
 
-The bands are those of `decision.json`'s rollout, for single judged periods; its rule halts the raise. Without a raise
-there are none: then the demand of the judged periods counts, and whether an interpretation of the throttle still fits.
-Nothing is fitted again here: a history that is not as forecast is a reason for another review.
+The rollout in `decision.json` has bands for single judged periods, and a rule that halts the raise. Without a raise
+there are no bands: then the demand of the judged periods is compared, and whether an interpretation of the throttle
+still fits. Nothing is fitted again. A history that differs from the forecast is a reason for another review.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from trunkproof.models.demand.history.table import CallStatus, History
 from trunkproof.models.errors import InputError, Problem
 
 _NOTABLE_HOLD = 0.05
-"""A mean hold that differs by less decides nothing, however surely it does."""
+"""A smaller difference of the mean hold decides nothing, however significant it is."""
 
 
 class Verdict(StrEnum):
-    """How the new history is, held against the forecast."""
+    """How the new history compares with the forecast."""
 
     AS_FORECAST = "as forecast"
     BETTER = "better"
     WORSE = "worse"
     OTHER = "otherwise than forecast"
-    """Calls come or hold otherwise than forecast, and yet no more of them are refused or lost."""
+    """Demand or holding times differ from the forecast, but no more calls are refused or lost."""
     CANNOT_TELL = "cannot tell"
 
 
@@ -55,7 +55,7 @@ class Advice(StrEnum):
     GO_ON = "go on"
     HALT = "halt"
     WAIT = "wait"
-    """Too few busy hours have been seen."""
+    """Too few busy hours have been seen yet."""
     REVIEW_AGAIN = "review again"
     NONE = "nothing was raised"
     """The review advised no raise, and its forecast holds as far as can be seen."""
@@ -93,7 +93,7 @@ class Score:
 
     @property
     def said(self) -> str:
-        """The answer in a sentence or two."""
+        """The answer in a few sentences."""
         broken = [band.breach for band in self.bands if band.kept is False]
         if self.hold is not None and self.hold.differs:
             broken.append(f"calls hold {self.hold.seen.value:.0f} s instead of {self.hold.forecast.value:.0f} s")
@@ -146,10 +146,10 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
         decision: content of its `decision.json`.
         history: of the time since the raise only (`history.since` of a request says where it begins).
         request: the review's; its growth is in the forecast.
-        per_minute: the throttle in force; none: the first step of the rollout, or today's where no raise was advised.
+        per_minute: the throttle in force; None is the first step of the rollout, or today's throttle without a raise.
 
     Raises:
-        InputError: the decision is of another kind, or has no such step.
+        InputError: it is not a decision of a review, or it has no such step.
     """
     step, following = _steps(decision, per_minute)
     limit, periods = int(step["per_minute"]), periods_of(decision)
@@ -179,7 +179,7 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
 
 
 def _steps(decision: Mapping[str, Any], per_minute: int | None) -> tuple[Mapping[str, Any], int | None]:
-    """The step in force, and the throttle of the one after it; where no raise was advised, today's without bands."""
+    """Return the step in force and the next step's throttle; without a raise, today's throttle without bands."""
     missing = [name for name in ("rollout", "fit", "history", "now_per_minute", "busy_hour") if name not in decision]
     if missing:
         raise InputError("decision", [Problem(where=name, what="is missing: no decision.json?") for name in missing])

@@ -214,7 +214,7 @@ def test_without_a_raise_the_forecast_is_scored_all_the_same(
     assert (found.per_minute, found.bands, found.advice) == (10, (), Advice.NONE)
     assert found.said == (
         "2 judged periods at 10 calls per minute: cannot tell; no raise was advised, so there are no bands to keep. "
-        "Demand of the judged periods, 20.0 (19.0 to 21.0) fresh calls a minute by forecast, cannot be told yet. "
+        "Demand of the judged periods is not known yet; the forecast is 20.0 (19.0 to 21.0) fresh calls a minute. "
         "Of fresh calls, 100 % of 1 hour and 50 % of 2 days lie in their forecast intervals (asked 90 %)."
     )
 
@@ -242,7 +242,7 @@ def test_a_throttle_that_stayed_is_scored_by_demand_and_by_the_interpretations_t
     json.dumps(found.to_json(), allow_nan=False)
     worse = score(stayed(bands, {"fixed_window": none}), seen, REQUEST)
     assert (worse.verdict, worse.advice) == (Verdict.WORSE, Advice.REVIEW_AGAIN)
-    assert "which no interpretation of the throttle has: fixed window 0.00 to 0.10 %" in worse.said
+    assert "which fits no interpretation of the throttle: fixed window 0.00 to 0.10 %" in worse.said
 
 
 def test_a_decision_of_an_earlier_version_is_scored_alike(tmp_path: Path, bands: dict[str, dict[str, float]]) -> None:
