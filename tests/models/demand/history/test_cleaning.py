@@ -184,7 +184,7 @@ def test_what_the_period_leaves_nothing_of_is_told(problems: Callable[..., list[
 
 
 def test_a_history_of_calls_is_not_scaled(problems: Callable[..., list[str]]) -> None:
-    assert problems(HEADING + GOOD, scale=2.0)[0].startswith("history.scale: multiplies a history of counts only")
+    assert problems(HEADING + GOOD, scale=2.0)[0].startswith("history.scale: only a history of counts can be scaled")
 
 
 WRONG = [
