@@ -18,14 +18,14 @@ from trunkproof.experiments.report.review_words import (
     asked,
     in_unit,
     next_limit,
-    short_readings,
+    short_interpretations,
     shown,
     title_of,
     told,
     unit_of,
 )
 from trunkproof.experiments.report.sheet import Panel
-from trunkproof.experiments.review.result import Judged, ReadingResult, Resource, Review
+from trunkproof.experiments.review.result import InterpretationResult, Judged, Resource, Review
 from trunkproof.models.demand.fitting.result import Ranged
 
 SERIES = ("#1f77d0", "#e07b00", "#14946b", "#c2549d", "#7a6ad8", "#8a929a")
@@ -85,7 +85,9 @@ class _Line:
 
 def curve_panels(review: Review) -> list[Panel]:
     """Return one panel for each indicator that the sweep has, customers lost first."""
-    found = {name for reading in review.readings for point in reading.points for name in point.kpis}
+    found = {
+        name for interpretation in review.interpretations for point in interpretation.points for name in point.kpis
+    }
     chosen = [name for name in _CURVES if name in found]
     if "peak_concurrency" in chosen and "erlang" in chosen:
         chosen.remove("erlang")
@@ -93,7 +95,7 @@ def curve_panels(review: Review) -> list[Panel]:
 
 
 def _panel(review: Review, kpi: str) -> Panel:
-    lines, target = list(_lines(review, kpi)), _target(review.readings, kpi)
+    lines, target = list(_lines(review, kpi)), _target(review.interpretations, kpi)
     scale = _scale(kpi, lines, target)
     figure = blank_figure("throttle, calls per minute", _axis(kpi))
     figure.update_yaxes(**scale.axis)
@@ -126,9 +128,11 @@ def _axis(kpi: str) -> str:
 
 
 def _lines(review: Review, kpi: str) -> Iterator[_Line]:
-    names = short_readings(reading.reading for reading in review.readings)
-    for index, (name, reading) in enumerate(zip(names, review.readings, strict=True)):
-        points = [point for point in reading.points if kpi in point.kpis and math.isfinite(point.kpis[kpi].value)]
+    names = short_interpretations(interpretation.interpretation for interpretation in review.interpretations)
+    for index, (name, interpretation) in enumerate(zip(names, review.interpretations, strict=True)):
+        points = [
+            point for point in interpretation.points if kpi in point.kpis and math.isfinite(point.kpis[kpi].value)
+        ]
         if points:
             limits = [point.limit_per_minute for point in points]
             values = [point.kpis[kpi] for point in points]
@@ -187,8 +191,10 @@ def _record(line: _Line, scale: _Scale, kpi: str) -> go.Scatter:
     )
 
 
-def _target(readings: tuple[ReadingResult, ...], kpi: str) -> Judged | None:
-    targets = (target for reading in readings for point in reading.points for target in point.targets)
+def _target(interpretations: tuple[InterpretationResult, ...], kpi: str) -> Judged | None:
+    targets = (
+        target for interpretation in interpretations for point in interpretation.points for target in point.targets
+    )
     return next((target for target in targets if target.kpi == kpi), None)
 
 
@@ -255,7 +261,7 @@ def draw_throttles(figure: go.Figure, review: Review, place: Callable[[float], f
         line = {"color": SERIES[2] if is_chosen else GREY, "width": 3 if is_chosen else 1, "dash": "solid"}
         figure.add_vline(x=limit, line=line, layer="below")
         text = f"<b>{name} {limit:,}</b>" if is_chosen else f"{name} {limit:,}"
-        anchor = "left" if name.startswith("now") else "center"
+        anchor = "left" if limit == review.request.now_per_minute else "center"
         note(figure, text, x=place(limit), y=1, yref="paper", xanchor=anchor, yanchor="bottom", yshift=15 * row)
     return len(marks)
 
@@ -289,7 +295,7 @@ def _caption(review: Review, kpi: str, target: Judged | None, scale: _Scale) -> 
     if target is not None:
         parts.append(f"asked: {asked(target)}")
     words = f"{'; '.join(parts)}. Values are the mean of the judged periods at the horizon; bands are its 95 % range."
-    if any(kpi in point.record for reading in review.readings for point in reading.points):
+    if any(kpi in point.record for interpretation in review.interpretations for point in interpretation.points):
         words += " Lines: the model. Circles: the recorded calls, replayed. In this text: the less sure of both."
     if scale.is_log:
         words += f" The axis is logarithmic; values below {scale.low:.2g} % are drawn at the bottom."
@@ -298,7 +304,7 @@ def _caption(review: Review, kpi: str, target: Judged | None, scale: _Scale) -> 
 
 def _across(review: Review, limit: int, kpi: str) -> str:
     """Return the values of all interpretations at one throttle, from the lowest to the highest."""
-    found = (told(reading.at(limit), kpi) for reading in review.readings)
+    found = (told(interpretation.at(limit), kpi) for interpretation in review.interpretations)
     values = [one.value for one in found if one is not None and math.isfinite(one.value)]
     if not values:
         return "n/a"

@@ -12,7 +12,7 @@ from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.report.curve_figures import SERIES, TARGET, draw_throttles, horizontal_axis, note
 from trunkproof.experiments.report.figures import blank_figure
 from trunkproof.experiments.report.review_evidence import amount
-from trunkproof.experiments.report.review_words import in_unit, short_readings
+from trunkproof.experiments.report.review_words import in_unit, short_interpretations
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.review.result import BackCast, BackCastRow, Review
 
@@ -32,7 +32,7 @@ def backcast_panels(review: Review) -> list[Panel]:
 
 
 def _of(backcast: tuple[BackCast, ...], quantity: str) -> Iterator[tuple[str, BackCastRow]]:
-    names = short_readings(one.reading for one in backcast)
+    names = short_interpretations(one.interpretation for one in backcast)
     scopes = dict.fromkeys(row.scope for one in backcast for row in one.rows)
     for scope in scopes:
         for name, one in zip(names, backcast, strict=True):

@@ -200,7 +200,7 @@ def _replayed(replay: Replay, limit: int, side: str, what: Mapping[str, FloatArr
         f"{refused:,.0f} attempts refused in this one hour ({in_unit(share, 'share')}), redials included. It is the "
         "worst hour of the history, at the demand of its day; the decision judges a mean, not this hour. "
         f"{replay.began:%A %d %B %Y, %H:%M} local time; interpretation of the throttle: "
-        f"{replay.reading.describe_kind()}."
+        f"{replay.interpretation.describe_kind()}."
     )
     return Panel(f"replay-{side}", f"The worst hour at {limit:,} a minute", caption, figure)
 

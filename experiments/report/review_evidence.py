@@ -23,7 +23,7 @@ def backcast_blocks(review: Review) -> list[Row]:
     decisive = review.strictest
     order = sorted(
         review.backcast,
-        key=lambda one: (decisive is None or one.reading != decisive.reading, not one.reproduces),
+        key=lambda one: (decisive is None or one.interpretation != decisive.interpretation, not one.reproduces),
     )
     return [_block(one, is_first=number == 0) for number, one in enumerate(order)]
 
@@ -33,7 +33,7 @@ def _block(one: BackCast, *, is_first: bool) -> Row:
     missed.sort(key=lambda row: row.p_value)
     why = f": {_missed(missed[0])}" if missed else ""
     return {
-        "name": one.reading.describe_kind(),
+        "name": one.interpretation.describe_kind(),
         "reproduces": one.reproduces,
         "verdict": "reproduces the history" if one.reproduces else f"contradicted by the history{why}",
         "is_open": is_first,
@@ -105,7 +105,7 @@ def protection_rows(review: Review) -> list[Row]:
 def state_rows(review: Review) -> list[list[str]]:
     """Return a row for each interpretation that has two states, calm and collapsed."""
     return [
-        [f"{one.limit_per_minute:,}", one.reading.describe_kind(), ranged(one.calm, "share"),
+        [f"{one.limit_per_minute:,}", one.interpretation.describe_kind(), ranged(one.calm, "share"),
          ranged(one.collapsed, "share")]
         for one in review.states
     ]  # fmt: skip
@@ -116,7 +116,7 @@ def disagreement_rows(review: Review) -> list[Row]:
     return [
         {
             "limit": f"{one.limit_per_minute:,}",
-            "reading": one.reading.describe_kind(),
+            "interpretation": one.interpretation.describe_kind(),
             "kpi": title_of(one.kpi),
             "model": ranged(one.model, "share"),
             "record": ranged(one.record, "share"),
@@ -128,7 +128,7 @@ def disagreement_rows(review: Review) -> list[Row]:
 
 def has_record(review: Review) -> bool:
     """Tell whether the recorded calls were replayed, so that there are two witnesses."""
-    return any(point.record for reading in review.readings for point in reading.points)
+    return any(point.record for interpretation in review.interpretations for point in interpretation.points)
 
 
 def judged_facts(review: Review) -> list[tuple[str, str]]:

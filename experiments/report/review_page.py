@@ -23,11 +23,11 @@ from trunkproof.experiments.report.review_figures import review_panels
 from trunkproof.experiments.report.review_tables import (
     fitted_facts,
     indicator_rows,
+    interpretation_rows,
     limit_rows,
     need_rows,
     neighbour_rows,
     oddity_rows,
-    reading_rows,
     rollout_rows,
     swing_rows,
     target_tables,
@@ -39,7 +39,7 @@ from trunkproof.experiments.report.review_words import (
     DECISION_WORDS,
     chosen_limit,
     holds_words,
-    short_readings,
+    short_interpretations,
 )
 from trunkproof.experiments.report.sheet import fill
 from trunkproof.experiments.report.what_if import what_if
@@ -78,10 +78,12 @@ def _tables(review: Review) -> dict[str, Any]:
         "disagreements": disagreement_rows(review),
         "has_record": has_record(review),
         "judged": judged_facts(review),
-        "readings": reading_rows(review),
-        "contradicted": [reading.describe_kind() for reading in review.contradicted],
+        "interpretations": interpretation_rows(review),
+        "contradicted": [interpretation.describe_kind() for interpretation in review.contradicted],
         "chosen": f"{chosen_limit(review):,}",
-        "short_names": short_readings(reading.reading for reading in review.readings),
+        "short_names": short_interpretations(
+            interpretation.interpretation for interpretation in review.interpretations
+        ),
         "targets": target_tables(review),
         "indicators": indicator_rows(review),
         "limits": limit_rows(review),

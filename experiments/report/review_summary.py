@@ -30,7 +30,7 @@ def _lines(review: Review) -> Iterator[str]:
     yield review.headline
     for column in merged(review.situations):
         yield _column(column)
-    if review.readings:
+    if review.interpretations:
         yield " ".join(f"{name}: {words}." for name, words in top_notes(review))
         yield f"Judged periods: {review.busy_hour}, {request.horizon_days} days after the history's end."
     else:
@@ -53,8 +53,8 @@ def _column(one: Situation) -> str:
 
 
 def _backcast(review: Review) -> str:
-    kept = [one.reading.describe_kind() for one in review.backcast if one.reproduces]
-    lost = [one.reading.describe_kind() for one in review.backcast if not one.reproduces]
+    kept = [one.interpretation.describe_kind() for one in review.backcast if one.reproduces]
+    lost = [one.interpretation.describe_kind() for one in review.backcast if not one.reproduces]
     said = (
         f"These interpretations reproduce the history: {'; '.join(kept)}."
         if kept

@@ -35,19 +35,19 @@ Row = dict[str, Any]
 _LEADING = ("customers_lost_share", "refused_share")
 
 
-def reading_rows(review: Review) -> list[Row]:
+def interpretation_rows(review: Review) -> list[Row]:
     """Return one row per interpretation: its own answer, and its figures at the throttle that the answer is about."""
     wanted = chosen_limit(review)
     return [
         {
-            "name": reading.reading.describe_kind(),
-            "decision": DECISION_WORDS[reading.decision],
-            "recommended": _limit_words(reading.recommended_per_minute),
-            "smallest": _limit_words(reading.smallest_per_minute),
-            "figures": [_ranged_kpi(reading.at(wanted), name) for name in _LEADING],
-            "confidence": confidence_words(reading.at(wanted).confidence),
+            "name": interpretation.interpretation.describe_kind(),
+            "decision": DECISION_WORDS[interpretation.decision],
+            "recommended": _limit_words(interpretation.recommended_per_minute),
+            "smallest": _limit_words(interpretation.smallest_per_minute),
+            "figures": [_ranged_kpi(interpretation.at(wanted), name) for name in _LEADING],
+            "confidence": confidence_words(interpretation.at(wanted).confidence),
         }
-        for reading in review.readings
+        for interpretation in review.interpretations
     ]
 
 
@@ -64,7 +64,7 @@ def target_tables(review: Review) -> list[Row]:
     """Return a table for each throttle that the page describes in full: every target under every interpretation."""
     tables: list[Row] = []
     for limit, name in marks_of(review).items():
-        points = [reading.at(limit) for reading in review.readings]
+        points = [interpretation.at(limit) for interpretation in review.interpretations]
         kinds = {target.kpi: target for point in points for target in point.targets}
         rows = [
             {"title": title_of(kpi), "asked": asked(target), "cells": [_target_cell(point, kpi) for point in points]}
@@ -89,11 +89,11 @@ def _target_cell(point: Point, kpi: str) -> Row:
 
 def indicator_rows(review: Review) -> Row | None:
     """Return every indicator at the throttles described in full, under the interpretation that decides."""
-    reading = review.strictest
-    if reading is None:
+    interpretation = review.strictest
+    if interpretation is None:
         return None
     stations = marks_of(review)
-    points = [reading.at(limit) for limit in stations]
+    points = [interpretation.at(limit) for limit in stations]
     names = list(dict.fromkeys(name for point in points for name in point.kpis))
     rows = [
         {
@@ -107,7 +107,7 @@ def indicator_rows(review: Review) -> Row | None:
         for name in names
     ]
     heads = [f"{limit:,} ({name})" for limit, name in stations.items()]
-    return {"reading": reading.reading.describe_kind(), "heads": heads, "rows": rows}
+    return {"interpretation": interpretation.interpretation.describe_kind(), "heads": heads, "rows": rows}
 
 
 def _hours(band: Ranged | None, name: str) -> str:

@@ -131,9 +131,9 @@ def holds_words(holds: bool | None) -> str:
     return "cannot tell" if holds is None else "holds" if holds else "fails"
 
 
-def short_readings(readings: Iterable[ThrottleSettings]) -> list[str]:
+def short_interpretations(interpretations: Iterable[ThrottleSettings]) -> list[str]:
     """Write interpretations in short for a figure; equal names are numbered."""
-    names = [reading.label for reading in readings]
+    names = [interpretation.label for interpretation in interpretations]
     return [
         name if names.count(name) == 1 else f"{name} {names[: index + 1].count(name)}"
         for index, name in enumerate(names)

@@ -14,28 +14,30 @@ from typing import Any
 import numpy as np
 
 from trunkproof.experiments.common.formatting import formatted
-from trunkproof.experiments.report.review_words import short_readings, told
-from trunkproof.experiments.review.result import ReadingResult, Review
+from trunkproof.experiments.report.review_words import short_interpretations, told
+from trunkproof.experiments.review.result import InterpretationResult, Review
 from trunkproof.models.arrays import FloatArray
 
 
 def what_if(review: Review) -> dict[str, Any] | None:
     """Return all data of the slider; None where the sweep has none."""
     grid = list(review.growth_grid)
-    candidates = sorted({limit for reading in review.readings for limit in reading.refused_by_growth})
+    candidates = sorted(
+        {limit for interpretation in review.interpretations for limit in interpretation.refused_by_growth}
+    )
     if len(grid) < 2 or not candidates:
         return None
     planned = float(min(max(review.request.growth, grid[0]), grid[-1]))
     growths = np.unique([*grid, planned])
-    names = short_readings(reading.reading for reading in review.readings)
+    names = short_interpretations(interpretation.interpretation for interpretation in review.interpretations)
     lost = [
         [
-            _curve(reading, limit, np.array(grid), growths, planned)
-            if limit in reading.refused_by_growth
+            _curve(interpretation, limit, np.array(grid), growths, planned)
+            if limit in interpretation.refused_by_growth
             else [math.nan] * len(growths)
             for limit in candidates
         ]
-        for reading in review.readings
+        for interpretation in review.interpretations
     ]
     bound = review.request.quality.customers_lost_share_max
     return {
@@ -48,16 +50,18 @@ def what_if(review: Review) -> dict[str, Any] | None:
         "names": names,
         "lost": lost,
         "rows": [
-            [_cell(float(np.interp(planned, growths, reading[row])), bound) for reading in lost]
+            [_cell(float(np.interp(planned, growths, interpretation[row])), bound) for interpretation in lost]
             for row in range(len(candidates))
         ],
     }
 
 
-def _curve(reading: ReadingResult, limit: int, grid: FloatArray, growths: FloatArray, planned: float) -> list[float]:
+def _curve(
+    interpretation: InterpretationResult, limit: int, grid: FloatArray, growths: FloatArray, planned: float
+) -> list[float]:
     """Return customers lost at each of `growths`; the curve passes through the page's figure at the planned one."""
-    shares = np.asarray(reading.refused_by_growth[limit], dtype=np.float64)
-    point = next((one for one in reading.points if one.limit_per_minute == limit), None)
+    shares = np.asarray(interpretation.refused_by_growth[limit], dtype=np.float64)
+    point = next((one for one in interpretation.points if one.limit_per_minute == limit), None)
     value = None if point is None else told(point, "customers_lost_share")
     if value is None or not math.isfinite(value.value):
         return [float(share) for share in np.interp(growths, grid, shares)]

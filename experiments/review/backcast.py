@@ -1,9 +1,19 @@
-"""The history, simulated again: the very days at the throttle of the time, with the fitted traffic, against what they
-showed.
+"""The back-cast: simulate the days of a history again, at the throttle of the time, and compare with what it showed.
 
-A model that does not reproduce what was seen cannot be trusted with what was not. Each reading of the throttle is
-tried. One that the history contradicts takes no part in the decision; where all are contradicted, nothing can be told.
-Source: posterior predictive checks (Gelman et al., "Bayesian Data Analysis", chapter 6).
+A model that does not reproduce the past cannot be trusted with the future. Each interpretation of the throttle is
+tried, because the same calls are refused differently by each. An example for one interpretation:
+
+    the busy periods    seen in the history    6 to 10 repetitions of the model    verdict
+    attempts refused    8.4 %                  8.1 % (7.6 to 8.6 %)                reproduced
+    admitted            19.8 per minute        19.7 (19.5 to 19.9)                 reproduced
+
+A row is reproduced if what was seen lies close enough to the mean of the repetitions (`_ABSOLUTE`, `_RELATIVE`), or if
+chance alone strays so far often enough (p-value of at least `SIGNIFICANT`). The rows of attempts refused and admitted
+decide, in the busy periods and in other hours near the limit. The others are shown, so that a reader sees where a
+model fails: the number of redials, calls at once, the worst periods.
+
+An interpretation that fails a deciding row takes no part in the decision. If all fail, the review cannot tell. Source:
+posterior predictive checks (Gelman et al., "Bayesian Data Analysis", chapter 6).
 """
 
 from __future__ import annotations
@@ -23,6 +33,7 @@ from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.result import BackCast, BackCastRow
 from trunkproof.experiments.review.sweep.bench import Batch, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
+from trunkproof.experiments.review.sweep.quantities import SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout, from_rates
 from trunkproof.experiments.review.sweep.sweep import lead_s
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
@@ -35,21 +46,21 @@ from trunkproof.models.streams import generator
 from trunkproof.models.throttles.registry import ThrottleSettings
 
 _CALLS_WANTED = 900_000
-"""In all repetitions of one reading."""
+"""In all repetitions of one interpretation together."""
 _CALLS_A_REPETITION = 160_000
-"""Of a larger history fewer days are simulated again."""
+"""Of a history with more calls, only a random sample of its periods is simulated."""
 _LEAST_REPETITIONS, _MOST_REPETITIONS = 6, 10
 _OTHER_CELLS = 3
 _LEAST_PERIODS = 8
 _NEAR_LIMIT = 0.75
 _WORST = 3
-"""Periods that are told as the worst ones."""
+"""Number of periods in the scope "the worst busy periods"."""
 SIGNIFICANT = 0.003
-"""Each reading is asked four times: together they are wrong once in a hundred."""
+"""Each interpretation has up to four deciding rows: together they are wrong once in a hundred."""
 _ABSOLUTE = {"attempts refused": 0.002, "redials": 0.02}
-"""A share that is off by less changes no decision, however surely it is off."""
+"""A share that is off by less changes no decision, however significant the difference is."""
 _ELSEWHERE = 2.0
-"""Hours that are not judged may be off by so many times more: they tell readings apart, and decide nothing else."""
+"""In hours that are not judged, twice the difference is allowed: they only help to tell interpretations apart."""
 _RELATIVE = {"attempts refused": 0.25, "redials": 0.25, "attempts": 0.05, "admitted": 0.05, "calls at once": 0.1}
 
 
@@ -65,7 +76,7 @@ class _Span:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the periods showed, each shape (S,); NaN where the history does not say."""
+    """What the history showed in its periods, each array of shape (S,); NaN where the history does not say."""
 
     attempts: FloatArray
     fresh: FloatArray
@@ -81,30 +92,32 @@ def back_cast(  # noqa: PLR0917  # what is held against what
     limits: Mapping[date, int],
     executor: Executor | None = None,
 ) -> tuple[BackCast, ...]:
-    """Return how each reading of the throttle reproduces the history; with `enforced` given, that one alone.
+    """Return how well each interpretation of the throttle reproduces the history.
+
+    Where the request says with `enforced` how the throttle worked, only that one is tried.
 
     Args:
-        request: readings and the PoP.
-        history: what was seen.
-        fit: the traffic behind it.
+        request: the interpretations and the PoP.
+        history: the calls as recorded.
+        fit: the traffic behind them.
         busy: the judged periods.
-        limits: the throttle that was in force on each day.
-        executor: runs the simulations; none: here.
+        limits: the throttle in force on each day, in calls per minute.
+        executor: runs the simulations; None runs them in this process.
     """
     spans = _affordable(request, fit, _busy_spans(busy, fit), list(_other_spans(fit, busy, limits)))
     seen = _seen(history, fit, spans)
     hidden = hides_refusals(history)
-    readings = request.readings if request.enforced is None else (request.enforced,)
-    batches, where, repetitions = _laid_out(request, fit, spans, limits, readings)
-    found: dict[int, list[dict[str, FloatArray]]] = {}
+    interpretations = request.interpretations if request.enforced is None else (request.enforced,)
+    batches, where, repetitions = _laid_out(request, fit, spans, limits, interpretations)
+    found: dict[int, list[SpanValues]] = {}
     for (repetition, which), result in zip(where, run_batches(batches, executor), strict=True):
         for index, values in enumerate(result.values):
             made = found.setdefault(index, [{} for _ in range(repetitions)])[repetition]
             for name, part in values.items():
                 made.setdefault(name, np.zeros(len(spans)))[which] = part
     return tuple(
-        BackCast(reading, tuple(_rows(seen, found[index], spans, hidden=hidden)))
-        for index, reading in enumerate(readings)
+        BackCast(interpretation, tuple(_rows(seen, found[index], spans, hidden=hidden)))
+        for index, interpretation in enumerate(interpretations)
     )
 
 
@@ -113,8 +126,9 @@ def _busy_spans(busy: BusyPeriods, fit: Fit) -> list[_Span]:
 
 
 def _affordable(request: Request, fit: Fit, busy: list[_Span], others: list[_Span]) -> list[_Span]:
-    """As many periods as may be simulated in one repetition, by chance: those with most calls would seem to have had
-    fewer.
+    """Return as many periods as one repetition can simulate, chosen at random.
+
+    They are not the periods with the most calls: such periods were lucky, and the model would seem to have too few.
     """
     random = generator(request.seed, "periods of the back-cast")
 
@@ -134,9 +148,9 @@ def _affordable(request: Request, fit: Fit, busy: list[_Span], others: list[_Spa
 
 
 def _other_spans(fit: Fit, busy: BusyPeriods, limits: Mapping[date, int]) -> Iterator[_Span]:
-    """Clock hours outside the judged periods that come near the limit on most days of their class of weekdays.
+    """Yield clock hours outside the judged periods that come near the limit on most days of their weekday class.
 
-    Not the single hours that came nearest: those had luck, and would seem not to be reproduced.
+    They are not the single hours that came nearest: those were lucky, and would seem not to be reproduced.
     """
     rates = fit.days
     within = round(LENGTH_S / rates.period_s)
@@ -173,7 +187,7 @@ def _seen(history: History, fit: Fit, spans: Sequence[_Span]) -> Seen:
 
 
 def _peaks(history: History, edges: FloatArray) -> FloatArray:
-    """Most calls at once in each period; NaN where the history has no durations."""
+    """Return the most calls at once in each period; NaN where the history has no durations."""
     unknown = np.full(len(edges), np.nan)
     if history.calls is None:
         return unknown
@@ -192,10 +206,11 @@ def _laid_out(
     fit: Fit,
     spans: Sequence[_Span],
     limits: Mapping[date, int],
-    readings: Sequence[ThrottleSettings],
+    interpretations: Sequence[ThrottleSettings],
 ) -> tuple[list[Batch], list[tuple[int, IntArray]], int]:
-    """Batches, for each its repetition and spans, and the number of repetitions. Days with different throttles are in
-    different batches.
+    """Return the batches, the repetition and spans of each, and the number of repetitions.
+
+    Days with different throttles in force are in different batches.
     """
     lead = lead_s(request, fit)
     within = round(LENGTH_S / fit.days.period_s)
@@ -215,7 +230,7 @@ def _laid_out(
             placed = [spans[int(index)] for index in which]
             paths = [fit.days.path(rates, span.day, span.start_s - lead, lead + LENGTH_S, random) for span in placed]
             seed = int(generator(request.seed, "back-cast spans", repetition, int(limit)).integers(2**62))
-            throttles = tuple(with_limit(reading, int(limit)) for reading in readings)
+            throttles = tuple(with_limit(interpretation, int(limit)) for interpretation in interpretations)
             arrivals = from_rates(paths, fit.days.step_s, layout)
             study = study_with(request, callers, arrivals, layout.duration_s, seed, throttles[0])
             batches.append(Batch(study, layout, throttles, request.engine))
@@ -223,9 +238,7 @@ def _laid_out(
     return batches, where, repetitions
 
 
-def _rows(
-    seen: Seen, made: Sequence[Mapping[str, FloatArray]], spans: Sequence[_Span], *, hidden: bool
-) -> Iterator[BackCastRow]:
+def _rows(seen: Seen, made: Sequence[SpanValues], spans: Sequence[_Span], *, hidden: bool) -> Iterator[BackCastRow]:
     busy = np.array([span.is_busy for span in spans])
     yield from _scope("the busy periods", busy, seen, made, hidden=hidden, decisive=1.0)
     if (~busy).any():
@@ -241,12 +254,15 @@ def _scope(
     scope: str,
     which: BoolArray,
     seen: Seen,
-    made: Sequence[Mapping[str, FloatArray]],
+    made: Sequence[SpanValues],
     *,
     hidden: bool,
     decisive: float | None,
 ) -> Iterator[BackCastRow]:
-    """`decisive`: by how many times what is allowed it may be off where that decides; None: it does not."""
+    """Yield the rows of one scope.
+
+    `decisive` multiplies the difference that is allowed; None: the scope is only shown and decides nothing.
+    """
     hours = float(which.sum()) * LENGTH_S / 60
 
     def of(name: str) -> FloatArray:
@@ -280,7 +296,7 @@ def _shares(part: FloatArray, whole: FloatArray) -> FloatArray:
 def _row(  # noqa: PLR0917  # one after the other, as they stand in a row
     scope: str, quantity: str, unit: str, saw: float, drawn: FloatArray, grain: float, decisive: float | None
 ) -> BackCastRow:
-    """`grain`: the smallest step of the quantity, of which a spread that happens to be none is taken."""
+    """Compare what was seen with the repetitions. `grain`, the smallest step of the quantity, is its least spread."""
     mean, count = float(drawn.mean()), len(drawn)
     deviation = max(float(drawn.std(ddof=1)), grain) * math.sqrt(1 + 1 / count)
     t = float(stats.t.ppf(0.975, count - 1))
@@ -294,9 +310,11 @@ def _row(  # noqa: PLR0917  # one after the other, as they stand in a row
 
 
 def not_contradicted(found: Sequence[BackCast], request: Request) -> tuple[int, ...]:
-    """Indices of the request's readings that take part in the decision: those that reproduce the history, or all where
-    the history was enforced in a known way. Empty: none reproduces it.
+    """Return the indices of the request's interpretations that take part in the decision.
+
+    They are those that reproduce the history. Where `enforced` says how the throttle worked, it alone is tested, and if
+    it passes, all take part. Empty: none reproduces the history.
     """
     if request.enforced is not None:
-        return tuple(range(len(request.readings))) if found[0].reproduces else ()
+        return tuple(range(len(request.interpretations))) if found[0].reproduces else ()
     return tuple(index for index, one in enumerate(found) if one.reproduces)

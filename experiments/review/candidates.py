@@ -1,5 +1,8 @@
-"""Which throttles are simulated: the present and the requested one, those that a request names, and as many between as
-it takes to find the smallest that keeps every target.
+"""Choose the throttles to simulate, and find the smallest one that keeps every target.
+
+The present and the requested throttle are always simulated, and those that the request names in `candidates`. If it
+names none, the search guesses by formula which throttle is needed. Then it tries throttles between the smallest good
+one and the next lower one, in at most three rounds.
 """
 
 from __future__ import annotations
@@ -14,25 +17,25 @@ from trunkproof.experiments.review.theory.premises import Premises
 from trunkproof.experiments.review.verdict import with_headroom
 
 _FINE = 0.06
-"""The smallest throttle is known well enough once the next lower one that was tried is so near."""
+"""The search ends once the next lower throttle that was tried is nearer than this to the smallest good one."""
 _ROUNDS = 3
 _GUESSES = (0.94, 1.06)
 _FAR = 1.15
-"""Between throttles that lie further apart than this factor two are tried at a time."""
+"""If two throttles are further apart than this factor, two between them are tried at a time."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """For the smallest throttle that keeps every target."""
+    """A search for the smallest throttle that keeps every target."""
 
     judge: Judge
-    readings: Sequence[int]
+    interpretations: Sequence[int]
     premises: Premises
     executor: Executor | None
     advance: Callable[[float, str], None]
 
     def limits(self) -> tuple[int, ...]:
-        """Return the throttles that were simulated, ascending; the smallest good one is among them."""
+        """Simulate, and return the simulated throttles, ascending; the smallest good one is among them."""
         request = self.judge.request
         now, asked = request.now_per_minute, request.requested_per_minute
         tried: set[int] = {now, asked, *request.candidates}
@@ -52,12 +55,15 @@ class Search:
         return tuple(sorted(tried))
 
     def with_limit(self, limits: Sequence[int], limit: int) -> tuple[int, ...]:
-        """The same with one more."""
+        """Simulate one more throttle, and return all, ascending."""
         self._simulate({limit}, _ROUNDS + 1)
         return tuple(sorted({*limits, limit}))
 
     def with_headroom(self, limits: Sequence[int]) -> tuple[int, ...]:
-        """The same with what would be recommended on top of each, which is judged by what it protects alone."""
+        """Return the throttles and the one that would be recommended: the smallest good one with headroom.
+
+        The added one is not simulated here. Only what it protects is judged.
+        """
         request = self.judge.request
         good = [limit for limit in limits if limit <= request.requested_per_minute and self._holds(limit)]
         return tuple(sorted({*limits, *(with_headroom(limit, request) for limit in good[:1])}))
@@ -66,30 +72,33 @@ class Search:
         def part(share: float, words: str) -> None:
             self.advance((number + share) / (_ROUNDS + 2), words)
 
-        cells = [(reading, limit) for reading in self.readings for limit in sorted(limits)]
+        cells = [(interpretation, limit) for interpretation in self.interpretations for limit in sorted(limits)]
         self.judge.sweep.extend(cells, self.executor, part)
 
     def _holds(self, limit: int) -> bool | None:
-        return self.judge.holds(self.readings, limit)
+        return self.judge.holds(self.interpretations, limit)
 
     def _guesses(self) -> list[float]:
-        """Near what the formulas say that demand needs; where what is asked for is too much, what all else carries."""
+        """Return guesses near the throttle that demand needs by the formulas.
+
+        If the requested throttle does not keep the targets, the throttle that all other resources carry is added.
+        """
         demand = self.judge.demand.mean_per_minute.high
         needed = max(
-            (self._needed(number, demand) for number in self.readings), default=self.judge.request.now_per_minute
+            (self._needed(number, demand) for number in self.interpretations), default=self.judge.request.now_per_minute
         )
         guesses = [needed * factor for factor in _GUESSES]
         guard = self.premises.guard
         if guard is not None and not self._holds(self.judge.request.requested_per_minute):
-            # Something else than the throttle runs out above it, so that less may do where more does not.
+            # Above it another resource runs out, so a lower throttle may keep targets that a higher one does not.
             guesses.append(guard)
         return guesses
 
-    def _needed(self, reading: int, per_minute: float) -> float:
-        """The throttle at which the formulas lose no more than is asked."""
+    def _needed(self, interpretation: int, per_minute: float) -> float:
+        """Return the throttle at which the formulas lose as much as the request allows."""
         low, high = 1.0, 1.0
         bound = self.premises.bounds.lost or self.premises.bounds.refused or 0.01
-        throttle = self.judge.request.readings[reading]
+        throttle = self.judge.request.interpretations[interpretation]
         while self.premises.lost(throttle, max(1, round(high * per_minute)), per_minute) > bound and high < 64:
             low, high = high, 1.3 * high
         for _ in range(6):
@@ -99,7 +108,7 @@ class Search:
         return high * per_minute
 
     def _between(self, tried: set[int]) -> list[int]:
-        """Throttles between the smallest that is good and the next lower one, where they are far apart."""
+        """Return throttles between the smallest good one and the next lower one, if these are far apart."""
         request = self.judge.request
         within = sorted(limit for limit in tried if request.now_per_minute <= limit <= request.requested_per_minute)
         good = [limit for limit in within if self._holds(limit)]
@@ -107,7 +116,7 @@ class Search:
             lower = max((limit for limit in within if limit < good[0]), default=good[0])
             upper = good[0]
         else:
-            # None is good: the doubt may lie anywhere below what is asked for, most of it just there.
+            # No throttle is good, not even the requested one: a lower one is hardly better.
             return []
         if upper - lower <= max(1.0, _FINE * upper):
             return []

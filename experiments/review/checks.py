@@ -1,6 +1,6 @@
-"""Reasons to believe a review, or not to: its own sweep against exact theory, real stacks, days kept out of the fit.
+"""Checks that show whether a review can be believed: exact theory, real stacks, and days kept out of the fit.
 
-Each check says what was compared and whether it holds; none changes the decision.
+Each check says what was compared and whether it holds. None changes the decision.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ from trunkproof.models.traffic import Outcomes, PoissonArrivals, Redial
 RESULTS = Path(__file__).parents[1] / "results"
 _REPETITIONS = 4
 _LEAST, _MOST = 10.0, 300.0
-"""Calls per minute of the runs that theory is asked about: enough to say something, and not for long."""
+"""Range of calls per minute in the runs against theory: enough to be significant, few enough to be quick."""
 _HOLD_S = 60.0
 _LEAD_S = 600.0
-"""Ten mean calls: what is left of the empty trunk of the beginning is next to nothing."""
+"""Ten mean calls: by then the empty trunk of the beginning no longer matters."""
 _COVERAGE_DOUBT = 0.01
-"""Coverage of the days kept out is wrong if it is this unlikely, were days independent."""
+"""The coverage of the days kept out is wrong if it is less likely than this for independent days."""
 
 
 def checks_of(request: Request, fit: Fit, per_minute: float, executor: Executor | None = None) -> tuple[Check, ...]:
-    """All checks; `per_minute` is the fresh calls of the busy hour."""
+    """Return all checks; `per_minute` is the number of fresh calls per minute in the busy hour."""
     rate = min(_MOST, max(_LEAST, round(per_minute)))
     theory = (_throttle_theory(request, fit, rate, executor), _erlang_theory(request, fit, rate, executor))
     return (*theory, *cheap_checks(fit))
 
 
 def cheap_checks(fit: Fit) -> tuple[Check, ...]:
-    """Those that need no simulation."""
+    """Return the checks that need no simulation."""
     return (*_held_out(fit), real_stacks(RESULTS))
 
 
 def _throttle_theory(request: Request, fit: Fit, rate: float, executor: Executor | None) -> Check:
     limit = round(rate)
-    seen = _refused_in_sweep(request, fit, rate, executor, reading=FixedWindow())
+    seen = _refused_in_sweep(request, fit, rate, executor, interpretation=FixedWindow())
     error = fixed_window_standard_error(rate, limit, 60 * _REPETITIONS)
     return _compared(
         f"exact theory: a throttle of {limit} per fixed minute", fixed_window_refused(rate, limit), seen, error, rate
@@ -75,7 +75,7 @@ def _erlang_theory(request: Request, fit: Fit, rate: float, executor: Executor |
     # A channel is kept from set-up on, ringing included.
     erlang = rate / 60 * channel_time_s(Pop(), _plain(fit).traffic())
     channels = channels_needed(erlang, 0.02)
-    seen = _refused_in_sweep(request, fit, rate, executor, reading=NoThrottle(), channels=channels)
+    seen = _refused_in_sweep(request, fit, rate, executor, interpretation=NoThrottle(), channels=channels)
     error = call_congestion_standard_error(erlang, channels, 60 * rate * _REPETITIONS)
     return _compared(
         f"exact theory: {channels} channels for {erlang:.0f} Erlang", erlang_b(erlang, channels), seen, error, rate
@@ -88,15 +88,15 @@ def _refused_in_sweep(
     rate: float,
     executor: Executor | None,
     *,
-    reading: ThrottleSettings,
+    interpretation: ThrottleSettings,
     channels: int | None = None,
 ) -> float:
-    """What the review's own simulation comes to for callers as theory has them."""
+    """Return the share that the review's own simulation refuses, of callers as theory assumes them."""
     pop = Pop(carrier=Carrier(channels=channels), machine=Machine(cores=64, calibration=request.pop.calibration))
     asked = request.model_copy(update={"pop": pop, "neighbours": ()})
     layout = Layout(1, _LEAD_S, 3600.0)
     arrivals = PoissonArrivals(kind="poisson", rate_per_minute=rate)
-    throttle = with_limit(reading, round(rate))
+    throttle = with_limit(interpretation, round(rate))
     batches = []
     for repetition in range(_REPETITIONS):
         seed = int(generator(request.seed, "exact theory", repetition).integers(2**62))
@@ -107,7 +107,7 @@ def _refused_in_sweep(
 
 
 def _plain(fit: Fit) -> Fit:
-    """Callers as theory has them: Poisson, answered always, never trying again."""
+    """Return callers as theory assumes them: always answered, exponential holding times, no redials."""
     return replace(
         fit,
         holding=replace(fit.holding, distribution=Exponential(kind="exponential", mean_s=_HOLD_S)),
@@ -121,8 +121,8 @@ def _plain(fit: Fit) -> Fit:
 def _compared(name: str, exact: float, seen: float, error: float, rate: float) -> Check:
     z = (seen - exact) / error if error else 0.0
     said = (
-        f"at {rate:.0f} Poisson calls per minute {100 * exact:.3f} % are refused, by the formula; this review's sweep "
-        f"comes to {100 * seen:.3f} % (z = {z:+.1f})"
+        f"at {rate:.0f} Poisson calls per minute the formula refuses {100 * exact:.3f} %, "
+        f"the simulation of this review {100 * seen:.3f} % (z = {z:+.1f})"
     )
     return Check(name, said, abs(z) <= LARGEST_Z)
 
@@ -144,20 +144,20 @@ def _held_out(fit: Fit) -> tuple[Check, ...]:
 
 
 def _covers(asked: float, count: int, seen: float) -> bool | None:
-    """Whether that share inside is not too small for chance; None: so few cannot tell."""
+    """Whether the share inside is not significantly too small; None where there are too few to tell."""
     if math.isnan(seen) or count < 3:
         return None
-    # Hours of one day move together, so that fewer are independent than there are.
+    # Hours of one day move together, so fewer of them are independent.
     independent = max(3, count if count < 24 else count // 8)
     return bool(binom.cdf(round(seen * independent), independent, asked) > _COVERAGE_DOUBT)
 
 
 def real_stacks(results: Path) -> Check:
-    """What the newest validation with real calls through other programs said."""
+    """Return the result of the newest validation with real calls through real stacks."""
     name = "real calls through real stacks"
     files = sorted(results.glob(f"*/{SUITE}"))
     if not files:
-        return Check(name, "no results of `validate --suite` are kept beside the program", None)
+        return Check(name, "there are no results of `validate --suite`", None)
     try:
         cells = json.loads(files[-1].read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError) as error:

@@ -1,7 +1,8 @@
-"""The courses that demand may take from the history to the horizon.
+"""The courses that demand may take from the end of the history to the horizon.
 
-A stated growth stands for whatever the history drifts. Where none is stated and the history clearly drifts, there are
-two courses: the drift stops, and it goes on. A decision that is another one under each is not ours to take.
+If the request states a `growth`, it replaces any drift of the history. If it states none and the history clearly
+drifts, there are two courses: the drift stops, and it goes on. If the two lead to different decisions, the review
+cannot tell.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ from trunkproof.models.streams import generator
 
 YEAR_DAYS = 365
 _UNLIMITED = 1_000_000
-"""Stands for a throttle of which no more is known than that it refused nothing."""
+"""Stands for a throttle that is only known to have refused nothing."""
 _SAME_LEVEL = 0.25
-"""Difference of the logs of their calls, up to which weekdays may be alike."""
+"""Largest difference in the logs of calls at which weekdays may be alike."""
 _LEAST_ALIKE = 2
-"""Weekdays: of no more than these, their differences are not told from chance."""
+"""With so few weekdays, their differences cannot be told from chance."""
 _LEAST_CV = 0.01
-"""Of growth, however sure somebody is of it."""
+"""Least uncertainty of growth, however sure somebody is of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Courses:
-    """One or two courses."""
+    """The one or two courses of a history."""
 
     request: Request
     fit: Fit
     local: FloatArray
-    """Log of the level of each day of `DayRates` over that of the history's end, shape (all days,)."""
+    """Log of each day's level over the level at the history's end, for the days of `DayRates`, shape (all days,)."""
     drift: Drift
     step: ThrottleStep | None
     """A change of the throttle that the request does not state and the history shows."""
@@ -54,7 +55,7 @@ class Courses:
 
     @classmethod
     def of(cls, request: Request, history: History, fit: Fit) -> Self:
-        """Of a history that was fitted."""
+        """Find the drift and the throttles in force of a history that has been fitted."""
         local = local_level(fit.grid)
         step = None if request.throttle_history else find_throttle_change(history)
         drift = find_drift(fit.grid, seed=request.seed)
@@ -71,30 +72,28 @@ class Courses:
         return self.drift.is_clear
 
     def demands(self, busy: BusyPeriods) -> tuple[Demand, ...]:
-        """What the judged periods may want at the horizon under each course; the first is the one that is told."""
+        """Return the demand of the judged periods at the horizon under each course; the page shows the first."""
         days, growth = self.request.horizon_days, self.request.growth
         if self.is_stated:
             return (self._demand(busy, days, growth, continues=False),)
-        # A drift that is not clear may be there all the same, as small as the history allows.
+        # A drift that is not clear may still be there: it goes on in as many draws as it is probable.
         first = self._demand(busy, days, growth, continues=not self.drifts)
         if not self.drifts:
             return (first,)
         return (first, self._demand(busy, days, growth, continues=True).over(first.base))
 
     def today(self, busy: BusyPeriods) -> Demand:
-        """What the periods want at the end of the history, without growth."""
+        """Return the demand at the end of the history, without growth."""
         return self._demand(busy, 0, 1.0, continues=False).over(self.demands(busy)[0].base)
 
     def after_a_year(self, busy: BusyPeriods) -> Demand:
-        """What they may want a year after it: with the growth that is stated and no more, or else with a clear drift
-        that goes on.
-        """
+        """Return the demand a year after the history: with the stated growth, or else with a clear drift going on."""
         goes_on = self.drifts and not self.is_stated
         return self._demand(busy, YEAR_DAYS, self.request.growth, continues=goes_on).over(self.demands(busy)[0].base)
 
     @property
     def is_stated(self) -> bool:
-        """Whether the request says what becomes of demand."""
+        """Whether the request states the growth of demand."""
         return "growth" in self.request.model_fields_set
 
     def _demand(self, busy: BusyPeriods, days_ahead: int, growth: float, *, continues: bool) -> Demand:
@@ -108,7 +107,7 @@ class Courses:
         level = level_draws(self.fit.grid, days_ahead, DRAWS, generator(request.seed, "level"), continues=continues)
         random = generator(request.seed, "demand")
         unsure = growth * lognormal(max(request.growth_cv, _LEAST_CV), DRAWS, random)
-        # Weekdays are judged because they look the busiest: in part they were so by chance.
+        # The judged weekdays were chosen because they look the busiest. In part that was chance.
         to_horizon = np.exp(np.log(level)[:, None] - self.local[busy.days] + self._towards_alike[busy.days])
         return Demand.of(
             per_minute, to_horizon, unsure, random, optimism=busy.optimism, of_days=self._of_days[busy.days]
@@ -116,9 +115,10 @@ class Courses:
 
     @cached_property
     def _towards_alike(self) -> FloatArray:
-        """What to add to the log of each day's level, shape (all days,): it draws the means of weekdays with about as
-        many calls together, by as much of their differences as days that differ make by chance. Source: Efron and
-        Morris, "Data analysis using Stein's estimator", JASA 70 (1975).
+        """Return what to add to the log of each day's level, shape (all days,).
+
+        It draws the means of weekdays with about as many calls towards each other, by that part of their differences
+        which chance explains. Source: Efron and Morris, "Data analysis using Stein's estimator", JASA 70 (1975).
         """
         rates = self.fit.days
         totals = rates.counts.sum(axis=1)
@@ -137,7 +137,7 @@ class Courses:
 
     @cached_property
     def _of_days(self) -> FloatArray:
-        """Logs of the days' totals over what their weekday and level let expect, shape (all days,)."""
+        """Logs of the days' totals over what is expected from their weekday and level, shape (all days,)."""
         rates = self.fit.days
         logs = np.log(rates.counts.sum(axis=1) + 0.5) - self.local
         found = np.zeros(len(logs))
@@ -150,17 +150,17 @@ class Courses:
         self,
         verdict: Verdict,
         judge: Judge,
-        readings: Sequence[int],
+        interpretations: Sequence[int],
         limits: Sequence[int],
         protects: Answers,
     ) -> Verdict:
-        """The verdict where every course alone comes to the same decision; otherwise that it cannot be told."""
+        """Return the verdict if every course alone leads to the same decision, otherwise `CANNOT_TELL`."""
         if len(judge.courses) < 2:
             return verdict
         alone = []
         for demand in judge.courses:
             single = Judge(judge.request, judge.sweep, (demand,), judge.lost_anyway, judge.premises)
-            holds = {limit: single.holds(readings, limit) for limit in limits}
+            holds = {limit: single.holds(interpretations, limit) for limit in limits}
             alone.append(decide(holds, protects, self.request).decision)
         if len(set(alone)) == 1:
             return verdict
@@ -168,7 +168,7 @@ class Courses:
 
 
 def _limits(request: Request, fit: Fit, step: ThrottleStep | None) -> dict[date, int]:
-    """By day: the present throttle, unless the request or the history says that it was another one."""
+    """Return the throttle of each day: the present one, unless the request or the history shows another one."""
     changes = sorted((change.from_, change.per_minute) for change in request.throttle_history)
     if step is not None:
         before = _UNLIMITED if step.open_side is OpenSide.BEFORE else max(1, round(step.before_per_minute))

@@ -7,22 +7,22 @@ keys are the contract; those after them may grow.
     requested_per_minute    the throttle that is asked for
     recommended_per_minute  the one that is advised; of not_needed the present one; null: none
     confidence              probability that all targets hold together, there or at the requested one
-    per_reading             by reading of the throttle that takes part: its own answer, and `points` by candidate with
-                            `targets`, `kpis` (by the model), `record` (the recorded calls, replayed), and `busy_hours`
-                            (median of single periods, and the band of nine in ten)
+    per_interpretation      by interpretation of the throttle that takes part: its own answer, and `points` by candidate
+                            with `targets`, `kpis` (by the model), `record` (the recorded calls, replayed), and
+                            `busy_hours` (median of single periods, and the band of nine in ten)
     binding_now, binding_next   the resource that limits, at the present and at the advised throttle
-    kpis                    now, requested, recommended: indicators under the reading that the decision rests on
+    kpis                    now, requested, recommended: indicators under the interpretation that the decision rests on
     history                 source, first and last day, rows, attempts, oddities
     provenance              command, seed, versions, machine
     headline, reasons       the answer in words, and why
     name, trunk, now_per_minute, asked_confidence   of the request
-    depends_on_enforcement  whether readings come to different answers
-    kpis_reading            the reading of `kpis`
+    depends_on_enforcement  whether interpretations come to different answers
+    kpis_interpretation     the interpretation of `kpis`
     busy_hour               `hours` in words, `fresh_per_minute` at the horizon, `periods`: the judged ones, with
                             `weekdays` (Monday is 0), `start_s` after midnight, `length_s`, `level_per_minute`
     horizon_days            days after the history's end for which the decision is
-    backcast                by reading: whether it `reproduces` the history, and `rows` (seen, expected, p_value)
-    contradicted            readings that the history contradicts
+    backcast                by interpretation: whether it `reproduces` the history, and `rows` (seen, expected, p_value)
+    contradicted            interpretations that the history contradicts
     disagreements           throttles at which model and record do not say the same, with the hours it comes from
     situations              the table on top: today, recommended, asked for, nothing done for a year; where `beyond` is
                             true, figures are lower bounds
@@ -50,7 +50,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
-from trunkproof.experiments.review.result import BackCast, Point, ReadingResult, Review
+from trunkproof.experiments.review.result import BackCast, InterpretationResult, Point, Review
 from trunkproof.models.demand.fitting.forecast import forecast
 from trunkproof.models.demand.fitting.result import WEEKDAYS, Fit, Ranged
 from trunkproof.models.errors import InputError, Problem
@@ -91,7 +91,9 @@ def to_json(review: Review) -> dict[str, Any]:
             "requested_per_minute": review.request.requested_per_minute,
             "recommended_per_minute": review.recommended_per_minute,
             "confidence": review.confidence,
-            "per_reading": dict(zip(names_of(review.readings), map(_reading, review.readings), strict=True)),
+            "per_interpretation": dict(
+                zip(names_of(review.interpretations), map(_interpretation, review.interpretations), strict=True)
+            ),
             "binding_now": review.binding_now,
             "binding_next": review.binding_next,
             "kpis": _kpis(review, strictest),
@@ -104,7 +106,7 @@ def to_json(review: Review) -> dict[str, Any]:
             "now_per_minute": review.request.now_per_minute,
             "asked_confidence": review.request.confidence,
             "depends_on_enforcement": review.depends_on_enforcement,
-            "kpis_reading": None if strictest is None else strictest.reading.describe(),
+            "kpis_interpretation": None if strictest is None else strictest.interpretation.describe(),
             "busy_hour": {
                 "hours": review.busy_hour,
                 "fresh_per_minute": review.busy_hour_per_minute,
@@ -112,7 +114,7 @@ def to_json(review: Review) -> dict[str, Any]:
             },
             "horizon_days": review.request.horizon_days,
             "backcast": [_back_cast(one) for one in review.backcast],
-            "contradicted": [reading.describe() for reading in review.contradicted],
+            "contradicted": [interpretation.describe() for interpretation in review.contradicted],
             "disagreements": review.disagreements,
             "situations": review.situations,
             "protection": review.protection,
@@ -160,9 +162,9 @@ def _unpacked(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
-def names_of(readings: Sequence[ReadingResult]) -> list[str]:
-    """A key for each reading: its policy, and its window or number where several have one."""
-    policies = [result.reading.policy for result in readings]
+def names_of(interpretations: Sequence[InterpretationResult]) -> list[str]:
+    """A key for each interpretation: its policy, and its window or number where several have one."""
+    policies = [result.interpretation.policy for result in interpretations]
     seen: Counter[str] = Counter()
     names = []
     for policy in policies:
@@ -172,12 +174,12 @@ def names_of(readings: Sequence[ReadingResult]) -> list[str]:
 
 
 def _back_cast(found: BackCast) -> dict[str, Any]:
-    return {"reading": found.reading.describe(), "reproduces": found.reproduces, "rows": found.rows}
+    return {"interpretation": found.interpretation.describe(), "reproduces": found.reproduces, "rows": found.rows}
 
 
-def _reading(result: ReadingResult) -> dict[str, Any]:
+def _interpretation(result: InterpretationResult) -> dict[str, Any]:
     return {
-        "reading": result.reading.describe(),
+        "interpretation": result.interpretation.describe(),
         "decision": result.decision,
         "recommended_per_minute": result.recommended_per_minute,
         "smallest_per_minute": result.smallest_per_minute,
@@ -196,7 +198,7 @@ def _reading(result: ReadingResult) -> dict[str, Any]:
     }
 
 
-def _kpis(review: Review, strictest: ReadingResult | None) -> dict[str, Any]:
+def _kpis(review: Review, strictest: InterpretationResult | None) -> dict[str, Any]:
     request = review.request
     limits = {
         "now": request.now_per_minute,
@@ -206,7 +208,7 @@ def _kpis(review: Review, strictest: ReadingResult | None) -> dict[str, Any]:
     return {name: None if strictest is None else _point(strictest, limit) for name, limit in limits.items()}
 
 
-def _point(result: ReadingResult, limit: int | None) -> Mapping[str, Ranged] | None:
+def _point(result: InterpretationResult, limit: int | None) -> Mapping[str, Ranged] | None:
     points: list[Point] = [point for point in result.points if point.limit_per_minute == limit]
     return points[0].kpis if points else None
 

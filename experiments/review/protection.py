@@ -1,7 +1,8 @@
-"""What a throttle protects: what happens to everybody when the customer uses all of it.
+"""What a throttle protects: what happens to everybody if the customer uses all of it.
 
-A throttle exists to safeguard carrier capacity and call quality. So it is not judged by the customer's demand of today,
-which may be a tenth of it, but by its whole worth of calls.
+A throttle exists to protect carrier capacity and call quality. So it is judged at full use, and not at the customer's
+demand of today, which may be a tenth of it. Where resources are scarce, full use is simulated. Where there is plenty of
+everything, or the throttle is very large, the mean flow and Erlang B are enough.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from trunkproof.experiments.review.request import Neighbour, Request
 from trunkproof.experiments.review.result import Protection
 from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with
+from trunkproof.experiments.review.sweep.quantities import Counted, NeighbourSum, SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.experiments.review.sweep.sweep import lead_s
 from trunkproof.experiments.review.theory.premises import Premises, calls_of_ports
-from trunkproof.models.arrays import FloatArray
 from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.result import Fit, Ranged
@@ -34,13 +35,13 @@ from trunkproof.models.traffic import PoissonArrivals
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 PUSHED = 1.2
-"""Attempts over a throttle that is used to the full: all of it is let pass, and some more is refused."""
+"""Attempts over the throttle in full use: it lets all of its worth pass, and refuses the rest."""
 _REPETITIONS = 6
 _SPAN_S = 3600.0
 _NEVER = 1e-6
-"""Blocking that needs no simulation to be called none."""
+"""Blocking below this counts as none, without a simulation."""
 _MOST_SIMULATED = 20_000.0
-"""Attempts per minute; of more the mean flow is compared with what there is, and chance does not matter."""
+"""Attempts per minute up to which full use is simulated. Beyond, chance does not matter, and mean flows are used."""
 
 
 def protections(
@@ -49,11 +50,11 @@ def protections(
     """Return what each throttle protects, in the order of `limits`.
 
     Args:
-        request: neighbours, channels, ports, machine and what is to be protected.
+        request: neighbours, channels, ports, machine and what to protect.
         fit: the customer's callers.
         premises: what a call takes of each resource.
-        limits: throttles per minute, ascending.
-        executor: runs the simulations; none: here.
+        limits: throttles in calls per minute, ascending.
+        executor: runs the simulations; None runs them in this process.
     """
     simulated = [limit for limit in limits if not _is_easy(request, premises, limit) and _is_small(request, limit)]
     tasks = [_batch(request, fit, limit, number) for limit in simulated for number in range(_REPETITIONS)]
@@ -62,13 +63,13 @@ def protections(
     return tuple(found.get(limit) or _by_flow(request, premises, limit) for limit in limits)
 
 
-def _next(results: Iterator[BatchResult]) -> list[dict[str, FloatArray]]:
+def _next(results: Iterator[BatchResult]) -> list[SpanValues]:
     return [next(results).values[0] for _ in range(_REPETITIONS)]
 
 
 @dataclass(frozen=True)
 class _Flow:
-    """Erlangs on a pool, throttles used to the full."""
+    """Erlangs offered to a pool of channels or ports when throttles are used to the full."""
 
     erlang: float
     servers: int
@@ -81,7 +82,7 @@ class _Flow:
 
 
 def _flows(request: Request, premises: Premises, limit: int) -> list[_Flow]:
-    """Of channels and of ports; the customer's and its neighbours' calls together."""
+    """Return the flows on channels and on ports, with the calls of the customer and its neighbours together."""
     carrier, per_call = request.pop.carrier, premises.per_call
     taken = [(other, _offered(request, other)) for other in request.neighbours]
     setup_s = carrier.setup.mean()
@@ -94,7 +95,7 @@ def _flows(request: Request, premises: Premises, limit: int) -> list[_Flow]:
 
 
 def _offered(request: Request, other: Neighbour) -> float:
-    """Calls per minute of a neighbour meanwhile: its busy hour's, or a little more than its throttle lets pass."""
+    """Return a neighbour's calls per minute: those of its busy hour, or a little more than its throttle admits."""
     throttle = other.throttle
     if request.protects.neighbours_use == "their_demand" or not throttle.is_asked:
         return other.per_minute
@@ -102,7 +103,7 @@ def _offered(request: Request, other: Neighbour) -> float:
 
 
 def _is_easy(request: Request, premises: Premises, limit: int) -> bool:
-    """Whether there is so much of everything that nothing needs to be simulated."""
+    """Whether there is so much of every resource that no simulation is needed."""
     known = premises.knows_machine or request.pop.carrier.calls_per_second is not None
     return not known and all(flow.blocked < _NEVER for flow in _flows(request, premises, limit))
 
@@ -123,7 +124,7 @@ def _batch(request: Request, fit: Fit, limit: int, number: int) -> Batch:
 
 
 def _pushed(study: Study, request: Request) -> Study:
-    """With what the neighbours take meanwhile."""
+    """Return the study with the neighbours' calls at full use."""
     trunks = list(study.trunks)
     for index, other in enumerate(request.neighbours, 1):
         arrivals = PoissonArrivals(kind="poisson", rate_per_minute=_offered(request, other))
@@ -132,22 +133,24 @@ def _pushed(study: Study, request: Request) -> Study:
     return study.model_copy(update={"trunks": tuple(trunks)})
 
 
-def _found(request: Request, limit: int, values: Sequence[dict[str, FloatArray]]) -> Protection:
+def _found(request: Request, limit: int, values: Sequence[SpanValues]) -> Protection:
     names = [other.name for other in request.neighbours]
     too_fast = _over_rate(request, limit)
 
-    def blocked(suffix: str) -> Ranged:
+    def blocked(trunk: str | None) -> Ranged:
+        keys = [counted.value if trunk is None else NeighbourSum(counted, trunk) for counted in Counted]
         shares = []
         for one in values:
-            met = float(one[f"blocked{suffix}"].sum())
-            passed = float((one[f"attempts{suffix}"] - one[f"refused{suffix}"]).sum()) + met
+            attempts, refused, without_room = (one[key] for key in keys)
+            met = float(without_room.sum())
+            passed = float((attempts - refused).sum()) + met
             shares.append(1 - (1 - (met / passed if passed else 0.0)) * (1 - too_fast))
         return _ranged(shares, most=1.0)
 
     def mean(name: str) -> Ranged:
         return _ranged([float(np.nanmean(one[name])) if not np.isnan(one[name]).all() else np.nan for one in values])
 
-    by_trunk = {name: blocked(f" of {name}") for name in names} or {request.trunk: blocked("")}
+    by_trunk = {name: blocked(name) for name in names} or {request.trunk: blocked(None)}
     worst = max(by_trunk.values(), key=lambda share: share.high)
     quality = mean("mos_p5")
     return Protection(
@@ -156,7 +159,7 @@ def _found(request: Request, limit: int, values: Sequence[dict[str, FloatArray]]
 
 
 def _over_rate(request: Request, limit: int) -> float:
-    """Share of calls beyond the carrier's calls per second, everybody's together: of Poisson calls, those above it."""
+    """Return the share of all Poisson calls that exceeds the carrier's limit on calls per second."""
     allowed = request.pop.carrier.calls_per_second
     if allowed is None:
         return 0.0
@@ -167,7 +170,7 @@ def _over_rate(request: Request, limit: int) -> float:
 
 
 def _holds(request: Request, worst: Ranged, quality: Ranged) -> bool | None:
-    """Whether calls of others find room, and are as good as asked: all audio is carried by the same cores."""
+    """Whether calls of others find room and sound as good as asked: the same cores carry everybody's audio."""
     most, least = request.protects.neighbours_blocked_max, request.quality.mos_p5_min
     if worst.low > most or (least is not None and quality.high < least):
         return False
@@ -175,7 +178,7 @@ def _holds(request: Request, worst: Ranged, quality: Ranged) -> bool | None:
 
 
 def _by_flow(request: Request, premises: Premises, limit: int) -> Protection:
-    """From mean flows and Erlang B, where chance does not matter."""
+    """Compute the protection from mean flows and Erlang B."""
     flows = _flows(request, premises, limit)
     share = max(_over_rate(request, limit), *(flow.blocked for flow in flows))
     worst = Ranged(share, share, share)
@@ -195,7 +198,7 @@ def _by_flow(request: Request, premises: Premises, limit: int) -> Protection:
 
 
 def _ranged(values: Sequence[float], most: float = np.inf) -> Ranged:
-    """Mean over repetitions, and its 95 % range (Student's t)."""
+    """Return the mean over repetitions and its 95 % range (Student's t)."""
     known = np.array([value for value in values if not np.isnan(value)])
     if not len(known):
         return Ranged(np.nan, np.nan, np.nan)

@@ -1,6 +1,6 @@
-"""A request to raise a trunk's throttle, as its YAML file says it: whose history, which trunk, how high, how sure.
+"""The settings of a request to raise a trunk's throttle: whose history, which trunk, how high, how sure.
 
-The settings only; reading the file is `models.study_file`'s, answering it `experiments.review.review`'s.
+`experiments.review.request_file` reads a request from YAML. `experiments.review.review` answers it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.settings import Settings
 from trunkproof.models.study import Pop, Quality
 from trunkproof.models.throttles.fixed_window import FixedWindow
-from trunkproof.models.throttles.registry import ThrottleSettings, plausible_readings, timers_that_differ
+from trunkproof.models.throttles.registry import ThrottleSettings, plausible_interpretations, timers_that_differ
 from trunkproof.models.traffic import TlsUse
 from trunkproof.simulator.run import Engine
 
@@ -34,14 +34,14 @@ class Neighbour(Settings):
 
 
 class Protects(Settings):
-    """What a throttle is there for: that a customer who uses all of it harms nobody else."""
+    """What a throttle protects: a customer who uses all of it must not harm anybody else."""
 
     neighbours_blocked_max: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Of the calls that the throttles let pass, the share that meets full channels or ports, while this customer uses
-    all of its throttle."""
+    """Largest share of admitted calls that may find no free channel or port while this customer uses all of its
+    throttle."""
     neighbours_use: Literal["their_demand", "their_throttle"] = "their_demand"
-    """What the neighbours take meanwhile: the busy hour that the request states for them, or all that their throttles
-    let pass. Channels are seldom enough for all throttles at once, and then no raise of one would protect the others.
+    """The neighbours' calls meanwhile: those of the busy hour that the request states, or all that their throttles
+    admit. Channels are seldom enough for all throttles at once, and then no raise of one would protect the others.
     """
 
 
@@ -54,29 +54,29 @@ class Request(Settings):
     now_per_minute: PerMinute = 200
     requested_per_minute: PerMinute
     candidates: tuple[PerMinute, ...] = ()
-    """Throttles to look at; none: steps from now to beyond the requested one."""
-    readings: Annotated[tuple[ThrottleSettings, ...], Field(min_length=1)] = plausible_readings()
-    """Ways in which the throttle may work, as the operator does not document it; their `limit` and `window_s` are
-    scaled to each candidate."""
+    """Throttles to simulate; without any, the review searches for the smallest good one."""
+    interpretations: Annotated[tuple[ThrottleSettings, ...], Field(min_length=1)] = plausible_interpretations()
+    """Ways in which the throttle may count, because the operator does not document it. Each candidate replaces their
+    limit; their `window_s` stays."""
     enforced: ThrottleSettings | None = None
     """How the throttle worked while the history was taken, where that is known."""
     horizon_days: Annotated[int, Field(ge=1, le=730)] = 30
-    """The decision is to hold so many days after the history's end."""
+    """The decision must hold until so many days after the history's end."""
     growth: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """Busy-period demand at the horizon, over that at the end of the history. Where it is given it stands for any drift
-    that the history shows."""
+    """Busy-period demand at the horizon over that at the end of the history. If stated, it replaces any drift of the
+    history."""
     growth_cv: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """How unsure that is, beside what the history tells of its own level."""
+    """Coefficient of variation of the growth, in addition to the uncertainty of the history's level."""
     headroom: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Of the smallest throttle that keeps every target, so much is recommended on top."""
+    """Share of the smallest throttle that keeps every target which is recommended on top of it."""
     grant: Literal["needed", "asked"] = "needed"
-    """`needed`: recommend the smallest throttle that keeps every target, with headroom. `asked`: grant what is asked
-    for where every target holds at it, needed or not."""
+    """`needed`: recommend the smallest throttle that keeps every target, with headroom. `asked`: grant the requested
+    throttle if every target holds at it, whether needed or not."""
     protects: Protects = Protects()
     throttle_history: tuple[ThrottleChange, ...] = ()
-    """Where the throttle changed within the history: from which day on it was what. None: it is looked for."""
+    """Changes of the throttle within the history, each with its first day. Without any, the review looks for one."""
     bandwidth_mbit_per_s: Annotated[float, Field(gt=0)] | None = None
-    """Of the link between customer and PoP, each way; none: not a limit."""
+    """Bandwidth of the link between customer and PoP, each way; None is no limit."""
     pop: Pop = Pop()
     neighbours: Annotated[tuple[Neighbour, ...], Field(max_length=98)] = ()
     quality: Quality = Quality()
@@ -85,7 +85,7 @@ class Request(Settings):
     tls: TlsUse = TlsUse()
     seed: Annotated[int, Field(ge=0)] = 1
     engine: Engine = Engine.KERNEL
-    """Who simulates; the answers are the same."""
+    """The engine that simulates; the answers are the same."""
 
     @model_validator(mode="after")
     def _is_a_raise(self) -> Self:
@@ -105,7 +105,9 @@ class Request(Settings):
 
     @model_validator(mode="after")
     def _one_timer(self) -> Self:
-        throttles = (*self.readings, *(neighbour.throttle for neighbour in self.neighbours))
+        throttles = (*self.interpretations, *(neighbour.throttle for neighbour in self.neighbours))
         if several := timers_that_differ(throttles):
-            raise ValueError(f"readings and neighbours with {several} share one timer; give them the same window_s")
+            raise ValueError(
+                f"interpretations and neighbours with {several} share one timer; give them the same window_s"
+            )
         return self

@@ -12,11 +12,15 @@ from typing import Any
 from trunkproof.experiments.review.request import Request
 from trunkproof.models.study_file import Form, KeyPath, Written, parse_form, read_form
 
+_PRESENT, _FORMER = "interpretations", "readings"
+"""Requests of earlier versions call the interpretations of the throttle `readings`. Both keys are read."""
+
 
 def read_request(path: Path | str) -> Request:
     """Read a request from a YAML file; `history: FILE` is short for `history: {path: FILE}`.
 
-    The history's path stays as written: relative to the request's file.
+    The key `interpretations` may also be written `readings`, as in earlier versions. The history's path stays as
+    written: relative to the request's file.
 
     Raises:
         InputError: the file cannot be read, is not YAML, or says something impossible; lists all problems.
@@ -35,11 +39,20 @@ def parse_request(text: str, *, source: str = "request") -> Request:
 
 def _expanded(written: Written) -> Written:
     history = written.get("history")
-    return written | {"history": {"path": history}} if isinstance(history, str) else written
+    if isinstance(history, str):
+        written = written | {"history": {"path": history}}
+    # With both keys the old one stays, so that pydantic reports it as unknown.
+    if _FORMER in written and _PRESENT not in written:
+        written = {_PRESENT if key == _FORMER else key: value for key, value in written.items()}
+    return written
 
 
 def _as_written(path: KeyPath, written: Mapping[str, Any]) -> KeyPath:
-    return path[:1] if path[:1] == ("history",) and isinstance(written.get("history"), str) else path
+    if path[:1] == ("history",) and isinstance(written.get("history"), str):
+        return path[:1]
+    if path[:1] == (_PRESENT,) and _PRESENT not in written:
+        return (_FORMER, *path[1:])
+    return path
 
 
 _REQUEST = Form(Request, word="request", needs="history", expand=_expanded, as_written=_as_written)

@@ -1,6 +1,6 @@
-"""What a review comes to: the decision, and everything that a reader needs to defend or doubt it.
+"""The result of a review: the decision, and everything that a reader needs to defend or doubt it.
 
-Values only. The page draws them, `decision.json` holds them, `review` makes them.
+Values only: `review` computes them, the page draws them, `decision.json` holds them.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ class Decision(StrEnum):
     """What is advised."""
 
     APPROVE = "approve"
-    """The requested throttle is needed, keeps every target under every reading, and still protects the others."""
+    """The requested throttle is needed, keeps every target under every interpretation, and still protects the others.
+    """
     APPROVE_LOWER = "approve_lower"
-    """A lower one above the present does, and more is not needed or harms others."""
+    """A lower throttle above the present one does so, and more is not needed or harms others."""
     REFUSE = "refuse"
-    """None between the present and the requested one does."""
+    """No throttle from the present to the requested one does so."""
     NOT_NEEDED = "not_needed"
     """The present throttle keeps every target at the horizon."""
     CANNOT_TELL = "cannot_tell"
-    """The history is not enough, or the intervals are wider than the question."""
+    """The history is not enough, or the intervals are too wide for a decision."""
 
 
 class Resource(StrEnum):
-    """What may run out."""
+    """A resource that may run out."""
 
     THROTTLE = "throttle"
     CHANNELS = "channels"
@@ -48,132 +49,139 @@ class Resource(StrEnum):
 
 @dataclass(frozen=True)
 class Judged:
-    """One quality target at one throttle: the indicator in the busy period, and how sure it is that it keeps."""
+    """One quality target at one throttle: the indicator in the busy period, and how sure it is that it holds."""
 
     kpi: str
     bound: float
     is_upper: bool
     value: Ranged
-    """The mean over days of the worse witness; the range is of that mean, for what is not known of input and
-    simulation, under every course that demand may take."""
+    """The mean over days, by the worse witness. Its range has the uncertainty of input and simulation, under every
+    course of demand."""
     confidence: float
     """Probability that the mean keeps to its bound, by the worse witness."""
     holds: bool | None
-    """With the confidence asked for; None: neither this nor its opposite can be said."""
+    """Whether it holds with the confidence asked for; None where neither this nor its opposite is sure."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One throttle under one reading."""
+    """One throttle under one interpretation."""
 
     limit_per_minute: int
     kpis: Mapping[str, Ranged]
     """Indicator of `models.kpis`, `cpu_share` (cores) or `erlang` -> its mean over days' busy periods, by the model."""
     record: Mapping[str, Ranged]
-    """The same by the recorded calls, replayed; empty where they were not."""
+    """The same by the replayed record; empty where no record was replayed."""
     busy_hours: Mapping[str, Ranged]
-    """The same indicators -> median busy period, and the band in which nine of ten days' periods lie."""
+    """The same indicators -> the median of busy periods, and the band in which nine of ten lie."""
     targets: tuple[Judged, ...]
     confidence: float
     """Probability that all targets hold together, by the worse witness."""
     holds: bool | None
-    """Whether all targets do, with the confidence asked for; None: none is known to fail, and it is not known that
-    all hold."""
+    """Whether all targets hold with the confidence asked for; None where none surely fails and not all surely hold."""
 
 
 @dataclass(frozen=True)
-class ReadingResult:
-    """One reading of the throttle."""
+class InterpretationResult:
+    """The answer under one interpretation of the throttle."""
 
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     points: tuple[Point, ...]
     """Ascending; now and requested are among them."""
     decision: Decision
     recommended_per_minute: int | None
-    """The throttle that this reading alone would recommend."""
+    """The throttle that this interpretation alone would recommend."""
     smallest_per_minute: int | None
     """The smallest candidate at which every target holds."""
     refused_by_growth: Mapping[int, tuple[float, ...]]
     """Candidate -> share of customers lost at each of `Review.growth_grid`: for the what-if of the page."""
 
     def at(self, limit_per_minute: int) -> Point:
-        """The point of that candidate; KeyError where there is none."""
+        """Return the point of that candidate.
+
+        Raises:
+            KeyError: it was not simulated.
+        """
         for point in self.points:
             if point.limit_per_minute == limit_per_minute:
                 return point
         raise KeyError(limit_per_minute)
 
 
-def strictest_of(readings: Sequence[ReadingResult], limit_per_minute: int) -> ReadingResult:
-    """Return the reading that needs the highest throttle to keep every target; of those, the least sure at a limit."""
-    return max(readings, key=lambda one: (one.smallest_per_minute or math.inf, -one.at(limit_per_minute).confidence))
+def strictest_of(interpretations: Sequence[InterpretationResult], limit_per_minute: int) -> InterpretationResult:
+    """Return the interpretation that needs the highest throttle to keep every target; of those, the least sure at a
+    limit.
+    """
+    return max(
+        interpretations, key=lambda one: (one.smallest_per_minute or math.inf, -one.at(limit_per_minute).confidence)
+    )
 
 
 @dataclass(frozen=True)
 class Protection:
-    """What happens at one throttle when all of it is used, by this customer and by its neighbours."""
+    """What happens at one throttle if this customer uses all of it."""
 
     limit_per_minute: int
     blocked: Mapping[str, Ranged]
-    """Trunk -> of its calls that its throttle let pass, the share that met full channels or ports. Where no neighbour
-    is known, the trunk's own stands for them: every caller meets the same channels."""
+    """Trunk -> share of its admitted calls that found no free channel or port. If no neighbour is known, the reviewed
+    trunk stands for them, because all callers share the channels."""
     peak_channels: Ranged
     cores: Ranged
     mos_p5: Ranged
     worst: Ranged
     """The largest of `blocked`."""
     holds: bool | None
-    """Whether `protects` is kept; None: cannot be said with the confidence asked for."""
+    """Whether the request's `protects` is kept; None where it is unsure."""
 
 
 @dataclass(frozen=True)
 class BackCastRow:
-    """One quantity of the history, as it was and as the fitted traffic has it at the throttle of the time."""
+    """One quantity of the history, as seen and as simulated with the fitted traffic at the throttle of the time."""
 
     scope: str
-    """Which hours, for people."""
+    """The hours that are compared, in words."""
     quantity: str
-    """For people, such as `attempts refused`."""
+    """The quantity in words, such as `attempts refused`."""
     unit: str
     seen: float
     expected: Ranged
-    """Mean over repetitions, and the range in which a repetition lies."""
+    """Mean over repetitions, and the range in which 95 % of repetitions lie."""
     p_value: float
-    """Two-sided: how often chance alone strays so far; posterior predictive."""
+    """Two-sided posterior predictive p-value: how often chance alone strays so far."""
     is_decisive: bool
-    """Whether the reading is doubted where this is not reproduced."""
+    """Whether the interpretation is rejected if this is not reproduced."""
     reproduced: bool
 
 
 @dataclass(frozen=True)
 class BackCast:
-    """One reading of the throttle, held against the history."""
+    """One interpretation of the throttle, compared with the history."""
 
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     rows: tuple[BackCastRow, ...]
 
     @property
     def reproduces(self) -> bool:
-        """Whether what the history shows came out again, as far as it decides."""
+        """Whether all deciding rows are reproduced."""
         return all(row.reproduced for row in self.rows if row.is_decisive)
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Two witnesses that do not say the same of one throttle."""
+    """A throttle at which the two witnesses disagree."""
 
     limit_per_minute: int
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     kpi: str
     model: Ranged
     record: Ranged
     hours: tuple[str, ...]
-    """The days and minutes that it comes from, the largest part first."""
+    """The days and minutes that cause it, the largest part first."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """One column of the table on top: what one choice comes to in the busy period."""
+    """One column of the table on top: one choice, and its figures in the busy period."""
 
     name: str
     """Such as `today` or `recommended`."""
@@ -181,7 +189,7 @@ class Situation:
     offered_per_minute: Ranged
     """Fresh calls in the busy period."""
     refused_share: Ranged
-    """This and the next by the witness that is less sure of them, as `Judged.value` is."""
+    """This and the next by the less sure witness, as `Judged.value`."""
     lost_share: Ranged
     lost_per_day: Ranged
     """Customers lost in a day's busy period."""
@@ -190,32 +198,32 @@ class Situation:
     channels: int | None
     cores: Ranged
     protects: bool | None
-    """Whether it still protects the others when all of it is used."""
+    """Whether it still protects the others if all of it is used."""
     beyond: bool = False
-    """Whether demand there is beyond what was simulated: figures are lower bounds."""
+    """Whether demand is beyond the simulated levels, so that figures are lower bounds."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What one resource allows."""
+    """The capacity and use of one resource."""
 
     resource: Resource
     capacity: str
-    """For people, such as `660 channels`."""
+    """The capacity in words, such as `660 channels`."""
     capacity_per_minute: float | None
-    """Fresh calls a minute in the busy hour up to which it keeps the targets; none: nothing limits it."""
+    """Fresh calls per minute in the busy hour up to which targets hold; None where the resource does not limit."""
     used_now: float
-    """Busy-hour demand over that capacity, behind the present throttle."""
+    """Busy-hour load over that capacity, behind the present throttle."""
     used_requested: float
     used_wanted: float
-    """If all demand were let in."""
+    """The same if all demand were admitted."""
     how: str
     """The formula or the simulation behind the figure."""
 
 
 @dataclass(frozen=True)
 class Needed:
-    """The inverse question: what a wish would need."""
+    """The resources that a demand needs."""
 
     per_minute: int
     """Fresh calls a minute in the busy hour."""
@@ -228,11 +236,11 @@ class Needed:
 
 @dataclass(frozen=True)
 class Swing:
-    """One bar of the tornado: what not knowing one input does to the headroom at the requested throttle."""
+    """One bar of the tornado: the effect of one uncertain input on the headroom at the requested throttle."""
 
     what: str
     low: str
-    """For people: the low value of the input."""
+    """The low value of the input, in words."""
     high: str
     headroom_low: float
     """Growth of demand up to which every target holds, with the low value."""
@@ -246,22 +254,22 @@ class RolloutStep:
 
     per_minute: int
     days: int
-    """To stay there before the next step."""
+    """Days to stay at this step."""
     bands: Mapping[str, Ranged]
-    """Indicator -> what a busy hour should show; outside its band it is not as forecast."""
+    """Indicator -> the band in which a busy hour should lie."""
     halt: str
     """The rule that stops the raise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """One bad hour of the history, again, under the present and a raised throttle."""
+    """The worst hour of the history, replayed under the present and a raised throttle."""
 
     began: datetime
     """Local time."""
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     minutes: FloatArray
-    """0, 1, 2…, shape (n,); the other arrays have as many entries."""
+    """0, 1, 2…, shape (n,); the other arrays have the same shape."""
     offered: FloatArray
     """Fresh calls per minute."""
     now: Mapping[str, FloatArray]
@@ -272,9 +280,9 @@ class Replay:
 
 @dataclass(frozen=True)
 class TwoStates:
-    """A throttle that counts refused attempts may stay full of redials once it is full."""
+    """The two states of a throttle that counts refused attempts: once full, it may stay full of redials."""
 
-    reading: ThrottleSettings
+    interpretation: ThrottleSettings
     limit_per_minute: int
     calm: Ranged
     """Share of attempts refused in busy periods that begin calmly."""
@@ -284,7 +292,7 @@ class TwoStates:
 
 @dataclass(frozen=True, eq=False)
 class Endings:
-    """Where calls end in the busy hour: share of callers by disposition."""
+    """How calls end in the busy hour: share of callers by disposition."""
 
     now: Mapping[str, float]
     requested: Mapping[str, float]
@@ -292,7 +300,7 @@ class Endings:
 
 @dataclass(frozen=True)
 class Check:
-    """One reason to believe, or not to."""
+    """One check of the review itself."""
 
     name: str
     """Such as `exact theory`."""
@@ -310,31 +318,31 @@ class Review:
     decision: Decision
     recommended_per_minute: int | None
     confidence: float
-    """Probability that all targets hold together under every reading, at the recommended throttle, or at the requested
-    one where none is recommended; the least over witnesses and courses of demand."""
+    """Probability that all targets hold together under every interpretation, at the recommended throttle, or at the
+    requested one where none is recommended; the least over witnesses and courses of demand."""
     headline: str
     """The answer in one or two sentences, with its intervals."""
     reasons: tuple[str, ...]
-    """Why, in the order of weight."""
+    """The reasons, the weightiest first."""
     depends_on_enforcement: bool
-    """Whether the readings of the throttle disagree on the decision or on the recommended value."""
+    """Whether the interpretations of the throttle disagree on the decision or on the recommended value."""
     busy_hour: str
-    """Which periods are judged, for people."""
+    """The judged periods, in words."""
     busy_periods: tuple[BusyPeriod, ...]
     busy_hour_per_minute: Ranged
-    """Fresh calls offered in it, at the planning horizon."""
-    readings: tuple[ReadingResult, ...]
+    """Fresh calls offered in the judged periods at the planning horizon."""
+    interpretations: tuple[InterpretationResult, ...]
     """Those that the history does not contradict."""
     contradicted: tuple[ThrottleSettings, ...]
-    """Readings that do not reproduce the history while others do: they take no part in the decision."""
+    """Interpretations that do not reproduce the history while others do: they take no part in the decision."""
     backcast: tuple[BackCast, ...]
-    """Of every reading."""
+    """The back-cast of every interpretation."""
     disagreements: tuple[Disagreement, ...]
     situations: tuple[Situation, ...]
     protection: tuple[Protection, ...]
     """By candidate, ascending."""
     states: tuple[TwoStates, ...]
-    """Of readings whose throttle may stay full of redials: calm, and collapsed."""
+    """Of interpretations whose throttle may stay full of redials: calm, and collapsed."""
     growth_grid: tuple[float, ...]
     limits: tuple[Limit, ...]
     """In the order in which they bind as demand grows."""
@@ -358,12 +366,12 @@ class Review:
     simulated_calls: int
 
     @property
-    def strictest(self) -> ReadingResult | None:
-        """The reading that the decision rests on: that which needs most, and of those the least sure; None: nothing
-        was simulated.
+    def strictest(self) -> InterpretationResult | None:
+        """The interpretation that the decision rests on: that which needs most, and of those the least sure; None:
+        nothing was simulated.
         """
         chosen = self.recommended_per_minute or self.request.requested_per_minute
-        return strictest_of(self.readings, chosen) if self.readings else None
+        return strictest_of(self.interpretations, chosen) if self.interpretations else None
 
     def __repr__(self) -> str:
         return f"<Review of {self.request.name!r}: {self.decision}, {self.recommended_per_minute}>"

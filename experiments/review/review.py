@@ -28,9 +28,9 @@ from trunkproof.experiments.review.result import (
     BackCast,
     Decision,
     Endings,
+    InterpretationResult,
     Needed,
     Protection,
-    ReadingResult,
     Review,
     strictest_of,
 )
@@ -136,29 +136,29 @@ class Case:
         self.advance(0.15, "back-casting the history")
         backcast = back_cast(request, self.history, fit, busy, courses.limits, self.executor)
         usable = not_contradicted(backcast, request)
-        readings = usable or tuple(range(len(request.readings)))
+        interpretations = usable or tuple(range(len(request.interpretations)))
         demand = demands[0].mean_per_minute
         premises = Premises.of(request, fit, demand.value, busyness_of(fit, busy, demands[0].day_cv, request.seed))
         self.advance(0.3, "simulating")
         judge = Judge(request, prepare(request, fit, busy, demands[0]), demands, lost_anyway(fit.traffic()), premises)
-        search = Search(judge, readings, premises, self.executor, part_of(self.advance, 0.3, 0.8))
+        search = Search(judge, interpretations, premises, self.executor, part_of(self.advance, 0.3, 0.8))
         limits = search.limits()
         self.advance(0.8, "asking what each throttle protects")
         protection = protections(request, fit, premises, search.with_headroom(limits), self.executor)
         protects = {one.limit_per_minute: one.holds for one in protection}
-        verdict = decide({limit: judge.holds(readings, limit) for limit in limits}, protects, request)
-        verdict = courses.settled(verdict, judge, readings, limits, protects)
+        verdict = decide({limit: judge.holds(interpretations, limit) for limit in limits}, protects, request)
+        verdict = courses.settled(verdict, judge, interpretations, limits, protects)
         if verdict.recommended is not None:
             limits = search.with_limit(limits, verdict.recommended)
         verdict = verdict if usable else Verdict(Decision.CANNOT_TELL, None, verdict.smallest)
-        return Decided(request, courses, busy, judge, readings, limits, verdict, premises, backcast, protection)
+        return Decided(request, courses, busy, judge, interpretations, limits, verdict, premises, backcast, protection)
 
     def reviewed(self) -> Review:
         """Return the whole answer, with everything that explains it."""
         found = self.decided()
         request, fit, judge, verdict = found.request, self.fit, found.judge, found.verdict
         self.advance(0.86, "replaying a bad hour")
-        results = tuple(self._reading(found, reading) for reading in found.readings)
+        results = tuple(self._interpretation(found, interpretation) for interpretation in found.interpretations)
         chosen = verdict.recommended or request.requested_per_minute
         strictest = strictest_of(results, chosen)
         limits = limits_of(found.premises)
@@ -167,7 +167,7 @@ class Case:
             request=request,
             fit=fit,
             verdict=verdict,
-            readings=results,
+            interpretations=results,
             strictest=strictest,
             limits=limits,
             binding_next=binding(limits, math.inf if raised is None else raised),
@@ -180,7 +180,7 @@ class Case:
             courses=found.courses,
         )
         swings, measure_next = tornado(found.premises, fit, judge.demand.mean_per_minute)
-        strict = found.readings[results.index(strictest)]
+        strict = found.interpretations[results.index(strictest)]
         return Review(
             request=self.request,
             history=self.history,
@@ -194,15 +194,17 @@ class Case:
             busy_hour=found.busy.words,
             busy_periods=found.busy.periods,
             busy_hour_per_minute=findings.demand,
-            readings=results,
+            interpretations=results,
             contradicted=tuple(
-                reading for number, reading in enumerate(request.readings) if number not in found.readings
+                interpretation
+                for number, interpretation in enumerate(request.interpretations)
+                if number not in found.interpretations
             ),
             backcast=found.backcast,
-            disagreements=disagreements_of(judge, found.readings, found.limits, found.busy, fit),
+            disagreements=disagreements_of(judge, found.interpretations, found.limits, found.busy, fit),
             situations=situations_of(judge, strict, verdict, found.courses, found.protection, found.busy),
             protection=found.protection,
-            states=two_states(request, fit, found.busy, judge.demand, found.readings, chosen, self.executor),
+            states=two_states(request, fit, found.busy, judge.demand, found.interpretations, chosen, self.executor),
             growth_grid=GROWTH_GRID,
             limits=limits,
             binding_now=binding(limits),
@@ -224,14 +226,14 @@ class Case:
             simulated_calls=judge.sweep.simulated_attempts,
         )
 
-    def _reading(self, found: Decided, number: int) -> ReadingResult:
-        """What one reading alone comes to."""
+    def _interpretation(self, found: Decided, number: int) -> InterpretationResult:
+        """What one interpretation alone comes to."""
         judge, request = found.judge, found.request
         points = tuple(judge.point(number, limit) for limit in found.limits)
         protects = {one.limit_per_minute: one.holds for one in found.protection}
         alone = decide({point.limit_per_minute: point.holds for point in points}, protects, request)
-        return ReadingResult(
-            reading=request.readings[number],
+        return InterpretationResult(
+            interpretation=request.interpretations[number],
             points=points,
             decision=alone.decision,
             recommended_per_minute=alone.recommended,
@@ -255,7 +257,7 @@ class Case:
             busy_hour="none: the history is not enough",
             busy_periods=(),
             busy_hour_per_minute=_NONE,
-            readings=(),
+            interpretations=(),
             contradicted=(),
             backcast=(),
             disagreements=(),
@@ -297,7 +299,7 @@ class Decided:
     courses: Courses
     busy: BusyPeriods
     judge: Judge
-    readings: tuple[int, ...]
+    interpretations: tuple[int, ...]
     limits: Sequence[int]
     verdict: Verdict
     premises: Premises
@@ -306,8 +308,8 @@ class Decided:
 
     @property
     def confidence(self) -> float:
-        """That all targets hold together under every reading, at what is recommended or else asked for."""
-        return self.judge.together(self.readings, self.verdict.recommended or self.request.requested_per_minute)
+        """That all targets hold together under every interpretation, at what is recommended or else asked for."""
+        return self.judge.together(self.interpretations, self.verdict.recommended or self.request.requested_per_minute)
 
 
 def roomy(request: Request) -> Request:

@@ -1,7 +1,15 @@
-"""From what holds at each throttle, and what each still protects, to a decision. The rules only.
+"""The rules of the decision: from what holds at each throttle, and what each protects, to a verdict.
 
-The smallest throttle that keeps every target is wanted, with headroom; not the largest that breaks nothing. A throttle
-is there to protect the carrier and the others on it, so none is advised that no longer does.
+    grant is `asked`, and every target holds at the requested one, and it protects    approve
+    no throttle keeps every target, and it is unclear for some                        cannot tell
+    no throttle keeps every target                                                    refuse
+    the present throttle keeps every target                                           not needed
+    the smallest good throttle, with headroom or else without, protects the others    approve, or approve lower
+    neither protects the others                                                       refuse
+    it is unclear whether they do                                                     cannot tell
+
+The first rule that fits counts. So the review wants the smallest throttle that keeps every target, with headroom, and
+not the largest that breaks nothing: a throttle is there to protect the carrier and its other customers.
 """
 
 from __future__ import annotations
@@ -25,16 +33,18 @@ class Verdict:
 
     decision: Decision
     recommended: int | None
-    """For `not_needed` the present one."""
+    """The recommended throttle; for `not_needed` the present one; None where nothing is recommended."""
     smallest: int | None
     """The smallest throttle that keeps every target."""
     unprotected: bool = False
-    """Whether what would keep the targets, or what is asked for, no longer protects the others."""
+    """Whether the throttle that would keep the targets, or the requested one, no longer protects the others."""
 
 
 def with_headroom(smallest: int, request: Request) -> int:
-    """Return the throttle that is recommended where `smallest` keeps every target: with headroom, rounded up to a
-    number that people say, and not beyond what is asked for; to what is asked for where that is hardly more.
+    """Return the throttle to recommend if `smallest` is the smallest that keeps every target.
+
+    Headroom is added, and the result is rounded up to a round number. It is never above the requested throttle. If the
+    requested throttle is at most 5 % more, it is taken.
     """
     wanted = smallest * (1 + request.headroom)
     if wanted * (1 + _ROUGHLY) >= request.requested_per_minute:
@@ -44,13 +54,13 @@ def with_headroom(smallest: int, request: Request) -> int:
 
 
 def decide(holds: Answers, protects: Answers, request: Request) -> Verdict:
-    """Decide.
+    """Decide by the rules above.
 
     Args:
-        holds: throttle -> whether every target holds there, at the horizon.
-        protects: throttle -> whether it still protects the others when all of it is used; all of `holds` and of what
-            `with_headroom` makes of them.
-        request: what is asked for.
+        holds: throttle -> whether every target holds there at the horizon.
+        protects: throttle -> whether it still protects the others when all of it is used. It must have every throttle
+            of `holds`, and what `with_headroom` makes of them.
+        request: the present and the requested throttle, headroom, and `grant`.
     """
     now, asked = request.now_per_minute, request.requested_per_minute
     good = sorted(limit for limit, held in holds.items() if held and now <= limit <= asked)

@@ -1,6 +1,6 @@
-"""Where the fitted model and the replayed record do not say the same, and which hours it comes from.
+"""Find throttles at which the fitted model and the replayed record disagree, and the hours that cause it.
 
-Comparison only; that the worse of the two decides is `judging`'s.
+This module only compares; `judging` takes the worse of the two.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _HOURS = 3
 
 
 def disagreements_of(
-    judge: Judge, readings: Sequence[int], limits: Sequence[int], busy: BusyPeriods, fit: Fit
+    judge: Judge, interpretations: Sequence[int], limits: Sequence[int], busy: BusyPeriods, fit: Fit
 ) -> tuple[Disagreement, ...]:
     """Return every throttle at which the witnesses' intervals do not meet, the present and the requested ones first."""
     if Witness.RECORD not in judge.sweep.witnesses:
         return ()
     found = []
     for limit in limits:
-        for reading in readings:
+        for interpretation in interpretations:
             for kpi in _COMPARED:
-                model, record = (judge.sweep.response(reading, limit, witness) for witness in Witness)
+                model, record = (judge.sweep.response(interpretation, limit, witness) for witness in Witness)
                 said, replayed = judge.estimate(model, kpi), judge.estimate(record, kpi)
                 apart = max(said.low - replayed.high, replayed.low - said.high)
                 if apart > _NOTABLE:
-                    hours = _hours(judge, reading, limit, busy, fit)
-                    policy = judge.request.readings[reading]
+                    hours = _hours(judge, interpretation, limit, busy, fit)
+                    policy = judge.request.interpretations[interpretation]
                     found.append(Disagreement(limit, policy, kpi, said, replayed, hours))
     return tuple(found)
 
 
-def _hours(judge: Judge, reading: int, limit: int, busy: BusyPeriods, fit: Fit) -> tuple[str, ...]:
-    """The days on which refusals of the witnesses differ most, with the busiest five minutes of each."""
+def _hours(judge: Judge, interpretation: int, limit: int, busy: BusyPeriods, fit: Fit) -> tuple[str, ...]:
+    """Name the days on which the refusals of the witnesses differ most, each with its busiest five minutes."""
     by_day = []
     for witness in Witness:
-        response = judge.sweep.response(reading, limit, witness)
+        response = judge.sweep.response(interpretation, limit, witness)
         middle = len(response.runs.levels) // 2
         sums = np.bincount(response.runs.day, response.values["refused"][middle], minlength=len(busy.days))
         times = np.bincount(response.runs.day, minlength=len(busy.days))

@@ -53,6 +53,6 @@ def timers_that_differ(throttles: Iterable[ThrottleSettings]) -> str | None:
     return next((policy for policy, lengths in windows.items() if len(lengths) > 1), None)
 
 
-def plausible_readings() -> tuple[ThrottleSettings, ...]:
+def plausible_interpretations() -> tuple[ThrottleSettings, ...]:
     """Return the ways in which an undocumented throttle may well work, each at its defaults."""
     return tuple(policy() for policy in POLICIES if policy.is_plausible)  # type: ignore[misc]

@@ -35,7 +35,7 @@ history: small.csv
 now_per_minute: 8
 requested_per_minute: {requested}
 candidates: [{requested}]
-readings: [{{policy: fixed_window}}]
+interpretations: [{{policy: fixed_window}}]
 enforced: {{policy: fixed_window, limit: 8}}
 pop: {{carrier: {{channels: 200}}}}
 """

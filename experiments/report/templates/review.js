@@ -27,9 +27,9 @@
 
   function show() {
     const growth = Number(slider.value);
-    const lost = data.candidates.map((_, row) => data.lost.map((reading) => lostAt(reading[row], growth)));
+    const lost = data.candidates.map((_, row) => data.lost.map((interpretation) => lostAt(interpretation[row], growth)));
     for (const cell of document.querySelectorAll("#what-if td[data-row]")) {
-      mark(cell, lost[cell.dataset.row][cell.dataset.reading]);
+      mark(cell, lost[cell.dataset.row][cell.dataset.interpretation]);
     }
     const keeps = lost.map((row) => row.every((share) => share !== null && share <= data.bound));
     const keeping = data.candidates.find((_, row) => keeps.slice(row).every(Boolean));

@@ -1,9 +1,10 @@
-"""The busy periods: which hour of which weekdays is judged.
+"""Choose the busy periods: the hour of each group of weekdays that the review judges.
 
-The period is sought at any five minutes, not at the full hour, and by what a throttle would meet in it: the rate that
-one call in a hundred exceeds in its minute, over all days. So a campaign of forty minutes is found, which a mean over
-the hour hides. A period that was chosen because it looked the busiest looks busier than it is; by how much, its days
-tell when they are drawn again.
+A period may begin at any five minutes. Its level is what a throttle would meet: the rate per minute that one call in a
+hundred exceeds, over all days. So a campaign of forty minutes is found, which a mean over the hour would hide.
+
+A period that was chosen because it looked the busiest looks busier than it is. A bootstrap over its days shows by how
+much (`BusyPeriods.optimism`).
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from trunkproof.models.demand.fitting.result import WEEKDAYS
 
 LENGTH_S = 3600.0
 NEARLY_BUSIEST = 0.9
-"""A class of weekdays is judged if its busiest period reaches this share of the week's busiest one, so that one day
-that the history happened to show busy is not all there is."""
+"""A class of weekdays is judged if its busiest period reaches this share of the week's busiest one. Otherwise one
+weekday that happened to be busy in this history would be judged alone."""
 EXCEEDED_SHARE = 0.01
 _STEP_S = 300.0
 _DAY_S = 86_400.0
 _RIVAL = 0.85
 _BITES = 0.9
-"""Of the highest level: chance alone makes few calls exceed the level itself."""
+"""Share of the highest level at which periods are compared: by chance alone, few calls exceed the level itself."""
 _SAME_RUSH = 0.95
 _REDRAWN = 100
 
@@ -64,7 +65,7 @@ def _clock(second: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class BusyPeriods:
-    """What is judged: the periods, and the days of the history that have them."""
+    """The judged periods, and the days of the history that have them."""
 
     periods: tuple[BusyPeriod, ...]
     days: IntArray
@@ -72,7 +73,7 @@ class BusyPeriods:
     period_of_day: IntArray
     """Index of `periods`, shape (D,)."""
     optimism: float
-    """By how much the log of the level is too high, because the busiest period was chosen; never below 0."""
+    """How much the log of the level is too high because the busiest period was chosen; never below 0."""
 
     @classmethod
     def of(cls, rates: DayRates, factors: FloatArray, seed: int, usable: BoolArray | None = None) -> Self:
@@ -80,9 +81,10 @@ class BusyPeriods:
 
         Args:
             rates: the history's days.
-            factors: of each day's calls, shape (all days,): brings them to the level at which they are judged.
-            seed: of the days drawn again.
-            usable: hours without a breakdown, shape (all days, 24); a day whose period lies in one is not judged.
+            factors: factor from each day's calls to the level at which they are judged, shape (all days,).
+            seed: seed of the bootstrap.
+            usable: whether each hour is without a breakdown, shape (all days, 24); a day whose period has a breakdown
+                is not judged.
         """
         kinds = rates.class_of_day
         best = {kind: _busiest(rates, np.flatnonzero(kinds == kind), factors) for kind in np.unique(kinds).tolist()}
@@ -108,12 +110,12 @@ class BusyPeriods:
 
     @property
     def start_s(self) -> FloatArray:
-        """When the period begins on each day, in seconds after midnight, shape (D,)."""
+        """Begin of the period on each day, in seconds after midnight, shape (D,)."""
         return np.array([self.periods[index].start_s for index in self.period_of_day])
 
     @property
     def length_s(self) -> float:
-        """Of every period."""
+        """Length of every period."""
         return self.periods[0].length_s
 
     @property
@@ -123,16 +125,16 @@ class BusyPeriods:
 
 
 def level_per_minute(minutes: FloatArray) -> FloatArray:
-    """Return the rate that so many calls exceed in their minute as `EXCEEDED_SHARE` says: the L of which the sum of
-    (N - L)+ is that share of the sum of N.
+    """Return the rate L per minute that `EXCEEDED_SHARE` of all calls exceed in their minute.
 
-    `minutes` holds calls per minute, shape (..., n); the answer has one entry for each row.
+    L solves: the sum of max(N - L, 0) is that share of the sum of N. `minutes` holds the calls N per minute, shape
+    (..., n). The result has one entry per row.
     """
     falling = -np.sort(-minutes, axis=-1)
     reached = np.cumsum(falling, axis=-1)
     allowed = EXCEEDED_SHARE * reached[..., -1:]
     count = np.arange(1, falling.shape[-1] + 1)
-    # Where the k largest exceed L: their sum less k L is what is allowed; the first k whose L is above the next one.
+    # If the k largest exceed L, their sum minus k L is the allowed number. Take the first k with L above the next N.
     level = (reached - allowed) / count
     following = np.concatenate([falling[..., 1:], np.zeros_like(falling[..., :1])], axis=-1)
     first = np.argmax(level >= following, axis=-1)
@@ -140,13 +142,13 @@ def level_per_minute(minutes: FloatArray) -> FloatArray:
 
 
 def _starts(period_s: float) -> FloatArray:
-    """Whole periods of the counts, about five minutes apart."""
+    """Return the possible begins of a busy period, about five minutes apart."""
     step = period_s * max(1, round(_STEP_S / period_s))
     return np.arange(0.0, _DAY_S - LENGTH_S + 1.0, step)
 
 
 def _windows(rates: DayRates, days: IntArray, factors: FloatArray) -> Iterator[tuple[float, FloatArray]]:
-    """Each start, and the calls per minute of its period on these days, shape (days, periods within)."""
+    """Yield each begin, and the calls per minute of its period on these days, shape (days, periods within)."""
     per_minute = rates.counts[days] * factors[days, None] * (60.0 / rates.period_s) * rates.multiplied
     within = round(LENGTH_S / rates.period_s)
     for start in _starts(rates.period_s):
@@ -155,7 +157,7 @@ def _windows(rates: DayRates, days: IntArray, factors: FloatArray) -> Iterator[t
 
 
 def _busiest(rates: DayRates, days: IntArray, factors: FloatArray) -> tuple[float, float]:
-    """Start and level of the busiest period."""
+    """Return begin and level of the busiest period."""
     windows = list(_windows(rates, days, factors))
     seen = [each for _, each in windows]
     levels = _levels(seen)
@@ -168,10 +170,10 @@ def _levels(windows: Sequence[FloatArray]) -> FloatArray:
 
 
 def _most_met(windows: Sequence[FloatArray], levels: FloatArray) -> int:
-    """Index of the busiest period.
+    """Return the index of the busiest period.
 
-    The highest level that any period has is a throttle that bites; the period in which most calls would meet it is the
-    busiest. Of periods that hold the same rush, the one with most calls counts.
+    Imagine a throttle near the highest level of any period. The period in which it would refuse the most calls is the
+    busiest. Of periods that contain the same rush, the one with the most calls is taken.
     """
     throttle = _BITES * levels.max()
     met = np.array([float(np.maximum(seen - throttle, 0.0).sum()) for seen in windows])
@@ -181,8 +183,10 @@ def _most_met(windows: Sequence[FloatArray], levels: FloatArray) -> int:
 
 
 def _optimism(rates: DayRates, days: IntArray, factors: FloatArray, random: np.random.Generator) -> float:
-    """Mean of the log of how much higher the chosen period's level is than that period's own, in days drawn again; it
-    is chosen in them as it is in those of the history.
+    """Return how much choosing the busiest period raises the log of its level, by a bootstrap over days.
+
+    In each redrawn set of days the busiest period is chosen in the same way. Its level there is compared with the level
+    of the same period in the history.
     """
     windows = [seen for _, seen in _windows(rates, days, factors)]
     own = _levels(windows)

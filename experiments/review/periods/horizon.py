@@ -1,8 +1,8 @@
-"""What the judged periods may want at the planning horizon: equally likely alternatives for each day of the history.
+"""Demand of the judged periods at the planning horizon: equally likely alternatives for each day of the history.
 
-Each day stands for days to come. Its factor brings it from its own level to that of the horizon: the drift, growth, and
-what is not known of both. The weights of the days are drawn too (a Bayesian bootstrap; Rubin, Annals of Statistics 9,
-1981), and days unlike those seen are reckoned with. No simulation happens here.
+Each day of the history stands for days to come. A factor brings it from its own level to that of the horizon: drift,
+growth, and the uncertainty of both. The weights of the days are drawn as well (a Bayesian bootstrap; Rubin, Annals of
+Statistics 9, 1981). Days that are busier or calmer than all those seen are allowed for. No simulation happens here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from trunkproof.models.demand.fitting.result import Ranged, ranged
 
 DRAWS = 400
 _UNSEEN_DAYS = 5.0
-"""Worth of the bell curve that the logs of days are taken to follow, beside the days themselves."""
+"""Weight, in days, of the bell curve that is mixed with the logs of the days seen."""
 _FURTHEST = 5.0
-"""Standard deviations from the middle, however few days there are."""
+"""Largest distance of a day from the middle, in standard deviations, however few days there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Demand:
     rates_per_minute: FloatArray
     """Fresh calls per minute in each day's period, as the history has it, shape (D,)."""
     base: FloatArray
-    """The factor of each day that is in the middle of all alternatives, shape (D,)."""
+    """Middle of each day's factors over all alternatives, shape (D,)."""
     relative: FloatArray
     """Factors over `base`, shape (J, D)."""
     weights: FloatArray
@@ -48,16 +48,16 @@ class Demand:
         optimism: float = 0.0,
         of_days: FloatArray | None = None,
     ) -> Self:
-        """Draw.
+        """Draw the alternatives.
 
         Args:
-            rates_per_minute: of each day's period, shape (D,).
+            rates_per_minute: fresh calls per minute in each day's period, shape (D,).
             to_horizon: factors from each day's level to that of the horizon, shape (J, D).
             growth: further factors, shape (J,).
-            random: for the weights.
-            optimism: by how much the log of the level may be too high, as the period was chosen for it.
-            of_days: logs of the days' totals over what their level lets expect, shape (D,). That days differ makes the
-                mean level unsure, and `to_horizon` has that already: drawn weights must not count it again.
+            random: draws the weights.
+            optimism: how much the log of the level may be too high, because the busiest period was chosen.
+            of_days: logs of the days' totals over what is expected from their level, shape (D,). Differences of days
+                make the mean level uncertain. `to_horizon` has this already, so drawn weights must not count it again.
         """
         draws, days = to_horizon.shape
         base = np.exp(np.log(to_horizon).mean(axis=0)) * math.exp(float(np.log(growth).mean()))
@@ -75,7 +75,7 @@ class Demand:
 
     @classmethod
     def constant(cls, per_minute: float) -> Self:
-        """A load that is known and always the same."""
+        """Return a load that is known and always the same."""
         return cls(np.array([per_minute]), np.ones(1), np.ones((1, 1)), np.ones((1, 1)))
 
     def grown(self, factor: float) -> Self:
@@ -83,7 +83,7 @@ class Demand:
         return replace(self, relative=self.relative * factor)
 
     def over(self, base: FloatArray) -> Self:
-        """Return the same alternatives, told in factors over another base."""
+        """Return the same alternatives as factors over another base."""
         return replace(self, base=base, relative=self.relative * (self.base / base))
 
     @property
@@ -93,7 +93,7 @@ class Demand:
 
     @property
     def mean_per_minute(self) -> Ranged:
-        """Over the days."""
+        """Mean over the days, in fresh calls per minute, with its range."""
         means = (self.per_minute * self.weights).sum(axis=1)
         return ranged(means, float(means.mean()))
 
@@ -106,12 +106,11 @@ class Demand:
 
 
 def _unseen(differs: FloatArray, draws: int, random: np.random.Generator) -> FloatArray:
-    """By how much the logs of days are further from their middle than those seen, shape (J, D).
+    """Return how much further the logs of days are from their middle than those seen, shape (J, D).
 
-    The weights alone say how unsure the spread of the days seen is, but they know of no day that was busier than all of
-    them. So the days to come are those seen and some more from a bell curve as wide as they are (a proper Bayesian
-    bootstrap; Muliere and Secchi, Annals of the Institute of Statistical Mathematics 48, 1996). Days keep their order,
-    so that the busiest stand for those that are busier still.
+    Drawn weights alone never give a day that is busier than all days seen. So some days are replaced by draws from a
+    bell curve as wide as the days seen (a proper Bayesian bootstrap; Muliere and Secchi, Annals of the Institute of
+    Statistical Mathematics 48, 1996). Days keep their order: the busiest day seen stands for even busier ones.
     """
     days = len(differs)
     if days < 2:
@@ -123,9 +122,7 @@ def _unseen(differs: FloatArray, draws: int, random: np.random.Generator) -> Flo
 
 
 def lognormal(cv: float, count: int, random: np.random.Generator) -> FloatArray:
-    """Return factors of mean 1 at evenly spread quantiles, in random order: as unsure, with less noise than single
-    draws.
-    """
+    """Return lognormal factors of mean 1 at evenly spread quantiles, in random order: less noisy than single draws."""
     deviation = math.sqrt(math.log1p(cv * cv))
     normal = stats.norm.ppf((random.permutation(count) + 0.5) / count)
     factors: FloatArray = np.exp(deviation * normal - deviation**2 / 2)

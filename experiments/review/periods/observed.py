@@ -1,8 +1,7 @@
-"""What a history shows of its hours and of its judged periods, in the indicators of `models.kpis`: attempts, refused,
-lost, calls at once.
+"""Compute the indicators of a history's hours and judged periods: attempts, refused, lost, calls at once.
 
-Indicators that a history cannot show, such as delays below its resolution, or lost customers where it has no numbers,
-are null. Whether they are as forecast is `experiments.review.score.score`'s to say.
+An indicator that the history cannot show is null, such as lost customers where it has no telephone numbers.
+`experiments.review.score.score` compares the indicators with the forecast.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def by_hour(history: History) -> pl.DataFrame:
 
 
 def by_period(history: History, periods: Sequence[BusyPeriod]) -> pl.DataFrame:
-    """Return the same for the periods that a review judged, in the order of time.
+    """Return the same columns for the periods that a review judged, in the order of time.
 
     Raises:
         ValueError: periods of different lengths.
@@ -51,7 +50,7 @@ def by_period(history: History, periods: Sequence[BusyPeriod]) -> pl.DataFrame:
 
 
 def _shown(history: History, begins: pl.Series, length_s: float) -> pl.DataFrame:
-    """The spans of that length that the history covers; no two of them overlap."""
+    """Return the indicators of the spans that the history covers; no two of them overlap."""
     length = pl.duration(microseconds=round(length_s * 1e6))
     first, last = history.counts["start_local"].min(), history.counts["start_local"].max()
     until = pl.lit(last) + pl.duration(microseconds=round(history.interval_s * 1e6))
@@ -68,7 +67,7 @@ def _shown(history: History, begins: pl.Series, length_s: float) -> pl.DataFrame
 
 
 def _within(times: pl.DataFrame, spans: pl.DataFrame, length_s: float) -> pl.DataFrame:
-    """Rows of `times` (with `start_local`) that lie in a span, and `began` of it."""
+    """Return the rows of `times` (with `start_local`) that lie in a span, with that span's `began`."""
     found = times.sort("start_local").join_asof(
         spans.sort("began"), left_on="start_local", right_on="began", coalesce=False
     )
@@ -76,7 +75,7 @@ def _within(times: pl.DataFrame, spans: pl.DataFrame, length_s: float) -> pl.Dat
 
 
 def _counts(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFrame:
-    """`began`, `attempts`, `refused`; an interval that lies in a span in part counts in part."""
+    """Return `began`, `attempts` and `refused`; an interval that lies partly in a span counts in that part."""
     counts = history.counts.group_by("start_local").agg(pl.col("attempts", "refused").sum()).sort("start_local")
     edges = counts["start_local"].dt.epoch("us").to_numpy() / 1e6
     begin_s = spans["began"].dt.epoch("us").to_numpy() / 1e6
@@ -86,14 +85,15 @@ def _counts(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFr
         reached = np.cumsum(counts[name].to_numpy().astype(np.float64))
         curve = np.column_stack([reached - counts[name].to_numpy(), reached]).ravel()
         found[name] = pl.Series(np.interp(begin_s + length_s, at_s, curve) - np.interp(begin_s, at_s, curve)).round(9)
-    # Where clocks go forward there is no such hour.
+    # Leave out the hour that does not exist where clocks go forward.
     seen = _within(history.counts.select("start_local"), spans, length_s)["began"].unique()
     return pl.DataFrame(found).filter(pl.col("began").is_in(seen.implode()))
 
 
 def _callers(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFrame:
-    """Fresh calls of each span, and the share of callers who gave up without having reached the other side: of those
-    with a number, as nobody knows which attempts of the others belong together.
+    """Return the fresh calls of each span, and the share of callers who gave up without reaching the other side.
+
+    Only callers with a number count: for others nobody knows which attempts belong together.
     """
     schema = {"began": pl.Datetime("us"), "calls": pl.Int64(), "customers_lost_share": pl.Float64()}
     found = None if history.calls is None else chains(history.calls)
@@ -113,7 +113,7 @@ def _callers(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataF
 
 
 def _peaks(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFrame:
-    """Most calls at once in each span: answered, and not yet ended."""
+    """Return the most calls at once in each span: answered and not yet ended."""
     schema = {"began": pl.Datetime("us"), "peak_concurrency": pl.Float64()}
     if history.calls is None:
         return pl.DataFrame(schema=schema)
@@ -126,7 +126,7 @@ def _peaks(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFra
         return pl.DataFrame(schema=schema)
     begin = up["from_s"].to_numpy()
     at_s, level = steps(begin, begin + up["holding_s"].to_numpy(), np.ones(up.height))
-    # By the clock of the world, as local hours may come twice: the offset is that of the span's first interval.
+    # Compare in UTC, because local hours may come twice. The offset is that of the span's first interval.
     rows = _within(history.counts.select("start_local", "start_utc"), spans, length_s)
     started = rows.sort("start_utc").group_by("began", maintain_order=True).first()
     offset_us = started["start_utc"].dt.epoch("us") - started["start_local"].dt.epoch("us")

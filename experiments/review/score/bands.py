@@ -1,6 +1,6 @@
-"""One indicator of the busy hours after a raise, against the band that the rollout has for it.
+"""Compare one indicator of the busy hours after a raise with its band in the rollout.
 
-Counting only; what follows from it is `experiments.review.score.score`'s.
+This module only counts; `experiments.review.score.score` draws the conclusions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trunkproof.models.demand.fitting.result import Ranged
 from trunkproof.models.kpis import DEFINITIONS
 
 _OUTSIDE = 0.025
-"""Of busy hours lie so many above the rollout's band, and as many below, if all goes as forecast."""
+"""Share of busy hours above the rollout's band if all goes as forecast; the same share is below it."""
 _SIGNIFICANT = 0.005
 
 
@@ -27,19 +27,19 @@ class Band:
     kpi: str
     forecast: Ranged
     hours: int
-    """Busy hours that show it."""
+    """Number of busy hours that show the indicator."""
     inside: int
     above: int
     below: int
     above_at_first: int
-    """Among the first busy hours, which the rule that halts looks at."""
+    """Number above the band among the first busy hours, to which the halting rule applies."""
     mean: float | None
     outside: float = _OUTSIDE
     """Share of hours that lie above the band if all goes as forecast, and share of those below."""
 
     @classmethod
     def of(cls, kpi: str, forecast: Ranged, busy: pl.DataFrame, *, outside: float = _OUTSIDE) -> Self:
-        """That indicator of busy hours, as `experiments.review.periods.observed.by_period` gives them."""
+        """Compare a column of the table of `experiments.review.periods.observed.by_period` with its band."""
         seen = (busy[kpi].drop_nulls() if kpi in busy.columns else pl.Series([], dtype=pl.Float64)).to_numpy()
         above, below = seen > forecast.high, seen < forecast.low
         return cls(
@@ -56,27 +56,27 @@ class Band:
 
     @property
     def too_high(self) -> bool:
-        """Whether more hours are above than chance puts there."""
+        """Whether significantly more hours are above the band than expected by chance."""
         return _is_many(self.above, self.hours, self.outside)
 
     @property
     def too_low(self) -> bool:
-        """Whether more hours are below than chance puts there."""
+        """Whether significantly more hours are below the band than expected by chance."""
         return _is_many(self.below, self.hours, self.outside)
 
     @property
     def halts(self) -> bool:
-        """Whether the rollout's rule, which is of its own bands only, halts the raise for it."""
+        """Whether the rollout's rule halts the raise for it. The rule applies to the rollout's own bands only."""
         return self.kpi in WATCHED and self.outside == _OUTSIDE and self.above_at_first >= HOURS_TO_HALT
 
     @property
     def kept(self) -> bool | None:
-        """Whether the band was kept, but for what chance explains; None: not seen."""
+        """Whether the band was kept, apart from what chance explains; None where no hour shows the indicator."""
         return None if not self.hours else not (self.too_high or self.too_low or self.halts)
 
     @property
     def breach(self) -> str:
-        """How the band was broken, for people."""
+        """A phrase that says how the band was broken."""
         title = DEFINITIONS[self.kpi].title.lower() if self.kpi in DEFINITIONS else self.kpi
         where = "above" if self.above >= self.below else "below"
         return f"{title} {where} the band in {max(self.above, self.below)} of {self.hours}"

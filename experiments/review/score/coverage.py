@@ -1,7 +1,7 @@
-"""How many hours and days of a new history lie in the interval that the review forecast for them.
+"""Compute the share of hours and days of a new history that lie in their forecast intervals.
 
-The forecast is the one in `decision.json`. The share covered is a check of it as a whole; the busy hour's bands are the
-rollout's.
+The forecast is the one in `decision.json`. The share covered checks it as a whole. Bands of busy hours belong to the
+rollout.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Coverage:
     """Calls of hours and days against their intervals."""
 
     asked: float | None
-    """Coverage that the forecast has; none: the decision has no forecast."""
+    """Coverage of the forecast's intervals, such as 0.9; None where the decision has no forecast."""
     counted: str
-    """`fresh calls`, or `attempts` where the history tells no caller from another."""
+    """`fresh calls`, or `attempts` where the history does not tell callers apart."""
     hours: pl.DataFrame
     """`began`, `seen`, `expected`, `low`, `high`."""
     days: pl.DataFrame
@@ -77,16 +77,17 @@ def _inside(table: pl.DataFrame) -> float | None:
 
 
 def coverage_of(decision: Mapping[str, Any], hours: pl.DataFrame, growth: float) -> Coverage:
-    """The hours of `experiments.review.periods.observed.by_hour` against the decision's forecast, grown as the request
-    says.
+    """Compare the hours of `experiments.review.periods.observed.by_hour` with the decision's forecast.
+
+    The forecast is multiplied by `growth`.
 
     Raises:
-        InputError: the forecast is none of `decision.json`.
+        InputError: the forecast has not the form of `decision.json`.
     """
     fresh = bool(hours["calls"].is_not_null().any())
     seen = hours.select("began", seen=pl.col("calls" if fresh else "attempts").fill_null(0.0))
     by_day = seen.group_by(pl.col("began").dt.truncate("1d")).agg(pl.len(), pl.col("seen").sum())
-    # One of 23 is the day on which clocks go forward.
+    # The day on which clocks go forward has 23 hours.
     by_day = by_day.filter(pl.col("len") >= 23).drop("len").sort("began")
     forecast = decision.get("forecast")
     return Coverage(
@@ -98,12 +99,14 @@ def coverage_of(decision: Mapping[str, Any], hours: pl.DataFrame, growth: float)
 
 
 def _joined(seen: pl.DataFrame, forecast: Mapping[str, Any] | None, what: str, growth: float) -> pl.DataFrame:
-    """What was seen where something was forecast."""
+    """Return what was seen and forecast, where both exist."""
     if forecast is None:
         return seen.clear().with_columns(pl.lit(0.0).alias(name) for name in _COLUMNS)
     try:
         table = pl.DataFrame(forecast[what]).with_columns(pl.col("start_local").str.to_datetime(time_unit="us"))
         table = times(table.select("start_local", *_COLUMNS), growth)
     except (KeyError, TypeError, pl.exceptions.PolarsError) as error:
-        raise InputError("decision", [Problem(where=f"forecast.{what}", what=f"is no forecast ({error})")]) from None
+        raise InputError(
+            "decision", [Problem(where=f"forecast.{what}", what=f"cannot be read as a forecast ({error})")]
+        ) from None
     return seen.join(table, left_on="began", right_on="start_local").sort("began")

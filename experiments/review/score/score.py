@@ -1,8 +1,8 @@
-"""After a raise: holds the new history against what the review forecast, and says whether to go on.
+"""After a raise: compare the new history with the forecast of the review, and say whether to go on.
 
-The bands are those of `decision.json`'s rollout, for single judged periods; its rule halts the raise. Without a raise
-there are none: then the demand of the judged periods counts, and whether a reading of the throttle still fits. Nothing
-is fitted again here: a history that is not as forecast is a reason for another review.
+The rollout in `decision.json` has bands for single judged periods, and a rule that halts the raise. Without a raise
+there are no bands: then the demand of the judged periods is compared, and whether an interpretation of the throttle
+still fits. Nothing is fitted again. A history that differs from the forecast is a reason for another review.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trunkproof.experiments.review.score.bands import Band
 from trunkproof.experiments.review.score.coverage import Coverage, coverage_of
 from trunkproof.experiments.review.score.still_fits import (
     DemandSeen,
-    ReadingSeen,
+    InterpretationSeen,
+    interpretations_said,
+    interpretations_seen,
     periods_of,
     ranged_of,
-    readings_said,
-    readings_seen,
 )
 from trunkproof.experiments.review.words.rollout import HOURS_WATCHED, WATCHED
 from trunkproof.models.demand.fitting.result import Ranged
@@ -35,17 +35,17 @@ from trunkproof.models.demand.history.table import CallStatus, History
 from trunkproof.models.errors import InputError, Problem
 
 _NOTABLE_HOLD = 0.05
-"""A mean hold that differs by less decides nothing, however surely it does."""
+"""A smaller difference of the mean hold decides nothing, however significant it is."""
 
 
 class Verdict(StrEnum):
-    """How the new history is, held against the forecast."""
+    """How the new history compares with the forecast."""
 
     AS_FORECAST = "as forecast"
     BETTER = "better"
     WORSE = "worse"
     OTHER = "otherwise than forecast"
-    """Calls come or hold otherwise than forecast, and yet no more of them are refused or lost."""
+    """Demand or holding times differ from the forecast, but no more calls are refused or lost."""
     CANNOT_TELL = "cannot tell"
 
 
@@ -55,7 +55,7 @@ class Advice(StrEnum):
     GO_ON = "go on"
     HALT = "halt"
     WAIT = "wait"
-    """Too few busy hours have been seen."""
+    """Too few busy hours have been seen yet."""
     REVIEW_AGAIN = "review again"
     NONE = "nothing was raised"
     """The review advised no raise, and its forecast holds as far as can be seen."""
@@ -84,8 +84,8 @@ class Score:
     bands: tuple[Band, ...]
     demand: DemandSeen
     """Of the judged periods."""
-    readings: tuple[ReadingSeen, ...]
-    """Each reading of the throttle that took part, against the refused shares seen at the one in force."""
+    interpretations: tuple[InterpretationSeen, ...]
+    """Each interpretation of the throttle that took part, against the refused shares seen at the one in force."""
     hold: Hold | None
     coverage: Coverage
     busy_hours: pl.DataFrame
@@ -93,7 +93,7 @@ class Score:
 
     @property
     def said(self) -> str:
-        """The answer in a sentence or two."""
+        """The answer in a few sentences."""
         broken = [band.breach for band in self.bands if band.kept is False]
         if self.hold is not None and self.hold.differs:
             broken.append(f"calls hold {self.hold.seen.value:.0f} s instead of {self.hold.forecast.value:.0f} s")
@@ -101,7 +101,7 @@ class Score:
         count = self.busy_hours.height
         plural = "" if count == 1 else "s"
         held = f"{count} judged period{plural} at {self.per_minute} calls per minute: {self.verdict}{why}"
-        rest = (self.demand.said, readings_said(self.readings, self.per_minute), self.coverage.said)
+        rest = (self.demand.said, interpretations_said(self.interpretations, self.per_minute), self.coverage.said)
         return " ".join(filter(None, (f"{held}; {self._todo}.", *rest)))
 
     @property
@@ -130,7 +130,7 @@ class Score:
                     "said": self.said,
                     "bands": {band.kpi: band.to_json() for band in self.bands},
                     "demand": self.demand.to_json(),
-                    "readings": {one.name: one.to_json() for one in self.readings},
+                    "interpretations": {one.name: one.to_json() for one in self.interpretations},
                     "mean_hold_s": self.hold,
                     "coverage": self.coverage.to_json(),
                     "busy_hours": self.busy_hours,
@@ -146,10 +146,10 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
         decision: content of its `decision.json`.
         history: of the time since the raise only (`history.since` of a request says where it begins).
         request: the review's; its growth is in the forecast.
-        per_minute: the throttle in force; none: the first step of the rollout, or today's where no raise was advised.
+        per_minute: the throttle in force; None is the first step of the rollout, or today's throttle without a raise.
 
     Raises:
-        InputError: the decision is of another kind, or has no such step.
+        InputError: it is not a decision of a review, or it has no such step.
     """
     step, following = _steps(decision, per_minute)
     limit, periods = int(step["per_minute"]), periods_of(decision)
@@ -157,12 +157,12 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
     busy = by_period(history, periods)
     bands = tuple(Band.of(name, ranged_of(band), busy) for name, band in step["bands"].items())
     demand = DemandSeen.of(decision, busy, periods[0].length_s if periods else 3600.0, request.growth)
-    readings = readings_seen(decision, limit, busy)
+    interpretations = interpretations_seen(decision, limit, busy)
     hold = _hold(decision, history)
     if bands:
         verdict, advice = _judge(bands, demand, hold, busy.height)
     else:
-        verdict, advice = _judge_without_raise(demand, readings, hold)
+        verdict, advice = _judge_without_raise(demand, interpretations, hold)
     return Score(
         name=request.name,
         per_minute=limit,
@@ -171,7 +171,7 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
         next_per_minute=following,
         bands=bands,
         demand=demand,
-        readings=readings,
+        interpretations=interpretations,
         hold=hold,
         coverage=coverage_of(decision, by_hour(history), request.growth),
         busy_hours=_marked(busy, bands),
@@ -179,7 +179,7 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
 
 
 def _steps(decision: Mapping[str, Any], per_minute: int | None) -> tuple[Mapping[str, Any], int | None]:
-    """The step in force, and the throttle of the one after it; where no raise was advised, today's without bands."""
+    """Return the step in force and the next step's throttle; without a raise, today's throttle without bands."""
     missing = [name for name in ("rollout", "fit", "history", "now_per_minute", "busy_hour") if name not in decision]
     if missing:
         raise InputError("decision", [Problem(where=name, what="is missing: no decision.json?") for name in missing])
@@ -223,10 +223,10 @@ def _judge(bands: tuple[Band, ...], demand: DemandSeen, hold: Hold | None, hours
 
 
 def _judge_without_raise(
-    demand: DemandSeen, readings: tuple[ReadingSeen, ...], hold: Hold | None
+    demand: DemandSeen, interpretations: tuple[InterpretationSeen, ...], hold: Hold | None
 ) -> tuple[Verdict, Advice]:
-    """Whether all is as forecast behind a throttle that stayed: a reading still fits, and demand is no higher."""
-    seen = [one for one in readings if one.fits is not None]
+    """Compare with the forecast where the throttle stayed: does an interpretation still fit, is demand no higher?"""
+    seen = [one for one in interpretations if one.fits is not None]
     if seen and all(one.refused.too_high for one in seen):
         return Verdict.WORSE, Advice.REVIEW_AGAIN
     differs = hold is not None and hold.differs

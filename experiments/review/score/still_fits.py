@@ -1,6 +1,6 @@
-"""After a review: does the judged periods' demand come as forecast, and does a reading of the throttle still fit?
+"""After a review: is demand in the judged periods as forecast, and does an interpretation of the throttle still fit?
 
-Counting and comparing only; what follows from it is `experiments.review.score.score`'s.
+This module only counts and compares; `experiments.review.score.score` draws the conclusions.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from trunkproof.models.demand.fitting.result import Ranged
 from trunkproof.models.errors import InputError, Problem
 
 _LEAST_PERIODS = 3
-"""Of which a mean and its error are told."""
+"""Least number of periods for a mean with an error."""
 _OUTSIDE = 0.05
-"""Of single periods so many lie above the band of nine in ten, and as many below."""
+"""Share of single periods above the band of nine in ten; the same share is below it."""
 
 
 def periods_of(decision: Mapping[str, Any]) -> tuple[BusyPeriod, ...]:
     """Return the periods that the review judged.
 
     Raises:
-        InputError: the decision does not tell them.
+        InputError: the decision does not have them.
     """
     try:
         return tuple(
@@ -46,14 +46,14 @@ class DemandSeen:
     """Fresh calls per minute in the judged periods: the mean seen, against the forecast of that mean."""
 
     forecast: Ranged
-    """From the demand before its growth to that after it: the new history lies in between."""
+    """Its range reaches from demand before growth to demand after it: the new history lies in between."""
     seen: Ranged | None
-    """None: the history tells no caller from another, or has too few periods."""
+    """None where the history does not tell callers apart, or has too few periods."""
     periods: int
 
     @classmethod
     def of(cls, decision: Mapping[str, Any], seen: pl.DataFrame, length_s: float, growth: float) -> Self:
-        """Of the periods of `observed.by_period`; `growth` is in the forecast."""
+        """Compare the periods of `observed.by_period` with the forecast, which includes `growth`."""
         told = ranged_of(decision["busy_hour"]["fresh_per_minute"])
         forecast = Ranged(told.value, min(told.low, told.low / growth), max(told.high, told.high / growth))
         rates = 60 / length_s * seen["calls"].drop_nulls().to_numpy()
@@ -75,15 +75,15 @@ class DemandSeen:
 
     @property
     def held(self) -> bool | None:
-        """Whether the forecast held; None: not seen."""
+        """Whether the forecast held; None where demand was not seen."""
         return None if self.seen is None else not (self.is_higher or self.is_lower)
 
     @property
     def said(self) -> str:
-        """For people."""
+        """The comparison in a sentence."""
         forecast = f"{self.forecast.value:.1f} ({self.forecast.low:.1f} to {self.forecast.high:.1f})"
         if self.seen is None:
-            return f"Demand of the judged periods, {forecast} fresh calls a minute by forecast, cannot be told yet."
+            return f"Demand of the judged periods is not known yet; the forecast is {forecast} fresh calls a minute."
         state = "as forecast" if self.held else "above the forecast" if self.is_higher else "below the forecast"
         seen = f"{self.seen.value:.1f} ({self.seen.low:.1f} to {self.seen.high:.1f})"
         return f"The judged periods brought {seen} fresh calls a minute, {state}: {forecast}."
@@ -94,16 +94,16 @@ class DemandSeen:
 
 
 @dataclass(frozen=True)
-class ReadingSeen:
-    """Refused shares of single judged periods against the band that one reading of the throttle has for them."""
+class InterpretationSeen:
+    """Refused shares of single judged periods, compared with the band of one interpretation of the throttle."""
 
     name: str
-    """As in `per_reading`, such as `fixed_window`."""
+    """As in `per_interpretation`, such as `fixed_window`."""
     refused: Band
 
     @property
     def fits(self) -> bool | None:
-        """Whether the shares lie in the band, but for what chance explains; None: not seen."""
+        """Whether the shares lie in the band, apart from what chance explains; None where none was seen."""
         return self.refused.kept
 
     def to_json(self) -> dict[str, Any]:
@@ -111,19 +111,25 @@ class ReadingSeen:
         return {"refused_share": self.refused.to_json(), "fits": self.fits}
 
 
-def readings_seen(decision: Mapping[str, Any], per_minute: int, seen: pl.DataFrame) -> tuple[ReadingSeen, ...]:
-    """Return each reading of the decision that has a band at that throttle."""
+def interpretations_seen(
+    decision: Mapping[str, Any], per_minute: int, seen: pl.DataFrame
+) -> tuple[InterpretationSeen, ...]:
+    """Return each interpretation of the decision that has a band at that throttle."""
     found = []
-    for name, reading in decision.get("per_reading", {}).items():
-        for point in reading["points"]:
+    # A decision.json of earlier versions has the same content under `per_reading`.
+    each = decision.get("per_interpretation", decision.get("per_reading", {}))
+    for name, interpretation in each.items():
+        for point in interpretation["points"]:
             band = point.get("busy_hours", {}).get("refused_share")
             if int(point["per_minute"]) == per_minute and band is not None:
-                found.append(ReadingSeen(name, Band.of("refused_share", ranged_of(band), seen, outside=_OUTSIDE)))
+                found.append(
+                    InterpretationSeen(name, Band.of("refused_share", ranged_of(band), seen, outside=_OUTSIDE))
+                )
     return tuple(found)
 
 
-def readings_said(found: Sequence[ReadingSeen], per_minute: int) -> str:
-    """For people; empty where nothing can be said."""
+def interpretations_said(found: Sequence[InterpretationSeen], per_minute: int) -> str:
+    """Return the comparison in a sentence; empty where nothing was seen."""
     seen = [one for one in found if one.fits is not None]
     if not seen:
         return ""
@@ -131,13 +137,13 @@ def readings_said(found: Sequence[ReadingSeen], per_minute: int) -> str:
     fits = [one.name.replace("_", " ") for one in seen if one.fits]
     where = f"{100 * mean:.2f} % of attempts were refused in them at {per_minute}"
     if len(fits) == len(seen):
-        return f"{where}, as the reading of the throttle has it ({', '.join(fits)})."
+        return f"{where}, as forecast ({', '.join(fits)})."
     if fits:
-        return f"{where}, which fits {', '.join(fits)} and no other reading."
-    return f"{where}, which no reading of the throttle has: {_bands(seen)}."
+        return f"{where}, which fits {', '.join(fits)} and no other interpretation."
+    return f"{where}, which fits no interpretation of the throttle: {_bands(seen)}."
 
 
-def _bands(found: Sequence[ReadingSeen]) -> str:
+def _bands(found: Sequence[InterpretationSeen]) -> str:
     return ", ".join(
         f"{one.name.replace('_', ' ')} {100 * one.refused.forecast.low:.2f} to {100 * one.refused.forecast.high:.2f} %"
         for one in found
@@ -145,7 +151,7 @@ def _bands(found: Sequence[ReadingSeen]) -> str:
 
 
 def ranged_of(saved: Mapping[str, Any]) -> Ranged:
-    """A range as `decision.json` has it; null is not known."""
+    """Read a range of `decision.json`; null becomes NaN."""
     return Ranged(
         **{part: math.nan if saved[part] is None else float(saved[part]) for part in ("value", "low", "high")}
     )

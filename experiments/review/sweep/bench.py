@@ -1,6 +1,8 @@
-"""One batch of spans, simulated under several throttles with the same draws: the work of one worker.
+"""Simulate one batch of spans under several throttles with the same draws: the work of one worker.
 
-Only numbers come back: one value per quantity, span and throttle. Which batches are run is `sweep`'s.
+Most throttles refuse nothing in most batches. So the batch is first simulated without a throttle. A throttle that would
+have refused none of those attempts has the same results and is not simulated. Only numbers come back: one value per
+quantity, span and throttle.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from functools import cached_property
 
 import numpy as np
 
+from trunkproof.experiments.review.sweep.quantities import SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout
-from trunkproof.experiments.review.sweep.tally import Callers, SpanValues, Tally, run_tallied
+from trunkproof.experiments.review.sweep.tally import Callers, Tally, run_tallied
 from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.draws import ROWS_PER_TRUNK
 from trunkproof.models.study import Study
@@ -23,15 +26,13 @@ from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.simulator.replicate import random_anchors
 from trunkproof.simulator.run import Engine
 
-__all__ = ["Batch", "BatchResult", "SpanValues", "run_batch", "run_batches"]
-
 _OPEN = FixedWindow(limit=1_000_000, window_s=1e-6)
-"""Refuses nothing and remembers nothing, but is asked, which takes time on some stacks."""
+"""Refuses nothing and remembers nothing. But it is asked, which takes time on some stacks."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unthrottled:
-    """What the spans come to without a throttle, and so under each that is shown to refuse nothing."""
+    """Results of the spans without a throttle, and so under every throttle that is shown to refuse nothing."""
 
     asked: Asked
     values: SpanValues
@@ -39,34 +40,34 @@ class Unthrottled:
 
 @dataclass(frozen=True)
 class Batch:
-    """A task of a worker."""
+    """The task of a worker."""
 
     study: Study
-    """With any throttle on its first trunk; its calls come in the spans of `layout`."""
+    """The study, with any throttle on its first trunk; its calls come in the spans of `layout`."""
     layout: Layout
     throttles: tuple[ThrottleSettings, ...]
-    """To put in its place, one after the other."""
+    """The throttles to put on the first trunk, one after the other."""
     engine: Engine = Engine.KERNEL
     unthrottled: Unthrottled | None = None
-    """Where an earlier run of the same spans found it out."""
+    """Results of an earlier run of the same spans, if there was one."""
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a worker gives back."""
+    """The results of a worker."""
 
     values: tuple[SpanValues, ...]
     """By throttle."""
     attempts: int
-    """Simulated, those that do not count and those of neighbours included."""
+    """Simulated attempts, including those of neighbours and of lead-ins."""
     runs: int
-    """Simulations that this took; the other throttles were shown to be without effect."""
+    """Number of simulations; the other throttles were shown to refuse nothing."""
     unthrottled: Unthrottled | None = None
-    """None: nobody needed it."""
+    """None where it was not needed."""
 
 
 def run_batches(batches: Sequence[Batch], executor: Executor | None) -> Iterable[BatchResult]:
-    """Run batches here, or on an executor; results come in the order of the batches."""
+    """Run batches in this process or on an executor; results come in the order of the batches."""
     if executor is None:
         return map(run_batch, batches)
     futures = [executor.submit(run_batch, batch) for batch in batches]
@@ -74,7 +75,7 @@ def run_batches(batches: Sequence[Batch], executor: Executor | None) -> Iterable
 
 
 def run_batch(batch: Batch) -> BatchResult:
-    """Simulate the spans under each throttle; at the top of the module, because processes must find it by its name."""
+    """Simulate the spans under each throttle. Defined at module level, because other processes find it by its name."""
     bench = _Bench(batch)
     different = list(dict.fromkeys(batch.throttles))
     found = {throttle: bench.values(throttle) for throttle in different}
@@ -99,7 +100,7 @@ class _Bench:
         return [_bounds(fresh_s, trunk, self._batch.layout) for trunk, fresh_s in enumerate(self._callers.fresh_s)]
 
     def values(self, throttle: ThrottleSettings) -> SpanValues:
-        """Each span under that throttle."""
+        """Return the values of every span under that throttle."""
         study = _throttled(self._batch.study, throttle)
         if self._may_be_without_effect(study) and self._lets_pass(study, self._unthrottled.asked):
             return self._unthrottled.values
@@ -120,9 +121,9 @@ class _Bench:
         return self.known_unthrottled
 
     def _may_be_without_effect(self, study: Study) -> bool:
-        """Cheap to tell, and spares the run without a throttle where all of them refuse."""
+        """Whether the throttle may refuse nothing. This is cheap to test, and can spare the run without a throttle."""
         throttle = study.trunks[0].throttle
-        # Where there is none, none is asked, and on some stacks that is quicker.
+        # Without a throttle none is asked, which is quicker on some stacks: other results.
         if not throttle.is_asked or throttle.counts != self._counts or study.pop.incidents:
             return False
         if self.known_unthrottled is not None:
@@ -145,7 +146,7 @@ def _throttled(study: Study, throttle: ThrottleSettings) -> Study:
 
 
 def _bounds(fresh_s: FloatArray, trunk: int, layout: Layout) -> tuple[IntArray, IntArray]:
-    """Numbers of the first call of each span, and of the first after it: numbers ascend in time."""
+    """Return the number of the first call of each span, and of the first call after it. Numbers ascend in time."""
     begins = layout.counts_from_s
     firsts, ends = np.searchsorted(fresh_s, begins), np.searchsorted(fresh_s, begins + layout.length_s)
     return firsts + trunk * ROWS_PER_TRUNK, ends + trunk * ROWS_PER_TRUNK

@@ -17,9 +17,9 @@ from trunkproof.models.traffic import Arrivals, PoissonArrivals
 _FIRST_ADDRESS = IPv4Address("127.0.0.2")
 
 
-def with_limit(reading: ThrottleSettings, limit_per_minute: int) -> ThrottleSettings:
-    """Return a reading of the throttle at that limit, over the window that the reading has; all else stays."""
-    return reading.with_limit(limit_per_minute)
+def with_limit(interpretation: ThrottleSettings, limit_per_minute: int) -> ThrottleSettings:
+    """Return that interpretation of the throttle at another limit; its window and all else stay."""
+    return interpretation.with_limit(limit_per_minute)
 
 
 def study_with(  # noqa: PLR0917  # in the order in which one would say it

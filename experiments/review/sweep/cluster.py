@@ -1,6 +1,6 @@
-"""Who computes: processes of this machine, or the workers of a Dask cluster.
+"""Choose the executor of simulations: processes of this machine, or the workers of a Dask cluster.
 
-A choice of executor and nothing else: what runs on it is the same, and so is what comes out.
+The work and its results are the same on both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trunkproof.models.errors import StackError
 from trunkproof.simulator.replicate import processes
 
 _PATIENCE_S = 15.0
-"""For a scheduler that does not answer, and for one that has no worker."""
+"""How long to wait for a scheduler to answer, and for its first worker."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""One bad hour of the history again: the fresh calls of that hour, met by the present and by the requested throttle.
+"""Replay the worst hour of the history: its fresh calls under the present and under a raised throttle.
 
-Callers' instants are the history's; how long they ring and talk, and whether they try again, is the fit's, as a history
-does not show what those would have done whom it refused.
+Calls come at the instants of the history. Ringing, holding times and redials are drawn from the fit, because a history
+does not show what refused callers would have done.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.simulator.run import Engine, simulate
 
 LEAD_S = 1800.0
-"""Of calls before the hour, which fill the trunk."""
+"""Length of the lead-in, whose calls fill the trunk before the hour."""
 MINUTES = 60
 MOST_CALLS = 100_000
-"""A larger hour is not replayed: its picture would take minutes."""
+"""An hour with more calls is not replayed: it would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,13 @@ class Hour:
 
 
 def worst_hour(history: History) -> Hour | None:
-    """The hour in which most attempts were refused, or, where none were, most were made; None: there are none."""
+    """Return the hour with the most refused attempts, or without refusals the one with the most attempts.
+
+    None where the history has no attempts.
+    """
     table = history.counts.filter(~pl.col("start_local").dt.date().is_in(list(history.closed)))
     hours = (
-        # Where clocks are set back, two hours have one name and another offset.
+        # Where clocks go back, two hours have the same local name but different offsets.
         table.group_by(
             hour=pl.col("start_local").dt.truncate("1h"),
             offset=pl.col("start_local") - pl.col("start_utc").dt.replace_time_zone(None),
@@ -62,8 +65,9 @@ def worst_hour(history: History) -> Hour | None:
 def replay(
     request: Request, history: History, fit: Fit, raised_per_minute: int, executor: Executor | None = None
 ) -> Replay | None:
-    """The history's worst hour under the present throttle and a raised one; None where there is no such hour, one too
-    large to replay, or one that nobody made, as the history was multiplied.
+    """Replay the history's worst hour under the present throttle and a raised one.
+
+    None where there is no such hour, it is too large, or the history was multiplied, so that its calls are not real.
     """
     hour = worst_hour(history)
     if hour is None or fit.multiplied != 1:
@@ -73,23 +77,23 @@ def replay(
     instants = fit.fresh.instants_s(hour.began_local.date(), begin_s - LEAD_S, begin_s + 60.0 * MINUTES, random)
     if not 0 < len(instants) <= MOST_CALLS:
         return None
-    reading = request.enforced or request.readings[0]
+    interpretation = request.enforced or request.interpretations[0]
     limits = (request.now_per_minute, raised_per_minute)
-    studies = [_study(request, fit, reading, limit, instants) for limit in limits]
+    studies = [_study(request, fit, interpretation, limit, instants) for limit in limits]
     minutes = partial(_minutes, engine=request.engine)
     now, requested = (map if executor is None else executor.map)(minutes, studies)
     offered = np.histogram((instants - LEAD_S) / 60, bins=np.arange(MINUTES + 1))[0].astype(np.float64)
-    return Replay(hour.began_local, reading, np.arange(MINUTES, dtype=np.float64), offered, now, requested)
+    return Replay(hour.began_local, interpretation, np.arange(MINUTES, dtype=np.float64), offered, now, requested)
 
 
-def _study(request: Request, fit: Fit, reading: ThrottleSettings, limit: int, instants: FloatArray) -> Study:
+def _study(request: Request, fit: Fit, interpretation: ThrottleSettings, limit: int, instants: FloatArray) -> Study:
     layout = Layout(1, LEAD_S, 60.0 * MINUTES)
     arrivals = from_instants([instants], layout)
-    return study_with(request, fit, arrivals, layout.duration_s, request.seed, with_limit(reading, limit))
+    return study_with(request, fit, arrivals, layout.duration_s, request.seed, with_limit(interpretation, limit))
 
 
 def _minutes(study: Study, engine: Engine) -> Mapping[str, FloatArray]:
-    """What each minute of the hour shows."""
+    """Simulate, and return the counts of each minute of the hour."""
     records = simulate(study, engine=engine).filter(pl.col("trunk") == study.trunks[0].name)
     bins = np.arange(MINUTES + 1)
     refused = records["disposition"].cast(pl.String).is_in([kind.value for kind in REFUSED_BY_TRUNK])

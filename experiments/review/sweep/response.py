@@ -1,7 +1,10 @@
-"""How a throttle answers to demand: what each simulated span came to at a few levels, and from it any indicator at the
-horizon, over all days, with what is not known of demand, of callers, and of the simulation.
+"""How a throttle responds to demand: any indicator at the horizon, computed from the simulated spans.
 
-Sums stay sums until the last step, so that a share weights each day by its calls. No simulation happens here.
+The sweep leaves one value per quantity, level and span. For each alternative of demand, every span is read at the level
+that its day would have, interpolated between the simulated levels. Then the spans are averaged. The spread over the
+alternatives is the uncertainty of demand; the uncertainty of callers and of the simulation comes on top.
+
+Sums stay sums until the last step, so a share weights each day by its calls. No simulation happens here.
 """
 
 from __future__ import annotations
@@ -17,6 +20,14 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.experiments.review.sweep.quantities import (
+    Counted,
+    Ending,
+    Indicator,
+    NeighbourShare,
+    NeighbourSum,
+    Quantity,
+)
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.demand.fitting.result import Ranged, ranged
 from trunkproof.models.streams import generator
@@ -31,29 +42,31 @@ SHARES: Mapping[str, tuple[str, str]] = {
     "no_port_share": ("no_port", "attempts"),
     "carrier_rejected_share": ("carrier_rejected", "attempts"),
 }
-"""Indicator -> the sums whose ratio it is."""
+"""Indicator -> the sum in its numerator, and the one in its denominator."""
+BLOCKED_SHARE = "blocked_share"
+"""Of the attempts that the throttle admitted, the share that found no free channel or no free port."""
 RATES: Mapping[str, tuple[str, float]] = {
     "attempts": ("attempts", 1.0),
     "calls": ("calls", 1.0),
     "offered_per_minute": ("calls", 60.0),
     "erlang": ("call_s", 1.0),
 }
-"""Indicator -> the sum, and what it is multiplied with; those of `_PER_LENGTH` are divided by the span's length."""
+"""Indicator -> a sum and a factor; those of `_PER_LENGTH` are also divided by the span's length in seconds."""
 _PER_LENGTH = ("offered_per_minute", "erlang")
 PLAIN = ("srd_p95_ms", "mos_p5", "mos_mean", "peak_concurrency", "peak_channels", "peak_ports", "cpu_share")
-"""Indicators of which the mean over spans is taken."""
+"""Indicators that are averaged over spans."""
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Which spans were simulated: I of them, each at K levels. All throttles share them."""
+    """The simulated spans: I of them, each at K levels. All throttles share them."""
 
     levels: FloatArray
     """Factors over `Demand.base`, ascending, shape (K,)."""
     day: IntArray
     """Index of the day of `Demand`, shape (I,)."""
     repetition: IntArray
-    """Shape (I,), from 0; repetitions 2n and 2n + 1 have the same callers, and differ by chance alone."""
+    """Shape (I,), from 0. Repetitions 2n and 2n + 1 have the same callers, so they differ by chance alone."""
     length_s: float
 
     @cached_property
@@ -70,40 +83,43 @@ class Runs:
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """Of one throttle."""
+    """What the simulated spans of one throttle came to, and any indicator made of it."""
 
     runs: Runs
-    values: Mapping[str, FloatArray]
+    values: Mapping[Quantity, FloatArray]
     """Quantity of `tally.Tally.values` -> shape (K, I)."""
-    _curves: dict[str, tuple[_Curve, _Curve | None]] = field(default_factory=dict, init=False, repr=False)
-    """Indicator -> numerator and denominator. They are asked for hundreds of times: made once."""
-    _told: dict[tuple[str, Demand], tuple[FloatArray, FloatArray]] = field(default_factory=dict, init=False, repr=False)
-    """What `_means` said, by indicator and demand."""
+    _curves: dict[Indicator, tuple[_Curve, _Curve | None]] = field(default_factory=dict, init=False, repr=False)
+    """Indicator -> numerator and denominator. A review asks for each hundreds of times, so they are kept."""
+    _told: dict[tuple[Indicator, Demand], tuple[FloatArray, FloatArray]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    """Results of `_means`, by indicator and demand."""
 
     @property
-    def indicators(self) -> tuple[str, ...]:
-        """Names of all that `estimate` knows."""
-        others = [name.removeprefix("attempts of ") for name in self.values if name.startswith("attempts of ")]
-        per_other = [f"{what}_share of {other}" for other in others for what in ("refused", "blocked")]
-        return (*SHARES, *RATES, *PLAIN, "blocked_share", *per_other)
+    def indicators(self) -> tuple[Indicator, ...]:
+        """All indicators that `estimate` knows, except shares of endings."""
+        others = [one.trunk for one in self.values if isinstance(one, NeighbourSum) and one.counted is Counted.ATTEMPTS]
+        shares = [NeighbourShare(of, other) for other in others for of in (Counted.REFUSED, Counted.BLOCKED)]
+        return (*SHARES, *RATES, *PLAIN, BLOCKED_SHARE, *shares)
 
-    def draws(self, kpi: str, demand: Demand) -> FloatArray:
-        """The mean of an indicator over the days of each alternative, shape (J,): with what is not known of demand,
-        of callers and of the simulation. NaN where no span has it.
+    def draws(self, kpi: Indicator, demand: Demand) -> FloatArray:
+        """Return the mean of an indicator over days, in each alternative, shape (J,); NaN where no span has it.
+
+        Its spread is the uncertainty of demand, of callers and of the simulation.
         """
         means, by_repetition = self._known_means(kpi, demand)
         return _noisy(means, by_repetition, _highest(kpi))
 
-    def estimate(self, kpi: str, demand: Demand, confidence: float = 0.95) -> Ranged:
-        """The mean of an indicator over days, and its range."""
+    def estimate(self, kpi: Indicator, demand: Demand, confidence: float = 0.95) -> Ranged:
+        """Return the mean of an indicator over days, with its range."""
         drawn = self.draws(kpi, demand)
         means, _ = self._known_means(kpi, demand)
         if np.isnan(drawn).any():
             return Ranged(math.nan, math.nan, math.nan)
         return ranged(drawn, float(means.mean()), confidence)
 
-    def days(self, kpi: str, demand: Demand) -> FloatArray:
-        """The indicator of single days' periods, equally likely, in no order: days differ, and so does chance."""
+    def days(self, kpi: Indicator, demand: Demand) -> FloatArray:
+        """Return the indicator of 400 single busy periods, equally likely: days differ, and so does chance."""
         top, bottom = self._curves_of(kpi)
         every = max(1, len(demand.relative) // 40)
         some = Demand(demand.rates_per_minute, demand.base, demand.relative[::every], demand.weights[::every])
@@ -118,37 +134,35 @@ class Response:
         places = np.searchsorted(reached, (np.arange(400) + 0.5) / 400 * reached[-1])
         return np.asarray(np.clip(values[known][order][np.minimum(places, len(order) - 1)], 0.0, _highest(kpi)))
 
-    def band(self, kpi: str, demand: Demand, share: float = 0.9) -> Ranged:
-        """The median day's period, and the band in which that share of them lies."""
+    def band(self, kpi: Indicator, demand: Demand, share: float = 0.9) -> Ranged:
+        """Return the median of single busy periods, and the band that contains that share of them."""
         days = self.days(kpi, demand)
         return ranged(days, float(np.median(days)), share) if len(days) else Ranged(math.nan, math.nan, math.nan)
 
-    def mean_at(self, kpi: str, demand: Demand, growths: FloatArray) -> FloatArray:
-        """The mean of an indicator were demand so many times as high, shape of `growths`."""
+    def mean_at(self, kpi: Indicator, demand: Demand, growths: FloatArray) -> FloatArray:
+        """Return the mean of an indicator if demand were multiplied by each of `growths`, same shape."""
         return np.array([float(self._means(kpi, demand.grown(float(growth)))[0].mean()) for growth in growths])
 
-    def _parts(self, kpi: str) -> tuple[FloatArray, FloatArray | None]:
-        """Numerator and denominator, shape (K, I) each; none: the mean over spans is meant."""
+    def _parts(self, kpi: Indicator) -> tuple[FloatArray, FloatArray | None]:
+        """Return numerator and denominator, shape (K, I) each; without a denominator, spans are averaged."""
+        if isinstance(kpi, Ending):
+            return self.values[kpi], self.values["calls"]
+        if isinstance(kpi, NeighbourShare):
+            attempts, refused, blocked = (self.values[NeighbourSum(counted, kpi.trunk)] for counted in Counted)
+            return (refused, attempts) if kpi.counted is Counted.REFUSED else (blocked, attempts - refused + blocked)
         if kpi in SHARES:
             top, bottom = SHARES[kpi]
             return self.values[top], self.values[bottom]
-        if kpi == "blocked_share":
+        if kpi == BLOCKED_SHARE:
             admitted = self.values["attempts"] - self.values["refused"] + self.values["blocked"]
             return self.values["blocked"], admitted
         if kpi in RATES:
             name, factor = RATES[kpi]
             per = self.runs.length_s if kpi in _PER_LENGTH else 1.0
             return factor / per * self.values[name], None
-        if "_share of " in kpi:
-            what, _, other = kpi.partition("_share of ")
-            attempts, refused = self.values[f"attempts of {other}"], self.values[f"refused of {other}"]
-            blocked = self.values[f"blocked of {other}"]
-            return (refused, attempts) if what == "refused" else (blocked, attempts - refused + blocked)
-        if kpi.startswith("ends_"):
-            return self.values[kpi], self.values["calls"]
         return self.values[kpi], None
 
-    def _curves_of(self, kpi: str) -> tuple[_Curve, _Curve | None]:
+    def _curves_of(self, kpi: Indicator) -> tuple[_Curve, _Curve | None]:
         found = self._curves.get(kpi)
         if found is None:
             levels, (top, bottom) = self.runs.levels, self._parts(kpi)
@@ -156,15 +170,15 @@ class Response:
             self._curves[kpi] = found
         return found
 
-    def _known_means(self, kpi: str, demand: Demand) -> tuple[FloatArray, FloatArray]:
-        """As `_means`, of a demand that is asked for again."""
+    def _known_means(self, kpi: Indicator, demand: Demand) -> tuple[FloatArray, FloatArray]:
+        """Return `_means`, kept for the next request of the same indicator and demand."""
         found = self._told.get((kpi, demand))
         if found is None:
             found = self._told[kpi, demand] = self._means(kpi, demand)
         return found
 
-    def _means(self, kpi: str, demand: Demand) -> tuple[FloatArray, FloatArray]:
-        """Means over all spans, shape (J,), and by repetition, shape (J, R)."""
+    def _means(self, kpi: Indicator, demand: Demand) -> tuple[FloatArray, FloatArray]:
+        """Return means over all spans, shape (J,), and by repetition, shape (J, R)."""
         top, bottom = self._curves_of(kpi)
         weights = self.runs.share_of_day(demand.weights)
         upper = self._at(top, demand)
@@ -179,26 +193,27 @@ class Response:
         return means, np.where(np.isnan(each), means[:, None], each)
 
     def _at(self, curve: _Curve, demand: Demand) -> FloatArray:
-        """Values at the level that each alternative gives each span's day: shape (J, I). Beyond the levels that were
-        simulated they stay as at the last.
+        """Return values at the level that each alternative gives each span's day, shape (J, I).
+
+        Beyond the simulated levels the value of the outermost level stays.
         """
         return curve.at(np.clip(demand.relative[:, self.runs.day], self.runs.levels[0], self.runs.levels[-1]))
 
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
-    """A quantity of each span over the level, cubic between two levels."""
+    """A quantity of each span as a function of the level; monotone cubic pieces between levels."""
 
     levels: FloatArray
     """Shape (K,)."""
     pieces: FloatArray
-    """Coefficients from the cubic one on, shape (4, K - 1, I); of a single level its values, shape (1, 1, I)."""
+    """Coefficients, the cubic one first, shape (4, K - 1, I); of a single level its values, shape (1, 1, I)."""
     missing: BoolArray
     """Spans without a value at some level, shape (I,)."""
 
     @classmethod
     def through(cls, levels: FloatArray, values: FloatArray) -> Self:
-        """Through values, shape (K, I)."""
+        """Interpolate values of shape (K, I)."""
         if len(levels) == 1:
             return cls(levels, values[None], np.zeros(values.shape[1], dtype=np.bool_))
         # A span that lacks a value at one level lacks it everywhere: NaN would spread through the polynomials.
@@ -206,7 +221,7 @@ class _Curve:
         return cls(levels, pieces, np.asarray(np.isnan(values).any(axis=0)))
 
     def at(self, x: FloatArray) -> FloatArray:
-        """Values at levels within those that it goes through, shape (J, I)."""
+        """Return values at levels `x` within the range of `levels`, shape (J, I)."""
         if len(self.levels) == 1:
             return np.asarray(np.broadcast_to(self.pieces[0, 0], x.shape))
         piece = np.clip(np.searchsorted(self.levels, x, side="right") - 1, 0, len(self.levels) - 2)
@@ -218,16 +233,18 @@ class _Curve:
         return np.asarray(found)
 
 
-def _highest(kpi: str) -> float:
-    is_share = kpi in SHARES or kpi.startswith("ends_") or (kpi != "cpu_share" and "_share" in kpi)
+def _highest(kpi: Indicator) -> float:
+    """The largest value that the indicator can have. `cpu_share` is no share: it counts cores."""
+    is_share = isinstance(kpi, Ending | NeighbourShare) or kpi in SHARES or kpi == BLOCKED_SHARE
     return 1.0 if is_share else math.inf
 
 
 def _noisy(means: FloatArray, by_repetition: FloatArray, highest: float) -> FloatArray:
-    """Means with what repetitions tell of the callers' own uncertainty and of the simulation's noise.
+    """Add to the means the uncertainty of callers and the noise of the simulation, as repetitions show both.
 
-    Pairs of repetitions have the same callers: their differences are noise, what is left between pairs is the callers'.
-    The mean over all repetitions has the noise divided by their number; a single truth has the callers' spread in full.
+    The two repetitions of a pair have the same callers, so their difference is noise. What differs between pairs beyond
+    noise comes from callers. Averaging over repetitions reduces noise. It does not reduce the callers' part: the true
+    callers are one of the alternatives, not their mean.
     """
     repetitions = by_repetition.shape[1]
     if repetitions < 2 or np.isnan(by_repetition).any():

@@ -1,6 +1,7 @@
-"""Throttles that count refused attempts have two states: calm, and full of redials that keep it full.
+"""Simulate both states of throttles that count refused attempts: calm, and full of redials that keep it full.
 
-Which one a busy period is in depends on how it began, so both are simulated: as the days begin, and after a rush.
+Which state a busy period is in depends on how it began. So each period is simulated as the day begins, and after a
+rush.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from trunkproof.models.streams import generator
 from trunkproof.models.throttles.registry import ThrottleSettings
 
 _RUSH = 2.5
-"""Times the limit, for the last ten minutes before the period."""
+"""Load over the limit in the rush, in the last ten minutes before the period."""
 _RUSH_S = 600.0
 _SPANS = 12
 
@@ -34,22 +35,22 @@ def two_states(  # noqa: PLR0917  # what a period is made of
     fit: Fit,
     busy: BusyPeriods,
     demand: Demand,
-    readings: Sequence[int],
+    interpretations: Sequence[int],
     limit: int,
     executor: Executor | None = None,
 ) -> tuple[TwoStates, ...]:
-    """Return both states at one throttle, for each reading that has two."""
+    """Return both states at one throttle, for each interpretation that has two."""
     found = []
-    for number in readings:
-        reading = request.readings[number]
-        if reading.has_two_states:
-            throttle = with_limit(reading, limit)
+    for number in interpretations:
+        interpretation = request.interpretations[number]
+        if interpretation.has_two_states:
+            throttle = with_limit(interpretation, limit)
             batches = [_batch(request, fit, busy, demand, throttle, rush) for rush in (0.0, _RUSH * limit)]
             calm, collapsed = (
                 _share(result.values[0]["refused"], result.values[0]["attempts"])
                 for result in run_batches(batches, executor)
             )
-            found.append(TwoStates(reading, limit, calm, collapsed))
+            found.append(TwoStates(interpretation, limit, calm, collapsed))
     return tuple(found)
 
 
@@ -78,6 +79,6 @@ def _batch(  # noqa: PLR0917  # as above
 
 
 def _share(refused: FloatArray, attempts: FloatArray) -> Ranged:
-    """Over all spans, and from the span with the least to that with the most."""
+    """Return the share over all spans, with the smallest and the largest share of a span as its range."""
     shares = refused / np.maximum(attempts, 1.0)
     return Ranged(float(refused.sum() / max(attempts.sum(), 1.0)), float(shares.min()), float(shares.max()))

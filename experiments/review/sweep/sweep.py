@@ -1,9 +1,24 @@
-"""The sweep: the judged periods of the history's days, simulated at a few levels of demand under every reading and
-limit of the throttle, by two witnesses.
+"""The sweep: simulate the busy periods of the history under every throttle that may be granted.
 
-One witness is the fitted model: new callers at the rates that each day may have had. The other is the record itself:
-the calls of each day as they came, thinned or superposed to the level. All throttles meet the same callers, so that
-their differences are the throttle's. What the responses mean for the decision is `judging`'s.
+An example: the history has 20 days with a busy hour, the throttle has 3 interpretations and 4 limits, and demand at the
+horizon may be 0.8 to 1.3 times today's.
+
+    witness   who calls          the fitted model (new callers, each day's rates), or the record (calls as they came)
+    span      when               one day's busy period, after a lead-in that fills the trunk
+    level     how much           a factor on that day's demand; 6 levels from 0.68 to 1.56 in the example
+    cell      under what         one interpretation of the throttle at one limit; 12 cells in the example
+
+1. `prepare` lays out the spans of both witnesses at all levels, in batches. Nothing is simulated yet.
+2. `Sweep.extend` simulates every batch under all cells that are new. All cells meet the same callers, so differences
+   between them come from the throttle and not from chance.
+3. Each cell becomes a `Response` per witness: every quantity of every span at every level. Between two levels it is
+   interpolated, so any demand between the lowest and the highest level can be asked later without a new simulation.
+
+The model repeats days with new callers. Two repetitions at a time have the same parameters of callers: they differ by
+chance alone, which shows how large chance is. The record cannot be drawn anew; its calls are thinned for a lower level,
+and calls of other days come on top for a higher one.
+
+What the responses mean for the decision is `judging`'s.
 """
 
 from __future__ import annotations
@@ -23,6 +38,7 @@ from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, Unthrottled, run_batches
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
+from trunkproof.experiments.review.sweep.quantities import SpanValues
 from trunkproof.experiments.review.sweep.response import Response, Runs
 from trunkproof.experiments.review.sweep.spans import Layout, from_instants, from_rates, rescaled
 from trunkproof.models.arrays import FloatArray, IntArray
@@ -34,29 +50,29 @@ from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Arrivals
 
 Cell = tuple[int, int]
-"""(Index of the reading, limit per minute)."""
+"""Index of the interpretation, and limit in calls per minute."""
 
 CALLS_WANTED = 300_000
-"""Of the model, in all spans of one level: a share of 1 % is then known to some 3 % of itself where calls come
-independently."""
+"""Calls of the model in all spans of one level. A share of 1 % is then known to some 3 % of itself, if calls are
+independent."""
 _MOST_SPANS = 64
 _LEAST_SPANS = 16
 _EVERY_DAY_OF = 40
-"""Days of a history up to which each is simulated once at least."""
+"""Of a history with at most this many days, each day is simulated at least once."""
 _REPETITIONS = 8
 _MOST_RECORDED = 60
-"""Days that are replayed; of a longer history the busiest count, and others by chance."""
+"""Days that are replayed. Of a longer history these are the busiest days, and a random sample of the others."""
 _STEP = 1.18
-"""Between two levels, at most."""
+"""Largest factor between two levels."""
 _REACH = (0.85, 1.2)
-"""Beyond the levels that are likely, for what-if."""
+"""Factors that add one level below and one above the likely ones, for the what-if of the page."""
 _LEAST_LEAD_S, _MOST_LEAD_S = 900.0, 2700.0
 _BATCH_CALLS = 60_000
-"""About as many calls in one simulation: enough for its overhead not to count, few enough to share out to processes."""
+"""Calls in one simulation: enough that its overhead does not matter, few enough to keep all processes busy."""
 
 
 class Witness(StrEnum):
-    """Who says what a throttle does."""
+    """Where the calls of a simulation come from."""
 
     MODEL = "model"
     """The fitted traffic, drawn anew."""
@@ -70,16 +86,16 @@ class Bench:
 
     runs: Runs
     batches: tuple[tuple[Batch, int, IntArray], ...]
-    """A batch without throttles, the index of its level, and which of the I spans it has."""
+    """Of each batch: the batch without throttles, the index of its level, and the indices of its spans."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """Throttles to be simulated on a bench, and what that came to."""
+    """Throttles to simulate on a bench, and their results."""
 
     bench: Bench
     throttles: Sequence[ThrottleSettings]
-    values: list[dict[str, FloatArray]]
+    values: list[SpanValues]
 
     @classmethod
     def of(cls, bench: Bench, throttles: Sequence[ThrottleSettings]) -> Self:
@@ -97,7 +113,7 @@ class _Job:
 
 @dataclass(eq=False)
 class Sweep:
-    """Responses of every cell that was asked for, by both witnesses; more can be asked for."""
+    """Responses of every simulated cell, by both witnesses; `extend` adds more."""
 
     request: Request
     demand: Demand
@@ -106,7 +122,7 @@ class Sweep:
     simulated_attempts: int = 0
     simulations: int = 0
     unthrottled: dict[tuple[int, int], Unthrottled] = field(default_factory=dict)
-    """By seed and level of a batch: what its spans come to without a throttle, for throttles that are tried later."""
+    """Results without a throttle, by seed and level of a batch: a throttle that refuses nothing has the same."""
 
     def extend(
         self,
@@ -114,9 +130,11 @@ class Sweep:
         executor: Executor | None = None,
         advance: Progress = silent,
     ) -> None:
-        """Simulate the cells that are not there yet; the same seed gives the same answer on every executor."""
+        """Simulate the cells that are new. The same seed gives the same results on every executor."""
         wanted = [cell for cell in dict.fromkeys(cells) if (Witness.MODEL, cell) not in self.responses]
-        throttles = [with_limit(self.request.readings[reading], limit) for reading, limit in wanted]
+        throttles = [
+            with_limit(self.request.interpretations[interpretation], limit) for interpretation, limit in wanted
+        ]
         if not wanted:
             return
         jobs = {witness: _Job.of(bench, throttles) for witness, bench in self.benches.items()}
@@ -140,13 +158,17 @@ class Sweep:
             for cell, response in zip(wanted, job.responses(), strict=True):
                 self.responses[witness, cell] = response
 
-    def response(self, reading: int, limit: int, witness: Witness = Witness.MODEL) -> Response:
-        """Of one cell; KeyError where it was not asked for."""
-        return self.responses[witness, (reading, limit)]
+    def response(self, interpretation: int, limit: int, witness: Witness = Witness.MODEL) -> Response:
+        """Return the response of one cell.
+
+        Raises:
+            KeyError: the cell was not simulated.
+        """
+        return self.responses[witness, (interpretation, limit)]
 
     @property
     def witnesses(self) -> tuple[Witness, ...]:
-        """Who was heard."""
+        """The witnesses that this sweep has."""
         return tuple(self.benches)
 
     def __repr__(self) -> str:
@@ -157,13 +179,13 @@ class Sweep:
 
 
 def prepare(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> Sweep:
-    """Lay out the spans of both witnesses; nothing is run yet.
+    """Lay out the spans of both witnesses. Nothing is simulated yet.
 
     Args:
         request: the PoP, the neighbours and the seed.
         fit: the customer's callers.
         busy: the judged periods.
-        demand: what their days may want.
+        demand: the demand that their days may have at the horizon.
     """
     benches = {Witness.MODEL: _of_model(request, fit, busy, demand)}
     recorded = _of_record(request, fit, busy, demand)
@@ -173,7 +195,7 @@ def prepare(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> Sw
 
 
 def levels_for(demand: Demand, reach: tuple[float, float] = _REACH) -> FloatArray:
-    """Levels to simulate: close where demand is likely, and one beyond either end."""
+    """Return the levels to simulate, ascending: close together where demand is likely, and one beyond either end."""
     low, high = (float(value) for value in np.quantile(demand.relative, [0.002, 0.998]))
     count = max(3, 1 + math.ceil(math.log(high / low) / math.log(_STEP)))
     inner = np.geomspace(low, max(high, low * 1.02), count)
@@ -181,9 +203,9 @@ def levels_for(demand: Demand, reach: tuple[float, float] = _REACH) -> FloatArra
 
 
 def lead_s(request: Request, fit: Fit) -> float:
-    """How long the trunk is filled before the period counts: what a throttle remembers, and three mean calls."""
+    """Return how long the trunk fills before the period counts: three mean calls, and all that a throttle remembers."""
     others = [other.throttle for other in request.neighbours]
-    memory = max((throttle.memory_s for throttle in (*request.readings, *others)), default=0.0)
+    memory = max((throttle.memory_s for throttle in (*request.interpretations, *others)), default=0.0)
     filled = min(3 * fit.holding.mean_s.value, _MOST_LEAD_S)
     return 60.0 * math.ceil(max(_LEAST_LEAD_S, filled, memory) / 60)
 
@@ -226,19 +248,19 @@ def _of_model(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> 
 
 
 def _turns(days: int, wanted: int, random: np.random.Generator) -> IntArray:
-    """Days in the order in which they are simulated: all of them once by chance, then all again."""
+    """Return the days in the order of simulation: all of them in random order, then all again."""
     rounds = [random.permutation(days) for _ in range(math.ceil(wanted / days))]
     return np.concatenate(rounds)[:wanted]
 
 
 def _of_record(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> Bench | None:
-    """None where the history was multiplied: then nobody made these calls."""
+    """Lay out the recorded calls. None where the history was multiplied: its counts are then no calls of this trunk."""
     if fit.multiplied != 1:
         return None
     lead, random = lead_s(request, fit), generator(request.seed, "record")
     days = _replayed_days(demand, random)
     calls = float((demand.rates_per_minute * demand.base)[days].sum()) * (lead + busy.length_s) / 60
-    # Straight between two levels is a little too much, and quick.
+    # Few levels are quick. A straight line between two of them overestimates refusals a little, which is safe.
     shares = [0.02, 0.5, 0.98] if calls < CALLS_WANTED else [0.05, 0.95]
     levels = np.unique(np.quantile(demand.relative, shares))
     seen = {
@@ -247,7 +269,7 @@ def _of_record(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) ->
         )
         for day in days.tolist()
     }
-    # Busiest first, so that the longest batches are not the last.
+    # `_parts` yields the busiest days first, so that the longest batches are not the last.
     sizes = [len(seen[day]) for day in days.tolist()]
     batches: list[tuple[Batch, int, IntArray]] = []
     for part, which in enumerate(_parts([60 * size / (lead + busy.length_s) for size in sizes], lead + busy.length_s)):
@@ -273,7 +295,7 @@ def _is_other(busy: BusyPeriods, day: int, own: int) -> bool:
 
 
 def _replayed_days(demand: Demand, random: np.random.Generator) -> IntArray:
-    """Indices of the days that are replayed: all, or the busiest half of the most and others by chance."""
+    """Return the indices of the replayed days: all, or the 30 busiest and 30 random others."""
     days = len(demand.base)
     if days <= _MOST_RECORDED:
         return np.arange(days)
@@ -284,8 +306,9 @@ def _replayed_days(demand: Demand, random: np.random.Generator) -> IntArray:
 
 
 def _parts(per_minute: Sequence[float], length_s: float) -> Iterator[IntArray]:
-    """Spans that are simulated together: those of about the same load, since one that a throttle cuts makes all of its
-    batch be simulated again.
+    """Yield the spans that are simulated together: those of about the same load.
+
+    If a throttle cuts a single span of a batch, the whole batch is simulated again under that throttle.
     """
     order = np.argsort(per_minute, kind="stable")[::-1]
     calls = float(np.sum(per_minute)) * length_s / 60
@@ -302,4 +325,4 @@ def _study(  # noqa: PLR0917  # what it is made of, then which it is
     request: Request, fit: Fit, arrivals: Arrivals, layout: Layout, repetition: int, part: int
 ) -> Study:
     seed = int(generator(request.seed, "spans", repetition, part).integers(2**62))
-    return study_with(request, fit, arrivals, layout.duration_s, seed, request.readings[0])
+    return study_with(request, fit, arrivals, layout.duration_s, seed, request.interpretations[0])

@@ -1,7 +1,7 @@
-"""What each span of a simulation comes to: records in batches, by either engine, into one value per span and quantity.
+"""Add up the records of a simulation by span: one value per span and quantity, from either engine.
 
-Counts and sums are kept beside each other, so that a share over many spans weights each by its calls. Memory is a few
-numbers for each attempt.
+Numerators and denominators are kept apart, so a share over many spans weights each by its calls. The memory is a few
+numbers per attempt.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trunkproof.experiments.review.sweep.quantities import Counted, Ending, NeighbourSum, Quantity, SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
@@ -28,9 +29,6 @@ from trunkproof.simulator.run import Engine, check_machine, simulate_in_batches
 if TYPE_CHECKING:
     from trunkproof.simulator.kernel.memory import Records
 
-SpanValues = dict[str, FloatArray]
-"""Quantity -> its value in each span; NaN where a span has none, such as a delay without calls."""
-
 _REFUSED = np.array([kind in REFUSED_BY_TRUNK for kind in Disposition])
 _UNDELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
 _BLOCKED = np.array([kind in {Disposition.NO_CHANNEL, Disposition.NO_PORT} for kind in Disposition])
@@ -43,19 +41,19 @@ _KEPT = ("disposition", "attempt", "redialled", "sent_s", "ringing_s", "answered
 
 @dataclass(frozen=True, eq=False)
 class Callers:
-    """The calls of all trunks of a study, drawn once for all throttles."""
+    """The calls of all trunks of a study; they are drawn once and used for all throttles."""
 
     study: Study
     pieces: Sequence[Sequence[Records]]
-    """By trunk, as the compiled model reads them."""
+    """Rows of calls by trunk, in the form that the compiled model reads."""
     fresh_s: Sequence[FloatArray]
-    """By trunk: when callers come for the first time, ascending."""
+    """Instants of first attempts by trunk, ascending."""
     inbound: BoolArray
-    """Of the first trunk's."""
+    """Whether each call of the first trunk is inbound."""
 
     @classmethod
     def of(cls, study: Study) -> Self:
-        """Draw them."""
+        """Draw the calls of a study."""
         # Import lazily: Numba compiles on import.
         from trunkproof.simulator.kernel.rows import pieces  # noqa: PLC0415
 
@@ -67,9 +65,9 @@ class Callers:
 
 
 def run_tallied(study: Study, tally: Tally, callers: Callers, engine: Engine) -> None:
-    """Simulate from an empty trunk on, with windows at the phase that the study's seed gives.
+    """Simulate from an empty trunk, with throttle windows at the phase that the study's seed gives.
 
-    `study` may differ from the callers' own in its throttles only.
+    `study` may differ from the study of `callers` in its throttles only.
     """
     check_machine(study)
     anchors = random_anchors(study, study.seed)
@@ -82,10 +80,12 @@ def run_tallied(study: Study, tally: Tally, callers: Callers, engine: Engine) ->
 
 
 class Tally:
-    """Takes records in batches and adds them up by span."""
+    """Takes records in batches, and adds them up by span."""
 
     def __init__(self, study: Study, layout: Layout, bounds: Sequence[tuple[IntArray, IntArray]]) -> None:
-        """Of the callers of each trunk whose numbers lie between `bounds` (first of each span, end of each span)."""
+        """Count calls by `bounds`: for each trunk, the numbers of the first call of each span and of the first after
+        it.
+        """
         self._study, self._layout, self._bounds = study, layout, bounds
         self._index = {trunk.name: index for index, trunk in enumerate(study.trunks)}
         self._parts: list[dict[str, NDArray[Any]]] = []
@@ -93,13 +93,13 @@ class Tally:
         self.attempts = 0
 
     def add_table(self, records: pl.DataFrame, complete_until_s: float) -> None:
-        """As `simulate_in_batches` hands them over."""
+        """Take a table of `simulate_in_batches`."""
         trunk = records["trunk"].replace_strict(self._index, return_dtype=pl.Int64).to_numpy()
         inbound = (records["direction"] == Direction.INBOUND.value).to_numpy()
         self._add(columns_of(records), trunk, records["call"].to_numpy(), inbound)
 
     def add_records(self, records: Records, complete_until_s: float) -> None:
-        """As the compiled model hands them over."""
+        """Take records of the compiled model."""
         from trunkproof.simulator.kernel.frames import to_columns  # noqa: PLC0415  # as above
 
         inbound = records["inbound"] != 0
@@ -110,7 +110,7 @@ class Tally:
         for work, times in work_counts(records).items():
             self._work[work] = self._work.get(work, 0.0) + times
         kept: dict[str, NDArray[Any]] = {name: getattr(records, name) for name in (*_KEPT, "ports", "mos")}
-        # The compiled model's own memory, which it writes again.
+        # Copy: these arrays are the compiled model's own memory, which it overwrites.
         kept |= {name: kept[name].copy() for name in ("attempt", "ports")}
         self._parts.append(kept | {"trunk": trunk, "call": call, "inbound": inbound})
 
@@ -118,14 +118,14 @@ class Tally:
         return np.concatenate([part[name] for part in self._parts]) if self._parts else np.empty(0)
 
     def values(self) -> SpanValues:
-        """Every quantity of every span.
+        """Return every quantity of every span.
 
-        Sums: `attempts`, `calls`, `refused`, `throttled`, `lost`, `answered`, `effective`, `blocked` (no channel or no
-        port), `no_channel`, `no_port`, `carrier_rejected`, `call_s` and `ends_<disposition>` of the first trunk,
-        `attempts of` and `refused of` and `blocked of` each other one. Values: `srd_p95_ms`, `mos_p5`, `mos_mean`,
-        `peak_concurrency` of the first trunk; `peak_channels` of whom it shares channels with; `cpu_share`,
-        `peak_ports`
-        of all together.
+        Sums of the first trunk: `attempts`, `calls`, `refused`, `throttled`, `lost`, `answered`, `effective`, `blocked`
+        (no channel or no port), `no_channel`, `no_port`, `carrier_rejected`, `call_s`, and an `Ending` for each
+        disposition. Sums of each other trunk: a `NeighbourSum` for each `Counted`.
+
+        Values of the first trunk: `srd_p95_ms`, `mos_p5`, `mos_mean`, `peak_concurrency`. Of all trunks that share
+        channels with it: `peak_channels`. Of all trunks: `cpu_share`, `peak_ports`.
         """
         if not self._parts:
             return self._nothing()
@@ -137,27 +137,40 @@ class Tally:
         for index, name in enumerate(list(self._index)[1:], 1):
             other = (spans >= index * count) & (spans < (index + 1) * count)
             table = self._table(spans[other] - index * count, data["disposition"][other], _KINDS)
-            found[f"attempts of {name}"] = table.sum(axis=1)
-            found[f"refused of {name}"] = table[:, _REFUSED].sum(axis=1)
-            found[f"blocked of {name}"] = table[:, _BLOCKED].sum(axis=1)
+            found[NeighbourSum(Counted.ATTEMPTS, name)] = table.sum(axis=1)
+            found[NeighbourSum(Counted.REFUSED, name)] = table[:, _REFUSED].sum(axis=1)
+            found[NeighbourSum(Counted.BLOCKED, name)] = table[:, _BLOCKED].sum(axis=1)
         return found | self._levels(data)
 
     def _nothing(self) -> SpanValues:
-        """Of a simulation that nobody called in: take its names from one call that counts in no span."""
+        """Return the same quantities of a simulation without a single call."""
         zeros = np.zeros(self._layout.count)
-        names = ["attempts", "calls", "refused", "throttled", "lost", "answered", "effective", "blocked", "call_s"]
+        names: list[Quantity] = [
+            "attempts",
+            "calls",
+            "refused",
+            "throttled",
+            "lost",
+            "answered",
+            "effective",
+            "blocked",
+            "call_s",
+        ]
         names += ["no_channel", "no_port", "carrier_rejected", "peak_concurrency", "peak_channels", "peak_ports"]
-        names += [f"ends_{kind.value}" for kind in Disposition]
-        names += [f"{what} of {name}" for name in list(self._index)[1:] for what in ("attempts", "refused", "blocked")]
-        unknown = dict.fromkeys(("srd_p95_ms", "mos_p5", "mos_mean"), np.full(self._layout.count, np.nan))
-        cpu = {"cpu_share": np.full(self._layout.count, costs_of(self._study.pop).idle_share)}
-        return dict.fromkeys(names, zeros) | unknown | cpu
+        names += [Ending(kind) for kind in Disposition]
+        names += [NeighbourSum(counted, name) for name in list(self._index)[1:] for counted in Counted]
+        found = dict.fromkeys(names, zeros)
+        for name in ("srd_p95_ms", "mos_p5", "mos_mean"):
+            found[name] = np.full(self._layout.count, np.nan)
+        found["cpu_share"] = np.full(self._layout.count, costs_of(self._study.pop).idle_share)
+        return found
 
     def _spans(self, call: IntArray) -> IntArray:
-        """Index of the span in which each attempt's caller first came, plus the number of spans for each trunk before
-        the caller's own; -1: in none.
+        """Return the span of each attempt's first attempt: its index, plus the number of spans for each earlier trunk.
+
+        It is -1 where the first attempt lies in no span.
         """
-        # Numbers of calls tell their trunk, too: they ascend from trunk to trunk.
+        # Numbers of calls ascend from trunk to trunk, so they tell the trunk as well.
         firsts, ends = (np.concatenate(each) for each in zip(*self._bounds, strict=True))
         place = np.searchsorted(firsts, call, side="right") - 1
         return np.where((place >= 0) & (call < ends[np.maximum(place, 0)]), place, -1)
@@ -166,7 +179,7 @@ class Tally:
         return np.bincount(span, weights=weights, minlength=self._layout.count).astype(np.float64)
 
     def _table(self, span: IntArray, kinds: IntArray, most: int) -> FloatArray:
-        """How many there are of each kind in each span, shape (spans, `most`): one pass for all sums."""
+        """Count the attempts of each kind in each span, shape (spans, `most`), in one pass for all sums."""
         counted = np.bincount(span * most + kinds, minlength=self._layout.count * most)
         return counted.reshape(self._layout.count, most).astype(np.float64)
 
@@ -176,7 +189,7 @@ class Tally:
         table = self._table(span, kinds, 4 * _KINDS).reshape(-1, 2, 2, _KINDS)
         kind, last, answered = table.sum(axis=(1, 2)), table[:, :, 0].sum(axis=1), table[:, 1].sum(axis=(1, 2))
         code = DISPOSITION_CODE
-        return {
+        found: SpanValues = {
             "attempts": kind.sum(axis=1),
             "call_s": self._count(span[up], (own["bye_s"] - own["answered_s"])[up]),
             "calls": self._count(span[own["attempt"] == 0]),
@@ -189,16 +202,17 @@ class Tally:
             "no_channel": kind[:, code[Disposition.NO_CHANNEL]],
             "no_port": kind[:, code[Disposition.NO_PORT]],
             "carrier_rejected": kind[:, code[Disposition.CARRIER_REJECTED]],
-        } | {f"ends_{one.value}": last[:, code[one]] for one in Disposition}
+        }
+        return found | {Ending(one): last[:, code[one]] for one in Disposition}
 
     def _quantiles(self, own: dict[str, NDArray[Any]], span: IntArray) -> SpanValues:
-        # A call that is answered without ringing has its first response in the 200.
+        # If a call is answered without ringing, its 200 is the first response.
         first_s = np.where(np.isnan(own["ringing_s"]), own["answered_s"], own["ringing_s"])
         known = ~np.isnan(own["mos"])
         heard, in_span = own["mos"][known], span[known]
         counts, total = self._count(in_span), self._count(in_span, heard)
         mean = np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-        # Where no packet is lost all calls sound the same, and nothing needs to be put in order.
+        # Where no packet is lost all calls sound the same, and no sorting is needed.
         same = len(heard) > 0 and heard.min() == heard.max()
         return {
             "srd_p95_ms": self._by_span((first_s - own["sent_s"]) * 1000, span, 0.95),
@@ -207,10 +221,10 @@ class Tally:
         }
 
     def _by_span(self, values: FloatArray, span: IntArray, share: float) -> FloatArray:
-        """A quantile in each span: the smallest value up to which that share of the span's values lies."""
+        """Return a quantile of each span: the smallest value that the given share of its values does not exceed."""
         known = ~np.isnan(values)
         values, span = values[known], span[known]
-        # Whole numbers that small are put in order by counting.
+        # 16-bit integers are sorted by counting, which is fast.
         values = values[np.argsort(span.astype(np.uint16), kind="stable")]
         ends = np.cumsum(np.bincount(span, minlength=self._layout.count))
         found = np.full(self._layout.count, np.nan)
@@ -221,7 +235,7 @@ class Tally:
         return found
 
     def _levels(self, data: dict[str, NDArray[Any]]) -> SpanValues:
-        """Peaks of calls, channels and ports in each span, and CPU of all of them."""
+        """Return the peaks of calls, channels and ports in each span, and the CPU of all spans together."""
         ended = ~np.isnan(data["ended_s"])
         up = ended & ~np.isnan(data["answered_s"]) & (data["trunk"] == 0)
         held = ended & (data["ports"] > 0)
@@ -230,10 +244,10 @@ class Tally:
         together = self._peaks(sent_s, ended_s)
         carrier = self._study.pop.carrier
         mine = data["trunk"][held] == 0
-        # Each neighbour is an account of its own.
+        # With channels per account, neighbours do not share the first trunk's.
         channels = together if carrier.channels_per == "pop" else self._peaks(sent_s[mine], ended_s[mine])
         if carrier.channels is not None:
-            # A record does not show that a channel is free again some milliseconds before the BYE is answered.
+            # A channel is free some milliseconds before the BYE is answered. Records do not show that: cap the peak.
             channels = np.minimum(channels, carrier.channels if carrier.burst is None else carrier.burst.channels)
         cpu_s = sum(spend(costs_of(self._study.pop), self._work).values())
         return {
@@ -245,8 +259,9 @@ class Tally:
         }
 
     def _peaks(self, start_s: FloatArray, end_s: FloatArray) -> FloatArray:
-        """Highest number at once within each span, that at its beginning included. Only starts make peaks; an end at
-        the instant of a start comes before it.
+        """Return the highest number at once in each span, including the number at its begin.
+
+        Only starts can make a peak. An end at the instant of a start comes first.
         """
         begins = self._layout.counts_from_s
         start_s, end_s = np.sort(start_s), np.sort(end_s)
@@ -258,7 +273,7 @@ class Tally:
         return highest.astype(np.float64)
 
     def asked(self, counts: str) -> Asked:
-        """When the first trunk's throttle was asked: after the INVITE was sent, and before its first response."""
+        """Return when the first trunk's throttle was asked: between an INVITE and its first response."""
         if not self._parts:
             return Asked(np.empty(0), 0.0)
         heard_s = self._column("ended_s")

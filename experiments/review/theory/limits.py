@@ -56,10 +56,10 @@ def _limit(premises: Premises, resource: Resource, capacity: float | None, now: 
 
 def _throttle_limit(premises: Premises) -> Limit:
     request = premises.request
-    by_reading = premises.throttles(request.now_per_minute)
-    now, raised = least(by_reading.values()), premises.throttle(request.requested_per_minute)
+    by_interpretation = premises.throttles(request.now_per_minute)
+    now, raised = least(by_interpretation.values()), premises.throttle(request.requested_per_minute)
     demand = premises.demand_per_minute
-    each = ", ".join(f"{name}: {_amount(value)}" for name, value in by_reading.items())
+    each = ", ".join(f"{name}: {_amount(value)}" for name, value in by_interpretation.items())
     return Limit(
         resource=Resource.THROTTLE,
         capacity=f"{request.now_per_minute} calls per minute, {request.requested_per_minute} requested",

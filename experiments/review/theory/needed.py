@@ -53,14 +53,16 @@ def _servers(premises: Premises, per_minute: float, mean_s: float, others_erlang
 
 
 def _throttle(premises: Premises, per_minute: float) -> int:
-    def keeps(reading: ThrottleSettings, tens: int) -> bool:
+    def keeps(interpretation: ThrottleSettings, tens: int) -> bool:
         limit = min(_LARGEST_LIMIT, tens * _THROTTLE_STEP)
-        return limit == _LARGEST_LIMIT or _keeps(premises, throttle_share(with_limit(reading, limit)), per_minute)
+        return limit == _LARGEST_LIMIT or _keeps(
+            premises, throttle_share(with_limit(interpretation, limit)), per_minute
+        )
 
     tens = max(1, math.floor(per_minute / _THROTTLE_STEP))
-    for reading in premises.readings:
-        if not keeps(reading, tens):
-            tens = _smallest(lambda size, reading=reading: keeps(reading, size), tens)  # type: ignore[misc]
+    for interpretation in premises.interpretations:
+        if not keeps(interpretation, tens):
+            tens = _smallest(lambda size, interpretation=interpretation: keeps(interpretation, size), tens)  # type: ignore[misc]
     return min(_LARGEST_LIMIT, tens * _THROTTLE_STEP)
 
 

@@ -53,7 +53,7 @@ class Premises:
     """What the formulas take; a tornado turns one of them at a time."""
 
     request: Request
-    readings: tuple[ThrottleSettings, ...]
+    interpretations: tuple[ThrottleSettings, ...]
     callers: Callers
     busyness: Busyness
     per_call: PerCall
@@ -69,7 +69,7 @@ class Premises:
         costs, traffic = costs_of(request.pop), fit.traffic().model_copy(update={"tls": request.tls})
         return cls(
             request=request,
-            readings=request.readings,
+            interpretations=request.interpretations,
             callers=Callers.of(traffic),
             busyness=busyness,
             per_call=PerCall.of(traffic, request.pop, costs),
@@ -101,14 +101,18 @@ class Premises:
         }
 
     def throttles(self, limit_per_minute: int) -> dict[str, float | None]:
-        """Capacity of the throttle by reading."""
+        """Capacity of the throttle by interpretation."""
         return {
-            reading.describe(): largest_fresh(throttle_share(reading), self.callers, self.busyness, self.bounds)
-            for reading in (with_limit(reading, limit_per_minute) for reading in self.readings)
+            interpretation.describe(): largest_fresh(
+                throttle_share(interpretation), self.callers, self.busyness, self.bounds
+            )
+            for interpretation in (
+                with_limit(interpretation, limit_per_minute) for interpretation in self.interpretations
+            )
         }
 
     def throttle(self, limit_per_minute: int) -> float | None:
-        """Capacity of the throttle under the strictest reading."""
+        """Capacity of the throttle under the strictest interpretation."""
         return least(self.throttles(limit_per_minute).values())
 
     def allowed(self, limit_per_minute: int) -> float | None:
@@ -123,16 +127,16 @@ class Premises:
         """
         return least(replace(self, busyness=Busyness()).without_throttle.values())
 
-    def lost(self, reading: ThrottleSettings, limit_per_minute: int, per_minute: float) -> float:
+    def lost(self, interpretation: ThrottleSettings, limit_per_minute: int, per_minute: float) -> float:
         """Share of customers lost at another demand, by throttle and channels together."""
-        share = throttle_share(with_limit(reading, limit_per_minute))
+        share = throttle_share(with_limit(interpretation, limit_per_minute))
         if self.channels is not None:
             share = behind(share, servers_share(self.channels, self.per_call.channel_s, self.others.erlang))
         return shares(share, per_minute, self.callers, self.busyness)[1]
 
     def passed(self, limit_per_minute: int) -> float:
-        """Fresh calls per minute whose callers get past the throttle, by the first reading."""
-        share = throttle_share(with_limit(self.readings[0], limit_per_minute))
+        """Fresh calls per minute whose callers get past the throttle, by the first interpretation."""
+        share = throttle_share(with_limit(self.interpretations[0], limit_per_minute))
         _, lost = shares(share, self.demand_per_minute, self.callers, self.busyness)
         return self.demand_per_minute * (1 - lost)
 

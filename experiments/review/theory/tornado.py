@@ -83,7 +83,7 @@ def _range(swing: Swing) -> str:
 def _doubts(premises: Premises, fit: Fit, busy_hour: Ranged) -> Iterator[Doubt]:
     inputs = [*_of_demand(premises, fit, busy_hour), *_of_callers(premises, fit), *_of_costs(premises)]
     yield from (_between_ends(one) for one in inputs if one.ends.high > one.ends.low)
-    yield from _of_readings(premises)
+    yield from _of_interpretations(premises)
     yield from _of_channels(premises)
 
 
@@ -157,15 +157,17 @@ def _of_costs(premises: Premises) -> Iterator[_Input]:
     yield _Input("CPU per packet", ends, lambda value: f"{1e6 * value:.0f} us", priced, how)
 
 
-def _of_readings(premises: Premises) -> Iterator[Doubt]:
-    if len(premises.readings) < 2:
+def _of_interpretations(premises: Premises) -> Iterator[Doubt]:
+    if len(premises.interpretations) < 2:
         return
     requested = premises.request.requested_per_minute
-    each = [replace(premises, readings=(reading,)) for reading in premises.readings]
+    each = [replace(premises, interpretations=(interpretation,)) for interpretation in premises.interpretations]
     each.sort(key=lambda one: one.throttle(requested) or math.inf)
     low, high = each[0], each[-1]
     how = "ask the operator, or find out by test calls, how the throttle counts"
-    yield Doubt("reading of the throttle", low.readings[0].policy, high.readings[0].policy, low, high, how)
+    yield Doubt(
+        "interpretation of the throttle", low.interpretations[0].policy, high.interpretations[0].policy, low, high, how
+    )
 
 
 def _of_channels(premises: Premises) -> Iterator[Doubt]:

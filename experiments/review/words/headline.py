@@ -1,6 +1,6 @@
 """The answer in two or three sentences, and the phrases that it shares with the reasons.
 
-Words of figures that others computed. First what to do, then why.
+The figures come from other rooms; this one only words them. First what to do, then why.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from trunkproof.experiments.review.result import (
     BackCast,
     BackCastRow,
     Decision,
+    InterpretationResult,
     Judged,
     Limit,
     Needed,
     Point,
     Protection,
-    ReadingResult,
     Resource,
 )
 from trunkproof.experiments.review.verdict import Verdict
@@ -29,19 +29,19 @@ from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.kpis import DEFINITIONS
 
 _NEXT_TO_NOTHING = 1e-4
-"""A share below it is not told in digits."""
+"""A smaller share is written as `less than 0.01 %`."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the words are of."""
+    """Everything that the sentences quote."""
 
     request: Request
     fit: Fit
     verdict: Verdict
-    readings: tuple[ReadingResult, ...]
-    strictest: ReadingResult
-    """The reading that the decision rests on."""
+    interpretations: tuple[InterpretationResult, ...]
+    strictest: InterpretationResult
+    """The interpretation that the decision rests on."""
     limits: tuple[Limit, ...]
     binding_next: Resource | None
     demand: Ranged
@@ -50,18 +50,18 @@ class Findings:
     needed: tuple[Needed, ...]
     backcast: tuple[BackCast, ...]
     confidence: float
-    """That all targets hold together at what is recommended, or else at what is asked for."""
+    """Probability that all targets hold together at the recommended throttle, or else at the requested one."""
     reproduced: bool
-    """Whether some reading reproduces the history."""
+    """Whether some interpretation reproduces the history."""
     courses: Courses
 
     def protects(self, limit: int) -> Protection | None:
-        """What that throttle protects; None: it was not asked."""
+        """Return what that throttle protects; None where that was not computed."""
         return next((one for one in self.protection if one.limit_per_minute == limit), None)
 
 
 def headline(found: Findings) -> str:
-    """The answer in a few sentences."""
+    """Return the answer in a few sentences."""
     request, verdict = found.request, found.verdict
     now, asked = request.now_per_minute, request.requested_per_minute
     brings = f"The busy period will bring {offered(found.demand)}"
@@ -82,18 +82,19 @@ def headline(found: Findings) -> str:
 
 
 def headline_unreproduced(found: Findings) -> str:
-    """Where no reading of the throttle reproduces the history."""
+    """Return the answer where no interpretation of the throttle reproduces the history."""
     row = _worst_row(found.backcast)
     why = f": {_row_words(row)}" if row is not None else ""
     return (
         f"Cannot tell. The fitted traffic does not reproduce this history{why}. "
-        f"What cannot be reproduced cannot be decided on. If the throttle was another one for a part of it, say so in "
-        f"`throttle_history`; if it refuses by another status or word, in `history.refusal_codes` or `refusal_words`."
+        f"A model that does not reproduce the past is not trusted with the future. If another throttle was in force "
+        f"for a part of the history, say so in `throttle_history`. If the trunk refuses with another status or word, "
+        f"say so in `history.refusal_codes` or `history.refusal_words`."
     )
 
 
 def _worst_row(backcast: Sequence[BackCast]) -> BackCastRow | None:
-    """Of the reading that comes nearest, what it misses most."""
+    """Return the worst miss of the interpretation with the fewest misses."""
     missed = [[row for row in one.rows if row.is_decisive and not row.reproduced] for one in backcast]
     missed.sort(key=len)
     return min(missed[0], key=lambda row: row.p_value) if missed and missed[0] else None
@@ -101,7 +102,7 @@ def _worst_row(backcast: Sequence[BackCast]) -> BackCastRow | None:
 
 def _row_words(row: BackCastRow) -> str:
     seen, expected = (_amount(value, row.unit) for value in (row.seen, row.expected.value))
-    return f"in {row.scope} it shows {seen} {row.quantity}, the model makes {expected}"
+    return f"in {row.scope} it shows {seen} {row.quantity}, the model {expected}"
 
 
 def _amount(value: float, unit: str) -> str:
@@ -109,9 +110,9 @@ def _amount(value: float, unit: str) -> str:
 
 
 def headline_without_sweep(request: Request, fit: Fit) -> str:
-    """Where the history is not enough."""
+    """Return the answer where the history is not enough."""
     first = fit.refusals[0].rstrip(".") if fit.refusals else "nothing in it can be fitted"
-    return f"Cannot tell whether {request.requested_per_minute} will do: {first[0].lower()}{first[1:]}."
+    return f"Cannot tell whether {request.requested_per_minute} is enough: {first[0].lower()}{first[1:]}."
 
 
 def _refusal(found: Findings) -> str:
@@ -124,7 +125,7 @@ def _refusal(found: Findings) -> str:
 
 
 def _still_protected(found: Findings) -> str:
-    """What the largest throttle that still protects the others would do; empty where none above the present does."""
+    """Describe the largest throttle that still protects the others; empty where only the present one does."""
     now = found.request.now_per_minute
     simulated = [point.limit_per_minute for point in found.strictest.points if point.limit_per_minute > now]
     good = [limit for limit in simulated if (one := found.protects(limit)) is not None and one.holds]
@@ -132,7 +133,10 @@ def _still_protected(found: Findings) -> str:
         return ""
     highest, today = found.strictest.at(max(good)), found.strictest.at(now)
     shares = [ranged_words(point.kpis["refused_share"], "share") for point in (highest, today)]
-    return f" Up to {max(good)} it still does: there {shares[0]} of attempts would be refused, at {now} {shares[1]}."
+    return (
+        f" A throttle of up to {max(good)} still protects them: {shares[0]} of attempts would be refused there, "
+        f"{shares[1]} at {now}."
+    )
 
 
 def _surest(found: Findings) -> Point:
@@ -150,15 +154,15 @@ def _doubt(found: Findings) -> str:
     if found.courses.drifts and not found.courses.is_stated:
         weekly = 100 * math.expm1(found.courses.drift.per_week.value)
         return (
-            f"Traffic {'grows' if weekly > 0 else 'falls'} by {abs(weekly):.1f} % a week, and whether that goes on "
-            f"changes the answer: say what `growth` to expect within {found.request.horizon_days} days."
+            f"Traffic {'grows' if weekly > 0 else 'falls'} by {abs(weekly):.1f} % a week, and the answer depends on "
+            f"whether that goes on. State the `growth` to expect within {found.request.horizon_days} days."
         )
     best = _surest(found)
     return f"{brings}, and at {best.limit_per_minute} {why_not(best)}."
 
 
 def _harm(found: Findings) -> str:
-    """What the throttle that is asked for would do to others; empty where it does nothing, or nobody knows."""
+    """Describe the harm of the requested throttle to others; empty where there is none."""
     asked = found.request.requested_per_minute
     return _harmed(found, asked) if found.verdict.unprotected else ""
 
@@ -166,12 +170,12 @@ def _harm(found: Findings) -> str:
 def _harmed(found: Findings, limit: int) -> str:
     protection = found.protects(limit)
     if protection is None or protection.holds is not False:
-        return f"Whether {limit} still protects the others cannot be said with the confidence asked for."
+        return f"It cannot be said with the confidence asked for whether {limit} still protects the others."
     channels = found.request.pop.carrier.channels
     what = f"the {channels} channels" if channels is not None else "the PoP"
     return (
-        f"A throttle of {limit} would no longer protect {what}: if all of it is used, "
-        f"{ranged_words(protection.worst, 'share')} of everybody's calls find no free line "
+        f"A throttle of {limit} would no longer protect {what}: if the customer uses all of it, "
+        f"{ranged_words(protection.worst, 'share')} of all calls find no free line "
         f"(at most {formatted(found.request.protects.neighbours_blocked_max, 'share')} is allowed)."
     )
 
@@ -180,23 +184,23 @@ def _guarded(found: Findings) -> str:
     protection = found.protects(found.request.requested_per_minute)
     if protection is None or not protection.holds:
         return ""
-    return "Even if all of it is used, the others keep their lines."
+    return "Even if the customer uses all of it, the others keep their lines."
 
 
 def _more(found: Findings) -> str:
-    """What the difference between the recommended and the requested throttle would expose."""
+    """Say why no more than the recommended throttle is granted."""
     chosen, asked = found.verdict.recommended, found.request.requested_per_minute
-    return f"Nobody needs the {asked - (chosen or asked)} above it, and a throttle should not be wider than needed."
+    return f"The other {asked - (chosen or asked)} are not needed, and a throttle should not be wider than needed."
 
 
 def offered(demand: Ranged) -> str:
-    """The busy period's demand."""
+    """Return the busy period's demand with its range."""
     digits = 0 if demand.value >= 100 else 1
     return f"{demand.value:.{digits}f} ({demand.low:.{digits}f} to {demand.high:.{digits}f}) fresh calls per minute"
 
 
 def _figures(point: Point) -> str:
-    """Of a throttle that keeps all targets: what is lost and refused, by the worse witness."""
+    """Return what is lost and refused at a throttle that keeps all targets, by the worse witness."""
     worse = {target.kpi: target.value for target in point.targets}
     said = [
         f"{ranged_words(worse.get(kpi, point.kpis[kpi]), 'share')} of {words}"
@@ -207,7 +211,7 @@ def _figures(point: Point) -> str:
 
 
 def ranged_words(value: Ranged, unit: str) -> str:
-    """A value and its range; a share that is next to nothing in one word."""
+    """Return a value with its range; of a negligible share only its upper bound."""
     if unit == "share" and value.high < _NEXT_TO_NOTHING:
         return f"less than {formatted(_NEXT_TO_NOTHING, unit)}"
     suffix = formatted(0.0, unit).lstrip("0.")
@@ -216,32 +220,32 @@ def ranged_words(value: Ranged, unit: str) -> str:
 
 
 def why_not(point: Point) -> str:
-    """The target that is the least sure, with its figures."""
+    """Return the target that is the least sure, with its figures."""
     worst = min(point.targets, key=lambda target: target.confidence)
     return f"{named(worst)}, where {asked_words(worst)} is asked ({sure(worst.confidence)} sure to keep it)"
 
 
 def named(target: Judged) -> str:
-    """A target's indicator and what it would be."""
+    """Return a target's indicator and the value that it would have."""
     definition = DEFINITIONS[target.kpi]
     title = definition.title if definition.title[:2].isupper() else definition.title.lower()
     return f"{title} would be {ranged_words(target.value, definition.unit)}"
 
 
 def asked_words(target: Judged) -> str:
-    """The bound of a target."""
+    """Return the bound of a target in words."""
     return f"{'at most' if target.is_upper else 'at least'} {formatted(target.bound, DEFINITIONS[target.kpi].unit)}"
 
 
 def sure(confidence: float) -> str:
-    """A probability of which nobody should read 100 %."""
+    """Return a probability in per cent, but never 0 % or 100 %: no simulation is that sure."""
     if confidence > 0.99:
         return "more than 99 %"
     return "less than 1 %" if confidence < 0.01 else f"{100 * confidence:.0f} %"
 
 
 def short_of(limits: Sequence[Limit]) -> str:
-    """Which resources all demand would exceed."""
+    """Name the resources that all demand together would exceed."""
     short = [limit for limit in limits if limit.used_wanted > 1 and limit.resource is not Resource.THROTTLE]
     if not short:
         return "Demand is beyond the requested throttle."

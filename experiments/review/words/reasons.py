@@ -1,6 +1,6 @@
-"""Why the answer is what it is, the weightiest first, and what it takes for granted.
+"""The reasons of an answer, the weightiest first, and its assumptions.
 
-Words of figures that others computed.
+The figures come from other rooms; this one only words them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 
 from trunkproof.experiments.review.courses import Courses
 from trunkproof.experiments.review.request import Request
-from trunkproof.experiments.review.result import BackCast, Decision, Needed, Point, ReadingResult
+from trunkproof.experiments.review.result import BackCast, Decision, InterpretationResult, Needed, Point
 from trunkproof.experiments.review.words.headline import Findings, asked_words, named, ranged_words, short_of, sure
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.demand.history.table import History
 
 
 def reasons(found: Findings) -> tuple[str, ...]:
-    """Why, the weightiest first."""
+    """Return the reasons, the weightiest first."""
     return tuple(_reasons(found))
 
 
@@ -34,7 +34,7 @@ def _reasons(found: Findings) -> Iterator[str]:
         yield f"{smallest}{with_headroom if verdict.recommended else ''}."
     yield from _on_protection(found)
     yield from _on_courses(found)
-    yield from _on_readings(found)
+    yield from _on_interpretations(found)
     if verdict.decision is Decision.REFUSE and verdict.smallest is None:
         yield short_of(found.limits)
     if found.needed:
@@ -43,22 +43,22 @@ def _reasons(found: Findings) -> Iterator[str]:
     if censoring.refused_share > 0:
         yield (
             f"The history was taken behind a throttle: {100 * censoring.refused_share:.2f} % of its attempts were "
-            f"refused, and {censoring.recovered_calls:,.0f} calls that never came through are put back."
+            f"refused. Demand includes the {censoring.recovered_calls:,.0f} calls that never came through."
         )
 
 
 def _on_backcast(found: Findings) -> Iterator[str]:
     if hides_refusals_in(found.backcast):
-        yield "The history shows no refused attempt, so it is held against the calls that were admitted alone."
+        yield "The history shows no refused attempts. The back-cast therefore compares admitted calls only."
     dropped = [one for one in found.backcast if not one.reproduces]
     kept = [one for one in found.backcast if one.reproduces]
     if dropped and kept:
-        names = ", ".join(one.reading.policy.replace("_", " ") for one in dropped)
-        yield f"The history contradicts these readings of the throttle, which take no part in the decision: {names}."
+        names = ", ".join(one.interpretation.policy.replace("_", " ") for one in dropped)
+        yield f"The history contradicts these interpretations of the throttle: {names}. The decision leaves them out."
 
 
 def hides_refusals_in(backcast: Sequence[BackCast]) -> bool:
-    """Whether a back-cast had no refusals to be held against."""
+    """Whether the back-cast had no refused attempts to compare with."""
     return bool(backcast) and not any(row.quantity == "attempts refused" for row in backcast[0].rows)
 
 
@@ -69,8 +69,8 @@ def _on_protection(found: Findings) -> Iterator[str]:
             state = {True: "protects the others", False: "does not protect the others", None: "may not protect others"}
             yield (
                 f"Used to the full, {limit} {state[one.holds]}: {ranged_words(one.worst, 'share')} of calls would find "
-                f"no free channel or port, with up to {one.peak_channels.value:.0f} channels and {one.cores.value:.1f} "
-                f"cores in use."
+                f"no free channel or port. Up to {one.peak_channels.value:.0f} channels and {one.cores.value:.1f} "
+                f"cores would be in use."
             )
 
 
@@ -79,37 +79,38 @@ def _on_courses(found: Findings) -> Iterator[str]:
     if courses.drifts:
         week = courses.drift.per_week
         value, low, high = (100 * math.expm1(part) for part in (week.value, week.low, week.high))
-        stands = "the growth that the request states stands for it" if courses.is_stated else "both courses are judged"
-        yield f"The level of the history drifts by {value:+.1f} % a week ({low:+.1f} to {high:+.1f} %); {stands}."
+        both = "The review judges both courses: the drift stops, and it goes on."
+        then = "The growth that the request states replaces this drift." if courses.is_stated else both
+        yield f"The level of the history drifts by {value:+.1f} % a week ({low:+.1f} to {high:+.1f} %). {then}"
 
 
-def _on_readings(found: Findings) -> Iterator[str]:
-    if len({(one.decision, one.recommended_per_minute) for one in found.readings}) > 1:
-        each = "; ".join(f"{policy_words(one)}: {_answer(one)}" for one in found.readings)
-        yield f"It depends on how the throttle works, which is not documented ({each}). The safe value is advised."
-    elif len(found.readings) > 1:
-        yield f"All {len(found.readings)} readings of the throttle come to the same answer."
+def _on_interpretations(found: Findings) -> Iterator[str]:
+    if len({(one.decision, one.recommended_per_minute) for one in found.interpretations}) > 1:
+        each = "; ".join(f"{policy_words(one)}: {_answer(one)}" for one in found.interpretations)
+        yield f"The answer depends on how the throttle counts, which is not documented ({each}). The safe value counts."
+    elif len(found.interpretations) > 1:
+        yield f"All {len(found.interpretations)} interpretations of the throttle give the same answer."
 
 
-def _judged(point: Point, result: ReadingResult) -> str:
-    """How many targets hold, and the figures of the one that is the least sure."""
+def _judged(point: Point, result: InterpretationResult) -> str:
+    """Say how many targets hold, and give the figures of the least sure one."""
     kept = sum(target.holds is True for target in point.targets)
     worst = min(point.targets, key=lambda target: target.confidence, default=None)
-    said = f"At {point.limit_per_minute}, under the strictest reading ({policy_words(result)}), "
+    said = f"At {point.limit_per_minute}, under the strictest interpretation ({policy_words(result)}), "
     if worst is None:
-        return f"{said}nothing is asked."
+        return f"{said}the request sets no target."
     return (
-        f"{said}{kept} of {len(point.targets)} targets hold; the least sure: {named(worst)}, {asked_words(worst)} is "
-        f"asked, {sure(worst.confidence)} sure to keep it."
+        f"{said}{kept} of {len(point.targets)} targets hold. The least sure: {named(worst)}; {asked_words(worst)} is "
+        f"asked ({sure(worst.confidence)} sure to keep it)."
     )
 
 
-def policy_words(result: ReadingResult) -> str:
-    """The algorithm of a reading, for people."""
-    return result.reading.policy.replace("_", " ")
+def policy_words(result: InterpretationResult) -> str:
+    """Return the name of an interpretation's algorithm, for people."""
+    return result.interpretation.policy.replace("_", " ")
 
 
-def _answer(result: ReadingResult) -> str:
+def _answer(result: InterpretationResult) -> str:
     words = result.decision.value.replace("_", " ")
     return words if result.recommended_per_minute is None else f"{words}, {result.recommended_per_minute}"
 
@@ -123,12 +124,12 @@ def _wish(needed: Needed) -> str:
 
 
 def reasons_without_sweep(fit: Fit) -> tuple[str, ...]:
-    """Why nothing was simulated."""
+    """Return the reasons why nothing was simulated."""
     return (*fit.refusals, *fit.warnings)
 
 
 def assumptions(request: Request, fit: Fit, history: History, courses: Courses | None) -> tuple[str, ...]:
-    """What the answer takes for granted, in words; `courses`: None where nothing was simulated."""
+    """Return the assumptions of the answer; `courses` is None where nothing was simulated."""
     return tuple(_assumptions(request, fit, history, courses))
 
 
@@ -136,10 +137,10 @@ def _assumptions(request: Request, fit: Fit, history: History, courses: Courses 
     growth = f"grows to {request.growth:g} times" if request.growth != 1 else "keeps its level"
     unsure = f", give or take {100 * request.growth_cv:.0f} %" if request.growth_cv else ""
     yield (
-        f"Busy-period demand {growth}{unsure} within {request.horizon_days} days of the history's end; its shape over "
-        f"the week stays."
+        f"Busy-period demand {growth}{unsure} within {request.horizon_days} days of the history's end. The shape of "
+        f"the week stays the same."
     )
-    yield "How the throttle counts is not documented; every reading that the history does not contradict is possible."
+    yield "How the throttle counts is not documented. Every interpretation that the history does not contradict counts."
     if courses is not None and courses.step is not None:
         yield courses.step.words
     elif courses is not None and len(set(courses.limits.values())) > 1:
@@ -150,23 +151,23 @@ def _assumptions(request: Request, fit: Fit, history: History, courses: Courses 
     if not fit.redial.observed:
         chance = fit.redial.probability
         yield (
-            f"Redials after a refusal are hardly seen in the history; {100 * chance.value:.0f} % is taken "
-            f"({100 * chance.low:.0f} to {100 * chance.high:.0f} %)."
+            f"The history hardly shows redials after a refusal. A probability of {100 * chance.value:.0f} % "
+            f"({100 * chance.low:.0f} to {100 * chance.high:.0f} %) is assumed."
         )
     if history.calls is None:
-        yield "The history has counts only: holding times and outcomes are the request's word, not seen."
+        yield "The history has counts only. Holding times and outcomes are those that the request states."
     if request.pop.carrier.channels is None:
-        yield "The carrier's channels are not known and taken to be unlimited."
+        yield "The number of the carrier's channels is not known: no limit is assumed."
     if request.pop.carrier.calls_per_second is None:
-        yield "The carrier's calls per second are not known and taken to be unlimited."
+        yield "The carrier's limit on calls per second is not known: no limit is assumed."
     if request.bandwidth_mbit_per_s is None:
-        yield "The link between customer and PoP is not known and taken to be wide enough."
+        yield "The bandwidth between customer and PoP is not known: it is assumed to be enough."
     rejected = sum(part.share for part in fit.outcomes.rejected)
     if rejected:
         yield (
-            f"{100 * rejected:.1f} % of calls are rejected beyond the trunk at any throttle; "
-            "customers lost are those that the trunk's limits add to them."
+            f"The far side rejects {100 * rejected:.1f} % of calls at any throttle. "
+            "Customers lost are only those that the trunk's limits add."
         )
-    yield f"CPU is that of the calibration {request.pop.calibration}, on the machine where it was measured."
+    yield f"CPU figures are of the calibration {request.pop.calibration}, on the machine where it was measured."
     if history.closed:
-        yield f"{len(history.closed)} days that the request calls untypical are shown, not fitted."
+        yield f"{len(history.closed)} days that the request calls untypical are shown but not fitted."

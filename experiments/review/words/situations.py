@@ -21,20 +21,20 @@ from trunkproof.models.demand.fitting.result import Ranged, ranged
 
 def situations_of(  # noqa: PLR0917  # what a column is made of
     judge: Judge,
-    reading: int,
+    interpretation: int,
     verdict: Verdict,
     courses: Courses,
     protection: Sequence[Protection],
     busy: BusyPeriods,
 ) -> tuple[Situation, ...]:
-    """Return the columns of the table, under the strictest reading.
+    """Return the columns of the table, under the strictest interpretation.
 
     Args:
-        judge: with the sweep.
-        reading: index of the reading.
-        verdict: what is recommended.
-        courses: how demand goes on.
-        protection: what each throttle protects.
+        judge: holds the sweep's responses.
+        interpretation: index of the strictest interpretation.
+        verdict: says which throttle is recommended.
+        courses: the courses that demand may take.
+        protection: whether each throttle protects the others.
         busy: the judged periods.
     """
     request = judge.request
@@ -42,12 +42,12 @@ def situations_of(  # noqa: PLR0917  # what a column is made of
 
     def columns() -> Iterator[Situation]:
         now, asked = request.now_per_minute, request.requested_per_minute
-        yield _situation("today", now, _with(judge, courses.today(busy)), reading, keeps)
+        yield _situation("today", now, _with(judge, courses.today(busy)), interpretation, keeps)
         if verdict.recommended is not None:
-            yield _situation("recommended", verdict.recommended, judge, reading, keeps)
-        yield _situation("asked for", asked, judge, reading, keeps)
+            yield _situation("recommended", verdict.recommended, judge, interpretation, keeps)
+        yield _situation("asked for", asked, judge, interpretation, keeps)
         later = _with(judge, courses.after_a_year(busy))
-        yield _situation("nothing done for a year", now, later, reading, keeps)
+        yield _situation("nothing done for a year", now, later, interpretation, keeps)
 
     return tuple(columns())
 
@@ -56,9 +56,9 @@ def _with(judge: Judge, demand: Demand) -> Judge:
     return replace(judge, courses=(demand,))
 
 
-def _situation(name: str, limit: int, judge: Judge, reading: int, keeps: dict[int, bool | None]) -> Situation:
-    model, demand = judge.sweep.response(reading, limit), judge.courses[0]
-    losing = _worse(judge, reading, limit, LOST)
+def _situation(name: str, limit: int, judge: Judge, interpretation: int, keeps: dict[int, bool | None]) -> Situation:
+    model, demand = judge.sweep.response(interpretation, limit), judge.courses[0]
+    losing = _worse(judge, interpretation, limit, LOST)
     lost, callers = judge.draws(losing, LOST, demand), losing.draws("calls", demand)
     share, calls = judge.estimate(losing, LOST), float(callers.mean())
     highest = float(np.quantile(demand.relative, 0.9))
@@ -66,7 +66,7 @@ def _situation(name: str, limit: int, judge: Judge, reading: int, keeps: dict[in
         name=name,
         per_minute=limit,
         offered_per_minute=demand.mean_per_minute,
-        refused_share=judge.estimate(_worse(judge, reading, limit, "refused_share"), "refused_share"),
+        refused_share=judge.estimate(_worse(judge, interpretation, limit, "refused_share"), "refused_share"),
         lost_share=share,
         lost_per_day=_times(share, calls, lost * callers),
         peak_concurrency=judge.estimate(model, "peak_concurrency"),
@@ -79,14 +79,12 @@ def _situation(name: str, limit: int, judge: Judge, reading: int, keeps: dict[in
 
 
 def _times(share: Ranged, calls: float, drawn: FloatArray) -> Ranged:
-    """Customers lost: the share told times the calls, with a range that holds that value."""
+    """Return customers lost: the shown share times the calls, with a range that contains this value."""
     value, range_ = share.value * calls, ranged(drawn, 0.0)
     return Ranged(value, min(value, range_.low), max(value, range_.high))
 
 
-def _worse(judge: Judge, reading: int, limit: int, kpi: str) -> Response:
-    """The response of the witness that is told: of a target the one that is less sure of it, as `Judge` tells it; of
-    anything else the model.
-    """
-    _, witness = judge.least_sure(reading, limit).get(kpi, (1.0, Witness.MODEL))
-    return judge.sweep.response(reading, limit, witness)
+def _worse(judge: Judge, interpretation: int, limit: int, kpi: str) -> Response:
+    """Return the response of the witness that is shown: of a target the less sure one, of anything else the model."""
+    _, witness = judge.least_sure(interpretation, limit).get(kpi, (1.0, Witness.MODEL))
+    return judge.sweep.response(interpretation, limit, witness)

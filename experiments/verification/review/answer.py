@@ -30,7 +30,7 @@ Interval = tuple[float, float, float]
 class Claim:
     """What the review says of one throttle under one interpretation."""
 
-    reading: int
+    interpretation: int
     limit: int
     holds: bool | None
     """Whether all targets hold; None: the review cannot tell."""
@@ -83,7 +83,7 @@ def request_of(scenario: Scenario, history: Path) -> Request:
             "now_per_minute": scenario.now,
             "requested_per_minute": scenario.requested,
             "candidates": list(scenario.named_candidates),
-            "readings": [_reading(policy) for policy in scenario.readings],
+            "interpretations": [_interpretation(policy) for policy in scenario.interpretations],
             "pop": {"carrier": carrier},
             "quality": {
                 "refused_share_max": scenario.bounds.refused,
@@ -97,7 +97,7 @@ def request_of(scenario: Scenario, history: Path) -> Request:
     )
 
 
-def _reading(policy: Policy) -> dict[str, Any]:
+def _interpretation(policy: Policy) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if policy.name == "token_bucket":
         more = {"burst": policy.burst}
@@ -118,7 +118,9 @@ def answer_of(found: Decided) -> Answer:
             for period in found.busy.periods
             for day in period.weekdays
         ),
-        claims=tuple(_claim(found, reading, limit) for reading in found.readings for limit in found.limits),
+        claims=tuple(
+            _claim(found, interpretation, limit) for interpretation in found.interpretations for limit in found.limits
+        ),
         simulated_calls=found.judge.sweep.simulated_attempts,
         backcast=tuple(line for one in found.backcast for line in _told(one)),
     )
@@ -129,13 +131,13 @@ def _unanswered(case: Case) -> Answer:
     return Answer(CANNOT_TELL, None, 0.0, case.request.horizon_days, (), (), 0, case.fit.refusals)
 
 
-def _claim(found: Decided, reading: int, limit: int) -> Claim:
+def _claim(found: Decided, interpretation: int, limit: int) -> Claim:
     """Return what the review says of a limit, by the interpretation's index in the request."""
-    judge, response = found.judge, found.judge.sweep.response(reading, limit)
+    judge, response = found.judge, found.judge.sweep.response(interpretation, limit)
     return Claim(
-        reading=reading,
+        interpretation=interpretation,
         limit=limit,
-        holds=judge.holds([reading], limit),
+        holds=judge.holds([interpretation], limit),
         refused=_interval(judge.estimate(response, "refused_share")),
         lost=_interval(judge.estimate(response, "customers_lost_share")),
     )
@@ -144,8 +146,8 @@ def _claim(found: Decided, reading: int, limit: int) -> Claim:
 def _told(one: BackCast) -> list[str]:
     """Return one line for each row that decides whether an interpretation reproduces the history."""
     return [
-        f"{one.reading.policy}: {row.quantity}, {row.scope}: seen {row.seen:.4g}, expected {row.expected.value:.4g} "
-        f"({row.expected.low:.4g} to {row.expected.high:.4g}), p {row.p_value:.3g}"
+        f"{one.interpretation.policy}: {row.quantity}, {row.scope}: seen {row.seen:.4g}, "
+        f"expected {row.expected.value:.4g} ({row.expected.low:.4g} to {row.expected.high:.4g}), p {row.p_value:.3g}"
         f"{'' if row.reproduced else ', not reproduced'}"
         for row in one.rows
         if row.is_decisive

@@ -39,8 +39,8 @@ def examine(kind: str, seed: int) -> Result:
         "now": case.now,
         "requested": case.requested,
         "candidates": list(case.candidates),
-        "readings": [asdict(policy) for policy in case.readings],
-        "enforced_reading": case.enforced_reading,
+        "interpretations": [asdict(policy) for policy in case.interpretations],
+        "enforced_interpretation": case.enforced_interpretation,
         "channels": case.channels,
         "bounds": asdict(case.bounds),
         "just_enough": case.just_enough,
@@ -86,7 +86,7 @@ def _truth(case: Scenario, answer: Answer | None) -> tuple[Mapping[CellName, Cel
 
     def found(periods: Sequence[Period], of: Collection[int]) -> Mapping[CellName, Cell]:
         return truth(
-            case.mechanism, periods, case.readings, sorted(of),
+            case.mechanism, periods, case.interpretations, sorted(of),
             bounds=case.bounds, seed=case.seed, horizon_days=horizon, channels=case.channels,
         )  # fmt: skip
 
@@ -95,8 +95,8 @@ def _truth(case: Scenario, answer: Answer | None) -> tuple[Mapping[CellName, Cel
 
 def _rows(case: Scenario, cells: Mapping[CellName, Cell]) -> list[Result]:
     return [
-        {"reading": reading, "limit": limit, **cell.to_json(), **_holds(case, cell)}
-        for (reading, limit), cell in sorted(cells.items())
+        {"interpretation": interpretation, "limit": limit, **cell.to_json(), **_holds(case, cell)}
+        for (interpretation, limit), cell in sorted(cells.items())
     ]
 
 

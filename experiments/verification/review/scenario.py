@@ -32,7 +32,7 @@ class Scenario:
 
     mechanism: Mechanism
     seed: int
-    readings: tuple[Policy, ...]
+    interpretations: tuple[Policy, ...]
     """The interpretations of the throttle that the request names."""
     now: int
     requested: int
@@ -48,10 +48,10 @@ class Scenario:
         return self.candidates if self.seed // 5 % 2 == 0 else ()
 
     @property
-    def enforced_reading(self) -> int | None:
+    def enforced_interpretation(self) -> int | None:
         """Return the index of the true interpretation; None where the request does not name it."""
         policy = self.mechanism.enforced
-        return self.readings.index(policy) if policy in self.readings else None
+        return self.interpretations.index(policy) if policy in self.interpretations else None
 
     @property
     def enforced(self) -> Enforced:
@@ -81,15 +81,15 @@ def scenario(kind: str, seed: int, horizon_days: int) -> Scenario:
     """
     mechanism = make_mechanism(kind, seed)
     rng = np.random.default_rng([seed, 1, *kind.encode()])
-    readings = _readings(rng)
+    interpretations = _interpretations(rng)
     bounds = Bounds(refused=float(rng.choice([0.01, 0.01, 0.02])), lost=0.01)
     judged = busiest(mechanism, horizon_days)
-    enough = just_enough(mechanism, judged, readings, bounds, horizon_days, seed)
+    enough = just_enough(mechanism, judged, interpretations, bounds, horizon_days, seed)
     now, requested, candidates = _limits(rng, seed, enough)
     return Scenario(
         mechanism=mechanism,
         seed=seed,
-        readings=readings,
+        interpretations=interpretations,
         now=now,
         requested=requested,
         candidates=candidates,
@@ -99,7 +99,7 @@ def scenario(kind: str, seed: int, horizon_days: int) -> Scenario:
     )
 
 
-def _readings(rng: np.random.Generator) -> tuple[Policy, ...]:
+def _interpretations(rng: np.random.Generator) -> tuple[Policy, ...]:
     """Draw interpretations: a fixed window always, and some of the others."""
     others = [
         Policy("sliding_window_admitted"),
@@ -167,7 +167,7 @@ def busiest(mechanism: Mechanism, horizon_days: int) -> tuple[Period, ...]:
 def just_enough(  # noqa: PLR0917  # in the order in which one would say it
     mechanism: Mechanism,
     judged: Sequence[Period],
-    readings: Sequence[Policy],
+    interpretations: Sequence[Policy],
     bounds: Bounds,
     horizon_days: int,
     seed: int,
@@ -176,8 +176,8 @@ def just_enough(  # noqa: PLR0917  # in the order in which one would say it
 
     def is_enough(limit: int) -> bool:
         found = truth(
-            mechanism, judged, readings, [limit], bounds=bounds, seed=seed + 1_000_000, horizon_days=horizon_days,
-            most_days=_TRIED_DAYS,
+            mechanism, judged, interpretations, [limit], bounds=bounds, seed=seed + 1_000_000,
+            horizon_days=horizon_days, most_days=_TRIED_DAYS,
         )  # fmt: skip
         return all(cell.refused.value <= bounds.refused and cell.lost.value <= bounds.lost for cell in found.values())
 

@@ -113,16 +113,16 @@ def _add(scores: Scores, result: Result) -> None:
         return
     answer = result["answer"]
     scores.decisions[answer["decision"]] += 1
-    truth = {(cell["reading"], cell["limit"]): cell for cell in result["truth"]}
+    truth = {(cell["interpretation"], cell["limit"]): cell for cell in result["truth"]}
     _add_claims(scores, answer["claims"], truth)
     spoken_for = result["spoken_for"]
     is_bold = spoken_for is not None and _holds(result, spoken_for, "holds") is False
     scores.too_bold_in_busiest.add(
         spoken_for is not None and _holds(result, spoken_for, "holds", "truth_of_busiest") is False
     )
-    if result["enforced_reading"] is not None and answer["claims"]:
+    if result["enforced_interpretation"] is not None and answer["claims"]:
         scores.truth_contradicted.add(
-            result["enforced_reading"] not in {claim["reading"] for claim in answer["claims"]}
+            result["enforced_interpretation"] not in {claim["interpretation"] for claim in answer["claims"]}
         )
     scores.too_bold.add(is_bold)
     if is_bold:
@@ -143,7 +143,7 @@ def _add_claims(scores: Scores, claims: Sequence[Result], truth: Mapping[tuple[i
         "lost": (scores.lost_covered, scores.lost_seen_covered),
     }
     for claim in claims:
-        cell = truth[claim["reading"], claim["limit"]]
+        cell = truth[claim["interpretation"], claim["limit"]]
         if claim["holds"] and cell["holds"] is not None:
             scores.claims_true.add(cell["holds"])
         for name, (every, seen) in tallies.items():
@@ -168,15 +168,17 @@ def _limits(result: Result) -> list[int]:
 
 def _holds(result: Result, limit: int, scale: str, where: str = "truth") -> bool | None:
     """Tell whether all targets hold at a throttle under every interpretation that counts; None: too close to say."""
-    counts = _readings(result)
-    answers = [cell[scale] for cell in result[where] if cell["limit"] == limit and cell["reading"] in counts]
+    counts = _interpretations(result)
+    answers = [cell[scale] for cell in result[where] if cell["limit"] == limit and cell["interpretation"] in counts]
     return False if False in answers else None if None in answers else True
 
 
-def _readings(result: Result) -> set[int]:
+def _interpretations(result: Result) -> set[int]:
     """Return the interpretations that count: those that the review accepts, and the true one in any case."""
-    claimed = {claim["reading"] for claim in result["answer"]["claims"]}
-    return (claimed or {cell["reading"] for cell in result["truth"]}) | {result["enforced_reading"]} - {None}
+    claimed = {claim["interpretation"] for claim in result["answer"]["claims"]}
+    return (claimed or {cell["interpretation"] for cell in result["truth"]}) | {result["enforced_interpretation"]} - {
+        None
+    }
 
 
 def _right_answer(result: Result, scale: str) -> str | None:

@@ -34,7 +34,7 @@ from trunkproof.experiments.verification.review.truth import Bounds, truth
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.errors import TrunkproofError
 
-READINGS = (
+INTERPRETATIONS = (
     FIXED_WINDOW,
     Policy("sliding_window_admitted"),
     Policy("sliding_window_attempts"),
@@ -92,7 +92,7 @@ def _scenario(mechanism: Mechanism, requested: int, candidates: tuple[int, ...])
     return Scenario(
         mechanism=mechanism,
         seed=SEED,
-        readings=READINGS,
+        interpretations=INTERPRETATIONS,
         now=200,
         requested=requested,
         candidates=candidates,
@@ -133,7 +133,7 @@ def first_case() -> bool:
     out.print("1. A dialler from 10:00 to 10:40, throttle 200, asks for 260", markup=False)
     out.print(f"   history: {shown(scenario).line}", markup=False)
     answer = _reviewed(scenario)
-    at_now = [claim.refused for claim in answer.claims if claim.limit == scenario.now and claim.reading == 0]
+    at_now = [claim.refused for claim in answer.claims if claim.limit == scenario.now and claim.interpretation == 0]
     for value, low, high in filter(None, at_now):
         words = f"{100 * value:.2f} % ({100 * low:.2f} to {100 * high:.2f} %)"
         out.print(f"   review at 200, fixed window: refused {words}", markup=False)
@@ -142,17 +142,19 @@ def first_case() -> bool:
     limits = sorted({200, 204, 260, answer.recommended or 260})
     judged = tuple((weekday, *HOUR) for weekday in range(5))
     cells = truth(
-        scenario.mechanism, judged, READINGS, limits, bounds=scenario.bounds, seed=SEED, horizon_days=1, most_days=4000,
+        scenario.mechanism, judged, INTERPRETATIONS, limits, bounds=scenario.bounds, seed=SEED, horizon_days=1,
+        most_days=4000,
     )  # fmt: skip
     for limit in limits:
         shares = ", ".join(
-            f"{policy.name} {100 * cells[index, limit].refused.value:.2f} %" for index, policy in enumerate(READINGS)
+            f"{policy.name} {100 * cells[index, limit].refused.value:.2f} %"
+            for index, policy in enumerate(INTERPRETATIONS)
         )
         out.print(f"   truth at {limit}, refused from 10:00 to 11:00: {shares}", markup=False)
     at_200 = cells[0, scenario.now].refused
     knows_today = any(covers(interval, at_200.value, at_200.error) for interval in filter(None, at_now))
     # Interpretations that the history contradicts need not keep the targets. The first one is the true one.
-    counts = {claim.reading for claim in answer.claims} | {0}
+    counts = {claim.interpretation for claim in answer.claims} | {0}
     keeps = [cells[index, answer.recommended or 260].holds(scenario.bounds) for index in counts]
     is_bold = answer.decision in APPROVALS and False in keeps
     out.print(f"   the review's figure at 200 holds the truth: {knows_today}; too bold: {is_bold}", markup=False)

@@ -1,6 +1,6 @@
-"""Equally likely alternatives of what callers do, so that what a history does not tell exactly is carried on.
+"""Draw equally likely alternatives of callers' behaviour, so that its uncertainty reaches the decision.
 
-The arrivals have alternatives of their own (`models.demand.fitting.day_rates`).
+Arrivals have alternatives of their own (`models.demand.fitting.day_rates`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.traffic import Outcomes, Rejection
 
 _CALLS_ALIKE = 10.0
-"""Outcomes come in runs (a line that is down, a busy afternoon): so many tell as much as one independent call."""
+"""Outcomes come in runs (a line that is down, a busy afternoon): ten calls tell as much as one independent call."""
 _LEAST_CALLS = 30.0
 
 
@@ -22,9 +22,9 @@ def alternative(fit: Fit, calls: float, random: np.random.Generator) -> Fit:
     """Return a fit whose mean hold, redial probability and outcomes are one alternative.
 
     Args:
-        fit: the point.
-        calls: attempts that the outcomes were counted of.
-        random: draws.
+        fit: the best estimates and their ranges.
+        calls: number of attempts from which the outcomes were counted.
+        random: draws the alternative.
     """
     hold = fit.holding.mean_s
     mean_s = _normal(hold, random, least=0.05 * hold.value)
@@ -35,7 +35,7 @@ def alternative(fit: Fit, calls: float, random: np.random.Generator) -> Fit:
 
 
 def _normal(ranged: Ranged, random: np.random.Generator, *, least: float) -> float:
-    """A value whose central 95 % are the range; each side has its own half of a normal distribution."""
+    """Draw a value whose central 95 % are the range; each side has its own half of a normal distribution."""
     z = float(random.standard_normal())
     reach = (ranged.high - ranged.value) if z > 0 else (ranged.value - ranged.low)
     return max(least, ranged.value + z * reach / 1.96)

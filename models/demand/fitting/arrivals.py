@@ -1,8 +1,8 @@
-"""Fresh calls by hour and weekday -> the rates behind them, with draws.
+"""Estimate the rates of fresh calls by weekday and hour, with draws.
 
-What makes a mean over four Mondays unsure is mostly that days differ: a weekday's level and the profile over its hours
-are therefore drawn apart. Weekdays that are alike lend each other strength, as far as they are alike (a normal
-hierarchy; Gelman et al., "Bayesian Data Analysis", chapter 5), so that the busiest hour is not the luckiest one.
+A mean over four Mondays is uncertain mostly because days differ. So a weekday's level and its profile over hours are
+drawn separately. Similar weekdays are drawn towards each other, as far as they are similar (a normal hierarchy; Gelman
+et al., "Bayesian Data Analysis", chapter 5). Otherwise the busiest hour would be the luckiest one.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from trunkproof.models.demand.fitting.result import ArrivalFit
 
 DRAWS = 400
 _ALIKE = 1.25
-"""Neighbours among the weekdays' levels that differ by a smaller factor may be alike."""
+"""Weekdays may be alike if their levels are next to each other and differ by a smaller factor."""
 _MANY = 100
-"""Calls that a cell of the week must have for its logarithm to be normal."""
+"""Least number of calls of an hour of the week for its logarithm to be about normal."""
 _TAU_STEPS = 80
 _MOST_VARIANCE = 1.0
 """Of a day's factor: days that differ more than by a factor of e are not drawn from one or two degrees of freedom."""
 _DAY_CV = 0.1
-"""Of a history that has no weekday twice, and is refused for it."""
+"""Taken for a history that has no weekday twice; such a history is refused anyway."""
 
 
 def fit_arrivals(grid: Grid, seed: int, draws: int = DRAWS) -> ArrivalFit:
-    """Rates and busyness of the days of `grid`, which must be typical ones, two of a weekday at least."""
+    """Return rates and busyness of the days of `grid`: typical days only, with some weekday at least twice."""
     random = np.random.default_rng([seed, 1])
     periods = within_days(grid.periods, grid.weekdays, draws, random)
     hours = within_days(grid.hours, grid.weekdays, draws, random)
@@ -56,7 +56,7 @@ class _Rates:
         variance, _, degrees = day_variance(grid, period_cv)
         if degrees == 0:
             variance, degrees = _DAY_CV**2, 3
-        # A variance of few days is itself unsure: this is what makes the draws wide-tailed as Student's t is.
+        # A variance of few days is itself uncertain. Drawing it gives the draws the wide tails of Student's t.
         self._day_variance = np.minimum(variance * degrees / random.chisquare(degrees, draws), _MOST_VARIANCE)
         raw = self._calls / np.maximum(self._minutes, 1e-9)
         self.point = raw.copy()
@@ -71,12 +71,12 @@ class _Rates:
         self._borrow()
 
     def _thinned(self, calls: FloatArray) -> FloatArray:
-        """How much less than its calls an hour's cell tells, because hours have a busyness of their own."""
+        """Return how much less an hour of the week tells than its number of calls, as hours have their own busyness."""
         per_day = calls / np.maximum(self._days, 1)[:, None]
         return 1 / (1 + self._hour_cv**2 * per_day)
 
     def _groups(self, raw: FloatArray) -> list[list[int]]:
-        """Weekdays whose levels are near each other."""
+        """Group the weekdays whose levels are near each other."""
         levels = raw.sum(axis=1)
         order = [int(weekday) for weekday in np.argsort(levels) if self._days[weekday] and levels[weekday] > 0]
         groups: list[list[int]] = []
@@ -102,7 +102,7 @@ class _Rates:
         self.drawn[:, cells[0], cells[1]] = np.exp(logs)
 
     def _levels(self, seen: FloatArray, variance: FloatArray) -> FloatArray:
-        """Draws, shape (draws, G), of the weekdays' log levels, seen (G,) with a variance (draws, G)."""
+        """Draw the weekdays' log levels, shape (draws, G), from those seen (G,) with a variance (draws, G)."""
         spread = max(float(np.ptp(seen)), float(np.sqrt(variance.mean())))
         taus = (np.arange(_TAU_STEPS) + 0.5) / _TAU_STEPS * 3 * spread
         total = variance[:, None, :] + taus[:, None] ** 2
@@ -120,7 +120,7 @@ class _Rates:
         return np.asarray(drawn + np.sqrt(shrunk) * self._random.standard_normal(variance.shape))
 
     def _profile(self, parts: FloatArray, noise: FloatArray, draws: int) -> FloatArray:
-        """Draws, shape (draws, G, hours), of log shares of the hours, seen (G, hours) with variances `noise`."""
+        """Draw log shares of the hours, shape (draws, G, hours), from those seen (G, hours) with variances `noise`."""
         count = len(parts)
         middle = parts.mean(axis=0)
         own = float((((parts - middle) ** 2).sum(axis=0) / (count - 1)).mean() - noise.mean())
@@ -135,7 +135,7 @@ class _Rates:
         return np.asarray(self._random.standard_normal(shape))
 
     def _borrow(self) -> None:
-        """A weekday that the history does not have is taken to be like the mean of the others."""
+        """Give a weekday that the history does not have the mean of the others."""
         missing, seen = self._days == 0, self._days > 0
         if missing.any() and seen.any():
             self.point[missing] = self.point[seen].mean(axis=0)

@@ -1,7 +1,7 @@
-"""How much days and periods differ beyond what independent callers would: coefficients of variation of the two busyness
-factors, with Poisson noise taken off.
+"""Estimate how much days and periods differ beyond chance: the coefficients of variation of their busyness factors.
 
-By moments: the variance of a count is mean + cv² mean². Source of the model: Avramidis, Deslauriers, L'Ecuyer (2004).
+The method is moments: the variance of a count is mean + cv² mean², where the first term is Poisson noise. Source of the
+model: Avramidis, Deslauriers, L'Ecuyer (2004).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trunkproof.models.demand.fitting.grid import Grid
 from trunkproof.models.demand.fitting.result import Ranged, ranged
 
 _LEAST_EXPECTED = 5.0
-"""Counts in slots that expect fewer say nothing of a factor."""
+"""A slot with a smaller expected count tells nothing about the factor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,9 @@ class Spread:
 
 
 def within_days(counts: FloatArray, weekdays: IntArray, draws: int, random: np.random.Generator) -> Spread:
-    """Of the factor of each slot, from counts of shape (D, slots): what is left beside the day's factor and the
-    weekday's profile; draws by bootstrap over days.
+    """Return the spread of the slots' factors, from counts of shape (D, slots).
+
+    It is what remains beside the day's factor and the weekday's profile. Draws are a bootstrap over days.
     """
     if len(counts) == 0:
         return _spread(0.0, np.zeros(draws))
@@ -43,7 +44,10 @@ def within_days(counts: FloatArray, weekdays: IntArray, draws: int, random: np.r
 
 
 def _widening(weekdays: IntArray) -> float:
-    """What a bootstrap of days leaves out: their residuals add up to 0 by weekday, and days are few (Student's t)."""
+    """Return the factor by which a bootstrap of days is too narrow.
+
+    Residuals of a weekday add up to 0, and days are few (Student's t).
+    """
     days, degrees = len(weekdays), max(len(weekdays) - len(np.unique(weekdays)), 1)
     few = float(stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975))
     return float(np.sqrt(days / degrees * days / max(days - 1, 1))) * few
@@ -59,8 +63,9 @@ def _spread(cv2: float, drawn: FloatArray) -> Spread:
 
 
 def _excess(counts: FloatArray, weekdays: IntArray, cv2: float) -> tuple[FloatArray, FloatArray]:
-    """By day: weighted sums of (N - m)² - m and of m², whose ratio is cv²; m is the product of the day's total and the
-    slot's share. Weights are the inverse variances that `cv2` would give.
+    """Return, by day, weighted sums of (N - m)² - m and of m²; their ratio is cv².
+
+    m is the product of the day's total and the slot's share. Weights are the inverse variances under `cv2`.
     """
     squares, bases = np.zeros(len(counts)), np.zeros(len(counts))
     for weekday in np.unique(weekdays):
@@ -80,8 +85,9 @@ def _excess(counts: FloatArray, weekdays: IntArray, cv2: float) -> tuple[FloatAr
 
 
 def between_days(grid: Grid, period_cv: float, draws: int, random: np.random.Generator) -> Spread:
-    """Of the day's factor, pooled over weekdays; draws from the chi-square law of a variance, its degrees of freedom
-    reduced by what a gamma's kurtosis costs.
+    """Return the spread of the day's factor, pooled over weekdays.
+
+    Draws follow the chi-square law of a variance, with degrees of freedom reduced for the kurtosis of a gamma.
     """
     variance, noise, degrees = day_variance(grid, period_cv)
     if degrees == 0:
@@ -93,8 +99,9 @@ def between_days(grid: Grid, period_cv: float, draws: int, random: np.random.Gen
 
 
 def day_variance(grid: Grid, period_cv: float) -> tuple[float, float, int]:
-    """Variance of a day's total over its weekday's mean, how much of it is noise of callers and periods, and degrees of
-    freedom.
+    """Return the variance of a day's total over its weekday's mean, the noise in it, and its degrees of freedom.
+
+    The noise is that of callers and of periods.
     """
     totals, squared, noise, degrees = grid.totals, 0.0, 0.0, 0
     for weekday in np.unique(grid.weekdays):

@@ -1,7 +1,7 @@
-"""Demand that the throttle of the time hid: fresh calls from attempts and refusals, and an estimate for hours that
-stood at the limit in a history that does not show refusals.
+"""Recover the demand that the throttle of the time hid.
 
-Fresh demand is first attempts, refused ones included. Source: ITU-T E.501, traffic offered from traffic carried.
+Fresh demand is all first attempts, including refused ones. Where a history does not show refusals, demand is estimated
+in hours that stayed at the limit. Source: ITU-T E.501, traffic offered from traffic carried.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from trunkproof.models.demand.history.table import CallStatus, History
 
 _NEAR_LIMIT = 0.93
 _FLAT = 0.5
-"""Variance over mean of counts per minute: 1 for independent callers, less where a limit has cut them."""
+"""Variance over mean of counts per minute: 1 for independent callers, below this where a limit has cut them."""
 _LEAST_COUNTS = 4
 _STEPS = 30
 _LEAST_CALLS = 20
 
 
 def fresh_counts(history: History, chains: Chains | None, redial: RedialFit) -> tuple[pl.DataFrame, str]:
-    """A table with `start_local` and the column named beside it: fresh calls, seen or worked out.
+    """Return a table with `start_local` and fresh calls, seen or estimated, and the name of their column.
 
     A row is a single call at its instant, or an interval of a history of counts.
     """
     if chains is not None and chains.shown:
-        # Chains stand in the order of numbers, which are masked anew at each reading: what is drawn row by row, and
-        # sums of parts of calls, would differ from one reading of the same file to the next.
+        # Chains are sorted by masked numbers, and the mask is new at each reading of a file. Sort by time, or random
+        # draws by row and sums of floats would differ from one reading to the next.
         fresh = fresh_calls(chains, redial).sort("start_utc", "row")
         return fresh.select("start_local", "fresh"), "fresh"
     if history.calls is not None:
@@ -44,7 +44,7 @@ def fresh_counts(history: History, chains: Chains | None, redial: RedialFit) -> 
 
 
 def censoring(history: History, chains: Chains | None, redial: RedialFit, attempts: Grid, above: int) -> Censoring:
-    """What was refused, on the days of `attempts`; `above` is the number of hours that stood at the limit unrefused."""
+    """Return what was refused on the days of `attempts`; `above` counts hours at the limit without refusals."""
     refused = int(history.counts["refused"].sum())
     by_hour = history.counts.group_by(pl.col("start_utc").dt.truncate("1h")).agg(pl.col("refused").sum())
     per_minute = np.zeros((7, 24))
@@ -60,7 +60,7 @@ def censoring(history: History, chains: Chains | None, redial: RedialFit, attemp
 
 
 def _lost(chains: Chains | None, refused: int, redial: RedialFit) -> float:
-    """Calls that ended with a refusal: every chain has one end."""
+    """Return the number of calls whose last attempt was refused."""
     if chains is not None and chains.shown:
         ends = chains.attempts.filter(pl.col("status") == CallStatus.REFUSED.value)
         anonymous = ends.filter(~KNOWN).height
@@ -74,7 +74,7 @@ def hides_refusals(history: History) -> bool:
 
 
 def saturated(history: History, grid: Grid, limit_per_minute: int) -> BoolArray:
-    """Shape (D, 24): hours whose counts stood at the limit, flatter than callers are."""
+    """Return which hours stayed at the limit, with less variance than independent callers have, shape (D, 24)."""
     limit = limit_per_minute * history.interval_s / 60
     local = pl.col("start_local")
     hours = history.counts.group_by(local.dt.date().alias("day"), local.dt.hour().alias("hour")).agg(
@@ -92,18 +92,20 @@ def saturated(history: History, grid: Grid, limit_per_minute: int) -> BoolArray:
 
 @dataclass(frozen=True, eq=False)
 class Uncensored:
-    """A grid with the hours that stood at the limit filled in."""
+    """A grid with estimates for the hours that stayed at the limit."""
 
     grid: Grid
     hours: int
-    """How many were."""
+    """Number of estimated hours."""
     unknowable: int
-    """Hours of the week that stood at the limit on every one of their days: demand there is a lower bound."""
+    """Number of hours of the week that stayed at the limit on all of their days: demand there is a lower bound."""
 
 
 def uncensor(grid: Grid, at_limit: BoolArray) -> Uncensored:
-    """A Tobit fit: log of an hour's calls is a day's part plus an hour of the week's part plus normal noise, and of the
-    hours at the limit no more is known than that demand was above.
+    """Estimate the demand of hours at the limit by a Tobit fit.
+
+    The log of an hour's calls is a part of the day, plus a part of the hour of the week, plus normal noise. Of hours at
+    the limit it is only known that demand was above it.
     """
     usable = grid.hours >= _LEAST_CALLS
     cut = at_limit & usable
@@ -127,7 +129,7 @@ def uncensor(grid: Grid, at_limit: BoolArray) -> Uncensored:
 
 
 def _two_way(values: FloatArray, usable: BoolArray, weekdays: IntArray) -> FloatArray:
-    """Additive fit of days and hours of the week, by sweeping rows and columns."""
+    """Fit an additive model of days and hours of the week, by sweeping rows and columns."""
     by_day, by_cell = np.zeros((len(values), 1)), np.zeros_like(values)
     for _ in range(5):
         for weekday in np.unique(weekdays):

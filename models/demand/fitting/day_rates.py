@@ -1,11 +1,23 @@
-"""The rate of fresh calls on each day of a history, as fine as its counts carry, with equally likely alternatives.
+"""The rate of fresh calls on each day of a history, minute by minute, with equally likely alternatives.
 
-A day's total is split into hours, hours into quarters, those into five minutes and minutes, and minutes into seconds
-where calls come in batches. At each split the shares
-scatter about the shape of the weekday's class, with a concentration that all days tell together. Given what a day
-showed, its own shares are drawn from their posterior. So a spike of one hour, a campaign of forty minutes and a busy
-day stay what they were, with their tail, and with what goes together within a day. Only what chance alone explains is
-taken off. Source: Kolaczyk, "Bayesian multiscale models for Poisson processes", JASA 94 (1999).
+A history shows counts, not rates. If 12 calls came in one minute, the rate may have been 9 or 15. This module draws
+rates that fit the counts: `DayRates.draw` returns one alternative for all days at once (a multiscale posterior).
+
+How a day is drawn, with an example of a Monday with 6,000 calls:
+
+1. The total. A Poisson count of 6,000 leaves a gamma posterior for its mean: 6,000, give or take 77.
+2. The hours. On usual Mondays 10 % of the calls come from 10:00 to 11:00; on this one it was 14 %, a campaign. The
+   share is drawn from a Dirichlet posterior, which lies between the two. All days together show how far shares of hours
+   usually stray from the usual shape; that is the concentration a. With a = 500, the usual shape weighs as much as 500
+   calls against the day's own 6,000. So the share is drawn around (500 * 10 % + 6,000 * 14 %) / 6,500 = 13.7 %.
+3. Quarters of an hour, five minutes, minutes: the same again, each with a concentration of its own. A minute has few
+   calls of its own. So where days are alike at this scale (a is large), the usual shape counts; where calls come in
+   rushes (a is small), the day's own count does.
+4. Seconds, where calls come in batches (`models.demand.fitting.within_minutes`).
+
+So a campaign of forty minutes and a busy day stay what they were, and calls that came together stay together. Only as
+much is smoothed as chance alone explains. Source: Kolaczyk, "Bayesian multiscale models for Poisson processes",
+JASA 94 (1999).
 """
 
 from __future__ import annotations
@@ -25,44 +37,44 @@ from trunkproof.models.demand.fitting.within_minutes import MINUTE_S, WithinMinu
 
 _SPLITS_S = (3600.0, 900.0, 300.0, 60.0)
 _BUSY = 0.25
-"""Concentrations are told from periods that expect this share of the busiest one's calls, or more."""
+"""Concentrations are estimated from periods with at least this share of the calls of the busiest one."""
 _LARGEST = 1e9
-"""Concentration of shares that do not scatter at all."""
+"""Concentration that stands for shares without any scatter."""
 _DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class Split:
-    """How periods are divided into shorter ones."""
+    """One step of the division of a day into shorter periods."""
 
     length_s: float
-    """Of the shorter ones."""
+    """Length of the shorter periods."""
     concentration: float
-    """Of the Dirichlet distribution of their shares: large where shares scatter little."""
+    """Concentration of the Dirichlet distribution of their shares: large where shares scatter little."""
 
 
 @dataclass(frozen=True, eq=False)
 class DayRates:
-    """D days, P periods a day."""
+    """The counts of D days in P periods a day, and all that is needed to draw rates from them."""
 
     dates: tuple[date, ...]
     counts: FloatArray
     """Fresh calls, shape (D, P)."""
     period_s: float
     classes: Classes
-    """Weekdays that are alike in how many calls come, and at which hours."""
+    """Groups of weekdays that are alike in their number of calls and in their hours."""
     shape_classes: Classes
-    """Weekdays that are alike in the shape of their day, however many calls come."""
+    """Groups of weekdays that are alike in the shape of their day, however many calls come."""
     shape_s: float
-    """Length of the periods within which that shape is flat."""
+    """Length of the periods within which that shape is taken to be flat."""
     shapes: FloatArray
     """Share of a usual day's calls by shape class and period, shape (C, P)."""
     splits: tuple[Split, ...]
     """From hours down to the periods."""
     multiplied: float = 1.0
-    """How many times larger rates are than the counts say."""
+    """Factor from the counts of the file to the rates."""
     within_minutes: WithinMinutes | None = None
-    """How calls are spread within the periods, which are minutes then; None: evenly."""
+    """How calls are spread within minutes, where periods are minutes; None: evenly."""
 
     @property
     def weekdays(self) -> IntArray:
@@ -84,19 +96,19 @@ class DayRates:
 
     @property
     def step_s(self) -> float:
-        """Of the rates that are simulated: the periods, or what they are split into."""
+        """Length of the steps of simulated rates: the periods, or what they are split into."""
         return self.period_s if self.within_minutes is None else self.within_minutes.period_s
 
     def path(  # which stretch of which day
         self, rates: FloatArray, day: int, from_s: float, length_s: float, random: np.random.Generator
     ) -> FloatArray:
-        """Return the rates of a stretch of a day by steps of `step_s`; before midnight they are as at midnight.
+        """Return the rates of a part of a day in steps of `step_s`; before midnight they are as at midnight.
 
         Args:
-            rates: what `draw` gave.
+            rates: the result of `draw`.
             day: index of `dates`.
-            from_s: where it begins, in seconds after midnight.
-            length_s: of the stretch.
+            from_s: begin of the part, in seconds after midnight.
+            length_s: length of the part.
             random: spreads calls within their minutes.
         """
         places = np.arange(math.floor(from_s / self.period_s), math.floor((from_s + length_s) / self.period_s))
@@ -107,13 +119,13 @@ class DayRates:
         return np.asarray((path[:, None] * self.within_minutes.draw(day, places, random)).ravel())
 
     def _levels(self) -> Iterator[tuple[FloatArray, FloatArray, float]]:
-        """For each split: counts (D, n) and shapes (C, n) of its periods, and the concentration."""
+        """Yield, for each split, counts (D, n) and shapes (C, n) of its periods, and the concentration."""
         for split in self.splits:
             merged = round(split.length_s / self.period_s)
             yield _merge(self.counts, merged), _merge(self.shapes, merged), split.concentration
 
     def times(self, factor: float) -> DayRates:
-        """Return the same days with so many times as many calls, as busy together."""
+        """Return the same days with calls multiplied; busy days and minutes stay as busy relative to others."""
         return replace(self, multiplied=self.multiplied * factor)
 
 
@@ -131,10 +143,10 @@ def fit_day_rates(
     """Return the rates behind the days of `grid`.
 
     Args:
-        counts: fresh calls in `column` by `start_local`, single ones or by interval.
-        column: what to add up.
-        grid: the days; where its hours say more than `counts` does (demand that had to be filled in), they count.
-        interval_s: of the history's counts; no period is shorter.
+        counts: fresh calls in `column` by `start_local`, as single calls or by interval.
+        column: the column to add up.
+        grid: the days; where demand of an hour was filled in, the hour of the grid counts and not that of `counts`.
+        interval_s: length of the history's intervals; no period is shorter.
         are_instants: whether `counts` are single calls at their instants, however long the history's intervals are.
     """
     period = _finest(interval_s)
@@ -169,13 +181,13 @@ def fit_day_rates(
 
 
 def _finest(interval_s: float) -> float:
-    """A minute, or the shortest multiple of the interval that divides an hour."""
+    """Return a minute, or else the shortest multiple of the interval that divides an hour."""
     fitting = [n * interval_s for n in range(1, 61) if n * interval_s >= 60 and (3600 / (n * interval_s)).is_integer()]
     return min(fitting, default=3600.0)
 
 
 def _filled_in(seen: FloatArray, grid: Grid) -> FloatArray:
-    """Factor by which demand of each period was raised, as its hour was."""
+    """Return the factor by which the demand of each period was raised: that of its hour."""
     by_hour = seen.reshape(len(seen), 24, seen.shape[1] // 24).sum(axis=2)
     raised = np.divide(grid.hours, by_hour, out=np.ones_like(by_hour), where=by_hour > 0)
     # Elsewhere both are sums of the same calls, but for rounding.
@@ -197,10 +209,10 @@ def _merge(values: FloatArray, merged: int) -> FloatArray:
 
 
 def _concentration(children: FloatArray, shapes: FloatArray, each: int, kinds: IntArray, *, is_flat: bool) -> float:
-    """By moments: how far shares scatter beyond what multinomial chance explains, pooled over days and busy periods.
+    """Estimate the concentration by moments: how far shares scatter beyond multinomial chance, over all busy periods.
 
-    Pearson's statistic of n calls over K shares expects (K - 1)(1 + (n - 1) / (a + 1)) of a Dirichlet-multinomial with
-    concentration a; a shape that was told from D days takes one part in D of it, unless it is flat there.
+    Of n calls over K shares with concentration a, Pearson's statistic has the mean (K - 1)(1 + (n - 1) / (a + 1)). A
+    shape that was estimated from D days itself takes one part in D of that, unless it is flat.
     """
     if not len(children):
         return _LARGEST

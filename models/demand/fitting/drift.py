@@ -1,7 +1,7 @@
-"""Does the level of a history drift, and where will it stand at the horizon?
+"""Does the level of a history drift, and where will it be at the horizon?
 
-Days that are busy together, for a week or a month, are no drift: the slope's error is the one of a level that wanders,
-by `models.demand.fitting.levels`. A clear slope is one that such wandering hardly ever makes.
+Days that are busy together, for a week or a month, are not yet a drift. So the error of the slope is that of a level
+that wanders (`models.demand.fitting.levels`). A slope is clear if such wandering hardly ever makes it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _DRAWS = 4000
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """How the level moves in a history; logs."""
+    """How the level moves in a history; all values are logs."""
 
     per_week: Ranged
     """What a week adds to the log of the level, with its 95 % interval."""
     p_value: float
-    """How often a level that only wanders would seem to drift this much."""
+    """Probability that a level that only wanders seems to drift this much."""
     is_clear: bool
     end_level: Ranged
     """Level at the end over the mean of the whole history, log, with its 95 % interval."""
     per_week_draws: FloatArray
     end_level_draws: FloatArray
     days: int
-    """Of the history, odd ones left out."""
+    """Days of the history without odd ones."""
 
     @property
     def words(self) -> str:
-        """For people: the drift in a sentence."""
+        """The drift in a sentence."""
         week = [100 * np.expm1(value) for value in (self.per_week.value, self.per_week.low, self.per_week.high)]
         said = f"{week[0]:+.1f} % a week ({week[1]:+.1f} to {week[2]:+.1f} %)"
         if not self.is_clear:
@@ -50,7 +50,7 @@ class Drift:
 
 
 def find_drift(grid: Grid, *, draws: int = _DRAWS, seed: int = 1) -> Drift:
-    """Return the drift of the counts of `grid`; of fewer than `LEAST_DAYS` usual days none is clear."""
+    """Return the drift of the counts of `grid`; with fewer than `LEAST_DAYS` usual days no drift is clear."""
     random = np.random.default_rng([seed, 5])
     levels, days = _levels(grid, slope=True)
     p_value = _p_value(levels, days)
@@ -70,20 +70,19 @@ def find_drift(grid: Grid, *, draws: int = _DRAWS, seed: int = 1) -> Drift:
 
 
 def local_level(grid: Grid) -> FloatArray:
-    """Shape (D,): the smoothed log level of each day over the mean of the history, odd days bridged over."""
+    """Return the smoothed log level of each day over the mean of the history, shape (D,), interpolated at odd days."""
     return _levels(grid, slope=_p_value(*_levels(grid, slope=True)) < _SIGNIFICANT)[0].local
 
 
 def level_draws(
     grid: Grid, horizon_days: float, draws: int, random: np.random.Generator, *, continues: bool
 ) -> FloatArray:
-    """Return equally likely factors, shape (draws,): the level so many days after the history over its `local_level` at
-    the end.
+    """Return equally likely factors from the level at the history's end to that `days_ahead` later, shape (draws,).
 
-    With `continues` the drift goes on, as unsure as it is; without, it stops where it stands. One that is not clear is
-    believed in as many draws as it is probable, and a fall that is not clear in none: nobody should count on it. What
-    wanders is its mean over the days up to the horizon. Days of a history are brought to the horizon by
-    exp(local_level[-1] - local_level[day]) and such a factor.
+    With `continues` the drift goes on, with its uncertainty; without, it stops. A drift that is not clear goes on in as
+    many draws as it is probable. A fall that is not clear goes on in none: nobody should count on it. The wandering
+    part is averaged over the days up to the horizon. A day of the history is brought to the horizon by
+    exp(local_level[-1] - local_level[day]) times such a factor.
     """
     plain, sloped = _levels(grid, slope=False)[0], _levels(grid, slope=True)
     p_value = _p_value(*sloped)
@@ -104,7 +103,7 @@ def _levels(grid: Grid, *, slope: bool) -> tuple[Levels, int]:
 
 
 def _p_value(levels: Levels, days: int) -> float:
-    """Two-sided, averaged over the lattice. A wandering that remembers for weeks leaves few independent pieces."""
+    """Return the two-sided p-value, averaged over the lattice. A level that wanders for weeks has few degrees."""
     if days < LEAST_DAYS:
         return 1.0
     t_values, degrees = _t_values(levels, days)
@@ -112,10 +111,11 @@ def _p_value(levels: Levels, days: int) -> float:
 
 
 def _drift_probability(levels: Levels, days: int) -> float:
-    """How probable a drift is, if it was as probable as none before the history was seen, and then of ordinary size.
+    """Return the probability of a drift, if drift and no drift were equally probable before the history was seen.
 
-    A p-value does not say that: a small slope that a long history shows well is hardly ever 3 % a week. Source: Gönen,
-    Johnson, Lu and Westfall, "The Bayesian two-sample t test", The American Statistician 59 (2005), equation 3.
+    A p-value does not say that. A drift is expected to be of ordinary size, and a tiny slope in a long history can be
+    significant without being one. Source: Gönen, Johnson, Lu and Westfall, "The Bayesian two-sample t test", The
+    American Statistician 59 (2005), equation 3.
     """
     t_values, degrees = _t_values(levels, days)
     wider = 1 + (SLOPE_PER_DAY / np.maximum(levels.plain_slope[:, 1], 1e-12)) ** 2
@@ -125,7 +125,7 @@ def _drift_probability(levels: Levels, days: int) -> float:
 
 
 def _t_values(levels: Levels, days: int) -> tuple[FloatArray, FloatArray]:
-    """Of the slope, and their degrees of freedom, by entry of the lattice."""
+    """Return the t-values of the slope and their degrees of freedom, by entry of the lattice."""
     t_values = np.abs(levels.plain_slope[:, 0]) / np.maximum(levels.plain_slope[:, 1], 1e-12)
     pieces = np.where(levels.wandering > 0, days / levels.memory_days, np.inf)
     return t_values, np.maximum(np.minimum(levels.degrees, pieces), 1.0)

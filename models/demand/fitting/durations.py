@@ -1,7 +1,6 @@
-"""Durations -> a distribution: exponential, lognormal or a mixture of two lognormals, chosen by Akaike's criterion.
+"""Fit a distribution to durations: exponential, lognormal or a mixture of two lognormals, by Akaike's criterion.
 
-Nothing is said of durations beyond those that the history had time to show: calls of its last part, which it holds only
-if they were short, are left out.
+Calls near the end of a history are left out: the history has only the short ones among them.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ _MOST_FITTED = 200_000
 _QQ_POINTS = 99
 _GRID = 100_000
 _CLEARLY = 10.0
-"""By so much must a criterion be lower for a more complicated distribution to be preferred (Burnham and Anderson)."""
+"""A more complicated distribution is preferred only if its criterion is lower by this (Burnham and Anderson)."""
 _EM_STEPS = 300
 _LEAST = 30
 
 
 def holding_times(calls: pl.DataFrame, assumed: Assumed, seed: int) -> DurationFit:
-    """Answer to end; as assumed where fewer than 30 are known."""
+    """Fit the time from answer to end; as assumed where fewer than 30 are known."""
     fit = fit_durations(known_durations(calls, "holding_s"), seed)
     if fit is not None:
         return fit
@@ -38,7 +37,7 @@ def holding_times(calls: pl.DataFrame, assumed: Assumed, seed: int) -> DurationF
 
 
 def known_durations(calls: pl.DataFrame, column: str) -> FloatArray:
-    """Durations `column` of answered calls, but for those near the end of the history."""
+    """Return the durations `column` of answered calls, without those near the end of the history."""
     answered = calls.filter((pl.col("status") == CallStatus.ANSWERED.value) & pl.col(column).is_not_null())
     if answered.is_empty():
         return np.empty(0)
@@ -50,9 +49,9 @@ def known_durations(calls: pl.DataFrame, column: str) -> FloatArray:
 
 
 def fit_durations(seconds: FloatArray, seed: int) -> DurationFit | None:
-    """The distribution of some durations, scaled so that its mean is theirs: the mean is what channels are counted by.
+    """Fit the distribution of some durations; None for fewer than 30.
 
-    None for fewer than 30.
+    It is scaled to their mean, because the mean decides how many channels are needed.
     """
     if len(seconds) < _LEAST:
         return None
@@ -78,12 +77,12 @@ def fit_durations(seconds: FloatArray, seed: int) -> DurationFit | None:
 
 
 def spread_out(distribution: Distribution) -> FloatArray:
-    """Durations that stand for the distribution, evenly, in ascending order."""
+    """Return durations at evenly spaced quantiles of the distribution, ascending."""
     return np.sort(distribution.quantile((np.arange(_GRID) + 0.5) / _GRID))
 
 
 def misfit(seconds: FloatArray, distribution: Distribution) -> float:
-    """Largest gap between the distribution functions (Kolmogorov and Smirnov's distance), whole seconds allowed for."""
+    """Return the Kolmogorov-Smirnov distance, with an allowance for durations in whole seconds."""
     if len(seconds) == 0:
         return 0.0
     seen, model = np.sort(seconds), spread_out(distribution)
@@ -95,14 +94,14 @@ def misfit(seconds: FloatArray, distribution: Distribution) -> float:
 
 
 def _smoothed(sample: FloatArray, random: np.random.Generator) -> FloatArray:
-    """Whole seconds are spread over the second around them, and nothing is 0: a logarithm is to be taken."""
+    """Spread whole seconds over the second around them, and make 0 positive, so that logarithms exist."""
     if (sample == np.round(sample)).mean() > 0.99:
         sample = np.abs(sample + random.uniform(-0.5, 0.5, len(sample)))
     return np.maximum(sample, 0.01)
 
 
 def _alternatives(seconds: FloatArray) -> list[Alternative]:
-    """From the simplest on."""
+    """Return the fitted alternatives, the simplest first."""
     logs = np.log(seconds)
     mean = float(seconds.mean())
     exponential = float(stats.expon.logpdf(seconds, scale=mean).sum())
@@ -129,9 +128,7 @@ def _lognormal(mu: float, sigma: float) -> Lognormal:
 
 
 def _two_normals(logs: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-    """Weights, means, deviations and log likelihood of two normals, by expectation and maximisation on a fine
-    histogram.
-    """
+    """Fit two normals on a fine histogram by the EM algorithm: weights, means, deviations, log likelihood."""
     edges = np.quantile(logs, np.linspace(0, 1, 2001))
     values, counts = np.unique(np.searchsorted(edges, logs), return_counts=True)
     points = np.bincount(np.searchsorted(values, np.searchsorted(edges, logs)), weights=logs) / counts
@@ -152,7 +149,7 @@ def _two_normals(logs: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, 
 
 
 def with_mean(distribution: Distribution, mean_s: float) -> Distribution:
-    """The same shape, another mean."""
+    """Return a distribution of the same shape with another mean."""
     if isinstance(distribution, Mixture):
         factor = mean_s / distribution.mean()
         parts = tuple(MixturePart(weight=one.weight, of=_scaled(one.of, factor)) for one in distribution.parts)

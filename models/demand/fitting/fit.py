@@ -1,6 +1,6 @@
-"""A call history -> the traffic that made it: puts together what the modules beside this one find.
+"""Fit a call history: find the traffic that made it, by the modules beside this one.
 
-It decides nothing: what follows from a fit is `experiments.review`.
+A fit decides nothing; `experiments.review` does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from trunkproof.models.traffic import Outcomes
 
 _ENOUGH_DAYS = 7
 _NOT_OURS = 1_000_000
-"""A throttle that no counts can show."""
+"""Stands for a throttle above any count."""
 
 
 def fit_history(
@@ -51,10 +51,11 @@ def fit_history(
     assumed: Assumed | None = None,
     seed: int = 1,
 ) -> Fit:
-    """The traffic behind `history`, that was under a throttle of `limit_per_minute` (`enforced`: how, if known).
+    """Return the traffic behind `history`, which was under a throttle of `limit_per_minute`; `enforced` says how.
 
-    Never fails on a history that was read: one that is too short is refused in `Fit.refusals`. Of a history whose
-    counts were multiplied the file's own are fitted, and the rates multiplied: the throttle was another customer's.
+    It never fails on a history that could be read. If a history is too short, `Fit.refusals` says so. If its counts
+    were multiplied, the counts of the file are fitted, and the rates are multiplied: the throttle was another
+    customer's.
     """
     if history.multiplied != 1:
         own = fit_history(history.as_filed(), limit_per_minute=_NOT_OURS, assumed=assumed, seed=seed)
@@ -103,13 +104,13 @@ def fit_history(
 
 
 def _spread_s(history: History, counts: pl.DataFrame) -> float | None:
-    """Of calls whose instants were rounded to minutes nobody knows the second, as of counts."""
+    """Return the interval over which calls are spread; instants rounded to minutes are treated like counts."""
     return history.interval_s if history.calls is None else grain_s(counts) or None
 
 
 @dataclass(frozen=True, eq=False)
 class _Demand:
-    """What was asked of the trunk."""
+    """The demand of the trunk."""
 
     fresh: Grid
     attempts: Grid
@@ -133,12 +134,12 @@ def _demand(history: History, found: Chains | None, redial: RedialFit, limit_per
         return _Demand(fresh, attempts, none, counts, column)
     repaired = uncensor(fresh, at_limit)
     warning = (
-        f"{repaired.hours} hours stood at the limit of {limit_per_minute} calls per minute and the history shows no "
-        f"refusals: demand in them is estimated from the other hours, and less sure than its interval says."
+        f"{repaired.hours} hours were at the limit of {limit_per_minute} calls per minute, and the history shows no "
+        f"refusals. Their demand is estimated from other hours and is less certain than its interval says."
     )
     refusal = (
-        f"{repaired.unknowable} hours of the week stood at the limit on every day, and no refusals are in the "
-        f"history: how much was wanted cannot be told. Add the refused attempts."
+        f"{repaired.unknowable} hours of the week were at the limit on every day, and the history shows no "
+        f"refusals: their demand cannot be told. Add the refused attempts to the history."
     )
     return _Demand(
         repaired.grid, attempts, at_limit, counts, column, (warning,), (refusal,) if repaired.unknowable else ()
@@ -159,11 +160,11 @@ def _warnings_of_calls(
     if not redial.observed:
         chance = redial.probability
         said.append(
-            f"Redials of refused callers are not seen in the history, or fewer than {LEAST_FAILURES}: a probability of "
+            f"The history does not show {LEAST_FAILURES} refused attempts with their redials. A probability of "
             f"{chance.value:.2g} ({chance.low:.2g} to {chance.high:.2g}) is assumed."
         )
     if holding.count == 0:
-        said.append(f"Holding times are not in the history: a mean of {holding.mean_s.value:g} s is assumed.")
+        said.append(f"The history has no holding times. A mean of {holding.mean_s.value:g} s is assumed.")
     if history.calls is not None:
         seconds = known_durations(history.calls, "holding_s")
         said += warnings_of_durations("Holding times", seconds, holding.distribution) if holding.count else ()
@@ -174,7 +175,7 @@ def _warnings_of_calls(
             (pl.col("status") == CallStatus.ANSWERED.value) & pl.col("holding_s").is_null()
         ).height
         if holding.count and unknown:
-            said.append(f"Of {unknown} answered calls the history does not say how long they held.")
+            said.append(f"The history does not have the holding time of {unknown} answered calls.")
     return tuple(said)
 
 
@@ -187,13 +188,13 @@ def _outlook(demand: _Demand) -> Outlook | None:
 
 
 def _fresh_share(demand: _Demand) -> FloatArray:
-    """Shape (7, 24): fresh calls per attempt; above 1 where demand had to be filled in."""
+    """Return fresh calls per attempt by hour of the week, shape (7, 24); above 1 where demand was estimated."""
     fresh, attempts = profile(demand.fresh).per_minute, profile(demand.attempts).per_minute
     return np.divide(fresh, attempts, out=np.ones((7, 24)), where=attempts > 0)
 
 
 def variance_to_mean(typical: Grid) -> pl.DataFrame:
-    """Counts per period across the days of a weekday: `weekday`, `second` of the day, `mean`, `variance`, `days`."""
+    """Return counts per period over days: `weekday`, `second` of the day, `mean`, `variance`, number of `days`."""
     tables = []
     seconds = np.arange(typical.periods.shape[1]) * typical.period_s
     for weekday in np.unique(typical.weekdays):

@@ -1,8 +1,8 @@
 """Forecast intervals of attempts by hour and day, from a fit's outlook.
 
-What is expected is the usual week at the level that the day will have. How far a day or hour may lie from that, in
-units of the model's own deviation, is told by the trials within the history: the shortest interval that holds the share
-asked for of what came. Breakdowns and holidays lie on the low side, so it is not symmetric.
+The expected value is the usual week at the level that the day will have. Trials within the history show how far days
+and hours lie from it, in units of the model's own deviation. The interval is the shortest that contains the asked share
+of the trials. It is not symmetric, because breakdowns and holidays lie on the low side.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ from trunkproof.models.demand.fitting.result import Fit, Outlook, Scores, times
 from trunkproof.models.errors import InputError, Problem
 
 CLASSES = (2.0, 20.0)
-"""Hours are judged apart by how many attempts they expect: bounds of the classes."""
+"""Bounds of the classes of hours by expected attempts; each class has its own interval."""
 _LEAST_PART = 0.3
-"""Of the history's variance, that a better known level leaves at least."""
+"""Least part of the history's variance that remains when the level is better known."""
 _MOST = 0.999
 _UNTOLD_DEGREES = 5
 _CALLS_UNSEEN = 0.5
-"""Calls added to what an hour rests on: one without a call may still get one."""
+"""Calls added to those behind an hour: an hour without a call in the history may still get one."""
 
 
 def forecast(
     fit: Fit, first: date, days: int, *, coverage: float = 0.9, fresh: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Tables of `days` local days from `first` on, by hour and by day: `start_local`, `expected`, `low`, `high`.
+    """Return forecasts of `days` local days from `first` on, by hour and by day.
 
-    Attempts under the throttle of the history; with `fresh`, first attempts only. An `InputError` says that the history
-    was too short for it.
+    The columns are `start_local`, `expected`, `low` and `high`. Attempts are those under the throttle of the history;
+    with `fresh`, first attempts only.
+
+    Raises:
+        InputError: the history was too short for a forecast.
     """
     if fit.outlook is None:
         raise InputError("history", [Problem(where="days", what="too few complete days for a forecast")])
@@ -45,12 +48,12 @@ def forecast(
 def tables(
     outlook: Outlook, dates: list[date], coverage: float, *, fresh: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """`forecast` of given dates."""
+    """Return the tables of `forecast` for given dates."""
     weekdays = np.array([day.weekday() for day in dates], dtype=np.int64)
     ahead = [max((day - outlook.last).days, 0) for day in dates]
     levels, deviations = np.array([outlook.levels.at(days) for days in ahead]).reshape(-1, 2).T
     levels = levels + harmonics(dates) @ outlook.month
-    # Trials forecast a level that wanders freely; nearby days are known better, far ones not as well.
+    # Trials have the uncertainty of a freely wandering level. Near days are known better, far ones less well.
     added = deviations**2 - outlook.levels.wandering_variance
     usual = 60 * np.maximum(outlook.attempts_per_minute, _unseen(outlook)) * (outlook.fresh_share if fresh else 1.0)
     expected = usual[weekdays] * np.exp(levels)[:, None]
@@ -66,12 +69,12 @@ def tables(
 
 
 def deviation(expected: FloatArray, cv: FloatArray | float) -> FloatArray:
-    """Of a count: independent callers, and a factor that they share."""
+    """Return the standard deviation of a count of independent callers who share a random factor."""
     return np.sqrt(np.maximum(expected, _CALLS_UNSEEN) + (cv * expected) ** 2)
 
 
 def hour_class(expected: FloatArray) -> IntArray:
-    """Number of the class of `Outlook.hour_scores`."""
+    """Return the index of the hour's class in `Outlook.hour_scores`."""
     return np.asarray(np.searchsorted(CLASSES, expected), dtype=np.int64)
 
 
@@ -80,7 +83,7 @@ def _plus(squares: FloatArray, added: FloatArray) -> FloatArray:
 
 
 def _unseen(outlook: Outlook) -> float:
-    """Rate per minute that stands for half a call of the history."""
+    """Return the rate per minute of half a call in the whole history."""
     behind = outlook.calls_behind > 0
     if not behind.any():
         return 0.0
@@ -88,7 +91,7 @@ def _unseen(outlook: Outlook) -> float:
 
 
 def _bounds(outlook: Outlook, scores: Scores | None, coverage: float) -> tuple[float, float]:
-    """Lowest and highest score of what comes with that probability. Odd days that no score shows lie outside."""
+    """Return the lowest and highest score of the interval. Odd days without a score in the trials lie outside."""
     wanted = min(coverage / (1 - (0.0 if outlook.shows_odd else outlook.odd_share)), _MOST)
     if scores is None:
         half = float(stats.t.ppf((1 + wanted) / 2, _UNTOLD_DEGREES))
@@ -97,7 +100,7 @@ def _bounds(outlook: Outlook, scores: Scores | None, coverage: float) -> tuple[f
 
 
 def _table(starts: list[datetime], expected: FloatArray, cv: FloatArray, bounds: FloatArray) -> pl.DataFrame:
-    # Rounded outwards: an interval of counts holds at least what it is asked to.
+    # Round outwards: an interval of counts covers at least the share asked for.
     spread = deviation(expected, cv)
     low = np.maximum(np.floor(expected + bounds[..., 0] * spread), 0.0)
     high = np.maximum(np.ceil(expected + bounds[..., 1] * spread), 0.0)

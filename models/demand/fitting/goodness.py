@@ -1,6 +1,6 @@
-"""What a reader must know of a fit before he trusts it, and what makes a history too little to decide on.
+"""Warnings about a fit, and reasons why a history is not enough for a decision.
 
-Sentences only: everything judged here was estimated elsewhere.
+This module makes sentences only; all figures are estimated elsewhere.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ _BAD_FIT = 0.05
 _BUSY_SHARE = 0.9
 _FEW_OF_WEEKDAY = 2
 _NAMED = 8
-"""Odd days that are told one by one."""
+"""Number of odd days that are named one by one."""
 
 
 def refusals(history: History, fresh: Grid) -> tuple[str, ...]:
-    """Why no decision can be based on the history; none: it is enough."""
+    """Return the reasons why the history is not enough for a decision; empty if it is enough."""
     said = []
     days = len(fresh)
     if days < LEAST_DAYS:
         said.append(
             f"The history has {days} complete day{'' if days == 1 else 's'}; a decision needs {LEAST_DAYS} at least, "
-            f"better {2 * _SHORT_DAYS}: how much days differ cannot be told from so few."
+            f"better {2 * _SHORT_DAYS}: fewer days do not show how much days differ."
         )
     if history.attempts < LEAST_ATTEMPTS:
         said.append(f"The history has {history.attempts} attempts; a decision needs {LEAST_ATTEMPTS} at least.")
     if not said and not _busy_hour_seen_twice(fresh):
-        said.append("No weekday with a busy hour is in the history twice: how much it varies cannot be told.")
+        said.append(
+            "No weekday with a busy hour is in the history twice, so it does not show how much busy hours differ."
+        )
     return tuple(said)
 
 
@@ -53,16 +55,16 @@ def _busy_hour_seen_twice(fresh: Grid) -> bool:
 
 
 def warnings_of_days(history: History, fresh: Grid, odd: Sequence[OddDay]) -> Iterator[str]:
-    """Short, missing, odd and closed days."""
+    """Yield warnings of short, missing, odd and closed days."""
     if LEAST_DAYS <= len(fresh) < _SHORT_DAYS:
-        yield f"Only {len(fresh)} complete days: intervals are wide, and weeks cannot be told apart."
+        yield f"Only {len(fresh)} complete days: intervals are wide, and weeks cannot be compared."
     seen = np.bincount(fresh.weekdays, minlength=7)
     few = [WEEKDAYS[weekday] for weekday in range(7) if seen[weekday] < _FEW_OF_WEEKDAY]
     if few:
         yield f"Fewer than {_FEW_OF_WEEKDAY} complete days of: {', '.join(few)}."
     left = history.days - len(fresh) - len(history.closed)
     if left > 2:
-        yield f"{left} of {history.days} days are not complete and were not fitted."
+        yield f"{left} of {history.days} days are incomplete and were not fitted."
     if history.closed:
         yield f"{len(history.closed)} days were named as closed and not fitted."
     yield from (one.words for one in odd[:_NAMED])
@@ -79,26 +81,26 @@ def _gaps(fresh: Grid, usual: BoolArray) -> int:
 
 
 def warnings_of_clock(history: History) -> Iterator[str]:
-    """Oddities that shift times."""
+    """Yield warnings of oddities that shift times."""
     for oddity in history.oddities:
         if any(word in oddity.kind for word in ("clock", "order", "zone", "daylight")):
             yield f"{oddity.what} ({oddity.count}): {oddity.handled}"
 
 
 def warnings_of_arrivals(fresh: Grid, arrivals: ArrivalFit) -> Iterator[str]:
-    """Drift, and how far from Poisson."""
+    """Yield warnings of drift, and of counts that are far from Poisson."""
     if len(fresh) >= LEAST_DAYS and (drift := find_drift(fresh)).is_clear:
         yield drift.words
     ratio, p_value = dispersion(fresh)
     if ratio > 1.5 and p_value < 1e-3:
         yield (
             f"Counts vary {ratio:.1f} times as much as independent callers would (chi-square, p below 0.001): "
-            f"busyness factors carry it (days {arrivals.day_cv.value:.3f}, periods {arrivals.period_cv.value:.3f})."
+            f"busyness factors model it (days {arrivals.day_cv.value:.3f}, periods {arrivals.period_cv.value:.3f})."
         )
 
 
 def dispersion(fresh: Grid) -> tuple[float, float]:
-    """Chi-square over degrees of freedom of periods about their weekday's mean, and the p-value of Poisson."""
+    """Return chi-square over degrees of freedom of periods about their weekday's mean, and its p-value."""
     square, degrees = 0.0, 0
     for weekday in np.unique(fresh.weekdays):
         table = fresh.periods[fresh.weekdays == weekday]
@@ -110,21 +112,22 @@ def dispersion(fresh: Grid) -> tuple[float, float]:
 
 
 def warnings_of_durations(what: str, seconds: FloatArray, distribution: Distribution) -> Iterator[str]:
-    """A distribution that does not fit."""
+    """Yield a warning if the distribution does not fit."""
     gap = misfit(seconds, distribution)
     if gap > _BAD_FIT:
         yield f"{what} follow no tried distribution well: distribution functions are {gap:.2f} apart (see the QQ plot)."
 
 
 def warnings_of_forecast(held_out: HeldOut | None) -> Iterator[str]:
-    """Held-out days that the forecast missed."""
+    """Yield a warning if the forecast missed too many held-out days or hours."""
     if held_out is None:
         return
     for what, seen, count in (
         ("hours", held_out.seen_by_hour, held_out.hours.height),
         ("days", held_out.seen_by_day, held_out.days.height),
     ):
-        # Days of one level miss together: three standard errors of a quarter of the count.
+        # Days of one level miss together, so only a quarter of them counts as independent. Three standard errors.
         slack = 3 * np.sqrt(held_out.asked * (1 - held_out.asked) / max(count / 4, 1))
         if seen < held_out.asked - slack:
-            yield f"Of the held-out {what} {100 * seen:.0f} % were as forecast, asked {100 * held_out.asked:.0f} %."
+            asked = 100 * held_out.asked
+            yield f"{100 * seen:.0f} % of the held-out {what} lie in their intervals; {asked:.0f} % should."

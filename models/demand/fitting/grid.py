@@ -1,6 +1,6 @@
-"""Counts of a history laid out by day: hours and periods of the complete local days.
+"""Arrange the counts of a history by day: hours and periods of the complete local days.
 
-A day is complete when the history covers all of it. This module counts; it estimates nothing.
+A day is complete if the history covers all of it. This module counts; it estimates nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import polars as pl
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 
 _LEAST_MINUTES = 22.5 * 60
-"""A day has this many at least, also the one on which clocks go forward."""
+"""Least minutes of a complete day; the day on which clocks go forward has 23 hours."""
 _PERIOD_S = 900
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Counts on D complete days, of which none is closed."""
+    """Counts on D complete days, without closed days."""
 
     dates: tuple[date, ...]
     weekdays: IntArray
@@ -28,7 +28,7 @@ class Grid:
     hours: FloatArray
     """Counts, shape (D, 24), by local hour."""
     minutes: FloatArray
-    """Minutes that each of them lasted: 60, but 0 or 120 where clocks changed."""
+    """Minutes of each hour: 60, but 0 or 120 where clocks changed."""
     periods: FloatArray
     """Counts, shape (D, periods of a day)."""
     period_s: float
@@ -39,7 +39,7 @@ class Grid:
         return np.asarray(self.hours.sum(axis=1))
 
     def keep(self, which: BoolArray | slice) -> Grid:
-        """Some of the days."""
+        """Return the grid of some of the days."""
         dates = tuple(np.array(self.dates, dtype=object)[which])
         return replace(
             self,
@@ -55,7 +55,7 @@ class Grid:
 
 
 def period_s(interval_s: float) -> float:
-    """A quarter of an hour, or of what the intervals of the counts can be added up to, the nearest to it."""
+    """Return a quarter of an hour, or the multiple of the interval that is nearest to it."""
     fitting = [n * interval_s for n in range(1, 61) if (3600 / (n * interval_s)).is_integer()]
     return min(fitting, key=lambda length: abs(np.log(length / _PERIOD_S)), default=float(_PERIOD_S))
 
@@ -63,10 +63,9 @@ def period_s(interval_s: float) -> float:
 def lay_out(
     counts: pl.DataFrame, column: str, coverage: pl.DataFrame, interval_s: float, closed: tuple[date, ...] = ()
 ) -> Grid:
-    """Counts `column` by their `start_local`, on the days that the intervals of `coverage` (`start_local`, `attempts`)
-    cover.
+    """Return the counts `column` by `start_local`, on the days that `coverage` (`start_local`, `attempts`) covers.
 
-    `interval_s` is the length of the intervals of both.
+    `interval_s` is the length of the intervals of both tables.
     """
     minutes = _by_slot(coverage.with_columns(pl.lit(interval_s / 60).alias("minutes")), "minutes", 3600.0)
     dates = [day for day in _complete(coverage, minutes) if day not in closed]
@@ -108,8 +107,9 @@ def _rows(sums: pl.DataFrame, dates: list[date], slots: int) -> FloatArray:
 
 
 def _complete(coverage: pl.DataFrame, minutes: pl.DataFrame) -> list[date]:
-    """Days that are covered; of the first and the last, whose edges are the first and last call, those too whose
-    missing part is a time when no calls come on other days either.
+    """Return the days that are covered.
+
+    The first and last day end where calls end. They are complete if no calls come on other days in the missing part.
     """
     by_day = minutes.group_by("day").agg(pl.col("sum").sum()).sort("day")
     full = by_day.filter(pl.col("sum") >= _LEAST_MINUTES)["day"].to_list()

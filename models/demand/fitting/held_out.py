@@ -1,6 +1,6 @@
-"""The last days of a history, kept out of a fit and forecast by it: does what came lie in the intervals?
+"""Keep days out of a fit and forecast them: do their counts lie in the intervals?
 
-They are kept out fold by fold, each forecast from all days before it, so that a long history shows more than its last
+Days are kept out in folds, each forecast from all days before it. So a long history is tested on more than its last
 weeks, which may be calmer or wilder than others.
 """
 
@@ -21,13 +21,13 @@ _ORDER = ("start_local", "seen", "low", "high", "expected")
 
 
 def held_out_days(days: int) -> int:
-    """Days of a fold of a history of so many: a quarter, whole weeks if it has one, four at most."""
+    """Return the days of a fold: a quarter of the history, in whole weeks if possible, at most four weeks."""
     quarter = min(days // 4, _MOST_DAYS)
     return quarter - quarter % 7 if quarter >= 7 else quarter
 
 
 def hold_out(attempts: Grid, *, coverage: float = 0.9) -> HeldOut | None:
-    """Folds of `held_out_days` from the end of `attempts` back, two thirds of the days at most; none: too few."""
+    """Forecast folds from the end of `attempts` backwards, at most two thirds of the days; None if too few days."""
     fold, days = held_out_days(len(attempts)), len(attempts)
     if fold == 0:
         return None
@@ -40,7 +40,7 @@ def hold_out(attempts: Grid, *, coverage: float = 0.9) -> HeldOut | None:
 
 
 def forecast_last(attempts: Grid, days: int, *, coverage: float = 0.9) -> HeldOut:
-    """The last `days` of `attempts`, forecast from those before."""
+    """Forecast the last `days` of `attempts` from those before."""
     kept = len(attempts) - days
     past, rest = attempts.keep(slice(0, kept)), attempts.keep(slice(kept, len(attempts)))
     outlook = with_trials(look_ahead(past, np.ones((7, 24)), past.dates[-1]), past)

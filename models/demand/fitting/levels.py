@@ -1,9 +1,10 @@
-"""How the level moves from day to day: a wandering part that remembers some days, and noise of single days.
+"""Model how the level moves from day to day: a part that wanders with a memory of some days, and noise of single days.
 
-The log of a day over what its weekday expects is a mean, perhaps a slope, an Ornstein-Uhlenbeck process and white
-noise. Memory and share of the wandering part are not chosen: a lattice of pairs is averaged, each weighted by its
-restricted likelihood, so that nothing hangs on one lucky estimate. Source: Rasmussen and Williams (2006), chapters 2
-and 5; Patterson and Thompson (1971) for the restricted likelihood.
+The log of a day's calls over those expected for its weekday is modelled as a mean, perhaps a slope, an
+Ornstein-Uhlenbeck process (the wandering part) and white noise. The memory of the wandering part and its share of the
+variance are not chosen. Many pairs of both (a lattice) are averaged, each weighted by its restricted likelihood, so the
+result does not depend on one lucky estimate. Source: Rasmussen and Williams (2006), chapters 2 and 5; Patterson and
+Thompson (1971) for the restricted likelihood.
 """
 
 from __future__ import annotations
@@ -17,52 +18,52 @@ from trunkproof.models.arrays import FloatArray
 
 _MEMORIES_DAYS = (3.0, 7.0, 14.0, 28.0, 56.0, 112.0)
 _SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)
-"""Of the variance that wanders."""
+"""Shares of the wandering part in the variance, for the lattice."""
 _STEADY = 0.4
-"""How likely it is, before a history is seen, that days do not remember each other."""
+"""Prior probability that days are independent of each other."""
 _MOST_DAYS = 400
-"""The last of a longer history: what was before says nothing of the level now."""
+"""Of a longer history the last days are taken: earlier ones tell nothing about the level now."""
 SLOPE_PER_DAY = 0.03 / 7
-"""Before a history is seen: a drift of up to 3 % a week either way is ordinary, twice that is rare."""
+"""Prior deviation of the slope: a drift of up to 3 % a week is ordinary, twice that is rare."""
 _PART_OF_SPAN = 0.5
-"""Beside a slope, the level forgets within this part of the history, or the two could not be told apart."""
+"""With a slope, the memory is at most this part of the history. Otherwise the two could not be told apart."""
 _DAY_CV = 0.1
 _PRIOR_DEGREES = 3.0
-"""Days' worth of the figure above that the variance is mixed with: a week alone cannot say that days are all alike."""
+"""Weight, in days, of a prior variance: a single week cannot show that all days are alike."""
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """How the level stands and moves; all but `degrees` with one entry per pair of the lattice."""
+    """Where the level is and how it moves. All arrays but `degrees` have one entry per pair of the lattice."""
 
     weight: FloatArray
-    """Adds up to 1."""
+    """Weights of the pairs, of sum 1."""
     memory_days: FloatArray
     wandering: FloatArray
-    """Variance of the part that remembers."""
+    """Variance of the wandering part."""
     terms: FloatArray
-    """Shape (entries, 1 or 2): level at the history's end, without the wandering part; slope per day."""
+    """Level at the history's end without the wandering part, and slope per day if any, shape (entries, 1 or 2)."""
     covariance: FloatArray
-    """Of `terms`, shape (entries, p, p)."""
+    """Covariance of `terms`, shape (entries, p, p)."""
     plain_slope: FloatArray
-    """Shape (entries, 2): slope per day without any expectation of it, and its standard error; empty without slope."""
+    """Slope per day without a prior, and its standard error, shape (entries, 2); empty without slope."""
     end: FloatArray
-    """The wandering part at the end."""
+    """Value of the wandering part at the history's end."""
     pull: FloatArray
-    """Shape (entries, p): how much of `terms` the end's wandering part takes back."""
+    """How much of `terms` the wandering part at the end takes back, shape (entries, p)."""
     known: FloatArray
-    """Part of `wandering` that the days explain at the end."""
+    """Part of `wandering` that the days explain at the history's end."""
     smooth: FloatArray
-    """Shape (entries, D): the level of each day asked for."""
+    """Smoothed level of each requested day, shape (entries, D)."""
     degrees: int
 
     def entries_at(
         self, days_ahead: float, *, continues: bool = False, averaged_days: float = 0.0
     ) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance of the log level so many days after the end, by entry; a slope goes on only if asked.
+        """Return mean and variance of the log level so many days after the end, by entry; a slope goes on if asked.
 
-        With `averaged_days` the wandering part is its mean over so many days around then: what wanders for a few days
-        evens out in a month, what wanders for a season does not.
+        With `averaged_days` the wandering part is averaged over so many days: what wanders for a few days evens out in
+        a month, what wanders for a season does not.
         """
         kept = np.exp(-days_ahead / self.memory_days)
         evened = averaged(averaged_days / self.memory_days)
@@ -73,7 +74,7 @@ class Levels:
         return self.terms @ at + kept * self.end, np.maximum(wanders + unsure, 0.0)
 
     def at(self, days_ahead: float) -> tuple[float, float]:
-        """Log of the level so many days after the end, and its standard deviation."""
+        """Return the log of the level so many days after the end, and its standard deviation."""
         means, variances = self.entries_at(days_ahead)
         mean = float(self.weight @ means)
         return mean, float(np.sqrt(self.weight @ (variances + (means - mean) ** 2)))
@@ -87,19 +88,19 @@ class Levels:
         continues: bool = False,
         averaged_days: float = 0.0,
     ) -> FloatArray:
-        """Equally likely log levels so many days after the end; see `entries_at`."""
+        """Draw equally likely log levels so many days after the end, with the arguments of `entries_at`."""
         means, variances = self.entries_at(days_ahead, continues=continues, averaged_days=averaged_days)
         chosen = random.choice(len(self.weight), draws, p=self.weight)
         return np.asarray(means[chosen] + np.sqrt(variances[chosen]) * random.standard_t(max(self.degrees, 3), draws))
 
     @property
     def local(self) -> FloatArray:
-        """Shape (D,): the smoothed level of each day."""
+        """The smoothed level of each day, shape (D,)."""
         return self.weight @ self.smooth
 
     @property
     def wandering_variance(self) -> float:
-        """Of the part that remembers."""
+        """Variance of the wandering part, averaged over the lattice."""
         return float(self.weight @ self.wandering)
 
 
@@ -110,8 +111,9 @@ def averaged(memories: FloatArray) -> FloatArray:
 
 
 def fit_levels(numbers: FloatArray, residuals: FloatArray, every: FloatArray, *, slope: bool = False) -> Levels:
-    """Fit log `residuals` of days `numbers` (ordinals, ascending), and smooth at the days `every`, whose last is the
-    history's end.
+    """Fit log `residuals` of the days `numbers`, and smooth at the days `every`, of which the last ends the history.
+
+    Days are ordinals, ascending.
     """
     if len(numbers) == 0:
         numbers, residuals = every[-1:], np.zeros(1)
@@ -159,17 +161,17 @@ class _Entry:
 
 @dataclass(frozen=True, eq=False)
 class _Days:
-    """What all entries share."""
+    """Values that all entries of the lattice share."""
 
     residuals: FloatArray
     design: FloatArray
     """Columns: ones; days from the end."""
     apart: FloatArray
-    """Days between days."""
+    """Distances in days between the fitted days."""
     every: FloatArray
-    """`design` of the days to smooth at."""
+    """`design` of the days at which to smooth."""
     to_every: FloatArray
-    """Days between those and the days fitted."""
+    """Distances in days between those and the fitted days."""
 
 
 def _entry(days: _Days, memory_days: float, share: float) -> _Entry:
@@ -182,7 +184,7 @@ def _entry(days: _Days, memory_days: float, share: float) -> _Entry:
     free = residuals - design @ (plain @ (weighted.T @ residuals))
     squares = float(free @ cho_solve(factor, free))
     variance = (squares + _PRIOR_DEGREES * _DAY_CV**2) / (max(degrees, 0) + _PRIOR_DEGREES)
-    # A slope from few days is pinned down by what is ordinary.
+    # With few days, the prior limits the slope.
     expected = np.diag([0.0, variance / SLOPE_PER_DAY**2][: design.shape[1]])
     covariance = np.linalg.inv(information + expected)
     terms = covariance @ (weighted.T @ residuals)

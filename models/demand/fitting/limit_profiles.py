@@ -1,9 +1,19 @@
-"""How well each limit explains what passed and what was refused, by day.
+"""Which limit explains what a throttle admitted and refused? Count, by day, the decisions that contradict each limit.
 
-A throttle refuses an attempt when its window is full: when as many calls were admitted in it before as the limit says.
-What the window held before each attempt is in the record. So each decision contradicts some limits: one that passed
-contradicts those that were reached already, one that was refused those that were not reached yet. Counts without calls
-tell the same of whole intervals. What a window is, depends on the policy; the one with fewest contradictions is taken.
+A throttle refuses an attempt when its window is full. The record shows how many calls each window held before each
+attempt, so every decision of the throttle contradicts some limits. An example with a window of one minute:
+
+    before the attempt    decision    contradicts
+    19 admitted           admitted    limits of 19 and less: the window would have been full
+    20 admitted           refused     limits of 21 and more: there would have been room
+    20 admitted           admitted    limits of 20 and less
+
+With a true limit of 20 and a perfect record, only 20 is never contradicted. Real records have clock errors and missing
+rows, so the limit with the fewest contradictions is taken.
+
+What the window is depends on the policy. Three kinds are tried: a fixed minute (at the phase with the fewest
+contradictions), the last minute with admitted calls counted, and the last minute with all attempts counted. A history
+of counts tells the same about whole intervals: one with refusals was full, one without had room.
 """
 
 from __future__ import annotations
@@ -20,33 +30,33 @@ from trunkproof.models.demand.history.table import CallStatus, History
 
 _WINDOW_S = 60.0
 _PHASES = 60
-"""Of a fixed window that are tried: a limit is told well enough with a window that begins a second or two off."""
+"""Number of phases of a fixed window that are tried: a window that begins a second off tells the limit well enough."""
 _PHASE_PARTS = 8
 _PHASE_ATTEMPTS = 50_000
-"""With so many of them the phase is told."""
+"""Attempts that are enough to find the phase."""
 _MOST_LIMITS = 240
-"""That are told apart; among more, some are left out evenly."""
+"""Most limits that are compared; of a wider range, an even selection."""
 _RELEVANT = 0.7
-"""Of the smallest load at which something was refused (but for a percent of it): attempts below contradict no limit
-that could be meant."""
+"""Attempts below this part of the smallest load with refusals (without its lowest percent) are left out: they
+contradict no limit that could be meant."""
 
 
 @dataclass(frozen=True, eq=False)
 class LimitProfile:
-    """What one kind of window makes of a history."""
+    """The contradictions of each limit, for one kind of window."""
 
     days: tuple[date, ...]
-    """With decisions near a limit, ascending; shape (D,)."""
+    """Days with decisions near a limit, ascending, shape (D,)."""
     limits: FloatArray
     """Calls per window, ascending, shape (L,); the last is above all that was seen."""
     contradicted: FloatArray
-    """Decisions that contradict a limit, by day, shape (D, L)."""
+    """Number of decisions that contradict a limit, by day, shape (D, L)."""
     per_minute: float
-    """What a limit is multiplied with for calls per minute."""
+    """Factor from a limit per window to calls per minute."""
 
 
 def limit_profiles(history: History) -> Iterator[LimitProfile]:
-    """Return a profile for each kind of window; none where nothing was refused."""
+    """Yield a profile for each kind of window; none where nothing was refused."""
     if not int(history.counts["refused"].sum()):
         return
     if history.calls is None:
@@ -67,7 +77,10 @@ def limit_profiles(history: History) -> Iterator[LimitProfile]:
 
 
 def _of_counts(history: History) -> LimitProfile:
-    """An interval with refusals was full, one without could have held one call less than it did."""
+    """Return the profile of a history of counts.
+
+    An interval with refusals was full. One without refusals had room for its last call.
+    """
     counts = history.counts
     attempts, refused = (counts[name].to_numpy() for name in ("attempts", "refused"))
     before = np.where(refused > 0, attempts - refused, np.maximum(attempts - 1, 0))
@@ -75,15 +88,16 @@ def _of_counts(history: History) -> LimitProfile:
 
 
 def _relevant(at_s: FloatArray, refused: BoolArray) -> IntArray:
-    """Indices of the attempts under a load at which something could have been refused."""
+    """Return the indices of the attempts at a load at which something could have been refused."""
     load = np.arange(len(at_s)) - np.searchsorted(at_s, at_s - _WINDOW_S, side="right")
     least = _RELEVANT * float(np.quantile(load[refused], 0.01))
     return np.flatnonzero((load >= least) | refused)
 
 
 def _in_windows(at_s: FloatArray, refused: BoolArray, which: IntArray) -> Iterator[IntArray]:
-    """How many were in the window before each of some attempts: admitted ones in a fixed window and in the last minute,
-    and all attempts of that minute.
+    """Yield how many calls the window held before each of some attempts, for each kind of window.
+
+    The kinds are: admitted calls of a fixed window, admitted calls of the last minute, all attempts of the last minute.
     """
     admitted = np.concatenate([[0], np.cumsum(~refused)])
     some = which[:: max(1, len(which) // _PHASE_ATTEMPTS)]
@@ -94,7 +108,7 @@ def _in_windows(at_s: FloatArray, refused: BoolArray, which: IntArray) -> Iterat
         found: IntArray = admitted[of] - admitted[np.searchsorted(at_s, begin, side="left")]
         return found
 
-    # Each part of the history by itself: where the limit changed, no single one fits with any phase.
+    # The phase is found over parts of the history: where the limit changed, no single limit fits with any phase.
     parts = np.array_split(some, _PHASE_PARTS)
     wrong = [sum(_least_wrong(fixed(phase, part), refused[part]) for part in parts) for phase in phases]
     yield fixed(float(phases[int(np.argmin(wrong))]), which)
@@ -104,7 +118,7 @@ def _in_windows(at_s: FloatArray, refused: BoolArray, which: IntArray) -> Iterat
 
 
 def _least_wrong(before: IntArray, refused: BoolArray) -> float:
-    """Contradictions of the best single limit."""
+    """Return the number of contradictions of the best single limit."""
     size = int(before.max(initial=0)) + 2
     passed, turned_away = (np.bincount(before[of], minlength=size) for of in (~refused, refused))
     below = np.concatenate([[0], np.cumsum(turned_away)[:-1]])
@@ -118,7 +132,7 @@ def _profile(day: pl.Series, before: IntArray, refused: BoolArray, per_minute: f
     table = found.group_by("day", "place", "refused").len()
     days = sorted(found["day"].unique().to_list())
     row = table["day"].replace_strict(days, range(len(days)), return_dtype=pl.Int64).to_numpy()
-    # Limits before a decision's place were reached: one that passed contradicts them, one that was refused the others.
+    # Limits up to a decision's place were reached. An admitted call contradicts those, a refused one all others.
     sums = np.zeros((2, len(days), len(limits) + 1))
     np.add.at(
         sums, (table["refused"].cast(pl.Int64).to_numpy(), row, table["place"].to_numpy()), table["len"].to_numpy()

@@ -1,8 +1,7 @@
-"""The month's cycle: callers of banks, shops and public offices follow paydays and bills, and the level swings by day
-of the month.
+"""The month's cycle: callers follow paydays and bills, so the level may depend on the day of the month.
 
-One harmonic, estimated from the days' log residuals about their weekday, and shrunk by how unsure it is: a history
-without a cycle, or too short for one, has none. Source of the shrinkage: James and Stein (1961), positive part.
+The cycle is one harmonic of the days' log residuals about their weekday. It is shrunk by its uncertainty, so a history
+without a cycle, or too short for one, gets none. Source of the shrinkage: James and Stein (1961), positive part.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ import numpy as np
 from trunkproof.models.arrays import FloatArray
 
 LEAST_DAYS = 56
-"""Fewer days hold less than two cycles: a cycle could not be told from a drift."""
+"""Fewer days have less than two cycles, which could not be told from a drift."""
 _MOST_MEMORY = 0.9
 
 
 def harmonics(dates: Sequence[date]) -> FloatArray:
-    """Shape (D, 2): cosine and sine of the place within the month."""
+    """Return cosine and sine of each day's phase within the month, shape (D, 2)."""
     turn = [2 * np.pi * (day.day - 1) / monthrange(day.year, day.month)[1] for day in dates]
     return np.column_stack([np.cos(turn), np.sin(turn)]).reshape(-1, 2)
 
 
 def month_cycle(residuals: FloatArray, dates: Sequence[date]) -> FloatArray:
-    """Shape (2,): what `harmonics` are multiplied with to get the log of a day's level over the month's mean."""
+    """Return the factors of `harmonics` that give the log of a day's level over the month's mean, shape (2,)."""
     if len(dates) == 0 or (dates[-1] - dates[0]).days + 1 < LEAST_DAYS or len(dates) < LEAST_DAYS // 2:
         return np.zeros(2)
     numbers = np.array([day.toordinal() for day in dates], dtype=np.float64)
-    # A slope beside it: a drift must not be taken for the swing of two or three months.
+    # A slope is fitted beside it, so that a drift is not taken for the cycle of two or three months.
     design = np.column_stack([harmonics(dates), np.ones(len(dates)), numbers - numbers.mean()])
     terms, *_ = np.linalg.lstsq(design, residuals, rcond=None)
     rest = residuals - design @ terms
@@ -45,11 +44,11 @@ def month_cycle(residuals: FloatArray, dates: Sequence[date]) -> FloatArray:
 
 
 def inflation(rest: FloatArray) -> float:
-    """How many times larger a mean's variance is than of independent days: the first-order law of a memory."""
+    """Return the variance of a mean over that of independent days, by a first-order autoregression."""
     total = float((rest**2).sum())
     if len(rest) < 4 or total == 0:
         return 1.0
-    # The estimate is low by some (1 + 3 rho) / n.
+    # The estimate of rho is too low by about (1 + 3 rho) / n.
     memory = float((rest[1:] * rest[:-1]).sum()) / total
     memory = min(max((memory * len(rest) + 1) / max(len(rest) - 3, 1), 0.0), _MOST_MEMORY)
     return (1 + memory) / (1 - memory)

@@ -1,8 +1,8 @@
-"""Days, and hours of days, that were not ordinary: closed days, breakdowns, quiet days, and very busy ones.
+"""Find days and hours that were not ordinary: closed days, breakdowns, quiet days, and very busy ones.
 
-A day is held against the usual day of its weekday at the level of the weeks around it. A breakdown is a run of periods
-in which far fewer calls came than the rest of the same day lets expect. A busy day is never an error: it is demand, it
-is named, and it stays.
+A day is compared with the usual day of its weekday at the level of the weeks around it. A breakdown is a run of periods
+with far fewer calls than expected from the rest of the same day. A busy day is never an error: it is demand. It is
+named, and it stays in the fit.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.grid import Grid
 
 _CLOSED = 0.35
-"""A day with less than this part of its usual calls was not a working day."""
+"""A day with less than this share of its usual calls counts as closed."""
 _ODD_SPREADS = 4.0
 _ODD_LEAST = 0.4
-"""Of logs: a smaller deviation is ordinary, however alike days are."""
+"""A smaller deviation of the log is ordinary, however alike days are."""
 _NEAR_DAYS = 14
 _LEAST_DAYS_FOR_LEVEL = 28
 _MISSING = 0.65
-"""A period belongs to a breakdown if fewer than this part of its calls came."""
+"""A period belongs to a breakdown if less than this share of its expected calls came."""
 _SURE = 5.5
-"""Standard errors that all periods of a breakdown together lack."""
+"""Least lack of calls in all periods of a breakdown together, in standard errors."""
 _LEAST_EXPECTED = 15.0
-"""Calls that a breakdown must have cost, at least."""
+"""Least number of calls that a breakdown must have cost."""
 _LEAST_BUSY = 2.0
-"""Periods that expect fewer calls show no breakdown; and none ends one."""
+"""A period that expects fewer calls neither shows nor ends a breakdown."""
 _SILENT = 0.1
 
 
@@ -55,13 +55,13 @@ class OddDay:
     date: date
     kind: OddKind
     hours: tuple[int, ...]
-    """Local hours; of a breakdown those that it touched, otherwise all."""
+    """Local hours: of a breakdown those that it touched, otherwise all."""
     share: float
     """Calls in these hours over those expected."""
 
     @property
     def words(self) -> str:
-        """For people: what was found."""
+        """The finding in a sentence."""
         percent = f"{100 * self.share:.0f} %"
         if self.kind is OddKind.OUTAGE:
             span = f"{self.hours[0]}:00 to {self.hours[-1] + 1}:00"
@@ -73,9 +73,9 @@ class OddDay:
 
 
 def find_odd(grid: Grid) -> tuple[OddDay, ...]:
-    """Return what was odd, by date; on a weekday that the history has once, only breakdowns can be told.
+    """Return the oddities by date; of a weekday that the history has only once, only breakdowns can be found.
 
-    A breakdown of more than half of a day shows as a quiet or closed day.
+    A breakdown of more than half a day shows as a quiet or closed day.
     """
     if len(grid) == 0:
         return ()
@@ -105,13 +105,13 @@ def find_odd(grid: Grid) -> tuple[OddDay, ...]:
 
 
 def usable_days(grid: Grid, odd: Sequence[OddDay]) -> BoolArray:
-    """Shape (D,): days that show what a working day wants. Closed and quiet days are not, busy days are."""
+    """Return which days show the demand of a working day, shape (D,): all but closed and quiet days."""
     left = {one.date for one in odd if one.kind in (OddKind.CLOSED, OddKind.QUIET)}
     return np.array([day not in left for day in grid.dates], dtype=np.bool_)
 
 
 def usable_hours(grid: Grid, odd: Sequence[OddDay]) -> BoolArray:
-    """Shape (D, 24): hours to judge a busy hour by: those of `usable_days` without breakdowns."""
+    """Return which hours can be judged, shape (D, 24): those of `usable_days` without breakdowns."""
     usable = np.repeat(usable_days(grid, odd)[:, None], 24, axis=1)
     rows = {day: row for row, day in enumerate(grid.dates)}
     for one in odd:
@@ -121,8 +121,10 @@ def usable_hours(grid: Grid, odd: Sequence[OddDay]) -> BoolArray:
 
 
 def _expected(grid: Grid) -> FloatArray:
-    """Shape (D, periods): the usual day of each weekday. Its shape is the mean of all its days, its total the median;
-    of two days the larger where the other looks closed.
+    """Return the usual day of each day's weekday, shape (D, periods).
+
+    Its shape is the mean of all days of that weekday, its total their median; of two days, of which one looks closed,
+    the larger total.
     """
     usual = np.zeros_like(grid.periods)
     for weekday in np.unique(grid.weekdays):
@@ -132,7 +134,7 @@ def _expected(grid: Grid) -> FloatArray:
         if len(totals) == 2 and totals.min() < _CLOSED * totals.max():
             total = float(totals.max())
         typical = table[totals >= 0.5 * total] if total > 0 else table
-        # A breakdown lowers a mean: where there are days enough, the median's neighbourhood is taken.
+        # A breakdown lowers a mean, so with enough days a mean around the median is taken.
         cut = len(typical) // 4 if len(typical) >= 4 else 0
         shape = np.sort(typical, axis=0)[cut : len(typical) - cut].mean(axis=0)
         if shape.sum() > 0:
@@ -141,7 +143,7 @@ def _expected(grid: Grid) -> FloatArray:
 
 
 def _level(grid: Grid, logs: FloatArray) -> FloatArray:
-    """Median of the days around each: a level that drifts makes no day odd."""
+    """Return the median of the days around each day, so that a drifting level makes no day odd."""
     if len(grid) < _LEAST_DAYS_FOR_LEVEL:
         return np.full(len(grid), float(np.median(logs)) if len(grid) >= _NEAR_DAYS else 0.0)
     numbers = np.array([day.toordinal() for day in grid.dates])
@@ -150,10 +152,10 @@ def _level(grid: Grid, logs: FloatArray) -> FloatArray:
 
 
 def _outages(grid: Grid, expected: FloatArray, is_open: BoolArray) -> list[list[tuple[tuple[int, ...], float, float]]]:
-    """By day: hours touched, part of the calls that came, and calls expected there."""
+    """Return, by day, the hours of each breakdown, the share of calls that came, and the calls expected."""
     counts = grid.periods
     ratios = np.where(expected >= _LEAST_BUSY, counts / np.maximum(expected, 1e-9), np.nan)
-    # Level of the day itself, told by its middle period: half a day may be missing.
+    # The level of the day itself is its median period: up to half a day may be missing.
     weights = np.where(np.isnan(ratios), 0.0, expected)
     today = np.array([_weighted_median(*pair) for pair in zip(np.nan_to_num(ratios), weights, strict=True)])
     wanted = expected * today[:, None]
@@ -163,7 +165,7 @@ def _outages(grid: Grid, expected: FloatArray, is_open: BoolArray) -> list[list[
 
 
 def _spread2(counts: FloatArray, wanted: FloatArray) -> float:
-    """Squared spread of a period's factor, Poisson noise taken off; told by the better filled half of the periods."""
+    """Return the squared spread of a period's factor without Poisson noise, from the fuller half of the periods."""
     if len(wanted) == 0:
         return 0.0
     filled = wanted >= np.median(wanted)
@@ -181,13 +183,13 @@ def _weighted_median(values: FloatArray, weights: FloatArray) -> float:
 
 
 def _runs(counts: FloatArray, wanted: FloatArray, cv2: float) -> Iterator[tuple[tuple[int, ...], float, float]]:
-    """Runs of periods that lack calls, and together too many to be chance."""
+    """Yield runs of periods that lack calls, together too many to be chance."""
     periods = len(counts)
     is_low = (counts < _MISSING * wanted) & (wanted >= _LEAST_BUSY)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_low, [False]]).astype(np.int8)))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         came, calls = float(counts[start:end].sum()), float(wanted[start:end].sum())
-        # Neighbouring periods go up and down together: their common part does not average out.
+        # Neighbouring periods rise and fall together, so their common part does not average out.
         error = np.sqrt(calls + cv2 * calls**2 * (0.5 + 0.5 / (end - start)))
         if calls - came >= max(_LEAST_EXPECTED, _SURE * error):
             first, last = int(start * 24 // periods), int((end - 1) * 24 // periods)

@@ -1,5 +1,6 @@
-"""How the attempts that the throttle let pass ended: shares of busy, no answer, abandoned, and each rejection's code;
-and which share of the answered was short, which share inbound.
+"""Count how admitted attempts ended: shares of busy, no answer, abandoned, and of each rejection's code.
+
+Also count the share of short calls among the answered ones, and the share of inbound calls.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from trunkproof.models.traffic import Outcomes, Rejection
 SHORT_S = 6.0
 _MEANING = {480: "no_answer", 408: "no_answer", 486: "busy", 600: "busy", 487: "abandoned"}
 _NO_CODE = 500
-"""For a rejection of which the history has no status: a failure of no stated kind (RFC 3261, section 21.5.1)."""
+"""Status of a rejection without one in the history: 500, a failure of no stated kind (RFC 3261, section 21.5.1)."""
 _MOST_CODES = 8
 
 
 def fit_outcomes(calls: pl.DataFrame) -> Outcomes:
-    """Shares among the attempts that were not refused."""
+    """Return the shares among the attempts that were not refused."""
     passed = calls.filter(pl.col("status") != CallStatus.REFUSED.value)
     if passed.is_empty():
         return Outcomes()
@@ -50,7 +51,7 @@ def _key(status: str, code: int | None) -> str | int:
 
 
 def short_share(calls: pl.DataFrame, short_s: float = SHORT_S) -> Ranged | None:
-    """Answered calls shorter than `short_s`, of those whose duration is known; none where it is known of none."""
+    """Return the share of calls shorter than `short_s` among answered calls of known duration; None without any."""
     held = calls.filter(pl.col("status") == CallStatus.ANSWERED.value)["holding_s"].drop_nulls()
     if held.is_empty():
         return None
@@ -59,5 +60,5 @@ def short_share(calls: pl.DataFrame, short_s: float = SHORT_S) -> Ranged | None:
 
 
 def inbound_share(calls: pl.DataFrame) -> float:
-    """Of all attempts."""
+    """Return the share of inbound calls among all attempts."""
     return float((calls["direction"] == "inbound").mean() or 0.0) if calls.height else 0.0  # type: ignore[arg-type]

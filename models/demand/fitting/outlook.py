@@ -1,6 +1,6 @@
-"""Attempts by day and hour -> what a forecast needs: a usual week, the month's cycle, and how the level moves.
+"""Prepare a forecast: the usual week, the month's cycle, and how the level moves, from attempts by day and hour.
 
-Odd days and breakdowns do not shape the usual week. They come again, though: the scores of
+Odd days and breakdowns do not shape the usual week. But they will come again, so the scores of
 `models.demand.fitting.trials` contain them.
 """
 
@@ -19,17 +19,17 @@ from trunkproof.models.demand.fitting.odd_days import OddKind, find_odd
 from trunkproof.models.demand.fitting.result import Outlook
 
 _UNTOLD_CV = 0.2
-"""Spread of an hour of a history that is too short to tell: its own day and the one to come both scatter."""
+"""Spread of an hour where the history is too short to estimate it: the day seen and the day to come both scatter."""
 
 
 _HOLIDAYS_SHARE = 14 / 365
-"""Odd days of an ordinary year: ten public holidays, and some breakdowns."""
+"""Share of odd days in an ordinary year: ten public holidays, and some breakdowns."""
 _SAME_SHAPE = 0.01
-"""Squared distance of the roots of two weekdays' shares by hour, up to which they count as alike."""
+"""Two weekdays count as alike up to this squared distance of the roots of their shares by hour."""
 _SAME_LEVEL = 0.5
-"""Difference of the logs of their calls, likewise."""
+"""Two weekdays count as alike up to this difference of the logs of their calls."""
 _SEASON_DAYS = 90
-"""Days' worth of that figure that a history's own share is mixed with: one season's holidays are not the next one's."""
+"""Weight, in days, of the ordinary share beside the history's own: the next season has other holidays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,45 +39,45 @@ class Profile:
     per_minute: FloatArray
     """Shape (7, 24)."""
     calls: FloatArray
-    """What it rests on."""
+    """Number of calls behind each rate, shape (7, 24)."""
     month: FloatArray = field(default_factory=lambda: np.zeros(2))
-    """See `models.demand.fitting.month.month_cycle`."""
+    """Factors of the month's cycle, as `models.demand.fitting.month.month_cycle` returns them, shape (2,)."""
 
     def hours(self, grid: Grid) -> FloatArray:
-        """Expected by hour of `grid`, shape (D, 24)."""
+        """Return the expected calls by hour of `grid`, shape (D, 24)."""
         swing = np.exp(harmonics(grid.dates) @ self.month)
         return np.asarray(self.per_minute[grid.weekdays] * grid.minutes * swing[:, None])
 
     def totals(self, grid: Grid) -> FloatArray:
-        """Expected by day of `grid`."""
+        """Return the expected calls by day of `grid`."""
         return np.asarray(self.hours(grid).sum(axis=1))
 
     def residuals(self, grid: Grid) -> FloatArray:
-        """Logs of days seen over days expected."""
+        """Return the logs of each day's calls over those expected."""
         return np.asarray(np.log((grid.totals + 0.5) / (self.totals(grid) + 0.5)))
 
 
 @dataclass(frozen=True, eq=False)
 class Ordinary:
-    """A history without what was odd."""
+    """A history without its odd days and breakdowns."""
 
     grid: Grid
-    """All days; hours of a breakdown are filled with what the rest of their day lets expect."""
+    """All days; hours of a breakdown have the calls that are expected from the rest of their day."""
     usual: BoolArray
-    """Days that are neither closed, quiet nor very busy."""
+    """Whether each day is neither closed, quiet nor very busy."""
 
     def keep(self, which: BoolArray) -> Ordinary:
-        """Some of the days."""
+        """Return the history of some of the days."""
         return Ordinary(self.grid.keep(which), self.usual[which])
 
     @property
     def days(self) -> Grid:
-        """The usual days only; all, where none is."""
+        """The usual days only; all days where none is usual."""
         return self.grid.keep(self.usual) if self.usual.any() else self.grid
 
 
 def ordinary(grid: Grid) -> Ordinary:
-    """Leave out odd days on both sides, and mend breakdowns."""
+    """Mark odd days, quiet or very busy, and repair breakdowns."""
     odd = find_odd(grid)
     left = {one.date for one in odd if one.kind is not OddKind.OUTAGE}
     usual = np.array([day not in left for day in grid.dates], dtype=np.bool_)
@@ -88,7 +88,7 @@ def ordinary(grid: Grid) -> Ordinary:
             broken[rows[one.date], list(one.hours)] = True
     if not broken.any():
         return Ordinary(grid, usual)
-    # The usual week of whole hours only, at the level of the day's other hours.
+    # Fill in the usual week, from whole hours only, at the level of the day's other hours.
     whole = replace(grid, hours=np.where(broken, 0.0, grid.hours), minutes=np.where(broken, 0.0, grid.minutes))
     expected = profile(whole.keep(usual) if usual.any() else whole).per_minute[grid.weekdays] * grid.minutes
     level = whole.hours.sum(axis=1) / np.maximum(np.where(broken, 0.0, expected).sum(axis=1), 1e-9)
@@ -97,12 +97,12 @@ def ordinary(grid: Grid) -> Ordinary:
 
 
 def odd_share(usual: BoolArray) -> float:
-    """Share of odd days that is reckoned with in days to come."""
+    """Return the share of odd days that is expected in days to come."""
     return float((~usual).sum() + _SEASON_DAYS * _HOLIDAYS_SHARE) / (len(usual) + _SEASON_DAYS)
 
 
 def profile(grid: Grid) -> Profile:
-    """The mean week of some days; a weekday that is not among them is taken to be like the others' mean."""
+    """Return the mean week of some days; a missing weekday gets the mean of the others."""
     calls, minutes = np.zeros((7, 24)), np.zeros((7, 24))
     np.add.at(calls, grid.weekdays, grid.hours)
     np.add.at(minutes, grid.weekdays, grid.minutes)
@@ -114,15 +114,16 @@ def profile(grid: Grid) -> Profile:
 
 
 def seasonal(grid: Grid) -> Profile:
-    """`profile` with the month's cycle, where there is one, and with weekdays of one shape drawn together."""
+    """Return `profile` with the month's cycle, if any, and with weekdays of one shape drawn towards each other."""
     mean = profile(grid)
     joined = replace(mean, per_minute=mean.per_minute * _towards_alike(mean, grid)[:, None])
     return replace(joined, month=month_cycle(joined.residuals(grid), grid.dates))
 
 
 def _towards_alike(mean: Profile, grid: Grid) -> FloatArray:
-    """Shape (7,): factors that draw each weekday's level towards those of weekdays that are alike, by
-    as much as their differences can be chance. Source: Efron and Morris (1975).
+    """Return factors that draw each weekday's level towards those of similar weekdays, shape (7,).
+
+    They remove that part of the differences which chance explains. Source: Efron and Morris (1975).
     """
     days = np.maximum(np.bincount(grid.weekdays, minlength=7), 1)
     totals, calls = mean.per_minute.sum(axis=1), np.maximum(mean.calls.sum(axis=1), 1.0)
@@ -145,14 +146,14 @@ def _towards_alike(mean: Profile, grid: Grid) -> FloatArray:
 
 
 def levels_of(history: Ordinary, base: Profile, *, slope: bool = False) -> Levels:
-    """How the level moves about `base`; smoothed at all days of the history, odd ones included."""
+    """Fit how the level moves about `base`, smoothed at all days of the history, including odd ones."""
     numbers = np.array([day.toordinal() for day in history.grid.dates], dtype=np.float64)
     usual = history.usual if history.usual.any() else np.ones(len(numbers), dtype=np.bool_)
     return fit_levels(numbers[usual], base.residuals(history.grid)[usual], numbers, slope=slope)
 
 
 def look_ahead(attempts: Grid, fresh_share: FloatArray, last: date) -> Outlook:
-    """An outlook without trials; `models.demand.fitting.trials` adds them."""
+    """Return an outlook without trials; `models.demand.fitting.trials` adds them."""
     history = ordinary(attempts)
     base = seasonal(history.days)
     return Outlook(

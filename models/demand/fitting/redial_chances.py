@@ -1,8 +1,10 @@
-"""How likely a caller tries again after one kind of failure: what was counted, and what it says.
+"""Estimate how likely a caller tries again after one kind of failure.
 
-Three things stand between the count and the chance. A caller may call the same number again for a reason of his own:
-answered calls show how often that happens, and it is taken off. A redial may come after the window in which one is
-looked for: what the delays leave beyond it is put back. And few failures say little: the chance is a Beta posterior.
+The share of failures that were followed by another attempt is corrected three times:
+
+- Callers also call the same number again for other reasons. Answered calls show how often; that share is subtracted.
+- A redial may come after the window in which redials are searched. The fitted delays show how many; they are added.
+- Few failures tell little. So the probability is a Beta posterior.
 """
 
 from __future__ import annotations
@@ -23,36 +25,36 @@ SUCH_AS_REFUSED = (
     Disposition.TIMED_OUT,
     Disposition.CONNECTION_FAILED,
 )
-"""A caller cannot tell these apart: he takes each for a network that is full."""
+"""Failures that a caller cannot tell apart: each sounds like a network that is full."""
 LEAST_FAILURES = 50
-"""From so many on the history speaks alone; below, a prior counts as well, and the interval is wide."""
+"""From this number of failures on, only the history counts. Below, a prior counts as well, and intervals are wide."""
 _LEAST_WITHIN = 0.5
 
 
 @dataclass(frozen=True)
 class ReasonChances:
-    """Chances of another attempt after one kind of failure, by attempt (the last one stays)."""
+    """Chances of another attempt after one kind of failure, by attempt; the last one holds for all later attempts."""
 
     reason: Disposition
     failures: int
-    """Of which it is known whether another attempt followed."""
+    """Number of failures of which it is known whether another attempt followed."""
     value: tuple[float, ...]
-    """Best guess."""
+    """Best estimate, by attempt."""
     share: float
-    """Best guess for all failures together, those of callers who have tried often enough included."""
+    """Best estimate for all failures together, including those of callers who make no further attempt."""
     followed: float
-    """Share of failures that were followed within the window, chance meetings included."""
+    """Share of failures that were followed within the window, including coincidences."""
     yes: tuple[float, ...]
     no: tuple[float, ...]
-    """The Beta posterior of being followed within the window, chance meetings included."""
+    """With `yes`, the Beta posterior of being followed within the window, including coincidences."""
     background: float
-    """Share that is followed by chance alone."""
+    """Share of failures that are followed by coincidence."""
     within: float
     """Share of redials that come within the window."""
 
     @property
     def coincident(self) -> float:
-        """Of the attempts that followed within the window, the share that are calls of their own."""
+        """Share of the attempts that followed within the window which are calls of their own."""
         if not self.followed:
             return 0.0
         meant = clean(self.followed, self.background)
@@ -60,7 +62,7 @@ class ReasonChances:
 
     @property
     def late(self) -> float:
-        """Of the failures that were not followed within the window, the share that are followed later."""
+        """Share of the failures not followed within the window which are followed later."""
         meant = clean(self.followed, self.background)
         beyond = min(1.0, meant / self.within) - meant
         return beyond / (1 - meant) if meant < 1 else 0.0
@@ -72,9 +74,9 @@ class ReasonChances:
         return tuple(float(clean(share, self.background, within)) for share in followed)
 
     def bounds(self, low: float, high: float) -> tuple[float, float]:
-        """Turn bounds of the share followed within the window into bounds of the chance.
+        """Convert bounds of the share followed within the window to bounds of the chance.
 
-        The tail beyond the window was never seen: there may be none, or twice as much.
+        The tail beyond the window was never seen: it may be empty, or twice as large.
         """
         return clean(low, self.background), clean(high, self.background, self._least_within)
 
@@ -84,14 +86,14 @@ class ReasonChances:
 
 
 def clean(share: float, background: float, within: float = 1.0) -> float:
-    """Share followed -> chance of a redial: chance meetings taken off, late ones put back."""
+    """Convert a share followed to the chance of a redial: subtract coincidences, add late redials."""
     return float(np.clip((share - background) / (1 - background) / within, 0.0, 1.0))
 
 
 def with_chances(redial: Redial, chances: Mapping[Disposition, Sequence[float]]) -> Redial:
     """Return the same callers with these chances by reason and attempt.
 
-    Failures that a caller cannot tell from a refusal of the throttle get the chances of that.
+    Failures that a caller cannot tell from a refusal by the throttle get the chances of a refusal.
     """
     named = dict(chances)
     refused = named.get(Disposition.THROTTLED)
@@ -103,7 +105,7 @@ def with_chances(redial: Redial, chances: Mapping[Disposition, Sequence[float]])
 
 
 def cluster_factor(failures: FloatArray, followed: FloatArray) -> float:
-    """How many times less sure a share is than of independent failures, as hours differ; never below 1.
+    """Return the variance of a share over that of independent failures, because hours differ; never below 1.
 
     Both arrays have one entry per hour. Source: Kish, "Survey Sampling" (1965), the design effect of clusters.
     """

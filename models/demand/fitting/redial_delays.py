@@ -1,6 +1,6 @@
-"""How long callers wait before they try again: the delays seen within a window, and what lies beyond it.
+"""Estimate how long callers wait before they try again, from the delays seen within a window.
 
-People's delays have long tails, so a window cuts some off. A distribution is fitted as cut off there, and its own tail
+Delays have long tails, and the window cuts them off. So a truncated distribution is fitted. Its tail beyond the window
 tells how many redials came later.
 """
 
@@ -19,13 +19,13 @@ _KS_GOOD = 0.03
 _QUANTILES = 100
 _MOST_FITTED = 5000
 _LEAST_S = 0.25
-"""Delays are often whole seconds: 0 stands for less than half a second."""
+"""Value of a delay of 0: delays are often whole seconds, and 0 means less than half a second."""
 _SIGMAS = (0.02, 2.5)
 _BINS = 40
 
 
 def own_delays(waits_s: FloatArray, window_s: float, coincident: float) -> FloatArray:
-    """Return delays as those of redials alone, where that share of them is of chance meetings, evenly spread."""
+    """Return the delays of redials alone: remove the share `coincident`, which is spread evenly over the window."""
     waits_s = np.sort(np.maximum(waits_s, 0.0))
     if coincident <= 0 or not len(waits_s):
         return waits_s
@@ -38,9 +38,10 @@ def own_delays(waits_s: FloatArray, window_s: float, coincident: float) -> Float
 
 
 def fit_delay(waits_s: FloatArray, window_s: float) -> tuple[Distribution, float]:
-    """Return the simplest distribution that fits, and how much of it lies within the window.
+    """Return the simplest distribution that fits, and its share within the window.
 
-    Exponential or lognormal, cut off at the window; or what was seen, which says nothing of what comes later.
+    It is an exponential or lognormal distribution truncated at the window. If none fits, it is the delays seen, which
+    tell nothing about later redials.
     """
     ordered = np.sort(np.maximum(waits_s, 0.0))
     mean_s = max(_untruncated_mean(float(ordered.mean()), window_s), 1e-3)
@@ -51,7 +52,7 @@ def fit_delay(waits_s: FloatArray, window_s: float) -> tuple[Distribution, float
         candidates.append(_lognormal(ordered, window_s))
     grid = (np.arange(2000) + 0.5) / 2000
     for candidate, within in candidates:
-        # Whole seconds are no misfit: half a second is allowed for.
+        # Half a second is allowed for, because delays are rounded to whole seconds.
         model_s = candidate.quantile(grid * within)
         share = np.searchsorted(ordered, model_s + 0.5, side="right") / len(ordered)
         least = np.searchsorted(ordered, model_s - 0.5, side="left") / len(ordered)
@@ -63,7 +64,7 @@ def fit_delay(waits_s: FloatArray, window_s: float) -> tuple[Distribution, float
 
 
 def _untruncated_mean(mean_s: float, window_s: float) -> float:
-    """Mean of an exponential whose part below the window has this mean; the window bounds how far it can be undone."""
+    """Return the mean of an exponential distribution whose part below the window has this mean."""
     estimate = mean_s
     for _ in range(50):
         beyond = np.exp(-window_s / max(estimate, 1e-9))
@@ -72,7 +73,7 @@ def _untruncated_mean(mean_s: float, window_s: float) -> float:
 
 
 def _lognormal(ordered_s: FloatArray, window_s: float) -> tuple[Distribution, float]:
-    """Maximum likelihood of a lognormal cut off at the window."""
+    """Fit a lognormal distribution truncated at the window, by maximum likelihood."""
     count = min(len(ordered_s), _MOST_FITTED)
     thinned = ordered_s[((np.arange(count) + 0.5) / count * len(ordered_s)).astype(np.int64)]
     logs, edge = np.log(np.maximum(thinned, _LEAST_S)), math.log(window_s)

@@ -1,8 +1,8 @@
-"""Which attempts of a history are redials, and from them: how likely a failed attempt is followed by another, and when.
+"""Find the redials of a history, and estimate how likely and how soon a failed attempt is followed by another.
 
-A redial is an attempt of the same caller to the same number, within ten minutes of one that failed. Every kind of
-failure has its own chance: who was refused by the throttle tries again at once and often, who heard busy does so less.
-Whether callers obey Retry-After cannot be seen in a history and stays as assumed.
+A redial is an attempt of the same caller to the same number, within ten minutes of a failed one. Each kind of failure
+has its own chance: callers whom the throttle refused try again soon and often, callers who heard busy less so. A
+history does not show whether callers obey Retry-After; that stays as assumed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trunkproof.models.traffic import MOST_ATTEMPTS, Redial
 
 WINDOW_S = 600.0
 FAILED = (CallStatus.REFUSED.value, CallStatus.REJECTED.value)
-"""The caller did not reach the other side."""
+"""Statuses of attempts that did not reach the other side."""
 REASONS = {
     CallStatus.REFUSED.value: Disposition.THROTTLED,
     CallStatus.REJECTED.value: Disposition.CARRIER_REJECTED,
@@ -39,13 +39,13 @@ REASONS = {
     CallStatus.NO_ANSWER.value: Disposition.NO_ANSWER,
     CallStatus.ABANDONED.value: Disposition.ABANDONED,
 }
-"""Status of a history -> the failure after which a caller may try again."""
+"""Status of a history -> the kind of failure after which a caller may try again."""
 KNOWN = pl.col("caller").is_not_null() & pl.col("callee").is_not_null()
-"""Attempts whose numbers the history tells."""
+"""Attempts with the numbers of both sides."""
 _SURE = 1e-4
 _DIFFERENT = 1e-3
 _GROUPS = 5
-"""Chances are told apart up to this attempt; later ones are as it."""
+"""Attempts up to this one may have chances of their own; later ones have those of this one."""
 _LEAST_WAITS = 20
 _WEAK, _SAID = 2.0, 20.0
 """What a prior is worth in failures: ours hardly anything; the request's own word is left a doubt of 0.2."""
@@ -59,9 +59,9 @@ class Chains:
     """The calls, with `attempt` (1: first), `followed` (by a redial) and `wait_s` (to the next of the same pair). Those
     of one call stand together, in their order."""
     background: float
-    """Share of answered calls that were followed by the same pair within the window all the same."""
+    """Share of answered calls that were followed by a call of the same pair within the window: coincidences."""
     shown: bool
-    """Whether the history tells pairs apart; without, every attempt is its own first."""
+    """Whether the history tells pairs apart; if not, every attempt counts as a first one."""
 
 
 def chains(calls: pl.DataFrame) -> Chains:
@@ -73,7 +73,7 @@ def chains(calls: pl.DataFrame) -> Chains:
     start = pl.col("start_utc")
     same_next = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in pair).fill_null(False)
     gap = (start.shift(-1) - start).dt.total_microseconds() / 1e6 - pl.col("ringing_s").fill_null(0.0)
-    # Nobody calls the same number again while he talks to it, but a PBX may, for somebody else.
+    # Nobody calls a number again while talking to it, but a PBX may do so for somebody else.
     after = gap - pl.col("holding_s").fill_null(0.0)
     wait = pl.when(after >= 0).then(after).otherwise(gap)
     failed = pl.col("status").is_in(list(REASONS))
@@ -96,12 +96,13 @@ def _no_wait() -> pl.Expr:
 
 
 def fit_redials(found: Chains | None, assumed: Assumed, *, imputed: int = 0) -> RedialFit:
-    """What callers do after each kind of failure; `found` is none of a history of counts.
+    """Return what callers do after each kind of failure; `found` is None for a history of counts.
 
-    `imputed`: how many rejections were told from refusals by chance (`History.imputed`), which makes both less sure.
+    `imputed` is the number of rejections that were drawn among refusals (`History.imputed`). It makes both less
+    certain.
 
-    A kind with fewer than 50 failures counts with a prior as well: the request's own word where it says `redial`
-    (worth 20 failures, which leaves it a doubt of 0.2), otherwise what is assumed (worth 2: hardly anything).
+    A kind with fewer than 50 failures also has a prior. If the request states `redial`, that is the prior, with the
+    weight of 20 failures. Otherwise it is the assumed value, with the weight of 2 failures.
     """
     if found is None or not found.shown:
         guessed = tuple(_guessed(reason, assumed) for reason in (Disposition.THROTTLED, Disposition.CARRIER_REJECTED))
@@ -138,7 +139,7 @@ def _result(
 
 
 def _prior(reason: Disposition, assumed: Assumed) -> tuple[float, float]:
-    """The Beta prior of a chance."""
+    """Return the Beta prior of a chance."""
     redial = assumed.redial
     is_said = reason in redial.after or getattr(redial.by_reason, reason.value) is not None
     if not is_said:
@@ -149,7 +150,7 @@ def _prior(reason: Disposition, assumed: Assumed) -> tuple[float, float]:
 
 
 def _guessed(reason: Disposition, assumed: Assumed) -> ReasonChances:
-    """Of a reason that the history does not show."""
+    """Return the chances after a kind of failure that the history does not show."""
     yes, no = _prior(reason, assumed)
     chance = assumed.redial.chance(reason, 0)
     return ReasonChances(reason, 0, (chance,), chance, 0.0, (yes,), (no,), 0.0, 1.0)
@@ -164,7 +165,7 @@ def _ranged(guessed: ReasonChances) -> Ranged:
 def _reason(
     status: str, willing: pl.DataFrame, own: pl.DataFrame, assumed: Assumed, delays: _Delays
 ) -> tuple[ReasonChances, Ranged]:
-    """Chances after one kind of failure, and that of all attempts together; `own` has the callers' last ones too."""
+    """Return the chances after one kind of failure, and that of all attempts; `own` includes callers' last attempts."""
     reason, background, within = REASONS[status], delays.background, delays.within(status)
     failures, followed = _counts(willing)
     factor = cluster_factor(*_by_hour(willing)) + delays.told_factor(status, willing)
@@ -196,7 +197,7 @@ def _reason(
         within=within,
     )
     low, high = (float(stats.beta.ppf(share, *posterior(*total))) for share in (0.025, 0.975))
-    # Where all or none were followed, so may they be who were not seen.
+    # If all or none were followed, the true chance may be 1 or 0.
     if total[0]:
         low, high = low if total[1] else 0.0, high if total[1] < total[0] else 1.0
     low, high = chances.bounds(low, high)
@@ -205,7 +206,7 @@ def _reason(
 
 
 def _counts(failed: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
-    """By attempt, from the first: failures, and those that were followed."""
+    """Return, by attempt from the first on, the number of failures and of those that were followed."""
     attempt = failed["attempt"].clip(1, _GROUPS).to_numpy() - 1
     weights = failed["followed"].cast(pl.Float64).to_numpy()
     return (
@@ -222,7 +223,7 @@ def _by_hour(failed: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
 
 
 def _groups(failures: FloatArray, followed: FloatArray, factor: float) -> list[slice]:
-    """Attempts whose chances clearly differ, as slices; one where they do not, or too few failures tell."""
+    """Group attempts by clearly different chances, as slices; a single group where they do not differ clearly."""
     last = max((place for place in range(_GROUPS) if failures[place:].sum() >= LEAST_FAILURES), default=0)
     groups = [*(slice(place, place + 1) for place in range(last)), slice(last, None)]
     yes = np.array([followed[group].sum() for group in groups])
@@ -235,9 +236,7 @@ def _groups(failures: FloatArray, followed: FloatArray, factor: float) -> list[s
 
 
 def _most_attempts(failed: pl.DataFrame, background: float, assumed: Assumed) -> int:
-    """The attempt after which nobody tries again, where enough of that number failed to tell; otherwise at least as
-    many as are assumed.
-    """
+    """Return the attempt after which nobody tries again, or at least the assumed one if too few failures show it."""
     shares = failed.group_by("status", "attempt").agg(
         pl.len().cast(pl.Float64).alias("count"), pl.col("followed").sum().cast(pl.Float64).alias("yes")
     )
@@ -256,7 +255,7 @@ def _most_attempts(failed: pl.DataFrame, background: float, assumed: Assumed) ->
 
 
 class _Delays:
-    """Delays before redials: after a refusal where enough are seen, as the throttle meets those; else after all."""
+    """Delays before redials: those after refusals if there are enough, because the throttle meets those; else all."""
 
     def __init__(self, failed: pl.DataFrame, background: float, imputed: int) -> None:
         self._failed, self.background, self._imputed = failed, background, imputed
@@ -268,15 +267,15 @@ class _Delays:
             self.distribution, self._within = fit_delay(waits, WINDOW_S)
 
     def within(self, status: str) -> float:
-        """Share of the redials after such a failure that come within the window."""
+        """Return the share of redials after such a failure that come within the window."""
         waits = self._waits(status)
         return fit_delay(waits, WINDOW_S)[1] if len(waits) >= LEAST_FAILURES else self._within
 
     def told_factor(self, status: str, own: pl.DataFrame) -> float:
-        """How many variances of independent failures come on top, as some may be of the other kind.
+        """Return the extra variance, in variances of independent failures, as some may be of the other kind.
 
-        How many rejections there are among refusals is known to about the root of twice their number: theirs is an
-        estimate from other windows, and chance in both.
+        The number of rejections among refusals is estimated from other windows. Chance in both makes it uncertain by
+        about the square root of twice their number.
         """
         if not self._imputed or status not in FAILED or not own.height:
             return 0.0
@@ -295,10 +294,10 @@ class _Delays:
 
 
 def fresh_calls(found: Chains, fit: RedialFit) -> pl.DataFrame:
-    """The attempts with `fresh`: how much of each is a call of its own, between 0 and 1.
+    """Return the attempts with `fresh`: the part of each that is a call of its own, between 0 and 1.
 
-    A first attempt counts 1, and a redial 0, but for the share of them that met the same number by chance. Attempts
-    without a number are redials in the share that the others show: each of their failures takes off what follows it.
+    A first attempt counts 1. A redial counts 0, or the share of coincidences. Attempts without a number are redials in
+    the share that the others show: each of their failures subtracts the redial that is expected to follow it.
     """
     table = found.attempts
     by_reason = {each.reason: each for each in fit.chances}

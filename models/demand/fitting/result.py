@@ -1,7 +1,7 @@
-"""What a fit says: the traffic behind a history, how sure that is, and whether it is enough to decide on.
+"""The result of a fit: the traffic behind a history, its uncertainty, and whether it is enough for a decision.
 
-Every estimate has an interval, and those that a decision depends on have equally likely alternatives ("draws"), so that
-uncertainty of the input can be carried on. How they are found is the modules beside this one.
+Every estimate has an interval. Those on which a decision depends also have equally likely alternatives ("draws"), which
+carry their uncertainty into the simulation. The modules beside this one compute them.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ class Ranged:
 
 @dataclass(frozen=True, eq=False)
 class ArrivalFit:
-    """Fresh calls offered: what callers wanted, redials left out and refusals put back.
+    """Fresh calls offered: first attempts, without redials and with those that were refused.
 
-    Arrays of draws have one entry per equally likely alternative; all arrays of draws belong together entry by entry.
+    Arrays of draws have one entry per equally likely alternative. Entries of different arrays belong together.
     """
 
     rate_per_minute: FloatArray
-    """Shape (7, 24): by weekday, Monday first, and local hour."""
+    """Rate by weekday, Monday first, and local hour, shape (7, 24)."""
     rate_draws: FloatArray
     """Shape (draws, 7, 24)."""
     day_cv: Ranged
-    """Spread of the factor that all hours of a day share."""
+    """Coefficient of variation of the factor that all hours of a day share."""
     day_cv_draws: FloatArray
     period_cv: Ranged
-    """Spread of the factor of each period."""
+    """Coefficient of variation of the factor of each period."""
     period_cv_draws: FloatArray
     period_s: float
 
@@ -96,10 +96,10 @@ class DurationFit:
     """Durations of one kind."""
 
     distribution: Distribution
-    """The one chosen."""
+    """The chosen distribution."""
     mean_s: Ranged
     alternatives: tuple[Alternative, ...]
-    """All that were tried, the best first."""
+    """All distributions that were tried, the best first."""
     observed_quantiles_s: FloatArray
     """For a QQ plot, at the probabilities (i + 0.5) / n."""
     fitted_quantiles_s: FloatArray
@@ -112,36 +112,36 @@ class RedialFit:
 
     redial: Redial
     probability: Ranged
-    """Of another attempt after one that the throttle refused, whichever it was."""
+    """Probability of another attempt after a refusal by the throttle, over attempts of any number."""
     observed: bool
-    """Whether the history shows that (numbers of both sides, and at least 50 refusals)."""
+    """Whether the history shows it: it has the numbers of both sides, and at least 50 refusals."""
     by_reason: Mapping[Disposition, Ranged] = field(default_factory=dict)
-    """The same after each kind of failure that the history has."""
+    """The same probability after each kind of failure in the history."""
     chances: tuple[ReasonChances, ...] = ()
-    """What they were counted from."""
+    """The counts and posteriors behind them."""
 
     def draw(self, rng: np.random.Generator) -> Redial:
-        """Return one equally likely alternative of `redial`: all its probabilities drawn from what is known of them."""
+        """Return one equally likely alternative of `redial`, with all its probabilities drawn from their posteriors."""
         return with_chances(self.redial, {each.reason: each.draw(rng) for each in self.chances})
 
 
 @dataclass(frozen=True, eq=False)
 class Censoring:
-    """What the throttle of the time hid."""
+    """The demand that the throttle of the time hid."""
 
     refused_share: float
-    """Attempts refused, of all in the history."""
+    """Share of the history's attempts that were refused."""
     attempts_per_minute: FloatArray
-    """Shape (7, 24): what was seen, redials and refusals included."""
+    """Attempts seen, including redials and refusals, shape (7, 24)."""
     recovered_calls: float
-    """Fresh calls among the refused attempts that were never answered: demand that the answered calls do not show."""
+    """Fresh calls that were refused and never came through: demand that admitted calls do not show."""
     hours_above_limit: int
-    """Hours of the history in which attempts were refused."""
+    """Number of hours of the history with refused attempts."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Days that were kept out of the fit, against what it forecast for them."""
+    """Days that were kept out of the fit, with their forecast."""
 
     asked: float
     """Coverage asked for, such as 0.9."""
@@ -151,7 +151,7 @@ class HeldOut:
     """The same by day."""
 
     def times(self, factor: float) -> HeldOut:
-        """The same of so many times as many calls."""
+        """Return the same with all counts multiplied."""
         return HeldOut(self.asked, times(self.hours, factor), times(self.days, factor))
 
     @property
@@ -167,18 +167,18 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """How far what came lay from what was expected, in units of the deviation expected."""
+    """Distances of counts from their expectation, in units of the expected deviation."""
 
     values: FloatArray
     """Ascending."""
     weights: FloatArray
-    """Of sum 1: odd days weigh as often as they are reckoned with."""
+    """Weights of sum 1: odd days have the weight with which they are expected to come."""
 
     def __len__(self) -> int:
         return len(self.values)
 
     def shortest(self, share: float) -> tuple[float, float]:
-        """Bounds of the shortest interval that holds that share of what comes, one score being yet to come."""
+        """Return the shortest interval that contains the next score with that probability."""
         held = min(share * (1 + 1 / len(self)), 1.0) - 1e-9
         reached = np.cumsum(self.weights)
         before = reached - self.weights
@@ -191,42 +191,43 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Outlook:
-    """What carries a fit forward in time: a usual week, the level and how it moves, and how far what came lay from what
-    was expected. `models.demand.fitting.forecast` makes intervals of it.
+    """What a forecast needs: a usual week, the level and how it moves, and how far counts are from expectations.
+
+    `models.demand.fitting.forecast` makes intervals of it.
     """
 
     last: date
     """Last local day of the fit."""
     attempts_per_minute: FloatArray
-    """Shape (7, 24): expected on a usual day, at the level of the whole history."""
+    """Rate expected on a usual day at the level of the whole history, shape (7, 24)."""
     calls_behind: FloatArray
-    """Shape (7, 24): how many calls each of these rates rests on."""
+    """Number of calls behind each of these rates, shape (7, 24)."""
     fresh_share: FloatArray
-    """Shape (7, 24): fresh calls of the attempts."""
+    """Fresh calls per attempt, shape (7, 24)."""
     month: FloatArray
-    """Shape (2,): the month's cycle, by `models.demand.fitting.month.harmonics`."""
+    """The month's cycle: factors of `models.demand.fitting.month.harmonics`, shape (2,)."""
     levels: Levels
-    """Logs of the level over that of the whole history."""
+    """The logs of the level over that of the whole history."""
     odd_share: float
-    """Days to come that are reckoned not to be usual: holidays, breakdowns, very busy ones."""
+    """Expected share of odd days to come: holidays, breakdowns, very busy days."""
     day_cv: float
-    """Spread of a usual day about what other weeks let expect."""
+    """Coefficient of variation of a usual day about its expectation from other weeks."""
     hour_cv: FloatArray
-    """Shape (24,): the same of an hour."""
+    """The same of each hour, shape (24,)."""
     day_scores: Scores | None
-    """Of the days of the history, each forecast from other weeks; none: the history is too short for trials."""
+    """Scores of the history's days, each forecast from other weeks; None where the history is too short."""
     hour_scores: tuple[Scores, ...]
-    """The same of hours, by class of expected attempts."""
+    """Scores of hours, by class of expected attempts."""
     shows_odd: bool
     """Whether the scores contain odd days."""
 
     def level(self, weeks: float) -> tuple[float, float]:
-        """Log of the level so many weeks after the history's end over that of the whole of it, and its deviation."""
+        """Return the log of the level so many weeks after the end over that of the history, and its deviation."""
         return self.levels.at(7 * weeks)
 
 
 def times(table: pl.DataFrame, factor: float) -> pl.DataFrame:
-    """A forecast of so many times as many calls."""
+    """Return a forecast multiplied by a factor."""
     return table.with_columns(pl.exclude("start_local") * factor)
 
 
@@ -240,11 +241,10 @@ class Fresh:
     """The fresh calls of a history."""
 
     table: pl.DataFrame
-    """`start_local`, and in `column` how many began then."""
+    """`start_local`, and the number of calls that began then in `column`."""
     column: str
     interval_s: float | None
-    """Of a history of counts: each row is of an interval. Of calls: what their instants were rounded to; None: they are
-    exact."""
+    """Length of the interval of each row. For single calls it is the rounding of their instants; None if exact."""
 
     def instants_s(self, day: date, from_s: float, until_s: float, random: np.random.Generator) -> FloatArray:
         """Return when calls began in a stretch of a day, in seconds from `from_s` (after midnight) on, ascending.
@@ -271,20 +271,20 @@ class Fit:
 
     arrivals: ArrivalFit
     grid: Grid
-    """Fresh calls of the usual days."""
+    """Fresh calls on the usual days."""
     odd: tuple[OddDay, ...]
     """Closed and quiet days, breakdowns, and very busy days, by date."""
     days: DayRates
-    """What each of these days wanted, minute by minute."""
+    """The demand of each of these days, minute by minute."""
     fresh: Fresh
     """The fresh calls themselves, as recorded."""
     holding: DurationFit
     ringing: DurationFit | None
     outcomes: Outcomes
-    """Of attempts that the throttle let pass."""
+    """How admitted attempts ended."""
     redial: RedialFit
     short_share: Ranged | None
-    """Answered calls shorter than `short_s`."""
+    """Share of answered calls shorter than `short_s`."""
     short_s: float
     inbound_share: float
     censoring: Censoring
@@ -292,16 +292,16 @@ class Fit:
     variance_to_mean: pl.DataFrame
     """`start_local` (or weekday and hour), `mean`, `variance` of counts per period across days."""
     warnings: tuple[str, ...] = field(default=())
-    """What a reader must know before he trusts it."""
+    """Sentences that a reader must know before trusting the fit."""
     refusals: tuple[str, ...] = field(default=())
-    """Why this history is not enough to decide on; none: it is."""
+    """Reasons why this history is not enough for a decision; empty if it is."""
     outlook: Outlook | None = None
-    """For `models.demand.fitting.forecast`; none where the history is too short."""
+    """Input of `models.demand.fitting.forecast`; None where the history is too short."""
     multiplied: float = 1.0
-    """How many times larger than the file's counts its rates are: `outlook` is of those counts, forecasts are not."""
+    """Factor from the counts of the file to rates. `outlook` is of the file's counts; forecasts are multiplied."""
 
     def times(self, factor: float) -> Fit:
-        """The same callers, so many times as many, and as busy together: rates grow, busyness stays."""
+        """Return the same traffic with rates multiplied; busyness and the behaviour of callers stay."""
         arrivals, censoring, held_out = self.arrivals, self.censoring, self.held_out
         return replace(
             self,
@@ -322,11 +322,11 @@ class Fit:
 
     @property
     def is_enough(self) -> bool:
-        """Whether a decision can be based on it."""
+        """Whether the history is enough for a decision."""
         return not self.refusals
 
     def traffic(self, arrivals: Arrivals | None = None) -> Traffic:
-        """The fit as a study's traffic; by default with the whole week's arrivals."""
+        """Return the fit as the traffic of a study; by default with the arrivals of the whole week."""
         mine = self.arrivals
         weekly = WeeklyArrivals(
             kind="weekly",
@@ -346,7 +346,7 @@ class Fit:
         )
 
     def hour(self, rate_per_minute: float) -> Arrivals:
-        """Arrivals of one hour with that mean rate, and with the busyness of its periods."""
+        """Return arrivals of one hour with that mean rate and with the busyness of periods."""
         cv = self.arrivals.period_cv.value
         if cv <= 0:
             return PoissonArrivals(kind="poisson", rate_per_minute=rate_per_minute)
@@ -367,12 +367,12 @@ class Fit:
 
 
 def ranged(draws: Sequence[float] | FloatArray, value: float, confidence: float = 0.95) -> Ranged:
-    """A value with the central range of its draws."""
+    """Return a value with the central range of its draws."""
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Ranged(value, float(low), float(high))
 
 
 def proportion(yes: float, no: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Jeffreys' interval for a share, of which so many cases were seen."""
+    """Return Jeffreys' interval of a share, from the numbers of cases seen."""
     tail = (1 - confidence) / 2
     return float(stats.beta.ppf(tail, yes + 0.5, no + 0.5)), float(stats.beta.isf(tail, yes + 0.5, no + 0.5))

@@ -1,6 +1,6 @@
-"""What a fit takes for granted where the history does not show it.
+"""Settings of a fit: what to assume where the history does not show it.
 
-Settings only; the fit itself is `models.demand.fitting.fit`.
+The fit itself is in `models.demand.fitting.fit`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trunkproof.models.traffic import Redial
 
 
 class Assumed(Settings):
-    """What callers are taken to do where the history does not show it, as a history of counts does not."""
+    """Assumed behaviour of callers where the history does not show it, such as a history of counts."""
 
     mean_hold_s: Annotated[float, Field(gt=0)] = 180.0
     hold_cv: Annotated[float, Field(gt=0)] = 1.2

@@ -1,12 +1,12 @@
 """Did the limit in force change within a history?
 
-Where refusals are seen, each decision of the throttle contradicts some limits (`models.demand.fitting.limit_profiles`).
-Two limits, one up to a day and one from then on, are believed where they leave few of the contradictions that the best
-single one has, and where hardly any other order of the same days would gain as much: days differ, and there are many
-dates to choose from.
+With refusals, each decision of the throttle contradicts some limits (`models.demand.fitting.limit_profiles`). Two
+limits, one up to a day and one after it, are believed under two conditions. They leave few of the contradictions that
+the best single limit has. And if the same days are shuffled, hardly any order gains as much: days differ, and there are
+many dates to choose from.
 
-A history that hides its refusals shows a limit only by calls per interval that hardly vary where callers would: the
-plateau of a day. Where it steps from one height to another, and stays, the limit was changed.
+Without refusals, a limit shows only as a plateau: the largest counts of a day hardly vary, where callers would. If the
+plateau steps from one height to another and stays there, the limit was changed.
 """
 
 from __future__ import annotations
@@ -25,32 +25,33 @@ from trunkproof.models.demand.fitting.limit_profiles import LimitProfile, limit_
 from trunkproof.models.demand.history.table import History
 
 _LEAST_DAYS = 2
-"""That tell of the limit, on either side of a change."""
+"""Least number of days that show the limit, on either side of a change."""
 _LEAST_STEP = 0.05
-"""Of the lower limit: less is what windows and clocks do."""
+"""Least step over the lower limit: windows and clocks alone make smaller ones."""
 _ORDERS = 299
-"""Of the days, by chance; a change gains more than all but 1 % of them."""
+"""Number of random orders of the days; a change must gain more than all but 1 % of them."""
 _SIGNIFICANT = 0.01
 _MOST_LEFT = 0.67
-"""Of a single limit's contradictions, that two may leave: a policy that no window describes is contradicted by any."""
+"""Largest share of a single limit's contradictions that two limits may leave. A policy that no window describes keeps
+most of its contradictions with any limits."""
 _MOST_ASTRAY = 0.1
-"""Share of days that the other side's limit may explain better: one odd day is no change."""
+"""Largest share of days that the limit of the other side explains better: a single odd day is no change."""
 _SURE = 5.0
-"""Standard errors between the plateaus of both sides."""
+"""Least difference of both sides' plateaus, in standard errors."""
 _ABOVE = 0.1
-"""By so much a day's largest count must exceed those of days at the limit, to show that it was another one."""
+"""A day had a higher limit if its largest count exceeds those of days at the limit by this share."""
 _LARGEST = 0.02
-"""Share of a day's intervals that are its largest."""
+"""Share of a day's intervals that count as its largest."""
 _LEAST_LARGEST = 10
 _LEAST_HEIGHT = 10.0
-"""Calls per interval: without refusals a lower plateau cannot be told from chance."""
+"""Least height of a plateau without refusals, in calls per interval: a lower one may be chance."""
 _FLAT = 0.3
-"""Range of a day's largest counts in units of a Poisson count's deviation; independent callers' have more than 1."""
+"""Largest range of a plateau's counts, in Poisson standard deviations; those of independent callers exceed 1."""
 _NONE_REFUSED = 1e-4
 
 
 class OpenSide(StrEnum):
-    """Where a limit is only known to have been no lower."""
+    """The side of a change on which the limit is only a lower bound."""
 
     NONE = "none"
     BEFORE = "before"
@@ -59,26 +60,26 @@ class OpenSide(StrEnum):
 
 @dataclass(frozen=True)
 class ThrottleStep:
-    """A change that the counts show."""
+    """A change of the limit that the history shows."""
 
     first_day: date
-    """First local day that shows the new limit; it was changed on it or between it and `last_day_before`."""
+    """First local day that shows the new limit: the change was on it, or between it and `last_day_before`."""
     last_day_before: date
-    """Last local day that shows the old one."""
+    """Last local day that shows the old limit."""
     before_per_minute: float
     after_per_minute: float
     open_side: OpenSide = OpenSide.NONE
-    """On that side nothing was refused: the limit there was as high as said, or higher."""
+    """The side without refusals: the limit there was as high as stated, or higher."""
 
     @property
     def words(self) -> str:
-        """For people: what was found."""
+        """The finding in two sentences, with what to do."""
         before = "at least" if self.open_side is OpenSide.BEFORE else "about"
         after = "at least" if self.open_side is OpenSide.AFTER else "about"
         return (
             f"The limit in force seems to have changed between {self.last_day_before} and {self.first_day}: from "
             f"{before} {self.before_per_minute:.0f} to {after} {self.after_per_minute:.0f} calls per minute. "
-            f"Say so in throttle_history."
+            f"If so, state it in `throttle_history`."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -93,9 +94,9 @@ class ThrottleStep:
 
 
 def find_throttle_change(history: History) -> ThrottleStep | None:
-    """Return the clearest change of the limit in force; none where nothing is to be seen.
+    """Return the clearest change of the limit in force; None where there is none.
 
-    A day that came near neither limit says nothing: a change among such days is dated to those around them.
+    A day that came near neither limit tells nothing. A change among such days is dated by the days around them.
     """
     if int(history.counts["refused"].sum()) > _NONE_REFUSED * max(history.attempts, 1):
         cuts = [_best_cut(profile) for profile in limit_profiles(history) if len(profile.days) >= 2 * _LEAST_DAYS]
@@ -110,15 +111,15 @@ def find_throttle_change(history: History) -> ThrottleStep | None:
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """Two limits that leave as few contradictions as two can."""
+    """The two limits and the date that leave the fewest contradictions."""
 
     profile: LimitProfile
     left: float
-    """Contradictions with both."""
+    """Contradictions that remain."""
     gained: float
-    """How many more the best single limit has."""
+    """Contradictions of the best single limit minus those that remain."""
     last_before: int
-    """Index of the last day that must be before the change."""
+    """Index of the last day before the change."""
     first_after: int
 
 
@@ -135,8 +136,9 @@ def _best_cut(profile: LimitProfile) -> _Cut:
 
 
 def _left(contradicted: FloatArray) -> tuple[FloatArray, float]:
-    """Contradictions of the best two limits, the change being after the second day, the third and so on; and those of
-    the best single one.
+    """Return the contradictions of the best two limits for a change after the second day, the third and so on.
+
+    The second value is the contradictions of the best single limit.
     """
     until = contradicted.cumsum(axis=0)
     cuts = slice(_LEAST_DAYS - 1, len(until) - _LEAST_DAYS)
@@ -144,7 +146,7 @@ def _left(contradicted: FloatArray) -> tuple[FloatArray, float]:
 
 
 def _between_limits(cut: _Cut) -> ThrottleStep | None:
-    """The change, where it is believed."""
+    """Return the change if it is believed."""
     profile, contradicted = cut.profile, cut.profile.contradicted
     sides = contradicted[: cut.last_before + 1], contradicted[cut.first_after :]
     (before, above_before), (after, above_after) = (_limit_of(side.sum(axis=0), profile.limits) for side in sides)

@@ -1,9 +1,9 @@
-"""Rejections of the far side told apart from refusals of the throttle, where a history has one word for both.
+"""Tell rejections of the far side from refusals of the throttle, where a history has one word for both.
 
-The operator's own export says `failed` for either, and some carriers answer 503 as the throttle does. A throttle whose
-window has not been filled refuses nobody: what fails then was rejected beyond it. These failures show how many of the
-attempts that pass are rejected, and how many of their callers try again. So many are taken for rejections in full
-windows as well: which ones is chance, how many is not.
+The operator's own export says `failed` for either, and some carriers answer 503 as the throttle does. A throttle
+refuses nobody before its window is full. So what fails in a window that is not full was rejected by the far side. These
+failures show which share of admitted attempts is rejected, and how often their callers try again. In full windows the
+same share of attempts is taken for rejections. Their number is an estimate; which ones they are is drawn at random.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from trunkproof.models.streams import generator
 from trunkproof.models.throttles.registry import ThrottleSettings
 
 _FULL_FROM = 0.95
-"""Of the limit: a window with fewer attempts than this refused nobody, even if some rows are missing."""
+"""A window with fewer attempts than this share of the limit refused nobody, even if some rows are missing."""
 _HALF = 0.5
 _LEAST = 30
-"""Failures in windows that are not full: fewer tell nothing."""
+"""Least number of failures in windows that are not full: fewer tell nothing."""
 _LEAST_SHARE = 0.002
 _Z = 4.5
 _LOAD_STEP = 0.1
-"""Windows whose loads lie in the same tenth of the limit are alike."""
+"""Windows count as alike if their loads lie in the same tenth of the limit."""
 _ATTEMPTS = 3
-"""Attempts of this number and later are alike."""
+"""The third attempt and all later ones count as alike."""
 _STEPS, _MOST_FACTOR = 20, 3.0
 _ROUNDING_S = 2.0
-"""Times may be whole seconds, and those of the ends of calls."""
+"""Times may be rounded to seconds, or be the ends of calls."""
 
 
 def told_apart(
     history: History, limit_per_minute: int, enforced: ThrottleSettings | None = None, *, seed: int = 1
 ) -> History:
-    """Return the history with its rejections told as such, and an oddity that says how many.
+    """Return the history with rejections marked as such, and an oddity that says how many there are.
 
-    It stays as it is where nothing can be told: no refusals, a throttle that can refuse without a full window, or
-    failures that grow with the load long before the limit, as those of a lower limit than the one said would.
+    The history is returned unchanged where nothing can be told: it has no refusals; the throttle can refuse without a
+    full window; or failures grow with the load long before the limit, as if the limit were lower than stated.
     """
-    # Nobody has said how the throttle counted: the documented one does so by the minute.
+    # Without `enforced`, a window of a minute is taken: the documented throttle counts by the minute.
     window_s = 60.0 if enforced is None else enforced.full_window_s
     if history.calls is None or window_s is None:
         return history
@@ -60,7 +60,7 @@ def told_apart(
     oddity = Oddity(
         kind="rejected_not_refused",
         count=int(chosen.sum()),
-        what="failures that the throttle cannot have made, as too few calls came, and as many in full minutes",
+        what="failures in minutes that are not full, which the throttle cannot have made, and as many in full minutes",
         handled="taken as rejected beyond the trunk",
     )
     return replace(
@@ -73,7 +73,7 @@ def told_apart(
 
 
 def _in_window(calls: pl.DataFrame, window_s: float) -> FloatArray:
-    """For each attempt, how many came in the window that ends with it, itself included."""
+    """Return, for each attempt, the number of attempts in the window that ends with it, itself included."""
     at_us = calls["start_utc"].dt.epoch("us").to_numpy()
     ordered = np.sort(at_us)
     margin_us = round(_ROUNDING_S * 1e6)
@@ -84,7 +84,7 @@ def _in_window(calls: pl.DataFrame, window_s: float) -> FloatArray:
 
 @dataclass(frozen=True)
 class _Failing:
-    """Failures among attempts."""
+    """Number of failures among a number of attempts."""
 
     count: int
     of: int
@@ -95,7 +95,7 @@ class _Failing:
 
 
 def _is_rejection(refused: BoolArray, share: FloatArray, full: BoolArray) -> bool:
-    """Whether what fails in windows that are not full does so whatever the load."""
+    """Whether failures in windows that are not full are independent of the load."""
     low, mid = (
         _Failing(int(refused[part].sum()), int(part.sum())) for part in (share < _HALF, (share >= _HALF) & ~full)
     )
@@ -110,10 +110,10 @@ def _is_rejection(refused: BoolArray, share: FloatArray, full: BoolArray) -> boo
 
 
 def _among_full(calls: pl.DataFrame, refused: BoolArray, share: FloatArray, draws: FloatArray) -> BoolArray:
-    """Which failures in full windows are taken for rejections: as many, and as often tried again, as elsewhere.
+    """Draw which failures in full windows are taken for rejections: as many, and as often redialled, as elsewhere.
 
-    Alike are attempts under the same load, of the same number, with or without a caller's number. Of each such group so
-    many are rejections as come with those of it that passed.
+    Attempts form groups of the same load, the same attempt number, with or without a caller's number. In each group,
+    rejections have the same ratio to admitted attempts as in windows that are not full.
     """
     is_known = (calls["caller"].is_not_null() & calls["callee"].is_not_null()).alias("known")
     found = chains(calls).attempts.select("row", "followed", pl.col("attempt").clip(1, _ATTEMPTS))
@@ -154,7 +154,7 @@ def _among_full(calls: pl.DataFrame, refused: BoolArray, share: FloatArray, draw
 
 
 def _scaled(chances: FloatArray, total: float) -> FloatArray:
-    """Chances in proportion, none above 1, that add up to `total`: groups short of failures leave theirs to others."""
+    """Scale chances so that they add up to `total`, none above 1; groups short of failures leave theirs to others."""
     factor = 1.0
     for _ in range(_STEPS):
         have = float(np.minimum(chances * factor, 1.0).sum())
@@ -164,7 +164,7 @@ def _scaled(chances: FloatArray, total: float) -> FloatArray:
 
 
 def _without(history: History, rejected: pl.DataFrame) -> pl.DataFrame:
-    """The counts with so many fewer refused."""
+    """Return the counts without the rejected attempts among the refused ones."""
     counts = history.counts
     first = counts["start_utc"].dt.epoch("us")[0]
     place = (rejected["start_utc"].dt.epoch("us").to_numpy() - first) // round(history.interval_s * 1e6)

@@ -1,8 +1,8 @@
-"""Trials of the forecast within the history: each week is forecast from all others, and what came is held against it.
+"""Test the forecast within the history: forecast each week from all others, and compare with what came.
 
-The scores, deviations in units of the model's own, say how wide an interval must be, odd days and all that the model
-leaves out included, as far as the past shows it. Source: Barber, Candès, Ramdas and Tibshirani, "Predictive inference
-with the jackknife+" (2021), here by week, since days of a week go together.
+A score is a deviation in units of the model's own deviation. The scores show how wide an interval must be. They include
+odd days and everything else that the model leaves out, as far as the past shows it. Source: Barber, Candès, Ramdas and
+Tibshirani, "Predictive inference with the jackknife+" (2021), here by week, because days of a week go together.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from trunkproof.models.demand.fitting.outlook import Ordinary, ordinary, seasona
 from trunkproof.models.demand.fitting.result import Outlook, Scores
 
 LEAST_DAYS = 14
-"""Of two weeks, the one can be forecast from the other."""
+"""Least number of days: with two weeks, each can be forecast from the other."""
 _LEAST_SCORES = 200
 _LEAST_EXPECTED = 5.0
-"""Hours that expect fewer calls say nothing of a spread."""
+"""Hours that expect fewer calls tell nothing about the spread."""
 _LEAST_CV = 0.05
 _POOLED_DAYS = 20
-"""Days' worth of the pooled spread that an hour's own is mixed with."""
+"""Weight, in days, of the pooled spread beside an hour's own."""
 
 
 def with_trials(outlook: Outlook, attempts: Grid) -> Outlook:
-    """`outlook` with its spreads and scores; as it is where the history is too short for trials."""
+    """Return `outlook` with spreads and scores, or unchanged where the history is too short for trials."""
     if len(attempts) < LEAST_DAYS:
         return outlook
     history = ordinary(attempts)
@@ -54,7 +54,7 @@ def with_trials(outlook: Outlook, attempts: Grid) -> Outlook:
 
 
 def _scores(values: FloatArray, is_odd: BoolArray, odd_share: float) -> Scores:
-    """Those of odd days weigh together as much as such days are reckoned with."""
+    """Return the scores; those of odd days together have the weight with which odd days are expected."""
     if is_odd.any() and not is_odd.all():
         weights = np.where(is_odd, odd_share / is_odd.sum(), (1 - odd_share) / (~is_odd).sum())
     else:
@@ -64,7 +64,7 @@ def _scores(values: FloatArray, is_odd: BoolArray, odd_share: float) -> Scores:
 
 
 def _by_other_weeks(history: Ordinary) -> FloatArray:
-    """Shape (D, 24): each week, counted from the end, as the others let expect it."""
+    """Return the calls expected from the other weeks, for each week counted from the end, shape (D, 24)."""
     numbers = np.array([day.toordinal() for day in history.grid.dates])
     weeks = (numbers[-1] - numbers) // 7
     expected = np.zeros_like(history.grid.hours)
@@ -80,7 +80,7 @@ def _by_other_weeks(history: Ordinary) -> FloatArray:
 
 
 def _hour_cv(attempts: Grid, expected: FloatArray) -> FloatArray:
-    """Shape (24,): by hour of the day, mixed with the pooled one."""
+    """Return the spread by hour of the day, mixed with the pooled spread, shape (24,)."""
     filled = expected >= _LEAST_EXPECTED
     pooled = _cv(attempts.hours[filled], expected[filled])
     squares = np.full(24, pooled**2)
@@ -93,7 +93,7 @@ def _hour_cv(attempts: Grid, expected: FloatArray) -> FloatArray:
 
 
 def _cv(seen: FloatArray, expected: FloatArray) -> float:
-    """Spread about what was expected, Poisson noise taken off: of ordinary days, as it goes by the median."""
+    """Return the spread about expectations without Poisson noise; by the median, so that of ordinary days."""
     known = expected > 0
     if not known.any():
         return _LEAST_CV

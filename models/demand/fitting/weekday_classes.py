@@ -1,9 +1,8 @@
-"""Weekdays that are alike, and how fine the shape of their day is: both chosen by what they forecast of weeks that were
-kept out.
+"""Group similar weekdays, and choose how fine the shape of their day is, by forecasting held-out weeks.
 
-A class that is too small learns chance, one that is too large mixes Sundays with Mondays; a shape that is too fine
-learns chance, one that is too coarse loses the campaign that runs from 10:00 to 10:40. The likelihood of held-out weeks
-weighs both at once.
+A class that is too small learns chance; one that is too large mixes Sundays with Mondays. A shape that is too fine
+learns chance; one that is too coarse loses a campaign from 10:00 to 10:40. The likelihood of held-out weeks weighs
+both.
 """
 
 from __future__ import annotations
@@ -17,35 +16,35 @@ import numpy as np
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 
 Classes = tuple[tuple[int, ...], ...]
-"""Weekdays (Monday is 0) by class."""
+"""The weekdays (Monday is 0) of each class."""
 
 _HOUR_S = 3600.0
 _LENGTHS_S = (3600.0, 1800.0, 900.0, 600.0, 300.0, 60.0)
 _MOST_FOLDS = 5
 _HALF_A_CALL = 0.5
-"""Added to each hour, so that an hour without a call is not an impossible one."""
+"""Calls added to each hour, so that an hour without a call is not impossible."""
 _LEAST_SPREAD = 0.02
-"""Of a day's total about its class: less is not told from a few days."""
+"""Least spread of a day's total about its class: a few days cannot show a smaller one."""
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """What was chosen."""
+    """The chosen classes and resolution."""
 
     classes: Classes
-    """Weekdays that are alike in how many calls come, and at which hours."""
+    """Groups of weekdays that are alike in their number of calls and in their hours."""
     shape_classes: Classes
-    """Weekdays that are alike in the shape of their day, however many calls come; the same or fewer."""
+    """Groups of weekdays that are alike in the shape of their day, however many calls come; as many or fewer."""
     length_s: float
-    """That shape is flat within periods of this length."""
+    """Length of the periods within which that shape is flat."""
 
 
 def choose_resolution(counts: FloatArray, weekdays: IntArray, weeks: IntArray, period_s: float) -> Resolution:
-    """Return the classes and the resolution under which weeks that were kept out are likeliest.
+    """Return the classes and the resolution under which held-out weeks are the most likely.
 
     Args:
         counts: calls, shape (D, P), by day and period.
-        weekdays: of each day, shape (D,).
+        weekdays: weekday of each day, shape (D,).
         weeks: the number of each day's week, shape (D,); whole weeks are kept out together.
         period_s: length of the periods.
     """
@@ -69,7 +68,8 @@ def choose_resolution(counts: FloatArray, weekdays: IntArray, weeks: IntArray, p
         classes, length = pair
         return _of_shapes(counts, _class_of(classes, weekdays), fold, round(length / period_s))
 
-    # Classes are told by the hour: finer, the noise of many shapes outweighs that Sundays have a tenth of the calls.
+    # Classes are chosen by hours. With finer periods, the noise of many shapes would hide even the few calls of
+    # Sundays.
     shapes, length = max(product(partitions, lengths or [period_s]), key=shaped)
     return Resolution(max(partitions, key=alike), shapes, length)
 
@@ -94,9 +94,7 @@ def _class_of(classes: Classes, weekdays: IntArray) -> IntArray:
 
 
 def _folds(classes: IntArray, fold: IntArray) -> Iterator[tuple[BoolArray, BoolArray]]:
-    """Days that are kept out together, and those of their class that forecast them; of a class that is nowhere else,
-    all others.
-    """
+    """Yield held-out days, and the days of their class that forecast them; all other days if the class has none."""
     for number in np.unique(fold):
         out = fold == number
         for kind in np.unique(classes[out]):
@@ -105,14 +103,14 @@ def _folds(classes: IntArray, fold: IntArray) -> Iterator[tuple[BoolArray, BoolA
 
 
 def _of_shapes(counts: FloatArray, classes: IntArray, fold: IntArray, merged: int) -> float:
-    """Log-likelihood (multinomial) of how the totals of days that were kept out are spread over the day."""
+    """Return the multinomial log-likelihood of how held-out days spread their calls over the day."""
     return sum(
         float((counts[test] * np.log(shape_of(counts[train], merged))).sum()) for test, train in _folds(classes, fold)
     )
 
 
 def _of_totals(totals: FloatArray, classes: IntArray, fold: IntArray) -> float:
-    """Log-likelihood (lognormal) of the totals of days that were kept out; `totals` are logarithms."""
+    """Return the lognormal log-likelihood of the totals of held-out days; `totals` are logarithms."""
     found = 0.0
     for test, train in _folds(classes, fold):
         wide = _spread(totals, classes, ~test) ** 2 * (1 + 1 / train.sum())
@@ -121,7 +119,7 @@ def _of_totals(totals: FloatArray, classes: IntArray, fold: IntArray) -> float:
 
 
 def _spread(totals: FloatArray, classes: IntArray, train: BoolArray) -> float:
-    """Of totals about their class, pooled over classes."""
+    """Return the spread of totals about their class, pooled over classes."""
     squares, degrees = 0.0, 0
     for kind in np.unique(classes[train]):
         of = totals[train & (classes == kind)]
@@ -130,7 +128,7 @@ def _spread(totals: FloatArray, classes: IntArray, train: BoolArray) -> float:
 
 
 def _partitions(counts: FloatArray, weekdays: IntArray) -> Iterator[Classes]:
-    """From each weekday by itself to all in one class: at each step the two classes that are most alike are joined."""
+    """Yield partitions from single weekdays to one class; each step joins the two most similar classes."""
     present = [int(day) for day in np.unique(weekdays)]
     days = {day: counts[weekdays == day] for day in present}
     classes: list[tuple[int, ...]] = [(day,) for day in present]
@@ -148,7 +146,7 @@ def _partitions(counts: FloatArray, weekdays: IntArray) -> Iterator[Classes]:
 
 
 def _complete(classes: Sequence[tuple[int, ...]], absent: tuple[int, ...]) -> Classes:
-    """With the weekdays that the history does not have in the largest class."""
+    """Add the weekdays that the history does not have to the largest class."""
     ordered = sorted(classes)
     largest = max(range(len(ordered)), key=lambda index: len(ordered[index]))
     ordered[largest] = tuple(sorted(ordered[largest] + absent))
@@ -156,12 +154,12 @@ def _complete(classes: Sequence[tuple[int, ...]], absent: tuple[int, ...]) -> Cl
 
 
 def _hours(counts: FloatArray) -> FloatArray:
-    """Square roots of mean counts by hour: on that scale independent callers scatter alike everywhere."""
+    """Return square roots of mean counts by hour: on that scale the noise of independent callers is constant."""
     by_hour = counts.reshape(len(counts), 24, -1).sum(axis=2)
     return np.asarray(np.sqrt(by_hour.mean(axis=0)))
 
 
 def _distance(hours: Sequence[FloatArray], sizes: Sequence[int], one: int, other: int) -> float:
-    """Ward's: what joining adds to the spread within."""
+    """Return Ward's distance: how much joining adds to the spread within classes."""
     weight = sizes[one] * sizes[other] / (sizes[one] + sizes[other])
     return weight * float(((hours[one] - hours[other]) ** 2).sum())

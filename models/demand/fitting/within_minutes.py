@@ -1,9 +1,8 @@
-"""How calls are spread within their minute: evenly, or in batches as a dialler places them.
+"""Estimate how calls are spread within their minute: evenly, or in batches as a dialler places them.
 
-A minute is split on into 20, 10 and 5 seconds, as an hour is into minutes (`models.demand.fitting.day_rates`), but only
-as far as days that were kept out become likelier by it: independent callers spread evenly over a minute, and stay so.
-The shares are drawn for the stretches that are simulated, not for whole days: a month has half a million periods of 5
-s.
+A minute is split into 20, 10 and 5 seconds, as an hour is into minutes (`models.demand.fitting.day_rates`). A split is
+used only if held-out days become more likely by it: independent callers are spread evenly, and stay so. Shares are
+drawn only for the parts of days that are simulated: a month has half a million periods of 5 s.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ MINUTE_S = 60.0
 _LENGTHS_S = (20.0, 10.0, 5.0)
 _GRAINS_S = (60.0, 30.0, 20.0, 15.0, 10.0, 5.0)
 _ON_GRAIN = 0.99
-"""Instants were rounded to so many seconds where this share of them, or more, lie on whole ones."""
+"""Instants count as rounded if at least this share of them are whole multiples of the rounding."""
 _BUSY = 0.25
-"""Concentrations are told from hours with this share of the busiest one's calls, or more."""
+"""Concentrations are estimated from hours with at least this share of the calls of the busiest hour."""
 _CLEARLY = 5.0
-"""Logarithm of how much likelier what was kept out must become; of even minutes chance alone hardly ever reaches it."""
+"""Least gain in the log-likelihood of held-out days; with evenly spread calls, chance hardly ever reaches it."""
 _MOST_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class WithinMinutes:
-    """D days of M minutes, each of K periods."""
+    """The counts of D days with M minutes of K periods each, and how shares scatter within minutes."""
 
     counts: FloatArray
     """Fresh calls, shape (D, M, K)."""
     concentrations: tuple[float, ...]
-    """Of the Dirichlet distribution of the shares, for each split from the minute down to the periods."""
+    """Concentration of the Dirichlet distribution of shares, for each split from the minute down to the periods."""
 
     @property
     def period_s(self) -> float:
@@ -86,18 +85,18 @@ def fit_within_minutes(counts: pl.DataFrame, column: str, grid: Grid, interval_s
 
 
 def grain_s(counts: pl.DataFrame) -> float:
-    """Return the seconds to which the instants `start_local` were rounded; 0: finer than matters here."""
+    """Return the seconds to which the instants `start_local` were rounded; 0 if finer than matters here."""
     second = (counts["start_local"].dt.epoch("us") % 60_000_000).to_numpy() / 1e6
     return next((grain for grain in _GRAINS_S if len(second) and (second % grain == 0).mean() >= _ON_GRAIN), 0.0)
 
 
 def _lengths_s(grain_s: float) -> tuple[float, ...]:
-    """The lengths that counts of that grain can be added up to, from the longest down."""
+    """Return the lengths to which counts of that grain can be added up, the longest first."""
     return tuple(length for length in _LENGTHS_S if not grain_s or length % grain_s == 0)
 
 
 def _splits(fine: FloatArray, lengths_s: Sequence[float]) -> list[FloatArray]:
-    """Counts of minutes, shape (n, K), by each split: shape (n, parents, children of each)."""
+    """Return the counts of minutes, shape (n, K), for each split: shape (n, parents, children of each)."""
     found, parents = [], 1
     for length_s in lengths_s:
         periods = round(MINUTE_S / length_s)
@@ -107,7 +106,7 @@ def _splits(fine: FloatArray, lengths_s: Sequence[float]) -> list[FloatArray]:
 
 
 def _concentration(children: FloatArray) -> float:
-    """By moments, of even shares: as `day_rates` does it; infinite where nothing scatters beyond chance."""
+    """Estimate the concentration of even shares by moments, as `day_rates`; infinite without scatter beyond chance."""
     each, totals = children.shape[2], children.sum(axis=2)
     several = totals > 1
     counts, totals = children[several], totals[several]
@@ -118,7 +117,7 @@ def _concentration(children: FloatArray) -> float:
 
 
 def _likelier(children: FloatArray, fold: IntArray) -> float:
-    """Log of how much likelier days that are kept out become by shares that scatter as they do on the others."""
+    """Return the gain in log-likelihood of held-out days if shares scatter as on the other days."""
     found = 0.0
     for number in np.unique(fold):
         out: BoolArray = fold == number
@@ -129,9 +128,9 @@ def _likelier(children: FloatArray, fold: IntArray) -> float:
 
 
 def _log_ratio(children: FloatArray, concentration: float) -> float:
-    """Log-likelihood of Dirichlet-multinomial counts with even means, less that of multinomial ones."""
+    """Return the log-likelihood of Dirichlet-multinomial counts with even means, minus that of multinomial ones."""
     each = children.shape[2]
-    # Minutes have few different counts: each is reckoned once.
+    # Minutes have few different counts, so each is computed once.
     totals, of_total = np.unique(children.sum(axis=2), return_counts=True)
     counts, of_count = np.unique(children, return_counts=True)
     rows = gammaln(concentration) - gammaln(concentration + totals) + totals * np.log(each)

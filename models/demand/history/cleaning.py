@@ -1,7 +1,8 @@
-"""Durations that make sense, and rows that are no attempt of this trunk: each found, noted, and handled.
+"""Clean the rows of a history: leave out what is not an attempt of this trunk, and correct impossible durations.
 
-Works on the compact table of `models.demand.history.extraction`, with its times in UTC. Repeated rows are
-`models.demand.history.duplicates`, times among each other `models.demand.history.order`.
+Every correction is noted as an oddity. Input is the compact table of `models.demand.history.extraction`, with its times
+in UTC. Repeated rows are handled by `models.demand.history.duplicates`, the order of rows by
+`models.demand.history.order`.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _ANSWERED = pl.col("status") == pl.lit(CallStatus.ANSWERED.value, dtype=STATUS)
 
 
 def completed(frame: pl.DataFrame) -> pl.DataFrame:
-    """With every column, null where the file has none."""
+    """Add every missing column, filled with null."""
     return frame.with_columns(
         pl.lit(None, dtype=dtype).alias(name) for name, dtype in _COLUMNS.items() if name not in frame.columns
     )
 
 
 def attempts_only(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """Without rows that have no start, place no call, or never came to the trunk."""
+    """Leave out rows that have no start, are not a call, or never came to the trunk."""
     no_start = pl.col("start").is_null()
     method = pl.col("method") != "INVITE" if "method" in frame.columns else pl.lit(value=False)
     no_call = ~no_start & (method | (pl.col("status") == UNPLACED)).fill_null(value=False)
@@ -54,13 +55,14 @@ def attempts_only(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
 
 
 def with_statuses(frame: pl.DataFrame, ledger: Ledger, *, has_status: bool, by_time: bool) -> pl.DataFrame:
-    """With a status in every row.
+    """Give every row a status.
 
     Args:
         frame: the compact table.
         ledger: takes unknown statuses.
-        has_status: whether the file has words or codes; without, talking time tells the answered ones.
-        by_time: whether a status tells only why a call ended, and the answer's instant that it was answered.
+        has_status: whether the file has words or codes; if not, calls with talking time were answered.
+        by_time: whether the status says only why a call ended, so that the time of the answer must say that it was
+            answered.
     """
     talked = (pl.col("answered").is_not_null() | (pl.col("holding_s") > 0)).fill_null(value=False)
     answered, unanswered = pl.lit(CallStatus.ANSWERED.value, dtype=STATUS), CallStatus.REJECTED
@@ -77,7 +79,7 @@ def with_statuses(frame: pl.DataFrame, ledger: Ledger, *, has_status: bool, by_t
 
 
 def with_durations(frame: pl.DataFrame, ledger: Ledger, *, has_end: bool) -> pl.DataFrame:
-    """With `ringing_s` and `holding_s` as `CALLS_SCHEMA` has them, null where they are unknown or impossible."""
+    """Add `ringing_s` and `holding_s` as in `CALLS_SCHEMA`, null where they are unknown or impossible."""
     start, end, answer = pl.col("start"), pl.col("end"), pl.col("answered")
     negative = ((pl.col("duration_s") < 0) | (pl.col("holding_s") < 0)).fill_null(value=False)
     backwards = ((end < start) | (end < answer) | (answer < start)).fill_null(value=False) & ~negative
@@ -93,7 +95,7 @@ def with_durations(frame: pl.DataFrame, ledger: Ledger, *, has_end: bool) -> pl.
     )
     frame = frame.with_columns(holding_s=_holding(frame))
     missing = _missing_end(has_end=has_end)
-    # What is there and could not be read is told as that, not as missing.
+    # A value that could not be read is noted as unreadable, not as missing.
     ledger.note_rows("missing_end", frame, missing & ~wrong & ~pl.col("unread").fill_null(value=False))
     frame = frame.with_columns(holding_s=pl.when(_ANSWERED & ~missing).then("holding_s"))
     frame = frame.with_columns(ringing_s=_ringing(frame, ledger))
@@ -108,7 +110,7 @@ def _between(first: str, last: str) -> pl.Expr:
 
 
 def _holding(frame: pl.DataFrame) -> pl.Expr:
-    """As stated; or from the instants; or the duration, less ringing where it is from start to end."""
+    """Return the holding time: as stated, else from the instants, else the duration without ringing."""
     after_ringing = pl.col("duration_s") - _between("start", "answered")
     both = frame.filter(_ANSWERED & pl.col("duration_s").is_not_null() & pl.col("answered").is_not_null())
     impossible = both.select((after_ringing < -_SAME_S).mean()).item() or 0.0
@@ -118,7 +120,7 @@ def _holding(frame: pl.DataFrame) -> pl.Expr:
 
 
 def _missing_end(*, has_end: bool) -> pl.Expr:
-    """Answered without any duration; a recorder that was stopped writes 0 for one and leaves the end empty."""
+    """Whether an answered row has no duration. A recorder that was stopped writes 0 and leaves the end empty."""
     none = pl.col("holding_s").is_null()
     if has_end:
         none |= pl.col("end").is_null() & ~(pl.col("holding_s") > 0) & ~pl.col("backwards")
@@ -126,7 +128,7 @@ def _missing_end(*, has_end: bool) -> pl.Expr:
 
 
 def _ringing(frame: pl.DataFrame, ledger: Ledger) -> pl.Expr:
-    """Start to answer, or to the end of what was not answered."""
+    """Return the ringing time: from start to answer, or to the end of a call that was not answered."""
     spare = _between("start", "end") - pl.col("holding_s")
     is_bare = pl.col("stated").is_null() & pl.col("answered").is_null()
     bare = frame.filter(_ANSWERED & is_bare & pl.col("holding_s").is_not_null())

@@ -1,10 +1,13 @@
-"""Calls that two clocks have noted: how far these differ, found from pairs that stand in the wrong order, and mended.
+"""Find and correct the offset between two clocks that have recorded the calls of one history.
 
-Three kinds of pairs tell. The end of a row before its start or answer: then another clock notes the ends. The same call
-in two recorders: their difference is that of the clocks. A refused, busy or unanswered attempt *after* the answered one
-of the same caller and callee, in another recorder: people redial until they are answered, not afterwards. In one
-direction such pairs lie later by the offset, in the other one earlier: half the difference of the two medians is the
-offset, however long people wait.
+Pairs of times in the wrong order reveal an offset. There are three kinds:
+
+- The end of a row is before its start or answer: another clock has recorded the ends.
+- Two recorders have the same call: the difference of its times is the offset.
+- A caller's failed attempt in one recorder is *after* the answered one to the same callee in another recorder. People
+  redial until they are answered, not afterwards. If the failed attempt is in recorder A and the answered one in B, the
+  offset adds to the wait between them; the other way round it is subtracted. So half the difference of the two medians
+  is the offset, however long people wait.
 
 A recorder is a value of a column that names hosts, or a file where there are several.
 """
@@ -21,11 +24,11 @@ from trunkproof.models.demand.history.statuses import STATUS
 from trunkproof.models.demand.history.table import CallStatus
 
 _FEWEST = 20
-"""Pairs that tell an offset, of which none is less than chance."""
+"""Least number of pairs from which an offset is computed: fewer may be chance."""
 _FEWEST_WRONG = 0.005
-"""Share of wrong pairs below which they are single bad rows."""
+"""A smaller share of pairs in the wrong order is taken for single bad rows."""
 _SMALLEST_S = 3.0
-"""Recorders round to seconds, and note an instant a little later than it is."""
+"""A smaller offset is ignored: recorders round to seconds and write an instant a little late."""
 _ALIKE_S = 2.0
 _MOSTLY = 0.8
 _REDIALLED_S = 900.0
@@ -37,7 +40,7 @@ _TIMES = ("start", "answered", "end")
 
 
 def on_one_clock(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """Times of all rows on the clock of the starts, and that of the recorder with the most rows."""
+    """Correct all times to the clock of the starts, and to that of the recorder with the most rows."""
     frame = _between_recorders(frame, ledger)
     return _ends(frame, ledger)
 
@@ -63,20 +66,20 @@ def _ends(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
             "two_clocks",
             frame,
             wrong,
-            what="ends stand before starts",
-            handled="the offset cannot be told: no two alike",
+            what="ends are before starts",
+            handled="the offset cannot be found: it differs from row to row",
         )
         return frame
-    told = f"ends stand {abs(offset_s):.0f} s too {'late' if offset_s > 0 else 'early'}"
-    ledger.note_rows("two_clocks", frame, pl.col("end").is_not_null(), what=told, handled="ends are put right by that")
-    # An answer that fits the stated talk together with the end is of the end's clock.
+    told = f"ends are {abs(offset_s):.0f} s too {'late' if offset_s > 0 else 'early'}"
+    ledger.note_rows("two_clocks", frame, pl.col("end").is_not_null(), what=told, handled="ends are corrected by that")
+    # If answer and end fit the stated talking time, the clock of the ends has recorded the answer too.
     talk = frame.select((_seconds("answered", "end") - pl.col("holding_s")).median()).item()
     with_answer = talk is not None and abs(talk) <= _ALIKE_S
     return _shifted(frame, pl.lit(value=True), offset_s, ("answered", "end") if with_answer else ("end",))
 
 
 def _by_duration(frame: pl.DataFrame) -> float | None:
-    """Where rows state how long the whole call was, the rest between start and end is the offset."""
+    """Return the offset where rows state how long the whole call was: end minus start minus that duration."""
     rest = frame.select(rest=_seconds("start", "end") - pl.col("duration_s")).to_series().drop_nulls()
     if rest.len() < _FEWEST:
         return None
@@ -86,10 +89,11 @@ def _by_duration(frame: pl.DataFrame) -> float | None:
 
 
 def _by_shortest(frame: pl.DataFrame) -> float | None:
-    """Where nothing is stated, the shortest calls end where they begin; all calls must be off alike.
+    """Return the offset where no duration is stated, if all ends are wrong by the same: the shortest calls take 0 s.
 
-    Were some of the ends right, there would be more calls from 0, or from ringing, on than just below: where the number
-    rises, the offset is not told. That also leaves alone what is all off, where hardly any call is short.
+    If some of the ends were right, the number of calls would rise at a duration of 0, or of ringing. Where it rises,
+    the offset cannot be told, and None is returned. That is also so where all ends are wrong but hardly any call is
+    short.
     """
     begun = pl.coalesce("answered", "start")
     lengths = frame.filter(pl.col("status") == pl.lit(CallStatus.ANSWERED.value, dtype=STATUS)).select(
@@ -124,20 +128,20 @@ def _between_recorders(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
         if offset_s is None:
             offset_s, wrong = _by_redials(both, main)
             if offset_s is None and wrong:
-                what = f"{wrong:,} redials of one recorder stand before what they follow in another"
-                ledger.note("two_clocks", wrong, what=what, handled="the offset cannot be told: pairs of one direction")
+                what = f"{wrong:,} redials of one recorder are before the calls that they follow in another"
+                handled = "the offset cannot be found: there are pairs of one direction only"
+                ledger.note("two_clocks", wrong, what=what, handled=handled)
         if offset_s is not None and abs(offset_s) >= _SMALLEST_S:
-            told = (
-                f"a recorder is {abs(offset_s):.0f} s {'ahead of' if offset_s > 0 else 'behind'} the one with most rows"
-            )
+            side = "ahead of" if offset_s > 0 else "behind"
+            told = f"a recorder is {abs(offset_s):.0f} s {side} the one with the most rows"
             which = pl.col("recorder") == other
-            ledger.note_rows("two_clocks", frame, which, what=told, handled="its times are put right by that")
+            ledger.note_rows("two_clocks", frame, which, what=told, handled="its times are corrected by that")
             frame = _shifted(frame, which.fill_null(value=False), offset_s, _TIMES)
     return frame.drop("recorder")
 
 
 def _by_identity(both: pl.LazyFrame, main: int) -> float | None:
-    """From calls that both have: how far the other's starts lie after the main one's."""
+    """Return the offset from calls that both recorders have: the other's starts minus the main one's."""
     ids = both.filter(pl.col("id").is_not_null()).select("id", "start", "recorder")
     here = ids.filter(pl.col("recorder") == main).unique("id", keep="none")
     there = ids.filter(pl.col("recorder") != main).unique("id", keep="none")
@@ -150,7 +154,7 @@ def _by_identity(both: pl.LazyFrame, main: int) -> float | None:
 
 
 def _by_redials(both: pl.LazyFrame, main: int) -> tuple[float | None, int]:
-    """From an unanswered and the answered attempt of one caller and callee: offset, and pairs in the wrong order."""
+    """Return the offset from failed and answered attempts of one caller to one callee, and the pairs out of order."""
     answered = pl.col("status") == pl.lit(CallStatus.ANSWERED.value, dtype=STATUS)
     near = (
         both.filter(pl.col("caller").is_not_null() & pl.col("callee").is_not_null())
@@ -163,7 +167,7 @@ def _by_redials(both: pl.LazyFrame, main: int) -> tuple[float | None, int]:
             was=pl.col("answered").shift(),
         )
         .filter(pl.col("same") & (pl.col("was") != pl.col("answered")) & (pl.col("lag") <= _REDIALLED_S))
-        # Answer after failure; below zero where the answer stands first.
+        # From failure to answer; below zero where the answered attempt comes first.
         .select(
             s=pl.when("answered").then("lag").otherwise(-pl.col("lag")),
             failed_in=pl.when("answered").then("before").otherwise("recorder"),
@@ -183,7 +187,8 @@ def _by_redials(both: pl.LazyFrame, main: int) -> tuple[float | None, int]:
         return None, wrong
     after, before = (float(way.median()) for way in ways)  # type: ignore[arg-type]
     offset_s = (after - before) / 2
-    # A median's standard error is 1.25 sigma / sqrt(n) of a normal one; a quarter of the quartiles' distance is near.
+    # A normal sample's median has a standard error of 1.25 sigma / sqrt(n), and its quartiles are 1.35 sigma apart: so
+    # the error is about their distance / sqrt(n).
     spread = sum((float(way.quantile(0.75) or 0) - float(way.quantile(0.25) or 0)) ** 2 / way.len() for way in ways)
     return (offset_s, wrong) if abs(offset_s) > _SIGMAS * math.sqrt(spread) / 2 else (None, wrong)
 

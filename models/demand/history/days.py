@@ -1,4 +1,4 @@
-"""The days of a history: those that the request leaves out, those without a call, and first and last ones cut short."""
+"""Find the days of a history: those that the request asks for, days without calls, incomplete first and last days."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTED = 10
 
 
 def inside_period(frame: pl.DataFrame, settings: HistorySettings, ledger: Ledger) -> pl.DataFrame:
-    """Rows (with `row`, `start_local`) from `since` to `until`, both included."""
+    """Return the rows (with `row`, `start_local`) from `since` to `until`, both included."""
     day = pl.col("start_local").dt.date()
     outside = pl.lit(value=False)
     if settings.since is not None:
@@ -34,16 +34,16 @@ def inside_period(frame: pl.DataFrame, settings: HistorySettings, ledger: Ledger
 def span(
     rows: pl.DataFrame, settings: HistorySettings, ledger: Ledger, missing: Collection[date] = ()
 ) -> tuple[datetime, datetime]:
-    """Local wall clock from which to which there are counts; the end is excluded.
+    """Return begin and end of the counts in local wall clock; the end is excluded.
 
-    Whole days, unless the first or the last is cut short: begins an hour later, or ends an hour earlier, than any
-    other of the same kind (working day, Saturday, Sunday; if there is none, than any other day).
+    They are whole days, unless the first or the last day is incomplete. It is if it begins an hour later, or ends an
+    hour earlier, than any other day of its kind (working day, Saturday, Sunday; without one, than any other day).
 
     Args:
         rows: `start_local`, in any order; at least one row.
         settings: `since` and `until`.
         ledger: takes days without calls, and partial ones.
-        missing: days that lie between two files; these are told already.
+        missing: days that lie between two files, which have been reported already.
     """
     by_day = (
         rows.lazy()
@@ -77,7 +77,7 @@ def _kind(day: date) -> int:
 
 
 def _others(at: datetime, by_day: pl.DataFrame) -> pl.DataFrame:
-    """Days to compare with, as clock times; neither the first nor the last where there are others."""
+    """Return the days to compare with, as clock times; the first and the last only if there are no others."""
     rest = by_day.filter(pl.col("day") != at.date())
     inner = rest.filter(pl.col("day").is_between(by_day["day"][0], by_day["day"][-1], closed="none"))
     rest = inner if inner.height else rest

@@ -1,4 +1,4 @@
-"""Opens CSV, also gzipped and in UTF-16: its separator, its heading, and a lazy scan of its rows as text."""
+"""Open CSV, also gzipped or in UTF-16: find its separator and heading, and scan its rows lazily as text."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def opened_bytes(path: Path) -> BinaryIO | gzip.GzipFile:
-    """The file as bytes, unpacked where it is gzip, whatever its name says."""
+    """Open a file as bytes; gzip is recognised by content and unpacked."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if zipped else path.open("rb")
 
 
 def start_of(path: Path, name: str) -> bytes:
-    """The first bytes.
+    """Return the first bytes of a file.
 
     Raises:
         InputError: they cannot be read.
@@ -45,10 +45,10 @@ def start_of(path: Path, name: str) -> bytes:
 
 
 def open_delimited(path: Path, name: str, number: int, start: bytes) -> Opened:
-    """Open a CSV file whose first bytes are given; its rows are one line each, or made so.
+    """Open a CSV file whose first bytes are given. Rows of several lines are joined.
 
     Raises:
-        InputError: it is no table, has no rows, or is damaged.
+        InputError: it is not a table, has no rows, or is damaged.
     """
     whole = _from_utf_16(path, name) if start.startswith(UTF_16) else None
     text = (whole[:_SNIFFED_BYTES] if whole is not None else start).decode("utf-8-sig", errors="replace")
@@ -83,7 +83,7 @@ def _from_utf_16(path: Path, name: str) -> bytes:
         with opened_bytes(path) as file:
             return file.read().decode("utf-16").encode()
     except UnicodeDecodeError:
-        raise refused(name, "is damaged: it begins as text in UTF-16, and is none further on") from None
+        raise refused(name, "is damaged: it begins as text in UTF-16, but further on it is not") from None
 
 
 def _scan(
@@ -105,10 +105,10 @@ def _scan(
 
 
 def _counted(path: Path, whole: bytes | None, name: str) -> tuple[int, bool]:
-    """Lines of the file, and whether it has quotation marks.
+    """Return the number of lines of the file, and whether it has quotation marks.
 
     Raises:
-        InputError: it is compressed and cut short.
+        InputError: it is compressed and incomplete.
     """
     lines, last, has_marks = 0, b"\n", False
     try:
@@ -123,7 +123,7 @@ def _counted(path: Path, whole: bytes | None, name: str) -> tuple[int, bool]:
 
 
 def _is_a_row_per_line(scan: pl.LazyFrame, lines: int) -> bool:
-    """Whether no line break stands inside marks; polars gives up on marks that do not match, or joins the lines."""
+    """Whether no line break is inside quotation marks. With unmatched marks polars gives up or joins lines."""
     try:
         return int(scan.select(pl.len()).collect(engine="streaming").item()) == lines
     except (pl.exceptions.PolarsError, OSError):
@@ -131,7 +131,7 @@ def _is_a_row_per_line(scan: pl.LazyFrame, lines: int) -> bool:
 
 
 def _rows(lines: list[str]) -> tuple[str, list[list[str]]]:
-    """The separator that gives the most columns in the most lines, and the rows that it gives."""
+    """Return the separator that gives the most columns in the most lines, and the rows that it gives."""
     hint = next((line.strip().strip('"') for line in lines if line.strip()), "")
     hinted = hint[4:5] if hint.lower().startswith("sep=") and len(hint) == 5 else ""
     best: tuple[int, str, list[list[str]]] = (0, ",", [[]])
@@ -145,7 +145,7 @@ def _rows(lines: list[str]) -> tuple[str, list[list[str]]]:
 
 
 def _parsed(lines: list[str], separator: str) -> Iterator[list[str]]:
-    # Line by line: an open quotation mark must not swallow the rest of the sample.
+    # Parse line by line, so that an open quotation mark does not swallow the rest of the sample.
     for line in lines:
         try:
             yield next(csv.reader(io.StringIO(line), delimiter=separator, skipinitialspace=True), [])

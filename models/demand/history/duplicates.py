@@ -1,8 +1,8 @@
-"""Rows that are there twice, in one file or in two, and further legs of one call.
+"""Leave out rows that are there twice, in one file or in two, and further legs of one call.
 
-Two rows are of one call when they have the same call identity; or the same start, caller, callee and duration, where
-they have no identity or talked: one caller has no two conversations with one callee at once, but may well be refused
-twice in a second.
+Two rows are of one call if they have the same call identity. If they have no identity, or if they talked, the same
+start, caller, callee and duration are enough: a caller cannot have two conversations with one callee at once, but may
+well be refused twice in a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_CALL = timedelta(hours=24)
 
 
 def single(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """One row per call; the first that was answered, or else the first."""
+    """Keep one row per call: the first that was answered, or else the first."""
     if "leg" in frame.columns:
         frame = _without_second_legs(frame, ledger)
     if "id" in frame.columns:
@@ -30,7 +30,7 @@ def single(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
 
 
 def _without_second_legs(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """FreeSWITCH may note both legs; the first names the second."""
+    """Leave out second legs: FreeSWITCH may record both legs, and the first names the second."""
     legs = frame["leg"].drop_nulls().unique()
     second = frame["id"].is_in(legs.implode()) & (frame["id"] != frame["leg"]).fill_null(value=True)
     ledger.note_rows("further_leg", frame, second)
@@ -38,7 +38,7 @@ def _without_second_legs(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
 
 
 def _with_identities_only(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """Without identities that are none any more: a table program that drops digits gives one to many calls.
+    """Drop identities that are not unique: spreadsheet programs drop digits, so many calls get the same one.
 
     Rows of one call begin within a day, and share a number where both have both.
     """
@@ -51,7 +51,7 @@ def _with_identities_only(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
     alike |= pl.col("callee") == caller
     near = (pl.col("start") - pl.col("start").first().over("id")).abs() <= _LONGEST_CALL
     strange = group.filter(~(near & alike).fill_null(value=True))
-    # An identity that some of its rows disown is none for the others either.
+    # If some rows of an identity do not belong together, it is dropped for all of its rows.
     broken = group.filter(pl.col("id").is_in(strange["id"].unique().implode()))
     if broken.is_empty():
         return frame
@@ -61,7 +61,7 @@ def _with_identities_only(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
 
 
 def _same_conversation(frame: pl.DataFrame) -> pl.Expr:
-    """A key that is null for rows that are not to be compared."""
+    """Return a key of the conversation; null for rows that are not compared."""
     keys = ("start", "caller", "callee", "holding_s")
     hashes = [pl.col(name).hash(seed) for seed, name in enumerate(keys, start=1)]
     key = hashes[0]

@@ -1,4 +1,4 @@
-"""Finds the files of a history: what a file, a folder, a pattern, or a list of these stands for."""
+"""Find the files of a history from a file, a folder, a pattern, or a list of these."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from trunkproof.models.errors import InputError, Problem
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".parquet")
-"""Files of a folder that may be a history; of a pattern or a list any file is."""
+"""Suffixes of the files of a folder that are read; files of a pattern or a list may have any suffix."""
 _PATTERN = re.compile(r"[*?\[]")
 
 
 def find_files(path: Path | tuple[Path, ...], base: Path | None = None) -> list[Path]:
-    """The files in the order given, those of a folder or a pattern by name, none twice.
+    """Return the files in the given order, those of a folder or a pattern by name, and none twice.
 
     Raises:
-        InputError: one of the paths stands for no file; lists all of these.
+        InputError: some paths match no file; lists all of them.
     """
     given = path if isinstance(path, tuple) else (path,)
     found: dict[Path, Path] = {}
@@ -34,13 +34,13 @@ def find_files(path: Path | tuple[Path, ...], base: Path | None = None) -> list[
 
 
 def names_of(files: list[Path]) -> list[str]:
-    """What messages call them: their names, with the folder where two have the same."""
+    """Return the names of the files for messages, with the folder where two files have the same name."""
     names = [file.name for file in files]
     return [str(Path(file.parent.name) / file.name) if names.count(file.name) > 1 else file.name for file in files]
 
 
 def _stands_for(path: Path) -> tuple[list[Path], str]:
-    """Files, or what is wrong."""
+    """Return the files, or a message that says what is wrong."""
     try:
         if path.is_file():
             return [path], ""
@@ -54,11 +54,11 @@ def _stands_for(path: Path) -> tuple[list[Path], str]:
             files = [file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file()]
             return sorted(files, key=_by_name), "" if files else "no file has such a name"
     except (OSError, ValueError) as error:
-        return [], f"cannot be looked up ({getattr(error, 'strerror', None) or error})"
+        return [], f"cannot be opened ({getattr(error, 'strerror', None) or error})"
     return [], "there is no such file"
 
 
 def _by_name(file: Path) -> list[tuple[int, str]]:
-    """`calls-2` before `calls-10`."""
+    """Return a sort key that puts `calls-2` before `calls-10`."""
     parts = re.findall(r"\d+|\D+", str(file))
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

@@ -1,4 +1,4 @@
-"""Time between a history's files for which none has calls: days of a file that is not there, or was cut short."""
+"""Find gaps between the files of a history: days of a file that is missing or was cut short."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _LISTED = 5
 
 
 def missing_days(rows: pl.DataFrame, names: list[str], ledger: Ledger) -> tuple[date, ...]:
-    """Local days that lie in a gap between two files, or mostly: what the customer did on them nobody knows.
+    """Return local days that lie mostly in a gap between two files: nobody knows what the customer did on them.
 
-    A gap is longer than any pause within a file by more than an hour. Weekdays on which no file has a call are no gap:
-    there the customer was closed.
+    A gap is longer than any pause within a file by more than an hour. Weekdays without a call in any file are no gap:
+    the customer was closed.
 
     Args:
         rows: `row`, `start_local`.
-        names: of the files, by number.
+        names: names of the files, by number.
         ledger: takes the gaps.
     """
     if len(names) < 2:
@@ -48,7 +48,7 @@ def missing_days(rows: pl.DataFrame, names: list[str], ledger: Ledger) -> tuple[
 
 
 def _covered(begin: datetime, end: datetime, usual: timedelta) -> Iterator[date]:
-    """Days of which more lies in the gap than any pause explains."""
+    """Yield days of which more lies in the gap than any pause explains."""
     day = begin.date()
     while day <= end.date():
         midnight = datetime.combine(day, time())

@@ -1,6 +1,6 @@
-"""What was recognised in a history's files: columns, forms of times and numbers, words of outcomes, whose calls.
+"""Report what was recognised in a history's files: columns, forms of times and numbers, words of outcomes, owners.
 
-Reads the history as a review does, and beside it counts the words and SIP statuses as they stand in the files.
+The history is read as a review reads it. In addition, words and SIP statuses are counted as written in the files.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _TIMES = ("start", "answered", "end")
 _DURATIONS = ("duration_s", "holding_s")
 _NUMBERS = ("caller", "callee")
 _PLAIN = frozenset({*_TIMES, *_DURATIONS, "status", "code", "direction", "method", "date", "calls", "refused"})
-"""Roles whose values name nobody."""
+"""Roles whose values identify nobody, so they are shown unmasked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One word or SIP status of the files, and what it is taken for."""
+    """One word or SIP status of the files, and its meaning."""
 
     written: str
     rows: int
     taken_for: str | None
-    """A `CallStatus`, `unplaced` where it is no call, or none where it is in no list."""
+    """A `CallStatus`, `unplaced` if it is not a call, or None if it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,22 +53,22 @@ class FileFound:
     columns: dict[str, str]
     """Role -> column."""
     unused: tuple[str, ...]
-    """Columns that nothing is read from."""
+    """Columns that are not read."""
     time_forms: dict[str, tuple[str, ...]]
     """Role -> patterns of strptime, or the name of an epoch."""
     units: dict[str, str]
-    """Role -> how durations are written."""
+    """Role -> how its durations are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRow:
-    """One of the first rows, as it stands and as it was read."""
+    """One of the first rows, as written and as read."""
 
     place: str
     written: dict[str, str | None]
     """Role -> value, numbers and names masked."""
     read: dict[str, Any] | None
-    """Start, direction, status, ringing and holding times; none where the row is no call of the trunk."""
+    """Start, direction, status, ringing and holding times; None where the row is not a call of the trunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Inspection:
     has_zone: bool
     """Whether the times carry their zone."""
     owners: dict[str, dict[str, int]]
-    """Column -> account, trunk or customer -> rows; telephone numbers masked."""
+    """Column -> account, trunk or customer -> number of rows; telephone numbers are masked."""
     words: tuple[Outcome, ...]
     codes: tuple[Outcome, ...]
     sample: tuple[SampleRow, ...]
@@ -110,7 +110,7 @@ class Inspection:
 
 
 def inspect_history(settings: HistorySettings, base: Path | None = None) -> Inspection:
-    """Read a history and say what was recognised; calls of several customers are told, not refused.
+    """Read a history and report what was recognised. Calls of several customers are reported, not refused.
 
     Raises:
         InputError: as `models.demand.history.reading.read_history`.
@@ -164,7 +164,7 @@ def _carries_zone(form: str) -> bool:
 
 
 def _values(parts: Iterable[Part], columns: Iterable[str | None]) -> pl.DataFrame:
-    """How often each `value` of a column stands in the files, as `rows`."""
+    """Count how often each `value` of a column is in the files, as `rows`."""
     counts = [pl.DataFrame(schema={"value": pl.String(), "rows": pl.UInt32()})]
     for part, column in zip(parts, columns, strict=True):
         if column is not None:
@@ -233,7 +233,7 @@ def _plain(value: Any) -> Any:
 
 
 def _masked(role: str, value: Any) -> str | None:
-    """Numbers without their middle; names of people as the letter a."""
+    """Mask a value: numbers lose their middle, letters become `a`."""
     if value is None or role in _PLAIN:
         return None if value is None else str(value)
     text = str(value).strip()

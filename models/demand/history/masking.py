@@ -1,8 +1,8 @@
 """Numbers of callers and callees as keyed hashes, made while the file is scanned.
 
-What protects: nobody keeps the keys, so that hashes of two readings cannot be compared, and guessing all numbers leads
-nowhere without them. What does not: it is no cryptographic hash; who has numbers and their hashes of the same reading,
-and time, may find the keys. A history in memory is therefore not a thing to publish.
+The protection: nobody keeps the keys. So hashes of two readings of a file cannot be compared, and without the keys it
+is useless to hash all possible numbers. The limit: it is not a cryptographic hash. Somebody who has numbers together
+with their hashes, and time, may find the keys. So never publish a history in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def is_spoilt(text: pl.Expr) -> pl.Expr:
 
 
 def shown(value: str) -> str:
-    """A value as messages may show it: of a telephone number the first and the last two characters only."""
+    """Return a value as messages may show it: only the first and last two characters of a telephone number."""
     if not _LOOKS_LIKE_A_NUMBER.match(value):
         return value
     kept = 2
@@ -39,19 +39,19 @@ class Mask:
         self._first, self._between, self._last = (secrets.randbits(64) for _ in range(3))
 
     def number(self, column: str) -> pl.Expr:
-        """Hash of a number or address; null where it is empty or withheld."""
+        """Return the hash of a number or address; null where it is empty or withheld."""
         text = pl.col(column).cast(pl.String).str.strip_chars()
         text = text.str.strip_suffix(".0")  # As a table program writes a whole number.
         is_withheld = (text.str.len_bytes() == 0) | text.str.to_lowercase().is_in(_WITHHELD)
         return pl.when(~is_withheld & ~is_spoilt(text)).then(self._hash(text))
 
     def identity(self, column: str) -> pl.Expr:
-        """Hash of a call's identity; null where it is empty."""
+        """Return the hash of a call's identity; null where it is empty."""
         text = pl.col(column).cast(pl.String).str.strip_chars()
         return pl.when((text.str.len_bytes() > 0) & ~is_spoilt(text)).then(self._hash(text))
 
     def _hash(self, text: pl.Expr) -> pl.Expr:
-        """Two rounds with a key between, so that no single public seed is the whole secret."""
+        """Hash in two rounds with a key between them, so that no single public seed is the whole secret."""
         between = pl.lit(self._between, dtype=pl.UInt64)
         return text.hash(self._first).xor(between).hash(self._last)
 

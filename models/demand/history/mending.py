@@ -1,8 +1,8 @@
-"""Lines of CSV that are not one row each: line breaks inside quotation marks, and marks that do not match.
+"""Repair CSV whose lines are not one row each: line breaks inside quotation marks, and unmatched marks.
 
-A recorder that is stopped in the middle of a line leaves a mark open; a reader then takes all lines up to the next
-mark for one row. Here such a line costs itself only. Only for files that have such lines: it holds the whole file in
-memory and looks at every line.
+A recorder that is stopped in the middle of a line leaves a mark open. A CSV reader then takes all lines up to the next
+mark for one row. Here only the broken line is lost. This is used only for files with such lines, because it holds the
+whole file in memory and checks every line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Mended:
 
 
 def mended(file: Iterable[bytes], separator: str, skipped: int, width: int) -> Mended:
-    """Make every row one line: join lines that marks hold together, take marks away that do not match.
+    """Make every row one line: join lines inside quotation marks, and remove unmatched marks.
 
     Args:
         file: open at its beginning.
@@ -62,7 +62,7 @@ def mended(file: Iterable[bytes], separator: str, skipped: int, width: int) -> M
 
 
 def _further(line: bytes, lines: _Lines, shape: _Shape) -> list[bytes]:
-    """The lines that complete a row; none where no mark closes it before a line that is a row of its own."""
+    """Return the lines that complete a row; none if no mark closes it before the next complete row."""
     text, further = line, []
     for following in lines.ahead(_MOST_JOINED):
         if shape.is_whole(following):

@@ -1,6 +1,6 @@
-"""The oddities of a history: what each kind is called, what it is, and what is made of it.
+"""The oddities of a history: the name of each kind, what it means, and how it is handled.
 
-Who finds them is the modules beside this one; each hands its finds to a `Ledger`.
+The modules beside this one find them and note them in a `Ledger`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trunkproof.models.demand.history.opened import place_of
 from trunkproof.models.demand.history.table import Oddity
 
 SHOWN = 10
-"""Lines of the file that an oddity names."""
+"""Number of lines that an oddity names."""
 
 KINDS: dict[str, tuple[str, str]] = {
     "joined_lines": (
@@ -22,96 +22,102 @@ KINDS: dict[str, tuple[str, str]] = {
         "read as one row, which has the number of its first line",
     ),
     "mended_marks": ("quotation marks that do not match in a line", "the marks of that line are ignored"),
-    "unparsable": ("the start is no time in a form that the rest of the file has", "left out: no place in time"),
-    "not_a_call": ("rows that place no call: other SIP methods, calls still queued, challenges", "left out"),
-    "outside_where": ("rows that `where` of the request does not ask for", "left out"),
+    "unparsable": (
+        "the start cannot be read as a time in the form of the other rows",
+        "left out: its time is not known",
+    ),
+    "not_a_call": ("rows that are not calls: other SIP methods, calls still queued, challenges", "left out"),
+    "outside_where": ("rows that do not match `where` of the request", "left out"),
     "mixed_owners": ("the history has several accounts, trunks or customers", "reviewed as one, as the request asks"),
-    "internal_call": ("calls between the PBX's own telephones, which the trunk never saw", "left out"),
-    "other_direction": ("the direction is neither into nor out of the trunk", "left out"),
+    "internal_call": ("calls between the PBX's own telephones, which never reach the trunk", "left out"),
+    "other_direction": ("calls that go neither into nor out of the trunk", "left out"),
     "bye_without_invite": ("a BYE whose INVITE is not in the file", "left out"),
     "time_of_response": (
-        "acc notes when a call was answered, not when its INVITE came",
-        "taken as the start; how long it rang is not known",
+        "Kamailio's acc records when a call was answered, not when its INVITE came",
+        "taken as the start; the ringing time is not known",
     ),
-    "unknown_status": ("a status that is in no list", "answered where the row has talking time, rejected otherwise"),
-    "no_direction": ("the history does not say which way calls went", "taken as outbound"),
+    "unknown_status": ("a status that is not known", "answered where the row has talking time, rejected otherwise"),
+    "no_direction": ("the history does not tell inbound from outbound calls", "taken as outbound"),
     "no_number": (
-        "the caller or the callee is withheld, not noted, or has lost its digits (as 9.12E+11)",
-        "kept; such calls are nobody's redial",
+        "the caller or the callee is withheld, missing, or has lost its digits (such as 9.12E+11)",
+        "kept; such calls cannot be recognised as redials",
     ),
     "no_identity": (
-        "call identities whose digits are lost, or that calls share which have nothing else in common",
-        "not used: such rows are told apart by what they say",
+        "call identities that have lost digits, or that unrelated calls share",
+        "not used: such rows are compared by their other columns",
     ),
     "no_instant": (
-        "a time that no telephone's life contains (0001, 1899, 1970, 9999): how a recorder writes that there is none",
-        "taken as not noted",
+        "a placeholder instead of a time (years 0001, 1899, 1970, 9999), which recorders write where there is none",
+        "taken as missing",
     ),
     "unread": (
-        "a time of answer or end, or a duration, in a form that the rest of the column has not",
-        "kept as an attempt; what could not be read is not known",
+        "a time of answer or end, or a duration, that cannot be read in the form of the other rows",
+        "kept as an attempt; that value is not known",
     ),
     "overlap": ("the same call is in two files", "counted once, from the first"),
-    "gap": ("time between two files for which neither has calls", "these days are not fitted"),
-    "duplicate": ("another row has the same call and says the same", "the first is kept"),
+    "gap": ("a time between two files without calls in either", "these days are not fitted"),
+    "duplicate": ("another row is of the same call and has the same content", "the first is kept"),
     "further_leg": (
-        "another row has the same call identity and says something else: a leg, a fork, a retry",
+        "another row has the same call identity and other content: a leg, a fork, a retry",
         "one is kept: the first answered one, or else the first",
     ),
-    "negative_duration": ("a duration below zero", "kept as an attempt; durations not known"),
-    "end_before_start": ("the end is before the start, or the answer", "the end is ignored; the attempt is kept"),
-    "missing_end": ("answered, and neither an end nor a duration", "kept as an attempt; holding time not known"),
-    "zero_length_answered": ("answered, and ended in the same second", "kept, with a holding time of 0"),
-    "absurd_holding": ("a call of more than 24 hours", "kept as an attempt; holding time not known"),
+    "negative_duration": ("a duration below zero", "kept as an attempt; its durations are not known"),
+    "end_before_start": ("the end is before the start or before the answer", "the end is ignored; the attempt is kept"),
+    "missing_end": ("answered, but without an end or a duration", "kept as an attempt; its holding time is not known"),
+    "zero_length_answered": ("answered and ended in the same second", "kept with a holding time of 0"),
+    "absurd_holding": ("a call of more than 24 hours", "kept as an attempt; its holding time is not known"),
     "ringing_in_holding": (
-        "the duration is the whole of start to end, and nothing tells when the answer came",
+        "the duration is from start to end, and the time of the answer is not known",
         "taken as the holding time, which therefore includes ringing",
     ),
-    "two_clocks": ("calls are noted by two clocks that differ", ""),
+    "two_clocks": ("two clocks that differ have recorded the calls", ""),
     "clock_step": (
         "the clock went back by more than two minutes, in a file that is in the order of time",
-        "times kept as written; around a step they are off by it",
+        "times kept as written; around such a step they are wrong by its size",
     ),
     "out_of_order": ("single rows more than two minutes behind the order of the file", "put in order"),
-    "unordered": ("the file is in no order of time, so that steps of its clock cannot be seen", "put in order"),
+    "unordered": ("the file is not in the order of time, so steps of its clock cannot be seen", "put in order"),
     "daylight_gap": (
-        "a local time that the change to daylight time leaves out",
-        "taken as of a clock that was not yet put forward",
+        "a local time that does not exist because clocks go forward",
+        "read as if clocks had not yet gone forward",
     ),
     "daylight_fold": (
-        "a local time that the end of daylight time has twice",
-        "told apart where the file's order jumps back; otherwise the first passage",
+        "a local time that exists twice because clocks go back",
+        "the second one from where the file's times jump back; otherwise the first one",
     ),
     "far_outside": (
         "a few rows more than 30 days from all others",
-        "left out: a clock that was not set, or a typing error",
+        "left out: the clock was not set, or it is a typing error",
     ),
     "outside_period": ("before `since` or after `until` of the request", "left out"),
     "day_before_month": (
-        "dates such as 03/04/2024, and none in the file that tells day from month",
-        "the day is taken to come first",
+        "dates such as 03/04/2024, with no date in the file that tells day from month",
+        "read with the day first",
     ),
-    "days_without_calls": ("whole local days without a call between the first and the last", "their counts are 0"),
+    "days_without_calls": ("whole local days without calls between the first and the last", "their counts are 0"),
     "partial_first_day": (
-        "the first day begins more than an hour later than any other like it",
+        "the first day begins more than an hour later than any other day of its kind",
         "counts begin with its first call, not at midnight",
     ),
     "partial_last_day": (
-        "the last day ends more than an hour earlier than any other like it",
+        "the last day ends more than an hour earlier than any other day of its kind",
         "counts end with its last call, not at midnight",
     ),
-    "unparsable_count": ("the number of calls is no whole number, or is below zero", "taken as 0"),
-    "repeated_interval": ("rows of an interval that has one already", "their calls are added up"),
-    "off_grid": ("an interval that does not begin where the others do", "its calls go to the interval it falls in"),
-    "refused_above_calls": ("more refused than there were calls", "all calls taken as refused"),
-    "assumed_interval": ("too few rows to tell how long their intervals are", "the request's `interval_s` is taken"),
+    "unparsable_count": ("the number of calls is not a whole number, or is below zero", "taken as 0"),
+    "repeated_interval": ("more than one row for an interval", "their calls are added up"),
+    "off_grid": (
+        "an interval that does not begin where the others do",
+        "its calls go to the interval in which it begins",
+    ),
+    "refused_above_calls": ("more refused calls than calls", "all calls taken as refused"),
+    "assumed_interval": ("too few rows to find the length of the intervals", "the request's `interval_s` is taken"),
     "scaled": ("counts multiplied by the request's `scale`", ""),
 }
-"""By kind: what was found, and what is made of it."""
+"""By kind: what was found, and how it is handled."""
 
 
 class Ledger:
-    """Collects oddities; of each kind one, and none that was not seen."""
+    """Collects oddities, one for each kind that was found."""
 
     def __init__(self, files: Sequence[str] = ()) -> None:
         """`files`: names of the history's files, in the order of their numbers."""
@@ -119,7 +125,7 @@ class Ledger:
         self._noted: dict[str, Oddity] = {}
 
     def note(self, kind: str, count: int, rows: Sequence[int] = (), *, what: str = "", handled: str = "") -> None:
-        """Note finds of one kind, unless there are none; `what` and `handled` add to the kind's own words."""
+        """Note `count` finds of one kind, if there are any; `what` and `handled` add to the kind's own words."""
         if count <= 0:
             return
         words = KINDS[kind]
@@ -142,7 +148,7 @@ class Ledger:
         what: str = "",
         handled: str = "",
     ) -> None:
-        """Note the rows of `frame` (with their `row`) of which `found` is true; without it, all."""
+        """Note the rows of `frame` (with a column `row`) where `found` is true; without `found`, all rows."""
         rows = frame["row"]
         if found is not None:
             rows = rows.filter(frame.select(found.fill_null(value=False)).to_series())
@@ -151,7 +157,7 @@ class Ledger:
 
     @property
     def oddities(self) -> tuple[Oddity, ...]:
-        """All that was noted, in the order of `KINDS`, with the lines of the files."""
+        """Return all oddities in the order of `KINDS`, with the lines of the files."""
         return tuple(self._located(self._noted[kind]) for kind in KINDS if kind in self._noted)
 
     def _located(self, oddity: Oddity) -> Oddity:

@@ -1,7 +1,7 @@
-"""Times among each other: the order of the file, steps of its clock, and rows far from all others.
+"""Check the order of a file's times: steps of its clock, and rows that are far from all others.
 
-A file is in the order in which calls began, or in which they ended; either way backwards too. A step is a fall behind
-that order by more than two minutes after which the rows go on from there.
+A file is in the order in which calls began or ended, forwards or backwards. A step is a jump back by more than two
+minutes, after which the rows go on from there.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from trunkproof.models.demand.history.opened import FILE_STEP, place_of
 from trunkproof.models.demand.history.table import CallStatus
 
 STEP_S = 120
-"""More than rows of two writers are ever out of order."""
+"""Rows of two writers are never out of order by more than this."""
 FAR = timedelta(days=30)
 _FEW = 0.01
-"""Share of rows that may be far outside; more of them are a part of the history."""
+"""Largest share of rows that are left out as far from all others; more of them belong to the history."""
 _ORDERLY = 0.05
-"""Share of falls up to which a file is in order."""
+"""A file is in order up to this share of jumps back."""
 _ONE_STEP = 100
-"""Rows."""
+"""Jumps back within so many rows belong to one step."""
 _SLACK_US = 2_000_000
-"""Times are whole seconds, and writers round differently."""
+"""Tolerance for times in whole seconds, which writers round differently."""
 
 
 def note_steps(frame: pl.DataFrame, ledger: Ledger) -> None:
-    """Note where a file, in its own order of rows, goes back in time; each file has an order of its own.
+    """Note where a file goes back in time, by its own order of rows; each file has an order of its own.
 
-    A step is a fall by more than two minutes that the medians of the three rows before and after it share; falls
-    within a hundred rows of a step are its own, because calls that were up at the time end on either side of it.
+    A step is a jump back by more than two minutes that is also seen in the medians of the three rows before and after
+    it. Jumps within a hundred rows of a step belong to it, because calls in progress end on either side of it.
     """
     first, last = frame["row"].min(), frame["row"].max()
     if frame.height and place_of(first)[0] != place_of(last)[0]:  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ def note_steps(frame: pl.DataFrame, ledger: Ledger) -> None:
 
 
 def _ended() -> pl.Expr:
-    """Null where the end is not known: such a row says nothing about the order."""
+    """Return the end of each call; null where it is not known, so that the row does not count for the order."""
     unanswered = pl.col("status") != CallStatus.ANSWERED.value
     return pl.coalesce("end", pl.when(unanswered & pl.col("ringing_s").is_null()).then("start"))
 
@@ -78,7 +78,7 @@ def _note(rows: pl.Series, times: pl.Series, ledger: Ledger) -> None:
 
 
 def _is_shared(times: IntArray, falls: IntArray) -> BoolArray:
-    """Whether what comes after a fall lies behind what was before it, single rows apart."""
+    """Whether the rows after a jump are earlier than those before it, apart from single rows."""
     last = len(times) - 1
     before, after = (
         np.median(times[np.clip(falls[:, None] + np.arange(first, first + 3), 0, last)], axis=1) for first in (-3, 0)
@@ -87,7 +87,7 @@ def _is_shared(times: IntArray, falls: IntArray) -> BoolArray:
 
 
 def without_far(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """Rows in order of their start, without the few that are far from all others."""
+    """Return the rows in order of their start, without the few that are far from all others."""
     frame = frame.sort("start", "row")
     gaps = (frame["start"].diff() > FAR).fill_null(value=False)
     if not gaps.any():
@@ -96,7 +96,7 @@ def without_far(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
     sizes = cluster.value_counts(name="size")
     largest = int(sizes["size"].max())  # type: ignore[arg-type]
     few = sizes.filter((pl.col("size") < largest) & (pl.col("size") <= max(1, _FEW * frame.height)))
-    # A cluster that has a history's worth of rows on its far side stays: only what nobody confirms goes.
+    # A cluster stays if there are many rows beyond it: only isolated rows are left out.
     far = cluster.is_in(few[cluster.name].implode())
     ledger.note_rows("far_outside", frame, far)
     return frame.filter(~far)

@@ -1,6 +1,6 @@
-"""Whose calls they are: the rows that `where` asks for, and histories that hold several accounts, trunks or customers.
+"""Check whose calls a history has: rows that match `where`, and several accounts, trunks or customers.
 
-A throttle is one trunk's. What several customers make together says nothing of what one of them needs.
+A throttle belongs to one trunk. The traffic of several customers together does not show what one of them needs.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from trunkproof.models.errors import InputError, Problem
 
 _PREFIX = "owner "
 _FEW = 0.005
-"""Share of rows of all owners but the largest, up to which they are typing errors."""
+"""Owners other than the largest are typing errors if they have at most this share of the rows together."""
 _OWN = 0.9
-"""Share of rows in which an account is the telephone's own number: then it tells telephones apart, not customers."""
+"""If the account is the telephone's own number in this share of rows, it identifies telephones, not customers."""
 _LISTED = 8
 
 
 def owner_columns(part: Part) -> Iterator[pl.Expr]:
-    """Columns that say whose call it is, by their bare heading; null where that is the telephone itself."""
+    """Yield the columns of owners by their bare heading; null where the owner is the telephone itself."""
     given = part.layout.columns
     ends = [pl.col(given[role]).cast(pl.String).str.strip_chars() for role in ("caller", "callee") if role in given]
     for name in part.layout.owners:
@@ -59,7 +59,7 @@ def wanted_rows(where: Mapping[str, Sequence[str]], opened: Opened) -> pl.Expr:
 
 
 def nothing_wanted(where: Mapping[str, Sequence[str]], parts: Iterable[Part], source: str) -> InputError:
-    """The error where no row has the values that `where` asks for; says which there are."""
+    """Return the error for a history without rows that match `where`; it names the values that exist."""
     problems = []
     for name in where:
         seen = pl.concat([
@@ -68,13 +68,13 @@ def nothing_wanted(where: Mapping[str, Sequence[str]], parts: Iterable[Part], so
             for column in part.opened.columns
             if column.lower() == name.lower()
         ])  # fmt: skip
-        what = f"no row fits; among the first rows are {_counts(seen['value'])}"
+        what = f"no row matches; the first rows have {_counts(seen['value'])}"
         problems.append(Problem(where=f"history.where.{name}", what=what))
     return InputError(source, problems)
 
 
 def one_owner(frame: pl.DataFrame, parts: Sequence[Part], settings: HistorySettings, ledger: Ledger) -> pl.DataFrame:
-    """Leave the columns of owners out, once they say that all calls are of one.
+    """Drop the columns of owners after checking that all calls are of one owner.
 
     Raises:
         InputError: there are several, and the request does not ask to review them as one.
@@ -96,7 +96,7 @@ def one_owner(frame: pl.DataFrame, parts: Sequence[Part], settings: HistorySetti
             continue
         example = str(counts[column][0])
         example = example if shown(example) == example else "<one of them>"
-        what = f"the history holds several accounts, trunks or customers by {told}. Review one of them with "
+        what = f"the history has several accounts, trunks or customers by {told}. Review one of them with "
         what += f"`where: {{{heading}: {example}}}`; if all are of one trunk, write `mixed: as_one`"
         problems.append(Problem(where="history.where", what=what))
     if problems:

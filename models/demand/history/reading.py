@@ -1,6 +1,6 @@
-"""`read_history`: from a customer's files to a `History`, everything odd in it counted.
+"""Read a customer's files into a `History`, and count everything odd in them.
 
-Only the order of the steps; each step is a module beside this one.
+This module only has the order of the steps; each step is a module beside this one.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _read_calls(
     parts: Sequence[Part], source: str, settings: HistorySettings, ledger: Ledger
 ) -> tuple[pl.DataFrame, pl.DataFrame, int, tuple[date, ...]]:
     if settings.scale != 1:
-        what = "multiplies a history of counts only; this one is of calls"
+        what = "only a history of counts can be scaled; this one is of calls"
         raise InputError(source, [Problem(where="history.scale", what=what)])
     frame, rows = _extracted(parts, settings, ledger)
     if frame.is_empty() and settings.where is not None:
@@ -112,7 +112,7 @@ def _read_calls(
     frame = one_owner(frame, parts, settings, ledger)
     calls = _cleaned(frame, parts, settings, ledger)
     if calls.is_empty():
-        what = f"of {rows} rows none is a call of the trunk that `since` and `until` let in"
+        what = f"none of its {rows} rows is a call of the trunk between `since` and `until`"
         raise refused(source, what, where="history")
     missing = missing_days(calls, [part.opened.name for part in parts], ledger)
     begin, end = span(calls, settings, ledger, missing)

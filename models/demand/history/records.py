@@ -1,7 +1,7 @@
-"""Opens JSON: an API's answer, its pages, a list of calls, or one of these in every line; also gzipped.
+"""Open JSON: the answer of an API, its pages, a list of calls, or one of these in every line; also gzipped.
 
-A call is an object that has one of the headings of a start. What it is wrapped in (`{"Calls": [{"Call": {…}}]}`) does
-not matter; objects inside a call (`"Details": {…}`) are spread out.
+A call is an object that has one of the headings of a start. Objects around it (`{"Calls": [{"Call": {…}}]}`) do not
+matter. The fields of objects inside it (`"Details": {…}`) become fields of the call.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def open_records(path: Path, name: str, number: int, starts: frozenset[str]) -> 
     """Open a JSON file; `starts` are the bare headings that a start may have.
 
     Raises:
-        InputError: it is no JSON, or has no calls in it.
+        InputError: it is not JSON, or has no calls.
     """
     records = list(_numbered(_loaded(path, name), starts))
     if not records:
         raise refused(name, f"is JSON without calls: no object has a start ({', '.join(sorted(starts)[:6])}, ...)")
-    # In the order in which they are met; a page may have fields that the first one has not.
+    # In the order of their first appearance: a later page may have fields that the first one does not have.
     keys = list(dict.fromkeys(key for _, record in records for key in record))
     columns = unique_names(keys)
     data: dict[str, list[Any]] = {"row": [line for line, _ in records]}
@@ -53,7 +53,7 @@ def _loaded(path: Path, name: str) -> list[tuple[int, Any]]:
     except (OSError, EOFError, zlib.error):
         raise refused(name, "is damaged: a compressed file cut short") from None
     except UnicodeDecodeError:
-        raise refused(name, "looks like JSON, and is no text in UTF-8") from None
+        raise refused(name, "looks like JSON, but is not text in UTF-8") from None
     try:
         return [(0, json.loads(text))]
     except (json.JSONDecodeError, RecursionError) as error:

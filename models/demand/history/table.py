@@ -1,7 +1,6 @@
-"""What a call history is once it has been read: a table of calls or of counts, and every oddity that was met in it.
+"""A call history that has been read: a table of calls or of counts, and all oddities that were found.
 
-Formats, cleaning and masking are the modules beside this one; what the history says about traffic is
-`models.demand.fitting`.
+The modules beside this one read, clean and mask it. `models.demand.fitting` finds the traffic behind it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class CallStatus(StrEnum):
     NO_ANSWER = "no_answer"
     ABANDONED = "abandoned"
     REFUSED = "refused"
-    """By the trunk's throttle, as far as the history tells: the status that the request names for it."""
+    """Refused by the trunk's throttle: the status that the request names for it."""
     REJECTED = "rejected"
     """Any other failure."""
 
@@ -55,19 +54,19 @@ COUNTS_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Oddity:
-    """One kind of thing that is odd in a history."""
+    """One kind of oddity in a history."""
 
     kind: str
-    """Such as `duplicate` or `negative_duration`."""
+    """Name of the kind, such as `duplicate` or `negative_duration`."""
     count: int
     what: str
-    """For people: what was found."""
+    """What was found, in words."""
     handled: str
-    """For people: what was made of it."""
+    """How it was handled, in words."""
     rows: tuple[int, ...] = ()
     """Lines of the file, the first few; of JSON the numbers of records, of Excel the sheet's rows."""
     files: tuple[str, ...] = ()
-    """The file of each of `rows`; none where the history is of one file."""
+    """The file of each of `rows`; empty where the history has one file."""
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -86,23 +85,23 @@ class History:
     """A call history of one trunk."""
 
     source: str
-    """The file's name; of several, how many they are, the first and the last."""
+    """The file's name; of several files their number, the first and the last."""
     format: str
     timezone: str
     rows_read: int
     calls: pl.DataFrame | None
-    """With `CALLS_SCHEMA`; none where the history is of counts."""
+    """Calls with `CALLS_SCHEMA`; None for a history of counts."""
     counts: pl.DataFrame
-    """With `COUNTS_SCHEMA`."""
+    """Counts with `COUNTS_SCHEMA`."""
     interval_s: float
-    """Of `counts`."""
+    """Length of the intervals of `counts`."""
     oddities: tuple[Oddity, ...] = ()
     closed: tuple[date, ...] = ()
-    """Local days that the request calls untypical (holidays): shown, and not fitted."""
+    """Local days that the request calls untypical (holidays): shown but not fitted."""
     multiplied: float = 1.0
-    """How many times larger `counts` are than those of the file; never below 1, as fewer calls are thinned out."""
+    """Factor from the counts of the file to `counts`; never below 1, because smaller scales leave calls out."""
     imputed: int = 0
-    """Of the rejections, those that were told from refusals by chance: their number is an estimate."""
+    """Number of rejections that were drawn at random among refusals: an estimate."""
 
     @property
     def days(self) -> int:
@@ -125,11 +124,11 @@ class History:
 
     @property
     def attempts(self) -> int:
-        """Of the whole history."""
+        """Number of attempts in the whole history."""
         return int(self.counts["attempts"].sum())
 
     def as_filed(self) -> History:
-        """The same with the counts of the file: only they tell chance from busyness."""
+        """Return the history with the counts of the file: only they can tell chance from busyness."""
         counts = self.counts.with_columns((pl.col("attempts", "refused") / self.multiplied).round().cast(pl.Int64))
         return replace(self, counts=counts, multiplied=1.0)
 

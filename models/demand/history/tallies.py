@@ -1,4 +1,4 @@
-"""Reads a history of counts: calls per interval, the intervals without calls often left out.
+"""Read a history of counts: calls per interval; intervals without calls are often missing in the file.
 
 The interval is found from the rows; a history of calls is counted by `models.demand.history.counting` instead.
 """
@@ -26,7 +26,7 @@ from trunkproof.models.demand.history.zones import to_local, to_utc
 from trunkproof.models.errors import InputError, Problem
 
 _USUAL = 0.02
-"""Share of the steps between rows that a length must have to be the interval."""
+"""Least share of the steps between rows that have the length of the interval."""
 _LONGEST_S = 3600
 
 
@@ -70,7 +70,7 @@ def read_tallies(parts: Sequence[Part], source: str, settings: HistorySettings, 
 
 
 def _widened(begin: datetime, end: datetime, starts: pl.Series) -> tuple[datetime, datetime]:
-    """To intervals that the file has and that are without calls."""
+    """Extend begin and end to intervals without calls that the file has."""
     first, last = starts.min(), starts.max()
     assert isinstance(first, datetime)
     assert isinstance(last, datetime)
@@ -100,7 +100,7 @@ def _extracted(part: Part, settings: HistorySettings) -> pl.DataFrame:
 
 
 def _start(part: Part) -> tuple[pl.Expr, pl.DataType, pl.Series]:
-    """The column of times, where the day stands apart put together with it."""
+    """Return the column of times, joined with the column of days if there is one."""
     opened, layout = part.opened, part.layout
     name = layout.columns["start"]
     if "date" not in layout.columns:
@@ -147,7 +147,7 @@ def _without_repeats(rows: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
 
 
 def _interval(rows: pl.DataFrame, source: str, settings: HistorySettings, ledger: Ledger) -> float:
-    """The shortest of the steps between rows that are usual.
+    """Return the shortest usual step between rows.
 
     Raises:
         InputError: longer than an hour.

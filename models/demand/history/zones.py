@@ -1,6 +1,6 @@
-"""Wall clock to instants and back in one time zone, with the hours that daylight time leaves out or has twice.
+"""Convert wall clock to instants and back in one time zone, with hours that do not exist or exist twice.
 
-Works on whole columns; how times are written is `models.demand.history.times`.
+It works on whole columns. `models.demand.history.times` reads times as written.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import polars as pl
 
 _DAY = timedelta(days=1)
 _FOLD_JUMP_US = 30 * 60 * 1_000_000
-"""A fall in the order of the file by more than this is the clock going back, not one call that was longer."""
+"""If times of a file jump back by more than this, clocks went back; a smaller jump is just a longer call."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """The zone's offset changes."""
+    """A change of the zone's offset."""
 
     utc: datetime
-    """When, without zone."""
+    """Instant of the change in UTC, without zone."""
     before: timedelta
     """Offset until then."""
     after: timedelta
 
     @property
     def first_local(self) -> datetime:
-        """Wall clock at which the hour begins that is left out, or is there twice."""
+        """Wall clock at which the hour begins that does not exist, or exists twice."""
         return self.utc + min(self.before, self.after)
 
     @property
     def last_local(self) -> datetime:
-        """Wall clock at which it ends."""
+        """Wall clock at which that hour ends."""
         return self.utc + max(self.before, self.after)
 
     @property
@@ -70,7 +70,7 @@ def _offset(zone: ZoneInfo, utc: datetime) -> timedelta:
 
 @dataclass(frozen=True, eq=False)
 class Converted:
-    """Instants, and which of them came from wall clock that does not exist or exists twice."""
+    """Instants, and which of them come from wall clock that does not exist or exists twice."""
 
     utc: pl.Series
     in_gap: pl.Series | None = None
@@ -78,10 +78,11 @@ class Converted:
 
 
 def to_utc(times: pl.Series, timezone: str) -> Converted:
-    """Instants of a column in the order of the file; it is taken as wall clock of `timezone` unless it has a zone.
+    """Return the instants of a column in the order of the file, read as wall clock of `timezone` if it has no zone.
 
-    A time in the gap is read with the offset from before it. Of a time in the fold the file's order tells the passage:
-    rows after its greatest fall belong to the second; without a fall of half an hour all belong to the first.
+    A time that does not exist is read with the offset from before the change. For a time that exists twice, the order
+    of the file decides: rows after its largest jump back are the second one. Without a jump of half an hour, all are
+    the first one.
     """
     if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone:
         return Converted(times.dt.convert_time_zone("UTC"))
@@ -115,5 +116,5 @@ def _second_passage(times: pl.Series, inside: pl.Series) -> pl.Series:
 
 
 def to_local(column: str, timezone: str) -> pl.Expr:
-    """Wall clock of `timezone` at the instants of a column."""
+    """Return the wall clock of `timezone` at the instants of a column."""
     return pl.col(column).dt.convert_time_zone(timezone).dt.replace_time_zone(None)

@@ -24,12 +24,12 @@ from trunkproof.experiments.review.result import (
     Decision,
     Disagreement,
     Endings,
+    InterpretationResult,
     Judged,
     Limit,
     Needed,
     Point,
     Protection,
-    ReadingResult,
     Replay,
     Resource,
     Review,
@@ -64,7 +64,7 @@ DEMAND = 318.0
 """Fresh calls a minute in the busy hour at the planned growth."""
 PLANNED = 1.15
 SOFTNESS = (14.0, 11.0, 26.5, 9.0)
-"""Of the readings that the history does not contradict: how early each begins to refuse."""
+"""Of the interpretations that the history does not contradict: how early each begins to refuse."""
 RECORDED = 1.25
 """So many times what the model loses and refuses is lost and refused in the record."""
 BUSY = BusyPeriod((0, 1, 2, 3, 4), 38_700.0, 3600.0, 352.0)
@@ -127,23 +127,23 @@ def _point(limit: int, softness: float) -> Point:
     return Point(limit, kpis, record, hours, targets, least, True if least >= 0.95 else False if fails else None)
 
 
-def readings() -> tuple[ReadingResult, ...]:
+def interpretations() -> tuple[InterpretationResult, ...]:
     found = []
-    for reading, softness in zip(request().readings, SOFTNESS, strict=False):
+    for interpretation, softness in zip(request().interpretations, SOFTNESS, strict=False):
         points = tuple(_point(limit, softness) for limit in CANDIDATES)
         smallest = min(point.limit_per_minute for point in points if point.holds)
         growing = {
             limit: tuple(lost_share(limit, DEMAND * growth / PLANNED, softness) for growth in GROWTH)
             for limit in CANDIDATES
         }
-        found.append(ReadingResult(reading, points, Decision.APPROVE, 400, smallest, growing))
+        found.append(InterpretationResult(interpretation, points, Decision.APPROVE, 400, smallest, growing))
     return tuple(found)
 
 
 def backcast() -> tuple[BackCast, ...]:
-    """All readings: the last one is contradicted."""
+    """All interpretations: the last one is contradicted."""
     found = []
-    for number, reading in enumerate(request().readings):
+    for number, interpretation in enumerate(request().interpretations):
         off = 1.5 if number == len(SOFTNESS) else 1.0
         rows = [
             _row("the busy periods", "attempts refused", "share", 0.362, 0.355 * off, 0.012, decisive=True),
@@ -153,7 +153,7 @@ def backcast() -> tuple[BackCast, ...]:
             _row("other hours near the limit", "attempts refused", "share", 0.081, 0.078, 0.006, decisive=True),
             _row("the worst busy periods", "attempts refused", "share", 0.411, 0.398, 0.02, decisive=False),
         ]
-        found.append(BackCast(reading, tuple(rows)))
+        found.append(BackCast(interpretation, tuple(rows)))
     return tuple(found)
 
 
@@ -166,7 +166,7 @@ def _row(  # noqa: PLR0917  # as they stand in a row
 
 
 def situations() -> tuple[Situation, ...]:
-    """Under the third reading, which is the strictest; a year of growth is beyond what was simulated."""
+    """Under the third interpretation, which is the strictest; a year of growth is beyond what was simulated."""
     return tuple(
         _situation(name, limit, demand)
         for name, limit, demand in (
@@ -367,7 +367,7 @@ def _replay() -> Replay:
         return {"admitted": admitted, "refused": attempts - admitted, "concurrent": admitted * 2.4}
 
     started = datetime(2026, 3, 9, 11)
-    return Replay(started, request().readings[0], minutes, offered, behind(200), behind(400))
+    return Replay(started, request().interpretations[0], minutes, offered, behind(200), behind(400))
 
 
 def _tornado() -> tuple[Swing, ...]:
@@ -387,7 +387,7 @@ def _rollout() -> tuple[RolloutStep, ...]:
 def _disagreements() -> tuple[Disagreement, ...]:
     hours = ("Monday 2026-03-09, busiest at 11:05: 812 refused as recorded, 391 by the model",)
     model, record = Ranged(0.061, 0.055, 0.067), Ranged(0.084, 0.078, 0.09)
-    return (Disagreement(300, request().readings[1], "refused_share", model, record, hours),)
+    return (Disagreement(300, request().interpretations[1], "refused_share", model, record, hours),)
 
 
 def _provenance() -> Provenance:
@@ -404,7 +404,7 @@ def review(name: str = "Three hundred seats, from 200 to 400") -> Review:
         fit=fit(),
         decision=Decision.APPROVE,
         recommended_per_minute=400,
-        confidence=min(reading.at(400).confidence for reading in readings()),
+        confidence=min(interpretation.at(400).confidence for interpretation in interpretations()),
         headline="Raise to 400. The busy period will bring 318 (302 to 335) fresh calls per minute; at 400, 0.46 % "
         "(0.32 to 0.60 %) of customers are lost.",
         reasons=(
@@ -416,13 +416,13 @@ def review(name: str = "Three hundred seats, from 200 to 400") -> Review:
         busy_hour=BUSY.words,
         busy_periods=(BUSY,),
         busy_hour_per_minute=Ranged(DEMAND, 302.0, 335.0),
-        readings=readings(),
-        contradicted=request().readings[len(SOFTNESS) :],
+        interpretations=interpretations(),
+        contradicted=request().interpretations[len(SOFTNESS) :],
         backcast=backcast(),
         disagreements=_disagreements(),
         situations=situations(),
         protection=protection(),
-        states=(TwoStates(request().readings[2], 400, Ranged(0.0004, 0.0, 0.002), Ranged(0.21, 0.12, 0.31)),),
+        states=(TwoStates(request().interpretations[2], 400, Ranged(0.0004, 0.0, 0.002), Ranged(0.21, 0.12, 0.31)),),
         growth_grid=GROWTH,
         limits=_limits(),
         binding_now=Resource.THROTTLE,
@@ -449,9 +449,9 @@ def review(name: str = "Three hundred seats, from 200 to 400") -> Review:
 
 
 def lower() -> Review:
-    """An approval of less than was asked, where the readings disagree and nothing else is odd."""
+    """An approval of less than was asked, where the interpretations disagree and nothing else is odd."""
     whole = review()
-    first, *others = whole.readings
+    first, *others = whole.interpretations
     today, _, asked, later = whole.situations
     at_350 = replace(_situation("recommended", 350, DEMAND), protects=True)
     return replace(
@@ -459,7 +459,7 @@ def lower() -> Review:
         decision=Decision.APPROVE_LOWER,
         recommended_per_minute=350,
         depends_on_enforcement=True,
-        readings=(replace(first, decision=Decision.APPROVE_LOWER, recommended_per_minute=350), *others),
+        interpretations=(replace(first, decision=Decision.APPROVE_LOWER, recommended_per_minute=350), *others),
         situations=(today, at_350, replace(asked, protects=False), later),
         disagreements=(),
         states=(),
@@ -499,7 +499,7 @@ def undecided(refusals: Sequence[str] = ("Three days are too few: at least two w
         busy_hour="none",
         busy_periods=(),
         busy_hour_per_minute=unknown,
-        readings=(),
+        interpretations=(),
         contradicted=(),
         backcast=(),
         disagreements=(),

@@ -34,7 +34,7 @@ from trunkproof.experiments.report.review_words import (
     brief,
     confidence_words,
     in_unit,
-    short_readings,
+    short_interpretations,
     told,
 )
 from trunkproof.experiments.report.what_if import what_if
@@ -118,18 +118,18 @@ def test_every_share_of_one_throttle_is_from_the_same_figures(whole: Review, pag
     assert in_unit(column.lost_share.value, "share") == lost
     asked = what_if(whole)
     assert asked is not None
-    number = next(index for index, one in enumerate(whole.readings) if one is strictest)
+    number = next(index for index, one in enumerate(whole.interpretations) if one is strictest)
     assert asked["rows"][asked["candidates"].index(400)][number]["text"] == lost
     assert f"at 400 < 0.01 % to {lost}" in review_panels(whole)["curve"][0].caption
     assert in_unit(point.kpis["customers_lost_share"].value, "share") not in words(page)
 
 
-def test_the_back_cast_shows_what_was_seen_and_which_reading_it_contradicts(whole: Review, page: str) -> None:
+def test_the_back_cast_shows_what_was_seen_and_which_interpretation_it_contradicts(whole: Review, page: str) -> None:
     seen = words(page)
     assert (
         "shaper that delays by 2 s at most: contradicted by the history: attempts refused in the busy periods" in seen
     )
-    assert seen.count("reproduces the history") == len(whole.readings)
+    assert seen.count("reproduces the history") == len(whole.interpretations)
     panel = review_panels(whole)["backcast"][0]
     drawn = {trace.name: trace for trace in panel.figure.data}
     rows = [row for one in whole.backcast for row in one.rows if row.quantity == "attempts refused"]
@@ -166,8 +166,9 @@ def test_a_raise_that_nobody_needs() -> None:
 def test_throttles_far_apart_are_read_off_a_logarithmic_axis(whole: Review) -> None:
     far = replace(
         whole,
-        readings=tuple(
-            replace(one, points=(*one.points, replace(one.points[-1], limit_per_minute=5000))) for one in whole.readings
+        interpretations=tuple(
+            replace(one, points=(*one.points, replace(one.points[-1], limit_per_minute=5000)))
+            for one in whole.interpretations
         ),
     )
     layout = review_panels(far)["curve"][0].figure.layout
@@ -178,9 +179,9 @@ def test_throttles_far_apart_are_read_off_a_logarithmic_axis(whole: Review) -> N
 
 def test_the_figures_of_the_page_are_those_of_the_review(whole: Review, page: str) -> None:
     seen = words(page)
-    for reading in whole.readings:
+    for interpretation in whole.interpretations:
         for limit in (200, 400):
-            point = reading.at(limit)
+            point = interpretation.at(limit)
             lost = told(point, "customers_lost_share")
             assert lost is not None
             assert in_unit(lost.value, "share") in seen
@@ -201,14 +202,16 @@ def test_the_figures_of_the_page_are_those_of_the_review(whole: Review, page: st
 
 def test_figures_carry_the_values_of_the_sweep(whole: Review) -> None:
     lost = review_panels(whole)["curve"][0].figure
-    for reading, name in zip(whole.readings, short_readings(r.reading for r in whole.readings), strict=True):
+    for interpretation, name in zip(
+        whole.interpretations, short_interpretations(r.interpretation for r in whole.interpretations), strict=True
+    ):
         (line,) = (trace for trace in lost.data if trace.name == name)
-        shares = [point.kpis["customers_lost_share"].value for point in reading.points]
+        shares = [point.kpis["customers_lost_share"].value for point in interpretation.points]
         # The axis is logarithmic and ends at a thirtieth of the bound.
         assert list(line.y) == pytest.approx([max(100 * share, 1 / 30) for share in shares])
-        assert list(line.x) == [point.limit_per_minute for point in reading.points]
+        assert list(line.x) == [point.limit_per_minute for point in interpretation.points]
         (circles,) = (trace for trace in lost.data if trace.name == f"{name}, as recorded")
-        recorded = [point.record["customers_lost_share"].value for point in reading.points]
+        recorded = [point.record["customers_lost_share"].value for point in interpretation.points]
         assert list(circles.y) == pytest.approx([max(100 * share, 1 / 30) for share in recorded])
     replayed = review_panels(whole)["hour"][0].figure
     assert whole.replay is not None
@@ -237,7 +240,7 @@ def _is_cell(at: Any, weekday: int, hour: int) -> bool:
     return bool(at.weekday() == weekday and at.hour == hour)
 
 
-def test_a_reading_that_disagrees_is_told(whole: Review) -> None:
+def test_an_interpretation_that_disagrees_is_told(whole: Review) -> None:
     seen = words(render_review(lower()))
     assert "Depends on enforcement:" in seen
     assert "Robust:" not in seen
@@ -366,7 +369,7 @@ def test_numbers_are_written_to_the_digits_that_mean_something() -> None:
     assert between(Ranged(0.00001, 0, 0.00003), "share") == "< 0.01 %"
     assert brief("lognormal, mean 165.056 s, cv 1.10511") == "lognormal, mean 165 s, cv 1.11"
     twice = (FixedWindow(), FixedWindow(window_s=1), SlidingWindowAttempts())
-    assert short_readings(twice) == ["fixed window 1", "fixed window 2", "sliding, attempts"]
+    assert short_interpretations(twice) == ["fixed window 1", "fixed window 2", "sliding, attempts"]
 
 
 @pytest.fixture(scope="module")

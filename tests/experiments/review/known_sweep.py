@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
 from trunkproof.experiments.common.progress import Progress, silent
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.sweep.quantities import Ending, Quantity, SpanValues
 from trunkproof.experiments.review.sweep.response import Response, Runs
 from trunkproof.experiments.review.sweep.sweep import Bench, Cell, Sweep, Witness
 from trunkproof.models.records import Disposition
 
 FloatArray = np.ndarray
 Lost = Callable[[int, int, float], float]
-"""(Number of the reading, limit, load) -> share of attempts refused, and of customers lost."""
+"""(Number of the interpretation, limit, load) -> share of attempts refused, and of customers lost."""
 LEVELS = np.linspace(0.4, 2.0, 41)
 """So close that what is between two of them does not matter."""
 
@@ -35,14 +37,16 @@ def demand_of(per_minute: FloatArray | Sequence[float], days: int = 2) -> Demand
     return Demand(np.full(days, middle), np.ones(days), relative, np.full((len(loads), days), 1 / days))
 
 
-def response_of(loads: FloatArray, share: Callable[[float], float], **others: float) -> Response:
+def response_of(
+    loads: FloatArray, share: Callable[[float], float], others: Mapping[Quantity, float] = MappingProxyType({})
+) -> Response:
     """Of days with these loads at level 1: each is simulated in two pairs of repetitions, all of them alike."""
     days, repetitions = len(loads), 4
     runs = Runs(LEVELS, np.tile(np.arange(days), repetitions), np.repeat(np.arange(repetitions), days), 3600.0)
     load = np.outer(LEVELS, loads[runs.day])
     refused = np.vectorize(share, otypes=[float])(load)
     calls, zeros = 60 * load, np.zeros_like(load)
-    values: dict[str, FloatArray] = {f"ends_{kind.value}": zeros for kind in Disposition}
+    values: SpanValues = {Ending(kind): zeros for kind in Disposition}
     values |= {
         "attempts": calls,
         "calls": calls,
@@ -53,9 +57,9 @@ def response_of(loads: FloatArray, share: Callable[[float], float], **others: fl
         "effective": calls * (1 - refused),
         **dict.fromkeys(("blocked", "no_channel", "no_port", "carrier_rejected"), zeros),
         "call_s": 180.0 * calls,
-        "ends_completed": 0.9 * calls * (1 - refused),
-        "ends_throttled": calls * refused,
-        "ends_busy": 0.1 * calls * (1 - refused),
+        Ending(Disposition.COMPLETED): 0.9 * calls * (1 - refused),
+        Ending(Disposition.THROTTLED): calls * refused,
+        Ending(Disposition.BUSY): 0.1 * calls * (1 - refused),
         "srd_p95_ms": np.full_like(load, 300.0),
         "mos_p5": np.full_like(load, 4.3),
         "mos_mean": np.full_like(load, 4.35),
@@ -73,7 +77,7 @@ class KnownSweep(Sweep):
     """Answers by functions; keeps what it was asked for."""
 
     lost: dict[Witness, Lost] = field(default_factory=dict)
-    others: dict[str, float] = field(default_factory=dict)
+    others: Mapping[Quantity, float] = field(default_factory=dict)
     rounds: list[list[Cell]] = field(default_factory=list)
 
     def extend(
@@ -89,24 +93,26 @@ class KnownSweep(Sweep):
         self.rounds.append(new)
         loads = self.demand.rates_per_minute * self.demand.base
         for witness, lost in self.lost.items():
-            for reading, limit in new:
-                self.responses[witness, (reading, limit)] = response_of(
-                    loads, lambda load, at=(reading, limit), of=lost: of(*at, load), **self.others
+            for interpretation, limit in new:
+                self.responses[witness, (interpretation, limit)] = response_of(
+                    loads, lambda load, at=(interpretation, limit), of=lost: of(*at, load), self.others
                 )
 
 
-def known_sweep(
+def known_sweep(  # noqa: PLR0917  # what is asked, then what is answered
     request: Request,
     demand: Demand,
     limits: Sequence[int],
     model: Lost = fluid,
     record: Lost | None = None,
-    **others: float,
+    others: Mapping[Quantity, float] = MappingProxyType({}),
 ) -> KnownSweep:
-    """All readings of the request at these limits."""
+    """All interpretations of the request at these limits."""
     said = {Witness.MODEL: model} | ({} if record is None else {Witness.RECORD: record})
     runs = response_of(demand.rates_per_minute * demand.base, lambda load: 0.0).runs
     benches = {witness: Bench(runs, ()) for witness in said}
     sweep = KnownSweep(request, demand, benches, lost=said, others=others)
-    sweep.extend([(reading, limit) for reading in range(len(request.readings)) for limit in limits])
+    sweep.extend(
+        [(interpretation, limit) for interpretation in range(len(request.interpretations)) for limit in limits]
+    )
     return sweep

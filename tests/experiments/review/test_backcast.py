@@ -32,7 +32,7 @@ from trunkproof.models.throttles.token_bucket import TokenBucket
 from trunkproof.models.traffic import Outcomes, Redial
 
 LIMIT = 12
-READINGS: tuple[ThrottleSettings, ...] = (
+INTERPRETATIONS: tuple[ThrottleSettings, ...] = (
     FixedWindow(),
     SlidingWindowAttempts(),
     TokenBucket(burst=1),
@@ -72,13 +72,13 @@ class Made:
     busy: BusyPeriods
 
     @classmethod
-    def of(cls, folder: Path, made: Truth, readings: Sequence[ThrottleSettings] = READINGS) -> Made:
+    def of(cls, folder: Path, made: Truth, interpretations: Sequence[ThrottleSettings] = INTERPRETATIONS) -> Made:
         path = folder / "made.csv"
         generate(made, path)
         asked = request_with(
             now_per_minute=LIMIT,
             requested_per_minute=30,
-            readings=tuple(readings),
+            interpretations=tuple(interpretations),
             pop={},
             bandwidth_mbit_per_s=None,
             history=HistorySettings(path=path),
@@ -112,7 +112,7 @@ def row(one: BackCast, quantity: str, scope: str = "the busy periods") -> BackCa
 
 def test_what_made_the_history_reproduces_it(made: Made, found: tuple[BackCast, ...]) -> None:
     window = found[0]
-    assert window.reading == FixedWindow()
+    assert window.interpretation == FixedWindow()
     assert window.reproduces
     refused = row(window, "attempts refused")
     assert refused.seen > 0.1
@@ -122,13 +122,13 @@ def test_what_made_the_history_reproduces_it(made: Made, found: tuple[BackCast, 
         told = row(window, quantity)
         assert told.reproduced
         assert told.seen > 0
-    # Twelve a minute at most are let pass, by this reading and by the history.
+    # Twelve a minute at most are let pass, by this interpretation and by the history.
     assert row(window, "admitted").seen <= LIMIT
     assert row(window, "admitted").expected.value <= LIMIT
 
 
-def test_readings_that_did_not_make_it_are_contradicted(made: Made, found: tuple[BackCast, ...]) -> None:
-    others = {one.reading: one.reproduces for one in found}
+def test_interpretations_that_did_not_make_it_are_contradicted(made: Made, found: tuple[BackCast, ...]) -> None:
+    others = {one.interpretation: one.reproduces for one in found}
     assert others[SlidingWindowAttempts()] is False
     assert others[TokenBucket(burst=1)] is False
     # What a bucket without a burst refuses is far more than the history shows, and surely so.
@@ -159,7 +159,7 @@ def test_the_worst_periods_are_told_and_decide_nothing(found: tuple[BackCast, ..
     assert not BackCast(FixedWindow(), (broken, replace(broken, is_decisive=True))).reproduces
 
 
-def test_a_reading_that_is_known_is_the_only_one_that_is_asked(made: Made) -> None:
+def test_an_interpretation_that_is_known_is_the_only_one_that_is_asked(made: Made) -> None:
     known = replace(made, request=made.request.model_copy(update={"enforced": FixedWindow(limit=LIMIT)}))
     (one,) = known.again()
     assert one.reproduces
@@ -187,7 +187,7 @@ def test_hidden_refusals_are_held_against_what_was_let_pass(made: Made) -> None:
     assert found[0].reproduces
 
 
-def test_refusals_that_no_throttle_of_the_time_explains_make_every_reading_fail(made: Made) -> None:
+def test_refusals_that_no_throttle_of_the_time_explains_make_every_interpretation_fail(made: Made) -> None:
     """One attempt in five is refused at random, at all hours: a fault of the far side, say, that is taken for it."""
     calls = made.history.calls
     assert calls is not None
@@ -200,8 +200,8 @@ def test_refusals_that_no_throttle_of_the_time_explains_make_every_reading_fail(
 
 def test_days_under_another_throttle_are_simulated_under_that_one(tmp_path: Path) -> None:
     """Five days under twelve, five under fifteen: with the true limits it comes out again, with one of them not."""
-    first = Made.of(tmp_path, truth(days=10), READINGS[:1])
-    wide = Made.of(tmp_path, truth(days=10, throttle=FixedWindow(limit=16)), READINGS[:1])
+    first = Made.of(tmp_path, truth(days=10), INTERPRETATIONS[:1])
+    wide = Made.of(tmp_path, truth(days=10, throttle=FixedWindow(limit=16)), INTERPRETATIONS[:1])
     days = sorted(first.fit.days.dates)
     late = pl.col("start_local").dt.date() >= days[5]
     assert first.history.calls is not None

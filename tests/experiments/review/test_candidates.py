@@ -24,10 +24,10 @@ ONE = (FixedWindow(),)
 
 def search(needed: float, per_minute: float, said: list[float] | None = None, **changes: object) -> Search:
     """Every target holds from a throttle of `needed` on, whatever the formulas think of so many calls a minute."""
-    asked = request(**({"readings": ONE, "quality": Quality(), "pop": {}} | changes))
+    asked = request(**({"interpretations": ONE, "quality": Quality(), "pop": {}} | changes))
 
-    def lost(reading: int, limit: int, load: float) -> float:
-        return 0.0 if limit >= needed * (1 + 0.1 * reading) else 0.5
+    def lost(interpretation: int, limit: int, load: float) -> float:
+        return 0.0 if limit >= needed * (1 + 0.1 * interpretation) else 0.5
 
     return _search(asked, demand_of(np.full(20, per_minute)), lost, said)
 
@@ -36,9 +36,9 @@ def _search(asked: Request, demand: Demand, lost: Lost, said: list[float] | None
     sweep = known_sweep(asked, demand, (), lost)
     premises = Premises.of(asked, known_fit(holding=HOLD), demand.mean_per_minute.value, Busyness())
     judge = Judge(asked, sweep, (demand,), 0.0, premises)
-    readings = tuple(range(len(asked.readings)))
+    interpretations = tuple(range(len(asked.interpretations)))
     told = [] if said is None else said
-    return Search(judge, readings, premises, None, lambda share, words: told.append(share))
+    return Search(judge, interpretations, premises, None, lambda share, words: told.append(share))
 
 
 def simulated(found: Search) -> set[int]:
@@ -86,8 +86,10 @@ def test_a_throttle_above_which_something_else_runs_out_is_found() -> None:
     """330 a minute of 180 s want 990 channels; 900 are full at some 295 a minute, and what a throttle refuses is asked
     of nobody here. So what holds lies below what is asked for, and far from what the callers would need.
     """
-    asked = request(readings=ONE, quality=Quality(), pop=Pop(carrier=Carrier(channels=900)), now_per_minute=100)
-    found = _search(asked, demand_of(np.full(20, 330.0)), lambda reading, limit, load: 0.5 * (not 250 < limit < 300))
+    asked = request(interpretations=ONE, quality=Quality(), pop=Pop(carrier=Carrier(channels=900)), now_per_minute=100)
+    found = _search(
+        asked, demand_of(np.full(20, 330.0)), lambda interpretation, limit, load: 0.5 * (not 250 < limit < 300)
+    )
     assert any(250 < limit < 300 for limit in found.limits())
 
 
@@ -97,8 +99,8 @@ def test_candidates_that_are_named_are_all_that_is_tried() -> None:
     assert simulated(found) == {200, 280, 320, 400}
 
 
-def test_every_reading_has_to_be_good() -> None:
-    found = search(250, 230.0, readings=(FixedWindow(), SlidingWindowAdmitted()))
+def test_every_interpretation_has_to_be_good() -> None:
+    found = search(250, 230.0, interpretations=(FixedWindow(), SlidingWindowAdmitted()))
     limits = found.limits()
     smallest = min(limit for limit in limits if limit >= 275)
     assert smallest - max(limit for limit in limits if limit < 275) <= 0.06 * smallest

@@ -26,7 +26,7 @@ DAYS = 42
 
 
 def request(**changes: object) -> Request:
-    return request_with(**({"readings": (FixedWindow(),), "quality": Quality(), "horizon_days": 28} | changes))
+    return request_with(**({"interpretations": (FixedWindow(),), "quality": Quality(), "horizon_days": 28} | changes))
 
 
 def change(first: date, per_minute: int) -> ThrottleChange:

@@ -20,7 +20,7 @@ from trunkproof.models.demand.fitting.result import Ranged
 from trunkproof.models.throttles.fixed_window import FixedWindow
 
 PROMISED = [
-    "decision", "requested_per_minute", "recommended_per_minute", "confidence", "per_reading", "binding_now",
+    "decision", "requested_per_minute", "recommended_per_minute", "confidence", "per_interpretation", "binding_now",
     "binding_next", "kpis", "history", "provenance",
 ]  # fmt: skip
 
@@ -32,7 +32,7 @@ def test_the_promised_keys_come_first_and_say_what_the_review_says(tmp_path: Pat
     assert saved["decision"] == made.decision.value
     assert saved["requested_per_minute"] == made.request.requested_per_minute
     assert saved["recommended_per_minute"] == made.recommended_per_minute
-    assert list(saved["per_reading"]) == [result.reading.policy for result in made.readings]
+    assert list(saved["per_interpretation"]) == [result.interpretation.policy for result in made.interpretations]
     assert set(saved["kpis"]) == {"now", "requested", "recommended"}
     assert set(saved["kpis"]["now"]["refused_share"]) == {"value", "low", "high"}
     assert saved["history"]["oddities"] == {odd.kind: odd.count for odd in made.history.oddities}
@@ -54,7 +54,7 @@ def test_everything_that_a_review_found_is_in_it() -> None:
     assert saved["situations"][-1]["beyond"] is True
     assert saved["protection"][0]["blocked"].keys() == {"support", "sales"}
     assert saved["two_states"][0]["collapsed"]["value"] == made.states[0].collapsed.value
-    point = saved["per_reading"]["fixed_window"]["points"][0]
+    point = saved["per_interpretation"]["fixed_window"]["points"][0]
     assert set(point) == {"per_minute", "holds", "confidence", "targets", "kpis", "record", "busy_hours"}
     # Every key is explained where the file is made.
     assert all(key in (decision_json.__doc__ or "") for key in saved)
@@ -79,9 +79,12 @@ def test_a_review_without_a_sweep_has_the_same_keys() -> None:
     json.dumps(saved, allow_nan=False)
 
 
-def test_two_readings_of_one_policy_have_two_keys() -> None:
-    one = review().readings[0]
-    results = [replace(one, reading=FixedWindow()), replace(one, reading=FixedWindow(limit=10, window_s=3))]
+def test_two_interpretations_of_one_policy_have_two_keys() -> None:
+    one = review().interpretations[0]
+    results = [
+        replace(one, interpretation=FixedWindow()),
+        replace(one, interpretation=FixedWindow(limit=10, window_s=3)),
+    ]
     assert names_of(results) == ["fixed_window 1", "fixed_window 2"]
 
 

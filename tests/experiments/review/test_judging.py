@@ -12,6 +12,7 @@ from tests.experiments.review.theory.test_premises import HOLD, NO_SETUP, reques
 
 from trunkproof.experiments.review.judging import GROWTH_GRID, Judge, held_with
 from trunkproof.experiments.review.request import Neighbour
+from trunkproof.experiments.review.sweep.quantities import Counted, NeighbourSum
 from trunkproof.experiments.review.sweep.sweep import Witness
 from trunkproof.experiments.review.theory.formulas import Busyness
 from trunkproof.experiments.review.theory.premises import Premises
@@ -20,17 +21,23 @@ from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 
 LIMITS = (200, 300, 400)
-ASKED = request(readings=(FixedWindow(),), quality=Quality(), neighbours=(Neighbour(name="other", per_minute=5),))
-TWO = request(readings=(FixedWindow(), SlidingWindowAdmitted()), quality=Quality())
+ASKED = request(
+    interpretations=(FixedWindow(),), quality=Quality(), neighbours=(Neighbour(name="other", per_minute=5),)
+)
+TWO = request(interpretations=(FixedWindow(), SlidingWindowAdmitted()), quality=Quality())
 SURE = np.full(40, 250.0)
-OTHER = {"attempts of other": 50.0, "refused of other": 1.0, "blocked of other": 0.0}
+OTHER = {
+    NeighbourSum(Counted.ATTEMPTS, "other"): 50.0,
+    NeighbourSum(Counted.REFUSED, "other"): 1.0,
+    NeighbourSum(Counted.BLOCKED, "other"): 0.0,
+}
 
 
 def judge(
     loads: np.ndarray = SURE, anyway: float = 0.0, model: Lost = fluid, record: Lost | None = None, **others: float
 ) -> Judge:
     demand = demand_of(loads)
-    return Judge(ASKED, known_sweep(ASKED, demand, LIMITS, model, record, **(OTHER | others)), (demand,), anyway)
+    return Judge(ASKED, known_sweep(ASKED, demand, LIMITS, model, record, OTHER | others), (demand,), anyway)
 
 
 def uniform(low: float, high: float, count: int = 200) -> np.ndarray:
@@ -47,7 +54,7 @@ def test_all_targets_of_the_request_are_judged() -> None:
     assert (point.holds, point.confidence) == (False, 0.0)
     good = judge().point(0, 300)
     assert (good.holds, good.confidence) == (True, 1.0)
-    assert not any(kpi.startswith("ends_") or " of " in kpi for kpi in point.kpis)
+    assert all(isinstance(kpi, str) for kpi in point.kpis)
     assert point.record == {}
 
 
@@ -60,7 +67,7 @@ def test_an_indicator_that_no_span_has_is_no_target() -> None:
 
 def test_an_unsure_load_leaves_a_target_undecided_as_sure_as_it_is() -> None:
     # 1 % is refused where 303 a minute are offered, less at less: in two thirds of these.
-    point = judge(uniform(283, 313), model=lambda reading, limit, load: 0.01 * load / 303).point(0, 300)
+    point = judge(uniform(283, 313), model=lambda interpretation, limit, load: 0.01 * load / 303).point(0, 300)
     share = point.targets[0]
     assert share.confidence == pytest.approx(2 / 3, abs=0.02)
     assert share.holds is None
@@ -73,14 +80,18 @@ def test_targets_hold_together_or_not_at_all() -> None:
     demand = demand_of(uniform(150, 350))
 
     def share(of: float) -> Lost:
-        return lambda reading, limit, load: 0.02 if (load > of) else 0.0
+        return lambda interpretation, limit, load: 0.02 if (load > of) else 0.0
 
-    # The first reading fails above 300 a minute; the second does below 200, as a throttle never would.
-    def both(reading: int, limit: int, load: float) -> float:
-        return share(300)(reading, limit, load) if reading == 0 else 0.02 - share(200)(reading, limit, load)
+    # The first interpretation fails above 300 a minute; the second does below 200, as a throttle never would.
+    def both(interpretation: int, limit: int, load: float) -> float:
+        return (
+            share(300)(interpretation, limit, load)
+            if interpretation == 0
+            else 0.02 - share(200)(interpretation, limit, load)
+        )
 
     found = Judge(TWO, known_sweep(TWO, demand, LIMITS, both), (demand,))
-    first, second, joint = (found.together(readings, 300) for readings in ([0], [1], [0, 1]))
+    first, second, joint = (found.together(interpretations, 300) for interpretations in ([0], [1], [0, 1]))
     # Alternatives in which the first fails and those in which the second does are not the same ones.
     assert joint == pytest.approx(first + second - 1)
     assert 0.3 < joint < min(first, second) < 1
@@ -89,7 +100,7 @@ def test_targets_hold_together_or_not_at_all() -> None:
 
 
 def test_the_worse_witness_counts() -> None:
-    found = judge(record=lambda reading, limit, load: 0.03 if limit < 400 else 0.0)
+    found = judge(record=lambda interpretation, limit, load: 0.03 if limit < 400 else 0.0)
     assert judge().holds([0], 300)
     assert found.holds([0], 300) is False
     assert found.holds([0], 400)
@@ -100,13 +111,13 @@ def test_the_worse_witness_counts() -> None:
     assert point.kpis["refused_share"].value == 0
     assert point.record["refused_share"].value == pytest.approx(0.03)
     assert found.sweep.witnesses == (Witness.MODEL, Witness.RECORD)
-    milder = judge(model=lambda reading, limit, load: 0.03, record=lambda reading, limit, load: 0.0)
+    milder = judge(model=lambda interpretation, limit, load: 0.03, record=lambda interpretation, limit, load: 0.0)
     assert milder.holds([0], 300) is False
 
 
 def test_of_two_courses_the_worse_counts_and_the_range_covers_both() -> None:
     steady, growing = demand_of(np.full(40, 250.0)), demand_of(np.full(40, 250.0)).grown(1.3)
-    sweep = known_sweep(ASKED, steady, LIMITS, **OTHER)
+    sweep = known_sweep(ASKED, steady, LIMITS, others=OTHER)
     both = Judge(ASKED, sweep, (steady, growing))
     assert Judge(ASKED, sweep, (steady,)).holds([0], 300)
     assert both.holds([0], 300) is False

@@ -26,7 +26,7 @@ HOLD_S = 140.0
 
 def asked(channels: int | None, **changes: object) -> Request:
     values: dict[str, object] = {
-        "readings": (FixedWindow(),),
+        "interpretations": (FixedWindow(),),
         "quality": Quality(),
         "pop": Pop(carrier=Carrier(channels=channels, setup=NO_SETUP)),
         "bandwidth_mbit_per_s": None,

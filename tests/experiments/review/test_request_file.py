@@ -27,7 +27,7 @@ def test_three_lines_are_a_request() -> None:
     assert (request.now_per_minute, request.requested_per_minute) == (200, 400)
     assert request.history.path == Path("calls.csv")
     assert request.confidence == 0.95
-    assert [reading.policy for reading in request.readings] == [
+    assert [interpretation.policy for interpretation in request.interpretations] == [
         "fixed_window",
         "sliding_window_admitted",
         "sliding_window_attempts",
@@ -54,7 +54,7 @@ def test_all_mistakes_are_told_at_once_with_path_line_and_the_nearest_key() -> N
     found = problems_of("""\
 history: {path: calls.csv, timezon: UTC}
 requested_per_minute: many
-readings:
+interpretations:
   - {policy: fixed_window, limt: 3}
   - {policy: sliding}
 growht: 2
@@ -63,10 +63,21 @@ pop: {carrier: {chanels: 600}}
     assert len(found) == 6
     assert found[0] == "line 1: history.timezon: unknown key; did you mean `timezone`?"
     assert found[1].startswith("line 2: requested_per_minute: input should be a valid integer")
-    assert found[2] == "line 4: readings[0].limt: unknown key; did you mean `limit`?"
-    assert found[3].startswith("line 5: readings[1]: unknown policy `sliding`")
+    assert found[2] == "line 4: interpretations[0].limt: unknown key; did you mean `limit`?"
+    assert found[3].startswith("line 5: interpretations[1]: unknown policy `sliding`")
     assert found[4] == "line 6: growht: unknown key; did you mean `growth`?"
     assert found[5] == "line 7: pop.carrier.chanels: unknown key; did you mean `channels`?"
+
+
+def test_the_former_key_of_interpretations_is_read_and_its_mistakes_are_told_at_it() -> None:
+    policies = "  - {policy: fixed_window}\n  - {policy: token_bucket, burst: 20}\n"
+    former, present = (parse_request(f"{SMALLEST}{key}:\n{policies}") for key in ("readings", "interpretations"))
+    assert former == present
+    assert [one.policy for one in former.interpretations] == ["fixed_window", "token_bucket"]
+    (wrong,) = problems_of(f"{SMALLEST}readings:\n{policies.replace('burst', 'brst')}")
+    assert wrong == "line 6: readings[1].brst: unknown key; did you mean `burst`?"
+    (twice,) = problems_of(f"{SMALLEST}readings:\n{policies}interpretations:\n{policies}")
+    assert twice.startswith("line 4: readings: unknown key")
 
 
 def test_what_is_no_raise_is_no_request() -> None:
@@ -92,11 +103,11 @@ def test_what_is_no_mapping_is_no_request(text: str) -> None:
         ("trunk: my trunk\n", "line 4: trunk:"),
         ("neighbours: [{name: trunk, per_minute: 10}]\n", "several trunks have the name trunk"),
         (
-            "readings: [{policy: pipelimit, window_s: 10}, {policy: pipelimit}]\n",
+            "interpretations: [{policy: pipelimit, window_s: 10}, {policy: pipelimit}]\n",
             "give them the same window_s",
         ),
         ("history: again.csv\n", "stands twice; first in line 2"),
-        ("readings: []\n", "line 4: readings:"),
+        ("interpretations: []\n", "line 4: interpretations:"),
         ("candidates: [0]\n", "line 4: candidates[0]:"),
         ("pop: {machine: {cores: .inf}}\n", "line 4: pop.machine.cores:"),
         ("history: {path: x, since: 2026-02-31}\n", "YAML:"),

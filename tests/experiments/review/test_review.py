@@ -43,7 +43,7 @@ def request(requested: int, history: str = "small", **changes: object) -> Reques
         "history": HistorySettings(path=Path(f"{history}.csv")),
         "now_per_minute": PRESENT,
         "requested_per_minute": requested,
-        "readings": (FixedWindow(),),
+        "interpretations": (FixedWindow(),),
         "enforced": FixedWindow(limit=PRESENT),
         "pop": CHANNELS,
         "growth": 1.0,
@@ -55,7 +55,7 @@ def request(requested: int, history: str = "small", **changes: object) -> Reques
 @cache
 def raised(folder: Path, executor: Executor) -> Review:
     """Asks for far more than is needed."""
-    return review(request(60, readings=(FixedWindow(), SlidingWindowAdmitted())), folder, executor=executor)
+    return review(request(60, interpretations=(FixedWindow(), SlidingWindowAdmitted())), folder, executor=executor)
 
 
 def test_more_than_is_needed_is_answered_by_the_smallest_that_is_sure_with_headroom(
@@ -68,7 +68,7 @@ def test_more_than_is_needed_is_answered_by_the_smallest_that_is_sure_with_headr
     assert 17 <= made.recommended_per_minute <= 26
     assert made.confidence >= 0.95
     assert made.headline.startswith(f"Raise to {made.recommended_per_minute}, not 60")
-    for one in made.readings:
+    for one in made.interpretations:
         assert one.at(made.recommended_per_minute).holds
         assert one.at(PRESENT).holds is False
         assert one.smallest_per_minute is not None
@@ -152,17 +152,23 @@ def test_none_is_advised_that_harms_a_neighbour(histories: Path, two_processes: 
     assert {"other"} == {name for one in made.protection for name in one.blocked}
 
 
-def test_a_reading_that_the_history_contradicts_takes_no_part(histories: Path, two_processes: Executor) -> None:
-    readings = (FixedWindow(), TokenBucket(burst=1))
-    made = review(request(60, readings=readings, enforced=None, candidates=(22,)), histories, executor=two_processes)
+def test_an_interpretation_that_the_history_contradicts_takes_no_part(histories: Path, two_processes: Executor) -> None:
+    interpretations = (FixedWindow(), TokenBucket(burst=1))
+    made = review(
+        request(60, interpretations=interpretations, enforced=None, candidates=(22,)), histories, executor=two_processes
+    )
     assert made.contradicted == (TokenBucket(burst=1),)
-    assert [one.reading for one in made.readings] == [FixedWindow()]
+    assert [one.interpretation for one in made.interpretations] == [FixedWindow()]
     assert made.decision is Decision.APPROVE_LOWER
 
 
-def test_a_history_that_no_reading_reproduces_is_not_extrapolated(histories: Path, two_processes: Executor) -> None:
-    readings = (TokenBucket(burst=1),)
-    made = review(request(60, readings=readings, enforced=None, candidates=(22,)), histories, executor=two_processes)
+def test_a_history_that_no_interpretation_reproduces_is_not_extrapolated(
+    histories: Path, two_processes: Executor
+) -> None:
+    interpretations = (TokenBucket(burst=1),)
+    made = review(
+        request(60, interpretations=interpretations, enforced=None, candidates=(22,)), histories, executor=two_processes
+    )
     assert made.decision is Decision.CANNOT_TELL
     assert made.recommended_per_minute is None
     assert not any(one.reproduces for one in made.backcast)

@@ -39,7 +39,7 @@ class Known:
 
     witnesses = (Witness.MODEL, Witness.RECORD)
 
-    def response(self, reading: int, limit: int, witness: Witness = Witness.MODEL) -> Response:
+    def response(self, interpretation: int, limit: int, witness: Witness = Witness.MODEL) -> Response:
         calls = 60 * WANTED * LEVELS
         lost = (2.0 if witness is Witness.RECORD else 1.0) * np.maximum(calls - 60 * limit, 0.0)
         others = ("throttled", "no_channel", "no_port", "carrier_rejected", "answered", "effective", "call_s")

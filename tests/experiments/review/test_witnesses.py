@@ -16,7 +16,7 @@ from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.study import Quality
 from trunkproof.models.throttles.fixed_window import FixedWindow
 
-ASKED = request(readings=(FixedWindow(),), quality=Quality())
+ASKED = request(interpretations=(FixedWindow(),), quality=Quality())
 LIMITS = (200, 300)
 
 
@@ -33,11 +33,11 @@ def judge(model: Lost, record: Lost | None) -> Judge:
     return Judge(ASKED, known_sweep(ASKED, demand, LIMITS, model, record), (demand,))
 
 
-def none(reading: int, limit: int, load: float) -> float:
+def none(interpretation: int, limit: int, load: float) -> float:
     return 0.0
 
 
-def some(reading: int, limit: int, load: float) -> float:
+def some(interpretation: int, limit: int, load: float) -> float:
     return 0.03 if limit == 200 else 0.001
 
 
@@ -49,7 +49,7 @@ def test_a_difference_is_told_where_it_is_with_both_figures() -> None:
     told = disagreements_of(found, [0], LIMITS, judged(4), fit())
     assert {(one.limit_per_minute, one.kpi) for one in told} == {(200, "refused_share"), (200, "customers_lost_share")}
     refused = told[0]
-    assert refused.reading == FixedWindow()
+    assert refused.interpretation == FixedWindow()
     assert refused.model.value == 0
     assert refused.record.value > 0.02
     assert refused.hours[0].startswith("Wednesday 2026-09-09, busiest at 11:30: ")
@@ -58,7 +58,7 @@ def test_a_difference_is_told_where_it_is_with_both_figures() -> None:
 
 def test_what_changes_no_decision_and_what_agrees_is_not_told() -> None:
     assert disagreements_of(judge(some, some), [0], LIMITS, judged(4), fit()) == ()
-    little = judge(lambda reading, limit, load: 0.0, lambda reading, limit, load: 0.0015)
+    little = judge(lambda interpretation, limit, load: 0.0, lambda interpretation, limit, load: 0.0015)
     assert disagreements_of(little, [0], LIMITS, judged(4), fit()) == ()
 
 

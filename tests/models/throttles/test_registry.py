@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from tests.models.throttles.examples import EVERY_LIMIT, EVERY_THROTTLE, words_of
 
 from trunkproof.experiments.prediction.twin import exact_refused_share
-from trunkproof.experiments.report.review_words import short_readings
+from trunkproof.experiments.report.review_words import short_interpretations
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.theory.formulas import throttle_share
 from trunkproof.loadgen.stacks.asterisk.throttles import RENDERED as BY_ASTERISK
@@ -33,7 +33,7 @@ from trunkproof.models.throttles.registry import (
     KERNEL_CODE,
     POLICIES,
     ThrottleSettings,
-    plausible_readings,
+    plausible_interpretations,
     timers_that_differ,
 )
 from trunkproof.simulator.kernel.memory import THROTTLE
@@ -129,15 +129,17 @@ def test_what_it_says_of_a_history_is_safe(throttle: Policy) -> None:
 
 
 def test_figures_and_phrases_tell_policies_apart() -> None:
-    labels = short_readings(policy() for policy in POLICIES)
+    labels = short_interpretations(policy() for policy in POLICIES)
     assert labels == [policy.label for policy in POLICIES]
     assert len(set(labels)) == len(POLICIES)
     assert len({throttle.describe() for throttle in EVERY_THROTTLE}) == len(EVERY_THROTTLE)
 
 
 def test_a_review_looks_at_the_plausible_ones_by_default() -> None:
-    assert Request.model_fields["readings"].default == plausible_readings()
-    assert [type(reading) for reading in plausible_readings()] == [one for one in POLICIES if one.is_plausible]
+    assert Request.model_fields["interpretations"].default == plausible_interpretations()
+    assert [type(interpretation) for interpretation in plausible_interpretations()] == [
+        one for one in POLICIES if one.is_plausible
+    ]
 
 
 @pytest.mark.parametrize(("stack", "rendered"), [("asterisk", BY_ASTERISK), ("kamailio", BY_KAMAILIO)])

@@ -214,21 +214,21 @@ def test_without_a_raise_the_forecast_is_scored_all_the_same(
     assert (found.per_minute, found.bands, found.advice) == (10, (), Advice.NONE)
     assert found.said == (
         "2 judged periods at 10 calls per minute: cannot tell; no raise was advised, so there are no bands to keep. "
-        "Demand of the judged periods, 20.0 (19.0 to 21.0) fresh calls a minute by forecast, cannot be told yet. "
+        "Demand of the judged periods is not known yet; the forecast is 20.0 (19.0 to 21.0) fresh calls a minute. "
         "Of fresh calls, 100 % of 1 hour and 50 % of 2 days lie in their forecast intervals (asked 90 %)."
     )
 
 
 def stayed(bands: dict[str, dict[str, float]], refused: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """A decision without a raise, at 20 a minute; `refused`: reading -> band of the refused share."""
-    readings = {
+    """A decision without a raise, at 20 a minute; `refused`: interpretation -> band of the refused share."""
+    interpretations = {
         name: {"points": [{"per_minute": LIMIT, "busy_hours": {"refused_share": band}}]}
         for name, band in refused.items()
     }
-    return decision(bands) | {"rollout": [], "now_per_minute": LIMIT, "per_reading": readings}
+    return decision(bands) | {"rollout": [], "now_per_minute": LIMIT, "per_interpretation": interpretations}
 
 
-def test_a_throttle_that_stayed_is_scored_by_demand_and_by_the_readings_that_still_fit(
+def test_a_throttle_that_stayed_is_scored_by_demand_and_by_the_interpretations_that_still_fit(
     tmp_path: Path, bands: dict[str, dict[str, float]]
 ) -> None:
     seen, fitting = history(tmp_path, truth()), bands["refused_share"]
@@ -236,13 +236,22 @@ def test_a_throttle_that_stayed_is_scored_by_demand_and_by_the_readings_that_sti
     found = score(stayed(bands, {"fixed_window": fitting, "token_bucket": far}), seen, REQUEST)
     assert (found.verdict, found.advice, found.per_minute) == (Verdict.AS_FORECAST, Advice.NONE, LIMIT)
     assert found.demand.held
-    assert [one.fits for one in found.readings] == [True, False]
-    assert "which fits fixed window and no other reading" in found.said
+    assert [one.fits for one in found.interpretations] == [True, False]
+    assert "which fits fixed window and no other interpretation" in found.said
     assert "The judged periods brought" in found.said
     json.dumps(found.to_json(), allow_nan=False)
     worse = score(stayed(bands, {"fixed_window": none}), seen, REQUEST)
     assert (worse.verdict, worse.advice) == (Verdict.WORSE, Advice.REVIEW_AGAIN)
-    assert "which no reading of the throttle has: fixed window 0.00 to 0.10 %" in worse.said
+    assert "which fits no interpretation of the throttle: fixed window 0.00 to 0.10 %" in worse.said
+
+
+def test_a_decision_of_an_earlier_version_is_scored_alike(tmp_path: Path, bands: dict[str, dict[str, float]]) -> None:
+    seen, far = history(tmp_path, truth()), {"low": 0.9, "value": 0.95, "high": 1.0}
+    saved = stayed(bands, {"fixed_window": bands["refused_share"], "token_bucket": far})
+    former = {"per_reading" if key == "per_interpretation" else key: value for key, value in saved.items()}
+    found = score(former, seen, REQUEST)
+    assert [one.fits for one in found.interpretations] == [True, False]
+    assert found.said == score(saved, seen, REQUEST).said
 
 
 def test_demand_beyond_its_forecast_asks_for_another_review(tmp_path: Path, bands: dict[str, dict[str, float]]) -> None:

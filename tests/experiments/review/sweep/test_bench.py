@@ -14,8 +14,9 @@ from tests.experiments.review.known_fit import known_fit
 
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.request_file import parse_request
-from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, SpanValues, run_batch
+from trunkproof.experiments.review.sweep.bench import Batch, BatchResult, run_batch
 from trunkproof.experiments.review.sweep.cells import study_with, with_limit
+from trunkproof.experiments.review.sweep.quantities import SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout, from_rates
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Exponential
@@ -159,8 +160,8 @@ def test_both_engines_give_the_same_numbers(asked: Request) -> None:
 def test_a_throttle_without_effect_is_spared_and_its_run_would_have_been_the_same(counts: str, stack: str) -> None:
     asked = ALONE.model_copy(update={"pop": ALONE.pop.model_copy(update={"stack": stack})})
     far = [
-        with_limit(reading.model_copy(update={"counts": counts}), 300)
-        for reading in (FixedWindow(), SlidingWindowAdmitted(), TokenBucket())
+        with_limit(interpretation.model_copy(update={"counts": counts}), 300)
+        for interpretation in (FixedWindow(), SlidingWindowAdmitted(), TokenBucket())
     ]
     together = run_batch(small(asked, *far))
     assert together.runs == 1

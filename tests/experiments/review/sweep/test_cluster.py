@@ -83,7 +83,7 @@ def tiny(folder: Path, engine: Engine = Engine.KERNEL) -> Request:
             "now_per_minute": 3,
             "requested_per_minute": 12,
             "candidates": (9,),
-            "readings": (FixedWindow(),),
+            "interpretations": (FixedWindow(),),
             "pop": {"carrier": {"channels": 30}},
             "engine": engine,
         }

@@ -61,7 +61,9 @@ def fit_with(per_minute: list[int], more: Distribution | None = None) -> Fit:
 
 
 def test_the_higher_throttle_admits_what_the_present_one_refuses() -> None:
-    asked = request(now_per_minute=20, requested_per_minute=40, readings=(FixedWindow(),), bandwidth_mbit_per_s=None)
+    asked = request(
+        now_per_minute=20, requested_per_minute=40, interpretations=(FixedWindow(),), bandwidth_mbit_per_s=None
+    )
     fit = fit_with([30] * 60, Exponential(kind="exponential", mean_s=30.0))
     seen = replay(asked, history(counts([30] * 60, [5] * 60)), fit, 40)
     assert seen is not None
@@ -80,7 +82,7 @@ def test_a_throttle_that_is_known_is_the_one_that_is_replayed_and_a_vast_hour_is
     asked = request(now_per_minute=20, requested_per_minute=40, enforced=known)
     seen = replay(asked, history(counts([22] * 60, [0] * 60)), fit_with([22] * 60), 40)
     assert seen is not None
-    assert seen.reading == known
+    assert seen.interpretation == known
     vast = [MOST_CALLS // 60 + 2] * 60
     assert replay(asked, history(counts(vast, [0] * 60)), fit_with(vast), 40) is None
 
@@ -94,9 +96,11 @@ def test_an_hour_that_nobody_made_is_not_replayed() -> None:
 
 
 def test_the_throttle_that_is_shown_is_the_one_that_is_asked_for_here() -> None:
-    asked = request(now_per_minute=20, requested_per_minute=40, readings=(FixedWindow(),), bandwidth_mbit_per_s=None)
+    asked = request(
+        now_per_minute=20, requested_per_minute=40, interpretations=(FixedWindow(),), bandwidth_mbit_per_s=None
+    )
     seen = history(counts([30] * 60, [5] * 60))
     at_25 = replay(asked, seen, fit_with([30] * 60), 25)
     assert at_25 is not None
     assert at_25.requested["admitted"] == pytest.approx(np.full(60, 25), abs=1)
-    assert at_25.reading == FixedWindow()
+    assert at_25.interpretation == FixedWindow()

@@ -10,7 +10,9 @@ from scipy import stats
 from tests.experiments.review.known_sweep import demand_of, response_of
 
 from trunkproof.experiments.review.periods.horizon import Demand
+from trunkproof.experiments.review.sweep.quantities import Counted, Ending, NeighbourShare, NeighbourSum
 from trunkproof.experiments.review.sweep.response import Response, Runs
+from trunkproof.models.records import Disposition
 
 LEVELS = np.array([0.5, 1.0, 1.5, 2.0])
 
@@ -157,18 +159,27 @@ def test_shares_stay_shares() -> None:
 
 def test_every_indicator_that_is_named_can_be_told() -> None:
     loads = np.array([100.0, 300.0])
-    others = {"attempts of small": 50.0, "refused of small": 10.0, "blocked of small": 5.0}
-    found = response_of(loads, lambda load: 0.1, **others)
+    counts = {Counted.ATTEMPTS: 50.0, Counted.REFUSED: 10.0, Counted.BLOCKED: 5.0}
+    others = {NeighbourSum(counted, "small"): count for counted, count in counts.items()}
+    found = response_of(loads, lambda load: 0.1, others)
     demand = two_days()
     told = {name: found.estimate(name, demand).value for name in found.indicators}
     assert told["refused_share"] == pytest.approx(0.1)
     assert told["offered_per_minute"] == pytest.approx(200)
     assert told["erlang"] == pytest.approx(3 * 200)
     assert told["asr"] == pytest.approx(0.81)
-    assert told["refused_share of small"] == pytest.approx(0.2)
+    assert told[NeighbourShare(Counted.REFUSED, "small")] == pytest.approx(0.2)
     # Of those whom the throttle let pass: 40 in use, 5 more met full channels.
-    assert told["blocked_share of small"] == pytest.approx(5 / 45)
-    assert found.estimate("ends_throttled", demand).value == pytest.approx(0.1)
+    assert told[NeighbourShare(Counted.BLOCKED, "small")] == pytest.approx(5 / 45)
+    assert found.estimate(Ending(Disposition.THROTTLED), demand).value == pytest.approx(0.1)
+
+
+def test_a_name_that_looks_like_a_share_is_none() -> None:
+    """`cpu_share` counts cores: two cores in use are no mistake, whereas two of one caller are."""
+    found = response_of(np.array([100.0]), lambda load: 0.1, {"cpu_share": 2.0, Ending(Disposition.BUSY): 1e9})
+    demand = demand_of([100.0, 100.0], days=1)
+    assert found.days("cpu_share", demand).max() == pytest.approx(2.0)
+    assert found.days(Ending(Disposition.BUSY), demand).max() == 1.0
 
 
 def test_growth_shifts_the_level() -> None:

@@ -20,8 +20,8 @@ LIMIT = 60
 
 
 def asked() -> Request:
-    readings = (FixedWindow(), SlidingWindowAttempts())
-    return request(now_per_minute=LIMIT, requested_per_minute=120, readings=readings, pop={})
+    interpretations = (FixedWindow(), SlidingWindowAttempts())
+    return request(now_per_minute=LIMIT, requested_per_minute=120, interpretations=interpretations, pop={})
 
 
 def callers(per_minute: float, chance: float) -> Fit:
@@ -37,7 +37,7 @@ def callers(per_minute: float, chance: float) -> Fit:
 def test_near_its_limit_the_collapsed_state_lies_far_above_the_calm_one() -> None:
     demand = demand_of(np.full(4, 30.0), days=DAYS)
     (found,) = two_states(asked(), callers(30.0, 0.9), judged(DAYS, per_minute=30.0), demand, [0, 1], LIMIT)
-    assert found.reading == SlidingWindowAttempts()
+    assert found.interpretation == SlidingWindowAttempts()
     assert found.limit_per_minute == LIMIT
     assert found.calm.low <= found.calm.value <= found.calm.high
     assert found.calm.value < 0.05

@@ -15,6 +15,7 @@ from trunkproof.experiments.review.periods.busy import BusyPeriods
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.request_file import parse_request
+from trunkproof.experiments.review.sweep.quantities import Counted, NeighbourSum
 from trunkproof.experiments.review.sweep.sweep import Sweep, Witness, lead_s, levels_for, prepare
 from trunkproof.models.demand.fitting.result import Fit
 from trunkproof.models.distributions import Constant
@@ -28,7 +29,7 @@ RATES = np.array([170.0, 180.0, 190.0, 200.0, 210.0])
 def request(more: str = "") -> Request:
     return parse_request(
         f"history: calls.csv\nrequested_per_minute: 400\n{more}\n"
-        "readings: [{policy: fixed_window}, {policy: sliding_window_admitted}]\n"
+        "interpretations: [{policy: fixed_window}, {policy: sliding_window_admitted}]\n"
     )
 
 
@@ -55,13 +56,13 @@ def swept() -> Sweep:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trunkproof.experiments.review.sweep.sweep.CALLS_WANTED", 300_000)
         sweep = prepare(request(), fit_of(), judged_days(), demand())
-    sweep.extend([(reading, 200) for reading in (0, 1)])
+    sweep.extend([(interpretation, 200) for interpretation in (0, 1)])
     return sweep
 
 
-def at_one(sweep: Sweep, name: str, reading: int, witness: Witness) -> tuple[np.ndarray, np.ndarray]:
+def at_one(sweep: Sweep, name: str, interpretation: int, witness: Witness) -> tuple[np.ndarray, np.ndarray]:
     """By span, at the level nearest to 1; and each span's day."""
-    response = sweep.response(reading, 200, witness)
+    response = sweep.response(interpretation, 200, witness)
     level = int(np.abs(response.runs.levels - 1).argmin())
     assert response.runs.levels[level] == pytest.approx(1, abs=0.02)
     return response.values[name][level], response.runs.day
@@ -78,9 +79,9 @@ def test_every_day_has_its_own_calls_by_both_witnesses(swept: Sweep) -> None:
     assert day.tolist() == list(range(DAYS))
 
 
-@pytest.mark.parametrize(("reading", "exact"), [(0, fixed_window_refused), (1, sliding_admitted_refused)])
-def test_each_day_is_refused_what_theory_says_of_its_rate(swept: Sweep, reading: int, exact: object) -> None:
-    refused, day = at_one(swept, "refused", reading, Witness.MODEL)
+@pytest.mark.parametrize(("interpretation", "exact"), [(0, fixed_window_refused), (1, sliding_admitted_refused)])
+def test_each_day_is_refused_what_theory_says_of_its_rate(swept: Sweep, interpretation: int, exact: object) -> None:
+    refused, day = at_one(swept, "refused", interpretation, Witness.MODEL)
     level = min(swept.response(0, 200).runs.levels, key=lambda level: abs(level - 1))
     for number in range(DAYS):
         mine = refused[day == number] / (60 * RATES[number] * level)
@@ -105,7 +106,9 @@ def test_levels_thin_the_record_or_put_calls_of_other_days_on_top(swept: Sweep) 
         assert (np.abs(calls - expected) <= 4.5 * np.sqrt(changed) + 1).all()
 
 
-def test_readings_and_limits_have_the_same_callers_and_come_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpretations_and_limits_have_the_same_callers_and_come_in_any_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("trunkproof.experiments.review.sweep.sweep.CALLS_WANTED", 10_000)
     cells = [(0, 18), (1, 18), (0, 23)]
     together, later = small(), small()
@@ -221,4 +224,4 @@ def test_neighbours_and_growth_of_the_base_are_simulated_too(monkeypatch: pytest
         response = sweep.response(0, 1000, witness)
         calls = response.estimate("calls", replace(grown, relative=np.ones((3, DAYS)))).value
         assert calls == pytest.approx(expected, abs=4.5 * math.sqrt(expected / DAYS))
-        assert response.values["attempts of other"].mean() == pytest.approx(1800, rel=0.05)
+        assert response.values[NeighbourSum(Counted.ATTEMPTS, "other")].mean() == pytest.approx(1800, rel=0.05)

@@ -7,8 +7,9 @@ import pytest
 from tests.experiments.review.known_fit import known_fit
 from tests.experiments.review.sweep.test_bench import ALONE, BUSY_FIT, WITH_NEIGHBOUR, batch, request, small
 
-from trunkproof.experiments.review.sweep.bench import Batch, SpanValues, run_batch
+from trunkproof.experiments.review.sweep.bench import Batch, run_batch
 from trunkproof.experiments.review.sweep.cells import study_with
+from trunkproof.experiments.review.sweep.quantities import Counted, Ending, NeighbourSum, SpanValues
 from trunkproof.experiments.review.sweep.spans import Layout, from_instants, from_rates
 from trunkproof.models.costs import costs_of
 from trunkproof.models.demand.fitting.result import Fit
@@ -31,11 +32,12 @@ def tallied(instants: list[list[float]], throttle: ThrottleSettings, fit: Fit, l
 
 def test_every_caller_ends_once_and_every_refusal_has_a_reason() -> None:
     (values,) = run_batch(small(ALONE, FixedWindow(limit=50))).values
-    ends = sum(values[f"ends_{kind.value}"] for kind in Disposition)
+    ends = sum(values[Ending(kind)] for kind in Disposition)
     assert ends == pytest.approx(values["calls"])
     assert values["refused"] == pytest.approx(values["throttled"] + values["no_channel"] + values["no_port"])
     assert values["blocked"] == pytest.approx(values["no_channel"] + values["no_port"])
-    lost = sum(values[f"ends_{kind}"] for kind in ("throttled", "no_channel", "no_port", "carrier_rejected"))
+    reasons = (Disposition.THROTTLED, Disposition.NO_CHANNEL, Disposition.NO_PORT, Disposition.CARRIER_REJECTED)
+    lost = sum(values[Ending(kind)] for kind in reasons)
     assert values["lost"] == pytest.approx(lost)
     assert (values["answered"] <= values["effective"]).all()
     assert (values["effective"] <= values["attempts"]).all()
@@ -105,9 +107,10 @@ def test_load_and_carried_calls_agree_with_littles_law() -> None:
 def test_neighbours_are_counted_for_themselves_and_share_the_channels() -> None:
     (values,) = run_batch(small(WITH_NEIGHBOUR, FixedWindow(limit=200))).values
     (alone,) = run_batch(small(ALONE, FixedWindow(limit=200))).values
-    assert values["attempts of small"].sum() > 0
-    assert (values["refused of small"] >= values["blocked of small"]).all()
-    assert values["blocked of small"].sum() > 0
+    attempts, refused, blocked = (values[NeighbourSum(counted, "small")] for counted in Counted)
+    assert attempts.sum() > 0
+    assert (refused >= blocked).all()
+    assert blocked.sum() > 0
     assert values["calls"].tolist() == alone["calls"].tolist()
     assert values["no_channel"].sum() > alone["no_channel"].sum()
     assert (values["peak_channels"] >= values["peak_concurrency"]).all()

@@ -36,7 +36,7 @@ def request(**changes: object) -> Request:
         "name": "known",
         "history": HistorySettings(path="none.csv"),
         "requested_per_minute": 400,
-        "readings": (FixedWindow(), SlidingWindowAdmitted()),
+        "interpretations": (FixedWindow(), SlidingWindowAdmitted()),
         "pop": Pop(
             carrier=Carrier(channels=660, setup=NO_SETUP, calls_per_second=9),
             machine=Machine(cores=8, calibration="kamailio"),
@@ -105,12 +105,12 @@ def test_a_link_is_exceeded_in_a_thousandth_of_the_time() -> None:
     assert found == pytest.approx(erlang_within(calls, Busyness()) / 3)
 
 
-def test_the_strictest_reading_counts() -> None:
-    found = premises(readings=(FixedWindow(), SlidingWindowAttempts()))
-    by_reading = found.throttles(200)
-    assert found.throttle(200) == min(value for value in by_reading.values() if value is not None)
+def test_the_strictest_interpretation_counts() -> None:
+    found = premises(interpretations=(FixedWindow(), SlidingWindowAttempts()))
+    by_interpretation = found.throttles(200)
+    assert found.throttle(200) == min(value for value in by_interpretation.values() if value is not None)
     # 1 % of a fixed window of 200 is refused at 190 a minute, of a sliding one over attempts at 169.
-    assert sorted(round(value) for value in by_reading.values() if value is not None) == [169, 190]
+    assert sorted(round(value) for value in by_interpretation.values() if value is not None) == [169, 190]
 
 
 def test_the_throttle_binds_now_and_the_channels_after_the_raise() -> None:

@@ -45,18 +45,20 @@ def test_headroom_is_the_growth_that_the_first_limit_bears() -> None:
 
 def test_nothing_that_limits_leaves_the_most_headroom() -> None:
     endless = premises(
-        demand=0.001, readings=(NoThrottle(),), pop=Pop(machine=Machine(cores=64)), bandwidth_mbit_per_s=None
+        demand=0.001, interpretations=(NoThrottle(),), pop=Pop(machine=Machine(cores=64)), bandwidth_mbit_per_s=None
     )
     assert headroom(endless) == MOST_HEADROOM
 
 
 def test_every_doubt_has_its_bar_and_points_the_right_way() -> None:
-    found = premises(demand=200.0, growth_cv=0.1, readings=(FixedWindow(), SlidingWindowAttempts()))
+    found = premises(demand=200.0, growth_cv=0.1, interpretations=(FixedWindow(), SlidingWindowAttempts()))
     swings = swings_of(found, unsure_fit())
     for what in ("growth", "busy-hour rate", "mean hold", "busyness of days", "redial probability"):
         assert swings[what].headroom_low >= swings[what].headroom_high
     assert swings["mean hold"].low == "160 s"
-    assert swings["reading of the throttle"].headroom_low <= swings["reading of the throttle"].headroom_high
+    assert (
+        swings["interpretation of the throttle"].headroom_low <= swings["interpretation of the throttle"].headroom_high
+    )
     assert "number of channels" not in swings
 
 

@@ -16,7 +16,7 @@ from trunkproof.models.throttles.fixed_window import FixedWindow
 
 
 def judge() -> Judge:
-    asked = request(readings=(FixedWindow(),), quality=Quality())
+    asked = request(interpretations=(FixedWindow(),), quality=Quality())
     demand = demand_of(np.full(40, 250.0))
     return Judge(asked, known_sweep(asked, demand, (200, 300, 400)), (demand,))
 

@@ -24,7 +24,7 @@ NOTHING = Ranged(0.0, 0.0, 0.0)
 
 
 def asked(**changes: object) -> Request:
-    values = {"readings": (FixedWindow(),), "quality": Quality(), "horizon_days": 28, "growth": 1.25}
+    values = {"interpretations": (FixedWindow(),), "quality": Quality(), "horizon_days": 28, "growth": 1.25}
     return request(**(values | {"pop": Pop(carrier=Carrier(channels=660))} | changes))
 
 
@@ -70,10 +70,10 @@ def test_customers_lost_a_day_are_the_share_times_the_callers() -> None:
 
 
 def test_the_witness_who_is_less_sure_is_told() -> None:
-    worse = columns(RAISED, record=lambda reading, limit, load: 0.1 + fluid(reading, limit, load) / 2)
+    worse = columns(RAISED, record=lambda interpretation, limit, load: 0.1 + fluid(interpretation, limit, load) / 2)
     plain = columns(RAISED)
     assert worse["recommended"].refused_share.value > plain["recommended"].refused_share.value + 0.05
-    better = columns(RAISED, record=lambda reading, limit, load: 0.0)
+    better = columns(RAISED, record=lambda interpretation, limit, load: 0.0)
     assert better["today"].refused_share.value == pytest.approx(plain["today"].refused_share.value)
 
 

@@ -20,18 +20,18 @@ def result(decision: str, recommended: int | None, truth: dict[int, float], **mo
 
     cells = [
         {
-            "reading": 0, "limit": limit, "refused": [share, 0.0002], "lost": [share / 2, 0.0001],
+            "interpretation": 0, "limit": limit, "refused": [share, 0.0002], "lost": [share / 2, 0.0001],
             "holds": holds(share, 0.01), "holds_at_half": holds(share, 0.005), "holds_at_double": holds(share, 0.02),
         }
         for limit, share in truth.items()
     ]  # fmt: skip
     claims = [
-        {"reading": 0, "limit": limit, "holds": True, "refused": [0.0, 0.0, 0.003], "lost": [0.0, 0.0, 0.003]}
+        {"interpretation": 0, "limit": limit, "holds": True, "refused": [0.0, 0.0, 0.003], "lost": [0.0, 0.0, 0.003]}
         for limit in truth
     ]
     answer = {"decision": decision, "recommended": recommended, "claims": claims}
     return {
-        "kind": "plain", "seed": 1, "now": NOW, "requested": ASKED, "enforced_reading": 0, "is_stationary": True,
+        "kind": "plain", "seed": 1, "now": NOW, "requested": ASKED, "enforced_interpretation": 0, "is_stationary": True,
         "answer": answer, "truth": cells, "truth_of_busiest": cells,
         "spoken_for": NOW if decision == "not_needed" else recommended,
     } | more  # fmt: skip
@@ -59,7 +59,7 @@ def test_bold_is_who_speaks_for_a_throttle_that_does_not_do(
 
 def test_a_quiet_day_that_was_judged_along_hides_nothing() -> None:
     planted = result("approve", 40, {20: 0.05, 40: 0.008})
-    planted["truth_of_busiest"] = [{"reading": 0, "limit": 40, "holds": False}]
+    planted["truth_of_busiest"] = [{"interpretation": 0, "limit": 40, "holds": False}]
     scores = score([planted])["plain"]
     assert (scores.too_bold.hits, scores.too_bold_in_busiest.hits) == (0, 1)
 
@@ -67,11 +67,11 @@ def test_a_quiet_day_that_was_judged_along_hides_nothing() -> None:
 def test_only_interpretations_that_stand_count_and_the_true_one() -> None:
     """The review rules out the second; that is bold only where the second is the true one."""
     planted = result("approve", 40, {20: 0.05, 40: 0.001})
-    other = [{**cell, "reading": 1, "holds": False} for cell in planted["truth"]]
+    other = [{**cell, "interpretation": 1, "holds": False} for cell in planted["truth"]]
     planted["truth"] = [*planted["truth"], *other]
-    bold = [score([planted | {"enforced_reading": true}])["plain"].too_bold.hits for true in (0, 1, None)]
+    bold = [score([planted | {"enforced_interpretation": true}])["plain"].too_bold.hits for true in (0, 1, None)]
     assert bold == [0, 1, 0]
-    assert score([planted | {"enforced_reading": 1}])["plain"].truth_contradicted.hits == 1
+    assert score([planted | {"enforced_interpretation": 1}])["plain"].truth_contradicted.hits == 1
 
 
 def test_claims_and_intervals_are_held_against_the_truth() -> None:

@@ -116,7 +116,7 @@ def _fresh(history: History) -> pl.DataFrame:
 
 def test_hidden_refusals_are_warned_of_and_refused_where_nothing_can_be_told() -> None:
     some = fit_history(carried_only(make_history(Truth(peak_per_minute=30.0, day_cv=0.2), seed=5)), limit_per_minute=30)
-    assert any("stood at the limit" in warning for warning in some.warnings)
+    assert any("were at the limit" in warning for warning in some.warnings)
     flat = fit_history(carried_only(make_history(Truth(peak_per_minute=60.0, days=14), seed=5)), limit_per_minute=30)
     assert any("cannot be told" in reason for reason in flat.refusals)
     assert not flat.is_enough

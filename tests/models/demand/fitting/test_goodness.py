@@ -118,6 +118,6 @@ def test_missed_days_are_said() -> None:
     good, bad = (pl.DataFrame(rows | {"seen": [value] * 100}) for value in (1.0, 2.0))
     assert list(warnings_of_forecast(HeldOut(0.9, good, good))) == []
     assert list(warnings_of_forecast(HeldOut(0.9, good, bad))) == [
-        "Of the held-out days 0 % were as forecast, asked 90 %."
+        "0 % of the held-out days lie in their intervals; 90 % should."
     ]
     assert list(warnings_of_forecast(None)) == []

@@ -180,11 +180,11 @@ def test_since_and_until_leave_days_out_and_say_how_many(read: Read) -> None:
 
 def test_what_the_period_leaves_nothing_of_is_told(problems: Callable[..., list[str]]) -> None:
     (said,) = problems(HEADING + GOOD, since=date(2030, 1, 1))
-    assert "of 5 rows none" in said
+    assert "none of its 5 rows" in said
 
 
 def test_a_history_of_calls_is_not_scaled(problems: Callable[..., list[str]]) -> None:
-    assert problems(HEADING + GOOD, scale=2.0)[0].startswith("history.scale: multiplies a history of counts only")
+    assert problems(HEADING + GOOD, scale=2.0)[0].startswith("history.scale: only a history of counts can be scaled")
 
 
 WRONG = [

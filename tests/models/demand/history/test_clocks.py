@@ -67,7 +67,7 @@ def test_pairs_of_one_direction_tell_that_there_are_two_clocks_and_no_more(read:
     history = read(redials(600, -90.0, one_way=True))
     oddity = clocks(history)
     assert oddity is not None
-    assert "cannot be told" in oddity.handled
+    assert "cannot be found" in oddity.handled
     assert oddity.count == 600
 
 
@@ -123,7 +123,7 @@ def test_ends_of_which_some_are_right_tell_no_offset(read: Read) -> None:
     history = read(ends([-30.0, 0.0] * 2000, stated=False))
     oddity = clocks(history)
     assert oddity is not None
-    assert "cannot be told" in oddity.handled
+    assert "cannot be found" in oddity.handled
     assert "end_before_start" in {o.kind for o in history.oddities}
 
 

@@ -62,7 +62,7 @@ def test_where_keeps_the_rows_that_fit_all_columns(read: Read, where: dict[str, 
 
 def test_where_that_leaves_nothing_says_what_there_is(problems: Problems) -> None:
     (said,) = problems(calls("AccountSid", ["acme", "umbra"]), where={"AccountSid": "Acme"})
-    assert said.startswith("history.where.AccountSid: no row fits; among the first rows are acme (15 rows), umbra")
+    assert said.startswith("history.where.AccountSid: no row matches; the first rows have acme (15 rows), umbra")
     (said,) = problems(calls("AccountSid", ["acme"]), where={"Acount": "acme"})
     assert "history.where.Acount: the file has no column `Acount`; did you mean `AccountSid`?" in said
     (said,) = problems(calls("AccountSid", ["acme"]), where={"From": "1"})
