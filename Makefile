@@ -95,7 +95,7 @@ else
 	@status=0; \
 	$(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING) || status=$$?; \
 	if unshare --net true 2>/dev/null; then \
-		TRUNKPROOF_TESTS_APART=1 $(BIN)/pytest --numprocesses 2 --dist loadscope -m "not alone" $(CALLING) || status=$$?; \
+		TRUNKPROOF_TESTS_APART=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
 		$(BIN)/pytest -m alone $(CALLING) || status=$$?; \
 	else \
 		echo "This user may not make networks: tests that place calls run one after the other."; \

@@ -140,6 +140,7 @@ def test_connections_per_call_are_resumed(stack: str, version: str, tmp_path: Pa
     assert counts(found.measured) == {"completed": 20}
 
 
+@pytest.mark.alone
 @kamailio_only
 def test_after_an_edge_restart_everybody_comes_back(stack: str, tmp_path: Path) -> None:
     incident = {"kind": "edge_restart", "at_s": 3.0, "down_s": 1.0, "forgets_throttle": True}

@@ -107,6 +107,7 @@ def real(
     return asyncio.run(run())
 
 
+@pytest.mark.alone
 def test_two_workers_are_predicted_call_for_call(tmp_path: Path) -> None:
     comparison = validate(parse_study(EVERYTHING), tmp_path, options=RunOptions(workers=2), command="a test")
     assert comparison.attempts > 100

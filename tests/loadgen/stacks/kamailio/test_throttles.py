@@ -13,7 +13,12 @@ from trunkproof.loadgen.stacks.kamailio.windows import UNCERTAINTY_S, windows_be
 from trunkproof.models.study import Study
 from trunkproof.models.throttles.decision import Admitted
 
-pytestmark = [pytest.mark.requires("kamailio"), pytest.mark.requires("rtpengine", package="rtpengine-daemon")]
+pytestmark = [
+    pytest.mark.requires("kamailio"),
+    pytest.mark.requires("rtpengine", package="rtpengine-daemon"),
+    # Whether a call falls into one window or the next is a matter of milliseconds here.
+    pytest.mark.alone,
+]
 
 WINDOWED = [
     {"policy": "fixed_window", "limit": 5, "window_s": 0.8},
