@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 import yaml
 from pydantic import Field, ValidationError, model_validator
-from scipy.optimize import brentq
 
 from trunkproof.models.columns import CONNECTION_CODE, Columns, columns_of
 from trunkproof.models.errors import InputError, Problem
@@ -112,6 +111,8 @@ class Costs(Settings):
         """The same where the programs spend so many cores on that work, as cold as they are."""
         if cores <= 0 or not self.cold_share:
             return self.cold_factor(0.0)
+        from scipy.optimize import brentq  # noqa: PLC0415  # slow to load, and few studies ask
+
         load = brentq(lambda load: load * self.cold_factor(load) - cores, 0.0, cores)
         return self.cold_factor(load)
 
