@@ -185,9 +185,14 @@ class Judge:
             ]
             for cell in cells
         ]
-        readings, limits = [self.request.readings[reading] for reading, _ in cells], [limit for _, limit in cells]
-        run = map if executor is None else executor.map
-        return run(Premises.lost_at, repeat(self.premises), readings, limits, demands)
+        tasks = [
+            (self.request.readings[reading], limit, wanted)
+            for (reading, limit), wanted in zip(cells, demands, strict=True)
+        ]
+        if executor is None:
+            return [self.premises.lost_at(*task) for task in tasks]
+        futures = [executor.submit(self.premises.lost_at, *task) for task in tasks]
+        return (future.result() for future in futures)
 
     def endings(self, reading: int, limit: int) -> Mapping[str, float]:
         """Share of callers by the disposition of their last attempt."""

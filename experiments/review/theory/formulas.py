@@ -63,7 +63,7 @@ def gamma_factors(cv: float, count: int) -> FloatArray:
         shape, scale = cv**-2, 1 / cv**-2
         bounds = gammaincinv(shape, np.linspace(0, 1, count + 1)) * scale
         # The mean over a part is the difference of the distribution function one shape higher.
-        factors = np.diff(gammainc(shape + 1, bounds / scale)) * count
+        factors = np.asarray(np.diff(gammainc(shape + 1, bounds / scale)) * count, dtype=np.float64)
     # Everybody who asks has the same array.
     factors.flags.writeable = False
     return factors
