@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 import yaml
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
-from scipy.optimize import brentq
 
 from trunkproof.models.columns import CONNECTION_CODE, Columns, columns_of
 from trunkproof.models.errors import InputError, Problem
@@ -137,6 +136,8 @@ class Costs(Settings):
         """Return the idle factor where the programs spend that many cores on work, idle penalty included."""
         if cores <= 0 or not self.idle_penalty:
             return self.idle_factor(0.0)
+        from scipy.optimize import brentq  # noqa: PLC0415  # slow to load, and few studies ask
+
         load = brentq(lambda load: load * self.idle_factor(load) - cores, 0.0, cores)
         return self.idle_factor(load)
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import nbinom, poisson
+from scipy.special import gammaln, pdtrc, xlogy
 
-from trunkproof.models.arrays import FloatArray
+from trunkproof.models.arrays import FloatArray, IntArray
 from trunkproof.models.distributions import Distribution
 
 
@@ -110,6 +109,8 @@ def erlangs_carried(channels: int, blocking: float) -> float:
         ValueError: no channel, or a share that is not between 0 and 1.
     """
     _require(channels >= 1 and 0 < blocking < 1, f"no answer for {channels} channels at {blocking} blocking")
+    from scipy.optimize import brentq  # noqa: PLC0415  # slow to load, and few studies ask
+
     # Carried traffic E (1 - B) cannot exceed the channels.
     return float(brentq(lambda offered: erlang_b(offered, channels) - blocking, 0.0, channels / (1 - blocking) + 1))
 
@@ -170,7 +171,7 @@ def _queue_lengths(load: float, longest: int) -> FloatArray:
     What goes up over a level between two departures must come down: q_{n+1} P(A = 0) = P(A > n) + sum_{i=1..n} q_i
     P(A > n + 1 - i), with A arrivals in a service time. All terms are positive.
     """
-    exceeds = poisson.sf(np.arange(longest + 1), load)
+    exceeds = pdtrc(np.arange(longest + 1), load)
     memory = max(1, int(np.count_nonzero(exceeds)))
     lengths = np.zeros(longest + 1)
     lengths[0] = 1.0
@@ -187,7 +188,7 @@ def _queue_lengths(load: float, longest: int) -> FloatArray:
 def _mixed(load: float, wait: float, by_length: FloatArray) -> float:
     """Queue lengths -> waits (Franx 2001): a Poisson mixture of `by_length[n … 1]`, n = floor(wait) + 1."""
     n = math.floor(wait) + 1
-    arrivals = poisson.pmf(np.arange(n), load * (n - wait))
+    arrivals = poisson_chances(np.arange(n), load * (n - wait))
     return float(arrivals @ by_length[n:0:-1])
 
 
@@ -197,12 +198,20 @@ def _waits_beyond(load: float, wait: float, lengths: FloatArray) -> float:
     ratio = lengths[-1] / lengths[-2] if lengths[-2] else 0.0
     rest = lengths[-1] * ratio / (1 - ratio)
     above = np.append(np.cumsum(lengths[:0:-1])[::-1], 0.0) + rest
-    return (1 - load) * _mixed(load, wait, above) + float(poisson.sf(n - 1, load * (n - wait)))
+    return (1 - load) * _mixed(load, wait, above) + poisson_tail(load * (n - wait), n)
+
+
+def poisson_chances(counts: IntArray, mean: float) -> FloatArray:
+    """P(X = counts), X Poisson."""
+    # Here and below not by `scipy.stats`: that takes longer to load than all else that a study needs, and each call
+    # of it takes 100 us. These are the functions that it calls, so the digits are the same.
+    chances: FloatArray = np.exp(xlogy(counts, mean) - gammaln(counts + 1) - mean)
+    return chances
 
 
 def poisson_tail(mean: float, at_least: int) -> float:
     """Return P(X >= at_least), X Poisson."""
-    return float(poisson.sf(at_least - 1, mean))
+    return float(pdtrc(at_least - 1, mean)) if at_least > 0 else 1.0
 
 
 def fixed_window_refused(offered: float, limit: int) -> float:
@@ -225,7 +234,7 @@ def fixed_window_standard_error(offered: float, limit: int, windows: float, *, o
     attempts = np.arange(max(0, math.floor(offered - spread)), math.ceil(offered + spread) + 1)
     expected = offered if offered_is_known else attempts
     deviation = np.maximum(attempts - limit, 0) - share * expected
-    return math.sqrt(float(poisson.pmf(attempts, offered) @ deviation**2) / windows) / offered
+    return math.sqrt(float(poisson_chances(attempts, offered) @ deviation**2) / windows) / offered
 
 
 def overdispersed_window_refused(offered: float, busyness_cv: float, limit: int) -> float:
@@ -235,6 +244,8 @@ def overdispersed_window_refused(offered: float, busyness_cv: float, limit: int)
     """
     if busyness_cv == 0:
         return fixed_window_refused(offered, limit)
+    from scipy.stats import nbinom  # noqa: PLC0415  # slow to load
+
     shape = busyness_cv**-2
     success = shape / (shape + offered)
     with_one_more = float(nbinom.sf(limit - 1, shape + 1, success))
@@ -296,6 +307,8 @@ def redial_load(fresh: float, probability: float, refused_share: Callable[[float
         ValueError: no fresh calls, or a probability that is not at least 0 and below 1.
     """
     _require(fresh > 0 and 0 <= probability < 1, f"no fixed point: {fresh} fresh, redial probability {probability}")
+
+    from scipy.optimize import brentq  # noqa: PLC0415  # slow to load, and few studies ask
 
     def missing(offered: float) -> float:
         return offered * (1 - probability * refused_share(offered)) - fresh

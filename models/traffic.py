@@ -55,6 +55,18 @@ class PiecewiseArrivals(Settings):
             raise ValueError("points must be in the order of at_s, each later than the one before")
         return self
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return what a pickle takes: numbers in the place of points. A review sends thousands of points to workers."""
+        state = super().__getstate__()
+        numbers = [point.at_s for point in self.points], [point.rate_per_minute for point in self.points]
+        return state | {"__dict__": state["__dict__"] | {"points": numbers}}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Make the points again."""
+        numbers = zip(*state["__dict__"]["points"], strict=True)
+        points = tuple(RatePoint.model_construct(at_s=at_s, rate_per_minute=rate) for at_s, rate in numbers)
+        super().__setstate__(state | {"__dict__": state["__dict__"] | {"points": points}})
+
 
 class DiurnalArrivals(Settings):
     """Poisson with one rate for each hour of the day, repeated daily; the run begins at `start_hour`."""

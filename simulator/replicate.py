@@ -19,7 +19,7 @@ from functools import cached_property
 from multiprocessing.context import SpawnContext, SpawnProcess
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from trunkproof.models.kpis import DEFINITIONS, KpiAccumulator, Kpis
 from trunkproof.models.streams import generator, uniforms
@@ -81,7 +81,7 @@ class Replications:
     def _prediction(self, name: str) -> Interval:
         # The question is about one repetition's value, whatever it weighs. So take the plain mean and spread.
         values = np.array([value for value in self.samples[name] if value is not None])
-        t = float(stats.t.ppf((1 + self.confidence) / 2, len(values) - 1))
+        t = float(stdtrit(len(values) - 1, (1 + self.confidence) / 2))
         mean, reach = float(values.mean()), t * float(values.std(ddof=1)) * math.sqrt(1 + 1 / len(values))
         upper = 1.0 if DEFINITIONS[name].unit == "share" else math.inf
         return max(0.0, mean - reach), min(upper, mean + reach)
@@ -111,7 +111,7 @@ def _estimate(values: Sequence[float | None], weights: Sequence[float] | None, c
     mean = float(np.average(value, weights=weight))
     residuals = (value - mean) * weight / weight.mean()
     standard_error = math.sqrt(float(np.sum(residuals**2)) / (len(known) * (len(known) - 1)))
-    t = float(stats.t.ppf((1 + confidence) / 2, len(known) - 1))
+    t = float(stdtrit(len(known) - 1, (1 + confidence) / 2))
     return Estimate(mean, t * standard_error, standard_error, len(known))
 
 

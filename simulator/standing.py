@@ -7,10 +7,11 @@ warm-up corrects it.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import pdtr, pdtrik
 
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.distributions import Distribution
@@ -70,8 +71,15 @@ def _standing_calls(study: Study, trunk: int, erlangs: float) -> int:
     if channels is not None:
         # Trunks that share channels get equal parts of them.
         pools = study.channel_pools
-        u *= float(stats.poisson.cdf(channels // pools.count(pools[trunk]), erlangs))
-    return int(stats.poisson.ppf(u, erlangs)) if erlangs > 0 else 0
+        u *= float(pdtr(channels // pools.count(pools[trunk]), erlangs))
+    return poisson_quantile(u, erlangs) if erlangs > 0 else 0
+
+
+def poisson_quantile(share: float, mean: float) -> int:
+    """Return the smallest count that a Poisson number does not exceed with probability `share`."""
+    # As `scipy.stats` does it, which takes as long to load as all else that a simulation needs.
+    count = math.ceil(pdtrik(share, mean))
+    return count - 1 if count > 0 and pdtr(count - 1, mean) >= share else count
 
 
 def _carried_per_s(study: Study, trunk: int) -> float:

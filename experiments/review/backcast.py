@@ -26,7 +26,7 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from trunkproof.experiments.review.periods.busy import LENGTH_S, BusyPeriods
 from trunkproof.experiments.review.request import Request
@@ -299,8 +299,8 @@ def _row(  # noqa: PLR0917  # one after the other, as they stand in a row
     """Compare what was seen with the repetitions. `grain`, the smallest step of the quantity, is its least spread."""
     mean, count = float(drawn.mean()), len(drawn)
     deviation = max(float(drawn.std(ddof=1)), grain) * math.sqrt(1 + 1 / count)
-    t = float(stats.t.ppf(0.975, count - 1))
-    p_value = float(2 * stats.t.sf(abs(saw - mean) / deviation, count - 1))
+    t = float(stdtrit(count - 1, 0.975))
+    p_value = float(2 * stdtr(count - 1, -abs(saw - mean) / deviation))
     allowed = max(_ABSOLUTE.get(quantity, 0.0), _RELATIVE[quantity] * max(abs(saw), abs(mean)))
     near = abs(saw - mean) <= allowed * (decisive or 1.0)
     expected = Ranged(mean, max(0.0, mean - t * deviation), mean + t * deviation)

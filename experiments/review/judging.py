@@ -17,9 +17,11 @@ No simulation happens here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 
@@ -28,7 +30,7 @@ from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.result import Judged, Point
 from trunkproof.experiments.review.sweep.quantities import Counted, Ending, Indicator, NeighbourShare
 from trunkproof.experiments.review.sweep.response import Response
-from trunkproof.experiments.review.sweep.sweep import Sweep, Witness
+from trunkproof.experiments.review.sweep.sweep import Cell, Sweep, Witness
 from trunkproof.experiments.review.theory.premises import Premises
 from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.demand.fitting.result import Ranged
@@ -178,20 +180,47 @@ class Judge:
                 found.append(Judged(target.kpi, target.bound, target.is_upper, value, sure, holds))
         return found
 
-    def by_growth(self, interpretation: int, limit: int) -> tuple[float, ...]:
-        """Return the share of customers lost at each growth of `GROWTH_GRID`."""
-        response, demand = self.sweep.response(interpretation, limit), self.courses[0]
+    def by_growth(self, cells: Sequence[Cell], executor: Executor | None = None) -> dict[Cell, tuple[float, ...]]:
+        """Return the share of customers lost at each growth of `GROWTH_GRID`, in each cell.
+
+        `executor` computes the formulas.
+        """
         factors = np.array(GROWTH_GRID) / self.request.growth
-        lost = np.maximum(response.mean_at(LOST, demand, factors) - self.lost_anyway, 0.0)
-        if self.premises is not None:
-            highest = float(response.runs.levels[-1] / np.quantile(demand.relative, 0.9))
-            for index in np.flatnonzero(factors > highest):
-                wanted = self.premises.demand_per_minute * float(factors[index])
-                lost[index] = max(
-                    lost[index], self.premises.lost(self.request.interpretations[interpretation], limit, wanted)
-                )
-        # Where formulas take over they may begin a little below the simulation: no curve may fall with growth.
-        return tuple(float(share) for share in np.maximum.accumulate(np.clip(lost, 0.0, 1.0)))
+        # Begun first: workers compute the formulas, while this process asks the simulations.
+        formulas = self._by_formula(cells, factors, executor)
+        found = {}
+        simulated = [self.sweep.response(*cell).mean_at(LOST, self.demand, factors) for cell in cells]
+        for cell, mean, formula in zip(cells, simulated, formulas, strict=True):
+            lost = np.maximum(mean - self.lost_anyway, 0.0)
+            beyond = len(lost) - len(formula)
+            lost[beyond:] = np.maximum(lost[beyond:], formula)
+            # Where formulas take over from the simulation they may begin a little below it.
+            found[cell] = tuple(float(share) for share in np.maximum.accumulate(np.clip(lost, 0.0, 1.0)))
+        return found
+
+    def _by_formula(
+        self, cells: Sequence[Cell], factors: FloatArray, executor: Executor | None
+    ) -> Iterable[Sequence[float]]:
+        """Return the share by formulas at the last factors: those beyond the levels that were simulated."""
+        if self.premises is None:
+            return repeat((), len(cells))
+        high = float(np.quantile(self.demand.relative, 0.9))
+        demands = [
+            [
+                self.premises.demand_per_minute * float(factor)
+                for factor in factors
+                if factor > self.sweep.response(*cell).runs.levels[-1] / high
+            ]
+            for cell in cells
+        ]
+        tasks = [
+            (self.request.interpretations[interpretation], limit, wanted)
+            for (interpretation, limit), wanted in zip(cells, demands, strict=True)
+        ]
+        if executor is None:
+            return [self.premises.lost_at(*task) for task in tasks]
+        futures = [executor.submit(self.premises.lost_at, *task) for task in tasks]
+        return (future.result() for future in futures)
 
     def endings(self, interpretation: int, limit: int) -> Mapping[str, float]:
         """Return the share of callers by the disposition of their last attempt, without those of share 0."""

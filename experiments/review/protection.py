@@ -12,8 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.stats import poisson
+from scipy.special import stdtrit
 
 from trunkproof.experiments.review.judging import held_with
 from trunkproof.experiments.review.request import Neighbour, Request
@@ -29,7 +28,7 @@ from trunkproof.models.demand.fitting.alternatives import alternative
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.streams import generator
 from trunkproof.models.study import Study
-from trunkproof.models.teletraffic import erlang_b
+from trunkproof.models.teletraffic import erlang_b, poisson_tail
 from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.traffic import PoissonArrivals
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
@@ -165,7 +164,7 @@ def _over_rate(request: Request, limit: int) -> float:
         return 0.0
     mean = (PUSHED * limit + sum(_offered(request, other) for other in request.neighbours)) / 60
     # E[(X - c)+] of a Poisson X of that mean.
-    beyond = mean * float(poisson.sf(allowed - 1, mean)) - allowed * float(poisson.sf(allowed, mean))
+    beyond = mean * poisson_tail(mean, allowed) - allowed * poisson_tail(mean, allowed + 1)
     return max(0.0, beyond / mean)
 
 
@@ -203,5 +202,5 @@ def _ranged(values: Sequence[float], most: float = np.inf) -> Ranged:
     if not len(known):
         return Ranged(np.nan, np.nan, np.nan)
     mean, deviation = float(known.mean()), float(known.std(ddof=1)) if len(known) > 1 else 0.0
-    reach = float(stats.t.ppf(0.975, max(len(known) - 1, 1))) * deviation / np.sqrt(len(known))
+    reach = float(stdtrit(max(len(known) - 1, 1), 0.975)) * deviation / np.sqrt(len(known))
     return Ranged(mean, max(0.0, mean - reach), min(most, mean + reach))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,17 +26,20 @@ from trunkproof.experiments.review.protection import protections
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.result import (
     BackCast,
+    Check,
     Decision,
     Endings,
     InterpretationResult,
+    Limit,
     Needed,
     Protection,
     Review,
+    Swing,
     strictest_of,
 )
 from trunkproof.experiments.review.sweep.replay import replay
 from trunkproof.experiments.review.sweep.states import two_states
-from trunkproof.experiments.review.sweep.sweep import prepare
+from trunkproof.experiments.review.sweep.sweep import Cell, prepare
 from trunkproof.experiments.review.theory.formulas import Busyness
 from trunkproof.experiments.review.theory.limits import binding, limits_of
 from trunkproof.experiments.review.theory.lost import lost_anyway
@@ -127,8 +130,12 @@ class Case:
     advance: Progress
     command: str
 
-    def decided(self) -> Decided:
-        """Return the decision and what it rests on; of a history that is enough."""
+    def decided(self, meanwhile: Callable[[Judge, Premises], None] | None = None) -> Decided:
+        """Return the decision and what it rests on; of a history that is enough.
+
+        Args:
+            meanwhile: is called before the simulations begin; what it starts then runs beside them.
+        """
         request, fit = roomy(self.request), self.fit
         courses = Courses.of(request, self.history, fit)
         busy = BusyPeriods.of(fit.days, courses.to_end, request.seed, usable_hours(fit.grid, fit.odd))
@@ -141,6 +148,8 @@ class Case:
         premises = Premises.of(request, fit, demand.value, busyness_of(fit, busy, demands[0].day_cv, request.seed))
         self.advance(0.3, "simulating")
         judge = Judge(request, prepare(request, fit, busy, demands[0]), demands, lost_anyway(fit.traffic()), premises)
+        if meanwhile is not None:
+            meanwhile(judge, premises)
         search = Search(judge, interpretations, premises, self.executor, part_of(self.advance, 0.3, 0.8))
         limits = search.limits()
         self.advance(0.8, "asking what each throttle protects")
@@ -155,13 +164,32 @@ class Case:
 
     def reviewed(self) -> Review:
         """Return the whole answer, with everything that explains it."""
-        found = self.decided()
+        # While workers simulate this process has nothing to do.
+        with ThreadPoolExecutor(1) as beside:
+            begun: list[Future[Explained]] = []
+            found = self.decided(lambda judge, premises: begun.append(beside.submit(self._explained, judge, premises)))
+            return self._told(found, begun[0].result())
+
+    def _explained(self, judge: Judge, premises: Premises) -> Explained:
+        """What does not ask for the decision."""
+        demand = judge.demand.mean_per_minute
+        swings, measure_next = tornado(premises, self.fit, demand)
+        return Explained(
+            swings=swings,
+            measure_next=measure_next,
+            needed=needed_of(premises, judge),
+            limits=limits_of(premises),
+            checks=checks_of(premises.request, self.fit, demand.value, self.executor),
+        )
+
+    def _told(self, found: Decided, explained: Explained) -> Review:
         request, fit, judge, verdict = found.request, self.fit, found.judge, found.verdict
         self.advance(0.86, "replaying a bad hour")
-        results = tuple(self._interpretation(found, interpretation) for interpretation in found.interpretations)
+        cells = [(interpretation, limit) for interpretation in found.interpretations for limit in found.limits]
+        grown = judge.by_growth(cells, self.executor)
+        results = tuple(self._interpretation(found, interpretation, grown) for interpretation in found.interpretations)
         chosen = verdict.recommended or request.requested_per_minute
         strictest = strictest_of(results, chosen)
-        limits = limits_of(found.premises)
         raised = found.premises.throttle(chosen)
         findings = Findings(
             request=request,
@@ -169,17 +197,16 @@ class Case:
             verdict=verdict,
             interpretations=results,
             strictest=strictest,
-            limits=limits,
-            binding_next=binding(limits, math.inf if raised is None else raised),
+            limits=explained.limits,
+            binding_next=binding(explained.limits, math.inf if raised is None else raised),
             demand=judge.demand.mean_per_minute,
             protection=found.protection,
-            needed=needed_of(found.premises, judge),
+            needed=explained.needed,
             backcast=found.backcast,
             confidence=found.confidence,
             reproduced=bool(not_contradicted(found.backcast, request)),
             courses=found.courses,
         )
-        swings, measure_next = tornado(found.premises, fit, judge.demand.mean_per_minute)
         strict = found.interpretations[results.index(strictest)]
         return Review(
             request=self.request,
@@ -206,13 +233,13 @@ class Case:
             protection=found.protection,
             states=two_states(request, fit, found.busy, judge.demand, found.interpretations, chosen, self.executor),
             growth_grid=GROWTH_GRID,
-            limits=limits,
-            binding_now=binding(limits),
+            limits=explained.limits,
+            binding_now=binding(explained.limits),
             binding_next=findings.binding_next,
             neighbours=judge.neighbours(strict),
             needed=findings.needed,
-            tornado=swings,
-            measure_next=measure_next,
+            tornado=explained.swings,
+            measure_next=explained.measure_next,
             rollout=()
             if verdict.decision is Decision.NOT_NEEDED
             else rollout_of(judge, verdict.recommended, strict, sum(len(one.weekdays) for one in found.busy.periods)),
@@ -220,14 +247,16 @@ class Case:
             endings=Endings(
                 judge.endings(strict, request.now_per_minute), judge.endings(strict, request.requested_per_minute)
             ),
-            checks=checks_of(request, fit, findings.demand.value, self.executor),
+            checks=explained.checks,
             assumptions=assumptions(request, fit, self.history, found.courses),
             provenance=self._provenance(),
             simulated_calls=judge.sweep.simulated_attempts,
         )
 
-    def _interpretation(self, found: Decided, number: int) -> InterpretationResult:
-        """What one interpretation alone comes to."""
+    def _interpretation(
+        self, found: Decided, number: int, grown: Mapping[Cell, tuple[float, ...]]
+    ) -> InterpretationResult:
+        """Return what one interpretation alone comes to."""
         judge, request = found.judge, found.request
         points = tuple(judge.point(number, limit) for limit in found.limits)
         protects = {one.limit_per_minute: one.holds for one in found.protection}
@@ -238,7 +267,7 @@ class Case:
             decision=alone.decision,
             recommended_per_minute=alone.recommended,
             smallest_per_minute=alone.smallest,
-            refused_by_growth={limit: judge.by_growth(number, limit) for limit in found.limits},
+            refused_by_growth={limit: grown[number, limit] for limit in found.limits},
         )
 
     def without_sweep(self) -> Review:
@@ -288,6 +317,17 @@ class Case:
         study = Study(name=request.name, seed=request.seed, pop=request.pop, trunks=(Trunk(traffic=traffic),))
         digest = hashlib.sha256(request.model_dump_json(exclude={"engine"}).encode()).hexdigest()[:16]
         return replace(Provenance.collect(study, self.command), study_hash=digest)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a review tells beside its decision, and does not need it for."""
+
+    swings: tuple[Swing, ...]
+    measure_next: str
+    needed: tuple[Needed, ...]
+    limits: tuple[Limit, ...]
+    checks: tuple[Check, ...]
 
 
 @dataclass(frozen=True)

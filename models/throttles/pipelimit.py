@@ -139,10 +139,10 @@ def red_refused(offered: float, limit: int) -> float:
     Windows are independent, so the attempts X of one and those of the one before, which set its load L = Y // limit,
     are too: 1 - E[X // max(1, L)] / a, summed exactly.
     """
-    from scipy.stats import poisson  # noqa: PLC0415  # as in `fixed_window`
+    from trunkproof.models.teletraffic import poisson_chances  # noqa: PLC0415  # as in `fixed_window`
 
     attempts = np.arange(math.ceil(offered + 40 * math.sqrt(offered) + 40) + 1)
-    chances = poisson.pmf(attempts, offered)
+    chances = poisson_chances(attempts, offered)
     each = np.bincount(np.maximum(1, attempts // limit), weights=chances)
     admitted = sum(chance * float(chances @ (attempts // load)) for load, chance in enumerate(each) if load)
     return 1 - float(admitted) / offered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import stats
 
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.rates import RatePath, arrival_chunks, rate_path
-from trunkproof.models.traffic import Arrivals
+from trunkproof.models.traffic import Arrivals, PiecewiseArrivals, RatePoint
 
 Z = 4.5
 DIURNAL = {"kind": "diurnal", "hourly_per_minute": list(range(24)), "start_hour": 8.5}
@@ -101,3 +102,14 @@ def test_busyness_makes_counts_vary_as_a_gamma_mixture_says() -> None:
     assert abs(counts.mean() - 60) < Z * math.sqrt(variance / periods)
     # Standard error of a variance; the excess kurtosis of the mixture stays below 1.
     assert abs(counts.var() - variance) < Z * variance * math.sqrt(3 / periods)
+
+
+def test_points_come_out_of_a_pickle_as_they_went_in() -> None:
+    points = tuple(RatePoint(at_s=0.1 * number, rate_per_minute=number / 3) for number in range(1000))
+    arrivals = PiecewiseArrivals(kind="piecewise", points=points, shape="linear")
+    found = pickle.loads(pickle.dumps(arrivals))
+    assert found == arrivals
+    assert found.model_dump_json(exclude_unset=True) == arrivals.model_dump_json(exclude_unset=True)
+    assert found.points[-1] == points[-1]
+    # Nor are they sent one by one: 16 bytes of numbers a point, and what marks them as such.
+    assert len(pickle.dumps(arrivals)) < 20 * len(points)

@@ -9,11 +9,13 @@ import math
 
 import numpy as np
 import polars as pl
+import pytest
+from scipy import stats
 
 from trunkproof.models.study import Study
 from trunkproof.models.teletraffic import erlang_b
 from trunkproof.simulator.run import Start, simulate
-from trunkproof.simulator.standing import residual_times
+from trunkproof.simulator.standing import poisson_quantile, residual_times
 
 Z = 4.5
 LIFE = {
@@ -69,3 +71,12 @@ def test_newcomers_meet_erlang_b_from_the_first_second() -> None:
     # Poisson arrivals see time averages: of every study, refused - exact * offered has mean 0.
     surplus = np.array(refused) - exact * np.array(offered)
     assert abs(surplus.mean()) < Z * surplus.std(ddof=1) / math.sqrt(len(surplus))
+
+
+@pytest.mark.parametrize("mean", [1e-3, 0.7, 12.0, 525.0, 40_000.0])
+def test_the_number_of_standing_calls_is_the_poisson_quantile(mean: float) -> None:
+    for share in (1e-12, 0.01, 0.3, 0.5, 0.99, 1 - 1e-12):
+        assert poisson_quantile(share, mean) == int(stats.poisson.ppf(share, mean))
+    # At a probability that a count reaches exactly, it is that count.
+    count = int(mean)
+    assert poisson_quantile(float(stats.poisson.cdf(count, mean)), mean) == count

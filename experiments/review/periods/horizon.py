@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Ranged, ranged
@@ -124,6 +124,6 @@ def _unseen(differs: FloatArray, draws: int, random: np.random.Generator) -> Flo
 def lognormal(cv: float, count: int, random: np.random.Generator) -> FloatArray:
     """Return lognormal factors of mean 1 at evenly spread quantiles, in random order: less noisy than single draws."""
     deviation = math.sqrt(math.log1p(cv * cv))
-    normal = stats.norm.ppf((random.permutation(count) + 0.5) / count)
+    normal = ndtri((random.permutation(count) + 0.5) / count)
     factors: FloatArray = np.exp(deviation * normal - deviation**2 / 2)
     return factors

@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Self
 
 import numpy as np
-from scipy import stats
 from scipy.interpolate import PchipInterpolator
+from scipy.special import stdtrit
 
 from trunkproof.experiments.review.periods.horizon import Demand
 from trunkproof.experiments.review.sweep.quantities import (
@@ -257,8 +257,14 @@ def _noisy(means: FloatArray, by_repetition: FloatArray, highest: float) -> Floa
     level = float(means.mean())
     if level <= 0 or error == 0:
         return means
-    order = generator(0, "order of simulation noise").permutation(len(means))
-    z = stats.t.ppf((order + 0.5) / len(means), max(repetitions - 1, 2))
+    z = _noise(len(means), max(repetitions - 1, 2))
     # Lognormal: an error that is as large as the mean makes nothing negative.
     deviation = math.sqrt(math.log1p((error / level) ** 2))
     return np.asarray(np.minimum(means * np.exp(np.clip(deviation * z, -20, 20) - deviation**2 / 2), highest))
+
+
+@lru_cache(maxsize=64)
+def _noise(count: int, degrees: int) -> FloatArray:
+    """Student's t at evenly spread probabilities, in an order by chance that is always the same; shape (count,)."""
+    order = generator(0, "order of simulation noise").permutation(count)
+    return np.asarray(stdtrit(degrees, (order + 0.5) / count))

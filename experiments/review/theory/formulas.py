@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import gamma
+from scipy.special import gammainc, gammaincinv
 
 from trunkproof.experiments.review.theory.lost import failures_of
 from trunkproof.models.arrays import FloatArray
@@ -55,14 +55,17 @@ class Busyness:
         return gamma_factors(self.period_cv, _FACTORS)
 
 
+@lru_cache(maxsize=64)
 def gamma_factors(cv: float, count: int) -> FloatArray:
-    """Equally likely values of a gamma distribution of mean 1: the means of its `count` equal parts."""
-    if cv <= 0:
-        return np.ones(1)
-    shape = cv**-2
-    bounds = gamma.ppf(np.linspace(0, 1, count + 1), shape, scale=1 / shape)
-    # The mean over a part is the difference of the distribution function one shape higher.
-    factors: FloatArray = np.diff(gamma.cdf(bounds, shape + 1, scale=1 / shape)) * count
+    """Equally likely values of a gamma distribution of mean 1: the means of its `count` equal parts; read only."""
+    factors: FloatArray = np.ones(1)
+    if cv > 0:
+        shape, scale = cv**-2, 1 / cv**-2
+        bounds = gammaincinv(shape, np.linspace(0, 1, count + 1)) * scale
+        # The mean over a part is the difference of the distribution function one shape higher.
+        factors = np.asarray(np.diff(gammainc(shape + 1, bounds / scale)) * count, dtype=np.float64)
+    # Everybody who asks has the same array.
+    factors.flags.writeable = False
     return factors
 
 
@@ -141,8 +144,10 @@ def _over(value: float, bound: float) -> float:
     return value / bound if bound else math.inf if value else 0.0
 
 
+@lru_cache(maxsize=1024)
 def largest_fresh(share: Share, callers: Callers, busyness: Busyness, bounds: Bounds) -> float | None:
     """Fresh calls per minute in the busy hour up to which a limit alone keeps the bounds; None: it always does."""
+    # Kept, as a tornado turns one premise at a time and most limits do not ask for that one.
 
     def excess(logarithm: float) -> float:
         worst = bounds.worst(*shares(share, math.exp(logarithm), callers, busyness))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from trunkproof.experiments.review.result import Needed
 from trunkproof.experiments.review.sweep.cells import with_limit
@@ -82,6 +82,6 @@ def _calls_on_link(premises: Premises, erlang: float) -> int:
     factors = np.outer(premises.busyness.days, premises.busyness.periods)
 
     def keeps(calls: int) -> bool:
-        return float(np.mean(poisson.sf(calls, erlang * factors))) <= LINK_FULL_SHARE
+        return float(np.mean(pdtrc(calls, erlang * factors))) <= LINK_FULL_SHARE
 
     return _smallest(keeps, max(1, math.floor(erlang)))

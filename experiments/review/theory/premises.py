@@ -6,13 +6,13 @@ and how sure that is, is the sweep's to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.result import Resource
@@ -134,6 +134,10 @@ class Premises:
             share = behind(share, servers_share(self.channels, self.per_call.channel_s, self.others.erlang))
         return shares(share, per_minute, self.callers, self.busyness)[1]
 
+    def lost_at(self, interpretation: ThrottleSettings, limit_per_minute: int, demands: Sequence[float]) -> list[float]:
+        """Return `lost` at each of these demands: a task of a worker."""
+        return [self.lost(interpretation, limit_per_minute, per_minute) for per_minute in demands]
+
     def passed(self, limit_per_minute: int) -> float:
         """Fresh calls per minute whose callers get past the throttle, by the first interpretation."""
         share = throttle_share(with_limit(self.interpretations[0], limit_per_minute))
@@ -194,7 +198,7 @@ def erlang_within(calls: int, busyness: Busyness) -> float:
     factors = np.outer(busyness.days, busyness.periods)
 
     def excess(erlang: float) -> float:
-        return float(np.mean(poisson.sf(calls, erlang * factors))) - LINK_FULL_SHARE
+        return float(np.mean(pdtrc(calls, erlang * factors))) - LINK_FULL_SHARE
 
     return float(brentq(excess, 0.0, 2.0 * calls + 10))
 

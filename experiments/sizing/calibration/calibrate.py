@@ -18,7 +18,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import yaml
-from scipy import stats
 
 from trunkproof.experiments.common.progress import Progress, silent
 from trunkproof.experiments.common.provenance import fingerprint
@@ -298,8 +297,10 @@ def _median_response(levels: Sequence[Level], work: str) -> Estimate:
     responses = [value for level in levels if level.work == work for value in level.response_s]
     if not responses:
         return Estimate(0.0, (0.0, 0.0))
+    from scipy.stats import binom  # noqa: PLC0415  # slow to load, and `validate` comes by here too
+
     values = np.sort(np.array(responses))
-    low, high = (int(stats.binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))
+    low, high = (int(binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))
     bounds = float(values[low]), float(values[min(high, len(values) - 1)])
     return Estimate(float(np.median(values)), bounds)
 

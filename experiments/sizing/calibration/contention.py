@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from trunkproof.experiments.sizing.calibration.levels import LEVEL_S, Level, study_of
 from trunkproof.models.costs import Costs
@@ -189,7 +189,7 @@ def _slowdown(costs: Costs, levels: Sequence[Level], uncontended: str) -> float:
 
 
 def _within(value: float, relative_error: float) -> Estimate:
-    reach = float(stats.norm.ppf(0.975)) * relative_error * value
+    reach = float(ndtri(0.975)) * relative_error * value
     return Estimate(value, (value - reach, value + reach))
 
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import least_squares
+from scipy.special import stdtrit
 
 from trunkproof.models.arrays import FloatArray
 
@@ -60,6 +59,8 @@ def fit_relative(explain: Explain, start: Sequence[float], observed: Sequence[fl
     def residuals(values: FloatArray) -> FloatArray:
         return np.asarray(1 - explain(values) / y)
 
+    from scipy.optimize import least_squares  # noqa: PLC0415  # slow to load, and `validate` comes by here too
+
     found = least_squares(residuals, guess, bounds=(0, np.inf), x_scale=guess, xtol=1e-12, ftol=1e-12, gtol=1e-12)
     # In units of the guess: otherwise costs in microseconds could not be compared with shares of a core.
     slopes = np.asarray(found.jac) * guess
@@ -68,7 +69,7 @@ def fit_relative(explain: Explain, start: Sequence[float], observed: Sequence[fl
     inverse = np.linalg.inv(slopes.T @ slopes)
     left, free = residuals(found.x), count - parameters
     variance = float(left @ left) / free
-    reach = stats.t.ppf(0.975, free) * np.sqrt(variance * np.diag(inverse)) * guess
+    reach = stdtrit(free, 0.975) * np.sqrt(variance * np.diag(inverse)) * guess
     hat = np.einsum("ij,jk,ik->i", slopes, inverse, slopes)
     return Fit(
         values=found.x,

@@ -86,8 +86,11 @@ def fit_within_minutes(counts: pl.DataFrame, column: str, grid: Grid, interval_s
 
 def grain_s(counts: pl.DataFrame) -> float:
     """Return the seconds to which the instants `start_local` were rounded; 0 if finer than matters here."""
-    second = (counts["start_local"].dt.epoch("us") % 60_000_000).to_numpy() / 1e6
-    return next((grain for grain in _GRAINS_S if len(second) and (second % grain == 0).mean() >= _ON_GRAIN), 0.0)
+    # In whole microseconds: of millions of instants a remainder of floats takes seconds.
+    at_us = counts["start_local"].dt.epoch("us").to_numpy()
+    return next(
+        (grain for grain in _GRAINS_S if len(at_us) and (at_us % round(1e6 * grain) == 0).mean() >= _ON_GRAIN), 0.0
+    )
 
 
 def _lengths_s(grain_s: float) -> tuple[float, ...]:

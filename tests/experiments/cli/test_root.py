@@ -38,6 +38,15 @@ def test_a_command_that_there_is_not() -> None:
     assert "No such command 'simulat'" in result.stderr
 
 
+@pytest.mark.parametrize("module", ["predicting", "calling", "proving"])
+def test_commands_on_a_study_load_no_statistics(module: str) -> None:
+    """SciPy's distributions and solvers take longer to load than all else that these commands need."""
+    heavy = ("scipy.stats", "scipy.optimize")
+    code = f"import sys, trunkproof.experiments.cli.{module}; print([one for one in {heavy!r} if one in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
 def test_the_code_of_ctrl_c_is_the_listed_one() -> None:
     assert INTERRUPTED == ExitCode.INTERRUPTED
 

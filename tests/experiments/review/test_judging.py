@@ -151,7 +151,7 @@ def test_customers_whom_no_trunk_could_bring_through_are_not_lost_by_this_one() 
 
 
 def test_growth_is_a_shift_of_the_load() -> None:
-    lost = dict(zip(GROWTH_GRID, judge().by_growth(0, 200), strict=True))
+    lost = dict(zip(GROWTH_GRID, judge().by_growth([(0, 200)])[0, 200], strict=True))
     assert lost[1.0] == pytest.approx(0.2)
     assert lost[1.3] == pytest.approx(1 - 200 / 325)
     assert list(lost.values()) == sorted(lost.values())
@@ -162,13 +162,13 @@ def test_growth_beyond_what_was_simulated_is_the_formulas() -> None:
     premises = Premises.of(asked, known_fit(holding=HOLD), 250.0, Busyness())
     demand = demand_of(SURE)
     found = Judge(asked, known_sweep(asked, demand, LIMITS), (demand,), 0.0, premises)
-    lost = dict(zip(GROWTH_GRID, found.by_growth(0, 400), strict=True))
+    lost = dict(zip(GROWTH_GRID, found.by_growth([(0, 400)])[0, 400], strict=True))
     assert lost[1.3] == 0.0
     # The last level is 500 a minute, and 1.1 times that is beyond: 400 pass, of which 900 channels carry 300.
     assert GROWTH_GRID[-1] == 2.0
     grown = asked.model_copy(update={"growth": 0.8})
     further = Judge(grown, found.sweep, (demand,), 0.0, premises)
-    lost = dict(zip(GROWTH_GRID, further.by_growth(0, 400), strict=True))
+    lost = dict(zip(GROWTH_GRID, further.by_growth([(0, 400)])[0, 400], strict=True))
     assert lost[2.0] == pytest.approx(1 - 300 / 625, abs=0.02)
 
 

@@ -122,6 +122,11 @@ def test_the_largest_load_is_the_inverse() -> None:
     assert largest_fresh(throttle_share(NoThrottle()), PATIENT, EVEN, Bounds(0.01, 0.01)) is None
 
 
+def test_factors_that_are_kept_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        gamma_factors(0.3, 40)[0] = 2.0
+
+
 def test_what_is_not_allowed_at_all_leaves_nothing() -> None:
     assert largest_fresh(servers_share(0, 180.0), PATIENT, EVEN, Bounds(0.01, None)) == 0.0
     assert Bounds(0.0, None).worst(0.1, 0.0) == float("inf")
