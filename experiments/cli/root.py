@@ -51,6 +51,12 @@ class LazyGroup(TyperGroup):
         # The module has registered its commands with `app`; this group was made before it did.
         return typer.main.get_group(app).commands[cmd_name]
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that was typed, or suggest the nearest one."""
+        # Typer suggests from `commands`, which holds only what was imported so far.
+        self.commands = dict.fromkeys(COMMANDS) | self.commands
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):

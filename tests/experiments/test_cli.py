@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from trunkproof.experiments.cli.root import run
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.models.kpis import DEFINITIONS
 
@@ -26,12 +29,22 @@ traffic:
 
 
 def trunkproof(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command as its entry does, in this process: its imports would take most of a test's time."""
+    argv, said, complained = ["trunkproof", *map(str, words)], StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
+        patch.setattr(sys, "argv", argv)
+        patch.chdir(cwd or STUDIES.parents[1])
+        with pytest.raises(SystemExit) as left:
+            run()
+    code = left.value.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(argv, int(code), said.getvalue(), complained.getvalue())
+
+
+def typed(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, as a shell does."""
     command = [sys.executable, "-m", "trunkproof.experiments.cli", *map(str, words)]
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=cwd or STUDIES.parents[1], timeout=120
-    )
-    assert "Traceback" not in result.stderr
-    return result
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=STUDIES.parents[1], timeout=120)
 
 
 @pytest.fixture
@@ -83,6 +96,15 @@ def test_an_engine_that_there_is_not_is_told(short: Path) -> None:
 
 def test_version() -> None:
     assert json.loads(trunkproof("version", "--json").stdout)["trunkproof"]
+
+
+def test_a_process_of_its_own_says_the_same(short: Path, tmp_path: Path) -> None:
+    for words in (("plan", short), ("plan", tmp_path / "none.yaml"), ("plann",)):
+        one, other = trunkproof(*words), typed(*words)
+        assert "Traceback" not in other.stderr
+        assert (other.returncode, other.stdout) == (one.returncode, one.stdout)
+        assert other.stderr.splitlines()[-1:] == one.stderr.splitlines()[-1:]
+    assert "Did you mean 'plan'?" in other.stderr
 
 
 def test_a_wrong_study_is_answered_with_all_its_mistakes(tmp_path: Path) -> None:
