@@ -107,6 +107,8 @@ def write_sdp(session: SessionDescription) -> bytes:
     )
     text = (
         f"v=0\r\no={session.user} {session.session_id} {session.session_version} IN IP4 {address}\r\ns=-\r\n"
+        # An answer has as many `m=` lines as the offer, in the same order (RFC 3264 section 6). So the refused
+        # streams stand around ours, where they stood in the offer.
         f"c=IN IP4 {address}\r\nt=0 0\r\n{_refusals(session.before)}"
         f"m=audio {session.port} {session.profile} {formats}\r\n{described}"
         f"{'' if rtcp is None else f'a=rtcp:{rtcp}' + _EOL}{paced}a={session.direction.value}\r\n"
@@ -124,7 +126,9 @@ def _format_lines(
 
     Cached: they are the same in every call of a trunk.
     """
+    # The order of the formats is the order of preference (RFC 3264 sections 5.1 and 6.1).
     formats = [codec.payload_type for codec in codecs] + ([event.payload_type] if event else [])
+    # The payload types are static, but RFC 3264 section 5.1 wants a mapping for each of them all the same.
     lines = [f"a=rtpmap:{codec.payload_type} {codec.name}/{CLOCK_HZ}" for codec in codecs]
     if event:
         lines.append(f"a=rtpmap:{event.payload_type} telephone-event/{CLOCK_HZ}")
@@ -145,4 +149,5 @@ def _refusals(streams: tuple[str, ...]) -> str:
 def _refused(media: str) -> str:
     """Return the `m=` value that refuses an offered stream: port zero (RFC 3264 section 6)."""
     parts = media.split()
+    # The profile and the formats stay: an `m=` line needs at least one format, even where nobody uses it.
     return " ".join([parts[0], "0", *parts[2:]])
