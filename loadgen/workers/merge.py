@@ -26,6 +26,7 @@ def merge(parts: Sequence[PlacedCalls], *, cores: int) -> PlacedCalls:
         RuntimeError: two workers have a record of the same attempt. It is a bug of ours.
     """
     records = pl.concat([part.records for part in parts]).sort(RECORD_ORDER)
+    # Counted twice, an attempt would make the trunk look busier than it was.
     if not records["row"].is_unique().all():
         raise RuntimeError("two workers placed the same attempt")
     return PlacedCalls(

@@ -81,6 +81,7 @@ def write_task(task: Task, plan: Plan, folder: Path) -> None:
     """Write the task, the plan and the tally into the folder. The tally survives the death of a worker."""
     (folder / _TASK).write_text(task.model_dump_json(), encoding="utf-8")
     plan.table.write_parquet(folder / _PLAN)
+    # A file and not a pipe: what a worker counted can be read after it was killed.
     new_tally(task.options.workers).tofile(folder / _TALLY)
 
 
@@ -98,6 +99,7 @@ def open_tally(folder: Path, workers: int) -> Tally:
 
 def digest_of(plan: Plan) -> str:
     """Return the digest of a plan. Workers report it, so that none of them can place a different plan."""
+    # The study's digest alone is not enough: the plan is drawn from it, and the table is what is placed.
     return f"{plan.study.digest()}-{plan.table.height}-{plan.table.hash_rows(0).sum()}"
 
 

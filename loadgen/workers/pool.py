@@ -121,6 +121,7 @@ class WorkerPool(CallPlacer):
 
     async def _start(self, index: int, stack: contextlib.AsyncExitStack) -> _Worker:
         log = self._folder / f"worker-{index}.log"
+        # A file and not a pipe, because nobody reads it before the end: a full pipe would stop the worker.
         with log.open("wb") as words:
             process = await start_process(
                 (sys.executable, "-m", "trunkproof.loadgen.workers", str(self._folder), str(index)),
@@ -130,6 +131,8 @@ class WorkerPool(CallPlacer):
             )
         worker = _Worker(f"worker {index + 1}", process, log)
         listening = asyncio.create_task(self._listen(worker), name=worker.name)
+        # The stack is left in reverse: `_dismiss`, which is added after all of these, tells every worker before the
+        # first is awaited. Otherwise each would end its calls only after the one before it.
         stack.push_async_callback(_end, process, listening)
         return worker
 
@@ -145,6 +148,7 @@ class WorkerPool(CallPlacer):
                     worker.placed.set()
                 case Left():
                     worker.left.set()
+        # Before `wait`, which may return later than the pipe was closed.
         at = asyncio.get_running_loop().time()
         code = await worker.process.wait()
         if not worker.left.is_set():
@@ -153,6 +157,7 @@ class WorkerPool(CallPlacer):
             worker.died = LostWorker(worker.name, at_s, how)
             if not self._loss.done():
                 self._loss.set_result(worker.died)
+        # For a dead worker too: nobody must wait for what it can no longer do.
         for event in (worker.ready, worker.placed, worker.left):
             event.set()
 
@@ -164,6 +169,7 @@ class WorkerPool(CallPlacer):
         for worker in self._workers:
             if worker.plan is None:
                 raise StackError(f"{worker.name} did not start: {worker.words or 'it said nothing'}")
+            # Two plans would be two runs, and the comparison with the prediction would mean nothing.
             if worker.plan != digest_of(self._plan):
                 raise RuntimeError(f"{worker.name} has another plan")
         # A remark that all of them make is logged once, as one process would.
@@ -194,6 +200,7 @@ class WorkerPool(CallPlacer):
 
     async def lost(self) -> LostWorker:
         """Wait for a worker to die."""
+        # The run cancels this wait at its end. The future itself is shared and must not be cancelled with it.
         return await asyncio.shield(self._loss)
 
     async def finish(self) -> PlacedCalls:
@@ -203,6 +210,7 @@ class WorkerPool(CallPlacer):
             _insist(worker, worker.left)
         for worker in self._workers:
             await worker.left.wait()
+        # In the order of the workers, so that the merged result is the same whoever finishes first.
         parts = [
             read_placed(self._folder, index) if worker.died is None else self._left_by(index, worker.died)
             for index, worker in enumerate(self._workers)
