@@ -126,6 +126,7 @@ class ControlServer:
 
     def tell(self, event: StackEvent) -> None:
         """Send an event to all watchers."""
+        # Without `drain`: a watcher that does not read must not stop the trunk.
         for writer in self._watchers:
             writer.write(_ANSWERS.encode(event))
 
@@ -145,6 +146,7 @@ class ControlServer:
                         answer: Answer = self._controlled.status()
                     case Begin(zero):
                         answer = Began(self._controlled.begin(zero))
+                    # This may take until the last inbound call, and the channel reads no other question meanwhile.
                     case Finish(stop):
                         answer = await self._controlled.finish(stop=stop)
                 writer.write(_ANSWERS.encode(answer))
@@ -186,6 +188,7 @@ class ControlClient:
 
     async def finish(self, *, stop: bool) -> Finished:
         """Tell that the run is over. Wait for the last inbound call, or end all of them if `stop` is set."""
+        # Without `stop` there is no limit: calls may last as long as the plan says.
         return await self._ask(Finish(stop), Finished, _ENDS_CALLS_WITHIN_S if stop else None)
 
     async def _ask(self, question: Question, kind: type[A], within_s: float | None) -> A:
@@ -198,6 +201,7 @@ class ControlClient:
             raise TrunkSilentError(f"the trunk has not answered for {within_s:g} s") from None
         except OSError as error:
             raise TrunkDiedError(f"the trunk died ({error})") from error
+        # The end of the stream, without an answer.
         if not line:
             raise TrunkDiedError("the trunk died")
         try:

@@ -104,7 +104,9 @@ def _overlaps(study: Study) -> Iterator[Problem]:
         for index, trunk in enumerate(study.trunks)
         if not trunk.whitelist
     ]
+    # The carrier is told by its address too.
     networks.append(("pop.carrier.address", IPv4Network(study.pop.carrier.address)))
     for (one, network), (other, second) in combinations(networks, 2):
+        # Two networks of the same trunk may overlap: they lead to the same trunk.
         if one != other and network.overlaps(second):
             yield Problem(where=one, what=f"{network} also belongs to {other}: Asterisk tells trunks by source address")

@@ -159,12 +159,15 @@ class EmbeddedTrunk:
         self._timers.append(asyncio.get_running_loop().call_at(instant, happens))
 
     def _edge_goes_down(self) -> None:
+        # First, or a caller could come back before its old connection is reset.
         self.edge.pause()
         self.edge.drop_all()
 
     def _edge_comes_back(self, incident: EdgeRestart) -> None:
+        # Before the edge listens again: the first call after the restart has to meet the new state.
         if incident.forgets_throttle:
             self.gate.limits.restart_throttles(self.now())
+        # Kept in a field, because the event loop holds tasks only weakly.
         self._resuming = asyncio.create_task(self.edge.resume())
 
     def _leave_channels(self, left: int | None) -> None:
@@ -187,6 +190,8 @@ class EmbeddedTrunk:
         return await self._pass_limits(row.trunk, Direction.INBOUND, row)
 
     async def _pass_limits(self, trunk: int, direction: Direction, row: PlanRow) -> TrunkReservation:
+        # The throttle comes first, as in the model: a call that it refuses or delays holds neither ports nor a
+        # channel.
         delay_s = self.gate.throttle(trunk, direction, self.now())
         if delay_s > 0:
             await asyncio.sleep(delay_s)
@@ -198,6 +203,7 @@ class EmbeddedTrunk:
         Several trunks may have that account. Then prefer the one of the caller's address, and next one whose whitelist
         admits it. An unknown account gets the first trunk.
         """
+        # From names the trunk, the source address proves it: several trunks of one account may share a whitelist.
         domain, source = Uri.parse(incoming.call.invite.from_.uri).host, IPv4Address(incoming.source)
         named = [index for index, trunk in enumerate(self.study.trunks) if account_host(trunk.account) == domain]
         of_source = [index for index in named if self.study.trunks[index].customer_address == source]
@@ -224,8 +230,10 @@ class TrunkReservation:
         try:
             audio, bound = self._trunk.audio.open_on(first, self._other_port, self._row)
         except NoPortError:
+            # Another program holds the first port, and it was withdrawn from the pool. It must not be given back.
             self._ports = tuple(others)
             raise
+        # The port may be another one than the pool gave. The one that is used is given back.
         self._ports = (bound, *others)
         return audio
 
