@@ -126,6 +126,7 @@ class ReceptionStatistics:
     def fraction_lost(self) -> int:
         """Return the share lost since the last call of this method, in 1/256 (RFC 3550 A.3)."""
         expected, received = self.expected - self._reported[0], self.received - self._reported[1]
+        # The fraction is about the time since the last report, so the counts of that report are kept.
         self._reported = (self.expected, self.received)
         lost = expected - received
         return 0 if expected <= 0 or lost <= 0 else min(255, (lost << 8) // expected)

@@ -33,6 +33,7 @@ async def pump_compiled() -> AsyncIterator[None]:
         yield
         await process.wait()
     finally:
+        # Only after an error in the block does it still run here. Then nobody needs its work.
         await gone_within(process, 0.0)
 
 

@@ -75,6 +75,7 @@ def _libsrtp_address(name: str) -> int:
         signature = ffi.typeof(function).cname
     except (AttributeError, TypeError):
         raise NoSuchFunctionError(f"{name} cannot be found inside pylibsrtp") from None
+    # Called with other arguments than it expects, it would write over memory.
     if signature != _SIGNATURE:
         raise NoSuchFunctionError(f"{name} inside pylibsrtp has an unknown signature: {signature}")
     return int(ffi.cast("uintptr_t", function))
@@ -82,6 +83,7 @@ def _libsrtp_address(name: str) -> int:
 
 def _openssl_addresses() -> dict[str, int]:
     """Return the addresses of `OPENSSL`, or nothing where this processor or this pylibsrtp lacks one of them."""
+    # OpenSSL has these functions on any x86-64, but calling them without AES-NI is an illegal instruction.
     if not get_host_cpu_features().get("aes"):
         return {}
     library = ctypes.CDLL(_binding.__file__)

@@ -190,6 +190,7 @@ def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, in
 def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -> None:
     """Receive what has come to a stream, and now and then its reports."""
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    # Gathered before it left: the record may belong to another stream by now.
     if slot.turn == turn:
         now_ns = clock_ns(c, work, MONOTONIC)
         receive_all(c, control, slot, work, now_ns * 1e-9)
@@ -224,6 +225,7 @@ def enter(c: Record, control: Record, turns: Turns, slot: Record, number: int, t
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     slot.turn, turns[turn] = turn, number + 1
     control.rows = max(control.rows, turn // INSTANTS + 1)
+    # Only one Python thread changes these, and the loop only reads them: a value that is a pass old does no harm.
     control.streams += 1
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))
 
@@ -235,6 +237,7 @@ def leave(c: Record, control: Record, turns: Turns, slot: Record, work: Record) 
     Another thread calls this, with a `work` of its own. After it the pump touches neither the stream nor its sockets.
     """
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    # First: `next_report` adds the BYE for a stream without a turn.
     turns[slot.turn], slot.turn = 0, NEVER
     control.streams -= 1
     receive_all(c, control, slot, work, clock_ns(c, work, MONOTONIC) * 1e-9)

@@ -53,6 +53,7 @@ def _read(slot: Record, data: Bytes, at: int, end: int) -> bool:
             # The blocks begin after the sender's information in an SR, and at once in an RR.
             lost = _lost(slot, data, at + (28 if kind == SR else 8), after, count, lost)
         at = after
+    # Only now that the whole packet was read: a malformed one changes nothing.
     slot.remote_lost = lost
     return True
 
@@ -113,6 +114,7 @@ def _sender_report(slot: Record, data: Bytes, at: int, wall_ns: int) -> int:
 @lean
 def _block(slot: Record, data: Bytes, at: int) -> None:
     expected = 0 if slot.first == NEVER else slot.highest - slot.first + 1
+    # The field has 24 bits with a sign.
     lost = min(expected - slot.received, _MOST_LOST - 1)
     write32(data, at, slot.remote_ssrc)
     write32(data, at + 4, max(lost, -_MOST_LOST) & 0xFFFFFF)

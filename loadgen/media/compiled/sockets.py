@@ -64,6 +64,7 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
             _clear(work, place)
         if got < wanted or (slot.turn != NEVER and now - PACKET_S <= arrival < now):
             return
+        # There are more than usual, as after a stall: take as many as fit with each further call.
         wanted = BATCH
 
 
