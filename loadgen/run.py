@@ -263,6 +263,7 @@ class Run:
         self.stop()
 
     def _cut_short(self, end: RunEnd) -> None:
+        # The first reason counts: a run that is being stopped loses its trunk and its workers too.
         if not self._end.cut_short:
             self._end = end
             if end.kind is not EndKind.INTERRUPTED:

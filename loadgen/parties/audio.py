@@ -168,7 +168,7 @@ class AudioFactory:
         self.plain = plain
         self.check_media = check_media
         self.pump = make_pump()
-        # The usual soft limit of 1024 files is enough for 256 calls with both sides.
+        # The usual soft limit of 1024 files ends at about 500 calls, because each takes two sockets here.
         raise_descriptor_limit()
         self.heard = Heard()
         self.random_source = random.Random()

@@ -110,6 +110,7 @@ class Pacer:
                     # First: starts are what the pacer is judged by. Preparing can wait.
                     self._start_due(group)
                     if self._prepare_one():
+                        # After each action, so that the connections of this loop are served in between.
                         await asyncio.sleep(0)
                     else:
                         # No await between this line and the wait in `_wait`, so no change is missed.

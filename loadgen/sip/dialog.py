@@ -67,7 +67,8 @@ class Dialog:
             local_cseq=invite.cseq.number,
             # Unknown until the callee's first request, whatever number that has (section 12.1.2).
             remote_cseq=None,
-            # A 2xx must have a Contact (section 12.1.1). Where it is missing, the address of the INVITE is the best guess.
+            # A 2xx must have a Contact (section 12.1.1). Where it has none, the INVITE's own address is the best
+            # guess.
             remote_target=_contact_uri(response) or invite.uri,
             route_set=tuple(routes),
             invite_cseq=invite.cseq.number,

@@ -24,6 +24,7 @@ class Codec(Generic[T]):
         """Write a message as one line."""
         name = type(message).__name__
         fields: dict[str, Any] = self._adapters[name].dump_python(message, mode="json")
+        # JSON escapes line breaks inside strings, so a line is always one whole message.
         return json.dumps({_TYPE: name, **fields}).encode() + b"\n"
 
     def decode(self, line: bytes) -> T:

@@ -19,6 +19,7 @@ _CUSTOMER_PORTS = (50_000, 60_998)
 def free_port(address: str) -> int:
     """Return a TCP port of an address on which nobody listens now, for a program that must be told its port."""
     with socket.socket() as probe:
+        # Bound and let go again: nothing keeps the port until the program takes it.
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port
