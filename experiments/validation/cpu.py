@@ -68,6 +68,7 @@ def compare_cpu(study: Study, predicted: pl.DataFrame, meters: MeterReport | Non
         # Interrupted before the first call was due: there is no time to compare.
         return None
     calibration = load_calibration(study.pop.calibration)
+    # Measured in this very run: the same work was seen to cost half as much again within minutes.
     slowdown = calibration.slowdown(meters.reference_s) or study.pop.machine.slowdown
     breakdown = cpu_breakdown(calibration.costs.at_slowdown(slowdown), predicted, seconds)
     return CpuComparison(seconds, sum(breakdown.values()), sum(spent.values()), breakdown, spent, slowdown)

@@ -73,6 +73,7 @@ class Ladder:
             if number and number % _RUNGS_PER_UNCONTENDED == 0:
                 done.append(await measure(*self.uncontended))
             done.append(await measure(*rung))
+            # The rung below is tried all the same. It may hold where this one had a bad minute.
             failures += not holds(done[-1])
             if failures == _FAILURES:
                 break
@@ -85,6 +86,7 @@ def contended_ladders(stack: StackName, costs: Costs) -> tuple[Ladder, Ladder]:
     # Calls begin one after the other: their signalling needs CPU too, and is slow at first.
     instants = {"kind": "replay", "instants_s": (np.arange(_CALLS_AT_ONCE) * _RAMP_S / _CALLS_AT_ONCE).tolist()}
     make_audio = partial(study_of, stack, _AUDIO_S, 0, arrivals=instants, holding=_AUDIO_S - 1)
+    # Even these short calls have some audio, which takes CPU too.
     packets_s = _HOLD_S * PACKETS_PER_CALL_S * costs.packet_s
     calls = _asked(costs, _RATE_PER_MINUTE / 60 * (costs.invite_s + costs.bye_s + packets_s))
     make_calls = partial(study_of, stack, LEVEL_S, _RATE_PER_MINUTE, holding=_HOLD_S)
@@ -141,6 +143,7 @@ def contended_packet(
     shortest = _shortest(levels, _AUDIO_CONTENDED)
     if shortest is None:
         return None
+    # With the costs that the ladder was made of: its quotas are shares of what these said.
     cores = shortest.amount * _audio_asked(asked_by) - costs.idle_share
     packets_per_s = _CALLS_AT_ONCE * PACKETS_PER_CALL_S
     slowdown = 1.0 if is_corrected else _slowdown(costs, levels, _AUDIO_UNCONTENDED)
@@ -176,6 +179,7 @@ def _responds(level: Level) -> bool:
 
 def _shortest(levels: Sequence[Level], work: str) -> Level | None:
     held = [level for level in levels if level.work == work and holds(level)]
+    # The smallest quota under which quality still held.
     return min(held, key=lambda level: level.amount) if held else None
 
 
@@ -196,6 +200,7 @@ def _within(value: float, relative_error: float) -> Estimate:
 def _busy_s(costs: Costs, level: Level) -> float:
     """Return the CPU seconds of the level's work, without idling and without the idle penalty."""
     seconds = level.counts["idle_share"]
+    # Idling goes on beside the work, and is no part of it.
     spent_s = level.cpu_s - costs.idle_share * seconds
     return spent_s / costs.idle_factor_spending(spent_s / seconds)
 

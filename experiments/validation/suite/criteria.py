@@ -101,6 +101,7 @@ def _agreement(saved: Mapping[str, Any]) -> Criterion:
         measured=agreement,
         difference=difference,
         allowance=allowance,
+        # Without attempts the agreement is 1, but nothing was proven.
         holds=attempts > 0 and difference <= allowance + _ROUNDING,
         words=f"{formatted(agreement, 'share')} of {attempts}",
     )
@@ -138,6 +139,7 @@ def _cpu(cpu: Mapping[str, Any] | None) -> Criterion:
 
 def _srtp(heard: Mapping[str, int]) -> Criterion:
     received, authentic = heard["received"], heard["authenticated"]
+    # Without a single packet there is no proof of SRTP either.
     holds = 0 < received == authentic
     words = f"{authentic:,} of {received:,}"
     return Criterion("srtp", received, authentic, authentic - received, 0.0, holds, words)

@@ -114,6 +114,7 @@ def suite_exit_code(suite: Suite, stacks: Sequence[StackName], *, stopped: bool 
         return ExitCode.INTERRUPTED
     if not states - {State.NOT_PLAYED}:
         return ExitCode.NO_TRUNK
+    # What was proven wrong outweighs what could not be judged.
     if states & {State.MISSES, State.CUT_SHORT}:
         return ExitCode.DISAGREE
     return ExitCode.VOID if State.VOID in states else ExitCode.OK
@@ -142,6 +143,7 @@ async def _with_run(suite: Suite, task: _Task) -> Suite:
 
     A run that the user cut short does not replace a completed one.
     """
+    # Kept until the new run is over: the user may stop it, and then the old one still counts.
     before = _set_aside(task.folder)
     cell = await _run_cell(task)
     cut_by_user = task.stop.is_set() and cell.state is State.CUT_SHORT
@@ -189,6 +191,7 @@ async def _run_again(task: _Task, void: Cell) -> Cell:
     task.advance(0.0, f"VOID ({reasons}); once more after {PAUSE_S:.0f} s")
     if await _stopped_within(task.stop, PAUSE_S):
         return void
+    # The same folder is used again, and the evidence of the first run must not mix with that of the second.
     task.folder.rename(_void(task.folder))
     cell = await _run(task)
     said = f"the first run was VOID ({reasons}); this is the second, {PAUSE_S:.0f} s later"
