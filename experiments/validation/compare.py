@@ -181,6 +181,7 @@ class Comparison:
     def _dispositions(self) -> dict[str, dict[str, int]]:
         sides = {"predicted": self.predicted_kpis, "measured": self.measured_kpis}
         return {
+            # Both sides, even where one has none: a zero is a finding too.
             kind.value: {side: kpis.dispositions[kind] for side, kpis in sides.items()}
             # In the order of the enum, so that two files can be compared line by line.
             for kind in Disposition

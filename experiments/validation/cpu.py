@@ -78,6 +78,7 @@ def calibration_warnings(study: Study) -> tuple[str, ...]:
     """Return what speaks against the study's calibration on this machine, one sentence each."""
     calibration, here = load_calibration(study.pop.calibration), fingerprint()
     found = []
+    # A study may name any calibration. The costs of another stack give figures too, but wrong ones.
     if calibration.stack != study.pop.stack:
         found.append(f"the calibration is of {calibration.stack}, the trunk is played by {study.pop.stack}")
     if calibration.machine is None:

@@ -88,6 +88,7 @@ def _reason(study: Study, values: dict[str, Any], sent: pl.Series, anchors: Mapp
 
 def _shift(values: dict[str, Any]) -> str:
     predicted, measured = values["predicted_sent_s"], values["measured_sent_s"]
+    # A tenth of the usual spread explains nothing.
     if predicted is None or measured is None or abs(measured - predicted) < _NEAR_S / 10:
         return ""
     return f"sent {1000 * (measured - predicted):+.0f} ms off its predicted instant"

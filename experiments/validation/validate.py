@@ -113,6 +113,7 @@ async def validate_async(
         generator=driven.generator,
         srtp=driven.heard,
         ended=driven.end,
+        # A PBX is no part of the trunk, so the run itself does not see it die.
         troubles=driven.troubles + tuple(f"{death.program} {death.how}" for death in pbx_deaths),
         anchors=driven.anchors,
         intervals=repeated.intervals,
@@ -156,6 +157,7 @@ def read_evidence(folder: Path) -> Comparison:
 
 def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
     twin, generator = saved["twin"], saved["generator"]
+    # JSON knows neither enums nor tuples.
     generator |= {"verdict": Verdict(generator["verdict"]), "reasons": tuple(generator["reasons"])}
     return Comparison(
         study=study,

@@ -117,6 +117,7 @@ class PlainPump:
         return self._lateness_ms.quantile(0.99) or 0.0
 
     def _arm(self) -> None:
+        # The new stream may be due before the one that the timer was set for.
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self._heap[0][0], self._tick) if self._heap else None
@@ -141,6 +142,7 @@ class PlainPump:
 
     def _next_due(self, flow: PlainFlow, due: float, now: float) -> float:
         behind = int((now - due) / PACKET_S)
+        # The frames that are late follow at once, in the same tick.
         if behind <= MOST_CAUGHT_UP:
             return due + PACKET_S
         flow.given_up += behind

@@ -114,6 +114,7 @@ class MediaStream:
         Raises:
             ValueError: it is no key of a telephone, or too many keys wait.
         """
+        # Before the test of the event type: a wrong key is the caller's error on any call.
         check_key(digit, len(self._pressed))
         if self.event_type is not None:
             self._pressed.append((digit, self.sent))
@@ -152,6 +153,7 @@ class MediaStream:
         """Take a packet that came to the RTP port at `arrival`."""
         self._arrived += 1
         packet = self.cipher.unprotect(data)
+        # Counted and dropped: a wrong packet of a peer is a result of the run.
         if isinstance(packet, Failure):
             self._note_failure(packet, data)
             return

@@ -58,6 +58,7 @@ class Frame(NamedTuple):
 def write_frame(side: Side, row: int, number: int) -> bytes:
     """Return the payload of frame `number`, spoken by `side` in the call of plan row `row`."""
     body = _MAGIC + bytes([side]) + row.to_bytes(5, "big") + (number & 0xFFFFFFFF).to_bytes(4, "big")
+    # The CRC is over the token, so that chance or another codec cannot make a valid one.
     return (body + zlib.crc32(body).to_bytes(4, "big")) * _TIMES
 
 

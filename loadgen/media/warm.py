@@ -28,6 +28,7 @@ async def pump_compiled() -> AsyncIterator[None]:
     if kind is PumpKind.PLAIN or _is_kept():
         yield
         return
+    # If we are killed, nobody else would end it.
     process = await start_process((*dies_with_us(), sys.executable, "-m", __name__))
     try:
         yield

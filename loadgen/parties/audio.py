@@ -270,7 +270,7 @@ def note_media(record: Record, report: MediaReport) -> None:
 
 def media_fault(report: MediaReport) -> str | None:
     """Return why a call's audio was not as agreed, or None where it was."""
-    # The most telling fault first: one wrong key makes all the others appear too.
+    # The most telling fault first: those below may follow from it.
     if report.plain:
         return f"{report.plain} packets came as plain RTP where SRTP was agreed"
     if report.failed:

@@ -99,7 +99,7 @@ class Carrier:
         host, port = self._inner
         context = client_context(self._authority.ca_file, keylog=self._keylog)
         target = Guard().check(host, port, 0.0)
-        # One connection for each customer's calls, as a carrier has. The study's TLS policy is that of the customers.
+        # One connection to each customer: the study's TLS policy is about the connections that customers open.
         pool = ConnectionPool(Connector(context, host, self.host), target, TlsPolicy.PERSISTENT)
         return PstnLine(self._study, index, self.agent, pool, Place(*self._listener.address), records_route=False)
 

@@ -18,6 +18,7 @@ from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
 from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
+# As documented, not what we serve: a trunk is tested with the headers of its real peers.
 DOCUMENTED_ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
 TRUNK_CALL_ID_HOST = "pstn.mum1.exotel.com"
 FIRST_CSEQ = 102
@@ -157,6 +158,7 @@ def inbound_invite(
         ("P-Asserted-Identity", identity),
         ("P-Early-Media", "supported"),
         ("Contact", f"<sip:{caller}@{contact};transport=tls>"),
+        # As in the operator's sample.
         ("Max-Forwards", "67"),
         ("Content-Type", "application/sdp"),
     ]

@@ -96,6 +96,7 @@ class SessionDescription:
     @property
     def effective_rtcp_port(self) -> int:
         """Return the port where this side receives RTCP (RFC 3550 section 11)."""
+        # `a=rtcp` wins: behind a NAT the two ports need not be neighbours (RFC 3605).
         return self.rtcp_port if self.rtcp_port is not None else self.port + 1
 
 
@@ -114,6 +115,7 @@ def write_sdp(session: SessionDescription) -> bytes:
         f"{'' if rtcp is None else f'a=rtcp:{rtcp}' + _EOL}{paced}a={session.direction.value}\r\n"
     )
     for crypto in session.crypto:
+        # After the `m=` line: a crypto attribute belongs to a stream, never to the session (RFC 4568 section 4).
         text += f"a=crypto:{write_crypto(crypto)}\r\n"
     return (text + _refusals(session.after)).encode()
 

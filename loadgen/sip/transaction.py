@@ -105,6 +105,7 @@ class Transaction:
         step = self._STEPS.get((self.state, what))
         if step is None:
             return
+        # The state first: the actions below must not see the old one.
         self.state, actions = step
         if self.state is State.TERMINATED:
             self._due_s = None
@@ -164,6 +165,7 @@ def ack_for_failure(invite: Request, response: Response) -> Request:
     # response, because it has the tag. The Route is the INVITE's, so that the ACK takes the same way.
     headers = [("Via", invite.headers.elements("Via")[0]), ("Max-Forwards", "70")]
     headers += [("From", invite.headers.get("From") or ""), ("To", response.headers.get("To") or "")]
+    # The INVITE's number with the method ACK: the far side finds its transaction by branch and number.
     headers += [("Call-ID", invite.call_id), ("CSeq", f"{invite.cseq.number} ACK")]
     headers += [("Route", value) for value in invite.headers.rows("Route")]
     return Request("ACK", invite.uri, headers)

@@ -120,6 +120,7 @@ class ControlServer:
 
     async def listen(self, host: str) -> int:
         """Listen on a free port of `host`, and return the port."""
+        # On the trunk's own host, which by default is loopback: nobody else shall steer a trunk.
         self._server = await asyncio.start_server(self._talk, host, 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -155,6 +156,7 @@ class ControlServer:
             # The other side has closed the channel, or does not speak the protocol. Nobody can be told.
             logger.debug("control channel closed: %s", error)
         finally:
+            # Events must not be written to a channel that is closed.
             self._watchers.discard(writer)
             writer.close()
 

@@ -92,7 +92,9 @@ class ForeignTrunk:
         programs, metrics = self._parts.programs(study, endpoints)
         self._edge = next(program for program in programs if program.name == self._parts.edge)
         for program in programs:
+            # One after the other, each only when the one before it is ready to answer.
             await self._programs.start(program)
+        # Only now: a program that is still starting does not answer, and is not silent.
         self._beside(self._look_after())
         return TrunkCard(
             stack=study.pop.stack,
@@ -188,6 +190,7 @@ class ForeignTrunk:
         for timer in self._timers:
             timer.cancel()
         for task in self._tasks:
+            # A restart of the edge that is under way must not start a program that nobody would end.
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._group is not None:

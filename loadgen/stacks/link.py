@@ -67,6 +67,7 @@ class TrunkLink:
             return _read(await asked if asked.done() else await self._end_calls())
         finally:
             for task in (asked, stopping):
+                # Also `asked`: after a stop its answer comes on the other channel.
                 task.cancel()
             await asyncio.gather(asked, stopping, return_exceptions=True)
 

@@ -83,6 +83,7 @@ async def serve(
     """
     stop = stop or asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
+        # Both signals lead to the same orderly end, in which every program is told to stop.
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # `tell` needs it, and the stack needs `tell`. No program can have an event before `start`, when both exist.
     control: ControlServer

@@ -56,5 +56,6 @@ def customer_ports(index: int = 0, of: int = 1) -> tuple[int, int]:
     With `of` the range is divided into so many equal shares, and the share `index` is returned.
     """
     low, high = _CUSTOMER_PORTS
+    # Whole pairs: RTP has the even port, RTCP the odd one above it.
     pairs = (high - low) // 2
     return low + 2 * (pairs * index // of), low + 2 * (pairs * (index + 1) // of)

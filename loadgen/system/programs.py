@@ -113,6 +113,7 @@ class Programs:
         while not await program.is_ready() or process.returncode is not None:
             if process.returncode is not None or loop.time() > until:
                 words = program.log.read_text(errors="replace").strip()[-_LAST_WORDS:]
+                # Its children too: they would keep its ports.
                 await self.stop(program.name)
                 raise StackError(f"{program.name} did not start: {words or f'its log {program.log} is empty'}")
             await asyncio.sleep(0.02)

@@ -46,8 +46,10 @@ def merge_measurements(parts: Sequence[Measurements], *, cores: int) -> Measurem
     """
     shares = [part.cpu_share for part in parts]
     return Measurements(
+        # All instants and not a mean of percentiles, which would be no percentile.
         lateness_s=np.concatenate([np.asarray(part.lateness_s, dtype=float) for part in parts]),
         loop_lag_s=np.concatenate([np.asarray(part.loop_lag_s, dtype=float) for part in parts]),
+        # With more workers than cores, each may be at half a core and the machine still be full.
         cpu_share=max(*shares, sum(shares) / cores) if len(shares) > cores else max(shares),
         media_lateness_p99_ms=max(part.media_lateness_p99_ms for part in parts),
         never_placed=sum(part.never_placed for part in parts),

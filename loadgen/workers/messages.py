@@ -94,6 +94,7 @@ def read_task(folder: Path) -> tuple[Task, Plan]:
 
 def open_tally(folder: Path, workers: int) -> Tally:
     """Open the tally as memory shared by all processes. Each worker writes only its own row."""
+    # No lock: each worker writes only its own row, and a reader may be one attempt behind.
     return np.memmap(folder / _TALLY, np.int64, "r+", shape=new_tally(workers).shape)
 
 

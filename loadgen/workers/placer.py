@@ -203,11 +203,13 @@ class LocalPlacer(CallPlacer):
         await self._probe.stop()
         heard = [customer.audio.heard for customer in self._customers]
         return PlacedCalls(
+            # `RECORD_ORDER`, so that the results of any number of workers can be compared row by row.
             records=to_frame(sorted(self._dialler.records, key=lambda record: (record.intended_s, record.row))),
             measured=Measurements(
                 lateness_s=[instant.lateness_s for instant in self._pacer.instants],
                 loop_lag_s=self._probe.loop_lag_s,
                 cpu_share=self._probe.cpu_share,
+                # The worst customer's: each has its own pump, and a mean would hide a pump that is late.
                 media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
                 never_placed=self._never_placed(),
             ),

@@ -103,6 +103,7 @@ class WorkerPool(CallPlacer):
         """Start the workers, and wait until all are ready."""
         asked_for()  # Fail early on an unknown pump, before each worker does.
         async with contextlib.AsyncExitStack() as stack:
+            # Entered first, so it is removed last, when no worker can write into it any more.
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkproof-workers-")))
             write_task(self._task, self._plan, self._folder)
             self._tally = open_tally(self._folder, self._task.options.workers)
@@ -153,6 +154,7 @@ class WorkerPool(CallPlacer):
         code = await worker.process.wait()
         if not worker.left.is_set():
             at_s = None if self._zero is None else at - self._zero
+            # "Killed by SIGKILL" would be true, but the killer was this pool.
             how = f"it had not answered for {_OBEYS_WITHIN_S:g} s and was ended" if worker.silent else how_ended(code)
             worker.died = LostWorker(worker.name, at_s, how)
             if not self._loss.done():
@@ -167,6 +169,7 @@ class WorkerPool(CallPlacer):
                 for worker in self._workers:
                     await worker.ready.wait()
         for worker in self._workers:
+            # It died, or it needs too long: either way its `Ready` never came.
             if worker.plan is None:
                 raise StackError(f"{worker.name} did not start: {worker.words or 'it said nothing'}")
             # Two plans would be two runs, and the comparison with the prediction would mean nothing.
@@ -219,6 +222,7 @@ class WorkerPool(CallPlacer):
 
     def _left_by(self, index: int, died: LostWorker) -> PlacedCalls:
         """Return the results of a dead worker: only the number of its attempts."""
+        # The tally is shared memory in a file, so it outlives the worker.
         died = replace(died, begun=int(self._tally[index, 0]))
         return PlacedCalls(to_frame([]), Measurements(), Heard(), lost=(died,))
 
@@ -226,6 +230,7 @@ class WorkerPool(CallPlacer):
         """Close the orders of all workers, so that they end their calls and themselves at the same time."""
         for worker in self._workers:
             if worker.process.stdin is not None:
+                # The end of its orders is the one sign that a worker cannot miss, even if it is busy.
                 worker.process.stdin.close()
 
     def _tell_all(self, order: Order) -> None:
@@ -238,6 +243,7 @@ def _insist(worker: _Worker, done: asyncio.Event) -> None:
 
     def end() -> None:
         if not done.is_set():
+            # Before the kill, because `_listen` says with it how the worker ended.
             worker.silent = True
             with contextlib.suppress(ProcessLookupError):
                 worker.process.kill()

@@ -43,6 +43,7 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
         StackError: it cannot get ready. The message says why.
     """
     orders, workers = await _orders(), task.options.workers
+    # Every worker has the whole plan, and places only its share: redials look up rows of their own call.
     share, tally = share_of(task.study, index, workers), open_tally(folder, workers)
     async with LocalPlacer(plan, task.card, task.target, task.options, share=share, tally=tally) as placer:
         # Everything that takes long is done: from here on only plan zero is missing.
@@ -58,6 +59,7 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
             wanted = group.create_task(_obey(orders, placer))
             await placer.place()
             _report(Placed())
+        # Without `Finish` the folder may be gone already.
         if wanted.result():
             write_placed(await placer.finish(), folder, index)
             _report(Left())

@@ -229,6 +229,7 @@ def _tells(names: Sequence[_Name], fit: Fit, levels: Sequence[Level]) -> bool:
         # A decay load below the load of every working level: the penalty was fitted to the idling levels alone.
         if name == "idle_penalty_decay_load" and value < least:
             return False
+        # An interval that holds zero: these levels show no such effect.
         if name in ("idle_penalty", _EXPONENT) and low <= 0:
             return False
     return True

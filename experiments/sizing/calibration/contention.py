@@ -71,6 +71,7 @@ class Ladder:
         done, failures = [await measure(*self.uncontended)], 0
         for number, rung in enumerate(self.rungs):
             if number and number % _RUNGS_PER_UNCONTENDED == 0:
+                # Between the rungs, so that a change of the machine's speed is seen in the same minutes.
                 done.append(await measure(*self.uncontended))
             done.append(await measure(*rung))
             # The rung below is tried all the same. It may hold where this one had a bad minute.

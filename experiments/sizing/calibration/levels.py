@@ -92,6 +92,7 @@ def study_of(
     """Return the study of a level with `rate` calls a minute. `limit` is that of the throttle, `quota` is in cores."""
     throttle: dict[str, Any] = {"policy": "none"}
     if limit is not None:
+        # A window far longer than a level, so that no boundary falls into it.
         throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600, "retry_after_s": None}
     arrivals = {"kind": "constant", "rate_per_minute": rate}
     trunks = [{"throttle": throttle, "traffic": {"arrivals": arrivals, "holding": 0.2, "ringing": 0.05} | traffic}]

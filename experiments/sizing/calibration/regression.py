@@ -62,6 +62,7 @@ def fit_relative(explain: Explain, start: Sequence[float], observed: Sequence[fl
 
     from scipy.optimize import least_squares  # noqa: PLC0415  # slow to load, and `validate` comes by here too
 
+    # Scaled by the guess: the parameters differ by five orders of magnitude. No cost is negative.
     found = least_squares(residuals, guess, bounds=(0, np.inf), x_scale=guess, xtol=1e-12, ftol=1e-12, gtol=1e-12)
     # In units of the guess: otherwise costs in microseconds could not be compared with shares of a core.
     slopes = np.asarray(found.jac) * guess

@@ -198,5 +198,6 @@ class _Reality:
 
     async def _play(self, study: Study, load: float) -> Reading:
         self._runs += 1
+        # Never 100 % before the end: nobody knows how many runs a search takes.
         self._advance(min(0.95, self._runs / _STEPS_EXPECTED), f"{load:.4g} {load_kind(study)}")
         return await self._measure(study, load, self._out / f"{self._runs:02}")

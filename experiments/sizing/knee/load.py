@@ -123,6 +123,7 @@ def first_load(study: Study) -> float:
         raise InputError(study.name, problems)
     if load_kind(study) is LoadKind.PER_MINUTE:
         return rate
+    # Little's law: rate times mean holding time.
     return max(1.0, round(rate / 60 * traffic.holding.mean()))
 
 

@@ -67,6 +67,7 @@ class Side:
     @property
     def knee(self) -> float | None:
         """Return the largest load that held below one that failed; None where the search ended before that."""
+        # A load that held below no failure is only a lower bound, and no knee.
         return self.bracket.low if self.bracket.high is not None and self.bracket.stopped is None else None
 
     def to_json(self) -> dict[str, Any]:

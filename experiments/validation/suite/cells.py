@@ -93,6 +93,7 @@ class Cell:
             criteria=tuple(Criterion.from_json(criterion) for criterion in saved["criteria"]),
             why=tuple(saved["why"]),
             note=saved["note"],
+            # A cell that was not played has only its own keys.
             comparison=comparison if "kpis" in comparison else {},
         )
 
@@ -145,10 +146,12 @@ class Suite:
     def holds(self) -> bool:
         """Tell whether every cell that was played keeps every criterion, and at least one was played."""
         played = [cell for cell in self.cells if cell.state is not State.NOT_PLAYED]
+        # `all` of nothing is true, but a suite that played nothing holds nothing.
         return bool(played) and all(cell.state is State.HOLDS for cell in played)
 
     def with_cell(self, cell: Cell) -> Suite:
         """Return the table with this cell in the place of an older one."""
+        # One cell for each pair: an older result of the same pair would be counted twice.
         others = tuple(old for old in self.cells if (old.stack, old.profile) != (cell.stack, cell.profile))
         return Suite(self.origin, (*others, cell))
 

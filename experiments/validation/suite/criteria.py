@@ -109,6 +109,7 @@ def _agreement(saved: Mapping[str, Any]) -> Criterion:
 
 def _pair(name: str, pair: Mapping[str, Any], allowance_of: Callable[[float], float]) -> Criterion:
     predicted, measured, unit = pair["predicted"], pair["measured"], pair["unit"]
+    # Of the predicted value: a bound that grew with the measured one would forgive a bad run.
     allowance = allowance_of(predicted or 0.0)
     if predicted is None or measured is None:
         # No figure on either side, such as a delay without an answered call, is agreement too.

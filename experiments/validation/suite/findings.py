@@ -90,6 +90,7 @@ def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _largest_first(seconds: Mapping[Any, float]) -> list[tuple[Any, float]]:
+    # Less would be written as 0.00 s.
     worth_saying = [(name, value) for name, value in seconds.items() if value >= 0.005]
     return sorted(worth_saying, key=lambda pair: -pair[1])
 

@@ -51,6 +51,7 @@ def functions() -> Any:
     if sys.platform != "linux" or sys.byteorder != "little" or sys.maxsize < 1 << 32:
         raise NoSuchFunctionError("the compiled pump knows only the sockets of 64-bit little-endian Linux")
     found = np.zeros(1, FUNCTIONS)
+    # The functions of this process itself: the C library is loaded in it already.
     library = ctypes.CDLL(None)
     for name in _LIBC:
         found[name] = _libc_address(library, name)
@@ -86,6 +87,7 @@ def _openssl_addresses() -> dict[str, int]:
     # OpenSSL has these functions on any x86-64, but calling them without AES-NI is an illegal instruction.
     if not get_host_cpu_features().get("aes"):
         return {}
+    # OpenSSL is linked into this file, and no other copy of it must be used.
     library = ctypes.CDLL(_binding.__file__)
     try:
         return {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in OPENSSL}

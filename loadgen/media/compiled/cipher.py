@@ -133,6 +133,8 @@ def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, 
     # Only an authentic packet may change the state. A forged one could move the index and make all true ones fail.
     context.ssrc = read32(data, at + 8)
     context.index = max(context.index, index)
+    # The list has entries of 32 bits. Two indices of one place that are equal in 31 bits are 2**31 packets apart,
+    # which is more than a year of audio.
     recent[index % REPLAY_WINDOW] = index & 0x7FFFFFFF
     work.length[0] = end - at
     return OK

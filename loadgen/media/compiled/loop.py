@@ -90,6 +90,7 @@ def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, 
             _speak(c, control, slots[number], turn, work, _time_ns(control, due[place].instant))
             # The number of the stream is added, so that streams that began together are not all heard in one pass.
             if (slots[number].sent + number) % control.heard_together == 0:
+                # Written over the front of the same list: `heard` is never ahead of `place`.
                 due[heard].number, due[heard].turn = number, turn
                 heard += 1
         for place in range(heard):
@@ -182,6 +183,7 @@ def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, in
         if behind > MOST_CAUGHT_UP:
             slot.given_up += behind
             instant_ns += behind * FRAME_NS
+        # From the instant and not from now, so that delays do not add up.
         slot.due_ns = instant_ns + FRAME_NS
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))
 

@@ -112,6 +112,7 @@ class CompiledPump:
             NoRoomError: the pump has no free record.
         """
         number = self._free_number()
+        # The record still has the counts and keys of the stream before it.
         reset(self._slots, number)
         slot = self._slots[number]
         describe(slot, stream, rtp, rtcp, remote, remote_rtcp)
@@ -130,6 +131,7 @@ class CompiledPump:
 
         A record of a stream that left is free once the pump has begun another pass: until then it may be in `due`.
         """
+        # The oldest first: if even that one is not free yet, no other is.
         if self._left and self._left[0][1] < self._control[0]["passes"]:
             return self._left.popleft()[0]
         number = len(self._flows) + len(self._left)
@@ -164,6 +166,7 @@ class CompiledPump:
         flow.rtp.close()
         flow.rtcp.close()
         del self._flows[flow.number]
+        # With the number of the pass: only after the next one has begun may the record be used again.
         self._left.append((flow.number, int(self._control[0]["passes"])))
         self._wake()
         return flow.report

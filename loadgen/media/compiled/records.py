@@ -26,12 +26,14 @@ def reset(slots: Records, number: int) -> None:
     slots[number : number + 1] = np.zeros(1, SLOT)
     slot = slots[number]
     point_into_itself(slots, number)
+    # Zero is a valid value of these, so they need one that says "nothing yet".
     for name in _NOT_YET:
         slot[name] = NEVER
     for name in _NEVER_S:
         slot[name] = math.nan
     # `highest` begins at 0, as in ReceptionStatistics. `remote_lost` may be negative, so it needs its own "nothing".
     slot["highest"], slot["remote_lost"] = 0, NO_LOSS_TOLD
+    # It has no turn until `enter`, so the pump leaves it alone.
     slot["turn"] = NEVER
     slot["rx"]["ssrc"], slot["recent"] = NEVER, NEVER
 
@@ -46,6 +48,7 @@ def describe(
 ) -> None:
     """Write a fresh stream's settings into its record."""
     slot["rtp_fd"], slot["rtcp_fd"] = rtp.fileno(), rtcp.fileno()
+    # In the kernel's own form, so that a sender is compared with two words and no conversion.
     slot["peers"] = np.frombuffer(_to_bytes(remote) + _to_bytes(remote_rtcp), np.int64)
     slot["side"], slot["row"] = stream.side, stream.row
     slot["ssrc"] = stream.ssrc

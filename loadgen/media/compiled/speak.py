@@ -66,6 +66,7 @@ def _key(slot: Record, number: int, data: Bytes, at: int) -> int:
     step = number - begun
     _header(slot, number, begun, slot.event_type | (0x80 if step == 0 else 0), data, at)
     data[at + HEADER_BYTES] = slot.pressed[slot.pressed_first]
+    # The last packets repeat the end: if one is lost, the key still counts (RFC 4733 section 2.5.1.4).
     data[at + HEADER_BYTES + 1] = VOLUME | (_END_BIT if step >= EVENT_PACKETS else 0)
     write16(data, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET)
     if step == EVENT_PACKETS + END_PACKETS - 1:

@@ -60,6 +60,8 @@ def _pop_problems(study: Study) -> Iterator[Problem]:
         yield Problem(where="pop.ports.quarantine_s", what="Asterisk gives a released port again at once; write 0")
     if pop.ports.low < _LEAST_PORT:
         yield Problem(where="pop.ports.low", what=f"Asterisk uses no port below {_LEAST_PORT} for audio")
+    # With one leg counted, the other leg's pair has to come from another address, or the pool would be used twice as
+    # fast.
     if pop.ports.legs == 1 and pop.address == pop.inner_address:
         yield Problem(
             where="pop.ports.legs",

@@ -118,6 +118,7 @@ class EmbeddedTrunk:
         settings = self.study.trunks[index]
         customer = str(settings.customer_address)
         connector = Connector(client_context(self.authority.ca_file, keylog=self.keylog), customer, self.host)
+        # The guard is asked here too: no address of a study is called without it.
         target = Guard().check(customer, settings.customer_port, 0.0)
         pool = ConnectionPool(connector, target, TlsPolicy.PERSISTENT)
         edge = Place(self.host, self.edge.address[1])
@@ -125,6 +126,7 @@ class EmbeddedTrunk:
 
     async def finish(self, *, stop: bool) -> Finish:
         """Return the records of the inbound calls. There is no health: the trunk itself is under test."""
+        # A trunk that was never told plan zero has placed no calls.
         return Finish([] if self._pstn is None else await self._pstn.finish(stop=stop))
 
     def status(self) -> StackStatus:
@@ -140,6 +142,7 @@ class EmbeddedTrunk:
         """Close everything at once."""
         for timer in self._timers:
             timer.cancel()
+        # First the calls, which use the audio and the connections that are closed after it.
         await self.answerer.close()
         self.audio.close()
         if self._edge is not None:

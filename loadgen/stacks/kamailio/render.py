@@ -62,6 +62,7 @@ def _values(study: Study, endpoints: StackEndpoints, internal: Internal) -> dict
         "trunks": trunks,
         "modules": _MODULES,
         "tcp_children": _tcp_children(study),
+        # The module has room for so many networks, and its own default is too small for long whitelists.
         "max_subnets": max(512, sum(len(trunk.whitelist) for trunk in trunks)),
         "pipelimit_interval_s": _pipelimit_interval_s(study),
         # RTP has the even port of a pair, RTCP the odd one above it (RFC 3550 section 11).
