@@ -29,9 +29,10 @@ COARSE_MARGIN_S = 0.0015
 NAP_S = 0.0001
 """Short enough that connections of the same loop, which run between two naps, are not delayed noticeably."""
 GUARD_S = 0.0004
-"""Most steps of the event loop take at most this long. We let it begin none so shortly before an instant.
+"""So long before an instant, the event loop may begin no further step.
 
-That step is then delayed by so much, and no call starts late because of it.
+Most of its steps take at most this long. A step that comes now waits until after the start, so that no call starts late
+because of it.
 """
 WAKING_S = 0.00006
 """A sleep ends about this late, so we sleep this much less."""

@@ -245,8 +245,8 @@ class Call(ABC):
         # No other request has an ACK.
         if request.method == "INVITE":
             self._await_ack(response, now)
-        # The roles are those of this request, not of the call: who receives it is the UAS, even the caller (RFC 4028
-        # section 3).
+        # The roles are those of this request, not of the call: who receives it is the UAS, even the caller
+        # (RFC 4028).
         self._keep_session(agreed, Refresher.UAS, now)
         self._core.emit(events.Reinvited(now, self, request.body))
         return None

@@ -122,8 +122,8 @@ class ClientCall(Call):
         was_cancelled = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
         if not self._move(Trigger.FAILURE):
             return None
-        # Another failure most likely crossed our CANCEL. It is reported as what it is, a rejection.
-        # 487 is the answer to an INVITE that was cancelled (section 9.2).
+        # 487 is the answer to an INVITE that was cancelled (section 9.2). Another failure most likely crossed our
+        # CANCEL. It is reported as what it is, a rejection.
         if was_cancelled and response.status == 487:
             return self._finish(events.Cancelled(now, self, confirmed=True))
         headers = response.headers

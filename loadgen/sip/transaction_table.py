@@ -128,8 +128,7 @@ CLIENT: Table = {  # RFC 3261 section 17.1.2.2
 }
 
 SERVER: Table = {  # RFC 3261 section 17.2.2
-    # No timer.
-    # We have not answered yet, so there is nothing to repeat.
+    # No timer. Before our first response there is nothing to repeat, so a repeated request is only absorbed.
     (State.TRYING, Input.REQUEST): (State.TRYING, ()),
     (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
     (State.TRYING, Input.SUCCESS): (_END, (Action.SEND,)),

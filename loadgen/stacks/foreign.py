@@ -164,8 +164,8 @@ class ForeignTrunk:
         # Never start it earlier: a call that comes too soon must be refused.
         await asyncio.sleep(back - asyncio.get_running_loop().time())
         await self._programs.start(edge)
-        # The new process has another id: the meter has to follow it.
         at = asyncio.get_running_loop().time()
+        # The new process has another id: the meter has to follow it.
         self._tell(StackEvent(StackEventKind.STARTED, edge.name, at, pid=self._programs.pids[edge.name]))
 
     def _died(self, death: Death) -> None:

@@ -1,6 +1,6 @@
 """Messages between our own processes: frozen dataclasses on this side, one JSON object a line on the wire.
 
-A `Codec` knows the messages of one channel and reads no others. What a message means is its channel's.
+A `Codec` knows the messages of one channel and reads no others. The module of the channel says what a message means.
 """
 
 from __future__ import annotations

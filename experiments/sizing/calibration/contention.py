@@ -37,8 +37,9 @@ _GOOD_MOS = 4.0
 _GOOD_RESPONSE_S = 1.0
 """At p95. Both bounds are those of the studies in `experiments/studies/knee`."""
 _CALLS_AT_ONCE, _RAMP_S, _RATE_PER_MINUTE, _HOLD_S = 96, 6.4, 3600, 0.05
-"""So many calls at once that even half of the CPU that their audio needs is more than some 6 % of a core. Under a
-smaller quota its own pauses would be heard (`models.quota`).
+"""Enough calls at once that half of the CPU for their audio is still more than about 6 % of a core.
+
+A smaller quota stops the programs for so long at a time that calls hear it (`models.quota`).
 """
 _Todo = tuple[str, float, Study]
 Measure = Callable[[str, float, Study], Awaitable[Level]]

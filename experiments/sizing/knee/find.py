@@ -39,8 +39,8 @@ from trunkproof.models.study import Study
 Predict = Callable[[Study, float], Awaitable[Reading]]
 Measure = Callable[[Study, float, Path], Awaitable[Reading]]
 RUNS = 3
-"""Runs of a borderline load that must count; the majority decides. The search gives up on a load after this many more
-VOID runs than runs that count.
+"""A borderline load is run until this many of its runs count, and their majority decides. The search gives up on a load
+when its VOID runs are this many more than the runs that count.
 """
 _STEPS_EXPECTED = 14
 """Runs of real calls that a typical search takes, for the progress bar."""
