@@ -206,8 +206,8 @@ class Run:
             await self._placer.place()
             if not self._end.cut_short:
                 await asyncio.sleep(self._options.at_least_s - self._now_s())
-            # This ends with the last inbound call. Only then the trunk's meters stand still, and the placer's records
-            # are complete.
+            # This ends with the last inbound call. Only then has the trunk spent all of its CPU, and are the placer's
+            # records complete.
             report = await self._final_report()
             await self._meter.read()
             placed = await self._placer.finish()

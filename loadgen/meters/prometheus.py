@@ -52,7 +52,8 @@ class PrometheusPage:
             )
         # A page is read and not called, so its rate is 0 calls a minute, which every confirmed ceiling allows.
         self._target = (guard or Guard()).check(parts.hostname, parts.port or 80, 0.0)
-        # The name from the address, not the number that it resolved to: a server may serve several names.
+        # The name and not the number that it resolved to, because a server may serve several names. A user and
+        # password before the @ are left out.
         self._host = parts.netloc.rpartition("@")[2]
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._timeout_s = timeout_s

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 def take_cores(wanted: int) -> tuple[int, ...]:
     """Return the first `wanted` cores that this process may use, or none if no core would be left for the callers."""
     usable = sorted(os.sched_getaffinity(0))
-    # No cores of its own are better than a generator without any: that would be VOID.
+    # A trunk without cores of its own is better than a generator without any, which would be VOID.
     return tuple(usable[:wanted]) if wanted < len(usable) and shutil.which("taskset") else ()
 
 

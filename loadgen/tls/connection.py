@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
             if len(self._gathered) > _MOST_GATHERED_BYTES:
                 self._send_gathered()
             return
-        # The first write of a turn goes out at once. A single message, which is the usual case, is so never delayed.
+        # The first write of a turn goes out at once, so a single message, which is the usual case, is never delayed.
         self._gathering = True
         self._loop.call_soon(self._end_gathering)
         self._send(data)

@@ -82,7 +82,7 @@ async def _orders() -> AsyncIterator[Order]:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     # The same way out as for a pool that is gone, with BYE for every call.
     loop.add_signal_handler(signal.SIGTERM, reader.feed_eof)
-    # A terminal sends Ctrl-C to all processes of the group. The run tells us to stop, in the right order.
+    # Only the run may end a worker, in the right order. A Ctrl-C that reaches this process as well must not.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
 
     async def lines() -> AsyncIterator[Order]:
