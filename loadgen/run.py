@@ -142,12 +142,16 @@ class Run:
         plan, card, options = self._plan, self._card, self._options
         target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
         async with contextlib.AsyncExitStack() as stack:
+            # First, because the worker processes inherit the cores that this process may use.
             stack.enter_context(keeping_off(card.cores))
+            # Entered in this order and left in the reverse one: the calls end while the trunk can still be told of
+            # it.
             self._link = await stack.enter_async_context(open_link(card))
             self._placer = await stack.enter_async_context(make_placer(plan, card, target, options))
             self._meter = await stack.enter_async_context(
                 Meter(card, guard=options.guard, on_reading=self._observers.metered)
             )
+            # Only now: if one of the steps above fails, those before it are undone here.
             self._stack = stack.pop_all()
         return self
 
@@ -168,9 +172,12 @@ class Run:
         """
         zero = self._clock() + self._options.head_start_s
         self._anchors = await self._link.begin(zero)
+        # No await from here to `_placer.begin`. Once `_zero` is set, `_cut_short` stops the placer, which must have
+        # begun by then.
         self._zero = zero
         self._placer.begin(zero)
         self._meter.begin(zero)
+        # The run may have been stopped while the trunk's answer was awaited.
         if self._end.cut_short:
             self._placer.stop()
         await self._stack.enter_async_context(_alongside([self._follow_workers(), self._follow_stack()]))
@@ -199,10 +206,13 @@ class Run:
             await self._placer.place()
             if not self._end.cut_short:
                 await asyncio.sleep(self._options.at_least_s - self._now_s())
+            # This ends with the last inbound call. Only then has the trunk spent all of its CPU, and are the placer's
+            # records complete.
             report = await self._final_report()
             await self._meter.read()
             placed = await self._placer.finish()
         tables = [placed.records] if report.inbound is None else [placed.records, report.inbound]
+        # A worker may die so late that `_follow_workers` is cancelled before it sees the loss.
         if placed.lost and not self._end.cut_short:
             self._end = placed.lost[0].end
         logger.info("the run ended: %s", self._end)
@@ -234,6 +244,7 @@ class Run:
         async for event in self._link.events():
             at_s = event.at - (self._zero or 0.0)
             self._observers.stack_event(event, at_s)
+            # Nothing comes after it. What the dead trunk's programs say is no separate trouble.
             if event.is_the_end:
                 self._cut_short(RunEnd(EndKind.TRUNK_DIED, at_s))
                 return
@@ -252,6 +263,7 @@ class Run:
         self.stop()
 
     def _cut_short(self, end: RunEnd) -> None:
+        # The first reason counts: a run that is being stopped loses its trunk and its workers too.
         if not self._end.cut_short:
             self._end = end
             if end.kind is not EndKind.INTERRUPTED:
@@ -262,6 +274,7 @@ class Run:
 
     async def _tell_progress(self) -> None:
         rows: Sequence[Any] = tuple(self._plan.rows.values())
+        # Redials have no planned instant. They count as 0 here, and the progress stops at 1 while they last.
         total = max((row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in rows)
         while True:
             await asyncio.sleep(_PROGRESS_EVERY_S)
@@ -279,4 +292,5 @@ async def _alongside(coroutines: Sequence[Coroutine[Any, Any, None]]) -> AsyncIt
     finally:
         for task in tasks:
             task.cancel()
+        # Wait for them: a cancelled task still runs its `finally` blocks.
         await asyncio.gather(*tasks, return_exceptions=True)

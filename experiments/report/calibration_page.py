@@ -43,9 +43,11 @@ def _costs(run: CalibrationRun) -> list[dict[str, str]]:
     calibration, rows = run.calibration, []
     for name, words in COST_WORDS.items():
         value = getattr(calibration.costs, name)
+        # A stack need not have every cost: without levels under a quota there are no contended ones.
         if value is None:
             continue
         low, high = calibration.intervals.get(name, (value, value))
+        # Most costs are seconds of CPU. The few that are shares have their own words.
         in_unit = _UNITS.get(name, _microseconds)
         rows.append(
             {"words": words, "name": name, "value": in_unit(value), "interval": f"{in_unit(low)} to {in_unit(high)}"}
@@ -54,6 +56,7 @@ def _costs(run: CalibrationRun) -> list[dict[str, str]]:
 
 
 def _contended(level: Level) -> dict[str, str]:
+    # For an uncontended level between the rungs, the amount is calls and not a share of the CPU.
     rung = is_contended(level)
     response_s = float(np.quantile(level.response_s, 0.95)) if level.response_s else None
     return {

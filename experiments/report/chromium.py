@@ -61,19 +61,24 @@ class Browser:
         self._process = subprocess.Popen(
             ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "-", program, *_FLAGS, *sandbox,
              f"--user-data-dir={profile}"],
+            # Python closes all other descriptors in the child, so these two must be named.
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        # Our copies of its ends: with them open, the pipe would not end when Chromium does, and we would wait in
+        # vain.
         os.close(theirs_in)
         os.close(theirs_out)
 
     def __enter__(self) -> Self:
         try:
+            # Commands go to the browser until a session is known, and to the tab from then on.
             target = self.call("Target.createTarget", url="about:blank")["targetId"]
             self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self.call(f"{domain}.enable")
+            # A page must carry all it needs. A network would hide what it lacks.
             offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
             self.call("Network.emulateNetworkConditions", **offline)
         except ChromiumError:
@@ -87,6 +92,7 @@ class Browser:
         self._end()
 
     def _end(self) -> None:
+        # `Browser.close` is a command to the browser, not to its tab.
         self._session = ""
         try:
             self.call("Browser.close")
@@ -103,10 +109,13 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        # Only of the page that is opened now.
         self.complaints.clear()
         self.fetched.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
+        # The event may have come before we ask for it, so the state is looked at too.
         self.value('new Promise((go) => document.readyState === "complete" ? go() : addEventListener("load", go))')
+        # Loaded is not drawn: the page's script draws its figures in the next frames.
         self.value("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
 
     def value(self, expression: str) -> Any:
@@ -149,6 +158,7 @@ class Browser:
         except OSError:
             raise ChromiumError(_GONE) from None
         number = self._number
+        # Events of the page come in between and are noted on the way.
         answer = self._receive(lambda received: received.get("id") == number)
         if "error" in answer:
             raise ChromiumError(f"{method}: {answer['error']}")
@@ -159,6 +169,7 @@ class Browser:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             while b"\0" not in self._rest:
+                # One deadline for the whole answer: a page that logs without end must not keep us for ever.
                 ready, _, _ = select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))
                 if not ready:
                     raise ChromiumError(f"Chromium does not answer within {_PATIENCE_S:.0f} s")

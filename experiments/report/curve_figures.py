@@ -89,6 +89,7 @@ def curve_panels(review: Review) -> list[Panel]:
         name for interpretation in review.interpretations for point in interpretation.points for name in point.kpis
     }
     chosen = [name for name in _CURVES if name in found]
+    # Both are calls at once. Two figures of the same shape would cost the place of another indicator.
     if "peak_concurrency" in chosen and "erlang" in chosen:
         chosen.remove("erlang")
     return [_panel(review, kpi) for kpi in chosen[:_MOST_CURVES]]
@@ -100,6 +101,7 @@ def _panel(review: Review, kpi: str) -> Panel:
     figure = blank_figure("throttle, calls per minute", _axis(kpi))
     figure.update_yaxes(**scale.axis)
     for line in lines:
+        # All bands first, so that no band covers another interpretation's line.
         figure.add_trace(_band(line, scale))
     for line in lines:
         figure.add_trace(_curve(line, scale, kpi))
@@ -144,6 +146,7 @@ def _band(line: _Line, scale: _Scale) -> go.Scatter:
     edges = [scale.drawn(one.high) for one in line.values] + [scale.drawn(one.low) for one in reversed(line.values)]
     red, green, blue = (int(line.colour[at : at + 2], 16) for at in (1, 3, 5))
     return go.Scatter(
+        # There along the upper edge and back along the lower one: a closed outline.
         x=line.limits + line.limits[::-1],
         y=edges,
         fill="toself",
@@ -202,9 +205,12 @@ def _scale(kpi: str, lines: list[_Line], target: Judged | None) -> _Scale:
     """Choose a logarithmic axis for shares far above their bound, so that one sees where they fall below it."""
     factor = 100.0 if unit_of(kpi) == "share" else 1.0
     values = [value for line in lines for value in (*line.values, *line.recorded.values())]
+    # One very wide range must not press all lines to the bottom.
     most = max((max(one.value, min(one.high, 1.5 * one.value)) for one in values), default=0.0)
+    # On a linear axis such a bound would lie close to the zero line.
     if factor > 1 and target is not None and target.is_upper and 0 < target.bound < most / 5:
         return _Scale(factor, factor * target.bound / _LOG_DEPTH, factor * min(1.0, 1.6 * most), is_log=True)
+    # A bound far above all lines is left out: to show it, the axis would have to hide them.
     if target is not None and target.bound < 4 * most:
         most = max(most, target.bound)
     return _Scale(factor, 0.0, 1.12 * factor * most or 1.0, is_log=False)
@@ -217,6 +223,7 @@ def _label(figure: go.Figure, lines: list[_Line], scale: _Scale) -> None:
     for line in ends:
         places.append(max(floor, scale.place(line.values[-1].value)))
         floor = places[-1] + _LEAST_GAP
+    # Where the names do not fit below the top, all of them move down together.
     over = max(0.0, max(places, default=0.0) - 0.96)
     for line, place in zip(ends, places, strict=True):
         text = f'<span style="color:{line.colour}">●</span> {line.name}'
@@ -225,6 +232,7 @@ def _label(figure: go.Figure, lines: list[_Line], scale: _Scale) -> None:
 
 def _draw_target(figure: go.Figure, target: Judged, scale: _Scale) -> None:
     bound = scale.factor * target.bound
+    # The caption names it all the same.
     if bound > scale.top:
         return
     figure.add_hline(y=bound, line={"color": TARGET, "dash": "dash", "width": 1.5})
@@ -282,6 +290,7 @@ def _shade_next(figure: go.Figure, review: Review, first: int, last: int) -> Non
     if limit is None or limit.resource is Resource.THROTTLE or limit.capacity_per_minute is None:
         return
     if limit.capacity_per_minute < last:
+        # Above zero, for the logarithmic axis.
         begin = max(first - margin, limit.capacity_per_minute, 0.5)
         figure.add_vrect(x0=begin, x1=last + margin, fillcolor=_NEXT, line_width=0, layer="below")
         text = f"next limit:<br>{limit.resource.value}"

@@ -83,13 +83,16 @@ def _backcast(quantity: str, rows: list[tuple[str, BackCastRow]]) -> Panel:
         )
     )
     figure.update_yaxes(
+        # The range runs downwards, so that the first row is on top.
         tickvals=places, ticktext=labels, range=[max(places) + 0.7, -1.1], showgrid=False, zeroline=False,
         automargin=True, rangemode="normal",
     )  # fmt: skip
+    # Backwards: a dictionary keeps the last value, and the first row of each scope is wanted.
     firsts = {row.scope: at for at, (_, row) in reversed(list(zip(places, rows, strict=True)))}
     for scope in scopes:
         note(
             figure,
+            # Plotly reads labels as HTML, and a scope has words of the user's file.
             f"<b>{escape(scope)}</b>",
             x=0,
             y=firsts[scope] - 0.75,
@@ -127,6 +130,7 @@ def _caption(rows: list[tuple[str, BackCastRow]]) -> str:
 def protection_panels(review: Review) -> list[Panel]:
     """Return the panel of calls that find no line when all of a throttle is used, by throttle."""
     found = [one for one in review.protection if math.isfinite(one.worst.value)]
+    # One point makes no curve, and the table below has its figures.
     if len(found) < 2:
         return []
     figure = blank_figure("throttle, calls per minute", "calls that find no line (%)")
@@ -153,6 +157,7 @@ def protection_panels(review: Review) -> list[Panel]:
     figure.add_hline(y=100 * bound, line={"color": TARGET, "dash": "dash", "width": 1.5})
     note(figure, f"allowed: at most {formatted(bound, 'share')}", x=1, y=100 * bound, xref="paper", xanchor="right",
          yanchor="bottom")  # fmt: skip
+    # The bound is always in sight, also where all throttles lie far below it.
     figure.update_yaxes(range=[0, 115 * max(most, 1.3 * bound)])
     place = horizontal_axis(figure, [one.limit_per_minute for one in found])
     rows = draw_throttles(figure, review, place)

@@ -90,8 +90,10 @@ def _rates(comparison: Comparison, chosen: pl.Expr) -> go.Figure:
 
     def rate(records: pl.DataFrame) -> np.ndarray:
         counts = np.histogram(records["intended_s"].to_numpy(), edges)[0] * per_minute
+        # A step is drawn from one edge to the next, so the last count is needed at both of its edges.
         return np.append(counts, counts[-1])
 
+    # Of the first side: the measured one, unless the run is VOID.
     offered = _line("offered", _GREY, "solid", edges, rate(_sides(comparison)[0][3]), shape="hv")
     offered.update(fill="tozeroy", fillcolor=_SHADE, line_width=0.5)
     figure.add_trace(offered)
@@ -115,6 +117,7 @@ def _shade_windows(comparison: Comparison, figure: go.Figure, end: float) -> Non
         began_anew = anchor_at(study, comparison.anchors, trunk.name, over)
         if began_anew is not None and began_anew > begin:
             over = min(over, began_anew)
+        # Every other window only: two neighbours of one colour could not be told apart.
         if number % 2 and over > 0:
             figure.add_vrect(x0=max(0.0, begin), x1=min(end, over), fillcolor=_SHADE, line_width=0, layer="below")
         begin, number = over, number + 1
@@ -133,6 +136,7 @@ def _shade_incidents(comparison: Comparison, figure: go.Figure) -> None:
 def _concurrency(comparison: Comparison) -> Panel:
     figure = blank_figure("seconds after plan zero", "calls at once")
     for side, colour, dash, records in _sides(comparison):
+        # A call that a run cut short has no end, and would stay up for ever in this figure.
         up = records.filter(pl.col("answered_s").is_not_null() & pl.col("bye_s").is_not_null())
         at, level = steps(up["answered_s"].to_numpy(), up["bye_s"].to_numpy(), np.ones(up.height))
         figure.add_trace(_line(side, colour, dash, at, level, shape="hv"))
@@ -162,6 +166,7 @@ def _distribution(comparison: Comparison, x: str, values: Callable[[pl.DataFrame
         ordered = np.sort(values(records).drop_nulls().to_numpy())
         share = np.arange(1, len(ordered) + 1) / max(1, len(ordered))
         figure.add_trace(_line(side, colour, dash, ordered, share, shape="hv"))
+    # A little above 1, so that the line at the top is not half hidden.
     figure.update_yaxes(range=[0, 1.02])
     return figure
 

@@ -34,6 +34,7 @@ def history_panels(review: Review) -> list[Panel]:
 
 def _week(review: Review) -> Panel | None:
     """Draw mean attempts by hour of the week, and mark hours with intervals above the throttle."""
+    # An untypical day, such as a holiday, would change the mean of its weekday.
     counts = review.history.counts.filter(~pl.col("start_local").dt.date().is_in(list(review.history.closed)))
     if counts.is_empty():
         return None
@@ -76,6 +77,7 @@ def _heat_map(mean: FloatArray, above: FloatArray, limit: int) -> go.Figure:
             mode="markers",
             showlegend=False,
             marker={
+                # The root, because the eye compares areas.
                 "size": 3 + 6 * np.sqrt(above[days, hours]),
                 "color": _OUTSIDE,
                 "line": {"color": "#ffffff", "width": 1},
@@ -84,6 +86,7 @@ def _heat_map(mean: FloatArray, above: FloatArray, limit: int) -> go.Figure:
             hovertemplate=f"%{{y}} %{{x}}:00: %{{customdata:.1f}} % of its intervals above {limit:,}<extra></extra>",
         )
     )
+    # Monday on top, as in a calendar.
     figure.update_yaxes(autorange="reversed", rangemode="normal")
     figure.update_xaxes(dtick=3, range=[-0.5, 23.5])
     figure.update_layout(hovermode="closest", margin={"l": 42})
@@ -128,7 +131,9 @@ def _variance(review: Review) -> Panel | None:
         axis(type="log", rangemode="normal", dtick=1, exponentformat="none")
     figure.update_layout(hovermode="closest")
     variance = table["variance"].to_numpy()
+    # Of the sums, not the mean of the ratios: the ratios of quiet periods scatter most and say least.
     ratio = float(variance.sum() / mean.sum())
+    # Single variances scatter widely. Their averages show on which line they lie.
     groups = [group for group in np.array_split(np.argsort(mean), _GROUPS) if len(group)]
     figure.add_trace(
         go.Scatter(
@@ -148,6 +153,7 @@ def _variance(review: Review) -> Panel | None:
 
 def _holding(holding: DurationFit) -> Panel | None:
     seen, fitted = holding.observed_quantiles_s, holding.fitted_quantiles_s
+    # Logarithmic axes have no zero.
     keep = (seen > 0) & (fitted > 0)
     if not keep.any():
         return None
@@ -173,6 +179,7 @@ def _held_out(held_out: HeldOut, *, by_day: bool) -> Panel | None:
     table = held_out.days if by_day else held_out.hours
     if table.is_empty():
         return None
+    # More points would make the page large, and nobody could tell them apart.
     table = table.sort("start_local").tail(_MOST_POINTS)
     unit, covered = ("day", held_out.seen_by_day) if by_day else ("hour", held_out.seen_by_hour)
     figure = blank_figure("", f"attempts per {unit}")
@@ -189,6 +196,7 @@ def _held_out(held_out: HeldOut, *, by_day: bool) -> Panel | None:
             hoverinfo="skip",
         )
     )
+    # Many markers side by side would hide the line.
     mode = "lines+markers" if table.height < 60 else "lines"
     line = {"color": _SEEN, "width": 1.5}
     figure.add_trace(go.Scatter(x=at, y=table["seen"], mode=mode, name="seen", line=line, marker={"size": 5}))

@@ -38,6 +38,7 @@ def render_knee(knee: Knee) -> str:
 
 
 def _state(knee: Knee) -> dict[str, str]:
+    # First: a search that the generator ended says nothing, whatever its figures are.
     if knee.is_void:
         return {"state": "void", "badge": "VOID"}
     if knee.difference_share is None:
@@ -72,6 +73,7 @@ def _quality(knee: Knee) -> Panel:
     for target in knee.predicted.steps[0].shown.targets:
         if target.asked.kpi == kpi:
             figure.add_hline(y=target.asked.bound, line={"color": _GREY, "width": 1}, annotation_text="target")
+    # The MOS has fixed ends. A delay grows many times over near the knee.
     figure.update_yaxes(**({"range": [1, 4.6]} if kpi == "mos_p5" else {"type": "log"}))
     figure.update_layout(hovermode="closest")
     caption = f"Each mark is a load that was tried ({_LEGEND}). Vertical lines are the knees."
@@ -94,6 +96,7 @@ def _rows(knee: Knee) -> Iterator[dict[str, str]]:
     """Yield one row per run, by side and load."""
     for name, _, _, steps, _ in _sides(knee):
         for step in sorted(steps, key=lambda step: step.load):
+            # All runs, VOID ones too: a reader must see what was not counted.
             for run in step.runs:
                 yield {
                     "side": name,

@@ -38,6 +38,7 @@ def limit_panels(review: Review) -> list[Panel]:
         figure.add_trace(
             go.Bar(
                 y=names,
+                # The bar is cut, but its text says the true share.
                 x=[min(one, _MOST_SHOWN) for one in percent],
                 name=name,
                 orientation="h",
@@ -50,6 +51,7 @@ def limit_panels(review: Review) -> list[Panel]:
         )
     figure.add_vline(x=100, line={"color": _REFUSED, "dash": "dash", "width": 1.5})
     widest = max(100 * max(limit.used_now, limit.used_requested, limit.used_wanted) for limit in limits)
+    # Room for the text beside the longest bar.
     figure.update_xaxes(range=[0, 1.18 * max(100.0, min(widest, _MOST_SHOWN))])
     _lay_out_rows(figure, len(limits), 3)
     return [Panel("limits", "What binds now, what binds next", _binding(review), figure)]
@@ -94,6 +96,7 @@ def tornado_panels(review: Review) -> list[Panel]:
     for row, swing in enumerate(swings):
         figure.add_trace(_swing(swing, row))
     ends = [growth, *(end for swing in swings for end in (swing.headroom_low, swing.headroom_high))]
+    # A headroom of zero has no logarithm.
     low, high = max(min(ends), 0.01), max(*ends, 0.02)
     # Ratios far apart need a logarithmic axis. Plotly wants its annotations at logarithms to base 10.
     is_wide = high > 4 * low
@@ -119,6 +122,7 @@ def _swing(swing: Swing, row: int) -> go.Scatter:
     return go.Scatter(
         x=[swing.headroom_low, swing.headroom_high],
         y=[row, row],
+        # Plotly reads labels as HTML, and this text may come from the user's file.
         name=escape(swing.what),
         mode="lines+markers",
         line={"color": colour, "width": 14},
@@ -131,6 +135,7 @@ def _swing(swing: Swing, row: int) -> go.Scatter:
 def _label_swing(figure: go.Figure, swing: Swing, row: int, place: Callable[[float], float]) -> None:
     note(figure, escape(swing.what), x=0, y=row, xref="paper", xanchor="left", yanchor="bottom", yshift=8)
     is_rising = swing.headroom_high >= swing.headroom_low
+    # A higher input may mean less headroom: each label stands at the end that it leads to.
     left, right = (swing.low, swing.high) if is_rising else (swing.high, swing.low)
     ends = sorted((swing.headroom_low, swing.headroom_high))
     for x, text, anchor, shift in ((ends[0], left, "right", -6), (ends[1], right, "left", 6)):
@@ -172,6 +177,7 @@ def _replays(review: Review) -> list[Panel]:
     if raised != now:
         sides.append(("raised", raised, replay.requested))
     most = max(float((side["admitted"] + side["refused"]).max()) for _, _, side in sides)
+    # One scale for both figures, or they could not be compared by eye.
     top = 1.08 * max(most, float(replay.offered.max()))
     panels = [_replayed(replay, limit, side, what, top) for side, limit, what in sides]
     return [*panels, _concurrency(review, replay, [(limit, what) for _, limit, what in sides])]
@@ -195,6 +201,7 @@ def _replayed(replay: Replay, limit: int, side: str, what: Mapping[str, FloatArr
         figure.add_trace(go.Scatter(x=replay.minutes, y=what[name], name=name, mode="lines", line=line))
     figure.update_yaxes(range=[0, top])
     refused = float(what["refused"].sum())
+    # An hour without attempts must not divide by zero.
     share = refused / max(1.0, refused + float(what["admitted"].sum()))
     caption = (
         f"{refused:,.0f} attempts refused in this one hour ({in_unit(share, 'share')}), redials included. It is the "
@@ -231,6 +238,7 @@ def _endings(review: Review) -> list[Panel]:
     if endings is None:
         return []
     kinds = [kind for kind in endings.now if endings.now[kind] or endings.requested.get(kind)]
+    # An ending that only the raise brings is the most interesting one.
     kinds += [kind for kind in endings.requested if kind not in endings.now and endings.requested[kind]]
     kinds.sort(key=lambda kind: -endings.now.get(kind, 0.0))
     figure = blank_figure("share of callers (%)", "")

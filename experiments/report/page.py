@@ -56,6 +56,7 @@ def _row(name: str, pair: KpiPair) -> dict[str, str]:
 
 
 def _state(comparison: Comparison) -> dict[str, str]:
+    # The order matters: a VOID run neither agrees nor differs, and SUSPECT is only a doubt.
     if not comparison.valid:
         return {"state": "void", "badge": "VOID"}
     if comparison.interrupted is not None and not comparison.attempts:
@@ -97,6 +98,7 @@ def _assumptions(comparison: Comparison) -> list[str]:
 
 def _masked(row: int) -> str:
     number = dialled_number(row)
+    # The page may be sent around. The last digits are enough to find a call in the records.
     return f"{number[:3]}{'•' * 6}{number[-4:]}"
 
 

@@ -46,6 +46,7 @@ def _one_sheet(browser: Browser) -> bytes:
         width = f"{_SHEET_PX / scale:.0f}px"
         browser.value(f'document.documentElement.style.setProperty("--sheet", "{width}"); null')
         printed = browser.paper(scale=scale)
+        # Only the print itself says how many sheets it takes.
         if pages_of(printed) == 1:
             return printed
     raise ChromiumError("the page's first part does not fit on one sheet")

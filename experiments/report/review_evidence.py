@@ -30,6 +30,7 @@ def backcast_blocks(review: Review) -> list[Row]:
 
 def _block(one: BackCast, *, is_first: bool) -> Row:
     missed = [row for row in one.rows if row.is_decisive and not row.reproduced]
+    # The least probable difference is the one to quote.
     missed.sort(key=lambda row: row.p_value)
     why = f": {_missed(missed[0])}" if missed else ""
     return {
@@ -142,7 +143,9 @@ def judged_facts(review: Review) -> list[tuple[str, str]]:
         for one in review.busy_periods
     ]
     last = review.fit.days.dates[-1]
+    # From the history's end and not from today: that is where the forecast begins.
     until = last + timedelta(days=request.horizon_days)
+    # A growth of 1 that was written is a statement. A growth of 1 by default is none.
     if "growth" in request.model_fields_set:
         growth = f"{request.growth:g} times the end of the history, as the request states"
     else:

@@ -57,6 +57,7 @@ def render_review(review: Review) -> str:
     asked = what_if(review)
     return fill(
         "review.html",
+        # The page's script draws all figures from one list. `places` says where each belongs.
         panels=[panel for panels in places.values() for panel in panels],
         places={place: [panel.name for panel in panels] for place, panels in places.items()},
         r=review,

@@ -34,6 +34,7 @@ def _lines(review: Review) -> Iterator[str]:
         yield " ".join(f"{name}: {words}." for name, words in top_notes(review))
         yield f"Judged periods: {review.busy_hour}, {request.horizon_days} days after the history's end."
     else:
+        # The whole has at most ten lines.
         yield from review.fit.refusals[:3]
     if review.backcast:
         yield _backcast(review)
@@ -60,4 +61,5 @@ def _backcast(review: Review) -> str:
         if kept
         else "No interpretation reproduces the history."
     )
+    # If all are contradicted, the sentence before says so already.
     return f"{said} Contradicted: {'; '.join(lost)}." if kept and lost else said

@@ -77,6 +77,7 @@ def target_tables(review: Review) -> list[Row]:
 
 def _target_cell(point: Point, kpi: str) -> Row:
     target: Judged | None = next((one for one in point.targets if one.kpi == kpi), None)
+    # A target may be judged under one interpretation only.
     if target is None:
         return {"value": "not judged", "range": "", "verdict": "", "holds": None}
     return {
@@ -94,6 +95,7 @@ def indicator_rows(review: Review) -> Row | None:
         return None
     stations = marks_of(review)
     points = [interpretation.at(limit) for limit in stations]
+    # A dictionary keeps the order in which the indicators first appear. A set would not.
     names = list(dict.fromkeys(name for point in points for name in point.kpis))
     rows = [
         {
@@ -213,6 +215,7 @@ def fitted_facts(review: Review) -> list[tuple[str, str]]:
     if fit.short_share is not None:
         facts.append((f"answered, shorter than {fit.short_s:g} s", ranged(fit.short_share, "share")))
     facts.append(("inbound", in_unit(fit.inbound_share, "share")))
+    # A fact without words was not in the history.
     return [(name, words) for name, words in facts if words]
 
 
@@ -232,6 +235,7 @@ def _alternatives(review: Review) -> str:
     tried = review.fit.holding.alternatives
     if not tried:
         return ""
+    # Only differences of AIC mean anything.
     best = min(one.aic for one in tried)
     others = [one for one in tried if one.distribution.kind != review.fit.holding.distribution.kind]
     return "; ".join(f"{brief(one.distribution.describe())} (AIC {one.aic - best:+,.0f})" for one in others)

@@ -108,9 +108,11 @@ def _state(review: Review, one: Situation, kpi: str, share: Ranged, bound: float
     """
     if bound is None:
         return ""
+    # A range on both sides of the bound proves neither.
     holds = True if share.high <= bound else False if share.low > bound else None
     if one.name in AT_HORIZON and review.strictest is not None:
         targets = review.strictest.at(one.per_minute).targets
+        # The table must not contradict the decision below it.
         holds = next((target.holds for target in targets if target.kpi == kpi), holds)
     return "open" if holds is None else "yes" if holds else "no"
 
@@ -124,6 +126,7 @@ def per_day(lost: Ranged) -> str:
     """Write customers lost in a day: whole numbers where there are many, one decimal otherwise."""
     if lost.high < 0.1:
         return "fewer than 0.1"
+    # By the upper end, so that all three figures have the same digits.
     digits = 0 if lost.high >= 10 else 1
     return f"{lost.value:,.{digits}f} ({lost.low:,.{digits}f} to {lost.high:,.{digits}f})"
 
@@ -134,6 +137,7 @@ def _calls(one: Situation) -> Row:
         peak,
         between(one.peak_concurrency, "1"),
         channels_words(one),
+        # The mean over many runs reaches the last channel only nearly.
         state="no" if one.channels is not None and one.peak_channels.value >= 0.995 * one.channels else "",
     )
 

@@ -67,6 +67,7 @@ def in_unit(value: float, unit: str) -> str:
 
 
 def _share(value: float) -> str:
+    # It would be written as 0.00 %, and nobody can promise that.
     if 0 <= value < 0.00005:
         return "< 0.01 %"
     return formatted(value, "share") if value < 0.1 else f"{100 * value:.{0 if value >= 0.9995 else 1}f} %"
@@ -80,6 +81,7 @@ def shown(value: float, kpi: str) -> str:
 def between(range_: Ranged, unit: str) -> str:
     """Write the ends of a range, with the unit once."""
     low, high = in_unit(range_.low, unit), in_unit(range_.high, unit)
+    # If even the upper end is too small to write, the lower one has nothing to add.
     if low == high or high.startswith("<"):
         return high
     shared = {"share": " %", "1": "", "MOS": ""}.get(unit, f" {unit}")
@@ -121,6 +123,7 @@ def confidence_words(confidence: float) -> str:
     """Write a probability; it is never written as 0 % or 100 %."""
     if math.isnan(confidence):
         return "n/a"
+    # A simulation is never certain.
     if confidence > 0.995:
         return "> 99 %"
     return "< 1 %" if confidence < 0.005 else f"{100 * confidence:.0f} %"

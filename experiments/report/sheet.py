@@ -29,6 +29,7 @@ def fill(template: str, *, panels: Sequence[Panel] = (), **values: Any) -> str:
     """Return a page as HTML text. A page without figures carries no code to draw them."""
     environment = Environment(
         loader=PackageLoader("trunkproof.experiments.report"),
+        # Names and reasons on a page come from files and peers.
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -36,6 +37,7 @@ def fill(template: str, *, panels: Sequence[Panel] = (), **values: Any) -> str:
     return environment.get_template(template).render(
         css=_plain(environment, "page.css"),
         js=_plain(environment, "page.js") if panels else "",
+        # Several megabytes, which a page without figures need not carry.
         plotly=get_plotlyjs() if panels else "",
         panels=[_drawn(panel) for panel in panels],
         **values,
@@ -44,6 +46,7 @@ def fill(template: str, *, panels: Sequence[Panel] = (), **values: Any) -> str:
 
 def _plain(environment: Environment, name: str) -> str:
     assert environment.loader is not None
+    # As it is, without rendering: braces of CSS and scripts would be taken for those of a template.
     return environment.loader.get_source(environment, name)[0]
 
 

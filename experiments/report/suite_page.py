@@ -73,6 +73,7 @@ def _totals(cells: tuple[Cell, ...]) -> str:
     attempts = sum(saved["attempts"] for saved in judged)
     if not attempts:
         return ""
+    # By attempts: a profile with ten calls must not count as much as one with a thousand.
     agreed = sum(saved["agreement"] * saved["attempts"] for saved in judged) / attempts
     off = [abs(saved["cpu"]["difference_share"] or 0.0) for saved in judged if saved["cpu"] is not None]
     cpu = f", CPU at most {100 * max(off):.0f} % off" if off else ""
@@ -101,6 +102,7 @@ def _links(suite: Suite, folder: Path) -> dict[tuple[str, str], str]:
     """Map (stack, profile) to the relative path of its own page, where that page exists."""
     pages = {(cell.stack, cell.profile): f"{cell.stack}/{cell.profile}/{_REPORT}" for cell in suite.cells}
     played = {(cell.stack, cell.profile) for cell in suite.cells if cell.comparison}
+    # A table may be copied without its runs, and then a link would lead nowhere.
     return {key: page for key, page in pages.items() if key in played and (folder / page).exists()}
 
 
@@ -170,8 +172,10 @@ def _verdict(cell: Cell) -> str:
         return "holds" + (" (SUSPECT)" if cell.suspect else "")
     if cell.misses:
         return f"**misses** {_in_short(cell)}"
+    # The first reason only: a table cell has no room for more.
     return f"{cell.state.value}: {'; '.join(cell.why[:1])}"
 
 
 def _row(cells: tuple[str, ...]) -> str:
+    # A bar or a line break in a cell would end the cell or the row.
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

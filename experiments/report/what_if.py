@@ -27,7 +27,9 @@ def what_if(review: Review) -> dict[str, Any] | None:
     )
     if len(grid) < 2 or not candidates:
         return None
+    # The slider ends where the simulated growths end.
     planned = float(min(max(review.request.growth, grid[0]), grid[-1]))
+    # The planned growth is a point of its own, so that its figures are not interpolated.
     growths = np.unique([*grid, planned])
     names = short_interpretations(interpretation.interpretation for interpretation in review.interpretations)
     lost = [
@@ -71,6 +73,7 @@ def _curve(
     # `np.interp` needs rising values, and a curve may be flat at its ends: add a negligible slope.
     meant = max(planned, float(np.interp(value.value, shares + 1e-12 * np.arange(len(shares)), grid)))
     curve = np.interp(growths * (meant / planned), grid, shares)
+    # Exactly the page's figure at the planned growth, without the error of the interpolation.
     return [float(share) for share in np.where(growths == planned, value.value, curve)]
 
 

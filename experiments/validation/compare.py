@@ -98,6 +98,7 @@ class Comparison:
     @property
     def agreement(self) -> float:
         """Return the share of attempts with the same disposition on both sides. 1 where there are no attempts."""
+        # An attempt that only one side has counts as a difference. The plain `==` would leave it out.
         agreed = self._pairs["predicted"].eq_missing(self._pairs["measured"]).sum()
         return float(agreed / self.attempts) if self.attempts else 1.0
 
@@ -114,6 +115,7 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Tell whether the run proves the prediction."""
+        # The embedded trunk runs the model's own limits, so less may differ.
         enough = AGREEMENT_MIN if is_ours(self.study.pop.stack) else FOREIGN_AGREEMENT_MIN
         return self.valid and not self.ended.cut_short and self.agreement >= enough
 
@@ -179,7 +181,9 @@ class Comparison:
     def _dispositions(self) -> dict[str, dict[str, int]]:
         sides = {"predicted": self.predicted_kpis, "measured": self.measured_kpis}
         return {
+            # Both sides, even where one has none: a zero is a finding too.
             kind.value: {side: kpis.dispositions[kind] for side, kpis in sides.items()}
+            # In the order of the enum, so that two files can be compared line by line.
             for kind in Disposition
             if any(kpis.dispositions[kind] for kpis in sides.values())
         }
@@ -211,6 +215,7 @@ def compare(
     """
     if ended.cut_short:
         placed = measured.select("call", "attempt")
+        # Attempts that never came to be placed say nothing about the trunk.
         predicted = predicted.join(placed, on=["call", "attempt"], how="semi")
     return Comparison(
         study=plan.study,
@@ -254,6 +259,7 @@ def _doubts(comparison: Comparison) -> list[str]:
 def _agreement(comparison: Comparison) -> str:
     attempts = comparison.attempts
     agreed = round(comparison.agreement * attempts)
+    # `agrees` also demands a run that was not cut short, so this word does not follow from the share alone.
     verb = "agree" if comparison.agrees else "differ: they agree only"
     return (
         f"Prediction and real calls {verb} on {agreed:,} of {attempts:,} attempts ({_percent(comparison.agreement)})."

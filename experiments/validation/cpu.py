@@ -68,6 +68,7 @@ def compare_cpu(study: Study, predicted: pl.DataFrame, meters: MeterReport | Non
         # Interrupted before the first call was due: there is no time to compare.
         return None
     calibration = load_calibration(study.pop.calibration)
+    # Measured in this very run: the same work was seen to cost half as much again within minutes.
     slowdown = calibration.slowdown(meters.reference_s) or study.pop.machine.slowdown
     breakdown = cpu_breakdown(calibration.costs.at_slowdown(slowdown), predicted, seconds)
     return CpuComparison(seconds, sum(breakdown.values()), sum(spent.values()), breakdown, spent, slowdown)
@@ -77,6 +78,7 @@ def calibration_warnings(study: Study) -> tuple[str, ...]:
     """Return what speaks against the study's calibration on this machine, one sentence each."""
     calibration, here = load_calibration(study.pop.calibration), fingerprint()
     found = []
+    # A study may name any calibration. The costs of another stack give figures too, but wrong ones.
     if calibration.stack != study.pop.stack:
         found.append(f"the calibration is of {calibration.stack}, the trunk is played by {study.pop.stack}")
     if calibration.machine is None:

@@ -46,6 +46,7 @@ def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
     for side, records in (("predicted", predicted), ("measured", measured)):
         renamed = {name: side if name == "disposition" else f"{side}_{name}" for name in _FIELDS}
         sides.append(records.select("call", "attempt", *_FIELDS).rename(renamed))
+    # By call and attempt, not by row: both are in either table, and a redial that one side lacks stays visible.
     paired = sides[0].join(sides[1], on=["call", "attempt"], how="full", coalesce=True)
     return paired.with_columns(intended_s=pl.coalesce("measured_intended_s", "predicted_intended_s")).sort(
         "intended_s", "call", "attempt"
@@ -54,6 +55,7 @@ def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
 
 def find_disagreements(study: Study, pairs: pl.DataFrame, anchors: Mapping[str, float]) -> tuple[Disagreement, ...]:
     """Return the attempts whose dispositions differ, in the order of time."""
+    # An attempt that only one side has is a difference too.
     different = pairs.filter(pl.col("predicted").ne_missing(pl.col("measured")))
     sent = pairs["measured_sent_s"].drop_nulls().sort()
     return tuple(_disagreement(study, values, sent, anchors) for values in different.iter_rows(named=True))
@@ -61,6 +63,7 @@ def find_disagreements(study: Study, pairs: pl.DataFrame, anchors: Mapping[str, 
 
 def _disagreement(study: Study, values: dict[str, Any], sent: pl.Series, anchors: Mapping[str, float]) -> Disagreement:
     predicted, measured = (Disposition(values[side]) if values[side] else None for side in ("predicted", "measured"))
+    # One side may lack the attempt, but never both.
     known = "measured" if values["measured_row"] is not None else "predicted"
     return Disagreement(
         row=values[f"{known}_row"],
@@ -85,6 +88,7 @@ def _reason(study: Study, values: dict[str, Any], sent: pl.Series, anchors: Mapp
 
 def _shift(values: dict[str, Any]) -> str:
     predicted, measured = values["predicted_sent_s"], values["measured_sent_s"]
+    # A tenth of the usual spread explains nothing.
     if predicted is None or measured is None or abs(measured - predicted) < _NEAR_S / 10:
         return ""
     return f"sent {1000 * (measured - predicted):+.0f} ms off its predicted instant"
@@ -98,6 +102,7 @@ def _boundary(study: Study, values: dict[str, Any], anchors: Mapping[str, float]
     anchor = anchor_at(study, anchors, trunk, at_s)
     if anchor is None:
         return ""
+    # The boundary may be just before or just behind the instant: the nearer one counts.
     into_s = (at_s - anchor) % throttle.window_s
     distance_s = min(into_s, throttle.window_s - into_s)
     return f"{1000 * distance_s:.0f} ms from a window boundary of the throttle" if distance_s < _NEAR_S else ""

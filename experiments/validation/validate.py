@@ -82,6 +82,7 @@ async def validate_async(
     command: str = "",
 ) -> Comparison:
     """Do the same as `validate`, for callers that have an event loop, such as notebooks."""
+    # Before anything is drawn or started: a wrong option should not cost the user a minute.
     check_divisible(study, options.workers)
     out.mkdir(parents=True, exist_ok=True)
     advance(0.0, "other seeds, for the intervals")
@@ -89,17 +90,21 @@ async def validate_async(
     warnings = check_open_files(plan) + pump_warnings()
     for warning in warnings:
         logger.warning("%s", warning)
+    # The replications need a core for a while anyway, and the compiler uses another one.
     async with pump_compiled():
         repeated = replicate(study, replications=REPLICATIONS)
         twin = analytic_twin(study)
     options = replace(options, head_start_s=_head_start_s(plan), observers=(*options.observers, TellsProgress(advance)))
     pbx_deaths: list[Death] = []
     async with contextlib.AsyncExitStack() as stack:
+        # Entered in this order, left in the reverse one: calls end first, the trunk last.
         card = await stack.enter_async_context(running_trunk(study, out / "trunk"))
         if pbx:
             card = await stack.enter_async_context(running_pbxs(study, card, out / "pbx", pbx_deaths.append))
         run = await stack.enter_async_context(Run(plan, card, options))
+        # Between `begin` and `finish`: the trunk has told its anchors, and no call has been placed.
         predicted = simulate(study, plan, anchors=await run.begin())
+        # What the run measured can no longer change the prediction.
         driven = await run.finish(stop)
     comparison = compare(
         plan,
@@ -108,6 +113,7 @@ async def validate_async(
         generator=driven.generator,
         srtp=driven.heard,
         ended=driven.end,
+        # A PBX is no part of the trunk, so the run itself does not see it die.
         troubles=driven.troubles + tuple(f"{death.program} {death.how}" for death in pbx_deaths),
         anchors=driven.anchors,
         intervals=repeated.intervals,
@@ -135,6 +141,8 @@ def read_evidence(folder: Path) -> Comparison:
         InputError: the folder has none.
     """
     try:
+        # Two steps with two messages: no file, or a file of another version. The user does something else in each
+        # case.
         study = Study.model_validate_json((folder / STUDY).read_text(encoding="utf-8"))
         saved = json.loads((folder / COMPARISON).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -149,6 +157,7 @@ def read_evidence(folder: Path) -> Comparison:
 
 def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
     twin, generator = saved["twin"], saved["generator"]
+    # JSON knows neither enums nor tuples.
     generator |= {"verdict": Verdict(generator["verdict"]), "reasons": tuple(generator["reasons"])}
     return Comparison(
         study=study,
@@ -173,5 +182,6 @@ def write_evidence(comparison: Comparison, out: Path) -> None:
     (out / STUDY).write_text(comparison.study.model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_records(comparison.predicted, out / PREDICTED)
     write_records(comparison.measured, out / MEASURED)
+    # NaN is no JSON, and other programs would refuse the whole file.
     text = json.dumps(comparison.to_json(), indent=2, allow_nan=False)
     (out / COMPARISON).write_text(text + "\n", encoding="utf-8")

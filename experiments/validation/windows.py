@@ -20,4 +20,5 @@ def anchor_at(study: Study, anchors: Mapping[str, float], trunk: str, at_s: floa
         for incident in study.pop.incidents
         if isinstance(incident, EdgeRestart) and incident.forgets_throttle
     ]
+    # A restart that forgets the throttle begins a new sequence of windows at its own instant.
     return max((back for back in returns if back <= at_s), default=anchors[trunk])

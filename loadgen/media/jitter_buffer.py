@@ -24,6 +24,7 @@ class JitterBuffer:
     def add(self, sequence: int, arrival: float) -> bool:
         """Note a packet by its extended sequence number. Return whether it can still be played."""
         if self._origin is None:
+            # As if packet 0 had come in time too, so that one sum gives the playing time of any packet.
             self._origin = arrival + self._depth_s - sequence * PACKET_S
         in_time = arrival <= self._origin + sequence * PACKET_S
         self.late += not in_time

@@ -79,6 +79,7 @@ class PlainPump:
         """Run a fresh stream over bound, non-blocking sockets."""
         connect(rtp, remote)
         flow = PlainFlow(stream, rtp, rtcp, remote, remote_rtcp)
+        # The count decides between equal instants, because flows cannot be compared.
         self._count += 1
         heapq.heappush(self._heap, (self._instants.first_after(self.now()), self._count, flow))
         self._arm()
@@ -90,6 +91,7 @@ class PlainPump:
             return flow.report
         assert isinstance(flow, PlainFlow)
         now = self.now()
+        # What came before the end belongs to the call, also where the pump has not read it yet.
         self._drain(flow, now)
         _send(flow.rtcp, flow.stream.next_rtcp(now, time.time(), bye=True), flow.remote_rtcp)
         flow.rtp.close()
@@ -115,6 +117,7 @@ class PlainPump:
         return self._lateness_ms.quantile(0.99) or 0.0
 
     def _arm(self) -> None:
+        # The new stream may be due before the one that the timer was set for.
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self._heap[0][0], self._tick) if self._heap else None
@@ -127,6 +130,7 @@ class PlainPump:
         while self._heap and self._heap[0][0] <= horizon:
             now = self.now()
             due, number, flow = self._heap[0]
+            # A removed stream stays in the heap until its turn, because a search for it would cost O(n).
             if flow.report is not None:
                 heapq.heappop(self._heap)
                 continue
@@ -138,9 +142,11 @@ class PlainPump:
 
     def _next_due(self, flow: PlainFlow, due: float, now: float) -> float:
         behind = int((now - due) / PACKET_S)
+        # The frames that are late follow at once, in the same tick.
         if behind <= MOST_CAUGHT_UP:
             return due + PACKET_S
         flow.given_up += behind
+        # Keep the stream's own instant within the 20 ms. From `now` on, all stalled streams would be in step.
         return due + (behind + 1) * PACKET_S
 
     def _serve(self, flow: PlainFlow, now: float) -> None:
@@ -171,6 +177,7 @@ def _receive_all(
             data, ancillary, _, source = receiver.recvmsg(_MAX_DATAGRAM, _ANCILLARY_BYTES)
         except OSError:
             return  # The socket is empty, or had an ICMP error, which this read has cleared: the next tick goes on.
+        # The socket is connected, but what came before the connecting is still in it, whoever sent it.
         if source != remote:
             flow.stray += 1
         else:

@@ -85,6 +85,7 @@ def pump_to_make() -> tuple[PumpKind, str | None]:
         InputError: the environment asks for a pump that does not exist.
     """
     asked = asked_for()
+    # A pump that the user asked for is not replaced: if it cannot be made, the error says so.
     reason = why_not_compiled() if asked is None else None
     if reason is None:
         return asked or PumpKind.COMPILED, None

@@ -32,7 +32,9 @@ class ReportBlock:
     jitter_units: int
 
     def __bytes__(self) -> bytes:
+        # The loss has 24 bits with a sign, and a long call can lose more (RFC 3550 section 6.4.1).
         lost = self.fraction_lost << 24 | (max(-(1 << 23), min(self.lost, (1 << 23) - 1)) & 0xFFFFFF)
+        # The two zeros say that we had no sender report: then the peer computes no round trip from ours.
         return _BLOCK.pack(self.ssrc, lost, self.highest & 0xFFFFFFFF, self.jitter_units & 0xFFFFFFFF, 0, 0)
 
 
@@ -60,8 +62,10 @@ def write_report(
     ntp = int((wall_s + NTP_EPOCH_S) * (1 << 32)) & (1 << 64) - 1
     report = struct.pack("!IQIII", ssrc, ntp, timestamp, packets & 0xFFFFFFFF, packets * PAYLOAD_BYTES & 0xFFFFFFFF)
     blocks = b"" if block is None else bytes(block)
+    # Section 6.1: a report comes first, CNAME is in every compound packet, and BYE is last.
     compound = _packet(SR, 0 if block is None else 1, report + blocks)
     item = struct.pack("!IBB", ssrc, CNAME, len(NAME)) + NAME
+    # At least one zero byte ends the list of items, and the chunk is filled up to whole words (section 6.5).
     compound += _packet(SDES, 1, item + bytes(4 - len(item) % 4))
     return compound + (_packet(BYE, 1, struct.pack("!I", ssrc)) if bye else b"")
 
@@ -81,6 +85,7 @@ def read_compound(data: bytes) -> Reception | None:
         end = position + 4 + 4 * int.from_bytes(data[position + 2 : position + 4], "big")
         if end > len(data):
             return None
+        # A sender report has 20 bytes about the sender before its blocks. A receiver report has none.
         if kind in (SR, RR):
             blocks += _blocks(data[position + (28 if kind == SR else 8) : end], count)
         bye = bye or kind == BYE
@@ -92,6 +97,7 @@ def _blocks(data: bytes, count: int) -> list[ReportBlock]:
     found = []
     for index in range(min(count, len(data) // _BLOCK.size)):
         ssrc, lost, highest, jitter, _, _ = _BLOCK.unpack_from(data, index * _BLOCK.size)
+        # Duplicates can make it negative.
         total = lost & 0xFFFFFF
         signed = total - (1 << 24) if total >= 1 << 23 else total
         found.append(ReportBlock(ssrc, lost >> 24, signed, highest, jitter))

@@ -52,11 +52,13 @@ class RtpPacket:
         first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
         if first >> 6 != VERSION:
             raise MalformedRtpError(f"RTP version {first >> 6}")
+        # Up to 15 contributing sources of 4 bytes follow the header.
         start = HEADER_BYTES + 4 * (first & 0x0F)
         if first & 0x10:
             if len(data) < start + 4:
                 raise MalformedRtpError("RTP header extension is cut off")
             start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
+        # The last byte of the padding says how long it is, itself included.
         padding = data[-1] if first & 0x20 else 0
         if len(data) - padding < start:
             raise MalformedRtpError("RTP packet is shorter than its header says")

@@ -20,6 +20,7 @@ def bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
     try:
         return rtp, _bound(address, port + 1)
     except OSError:
+        # Half a pair is of no use, and would keep the port.
         rtp.close()
         raise
 
@@ -48,6 +49,7 @@ def _bound(address: str, port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         made.setblocking(False)
+        # Before `bind`: even the first packet then has its time stamp.
         made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         made.bind((address, port))
     except OSError:

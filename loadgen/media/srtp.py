@@ -52,7 +52,9 @@ class SrtpCipher:
         profile = _PROFILES[suite]
         self.tx_key, self.rx_key, self.tag_bytes = tx_key, rx_key, _TAG_BYTES[suite]
         self.tx = Session(Policy(key=tx_key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
+        # SDES names no SSRC here, so the session takes any: the key decides who is authentic.
         self.rx = Session(Policy(key=rx_key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
+        # Bound directly: a method around it would be one more Python call for each of 50 packets a second.
         self.protect = self.tx.protect
         self.protect_rtcp = self.tx.protect_rtcp
 
@@ -82,4 +84,5 @@ class PlainCipher:
 
 
 def _failure(error: Exception) -> Failure:
+    # pylibsrtp keeps libsrtp's status only in words.
     return Failure.REPLAYED if "replay" in str(error) else Failure.NOT_AUTHENTIC

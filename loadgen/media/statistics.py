@@ -59,6 +59,7 @@ class ReceptionStatistics:
         if self.received and extended < self._highest:
             self.reordered += 1
         self._highest = max(self._highest, extended)
+        # A packet before the first one may come late, and was expected too.
         self._first = extended if self._first is None else min(self._first, extended)
         self.received += 1
         self._time(timestamp, arrival)
@@ -88,6 +89,7 @@ class ReceptionStatistics:
             self._timestamps = (timestamp, timestamp)
             return timestamp
         last, unwrapped = self._timestamps
+        # 32 bits roll over after six days at 8000 a second, or soon, because they begin at a random value.
         delta = (timestamp - last) & 0xFFFFFFFF
         unwrapped += delta if delta < 1 << 31 else delta - (1 << 32)
         self._timestamps = (timestamp, unwrapped)
@@ -126,6 +128,7 @@ class ReceptionStatistics:
     def fraction_lost(self) -> int:
         """Return the share lost since the last call of this method, in 1/256 (RFC 3550 A.3)."""
         expected, received = self.expected - self._reported[0], self.received - self._reported[1]
+        # The fraction is about the time since the last report, so the counts of that report are kept.
         self._reported = (self.expected, self.received)
         lost = expected - received
         return 0 if expected <= 0 or lost <= 0 else min(255, (lost << 8) // expected)

@@ -84,6 +84,8 @@ class MediaStream:
         self.row, self.side = row, side
         self.payload_type, self.event_type = payload_type, event_type
         self.ssrc = random_source.getrandbits(32)
+        # Only 15 bits: a receiver begins with rollover 0 (RFC 3711 section 3.3.1). If the numbers began near 65535
+        # and the first packets were lost, it would never learn of the rollover, and every packet after it would fail.
         self.first_sequence, self.first_timestamp = random_source.getrandbits(15), random_source.getrandbits(32)
         self._random_source = random_source
         self.sent = 0
@@ -112,6 +114,7 @@ class MediaStream:
         Raises:
             ValueError: it is no key of a telephone, or too many keys wait.
         """
+        # Before the test of the event type: a wrong key is the caller's error on any call.
         check_key(digit, len(self._pressed))
         if self.event_type is not None:
             self._pressed.append((digit, self.sent))
@@ -126,6 +129,7 @@ class MediaStream:
         timestamp = self._timestamp(number)
         payload = write_frame(self.side, self.row, number)
         return self.cipher.protect(
+            # The marker stands at the first packet of speech (RFC 3551 section 4.1), and this speaker never pauses.
             bytes(RtpPacket(self.payload_type, sequence, timestamp, self.ssrc, payload, marker=number == 0))
         )
 
@@ -134,6 +138,7 @@ class MediaStream:
         step = self.sent - 1 - begun
         if step == EVENT_PACKETS + END_PACKETS - 1:
             self._pressed.pop(0)
+            # The keys that wait begin after this one, not when they were pressed.
             self._pressed = [(later, self.sent) for later, _ in self._pressed]
         duration = min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET
         event = TelephoneEvent(digit, duration, end=step >= EVENT_PACKETS)
@@ -148,6 +153,7 @@ class MediaStream:
         """Take a packet that came to the RTP port at `arrival`."""
         self._arrived += 1
         packet = self.cipher.unprotect(data)
+        # Counted and dropped: a wrong packet of a peer is a result of the run.
         if isinstance(packet, Failure):
             self._note_failure(packet, data)
             return
@@ -156,6 +162,7 @@ class MediaStream:
         except MalformedRtpError:
             self._failed += 1
             return
+        # Only authentic packets count: strangers' packets must not end the silence.
         if self._first_arrival is None:
             self._first_arrival = arrival
         self._remote_ssrc = heard.ssrc
@@ -212,6 +219,7 @@ class MediaStream:
             return
         self._rtcp_received += 1
         for block in reception.blocks:
+            # A peer that mixes reports on other sources too.
             if block.ssrc == self.ssrc:
                 self._remote_lost = block.lost
 
@@ -243,6 +251,7 @@ class MediaStream:
 
     def _silence_s(self, now: float) -> float:
         first, last = self._first_arrival, self._statistics.last_arrival
+        # Nothing came at all, so the whole call was silent.
         if first is None or last is None:
             return now - self.started
         return max(first - self.started, self._statistics.longest_gap_s, now - last)

@@ -58,12 +58,14 @@ class Frame(NamedTuple):
 def write_frame(side: Side, row: int, number: int) -> bytes:
     """Return the payload of frame `number`, spoken by `side` in the call of plan row `row`."""
     body = _MAGIC + bytes([side]) + row.to_bytes(5, "big") + (number & 0xFFFFFFFF).to_bytes(4, "big")
+    # The CRC is over the token, so that chance or another codec cannot make a valid one.
     return (body + zlib.crc32(body).to_bytes(4, "big")) * _TIMES
 
 
 def read_frame(payload: bytes) -> Frame | None:
     """Return the voiceprint of a payload, or None where it has none."""
     body = payload[:12]
+    # The magic bytes first: they are cheap to compare, and most other audio fails there.
     if len(payload) < 16 or body[:2] != _MAGIC or zlib.crc32(body).to_bytes(4, "big") != payload[12:16]:
         return None
     try:

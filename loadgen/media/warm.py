@@ -28,11 +28,13 @@ async def pump_compiled() -> AsyncIterator[None]:
     if kind is PumpKind.PLAIN or _is_kept():
         yield
         return
+    # If we are killed, nobody else would end it.
     process = await start_process((*dies_with_us(), sys.executable, "-m", __name__))
     try:
         yield
         await process.wait()
     finally:
+        # Only after an error in the block does it still run here. Then nobody needs its work.
         await gone_within(process, 0.0)
 
 

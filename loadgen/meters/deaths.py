@@ -39,6 +39,7 @@ def _watch(
     loop: asyncio.AbstractEventLoop, pid: int, tell: Callable[[], None]
 ) -> contextlib.AbstractContextManager[None]:
     try:
+        # A descriptor stands for the process itself. A number may be given to another process after its end.
         return _described(loop, os.pidfd_open(pid), tell)
     except ProcessLookupError:
         return _told(loop, tell)
@@ -48,6 +49,7 @@ def _watch(
 
 @contextlib.contextmanager
 def _told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator[None]:
+    # Not at once: the caller's block has not begun, and may not be ready for it.
     handle = loop.call_soon(tell)
     try:
         yield

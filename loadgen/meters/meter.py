@@ -44,9 +44,6 @@ class Meter:
         Pages are read only where `guard` allows it, which by default is on loopback. `on_reading` is told of every
         reading after plan zero is known.
 
-        `on_reading` is told of every reading after plan zero is known.
-
-
         Raises:
             InputError: a page's address is not one of plain HTTP.
             GuardError: a page's host is not allowed.
@@ -69,11 +66,14 @@ class Meter:
         self._started = self._last = 0.0
 
     async def __aenter__(self) -> Meter:
+        # Programs that were called before have spent CPU already. The first reading is what all later ones are
+        # compared with.
         self._started = await self.read()
         if self._pids:
             self._stack.enter_context(self._reference)
         self._stack.enter_context(watch_deaths(self._pids, self._ended.__setitem__))
         task = asyncio.create_task(self._sample(), name="meter")
+        # The stack is left in reverse: cancel first, then wait until the task is really over.
         self._stack.push_async_callback(asyncio.wait, [task])
         self._stack.callback(task.cancel)
         return self
@@ -95,6 +95,7 @@ class Meter:
     def follow(self, program: str, pid: int) -> None:
         """Note that a program was started again as another process: its CPU is added to what it had spent before."""
         self._processes.follow(program, pid)
+        # It lives again. Its earlier end was planned, or was reported when it happened.
         self._ended.pop(program, None)
         self._stack.enter_context(watch_deaths({program: pid}, self._ended.__setitem__))
 
@@ -103,9 +104,11 @@ class Meter:
 
         CPU clocks are read within a few milliseconds after that. The table has the exact instant of each.
         """
+        # Two readings at once would mix their rows: `before` says where those of this reading begin.
         async with self._reading:
             before, self._last = len(self._rows), asyncio.get_running_loop().time()
             usages, _ = await asyncio.gather(
+                # Reading /proc takes milliseconds, and calls of the same event loop must not wait for it.
                 asyncio.to_thread(self._processes.read),
                 asyncio.gather(*(self._read_page(name, self._last) for name in self._pages)),
             )
@@ -162,6 +165,7 @@ class Meter:
         try:
             page = await self._pages[name].read()
         except (StackError, RemoteError) as error:
+            # A page that fails is a gap and no end: the run is about calls, and the next reading may work.
             self._gaps.append((at, name, str(error)))
         else:
             self._rows.extend(Sample(at, name, number, value) for number, value in page.values.items())

@@ -59,12 +59,14 @@ class ProcessMeter:
     def follow(self, name: str, pid: int) -> None:
         """Note that a program was started, or started again, as a process. Its CPU is added to what it spent before."""
         with self._lock:
+            # The same object goes on, because it has what was spent before.
             self._programs.setdefault(name, _Program(pid)).restarted(pid)
 
     def read(self) -> dict[str, Usage]:
         """Return the programs' usage now. A program that is gone keeps its last CPU time, and holds nothing."""
         with self._lock:
             for program in self._programs.values():
+                # Finding new processes takes longer than reading clocks, so it is done before the instant is noted.
                 program.look()
             # Read all CPU clocks first, so that every program's CPU is of the same instant.
             at_s = time.monotonic()
@@ -87,6 +89,7 @@ class _Program:
 
     def look(self) -> None:
         """Forget the processes that are gone, and find the new ones."""
+        # psutil compares the start times too: another process with the same number does not count as this one.
         self._known = {pid: process for pid, process in self._known.items() if process.is_running()}
         todo = list(self._known.values())
         while todo:
@@ -97,6 +100,7 @@ class _Program:
         # reading. In the other order it would be counted twice.
         reaped_s = sum(_reaped_s(process) for process in self._known.values())
         own_s = sum(_cpu_s(process) for process in self._known.values())
+        # A child that was not waited for takes its time with it. The sum must not fall for that.
         self._cpu_s = max(self._cpu_s, self._before_s + reaped_s + own_s)
 
     def usage(self, at_s: float) -> Usage:
@@ -175,6 +179,7 @@ def _held(process: psutil.Process) -> tuple[int, int]:
     """Return a process's memory in bytes, and its number of threads."""
     try:
         try:
+            # Kamailio's processes share most of their memory. Resident sizes would count it once for each.
             memory = process.memory_full_info().pss
         except (psutil.AccessDenied, AttributeError):
             memory = process.memory_info().rss

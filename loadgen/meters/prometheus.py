@@ -52,6 +52,8 @@ class PrometheusPage:
             )
         # A page is read and not called, so its rate is 0 calls a minute, which every confirmed ceiling allows.
         self._target = (guard or Guard()).check(parts.hostname, parts.port or 80, 0.0)
+        # The name and not the number that it resolved to, because a server may serve several names. A user and
+        # password before the @ are left out.
         self._host = parts.netloc.rpartition("@")[2]
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._timeout_s = timeout_s
@@ -111,6 +113,7 @@ def parse(text: str, source: str = "the page") -> Page:
         ]
     except (ValueError, KeyError, IndexError) as error:
         raise RemoteError(f"{source} is no Prometheus page: {error}") from error
+    # NaN fails this comparison too. Neither can be summed up or written as JSON.
     finite = [sample for sample in samples if abs(sample[1]) < float("inf")]
     return Page({name: value for name, value, _ in finite}, {name: kind for name, _, kind in finite})
 

@@ -36,6 +36,7 @@ class ReferenceWorkload:
         self._readings: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
+        # On the trunk's cores as well, because it is their speed that counts.
         cores = ",".join(map(str, os.sched_getaffinity(0) | self._cores))
         pipe = subprocess.PIPE
         # A session of its own, so that Ctrl-C reaches only the caller. The process ends when its caller's pipe does.
@@ -59,6 +60,7 @@ class ReferenceWorkload:
 
     def mean_s(self, from_s: float, to_s: float) -> float | None:
         """Return the mean CPU seconds that the work took between two instants of `time.monotonic`. None without any."""
+        # A copy, because the thread may append meanwhile.
         readings = [took_s for at_s, took_s in self._readings.copy() if from_s <= at_s <= to_s]
         return sum(readings) / len(readings) if readings else None
 
@@ -78,6 +80,7 @@ def _work_until_left() -> None:
         while time.monotonic() < awake_at:
             pass
         begun_s, total = time.thread_time(), 0
+        # Another cache line each time, so that nothing of the last turn is still in the cache.
         total += len(memory[turn * _LINE_BYTES % _STRIDE :: _STRIDE])
         for number in range(_ADDITIONS):
             total += number * number

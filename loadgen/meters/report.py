@@ -118,6 +118,7 @@ def make_report(
         str(source): _program(str(source), frame, kinds, (from_s, to_s), ended.get(str(source)))
         for (source,), frame in samples.sort("at_s").group_by("source", maintain_order=True)
     }
+    # A program without a single reading must still show that it ended, or could not be read.
     for source in ended.keys() | {gap.source for gap in gaps}:
         programs.setdefault(source, ProgramReport(increases={}, ended_at_s=ended.get(source)))
     inside = tuple(gap for gap in gaps if from_s <= gap.at_s <= to_s)
@@ -132,6 +133,7 @@ def _program(
     ended_at_s: float | None,
 ) -> ProgramReport:
     series = {str(name): _Series(rows, *span) for (name,), rows in frame.group_by("name")}
+    # The process's own clock is the more exact one. The page is for a trunk on another machine.
     cpu = series.get("cpu_s") or series.get(PAGE_CPU)
     counters = {name: kinds[source, name] for name in sorted(series) if kinds.get((source, name), "gauge") != "gauge"}
     # A counter with labels appears on its page only when it first counts. Until then it was 0, so its first reading is

@@ -56,6 +56,7 @@ class CallEvents:
         self._waiting.append(event)
         if self._reader is not None:
             _wake(self._reader)
+        # An alarm that stays set would hold the call of an ended attempt in memory until it rings.
         if self._alarm is not None and isinstance(event, events.FinalEvent):
             self._alarm.cancel()
             self._alarm = None
@@ -86,6 +87,7 @@ class CallEvents:
         self._alarm = None
         if self._reader is None or self._until is None:
             return
+        # The reader waits for longer by now than when the alarm was set.
         if self._until > self._alarm_s:
             self._set_alarm(self._until)
         else:
@@ -93,6 +95,7 @@ class CallEvents:
 
 
 def _wake(reader: asyncio.Future[None]) -> None:
+    # An event and the alarm may come in the same turn of the event loop.
     if not reader.done():
         reader.set_result(None)
 
@@ -157,6 +160,7 @@ class SipAgent:
 
         def closed(end: Closed) -> None:
             logger.debug("connection %d to %s closed: %s %s", number, connection.peer, end.reason, end.detail)
+            # First, so that `_settle` cannot write to the closed connection what the loss makes the calls send.
             del self._connections[number], self._numbers[connection]
             self._endpoint.connection_lost(number, self._loop.time())
             self._settle()
@@ -168,6 +172,7 @@ class SipAgent:
     def place(self, connection: Connection, invite: Request, call_events: CallEvents) -> ClientCall:
         """Send an INVITE. Its events go to `call_events`."""
         call = self._endpoint.start_call(self._number(connection), invite, self._loop.time())
+        # No event is lost between these two lines: `_settle` hands the events out.
         call.context = call_events
         self._settle()
         return call
@@ -194,6 +199,7 @@ class SipAgent:
             # The rest of the stream is lost: RFC 3261 section 18.3 gives no way to find the next message.
             self.malformed += 1
             logger.info("connection %d to %s: no SIP (%s)", number, connection.peer, mask(str(error)))
+            # The 400 has to be written before the connection is closed.
             self._endpoint.reject_malformed(number, error)
             self._settle()
             connection.close()
@@ -204,11 +210,14 @@ class SipAgent:
     def _settle(self) -> None:
         """Send messages, dispatch events and arm the timer. Every input to the endpoint ends with this."""
         for number, data in self._endpoint.messages_to_send():
+            # The connection may have closed since. The endpoint learns of that in an input of its own.
             connection = self._connections.get(number)
             if connection is not None:
                 connection.write(data)
                 if self._trace is not None:
                     self._trace("sent", data)
+        # A handler may give the endpoint another input and so come here again. That is safe: each event is handed out
+        # once.
         for event in self._endpoint.events():
             self._dispatch(event)
         self._arm()
@@ -224,6 +233,7 @@ class SipAgent:
         event.call.context = call_events
         connection = self._connections.get(event.call.connection_id) if event.call.connection_id is not None else None
         if self._on_invite is None or connection is None:
+            # Without an answer the caller would wait until its timer B.
             self.act(lambda now: event.call.reject(now, 480))
             return
         self._on_invite(IncomingCall(event.call, connection.peer[0], call_events))
@@ -240,6 +250,7 @@ class SipAgent:
         self._timer = None if due is None else self._loop.call_at(due, self._fire)
 
     def _fire(self) -> None:
+        # Before the endpoint runs: `_arm` keeps an earlier timer, and this one has fired already.
         self._timer = self._timer_due = None
         self._endpoint.handle_timer(self._loop.time())
         self._settle()

@@ -53,6 +53,7 @@ class Heard:
     def add(self, report: MediaReport) -> None:
         """Add the packets of one more call."""
         self.received += report.received
+        # A replayed packet was authentic when it was first sent: its key is right.
         self.authenticated += report.authenticated + report.replayed
 
 
@@ -68,6 +69,7 @@ class Audio:
         self._flow: Flow | None = None
         self.address = factory.address
         self.port: int = sockets[0].getsockname()[1]
+        # Not from `random_source`: with the same key twice, two calls would be encrypted with the same key stream.
         self.key = None if factory.plain else os.urandom(KEY_BYTES)
         """Our SRTP key for this call. None for plain RTP."""
         self.report = MediaReport()
@@ -94,6 +96,7 @@ class Audio:
         Raises:
             GuardError: the peer asks for audio at an address that may get none.
         """
+        # Before anything is sent: SDP of a peer must not make us send audio to a stranger.
         remote = self._factory.check_media(theirs.address)
         # The first codec that both name is the one that is sent.
         codec = next(codec for codec in theirs.codecs if codec in ours.codecs)
@@ -109,6 +112,7 @@ class Audio:
         )
         if self._sockets is None:
             raise RuntimeError("audio was started twice")
+        # From here on the pump owns the sockets and closes them.
         sockets, self._sockets = self._sockets, None
         rtp, rtcp = (remote, theirs.port), (remote, theirs.effective_rtcp_port)
         self._flow = self._factory.pump.add(stream, *sockets, rtp, rtcp)
@@ -124,6 +128,7 @@ class Audio:
         if self._flow is not None:
             self.report = self._factory.pump.remove(self._flow)
             self._flow = None
+            # Plain RTP has no authentic packets to count.
             if self.key is not None:
                 self._factory.heard.add(self.report)
 
@@ -163,6 +168,7 @@ class AudioFactory:
         self.plain = plain
         self.check_media = check_media
         self.pump = make_pump()
+        # The usual soft limit of 1024 files ends at about 500 calls, because each takes two sockets here.
         raise_descriptor_limit()
         self.heard = Heard()
         self.random_source = random.Random()
@@ -183,6 +189,7 @@ class AudioFactory:
 
     def side_in(self, row: PlanRow) -> Side:
         """Return whether this party is the caller or the called side of that row."""
+        # Inbound calls come from the trunk's side, outbound calls from the customer's.
         calls = (row.direction is Direction.INBOUND) == self._at_trunk
         return Side.CALLER if calls else Side.CALLED
 
@@ -195,10 +202,13 @@ class AudioFactory:
         low, high = self._ports
         for _ in range(low, high, 2):
             port = self._next_port
+            # Go on behind the last port: a late packet of an ended call then finds no new call on its port.
             self._next_port = port + 2 if port + 2 < high else low
             try:
                 return self._audio(port, row)
             except OSError as error:
+                # Without this, a missing descriptor would look like a port in use, and every port would be tried in
+                # vain.
                 _check_descriptors(error)
         raise NoPortError(f"no free UDP port pair between {low} and {high} on {self.address}")
 
@@ -253,12 +263,14 @@ def note_media(record: Record, report: MediaReport) -> None:
     record.rtp_duplicate, record.rtp_reordered = report.duplicate + report.replayed, report.reordered
     record.rtp_foreign = report.foreign
     record.silence_s = report.silence_s
+    # Without a packet there is nothing to compute jitter and MOS from, and 0.0 would look like a perfect call.
     if report.authenticated:
         record.jitter_ms, record.mos = report.jitter_ms, report.mos
 
 
 def media_fault(report: MediaReport) -> str | None:
     """Return why a call's audio was not as agreed, or None where it was."""
+    # The most telling fault first: those below may follow from it.
     if report.plain:
         return f"{report.plain} packets came as plain RTP where SRTP was agreed"
     if report.failed:

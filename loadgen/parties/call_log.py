@@ -32,5 +32,6 @@ class CallLog(logging.LoggerAdapter[logging.Logger]):
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Write a line with masked arguments."""
+        # Masking costs more than the line. Most lines are DEBUG, and nobody asks for them.
         if self.isEnabledFor(level):
             super().log(level, msg, *(mask(str(value)) for value in args), **kwargs)

@@ -64,6 +64,7 @@ class Caller:
 
     def begin(self, call_events: CallEvents) -> None:
         """Note a call under way, so that `stop` reaches it."""
+        # An attempt that was prepared before the stop may begin after it.
         if self._stopping:
             call_events.put(Stopped())
         self._under_way.add(call_events)

@@ -73,6 +73,7 @@ class Carrier:
         """
         context = server_context(self._authority.issue(self.host), keylog=self._keylog)
         self._listener = await serve_tls(self.host, 0, context, self._connected)
+        # The user agent is made after listening, because its Contact names this port.
         port = self._listener.address[1]
         user_agent = UserAgent(self.host, port, "trunkproof carrier")
         self._agent = SipAgent(user_agent, random.Random(), on_invite=self._invited, trace=self._trace)
@@ -98,6 +99,7 @@ class Carrier:
         host, port = self._inner
         context = client_context(self._authority.ca_file, keylog=self._keylog)
         target = Guard().check(host, port, 0.0)
+        # One connection to each customer: the study's TLS policy is about the connections that customers open.
         pool = ConnectionPool(Connector(context, host, self.host), target, TlsPolicy.PERSISTENT)
         return PstnLine(self._study, index, self.agent, pool, Place(*self._listener.address), records_route=False)
 
@@ -105,6 +107,7 @@ class Carrier:
         """Return the records of the inbound calls, and the verdict on the carrier's health."""
         if self._pstn is None:
             return [], judge(Measurements())
+        # The probe goes on until the last call has ended, and the verdict is about all of them.
         records = await self._pstn.finish(stop=stop)
         await self._probe.stop()
         verdict = judge(

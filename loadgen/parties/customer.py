@@ -102,10 +102,12 @@ class Customer:
             StackError: this machine has no such address, or the port is in use.
         """
         who = f"the customer of {self._settings.name}"
+        # This checks that the machine has the address, for a customer who only calls out too.
         take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)
         if self._listens and self._settings.traffic.inbound_share > 0 and files is not None:
             certificate = CertificateFiles(Path(files.certificate), Path(files.key))
+            # Behind a real PBX our answerer plays the telephones, and the PBX has the customer's port.
             port = files.phone_port or self._settings.customer_port
             try:
                 self._listener = await serve_tls(self._address, port, server_context(certificate), self.agent.attach)
@@ -117,6 +119,7 @@ class Customer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close everything."""
+        # First: the tasks of these calls use the connections and the audio.
         await self._answerer.close()
         await self.pool.close()
         if self._listener is not None:

@@ -65,6 +65,7 @@ class Answerer:
 
     def take(self, agent: SipAgent, incoming: IncomingCall) -> None:
         """Answer one call in its own task."""
+        # The set keeps the task alive: the event loop itself holds tasks only weakly.
         task = asyncio.create_task(self._serve(agent, incoming))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -83,6 +84,7 @@ class Answerer:
     async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
         call = incoming.call
         log = CallLog(logger, call.invite.call_id)
+        # At once: setup, ringing and a shaper's delay together may be longer than the caller's timer B.
         agent.act(call.trying)
         try:
             row = self._row_dialled(call)
@@ -92,6 +94,7 @@ class Answerer:
             try:
                 await self._converse(_Conversation(agent, call, incoming.events), row, reservation)
             finally:
+                # On every way out. A channel that is not released would be missing for the rest of the run.
                 reservation.close()
         except NoPortError as error:
             log.warning("refused: %s", error)
@@ -112,14 +115,17 @@ class Answerer:
     async def _converse(self, talk: _Conversation, row: PlanRow, reservation: Reservation) -> None:
         # Setup and ringing count from here, after admission: the delay of a shaper comes before.
         handed_over = self._loop.time()
+        # Before ringing: nobody should hear a telephone ring for a call that cannot have audio.
         offer = read_offer(talk.call.invite.body)
         await talk.sleep_until(handed_over + row.setup_s)
         if row.outcome in {Outcome.BUSY, Outcome.REJECTED}:
             raise CallRefused(Refusal(row.status))
         talk.agent.act(talk.call.ring)
+        # An abandoned call rings until its caller cancels it.
         await talk.sleep_until(None if row.outcome is Outcome.ABANDONED else handed_over + row.setup_s + row.ring_s)
         if row.outcome is Outcome.NO_ANSWER:
             raise CallRefused(Refusal(row.status))
+        # Only for a call that is answered: a ringing telephone needs no socket.
         audio = reservation.open_audio()
         try:
             await self.talk(talk, offer, audio)
@@ -131,6 +137,7 @@ class Answerer:
         answer = audio.answer(offer)
         if isinstance(answer, SdpFault):
             raise CallRefused(Refusal(_NOT_ACCEPTABLE))
+        # The answer first: our audio must not reach the caller before it knows our key.
         talk.agent.act(lambda now: talk.call.answer(now, write_sdp(answer)))
         audio.start(answer, offer)
         await talk.until_ended()

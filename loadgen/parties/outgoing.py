@@ -91,6 +91,8 @@ class PlannedCall:
         try:
             audio = line.open_audio(self.row)
         except NoPortError as error:
+            # Kept until the call's instant, so that the record of the failure says when the call should have been
+            # placed.
             self._ready = error
             return
         offer = line.offer(self.row, audio)
@@ -98,7 +100,9 @@ class PlannedCall:
 
     def start(self) -> None:
         """Send the INVITE, if its connection is already open."""
+        # Before the INVITE: a run that is stopped meanwhile has to reach this call.
         self.caller.begin(self.inbox)
+        # Only an open connection. To wait for a handshake here would make the next call late.
         lease = self.caller.line.pool.standing(self.row.call)
         if lease is not None and isinstance(self._ready, _Ready):
             self._send(lease, self._ready)
@@ -112,6 +116,7 @@ class PlannedCall:
                 self._fail_here(self._ready)
         finally:
             self.drop()
+            # Last. `stop` must reach the call as long as it holds anything.
             self.caller.end(self.inbox)
 
     def drop(self) -> None:
@@ -139,6 +144,7 @@ class PlannedCall:
     def _send(self, lease: Lease, ready: _Ready) -> None:
         self._lease = lease
         self.record.connection, self.record.connect_s = lease.kind, lease.connect_s
+        # Read before the INVITE is written: encrypting and sending it belong to the time that we measure.
         self.record.sent_s = self.caller.now_s()
         self._log = CallLog(logger, ready.invite.call_id, call=self.row.call, attempt=self.row.attempt)
         self._log.debug("INVITE sent over a %s connection", lease.kind)
@@ -158,12 +164,16 @@ class PlannedCall:
         self.record.answered_s = answer.at_s - self.caller.zero
         self._log.debug("answered")
         fault = self._start_audio(audio, ready.offer, answer.body)
+        # The hold time counts from the answer, not from when this task got to run. A call whose SDP is wrong ends at
+        # once.
         hang_up_at = answer.at_s + (self.row.hold_s if fault is None else 0.0)
         ended = await self._hold(call, hang_up_at)
         self.record.bye_s = self.caller.now_s()
+        # Before the BYE: silence after it is no fault of the trunk.
         audio.stop()
         if not ended:
             ended = await self._hang_up(call, lease)
+        # After the hang-up, which may take a while, but of the audio as it was before.
         note_media(self.record, audio.report)
         self._judge(ended, fault or media_fault(audio.report))
 
@@ -185,16 +195,19 @@ class PlannedCall:
         until: float | None = self._clock() + self.row.setup_s + self.row.ring_s + TRANSACTION_TIMEOUT_S
         while True:
             match await self.inbox.next(until):
+                # The order of the cases matters: after a stop, None means that CANCEL got no answer either.
                 case None if self.wish is _Wish.STOP:
                     self._end(Disposition.STILL_UP, "CANCEL was not answered")
                     return None
                 case None | Stopped() as signal:
                     self.wish = _Wish.STOP if signal else self._reason_to_leave()
                     agent.act(call.hang_up)
+                    # Without a stop no deadline is needed: the call itself gives up 64*T1 after its CANCEL.
                     until = self._clock() + _LAST_WORDS_S if signal else None
                 case events.Ringing(at_s=at_s) if self.record.ringing_s is None:
                     self.record.ringing_s = at_s - self.caller.zero
                     self._log.debug("ringing")
+                    # The planned patience counts from the ringing, as a caller hears it.
                     if self.row.outcome is Outcome.ABANDONED and self.wish is _Wish.ANSWER:
                         until = at_s + self.row.ring_s
                 case events.Answered() as answer:
@@ -213,6 +226,7 @@ class PlannedCall:
     def _failed(self, final: events.FinalEvent) -> None:
         """Note in the record how the INVITE failed."""
         match final:
+            # First: whatever answered our CANCEL, the call was under way when the run was stopped.
             case _ if self.wish is _Wish.STOP:
                 self._end(Disposition.STILL_UP)
             case events.Rejected():
@@ -221,6 +235,7 @@ class PlannedCall:
                 self.record.status = 408
                 self._end(Disposition.TIMED_OUT, f"no final response within {TRANSACTION_TIMEOUT_S:g} s")
             case events.Cancelled() | events.Terminated(cause=EndCause.CANCEL_GLARE):
+                # An abandoned call rang, so it was admitted and held its ports.
                 self.record.status, self.record.ports = 487, self.caller.line.ports_per_call
                 self._end(Disposition.ABANDONED)
             case events.ConnectionLost():
@@ -232,8 +247,10 @@ class PlannedCall:
         line, record = self.caller.line, self.record
         record.status, record.cause, record.retry_after_s = final.status, final.q850_cause, final.retry_after_s
         disposition = disposition_of(final.status, final.q850_cause, self.row, throttle_status=line.throttle_status)
+        # The called side refused it, not a limit. It was admitted before, and held its ports.
         if disposition in {Disposition.BUSY, Disposition.NO_ANSWER} or final.status == self.row.status:
             record.ports = line.ports_per_call
+        # The redials of the model wait for this header. Its absence explains a difference.
         bare = disposition is Disposition.THROTTLED and line.throttle_retries and final.retry_after_s is None
         self._end(disposition, f"{final.status} without Retry-After" if bare else None)
 
@@ -251,6 +268,7 @@ class PlannedCall:
 
     async def _hang_up(self, call: ClientCall, lease: Lease) -> events.Terminated | None:
         """Send BYE and wait for its response. Return None where none came."""
+        # The connection was lost during the call, for example by a restart of the edge. The dialog is still up.
         if call.connection_id is None and not await self._reconnect(call):
             return None
         self.caller.line.agent.act(call.bye)
@@ -289,11 +307,13 @@ class PlannedCall:
         elif ended is None:
             self._end(Disposition.CONNECTION_FAILED, "no way to send the BYE: the trunk is gone")
         else:
+            # The call was carried to its end. How the BYE went is a remark, not a failure.
             odd = ended.cause not in _GOOD_ENDS
             self._end(Disposition.COMPLETED, f"ended by {ended.cause.name}" if odd else None)
 
     def _end(self, disposition: Disposition, reason: str | None = None) -> None:
         self.record.disposition = disposition
+        # The first reason is the cause. A later one follows from it.
         self.record.reason = self.record.reason or reason
         self.record.ended_s = self.caller.now_s()
         level = logging.INFO if self.record.reason else logging.DEBUG

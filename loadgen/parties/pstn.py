@@ -47,6 +47,7 @@ class PstnLine:
         self.ports_per_call = study.pop.ports.legs
         self.throttle_status = self._settings.throttle.refusal_status
         self.throttle_retries = self._settings.throttle.retry_after_s is not None
+        # The line opens audio by row, so what a call got at its admission waits here for it.
         self.reservations: dict[int, Reservation] = {}
 
     def open_audio(self, row: PlanRow) -> Audio:
@@ -106,12 +107,14 @@ class Pstn:
         if self._task is not None:
             await self._task
         for line in self._lines:
+            # After the last call: their BYEs need the connections.
             await line.pool.close()
         return self._dialler.records
 
     async def place(self, row: PlanRow, record: Record) -> None:
         """Carry one attempt from now to its end."""
         line, caller = self._lines[row.trunk], self._callers[row.trunk]
+        # A refused call has no INVITE, but was placed now. `PlannedCall` sets it again when it sends.
         record.sent_s = caller.now_s()
         try:
             reservation = line.reservations[row.row] = await self._admit(row)

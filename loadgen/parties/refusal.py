@@ -42,6 +42,7 @@ class Refusal:
     @property
     def phrase(self) -> str | None:
         """Return the reason phrase. None for the standard phrase of the status."""
+        # The cause tells one 503 from another, but Asterisk's dialplan sees only the phrase.
         return None if self.cause is None else PHRASES.get(self.cause)
 
 

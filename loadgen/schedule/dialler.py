@@ -77,6 +77,7 @@ class Dialler:
 
     def began(self, record: Record) -> None:
         """Note that an attempt begins."""
+        # At its beginning and not at its end: a run that is cut short still has a row for every attempt begun.
         self.records.append(record)
         self._on_begin(record)
 
@@ -84,10 +85,12 @@ class Dialler:
         """Note that an attempt is over, and schedule its redial if there is one."""
         self._on_end(record)
         next_row = row.redial(record.disposition)
+        # An attempt without an end was cut off, and nobody redials after that.
         if next_row is None or record.ended_s is None:
             return
         following, redial = self._plan.rows[next_row], self._plan.study.trunks[row.trunk].traffic.redial
         record.redialled = True
+        # From the end of the attempt, not from now: the delay of this task must not move the redial.
         self._schedule(following, record.ended_s + redial.wait_s(following.redial_delay_s, record.retry_after_s))
 
 
@@ -105,6 +108,7 @@ class _Dialling:
 
     def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
         self._dialler.began(self._record)
+        # This part runs at once. A coroutine begins only in a later turn of the event loop.
         self._attempt.start()
         return self._finish()
 

@@ -29,9 +29,10 @@ COARSE_MARGIN_S = 0.0015
 NAP_S = 0.0001
 """Short enough that connections of the same loop, which run between two naps, are not delayed noticeably."""
 GUARD_S = 0.0004
-"""Most steps of the event loop take at most this long. We let it begin none so shortly before an instant.
+"""So long before an instant, the event loop may begin no further step.
 
-That step is then delayed by so much, and no call starts late because of it.
+Most of its steps take at most this long. A step that comes now waits until after the start, so that no call starts late
+because of it.
 """
 WAKING_S = 0.00006
 """A sleep ends about this late, so we sleep this much less."""
@@ -89,6 +90,7 @@ class Pacer:
         Actions due at the same instant start in the order in which they were scheduled. After `stop` nothing starts.
         """
         heapq.heappush(self._planned, (due_s, self._scheduled, action))
+        # The number decides between equal instants, and keeps the heap from comparing actions, which have no order.
         self._scheduled += 1
         self._changed.set()
 
@@ -106,18 +108,23 @@ class Pacer:
         try:
             async with asyncio.TaskGroup() as group:
                 while self._stopped_at_s is None and (self._planned or self._prepared or self._running):
+                    # First: starts are what the pacer is judged by. Preparing can wait.
                     self._start_due(group)
                     if self._prepare_one():
+                        # After each action, so that the connections of this loop are served in between.
                         await asyncio.sleep(0)
                     else:
+                        # No await between this line and the wait in `_wait`, so no change is missed.
                         self._changed.clear()
                         await self._wait()
         finally:
             for _, _, action in self._prepared:
+                # These hold ports already, and will never start.
                 action.drop()
 
     def stop(self) -> None:
         """Start nothing more. Actions under way go on, and `run` returns when they have ended."""
+        # The first stop counts: `overdue` judges us by what was due before it.
         if self._stopped_at_s is None:
             self._stopped_at_s = self.now_s()
             self._changed.set()
@@ -135,10 +142,12 @@ class Pacer:
     def _start_due(self, group: asyncio.TaskGroup) -> None:
         while self._stopped_at_s is None and (scheduled := self._next()) and scheduled[0][0] <= self.now_s():
             due_s, _, action = heapq.heappop(scheduled)
+            # It was scheduled for a time that is past, or there was no time to prepare it before.
             if scheduled is self._planned:
                 action.prepare()
             instant = Instant(due_s, self.now_s())
             self.instants.append(instant)
+            # `start` itself runs here and now. Only the coroutine that it returns waits for its turn.
             task = group.create_task(action.start(instant))
             self._running.add(task)
             task.add_done_callback(self._ended)
@@ -146,12 +155,14 @@ class Pacer:
     def _next(self) -> _Scheduled:
         """Return the heap that has the next action to start."""
         heaps = [heap for heap in (self._prepared, self._planned) if heap]
+        # By instant and number only: a heap may end in an action, and these have no order.
         return min(heaps, key=lambda heap: heap[0][:2], default=[])
 
     def _prepare_one(self) -> bool:
         """Prepare the next action if it is due within `LEAD_S` and no start comes in between. Return whether it did."""
         if self._stopped_at_s is not None or not self._planned or self._planned[0][0] - LEAD_S > self.now_s():
             return False
+        # A preparation may take longer than this, and the prepared action would start late.
         if self._prepared and self._prepared[0][0] <= self.now_s() + COARSE_MARGIN_S:
             return False
         scheduled = heapq.heappop(self._planned)
@@ -169,8 +180,11 @@ class Pacer:
         if (coarse_s := wake_s - self.now_s()) > 0:
             timer = asyncio.get_running_loop().call_later(coarse_s, self._changed.set)
             await self._changed.wait()
+            # Where the change came first, the timer would end a later wait too early.
             timer.cancel()
             return
+        # These sleeps block the whole event loop, on purpose: a timer of the loop is too coarse, and a busy loop
+        # would use a core.
         while (left_s := due_s - self.now_s()) > 0 and not self._changed.is_set():
             if left_s > GUARD_S:
                 time.sleep(NAP_S)

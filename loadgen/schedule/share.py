@@ -34,6 +34,7 @@ class Share:
         if self.of == 1:
             return True
         count = self.connections[row.trunk]
+        # By the call and not by the row: a redial is another row of the same call, and belongs to the same worker.
         slot = row.call % count if count else row.call
         # Number the connections through all trunks, so that customers with one connection each are divided too.
         return (sum(self.connections[: row.trunk]) + slot) % self.of == self.index
@@ -70,6 +71,7 @@ def check_divisible(study: Study, workers: int) -> None:
 
 def _too_few_connections(study: Study, workers: int) -> list[Problem]:
     counts = [_connections(trunk.traffic.tls) for trunk in study.trunks]
+    # A customer with a connection for each call has enough for any number of workers.
     if 0 in counts or sum(counts) >= workers:
         return []
     return [
@@ -90,6 +92,7 @@ def _resumptions(study: Study) -> list[Problem]:
             "handshake where the model predicts a resumption: write 0, or leave --workers out",
         )
         for index, trunk in enumerate(study.trunks)
+        # With one connection all its handshakes happen in one worker, which remembers the session.
         if trunk.traffic.tls.resumption_share > 0 and _connections(trunk.traffic.tls) != 1
     ]
 

@@ -177,6 +177,7 @@ class Call(ABC):
     def connection_lost(self, now: float) -> None:
         """Note that the call's connection is gone. The dialog lives on and can use another one."""
         self.connection_id = None
+        # In ENDING the BYE's own transaction reports the loss, and that ends the call.
         if self.state in IN_DIALOG and self.state is not CallState.ENDING:
             self._core.emit(events.Detached(now, self))
 
@@ -196,17 +197,20 @@ class Call(ABC):
             case "INVITE" | "UPDATE":
                 self._receive_refresh(request, transaction, now)
             case _:
+                # INFO, NOTIFY and OPTIONS change nothing here. `screening` has refused what we do not serve.
                 self._reply(transaction, request, 200, now)
         return None
 
     def receive_ack(self, request: Request, now: float) -> None:
         """Take the ACK of a 2xx of ours. An ACK with another CSeq number is not for this 2xx and changes nothing."""
+        # The peer repeats its ACK for every repeated 2xx, so late ones are normal.
         if self._repeater is None or request.cseq.number != self._repeater.response.cseq.number:
             return
         self._stop(CallTimer.ANSWER)
         self._repeater = None
         if self._move(Trigger.ACK):
             self._core.emit(events.Acknowledged(now, self))
+            # The user hung up before the ACK. The BYE had to wait for it (RFC 3261 section 15).
             if self.state is CallState.ENDING:
                 self._send_bye(EndCause.LOCAL_BYE, now)
 
@@ -216,6 +220,8 @@ class Call(ABC):
         self._core.respond(transaction, response_to(request, status, headers=headers), now)
 
     def _receive_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        # A BYE is answered in every state. Where it crossed ours there is no transition, and the answer to ours ends
+        # the call.
         self._reply(transaction, request, 200, now)
         if self._move(Trigger.REMOTE_BYE):
             self._finish(events.Terminated(now, self, EndCause.REMOTE_BYE, None))
@@ -226,14 +232,21 @@ class Call(ABC):
             return self._reply(transaction, request, 500, now, ("Retry-After", "1"))
         if self._refreshing or self._repeater is not None:
             return self._reply(transaction, request, 491, now)
+        # These two may raise for a broken header. They come before the answer, so that the endpoint can still send
+        # 400.
         agreed = agree(request)
         self._the_dialog().refresh_target(request)
+        # A re-INVITE without SDP asks us for an offer, and our unchanged SDP is one. An UPDATE without SDP only
+        # refreshes.
         body = self.local_body if request.method == "INVITE" or request.body else b""
         rows = (*self._session_rows(), *answer_headers(agreed), *_content(body))
         response = response_to(request, 200, headers=rows, body=body)
         self._core.respond(transaction, response, now)
+        # No other request has an ACK.
         if request.method == "INVITE":
             self._await_ack(response, now)
+        # The roles are those of this request, not of the call: who receives it is the UAS, even the caller
+        # (RFC 4028).
         self._keep_session(agreed, Refresher.UAS, now)
         self._core.emit(events.Reinvited(now, self, request.body))
         return None
@@ -254,6 +267,7 @@ class Call(ABC):
         repeater = self._repeater
         if repeater is None:
             return None
+        # This timer stands for two: the next repetition, and the end of the wait.
         if not repeater.expired(now):
             self._core.send(self.connection_id, repeater.repeat(now))
             return self._set(CallTimer.ANSWER, repeater.next_timer())
@@ -281,10 +295,13 @@ class Call(ABC):
             return
         # If the refresh fails, the session still lasts as long as the peer would wait for it.
         self._set(CallTimer.EXPIRY, now + self._session.give_up_after_s() - self._session.refresh_after_s())
+        # We send this request, so we are its UAC, and stay the refresher even where we were called.
         timer = SessionTimer(self._session.interval_s, Refresher.UAC)
         rows = (*self._session_rows(), timer.header(), *_content(self.local_body))
         via = self._core.agent.via(self._core.ids.branch())
         request = self._the_dialog().request("INVITE", via, rows, self.local_body)
+        # Before the start: without a connection the handler runs inside `start_invite`. Set after it, the flag would
+        # stay, and every later re-INVITE of the peer would get 491.
         self._refreshing = True
         self._core.start_invite(self.connection_id, request, self._on_refresh, now)
 
@@ -303,6 +320,7 @@ class Call(ABC):
         return None
 
     def _refreshed(self, response: Response, now: float) -> None:
+        # A BYE was sent while the refresh was under way: a new expiry would outlive it.
         if self.state is not CallState.ESTABLISHED:
             return
         try:
@@ -320,6 +338,7 @@ class Call(ABC):
 
     def _send_bye(self, cause: EndCause, now: float) -> None:
         # After our BYE nothing else of the call matters: no repetition, no refresh, no expiry.
+        # The handler may run inside `start`, where there is no connection, so everything is set before it.
         self._end_cause = cause
         self._repeater = None
         self._timers.clear()
@@ -345,6 +364,7 @@ class Call(ABC):
 
     def _move(self, trigger: Trigger) -> bool:
         """Take a transition. Return False where the table has none: the input came too late to matter."""
+        # The two sides act at the same time, so inputs that come too late are normal and no error.
         following = TRANSITIONS.get((self.state, trigger))
         if following is None:
             return False

@@ -64,6 +64,7 @@ _S, _T = CallState, Trigger
 TRANSITIONS: dict[tuple[CallState, Trigger], CallState] = {
     (_S.CALLING, _T.PROVISIONAL): _S.PROCEEDING,
     (_S.CALLING, _T.CANCEL): _S.CANCEL_WANTED,
+    # A callee may answer without ringing first.
     (_S.CALLING, _T.SUCCESS): _S.ESTABLISHED,
     (_S.CALLING, _T.FAILURE): _S.ENDED,
     (_S.CANCEL_WANTED, _T.PROVISIONAL): _S.CANCELLING,  # now the CANCEL may go
@@ -74,6 +75,7 @@ TRANSITIONS: dict[tuple[CallState, Trigger], CallState] = {
     (_S.PROCEEDING, _T.SUCCESS): _S.ESTABLISHED,
     (_S.PROCEEDING, _T.FAILURE): _S.ENDED,
     (_S.CANCELLING, _T.SUCCESS): _S.ENDING,  # the 2xx crossed our CANCEL
+    # Mostly the 487, but also a timeout or a refusal that crossed the CANCEL.
     (_S.CANCELLING, _T.FAILURE): _S.ENDED,
     (_S.INCOMING, _T.ANSWER): _S.ANSWERED,
     (_S.INCOMING, _T.CANCEL): _S.ENDED,
@@ -84,10 +86,12 @@ TRANSITIONS: dict[tuple[CallState, Trigger], CallState] = {
     (_S.ANSWERED, _T.REMOTE_BYE): _S.ENDED,
     (_S.BYE_WANTED, _T.ACK): _S.ENDING,
     (_S.BYE_WANTED, _T.ACK_TIMEOUT): _S.ENDING,
+    # The caller may send BYE at once, even before its ACK arrives.
     (_S.BYE_WANTED, _T.REMOTE_BYE): _S.ENDED,
     (_S.ESTABLISHED, _T.HANG_UP): _S.ENDING,
     (_S.ESTABLISHED, _T.REMOTE_BYE): _S.ENDED,
     (_S.ESTABLISHED, _T.ACK_TIMEOUT): _S.ENDING,  # of our 2xx to a re-INVITE
+    # No REMOTE_BYE here: where two BYEs cross, each side waits for the answer to its own.
     (_S.ENDING, _T.END): _S.ENDED,
 }
 IN_DIALOG = {_S.ANSWERED, _S.BYE_WANTED, _S.ESTABLISHED, _S.ENDING}

@@ -69,13 +69,17 @@ class ClientCall(Call):
     def _send_cancel(self, now: float) -> None:
         """Send a CANCEL with the INVITE's branch, CSeq number and Request-URI (RFC 3261 section 9.1)."""
         headers = self.invite.headers
+        # One Via, the INVITE's: the next hop finds the INVITE's transaction by its branch.
         rows = [("Via", headers.elements("Via")[0]), ("Max-Forwards", "70")]
         rows += [(name, headers.get(name) or "") for name in ("From", "To", "Call-ID")]
         rows += [("CSeq", f"{self.invite.cseq.number} CANCEL"), *(("Route", route) for route in headers.rows("Route"))]
         self._set(CallTimer.CANCEL, now + TRANSACTION_TIMEOUT_S)
+        # The answer to a CANCEL says only that the next hop has it. The INVITE's final response says what became of
+        # the call.
         self._core.start(self.connection_id, Request("CANCEL", self.invite.uri, rows), _ignore, now)
 
     def _cancel_unanswered(self, now: float) -> None:
+        # First the transaction, or its late failure would find a call that has ended.
         self._core.abandon(self._transaction, now)
         if self._move(Trigger.FAILURE):
             self._finish(events.Cancelled(now, self, confirmed=False))
@@ -92,8 +96,10 @@ class ClientCall(Call):
             if self._move(Trigger.FAILURE):
                 self._finish(events.ProtocolViolation(now, self, str(error)))
             return None
+        # Kept as it was sent: a repeated 2xx gets the same ACK again (section 13.2.2.4).
         self._acks[tag] = dialog.ack(self._core.agent.via(self._core.ids.branch()))
         self._core.send(self.connection_id, self._acks[tag])
+        # The call has its answer already, or has ended. This callee must not wait for us in vain.
         if not self._move(Trigger.SUCCESS):
             return self._end_fork(dialog, now)
         self.dialog = dialog
@@ -106,6 +112,7 @@ class ClientCall(Call):
 
     def _end_fork(self, dialog: Dialog, now: float) -> None:
         """End a second answer to the same INVITE at once. It was acknowledged already (RFC 3261 section 13.2.2.4)."""
+        # The dialog is not attached: it has one BYE to send, and a request inside it gets 481.
         bye = dialog.request("BYE", self._core.agent.via(self._core.ids.branch()))
         self._core.start(self.connection_id, bye, _ignore, now)
 
@@ -115,7 +122,8 @@ class ClientCall(Call):
         was_cancelled = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
         if not self._move(Trigger.FAILURE):
             return None
-        # Another failure most likely crossed our CANCEL. It is reported as what it is, a rejection.
+        # 487 is the answer to an INVITE that was cancelled (section 9.2). Another failure most likely crossed our
+        # CANCEL. It is reported as what it is, a rejection.
         if was_cancelled and response.status == 487:
             return self._finish(events.Cancelled(now, self, confirmed=True))
         headers = response.headers
@@ -142,6 +150,7 @@ class ClientCall(Call):
         headers.replace("Session-Expires", str(min_se_s))
         headers.add("Min-SE", str(min_se_s))
         self.invite = Request("INVITE", self.invite.uri, headers, self.invite.body)
+        # Not by `_move`: to begin again is no transition that the peer could cause.
         self.state = CallState.CALLING
         self._transaction = self._core.start_invite(self.connection_id, self.invite, self._on_invite, now)
         return True

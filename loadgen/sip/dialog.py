@@ -65,7 +65,10 @@ class Dialog:
             local_tag=invite.from_.tag,
             remote_tag=response.to.tag,
             local_cseq=invite.cseq.number,
+            # Unknown until the callee's first request, whatever number that has (section 12.1.2).
             remote_cseq=None,
+            # A 2xx must have a Contact (section 12.1.1). Where it has none, the INVITE's own address is the best
+            # guess.
             remote_target=_contact_uri(response) or invite.uri,
             route_set=tuple(routes),
             invite_cseq=invite.cseq.number,
@@ -82,6 +85,7 @@ class Dialog:
         """
         return cls(
             call_id=invite.call_id,
+            # The local side of a callee is the To of the INVITE, and the tag that our answer adds to it.
             local=f"{invite.headers.get('To')};tag={local_tag}",
             remote=invite.headers.get("From") or "",
             local_tag=local_tag,
@@ -129,6 +133,7 @@ class Dialog:
         if not self.route_set:
             return self.remote_target, ()
         first = NameAddr.parse(self.route_set[0]).uri
+        # A route without `lr` is a strict router of RFC 2543.
         if "lr" in Uri.parse(first).params:
             return self.remote_target, self.route_set
         # A strict router expects its own URI as the Request-URI, so the remote target travels as the last route.
@@ -136,6 +141,8 @@ class Dialog:
 
     def accepts(self, request: Request) -> bool:
         """Note a received request's CSeq. Return False where it is out of order: answer 500 then (section 12.2.2)."""
+        # Repetitions do not come here, because their transaction absorbs them. So an equal number is a second request
+        # and as wrong as a lower one. A gap is allowed: the RFC says that it is no error.
         number = request.cseq.number
         if self.remote_cseq is not None and number <= self.remote_cseq:
             return False
@@ -174,6 +181,8 @@ class AnswerRepeater:
     def __init__(self, response: Response, now: float) -> None:
         self.response = response
         self._interval_s = T1_S
+        # TLS loses nothing, but a proxy between us and the caller may go on over UDP. Only the two ends repeat a 2xx
+        # and its ACK.
         self._due_s = now + T1_S
         self._deadline_s = now + TRANSACTION_TIMEOUT_S
 

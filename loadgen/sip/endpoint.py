@@ -63,8 +63,11 @@ class SipEndpoint:
         self.agent = agent
         self.ids = Identifiers(source)
         self._flights = Flights()
+        # A call changes its `connection_id` itself. The value here is the one under which `_users` lists it.
         self._calls: dict[Call, ConnectionId | None] = {}
         self._dialogs: dict[DialogKey, Call] = {}
+        # The inner dictionaries are sets that keep their order: a lost connection fails its users in the same order
+        # in every run.
         self._users: dict[ConnectionId, dict[Flight | Call, None]] = {}
         self._timers = TimerQueue()
         self._outbox: list[tuple[ConnectionId, bytes]] = []
@@ -88,6 +91,7 @@ class SipEndpoint:
         rows += [("User-Agent", self.agent.product)]
 
         def answered(event: TransactionEvent, at_s: float) -> None:
+            # The values of the two failures are the statuses 408 and 503.
             if isinstance(event, TransactionFailure):
                 self.emit(events.ProbeAnswered(at_s, probe, event.value, None))
             elif isinstance(event, Response) and event.status >= 200:
@@ -132,6 +136,7 @@ class SipEndpoint:
 
     def connection_lost(self, connection_id: ConnectionId, now: float) -> None:
         """Note that a connection is gone: its transactions fail, its answered calls are Detached and live on."""
+        # Taken out first: the steps below leave connections, and must not change the dictionary that we walk through.
         users = self._users.pop(connection_id, {})
         # Transactions first: their failure ends the unanswered calls, and only those that are left are told.
         for user in users:
@@ -165,12 +170,15 @@ class SipEndpoint:
     def reject_malformed(self, connection_id: ConnectionId, error: MalformedMessageError) -> None:
         """Answer 400 to a malformed request, where enough of it could be read to address the answer."""
         head = error.head
+        # An ACK never gets a response, and neither does a response. Without a Via nobody knows where to send the 400.
         if isinstance(head, Request) and head.method != "ACK" and "Via" in head.headers:
             self.send(connection_id, response_to(head, 400, f"Bad Request ({error})"))
 
     def _receive_response(self, response: Response, now: float) -> None:
+        # A response without a transaction came too late or is a stray: there is nothing that it could change.
         flight = self._flights.client(response)
         if flight is not None and isinstance(flight.transaction, ClientTransaction):
+            # Before the check, because the check parses whatever has not been taken over.
             flight.transaction.recognise(response)
             check_identity(response)
             flight.transaction.receive(response, now)
@@ -185,6 +193,7 @@ class SipEndpoint:
         flight = self._flights.server(key)
         if request.method == "CANCEL":
             self._receive_cancel(connection_id, request, flight, now)
+        # A repetition, or the ACK of a failure. Only the ACK of a 2xx has a branch of its own and goes to the dialog.
         elif flight is not None and isinstance(flight.transaction, ServerTransaction):
             flight.transaction.receive(request, now)
             self._drain(flight, now)
@@ -197,12 +206,14 @@ class SipEndpoint:
 
     def _receive_cancel(self, connection_id: ConnectionId, request: Request, target: Flight | None, now: float) -> None:
         """Answer a CANCEL: 200 where its INVITE is known, whatever became of it, else 481 (RFC 3261 section 9.2)."""
+        # No transaction of its own: over a reliable transport a CANCEL is not repeated.
         self.send(connection_id, response_to(request, 200 if target else 481, to_tag=self.ids.tag()))
         if target is not None and target.call is not None:
             target.call.cancelled(now)
 
     def _receive_new(self, connection_id: ConnectionId, request: Request, key: TransactionKey, now: float) -> None:
         call = self._dialogs.get(dialog_key(request))
+        # It reads headers and may raise, and must do so before a transaction is remembered.
         refusal = refuse(request, call is not None, self.agent.min_se_s)
         if refusal is None and request.method == "INVITE" and call is None:
             return self._receive_invite(connection_id, request, key, now)
@@ -226,6 +237,8 @@ class SipEndpoint:
 
     def _receive_invite(self, connection_id: ConnectionId, invite: Request, key: TransactionKey, now: float) -> None:
         transaction = InviteServerTransaction(invite)
+        # This raises for an INVITE that makes no dialog. Nothing is remembered yet, so a 400 is all that it leaves
+        # behind.
         call = ServerCall(self, connection_id, invite, transaction)
         self._board(Flight(transaction, key, connection_id, call.on_invite_transaction, call), now)
         self.attach(call)
@@ -259,6 +272,7 @@ class SipEndpoint:
         self, connection_id: ConnectionId | None, transaction: ClientTransaction, handler: Handler, now: float
     ) -> None:
         if connection_id is None:
+            # The call learns of it in the same way as of a connection that breaks later.
             return handler(TransactionFailure.CONNECTION_LOST, now)
         request = transaction.request
         firsts = request.headers.firsts()
@@ -285,6 +299,7 @@ class SipEndpoint:
 
     def attach(self, call: Call) -> None:
         """Note a call's present dialog and connection."""
+        # An ended call must not come back: nothing would ever forget it again.
         if call.ended:
             return
         before = self._calls.get(call)
@@ -306,6 +321,7 @@ class SipEndpoint:
         connection_id = self._calls.pop(call, None)
         if connection_id is not None:
             self._leave(connection_id, call)
+        # Only the call that is listed under the key may remove it.
         if call.dialog is not None and self._dialogs.get(call.dialog.key) is call:
             del self._dialogs[call.dialog.key]
 
@@ -345,6 +361,7 @@ class SipEndpoint:
         users = self._users.get(connection_id)
         if users is not None:
             users.pop(user, None)
+            # An empty entry for every connection that ever was would be a leak.
             if not users:
                 del self._users[connection_id]
 

@@ -41,6 +41,7 @@ class EventCall(Protocol):
     """The user's own, to dispatch events by."""
 
 
+# Two probes with the same context are still two probes, so they compare by identity.
 @dataclass(eq=False, slots=True)
 class Probe:
     """An OPTIONS of ours in flight; `context` is the user's."""

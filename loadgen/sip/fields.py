@@ -22,6 +22,7 @@ class MalformedFieldError(RemoteError):
 
 def read_number(text: str, what: str) -> int:
     """Return a run of ASCII digits as an integer. At most ten digits: no peer shall make us do long arithmetic."""
+    # `isdigit` alone is also true for digits of other scripts, and for `²`, which `int` refuses with a ValueError.
     if not (text.isascii() and text.isdigit()) or len(text) > 10:
         raise MalformedFieldError(f"{what} is not a number")
     return int(text)
@@ -29,6 +30,7 @@ def read_number(text: str, what: str) -> int:
 
 def split_outside(text: str, separator: str) -> list[str]:
     """Split at a separator outside quotes and angle brackets. Parts are stripped, and empty ones dropped."""
+    # Most values have neither quotes nor brackets, and `split` is many times faster than the loop over characters.
     if '"' not in text and "<" not in text:
         return [part.strip() for part in text.split(separator) if part.strip()]
     parts, start, quoted, bracketed, escaped = [], 0, False, False, False
@@ -36,9 +38,11 @@ def split_outside(text: str, separator: str) -> list[str]:
         if escaped:
             escaped = False
         elif quoted:
+            # A backslash protects the next character only inside quotes (quoted-pair, section 25.1).
             escaped = char == "\\"
             quoted = char != '"'
         elif char == '"':
+            # Between angle brackets a quote is a part of the URI and opens nothing.
             quoted = not bracketed
         elif char in "<>":
             bracketed = char == "<"
@@ -51,6 +55,7 @@ def split_outside(text: str, separator: str) -> list[str]:
 
 def split_elements(value: str) -> list[str]:
     """Return the elements of a comma-separated header value (RFC 3261 section 7.3.1). An empty value has one, ''."""
+    # A value of commas only has no element left. Callers take element 0 without a check, so there must be one.
     return (split_outside(value, ",") if "," in value else [value.strip()]) or [""]
 
 
@@ -88,6 +93,7 @@ class Uri:
             raise MalformedFieldError("URI without scheme or content")
         rest = rest.partition("?")[0]
         address, _, params = rest.partition(";")
+        # A tel URI has no host. Its number stands where a SIP URI has the user, so that callers find it in one place.
         if scheme.lower() == "tel":
             return cls("tel", address, "", None, read_params(params))
         # A user part may hold semicolons itself (RFC 3261 section 25.1): the last @ ends it.
@@ -97,6 +103,7 @@ class Uri:
             address = f"{address}@{host_port}"
         userinfo, _, host_port = address.rpartition("@")
         host, port = read_host_port(host_port)
+        # Section 19.1.1 advises against a password in a URI. It must not get into a log with the user part.
         return cls(scheme.lower(), userinfo.partition(":")[0], host, port, read_params(params))
 
     def __str__(self) -> str:
@@ -108,6 +115,7 @@ class Uri:
 def read_host_port(text: str) -> tuple[str, int | None]:
     """Read `host`, `host:port` or `[v6]:port` into host and port. An IPv6 reference keeps its brackets."""
     text = text.strip()
+    # An IPv6 address holds colons itself, and only its brackets tell them from the colon before the port.
     if text.startswith("["):
         host, bracket, rest = text.partition("]")
         host, rest = host + bracket, rest.strip()
@@ -115,6 +123,7 @@ def read_host_port(text: str) -> tuple[str, int | None]:
             raise MalformedFieldError("broken IPv6 reference")
         port_text = rest[1:]
     else:
+        # A Via may have spaces around this colon (sent-by, section 25.1): both parts are stripped.
         host, _, port_text = text.partition(":")
         host = host.strip()
     if not host or " " in host:
@@ -141,6 +150,7 @@ class NameAddr(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Read `"name" <uri>;params`. Without brackets the parameters belong to the header (RFC 3261 section 20)."""
+        # The pattern takes no escapes and no URI parameters. What it refuses is read by the general way below.
         usual = _USUAL_ADDRESS.fullmatch(text)
         if usual is not None:
             display, uri, tag = usual.groups("")
@@ -159,6 +169,7 @@ class NameAddr(NamedTuple):
                 raise MalformedFieldError("address without closing bracket")
             display, uri, params = text[:start].strip(), text[start + 1 : end], text[end + 1 :]
         uri = uri.strip()
+        # Every URI has a scheme and so a colon. A space comes from a display name without its angle brackets.
         if ":" not in uri or " " in uri:
             raise MalformedFieldError("address without URI")
         return cls(display.strip('"'), uri, read_params(params))
@@ -171,6 +182,7 @@ class NameAddr(NamedTuple):
 
 def _bracket(text: str) -> int:
     """Return the index of the `<` that opens the URI, after a quoted display name. -1 where there is none."""
+    # A quoted display name may hold `<` itself, as in `"Desk <3>" <sip:…>`.
     if not text.startswith('"'):
         return text.find("<")
     index = 1
@@ -179,6 +191,7 @@ def _bracket(text: str) -> int:
     return text.find("<", index + 1)
 
 
+# The ports end at 59999 here, so that the pattern needs no check of the range. Higher ones go the general way.
 _USUAL_VIA = re.compile(
     r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.-]+)(?::([1-5]\d{4}|\d{1,4}))?;branch=([A-Za-z0-9.-]+)", re.ASCII
 )
@@ -206,6 +219,7 @@ class Via(NamedTuple):
         sent, _, params = text.partition(";")
         protocol, _, sent_by = sent.strip().partition(" ")
         parts = protocol.split("/")
+        # Tokens compare without case unless the RFC says otherwise (section 7.3.1).
         if len(parts) != 3 or parts[0].upper() != "SIP" or parts[1] != "2.0":
             raise MalformedFieldError("Via without SIP/2.0")
         host, port = read_host_port(sent_by)
@@ -250,9 +264,11 @@ def read_retry_after(value: str | None) -> float | None:
     """
     if value is None:
         return None
+    # Both forms of section 20.33: `18000;duration=3600` and `120 (in a meeting)`.
     digits = value.partition(";")[0].partition("(")[0].strip()
     if not (digits.isascii() and digits.isdigit()):
         return None
+    # Eleven digits are more than the maximum in any case. The cut keeps `int` from a number of a thousand digits.
     return float(min(int(digits[:11]), MAX_NUMBER))
 
 
@@ -261,6 +277,7 @@ def read_q850_cause(values: list[str]) -> int | None:
     for value in values:
         protocol, _, params = value.partition(";")
         cause = read_params(params).get("cause", "")
+        # A message may have one Reason for each protocol, such as SIP and Q.850. A Q.850 cause ends at 127.
         if protocol.strip().upper() == "Q.850" and cause.isascii() and cause.isdigit() and len(cause) <= 3:
             return int(cause)
     return None
@@ -268,5 +285,6 @@ def read_q850_cause(values: list[str]) -> int | None:
 
 def quote(text: str) -> str:
     """Return a text as a quoted string (RFC 3261 section 25.1)."""
+    # Backslashes first: the second step adds some, and they must not be doubled.
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

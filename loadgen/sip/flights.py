@@ -76,10 +76,13 @@ class Flights:
         if flight.verbatim is None:
             self._servers[flight.key] = flight
         else:
+            # Two keys for one flight: as written for nearly all responses, as parsed for peers that write a Via in
+            # their own way.
             self._clients[flight.key] = self._verbatim[flight.verbatim] = flight
 
     def drop(self, flight: Flight) -> bool:
         """Forget a flight. Return False where it was forgotten already."""
+        # A handler may have ended the same transaction within one step.
         if self._all.pop(flight.transaction, None) is None:
             return False
         if flight.verbatim is None:

@@ -103,14 +103,17 @@ class Headers:
     def _all(self) -> list[Header]:
         rows = self._rows
         if rows is None:
+            # The text ends in a line end, so the last piece is empty.
             pairs = [line.partition(": ") for line in self._text.split("\r\n")[:-1]]
             rows = self._rows = [(name, value) for name, _, value in pairs]
+            # Until now it held only the values that the writer gave. From here on it has to be complete.
             self._first = None
         return rows
 
     def _changing(self) -> list[Header]:
         rows = self._all()
         self._first = None
+        # The text no longer says what the rows say.
         self._text = ""
         return rows
 
@@ -118,6 +121,7 @@ class Headers:
         """Return the first value of each name, by canonical name. Headers from `written` may return only some."""
         first = self._first
         if first is None:
+            # Backwards, because a dictionary keeps the last value of a name and the first one counts.
             first = self._first = dict(reversed(self._all()))
         return first
 
@@ -160,6 +164,7 @@ class Headers:
         else:
             lines = [f"{name}: {value}\r\n" for name, value in self._all() if name != "Content-Length"]
             text, breaks = "".join(lines), len(lines)
+        # One count of the whole text is cheaper than a look at every value.
         if text.count("\n") != breaks or text.count("\r") != breaks:
             raise ValueError("line break inside a SIP header")
         return text
@@ -183,6 +188,7 @@ class Headers:
         rows = self._changing()
         name = canonical_name(name)
         kept = [row for row in rows if row[0] != name]
+        # No row before the first match is dropped, so this index holds in `kept` too.
         first = next((index for index, row in enumerate(rows) if row[0] == name), len(kept))
         self._rows = [*kept[:first], *((name, value) for value in values), *kept[first:]]
 

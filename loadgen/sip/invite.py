@@ -18,6 +18,7 @@ from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
 from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
+# As documented, not what we serve: a trunk is tested with the headers of its real peers.
 DOCUMENTED_ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
 TRUNK_CALL_ID_HOST = "pstn.mum1.exotel.com"
 FIRST_CSEQ = 102
@@ -68,9 +69,11 @@ def outbound_invite(
     form = _outbound_form(exophone, account, (trunk, customer), session, user_agent)
     branch, tag, call_id = ids.branch(), ids.tag(), ids.call_id(form.domain)
     via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}@{trunk.host}>"
+    # The order of the rows is that of the operator's sample.
     text = f"Via: {via}\r\n{form.hops}From: {from_}\r\nTo: {to}\r\n{form.contact}Call-ID: {call_id}\r\n{form.rest}"
     first = {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": str(_FIRST)}
     request = Request("INVITE", f"sip:{dialled}{form.at_trunk}", Headers.written(text, form.breaks, first), sdp)
+    # We know what these headers hold, so the transaction that starts next does not parse them.
     caller = NameAddr(form.caller.display, form.caller.uri, {"tag": tag})
     request.know(_FIRST, caller, via=Via("TLS", customer.host, customer.port, {"branch": branch}))
     return request
@@ -113,7 +116,10 @@ def _outbound_form(
         contact=f"Contact: <sip:{exophone}@{customer};transport=tls>\r\n",
         rest="".join(f"{name}: {value}\r\n" for name, value in rest),
         at_trunk=f"@{trunk}",
+        # `Headers.text` counts line ends against this number, so that a line break in a number or name cannot add a
+        # header.
         breaks=len(("Via", "Max-Forwards", "From", "To", "Contact", "Call-ID", *rest)),
+        # The text ends in `;tag=`, and a tag may not be empty. Each call puts its own in place of the 0.
         caller=NameAddr.parse(f"{from_}0"),
     )
 
@@ -152,6 +158,7 @@ def inbound_invite(
         ("P-Asserted-Identity", identity),
         ("P-Early-Media", "supported"),
         ("Contact", f"<sip:{caller}@{contact};transport=tls>"),
+        # As in the operator's sample.
         ("Max-Forwards", "67"),
         ("Content-Type", "application/sdp"),
     ]

@@ -66,6 +66,7 @@ class Message:
         self._to: NameAddr | None = None
 
     def _required(self, name: str) -> str:
+        # `firsts` of headers that we wrote ourselves may lack this name. `get` then splits the text.
         value = self.headers.firsts().get(name) or self.headers.get(name)
         if value is None:
             raise MalformedFieldError(f"no {name} header")
@@ -114,6 +115,7 @@ class Message:
 
     def take_over(self, other: Message) -> None:
         """Take another message's parsed headers where this one repeats them to the letter (section 8.2.6.2)."""
+        # The default "" of one side only: a header that both lack must not count as repeated.
         ours, theirs = self.headers.firsts(), other.headers.firsts()
         if ours.get("Via", "") == theirs.get("Via"):
             self._via = other.via
@@ -192,6 +194,7 @@ def response_to(
 
     `to_tag` is added to a To without a tag, but not in a 100.
     """
+    # All of them in their order: each proxy on the way back removes its own.
     rows = [("Via", value) for value in request.headers.rows("Via")]
     for name in ("From", "To", "Call-ID", "CSeq"):
         value = request.headers.get(name)

@@ -87,8 +87,10 @@ def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescr
 def _answered_crypto(offer: SessionDescription, capability: Capability) -> tuple[Crypto, ...] | SdpFault:
     if capability.key is None:
         return ()
+    # The offer's order counts: it lists the suite that it prefers first (RFC 4568 section 5.1.1).
     chosen = next((crypto for crypto in offer.crypto if crypto.suite in capability.suites), None)
     if chosen is None:
+        # A key that could not be read may have been of our suite, and says more about the peer than "wrong suite".
         return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
     return (Crypto(chosen.tag, chosen.suite, capability.key),)
 
@@ -131,6 +133,7 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
     fault = _transport_fault(answer, offer.profile)
     faults = [fault] if fault is not None else _crypto_faults(offer, answer)
     if fault is not SdpFault.PORT_ZERO:
+        # A refused stream needs neither codec nor direction, so these two are judged only where it is not refused.
         if not set(answer.codecs) & set(offer.codecs):
             faults.append(SdpFault.NO_COMMON_CODEC)
         if not _direction_allowed(offer, answer):

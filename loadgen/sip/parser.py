@@ -79,6 +79,7 @@ class StreamParser:
         if self._head is None:
             return None
         message, length = self._head
+        # The head stays parsed in `_head` while the body is on its way.
         if len(self._buffer) < length:
             return None
         if length:
@@ -150,8 +151,10 @@ def _usual_rows(lines: list[str]) -> list[Header] | None:
     """Return the rows where every line has the usual form, `Name: value` with a known name, else None."""
     known = CANONICAL_NAMES
     parts = [line.partition(": ") for line in lines]
+    # The start line.
     del parts[0]
     try:
+        # A folded line begins with a space, so its name is unknown and the slow way takes it.
         rows = [(known[name], value.strip()) for name, colon, value in parts if colon]
     except KeyError:
         return None

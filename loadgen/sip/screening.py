@@ -40,6 +40,7 @@ def _method_refusal(request: Request, in_known_dialog: bool) -> StatusAndRows | 
         return 501, (("Allow", ALLOW),)
     if request.to.tag and not in_known_dialog:  # for a dialog that is over, or never was
         return 481, ()
+    # A known method that we do not serve: 405 with Allow says what we do. 501 is for a method that nobody knows.
     if method not in _SERVED_INSIDE:
         return 405, (("Allow", ALLOW),)
     if not request.to.tag and method not in _SERVED_OUTSIDE:
@@ -79,6 +80,7 @@ def server_key(request: Request, method: str) -> TransactionKey:
     branch = via.branch
     if not branch.startswith(MAGIC_COOKIE):  # a peer of RFC 2543: its branches need not be unique
         branch = f"{request.call_id} {request.cseq.number} {request.from_.tag}"
+    # The sent-by is a part of the key, because another client may have drawn the same branch (section 17.2.3).
     return branch, f"{via.host}:{via.port}", method
 
 
@@ -93,9 +95,11 @@ def note_source(request: Request, source: tuple[str, int]) -> None:
     params = dict(via.params)
     if via.host != source[0]:
         params["received"] = source[0]
+    # `rport` without a value asks for our answer (RFC 3581 section 3). With a value somebody has answered already.
     if params.get("rport") == "":
         params["rport"] = str(source[1])
     if params != via.params:
+        # Only the topmost Via is the sender's. The others belong to hops before it.
         others = request.headers.elements("Via")[1:]
         rows = [str(Via(via.transport, via.host, via.port, params)), *others]
         request.headers.replace_all("Via", rows)

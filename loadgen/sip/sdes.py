@@ -49,6 +49,7 @@ def read_crypto(value: str) -> Crypto:
         MalformedCryptoError: the attribute cannot be read, or its key has the wrong length.
     """
     parts = value.split()
+    # A tag has one to nine digits (RFC 4568 section 9.1).
     if len(parts) < 3 or not (parts[0].isascii() and parts[0].isdigit()) or len(parts[0]) > 9:
         raise MalformedCryptoError("crypto attribute without tag, suite and key")
     method, _, info = parts[2].partition(":")
@@ -56,6 +57,7 @@ def read_crypto(value: str) -> Crypto:
         raise MalformedCryptoError("key method is not inline")
     text, _, parameters = info.partition(";")[0].partition("|")
     try:
+        # Without `validate` Python drops foreign characters, and a broken key becomes a shorter one.
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedCryptoError("key is not base64") from error

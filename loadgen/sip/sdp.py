@@ -96,6 +96,7 @@ class SessionDescription:
     @property
     def effective_rtcp_port(self) -> int:
         """Return the port where this side receives RTCP (RFC 3550 section 11)."""
+        # `a=rtcp` wins: behind a NAT the two ports need not be neighbours (RFC 3605).
         return self.rtcp_port if self.rtcp_port is not None else self.port + 1
 
 
@@ -107,11 +108,14 @@ def write_sdp(session: SessionDescription) -> bytes:
     )
     text = (
         f"v=0\r\no={session.user} {session.session_id} {session.session_version} IN IP4 {address}\r\ns=-\r\n"
+        # An answer has as many `m=` lines as the offer, in the same order (RFC 3264 section 6). So the refused
+        # streams stand around ours, where they stood in the offer.
         f"c=IN IP4 {address}\r\nt=0 0\r\n{_refusals(session.before)}"
         f"m=audio {session.port} {session.profile} {formats}\r\n{described}"
         f"{'' if rtcp is None else f'a=rtcp:{rtcp}' + _EOL}{paced}a={session.direction.value}\r\n"
     )
     for crypto in session.crypto:
+        # After the `m=` line: a crypto attribute belongs to a stream, never to the session (RFC 4568 section 4).
         text += f"a=crypto:{write_crypto(crypto)}\r\n"
     return (text + _refusals(session.after)).encode()
 
@@ -124,7 +128,9 @@ def _format_lines(
 
     Cached: they are the same in every call of a trunk.
     """
+    # The order of the formats is the order of preference (RFC 3264 sections 5.1 and 6.1).
     formats = [codec.payload_type for codec in codecs] + ([event.payload_type] if event else [])
+    # The payload types are static, but RFC 3264 section 5.1 wants a mapping for each of them all the same.
     lines = [f"a=rtpmap:{codec.payload_type} {codec.name}/{CLOCK_HZ}" for codec in codecs]
     if event:
         lines.append(f"a=rtpmap:{event.payload_type} telephone-event/{CLOCK_HZ}")
@@ -145,4 +151,5 @@ def _refusals(streams: tuple[str, ...]) -> str:
 def _refused(media: str) -> str:
     """Return the `m=` value that refuses an offered stream: port zero (RFC 3264 section 6)."""
     parts = media.split()
+    # The profile and the formats stay: an `m=` line needs at least one format, even where nobody uses it.
     return " ".join([parts[0], "0", *parts[2:]])

@@ -40,6 +40,7 @@ def parse_sdp(body: bytes) -> SessionDescription:
     """
     if len(body) > 65_536:
         raise MalformedSdpError("session description is too long")
+    # A broken byte in a session's name must not make the stream below it unreadable.
     text = body.decode(errors="replace")
     return read_usual(text) or read_lines(text)
 
@@ -52,12 +53,15 @@ def read_lines(text: str) -> SessionDescription:
     reader = _Reader()
     for line in lines:
         kind, equals, value = line.strip().partition("=")
+        # A type is one letter (RFC 4566 section 5). Anything else is skipped, because no call needs it.
         if equals and len(kind) == 1:
             reader.read(kind, value)
     return reader.result()
 
 
 _USUAL_HEAD = re.compile(
+    # The address of `c=` has no slash here: a slash begins the TTL of a multicast address, which `read_lines` cuts
+    # off.
     r"v=0\r\no=([!-~]+) (\d{1,18}) (\d{1,18}) IN IP4 [!-~]+\r\ns=[ -~]*\r\nc=IN IP4 ([!-.0-~]+)\r\nt=[ -~]*\r\n"
     r"m=audio (\d{1,5}) ([!-~]+)((?: \d{1,3})+)(?=\r\n)",
     re.ASCII,
@@ -74,6 +78,8 @@ def read_usual(text: str) -> SessionDescription | None:
     head = _USUAL_HEAD.match(text)
     if head is None:
         return None
+    # What is left of the attributes is the key of the cache. A key or a port in it would fill the cache with lines
+    # that no other call repeats.
     attributes, crypto = _take_out("\r\na=crypto:", text[head.end() :])
     attributes, rtcp = _take_out("\r\na=rtcp:", attributes)
     user, session_id, version, address, port, profile, formats = head.groups()
@@ -117,6 +123,7 @@ def _take_out(start: str, text: str) -> tuple[str, str | None]:
 def _read_attributes(formats: str, attributes: str) -> SessionDescription | None:
     """Read the formats of an `m=` line and its attributes, but no keys and ports. None where there is anything else."""
     lines = attributes.replace("\r\n", "\n").split("\n")
+    # Another type means another form: a second stream, or a `c=` of the stream itself.
     if lines[0] or any(line[:2] != "a=" for line in lines[1:] if line) or len(lines) > MAX_LINES // 2:
         return None
     try:
@@ -124,6 +131,7 @@ def _read_attributes(formats: str, attributes: str) -> SessionDescription | None
         stream = read_lines(f"c=IN IP4 0.0.0.0\nm=audio 9 {SAVP}{formats}{attributes}")
     except MalformedSdpError:
         return None
+    # A second key or RTCP line is still in there. It belongs to one call, so `read_lines` reads this description.
     return None if stream.crypto or stream.broken_crypto or stream.rtcp_port is not None else stream
 
 
@@ -142,6 +150,7 @@ class _Reader:
     def read(self, kind: str, value: str) -> None:
         if kind == "m":
             self._start_media(value)
+        # The attributes of a video stream must not change the audio stream before it.
         elif self._section == "other":
             return
         elif kind == "a":
@@ -149,12 +158,15 @@ class _Reader:
         elif kind == "o":
             self._origin = value.split()
         elif kind == "c":
+            # The `c=` of the stream comes after that of the session, and counts for the stream (RFC 4566 section
+            # 5.7).
             self._address = _connection_address(value)
 
     def _start_media(self, value: str) -> None:
         parts = value.split()
         if len(parts) < 4:
             raise MalformedSdpError("broken m= line")
+        # Only the first audio stream is used. A second one is refused like a video stream.
         if parts[0] == "audio" and not self._audio:
             self._audio, self._section = parts, "audio"
         else:
@@ -172,7 +184,9 @@ class _Reader:
     def result(self) -> SessionDescription:
         if not self._audio:
             raise MalformedSdpError("no audio stream")
+        # `m=` may say `port/number of ports` (RFC 4566 section 5.14).
         port = _number(self._audio[1].partition("/")[0], "port", 65_535)
+        # Port zero refuses the stream, and nobody sends to it: it needs no address.
         if port and not self._address:
             raise MalformedSdpError("no connection address")
         codecs, event = self._formats()
@@ -209,7 +223,9 @@ class _Reader:
             if static is not None and name in _STATIC_NAMES[static]:
                 codecs.append(static)
             elif event is None and name.startswith(f"TELEPHONE-EVENT/{CLOCK_HZ}"):
+                # Without `a=fmtp` the sixteen keys of DTMF are meant.
                 event = TelephoneEvent(number, parameters.get(text, "") or "0-15")
+        # A format may be listed twice. The first place says how much the peer prefers it.
         return tuple(dict.fromkeys(codecs)), event
 
     def _crypto(self) -> tuple[tuple[Crypto, ...], int]:
@@ -218,13 +234,17 @@ class _Reader:
         for value in values:
             try:
                 good.append(read_crypto(value))
+            # An offer may list several keys. One that we cannot read must not spoil the others, but a report has to
+            # know of it.
             except MalformedCryptoError:
                 continue
         return tuple(good), len(values) - len(good)
 
     def _read_origin(self) -> tuple[str, int, int]:
+        # No call depends on `o=`, so a short one is tolerated.
         if len(self._origin) != 6:
             return "-", 0, 0
+        # Both numbers have up to 64 bits (RFC 3264 section 5), which are at most 20 digits.
         limit = 10**20
         return (
             self._origin[0],
@@ -234,6 +254,7 @@ class _Reader:
 
     def _milliseconds(self, name: str) -> int | None:
         values = self._attributes.get(name)
+        # RFC 8866 section 6.4 allows a fraction. G.711 packets last whole milliseconds, so it is cut off.
         return _number(values[0].partition(".")[0], name, 10_000) if values else None
 
     def _rtcp_port(self) -> int | None:
@@ -254,6 +275,7 @@ def _split_format(value: str) -> tuple[str, str]:
 
 
 def _number(text: str, what: str, limit: int) -> int:
+    # The length comes before `int`: Python raises ValueError for a number of more than 4300 digits.
     if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > limit:
         raise MalformedSdpError(f"{what} is not a number in range")
     return int(text)

@@ -40,6 +40,7 @@ class ServerCall(Call):
         self.invite = invite
         self._transaction = transaction
         self._local_tag = core.ids.tag()
+        # These two read headers and may raise, before anybody knows of the call.
         self._asked = agree(invite)
         self.dialog = Dialog.as_callee(invite, self._local_tag)
 
@@ -73,6 +74,7 @@ class ServerCall(Call):
         if not self._move(Trigger.ANSWER):
             return
         self.local_body = sdp
+        # The caller builds its route set from these (section 12.1.1). Without them its BYE would go past the proxies.
         rows: list[Header] = [("Record-Route", value) for value in self.invite.headers.rows("Record-Route")]
         rows += [self._contact_row(), ("Allow", ALLOW), ("Supported", "replaces, timer")]
         rows += [("Server", self._core.agent.product), *answer_headers(self._asked)]
@@ -92,6 +94,7 @@ class ServerCall(Call):
         if not 300 <= status <= 699:
             raise ValueError(f"{status} does not reject a call")
         if self._move(Trigger.FAILURE):
+            # The response goes out before the call is forgotten.
             self._fail(status, reason, headers, now)
             self._finish(events.LocallyRejected(now, self, status))
 

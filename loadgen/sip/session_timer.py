@@ -60,6 +60,7 @@ def read_session_timer(message: Message) -> SessionTimer | None:
     seconds, _, params = value.partition(";")
     role = read_params(params).get("refresher", "").lower()
     refresher = Refresher(role) if role in ("uac", "uas") else None
+    # Zero seconds would make a refresh due again at once, for ever.
     return SessionTimer(max(1, read_number(seconds.strip(), "Session-Expires")), refresher)
 
 

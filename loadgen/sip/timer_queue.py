@@ -46,6 +46,7 @@ class TimerQueue:
         owner.scheduled_s = due
         if due is not None:
             self._count += 1
+            # The count decides between equal times: first come, first served. Owners themselves cannot be compared.
             heapq.heappush(self._heap, (due, self._count, owner))
         self._compact()
 
@@ -67,6 +68,7 @@ class TimerQueue:
         """Yield the owners that are due, earliest first. The caller wakes each and schedules it again."""
         while (due := self.next_due()) is not None and due <= now:
             owner = heapq.heappop(self._heap)[2]
+            # Else `schedule` would see the old time and take the popped entry for a valid one.
             owner.scheduled_s = None
             yield owner
 

@@ -78,6 +78,7 @@ class Transaction:
     def handle_timer(self, now: float) -> None:
         """Let the timer fire if it is due."""
         if self._due_s is not None and now >= self._due_s:
+            # Before the step, which may start the timer again.
             self._due_s = None
             self._step(Input.TIMER, now)
 
@@ -100,9 +101,11 @@ class Transaction:
         return events
 
     def _step(self, what: Input, now: float, message: Request | Response | None = None) -> None:
+        # No row: a stray, or an input that came too late. The RFC lets us ignore both.
         step = self._STEPS.get((self.state, what))
         if step is None:
             return
+        # The state first: the actions below must not see the old one.
         self.state, actions = step
         if self.state is State.TERMINATED:
             self._due_s = None
@@ -122,6 +125,7 @@ class Transaction:
         self._events.append(TransactionFailure.CONNECTION_LOST)
 
     def _resend(self, _: float, __: IncomingMessage | None) -> None:
+        # A repeated INVITE may come before our first response. Then there is nothing to repeat.
         self._outbox += [self._last_response] if self._last_response is not None else []
 
     def _deliver(self, _: float, message: IncomingMessage | None) -> None:
@@ -157,8 +161,11 @@ def _class_of(response: Response) -> Input:
 
 def ack_for_failure(invite: Request, response: Response) -> Request:
     """Return the ACK of a 3xx to 6xx, which belongs to the INVITE's transaction (RFC 3261 section 17.1.1.3)."""
+    # Exactly one Via, the INVITE's own: its branch finds the transaction at the next hop. The To comes from the
+    # response, because it has the tag. The Route is the INVITE's, so that the ACK takes the same way.
     headers = [("Via", invite.headers.elements("Via")[0]), ("Max-Forwards", "70")]
     headers += [("From", invite.headers.get("From") or ""), ("To", response.headers.get("To") or "")]
+    # The INVITE's number with the method ACK: the far side finds its transaction by branch and number.
     headers += [("Call-ID", invite.call_id), ("CSeq", f"{invite.cseq.number} ACK")]
     headers += [("Route", value) for value in invite.headers.rows("Route")]
     return Request("ACK", invite.uri, headers)
@@ -174,6 +181,7 @@ class ClientTransaction(Transaction):
     def __init__(self, request: Request, now: float) -> None:
         super().__init__(request)
         self._outbox.append(request)
+        # Timer B or F runs from the moment of sending.
         self._due_s = now + TRANSACTION_TIMEOUT_S
 
     def recognise(self, response: Response) -> None:
@@ -217,6 +225,7 @@ class ServerTransaction(Transaction):
 
     def respond(self, response: Response, now: float) -> None:
         """Send a response. After the final response it does nothing."""
+        # Only a response that is really sent: a refused, late one would otherwise be what a repeated request gets.
         if (self.state, _class_of(response)) in self.TABLE:
             self._last_response = response
         self._step(_class_of(response), now, response)

@@ -85,10 +85,12 @@ INVITE_CLIENT: Table = {  # RFC 3261 section 17.1.1.2, RFC 6026 section 8.4
     (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER,)),
     (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, (Action.DELIVER, Action.START_TIMER)),
     (State.PROCEEDING, Input.FAILURE): (_END, (Action.SEND_ACK, Action.DELIVER)),
+    # Without this row a ringing call would wait for ever: PROCEEDING has no timer.
     (State.PROCEEDING, Input.CONNECTION_LOST): _LOSS,
     (State.PROCEEDING, Input.ABANDON): (_END, ()),
     (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, (Action.DELIVER,)),
     (State.ACCEPTED, Input.TIMER): (_END, ()),
+    # No report: the call was answered, and its dialog can use another connection.
     (State.ACCEPTED, Input.CONNECTION_LOST): (_END, ()),
 }
 
@@ -104,6 +106,7 @@ INVITE_SERVER: Table = {  # RFC 3261 section 17.2.1, RFC 6026 sections 8.5 and 8
     (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, (Action.SEND,)),
     (State.ACCEPTED, Input.TIMER): (_END, ()),
     (State.ACCEPTED, Input.CONNECTION_LOST): (_END, ()),
+    # The caller has not got our failure: send it again.
     (State.COMPLETED, Input.REQUEST): (State.COMPLETED, (Action.RESEND,)),
     (State.COMPLETED, Input.ACK): (_END, ()),
     (State.COMPLETED, Input.TIMER): (_END, ()),
@@ -125,7 +128,7 @@ CLIENT: Table = {  # RFC 3261 section 17.1.2.2
 }
 
 SERVER: Table = {  # RFC 3261 section 17.2.2
-    # No timer.
+    # No timer. Before our first response there is nothing to repeat, so a repeated request is only absorbed.
     (State.TRYING, Input.REQUEST): (State.TRYING, ()),
     (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
     (State.TRYING, Input.SUCCESS): (_END, (Action.SEND,)),

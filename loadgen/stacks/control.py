@@ -120,12 +120,14 @@ class ControlServer:
 
     async def listen(self, host: str) -> int:
         """Listen on a free port of `host`, and return the port."""
+        # On the trunk's own host, which by default is loopback: nobody else shall steer a trunk.
         self._server = await asyncio.start_server(self._talk, host, 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     def tell(self, event: StackEvent) -> None:
         """Send an event to all watchers."""
+        # Without `drain`: a watcher that does not read must not stop the trunk.
         for writer in self._watchers:
             writer.write(_ANSWERS.encode(event))
 
@@ -145,6 +147,7 @@ class ControlServer:
                         answer: Answer = self._controlled.status()
                     case Begin(zero):
                         answer = Began(self._controlled.begin(zero))
+                    # This may take until the last inbound call, and the channel reads no other question meanwhile.
                     case Finish(stop):
                         answer = await self._controlled.finish(stop=stop)
                 writer.write(_ANSWERS.encode(answer))
@@ -153,6 +156,7 @@ class ControlServer:
             # The other side has closed the channel, or does not speak the protocol. Nobody can be told.
             logger.debug("control channel closed: %s", error)
         finally:
+            # Events must not be written to a channel that is closed.
             self._watchers.discard(writer)
             writer.close()
 
@@ -186,6 +190,7 @@ class ControlClient:
 
     async def finish(self, *, stop: bool) -> Finished:
         """Tell that the run is over. Wait for the last inbound call, or end all of them if `stop` is set."""
+        # Without `stop` there is no limit: calls may last as long as the plan says.
         return await self._ask(Finish(stop), Finished, _ENDS_CALLS_WITHIN_S if stop else None)
 
     async def _ask(self, question: Question, kind: type[A], within_s: float | None) -> A:
@@ -198,6 +203,7 @@ class ControlClient:
             raise TrunkSilentError(f"the trunk has not answered for {within_s:g} s") from None
         except OSError as error:
             raise TrunkDiedError(f"the trunk died ({error})") from error
+        # The end of the stream, without an answer.
         if not line:
             raise TrunkDiedError("the trunk died")
         try:

@@ -67,9 +67,11 @@ class ForeignTrunk:
         self._held = contextlib.ExitStack()
         quota = self._study.pop.machine.quota
         self._group = group = None if quota is None else self._held.enter_context(cpu_quota(quota))
+        # Before `keeping_off`, which takes these cores away from this process.
         self._cores = take_cores(self._study.pop.machine.cores)
         self._held.enter_context(keeping_off(self._cores))
         prefix = () if group is None else group.prefix
+        # Every program is started inside the quota and on its cores, so no instant of its work is outside.
         self._programs = Programs(self._died, prefix=(*prefix, *on_cores(self._cores)))
         self._edge: Program | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -82,6 +84,7 @@ class ForeignTrunk:
             folder=folder,
             edge_port=self._edge_port,
             inner_port=self._inner_port,
+            # The carrier first: the programs' configuration names its port.
             carrier_port=await self._start_carrier(),
             certificate=self.authority.issue(study.pop.host, self.host, str(study.pop.inner_address)),
             ca_file=self.authority.ca_file,
@@ -89,7 +92,9 @@ class ForeignTrunk:
         programs, metrics = self._parts.programs(study, endpoints)
         self._edge = next(program for program in programs if program.name == self._parts.edge)
         for program in programs:
+            # One after the other, each only when the one before it is ready to answer.
             await self._programs.start(program)
+        # Only now: a program that is still starting does not answer, and is not silent.
         self._beside(self._look_after())
         return TrunkCard(
             stack=study.pop.stack,
@@ -114,6 +119,7 @@ class ForeignTrunk:
         """Set plan zero, and return the anchors by trunk name."""
         self.carrier.begin(zero)
         self._schedule_incidents(zero)
+        # Read now and not at the start: a program may have been started again since.
         began = self._parts.windows_began(self._study, self._programs.pids)
         return {name: at - zero for name, at in began.items()}
 
@@ -135,6 +141,7 @@ class ForeignTrunk:
             await asyncio.sleep(_LOOK_EVERY_S)
             now_silent = await self._programs.silent()
             at = asyncio.get_running_loop().time()
+            # Only changes, so that a program that stays silent is reported once.
             for program in now_silent ^ silent:
                 kind = StackEventKind.SILENT if program in now_silent else StackEventKind.ANSWERS
                 self._tell(StackEvent(kind, program, at))
@@ -151,12 +158,14 @@ class ForeignTrunk:
     async def _down_and_up(self, down_s: float) -> None:
         assert self._edge is not None
         edge = self._edge
+        # Read before the program is stopped, because its end takes time too.
         back = asyncio.get_running_loop().time() + down_s
         await self._programs.stop(edge.name)
         # Never start it earlier: a call that comes too soon must be refused.
         await asyncio.sleep(back - asyncio.get_running_loop().time())
         await self._programs.start(edge)
         at = asyncio.get_running_loop().time()
+        # The new process has another id: the meter has to follow it.
         self._tell(StackEvent(StackEventKind.STARTED, edge.name, at, pid=self._programs.pids[edge.name]))
 
     def _died(self, death: Death) -> None:
@@ -181,10 +190,13 @@ class ForeignTrunk:
         for timer in self._timers:
             timer.cancel()
         for task in self._tasks:
+            # A restart of the edge that is under way must not start a program that nobody would end.
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._group is not None:
+            # Before the programs are told to end: with a small quota they would take longer than they may.
             self._group.lift()
         await self._programs.close()
         await self.carrier.close()
+        # Last: a control group can only be removed when its last process is gone.
         self._held.close()

@@ -56,15 +56,18 @@ class TrunkLink:
         """
         if self._talk is None:
             return FinalReport()
+        # Without this, the trunk would first be asked to wait for calls that shall end.
         if stop.is_set():
             return _read(await self._talk.finish(stop=True))
         asked = asyncio.create_task(self._talk.finish(stop=False))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({asked, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            # Both may be done at once. The answer that is there already is the better one.
             return _read(await asked if asked.done() else await self._end_calls())
         finally:
             for task in (asked, stopping):
+                # Also `asked`: after a stop its answer comes on the other channel.
                 task.cancel()
             await asyncio.gather(asked, stopping, return_exceptions=True)
 
@@ -86,6 +89,7 @@ class TrunkLink:
         async for event in self._watch.events():
             yield event
             if event.kind is StackEventKind.DIED and event.program == edge_of(self._card.stack):
+                # The trunk process may live on, but without its edge no call reaches it.
                 yield StackEvent(StackEventKind.DIED, THE_TRUNK, event.at, detail=f"died with {event.program}")
         # The channel was closed, so the trunk process itself has ended.
         yield StackEvent(StackEventKind.DIED, THE_TRUNK, asyncio.get_running_loop().time())
@@ -106,6 +110,7 @@ async def open_link(card: TrunkCard) -> AsyncIterator[TrunkLink]:
         yield TrunkLink(card, None, None)
         return
     talk = await ControlClient.connect(card.host, card.control_port)
+    # A channel of its own: on a channel that is watched nothing else may be asked.
     watch = await ControlClient.connect(card.host, card.control_port)
     try:
         yield TrunkLink(card, talk, watch)

@@ -31,6 +31,7 @@ async def running_pbxs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     programs = Programs(on_death)
+    # A copy: the card itself stays what the trunk said.
     customers = dict(card.customers)
     try:
         for index, trunk in enumerate(study.trunks):

@@ -34,6 +34,7 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     # Compile first: on a slow machine that takes longer than we wait for a trunk to start.
     async with pump_compiled():
         folder.mkdir(parents=True, exist_ok=True)
+        # The card of an earlier run would look as if this trunk were ready, and its log would be quoted for this one.
         for left in (folder / CARD, log):
             left.unlink(missing_ok=True)
         study_file = folder / "study.json"
@@ -48,4 +49,5 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
         await programs.start(Program(THE_TRUNK, command, log, is_ready))
         yield read_card(folder / CARD)
     finally:
+        # Also if the start failed: a half-started trunk has programs too.
         await programs.close()

@@ -83,7 +83,9 @@ async def serve(
     """
     stop = stop or asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
+        # Both signals lead to the same orderly end, in which every program is told to stop.
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # `tell` needs it, and the stack needs `tell`. No program can have an event before `start`, when both exist.
     control: ControlServer
 
     def tell(event: StackEvent) -> None:
@@ -97,6 +99,7 @@ async def serve(
         card = await stack.start()
         control_port = await control.listen(card.host)
         card = card.model_copy(update={"control_port": control_port, "pid": os.getpid()})
+        # Last: whoever started us takes the card as the sign that everything listens.
         card.write(folder / CARD)
         if on_ready is not None:
             on_ready(card)
@@ -104,7 +107,9 @@ async def serve(
     except (OSError, LocalNetworkError) as error:
         raise cannot_listen("the trunk", str(study.pop.address), port, error.__cause__ or error) from error
     finally:
+        # Before the stack: nobody shall ask a trunk that is half gone.
         control.close()
         await stack.close()
+        # A card that stays behind would lead a later run to a trunk that is gone.
         with contextlib.suppress(FileNotFoundError):
             (folder / CARD).unlink()

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 def take_cores(wanted: int) -> tuple[int, ...]:
     """Return the first `wanted` cores that this process may use, or none if no core would be left for the callers."""
     usable = sorted(os.sched_getaffinity(0))
+    # A trunk without cores of its own is better than a generator without any, which would be VOID.
     return tuple(usable[:wanted]) if wanted < len(usable) and shutil.which("taskset") else ()
 
 
@@ -34,6 +35,7 @@ def keeping_off(cores: Sequence[int]) -> Iterator[None]:
     if not others:
         yield
         return
+    # On Linux this is about the calling thread. Threads and processes that it starts inherit it.
     os.sched_setaffinity(0, others)
     try:
         yield

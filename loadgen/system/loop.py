@@ -76,6 +76,7 @@ def rarely_collecting() -> Iterator[None]:
     """Make the garbage collector look seldom while the block runs, and never at what is in memory now."""
     before = gc.get_threshold()
     gc.collect()
+    # What is in memory now, such as all modules, stays to the end. Frozen, it is not looked through again and again.
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
     try:

@@ -1,6 +1,6 @@
 """Messages between our own processes: frozen dataclasses on this side, one JSON object a line on the wire.
 
-A `Codec` knows the messages of one channel and reads no others. What a message means is its channel's.
+A `Codec` knows the messages of one channel and reads no others. The module of the channel says what a message means.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Codec(Generic[T]):
         """Write a message as one line."""
         name = type(message).__name__
         fields: dict[str, Any] = self._adapters[name].dump_python(message, mode="json")
+        # JSON escapes line breaks inside strings, so a line is always one whole message.
         return json.dumps({_TYPE: name, **fields}).encode() + b"\n"
 
     def decode(self, line: bytes) -> T:

@@ -19,6 +19,7 @@ _CUSTOMER_PORTS = (50_000, 60_998)
 def free_port(address: str) -> int:
     """Return a TCP port of an address on which nobody listens now, for a program that must be told its port."""
     with socket.socket() as probe:
+        # Bound and let go again: nothing keeps the port until the program takes it.
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port
@@ -55,5 +56,6 @@ def customer_ports(index: int = 0, of: int = 1) -> tuple[int, int]:
     With `of` the range is divided into so many equal shares, and the share `index` is returned.
     """
     low, high = _CUSTOMER_PORTS
+    # Whole pairs: RTP has the even port, RTCP the odd one above it.
     pairs = (high - low) // 2
     return low + 2 * (pairs * index // of), low + 2 * (pairs * (index + 1) // of)

@@ -85,9 +85,11 @@ class Programs:
         Raises:
             StackError: it cannot be started, ended at once, or was not ready in time. The message quotes its log.
         """
+        # Appended, because a program that is started again must not wipe out why it ended.
         with program.log.open("ab") as log:
             try:
                 process = await start_process(
+                    # The quota and the cores come first, so that all words behind them run under them.
                     (*self._prefix, *dies_with_us(), *program.command),
                     stdout=log,
                     stderr=log,
@@ -96,8 +98,10 @@ class Programs:
             except OSError as error:
                 raise StackError(f"{program.name} cannot be started: {error}") from error
         logger.debug("%s started as process %d", program.name, process.pid)
+        # Before the wait: if it fails, `stop` has to find the process.
         self._running[program.name], self._started[program.name] = process, program
         await self._until_ready(program, process)
+        # Only now: an end before it was ready is a failed start, and is raised as an error.
         watch = asyncio.create_task(self._watch(program.name, process))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
@@ -109,12 +113,14 @@ class Programs:
         while not await program.is_ready() or process.returncode is not None:
             if process.returncode is not None or loop.time() > until:
                 words = program.log.read_text(errors="replace").strip()[-_LAST_WORDS:]
+                # Its children too: they would keep its ports.
                 await self.stop(program.name)
                 raise StackError(f"{program.name} did not start: {words or f'its log {program.log} is empty'}")
             await asyncio.sleep(0.02)
 
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
+        # It was told to end, or another process of the same name runs by now.
         if self._running.get(name) is not process:
             return
         del self._running[name]
@@ -133,6 +139,7 @@ class Programs:
 
     async def stop(self, name: str) -> None:
         """End a program and all its children. Do nothing for one that is gone."""
+        # Taken out first: for `_watch` this is the sign that the end is wanted.
         process = self._running.pop(name, None)
         if process is None:
             return
@@ -143,6 +150,7 @@ class Programs:
 
     async def close(self) -> None:
         """End all programs, the last one first."""
+        # A later program may need an earlier one to end well.
         for name in reversed(list(self._running)):
             await self.stop(name)
         if self._watches:

@@ -81,6 +81,7 @@ class QuotaGroup:
     def lift(self) -> None:
         """Lift the quota, so that the programs can end: on a small quota that would take long."""
         with contextlib.suppress(OSError):
+            # "max" is version 2's word for no quota, and -1 is version 1's.
             _write(self, "max", "-1", self.period_us)
 
     def read(self) -> QuotaThrottling:
@@ -89,6 +90,7 @@ class QuotaGroup:
         return QuotaThrottling(
             periods=int(stat["nr_periods"]),
             throttled_periods=int(stat["nr_throttled"]),
+            # Microseconds in version 2, nanoseconds in version 1.
             throttled_s=int(stat["throttled_usec"]) / 1e6 if self.unified else int(stat["throttled_time"]) / 1e9,
             cpu_s=int(stat["usage_usec"]) / 1e6 if self.unified else self._accounted_s(),
         )
@@ -121,8 +123,10 @@ def cpu_quota(cores: float, pids: Iterable[int] = (), *, period_us: int = PERIOD
         folder = stack.enter_context(_group(_parent(mounts)))
         unified = "cpu" not in mounts
         account = mounts.get("cpuacct")
+        # Many systems mount cpu and cpuacct together, and then one folder is both.
         apart = not unified and account is not None and account != mounts["cpu"]
         accounting = stack.enter_context(_group(account)) if apart and account is not None else None
+        # Set before any process is in the group: none of them runs a moment without the quota.
         group = QuotaGroup(cores, folder, accounting, unified, max(period_us, round(_LEAST_QUOTA_US / cores)))
         _limit(group)
         for pid in pids:
@@ -146,6 +150,7 @@ def _mounts() -> dict[str, Path]:
 
 
 def _parent(mounts: dict[str, Path]) -> Path:
+    # A machine may have both versions mounted. A controller can be in one only, and then it is in version 1.
     if "cpu" in mounts:
         return mounts["cpu"]
     if "unified" not in mounts:
@@ -153,6 +158,7 @@ def _parent(mounts: dict[str, Path]) -> Path:
     unified = mounts["unified"]
     if "cpu" not in (unified / "cgroup.controllers").read_text().split():
         raise StackError(f"no CPU quota can be set: the control groups at {unified} have no cpu controller")
+    # A group of version 2 has only the controllers that its parent passes on.
     if "cpu" not in (unified / "cgroup.subtree_control").read_text().split():
         try:
             (unified / "cgroup.subtree_control").write_text("+cpu")

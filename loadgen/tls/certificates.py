@@ -79,6 +79,7 @@ def server_context(
     _load_certificate(context, files)
     if ca_file is not None:
         _trust(context, ca_file)
+    # By default a TLS server asks for no certificate: the trunk knows its customers by their address.
     context.verify_mode = ssl.CERT_REQUIRED if require_client_certificate else ssl.CERT_NONE
     _log_keys(context, keylog)
     return context
@@ -104,6 +105,7 @@ def client_context(
     context.minimum_version = _VERSIONS[version or "1.2"]
     context.maximum_version = _VERSIONS[version or "1.3"]
     if not verify:
+        # This line before the next: Python refuses CERT_NONE while the host name is checked.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif ca_file is None:

@@ -161,6 +161,7 @@ class Connection(asyncio.Protocol):
     def when_closed(self, callback: Callable[[Closed], None]) -> None:
         """Call `callback` after the last byte was delivered, or soon where that has happened."""
         if self._ended.done():
+            # Not at once: the caller may be in the middle of something that the callback changes.
             self._loop.call_soon(callback, self._ended.result())
         else:
             self._close_callbacks.append(callback)
@@ -179,6 +180,7 @@ class Connection(asyncio.Protocol):
             if len(self._gathered) > _MOST_GATHERED_BYTES:
                 self._send_gathered()
             return
+        # The first write of a turn goes out at once, so a single message, which is the usual case, is never delayed.
         self._gathering = True
         self._loop.call_soon(self._end_gathering)
         self._send(data)
@@ -200,6 +202,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close properly: send what was written, then close_notify and FIN."""
+        # What was written in this turn comes before the close_notify, after which nothing may be sent.
         self._send_gathered()
         if self._state is _State.OPEN:
             self._engine.close()
@@ -211,6 +214,7 @@ class Connection(asyncio.Protocol):
 
     async def wait_closed(self) -> Closed:
         """Wait until the socket is gone. Return how the connection ended."""
+        # Several may wait for this future. One that is cancelled must not cancel it for the others.
         return cast(Closed, await asyncio.shield(self._ended))
 
     # The four methods below are those of asyncio.Protocol. The event loop calls them.
@@ -218,11 +222,14 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin TLS, now that the TCP connection is there."""
         self._transport = cast(asyncio.Transport, transport)
+        # It was closed or aborted while TCP was still connecting.
         if self._state is _State.ENDED:
             self._hang_up(self._transport, abort=True)
             return
         self.peer = _endpoint(transport.get_extra_info("peername"))
         self.local = _endpoint(transport.get_extra_info("sockname"))
+        # Otherwise the system would hold a small message back until the one before it is acknowledged (Nagle's
+        # algorithm).
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._started_s = self._loop.time()
         self._state = _State.HANDSHAKING
@@ -236,6 +243,7 @@ class Connection(asyncio.Protocol):
         try:
             plaintext = self._engine.receive(data)
         except ssl.SSLError as error:
+            # The alert that tells the peer is sent in `_end`, by `_flush`.
             self._tls_broken(error)
             return
         self._flush()
@@ -244,6 +252,7 @@ class Connection(asyncio.Protocol):
         if plaintext:
             self._received(plaintext)
         if self._engine.peer_closed:
+            # TLS can be closed on one side: what we have still to say may follow the peer's close_notify.
             self._send_gathered()
             self._engine.close()
             self._end(Closed(CloseReason.PEER))
@@ -255,6 +264,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end, now that the socket is gone."""
+        # It counts only where nothing else ended the connection before.
         self._end(Closed(CloseReason.RESET, str(error or "connection lost")))
         if self._deadline is not None:
             self._deadline.cancel()
@@ -294,11 +304,14 @@ class Connection(asyncio.Protocol):
         if self._state is _State.ENDED:
             return
         was, self._state, self._ending = self._state, _State.ENDED, ending
+        # It stood for the handshake. `_hang_up` sets a new one for the close.
         if self._deadline is not None:
             self._deadline.cancel()
+        # An alert or a close_notify may wait, and goes out before the socket is closed.
         self._flush()
         if self._transport is not None:  # else connection_made hangs up
             self._hang_up(self._transport, abort=abort)
+        # Whoever waits for the handshake must hear of its failure.
         if was is not _State.OPEN:
             self._on_handshake(self, ConnectError(failure, ending.detail or ending.reason))
 

@@ -88,6 +88,7 @@ class Connector:
         started_s = loop.time()
         sock = _bound_socket(address, self._source_address)
         try:
+            # TCP alone, so that its time can be told from that of TLS.
             await loop.sock_connect(sock, (address, port))
             engine = TlsEngine(self._context, server_side=False, server_hostname=self._server_hostname, session=session)
         except BaseException:  # cancellation too: nobody else would close the socket
@@ -100,6 +101,7 @@ class Connector:
         outcome: asyncio.Future[ConnectError | None] = loop.create_future()
 
         def done(_: Connection, error: ConnectError | None) -> None:
+            # The wait may have been cancelled by the time limit.
             if not outcome.done():
                 outcome.set_result(error)
 
@@ -161,6 +163,7 @@ class TlsServer:
             self._listener = await loop.create_server(self._accept, self._host, self._port, backlog=BACKLOG)
         except OSError as error:
             raise LocalNetworkError(f"cannot listen on {self._host}:{self._port}: {error}") from error
+        # Kept, so that a listener on "any port" comes back on the same one after a pause.
         self._port = self._listener.sockets[0].getsockname()[1]
 
     def pause(self) -> None:
@@ -186,6 +189,7 @@ class TlsServer:
     def _accept(self) -> Connection:
         engine = TlsEngine(self._context, server_side=True)
         connection = Connection(engine, self._handshaken, timeout_s=self._handshake_timeout_s)
+        # Before the handshake: an edge that restarts resets half-open connections too.
         self._connections.add(connection)
         connection.when_closed(lambda _: self._connections.discard(connection))
         if self._listener is None:  # the event loop took it from the kernel before the listener was closed
@@ -236,6 +240,7 @@ def _bound_socket(address: str, source_address: str | None) -> socket.socket:
 
 
 def _connect_error(error: OSError) -> ConnectError | LocalNetworkError:
+    # A generator that runs out of ports must not look like a trunk that refuses.
     if error.errno in _LOCAL_ERRNO:
         return LocalNetworkError(f"no connection can be opened from this machine: {error}")
     failure = ConnectFailure.RESET if isinstance(error, ConnectionResetError) else ConnectFailure.REFUSED

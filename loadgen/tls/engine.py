@@ -104,12 +104,14 @@ class TlsEngine:
             # Ask only while something waits: else OpenSSL raises an exception, which costs more than to read a message.
             while self._incoming.pending or self._tls.pending():
                 chunk = self._tls.read(_READ_BYTES)
+                # An empty read is how Python reports the peer's close_notify.
                 if not chunk:
                     self.peer_closed = True
                     break
                 chunks.append(chunk)
         except ssl.SSLWantReadError:
             pass
+        # The same, where we have sent our own close_notify already.
         except ssl.SSLZeroReturnError:
             self.peer_closed = True
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -54,6 +54,7 @@ class ConnectionPool:
         self._connector = connector
         self._target = target
         self._policy = policy
+        # The other policies do not spread calls, so any key has the slot 0.
         self._size = size if policy is TlsPolicy.POOL else 1
         self._resumes = resumes
         self._on_open = on_open
@@ -90,6 +91,7 @@ class ConnectionPool:
     def standing(self, key: int) -> Lease | None:
         """Return what `acquire` would return at once, or None where a connection has to be opened first."""
         standing = self._standing.get(key % self._size)
+        # A dead connection is replaced when the next call needs it.
         return standing if standing is not None and standing.connection.closed is None else None
 
     def release(self, lease: Lease) -> None:
@@ -137,6 +139,7 @@ class ConnectionPool:
         connection = await self._connector.connect(
             self._target.address, self._target.port, session=session, timeout_s=self._timeout_s
         )
+        # The pool was closed during the handshake, and nobody else knows of this connection.
         if self._closed:
             connection.abort("the pool was closed")
         self._refuse_when_closed()
@@ -145,6 +148,7 @@ class ConnectionPool:
         if self._resumes:  # else not: to copy a session out of OpenSSL takes a third of a millisecond
             self._latest_session()  # keep the session of the connection before, which is forgotten below
         self._newest = connection
+        # Before any call gets the connection: its first bytes must find a reader.
         if self._on_open is not None:
             self._on_open(connection)
         return connection
@@ -156,5 +160,6 @@ class ConnectionPool:
     def _latest_session(self) -> ssl.SSLSession | None:
         """Return the newest session that can be resumed. Ask late: TLS 1.3 sends tickets after the handshake."""
         if self._newest is not None:
+            # A connection whose ticket has not come yet leaves the older session in place.
             self._session = self._newest.session or self._session
         return self._session

@@ -16,6 +16,7 @@ from trunkproof.models.errors import TrunkproofError
 def main() -> int:
     """Place one share of the plan in FOLDER, by the orders on standard input."""
     folder, index = Path(sys.argv[1]), int(sys.argv[2])
+    # A process whose parent dies gets another parent. So this number says later whether the run is alive.
     run = os.getppid()
     task, plan = read_task(folder)
     try:

@@ -18,6 +18,7 @@ def make_placer(plan: Plan, card: TrunkCard, target: Target, options: RunOptions
     Raises:
         InputError: so many workers cannot place this study's calls, or cannot write a trace. Lists every reason.
     """
+    # Before any process is started: each problem is then told once, by us.
     check_divisible(plan.study, options.workers)
     if options.workers == 1:
         return LocalPlacer(plan, card, target, options)

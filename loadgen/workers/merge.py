@@ -26,6 +26,7 @@ def merge(parts: Sequence[PlacedCalls], *, cores: int) -> PlacedCalls:
         RuntimeError: two workers have a record of the same attempt. It is a bug of ours.
     """
     records = pl.concat([part.records for part in parts]).sort(RECORD_ORDER)
+    # Counted twice, an attempt would make the trunk look busier than it was.
     if not records["row"].is_unique().all():
         raise RuntimeError("two workers placed the same attempt")
     return PlacedCalls(
@@ -45,8 +46,10 @@ def merge_measurements(parts: Sequence[Measurements], *, cores: int) -> Measurem
     """
     shares = [part.cpu_share for part in parts]
     return Measurements(
+        # All instants and not a mean of percentiles, which would be no percentile.
         lateness_s=np.concatenate([np.asarray(part.lateness_s, dtype=float) for part in parts]),
         loop_lag_s=np.concatenate([np.asarray(part.loop_lag_s, dtype=float) for part in parts]),
+        # With more workers than cores, each may be at half a core and the machine still be full.
         cpu_share=max(*shares, sum(shares) / cores) if len(shares) > cores else max(shares),
         media_lateness_p99_ms=max(part.media_lateness_p99_ms for part in parts),
         never_placed=sum(part.never_placed for part in parts),

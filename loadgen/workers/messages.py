@@ -81,6 +81,7 @@ def write_task(task: Task, plan: Plan, folder: Path) -> None:
     """Write the task, the plan and the tally into the folder. The tally survives the death of a worker."""
     (folder / _TASK).write_text(task.model_dump_json(), encoding="utf-8")
     plan.table.write_parquet(folder / _PLAN)
+    # A file and not a pipe: what a worker counted can be read after it was killed.
     new_tally(task.options.workers).tofile(folder / _TALLY)
 
 
@@ -93,11 +94,13 @@ def read_task(folder: Path) -> tuple[Task, Plan]:
 
 def open_tally(folder: Path, workers: int) -> Tally:
     """Open the tally as memory shared by all processes. Each worker writes only its own row."""
+    # No lock: each worker writes only its own row, and a reader may be one attempt behind.
     return np.memmap(folder / _TALLY, np.int64, "r+", shape=new_tally(workers).shape)
 
 
 def digest_of(plan: Plan) -> str:
     """Return the digest of a plan. Workers report it, so that none of them can place a different plan."""
+    # The study's digest alone is not enough: the plan is drawn from it, and the table is what is placed.
     return f"{plan.study.digest()}-{plan.table.height}-{plan.table.hash_rows(0).sum()}"
 
 

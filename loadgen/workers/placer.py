@@ -141,7 +141,9 @@ class LocalPlacer(CallPlacer):
             for index in range(len(self._plan.study.trunks)):
                 customer = Customer(self._plan, index, self._card, self._target, self._options, share=self._share)
                 self._customers.append(await stack.enter_async_context(customer))
+            # Only now: if a later customer cannot listen, the earlier ones are closed here.
             self._stack = stack.pop_all()
+        # All customers of this process have the same kind of pump, so any of them can say which clock counts.
         self._probe = HealthProbe(self._customers[0].audio.cpu_clock)
         return self
 
@@ -167,6 +169,7 @@ class LocalPlacer(CallPlacer):
         """Place the calls of this share, and wait for the last one to end."""
         firsts = self._plan.first_attempts()
         self._dialler.dial(row for row in firsts if row.direction is Direction.OUTBOUND and self._share.places(row))
+        # The health counts while calls are placed. Starting up uses CPU too, and harms no call.
         await self._stack.enter_async_context(self._probe)
         await self._pacer.run(self._zero)
 
@@ -183,6 +186,7 @@ class LocalPlacer(CallPlacer):
 
     def stop(self) -> None:
         """Stop the pacer, and end the calls of every customer."""
+        # Before the pacer stops: what it leaves undone from now on is no failure of this machine.
         self._stopped = True
         self._pacer.stop()
         for customer in self._customers:
@@ -191,6 +195,7 @@ class LocalPlacer(CallPlacer):
     async def lost(self) -> LostWorker:
         """Wait forever: this process has no workers."""
         await asyncio.Event().wait()
+        # For the type checker, which cannot know that the wait is endless.
         raise AssertionError("nothing sets this event")
 
     async def finish(self) -> PlacedCalls:
@@ -198,11 +203,13 @@ class LocalPlacer(CallPlacer):
         await self._probe.stop()
         heard = [customer.audio.heard for customer in self._customers]
         return PlacedCalls(
+            # `RECORD_ORDER`, so that the results of any number of workers can be compared row by row.
             records=to_frame(sorted(self._dialler.records, key=lambda record: (record.intended_s, record.row))),
             measured=Measurements(
                 lateness_s=[instant.lateness_s for instant in self._pacer.instants],
                 loop_lag_s=self._probe.loop_lag_s,
                 cpu_share=self._probe.cpu_share,
+                # The worst customer's: each has its own pump, and a mean would hide a pump that is late.
                 media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
                 never_placed=self._never_placed(),
             ),

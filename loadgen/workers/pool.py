@@ -103,6 +103,7 @@ class WorkerPool(CallPlacer):
         """Start the workers, and wait until all are ready."""
         asked_for()  # Fail early on an unknown pump, before each worker does.
         async with contextlib.AsyncExitStack() as stack:
+            # Entered first, so it is removed last, when no worker can write into it any more.
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkproof-workers-")))
             write_task(self._task, self._plan, self._folder)
             self._tally = open_tally(self._folder, self._task.options.workers)
@@ -121,6 +122,7 @@ class WorkerPool(CallPlacer):
 
     async def _start(self, index: int, stack: contextlib.AsyncExitStack) -> _Worker:
         log = self._folder / f"worker-{index}.log"
+        # A file and not a pipe, because nobody reads it before the end: a full pipe would stop the worker.
         with log.open("wb") as words:
             process = await start_process(
                 (sys.executable, "-m", "trunkproof.loadgen.workers", str(self._folder), str(index)),
@@ -130,6 +132,8 @@ class WorkerPool(CallPlacer):
             )
         worker = _Worker(f"worker {index + 1}", process, log)
         listening = asyncio.create_task(self._listen(worker), name=worker.name)
+        # The stack is left in reverse: `_dismiss`, which is added after all of these, tells every worker before the
+        # first is awaited. Otherwise each would end its calls only after the one before it.
         stack.push_async_callback(_end, process, listening)
         return worker
 
@@ -145,14 +149,17 @@ class WorkerPool(CallPlacer):
                     worker.placed.set()
                 case Left():
                     worker.left.set()
+        # Before `wait`, which may return later than the pipe was closed.
         at = asyncio.get_running_loop().time()
         code = await worker.process.wait()
         if not worker.left.is_set():
             at_s = None if self._zero is None else at - self._zero
+            # "Killed by SIGKILL" would be true, but the killer was this pool.
             how = f"it had not answered for {_OBEYS_WITHIN_S:g} s and was ended" if worker.silent else how_ended(code)
             worker.died = LostWorker(worker.name, at_s, how)
             if not self._loss.done():
                 self._loss.set_result(worker.died)
+        # For a dead worker too: nobody must wait for what it can no longer do.
         for event in (worker.ready, worker.placed, worker.left):
             event.set()
 
@@ -162,8 +169,10 @@ class WorkerPool(CallPlacer):
                 for worker in self._workers:
                     await worker.ready.wait()
         for worker in self._workers:
+            # It died, or it needs too long: either way its `Ready` never came.
             if worker.plan is None:
                 raise StackError(f"{worker.name} did not start: {worker.words or 'it said nothing'}")
+            # Two plans would be two runs, and the comparison with the prediction would mean nothing.
             if worker.plan != digest_of(self._plan):
                 raise RuntimeError(f"{worker.name} has another plan")
         # A remark that all of them make is logged once, as one process would.
@@ -194,6 +203,7 @@ class WorkerPool(CallPlacer):
 
     async def lost(self) -> LostWorker:
         """Wait for a worker to die."""
+        # The run cancels this wait at its end. The future itself is shared and must not be cancelled with it.
         return await asyncio.shield(self._loss)
 
     async def finish(self) -> PlacedCalls:
@@ -203,6 +213,7 @@ class WorkerPool(CallPlacer):
             _insist(worker, worker.left)
         for worker in self._workers:
             await worker.left.wait()
+        # In the order of the workers, so that the merged result is the same whoever finishes first.
         parts = [
             read_placed(self._folder, index) if worker.died is None else self._left_by(index, worker.died)
             for index, worker in enumerate(self._workers)
@@ -211,6 +222,7 @@ class WorkerPool(CallPlacer):
 
     def _left_by(self, index: int, died: LostWorker) -> PlacedCalls:
         """Return the results of a dead worker: only the number of its attempts."""
+        # The tally is shared memory in a file, so it outlives the worker.
         died = replace(died, begun=int(self._tally[index, 0]))
         return PlacedCalls(to_frame([]), Measurements(), Heard(), lost=(died,))
 
@@ -218,6 +230,7 @@ class WorkerPool(CallPlacer):
         """Close the orders of all workers, so that they end their calls and themselves at the same time."""
         for worker in self._workers:
             if worker.process.stdin is not None:
+                # The end of its orders is the one sign that a worker cannot miss, even if it is busy.
                 worker.process.stdin.close()
 
     def _tell_all(self, order: Order) -> None:
@@ -230,6 +243,7 @@ def _insist(worker: _Worker, done: asyncio.Event) -> None:
 
     def end() -> None:
         if not done.is_set():
+            # Before the kill, because `_listen` says with it how the worker ended.
             worker.silent = True
             with contextlib.suppress(ProcessLookupError):
                 worker.process.kill()

@@ -43,8 +43,10 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
         StackError: it cannot get ready. The message says why.
     """
     orders, workers = await _orders(), task.options.workers
+    # Every worker has the whole plan, and places only its share: redials look up rows of their own call.
     share, tally = share_of(task.study, index, workers), open_tally(folder, workers)
     async with LocalPlacer(plan, task.card, task.target, task.options, share=share, tally=tally) as placer:
+        # Everything that takes long is done: from here on only plan zero is missing.
         _report(Ready(digest_of(plan)))
         async for order in orders:
             if isinstance(order, Begin):
@@ -52,10 +54,12 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
                 break
         else:
             return
+        # An order to stop has to be heard while the calls are placed.
         async with asyncio.TaskGroup() as group:
             wanted = group.create_task(_obey(orders, placer))
             await placer.place()
             _report(Placed())
+        # Without `Finish` the folder may be gone already.
         if wanted.result():
             write_placed(await placer.finish(), folder, index)
             _report(Left())
@@ -67,6 +71,7 @@ async def _obey(orders: AsyncIterator[Order], placer: LocalPlacer) -> bool:
         if isinstance(order, Finish):
             return True
         placer.stop()
+    # The orders ended without `Finish`: the pool is gone, and nobody will read results.
     placer.stop()
     return False
 
@@ -75,7 +80,9 @@ async def _orders() -> AsyncIterator[Order]:
     """Yield the orders from standard input. SIGTERM ends them. Ctrl-C is ignored: the run handles it."""
     loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    # The same way out as for a pool that is gone, with BYE for every call.
     loop.add_signal_handler(signal.SIGTERM, reader.feed_eof)
+    # Only the run may end a worker, in the right order. A Ctrl-C that reaches this process as well must not.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
 
     async def lines() -> AsyncIterator[Order]:
@@ -88,4 +95,5 @@ async def _orders() -> AsyncIterator[Order]:
 
 def _report(report: Report) -> None:
     sys.stdout.buffer.write(REPORTS.encode(report))
+    # The pool waits for this line, and a pipe is buffered by blocks.
     sys.stdout.buffer.flush()

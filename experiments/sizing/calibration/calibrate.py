@@ -98,6 +98,7 @@ class CalibrationRun:
         Args:
             levels: the levels of `contended_ladders` for the costs that were found so far.
         """
+        # They are the same work on the same machine, and more observations make the fit surer.
         uncontended = [level for level in levels if not is_contended(level)]
         told = self.explaining(self.stack, (*self.levels, *uncontended), self.calibration.command or "")
         return told._with_contended_costs(levels, asked_by=self.calibration.costs)
@@ -127,6 +128,7 @@ class CalibrationRun:
         A slow machine spends more CPU on the same work, and its quota is a smaller share of the CPU needed.
         """
         slowdown = self.calibration.slowdown(level.reference_s) or 1.0
+        # The amount of a rung is a share of the CPU needed. On a slow machine the same quota was a smaller one.
         amount = level.amount / slowdown if is_contended(level) else level.amount
         return replace(level, cpu_s=level.cpu_s / slowdown, amount=amount)
 
@@ -210,6 +212,7 @@ def _best_fit(levels: Sequence[Level]) -> tuple[tuple[_Name, ...], Fit]:
     for more in _MORE:
         names = (*_COSTS, *more)
         try:
+            # Too many parameters for these levels raise ValueError. The next, smaller set is tried then.
             found = fit_relative(_explanation(levels, names), [_GUESS[name] for name in names], spent_s)
         except ValueError as reason:
             error = reason
@@ -226,6 +229,7 @@ def _tells(names: Sequence[_Name], fit: Fit, levels: Sequence[Level]) -> bool:
         # A decay load below the load of every working level: the penalty was fitted to the idling levels alone.
         if name == "idle_penalty_decay_load" and value < least:
             return False
+        # An interval that holds zero: these levels show no such effect.
         if name in ("idle_penalty", _EXPONENT) and low <= 0:
             return False
     return True
@@ -233,6 +237,7 @@ def _tells(names: Sequence[_Name], fit: Fit, levels: Sequence[Level]) -> bool:
 
 def _explanation(levels: Sequence[Level], names: Sequence[_Name]) -> Explain:
     reference_s = np.array([level.reference_s or math.nan for level in levels])
+    # NaN without a reference workload. With the exponent the fit fails then, and is done without it.
     relative = reference_s / _typical(reference_s)
 
     def explain(values: FloatArray) -> FloatArray:
@@ -247,6 +252,7 @@ def _explanation(levels: Sequence[Level], names: Sequence[_Name]) -> Explain:
 
 
 def _typical(values: FloatArray) -> float:
+    # The geometric mean: the exponent multiplies, so ratios count.
     return float(np.exp(np.log(values).mean()))
 
 
@@ -283,6 +289,7 @@ def _reference(levels: Sequence[Level], exponent: Estimate | None) -> ReferenceS
 
 def _beyond(limited: Estimate, unlimited: Estimate) -> Estimate:
     """Return by how much one lies above the other, at least 0. Both errors are added."""
+    # The widest difference that both intervals allow.
     low = limited.interval[0] - unlimited.interval[1]
     # A difference that is not significant counts as 0.
     value = limited.value - unlimited.value if low > 0 else 0.0
@@ -300,6 +307,7 @@ def _median_response(levels: Sequence[Level], work: str) -> Estimate:
     from scipy.stats import binom  # noqa: PLC0415  # slow to load, and `validate` comes by here too
 
     values = np.sort(np.array(responses))
+    # The number of values below the median is binomial, whatever their distribution is.
     low, high = (int(binom.ppf(q, len(values), 0.5)) for q in (0.025, 0.975))
     bounds = float(values[low]), float(values[min(high, len(values) - 1)])
     return Estimate(float(np.median(values)), bounds)
@@ -311,4 +319,5 @@ def _rounded_interval(estimate: Estimate) -> tuple[float, float]:
 
 
 def _rounded(value: float) -> float:
+    # More digits than the measurement has would only make every file differ.
     return float(f"{value:.4g}")

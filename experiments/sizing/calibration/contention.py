@@ -37,8 +37,9 @@ _GOOD_MOS = 4.0
 _GOOD_RESPONSE_S = 1.0
 """At p95. Both bounds are those of the studies in `experiments/studies/knee`."""
 _CALLS_AT_ONCE, _RAMP_S, _RATE_PER_MINUTE, _HOLD_S = 96, 6.4, 3600, 0.05
-"""So many calls at once that even half of the CPU that their audio needs is more than some 6 % of a core. Under a
-smaller quota its own pauses would be heard (`models.quota`).
+"""Enough calls at once that half of the CPU for their audio is still more than about 6 % of a core.
+
+A smaller quota stops the programs for so long at a time that calls hear it (`models.quota`).
 """
 _Todo = tuple[str, float, Study]
 Measure = Callable[[str, float, Study], Awaitable[Level]]
@@ -71,8 +72,10 @@ class Ladder:
         done, failures = [await measure(*self.uncontended)], 0
         for number, rung in enumerate(self.rungs):
             if number and number % _RUNGS_PER_UNCONTENDED == 0:
+                # Between the rungs, so that a change of the machine's speed is seen in the same minutes.
                 done.append(await measure(*self.uncontended))
             done.append(await measure(*rung))
+            # The rung below is tried all the same. It may hold where this one had a bad minute.
             failures += not holds(done[-1])
             if failures == _FAILURES:
                 break
@@ -85,6 +88,7 @@ def contended_ladders(stack: StackName, costs: Costs) -> tuple[Ladder, Ladder]:
     # Calls begin one after the other: their signalling needs CPU too, and is slow at first.
     instants = {"kind": "replay", "instants_s": (np.arange(_CALLS_AT_ONCE) * _RAMP_S / _CALLS_AT_ONCE).tolist()}
     make_audio = partial(study_of, stack, _AUDIO_S, 0, arrivals=instants, holding=_AUDIO_S - 1)
+    # Even these short calls have some audio, which takes CPU too.
     packets_s = _HOLD_S * PACKETS_PER_CALL_S * costs.packet_s
     calls = _asked(costs, _RATE_PER_MINUTE / 60 * (costs.invite_s + costs.bye_s + packets_s))
     make_calls = partial(study_of, stack, LEVEL_S, _RATE_PER_MINUTE, holding=_HOLD_S)
@@ -141,6 +145,7 @@ def contended_packet(
     shortest = _shortest(levels, _AUDIO_CONTENDED)
     if shortest is None:
         return None
+    # With the costs that the ladder was made of: its quotas are shares of what these said.
     cores = shortest.amount * _audio_asked(asked_by) - costs.idle_share
     packets_per_s = _CALLS_AT_ONCE * PACKETS_PER_CALL_S
     slowdown = 1.0 if is_corrected else _slowdown(costs, levels, _AUDIO_UNCONTENDED)
@@ -176,6 +181,7 @@ def _responds(level: Level) -> bool:
 
 def _shortest(levels: Sequence[Level], work: str) -> Level | None:
     held = [level for level in levels if level.work == work and holds(level)]
+    # The smallest quota under which quality still held.
     return min(held, key=lambda level: level.amount) if held else None
 
 
@@ -196,6 +202,7 @@ def _within(value: float, relative_error: float) -> Estimate:
 def _busy_s(costs: Costs, level: Level) -> float:
     """Return the CPU seconds of the level's work, without idling and without the idle penalty."""
     seconds = level.counts["idle_share"]
+    # Idling goes on beside the work, and is no part of it.
     spent_s = level.cpu_s - costs.idle_share * seconds
     return spent_s / costs.idle_factor_spending(spent_s / seconds)
 

@@ -67,8 +67,10 @@ def studies_of(stack: StackName, level_s: float = LEVEL_S) -> Iterator[tuple[str
         yield IDLING, level_s, make(0.001)
     for rate in _RATES_PER_MINUTE:
         yield UNLIMITED, rate, make(rate)
+        # A throttle that refuses nobody: the difference to calls without one is what its decision costs.
         yield LIMITED, rate, make(rate, limit=1_000_000)
         yield "busy calls", rate, make(rate, outcomes={"busy": 1.0})
+        # One call an hour passes. All others are refused.
         yield "refused calls", rate, make(rate, limit=1)
         yield "full handshakes", rate, make(rate, tls={"policy": "per_call"})
         yield "resumed handshakes", rate, make(rate, tls={"policy": "per_call", "resumption_share": 1.0})
@@ -90,6 +92,7 @@ def study_of(
     """Return the study of a level with `rate` calls a minute. `limit` is that of the throttle, `quota` is in cores."""
     throttle: dict[str, Any] = {"policy": "none"}
     if limit is not None:
+        # A window far longer than a level, so that no boundary falls into it.
         throttle = {"policy": "fixed_window", "limit": limit, "window_s": 3600, "retry_after_s": None}
     arrivals = {"kind": "constant", "rate_per_minute": rate}
     trunks = [{"throttle": throttle, "traffic": {"arrivals": arrivals, "holding": 0.2, "ringing": 0.05} | traffic}]
@@ -114,8 +117,10 @@ def _level(work: str, amount: float, driven: RunResult, study: Study) -> Level:
     assert driven.meters is not None
     programs = driven.meters.programs.values()
     spent = [program.cpu_s for program in programs if program.cpu_s is not None]
+    # Idling is counted in seconds of the meter's span, because the CPU is of that span too.
     counts = cost_counts(driven.records) | {"idle_share": driven.meters.to_s - driven.meters.from_s}
     setup_s = study.pop.carrier.setup.mean()
+    # The carrier's set-up time is the study's own. What is left belongs to the stack.
     responses = (driven.records["ringing_s"] - driven.records["sent_s"] - setup_s).drop_nulls()
     wakings = sum(program.wakings or 0.0 for program in programs)
     return Level(
@@ -134,4 +139,5 @@ def _level(work: str, amount: float, driven: RunResult, study: Study) -> Level:
 def last_mos_p5(records: pl.DataFrame) -> float | None:
     """Return the 5th percentile of the MOS of the calls that were answered last; None where none was answered."""
     answered = records.drop_nulls("answered_s").sort("answered_s")
+    # Rounded up, so that a single call is still judged.
     return compute_kpis(answered.tail(-(-answered.height // _LAST_SHARE)))["mos_p5"]

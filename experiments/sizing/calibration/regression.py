@@ -57,19 +57,24 @@ def fit_relative(explain: Explain, start: Sequence[float], observed: Sequence[fl
     count, parameters = len(y), len(guess)
 
     def residuals(values: FloatArray) -> FloatArray:
+        # Relative: two levels of the same work differ by some per cent, whatever their size.
         return np.asarray(1 - explain(values) / y)
 
     from scipy.optimize import least_squares  # noqa: PLC0415  # slow to load, and `validate` comes by here too
 
+    # Scaled by the guess: the parameters differ by five orders of magnitude. No cost is negative.
     found = least_squares(residuals, guess, bounds=(0, np.inf), x_scale=guess, xtol=1e-12, ftol=1e-12, gtol=1e-12)
     # In units of the guess: otherwise costs in microseconds could not be compared with shares of a core.
     slopes = np.asarray(found.jac) * guess
+    # Two more than parameters: an externally studentised residual leaves one observation out and still needs a
+    # spread.
     if count < parameters + 2 or np.linalg.matrix_rank(slopes, tol=1e-6 * np.linalg.norm(slopes, 2)) < parameters:
         raise ValueError(f"{count} observations do not determine {parameters} parameters")
     inverse = np.linalg.inv(slopes.T @ slopes)
     left, free = residuals(found.x), count - parameters
     variance = float(left @ left) / free
     reach = stdtrit(free, 0.975) * np.sqrt(variance * np.diag(inverse)) * guess
+    # The leverage of each observation: the diagonal of the hat matrix.
     hat = np.einsum("ij,jk,ik->i", slopes, inverse, slopes)
     return Fit(
         values=found.x,
@@ -77,6 +82,7 @@ def fit_relative(explain: Explain, start: Sequence[float], observed: Sequence[fl
         fitted=explain(found.x),
         observed=y,
         studentised=_studentised(left, hat, variance, free),
+        # In relative units every observation is 1, so their sum of squares is their number.
         r_squared=1 - float(left @ left) / count,
         relative_error=float(np.sqrt(np.mean(left**2))),
     )
@@ -88,4 +94,5 @@ def _studentised(residuals: FloatArray, hat: FloatArray, variance: float, free: 
     Source: Belsley, Kuh, Welsch, "Regression Diagnostics" (1980), equation 2.26.
     """
     others = (free * variance - residuals**2 / (1 - hat)) / (free - 1)
+    # A perfect fit has no spread, and would divide by zero.
     return np.asarray(residuals / np.sqrt(np.maximum(others, 1e-30) * (1 - hat)))

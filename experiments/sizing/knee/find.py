@@ -39,8 +39,8 @@ from trunkproof.models.study import Study
 Predict = Callable[[Study, float], Awaitable[Reading]]
 Measure = Callable[[Study, float, Path], Awaitable[Reading]]
 RUNS = 3
-"""Runs of a borderline load that must count; the majority decides. The search gives up on a load after this many more
-VOID runs than runs that count.
+"""A borderline load is run until this many of its runs count, and their majority decides. The search gives up on a load
+when its VOID runs are this many more than the runs that count.
 """
 _STEPS_EXPECTED = 14
 """Runs of real calls that a typical search takes, for the progress bar."""
@@ -76,12 +76,14 @@ async def find_knee(
     whole = kind is LoadKind.AT_ONCE
     provenance = Provenance.collect(study, command)
     told, _ = await _predicted(predict, study, start, whole=whole)
+    # The ladder will try the first load that is too large, so that one must be proven too.
     expected = _rung_beyond(start, told.low)
     real = _Reality(study, out, measure, advance, expected=round(expected) if whole else expected)
     found = await find_bracket(real.holds, start, whole=whole)
     slowdown = _slowdown_near(found, real.steps)
     there = study if slowdown is None else at_slowdown(study, slowdown)
     slowed, model = await _predicted(predict, there, start, whole=whole)
+    # A page that compares load by load needs the model at every measured load.
     for load in real.steps.keys() - model.steps.keys():
         await model.holds(load)
     predicted, measured = Side(slowed, tuple(model.steps.values())), Side(found, tuple(real.steps.values()))
@@ -91,6 +93,7 @@ async def find_knee(
 
 
 async def _predicted(predict: Predict, study: Study, start: float, *, whole: bool) -> tuple[Bracket, _Tried]:
+    # The model is no measurement: another run of the same load would say the same.
     model = _Tried(partial(predict, study), repeats=False)
     return await find_bracket(model.holds, start, whole=whole), model
 
@@ -141,6 +144,7 @@ class _Tried:
             Stop: the load generator could not keep up, run after run.
         """
         step = await self.until_counted(load, 1)
+        # Only a borderline load is worth two more runs. A clear result would not change.
         if self._repeats and step.counted[0].is_borderline:
             step = await self.until_counted(load, RUNS)
         return step.holds
@@ -188,10 +192,12 @@ class _Reality:
             # Prove at once as far as the model expects the search to go: this spares a run for each rung.
             self._proven = max(load, self._expected)
             if not await self.baseline.holds(self._proven):
+                # Nothing is proven by a run that failed.
                 self._proven, failed = 0.0, self._proven
                 raise Stop(f"without a quota, {failed:.4g} fails too: this machine is the limit, not the quota")
 
     async def _play(self, study: Study, load: float) -> Reading:
         self._runs += 1
+        # Never 100 % before the end: nobody knows how many runs a search takes.
         self._advance(min(0.95, self._runs / _STEPS_EXPECTED), f"{load:.4g} {load_kind(study)}")
         return await self._measure(study, load, self._out / f"{self._runs:02}")

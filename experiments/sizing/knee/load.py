@@ -82,10 +82,12 @@ class Reading:
     @property
     def is_borderline(self) -> bool:
         """Tell whether another run of the same load may well say the opposite."""
+        # So many failures are no chance, whatever the other figures are.
         if self.failures > _FEW * self.wanted:
             return False
         gaps = {t.asked.kpi: abs(t.value - t.asked.bound) / t.asked.bound for t in self.targets if t.value is not None}
         near = any(gap <= _NEAR[kpi] for kpi, gap in gaps.items())
+        # A target that is missed by far decides, even where another one is near its bound.
         clear = any(
             target.holds is False and gaps[target.asked.kpi] > _NEAR[target.asked.kpi] for target in self.targets
         )
@@ -121,6 +123,7 @@ def first_load(study: Study) -> float:
         raise InputError(study.name, problems)
     if load_kind(study) is LoadKind.PER_MINUTE:
         return rate
+    # Little's law: rate times mean holding time.
     return max(1.0, round(rate / 60 * traffic.holding.mean()))
 
 
@@ -129,6 +132,7 @@ def at_load(study: Study, load: float) -> Study:
     trunk = study.trunks[0]
     arrivals: ConstantArrivals | ReplayedArrivals = ConstantArrivals(kind="constant", rate_per_minute=load)
     if load_kind(study) is LoadKind.AT_ONCE:
+        # Evenly spread: all at once would test the rate of calls, not how many the trunk carries.
         instants = np.arange(int(load)) * (_RAMP_SHARE * study.duration_s / load)
         arrivals = ReplayedArrivals(kind="replay", instants_s=tuple(instants.tolist()))
     traffic = trunk.traffic.model_copy(update={"arrivals": arrivals})
@@ -168,8 +172,10 @@ async def measure_load(study: Study, load: float, folder: Path) -> Reading:
     """
     plan = draw_plan(at_load(study, load))
     async with running_trunk(plan.study, folder) as card:
+        # All programs are in one group, so any of them leads to its counts.
         programs = list(card.processes.values())
         before = throttling_of(programs[0]) if programs else None
+        # At least the whole duration, also when all calls end early: CPU shares are of the same time at every load.
         driven = await drive(plan, card, RunOptions(at_least_s=study.duration_s))
         after = throttling_of(programs[0]) if programs else None
     if driven.end.cut_short:
@@ -190,6 +196,7 @@ async def measure_load(study: Study, load: float, folder: Path) -> Reading:
 
 def _reading(load: float, plan: Plan, records: pl.DataFrame, **measured: Any) -> Reading:
     kpis = compute_kpis(records)
+    # First attempts only: a redial that succeeds does not undo the failure before it.
     wanted = plan.table.filter(outcome=Outcome.ANSWERED.value, attempt=0)["row"]
     completed = records.filter(disposition=Disposition.COMPLETED.value)["row"]
     return Reading(
@@ -211,6 +218,7 @@ def _cpu_share(driven: RunResult) -> float | None:
 
 
 def _throttled_share(before: QuotaThrottling | None, after: QuotaThrottling | None) -> float | None:
+    # Without a period in between there is no share.
     if before is None or after is None or after.periods <= before.periods:
         return None
     return (after.throttled_periods - before.throttled_periods) / (after.periods - before.periods)

@@ -49,6 +49,7 @@ class Step:
     @property
     def shown(self) -> Reading:
         """Return the first run that agrees with the majority."""
+        # Figures of a run that the majority contradicts would not fit the verdict beside them.
         return next((run for run in self.counted if run.holds is self.holds), self.runs[0])
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +67,7 @@ class Side:
     @property
     def knee(self) -> float | None:
         """Return the largest load that held below one that failed; None where the search ended before that."""
+        # A load that held below no failure is only a lower bound, and no knee.
         return self.bracket.low if self.bracket.high is not None and self.bracket.stopped is None else None
 
     def to_json(self) -> dict[str, Any]:
@@ -129,6 +131,7 @@ class Knee:
 
     def _wrong_costs(self) -> Iterator[str]:
         """Yield a doubt for each load whose CPU is off even without a quota: then the costs are wrong."""
+        # Without a quota nothing waits for CPU, so only wrong costs can explain a difference.
         for step, model in zip(self.baseline, self.unlimited, strict=True):
             measured, predicted = step.shown.cpu_share, model.cpu_share
             if measured and predicted and abs(measured - predicted) > AGREEMENT * measured:

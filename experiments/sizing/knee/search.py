@@ -66,6 +66,7 @@ class _Search:
         return float(max(1, round(value))) if self._whole else value
 
     async def _try(self, load: float) -> bool:
+        # If this raises `Stop`, both ends stay as they were, and the bracket is still right.
         held = await self._holds(load)
         if held:
             self.low = load
@@ -86,7 +87,10 @@ class _Search:
     async def halve(self) -> None:
         """Try the geometric mean until both ends are within the resolution."""
         while self.low is not None and self.high is not None and self.high > self.low * (1 + RESOLUTION):
+            # Geometric, because the resolution is a ratio: the steps left are then the same at small and at large
+            # loads.
             load = self._load(math.sqrt(self.low * self.high))
+            # Between two neighbouring whole numbers there is nothing left to try.
             if load in {self.low, self.high}:
                 return
             await self._try(load)

@@ -17,6 +17,7 @@ def throttling_of(pid: int) -> QuotaThrottling | None:
     except OSError:
         return None
     for _, controllers, path in (line.split(":", 2) for line in lines):
+        # The root group has no quota. Version 2 has one line, without controllers.
         if path != "/" and ("cpu" in controllers.split(",") or not controllers):
             for root in _ROOTS:
                 folder = Path("/sys/fs/cgroup") / root / path.lstrip("/")
@@ -32,4 +33,5 @@ def _counted(folder: Path) -> QuotaThrottling | None:
         return None
     if "nr_periods" not in text:
         return None
+    # Only read here: the cores do not matter. The unit of the field tells the version.
     return QuotaGroup(cores=0.0, cpu=folder, accounting=None, unified="throttled_usec" in text).read()

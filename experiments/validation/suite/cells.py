@@ -82,6 +82,7 @@ class Cell:
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Self:
         """Read what `to_json` returned."""
+        # `stack` is in the comparison too, and stays in both.
         own = {"profile", "title", "state", "criteria", "misses", "why", "note"}
         comparison = {name: value for name, value in saved.items() if name not in own}
         return cls(
@@ -92,6 +93,7 @@ class Cell:
             criteria=tuple(Criterion.from_json(criterion) for criterion in saved["criteria"]),
             why=tuple(saved["why"]),
             note=saved["note"],
+            # A cell that was not played has only its own keys.
             comparison=comparison if "kpis" in comparison else {},
         )
 
@@ -103,6 +105,7 @@ def played_cell(profile: str, saved: Mapping[str, Any]) -> Cell:
 
 
 def _judged(saved: Mapping[str, Any]) -> tuple[State, tuple[Criterion, ...]]:
+    # First: half a run keeps no criterion, whatever its figures are.
     if saved["interrupted"] is not None:
         return State.CUT_SHORT, ()
     if saved["generator"]["verdict"] == Verdict.VOID:
@@ -143,10 +146,12 @@ class Suite:
     def holds(self) -> bool:
         """Tell whether every cell that was played keeps every criterion, and at least one was played."""
         played = [cell for cell in self.cells if cell.state is not State.NOT_PLAYED]
+        # `all` of nothing is true, but a suite that played nothing holds nothing.
         return bool(played) and all(cell.state is State.HOLDS for cell in played)
 
     def with_cell(self, cell: Cell) -> Suite:
         """Return the table with this cell in the place of an older one."""
+        # One cell for each pair: an older result of the same pair would be counted twice.
         others = tuple(old for old in self.cells if (old.stack, old.profile) != (cell.stack, cell.profile))
         return Suite(self.origin, (*others, cell))
 
@@ -161,6 +166,7 @@ def write_suite(suite: Suite, folder: Path) -> None:
     text = json.dumps(suite.to_json(), indent=1, allow_nan=False)
     beside = folder / f"{SUITE}.new"
     beside.write_text(text + "\n", encoding="utf-8")
+    # A rename within one folder is atomic. A reader never sees half a table.
     beside.replace(folder / SUITE)
 
 
@@ -185,6 +191,7 @@ def _with_notes(suite: Suite, notes: Mapping[tuple[str, str], Note]) -> Suite:
 
     def noted(cell: Cell) -> Cell:
         note = notes.get((cell.stack, cell.profile))
+        # A note explains one run. On another run of the same cell it would be a false excuse.
         if note is None or not cell.comparison or cell.comparison["provenance"]["started"] != note.started:
             return replace(cell, note="")
         return replace(cell, note=note.text)

@@ -101,6 +101,7 @@ def _agreement(saved: Mapping[str, Any]) -> Criterion:
         measured=agreement,
         difference=difference,
         allowance=allowance,
+        # Without attempts the agreement is 1, but nothing was proven.
         holds=attempts > 0 and difference <= allowance + _ROUNDING,
         words=f"{formatted(agreement, 'share')} of {attempts}",
     )
@@ -108,6 +109,7 @@ def _agreement(saved: Mapping[str, Any]) -> Criterion:
 
 def _pair(name: str, pair: Mapping[str, Any], allowance_of: Callable[[float], float]) -> Criterion:
     predicted, measured, unit = pair["predicted"], pair["measured"], pair["unit"]
+    # Of the predicted value: a bound that grew with the measured one would forgive a bad run.
     allowance = allowance_of(predicted or 0.0)
     if predicted is None or measured is None:
         # No figure on either side, such as a delay without an answered call, is agreement too.
@@ -138,6 +140,7 @@ def _cpu(cpu: Mapping[str, Any] | None) -> Criterion:
 
 def _srtp(heard: Mapping[str, int]) -> Criterion:
     received, authentic = heard["received"], heard["authenticated"]
+    # Without a single packet there is no proof of SRTP either.
     holds = 0 < received == authentic
     words = f"{authentic:,} of {received:,}"
     return Criterion("srtp", received, authentic, authentic - received, 0.0, holds, words)

@@ -42,6 +42,7 @@ def _grouped_disagreements(disagreements: list[dict[str, Any]]) -> Iterator[str]
     def kind(one: dict[str, Any]) -> tuple[str, str, str]:
         return _ending(one["predicted"]), _ending(one["measured"]), _NUMBER.sub("#", one["reason"])
 
+    # `groupby` joins neighbours only, so it needs them sorted.
     groups = [list(group) for _, group in groupby(sorted(disagreements, key=kind), key=kind)]
     for group in sorted(groups, key=len, reverse=True):
         predicted, measured, _ = kind(group[0])
@@ -89,6 +90,7 @@ def _woken(meters: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _largest_first(seconds: Mapping[Any, float]) -> list[tuple[Any, float]]:
+    # Less would be written as 0.00 s.
     worth_saying = [(name, value) for name, value in seconds.items() if value >= 0.005]
     return sorted(worth_saying, key=lambda pair: -pair[1])
 
@@ -112,6 +114,7 @@ def read_notes(folder: Path) -> dict[tuple[str, str], Note]:
     if not path.exists():
         return {}
     try:
+        # BaseLoader leaves the start time a text. Other loaders would turn it into a date, which equals no text.
         written = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}
         return {
             (stack, profile): Note(said["started"], " ".join(said["note"].split()))

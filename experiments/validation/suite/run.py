@@ -86,6 +86,7 @@ async def run_suite(
     studies = _read_profiles(profiles)
     stop, pages = stop or asyncio.Event(), pages or Pages()
     out.mkdir(parents=True, exist_ok=True)
+    # Any study will do: only date, machine and versions are taken from it here.
     suite = _begun(out, next(iter(studies.values())), command)
     asked = [(stack, profile) for stack in stacks for profile in studies]
     for done, (stack, profile) in enumerate(asked):
@@ -112,8 +113,10 @@ def suite_exit_code(suite: Suite, stacks: Sequence[StackName], *, stopped: bool 
     states = {cell.state for stack in stacks for cell in suite.of(stack)}
     if stopped:
         return ExitCode.INTERRUPTED
+    # No cell could be played, so the suite says nothing about any prediction.
     if not states - {State.NOT_PLAYED}:
         return ExitCode.NO_TRUNK
+    # What was proven wrong outweighs what could not be judged.
     if states & {State.MISSES, State.CUT_SHORT}:
         return ExitCode.DISAGREE
     return ExitCode.VOID if State.VOID in states else ExitCode.OK
@@ -142,6 +145,7 @@ async def _with_run(suite: Suite, task: _Task) -> Suite:
 
     A run that the user cut short does not replace a completed one.
     """
+    # Kept until the new run is over: the user may stop it, and then the old one still counts.
     before = _set_aside(task.folder)
     cell = await _run_cell(task)
     cut_by_user = task.stop.is_set() and cell.state is State.CUT_SHORT
@@ -156,6 +160,7 @@ async def _with_run(suite: Suite, task: _Task) -> Suite:
 def _set_aside(folder: Path) -> Path:
     """Move a folder's old content aside, and return where it is now."""
     shutil.rmtree(_void(folder), ignore_errors=True)
+    # Beside it and not in /tmp: a rename works only within one file system.
     aside = folder.with_name(f"{folder.name}-before")
     shutil.rmtree(aside, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +171,7 @@ def _set_aside(folder: Path) -> Path:
 async def _run_cell(task: _Task) -> Cell:
     """Run one cell. Errors of the stack are a result of the cell."""
     try:
+        # Before the trunk is started, so that a profile that cannot be played costs no time.
         check_playable(task.study)
         cell = await _run(task)
         return await _run_again(task, cell) if cell.state is State.VOID and not task.stop.is_set() else cell
@@ -189,9 +195,11 @@ async def _run_again(task: _Task, void: Cell) -> Cell:
     task.advance(0.0, f"VOID ({reasons}); once more after {PAUSE_S:.0f} s")
     if await _stopped_within(task.stop, PAUSE_S):
         return void
+    # The same folder is used again, and the evidence of the first run must not mix with that of the second.
     task.folder.rename(_void(task.folder))
     cell = await _run(task)
     said = f"the first run was VOID ({reasons}); this is the second, {PAUSE_S:.0f} s later"
+    # A reader must see that a first run was thrown away.
     return replace(cell, why=(said, *cell.why))
 
 

@@ -51,6 +51,7 @@ def functions() -> Any:
     if sys.platform != "linux" or sys.byteorder != "little" or sys.maxsize < 1 << 32:
         raise NoSuchFunctionError("the compiled pump knows only the sockets of 64-bit little-endian Linux")
     found = np.zeros(1, FUNCTIONS)
+    # The functions of this process itself: the C library is loaded in it already.
     library = ctypes.CDLL(None)
     for name in _LIBC:
         found[name] = _libc_address(library, name)
@@ -75,6 +76,7 @@ def _libsrtp_address(name: str) -> int:
         signature = ffi.typeof(function).cname
     except (AttributeError, TypeError):
         raise NoSuchFunctionError(f"{name} cannot be found inside pylibsrtp") from None
+    # Called with other arguments than it expects, it would write over memory.
     if signature != _SIGNATURE:
         raise NoSuchFunctionError(f"{name} inside pylibsrtp has an unknown signature: {signature}")
     return int(ffi.cast("uintptr_t", function))
@@ -82,8 +84,10 @@ def _libsrtp_address(name: str) -> int:
 
 def _openssl_addresses() -> dict[str, int]:
     """Return the addresses of `OPENSSL`, or nothing where this processor or this pylibsrtp lacks one of them."""
+    # OpenSSL has these functions on any x86-64, but calling them without AES-NI is an illegal instruction.
     if not get_host_cpu_features().get("aes"):
         return {}
+    # OpenSSL is linked into this file, and no other copy of it must be used.
     library = ctypes.CDLL(_binding.__file__)
     try:
         return {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in OPENSSL}

@@ -40,6 +40,7 @@ _HALF: Final = 1 << 15
 @lean
 def derive(c: Record, context: Record, work: Record, tag_bytes: int) -> None:
     """Derive the session keys from the `MASTER_BYTES` at `work.scratch` (RFC 3711 section 4.3, with rate 0)."""
+    # `tag_bytes` stays 0, and libsrtp does everything.
     if c.aesni_set_encrypt_key == 0:
         return
     data, master = work.data, work.scratch
@@ -110,6 +111,7 @@ def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, 
     if start == NEVER:
         return NOT_AUTHENTIC
     index = _index(context, read16(data, at + 2))
+    # Before the tag is computed, which costs far more (RFC 3711 section 3.3, step 5).
     status = _replay(context, recent, index)
     end = at + size - context.tag_bytes
     if status != OK or start > end:
@@ -128,8 +130,11 @@ def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, 
         return NOT_AUTHENTIC
     _set_iv(context, work, read32(data, at + 8), index)
     _encrypt(c, context, work, start, end - start)
+    # Only an authentic packet may change the state. A forged one could move the index and make all true ones fail.
     context.ssrc = read32(data, at + 8)
     context.index = max(context.index, index)
+    # The list has entries of 32 bits. Two indices of one place that are equal in 31 bits are 2**31 packets apart,
+    # which is more than a year of audio.
     recent[index % REPLAY_WINDOW] = index & 0x7FFFFFFF
     work.length[0] = end - at
     return OK

@@ -29,6 +29,7 @@ def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: 
     slot.arrived += 1
     clear = size
     if slot.rx.session != 0:
+        # pylibsrtp refuses longer packets, and both pumps must count alike.
         status = unprotect(c, slot.rx, slot.recent, work, at, size) if size <= MOST_BYTES else NOT_AUTHENTIC
         clear = work.length[0]
         if status != OK:
@@ -100,6 +101,7 @@ def _hear(slot: Record, data: Bytes, at: int, start: int, end: int, arrival: flo
 def _extend(slot: Record, sequence: int) -> int:
     """Return the number with its rollovers: the nearest to the highest one so far (RFC 3711 section 3.3.1)."""
     if slot.first == NEVER:
+        # One rollover ahead, so that packets before the first have positive numbers too.
         return sequence + MODULUS
     delta = (sequence - slot.highest) & (MODULUS - 1)
     return int(slot.highest + (delta if delta < _HALF else delta - MODULUS))
@@ -122,6 +124,7 @@ def _time(slot: Record, timestamp: int, arrival: float) -> None:
     if timestamp == NEVER:
         return
     transit = arrival - _unwrapped(slot, timestamp) / CLOCK_HZ
+    # Two transit times are needed. Their difference does not depend on how far the clocks are apart (RFC 3550 A.8).
     if not math.isnan(slot.transit):
         slot.jitter += (abs(transit - slot.transit) - slot.jitter) / 16
     slot.transit = transit

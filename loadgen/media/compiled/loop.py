@@ -90,6 +90,7 @@ def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, 
             _speak(c, control, slots[number], turn, work, _time_ns(control, due[place].instant))
             # The number of the stream is added, so that streams that began together are not all heard in one pass.
             if (slots[number].sent + number) % control.heard_together == 0:
+                # Written over the front of the same list: `heard` is never ahead of `place`.
                 due[heard].number, due[heard].turn = number, turn
                 heard += 1
         for place in range(heard):
@@ -182,6 +183,7 @@ def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, in
         if behind > MOST_CAUGHT_UP:
             slot.given_up += behind
             instant_ns += behind * FRAME_NS
+        # From the instant and not from now, so that delays do not add up.
         slot.due_ns = instant_ns + FRAME_NS
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))
 
@@ -190,6 +192,7 @@ def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, in
 def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -> None:
     """Receive what has come to a stream, and now and then its reports."""
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    # Gathered before it left: the record may belong to another stream by now.
     if slot.turn == turn:
         now_ns = clock_ns(c, work, MONOTONIC)
         receive_all(c, control, slot, work, now_ns * 1e-9)
@@ -224,6 +227,7 @@ def enter(c: Record, control: Record, turns: Turns, slot: Record, number: int, t
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     slot.turn, turns[turn] = turn, number + 1
     control.rows = max(control.rows, turn // INSTANTS + 1)
+    # Only one Python thread changes these, and the loop only reads them: a value that is a pass old does no harm.
     control.streams += 1
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))
 
@@ -235,6 +239,7 @@ def leave(c: Record, control: Record, turns: Turns, slot: Record, work: Record) 
     Another thread calls this, with a `work` of its own. After it the pump touches neither the stream nor its sockets.
     """
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    # First: `next_report` adds the BYE for a stream without a turn.
     turns[slot.turn], slot.turn = 0, NEVER
     control.streams -= 1
     receive_all(c, control, slot, work, clock_ns(c, work, MONOTONIC) * 1e-9)

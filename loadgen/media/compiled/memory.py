@@ -91,6 +91,7 @@ _PARTS: list[Any] = [
     ("tx", CONTEXT),
     ("pressed", "u1", (MOST_PRESSED,)),
     ("digits", "u1", (MOST_DIGITS,)),
+    # The large arrays come last: a packet touches one line of each, so they need not be near the rest.
     ("recent", "i4", (REPLAY_WINDOW,)),
     ("seen", "i4", (HISTORY,)),
 ]

@@ -49,5 +49,6 @@ def crc32(data: Bytes, at: int, size: int) -> int:
     """Return the CRC-32 of `size` bytes, as zlib does."""
     crc = 0xFFFFFFFF
     for place in range(at, at + size):
+        # Signed for the same reason as in `octet`.
         crc = (crc >> 8) ^ np.int64(_TABLE[(crc ^ octet(data, place)) & 0xFF])  # type: ignore[assignment]
     return crc ^ 0xFFFFFFFF

@@ -27,6 +27,7 @@ def take_short_turns(thread: int) -> bool:
     until that thread's turn is over.
     """
     number = _SCHED_SETATTR.get(platform.machine())
+    # The call below sets the policy too. A real-time thread would become an ordinary one.
     if number is None or os.sched_getscheduler(thread) != os.SCHED_OTHER:
         return False
     niceness = os.getpriority(os.PRIO_PROCESS, thread)

@@ -86,6 +86,7 @@ class CompiledPump:
         self._flows: dict[int, CompiledFlow] = {}
         self._left: deque[tuple[int, int]] = deque()
         self._instants = Instants()
+        # Not started yet: a pump without streams costs no thread. `_wake` starts it.
         self._thread = threading.Thread(
             target=run,
             args=(
@@ -111,6 +112,7 @@ class CompiledPump:
             NoRoomError: the pump has no free record.
         """
         number = self._free_number()
+        # The record still has the counts and keys of the stream before it.
         reset(self._slots, number)
         slot = self._slots[number]
         describe(slot, stream, rtp, rtcp, remote, remote_rtcp)
@@ -119,6 +121,7 @@ class CompiledPump:
             slot["rtp_to"] = 0  # a connected socket needs no address to send to
         flow = CompiledFlow(stream, rtp, rtcp, number, slot, self._c)
         self._flows[number] = flow
+        # Last: from here on the other thread reads the record.
         enter(self._c, self._control[0], self._turns.ravel(), slot, number, self._free_turn(slot))
         self._wake()
         return flow
@@ -128,6 +131,7 @@ class CompiledPump:
 
         A record of a stream that left is free once the pump has begun another pass: until then it may be in `due`.
         """
+        # The oldest first: if even that one is not free yet, no other is.
         if self._left and self._left[0][1] < self._control[0]["passes"]:
             return self._left.popleft()[0]
         number = len(self._flows) + len(self._left)
@@ -141,6 +145,7 @@ class CompiledPump:
         instant = (int(self._instants.first_after(self.now()) * 1e9) - origin_ns) // INSTANT_NS + 1
         slot["due_ns"] = instant * INSTANT_NS + origin_ns
         column = instant % INSTANTS
+        # One row more than is in use always has a free place in this column.
         rows = int(self._control[0]["rows"]) + 1
         return int(np.argmin(self._turns[:rows, column] != 0)) * INSTANTS + column
 
@@ -157,9 +162,11 @@ class CompiledPump:
         assert isinstance(flow, CompiledFlow)
         leave(self._c, self._control[0], self._turns.ravel(), flow.slot, self._work[0])
         flow.report = report_of(flow.slot, flow.stream, self.now())
+        # After `leave`: a closed number may be given to another socket at once, and the pump would read from that.
         flow.rtp.close()
         flow.rtcp.close()
         del self._flows[flow.number]
+        # With the number of the pass: only after the next one has begun may the record be used again.
         self._left.append((flow.number, int(self._control[0]["passes"])))
         self._wake()
         return flow.report
@@ -188,6 +195,7 @@ def _stop(thread: threading.Thread, control: Records, wake_fd: int) -> None:
     control["stop"] = 1
     if thread.ident is not None:
         os.eventfd_write(wake_fd, 1)
+        # The thread still reads from the descriptor that is closed next.
         thread.join()
     os.close(wake_fd)
 
@@ -202,6 +210,7 @@ def _ready() -> Any:
     slot, turns = slots[0], np.zeros(INSTANTS, TURN)
     reset(slots, 0)
     if not encrypts_as_libsrtp(c, slot, work[0]):
+        # Addresses of 0 hand all of it to libsrtp, which is slower and always right.
         for name in OPENSSL:
             c[name] = 0
     press(c, slot, 0)

@@ -26,12 +26,14 @@ def reset(slots: Records, number: int) -> None:
     slots[number : number + 1] = np.zeros(1, SLOT)
     slot = slots[number]
     point_into_itself(slots, number)
+    # Zero is a valid value of these, so they need one that says "nothing yet".
     for name in _NOT_YET:
         slot[name] = NEVER
     for name in _NEVER_S:
         slot[name] = math.nan
     # `highest` begins at 0, as in ReceptionStatistics. `remote_lost` may be negative, so it needs its own "nothing".
     slot["highest"], slot["remote_lost"] = 0, NO_LOSS_TOLD
+    # It has no turn until `enter`, so the pump leaves it alone.
     slot["turn"] = NEVER
     slot["rx"]["ssrc"], slot["recent"] = NEVER, NEVER
 
@@ -46,12 +48,14 @@ def describe(
 ) -> None:
     """Write a fresh stream's settings into its record."""
     slot["rtp_fd"], slot["rtcp_fd"] = rtp.fileno(), rtcp.fileno()
+    # In the kernel's own form, so that a sender is compared with two words and no conversion.
     slot["peers"] = np.frombuffer(_to_bytes(remote) + _to_bytes(remote_rtcp), np.int64)
     slot["side"], slot["row"] = stream.side, stream.row
     slot["ssrc"] = stream.ssrc
     slot["first_sequence"], slot["first_timestamp"] = stream.first_sequence, stream.first_timestamp
     slot["payload_type"] = stream.payload_type
     slot["event_type"] = NEVER if stream.event_type is None else stream.event_type
+    # Random already, so that the reports of different streams do not come in step.
     slot["random_state"] = stream.first_timestamp & 0x7FFFFFFF
     slot["next_report_ns"] = int(stream.next_report * 1e9)
 
@@ -68,6 +72,7 @@ def set_keys(c: Record, slot: Record, work: Record, cipher: Cipher) -> None:
     if not isinstance(cipher, SrtpCipher):
         raise TypeError(f"compiled code cannot call {cipher!r}")
     for name, session, key in (("tx", cipher.tx, cipher.tx_key), ("rx", cipher.rx, cipher.rx_key)):
+        # Only an address: if Python freed the session, compiled code would read freed memory.
         slot[name]["session"] = session_address(session)
         work["data"][work["scratch"] :][:MASTER_BYTES] = np.frombuffer(key, np.uint8)
         derive(c, slot[name], work, cipher.tag_bytes)
@@ -85,6 +90,7 @@ def encrypts_as_libsrtp(c: Record, slot: Record, work: Record) -> bool:
     out[: len(packet)] = np.frombuffer(packet, np.uint8)
     size = protect(c, slot["tx"], work, len(packet), 0x0102)
     for name in ("tx", "rx"):
+        # The sessions end with this function, and nothing may point to them.
         slot[name]["session"] = 0
     return bytes(out[:size]) == cipher.protect(packet)
 
@@ -122,6 +128,7 @@ def report_of(slot: Record, stream: MediaStream, now: float) -> MediaReport:
 
 def _silence_s(slot: Record, started: float, now: float) -> float:
     first, last = float(slot["first_arrival"]), float(slot["last_arrival"])
+    # Nothing came at all, so the whole call was silent.
     if math.isnan(last):
         return now - started
     return max(first - started, float(slot["longest_gap_s"]), now - last)

@@ -53,6 +53,7 @@ def _read(slot: Record, data: Bytes, at: int, end: int) -> bool:
             # The blocks begin after the sender's information in an SR, and at once in an RR.
             lost = _lost(slot, data, at + (28 if kind == SR else 8), after, count, lost)
         at = after
+    # Only now that the whole packet was read: a malformed one changes nothing.
     slot.remote_lost = lost
     return True
 
@@ -77,6 +78,7 @@ def next_report(c: Record, slot: Record, work: Record, wall_ns: int) -> int:
     data = work.data
     end = _sender_report(slot, data, work.out, wall_ns)
     end = _description(slot, data, end)
+    # `leave` takes the turn away before it asks for the last report.
     if slot.turn == NEVER:
         _head(data, end, 1, BYE, 8)
         write32(data, end + 4, slot.ssrc)
@@ -113,10 +115,12 @@ def _sender_report(slot: Record, data: Bytes, at: int, wall_ns: int) -> int:
 @lean
 def _block(slot: Record, data: Bytes, at: int) -> None:
     expected = 0 if slot.first == NEVER else slot.highest - slot.first + 1
+    # The field has 24 bits with a sign.
     lost = min(expected - slot.received, _MOST_LOST - 1)
     write32(data, at, slot.remote_ssrc)
     write32(data, at + 4, max(lost, -_MOST_LOST) & 0xFFFFFF)
     data[at + 4] = _fraction_lost(slot, expected)  # over the highest byte of the loss, which has only 24 bits
+    # Counting began one rollover ahead (`hear`), which the peer must not see.
     write32(data, at + 8, 0 if slot.first == NEVER else slot.highest - MODULUS)
     write32(data, at + 12, int(slot.jitter * CLOCK_HZ))
     for place in range(at + 16, at + _BLOCK_BYTES):
@@ -126,6 +130,7 @@ def _block(slot: Record, data: Bytes, at: int) -> None:
 @inlined
 def _fraction_lost(slot: Record, total: int) -> int:
     expected, received = total - slot.reported_expected, slot.received - slot.reported_received
+    # The fraction is about the time since the last report, so the counts of that report are kept.
     slot.reported_expected, slot.reported_received = total, slot.received
     lost = expected - received
     return 0 if expected <= 0 or lost <= 0 else min(255, int((lost << 8) // expected))

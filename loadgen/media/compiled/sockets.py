@@ -61,9 +61,11 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
                 receive(c, slot, work, STRIDE * place, size, arrival)
             else:
                 slot.stray += 1
+            # Also for a stray: the next call of the kernel uses the same place.
             _clear(work, place)
         if got < wanted or (slot.turn != NEVER and now - PACKET_S <= arrival < now):
             return
+        # There are more than usual, as after a stall: take as many as fit with each further call.
         wanted = BATCH
 
 

@@ -28,6 +28,7 @@ def next_packet(c: Record, slot: Record, work: Record) -> int:
     else:
         _header(slot, number, number, slot.payload_type | (0x80 if number == 0 else 0), work.data, work.out)
         size = HEADER_BYTES + _frame(slot, number, work.data, work.out + HEADER_BYTES)
+    # Plain RTP: no session was written into the record.
     if slot.tx.session == 0:
         return size
     return protect(c, slot.tx, work, size, slot.first_sequence + number)
@@ -65,11 +66,13 @@ def _key(slot: Record, number: int, data: Bytes, at: int) -> int:
     step = number - begun
     _header(slot, number, begun, slot.event_type | (0x80 if step == 0 else 0), data, at)
     data[at + HEADER_BYTES] = slot.pressed[slot.pressed_first]
+    # The last packets repeat the end: if one is lost, the key still counts (RFC 4733 section 2.5.1.4).
     data[at + HEADER_BYTES + 1] = VOLUME | (_END_BIT if step >= EVENT_PACKETS else 0)
     write16(data, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET)
     if step == EVENT_PACKETS + END_PACKETS - 1:
         slot.pressed_first = (slot.pressed_first + 1) % MOST_PRESSED
         slot.pressed_count -= 1
+        # The next key that waits begins with the next packet.
         slot.pressed_at = slot.sent
     return HEADER_BYTES + 4
 
@@ -77,6 +80,7 @@ def _key(slot: Record, number: int, data: Bytes, at: int) -> int:
 @lean
 def press(c: Record, slot: Record, key: int) -> None:
     """Queue a key by its event code. The caller has asked `check_key` before."""
+    # The pump's thread reads the queue at the same time.
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     if slot.pressed_count == 0:
         slot.pressed_at = slot.sent

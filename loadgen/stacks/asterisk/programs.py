@@ -66,6 +66,7 @@ def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
 
     The dialplan's windows follow the wall clock. So the processes do not matter here.
     """
+    # Read together: the difference between the two clocks is what turns one into the other.
     wall_s, monotonic_s = time.time(), time.monotonic()
     return {
         trunk.name: monotonic_s - wall_s % trunk.throttle.window_s
@@ -76,6 +77,7 @@ def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
 
 def _instance(folder: Path) -> Instance:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Asterisk's option takes a number. It cannot say "no limit".
     return Instance(folder.resolve(), find_asterisk(), _MANY_FILES if hard == resource.RLIM_INFINITY else hard)
 
 
@@ -85,6 +87,7 @@ def _program(name: str, instance: Instance, files: Mapping[str, str]) -> Program
     for file, content in files.items():
         (home / file).write_text(content, encoding="utf-8")
     command = (*instance.installation.command, "-C", str(home / "asterisk.conf"))
+    # `-f` keeps it in the foreground, so that the process that we started is the one that we watch.
     return Program(name, (*command, "-f"), home / "output.log", _booted(home, command))
 
 
@@ -92,6 +95,7 @@ def _booted(home: Path, command: tuple[str, ...]) -> Callable[[], Awaitable[bool
     """Return a check that asks Asterisk itself: it listens before its dialplan is loaded."""
 
     async def is_ready() -> bool:
+        # Without its socket the question would fail anyway, and each question starts a process.
         if not (home / "asterisk.ctl").exists():
             return False
         asked = await asyncio.create_subprocess_exec(
@@ -104,6 +108,7 @@ def _booted(home: Path, command: tuple[str, ...]) -> Callable[[], Awaitable[bool
             async with asyncio.timeout(_ASK_WITHIN_S):
                 return await asked.wait() == 0
         except TimeoutError:
+            # A question that hangs must not stay behind, because it is asked again and again.
             asked.kill()
             await asked.wait()
             return False

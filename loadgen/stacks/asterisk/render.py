@@ -109,6 +109,7 @@ def _files(instance: Instance, context: dict[str, Any], *, prefix: str) -> dict[
     common = ("asterisk", "modules", "logger", "http", "prometheus", "rtp")
     files = {f"{name}.conf": _fill(name, context) for name in common}
     files |= {f"{name}.conf": _fill(f"{prefix}{name}", context) for name in ("pjsip", "extensions")}
+    # Asterisk complains about each of these files where it is missing.
     return files | {f"{name}.conf": _fill("empty", context) for name in _UNSET}
 
 
@@ -137,6 +138,7 @@ def _trunk(index: int, trunk: Trunk) -> dict[str, Any]:
 def _limit(trunk: Trunk) -> dict[str, Any] | None:
     """Return what `throttle.j2` needs of the throttle, or None for a trunk without one."""
     throttle = trunk.throttle
+    # None for a trunk without a throttle, and `values and …` then stays None.
     values = RENDERED[type(throttle)](throttle)
     return values and values | {"kind": throttle.policy, "cause": _throttle_cause(throttle.refusal_status)}
 

@@ -25,6 +25,8 @@ def _token_bucket(throttle: TokenBucket) -> Values:
     return {
         "limit": throttle.limit,
         "interval_us": _decimal(interval_us),
+        # The dialplan compares arrival times: a burst of n may come n - 1 intervals too early (the same as a bucket
+        # of n).
         "tolerance_us": _decimal((throttle.burst - 1) * interval_us),
     }
 

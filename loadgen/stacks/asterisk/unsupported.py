@@ -60,6 +60,8 @@ def _pop_problems(study: Study) -> Iterator[Problem]:
         yield Problem(where="pop.ports.quarantine_s", what="Asterisk gives a released port again at once; write 0")
     if pop.ports.low < _LEAST_PORT:
         yield Problem(where="pop.ports.low", what=f"Asterisk uses no port below {_LEAST_PORT} for audio")
+    # With one leg counted, the other leg's pair has to come from another address, or the pool would be used twice as
+    # fast.
     if pop.ports.legs == 1 and pop.address == pop.inner_address:
         yield Problem(
             where="pop.ports.legs",
@@ -104,7 +106,9 @@ def _overlaps(study: Study) -> Iterator[Problem]:
         for index, trunk in enumerate(study.trunks)
         if not trunk.whitelist
     ]
+    # The carrier is told by its address too.
     networks.append(("pop.carrier.address", IPv4Network(study.pop.carrier.address)))
     for (one, network), (other, second) in combinations(networks, 2):
+        # Two networks of the same trunk may overlap: they lead to the same trunk.
         if one != other and network.overlaps(second):
             yield Problem(where=one, what=f"{network} also belongs to {other}: Asterisk tells trunks by source address")

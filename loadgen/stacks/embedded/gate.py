@@ -21,6 +21,7 @@ class Gate:
     def __init__(self, study: Study, *, anchor: float) -> None:
         """Make a gate. Fixed windows begin at `anchor`, the start of the trunk."""
         self._trunks = study.trunks
+        # All trunks of the PoP count from the same instant, that of the process.
         self.limits = Limits(study, {trunk.name: anchor for trunk in study.trunks})
 
     def check_source(self, trunk: int, source: str) -> None:

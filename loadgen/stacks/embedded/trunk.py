@@ -118,6 +118,7 @@ class EmbeddedTrunk:
         settings = self.study.trunks[index]
         customer = str(settings.customer_address)
         connector = Connector(client_context(self.authority.ca_file, keylog=self.keylog), customer, self.host)
+        # The guard is asked here too: no address of a study is called without it.
         target = Guard().check(customer, settings.customer_port, 0.0)
         pool = ConnectionPool(connector, target, TlsPolicy.PERSISTENT)
         edge = Place(self.host, self.edge.address[1])
@@ -125,6 +126,7 @@ class EmbeddedTrunk:
 
     async def finish(self, *, stop: bool) -> Finish:
         """Return the records of the inbound calls. There is no health: the trunk itself is under test."""
+        # A trunk that was never told plan zero has placed no calls.
         return Finish([] if self._pstn is None else await self._pstn.finish(stop=stop))
 
     def status(self) -> StackStatus:
@@ -140,6 +142,7 @@ class EmbeddedTrunk:
         """Close everything at once."""
         for timer in self._timers:
             timer.cancel()
+        # First the calls, which use the audio and the connections that are closed after it.
         await self.answerer.close()
         self.audio.close()
         if self._edge is not None:
@@ -159,12 +162,15 @@ class EmbeddedTrunk:
         self._timers.append(asyncio.get_running_loop().call_at(instant, happens))
 
     def _edge_goes_down(self) -> None:
+        # First, or a caller could come back before its old connection is reset.
         self.edge.pause()
         self.edge.drop_all()
 
     def _edge_comes_back(self, incident: EdgeRestart) -> None:
+        # Before the edge listens again: the first call after the restart has to meet the new state.
         if incident.forgets_throttle:
             self.gate.limits.restart_throttles(self.now())
+        # Kept in a field, because the event loop holds tasks only weakly.
         self._resuming = asyncio.create_task(self.edge.resume())
 
     def _leave_channels(self, left: int | None) -> None:
@@ -187,6 +193,8 @@ class EmbeddedTrunk:
         return await self._pass_limits(row.trunk, Direction.INBOUND, row)
 
     async def _pass_limits(self, trunk: int, direction: Direction, row: PlanRow) -> TrunkReservation:
+        # The throttle comes first, as in the model: a call that it refuses or delays holds neither ports nor a
+        # channel.
         delay_s = self.gate.throttle(trunk, direction, self.now())
         if delay_s > 0:
             await asyncio.sleep(delay_s)
@@ -198,6 +206,7 @@ class EmbeddedTrunk:
         Several trunks may have that account. Then prefer the one of the caller's address, and next one whose whitelist
         admits it. An unknown account gets the first trunk.
         """
+        # From names the trunk, the source address proves it: several trunks of one account may share a whitelist.
         domain, source = Uri.parse(incoming.call.invite.from_.uri).host, IPv4Address(incoming.source)
         named = [index for index, trunk in enumerate(self.study.trunks) if account_host(trunk.account) == domain]
         of_source = [index for index in named if self.study.trunks[index].customer_address == source]
@@ -224,8 +233,10 @@ class TrunkReservation:
         try:
             audio, bound = self._trunk.audio.open_on(first, self._other_port, self._row)
         except NoPortError:
+            # Another program holds the first port, and it was withdrawn from the pool. It must not be given back.
             self._ports = tuple(others)
             raise
+        # The port may be another one than the pool gave. The one that is used is given back.
         self._ports = (bound, *others)
         return audio
 

@@ -31,8 +31,11 @@ class Bucket:
         """Return the bucket of a study's throttle. `unsupported` says whether the script can count it."""
         window_us = round(settings.window_s * 1e6)
         interval_us, left = divmod(window_us, settings.limit)
+        # The smallest fraction that is equal, so that `k * rest` fits into 32 bits as long as possible.
         shared = math.gcd(left, settings.limit)
         most = settings.limit + settings.burst
+        # Microseconds since any fixed instant would overflow within 36 minutes. So the script counts from when the
+        # bucket was full, and forgets after this time.
         horizon_s = (most * window_us // settings.limit) // 1_000_000 + 1
         whole = math.isclose(window_us, settings.window_s * 1e6, rel_tol=1e-12)
         return cls(window_us, interval_us, left // shared, settings.limit // shared, horizon_s, most, whole)

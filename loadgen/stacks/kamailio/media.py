@@ -34,4 +34,5 @@ def towards_carrier(media: str) -> str:
 
 
 def _without(suites: Sequence[str]) -> str:
+    # Every other suite is forbidden by name, which leaves only the wanted ones.
     return " ".join(f"SDES-no-{suite}" for suite in _SUITES if suite not in suites)

@@ -40,10 +40,12 @@ def kamailio_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Pro
     """
     if problems := unsupported(study):
         raise InputError(f"study {study.name} on Kamailio", problems)
+    # Nobody listens on the first two yet, so the system could hand them out once more.
     taken = frozenset({endpoints.edge_port, endpoints.inner_port, endpoints.carrier_port})
     internal = choose_internal(study.pop.inner_address, taken)
     for name, text in render(study, endpoints, internal).items():
         (endpoints.folder / name).write_text(text, encoding="utf-8")
+    # The order of starting: when Kamailio takes its first call, rtpengine has to answer it.
     programs = [_rtpengine(study, endpoints, internal), _kamailio(study, endpoints)]
     inner = study.pop.inner_address
     return programs, {
@@ -66,6 +68,7 @@ def _kamailio(study: Study, endpoints: StackEndpoints) -> Program:
     folder = endpoints.folder
     configuration = ("-f", str(folder / "kamailio.cfg"), "-m", str(_SHARED_MB), "-M", str(_PRIVATE_MB))
     command = (_installed("kamailio"), *configuration, "-Y", str(folder))
+    # Before it is started: a missing module is then named with the package that has it.
     _check(command)
     return Program(
         name="kamailio",
@@ -100,6 +103,7 @@ async def _answers_ping(host: str, port: int) -> bool:
     """Tell whether rtpengine answers on its control port (ng protocol: a cookie and a bencoded dictionary)."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
+    # The answer repeats the cookie, so an answer to an earlier ping cannot be taken for this one.
     cookie = secrets.token_hex(4).encode()
     with contextlib.suppress(OSError, TimeoutError):
         transport, _ = await loop.create_datagram_endpoint(lambda: _Ping(answer), remote_addr=(host, port))
@@ -127,6 +131,7 @@ class _Ping(asyncio.DatagramProtocol):
 
 async def _takes_tls(host: str, port: int) -> bool:
     """Tell whether the edge completes a TLS handshake. The kernel accepts connections before Kamailio reads them."""
+    # The question is whether it answers, not who it is: customers check its certificate.
     context = client_context(None, verify=False)
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_S):

@@ -39,6 +39,7 @@ def render(study: Study, endpoints: StackEndpoints, internal: Internal) -> dict[
     """Return file name -> text. The stack must be able to play the study: `unsupported` is empty."""
     environment = Environment(
         loader=PackageLoader("trunkproof.loadgen.stacks.kamailio"),
+        # A misspelt name raises an error. By default it would become empty text, and a limit would be missing.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -61,8 +62,10 @@ def _values(study: Study, endpoints: StackEndpoints, internal: Internal) -> dict
         "trunks": trunks,
         "modules": _MODULES,
         "tcp_children": _tcp_children(study),
+        # The module has room for so many networks, and its own default is too small for long whitelists.
         "max_subnets": max(512, sum(len(trunk.whitelist) for trunk in trunks)),
         "pipelimit_interval_s": _pipelimit_interval_s(study),
+        # RTP has the even port of a pair, RTCP the odd one above it (RFC 3550 section 11).
         "first_port": pop.ports.low + pop.ports.low % 2,
         "last_port": pop.ports.high - (pop.ports.high + 1) % 2,
         "not_whitelisted": Refusal.of(Disposition.NOT_WHITELISTED),
@@ -88,6 +91,7 @@ def _tcp_children(study: Study) -> int:
 
 
 def _pipelimit_interval_s(study: Study) -> int | None:
+    # One timer of the module counts for all its pipes.
     windows = [int(trunk.throttle.window_s) for trunk in study.trunks if isinstance(trunk.throttle, PipeLimit)]
     return windows[0] if windows else None
 
@@ -121,6 +125,7 @@ class _RenderedTrunk:
 
     @property
     def whitelist(self) -> tuple[IPv4Network, ...]:
+        # A trunk without a whitelist admits its customer's own address.
         return self.trunk.whitelist or (IPv4Network(self.trunk.customer_address),)
 
     @property

@@ -26,6 +26,7 @@ def _pipelimit(_: PipeLimit) -> Unsupported:
 
 
 def _fixed_window(throttle: FixedWindow) -> Unsupported:
+    # The tolerance is for decimal fractions such as 0.3, which a float holds only nearly.
     window_ms = throttle.window_s * 1000
     if not math.isclose(window_ms, round(window_ms), abs_tol=1e-9) or window_ms > _LONGEST_WINDOW_MS:
         yield "throttle.window_s", f"is {throttle.window_s:g}: Kamailio's script counts whole milliseconds"

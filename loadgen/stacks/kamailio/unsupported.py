@@ -42,6 +42,7 @@ def _accounts(study: Study) -> Iterator[Problem]:
 
 def _ports(study: Study) -> Iterator[Problem]:
     quarantine_s = study.pop.ports.quarantine_s
+    # Rounding it would be another study than the one that the model predicts.
     if quarantine_s != int(quarantine_s):
         yield Problem(where="pop.ports.quarantine_s", what=f"is {quarantine_s:g}: rtpengine waits whole seconds")
 

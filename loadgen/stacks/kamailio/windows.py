@@ -46,6 +46,9 @@ def windows_began(study: Study, pids: Mapping[str, int]) -> dict[str, float]:
 
 def _started(pid: int) -> float:
     """Return when a process was forked, on the monotonic clock, rounded down to 10 ms (proc(5), field 22)."""
+    # The name of the program, in brackets, may hold spaces and brackets itself. Cut behind the last one. Field 3 is
+    # then the first, and field 22 has the index 19.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    # The kernel counts from the boot, sleep of the machine included. `time.monotonic` leaves that out.
     age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     return time.monotonic() - age_s
