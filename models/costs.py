@@ -125,6 +125,8 @@ class Costs(Settings):
 
     def at_slowdown(self, slowdown: float) -> Self:
         """Return the costs on a machine whose cores take `slowdown` times as long for all work."""
+        # The decay load too: on a slower machine the same calls are a larger load, in cores, and warm the stack as
+        # much.
         names = (*self._work_names, "idle_share", "idle_penalty_decay_load")
         return self.model_copy(update={name: slowdown * getattr(self, name) for name in names})
 
@@ -138,6 +140,8 @@ class Costs(Settings):
             return self.idle_factor(0.0)
         from scipy.optimize import brentq  # noqa: PLC0415  # slow to load, and few studies ask
 
+        # The factor depends on the load, and the cores spent on both. The load is at most `cores`: the factor is never
+        # below 1.
         load = brentq(lambda load: load * self.idle_factor(load) - cores, 0.0, cores)
         return self.idle_factor(load)
 
@@ -220,6 +224,7 @@ def load_calibration(name: str) -> Calibration:
         InputError: there is none, or it is invalid. Lists all problems.
     """
     path = CALIBRATIONS / f"{name}.yaml"
+    # A name of a shipped calibration comes before a file of the same name in the working directory.
     if not path.exists():
         path = Path(name)
     try:
@@ -293,6 +298,7 @@ def spend(costs: Costs, counts: Mapping[CostName, float]) -> dict[CostName, floa
     seconds = counts["idle_share"]
     spent = {name: getattr(costs, name) * count for name, count in counts.items()}
     work_s = sum(spent.values()) - spent["idle_share"]
+    # The penalty's load is the work at the costs of a busy stack, without the penalty itself.
     factor = costs.idle_factor(work_s / seconds) if seconds else 1.0
     return {name: value if name == "idle_share" else factor * value for name, value in spent.items()}
 

@@ -122,6 +122,7 @@ def _attempts_that(meet: Callable[[Columns], BoolArray]) -> Total:
 
 
 def _dispositions(*kinds: Disposition) -> Total:
+    # A table by code: one look-up for each attempt, however many kinds are asked for.
     chosen = np.array([kind in kinds for kind in Disposition])
     return _attempts_that(lambda records: chosen[records.disposition])
 
@@ -159,6 +160,7 @@ _CALLS = _attempts_that(lambda records: records.is_first)
 _INVITES = _attempts_that(lambda records: ~np.isnan(records.sent_s))
 _ANSWERED = _attempts_that(lambda records: ~np.isnan(records.answered_s))
 _UNDELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
+# A caller is lost with the last attempt. An attempt that was redialled was not the last.
 _LOST = _attempts_that(lambda records: ~records.redialled & _UNDELIVERED[records.disposition])
 _REDIRECTED = _attempts_that(lambda records: (records.status >= 300) & (records.status < 400))
 _NOT_REDIRECTED = Total(lambda records: _INVITES.of(records) - _REDIRECTED.of(records))
@@ -400,6 +402,7 @@ class KpiAccumulator:
         values: dict[str, float | None] = {}
         for name, definition in self._definitions.items():
             match definition.reduction, ratios[name]:
+                # Without a denominator nothing was measured. That is n/a and not 0, which would keep every target.
                 case _, (part, whole):
                     values[name] = part / whole if whole else None
                 case Count(total), _:
@@ -408,6 +411,7 @@ class KpiAccumulator:
                     values[name] = self._values[measured].quantile(q)
                 case Peak(held), _:
                     values[name] = self._held[held].peak
+        # A mean of ratios would let a quiet run weigh as much as a busy one, so each ratio carries its denominator.
         weights = {name: float(ratio[1]) for name, ratio in ratios.items() if ratio is not None}
         return Kpis(values, dict(self._dispositions), weights)
 

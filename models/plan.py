@@ -181,6 +181,7 @@ def to_table(arrays: PlanArrays) -> pl.DataFrame:
         "direction": pl.Series(arrays.inbound.astype(np.uint8)).cat.to(PLAN_SCHEMA["direction"]),
         "place_s": pl.Series(arrays.place_s).fill_nan(None),
         "redial_delay_s": pl.Series(arrays.redial_delay_s).fill_nan(None),
+        # All attempts of a caller stand together, so the redial is the next row.
         "next_row": pl.Series(np.where(arrays.redial_after > 0, row + 1, -1)).replace(-1, None),
         "redial_after": arrays.redial_after,
         "outcome": pl.Series(arrays.outcome).cat.to(PLAN_SCHEMA["outcome"]),

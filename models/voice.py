@@ -113,5 +113,7 @@ def r_factor_of_mos(score: float) -> float:
     if not MOS_MIN <= score <= MOS_MAX:
         raise ValueError(f"a mean opinion score lies in {MOS_MIN} to {MOS_MAX}, not {score}")
     root = 15 * math.sqrt(-903_522 + 1_113_960 * score - 202_500 * score**2)
+    # The cubic solved by Cardano's formula. The second argument is negative above a score of 2.75: `atan2` stays on the
+    # right branch there, where a plain arctangent would jump.
     angle = math.atan2(root, 18_566 - 6_750 * score) / 3
     return 20 / 3 * (8 - math.sqrt(226) * math.cos(angle + math.pi / 3))

@@ -70,6 +70,7 @@ class Connections:
         if slot in self._opening:
             opened = yield self._opening[slot]
             return ConnectionKind.REUSED if opened else None
+        # Calls that come while the handshake lasts wait for it, and do not open a second connection.
         opening = self._opening[slot] = self.edge.env.event()
         kind = yield from self._handshake(row)
         del self._opening[slot]
@@ -89,6 +90,7 @@ class Connections:
         work_s = costs.resumed_handshake_s if resumes else costs.full_handshake_s
         trips = TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[self.use.version, resumes]
         yield edge.env.timeout(trips * costs.round_trip_s + edge.host.finish(work_s, edge.env.now))
+        # Being up again is not enough: a restart in between has dropped the half-open connection.
         if restarts != edge.restarts:
             return None
         self._has_session = True

@@ -195,6 +195,7 @@ def _is_precise(estimate: Estimate | None, precision: float) -> bool:
 def _repetition(task: tuple[Study, int, Start, Engine]) -> Kpis:
     """Return one repetition's indicators. A module-level function, because processes find it by its name."""
     study, number, start, engine = task
+    # From the number alone, so that a repetition does not depend on which process runs it, or when.
     seed = int(generator(study.seed, "repetition", number).integers(2**62))
     accumulator = KpiAccumulator()
     simulate_in_batches(

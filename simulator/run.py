@@ -172,6 +172,7 @@ def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], 
 
 def _calls_of(study: Study, plan: Plan | None, trunk: int) -> Calls:
     tables = plan_chunks(study, trunk) if plan is None else [plan.table.filter(pl.col("trunk") == trunk)]
+    # Drawn chunk by chunk, only as far as simulated time has come.
     for table in tables:
         yield from _by_call(rows_of(table))
 
@@ -244,6 +245,7 @@ class _Collector:
         if record.intended_s >= self._counts_from_s:
             self._ended.append(record)
         if len(self._ended) >= self._size:
+            # Attempts begin at their intended instants, and `under_way` keeps their order: nothing older is missing.
             oldest = next(iter(self.world.under_way), None)
             self._hand_over(self.world.env.now if oldest is None else oldest.intended_s)
 

@@ -21,7 +21,9 @@ from trunkproof.models.throttles.windows import (
 def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
     """Decide as `FixedWindowThrottle`, on records."""
     throttle = throttles[which]
+    # With the tolerance a call that comes on the boundary, but for rounding, belongs to the new window.
     window = (now - throttle.anchor_s + SAME_INSTANT_S) // throttle.window_s
+    # A flag, because no number can stand for "no window yet": before the anchor, numbers are negative.
     if throttle.has_window == 0 or window != throttle.window:
         throttle.has_window, throttle.window, throttle.count = 1, window, 0
     if throttle.count >= throttle.limit:

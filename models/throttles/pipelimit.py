@@ -28,6 +28,7 @@ def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
         follows = throttle.has_window == 1 and window == throttle.window + 1
         throttle.load = throttle.count // throttle.limit if follows else 0
         throttle.has_window, throttle.window, throttle.count = 1, window, 0
+    # Refused attempts count too, so the count grows before the decision.
     throttle.count += 1
     if throttle.is_red:
         return 0.0 if throttle.load == 0 or throttle.count % throttle.load == 0 else REFUSES

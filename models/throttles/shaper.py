@@ -23,6 +23,7 @@ def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
     if delay_s > throttle.max_delay_s + SAME_INSTANT_S:
         return REFUSES
     throttle.taken += 1
+    # A slot that begins now, but for rounding, is no delay.
     return float(delay_s) if delay_s > SAME_INSTANT_S else 0.0
 
 

@@ -98,4 +98,5 @@ def stand_up(world: World, pool: int, residual_s: FloatArray) -> None:
         if take_ports(world):
             world.pools[pool].used += 1
             audio_changes(world.clock, +2)
+            # Talk lasts for minutes: such an event belongs to the heap of long waits.
             schedule_far(world.clock, world.far, residual_s[index], pool * KINDS + STANDING)

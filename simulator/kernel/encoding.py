@@ -83,6 +83,7 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         timer_b_s=TRANSACTION_TIMEOUT_S,
         poll_s=EDGE_RETRY_S,
         quarantine_s=ports.quarantine_s,
+        # RTP takes an even port and RTCP the odd one above it (RFC 3550 section 11).
         ports=len(range(ports.low + ports.low % 2, ports.high, 2)),
         legs=ports.legs,
         left=-1,
@@ -140,6 +141,7 @@ def _connections(count: int) -> Records:
 def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, int]:
     """Return all throttles, the carrier's rate last, and how many instants all sliding windows together remember."""
     per_second = study.pop.carrier.calls_per_second
+    # The record exists even without such a limit, but then nobody asks it (`is_rate_limited`).
     rate = SlidingWindowAdmitted(limit=per_second or 1, window_s=1.0)
     settings: list[ThrottleSettings] = [*(trunk.throttle for trunk in study.trunks), rate]
     throttles, places = np.zeros(len(settings), dtype=memory.THROTTLE), 0

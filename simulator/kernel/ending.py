@@ -21,6 +21,7 @@ def end(world: World, call: int) -> int:
         _note(world, call, redialled)
     attempt.begun = attempt.invited = -1
     if clock.records == clock.batch:
+        # Only now that the batch is full: the search looks at every attempt under way.
         clock.complete_until_s = _oldest(world.attempts, clock.now)
     _forget_row(world, attempt.row)
     if not redialled:

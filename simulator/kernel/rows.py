@@ -51,6 +51,7 @@ def _pieces(study: Study, plan: Plan | None, trunk: int) -> Pieces:
 
 
 def _cut(chunk: PlanArrays) -> Pieces:
+    # Cut only where a call begins: all attempts of a call must be in one piece.
     calls = np.flatnonzero(chunk.attempt == 0)
     cuts = np.searchsorted(calls, np.arange(_LEAST_ROWS, len(chunk), _LEAST_ROWS))
     bounds = [*calls[cuts[cuts < len(calls)]], len(chunk)]

@@ -147,6 +147,7 @@ class Running:
         """Queue the attempts that an edge restart breaks off, in the order of their INVITEs."""
         attempts = self._world.attempts
         inviting = np.flatnonzero((attempts["begun"] > 0) & (attempts["invited"] > 0))
+        # SimPy interrupts them in this order, and the order decides which of two equal instants comes first.
         inviting = inviting[np.argsort(attempts["invited"][inviting])]
         self._world = self._world._replace(interrupted=inviting)
         self._set("interrupted", 0)
@@ -172,6 +173,7 @@ class Running:
             left[name] = up[name]
         for name in ("row", "call", "attempt"):
             left[name] = world.rows[name][up["row"]]
+        # The batch's own records stay in front: attempts that ended come before those that are still up.
         left["ended_s"], left["disposition"] = self._last_s, codes.STILL_UP
         self._world = world._replace(records=records)
         self._set("records", len(records))

@@ -92,7 +92,7 @@ class Premises:
 
     @cached_property
     def without_throttle(self) -> dict[Resource, float | None]:
-        """Return the capacity of every resource but the throttle, in fresh calls per minute. None: it does not limit."""
+        """Return the capacity of every resource but the throttle, in fresh calls per minute. None: no limit."""
         return {
             Resource.CHANNELS: self._channels(),
             Resource.CARRIER_RATE: self._carrier_rate(),

@@ -44,7 +44,7 @@ class Opened:
     """Rows with line breaks inside quotation marks: the row as `scan` counts it, and how many more lines it has."""
 
     def collect(self, query: pl.LazyFrame) -> pl.DataFrame:
-        """Run a query on `scan` with the streaming engine. A column `row` is changed to the row's number in the history.
+        """Run a query on `scan` with the streaming engine. A column `row` becomes the row's number in the history.
 
         Raises:
             InputError: the file cannot be read beyond its first rows.
@@ -80,7 +80,7 @@ def refused(name: str, *whats: str, where: str = "file") -> InputError:
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names of columns for these headings: none is empty, none comes twice, none is `row` (the line's column)."""
+    """Return names of columns for these headings: none is empty, none comes twice, none is `row` (the line)."""
     found: list[str] = []
     for i, given in enumerate(names):
         name = given.strip().strip('"').strip() or f"column {i + 1}"
