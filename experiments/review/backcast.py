@@ -106,6 +106,7 @@ def back_cast(  # noqa: PLR0917  # what is held against what
     """
     spans = _affordable(request, fit, _busy_spans(busy, fit), list(_other_spans(fit, busy, limits)))
     seen = _seen(history, fit, spans)
+    # A history that shows no refusals cannot be compared by them: only what was admitted can.
     hidden = hides_refusals(history)
     interpretations = request.interpretations if request.enforced is None else (request.enforced,)
     batches, where, repetitions = _laid_out(request, fit, spans, limits, interpretations)
@@ -144,6 +145,7 @@ def _affordable(request: Request, fit: Fit, busy: list[_Span], others: list[_Spa
             return spans
         return [spans[index] for index in sorted(random.permutation(len(spans))[:count].tolist())]
 
+    # The judged periods decide, so they get most of the calls.
     return [*some(busy, 0.7), *some(others, 0.3)]
 
 
@@ -222,9 +224,11 @@ def _laid_out(
     batches, where = [], []
     for repetition in range(repetitions):
         random = generator(request.seed, "back-cast", repetition)
+        # Callers are drawn anew in each repetition, so the spread of repetitions has their uncertainty too.
         callers = alternative(fit, float(fit.days.counts.sum()), random)
         rates = fit.days.draw(random)
         for limit in np.unique(in_force):
+            # One simulation has one throttle for all of its spans.
             which = np.flatnonzero(in_force == limit)
             layout = Layout(len(which), lead, LENGTH_S)
             placed = [spans[int(index)] for index in which]
@@ -244,6 +248,7 @@ def _rows(seen: Seen, made: Sequence[SpanValues], spans: Sequence[_Span], *, hid
     if (~busy).any():
         yield from _scope("other hours near the limit", ~busy, seen, made, hidden=hidden, decisive=_ELSEWHERE)
     share = seen.refused / np.maximum(seen.attempts, 1.0)
+    # Without refusals in the history, the periods with the most attempts stand for the worst.
     order = np.argsort(-(share if not hidden else seen.attempts) * busy, kind="stable")[:_WORST]
     worst = np.zeros(len(spans), dtype=np.bool_)
     worst[order] = True
@@ -298,10 +303,12 @@ def _row(  # noqa: PLR0917  # one after the other, as they stand in a row
 ) -> BackCastRow:
     """Compare what was seen with the repetitions. `grain`, the smallest step of the quantity, is its least spread."""
     mean, count = float(drawn.mean()), len(drawn)
+    # The history is one more repetition: its own chance, and the error of the mean of the others.
     deviation = max(float(drawn.std(ddof=1)), grain) * math.sqrt(1 + 1 / count)
     t = float(stdtrit(count - 1, 0.975))
     p_value = float(2 * stdtr(count - 1, -abs(saw - mean) / deviation))
     allowed = max(_ABSOLUTE.get(quantity, 0.0), _RELATIVE[quantity] * max(abs(saw), abs(mean)))
+    # Significance alone is too strict: with many calls a model is contradicted by differences that change no decision.
     near = abs(saw - mean) <= allowed * (decisive or 1.0)
     expected = Ranged(mean, max(0.0, mean - t * deviation), mean + t * deviation)
     return BackCastRow(

@@ -85,8 +85,8 @@ class TokenBucket(Limited):
         # Attempts minus tokens since the start. Its rise above the lowest value so far is the bucket's deficit.
         ahead = np.arange(len(asked.early_s)) - per_s * asked.early_s
         largest = float((ahead - np.minimum.accumulate(ahead)).max())
-        # The attempt that begins the stretch is one more. Late instants let fewer tokens come back. And a rounding error
-        # must not make the answer unsafe.
+        # The attempt that begins the stretch is one more. Instants that are not exact may leave time for fewer tokens.
+        # And a rounding error must not make the answer unsafe.
         return largest + 1 + per_s * asked.within_s + 1e-6
 
     def kernel_values(self) -> dict[str, float]:

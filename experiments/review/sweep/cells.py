@@ -65,5 +65,6 @@ def _neighbour(number: int, neighbour: Neighbour, own: Trunk) -> Trunk:
         account=f"neighbour-{number}",
         customer_address=_FIRST_ADDRESS + number,
         throttle=neighbour.throttle,
+        # Only rate and mean hold of a neighbour are known. All else is that of the customer's callers.
         traffic=own.traffic.model_copy(update=changed),
     )

@@ -47,6 +47,7 @@ def _dask(address: str, patience_s: float) -> Iterator[Executor]:
         raise StackError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         try:
+            # A scheduler without workers answers, but would keep the first batch for ever.
             client.wait_for_workers(1, timeout=patience_s)
         except TimeoutError:
             raise StackError(f"the Dask scheduler at {address} has no workers") from None
