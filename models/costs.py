@@ -136,6 +136,7 @@ class Costs(Settings):
 
     def idle_factor_spending(self, cores: float) -> float:
         """Return the idle factor where the programs spend that many cores on work, idle penalty included."""
+        # Nothing to solve, and no SciPy to load.
         if cores <= 0 or not self.idle_penalty:
             return self.idle_factor(0.0)
         from scipy.optimize import brentq  # noqa: PLC0415  # slow to load, and few studies ask
@@ -231,6 +232,7 @@ def load_calibration(name: str) -> Calibration:
         return _read_calibration(path, path.stat().st_mtime_ns)
     except OSError:
         known = ", ".join(sorted(file.stem for file in CALIBRATIONS.glob("*.yaml")))
+        # Whoever misspelt a name needs the list of those that exist.
         problem = Problem(where="calibration", what=f"there is none of that name or path; known: {known}")
         raise InputError(name, [problem]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -270,12 +272,14 @@ def cost_counts(records: pl.DataFrame) -> dict[CostName, float]:
 
 def work_counts(records: Columns) -> dict[CostName, float]:
     """Count how often these columns of records incur each cost. `cost_counts` does the same for a record table."""
+    # An attempt without a connection sent no INVITE, so it costs no such work.
     sent, refused = ~np.isnan(records.sent_s), _WITHOUT_CARRIER[records.disposition]
     counted: dict[CostName, Any] = {
         "full_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.FULL]),
         "resumed_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.RESUMED]),
         "invite_s": np.count_nonzero(sent & ~refused),
         "refusal_s": np.count_nonzero(sent & refused),
+        # Every answered call is hung up in the end, also one that is still up in these records.
         "bye_s": np.count_nonzero(~np.isnan(records.answered_s)),
         "packet_s": int(records.rtp_sent.sum() + records.rtp_received.sum()),
     }

@@ -134,7 +134,10 @@ class _Chunk:
             # The stream is that of the redial, and so has the number of the attempt that follows.
             draws = self._uniform("redial", attempt + 1, who) if redial.is_possible else np.ones(len(who))
             callers.append(who)
+            # How an attempt will end is not known yet. So the mask holds every ending after which this caller would try
+            # again.
             masks.append(redial_masks(redial, attempt, draws))
+            # A row exists for every redial that may come, whether or not it does: both halves execute the same rows.
             who = who[masks[-1] > 0]
         return callers, masks
 
@@ -151,6 +154,7 @@ class _Chunk:
             "call": who + (self._first_call + self._trunk * ROWS_PER_TRUNK),
             "attempt": attempt,
             "inbound": self._inbound[who],
+            # A redial's instant depends on when the attempt before it failed, which only a run shows.
             "place_s": np.nan if attempt else self._instants,
             "redial_delay_s": self._drawn(traffic.redial.delay, "redial delay", attempt, who) if attempt else np.nan,
             "outcome": outcome,
@@ -174,6 +178,8 @@ class _Chunk:
         # If every call is answered nothing needs to be drawn: 1 lies beyond every bound.
         draws = self._uniform("outcome", attempt, who) if bounds[-1] > 0 else np.ones(len(who))
         for bound in bounds:
+            # Each bound that the draw has passed moves it one kind further: outcomes divide the unit interval among
+            # them.
             index += draws >= bound
         codes = np.array([OUTCOME_CODE[outcome] for outcome, _, _ in kinds], dtype=np.uint8)
         return codes[index], np.array([status for _, status, _ in kinds])[index]
@@ -185,6 +191,7 @@ class _Chunk:
         return chosen
 
     def _drawn(self, distribution: Distribution, purpose: str, attempt: int, who: IntArray) -> FloatArray:
+        # No random numbers are spent. Streams are separate by purpose, so this shifts no other draw.
         if isinstance(distribution, Constant):
             return np.full(len(who), distribution.value_s)
         return distribution.quantile(self._uniform(purpose, attempt, who)) if len(who) else np.empty(0)

@@ -35,6 +35,7 @@ class LogHistogram:
         bins = np.zeros(len(values), dtype=np.int64)
         positive = values >= LOW
         bins[positive] = 1 + np.minimum(np.log(values[positive] / LOW) * BINS_PER_E, BINS - 1).astype(np.int64)
+        # Not `+= 1` on the indices: several values of one batch fall into the same bin.
         np.add.at(self._counts, bins, 1)
         self.count += len(values)
         self.total += float(values.sum())

@@ -47,6 +47,7 @@ G711_PLAIN = Codec("G.711 without packet loss concealment", ie=0.0, bpl=4.3)
 
 def delay_impairment(delay_ms: Numbers) -> Numbers:
     """Return Id for a one-way delay, mouth to ear, in ms: the usual approximation of G.107 (Cole, Rosenbluth 2001)."""
+    # Beyond 177.3 ms talking to each other becomes hard, and each further millisecond counts more.
     return 0.024 * delay_ms + 0.11 * np.maximum(delay_ms - 177.3, 0.0)
 
 

@@ -127,6 +127,7 @@ def simulate_in_batches(
     if plan is None:
         check_rows(study)
     collector = _Collector(on_batch, batch, counts_from_s)
+    # Each needs the other: the world emits into the collector, which asks the world for the oldest attempt.
     world = _world(study, anchors or {}, collector.emit)
     collector.world = world
     if start is Start.STATIONARY:
@@ -192,6 +193,8 @@ def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, 
             for caller in here:
                 env.process(caller.run())
             here.clear()
+            # The generator draws the plan only as far as this trunk has called, so a month of calls takes no more
+            # memory.
             yield following
         here.append(Caller(world, attempts))
     for caller in here:

@@ -140,6 +140,7 @@ def _affordable(request: Request, fit: Fit, busy: list[_Span], others: list[_Spa
 
     def some(spans: list[_Span], share: float) -> list[_Span]:
         mean = sum(map(calls, spans)) / max(len(spans), 1)
+        # Fewer periods than that would be judged by the chance of single days.
         count = max(_LEAST_PERIODS, int(share * _CALLS_A_REPETITION / max(mean, 1.0)))
         if len(spans) <= count:
             return spans
@@ -198,6 +199,7 @@ def _peaks(history: History, edges: FloatArray) -> FloatArray:
         return unknown
     begin = up["start_local"].dt.epoch("us").to_numpy() / 1e6 + up["ringing_s"].fill_null(0.0).to_numpy()
     at_s, level = steps(begin, begin + up["holding_s"].to_numpy(), np.ones(up.height))
+    # The level with which a period begins counts too: it was reached before.
     first = np.maximum(np.searchsorted(at_s, edges, side="right") - 1, 0)
     after = np.maximum(np.searchsorted(at_s, edges + LENGTH_S), first + 1)
     return np.maximum.reduceat(np.append(level, 0.0), np.column_stack([first, after]).ravel())[::2]
@@ -234,6 +236,7 @@ def _laid_out(
             placed = [spans[int(index)] for index in which]
             paths = [fit.days.path(rates, span.day, span.start_s - lead, lead + LENGTH_S, random) for span in placed]
             seed = int(generator(request.seed, "back-cast spans", repetition, int(limit)).integers(2**62))
+            # All interpretations meet the same callers, so that they differ by the throttle alone.
             throttles = tuple(with_limit(interpretation, int(limit)) for interpretation in interpretations)
             arrivals = from_rates(paths, fit.days.step_s, layout)
             study = study_with(request, callers, arrivals, layout.duration_s, seed, throttles[0])

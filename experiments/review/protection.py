@@ -100,6 +100,7 @@ def _offered(request: Request, other: Neighbour) -> float:
     throttle = other.throttle
     if request.protects.neighbours_use == "their_demand" or not throttle.is_asked:
         return other.per_minute
+    # A throttle is a promise: every neighbour may use all of its own at the same time.
     return max(other.per_minute, PUSHED * throttle.per_minute)
 
 

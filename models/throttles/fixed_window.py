@@ -64,6 +64,7 @@ class FixedWindow(Windowed):
 
     def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
         """Return which attempts are in windows that overflow."""
+        # Here no count is kept from window to window, so windows that do not overflow need not be asked about.
         numbers = np.floor((instants - anchor_s) / self.window_s)
         _, window, counts = np.unique(numbers, return_inverse=True, return_counts=True)
         return np.asarray(counts > self.limit)[window]
@@ -81,6 +82,7 @@ class FixedWindowThrottle(WindowedThrottle):
     def try_admit(self, now: float) -> Decision:
         """Admit the first `limit` calls of a window."""
         window = self._number(now)
+        # None, before the first call, differs from every number.
         if window != self._window:
             self._window, self._count = window, 0
         if self._count >= self._limit:

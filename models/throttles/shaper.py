@@ -20,6 +20,7 @@ def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
         idle_at_s = now
         throttle.idle_at_s, throttle.taken = now, 0
     delay_s = idle_at_s + throttle.taken * window_s / limit - now
+    # A call that waits exactly the longest delay is taken, also where rounding makes it a little more.
     if delay_s > throttle.max_delay_s + SAME_INSTANT_S:
         return REFUSES
     throttle.taken += 1
@@ -72,5 +73,6 @@ class ShaperThrottle(PacedThrottle):
         delay_s = self._slot(self._taken) - now
         if delay_s > self._max_delay_s + SAME_INSTANT_S:
             return self._refused
+        # The slot is taken only now: a refused call must not lengthen the queue.
         self._taken += 1
         return Admitted(delay_s) if delay_s > SAME_INSTANT_S else ADMITTED

@@ -122,6 +122,7 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
 def _pools(study: Study) -> Records:
     carrier = study.pop.carrier
     pools = np.zeros(max(study.channel_pools) + 1, dtype=memory.POOL)
+    # -1 stands for "no limit": an integer of a record cannot be None.
     pools["base"] = -1 if carrier.channels is None else carrier.channels
     if carrier.burst is not None:
         pools["most"], pools["burst_s"] = carrier.burst.channels, carrier.burst.for_s
@@ -134,6 +135,7 @@ def _slots(trunk: Trunk) -> int:
 
 def _connections(count: int) -> Records:
     connections = np.zeros(count, dtype=memory.CONNECTION)
+    # 0 would be a number of restarts, or a call: -1 is neither.
     connections["standing"] = connections["first_waiting"] = -1
     return connections
 
@@ -156,6 +158,7 @@ def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, int
             ring=places,
             **each.kernel_values(),
         )
+        # All sliding windows share one array, each from its own place on (`ring`).
         places += each.remembered
     return throttles, places
 
@@ -176,6 +179,7 @@ def _refusals() -> IntArray:
     for kind in REFUSALS:
         status, cause = refusal_of(kind, Direction.OUTBOUND)
         told[DISPOSITION_CODE[kind]] = status, cause, refusal_of(kind, Direction.INBOUND).status
+    # The throttle's status is the policy's own (`THROTTLE.status`); only its cause is common to all.
     told[codes.THROTTLED, 1] = THROTTLE_CAUSE
     return told
 

@@ -85,6 +85,8 @@ class Running:
         """Simulate until another piece of the plan is needed, and take it. Return False when all is over."""
         while (wants := run(self._world)) != codes.DONE:
             self._serve(wants)
+            # Stop at each piece: several simulations that share their pieces then stay near each other, and pieces are
+            # freed soon.
             if wants == codes.WANTS_PLAN:
                 return True
         self._leave_up()
