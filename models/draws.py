@@ -178,8 +178,7 @@ class _Chunk:
         # If every call is answered nothing needs to be drawn: 1 lies beyond every bound.
         draws = self._uniform("outcome", attempt, who) if bounds[-1] > 0 else np.ones(len(who))
         for bound in bounds:
-            # Each bound that the draw has passed moves it one kind further: outcomes divide the unit interval among
-            # them.
+            # Each bound that the draw has passed moves it one kind further.
             index += draws >= bound
         codes = np.array([OUTCOME_CODE[outcome] for outcome, _, _ in kinds], dtype=np.uint8)
         return codes[index], np.array([status for _, status, _ in kinds])[index]

@@ -407,7 +407,7 @@ class KpiAccumulator:
         values: dict[str, float | None] = {}
         for name, definition in self._definitions.items():
             match definition.reduction, ratios[name]:
-                # Without a denominator nothing was measured. That is n/a and not 0, which would keep every target.
+                # Without a denominator nothing was measured. That is n/a and not 0, which would keep every upper bound.
                 case _, (part, whole):
                     values[name] = part / whole if whole else None
                 case Count(total), _:

@@ -205,6 +205,7 @@ def _repetition(task: tuple[Study, int, Start, Engine]) -> Kpis:
     simulate_in_batches(
         study.model_copy(update={"seed": seed}),
         accumulator.add,
+        # Each repetition has another phase of the throttle's window, because nobody knows it: the spread includes it.
         anchors=random_anchors(study, seed),
         start=start,
         engine=engine,

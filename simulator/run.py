@@ -173,7 +173,8 @@ def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], 
 
 def _calls_of(study: Study, plan: Plan | None, trunk: int) -> Calls:
     tables = plan_chunks(study, trunk) if plan is None else [plan.table.filter(pl.col("trunk") == trunk)]
-    # Drawn chunk by chunk, only as far as simulated time has come.
+    # Without a plan, chunks are drawn only as far as simulated time has come: a month takes no more memory than an
+    # hour.
     for table in tables:
         yield from _by_call(rows_of(table))
 
@@ -193,8 +194,6 @@ def _callers_come(world: World, calls: Calls) -> Generator[simpy.Event, object, 
             for caller in here:
                 env.process(caller.run())
             here.clear()
-            # The generator draws the plan only as far as this trunk has called, so a month of calls takes no more
-            # memory.
             yield following
         here.append(Caller(world, attempts))
     for caller in here:
@@ -218,6 +217,7 @@ def _stand_up(world: World) -> None:
     """Start the calls that a stationary trunk has at a random moment."""
     for trunk in range(len(world.study.trunks)):
         for residual_s in residual_times(world.study, trunk):
+            # A standing call needs ports as any other does. Where none are free, there is one such call less.
             taken = world.limits.pool.acquire(0.0)
             if taken is not None:
                 world.limits.carrier.hold(trunk)
@@ -227,6 +227,7 @@ def _stand_up(world: World) -> None:
 def _standing_call(world: World, trunk: int, ports: Ports, residual_s: float) -> Generator[simpy.Event, object, None]:
     reading = world.host.audio_begins(world.env.now)
     yield world.env.timeout(residual_s)
+    # A standing call has no record: its audio only loads the machine.
     world.host.audio_ends(reading, world.env.now)
     world.limits.give_back(trunk, ports, world.env.now)
 

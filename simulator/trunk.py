@@ -100,6 +100,7 @@ class Caller:
                 # A final response that was on its way never arrived.
                 record.status = record.cause = record.retry_after_s = None
             record.ended_s = env.now
+            # The plan decided beforehand, for each ending, whether this caller tries again: nothing is drawn here.
             record.redialled = row.redial(record.disposition) is not None
             if record.redialled:
                 delay_s = self._attempts[row.attempt + 1].redial_delay_s
@@ -107,6 +108,8 @@ class Caller:
             self._world.emit(record)
             if not record.redialled:
                 return
+            # The difference and not the wait itself: in floating point the two may differ, and the kernel computes it
+            # in this way.
             yield env.timeout(intended_s - env.now)
 
     def _begin(self, row: PlanRow, intended_s: float) -> Record:
@@ -171,6 +174,7 @@ class Caller:
         INVITE does not count against the limits.
         """
         world = self._world
+        # The work is queued when the INVITE is sent, half a trip early: the queue needs no event of its own then.
         wait_s = world.half_trip_s + self._work(world.costs.refusal_s)
         if wait_s + world.half_trip_s <= TRANSACTION_TIMEOUT_S:
             return wait_s, True

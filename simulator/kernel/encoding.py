@@ -31,8 +31,10 @@ _FIRST_CALLS = 1024
 def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch: int) -> World:
     """Return the memory of a study at its first instant."""
     throttles, places = _throttles(study, anchors)
+    # All trunks' connections lie in one array; each trunk notes where its own begin.
     connections = [_slots(trunk) for trunk in study.trunks]
     clock = _clock(study, costs, batch)
+    # One event for each attempt, trunk and incident. Where cancelled events come on top, the heaps are made larger.
     events = _FIRST_CALLS + len(study.trunks) + len(study.pop.incidents)
     return World(
         clock=clock,
@@ -46,6 +48,7 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
         plan=np.zeros((len(study.trunks), 0), dtype=memory.ROW),
         trunks=_trunks(study, connections),
         throttles=throttles,
+        # A restart has to bring a throttle back to its first state, which compiled code cannot make anew.
         unused_throttles=throttles.copy(),
         rings=np.zeros(places),
         pools=_pools(study),
@@ -73,6 +76,8 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         full_s=costs.full_handshake_s,
         resumed_s=costs.resumed_handshake_s,
         refusal_s=costs.refusal_s,
+        # A forwarded INVITE is read and checked first, as a refused one is. Both are measured, so the difference may be
+        # noise.
         forwarding_s=max(0.0, costs.invite_s - costs.refusal_s),
         bye_s=costs.bye_s,
         speed=cores / servers,

@@ -193,7 +193,7 @@ def _optimism(rates: DayRates, days: IntArray, factors: FloatArray, random: np.r
     """
     windows = [seen for _, seen in _windows(rates, days, factors)]
     own = _levels(windows)
-    # Periods far below the busiest are never chosen in a redrawn set of days, and would only cost time.
+    # Periods far below the busiest are hardly ever chosen in a redrawn set of days, and would only cost time.
     rivals = np.flatnonzero(own >= _RIVAL * own.max())
     # Without a choice nothing was gained by choosing.
     if len(rivals) < 2 or len(days) < 2 or own.max() <= 0:

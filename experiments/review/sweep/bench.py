@@ -131,7 +131,7 @@ class _Bench:
         if self.known_unthrottled is not None:
             return True
         # Before anything was simulated only the fresh calls are known. If even these may be refused, the run without a
-        # throttle would be in vain.
+        # throttle would probably be in vain.
         fresh_s = self._callers.fresh_s[0]
         return self._lets_pass(study, Asked(fresh_s if self._counts == "both" else fresh_s[~self._callers.inbound]))
 

@@ -32,7 +32,7 @@ def alternative(fit: Fit, calls: float, random: np.random.Generator) -> Fit:
     holding = replace(fit.holding, distribution=with_mean(fit.holding.distribution, mean_s))
     # Drawn from its own posterior, by reason and attempt; the fit's ranges are made of the same counts.
     redial = replace(fit.redial, redial=fit.redial.draw(random))
-    # Fewer than 30 calls in effect would make outcomes possible that no trunk has.
+    # At least 30 calls in effect: with fewer, any mix of outcomes would be drawn.
     outcomes = _outcomes(fit.outcomes, max(_LEAST_CALLS, calls / _CALLS_ALIKE), random)
     return replace(fit, holding=holding, redial=redial, outcomes=outcomes)
 

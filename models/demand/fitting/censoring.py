@@ -82,7 +82,7 @@ def saturated(history: History, grid: Grid, limit_per_minute: int) -> BoolArray:
     hours = history.counts.group_by(local.dt.date().alias("day"), local.dt.hour().alias("hour")).agg(
         pl.col("attempts").mean().alias("mean"), pl.col("attempts").var().alias("variance"), pl.len().alias("n")
     )
-    # Two signs together: close to the limit, and flatter than independent callers can be. A busy hour alone is neither.
+    # Two signs together: close to the limit, and flatter than independent callers can be. A busy hour may be close too.
     near = pl.col("mean") >= _NEAR_LIMIT * limit
     flat = (pl.col("n") >= _LEAST_COUNTS) & (pl.col("variance") < _FLAT * pl.col("mean"))
     index = {day: row for row, day in enumerate(grid.dates)}

@@ -31,7 +31,7 @@ _SURE = 5.5
 _LEAST_EXPECTED = 15.0
 """Least number of calls that a breakdown must have cost."""
 _LEAST_BUSY = 2.0
-"""A period that expects fewer calls neither shows nor ends a breakdown."""
+"""A period that expects fewer calls belongs to no breakdown: no call at all is ordinary there."""
 _SILENT = 0.1
 
 
@@ -192,7 +192,7 @@ def _weighted_median(values: FloatArray, weights: FloatArray) -> float:
 def _runs(counts: FloatArray, wanted: FloatArray, cv2: float) -> Iterator[tuple[tuple[int, ...], float, float]]:
     """Yield runs of periods that lack calls, together too many to be chance."""
     periods = len(counts)
-    # Quiet periods end no run and begin none: there, no call at all is ordinary.
+    # Quiet periods belong to no run: there, no call at all is ordinary.
     is_low = (counts < _MISSING * wanted) & (wanted >= _LEAST_BUSY)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_low, [False]]).astype(np.int8)))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
