@@ -193,7 +193,7 @@ def _queue_lengths(load: float, longest: int) -> FloatArray:
 
 
 def _mixed(load: float, wait: float, by_length: FloatArray) -> float:
-    """Queue lengths -> waits (Franx 2001): a Poisson mixture of `by_length[n … 1]`, n = floor(wait) + 1."""
+    """Turn queue lengths into waits (Franx 2001): a Poisson mixture of `by_length[n … 1]`, n = floor(wait) + 1."""
     n = math.floor(wait) + 1
     arrivals = poisson_chances(np.arange(n), load * (n - wait))
     return float(arrivals @ by_length[n:0:-1])
@@ -210,7 +210,7 @@ def _waits_beyond(load: float, wait: float, lengths: FloatArray) -> float:
 
 
 def poisson_chances(counts: IntArray, mean: float) -> FloatArray:
-    """P(X = counts), X Poisson."""
+    """Return P(X = counts), X Poisson."""
     # Here and below not by `scipy.stats`: that takes longer to load than all else that a study needs, and each call
     # of it takes 100 us. These are the functions that it calls, so the digits are the same.
     chances: FloatArray = np.exp(xlogy(counts, mean) - gammaln(counts + 1) - mean)

@@ -56,7 +56,7 @@ def loss_impairment(loss_share: Numbers, burst_ratio: Numbers = 1.0, codec: Code
 
     Args:
         loss_share: packets lost or late, 0 to 1; float or array.
-        burst_ratio: BurstR, 1 for independent losses; see `burst_ratio`.
+        burst_ratio: BurstR, 1 for independent losses (the function `burst_ratio` computes it).
         codec: what plays the packets.
 
     Raises:

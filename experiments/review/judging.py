@@ -249,7 +249,7 @@ class Judge:
 
     @cached_property
     def demand(self) -> Demand:
-        """The course that the page shows first: without a drift."""
+        """Return the course that the page shows first: without a drift."""
         return self.courses[0]
 
 

@@ -47,7 +47,7 @@ class BusyPeriod:
 
     @property
     def words(self) -> str:
-        """For people, such as `Monday to Friday 10:05 to 11:05`."""
+        """Return the period for people, such as `Monday to Friday 10:05 to 11:05`."""
         days = [WEEKDAYS[day] for day in self.weekdays]
         run = len(days) > 2 and self.weekdays == tuple(range(self.weekdays[0], self.weekdays[-1] + 1))
         named = f"{days[0]} to {days[-1]}" if run else " and ".join(filter(None, [", ".join(days[:-1]), days[-1]]))
@@ -112,17 +112,17 @@ class BusyPeriods:
 
     @property
     def start_s(self) -> FloatArray:
-        """Begin of the period on each day, in seconds after midnight, shape (D,)."""
+        """Return the begin of the period on each day, in seconds after midnight, shape (D,)."""
         return np.array([self.periods[index].start_s for index in self.period_of_day])
 
     @property
     def length_s(self) -> float:
-        """Length of every period."""
+        """Return the length of every period."""
         return self.periods[0].length_s
 
     @property
     def words(self) -> str:
-        """The periods for people."""
+        """Return the periods for people."""
         return "; ".join(period.words for period in self.periods)
 
 

@@ -93,18 +93,18 @@ class Demand:
 
     @property
     def per_minute(self) -> FloatArray:
-        """Fresh calls per minute of each day's period in each alternative, shape (J, D)."""
+        """Return the fresh calls per minute of each day's period in each alternative, shape (J, D)."""
         return self.rates_per_minute * self.base * self.relative
 
     @property
     def mean_per_minute(self) -> Ranged:
-        """Mean over the days, in fresh calls per minute, with its range."""
+        """Return the mean over the days, in fresh calls per minute, with its range."""
         means = (self.per_minute * self.weights).sum(axis=1)
         return ranged(means, float(means.mean()))
 
     @property
     def day_cv(self) -> float:
-        """Coefficient of variation of days, over all alternatives."""
+        """Return the coefficient of variation of days, over all alternatives."""
         mean = self.mean_per_minute.value
         square = float((self.per_minute**2 * self.weights).sum(axis=1).mean())
         return math.sqrt(max(0.0, square / mean**2 - 1)) if mean > 0 else 0.0

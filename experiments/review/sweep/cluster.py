@@ -18,7 +18,7 @@ _PATIENCE_S = 15.0
 
 @contextmanager
 def executor_at(address: str | None = None, workers: int | None = None) -> Iterator[Executor]:
-    """An executor for as long as the block lasts.
+    """Give an executor for as long as the block lasts.
 
     Args:
         address: of a Dask scheduler, such as `tcp://127.0.0.1:8786`; none: processes of this machine.

@@ -71,7 +71,7 @@ class Runs:
 
     @cached_property
     def by_repetition(self) -> FloatArray:
-        """Shape (R, I): 1 where a span belongs to a repetition."""
+        """Return 1 where a span belongs to a repetition and else 0, shape (R, I)."""
         numbers = np.arange(int(self.repetition.max()) + 1)
         return np.asarray(np.equal.outer(numbers, self.repetition), dtype=np.float64)
 
@@ -98,7 +98,7 @@ class Response:
 
     @property
     def indicators(self) -> tuple[Indicator, ...]:
-        """All indicators that `estimate` knows, except shares of endings."""
+        """Return all indicators that `estimate` knows, except shares of endings."""
         others = [one.trunk for one in self.values if isinstance(one, NeighbourSum) and one.counted is Counted.ATTEMPTS]
         shares = [NeighbourShare(of, other) for other in others for of in (Counted.REFUSED, Counted.BLOCKED)]
         return (*SHARES, *RATES, *PLAIN, BLOCKED_SHARE, *shares)
@@ -242,7 +242,7 @@ class _Curve:
 
 
 def _highest(kpi: Indicator) -> float:
-    """The largest value that the indicator can have. `cpu_share` is no share: it counts cores."""
+    """Return the largest value that the indicator can have. `cpu_share` is no share: it counts cores."""
     is_share = isinstance(kpi, Ending | NeighbourShare) or kpi in SHARES or kpi == BLOCKED_SHARE
     return 1.0 if is_share else math.inf
 
@@ -278,6 +278,6 @@ def _noisy(means: FloatArray, by_repetition: FloatArray, highest: float) -> Floa
 
 @lru_cache(maxsize=64)
 def _noise(count: int, degrees: int) -> FloatArray:
-    """Student's t at evenly spread probabilities, in an order by chance that is always the same; shape (count,)."""
+    """Return Student's t at evenly spread probabilities, in a random order that is always the same, shape (count,)."""
     order = generator(0, "order of simulation noise").permutation(count)
     return np.asarray(stdtrit(degrees, (order + 0.5) / count))

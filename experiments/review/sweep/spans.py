@@ -31,17 +31,17 @@ class Layout:
 
     @property
     def pitch_s(self) -> float:
-        """Time from the begin of one span to the begin of the next."""
+        """Return the time from the begin of one span to the begin of the next."""
         return self.lead_s + self.length_s + _OFF_S
 
     @property
     def duration_s(self) -> float:
-        """Duration of all spans together."""
+        """Return the duration of all spans together."""
         return self.count * self.pitch_s
 
     @property
     def counts_from_s(self) -> FloatArray:
-        """Begin of each span's period, in seconds of simulated time, shape (count,)."""
+        """Return the begin of each span's period, in seconds of simulated time, shape (count,)."""
         return np.asarray(np.arange(self.count) * self.pitch_s + self.lead_s, dtype=np.float64)
 
 

@@ -170,7 +170,7 @@ class Sweep:
 
     @property
     def witnesses(self) -> tuple[Witness, ...]:
-        """The witnesses that this sweep has."""
+        """Return the witnesses that this sweep has."""
         return tuple(self.benches)
 
     def __repr__(self) -> str:

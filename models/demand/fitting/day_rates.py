@@ -78,12 +78,12 @@ class DayRates:
 
     @property
     def weekdays(self) -> IntArray:
-        """Monday is 0; shape (D,)."""
+        """Return the weekday of each day, Monday is 0, shape (D,)."""
         return np.array([day.weekday() for day in self.dates], dtype=np.int64)
 
     @property
     def class_of_day(self) -> IntArray:
-        """Index of each day's class, shape (D,)."""
+        """Return the index of each day's class, shape (D,)."""
         return class_of(self.classes, self.weekdays)
 
     def draw(self, random: np.random.Generator) -> FloatArray:
@@ -97,7 +97,7 @@ class DayRates:
 
     @property
     def step_s(self) -> float:
-        """Length of the steps of simulated rates: the periods, or what they are split into."""
+        """Return the length of the steps of simulated rates: the periods, or the parts into which they are split."""
         return self.period_s if self.within_minutes is None else self.within_minutes.period_s
 
     def path(  # which stretch of which day

@@ -41,7 +41,7 @@ class Drift:
 
     @property
     def words(self) -> str:
-        """The drift in a sentence."""
+        """Return the drift in a sentence."""
         week = [100 * np.expm1(value) for value in (self.per_week.value, self.per_week.low, self.per_week.high)]
         said = f"{week[0]:+.1f} % a week ({week[1]:+.1f} to {week[2]:+.1f} %)"
         if not self.is_clear:

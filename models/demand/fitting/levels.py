@@ -101,12 +101,12 @@ class Levels:
 
     @property
     def local(self) -> FloatArray:
-        """The smoothed level of each day, shape (D,)."""
+        """Return the smoothed level of each day, shape (D,)."""
         return self.weight @ self.smooth
 
     @property
     def wandering_variance(self) -> float:
-        """Variance of the wandering part, averaged over the lattice."""
+        """Return the variance of the wandering part, averaged over the lattice."""
         return float(self.weight @ self.wandering)
 
 

@@ -61,7 +61,7 @@ class OddDay:
 
     @property
     def words(self) -> str:
-        """The finding in a sentence."""
+        """Return the finding in a sentence."""
         percent = f"{100 * self.share:.0f} %"
         if self.kind is OddKind.OUTAGE:
             span = f"{self.hours[0]}:00 to {self.hours[-1] + 1}:00"

@@ -73,7 +73,7 @@ class Ordinary:
 
     @property
     def days(self) -> Grid:
-        """The usual days only; all days where none is usual."""
+        """Return the usual days only, or all days if none is usual."""
         return self.grid.keep(self.usual) if self.usual.any() else self.grid
 
 

@@ -54,7 +54,7 @@ class ReasonChances:
 
     @property
     def coincident(self) -> float:
-        """Share of the attempts that followed within the window which are calls of their own."""
+        """Return which share of the attempts that followed within the window are calls of their own."""
         if not self.followed:
             return 0.0
         meant = clean(self.followed, self.background)
@@ -62,7 +62,7 @@ class ReasonChances:
 
     @property
     def late(self) -> float:
-        """Share of the failures not followed within the window which are followed later."""
+        """Return which share of the failures that were not followed within the window are followed later."""
         meant = clean(self.followed, self.background)
         beyond = min(1.0, meant / self.within) - meant
         return beyond / (1 - meant) if meant < 1 else 0.0

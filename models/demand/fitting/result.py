@@ -45,7 +45,7 @@ class Ranged:
     high: float
 
     def to_json(self) -> dict[str, float]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
 
@@ -70,13 +70,13 @@ class ArrivalFit:
 
     @property
     def busiest(self) -> tuple[int, int]:
-        """Weekday and hour with the highest rate."""
+        """Return the weekday and hour with the highest rate."""
         weekday, hour = np.unravel_index(int(np.argmax(self.rate_per_minute)), (7, 24))
         return int(weekday), int(hour)
 
     @property
     def busiest_per_minute(self) -> Ranged:
-        """The rate of the busiest hour of the week, averaged over days."""
+        """Return the rate of the busiest hour of the week, averaged over days."""
         weekday, hour = self.busiest
         low, high = np.quantile(self.rate_draws[:, weekday, hour], [0.025, 0.975])
         return Ranged(float(self.rate_per_minute[weekday, hour]), float(low), float(high))
@@ -156,12 +156,12 @@ class HeldOut:
 
     @property
     def seen_by_hour(self) -> float:
-        """Share of hours inside their interval."""
+        """Return the share of hours inside their interval."""
         return _covered(self.hours)
 
     @property
     def seen_by_day(self) -> float:
-        """Share of days inside their interval."""
+        """Return the share of days inside their interval."""
         return _covered(self.days)
 
 

@@ -73,7 +73,7 @@ class ThrottleStep:
 
     @property
     def words(self) -> str:
-        """The finding in two sentences, with what to do."""
+        """Return the finding in two sentences, with what to do."""
         before = "at least" if self.open_side is OpenSide.BEFORE else "about"
         after = "at least" if self.open_side is OpenSide.AFTER else "about"
         return (
@@ -83,7 +83,7 @@ class ThrottleStep:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return {
             "first_day": str(self.first_day),
             "last_day_before": str(self.last_day_before),

@@ -40,7 +40,7 @@ class WithinMinutes:
 
     @property
     def period_s(self) -> float:
-        """Length of the periods."""
+        """Return the length of the periods."""
         return MINUTE_S / float(self.counts.shape[2])
 
     def draw(self, day: int, minutes: IntArray, random: np.random.Generator) -> FloatArray:
