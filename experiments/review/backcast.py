@@ -136,6 +136,7 @@ def _affordable(request: Request, fit: Fit, busy: list[_Span], others: list[_Spa
     def calls(span: _Span) -> float:
         first = round(span.start_s / fit.days.period_s)
         within = fit.days.counts[span.day, first : first + round(LENGTH_S / fit.days.period_s)]
+        # The lead-in of each period is simulated too.
         return float(within.sum()) * fit.days.multiplied * (1 + lead_s(request, fit) / LENGTH_S)
 
     def some(spans: list[_Span], share: float) -> list[_Span]:
@@ -176,6 +177,7 @@ def _other_spans(fit: Fit, busy: BusyPeriods, limits: Mapping[date, int]) -> Ite
 def _seen(history: History, fit: Fit, spans: Sequence[_Span]) -> Seen:
     begins = [datetime.combine(fit.days.dates[span.day], time()) + timedelta(seconds=span.start_s) for span in spans]
     local = history.counts["start_local"].dt.epoch("us").to_numpy() / 1e6
+    # Where clocks go back local times do too, and a search needs them in order.
     order = np.argsort(local, kind="stable")
     local = local[order]
     edges = np.array([(begin - datetime(1970, 1, 1)).total_seconds() for begin in begins])
@@ -221,6 +223,7 @@ def _laid_out(
     firsts = [(span.day, round(span.start_s / fit.days.period_s)) for span in spans]
     calls = sum(float(fit.days.counts[day, first : first + within].sum()) for day, first in firsts)
     calls *= (1 + lead / LENGTH_S) * fit.days.multiplied
+    # A small history gets more repetitions: there chance is larger, and calls are cheap.
     repetitions = int(np.clip(_CALLS_WANTED / max(calls, 1.0), _LEAST_REPETITIONS, _MOST_REPETITIONS))
     in_force = np.array([limits[fit.days.dates[span.day]] for span in spans])
     batches, where = [], []

@@ -88,6 +88,7 @@ def _flows(request: Request, premises: Premises, limit: int) -> list[_Flow]:
     taken = [(other, _offered(request, other)) for other in request.neighbours]
     setup_s = carrier.setup.mean()
     others_s = sum(rate / 60 * (other.mean_hold_s + setup_s) for other, rate in taken)
+    # Ports rest in quarantine after each call. Channels do not.
     others_port_s = others_s + sum(rate for _, rate in taken) / 60 * request.pop.ports.quarantine_s
     ports = _Flow(limit / 60 * per_call.port_s + others_port_s, calls_of_ports(request.pop.ports))
     if carrier.channels is None:
@@ -157,6 +158,7 @@ def _found(request: Request, limit: int, values: Sequence[SpanValues]) -> Protec
 
     # With neighbours it is they who are protected. Alone, the customer's own calls show what is short.
     by_trunk = {name: blocked(name) for name in names} or {request.trunk: blocked(None)}
+    # By the upper end: it is that of the trunk which may be worst off.
     worst = max(by_trunk.values(), key=lambda share: share.high)
     quality = mean("mos_p5")
     return Protection(

@@ -69,6 +69,7 @@ class ShaperThrottle(PacedThrottle):
 
     def try_admit(self, now: float) -> Decision:
         """Give the call the next slot, if it is not too far off."""
+        # A queue that ran empty owes nothing: the next call begins a new row of slots.
         self._start_again_if_idle(now)
         delay_s = self._slot(self._taken) - now
         if delay_s > self._max_delay_s + SAME_INSTANT_S:

@@ -57,6 +57,7 @@ class SlidingWindow(Limited):
     def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
         """Return which attempts lie within a window before one that finds `limit` others in it."""
         limit, window_s = self.limit, self.window_s
+        # Without the throttle's tolerance: a wider window can only ask about more attempts than need be.
         full = np.flatnonzero(instants[limit:] - instants[:-limit] < window_s) + limit
         # +1 where the window before a full one begins, -1 after its end: the running sum is above 0 inside of any of
         # them.
@@ -91,6 +92,7 @@ class SlidingWindowThrottle(Throttle):
         super().__init__(settings.refused)
         self._limit, self._window_s = settings.limit, settings.window_s
         self._counts_attempts = settings.counts_attempts
+        # It drops the oldest call by itself when another one is added.
         self._counted: deque[float] = deque(maxlen=settings.limit)
 
     def try_admit(self, now: float) -> Decision:

@@ -54,6 +54,7 @@ class WindowedThrottle(Throttle):
     @property
     def phase_s(self) -> float:
         """Return the anchor, within a window."""
+        # `%` gives a value within the window also for an anchor before the clock's zero.
         return self._anchor % self._window_s
 
     def used(self, now: float) -> int:
