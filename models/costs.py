@@ -125,6 +125,8 @@ class Costs(Settings):
 
     def at_slowdown(self, slowdown: float) -> Self:
         """Return the costs on a machine whose cores take `slowdown` times as long for all work."""
+        # The decay load too: on a slower machine the same calls are a larger load, in cores, and warm the stack as
+        # much.
         names = (*self._work_names, "idle_share", "idle_penalty_decay_load")
         return self.model_copy(update={name: slowdown * getattr(self, name) for name in names})
 
@@ -134,10 +136,13 @@ class Costs(Settings):
 
     def idle_factor_spending(self, cores: float) -> float:
         """Return the idle factor where the programs spend that many cores on work, idle penalty included."""
+        # Nothing to solve, and no SciPy to load.
         if cores <= 0 or not self.idle_penalty:
             return self.idle_factor(0.0)
         from scipy.optimize import brentq  # noqa: PLC0415  # slow to load, and few studies ask
 
+        # The factor depends on the load, and the cores spent on both. The load is at most `cores`: the factor is never
+        # below 1.
         load = brentq(lambda load: load * self.idle_factor(load) - cores, 0.0, cores)
         return self.idle_factor(load)
 
@@ -220,12 +225,14 @@ def load_calibration(name: str) -> Calibration:
         InputError: there is none, or it is invalid. Lists all problems.
     """
     path = CALIBRATIONS / f"{name}.yaml"
+    # A name of a shipped calibration comes before a file of the same name in the working directory.
     if not path.exists():
         path = Path(name)
     try:
         return _read_calibration(path, path.stat().st_mtime_ns)
     except OSError:
         known = ", ".join(sorted(file.stem for file in CALIBRATIONS.glob("*.yaml")))
+        # Whoever misspelt a name needs the list of those that exist.
         problem = Problem(where="calibration", what=f"there is none of that name or path; known: {known}")
         raise InputError(name, [problem]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -265,12 +272,14 @@ def cost_counts(records: pl.DataFrame) -> dict[CostName, float]:
 
 def work_counts(records: Columns) -> dict[CostName, float]:
     """Count how often these columns of records incur each cost. `cost_counts` does the same for a record table."""
+    # An attempt without a connection sent no INVITE, so it costs no such work.
     sent, refused = ~np.isnan(records.sent_s), _WITHOUT_CARRIER[records.disposition]
     counted: dict[CostName, Any] = {
         "full_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.FULL]),
         "resumed_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.RESUMED]),
         "invite_s": np.count_nonzero(sent & ~refused),
         "refusal_s": np.count_nonzero(sent & refused),
+        # Every answered call is hung up in the end, also one that is still up in these records.
         "bye_s": np.count_nonzero(~np.isnan(records.answered_s)),
         "packet_s": int(records.rtp_sent.sum() + records.rtp_received.sum()),
     }
@@ -293,6 +302,7 @@ def spend(costs: Costs, counts: Mapping[CostName, float]) -> dict[CostName, floa
     seconds = counts["idle_share"]
     spent = {name: getattr(costs, name) * count for name, count in counts.items()}
     work_s = sum(spent.values()) - spent["idle_share"]
+    # The penalty's load is the work at the costs of a busy stack, without the penalty itself.
     factor = costs.idle_factor(work_s / seconds) if seconds else 1.0
     return {name: value if name == "idle_share" else factor * value for name, value in spent.items()}
 

@@ -82,6 +82,7 @@ def drawn_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_C
         if not len(instants):
             continue
         chunk = _Chunk(study, trunk, instants, first_call).arrays(first_row)
+        # Checked here too, because only the draws show how many redials there are.
         rows = first_row + len(chunk) - trunk * ROWS_PER_TRUNK
         if rows > ROWS_PER_TRUNK:
             raise InputError(study.name, [too_many_rows(study, trunk, rows * study.duration_s / float(instants[-1]))])
@@ -116,6 +117,7 @@ class _Chunk:
         ends = np.cumsum(attempts)
         rows = _empty(int(ends[-1]))
         for attempt, (who, redial_after) in enumerate(zip(callers, masks, strict=True)):
+            # All attempts of a caller stand together, in their order: the redial is always the next row.
             at = (ends - attempts)[who] + attempt
             for name, values in self._attempt(attempt, who).items():
                 rows[name][at] = values
@@ -132,7 +134,10 @@ class _Chunk:
             # The stream is that of the redial, and so has the number of the attempt that follows.
             draws = self._uniform("redial", attempt + 1, who) if redial.is_possible else np.ones(len(who))
             callers.append(who)
+            # How an attempt will end is not known yet. So the mask holds every ending after which this caller would try
+            # again.
             masks.append(redial_masks(redial, attempt, draws))
+            # A row exists for every redial that may come, whether or not it does: both halves execute the same rows.
             who = who[masks[-1] > 0]
         return callers, masks
 
@@ -149,6 +154,7 @@ class _Chunk:
             "call": who + (self._first_call + self._trunk * ROWS_PER_TRUNK),
             "attempt": attempt,
             "inbound": self._inbound[who],
+            # A redial's instant depends on when the attempt before it failed, which only a run shows.
             "place_s": np.nan if attempt else self._instants,
             "redial_delay_s": self._drawn(traffic.redial.delay, "redial delay", attempt, who) if attempt else np.nan,
             "outcome": outcome,
@@ -169,8 +175,10 @@ class _Chunk:
         kinds = _kinds(self._traffic.outcomes)
         index = np.zeros(len(who), dtype=np.uint8)
         bounds = np.cumsum([share for _, _, share in kinds[:-1]])
+        # If every call is answered nothing needs to be drawn: 1 lies beyond every bound.
         draws = self._uniform("outcome", attempt, who) if bounds[-1] > 0 else np.ones(len(who))
         for bound in bounds:
+            # Each bound that the draw has passed moves it one kind further.
             index += draws >= bound
         codes = np.array([OUTCOME_CODE[outcome] for outcome, _, _ in kinds], dtype=np.uint8)
         return codes[index], np.array([status for _, status, _ in kinds])[index]
@@ -182,11 +190,14 @@ class _Chunk:
         return chosen
 
     def _drawn(self, distribution: Distribution, purpose: str, attempt: int, who: IntArray) -> FloatArray:
+        # No random numbers are spent. Streams are separate by purpose, so this shifts no other draw.
         if isinstance(distribution, Constant):
             return np.full(len(who), distribution.value_s)
         return distribution.quantile(self._uniform(purpose, attempt, who)) if len(who) else np.empty(0)
 
     def _uniform(self, purpose: str, attempt: int, who: IntArray) -> FloatArray:
+        # Draw for all calls of the chunk, even if few of them need a number. So a call's numbers depend on its own
+        # place only: a change in one call's redials, or another size of chunks, changes no other call.
         count = len(self._instants)
         drawn = uniforms(self._seed, purpose, self._trunk, attempt, start=self._first_call, count=count)
         return drawn if len(who) == count else drawn[who]

@@ -35,6 +35,7 @@ class LogHistogram:
         bins = np.zeros(len(values), dtype=np.int64)
         positive = values >= LOW
         bins[positive] = 1 + np.minimum(np.log(values[positive] / LOW) * BINS_PER_E, BINS - 1).astype(np.int64)
+        # Not `+= 1` on the indices: several values of one batch fall into the same bin.
         np.add.at(self._counts, bins, 1)
         self.count += len(values)
         self.total += float(values.sum())
@@ -62,10 +63,12 @@ class LogHistogram:
         """Return the smallest value that a share of the counted values does not exceed. None if nothing was counted."""
         if not self.count:
             return None
+        # In floating point 0.07 * 100 is a little more than 7, and would give the next rank.
         rank = max(1, int(np.ceil(share * self.count - 1e-9)))
         index = int(np.searchsorted(np.cumsum(self._counts), rank))
         if index == 0 or self.maximum is None:
             return 0.0
+        # The middle of the bin halves the largest error. In the last bin it may lie above the largest value counted.
         return min(self.maximum, float(LOW * np.exp((index - 0.5) / BINS_PER_E)))
 
     def mean(self) -> float | None:

@@ -122,6 +122,7 @@ def _attempts_that(meet: Callable[[Columns], BoolArray]) -> Total:
 
 
 def _dispositions(*kinds: Disposition) -> Total:
+    # A table by code: one look-up for each attempt, however many kinds are asked for.
     chosen = np.array([kind in kinds for kind in Disposition])
     return _attempts_that(lambda records: chosen[records.disposition])
 
@@ -139,6 +140,7 @@ def _delay_ms(start: Callable[[Columns], FloatArray], end: Callable[[Columns], F
 
 
 def _calls_up(records: Columns) -> tuple[FloatArray, FloatArray, FloatArray]:
+    # An attempt that is still up has no end yet, and would hold its call for ever.
     up = ~np.isnan(records.ended_s) & ~np.isnan(records.answered_s)
     return records.answered_s[up], records.hung_up_s[up], np.ones(np.count_nonzero(up))
 
@@ -159,7 +161,9 @@ _CALLS = _attempts_that(lambda records: records.is_first)
 _INVITES = _attempts_that(lambda records: ~np.isnan(records.sent_s))
 _ANSWERED = _attempts_that(lambda records: ~np.isnan(records.answered_s))
 _UNDELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
+# A caller is lost with the last attempt. An attempt that was redialled was not the last.
 _LOST = _attempts_that(lambda records: ~records.redialled & _UNDELIVERED[records.disposition])
+# RFC 6076 leaves redirections (3xx) out of the denominators of SER and SEER.
 _REDIRECTED = _attempts_that(lambda records: (records.status >= 300) & (records.status < 400))
 _NOT_REDIRECTED = Total(lambda records: _INVITES.of(records) - _REDIRECTED.of(records))
 _RECEIVED = Total(lambda records: int(records.rtp_received.sum()))
@@ -376,6 +380,8 @@ class KpiAccumulator:
     def add_columns(self, records: Columns, complete_until_s: float) -> None:
         """Add a batch of records that are columns already."""
         if len(records):
+            # Every disposition gets an entry, also one that no attempt has: tables then have the same rows in every
+            # run.
             counts = np.bincount(records.disposition, minlength=len(Disposition))
             for kind, code in DISPOSITION_CODE.items():
                 self._dispositions[kind] += int(counts[code])
@@ -383,6 +389,7 @@ class KpiAccumulator:
                 self._totals[total] += total.of(records)
             for values, histogram in self._values.items():
                 measured = values.of(records)
+                # NaN means that the attempt has no such value; a histogram could not tell it from a number.
                 histogram.add(measured[~np.isnan(measured)])
             ended_s = records.ended_s[~np.isnan(records.ended_s)]
             self._span_s = (
@@ -400,6 +407,7 @@ class KpiAccumulator:
         values: dict[str, float | None] = {}
         for name, definition in self._definitions.items():
             match definition.reduction, ratios[name]:
+                # Without a denominator nothing was measured. That is n/a and not 0, which would keep every upper bound.
                 case _, (part, whole):
                     values[name] = part / whole if whole else None
                 case Count(total), _:
@@ -408,6 +416,7 @@ class KpiAccumulator:
                     values[name] = self._values[measured].quantile(q)
                 case Peak(held), _:
                     values[name] = self._held[held].peak
+        # A mean of ratios would let a quiet run weigh as much as a busy one, so each ratio carries its denominator.
         weights = {name: float(ratio[1]) for name, ratio in ratios.items() if ratio is not None}
         return Kpis(values, dict(self._dispositions), weights)
 
@@ -419,5 +428,6 @@ class KpiAccumulator:
             case Mean(values):
                 return self._values[values].total, self._values[values].count
             case TimeMean(held):
+                # From the first intended instant to the last end: a run without attempts has no span.
                 return self._held[held].usage_s, max(0.0, self._span_s[1] - self._span_s[0])
         return None

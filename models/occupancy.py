@@ -28,6 +28,7 @@ class Occupancy:
         """Add intervals; every interval that starts before `complete_until_s` is then known."""
         self.usage_s += float(((end_s - start_s) * weight).sum())
         starts, up = self._starts.until(start_s, weight, complete_until_s)
+        # No interval ends before it starts, so the ends before that instant are all known too.
         ends, down = self._ends.until(end_s, weight, complete_until_s)
         if len(starts):
             self._look_for_peak(starts, np.cumsum(up), ends, np.concatenate([[0.0], np.cumsum(down)]))
@@ -56,6 +57,7 @@ class _Changes:
         known = at < complete_until_s
         self._at, self._by = at[~known], weights[~known]
         at, weights = at[known], weights[known]
+        # With equal weights, as of calls and channels, the instants alone are sorted: faster than an order for both.
         if len(at) and (weights == weights[0]).all():
             return np.sort(at), weights
         order = np.argsort(at)

@@ -104,6 +104,7 @@ def dialled_number(row: int) -> str:
 def row_of(number: str) -> int | None:
     """Return the plan row of a dialled number, or None for a number that no plan dials."""
     digits = number.removeprefix(_COUNTRY)
+    # Exactly ten digits: a number from elsewhere must not be taken for a row.
     return int(digits) if number.startswith(_COUNTRY) and len(digits) == _DIGITS and digits.isdecimal() else None
 
 
@@ -115,6 +116,7 @@ def rows_of(table: pl.DataFrame) -> Iterator[PlanRow]:
 
 
 def _values(column: pl.Series) -> list[Any]:
+    # Members of enums, not their words: by code this is a list look-up.
     members = _MEMBERS.get(column.name)
     return column.to_list() if members is None else [members[code] for code in column.to_physical().to_list()]
 
@@ -134,6 +136,7 @@ class Plan:
 
     def arrays(self, trunk: int) -> PlanArrays:
         """Return one trunk's rows as arrays. They are made once."""
+        # The compiled engine asks for them once in each of many runs of a plan.
         if trunk not in self._arrays:
             self._arrays[trunk] = to_arrays(self.table, trunk)
         return self._arrays[trunk]
@@ -160,6 +163,7 @@ def draw_plan(study: Study) -> Plan:
     Raises:
         InputError: a trunk needs more rows than it has numbers for.
     """
+    # Before anything is drawn: a study with too many rows would fill the memory first.
     check_rows(study)
     tables = [table for trunk in range(len(study.trunks)) for table in plan_chunks(study, trunk)]
     return Plan(study, pl.concat(tables) if tables else pl.DataFrame(schema=PLAN_SCHEMA))
@@ -181,6 +185,7 @@ def to_table(arrays: PlanArrays) -> pl.DataFrame:
         "direction": pl.Series(arrays.inbound.astype(np.uint8)).cat.to(PLAN_SCHEMA["direction"]),
         "place_s": pl.Series(arrays.place_s).fill_nan(None),
         "redial_delay_s": pl.Series(arrays.redial_delay_s).fill_nan(None),
+        # All attempts of a caller stand together, so the redial is the next row.
         "next_row": pl.Series(np.where(arrays.redial_after > 0, row + 1, -1)).replace(-1, None),
         "redial_after": arrays.redial_after,
         "outcome": pl.Series(arrays.outcome).cat.to(PLAN_SCHEMA["outcome"]),

@@ -57,6 +57,8 @@ class RatePath:
     def inverse(self, expected: FloatArray) -> FloatArray:
         """Return the instants by which so many calls are expected. `expected` must lie in [0, expected_calls)."""
         cumulative = self.cumulative
+        # A stretch without calls has the same value at both ends. `right` finds the segment after it: no call falls
+        # into it.
         segment = np.searchsorted(cumulative, expected, side="right") - 1
         segment = np.clip(segment, 0, len(self.left_per_s) - 1)
         area = expected - cumulative[segment]
@@ -161,6 +163,8 @@ def _boundaries(duration_s: float, period_s: float) -> FloatArray:
 
 def _busyness(random: np.random.Generator, cv: float, count: int) -> FloatArray:
     """Return random gamma factors of mean 1."""
+    # Shape times scale is the mean, 1. Poisson counts with such a rate are negative binomial, and
+    # `teletraffic.overdispersed_window_refused` has the exact formula for them.
     return random.gamma(cv**-2, cv**2, count) if cv > 0 else np.ones(count)
 
 
@@ -177,11 +181,13 @@ def arrival_chunks(
     total, reached, start = path.expected_calls, 0.0, 0
     while True:
         if isinstance(arrivals, ConstantArrivals):
+            # Evenly spaced calls are points at all whole numbers, from the first instant on.
             points = np.arange(start, start + calls_per_chunk, dtype=np.float64)
         else:
             gaps = -np.log(uniforms(seed, "arrival", trunk, start=start, count=calls_per_chunk))
             # Added one by one from where the last chunk ended: the sums then do not depend on the chunks.
             points = np.cumsum(np.concatenate([[reached], gaps]))[1:]
+        # Points from the total on would lie after the end of the study.
         yield path.inverse(points[points < total])
         if points[-1] >= total:
             return

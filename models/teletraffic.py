@@ -80,6 +80,7 @@ def erlang_c(offered_erlang: float, channels: int) -> float:
     """
     if offered_erlang >= channels:
         return 1.0
+    # Erlang C follows from Erlang B, which is computed without factorials and so cannot overflow.
     blocking = erlang_b(offered_erlang, channels)
     return channels * blocking / (channels - offered_erlang * (1 - blocking))
 
@@ -99,6 +100,7 @@ def channels_needed(offered_erlang: float, blocking: float) -> int:
     """
     _require(offered_erlang >= 0 and 0 < blocking < 1, f"no answer for {offered_erlang} E at {blocking} blocking")
     reached = _blocking_by_channels(offered_erlang)
+    # The recursion passes every smaller number of channels on its way, so no search is needed.
     return next(channels for channels, share in enumerate(reached) if share <= blocking)
 
 
@@ -124,6 +126,7 @@ def md1_wait_cdf(load: float, wait: float) -> float:
         ValueError: `load` is not at least 0 and below 1, or a negative wait.
     """
     _require(0 <= load < 1 and wait >= 0, f"no waiting time at load {load}, wait {wait}")
+    # 1 - load is P(none): it turns the ratios to that state into probabilities.
     return (1 - load) * _mixed(load, wait, np.cumsum(_queue_lengths(load, math.floor(wait) + 1)))
 
 
@@ -155,6 +158,7 @@ def _refused_beyond(load: float, wait: float) -> float:
     _require(0 <= load <= _LARGEST_LOAD and wait >= 0, f"not computed here: load {load}, longest wait {wait}")
     lengths = _queue_lengths(load, math.floor(wait) + 1 + _STATES_TO_SETTLE)
     below = np.cumsum(lengths)
+    # Overload: the server is busy at all times and serves one of every `load` calls.
     if below[math.floor(wait) + 1] > _ENDLESS:
         return 1 - 1 / load
     grown = _mixed(load, wait, below)
@@ -172,6 +176,8 @@ def _queue_lengths(load: float, longest: int) -> FloatArray:
     P(A > n + 1 - i), with A arrivals in a service time. All terms are positive.
     """
     exceeds = pdtrc(np.arange(longest + 1), load)
+    # P(A > n) soon underflows to 0. Terms beyond that add nothing, and without them the work grows with `longest`
+    # alone.
     memory = max(1, int(np.count_nonzero(exceeds)))
     lengths = np.zeros(longest + 1)
     lengths[0] = 1.0
@@ -179,6 +185,7 @@ def _queue_lengths(load: float, longest: int) -> FloatArray:
         first = max(1, n + 1 - memory)
         up = float(exceeds[n]) + float(lengths[first : n + 1] @ exceeds[n + 1 - first : 0 : -1])
         lengths[n + 1] = up / math.exp(-load)
+        # From here on the queue only vanishes (load below 1) or only grows, so the rest needs no computation.
         if not _NOTHING < lengths[n + 1] < _ENDLESS:
             lengths[n + 1 :] = 0.0 if lengths[n + 1] < 1 else math.inf
             break
@@ -186,7 +193,7 @@ def _queue_lengths(load: float, longest: int) -> FloatArray:
 
 
 def _mixed(load: float, wait: float, by_length: FloatArray) -> float:
-    """Queue lengths -> waits (Franx 2001): a Poisson mixture of `by_length[n … 1]`, n = floor(wait) + 1."""
+    """Turn queue lengths into waits (Franx 2001): a Poisson mixture of `by_length[n … 1]`, n = floor(wait) + 1."""
     n = math.floor(wait) + 1
     arrivals = poisson_chances(np.arange(n), load * (n - wait))
     return float(arrivals @ by_length[n:0:-1])
@@ -195,6 +202,7 @@ def _mixed(load: float, wait: float, by_length: FloatArray) -> float:
 def _waits_beyond(load: float, wait: float, lengths: FloatArray) -> float:
     """Return P(W > wait) for a load below 1, from the unnormalised `lengths` up to well beyond floor(wait) + 1."""
     n = math.floor(wait) + 1
+    # The states beyond the last one fall off geometrically (`_STATES_TO_SETTLE`): their sum is known.
     ratio = lengths[-1] / lengths[-2] if lengths[-2] else 0.0
     rest = lengths[-1] * ratio / (1 - ratio)
     above = np.append(np.cumsum(lengths[:0:-1])[::-1], 0.0) + rest
@@ -202,7 +210,7 @@ def _waits_beyond(load: float, wait: float, lengths: FloatArray) -> float:
 
 
 def poisson_chances(counts: IntArray, mean: float) -> FloatArray:
-    """P(X = counts), X Poisson."""
+    """Return P(X = counts), X Poisson."""
     # Here and below not by `scipy.stats`: that takes longer to load than all else that a study needs, and each call
     # of it takes 100 us. These are the functions that it calls, so the digits are the same.
     chances: FloatArray = np.exp(xlogy(counts, mean) - gammaln(counts + 1) - mean)
@@ -230,6 +238,7 @@ def fixed_window_standard_error(offered: float, limit: int, windows: float, *, o
     summed exactly; over the *known* number of attempts expected, without the term p X, it is larger.
     """
     share = fixed_window_refused(offered, limit)
+    # So far from the mean a Poisson number is too improbable to change a digit of the sum.
     spread = 40 * math.sqrt(offered) + 40
     attempts = np.arange(max(0, math.floor(offered - spread)), math.ceil(offered + spread) + 1)
     expected = offered if offered_is_known else attempts
@@ -248,6 +257,7 @@ def overdispersed_window_refused(offered: float, busyness_cv: float, limit: int)
 
     shape = busyness_cv**-2
     success = shape / (shape + offered)
+    # Two tails, and not a sum over all counts: it stays exact where next to nothing is refused.
     with_one_more = float(nbinom.sf(limit - 1, shape + 1, success))
     return with_one_more - limit / offered * float(nbinom.sf(limit, shape, success))
 
@@ -313,8 +323,10 @@ def redial_load(fresh: float, probability: float, refused_share: Callable[[float
     def missing(offered: float) -> float:
         return offered * (1 - probability * refused_share(offered)) - fresh
 
+    # The bracket: nobody is refused, or everybody always is and makes 1 / (1 - r) attempts.
     offered = float(brentq(missing, fresh, fresh / (1 - probability))) if probability else fresh
     refused = refused_share(offered)
+    # Lost is who is refused and gives up, at any attempt: the geometric series p (1 - r) (1 + r p + (r p)² + …).
     return RedialLoad(offered, refused, refused * (1 - probability) / (1 - refused * probability))
 
 

@@ -47,6 +47,7 @@ G711_PLAIN = Codec("G.711 without packet loss concealment", ie=0.0, bpl=4.3)
 
 def delay_impairment(delay_ms: Numbers) -> Numbers:
     """Return Id for a one-way delay, mouth to ear, in ms: the usual approximation of G.107 (Cole, Rosenbluth 2001)."""
+    # Beyond 177.3 ms talking to each other becomes hard, and each further millisecond counts more.
     return 0.024 * delay_ms + 0.11 * np.maximum(delay_ms - 177.3, 0.0)
 
 
@@ -55,7 +56,7 @@ def loss_impairment(loss_share: Numbers, burst_ratio: Numbers = 1.0, codec: Code
 
     Args:
         loss_share: packets lost or late, 0 to 1; float or array.
-        burst_ratio: BurstR, 1 for independent losses; see `burst_ratio`.
+        burst_ratio: BurstR, 1 for independent losses (the function `burst_ratio` computes it).
         codec: what plays the packets.
 
     Raises:
@@ -113,5 +114,7 @@ def r_factor_of_mos(score: float) -> float:
     if not MOS_MIN <= score <= MOS_MAX:
         raise ValueError(f"a mean opinion score lies in {MOS_MIN} to {MOS_MAX}, not {score}")
     root = 15 * math.sqrt(-903_522 + 1_113_960 * score - 202_500 * score**2)
+    # The cubic solved by Cardano's formula. The second argument is negative above a score of 2.75: `atan2` stays on the
+    # right branch there, where a plain arctangent would jump.
     angle = math.atan2(root, 18_566 - 6_750 * score) / 3
     return 20 / 3 * (8 - math.sqrt(226) * math.cos(angle + math.pi / 3))

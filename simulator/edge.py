@@ -58,6 +58,7 @@ class Connections:
 
     def standing(self, row: PlanRow) -> ConnectionKind | None:
         """Return REUSED if a connection for that attempt is open already, else None."""
+        # A number of restarts, and no flag: one restart closes all connections, without a visit to each.
         if self.use.policy is TlsPolicy.PER_CALL or self._standing.get(self._slot(row)) != self.edge.restarts:
             return None
         return ConnectionKind.REUSED
@@ -70,6 +71,7 @@ class Connections:
         if slot in self._opening:
             opened = yield self._opening[slot]
             return ConnectionKind.REUSED if opened else None
+        # Calls that come while the handshake lasts wait for it, and do not open a second connection.
         opening = self._opening[slot] = self.edge.env.event()
         kind = yield from self._handshake(row)
         del self._opening[slot]
@@ -79,6 +81,7 @@ class Connections:
         return kind
 
     def _slot(self, row: PlanRow) -> int:
+        # By the call and not the attempt: a redial, and the BYE, use the connection of the call's INVITE.
         return row.call % self._slots
 
     def _handshake(self, row: PlanRow) -> Wait:
@@ -87,8 +90,10 @@ class Connections:
             return None
         restarts, resumes = edge.restarts, row.resumes and self._has_session
         work_s = costs.resumed_handshake_s if resumes else costs.full_handshake_s
+        # Round trips need no CPU, and the handshake's work waits in the queue of the host.
         trips = TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[self.use.version, resumes]
         yield edge.env.timeout(trips * costs.round_trip_s + edge.host.finish(work_s, edge.env.now))
+        # Being up again is not enough: a restart in between has dropped the half-open connection.
         if restarts != edge.restarts:
             return None
         self._has_session = True

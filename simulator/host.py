@@ -44,6 +44,8 @@ class Host:
         servers = math.ceil(self._capacity)
         self._speed = self._capacity / servers
         self._free_at = [0.0] * servers
+        # What audio spends while CPU is free, and what it needs at least: under contention one wakeup may serve many
+        # packets. Only the second takes CPU away from signalling, and only beyond it are packets lost.
         self._asked_per_stream = PACKETS_PER_STREAM_S * costs.packet_s / self._capacity
         self._required_per_stream = PACKETS_PER_STREAM_S * costs.required_packet_s / self._capacity
         self._contended_share = costs.contended_work_share
@@ -67,6 +69,7 @@ class Host:
         if self._free_at[0] > now:
             begins, takes_s = self._free_at[0], work_s * self._contended_share
         ends = begins + takes_s / (self._speed * (1 - self.media_share))
+        # A heap: its first entry is the server that is free first.
         heapreplace(self._free_at, ends)
         self.signalling_s += work_s
         return ends - now

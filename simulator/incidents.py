@@ -16,6 +16,8 @@ def happen(world: World, incident: Incident) -> Generator[simpy.Event, object, N
     match incident:
         case EdgeRestart():
             world.edge.go_down()
+            # In the order of their INVITEs, as the compiled engine does: their redials must be scheduled in the same
+            # order.
             for process in list(world.inviting):
                 process.interrupt()
             yield world.env.timeout(incident.down_s)

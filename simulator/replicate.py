@@ -82,6 +82,7 @@ class Replications:
         # The question is about one repetition's value, whatever it weighs. So take the plain mean and spread.
         values = np.array([value for value in self.samples[name] if value is not None])
         t = float(stdtrit(len(values) - 1, (1 + self.confidence) / 2))
+        # The spread of one more observation, and the error of the mean of those that there are.
         mean, reach = float(values.mean()), t * float(values.std(ddof=1)) * math.sqrt(1 + 1 / len(values))
         upper = 1.0 if DEFINITIONS[name].unit == "share" else math.inf
         return max(0.0, mean - reach), min(upper, mean + reach)
@@ -103,6 +104,7 @@ def _estimate(values: Sequence[float | None], weights: Sequence[float] | None, c
     half of the repetitions, few repetitions give intervals that are a little short: with 16, a 95 % interval contains
     the truth in 91 % of cases.
     """
+    # A repetition without the indicator (no call, no delay) is left out. Counting it as 0 would be wrong.
     known = [number for number, value in enumerate(values) if value is not None]
     if len(known) < 2:
         return None
@@ -144,6 +146,7 @@ def replicate(
     """
     run = map if executor is None else executor.map
     done: list[Kpis] = []
+    # One repetition has no spread, so no interval.
     wanted = max(2, replications)
     while True:
         tasks = [(study, number, start, engine) for number in range(len(done), wanted)]
@@ -153,6 +156,7 @@ def replicate(
         reached = precision is None or _is_precise(_estimate(samples[kpi], weights.get(kpi), confidence), precision)
         if reached or wanted >= most:
             return Replications(samples, weights, confidence, reached)
+        # Doubling: few rounds, in which all processes have work, and at most twice as many repetitions as needed.
         wanted = min(most, 2 * wanted)
 
 
@@ -195,11 +199,13 @@ def _is_precise(estimate: Estimate | None, precision: float) -> bool:
 def _repetition(task: tuple[Study, int, Start, Engine]) -> Kpis:
     """Return one repetition's indicators. A module-level function, because processes find it by its name."""
     study, number, start, engine = task
+    # From the number alone, so that a repetition does not depend on which process runs it, or when.
     seed = int(generator(study.seed, "repetition", number).integers(2**62))
     accumulator = KpiAccumulator()
     simulate_in_batches(
         study.model_copy(update={"seed": seed}),
         accumulator.add,
+        # Each repetition has another phase of the throttle's window, because nobody knows it: the spread includes it.
         anchors=random_anchors(study, seed),
         start=start,
         engine=engine,

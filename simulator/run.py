@@ -127,6 +127,7 @@ def simulate_in_batches(
     if plan is None:
         check_rows(study)
     collector = _Collector(on_batch, batch, counts_from_s)
+    # Each needs the other: the world emits into the collector, which asks the world for the oldest attempt.
     world = _world(study, anchors or {}, collector.emit)
     collector.world = world
     if start is Start.STATIONARY:
@@ -172,6 +173,8 @@ def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], 
 
 def _calls_of(study: Study, plan: Plan | None, trunk: int) -> Calls:
     tables = plan_chunks(study, trunk) if plan is None else [plan.table.filter(pl.col("trunk") == trunk)]
+    # Without a plan, chunks are drawn only as far as simulated time has come: a month takes no more memory than an
+    # hour.
     for table in tables:
         yield from _by_call(rows_of(table))
 
@@ -214,6 +217,7 @@ def _stand_up(world: World) -> None:
     """Start the calls that a stationary trunk has at a random moment."""
     for trunk in range(len(world.study.trunks)):
         for residual_s in residual_times(world.study, trunk):
+            # A standing call needs ports as any other does. Where none are free, there is one such call less.
             taken = world.limits.pool.acquire(0.0)
             if taken is not None:
                 world.limits.carrier.hold(trunk)
@@ -223,6 +227,7 @@ def _stand_up(world: World) -> None:
 def _standing_call(world: World, trunk: int, ports: Ports, residual_s: float) -> Generator[simpy.Event, object, None]:
     reading = world.host.audio_begins(world.env.now)
     yield world.env.timeout(residual_s)
+    # A standing call has no record: its audio only loads the machine.
     world.host.audio_ends(reading, world.env.now)
     world.limits.give_back(trunk, ports, world.env.now)
 
@@ -244,6 +249,7 @@ class _Collector:
         if record.intended_s >= self._counts_from_s:
             self._ended.append(record)
         if len(self._ended) >= self._size:
+            # Attempts begin at their intended instants, and `under_way` keeps their order: nothing older is missing.
             oldest = next(iter(self.world.under_way), None)
             self._hand_over(self.world.env.now if oldest is None else oldest.intended_s)
 

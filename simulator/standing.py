@@ -71,6 +71,7 @@ def _standing_calls(study: Study, trunk: int, erlangs: float) -> int:
     if channels is not None:
         # Trunks that share channels get equal parts of them.
         pools = study.channel_pools
+        # A quantile of the truncated Poisson number is one of the whole number, at a share scaled by P(N <= channels).
         u *= float(pdtr(channels // pools.count(pools[trunk]), erlangs))
     return poisson_quantile(u, erlangs) if erlangs > 0 else 0
 

@@ -51,6 +51,7 @@ class World:
     edge: Edge
     limits: Limits
     emit: Callable[[Record], None]
+    # A dict is a set that keeps its order: an edge restart breaks attempts off in the order of their INVITEs.
     inviting: dict[simpy.Process, None] = field(default_factory=dict)
     """Outbound attempts without a final response, which an edge restart breaks off."""
     under_way: dict[Record, None] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class Caller:
                 # A final response that was on its way never arrived.
                 record.status = record.cause = record.retry_after_s = None
             record.ended_s = env.now
+            # The plan decided beforehand, for each ending, whether this caller tries again: nothing is drawn here.
             record.redialled = row.redial(record.disposition) is not None
             if record.redialled:
                 delay_s = self._attempts[row.attempt + 1].redial_delay_s
@@ -106,6 +108,8 @@ class Caller:
             self._world.emit(record)
             if not record.redialled:
                 return
+            # The difference and not the wait itself: in floating point the two may differ, and the kernel computes it
+            # in this way.
             yield env.timeout(intended_s - env.now)
 
     def _begin(self, row: PlanRow, intended_s: float) -> Record:
@@ -149,6 +153,7 @@ class Caller:
             # Set-up counts from the INVITE's arrival: parsing runs beside it, but the delay of a shaper adds to it.
             handed_over = record.sent_s + world.half_trip_s + (env.now - asked)
             answered = yield from self._until_answered(row, record, handed_over)
+        # Only an edge restart interrupts, and only attempts in `inviting`: after the answer a call goes on without it.
         except simpy.Interrupt:
             if ports is not None:
                 world.limits.give_back(row.trunk, ports, env.now)
@@ -169,6 +174,7 @@ class Caller:
         INVITE does not count against the limits.
         """
         world = self._world
+        # The work is queued when the INVITE is sent, half a trip early: the queue needs no event of its own then.
         wait_s = world.half_trip_s + self._work(world.costs.refusal_s)
         if wait_s + world.half_trip_s <= TRANSACTION_TIMEOUT_S:
             return wait_s, True
@@ -206,6 +212,7 @@ class Caller:
             yield env.timeout(decision.delay_s)
         taken = limits.take(row.trunk, env.now)
         if isinstance(taken, Disposition):
+            # The carrier refuses an INVITE that was forwarded to it, so that work is spent.
             if taken not in REFUSED_WITHOUT_CARRIER:
                 self._work(self._world.forwarding_s)
             _refuse(record, taken)
@@ -220,6 +227,7 @@ class Caller:
         round trip later.
         """
         env, half_trip_s = self._env, self._world.half_trip_s
+        # The trunk's work and the called side's set-up run side by side: the later of the two counts.
         worked_s = self._work(self._world.forwarding_s)
         yield env.timeout(max(worked_s, handed_over + row.setup_s - env.now) + half_trip_s)
         if row.outcome not in _DOES_NOT_RING:
@@ -247,6 +255,7 @@ class Caller:
         _note_audio(record, row.hold_s, world.host.one_stops(reading, env.now))
         if restarts is not None and restarts != world.edge.restarts:
             connections = self._customer.connections
+            # The BYE needs a connection. While the edge is down none can be had, so the caller tries again and again.
             while (connections.standing(row) or (yield from connections.open(row))) is None:
                 yield env.timeout(EDGE_RETRY_S)
         yield env.timeout(world.half_trip_s + self._work(world.costs.bye_s))
@@ -270,6 +279,7 @@ def _mos(lost_share: float) -> float:
 
 
 def _note_audio(record: Record, hold_s: float, lost_s: float) -> None:
+    # The first packet goes out with the answer, and not one interval later.
     packets = int(hold_s * PACKETS_PER_STREAM_S) + 1
     record.rtp_sent = packets
     record.rtp_lost = min(packets, round(lost_s * PACKETS_PER_STREAM_S))

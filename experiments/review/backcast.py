@@ -106,6 +106,7 @@ def back_cast(  # noqa: PLR0917  # what is held against what
     """
     spans = _affordable(request, fit, _busy_spans(busy, fit), list(_other_spans(fit, busy, limits)))
     seen = _seen(history, fit, spans)
+    # A history that shows no refusals cannot be compared by them: only what was admitted can.
     hidden = hides_refusals(history)
     interpretations = request.interpretations if request.enforced is None else (request.enforced,)
     batches, where, repetitions = _laid_out(request, fit, spans, limits, interpretations)
@@ -135,15 +136,18 @@ def _affordable(request: Request, fit: Fit, busy: list[_Span], others: list[_Spa
     def calls(span: _Span) -> float:
         first = round(span.start_s / fit.days.period_s)
         within = fit.days.counts[span.day, first : first + round(LENGTH_S / fit.days.period_s)]
+        # The lead-in of each period is simulated too.
         return float(within.sum()) * fit.days.multiplied * (1 + lead_s(request, fit) / LENGTH_S)
 
     def some(spans: list[_Span], share: float) -> list[_Span]:
         mean = sum(map(calls, spans)) / max(len(spans), 1)
+        # Fewer periods than that would be judged by the chance of single days.
         count = max(_LEAST_PERIODS, int(share * _CALLS_A_REPETITION / max(mean, 1.0)))
         if len(spans) <= count:
             return spans
         return [spans[index] for index in sorted(random.permutation(len(spans))[:count].tolist())]
 
+    # The judged periods decide, so they get most of the calls.
     return [*some(busy, 0.7), *some(others, 0.3)]
 
 
@@ -173,6 +177,7 @@ def _other_spans(fit: Fit, busy: BusyPeriods, limits: Mapping[date, int]) -> Ite
 def _seen(history: History, fit: Fit, spans: Sequence[_Span]) -> Seen:
     begins = [datetime.combine(fit.days.dates[span.day], time()) + timedelta(seconds=span.start_s) for span in spans]
     local = history.counts["start_local"].dt.epoch("us").to_numpy() / 1e6
+    # Where clocks go back local times do too, and a search needs them in order.
     order = np.argsort(local, kind="stable")
     local = local[order]
     edges = np.array([(begin - datetime(1970, 1, 1)).total_seconds() for begin in begins])
@@ -196,6 +201,7 @@ def _peaks(history: History, edges: FloatArray) -> FloatArray:
         return unknown
     begin = up["start_local"].dt.epoch("us").to_numpy() / 1e6 + up["ringing_s"].fill_null(0.0).to_numpy()
     at_s, level = steps(begin, begin + up["holding_s"].to_numpy(), np.ones(up.height))
+    # The level with which a period begins counts too: it was reached before.
     first = np.maximum(np.searchsorted(at_s, edges, side="right") - 1, 0)
     after = np.maximum(np.searchsorted(at_s, edges + LENGTH_S), first + 1)
     return np.maximum.reduceat(np.append(level, 0.0), np.column_stack([first, after]).ravel())[::2]
@@ -217,19 +223,23 @@ def _laid_out(
     firsts = [(span.day, round(span.start_s / fit.days.period_s)) for span in spans]
     calls = sum(float(fit.days.counts[day, first : first + within].sum()) for day, first in firsts)
     calls *= (1 + lead / LENGTH_S) * fit.days.multiplied
+    # A small history gets more repetitions: there chance is larger, and calls are cheap.
     repetitions = int(np.clip(_CALLS_WANTED / max(calls, 1.0), _LEAST_REPETITIONS, _MOST_REPETITIONS))
     in_force = np.array([limits[fit.days.dates[span.day]] for span in spans])
     batches, where = [], []
     for repetition in range(repetitions):
         random = generator(request.seed, "back-cast", repetition)
+        # Callers are drawn anew in each repetition, so the spread of repetitions has their uncertainty too.
         callers = alternative(fit, float(fit.days.counts.sum()), random)
         rates = fit.days.draw(random)
         for limit in np.unique(in_force):
+            # One simulation has one throttle for all of its spans.
             which = np.flatnonzero(in_force == limit)
             layout = Layout(len(which), lead, LENGTH_S)
             placed = [spans[int(index)] for index in which]
             paths = [fit.days.path(rates, span.day, span.start_s - lead, lead + LENGTH_S, random) for span in placed]
             seed = int(generator(request.seed, "back-cast spans", repetition, int(limit)).integers(2**62))
+            # All interpretations meet the same callers, so that they differ by the throttle alone.
             throttles = tuple(with_limit(interpretation, int(limit)) for interpretation in interpretations)
             arrivals = from_rates(paths, fit.days.step_s, layout)
             study = study_with(request, callers, arrivals, layout.duration_s, seed, throttles[0])
@@ -244,6 +254,7 @@ def _rows(seen: Seen, made: Sequence[SpanValues], spans: Sequence[_Span], *, hid
     if (~busy).any():
         yield from _scope("other hours near the limit", ~busy, seen, made, hidden=hidden, decisive=_ELSEWHERE)
     share = seen.refused / np.maximum(seen.attempts, 1.0)
+    # Without refusals in the history, the periods with the most attempts stand for the worst.
     order = np.argsort(-(share if not hidden else seen.attempts) * busy, kind="stable")[:_WORST]
     worst = np.zeros(len(spans), dtype=np.bool_)
     worst[order] = True
@@ -298,10 +309,12 @@ def _row(  # noqa: PLR0917  # one after the other, as they stand in a row
 ) -> BackCastRow:
     """Compare what was seen with the repetitions. `grain`, the smallest step of the quantity, is its least spread."""
     mean, count = float(drawn.mean()), len(drawn)
+    # The history is one more repetition: its own chance, and the error of the mean of the others.
     deviation = max(float(drawn.std(ddof=1)), grain) * math.sqrt(1 + 1 / count)
     t = float(stdtrit(count - 1, 0.975))
     p_value = float(2 * stdtr(count - 1, -abs(saw - mean) / deviation))
     allowed = max(_ABSOLUTE.get(quantity, 0.0), _RELATIVE[quantity] * max(abs(saw), abs(mean)))
+    # Significance alone is too strict: with many calls a model is contradicted by differences that change no decision.
     near = abs(saw - mean) <= allowed * (decisive or 1.0)
     expected = Ranged(mean, max(0.0, mean - t * deviation), mean + t * deviation)
     return BackCastRow(

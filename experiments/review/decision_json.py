@@ -1,37 +1,39 @@
-"""A review as `decision.json`: what a pipeline decides by, and what a later history is scored against.
+"""Write and read `decision.json`: a pipeline decides by it, and a later history is scored against it.
 
-Values only, all of them finite or null. A range is `{value, low, high}`, of 95 % unless said otherwise. The first ten
-keys are the contract; those after them may grow.
+The file has values only; each is finite or null. A range is `{value, low, high}`, of 95 % unless said otherwise. The
+first ten keys are the contract and stay. Later versions may add keys after them.
 
     decision                approve, approve_lower, refuse, not_needed or cannot_tell
-    requested_per_minute    the throttle that is asked for
-    recommended_per_minute  the one that is advised; of not_needed the present one; null: none
-    confidence              probability that all targets hold together, there or at the requested one
+    requested_per_minute    the throttle that the request asks for
+    recommended_per_minute  the throttle that the review recommends; for not_needed the present one; null: none
+    confidence              probability that all targets hold together at the recommended throttle, or if there is
+                            none, at the requested one
     per_interpretation      by interpretation of the throttle that takes part: its own answer, and `points` by candidate
                             with `targets`, `kpis` (by the model), `record` (the recorded calls, replayed), and
                             `busy_hours` (median of single periods, and the band of nine in ten)
-    binding_now, binding_next   the resource that limits, at the present and at the advised throttle
-    kpis                    now, requested, recommended: indicators under the interpretation that the decision rests on
+    binding_now, binding_next   the resource that limits first, at the present and at the recommended throttle
+    kpis                    now, requested, recommended: indicators under `kpis_interpretation`
     history                 source, first and last day, rows, attempts, oddities
     provenance              command, seed, versions, machine
     headline, reasons       the answer in words, and why
-    name, trunk, now_per_minute, asked_confidence   of the request
+    name, trunk, now_per_minute, asked_confidence   as in the request
     depends_on_enforcement  whether interpretations come to different answers
-    kpis_interpretation     the interpretation of `kpis`
+    kpis_interpretation     the interpretation on which the decision rests
     busy_hour               `hours` in words, `fresh_per_minute` at the horizon, `periods`: the judged ones, with
                             `weekdays` (Monday is 0), `start_s` after midnight, `length_s`, `level_per_minute`
-    horizon_days            days after the history's end for which the decision is
+    horizon_days            days from the history's end to the day for which the answer must hold
     backcast                by interpretation: whether it `reproduces` the history, and `rows` (seen, expected, p_value)
     contradicted            interpretations that the history contradicts
-    disagreements           throttles at which model and record do not say the same, with the hours it comes from
-    situations              the table on top: today, recommended, asked for, nothing done for a year; where `beyond` is
-                            true, figures are lower bounds
-    protection              by candidate, all of it used: share of calls `blocked` by trunk, channels, cores, MOS
-    two_states              attempts refused in `calm` and in `collapsed` periods, of throttles that have both
+    disagreements           throttles at which model and record disagree, with the hours that cause it
+    situations              the first table of the page: today, recommended, requested, nothing done for a year. Where
+                            `beyond` is true, the figures are lower bounds
+    protection              by candidate, if the customer uses all of it: share of calls `blocked` by trunk, channels,
+                            cores, MOS
+    two_states              attempts refused in `calm` and in `collapsed` periods, for throttles that have both states
     fit                     the traffic behind the history
     limits, needed, tornado, measure_next, rollout, neighbours, checks, warnings, assumptions   as on the page
     forecast                fresh calls of the hours and days after the history, without growth
-    simulated_calls, engine what the answer took
+    simulated_calls, engine what was simulated for the answer, and by which engine
 """
 
 from __future__ import annotations
@@ -60,17 +62,17 @@ _FORECAST_DAYS, _FORECAST_COVERAGE = 184, 0.9
 
 
 def write_decision(review: Review, folder: Path) -> Path:
-    """Leave the review's decision in a folder; where it is."""
+    """Write the review's decision into a folder. Return the path of the file."""
     path = folder / DECISION
     path.write_text(json.dumps(to_json(review), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
 
 
 def read_decision(path: Path) -> dict[str, Any]:
-    """What `write_decision` left.
+    """Read what `write_decision` wrote.
 
     Raises:
-        InputError: the file cannot be read, or is no decision.
+        InputError: the file cannot be read, or is not a decision.
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +84,7 @@ def read_decision(path: Path) -> dict[str, Any]:
 
 
 def to_json(review: Review) -> dict[str, Any]:
-    """Everything that `decision.json` says."""
+    """Return the content of `decision.json`."""
     strictest = review.strictest
     return {
         name: plain(value)
@@ -139,7 +141,7 @@ def to_json(review: Review) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Any value of a review as JSON has them; numbers that are not finite become null."""
+    """Return any value of a review as JSON can hold it. Numbers that are not finite become None."""
     value = _unpacked(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -149,7 +151,7 @@ def plain(value: Any) -> Any:
 
 
 def _unpacked(value: Any) -> Any:
-    """What a value of another kind is made of."""
+    """Return the plain content of an enum, table, model, array or dataclass; any other value as it is."""
     match value:
         case Enum():
             return value.value
@@ -163,7 +165,7 @@ def _unpacked(value: Any) -> Any:
 
 
 def names_of(interpretations: Sequence[InterpretationResult]) -> list[str]:
-    """A key for each interpretation: its policy, and its window or number where several have one."""
+    """Return a key for each interpretation: its policy, with a number where several have the same policy."""
     policies = [result.interpretation.policy for result in interpretations]
     seen: Counter[str] = Counter()
     names = []
@@ -263,7 +265,7 @@ def _fit(fit: Fit) -> dict[str, Any]:
 
 
 def _forecast(fit: Fit) -> dict[str, Any] | None:
-    """Fresh calls of the days after the history, at its level and without growth."""
+    """Return the forecast of fresh calls after the history, at its level and without growth. None if there is none."""
     if fit.outlook is None:
         return None
     first = fit.outlook.last + timedelta(days=1)

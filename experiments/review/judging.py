@@ -85,6 +85,7 @@ class Judge:
     def estimate(self, response: Response, kpi: Indicator) -> Ranged:
         """Return an indicator's mean over days, with a range that covers every course of demand."""
         off = self.lost_anyway if kpi == LOST else 0.0
+        # The value is that of the first course; the range covers all of them.
         found = [response.estimate(kpi, demand) for demand in self.courses]
         low, value, high = min(f.low for f in found), found[0].value, max(f.high for f in found)
         return Ranged(*(max(0.0, part - off) if kpi == LOST else part for part in (value, low, high)))
@@ -116,6 +117,8 @@ class Judge:
                     for held in self.keeps(interpretation, limit, witness, demand).values()
                 ]
                 if kept:
+                    # Together in the same alternative: targets fail together when demand is high, so their confidences
+                    # do not multiply.
                     least = min(least, float(np.logical_and.reduce(kept).mean()))
         return least
 
@@ -157,6 +160,7 @@ class Judge:
 
         Of two that are equally sure, the one with the worse value counts.
         """
+        # The sign that makes the smaller value the worse one, for either kind of bound.
         better = {target.kpi: -1.0 if target.is_upper else 1.0 for target in self.request.quality.targets}
         found: dict[str, tuple[float, float, Witness]] = {}
         for witness in self.sweep.witnesses:
@@ -193,6 +197,8 @@ class Judge:
         for cell, mean, formula in zip(cells, simulated, formulas, strict=True):
             lost = np.maximum(mean - self.lost_anyway, 0.0)
             beyond = len(lost) - len(formula)
+            # Beyond the simulated levels a response keeps its last value, which is a lower bound. So the larger of both
+            # counts.
             lost[beyond:] = np.maximum(lost[beyond:], formula)
             # Where formulas take over from the simulation they may begin a little below it.
             found[cell] = tuple(float(share) for share in np.maximum.accumulate(np.clip(lost, 0.0, 1.0)))
@@ -204,6 +210,7 @@ class Judge:
         """Return the share by formulas at the last factors: those beyond the levels that were simulated."""
         if self.premises is None:
             return repeat((), len(cells))
+        # From there on a tenth of the alternatives lies beyond the simulated levels, and the simulated mean is too low.
         high = float(np.quantile(self.demand.relative, 0.9))
         demands = [
             [
@@ -226,6 +233,7 @@ class Judge:
         """Return the share of callers by the disposition of their last attempt, without those of share 0."""
         response = self.sweep.response(interpretation, limit)
         shares = {kind.value: response.estimate(Ending(kind), self.courses[0]).value for kind in Disposition}
+        # Each share is interpolated by itself, so together they may miss 1 a little.
         total = sum(shares.values()) or 1.0
         return {name: share / total for name, share in shares.items() if share > 0}
 
@@ -241,7 +249,7 @@ class Judge:
 
     @cached_property
     def demand(self) -> Demand:
-        """The course that the page shows first: without a drift."""
+        """Return the course that the page shows first: without a drift."""
         return self.courses[0]
 
 

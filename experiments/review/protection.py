@@ -57,6 +57,7 @@ def protections(
     """
     simulated = [limit for limit in limits if not _is_easy(request, premises, limit) and _is_small(request, limit)]
     tasks = [_batch(request, fit, limit, number) for limit in simulated for number in range(_REPETITIONS)]
+    # Results come in the order of the tasks: all repetitions of one throttle together.
     results = iter(run_batches(tasks, executor))
     found = {limit: _found(request, limit, _next(results)) for limit in simulated}
     return tuple(found.get(limit) or _by_flow(request, premises, limit) for limit in limits)
@@ -76,6 +77,7 @@ class _Flow:
     @property
     def blocked(self) -> float:
         return (
+            # Erlang B takes one step per server. With so many, chance hardly matters, and what exceeds them is blocked.
             erlang_b(self.erlang, self.servers) if self.servers < 50_000 else max(0.0, 1 - self.servers / self.erlang)
         )
 
@@ -86,6 +88,7 @@ def _flows(request: Request, premises: Premises, limit: int) -> list[_Flow]:
     taken = [(other, _offered(request, other)) for other in request.neighbours]
     setup_s = carrier.setup.mean()
     others_s = sum(rate / 60 * (other.mean_hold_s + setup_s) for other, rate in taken)
+    # Ports rest in quarantine after each call. Channels do not.
     others_port_s = others_s + sum(rate for _, rate in taken) / 60 * request.pop.ports.quarantine_s
     ports = _Flow(limit / 60 * per_call.port_s + others_port_s, calls_of_ports(request.pop.ports))
     if carrier.channels is None:
@@ -98,11 +101,13 @@ def _offered(request: Request, other: Neighbour) -> float:
     throttle = other.throttle
     if request.protects.neighbours_use == "their_demand" or not throttle.is_asked:
         return other.per_minute
+    # A throttle is a promise: every neighbour may use all of its own at the same time.
     return max(other.per_minute, PUSHED * throttle.per_minute)
 
 
 def _is_easy(request: Request, premises: Premises, limit: int) -> bool:
     """Whether there is so much of every resource that no simulation is needed."""
+    # On a known machine voice quality depends on the load of its cores, which no mean flow shows.
     known = premises.knows_machine or request.pop.carrier.calls_per_second is not None
     return not known and all(flow.blocked < _NEVER for flow in _flows(request, premises, limit))
 
@@ -118,6 +123,7 @@ def _batch(request: Request, fit: Fit, limit: int, number: int) -> Batch:
     callers = alternative(fit, float(fit.days.counts.sum()), generator(request.seed, "callers in full use", number))
     seed = int(generator(request.seed, "full use", number).integers(2**62))
     pushed = PoissonArrivals(kind="poisson", rate_per_minute=PUSHED * limit)
+    # Pushed beyond its limit, a fixed window passes the limit in every minute: that is full use.
     study = study_with(request, callers, pushed, layout.duration_s, seed, FixedWindow(limit=limit))
     return Batch(_pushed(study, request), layout, (FixedWindow(limit=limit),), request.engine)
 
@@ -143,13 +149,16 @@ def _found(request: Request, limit: int, values: Sequence[SpanValues]) -> Protec
             attempts, refused, without_room = (one[key] for key in keys)
             met = float(without_room.sum())
             passed = float((attempts - refused).sum()) + met
+            # Two hurdles, taken as independent: a call has to find room, and to come within the carrier's rate.
             shares.append(1 - (1 - (met / passed if passed else 0.0)) * (1 - too_fast))
         return _ranged(shares, most=1.0)
 
     def mean(name: str) -> Ranged:
         return _ranged([float(np.nanmean(one[name])) if not np.isnan(one[name]).all() else np.nan for one in values])
 
+    # With neighbours it is they who are protected. Alone, the customer's own calls show what is short.
     by_trunk = {name: blocked(name) for name in names} or {request.trunk: blocked(None)}
+    # By the upper end: it is that of the trunk which may be worst off.
     worst = max(by_trunk.values(), key=lambda share: share.high)
     quality = mean("mos_p5")
     return Protection(

@@ -1,6 +1,6 @@
-"""`review`: from a request to its answer; read `Case.reviewed` from top to bottom.
+"""Answer a request: the function `review`. Read `Case.decided` and `Case.reviewed` from top to bottom.
 
-It asks the parts in turn and puts together what they say. What each of them does is theirs.
+This module calls the parts of the review in turn and collects their results. Each part is explained in its own module.
 """
 
 from __future__ import annotations
@@ -83,14 +83,14 @@ def review(
     """Answer a request.
 
     Args:
-        request: whose history, which trunk, how high, how sure.
+        request: the history, the trunk, the requested throttle, and the confidence.
         base: folder that the history's path is relative to.
-        executor: runs the simulations; none: here, one after the other.
-        advance: is told the share done (0 to 1) and a few words.
-        command: what makes the result again, for its provenance.
+        executor: runs the simulations. None: they run here, one after the other.
+        advance: called with the share done (0 to 1) and a few words.
+        command: the command that makes the result again, for its provenance.
 
     Raises:
-        InputError: the history cannot be read, or the calibration; lists all problems.
+        InputError: the history or the calibration cannot be read. Lists all problems.
     """
     case = read_case(request, base, executor=executor, advance=advance, command=command)
     return case.reviewed() if case.fit.is_enough else case.without_sweep()
@@ -104,7 +104,7 @@ def read_case(
     advance: Progress = silent,
     command: str = "",
 ) -> Case:
-    """Read and fit the history of a request; arguments and errors as of `review`."""
+    """Read and fit the history of a request. Arguments and errors are those of `review`."""
     advance(0.0, "reading the history")
     history = read_history(request.history, base)
     history = told_apart(history, request.now_per_minute, request.enforced, seed=request.seed)
@@ -131,10 +131,10 @@ class Case:
     command: str
 
     def decided(self, meanwhile: Callable[[Judge, Premises], None] | None = None) -> Decided:
-        """Return the decision and what it rests on; of a history that is enough.
+        """Return the decision and what it rests on. The history must be enough (`Fit.is_enough`).
 
         Args:
-            meanwhile: is called before the simulations begin; what it starts then runs beside them.
+            meanwhile: called before the simulations begin. Work that it starts runs beside them.
         """
         request, fit = roomy(self.request), self.fit
         courses = Courses.of(request, self.history, fit)
@@ -143,6 +143,8 @@ class Case:
         self.advance(0.15, "back-casting the history")
         backcast = back_cast(request, self.history, fit, busy, courses.limits, self.executor)
         usable = not_contradicted(backcast, request)
+        # If no interpretation reproduces the history, all are simulated all the same: the page shows their figures, and
+        # the verdict becomes "cannot tell" below.
         interpretations = usable or tuple(range(len(request.interpretations)))
         demand = demands[0].mean_per_minute
         premises = Premises.of(request, fit, demand.value, busyness_of(fit, busy, demands[0].day_cv, request.seed))
@@ -158,6 +160,8 @@ class Case:
         verdict = decide({limit: judge.holds(interpretations, limit) for limit in limits}, protects, request)
         verdict = courses.settled(verdict, judge, interpretations, limits, protects)
         if verdict.recommended is not None:
+            # The recommended throttle may lie between the candidates. Its own figures are shown, so it is simulated
+            # too.
             limits = search.with_limit(limits, verdict.recommended)
         verdict = verdict if usable else Verdict(Decision.CANNOT_TELL, None, verdict.smallest)
         return Decided(request, courses, busy, judge, interpretations, limits, verdict, premises, backcast, protection)
@@ -171,7 +175,7 @@ class Case:
             return self._told(found, begun[0].result())
 
     def _explained(self, judge: Judge, premises: Premises) -> Explained:
-        """What does not ask for the decision."""
+        """Return the explanations that do not depend on the decision."""
         demand = judge.demand.mean_per_minute
         swings, measure_next = tornado(premises, self.fit, demand)
         return Explained(
@@ -256,7 +260,7 @@ class Case:
     def _interpretation(
         self, found: Decided, number: int, grown: Mapping[Cell, tuple[float, ...]]
     ) -> InterpretationResult:
-        """Return what one interpretation alone comes to."""
+        """Return the answer under one interpretation alone."""
         judge, request = found.judge, found.request
         points = tuple(judge.point(number, limit) for limit in found.limits)
         protects = {one.limit_per_minute: one.holds for one in found.protection}
@@ -271,7 +275,7 @@ class Case:
         )
 
     def without_sweep(self) -> Review:
-        """The answer where the history is not enough to decide on: why, and nothing simulated."""
+        """Return the answer if the history is not enough for a decision. It says why, and nothing is simulated."""
         request, fit = self.request, self.fit
         return Review(
             request=request,
@@ -311,17 +315,18 @@ class Case:
         )
 
     def _provenance(self) -> Provenance:
-        """Of the request; a study stands in for it to learn of the machine."""
+        """Return the provenance of the request. `Provenance` takes a study, so one with the request's PoP stands in."""
         request = self.request
         traffic = Traffic(arrivals=PoissonArrivals(kind="poisson", rate_per_minute=1), holding=Constant(value_s=1))
         study = Study(name=request.name, seed=request.seed, pop=request.pop, trunks=(Trunk(traffic=traffic),))
+        # Both engines give the same records to the last bit, so the engine does not make another request.
         digest = hashlib.sha256(request.model_dump_json(exclude={"engine"}).encode()).hexdigest()[:16]
         return replace(Provenance.collect(study, self.command), study_hash=digest)
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What a review tells beside its decision, and does not need it for."""
+    """The explanations of a review that do not depend on its decision."""
 
     swings: tuple[Swing, ...]
     measure_next: str
@@ -335,7 +340,7 @@ class Decided:
     """A decision, and what it rests on."""
 
     request: Request
-    """As it was simulated."""
+    """The request as it was simulated (`roomy`)."""
     courses: Courses
     busy: BusyPeriods
     judge: Judge
@@ -348,12 +353,15 @@ class Decided:
 
     @property
     def confidence(self) -> float:
-        """That all targets hold together under every interpretation, at what is recommended or else asked for."""
+        """Return the probability that all targets hold together under every interpretation.
+
+        It is that at the recommended throttle, or at the requested one if none is recommended.
+        """
         return self.judge.together(self.interpretations, self.verdict.recommended or self.request.requested_per_minute)
 
 
 def roomy(request: Request) -> Request:
-    """The request as it is simulated: a machine that it says nothing of has cores enough."""
+    """Return the request as it is simulated: if it does not describe the machine, the machine has cores enough."""
     machine = request.pop.machine
     if machine.model_fields_set & {"cores", "quota"}:
         return request
@@ -362,7 +370,7 @@ def roomy(request: Request) -> Request:
 
 
 def busyness_of(fit: Fit, busy: BusyPeriods, day_cv: float, seed: int) -> Busyness:
-    """How the judged periods' load differs, for the formulas: from day to day, and from minute to minute within."""
+    """Return how the load of the judged periods differs from day to day, and from minute to minute within a period."""
     rates = fit.days.draw(generator(seed, "busyness"))
     within = round(busy.length_s / fit.days.period_s)
     spreads = []
@@ -374,8 +382,9 @@ def busyness_of(fit: Fit, busy: BusyPeriods, day_cv: float, seed: int) -> Busyne
 
 
 def needed_of(premises: Premises, judge: Judge) -> tuple[Needed, ...]:
-    """For the requested throttle's worth of calls, and for all demand with the confidence asked for."""
+    """Return what two loads need: the calls of the requested throttle, and the demand at the confidence asked for."""
     request = premises.request
+    # One mean over days per alternative of demand: the targets are judged on the mean, not on the worst day.
     means = (judge.demand.per_minute * judge.demand.weights).sum(axis=1)
     return (
         needed_for(premises, request.requested_per_minute),

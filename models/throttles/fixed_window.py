@@ -21,7 +21,9 @@ from trunkproof.models.throttles.windows import (
 def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
     """Decide as `FixedWindowThrottle`, on records."""
     throttle = throttles[which]
+    # With the tolerance a call that comes on the boundary, but for rounding, belongs to the new window.
     window = (now - throttle.anchor_s + SAME_INSTANT_S) // throttle.window_s
+    # A flag, because no number can stand for "no window yet": before the anchor, numbers are negative.
     if throttle.has_window == 0 or window != throttle.window:
         throttle.has_window, throttle.window, throttle.count = 1, window, 0
     if throttle.count >= throttle.limit:
@@ -62,6 +64,7 @@ class FixedWindow(Windowed):
 
     def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
         """Return which attempts are in windows that overflow."""
+        # Here no count is kept from window to window, so windows that do not overflow need not be asked about.
         numbers = np.floor((instants - anchor_s) / self.window_s)
         _, window, counts = np.unique(numbers, return_inverse=True, return_counts=True)
         return np.asarray(counts > self.limit)[window]
@@ -79,6 +82,7 @@ class FixedWindowThrottle(WindowedThrottle):
     def try_admit(self, now: float) -> Decision:
         """Admit the first `limit` calls of a window."""
         window = self._number(now)
+        # None, before the first call, differs from every number.
         if window != self._window:
             self._window, self._count = window, 0
         if self._count >= self._limit:

@@ -28,12 +28,14 @@ class PacedThrottle(Throttle):
         return self._idle_at + number * self._window_s / self._limit
 
     def _start_again_if_idle(self, now: float) -> None:
+        # Also before the first call, which may come at any instant of any clock.
         if not self._taken or now >= self._slot(self._taken):
             self._idle_at, self._taken = now, 0
 
     def used(self, now: float) -> int:
         """Return the tokens that are out of the bucket; calls that the shaper holds, or has let go just now."""
         idle_s = now - self._idle_at + SAME_INSTANT_S
+        # With the tolerance, as a decision at this instant would count.
         passed = int(idle_s * self._limit / self._window_s) if self._taken else 0
         return max(0, self._taken - passed)
 

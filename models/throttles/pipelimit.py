@@ -25,9 +25,12 @@ def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
     throttle = throttles[which]
     window = (now - throttle.anchor_s + SAME_INSTANT_S) // throttle.window_s
     if throttle.has_window == 0 or window != throttle.window:
+        # Only the window directly before counts. After a window in which nobody called, the load is 0.
         follows = throttle.has_window == 1 and window == throttle.window + 1
+        # Whole multiples of the limit. At 0 and at 1 every attempt passes.
         throttle.load = throttle.count // throttle.limit if follows else 0
         throttle.has_window, throttle.window, throttle.count = 1, window, 0
+    # Refused attempts count too, so the count grows before the decision.
     throttle.count += 1
     if throttle.is_red:
         return 0.0 if throttle.load == 0 or throttle.count % throttle.load == 0 else REFUSES

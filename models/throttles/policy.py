@@ -77,6 +77,7 @@ class Policy(Settings, ABC):
     @classmethod
     def name(cls) -> str:
         """Return its name in a study, of which each kind has its own: the default of its `policy`."""
+        # The discriminator of the union is the name: a second one could differ from it.
         name: str = cls.model_fields["policy"].default
         return name
 
@@ -147,6 +148,7 @@ class Policy(Settings, ABC):
 
         A throttle that starts unused with the first of a run of them must decide as one that saw everything before.
         """
+        # The safe default: whoever asks about all of them cannot miss a refusal.
         return np.ones(len(instants), dtype=np.bool_)
 
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
@@ -184,12 +186,14 @@ class Limited(Policy):
 
     def describe_kind(self) -> str:
         """Return the same without the limit; the window and the direction where they are not the usual ones."""
+        # A minute is what "calls per minute" says, so only other windows are named.
         window = "" if self.window_s == 60 else f", per {self.window_s:g} s"
         direction = ", outbound calls only" if self.counts == "outbound" else ""
         return f"{self.kind_words}{window}{direction}"
 
     def with_limit(self, per_minute: int) -> Self:
         """Return the same at another limit; a limit below one call per window is one."""
+        # At least 1: a limit of 0 would refuse everything, which no request means.
         return self.model_copy(update={"limit": max(1, round(per_minute * self.window_s / 60))})
 
     @property

@@ -20,9 +20,11 @@ def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
         idle_at_s = now
         throttle.idle_at_s, throttle.taken = now, 0
     delay_s = idle_at_s + throttle.taken * window_s / limit - now
+    # A call that waits exactly the longest delay is taken, also where rounding makes it a little more.
     if delay_s > throttle.max_delay_s + SAME_INSTANT_S:
         return REFUSES
     throttle.taken += 1
+    # A slot that begins now, but for rounding, is no delay.
     return float(delay_s) if delay_s > SAME_INSTANT_S else 0.0
 
 
@@ -67,9 +69,11 @@ class ShaperThrottle(PacedThrottle):
 
     def try_admit(self, now: float) -> Decision:
         """Give the call the next slot, if it is not too far off."""
+        # A queue that ran empty owes nothing: the next call begins a new row of slots.
         self._start_again_if_idle(now)
         delay_s = self._slot(self._taken) - now
         if delay_s > self._max_delay_s + SAME_INSTANT_S:
             return self._refused
+        # The slot is taken only now: a refused call must not lengthen the queue.
         self._taken += 1
         return Admitted(delay_s) if delay_s > SAME_INSTANT_S else ADMITTED

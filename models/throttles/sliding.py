@@ -20,10 +20,12 @@ def decide(throttles: Any, rings: FloatArray, which: int, now: float) -> float:
     """Decide as `SlidingWindowThrottle`, on records: the deque is a ring of `limit` places in `rings`."""
     throttle = throttles[which]
     is_full = throttle.counted == throttle.limit
+    # The window is full exactly if the call that lies `limit` back is still in it.
     refuses = is_full and now - rings[throttle.ring + throttle.oldest] < throttle.window_s - SAME_INSTANT_S
     if refuses and not throttle.counts_attempts:
         return REFUSES
     if is_full:
+        # The new call takes the place of the oldest one, which no later decision can need.
         rings[throttle.ring + throttle.oldest] = now
         throttle.oldest += 1
         if throttle.oldest == throttle.limit:
@@ -55,7 +57,10 @@ class SlidingWindow(Limited):
     def may_refuse(self, instants: FloatArray, anchor_s: float) -> BoolArray:
         """Return which attempts lie within a window before one that finds `limit` others in it."""
         limit, window_s = self.limit, self.window_s
+        # Without the throttle's tolerance: a wider window can only ask about more attempts than need be.
         full = np.flatnonzero(instants[limit:] - instants[:-limit] < window_s) + limit
+        # +1 where the window before a full one begins, -1 after its end: the running sum is above 0 inside of any of
+        # them.
         edges = np.zeros(len(instants) + 1, dtype=np.int64)
         np.add.at(edges, np.searchsorted(instants, instants[full] - window_s), 1)
         np.add.at(edges, full + 1, -1)
@@ -64,6 +69,7 @@ class SlidingWindow(Limited):
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
         """Tell whether every call comes more than a window after the call that lies `limit` back."""
         apart = asked.early_s[self.limit :] - asked.early_s[: -self.limit]
+        # Exact instants get the throttle's own arithmetic, to the bit. Bounds on instants need room for rounding.
         needed_s = self.window_s - SAME_INSTANT_S + asked.within_s
         return bool((apart >= (needed_s + ROUNDING_S if asked.within_s else needed_s)).all())
 
@@ -86,6 +92,7 @@ class SlidingWindowThrottle(Throttle):
         super().__init__(settings.refused)
         self._limit, self._window_s = settings.limit, settings.window_s
         self._counts_attempts = settings.counts_attempts
+        # It drops the oldest call by itself when another one is added.
         self._counted: deque[float] = deque(maxlen=settings.limit)
 
     def try_admit(self, now: float) -> Decision:

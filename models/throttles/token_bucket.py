@@ -22,6 +22,8 @@ def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
         idle_at_s = now
         throttle.idle_at_s, throttle.taken = now, 0
     if throttle.taken >= throttle.burst:
+        # Token k is back k intervals after the idle instant. With all of the bucket out, the call needs number taken -
+        # burst + 1.
         free_at_s = idle_at_s + (throttle.taken - throttle.burst + 1) * window_s / limit
         if now < free_at_s - SAME_INSTANT_S:
             return REFUSES
@@ -80,9 +82,11 @@ class TokenBucket(Limited):
         if not len(asked.early_s):
             return 0.0
         per_s = self.limit / self.window_s
+        # Attempts minus tokens since the start. Its rise above the lowest value so far is the bucket's deficit.
         ahead = np.arange(len(asked.early_s)) - per_s * asked.early_s
         largest = float((ahead - np.minimum.accumulate(ahead)).max())
-        # A rounding error must not make the answer unsafe.
+        # The attempt that begins the stretch is one more. Instants that are not exact may leave time for fewer tokens.
+        # And a rounding error must not make the answer unsafe.
         return largest + 1 + per_s * asked.within_s + 1e-6
 
     def kernel_values(self) -> dict[str, float]:

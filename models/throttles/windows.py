@@ -34,6 +34,8 @@ class Windowed(Limited):
         first, last = asked.early_s[0], asked.early_s[-1] + asked.within_s
         # One more at either end: first and last may lie in a neighbouring window, as the throttle counts.
         numbers = np.arange((first - anchor_s) // self.window_s - 1, (last - anchor_s) // self.window_s + 2)
+        # The throttle's boundary lies the tolerance earlier, and so must these. All other errors are to the safe side:
+        # a window is taken a little too long at both ends, so it may count too many attempts, never too few.
         begins = anchor_s - SAME_INSTANT_S + numbers * self.window_s
         before_end = np.searchsorted(asked.early_s, begins + self.window_s + ROUNDING_S)
         return int((before_end - np.searchsorted(asked.early_s, begins - asked.within_s - ROUNDING_S)).max())
@@ -52,6 +54,7 @@ class WindowedThrottle(Throttle):
     @property
     def phase_s(self) -> float:
         """Return the anchor, within a window."""
+        # `%` gives a value within the window also for an anchor before the clock's zero.
         return self._anchor % self._window_s
 
     def used(self, now: float) -> int:
@@ -64,4 +67,5 @@ class WindowedThrottle(Throttle):
         self._window: float | None = None
 
     def _number(self, now: float) -> float:
+        # From the anchor, by division: adding up windows would add up rounding errors over a day.
         return (now - self._anchor + SAME_INSTANT_S) // self._window_s

@@ -29,6 +29,7 @@ def look_ahead(world: World) -> bool:
             break
         trunk.is_awaited = 0
         trunk.looked += _rows(world, which, trunk.looked)
+        # They do not begin here but one by one, later at this instant: SimPy too first schedules the next caller.
         trunk.starting += 1
         clock.starting += 1
     if trunk.looked == trunk.filled and not trunk.is_last:
@@ -77,6 +78,7 @@ def start(world: World) -> int:
 @inlined
 def _starting(world: World) -> int:
     which = 0
+    # In the order of the trunks, as the processes of SimPy that wake at the same instant.
     while world.trunks[which].starting == 0:
         which += 1
     return which
@@ -98,4 +100,5 @@ def stand_up(world: World, pool: int, residual_s: FloatArray) -> None:
         if take_ports(world):
             world.pools[pool].used += 1
             audio_changes(world.clock, +2)
+            # Talk lasts for minutes: such an event belongs to the heap of long waits.
             schedule_far(world.clock, world.far, residual_s[index], pool * KINDS + STANDING)

@@ -38,6 +38,7 @@ NO_CONNECTION: Final = columns.NO_CONNECTION
 """In a record, and where no connection can be had."""
 
 # Kinds of events. `whose` of an event is an index times `KINDS`, plus one of these.
+# A power of two: the kind is the low bits of `whose`, and no division is needed to take it apart.
 KINDS: Final = 8
 CALL: Final = 0
 ARRIVAL: Final = 1

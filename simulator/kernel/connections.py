@@ -66,6 +66,7 @@ def shake_hands(world: World, call: int) -> int:
     if attempt.kind != NO_CONNECTION:
         connection.standing = clock.restarts
     if connection.first_waiting >= 0:
+        # One event for the whole list, because SimPy has one event that all these calls wait for.
         told = NOT_OPENED if attempt.kind == NO_CONNECTION else OPENED
         schedule(world.clock, world.near, 0.0, connection.first_waiting * KINDS + told)
         connection.first_waiting = -1
@@ -109,6 +110,7 @@ def _queue(world: World, call: int) -> None:
 def _place(world: World, call: int) -> int:
     attempt = world.attempts[call]
     trunk = world.trunks[attempt.trunk]
+    # A division less for the usual trunk, whose calls share one connection.
     if trunk.slots == 1:
         return int(trunk.connections)
     return int(trunk.connections + world.rows[attempt.row].call % trunk.slots)

@@ -31,8 +31,10 @@ _FIRST_CALLS = 1024
 def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch: int) -> World:
     """Return the memory of a study at its first instant."""
     throttles, places = _throttles(study, anchors)
+    # All trunks' connections lie in one array; each trunk notes where its own begin.
     connections = [_slots(trunk) for trunk in study.trunks]
     clock = _clock(study, costs, batch)
+    # One event for each attempt, trunk and incident. Where cancelled events come on top, the heaps are made larger.
     events = _FIRST_CALLS + len(study.trunks) + len(study.pop.incidents)
     return World(
         clock=clock,
@@ -46,6 +48,7 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
         plan=np.zeros((len(study.trunks), 0), dtype=memory.ROW),
         trunks=_trunks(study, connections),
         throttles=throttles,
+        # A restart has to bring a throttle back to its first state, which compiled code cannot make anew.
         unused_throttles=throttles.copy(),
         rings=np.zeros(places),
         pools=_pools(study),
@@ -73,6 +76,8 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         full_s=costs.full_handshake_s,
         resumed_s=costs.resumed_handshake_s,
         refusal_s=costs.refusal_s,
+        # A forwarded INVITE is read and checked first, as a refused one is. Both are measured, so the difference may be
+        # noise.
         forwarding_s=max(0.0, costs.invite_s - costs.refusal_s),
         bye_s=costs.bye_s,
         speed=cores / servers,
@@ -83,6 +88,7 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         timer_b_s=TRANSACTION_TIMEOUT_S,
         poll_s=EDGE_RETRY_S,
         quarantine_s=ports.quarantine_s,
+        # RTP takes an even port and RTCP the odd one above it (RFC 3550 section 11).
         ports=len(range(ports.low + ports.low % 2, ports.high, 2)),
         legs=ports.legs,
         left=-1,
@@ -121,6 +127,7 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
 def _pools(study: Study) -> Records:
     carrier = study.pop.carrier
     pools = np.zeros(max(study.channel_pools) + 1, dtype=memory.POOL)
+    # -1 stands for "no limit": an integer of a record cannot be None.
     pools["base"] = -1 if carrier.channels is None else carrier.channels
     if carrier.burst is not None:
         pools["most"], pools["burst_s"] = carrier.burst.channels, carrier.burst.for_s
@@ -133,6 +140,7 @@ def _slots(trunk: Trunk) -> int:
 
 def _connections(count: int) -> Records:
     connections = np.zeros(count, dtype=memory.CONNECTION)
+    # 0 would be a number of restarts, or a call: -1 is neither.
     connections["standing"] = connections["first_waiting"] = -1
     return connections
 
@@ -140,6 +148,7 @@ def _connections(count: int) -> Records:
 def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, int]:
     """Return all throttles, the carrier's rate last, and how many instants all sliding windows together remember."""
     per_second = study.pop.carrier.calls_per_second
+    # The record exists even without such a limit, but then nobody asks it (`is_rate_limited`).
     rate = SlidingWindowAdmitted(limit=per_second or 1, window_s=1.0)
     settings: list[ThrottleSettings] = [*(trunk.throttle for trunk in study.trunks), rate]
     throttles, places = np.zeros(len(settings), dtype=memory.THROTTLE), 0
@@ -154,6 +163,7 @@ def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, int
             ring=places,
             **each.kernel_values(),
         )
+        # All sliding windows share one array, each from its own place on (`ring`).
         places += each.remembered
     return throttles, places
 
@@ -174,6 +184,7 @@ def _refusals() -> IntArray:
     for kind in REFUSALS:
         status, cause = refusal_of(kind, Direction.OUTBOUND)
         told[DISPOSITION_CODE[kind]] = status, cause, refusal_of(kind, Direction.INBOUND).status
+    # The throttle's status is the policy's own (`THROTTLE.status`); only its cause is common to all.
     told[codes.THROTTLED, 1] = THROTTLE_CAUSE
     return told
 

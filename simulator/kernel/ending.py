@@ -19,8 +19,10 @@ def end(world: World, call: int) -> int:
     following = row.follows if row.redial_after else -1
     if attempt.intended_s >= clock.counts_from_s:
         _note(world, call, redialled)
+    # Not under way while the caller waits to redial: such a caller has no record that could still be up.
     attempt.begun = attempt.invited = -1
     if clock.records == clock.batch:
+        # Only now that the batch is full: the search looks at every attempt under way.
         clock.complete_until_s = _oldest(world.attempts, clock.now)
     _forget_row(world, attempt.row)
     if not redialled:

@@ -42,6 +42,7 @@ def to_frame(records: Records, trunks: tuple[str, ...]) -> pl.DataFrame:
 def scores(records: Records) -> FloatArray:
     """Return the MOS of each attempt. NaN where there was no audio."""
     sent, lost = _column(records, "rtp_sent"), _column(records, "rtp_lost")
+    # Nearly all calls lose no packet, so their score is computed once.
     found = np.full(len(records), mos(r_factor(MOUTH_TO_EAR_MS, 0.0)))
     found[sent == 0] = np.nan
     some = lost > 0
@@ -55,6 +56,7 @@ def _column(records: Records, name: str) -> Any:
 
 
 def _connection(codes: Any) -> pl.Series:
+    # A Polars enum has no code for "none". Such rows get any code first, and become null after.
     known = pl.Series(np.where(codes == NO_CONNECTION, 0, codes).astype(np.uint8)).cat.to(SCHEMA["connection"])
     return known.scatter(np.flatnonzero(codes == NO_CONNECTION), None)
 

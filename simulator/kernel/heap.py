@@ -85,6 +85,7 @@ def schedule_far(clock: Clock, far: Heap, delay_s: float, whose: int) -> int:
 @inlined
 def schedule_message(clock: Clock, soon: Heap, near: Heap, delay_s: float, whose: int) -> int:
     """Queue an event that probably comes very soon, such as the arrival of a message. Return its number."""
+    # Any wait may go to the heap: where an event lies changes the speed only, never the order.
     if delay_s >= _SOON_S or clock[0].soon == PLACES:
         return schedule(clock, near, delay_s, whose)
     clock[0].number += 1

@@ -67,6 +67,7 @@ def wait(clock: Clock, delay_s: float) -> int:
 def begin(world: World, call: int) -> int:
     """Begin an attempt. The instant for which it was intended is noted already."""
     clock, attempt = world.clock[0], world.attempts[call]
+    # Counted from 1: 0 is what fresh memory has, and -1 what an attempt that is over has.
     clock.begun += 1
     attempt.begun, attempt.invited = clock.begun, -1
     attempt.began_s = clock.now
@@ -86,6 +87,7 @@ def invite(world: World, call: int) -> int:
     clock, attempt = world.clock[0], world.attempts[call]
     attempt.connection = attempt.kind
     attempt.connect_s, attempt.sent_s = clock.now - attempt.began_s, clock.now
+    # Compared when the BYE is due: a restart since then has closed the connection.
     attempt.restarts = clock.restarts
     clock.invited += 1
     attempt.invited = clock.invited
@@ -137,6 +139,7 @@ def ask(world: World, call: int) -> int:
     delay_s = 0.0
     if _is_limited(world, call):
         delay_s = try_admit(world.throttles, world.rings, int(attempt.trunk), clock.now)
+    # Exact: `REFUSES` is a constant that the policies return as it is, and no delay is negative.
     if delay_s == REFUSES:
         throttle = world.throttles[attempt.trunk]
         attempt.status, attempt.cause = throttle.status, world.refusals[THROTTLED, 1]
@@ -213,6 +216,7 @@ def ring_out(world: World, call: int) -> int:
     if row.outcome == ANSWERED:
         # After the answer a restart of the edge does not break the call off, so it is no longer "invited".
         attempt.answered_s, attempt.invited = now, -1
+        # A reading of the seconds lost so far: the call's own loss is the difference at its end.
         attempt.lost_s = audio_changes(world.clock, +2)
         world.attempts[call].step = TALKING
         wait(world.clock, row.hold_s)
@@ -292,6 +296,7 @@ def break_off(world: World, call: int) -> int:
     # Only calls in these steps hold ports and a channel while they can be broken off.
     if attempt.step in (SETTING_UP, RINGING, CANCELLING):
         give_back(world, world.trunks[attempt.trunk].pool)
+    # No event has this number, so the pending one is passed over when its time comes.
     attempt.event = -1
     return LOSING
 

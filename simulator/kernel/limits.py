@@ -70,6 +70,7 @@ def take_ports(world: World) -> bool:
     """Take the ports of a call. Return False if there are not enough."""
     clock, resting = world.clock[0], world.resting
     while clock.resting > 0 and resting[clock.resting_first] <= clock.now:
+        # All rest equally long, so they are free again in the order of their release: a ring, and no heap.
         clock.resting_first = (clock.resting_first + 1) % len(resting)
         clock.resting -= 1
         clock.ports += clock.legs
@@ -84,6 +85,7 @@ def release(world: World) -> None:
     """Give the ports of a call back. They rest for the quarantine before they are free."""
     clock = world.clock[0]
     free_at = clock.now + clock.quarantine_s
+    # Without a quarantine they are free at once, and the ring stays empty.
     if free_at <= clock.now:
         clock.ports += clock.legs
         return

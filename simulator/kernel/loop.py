@@ -91,6 +91,7 @@ def run(world: World) -> int:  # noqa: PLR0911, PLR0912  # what comes first, in 
     """Simulate on, and return why it stopped. After anything but `DONE` the next call goes on from there."""
     clock = world.clock[0]
     while True:
+        # Checked before anything is taken from a queue: the next call of `run` goes on as if it had not stopped.
         if clock.records == clock.batch:
             return BATCH_IS_FULL
         if clock.near + _ROOM > len(world.near) or clock.far + _ROOM > len(world.far):
@@ -116,6 +117,7 @@ def run(world: World) -> int:  # noqa: PLR0911, PLR0912  # what comes first, in 
                 return DONE
             event = first_of(world.clock, world.soon, world.near, world.far, part)
             at, number, whose = event.at, event.number, event.whose
+            # The event stays in its queue: nothing may happen at or after that instant.
             if at >= clock.until_s:
                 return DONE
             if part == SOON:
@@ -132,10 +134,12 @@ def run(world: World) -> int:  # noqa: PLR0911, PLR0912  # what comes first, in 
                     step = world.attempts[call].step
             elif other(world, whose & (KINDS - 1), whose >> _KIND_BITS):
                 return WANTS_ORDER
+        # Steps of the same instant follow without an event, as code between two yields does in SimPy.
         while step > NOTHING:
             step = _done(world, call, step)
         if step == WAITS:
             whose = call * KINDS + CALL
+            # The number of the new event cancels any earlier one of the attempt (rule 3).
             world.attempts[call].event = schedule_message(world.clock, world.soon, world.near, clock.delay_s, whose)
         elif step != NOTHING:
             world.attempts[call].event = schedule_far(world.clock, world.far, clock.delay_s, call * KINDS + CALL)

@@ -38,6 +38,7 @@ def shared(study: Study, runs: int, plan: Plan | None = None) -> list[list[Piece
 
     Memory holds the pieces that some runs have read and others have not.
     """
+    # `tee` keeps a piece until every run has taken it.
     by_trunk = [tee(each, runs) for each in pieces(study, plan)]
     return [list(each) for each in zip(*by_trunk, strict=True)]
 
@@ -46,11 +47,13 @@ def _pieces(study: Study, plan: Plan | None, trunk: int) -> Pieces:
     if plan is not None:
         yield from _cut(plan.arrays(trunk))
         return
+    # With many trunks each holds a chunk at once, so chunks are smaller.
     for chunk in drawn_chunks(study, trunk, calls_per_chunk=max(1024, CALLS_PER_CHUNK // len(study.trunks))):
         yield from _cut(chunk)
 
 
 def _cut(chunk: PlanArrays) -> Pieces:
+    # Cut only where a call begins: all attempts of a call must be in one piece.
     calls = np.flatnonzero(chunk.attempt == 0)
     cuts = np.searchsorted(calls, np.arange(_LEAST_ROWS, len(chunk), _LEAST_ROWS))
     bounds = [*calls[cuts[cuts < len(calls)]], len(chunk)]

@@ -85,6 +85,8 @@ class Running:
         """Simulate until another piece of the plan is needed, and take it. Return False when all is over."""
         while (wants := run(self._world)) != codes.DONE:
             self._serve(wants)
+            # Stop at each piece: simulations that share their pieces (`rows.shared`) can then run in turn, so that a
+            # piece is freed soon.
             if wants == codes.WANTS_PLAN:
                 return True
         self._leave_up()
@@ -107,6 +109,7 @@ class Running:
             case codes.WANTS_PLAN:
                 self._bring_plan(int(self._get("arriving")))
             case codes.WANTS_ROOM:
+                # Only Python makes arrays: compiled code stops, and goes on with the larger ones.
                 self._world = _roomier(self._world)
             case _:
                 self._put_in_order()
@@ -131,6 +134,7 @@ class Running:
             return
         first, filled = int(state["first"]), int(state["filled"])
         rows = filled - first + len(piece)
+        # All trunks share one array, so it is as wide as the trunk with the most rows needs.
         if rows > buffers.shape[1]:
             wider = np.zeros((len(buffers), max(rows, 2 * buffers.shape[1])), dtype=memory.ROW)
             wider[:, : buffers.shape[1]] = buffers
@@ -147,6 +151,7 @@ class Running:
         """Queue the attempts that an edge restart breaks off, in the order of their INVITEs."""
         attempts = self._world.attempts
         inviting = np.flatnonzero((attempts["begun"] > 0) & (attempts["invited"] > 0))
+        # SimPy interrupts them in this order, and the order decides which of two equal instants comes first.
         inviting = inviting[np.argsort(attempts["invited"][inviting])]
         self._world = self._world._replace(interrupted=inviting)
         self._set("interrupted", 0)
@@ -163,6 +168,7 @@ class Running:
         """Write a record of each attempt that is still up at the end, in the order in which they began."""
         attempts, world = self._world.attempts, self._world
         counts = (attempts["begun"] > 0) & (attempts["intended_s"] >= self._get("counts_from_s"))
+        # The order in which SimPy's `under_way` has them.
         up = attempts[counts][np.argsort(attempts["begun"][counts])]
         count = int(self._get("records"))
         records = np.zeros(count + len(up), dtype=memory.RECORD)
@@ -172,6 +178,7 @@ class Running:
             left[name] = up[name]
         for name in ("row", "call", "attempt"):
             left[name] = world.rows[name][up["row"]]
+        # The batch's own records stay in front: attempts that ended come before those that are still up.
         left["ended_s"], left["disposition"] = self._last_s, codes.STILL_UP
         self._world = world._replace(records=records)
         self._set("records", len(records))
@@ -184,6 +191,7 @@ def _roomier(world: World) -> World:
         more = np.arange(len(world.attempts), 2 * len(world.attempts))
         free = np.zeros(2 * len(world.attempts), dtype=np.int64)
         free[: len(more)] = more
+        # Room is asked for when no place is free, so the stack has the new places only.
         clock["free"] = len(more)
         world = world._replace(attempts=grown(world.attempts, 0), free=free)
     if clock["rows"] < len(world.rows) // 2:

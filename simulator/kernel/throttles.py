@@ -56,4 +56,5 @@ def try_admit(throttles: Records, rings: FloatArray, which: int, now: float) -> 
 def restart(world: World, which: int, now: float) -> None:
     """Forget everything, and begin a fixed window now."""
     world.throttles[which] = world.unused_throttles[which]
+    # The copy brought the old anchor back. The windows of a restarted process begin when it starts.
     world.throttles[which].anchor_s = now

@@ -47,7 +47,7 @@ class BusyPeriod:
 
     @property
     def words(self) -> str:
-        """For people, such as `Monday to Friday 10:05 to 11:05`."""
+        """Return the period for people, such as `Monday to Friday 10:05 to 11:05`."""
         days = [WEEKDAYS[day] for day in self.weekdays]
         run = len(days) > 2 and self.weekdays == tuple(range(self.weekdays[0], self.weekdays[-1] + 1))
         named = f"{days[0]} to {days[-1]}" if run else " and ".join(filter(None, [", ".join(days[:-1]), days[-1]]))
@@ -56,6 +56,7 @@ class BusyPeriod:
 
 def _is_whole(usable: BoolArray | None, day: int, start_s: float) -> bool:
     first, last = int(start_s // 3600), min(23, int((start_s + LENGTH_S - 1) // 3600))
+    # A breakdown in the period hides demand: such a day would say that the period is quiet.
     return usable is None or bool(usable[day, first : last + 1].all())
 
 
@@ -88,6 +89,7 @@ class BusyPeriods:
         """
         kinds = rates.class_of_day
         best = {kind: _busiest(rates, np.flatnonzero(kinds == kind), factors) for kind in np.unique(kinds).tolist()}
+        # Saturdays with a tenth of the calls are no busy period, however busy they are for a Saturday.
         top = max(level for _, level in best.values())
         chosen = {kind: found for kind, found in best.items() if found[1] >= NEARLY_BUSIEST * top and found[1] > 0}
         days = np.array(
@@ -110,17 +112,17 @@ class BusyPeriods:
 
     @property
     def start_s(self) -> FloatArray:
-        """Begin of the period on each day, in seconds after midnight, shape (D,)."""
+        """Return the begin of the period on each day, in seconds after midnight, shape (D,)."""
         return np.array([self.periods[index].start_s for index in self.period_of_day])
 
     @property
     def length_s(self) -> float:
-        """Length of every period."""
+        """Return the length of every period."""
         return self.periods[0].length_s
 
     @property
     def words(self) -> str:
-        """The periods for people."""
+        """Return the periods for people."""
         return "; ".join(period.words for period in self.periods)
 
 
@@ -143,6 +145,7 @@ def level_per_minute(minutes: FloatArray) -> FloatArray:
 
 def _starts(period_s: float) -> FloatArray:
     """Return the possible begins of a busy period, about five minutes apart."""
+    # A history of quarters of an hour cannot be cut at five minutes.
     step = period_s * max(1, round(_STEP_S / period_s))
     return np.arange(0.0, _DAY_S - LENGTH_S + 1.0, step)
 
@@ -190,7 +193,9 @@ def _optimism(rates: DayRates, days: IntArray, factors: FloatArray, random: np.r
     """
     windows = [seen for _, seen in _windows(rates, days, factors)]
     own = _levels(windows)
+    # Periods far below the busiest are hardly ever chosen in a redrawn set of days, and would only cost time.
     rivals = np.flatnonzero(own >= _RIVAL * own.max())
+    # Without a choice nothing was gained by choosing.
     if len(rivals) < 2 or len(days) < 2 or own.max() <= 0:
         return 0.0
     gained = []
@@ -200,4 +205,5 @@ def _optimism(rates: DayRates, days: IntArray, factors: FloatArray, random: np.r
         again = _levels(redrawn)
         chosen = _most_met(redrawn, again)
         gained.append(np.log(max(again[chosen], 1e-9) / max(own[rivals[chosen]], 1e-9)))
+    # Below 0 only by chance: choosing the largest cannot lower the level.
     return max(0.0, float(np.mean(gained)))

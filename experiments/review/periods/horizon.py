@@ -60,14 +60,19 @@ class Demand:
                 make the mean level uncertain. `to_horizon` has this already, so drawn weights must not count it again.
         """
         draws, days = to_horizon.shape
+        # Geometric means: factors multiply. The base keeps `relative` near 1, where the sweep's levels are.
         base = np.exp(np.log(to_horizon).mean(axis=0)) * math.exp(float(np.log(growth).mean()))
         level = rates_per_minute * base
         middle = float(np.log(np.maximum(level, 1e-9)).mean())
         differs = np.log(np.maximum(level, 1e-9)) - middle
+        # Anything between none and all of the optimism may be true of this history.
         factors = to_horizon * growth[:, None] * np.exp(-optimism * random.random((draws, 1)))
+        # Exponentials over their sum are a Dirichlet draw: the Bayesian bootstrap.
         weights = random.standard_exponential((draws, days))
         weights /= weights.sum(axis=1, keepdims=True)
         further = _unseen(differs, draws, random)
+        # Unseen days change how much days differ. They must not move the mean level, whose uncertainty is drawn
+        # already.
         factors *= np.exp(further - (weights * further).sum(axis=1, keepdims=True))
         if of_days is not None:
             factors *= np.exp(-(weights - 1 / days) @ of_days)[:, None]
@@ -88,18 +93,18 @@ class Demand:
 
     @property
     def per_minute(self) -> FloatArray:
-        """Fresh calls per minute of each day's period in each alternative, shape (J, D)."""
+        """Return the fresh calls per minute of each day's period in each alternative, shape (J, D)."""
         return self.rates_per_minute * self.base * self.relative
 
     @property
     def mean_per_minute(self) -> Ranged:
-        """Mean over the days, in fresh calls per minute, with its range."""
+        """Return the mean over the days, in fresh calls per minute, with its range."""
         means = (self.per_minute * self.weights).sum(axis=1)
         return ranged(means, float(means.mean()))
 
     @property
     def day_cv(self) -> float:
-        """Coefficient of variation of days, over all alternatives."""
+        """Return the coefficient of variation of days, over all alternatives."""
         mean = self.mean_per_minute.value
         square = float((self.per_minute**2 * self.weights).sum(axis=1).mean())
         return math.sqrt(max(0.0, square / mean**2 - 1)) if mean > 0 else 0.0
@@ -115,14 +120,17 @@ def _unseen(differs: FloatArray, draws: int, random: np.random.Generator) -> Flo
     days = len(differs)
     if days < 2:
         return np.zeros((draws, days))
+    # The bell curve weighs as five days beside the days seen: in a long history it hardly counts.
     is_new = random.random((draws, days)) < _UNSEEN_DAYS / (_UNSEEN_DAYS + days)
     new = np.clip(random.standard_t(max(days - 1, 2), (draws, days)), -_FURTHEST, _FURTHEST) * differs.std(ddof=1)
+    # Ranks (argsort of argsort) give the sorted values back to the days in their old order.
     found = np.sort(np.where(is_new, new, differs), axis=1)
     return np.asarray(found[:, np.argsort(np.argsort(differs, kind="stable"))] - differs)
 
 
 def lognormal(cv: float, count: int, random: np.random.Generator) -> FloatArray:
     """Return lognormal factors of mean 1 at evenly spread quantiles, in random order: less noisy than single draws."""
+    # The normal's deviation that gives a lognormal this coefficient of variation; minus half its square gives mean 1.
     deviation = math.sqrt(math.log1p(cv * cv))
     normal = ndtri((random.permutation(count) + 0.5) / count)
     factors: FloatArray = np.exp(deviation * normal - deviation**2 / 2)

@@ -53,6 +53,7 @@ def _shown(history: History, begins: pl.Series, length_s: float) -> pl.DataFrame
     """Return the indicators of the spans that the history covers; no two of them overlap."""
     length = pl.duration(microseconds=round(length_s * 1e6))
     first, last = history.counts["start_local"].min(), history.counts["start_local"].max()
+    # A start names the begin of its interval, which is covered to its end.
     until = pl.lit(last) + pl.duration(microseconds=round(history.interval_s * 1e6))
     spans = pl.DataFrame({"began": begins}, schema={"began": pl.Datetime("us")}).filter(
         pl.col("began") >= first,
@@ -79,6 +80,7 @@ def _counts(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataFr
     counts = history.counts.group_by("start_local").agg(pl.col("attempts", "refused").sum()).sort("start_local")
     edges = counts["start_local"].dt.epoch("us").to_numpy() / 1e6
     begin_s = spans["began"].dt.epoch("us").to_numpy() / 1e6
+    # A cumulative curve with a point at each end of each interval: a span that cuts an interval takes a part of it.
     at_s = np.column_stack([edges, edges + history.interval_s]).ravel()
     found = {"began": spans["began"]}
     for name in ("attempts", "refused"):
@@ -106,6 +108,7 @@ def _callers(history: History, spans: pl.DataFrame, length_s: float) -> pl.DataF
     known = found.attempts.filter(KNOWN)
     callers = known.group_by((pl.col("attempt") == 1).cum_sum().alias("caller_number")).agg(
         pl.col("start_local").first(),
+        # By the last attempt: a caller who got through at the third one is not lost.
         pl.col("status").last().is_in(FAILED).alias("lost"),
     )
     gave_up = _within(callers, spans, length_s).group_by("began").agg(customers_lost_share=pl.col("lost").mean())

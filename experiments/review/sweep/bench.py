@@ -78,6 +78,7 @@ def run_batch(batch: Batch) -> BatchResult:
     """Simulate the spans under each throttle. Defined at module level, because other processes find it by its name."""
     bench = _Bench(batch)
     different = list(dict.fromkeys(batch.throttles))
+    # Two of them may be the same throttle, which is simulated once.
     found = {throttle: bench.values(throttle) for throttle in different}
     values = tuple(found[throttle] for throttle in batch.throttles)
     return BatchResult(values, bench.attempts, bench.runs, bench.known_unthrottled)
@@ -102,6 +103,7 @@ class _Bench:
     def values(self, throttle: ThrottleSettings) -> SpanValues:
         """Return the values of every span under that throttle."""
         study = _throttled(self._batch.study, throttle)
+        # If it refuses none of the attempts that come without a throttle, no redial follows, and nothing changes.
         if self._may_be_without_effect(study) and self._lets_pass(study, self._unthrottled.asked):
             return self._unthrottled.values
         return self._run(study).values()
@@ -128,6 +130,8 @@ class _Bench:
             return False
         if self.known_unthrottled is not None:
             return True
+        # Before anything was simulated only the fresh calls are known. If even these may be refused, the run without a
+        # throttle would probably be in vain.
         fresh_s = self._callers.fresh_s[0]
         return self._lets_pass(study, Asked(fresh_s if self._counts == "both" else fresh_s[~self._callers.inbound]))
 
@@ -148,5 +152,6 @@ def _throttled(study: Study, throttle: ThrottleSettings) -> Study:
 def _bounds(fresh_s: FloatArray, trunk: int, layout: Layout) -> tuple[IntArray, IntArray]:
     """Return the number of the first call of each span, and of the first call after it. Numbers ascend in time."""
     begins = layout.counts_from_s
+    # By the instant of the first attempt: a caller's redials belong to the span in which the caller began.
     firsts, ends = np.searchsorted(fresh_s, begins), np.searchsorted(fresh_s, begins + layout.length_s)
     return firsts + trunk * ROWS_PER_TRUNK, ends + trunk * ROWS_PER_TRUNK

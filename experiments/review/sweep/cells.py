@@ -63,7 +63,9 @@ def _neighbour(number: int, neighbour: Neighbour, own: Trunk) -> Trunk:
         name=neighbour.name,
         # Another customer: where channels belong to accounts, it has its own.
         account=f"neighbour-{number}",
+        # An address of its own, which its trunk admits: whitelists are not what a review asks about.
         customer_address=_FIRST_ADDRESS + number,
         throttle=neighbour.throttle,
+        # Only rate and mean hold of a neighbour are known. All else is that of the customer's callers.
         traffic=own.traffic.model_copy(update=changed),
     )

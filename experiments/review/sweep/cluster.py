@@ -18,7 +18,7 @@ _PATIENCE_S = 15.0
 
 @contextmanager
 def executor_at(address: str | None = None, workers: int | None = None) -> Iterator[Executor]:
-    """An executor for as long as the block lasts.
+    """Give an executor for as long as the block lasts.
 
     Args:
         address: of a Dask scheduler, such as `tcp://127.0.0.1:8786`; none: processes of this machine.
@@ -47,6 +47,7 @@ def _dask(address: str, patience_s: float) -> Iterator[Executor]:
         raise StackError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         try:
+            # A scheduler without workers answers, but would keep the first batch for ever.
             client.wait_for_workers(1, timeout=patience_s)
         except TimeoutError:
             raise StackError(f"the Dask scheduler at {address} has no workers") from None

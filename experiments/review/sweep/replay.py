@@ -74,6 +74,7 @@ def replay(
         return None
     begin_s = (hour.began_local - datetime.combine(hour.began_local.date(), time())).total_seconds()
     random = generator(request.seed, "replay")
+    # The lead-in is taken from the history too: it fills the trunk with the calls that filled it then.
     instants = fit.fresh.instants_s(hour.began_local.date(), begin_s - LEAD_S, begin_s + 60.0 * MINUTES, random)
     if not 0 < len(instants) <= MOST_CALLS:
         return None
@@ -108,6 +109,7 @@ def _minutes(study: Study, engine: Engine) -> Mapping[str, FloatArray]:
 def _concurrent(records: pl.DataFrame, instants_s: FloatArray) -> FloatArray:
     up = records.filter(pl.col("answered_s").is_not_null() & pl.col("ended_s").is_not_null())
     begin = np.sort(up["answered_s"].to_numpy())
+    # Up to the BYE, if there was one: its response comes later.
     end = np.sort(up.select(pl.coalesce("bye_s", "ended_s")).to_series().to_numpy())
     level = np.searchsorted(begin, instants_s, side="right") - np.searchsorted(end, instants_s, side="right")
     return level.astype(np.float64)

@@ -71,13 +71,14 @@ class Runs:
 
     @cached_property
     def by_repetition(self) -> FloatArray:
-        """Shape (R, I): 1 where a span belongs to a repetition."""
+        """Return 1 where a span belongs to a repetition and else 0, shape (R, I)."""
         numbers = np.arange(int(self.repetition.max()) + 1)
         return np.asarray(np.equal.outer(numbers, self.repetition), dtype=np.float64)
 
     def share_of_day(self, weights: FloatArray) -> FloatArray:
         """Spread the weights of days, shape (J, D), over their spans: shape (J, I)."""
         times = np.bincount(self.day, minlength=weights.shape[1])
+        # A day with more spans than another must not weigh more.
         return np.asarray(weights[:, self.day] / times[self.day])
 
 
@@ -97,7 +98,7 @@ class Response:
 
     @property
     def indicators(self) -> tuple[Indicator, ...]:
-        """All indicators that `estimate` knows, except shares of endings."""
+        """Return all indicators that `estimate` knows, except shares of endings."""
         others = [one.trunk for one in self.values if isinstance(one, NeighbourSum) and one.counted is Counted.ATTEMPTS]
         shares = [NeighbourShare(of, other) for other in others for of in (Counted.REFUSED, Counted.BLOCKED)]
         return (*SHARES, *RATES, *PLAIN, BLOCKED_SHARE, *shares)
@@ -121,9 +122,11 @@ class Response:
     def days(self, kpi: Indicator, demand: Demand) -> FloatArray:
         """Return the indicator of 400 single busy periods, equally likely: days differ, and so does chance."""
         top, bottom = self._curves_of(kpi)
+        # 40 of the alternatives are enough: each has all spans, and quantiles are taken over both.
         every = max(1, len(demand.relative) // 40)
         some = Demand(demand.rates_per_minute, demand.base, demand.relative[::every], demand.weights[::every])
         upper = self._at(top, some)
+        # Here a share of each single period, not of all: a band shows single periods.
         values = upper if bottom is None else upper / np.maximum(self._at(bottom, some), 1e-9)
         weights = self.runs.share_of_day(some.weights)
         known = ~np.isnan(values)
@@ -187,9 +190,11 @@ class Response:
         upper = weights * np.where(known, upper, 0.0)
         lower = weights * lower
         groups = self.runs.by_repetition.T
+        # Sums over spans before the division: a span weighs as its calls. A repetition without a call gives 0 / 0.
         with np.errstate(invalid="ignore", divide="ignore"):
             means = upper.sum(axis=1) / lower.sum(axis=1)
             each = (upper @ groups) / (lower @ groups)
+        # The overall mean adds nothing to the spread between repetitions.
         return means, np.where(np.isnan(each), means[:, None], each)
 
     def _at(self, curve: _Curve, demand: Demand) -> FloatArray:
@@ -197,6 +202,7 @@ class Response:
 
         Beyond the simulated levels the value of the outermost level stays.
         """
+        # A cubic must not be continued beyond its levels: it may go anywhere.
         return curve.at(np.clip(demand.relative[:, self.runs.day], self.runs.levels[0], self.runs.levels[-1]))
 
 
@@ -216,6 +222,7 @@ class _Curve:
         """Interpolate values of shape (K, I)."""
         if len(levels) == 1:
             return cls(levels, values[None], np.zeros(values.shape[1], dtype=np.bool_))
+        # Monotone pieces: between two levels a share neither overshoots nor falls below 0, as other cubics would.
         # A span that lacks a value at one level lacks it everywhere: NaN would spread through the polynomials.
         pieces = PchipInterpolator(levels, np.nan_to_num(values), axis=0).c
         return cls(levels, pieces, np.asarray(np.isnan(values).any(axis=0)))
@@ -226,6 +233,7 @@ class _Curve:
             return np.asarray(np.broadcast_to(self.pieces[0, 0], x.shape))
         piece = np.clip(np.searchsorted(self.levels, x, side="right") - 1, 0, len(self.levels) - 2)
         span, t = np.arange(x.shape[1]), x - self.levels[piece]
+        # Horner's rule, by hand: SciPy would evaluate every level for every span, and here each span has its own.
         found = self.pieces[0][piece, span]
         for power in (1, 2, 3):
             found = found * t + self.pieces[power][piece, span]
@@ -234,7 +242,7 @@ class _Curve:
 
 
 def _highest(kpi: Indicator) -> float:
-    """The largest value that the indicator can have. `cpu_share` is no share: it counts cores."""
+    """Return the largest value that the indicator can have. `cpu_share` is no share: it counts cores."""
     is_share = isinstance(kpi, Ending | NeighbourShare) or kpi in SHARES or kpi == BLOCKED_SHARE
     return 1.0 if is_share else math.inf
 
@@ -251,12 +259,17 @@ def _noisy(means: FloatArray, by_repetition: FloatArray, highest: float) -> Floa
         return means
     centre = by_repetition.mean(axis=0)
     pairs = centre[: repetitions // 2 * 2].reshape(-1, 2)
+    # The squared difference of two repetitions has twice the variance of one.
     noise = float(((pairs[:, 0] - pairs[:, 1]) ** 2).mean() / 2)
+    # The mean of a pair has half the noise of one repetition.
     between = float(pairs.mean(axis=1).var(ddof=1)) - noise / 2 if len(pairs) > 1 else 0.0
+    # The callers' part stays in full, plus the error of its own mean; the noise of all repetitions averages out.
     error = math.sqrt(max(between, 0.0) * (1 + 1 / max(len(pairs), 1)) + noise / repetitions)
     level = float(means.mean())
     if level <= 0 or error == 0:
         return means
+    # Few repetitions: the error itself is uncertain, which Student's t allows for. The order is always the same, so two
+    # throttles that are compared have the same noise in the same alternative.
     z = _noise(len(means), max(repetitions - 1, 2))
     # Lognormal: an error that is as large as the mean makes nothing negative.
     deviation = math.sqrt(math.log1p((error / level) ** 2))
@@ -265,6 +278,6 @@ def _noisy(means: FloatArray, by_repetition: FloatArray, highest: float) -> Floa
 
 @lru_cache(maxsize=64)
 def _noise(count: int, degrees: int) -> FloatArray:
-    """Student's t at evenly spread probabilities, in an order by chance that is always the same; shape (count,)."""
+    """Return Student's t at evenly spread probabilities, in a random order that is always the same, shape (count,)."""
     order = generator(0, "order of simulation noise").permutation(count)
     return np.asarray(stdtrit(degrees, (order + 0.5) / count))

@@ -31,17 +31,17 @@ class Layout:
 
     @property
     def pitch_s(self) -> float:
-        """Time from the begin of one span to the begin of the next."""
+        """Return the time from the begin of one span to the begin of the next."""
         return self.lead_s + self.length_s + _OFF_S
 
     @property
     def duration_s(self) -> float:
-        """Duration of all spans together."""
+        """Return the duration of all spans together."""
         return self.count * self.pitch_s
 
     @property
     def counts_from_s(self) -> FloatArray:
-        """Begin of each span's period, in seconds of simulated time, shape (count,)."""
+        """Return the begin of each span's period, in seconds of simulated time, shape (count,)."""
         return np.asarray(np.arange(self.count) * self.pitch_s + self.lead_s, dtype=np.float64)
 
 
@@ -59,6 +59,7 @@ def from_rates(paths: Sequence[FloatArray], step_s: float, layout: Layout) -> Ar
         # A step that has the rate of the one before changes nothing.
         changes = np.flatnonzero(np.diff(path, prepend=np.nan) != 0)
         points += [RatePoint(at_s=begin + step_s * int(at), rate_per_minute=float(path[at])) for at in changes]
+        # Silence until the next span: calls that come after the period would belong to none.
         points.append(RatePoint(at_s=begin + layout.lead_s + layout.length_s, rate_per_minute=0.0))
     return PiecewiseArrivals(kind="piecewise", points=tuple(points))
 
@@ -81,9 +82,11 @@ def rescaled(own: FloatArray, others: Sequence[FloatArray], factor: float, rando
         random: chooses the calls.
     """
     if factor <= 1 or not others:
+        # Thinning: at a lower level a Poisson stream stays Poisson, and a batch stays a batch, only smaller.
         return own[random.random(len(own)) < factor]
     pool = np.concatenate(others)
     share = (factor - 1) * len(own) / max(len(pool), 1)
+    # On average `share` times each, in whole calls.
     times = np.floor(share).astype(np.int64) + (random.random(len(pool)) < share % 1)
     more = np.repeat(pool, times)
     # A call that is taken more than once comes at a different time each time.

@@ -45,6 +45,7 @@ def two_states(  # noqa: PLR0917  # what a period is made of
         interpretation = request.interpretations[number]
         if interpretation.has_two_states:
             throttle = with_limit(interpretation, limit)
+            # The same callers and days in both, so that the state is the only difference.
             batches = [_batch(request, fit, busy, demand, throttle, rush) for rush in (0.0, _RUSH * limit)]
             calm, collapsed = (
                 _share(result.values[0]["refused"], result.values[0]["attempts"])
@@ -70,6 +71,7 @@ def _batch(  # noqa: PLR0917  # as above
         path = fit.days.path(rates, int(busy.days[day]), busy.start_s[day] - lead, lead + busy.length_s, random)
         path = path * demand.base[day]
         first, last = round((lead - _RUSH_S) / fit.days.step_s), round(lead / fit.days.step_s)
+        # Only before the period: what the period itself refuses must come from the state, and not from the rush.
         path[first:last] = np.maximum(path[first:last], rush_per_minute)
         paths.append(path)
     seed = int(generator(request.seed, "two states", 1).integers(2**62))

@@ -105,6 +105,7 @@ class _Job:
         shape = len(self.bench.runs.levels), len(self.bench.runs.day)
         for mine, found in zip(self.values, result.values, strict=True):
             for name, seen in found.items():
+                # NaN shows a span that no batch has filled, where 0 would pass for a result.
                 mine.setdefault(name, np.full(shape, np.nan))[level, which] = seen
 
     def responses(self) -> list[Response]:
@@ -148,6 +149,7 @@ class Sweep:
         ]
         results = run_batches(batches, executor)
         for number, ((job, batch, level, which), result) in enumerate(zip(tasks, results, strict=True)):
+            # Kept for the next round of the search, which needs no run without a throttle then.
             if result.unthrottled is not None:
                 self.unthrottled[batch.study.seed, level] = result.unthrottled
             self.simulated_attempts += result.attempts
@@ -168,7 +170,7 @@ class Sweep:
 
     @property
     def witnesses(self) -> tuple[Witness, ...]:
-        """The witnesses that this sweep has."""
+        """Return the witnesses that this sweep has."""
         return tuple(self.benches)
 
     def __repr__(self) -> str:
@@ -196,8 +198,10 @@ def prepare(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> Sw
 
 def levels_for(demand: Demand, reach: tuple[float, float] = _REACH) -> FloatArray:
     """Return the levels to simulate, ascending: close together where demand is likely, and one beyond either end."""
+    # The few alternatives outside are read at the outermost level, one step beyond these.
     low, high = (float(value) for value in np.quantile(demand.relative, [0.002, 0.998]))
     count = max(3, 1 + math.ceil(math.log(high / low) / math.log(_STEP)))
+    # Equal ratios, because demand is a factor. A known demand still needs two levels to interpolate between.
     inner = np.geomspace(low, max(high, low * 1.02), count)
     return np.concatenate([[reach[0] * inner[0]], inner, [reach[1] * inner[-1]]])
 
@@ -206,6 +210,7 @@ def lead_s(request: Request, fit: Fit) -> float:
     """Return how long the trunk fills before the period counts: three mean calls, and all that a throttle remembers."""
     others = [other.throttle for other in request.neighbours]
     memory = max((throttle.memory_s for throttle in (*request.interpretations, *others)), default=0.0)
+    # After three mean calls an empty trunk has 95 % of its calls, if they are exponential: 1 - e^-3.
     filled = min(3 * fit.holding.mean_s.value, _MOST_LEAD_S)
     return 60.0 * math.ceil(max(_LEAST_LEAD_S, filled, memory) / 60)
 
@@ -217,7 +222,9 @@ def _of_model(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> 
     least = max(_LEAST_SPANS, min(days, _EVERY_DAY_OF))
     spans = int(np.clip(CALLS_WANTED / max(calls, 1.0), least, max(least, _MOST_SPANS)))
     each = min(days, math.ceil(spans / _REPETITIONS))
+    # An even number, for pairs, and two pairs at least: one alone cannot show how callers differ.
     repetitions = int(np.clip(2 * math.ceil(spans / each / 2), 4, 2 * _REPETITIONS))
+    # Without replacement until every day had its turn: so no day is left out by chance.
     turns = _turns(days, each * repetitions, generator(request.seed, "turns"))
     levels = levels_for(demand)
     batches: list[tuple[Batch, int, IntArray]] = []
@@ -228,6 +235,7 @@ def _of_model(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) -> 
         # A pair of repetitions has the same callers, so that what they differ by is chance.
         callers = alternative(fit, _known_calls(fit), generator(request.seed, "callers", repetition // 2))
         chosen = np.sort(turns[repetition * each : (repetition + 1) * each])
+        # One draw of rates for all days of a repetition, because their alternatives belong together.
         paths = fit.days.draw(random)
         mine = [
             fit.days.path(paths, int(busy.days[day]), busy.start_s[day] - lead, lead + busy.length_s, random)
@@ -279,6 +287,7 @@ def _of_record(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) ->
                 rescaled(
                     seen[int(days[index])],
                     [seen[day] for day in days.tolist() if _is_other(busy, day, int(days[index]))],
+                    # The record is already at its day's own level, so the factor is the whole of it.
                     float(demand.base[days[index]] * level),
                     generator(request.seed, "rescaled", int(days[index])),
                 )
@@ -286,6 +295,7 @@ def _of_record(request: Request, fit: Fit, busy: BusyPeriods, demand: Demand) ->
             ]
             study = _study(request, fit, from_instants(instants, placed), placed, -1, part)
             batches.append((Batch(study, placed, (), request.engine), number, which))
+    # One repetition: a record cannot be drawn anew, so it shows no noise (`_noisy` adds none).
     runs = Runs(levels, days, np.zeros(len(days), dtype=np.int64), busy.length_s)
     return Bench(runs, tuple(batches))
 
@@ -301,6 +311,7 @@ def _replayed_days(demand: Demand, random: np.random.Generator) -> IntArray:
         return np.arange(days)
     order = np.argsort(-demand.rates_per_minute * demand.base)
     half = _MOST_RECORDED // 2
+    # The busiest alone would be a record of rushes; they decide, but the mean needs the others too.
     rest = random.permutation(order[half:])[:half]
     return np.sort(np.concatenate([order[:half], rest]))
 

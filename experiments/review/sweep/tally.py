@@ -173,6 +173,7 @@ class Tally:
         # Numbers of calls ascend from trunk to trunk, so they tell the trunk as well.
         firsts, ends = (np.concatenate(each) for each in zip(*self._bounds, strict=True))
         place = np.searchsorted(firsts, call, side="right") - 1
+        # A call of a lead-in has a number between two spans: after the end of one, before the first of the next.
         return np.where((place >= 0) & (call < ends[np.maximum(place, 0)]), place, -1)
 
     def _count(self, span: IntArray, weights: FloatArray | None = None) -> FloatArray:
@@ -185,8 +186,11 @@ class Tally:
 
     def _sums(self, own: dict[str, NDArray[Any]], span: IntArray) -> SpanValues:
         up = ~np.isnan(own["answered_s"])
+        # One number for disposition, redialled and answered: a single pass counts all. The axes are then span,
+        # answered, redialled, disposition.
         kinds = own["disposition"] + _KINDS * (own["redialled"] + 2 * up.astype(np.int64))
         table = self._table(span, kinds, 4 * _KINDS).reshape(-1, 2, 2, _KINDS)
+        # Not redialled means that it was the caller's last attempt.
         kind, last, answered = table.sum(axis=(1, 2)), table[:, :, 0].sum(axis=1), table[:, 1].sum(axis=(1, 2))
         code = DISPOSITION_CODE
         found: SpanValues = {
@@ -231,6 +235,7 @@ class Tally:
         for number, within in enumerate(np.split(values, ends[:-1])):
             if len(within):
                 at = max(math.ceil(share * len(within)) - 1, 0)
+                # One value is needed, so no full sort.
                 found[number] = np.partition(within, at)[at]
         return found
 
@@ -249,6 +254,7 @@ class Tally:
         if carrier.channels is not None:
             # A channel is free some milliseconds before the BYE is answered. Records do not show that: cap the peak.
             channels = np.minimum(channels, carrier.channels if carrier.burst is None else carrier.burst.channels)
+        # Over all of the run, lead-ins included: work is not recorded by span.
         cpu_s = sum(spend(costs_of(self._study.pop), self._work).values())
         return {
             "peak_concurrency": self._peaks(data["answered_s"][up], call_end[up]),
@@ -266,6 +272,7 @@ class Tally:
         begins = self._layout.counts_from_s
         start_s, end_s = np.sort(start_s), np.sort(end_s)
         first, after = np.searchsorted(start_s, begins), np.searchsorted(start_s, begins + self._layout.length_s)
+        # The calls that are up when the period begins: begun before, and not ended by then.
         highest = first - np.searchsorted(end_s, begins, side="right")
         for number, (one, end) in enumerate(zip(first.tolist(), after.tolist(), strict=True)):
             level = np.arange(one + 1, end + 1) - np.searchsorted(end_s, start_s[one:end], side="right")
@@ -284,5 +291,6 @@ class Tally:
         chosen = (self._column("trunk") == 0) & ~np.isnan(sent_s)
         if counts != "both":
             chosen &= ~self._column("inbound").astype(np.bool_)
+        # The throttle was asked somewhere in between. The widest such gap bounds them all.
         within_s = heard_s[chosen] - sent_s[chosen]
         return Asked(np.sort(sent_s[chosen]), float(np.nanmax(within_s)) if len(within_s) else 0.0)

@@ -1,1 +1,1 @@
-"""What exact formulas say of each limit, without simulating."""
+"""Compute what each limit allows by exact formulas, without a simulation."""

@@ -1,7 +1,7 @@
-"""What one limit alone refuses in the busy hour, by the exact formulas, averaged over busier and quieter days.
+"""Compute what one limit alone refuses in the busy hour: exact formulas, averaged over busier and quieter days.
 
-Redials are in it as a fixed point: taken as Poisson, and late enough to be independent of what refused them. Nothing is
-simulated here; what several limits do together is `sweep`'s to say.
+Redials are included as a fixed point. They are taken as Poisson, and as late enough to be independent of the refusal
+before them. Nothing is simulated here. Only `sweep` can say what several limits do together.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Traffic
 
 Share = Callable[[FloatArray], FloatArray]
-"""Attempts per minute -> share of them refused; does not fall."""
+"""A function: attempts per minute -> the share of them that is refused. It never falls."""
 LARGEST_PER_MINUTE = 1e7
 _FACTORS = 40
 _STEPS, _SETTLED = 2000, 1e-12
-"""Most steps to a fixed point, and the relative change below which it is one."""
+"""Most steps of the iteration, and the relative change below which it has reached its fixed point."""
 _GRID = np.concatenate(
     [np.linspace(0.01, 0.7, 24), np.linspace(0.7, 1.3, 181)[1:], np.linspace(1.3, 4, 28)[1:], [8.0, 20.0]]
 )
-"""Loads, in limits, at which a formula is computed; between them it is interpolated."""
+"""Loads, as multiples of the limit, at which a formula is computed. Between them it is interpolated."""
 _NOTHING = 1e-30
-"""Of which the logarithm is taken where nothing is refused."""
+"""Stands for a share of 0, which has no logarithm."""
 _FLUID_FROM = 20_000
-"""Limits beyond this refuse what exceeds them, and chance does not matter."""
+"""A larger limit refuses what exceeds it: chance does not matter there."""
 
 
 @dataclass(frozen=True)
@@ -46,43 +46,46 @@ class Busyness:
 
     @property
     def days(self) -> FloatArray:
-        """Equally likely factors of a day, mean 1."""
+        """Return equally likely factors of a day, of mean 1."""
         return gamma_factors(self.day_cv, _FACTORS)
 
     @property
     def periods(self) -> FloatArray:
-        """Equally likely factors of a period, mean 1."""
+        """Return equally likely factors of a period, of mean 1."""
         return gamma_factors(self.period_cv, _FACTORS)
 
 
 @lru_cache(maxsize=64)
 def gamma_factors(cv: float, count: int) -> FloatArray:
-    """Equally likely values of a gamma distribution of mean 1: the means of its `count` equal parts; read only."""
+    """Return equally likely values of a gamma distribution of mean 1: means of its `count` equal parts. Read only."""
     factors: FloatArray = np.ones(1)
     if cv > 0:
         shape, scale = cv**-2, 1 / cv**-2
         bounds = gammaincinv(shape, np.linspace(0, 1, count + 1)) * scale
         # The mean over a part is the difference of the distribution function one shape higher.
         factors = np.asarray(np.diff(gammainc(shape + 1, bounds / scale)) * count, dtype=np.float64)
-    # Everybody who asks has the same array.
+    # The cache gives the same array to every caller, so nobody may write to it.
     factors.flags.writeable = False
     return factors
 
 
 @dataclass(frozen=True)
 class Callers:
-    """What matters of the traffic to a limit: who tries again, after the limit refused him and otherwise."""
+    """What a limit needs to know of the traffic: how often callers try again, after its refusals and after others."""
 
     redial_probability: float
-    """After an attempt that the limit refused."""
+    """Probability of another attempt after the limit refused one."""
     again_share: float = 0.0
-    """Of attempts that pass the limit, the share that are tried again: busy, not answered, rejected beyond it."""
+    """Share of the attempts that pass the limit and are tried again: busy, not answered, rejected beyond it."""
     rejected_probability: float | None = None
-    """After an attempt that the carrier refused, where it is another."""
+    """Probability of another attempt after the carrier refused one. None: as after the limit's refusals."""
 
     @classmethod
     def of(cls, traffic: Traffic) -> Callers:
-        """Of a traffic whose callers try again without end, and as often as they ever do: the harder case."""
+        """Return the callers of a traffic, as if they never stopped and always tried with their largest chance.
+
+        That is the harder case, so the formulas are on the safe side.
+        """
         redial = traffic.redial
         return cls(
             min(0.99, redial.largest(Disposition.THROTTLED)),
@@ -92,20 +95,20 @@ class Callers:
 
     @property
     def at_carrier(self) -> Callers:
-        """The same where the limit is the carrier's."""
+        """Return the same callers for a limit of the carrier."""
         if self.rejected_probability is None:
             return self
         return replace(self, redial_probability=self.rejected_probability)
 
     def again(self, refused: FloatArray) -> FloatArray:
-        """Redials per attempt, where that share of attempts is refused."""
+        """Return the redials per attempt if that share of the attempts is refused."""
         return refused * self.redial_probability + (1 - refused) * self.again_share
 
     def attempts(self, share: Share, fresh: FloatArray) -> FloatArray:
-        """Attempts per minute that come of fresh calls per minute: the least that fit attempts (1 - again) = fresh.
+        """Return the attempts per minute, given fresh calls per minute: the least with attempts (1 - again) = fresh.
 
-        Where refused attempts count against the limit there may be more than one answer: a trunk that is once full of
-        redials stays full. What a calm hour comes to is the least, which this climbs to from below.
+        If refused attempts count against the limit, there may be more than one solution: a trunk that is once full of
+        redials stays full. The least is that of a calm hour. The iteration climbs to it from below.
         """
         attempts = fresh
         for _ in range(_STEPS):
@@ -117,7 +120,7 @@ class Callers:
 
 
 def shares(share: Share, fresh: float, callers: Callers, busyness: Busyness) -> tuple[float, float]:
-    """Share of attempts refused, and of callers lost by it, in a mean busy hour with so many fresh calls per minute."""
+    """Return the share of attempts refused and of callers lost by it, in a mean busy hour; `fresh` is per minute."""
     offered = fresh * np.outer(busyness.days, busyness.periods)
     attempts = callers.attempts(share, offered)
     refused = share(attempts)
@@ -129,13 +132,13 @@ def shares(share: Share, fresh: float, callers: Callers, busyness: Busyness) -> 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The most that may be refused and lost; none: not asked."""
+    """The largest shares that may be refused and lost. None: no bound was asked for."""
 
     refused: float | None
     lost: float | None
 
     def worst(self, refused: float, lost: float) -> float:
-        """The share nearest to its bound, over it: above 1 is too much; 0 where nothing is asked."""
+        """Return the larger of both shares over its bound. Above 1 a bound is broken; 0 if there are no bounds."""
         pairs = ((refused, self.refused), (lost, self.lost))
         return max((_over(value, bound) for value, bound in pairs if bound is not None), default=0.0)
 
@@ -146,8 +149,8 @@ def _over(value: float, bound: float) -> float:
 
 @lru_cache(maxsize=1024)
 def largest_fresh(share: Share, callers: Callers, busyness: Busyness, bounds: Bounds) -> float | None:
-    """Fresh calls per minute in the busy hour up to which a limit alone keeps the bounds; None: it always does."""
-    # Kept, as a tornado turns one premise at a time and most limits do not ask for that one.
+    """Return the fresh calls per minute in the busy hour up to which a limit alone keeps the bounds. None: always."""
+    # Cached: a tornado changes one premise at a time, and most limits do not depend on that one.
 
     def excess(logarithm: float) -> float:
         worst = bounds.worst(*shares(share, math.exp(logarithm), callers, busyness))
@@ -161,7 +164,7 @@ def largest_fresh(share: Share, callers: Callers, busyness: Busyness, bounds: Bo
 
 @lru_cache(maxsize=256)
 def throttle_share(throttle: ThrottleSettings) -> Share:
-    """What a throttle refuses of Poisson attempts, as a function that takes arrays."""
+    """Return the share of Poisson attempts that a throttle refuses, as a function of arrays."""
     per_minute = throttle.per_minute
     if math.isinf(per_minute):
         return np.zeros_like
@@ -174,7 +177,7 @@ def throttle_share(throttle: ThrottleSettings) -> Share:
 
 
 def behind(first: Share, second: Share) -> Share:
-    """What two limits refuse together, the second of what the first lets pass, taken as Poisson again."""
+    """Return what two limits refuse together. The second meets what the first passes, taken as Poisson again."""
 
     def share(attempts: FloatArray) -> FloatArray:
         passes = 1 - first(attempts)
@@ -185,9 +188,10 @@ def behind(first: Share, second: Share) -> Share:
 
 @lru_cache(maxsize=64)
 def servers_share(servers: int, mean_s: float, others_erlang: float = 0.0) -> Share:
-    """What a pool of servers without a queue refuses (Erlang B), with other trunks' Erlangs in it as well."""
+    """Return what a pool of servers without a queue refuses (Erlang B), which also carries other trunks' Erlangs."""
     if servers > _FLUID_FROM:
         return lambda attempts: np.maximum(0.0, 1 - servers / np.maximum(attempts / 60 * mean_s + others_erlang, 1e-9))
+    # The grid is relative to what is left beside the neighbours: there the curve bends.
     rates = _GRID * max(1.0, servers - others_erlang) * 60 / mean_s
     offered = rates / 60 * mean_s + others_erlang
     blocking = np.ones_like(offered)
@@ -197,9 +201,11 @@ def servers_share(servers: int, mean_s: float, others_erlang: float = 0.0) -> Sh
 
 
 def _interpolated(rates: FloatArray, known: FloatArray) -> Share:
-    """Between computed points along straight lines of the logarithm, as tails go; beyond the last one what is admitted
-    stays as it is.
+    """Interpolate between computed points, linearly in the logarithm, as tails fall.
+
+    Beyond the last point the admitted calls per minute stay as they are there.
     """
+    # A share must not fall, or the iteration for redials would not climb to its fixed point.
     known = np.maximum.accumulate(known)
     logarithms = np.log(np.maximum(known, _NOTHING))
     admitted = (1 - known[-1]) * rates[-1]

@@ -1,6 +1,6 @@
-"""What each resource allows, in words and figures: which binds first as demand grows, and which after the raise.
+"""Say what each resource allows, in words and figures: which binds first as demand grows, and which after the raise.
 
-The figures are `premises`' exact formulas.
+The figures come from the exact formulas of `premises`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNKNOWN = "not known to be limited"
 
 
 def limits_of(premises: Premises) -> tuple[Limit, ...]:
-    """What each resource allows, in the order in which they bind as demand grows behind the present throttle."""
+    """Return what each resource allows, in the order in which they bind as demand grows at the present throttle."""
     request = premises.request
     now, requested = premises.passed(request.now_per_minute), premises.passed(request.requested_per_minute)
     found = [
@@ -38,7 +38,7 @@ def _capacity_of(limit: Limit) -> float:
 
 
 def binding(limits: Sequence[Limit], throttle_per_minute: float | None = None) -> Resource | None:
-    """The resource that binds first; with another capacity of the throttle, where one is given."""
+    """Return the resource that binds first. `throttle_per_minute` replaces the throttle's capacity if given."""
     capacities = {limit.resource: _capacity_of(limit) for limit in limits}
     if throttle_per_minute is not None:
         capacities[Resource.THROTTLE] = throttle_per_minute

@@ -1,4 +1,4 @@
-"""Customers whom no trunk could bring through: the far side rejects them each time that they try."""
+"""Compute the customers whom no trunk can help: the far side rejects them each time that they try."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from trunkproof.models.traffic import Outcomes, Traffic
 
 
 def failures_of(outcomes: Outcomes) -> tuple[tuple[Disposition, float], ...]:
-    """How calls that pass the trunk fail: each kind, and its share of them."""
+    """Return how calls that pass the trunk fail: each kind of failure, and its share of these calls."""
     return (
         (Disposition.BUSY, outcomes.busy),
         (Disposition.NO_ANSWER, outcomes.no_answer),

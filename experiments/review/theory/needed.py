@@ -1,6 +1,6 @@
-"""The inverse question: which throttle, channels, ports, cores and bandwidth a load needs to keep the targets.
+"""Answer the inverse question: how large must throttle, channels, ports, cores and link be for a given load?
 
-Each by the exact formula that `premises` has for what such a resource allows.
+Each size comes from the exact formula by which `premises` says what the resource allows.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from trunkproof.models.packets import STREAM_MBIT_PER_S
 from trunkproof.models.throttles.registry import ThrottleSettings
 
 _THROTTLE_STEP = 10
-"""Throttles are asked for in tens."""
+"""Throttles are requested in steps of ten."""
 _LARGEST_LIMIT = 1_000_000
 
 
 def needed_for(premises: Premises, per_minute: float) -> Needed:
-    """What so many fresh calls a minute in the busy hour need, neighbours beside them."""
+    """Return what that many fresh calls per minute in the busy hour need, beside the calls of the neighbours."""
     per_call, others = premises.per_call, premises.others
     busy = premises.attempts_without_refusals(per_minute)
     work = busy / 60 * per_call.cpu_s
@@ -67,7 +67,7 @@ def _throttle(premises: Premises, per_minute: float) -> int:
 
 
 def _smallest(keeps: Callable[[int], bool], begin: int) -> int:
-    """The smallest size that keeps the targets, where `begin` is at most a little too large."""
+    """Return the smallest size that keeps the targets. `begin` must be at most a little larger than it."""
     step, high = max(1, begin // 16), begin
     while not keeps(high):
         high, step = high + step, 2 * step

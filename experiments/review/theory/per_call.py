@@ -1,7 +1,7 @@
-"""What one attempt of the fitted traffic takes of the PoP, and what the PoP's other trunks take already.
+"""Compute what one attempt of the fitted traffic takes of the PoP, and what the PoP's other trunks take already.
 
-Means over all attempts that the trunk lets pass, answered or not. What is refused takes next to nothing and is left
-out.
+Figures are means over all attempts that the trunk lets pass, answered or not. A refused attempt takes next to nothing
+and is left out.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from trunkproof.models.traffic import TlsPolicy, Traffic
 
 @dataclass(frozen=True)
 class PerCall:
-    """Of one attempt that passes the trunk."""
+    """What one attempt that passes the trunk takes, on average."""
 
     channel_s: float
-    """How long it keeps a channel: set-up, ringing and talk."""
+    """Seconds for which it keeps a channel: set-up, ringing and talk."""
     port_s: float
-    """How long it keeps its port pairs, quarantine included."""
+    """Seconds for which it keeps its port pairs, quarantine included."""
     audio_s: float
-    """How long its audio flows: the share answered times the mean hold."""
+    """Seconds of audio: the share answered times the mean hold."""
     cpu_s: float
-    """Seconds of one core."""
+    """CPU seconds, as of one core."""
 
     @classmethod
     def of(cls, traffic: Traffic, pop: Pop, costs: Costs) -> PerCall:
-        """Of this traffic on that PoP."""
+        """Return what an attempt of this traffic takes on that PoP."""
         mix = traffic.outcomes
         audio_s = mix.answered * traffic.holding.mean()
         channel_s = channel_time_s(pop, traffic)
@@ -40,7 +40,7 @@ class PerCall:
         return cls(channel_s, channel_s + pop.ports.quarantine_s, audio_s, cpu_s + _handshakes_s(traffic, costs))
 
     def with_hold(self, factor: float, share: float = 1.0) -> PerCall:
-        """The same, were the talk longer by that factor; `share`: of the CPU, what audio costs."""
+        """Return the same with talk longer by that factor. `share` is the part of the CPU that audio costs."""
         more_s = self.audio_s * (factor - 1)
         cpu_s = self.cpu_s * (1 + share * (factor - 1))
         return replace(
@@ -61,17 +61,17 @@ def _handshakes_s(traffic: Traffic, costs: Costs) -> float:
 
 @dataclass(frozen=True)
 class Others:
-    """What the neighbours take, were each let in up to its throttle."""
+    """What the neighbours take, with each one's calls cut at its throttle."""
 
     per_minute: float
     erlang: float
-    """In the channels that the reviewed trunk uses too; 0 where every account has its own."""
+    """Erlangs in the channels that the reviewed trunk uses too; 0 where every account has channels of its own."""
     port_erlang: float
     cpu_cores: float
 
     @classmethod
     def of(cls, request: Request, costs: Costs) -> Others:
-        """Of the request's neighbours."""
+        """Return what the neighbours of a request take."""
         pop, mine = (
             request.pop,
             [(each.throttle.passed(each.per_minute, 60.0), each.mean_hold_s) for each in request.neighbours],

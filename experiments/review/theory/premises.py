@@ -1,7 +1,8 @@
-"""What the exact formulas take, and what each resource allows by itself: fresh calls a minute in the busy hour.
+"""Hold the inputs of the exact formulas, and compute what each resource allows by itself.
 
-At the fit's own values, or with one of them turned, as a tornado does. Whether all limits together keep the targets,
-and how sure that is, is the sweep's to say.
+What a resource allows is its capacity, in fresh calls per minute in the busy hour. Inputs are those of the fit; a
+tornado changes one of them at a time. Only the sweep can say whether all limits together keep the targets, and how sure
+that is.
 """
 
 from __future__ import annotations
@@ -35,22 +36,22 @@ from trunkproof.models.study import MediaPorts, Quality
 from trunkproof.models.throttles.registry import ThrottleSettings
 
 MOST_CPU_SHARE = 0.8
-"""Of the cores or the quota, in the mean of the busy hour: the rest is for its peaks and for what is not modelled."""
+"""Share of the cores or the quota in the mean of the busy hour. The rest is for peaks and what is not modelled."""
 LINK_FULL_SHARE = 0.001
-"""Of the time, in which the calls at once may exceed what the link carries."""
+"""Share of the time in which the calls at once may exceed what the link carries."""
 _DEFAULT_SHARE = 0.01
-"""Asked where the request asks neither of refused attempts nor of lost customers."""
+"""Bound on refused attempts if the request bounds neither refused attempts nor lost customers."""
 
 
 def bounds_of(quality: Quality) -> Bounds:
-    """The shares that a limit has to keep."""
+    """Return the bounds that a limit has to keep."""
     refused, lost = quality.refused_share_max, quality.customers_lost_share_max
     return Bounds(_DEFAULT_SHARE, None) if refused is None and lost is None else Bounds(refused, lost)
 
 
 @dataclass(frozen=True)
 class Premises:
-    """What the formulas take; a tornado turns one of them at a time."""
+    """The inputs of the formulas. A tornado changes one of them at a time."""
 
     request: Request
     interpretations: tuple[ThrottleSettings, ...]
@@ -65,7 +66,7 @@ class Premises:
 
     @classmethod
     def of(cls, request: Request, fit: Fit, demand_per_minute: float, busyness: Busyness) -> Premises:
-        """At the fit's own values; `busyness` is that of the judged periods."""
+        """Return the premises with the values of the fit. `busyness` is that of the judged periods."""
         costs, traffic = costs_of(request.pop), fit.traffic().model_copy(update={"tls": request.tls})
         return cls(
             request=request,
@@ -81,17 +82,17 @@ class Premises:
 
     @property
     def knows_machine(self) -> bool:
-        """Whether the request says what the PoP computes with; a study's default is no answer to that."""
+        """Return whether the request states the machine. A study's default does not count."""
         return bool(self.request.pop.machine.model_fields_set & {"cores", "quota"})
 
     @property
     def bounds(self) -> Bounds:
-        """Of the request's quality."""
+        """Return the bounds of the request's quality."""
         return bounds_of(self.request.quality)
 
     @cached_property
     def without_throttle(self) -> dict[Resource, float | None]:
-        """Capacity of every resource but the throttle, in fresh calls per minute; None: it does not limit."""
+        """Return the capacity of every resource but the throttle, in fresh calls per minute. None: no limit."""
         return {
             Resource.CHANNELS: self._channels(),
             Resource.CARRIER_RATE: self._carrier_rate(),
@@ -101,7 +102,7 @@ class Premises:
         }
 
     def throttles(self, limit_per_minute: int) -> dict[str, float | None]:
-        """Capacity of the throttle by interpretation."""
+        """Return the capacity of the throttle by interpretation."""
         return {
             interpretation.describe(): largest_fresh(
                 throttle_share(interpretation), self.callers, self.busyness, self.bounds
@@ -112,23 +113,23 @@ class Premises:
         }
 
     def throttle(self, limit_per_minute: int) -> float | None:
-        """Capacity of the throttle under the strictest interpretation."""
+        """Return the capacity of the throttle under the strictest interpretation."""
         return least(self.throttles(limit_per_minute).values())
 
     def allowed(self, limit_per_minute: int) -> float | None:
-        """Capacity of the whole, as far as each limit acts by itself."""
+        """Return the capacity of the whole, as if each limit acted by itself."""
         return least([self.throttle(limit_per_minute), *self.without_throttle.values()])
 
     @cached_property
     def guard(self) -> float | None:
-        """The largest throttle whose whole worth of calls every other resource carries; None: any.
+        """Return the largest throttle that every other resource can carry at full use. None: any.
 
         A throttle that is always full evens the load out, so days and periods do not count here.
         """
         return least(replace(self, busyness=Busyness()).without_throttle.values())
 
     def lost(self, interpretation: ThrottleSettings, limit_per_minute: int, per_minute: float) -> float:
-        """Share of customers lost at another demand, by throttle and channels together."""
+        """Return the share of customers lost at another demand, by throttle and channels together."""
         share = throttle_share(with_limit(interpretation, limit_per_minute))
         if self.channels is not None:
             share = behind(share, servers_share(self.channels, self.per_call.channel_s, self.others.erlang))
@@ -139,7 +140,7 @@ class Premises:
         return [self.lost(interpretation, limit_per_minute, per_minute) for per_minute in demands]
 
     def passed(self, limit_per_minute: int) -> float:
-        """Fresh calls per minute whose callers get past the throttle, by the first interpretation."""
+        """Return the fresh calls per minute whose callers get past the throttle, under the first interpretation."""
         share = throttle_share(with_limit(self.interpretations[0], limit_per_minute))
         _, lost = shares(share, self.demand_per_minute, self.callers, self.busyness)
         return self.demand_per_minute * (1 - lost)
@@ -168,11 +169,11 @@ class Premises:
         return largest_fresh(share, self.callers.at_carrier, self.busyness, bounds)
 
     def attempts_without_refusals(self, fresh_per_minute: float) -> float:
-        """Attempts per minute where the trunk refuses nothing: what fails at the far side may be tried again."""
+        """Return the attempts per minute if the trunk refuses nothing, with redials after failures at the far side."""
         return fresh_per_minute / (1 - self.callers.again_share)
 
     def _fresh(self, attempts_per_minute: float) -> float:
-        """Fresh calls behind so many attempts where the trunk refuses nothing."""
+        """Return the fresh calls behind that many attempts if the trunk refuses nothing."""
         return attempts_per_minute * (1 - self.callers.again_share)
 
     def _cores(self) -> float | None:
@@ -192,7 +193,7 @@ class Premises:
 
 
 def erlang_within(calls: int, busyness: Busyness) -> float:
-    """Erlangs whose calls at once (Poisson, given the day and the period) exceed `calls` in 0.1 % of the time."""
+    """Return the Erlangs whose calls at once exceed `calls` in 0.1 % of the time (Poisson, given day and period)."""
     if calls < 1:
         return 0.0
     factors = np.outer(busyness.days, busyness.periods)
@@ -204,10 +205,10 @@ def erlang_within(calls: int, busyness: Busyness) -> float:
 
 
 def calls_of_ports(ports: MediaPorts) -> int:
-    """How many calls the pool holds at once."""
+    """Return how many calls the pool holds at once."""
     return len(range(ports.low + ports.low % 2, ports.high, 2)) // ports.legs
 
 
 def least(capacities: Iterable[float | None]) -> float | None:
-    """The smallest capacity; None: nothing limits."""
+    """Return the smallest capacity. None: nothing limits."""
     return min((capacity for capacity in capacities if capacity is not None), default=None)

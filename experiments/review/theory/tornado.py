@@ -1,6 +1,6 @@
-"""What not knowing each input does to the headroom at the requested throttle, and which unknown to measure next.
+"""Show how the uncertainty of each input moves the headroom at the requested throttle, and what to measure next.
 
-Headroom is the growth of demand up to which every target holds. It is that of the exact formulas, limit by limit, and
+Headroom is the growth of demand up to which every target holds. It comes from the exact formulas, limit by limit, and
 needs no new simulation.
 """
 
@@ -18,12 +18,12 @@ from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.packets import PACKETS_PER_CALL_S
 
 MOST_HEADROOM = 20.0
-"""Beyond it the axis says nothing any more."""
+"""Largest headroom shown. Beyond it the axis tells nothing."""
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """One input that is not known, with the premises at both ends of its range."""
+    """One uncertain input, with the premises at both ends of its range."""
 
     what: str
     low: str
@@ -31,11 +31,11 @@ class Doubt:
     premises_low: Premises
     premises_high: Premises
     measure: str
-    """How to know more of it."""
+    """How to learn more about it."""
 
 
 def headroom(premises: Premises) -> float:
-    """Growth of demand up to which every target holds at the requested throttle, at most 20."""
+    """Return the growth of demand up to which every target holds at the requested throttle, at most 20."""
     request = premises.request
     allowed = premises.allowed(request.requested_per_minute)
     if allowed is None:
@@ -44,11 +44,11 @@ def headroom(premises: Premises) -> float:
 
 
 def tornado(premises: Premises, fit: Fit, busy_hour: Ranged) -> tuple[tuple[Swing, ...], str]:
-    """The swings, widest first, and the sentence that says what to measure next.
+    """Return the swings, the widest first, and the sentence that says what to measure next.
 
     Args:
-        premises: at the fit's own values.
-        fit: with the ranges of those.
+        premises: with the values of the fit.
+        fit: the ranges of these values.
         busy_hour: fresh calls per minute at the planning horizon, and its range from the fit alone.
     """
     doubts = list(_doubts(premises, fit, busy_hour))
@@ -89,7 +89,7 @@ def _doubts(premises: Premises, fit: Fit, busy_hour: Ranged) -> Iterator[Doubt]:
 
 @dataclass(frozen=True)
 class _Input:
-    """One number of the premises, its range, and how to turn it."""
+    """One number of the premises, its range, and how to change it."""
 
     what: str
     ends: Ranged

@@ -28,8 +28,11 @@ def alternative(fit: Fit, calls: float, random: np.random.Generator) -> Fit:
     """
     hold = fit.holding.mean_s
     mean_s = _normal(hold, random, least=0.05 * hold.value)
+    # Only the mean is drawn, at the same shape: the mean decides how many channels are needed.
     holding = replace(fit.holding, distribution=with_mean(fit.holding.distribution, mean_s))
+    # Drawn from its own posterior, by reason and attempt; the fit's ranges are made of the same counts.
     redial = replace(fit.redial, redial=fit.redial.draw(random))
+    # At least 30 calls in effect: with fewer, any mix of outcomes would be drawn.
     outcomes = _outcomes(fit.outcomes, max(_LEAST_CALLS, calls / _CALLS_ALIKE), random)
     return replace(fit, holding=holding, redial=redial, outcomes=outcomes)
 
@@ -37,12 +40,14 @@ def alternative(fit: Fit, calls: float, random: np.random.Generator) -> Fit:
 def _normal(ranged: Ranged, random: np.random.Generator, *, least: float) -> float:
     """Draw a value whose central 95 % are the range; each side has its own half of a normal distribution."""
     z = float(random.standard_normal())
+    # The two sides may differ: a range of a mean near 0 reaches further up than down.
     reach = (ranged.high - ranged.value) if z > 0 else (ranged.value - ranged.low)
     return max(least, ranged.value + z * reach / 1.96)
 
 
 def _outcomes(mix: Outcomes, calls: float, random: np.random.Generator) -> Outcomes:
     parts = [mix.busy, mix.no_answer, mix.abandoned, *(part.share for part in mix.rejected), mix.answered]
+    # Gammas over their sum are a Dirichlet draw: positive shares that add up to 1.
     drawn = random.standard_gamma(np.maximum(parts, 0.0) * calls)
     drawn = drawn / max(float(drawn.sum()), 1e-300)
     rejected = tuple(

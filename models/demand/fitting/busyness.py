@@ -34,12 +34,15 @@ def within_days(counts: FloatArray, weekdays: IntArray, draws: int, random: np.r
     """
     if len(counts) == 0:
         return _spread(0.0, np.zeros(draws))
+    # The weights depend on cv², which is to be found: begin with a small one, and repeat with what was found.
     squares, bases = _excess(counts, weekdays, 0.01)
     for _ in range(4):
         squares, bases = _excess(counts, weekdays, max(_ratio(squares, bases), 1e-8))
+    # Whole days are drawn again, because the periods of a day are not independent of each other.
     chosen = random.integers(0, len(counts), (draws, len(counts)))
     drawn = squares[chosen].sum(axis=1) / np.maximum(bases[chosen].sum(axis=1), 1e-300)
     value = _ratio(squares, bases)
+    # Widened about the estimate, so that the middle of the draws stays.
     return _spread(value, value + _widening(weekdays) * (drawn - value))
 
 
@@ -76,8 +79,12 @@ def _excess(counts: FloatArray, weekdays: IntArray, cv2: float) -> tuple[FloatAr
             continue
         day_share, slot_share = table.sum(axis=1, keepdims=True) / total, table.sum(axis=0, keepdims=True) / total
         expected = total * day_share * slot_share
+        # Expected counts are made of the same row and column sums, so residuals are too small by this factor.
         free = np.maximum((1 - day_share) * (1 - slot_share), 1e-9)
+        # The inverse variance of the squared residual: with it many small slots do not drown the few that tell
+        # something.
         weight = np.where(expected >= _LEAST_EXPECTED, 1 / np.maximum(expected + cv2 * expected**2, 1e-9) ** 2, 0.0)
+        # Minus the mean: that is what independent callers alone make of it.
         excess = (table - expected) ** 2 / free - expected
         squares[of] = (weight * expected**2 * excess).sum(axis=1)
         bases[of] = (weight * expected**4).sum(axis=1)
@@ -93,6 +100,7 @@ def between_days(grid: Grid, period_cv: float, draws: int, random: np.random.Gen
     if degrees == 0:
         return _spread(0.0, np.zeros(draws))
     cv2 = max(variance - noise, 0.0)
+    # A gamma has the excess kurtosis 6 cv², with which a variance of few days is less certain than of normal values.
     effective = 2 / (2 / degrees + 6 * cv2 / (degrees + 1))
     drawn = variance * effective / random.chisquare(effective, draws) - noise
     return _spread(cv2, drawn)
@@ -112,6 +120,7 @@ def day_variance(grid: Grid, period_cv: float) -> tuple[float, float, int]:
         free = int(of.sum()) - 1
         slots = grid.periods[of].mean(axis=0)
         squared += float(((totals[of] / mean - 1) ** 2).sum())
+        # The factors of periods are independent, so they average out over a day, but not wholly.
         noise += free * float(1 / mean + period_cv**2 * (slots**2).sum() / mean**2)
         degrees += free
     return (squared / degrees, noise / degrees, degrees) if degrees else (0.0, 0.0, 0)

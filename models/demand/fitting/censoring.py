@@ -37,6 +37,8 @@ def fresh_counts(history: History, chains: Chains | None, redial: RedialFit) -> 
         fresh = fresh_calls(chains, redial).sort("start_utc", "row")
         return fresh.select("start_local", "fresh"), "fresh"
     if history.calls is not None:
+        # Without numbers nobody knows which attempts are redials. Each refusal subtracts the redial that is expected
+        # after it.
         redials = (pl.col("status") == CallStatus.REFUSED.value) * redial.probability.value
         return history.calls.sort("start_utc").select("start_local", (1 - redials).alias("fresh")), "fresh"
     redials = pl.col("refused") * redial.probability.value
@@ -80,6 +82,7 @@ def saturated(history: History, grid: Grid, limit_per_minute: int) -> BoolArray:
     hours = history.counts.group_by(local.dt.date().alias("day"), local.dt.hour().alias("hour")).agg(
         pl.col("attempts").mean().alias("mean"), pl.col("attempts").var().alias("variance"), pl.len().alias("n")
     )
+    # Two signs together: close to the limit, and flatter than independent callers can be. A busy hour may be close too.
     near = pl.col("mean") >= _NEAR_LIMIT * limit
     flat = (pl.col("n") >= _LEAST_COUNTS) & (pl.col("variance") < _FLAT * pl.col("mean"))
     index = {day: row for row, day in enumerate(grid.dates)}
@@ -115,11 +118,16 @@ def uncensor(grid: Grid, at_limit: BoolArray) -> Uncensored:
     for _ in range(_STEPS):
         model = _two_way(filled, usable, grid.weekdays)
         free = usable & ~cut
+        # The spread is that of hours that were not cut: filled-in values lie on the model and have none.
         spread = max(float(np.sqrt(np.mean((seen - model)[free] ** 2))) if free.any() else spread, 0.02)
         short = (seen[cut] - model[cut]) / spread
+        # The mean of a normal beyond a bound (the inverse Mills ratio): what an hour at the limit expects, given that
+        # demand was above it. By logarithms, because far out both parts underflow. Filling in and fitting again is the
+        # EM algorithm.
         filled[cut] = model[cut] + spread * np.exp(stats.norm.logpdf(short) - stats.norm.logsf(short))
     raised = np.where(cut, np.exp(filled - seen), 1.0)
     slots = grid.periods.shape[1]
+    # Quarters of an hour are raised as their hour is: within it nothing shows which of them was cut more.
     by_slot = raised[:, (np.arange(slots) * 24) // slots]
     unknowable = sum(
         int((at_limit[grid.weekdays == weekday].all(axis=0)).sum()) for weekday in np.unique(grid.weekdays)
@@ -131,6 +139,7 @@ def uncensor(grid: Grid, at_limit: BoolArray) -> Uncensored:
 def _two_way(values: FloatArray, usable: BoolArray, weekdays: IntArray) -> FloatArray:
     """Fit an additive model of days and hours of the week, by sweeping rows and columns."""
     by_day, by_cell = np.zeros((len(values), 1)), np.zeros_like(values)
+    # Rows and columns have holes, so one sweep does not separate them.
     for _ in range(5):
         for weekday in np.unique(weekdays):
             of = weekdays == weekday

@@ -78,17 +78,18 @@ class DayRates:
 
     @property
     def weekdays(self) -> IntArray:
-        """Monday is 0; shape (D,)."""
+        """Return the weekday of each day, Monday is 0, shape (D,)."""
         return np.array([day.weekday() for day in self.dates], dtype=np.int64)
 
     @property
     def class_of_day(self) -> IntArray:
-        """Index of each day's class, shape (D,)."""
+        """Return the index of each day's class, shape (D,)."""
         return class_of(self.classes, self.weekdays)
 
     def draw(self, random: np.random.Generator) -> FloatArray:
         """Draw the rates that the days may have had, in calls per minute: shape (D, P), one alternative."""
         kinds = class_of(self.shape_classes, self.weekdays)
+        # The posterior of a Poisson mean under Jeffreys' prior, half a call.
         rate = random.standard_gamma(self.counts.sum(axis=1) + 0.5)[:, None]
         for children, shape, concentration in self._levels():
             rate = _split(rate, children, shape[kinds], concentration, random)
@@ -96,7 +97,7 @@ class DayRates:
 
     @property
     def step_s(self) -> float:
-        """Length of the steps of simulated rates: the periods, or what they are split into."""
+        """Return the length of the steps of simulated rates: the periods, or the parts into which they are split."""
         return self.period_s if self.within_minutes is None else self.within_minutes.period_s
 
     def path(  # which stretch of which day
@@ -112,6 +113,7 @@ class DayRates:
             random: spreads calls within their minutes.
         """
         places = np.arange(math.floor(from_s / self.period_s), math.floor((from_s + length_s) / self.period_s))
+        # A lead-in may begin on the day before, which may not be in the history.
         places = np.clip(places, 0, rates.shape[1] - 1)
         path = rates[day, places]
         if self.within_minutes is None:
@@ -151,6 +153,7 @@ def fit_day_rates(
     """
     period = _finest(interval_s)
     seen = by_period(counts, column, grid.dates, period)
+    # Fresh calls of an interval are attempts minus expected redials, which may fall below 0.
     seen = np.maximum(seen, 0.0) * _filled_in(seen, grid)
     resolution = choose_resolution(seen, grid.weekdays, _weeks(grid), period)
     kinds = class_of(resolution.shape_classes, grid.weekdays)
@@ -160,6 +163,7 @@ def fit_day_rates(
     splits, parent = [], _DAY_S
     for length in lengths:
         within = round(length / period)
+        # Below the chosen resolution the shape is an assumption and took no degree of freedom from the data.
         is_flat = length < resolution.length_s
         concentration = _concentration(
             _merge(seen, within), _merge(shapes, within)[kinds], round(parent / length), kinds, is_flat=is_flat
@@ -221,6 +225,7 @@ def _concentration(children: FloatArray, shapes: FloatArray, each: int, kinds: I
     inner = priors / np.maximum(priors.sum(axis=2, keepdims=True), 1e-300)
     totals = counts.sum(axis=2)
     expected = totals[:, :, None] * inner
+    # Pearson's statistic is wild where next to nothing is expected. Quiet hours would decide with their noise.
     known = (expected > 0.05).all(axis=2) & (totals >= _BUSY * totals.max(initial=0.0)) & (totals > 1)
     if not known.any():
         return _LARGEST
@@ -230,6 +235,8 @@ def _concentration(children: FloatArray, shapes: FloatArray, each: int, kinds: I
     degrees = (each - 1) * told[:, None] * np.ones_like(totals)
     excess = float((pearson - degrees)[known].sum())
     scatter = excess / float((degrees * (totals - 1))[known].sum())
+    # The scatter is 1 / (a + 1). At 1 or more all calls lie in one share, and a concentration of 0 could not be drawn
+    # from.
     return min(_LARGEST, 1 / scatter - 1) if 0 < scatter < 1 else _LARGEST if scatter <= 0 else 0.5
 
 
@@ -241,6 +248,7 @@ def _split(
     counts = children.reshape(len(children), -1, each)
     priors = shapes.reshape(counts.shape)
     inner = priors / np.maximum(priors.sum(axis=2, keepdims=True), 1e-300)
+    # A Dirichlet posterior: the usual shape counts like `concentration` calls beside the day's own.
     drawn = random.standard_gamma(concentration * inner + counts) if concentration < _LARGEST else inner
     shares = drawn / np.maximum(drawn.sum(axis=2, keepdims=True), 1e-300)
     return np.asarray((parents[:, :, None] * shares).reshape(len(children), -1))

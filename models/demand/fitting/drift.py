@@ -41,7 +41,7 @@ class Drift:
 
     @property
     def words(self) -> str:
-        """The drift in a sentence."""
+        """Return the drift in a sentence."""
         week = [100 * np.expm1(value) for value in (self.per_week.value, self.per_week.low, self.per_week.high)]
         said = f"{week[0]:+.1f} % a week ({week[1]:+.1f} to {week[2]:+.1f} %)"
         if not self.is_clear:
@@ -56,6 +56,7 @@ def find_drift(grid: Grid, *, draws: int = _DRAWS, seed: int = 1) -> Drift:
     p_value = _p_value(levels, days)
     slopes = _slope_draws(levels, draws, random)
     is_clear = p_value < _SIGNIFICANT
+    # A slope that is not clear would still tilt the end of the level, so without a clear one the level has none.
     ends = (levels if is_clear else _levels(grid, slope=False)[0]).draw(0.0, draws, random)
     per_week = _WEEK * slopes
     return Drift(
@@ -90,8 +91,11 @@ def level_draws(
     drifting = sloped[0].draw(horizon_days, draws, random, continues=continues, averaged_days=horizon_days)
     if not is_clear:
         steady = plain.draw(horizon_days, draws, random, averaged_days=horizon_days)
+        # A probability of the drift and not 1 - p: a p-value says how rare the slope is without a drift, not how likely
+        # one is.
         believed = random.random(draws) < _drift_probability(*sloped)
         drifting = np.where(believed & (drifting > np.median(steady)), drifting, steady)
+    # Relative to the smoothed last day, from which `local_level` brings the other days here.
     end = (sloped[0] if is_clear else plain).local[-1]
     return np.asarray(np.exp(drifting - end))
 
@@ -107,6 +111,7 @@ def _p_value(levels: Levels, days: int) -> float:
     if days < LEAST_DAYS:
         return 1.0
     t_values, degrees = _t_values(levels, days)
+    # Averaged over the lattice: no single memory is taken for the truth.
     return float(levels.weight @ (2 * stats.t.sf(t_values, degrees)))
 
 
@@ -127,11 +132,13 @@ def _drift_probability(levels: Levels, days: int) -> float:
 def _t_values(levels: Levels, days: int) -> tuple[FloatArray, FloatArray]:
     """Return the t-values of the slope and their degrees of freedom, by entry of the lattice."""
     t_values = np.abs(levels.plain_slope[:, 0]) / np.maximum(levels.plain_slope[:, 1], 1e-12)
+    # A level that wanders with a memory of m days has only days / m independent pieces, however many days there are.
     pieces = np.where(levels.wandering > 0, days / levels.memory_days, np.inf)
     return t_values, np.maximum(np.minimum(levels.degrees, pieces), 1.0)
 
 
 def _slope_draws(levels: Levels, draws: int, random: np.random.Generator) -> FloatArray:
     chosen = random.choice(len(levels.weight), draws, p=levels.weight)
+    # The lattice's entry is drawn first: entries differ in their slope, and that is uncertainty too.
     deviations = np.sqrt(levels.covariance[chosen, 1, 1])
     return np.asarray(levels.terms[chosen, 1] + deviations * random.standard_t(max(levels.degrees, 3), draws))

@@ -43,6 +43,7 @@ def known_durations(calls: pl.DataFrame, column: str) -> FloatArray:
         return np.empty(0)
     first, last = calls["start_utc"].min(), calls["start_utc"].max()
     long_s = float(answered[column].quantile(0.999) or 0.0)
+    # Of the last calls only the short ones have ended and are in the history. At most a tenth of the history is cut.
     cut_s = min(long_s, (last - first).total_seconds() / 10)  # type: ignore[operator, union-attr]
     seen = answered.filter(pl.col("start_utc") <= pl.lit(last) - pl.duration(microseconds=int(cut_s * 1e6)))
     return seen[column].to_numpy()
@@ -57,6 +58,7 @@ def fit_durations(seconds: FloatArray, seed: int) -> DurationFit | None:
         return None
     random = np.random.default_rng([seed, 2])
     mean = float(seconds.mean())
+    # From all durations, also where only a sample is fitted below.
     reach = 1.96 * float(seconds.std()) / math.sqrt(len(seconds))
     sample = random.choice(seconds, _MOST_FITTED, replace=False) if len(seconds) > _MOST_FITTED else seconds
     probabilities = (np.arange(_QQ_POINTS) + 0.5) / _QQ_POINTS
@@ -64,7 +66,9 @@ def fit_durations(seconds: FloatArray, seed: int) -> DurationFit | None:
     if sample.std() > 1e-6 * max(mean, 1e-9):
         tried = _alternatives(_smoothed(sample, random))
     best = min(tried, key=lambda one: one.aic)
+    # The simplest comes first, so it is taken unless another one is clearly better.
     chosen = next(one for one in tried if one.aic < best.aic + _CLEARLY)
+    # A fit by likelihood may miss the mean by some percent, and channels with it.
     distribution = with_mean(chosen.distribution, mean)
     return DurationFit(
         distribution=distribution,
@@ -96,6 +100,7 @@ def misfit(seconds: FloatArray, distribution: Distribution) -> float:
 def _smoothed(sample: FloatArray, random: np.random.Generator) -> FloatArray:
     """Spread whole seconds over the second around them, and make 0 positive, so that logarithms exist."""
     if (sample == np.round(sample)).mean() > 0.99:
+        # Otherwise the likelihood would reward a narrow peak on each whole second.
         sample = np.abs(sample + random.uniform(-0.5, 0.5, len(sample)))
     return np.maximum(sample, 0.01)
 
@@ -108,6 +113,7 @@ def _alternatives(seconds: FloatArray) -> list[Alternative]:
     mu, sigma = float(logs.mean()), max(float(logs.std()), 1e-3)
     lognormal = float((stats.norm.logpdf(logs, mu, sigma) - logs).sum())
     tried = [
+        # Akaike's criterion is 2 k - 2 log L, with k = 1, 2 and 5 parameters.
         Alternative(Exponential(kind="exponential", mean_s=mean), 2 - 2 * exponential),
         Alternative(_lognormal(mu, sigma), 4 - 2 * lognormal),
     ]
@@ -116,8 +122,10 @@ def _alternatives(seconds: FloatArray) -> list[Alternative]:
         MixturePart(weight=float(weight), of=_lognormal(float(m), float(s)))
         for weight, m, s in zip(weights, mus, sigmas, strict=True)
     )
+    # A part of almost no weight sits on a few odd calls.
     if weights.min() > 0.005:
         mixture = Mixture(kind="mixture", parts=parts)
+        # The sum of the logs turns densities of logs into densities of seconds, as those of the others are.
         tried.append(Alternative(mixture, 10 - 2 * (likelihood - float(logs.sum()))))
     return tried
 
@@ -129,6 +137,7 @@ def _lognormal(mu: float, sigma: float) -> Lognormal:
 
 def _two_normals(logs: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, float]:
     """Fit two normals on a fine histogram by the EM algorithm: weights, means, deviations, log likelihood."""
+    # 2,000 cells of equal weight instead of all durations: the EM algorithm takes hundreds of passes.
     edges = np.quantile(logs, np.linspace(0, 1, 2001))
     values, counts = np.unique(np.searchsorted(edges, logs), return_counts=True)
     points = np.bincount(np.searchsorted(values, np.searchsorted(edges, logs)), weights=logs) / counts
@@ -139,6 +148,7 @@ def _two_normals(logs: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, 
         belongs = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300) * counts[:, None]
         mass = np.maximum(belongs.sum(axis=0), 1e-9)
         moved = (belongs * points[:, None]).sum(axis=0) / mass
+        # A floor: a part that shrinks onto a single value would have an infinite likelihood.
         sigmas = np.sqrt(np.maximum((belongs * (points[:, None] - moved) ** 2).sum(axis=0) / mass, 1e-4))
         done = float(np.abs(moved - mus).max()) < 1e-7
         mus, weights = moved, mass / mass.sum()

@@ -58,19 +58,24 @@ def fit_history(
     customer's.
     """
     if history.multiplied != 1:
+        # Multiplied counts would show chance as spread; and a limit of this trunk explains nothing about another
+        # customer.
         own = fit_history(history.as_filed(), limit_per_minute=_NOT_OURS, assumed=assumed, seed=seed)
         return own.times(history.multiplied)
     taken = assumed or Assumed()
     found = None if history.calls is None else chains(history.calls)
     redial = fit_redials(found, taken, imputed=history.imputed)
     if enforced is not None and enforced.retry_after_s is None:
+        # There was no header to obey: the delays in the history are the callers' own.
         redial = replace(redial, redial=redial.redial.model_copy(update={"obeys_retry_after": False}))
     demand = _demand(history, found, redial, limit_per_minute)
     odd = find_odd(demand.fresh)
     usual = usable_days(demand.fresh, odd)
+    # Closed and quiet days say nothing of a working day. Very busy days stay: they are demand.
     typical = demand.fresh.keep(usual) if usual.any() else demand.fresh
     arrivals = fit_arrivals(typical, seed)
     holding, ringing = _durations(history, taken, seed)
+    # Attempts, because they were counted: a part of the fresh calls is an estimate, which cannot test a forecast.
     held_out = hold_out(demand.attempts)
     return Fit(
         arrivals=arrivals,
@@ -127,6 +132,7 @@ def _demand(history: History, found: Chains | None, redial: RedialFit, limit_per
     fresh = lay_out(counts, column, history.counts, history.interval_s, history.closed)
     attempts = lay_out(history.counts, "attempts", history.counts, history.interval_s, history.closed)
     none = np.zeros((len(fresh), 24), dtype=np.bool_)
+    # Refused attempts that are in the history show the demand above the limit by themselves.
     if not hides_refusals(history):
         return _Demand(fresh, attempts, none, counts, column)
     at_limit = saturated(history, fresh, limit_per_minute)
@@ -190,6 +196,7 @@ def _outlook(demand: _Demand) -> Outlook | None:
 def _fresh_share(demand: _Demand) -> FloatArray:
     """Return fresh calls per attempt by hour of the week, shape (7, 24); above 1 where demand was estimated."""
     fresh, attempts = profile(demand.fresh).per_minute, profile(demand.attempts).per_minute
+    # An hour without attempts has no ratio. 1 changes nothing there.
     return np.divide(fresh, attempts, out=np.ones((7, 24)), where=attempts > 0)
 
 

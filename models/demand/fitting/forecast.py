@@ -53,9 +53,11 @@ def tables(
     ahead = [max((day - outlook.last).days, 0) for day in dates]
     levels, deviations = np.array([outlook.levels.at(days) for days in ahead]).reshape(-1, 2).T
     levels = levels + harmonics(dates) @ outlook.month
-    # Trials have the uncertainty of a freely wandering level. Near days are known better, far ones less well.
+    # Trials forecast a week from the other weeks, so their spread has the whole variance of the wandering level. A day
+    # soon after the end is known better than that, and a far one less well.
     added = deviations**2 - outlook.levels.wandering_variance
     usual = 60 * np.maximum(outlook.attempts_per_minute, _unseen(outlook)) * (outlook.fresh_share if fresh else 1.0)
+    # The level is a log, so the usual week is multiplied by it.
     expected = usual[weekdays] * np.exp(levels)[:, None]
     hour_cv = np.sqrt(_plus(outlook.hour_cv[None] ** 2, added[:, None]))
     day_cv = np.sqrt(_plus(np.array([outlook.day_cv**2]), added))
@@ -79,6 +81,7 @@ def hour_class(expected: FloatArray) -> IntArray:
 
 
 def _plus(squares: FloatArray, added: FloatArray) -> FloatArray:
+    # The level is only a part of what makes days differ: however well it is known, some spread stays.
     return np.maximum(squares + added, _LEAST_PART * squares)
 
 
@@ -92,8 +95,10 @@ def _unseen(outlook: Outlook) -> float:
 
 def _bounds(outlook: Outlook, scores: Scores | None, coverage: float) -> tuple[float, float]:
     """Return the lowest and highest score of the interval. Odd days without a score in the trials lie outside."""
+    # Where trials had no odd day, all odd days to come lie outside, so ordinary days must lie inside more often.
     wanted = min(coverage / (1 - (0.0 if outlook.shows_odd else outlook.odd_share)), _MOST)
     if scores is None:
+        # No trials: Student's t with few degrees stands in for tails that nobody has seen.
         half = float(stats.t.ppf((1 + wanted) / 2, _UNTOLD_DEGREES))
         return -half, half
     return scores.shortest(wanted)

@@ -50,6 +50,7 @@ def refusals(history: History, fresh: Grid) -> tuple[str, ...]:
 
 def _busy_hour_seen_twice(fresh: Grid) -> bool:
     busiest = fresh.hours.max(axis=1)
+    # Compared with a median of the busiest quarter of the days, so that a single extraordinary day sets no standard.
     busy = busiest >= _BUSY_SHARE * np.median(np.sort(busiest)[-max(len(busiest) // 4, 1) :])
     return bool((np.bincount(fresh.weekdays[busy], minlength=7) >= _FEW_OF_WEEKDAY).any())
 
@@ -77,6 +78,7 @@ def warnings_of_days(history: History, fresh: Grid, odd: Sequence[OddDay]) -> It
 
 def _gaps(fresh: Grid, usual: BoolArray) -> int:
     expected = profile(fresh.keep(usual)).per_minute[fresh.weekdays] * fresh.minutes
+    # Independent callers leave an hour of 100 expected calls empty with a probability of e^-100.
     return int(((fresh.hours == 0) & (expected >= 100) & usual[:, None]).sum())
 
 
@@ -92,6 +94,7 @@ def warnings_of_arrivals(fresh: Grid, arrivals: ArrivalFit) -> Iterator[str]:
     if len(fresh) >= LEAST_DAYS and (drift := find_drift(fresh)).is_clear:
         yield drift.words
     ratio, p_value = dispersion(fresh)
+    # Both: in a long history the smallest excess is significant, and in a short one a large excess may be chance.
     if ratio > 1.5 and p_value < 1e-3:
         yield (
             f"Counts vary {ratio:.1f} times as much as independent callers would (chi-square, p below 0.001): "
@@ -105,6 +108,7 @@ def dispersion(fresh: Grid) -> tuple[float, float]:
     for weekday in np.unique(fresh.weekdays):
         table = fresh.periods[fresh.weekdays == weekday]
         means = table.mean(axis=0)
+        # The usual bound for chi-square: with smaller expected counts its distribution does not hold.
         counted = means >= 5
         square += float(((table - means) ** 2 / np.maximum(means, 1e-9))[:, counted].sum())
         degrees += (len(table) - 1) * int(counted.sum())

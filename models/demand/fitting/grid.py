@@ -56,6 +56,7 @@ class Grid:
 
 def period_s(interval_s: float) -> float:
     """Return a quarter of an hour, or the multiple of the interval that is nearest to it."""
+    # Periods must divide the hour, or hours and periods could not be compared.
     fitting = [n * interval_s for n in range(1, 61) if (3600 / (n * interval_s)).is_integer()]
     return min(fitting, key=lambda length: abs(np.log(length / _PERIOD_S)), default=float(_PERIOD_S))
 
@@ -72,6 +73,8 @@ def lay_out(
     length = period_s(interval_s)
     covered = _rows(minutes, dates, 24)
     partial = covered.sum(axis=1) < _LEAST_MINUTES
+    # An edge day that counts as complete: on other days no calls come in the part that is missing, so its hours are
+    # whole.
     covered[partial] = 60.0
     return Grid(
         dates=tuple(dates),
@@ -125,6 +128,7 @@ def _complete(coverage: pl.DataFrame, minutes: pl.DataFrame) -> list[date]:
     others = busy.filter(pl.col("day").is_in(full))
     if others.is_empty():
         return full
+    # An office that opens at nine has no call at midnight: its first day is whole although the file begins at nine.
     edges = busy.filter(~pl.col("day").is_in(full))
     usual = edges.filter((pl.col("first") <= others["first"].max()) & (pl.col("last") >= others["last"].min()))
     return sorted({*full, *usual["day"].to_list()})

@@ -31,6 +31,7 @@ def hold_out(attempts: Grid, *, coverage: float = 0.9) -> HeldOut | None:
     fold, days = held_out_days(len(attempts)), len(attempts)
     if fold == 0:
         return None
+    # From the end backwards, so that the last days are always tested. Each fold keeps a week or more to fit from.
     ends = range(days, max(days // 3, _LEAST_FITTED) + fold - 1, -fold)
     folds = [forecast_last(attempts.keep(slice(0, end)), fold, coverage=coverage) for end in reversed(ends)]
     if not folds:
@@ -43,8 +44,10 @@ def forecast_last(attempts: Grid, days: int, *, coverage: float = 0.9) -> HeldOu
     """Forecast the last `days` of `attempts` from those before."""
     kept = len(attempts) - days
     past, rest = attempts.keep(slice(0, kept)), attempts.keep(slice(kept, len(attempts)))
+    # From the past alone: the fold must not help to choose the week, the level or the width of the intervals.
     outlook = with_trials(look_ahead(past, np.ones((7, 24)), past.dates[-1]), past)
     hours, by_day = tables(outlook, list(rest.dates), coverage)
+    # Hours that clocks skip or repeat are not comparable with a forecast of a whole hour.
     whole = pl.Series(rest.minutes.ravel() == 60)
     return HeldOut(
         asked=coverage,

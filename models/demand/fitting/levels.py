@@ -68,15 +68,20 @@ class Levels:
         kept = np.exp(-days_ahead / self.memory_days)
         evened = averaged(averaged_days / self.memory_days)
         at = np.array([1.0, days_ahead if continues else 0.0])[: self.terms.shape[1]]
+        # The terms and the wandering part were estimated from the same days: an error of the one is in part an opposite
+        # error of the other.
         free = at - kept[:, None] * self.pull
         unsure = np.einsum("ep,epq,eq->e", free, self.covariance, free)
+        # The variance of the process, minus what the days at the end still tell about it.
         wanders = np.maximum(self.wandering - kept**2 * self.known, 0.0) * evened
+        # The wandering part decays to its mean, 0, with its memory: what is known of it at the end is forgotten.
         return self.terms @ at + kept * self.end, np.maximum(wanders + unsure, 0.0)
 
     def at(self, days_ahead: float) -> tuple[float, float]:
         """Return the log of the level so many days after the end, and its standard deviation."""
         means, variances = self.entries_at(days_ahead)
         mean = float(self.weight @ means)
+        # The variance of a mixture: that within the pairs, and that between them.
         return mean, float(np.sqrt(self.weight @ (variances + (means - mean) ** 2)))
 
     def draw(
@@ -91,16 +96,17 @@ class Levels:
         """Draw equally likely log levels so many days after the end, with the arguments of `entries_at`."""
         means, variances = self.entries_at(days_ahead, continues=continues, averaged_days=averaged_days)
         chosen = random.choice(len(self.weight), draws, p=self.weight)
+        # Below 3 degrees Student's t has no variance, and single draws would be absurd.
         return np.asarray(means[chosen] + np.sqrt(variances[chosen]) * random.standard_t(max(self.degrees, 3), draws))
 
     @property
     def local(self) -> FloatArray:
-        """The smoothed level of each day, shape (D,)."""
+        """Return the smoothed level of each day, shape (D,)."""
         return self.weight @ self.smooth
 
     @property
     def wandering_variance(self) -> float:
-        """Variance of the wandering part, averaged over the lattice."""
+        """Return the variance of the wandering part, averaged over the lattice."""
         return float(self.weight @ self.wandering)
 
 
@@ -116,6 +122,7 @@ def fit_levels(numbers: FloatArray, residuals: FloatArray, every: FloatArray, *,
     Days are ordinals, ascending.
     """
     if len(numbers) == 0:
+        # A history without usual days: the level is taken to be that of the usual week.
         numbers, residuals = every[-1:], np.zeros(1)
     near = numbers >= numbers[-1] - _MOST_DAYS
     numbers, residuals = numbers[near], residuals[near]
@@ -125,11 +132,13 @@ def fit_levels(numbers: FloatArray, residuals: FloatArray, every: FloatArray, *,
     days = _Days(residuals, design, apart, wide, to_every)
     longest = _PART_OF_SPAN * (numbers[-1] - numbers[0] + 1) if slope else np.inf
     memories = [memory for memory in _MEMORIES_DAYS if memory <= max(longest, _MEMORIES_DAYS[0])]
+    # The first pair has no wandering part: days are independent, and its memory does not matter.
     pairs = [(7.0, 0.0)] + [(memory, share) for memory in memories for share in _SHARES]
     entries = [_entry(days, *pair) for pair in pairs]
 
     prior = np.array([_STEADY] + [(1 - _STEADY) / (len(pairs) - 1)] * (len(pairs) - 1))
     logs = np.array([entry.log_likelihood for entry in entries])
+    # Only ratios of likelihoods matter. Minus the largest, or all of them could underflow to 0.
     weight = prior * np.exp(logs - logs.max())
     return Levels(
         weight=weight / weight.sum(),
@@ -176,21 +185,27 @@ class _Days:
 
 def _entry(days: _Days, memory_days: float, share: float) -> _Entry:
     residuals, design = days.residuals, days.design
+    # Exponential in the distance: the covariance of an Ornstein-Uhlenbeck process. Gaps in the days cost nothing.
     correlation = share * np.exp(-days.apart / memory_days) + (1 - share) * np.eye(len(residuals))
     factor = cho_factor(correlation, lower=True)
     weighted = cho_solve(factor, design)
     information = design.T @ weighted
+    # A pseudo-inverse, because a single day has no information about a slope.
     plain, degrees = np.linalg.pinv(information), len(residuals) - design.shape[1]
     free = residuals - design @ (plain @ (weighted.T @ residuals))
     squares = float(free @ cho_solve(factor, free))
+    # Scaled inverse chi-square: the prior counts as that many days of an ordinary spread.
     variance = (squares + _PRIOR_DEGREES * _DAY_CV**2) / (max(degrees, 0) + _PRIOR_DEGREES)
     # With few days, the prior limits the slope.
     expected = np.diag([0.0, variance / SLOPE_PER_DAY**2][: design.shape[1]])
     covariance = np.linalg.inv(information + expected)
     terms = covariance @ (weighted.T @ residuals)
+    # Kriging: the wandering part at any day is a weighted sum of what the terms leave over.
     left = cho_solve(factor, residuals - design @ terms)
     towards = share * np.exp(-days.to_every / memory_days)
     to_end = cho_solve(factor, towards[-1])
+    # Restricted likelihood: the second determinant pays for the terms, or pairs with a slope would look better for
+    # free.
     determinants = 2 * float(np.log(np.diag(factor[0])).sum()) + float(np.linalg.slogdet(information + expected)[1])
     slope = np.array([(plain @ (weighted.T @ residuals))[-1], np.sqrt(max(plain[-1, -1], 0.0) * variance)])
     return _Entry(

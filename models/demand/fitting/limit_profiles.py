@@ -83,13 +83,16 @@ def _of_counts(history: History) -> LimitProfile:
     """
     counts = history.counts
     attempts, refused = (counts[name].to_numpy() for name in ("attempts", "refused"))
+    # Where something was refused, the window held what was admitted. Else its last call still found room.
     before = np.where(refused > 0, attempts - refused, np.maximum(attempts - 1, 0))
     return _profile(counts["start_local"].dt.date(), before, refused > 0, 60 / history.interval_s / history.multiplied)
 
 
 def _relevant(at_s: FloatArray, refused: BoolArray) -> IntArray:
     """Return the indices of the attempts at a load at which something could have been refused."""
+    # A call exactly one window ago has left the window, as in `models.throttles.sliding`.
     load = np.arange(len(at_s)) - np.searchsorted(at_s, at_s - _WINDOW_S, side="right")
+    # Not the smallest load with a refusal: a clock error or a missing row can make a single one very small.
     least = _RELEVANT * float(np.quantile(load[refused], 0.01))
     return np.flatnonzero((load >= least) | refused)
 
@@ -100,6 +103,7 @@ def _in_windows(at_s: FloatArray, refused: BoolArray, which: IntArray) -> Iterat
     The kinds are: admitted calls of a fixed window, admitted calls of the last minute, all attempts of the last minute.
     """
     admitted = np.concatenate([[0], np.cumsum(~refused)])
+    # Every n-th attempt is enough: the phase is one number, and each of its 60 values is tried on all of them.
     some = which[:: max(1, len(which) // _PHASE_ATTEMPTS)]
     phases = np.arange(_PHASES) * _WINDOW_S / _PHASES
 
@@ -111,9 +115,11 @@ def _in_windows(at_s: FloatArray, refused: BoolArray, which: IntArray) -> Iterat
     # The phase is found over parts of the history: where the limit changed, no single limit fits with any phase.
     parts = np.array_split(some, _PHASE_PARTS)
     wrong = [sum(_least_wrong(fixed(phase, part), refused[part]) for part in parts) for phase in phases]
+    # The phase is chosen in favour of the fixed window. The true limit still has contradictions under a wrong kind.
     yield fixed(float(phases[int(np.argmin(wrong))]), which)
     begin = np.searchsorted(at_s, at_s[which] - _WINDOW_S, side="right")
     yield admitted[which] - admitted[begin]
+    # Both refused and admitted attempts: the index itself counts them.
     yield which - begin
 
 
@@ -121,6 +127,7 @@ def _least_wrong(before: IntArray, refused: BoolArray) -> float:
     """Return the number of contradictions of the best single limit."""
     size = int(before.max(initial=0)) + 2
     passed, turned_away = (np.bincount(before[of], minlength=size) for of in (~refused, refused))
+    # A limit is contradicted by refusals with fewer calls in the window, and by admissions with as many or more.
     below = np.concatenate([[0], np.cumsum(turned_away)[:-1]])
     return float((below + passed[::-1].cumsum()[::-1]).min())
 

@@ -21,6 +21,7 @@ _MOST_MEMORY = 0.9
 
 def harmonics(dates: Sequence[date]) -> FloatArray:
     """Return cosine and sine of each day's phase within the month, shape (D, 2)."""
+    # Over the month's own length, so that the last day of each month meets the first of the next.
     turn = [2 * np.pi * (day.day - 1) / monthrange(day.year, day.month)[1] for day in dates]
     return np.column_stack([np.cos(turn), np.sin(turn)]).reshape(-1, 2)
 
@@ -36,10 +37,13 @@ def month_cycle(residuals: FloatArray, dates: Sequence[date]) -> FloatArray:
     rest = residuals - design @ terms
     variance = float((rest**2).sum()) / (len(rest) - design.shape[1])
     cycle = terms[:2]
+    # Made-up histories without any noise: nothing to shrink by.
     if variance == 0:
         return np.asarray(cycle)
+    # Neighbouring days are alike, so they tell less than as many independent ones.
     inverse = np.linalg.inv(design.T @ design)[:2, :2] * variance * inflation(rest)
     sureness = float(cycle @ np.linalg.solve(inverse, cycle))
+    # By chance alone two terms have a sureness of 2 (chi-square), which leaves nothing of the cycle.
     return np.asarray(cycle * max(1 - 2 / sureness, 0.0)) if sureness > 0 else np.zeros(2)
 
 

@@ -31,7 +31,7 @@ _SURE = 5.5
 _LEAST_EXPECTED = 15.0
 """Least number of calls that a breakdown must have cost."""
 _LEAST_BUSY = 2.0
-"""A period that expects fewer calls neither shows nor ends a breakdown."""
+"""A period that expects fewer calls belongs to no breakdown: no call at all is ordinary there."""
 _SILENT = 0.1
 
 
@@ -61,7 +61,7 @@ class OddDay:
 
     @property
     def words(self) -> str:
-        """The finding in a sentence."""
+        """Return the finding in a sentence."""
         percent = f"{100 * self.share:.0f} %"
         if self.kind is OddKind.OUTAGE:
             span = f"{self.hours[0]}:00 to {self.hours[-1] + 1}:00"
@@ -82,8 +82,11 @@ def find_odd(grid: Grid) -> tuple[OddDay, ...]:
     expected = _expected(grid)
     totals = expected.sum(axis=1)
     known = totals > 0
+    # Half a call, so that a day without any has a logarithm.
     logs = np.where(known, np.log((grid.totals + 0.5) / (totals + 0.5)), 0.0)
     away = logs - _level(grid, logs)
+    # The median of deviations, which odd days cannot widen. For normal values 1.4826 times it is the standard
+    # deviation.
     spread = 1.4826 * float(np.median(np.abs(away[known]))) if known.any() else 0.0
     bound = max(_ODD_SPREADS * spread, _ODD_LEAST)
     outages = _outages(grid, expected, np.exp(away) >= _CLOSED)
@@ -92,6 +95,8 @@ def find_odd(grid: Grid) -> tuple[OddDay, ...]:
         share = float(np.exp(away[row]))
         ours = outages[row]
         missing = sum((1 - part) * calls for _, part, calls in ours)
+        # The day as if the calls of its breakdown had come: a breakdown of two hours must not make the day a quiet one
+        # as well.
         mended = np.log((grid.totals[row] + missing + 0.5) / (totals[row] + 0.5)) - (logs - away)[row]
         if away[row] < np.log(_CLOSED):
             found.append(OddDay(day, OddKind.CLOSED, tuple(range(24)), share))
@@ -130,6 +135,7 @@ def _expected(grid: Grid) -> FloatArray:
     for weekday in np.unique(grid.weekdays):
         of = grid.weekdays == weekday
         table, totals = grid.periods[of], grid.totals[of]
+        # A median, because a holiday among four Mondays would lower their mean.
         total = float(np.median(totals))
         if len(totals) == 2 and totals.min() < _CLOSED * totals.max():
             total = float(totals.max())
@@ -157,6 +163,7 @@ def _outages(grid: Grid, expected: FloatArray, is_open: BoolArray) -> list[list[
     ratios = np.where(expected >= _LEAST_BUSY, counts / np.maximum(expected, 1e-9), np.nan)
     # The level of the day itself is its median period: up to half a day may be missing.
     weights = np.where(np.isnan(ratios), 0.0, expected)
+    # By the median and not the total: the total lacks the calls of the breakdown that we look for.
     today = np.array([_weighted_median(*pair) for pair in zip(np.nan_to_num(ratios), weights, strict=True)])
     wanted = expected * today[:, None]
     seen = wanted >= _LEAST_BUSY
@@ -185,12 +192,14 @@ def _weighted_median(values: FloatArray, weights: FloatArray) -> float:
 def _runs(counts: FloatArray, wanted: FloatArray, cv2: float) -> Iterator[tuple[tuple[int, ...], float, float]]:
     """Yield runs of periods that lack calls, together too many to be chance."""
     periods = len(counts)
+    # Quiet periods belong to no run: there, no call at all is ordinary.
     is_low = (counts < _MISSING * wanted) & (wanted >= _LEAST_BUSY)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_low, [False]]).astype(np.int8)))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         came, calls = float(counts[start:end].sum()), float(wanted[start:end].sum())
         # Neighbouring periods rise and fall together, so their common part does not average out.
         error = np.sqrt(calls + cv2 * calls**2 * (0.5 + 0.5 / (end - start)))
+        # All periods of all days are searched, so the bound is far beyond what one search would need.
         if calls - came >= max(_LEAST_EXPECTED, _SURE * error):
             first, last = int(start * 24 // periods), int((end - 1) * 24 // periods)
             yield tuple(range(first, last + 1)), came / calls, calls

@@ -29,6 +29,7 @@ def fit_outcomes(calls: pl.DataFrame) -> Outcomes:
         counts[key] = counts.get(key, 0) + count
     share = {key: count / passed.height for key, count in counts.items()}
     codes = sorted((key for key in share if isinstance(key, int)), key=lambda code: (-share[code], code))
+    # Rare codes go to the most frequent one: dropped, their calls would count as answered.
     merged = sum(share[code] for code in codes[_MOST_CODES:])
     rejected = tuple(
         Rejection(status=code, share=share[code] + (merged if place == 0 else 0.0))
@@ -45,8 +46,10 @@ def fit_outcomes(calls: pl.DataFrame) -> Outcomes:
 def _key(status: str, code: int | None) -> str | int:
     if status != CallStatus.REJECTED.value:
         return status
+    # A rejection with the code of a success or a provisional response is a recorder's mistake.
     if code is None or not 400 <= code <= 699:
         return _NO_CODE
+    # `rejected` with the code of a busy line is a busy line: codes are more exact than words.
     return _MEANING.get(code, code)
 
 

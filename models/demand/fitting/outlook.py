@@ -54,6 +54,7 @@ class Profile:
 
     def residuals(self, grid: Grid) -> FloatArray:
         """Return the logs of each day's calls over those expected."""
+        # Half a call, so that a day without any has a logarithm.
         return np.asarray(np.log((grid.totals + 0.5) / (self.totals(grid) + 0.5)))
 
 
@@ -72,7 +73,7 @@ class Ordinary:
 
     @property
     def days(self) -> Grid:
-        """The usual days only; all days where none is usual."""
+        """Return the usual days only, or all days if none is usual."""
         return self.grid.keep(self.usual) if self.usual.any() else self.grid
 
 
@@ -91,6 +92,7 @@ def ordinary(grid: Grid) -> Ordinary:
     # Fill in the usual week, from whole hours only, at the level of the day's other hours.
     whole = replace(grid, hours=np.where(broken, 0.0, grid.hours), minutes=np.where(broken, 0.0, grid.minutes))
     expected = profile(whole.keep(usual) if usual.any() else whole).per_minute[grid.weekdays] * grid.minutes
+    # The level of the rest of the same day: a busy day with a breakdown is filled up as a busy day.
     level = whole.hours.sum(axis=1) / np.maximum(np.where(broken, 0.0, expected).sum(axis=1), 1e-9)
     mended = np.where(broken, np.maximum(expected * level[:, None], grid.hours), grid.hours)
     return Ordinary(replace(grid, hours=mended), usual)
@@ -109,6 +111,7 @@ def profile(grid: Grid) -> Profile:
     rates = calls / np.maximum(minutes, 1e-9)
     seen = np.bincount(grid.weekdays, minlength=7) > 0
     if not seen.all() and seen.any():
+        # Without this a forecast of a weekday that the history lacks would be 0.
         rates[~seen], calls[~seen] = rates[seen].mean(axis=0), calls[seen].mean(axis=0)
     return Profile(rates, calls)
 
@@ -116,6 +119,7 @@ def profile(grid: Grid) -> Profile:
 def seasonal(grid: Grid) -> Profile:
     """Return `profile` with the month's cycle, if any, and with weekdays of one shape drawn towards each other."""
     mean = profile(grid)
+    # Levels only: the shape of each weekday's day stays its own.
     joined = replace(mean, per_minute=mean.per_minute * _towards_alike(mean, grid)[:, None])
     return replace(joined, month=month_cycle(joined.residuals(grid), grid.dates))
 
@@ -129,16 +133,19 @@ def _towards_alike(mean: Profile, grid: Grid) -> FloatArray:
     totals, calls = mean.per_minute.sum(axis=1), np.maximum(mean.calls.sum(axis=1), 1.0)
     if (totals <= 0).all():
         return np.ones(7)
+    # The square root of a share of n calls has a variance of about 1 / (4 n), whatever the share is.
     roots = np.sqrt(mean.per_minute / np.maximum(totals, 1e-9)[:, None])
     logs, noise = np.log(np.maximum(totals, 1e-9)), float(mean.residuals(grid).var()) / days
     factors = np.ones(7)
     for weekday in np.flatnonzero(totals > 0):
         apart = ((roots - roots[weekday]) ** 2).sum(axis=1)
+        # The sum of that over 24 hours, less one because shares add up to 1.
         by_chance = 23 / 4 * (1 / calls + 1 / calls[weekday])
         near = np.abs(logs - logs[weekday]) < _SAME_LEVEL
         alike = (apart < _SAME_SHAPE + by_chance) & near & (totals > 0)
         if alike.sum() < 2:
             continue
+        # What levels differ beyond the noise of their days. If that is nothing, all take the common mean.
         between = max(float(logs[alike].var(ddof=1) - noise[alike].mean()), 0.0)
         own = between / (between + noise[weekday]) if between + noise[weekday] > 0 else 1.0
         factors[weekday] = np.exp((own - 1) * (logs[weekday] - logs[alike].mean()))

@@ -54,7 +54,7 @@ class ReasonChances:
 
     @property
     def coincident(self) -> float:
-        """Share of the attempts that followed within the window which are calls of their own."""
+        """Return which share of the attempts that followed within the window are calls of their own."""
         if not self.followed:
             return 0.0
         meant = clean(self.followed, self.background)
@@ -62,7 +62,7 @@ class ReasonChances:
 
     @property
     def late(self) -> float:
-        """Share of the failures not followed within the window which are followed later."""
+        """Return which share of the failures that were not followed within the window are followed later."""
         meant = clean(self.followed, self.background)
         beyond = min(1.0, meant / self.within) - meant
         return beyond / (1 - meant) if meant < 1 else 0.0
@@ -70,6 +70,7 @@ class ReasonChances:
     def draw(self, rng: np.random.Generator) -> tuple[float, ...]:
         """Return one equally likely alternative of `value`."""
         followed = rng.beta(self.yes, self.no)
+        # The tail beyond the window was extrapolated and never seen, so it is drawn too.
         within = rng.uniform(self._least_within, 1.0)
         return tuple(float(clean(share, self.background, within)) for share in followed)
 
@@ -87,6 +88,7 @@ class ReasonChances:
 
 def clean(share: float, background: float, within: float = 1.0) -> float:
     """Convert a share followed to the chance of a redial: subtract coincidences, add late redials."""
+    # A failure is followed within the window with the chance background + (1 - background) * chance * within.
     return float(np.clip((share - background) / (1 - background) / within, 0.0, 1.0))
 
 
@@ -98,6 +100,8 @@ def with_chances(redial: Redial, chances: Mapping[Disposition, Sequence[float]])
     named = dict(chances)
     refused = named.get(Disposition.THROTTLED)
     if refused is not None:
+        # What the history shows of a reason comes first; only reasons that it does not have take the chances of a
+        # refusal.
         named |= {reason: named.get(reason, refused) for reason in SUCH_AS_REFUSED if reason in redial.after}
     reasons = redial.by_reason.model_copy(update={reason.value: tuple(own) for reason, own in named.items()})
     probability = redial.probability if refused is None else float(np.mean(refused))
@@ -111,6 +115,7 @@ def cluster_factor(failures: FloatArray, followed: FloatArray) -> float:
     """
     hours, total = len(failures), failures.sum()
     share = followed.sum() / total if total else 0.0
+    # A variance of so few hours tells nothing, and at 0 or 1 there is none.
     if hours <= 5 or not 0 < share < 1:
         return 1.0
     variance = ((followed - share * failures) ** 2).sum() * hours / (hours - 1) / total**2

@@ -31,8 +31,10 @@ def own_delays(waits_s: FloatArray, window_s: float, coincident: float) -> Float
         return waits_s
     place = np.minimum((waits_s / window_s * _BINS).astype(np.int64), _BINS - 1)
     seen = np.bincount(place, minlength=_BINS)
+    # Coincidences come at any time alike, so each of the equal parts of the window loses the same number.
     meant = np.maximum(0.0, 1 - coincident * len(waits_s) / _BINS / np.maximum(seen, 1))[place]
     cumulative = np.cumsum(meant)
+    # Delays are kept at even steps of the weight that is left: the same for every seed.
     wanted = np.arange(int(cumulative[-1])) + 0.5
     return waits_s[np.minimum(np.searchsorted(cumulative, wanted), len(waits_s) - 1)]
 
@@ -48,6 +50,7 @@ def fit_delay(waits_s: FloatArray, window_s: float) -> tuple[Distribution, float
     candidates: list[tuple[Distribution, float]] = [
         (Exponential(kind="exponential", mean_s=mean_s), float(-math.expm1(-window_s / mean_s)))
     ]
+    # A dialler that always waits the same time has no lognormal: its deviation would go to 0.
     if float(ordered.std()) > 0.01 * float(ordered.mean()):
         candidates.append(_lognormal(ordered, window_s))
     grid = (np.arange(2000) + 0.5) / 2000
@@ -57,6 +60,8 @@ def fit_delay(waits_s: FloatArray, window_s: float) -> tuple[Distribution, float
         share = np.searchsorted(ordered, model_s + 0.5, side="right") / len(ordered)
         least = np.searchsorted(ordered, model_s - 0.5, side="left") / len(ordered)
         gap = np.maximum(np.maximum(grid - share, least - grid), 0.0).max()
+        # 1.63 / sqrt(n) is the critical value of Kolmogorov and Smirnov at 1 %. With many delays any law exceeds it, so
+        # a gap of 3 % counts as good.
         if gap < max(_KS_GOOD, 1.63 / np.sqrt(len(ordered))) and ordered[-1] > 0:
             return candidate, within
     values = np.quantile(ordered, (np.arange(_QUANTILES) + 0.5) / _QUANTILES)
@@ -68,6 +73,8 @@ def _untruncated_mean(mean_s: float, window_s: float) -> float:
     estimate = mean_s
     for _ in range(50):
         beyond = np.exp(-window_s / max(estimate, 1e-9))
+        # A mean beyond the window can hardly be told from its part below it: without a bound, noise would make it
+        # infinite.
         estimate = min(mean_s + window_s * float(beyond / (1 - beyond)), 2 * window_s)
     return estimate
 
@@ -76,11 +83,13 @@ def _lognormal(ordered_s: FloatArray, window_s: float) -> tuple[Distribution, fl
     """Fit a lognormal distribution truncated at the window, by maximum likelihood."""
     count = min(len(ordered_s), _MOST_FITTED)
     thinned = ordered_s[((np.arange(count) + 0.5) / count * len(ordered_s)).astype(np.int64)]
+    # Every n-th of the sorted delays keeps their distribution, and the search for the maximum fast.
     logs, edge = np.log(np.maximum(thinned, _LEAST_S)), math.log(window_s)
 
     def misfit(at: FloatArray) -> float:
         sigma = float(np.clip(math.exp(at[1]), *_SIGMAS))
         scores = (logs - at[0]) / sigma
+        # The negative log likelihood of a delay, given that it lies within the window: later ones were never seen.
         return float((scores**2).mean() / 2 + math.log(sigma) + log_ndtr((edge - at[0]) / sigma))
 
     start = [float(logs.mean()), math.log(max(float(logs.std()), _SIGMAS[0]))]

@@ -72,6 +72,7 @@ def chains(calls: pl.DataFrame) -> Chains:
     pair = ("direction", "caller", "callee")
     start = pl.col("start_utc")
     same_next = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in pair).fill_null(False)
+    # The wait begins when the failed attempt has ended, not when it began.
     gap = (start.shift(-1) - start).dt.total_microseconds() / 1e6 - pl.col("ringing_s").fill_null(0.0)
     # Nobody calls a number again while talking to it, but a PBX may do so for somebody else.
     after = gap - pl.col("holding_s").fill_null(0.0)
@@ -81,9 +82,11 @@ def chains(calls: pl.DataFrame) -> Chains:
         calls.sort(*pair, "start_utc", "row")
         .with_columns(pl.when(same_next & (wait <= WINDOW_S)).then(wait.clip(0.0)).alias("wait_s"))
         .with_columns(pl.col("wait_s").is_not_null().alias("near"))
+        # A call after an answered one is a new call. Such pairs show how often coincidence looks like a redial.
         .with_columns((pl.col("near") & failed).alias("followed"))
         .with_row_index("place")
     )
+    # A first attempt is one whose predecessor was not followed. The place in the chain counts from there.
     first = pl.when(~pl.col("followed").shift(1, fill_value=False)).then(pl.col("place")).forward_fill()
     table = table.with_columns((pl.col("place") - first + 1).cast(pl.Int32).alias("attempt"))
     answered = (pl.col("status") == CallStatus.ANSWERED.value) & KNOWN
@@ -108,6 +111,7 @@ def fit_redials(found: Chains | None, assumed: Assumed, *, imputed: int = 0) -> 
         guessed = tuple(_guessed(reason, assumed) for reason in (Disposition.THROTTLED, Disposition.CARRIER_REJECTED))
         return _result(assumed.redial, guessed, {each.reason: _ranged(each) for each in guessed}, assumed)
     start = pl.col("start_utc")
+    # A failure in the last ten minutes may be followed after the end of the history.
     seen_through = start <= start.max() - pl.duration(seconds=int(WINDOW_S))
     failed = found.attempts.filter(pl.col("status").is_in(list(REASONS)) & seen_through & KNOWN)
     most = _most_attempts(failed, found.background, assumed)
@@ -116,6 +120,7 @@ def fit_redials(found: Chains | None, assumed: Assumed, *, imputed: int = 0) -> 
     for status, reason in REASONS.items():
         own = failed.filter(pl.col("status") == status)
         if own.height or reason is Disposition.THROTTLED:
+            # Callers who have no attempt left do not choose to give up, so they tell nothing about the chance.
             fitted, pooled = _reason(status, own.filter(pl.col("attempt") < most), own, assumed, delays)
             chances.append(fitted)
             ranges[reason] = pooled
@@ -169,10 +174,12 @@ def _reason(
     reason, background, within = REASONS[status], delays.background, delays.within(status)
     failures, followed = _counts(willing)
     factor = cluster_factor(*_by_hour(willing)) + delays.told_factor(status, willing)
+    # With enough failures only Jeffreys' prior is left: an assumption must not move what the history shows.
     prior = _prior(reason, assumed) if failures.sum() < LEAST_FAILURES else (0.5, 0.5)
     groups = _groups(failures, followed, factor)
 
     def posterior(count: float, yes: float) -> tuple[float, float]:
+        # Failures of a busy hour go together: `factor` of them tell as much as one independent failure.
         return prior[0] + yes / factor, prior[1] + (count - yes) / factor
 
     def value(count: float, yes: float) -> float:
@@ -231,6 +238,7 @@ def _groups(failures: FloatArray, followed: FloatArray, factor: float) -> list[s
     share = yes.sum() / max(count.sum(), 1.0)
     if last == 0 or (count < LEAST_FAILURES).any() or not 0 < share < 1:
         return [slice(None)]
+    # Chi-square for equal shares, less what the clusters of hours add to it.
     distance = float((((yes - share * count) ** 2) / (share * (1 - share) * count)).sum()) / factor
     return groups if stats.chi2.sf(distance, last) < _DIFFERENT else [slice(None)]
 
@@ -248,6 +256,7 @@ def _most_attempts(failed: pl.DataFrame, background: float, assumed: Assumed) ->
         if not count:
             continue
         expected = float((here["count"] * here["yes_before"] / here["count_before"]).sum()) / count
+        # Two conditions: far fewer follow than after earlier attempts, and no more than coincidence explains.
         fewer = float(stats.binom.cdf(yes, count, expected)) < _SURE
         if fewer and float(stats.binom.sf(yes - 1, count, background)) > _DIFFERENT:
             return last
@@ -308,6 +317,8 @@ def fresh_calls(found: Chains, fit: RedialFit) -> pl.DataFrame:
         return status.cast(pl.String).replace_strict(values, default=0.0, return_dtype=pl.Float64)
 
     is_first, status = pl.col("attempt") == 1, pl.col("status")
+    # A failure that was not followed within the window may have been followed later. That redial stands in the history
+    # as a first attempt, so its share is taken off here.
     missed = pl.when(pl.col("followed")).then(0.0).otherwise(of("late", status))
     own = pl.when(is_first).then(1.0).otherwise(of("coincident", status.shift(1))) - missed
     anonymous = 1.0 - of("share", status)

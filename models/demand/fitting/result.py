@@ -45,7 +45,7 @@ class Ranged:
     high: float
 
     def to_json(self) -> dict[str, float]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
 
@@ -70,13 +70,13 @@ class ArrivalFit:
 
     @property
     def busiest(self) -> tuple[int, int]:
-        """Weekday and hour with the highest rate."""
+        """Return the weekday and hour with the highest rate."""
         weekday, hour = np.unravel_index(int(np.argmax(self.rate_per_minute)), (7, 24))
         return int(weekday), int(hour)
 
     @property
     def busiest_per_minute(self) -> Ranged:
-        """The rate of the busiest hour of the week, averaged over days."""
+        """Return the rate of the busiest hour of the week, averaged over days."""
         weekday, hour = self.busiest
         low, high = np.quantile(self.rate_draws[:, weekday, hour], [0.025, 0.975])
         return Ranged(float(self.rate_per_minute[weekday, hour]), float(low), float(high))
@@ -156,12 +156,12 @@ class HeldOut:
 
     @property
     def seen_by_hour(self) -> float:
-        """Share of hours inside their interval."""
+        """Return the share of hours inside their interval."""
         return _covered(self.hours)
 
     @property
     def seen_by_day(self) -> float:
-        """Share of days inside their interval."""
+        """Return the share of days inside their interval."""
         return _covered(self.days)
 
 
@@ -179,9 +179,13 @@ class Scores:
 
     def shortest(self, share: float) -> tuple[float, float]:
         """Return the shortest interval that contains the next score with that probability."""
+        # The next score is one more than those seen, so the interval must hold a little more of these (conformal
+        # prediction). The small number keeps rounding from asking for one score too many.
         held = min(share * (1 + 1 / len(self)), 1.0) - 1e-9
         reached = np.cumsum(self.weights)
         before = reached - self.weights
+        # Every interval that holds the share begins at one of these scores. The shortest wins, on whichever side it
+        # lies.
         starts = np.flatnonzero(before <= 1 - held)
         ends = np.minimum(np.searchsorted(reached, before[starts] + held), len(self) - 1)
         lengths = self.values[ends] - self.values[starts]
@@ -232,6 +236,7 @@ def times(table: pl.DataFrame, factor: float) -> pl.DataFrame:
 
 
 def _covered(table: pl.DataFrame) -> float:
+    # Both ends belong to the interval: counts are whole numbers and often lie on one.
     inside = (table["seen"] >= table["low"]) & (table["seen"] <= table["high"])
     return float(inside.mean() or 0.0) if table.height else float("nan")  # type: ignore[arg-type]
 
@@ -257,10 +262,12 @@ class Fresh:
         rows = self.table.filter(pl.col("start_local").is_between(begin, end, closed="left"))
         at_s = (rows["start_local"] - begin).dt.total_microseconds().to_numpy() / 1e6
         wanted = rows[self.column].to_numpy().astype(np.float64)
+        # Parts of calls are drawn as whole ones, so that on average as many come.
         whole = np.floor(np.maximum(wanted, 0.0))
         times = (whole + (random.random(len(wanted)) < wanted - whole)).astype(np.int64)
         spread = np.repeat(at_s, times)
         if self.interval_s is not None:
+            # Calls at the beginning of each interval would come in batches that nobody saw.
             spread = spread + self.interval_s * random.random(len(spread))
         return np.sort(spread)
 
@@ -317,6 +324,7 @@ class Fit:
                 recovered_calls=factor * censoring.recovered_calls,
             ),
             held_out=None if held_out is None else held_out.times(factor),
+            # The outlook stays in the file's counts, because its scores depend on how many calls there are.
             multiplied=factor * self.multiplied,
         )
 
@@ -335,6 +343,7 @@ class Fit:
             period_cv=mine.period_cv.value,
             period_s=mine.period_s,
         )
+        # Without ringing times in the history the study's own default stays.
         base: dict[str, Any] = {} if self.ringing is None else {"ringing": self.ringing.distribution}
         return Traffic(
             arrivals=arrivals or weekly,
@@ -368,6 +377,7 @@ class Fit:
 
 def ranged(draws: Sequence[float] | FloatArray, value: float, confidence: float = 0.95) -> Ranged:
     """Return a value with the central range of its draws."""
+    # The central range: the draws may be skew.
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Ranged(value, float(low), float(high))
 
@@ -375,4 +385,5 @@ def ranged(draws: Sequence[float] | FloatArray, value: float, confidence: float 
 def proportion(yes: float, no: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return Jeffreys' interval of a share, from the numbers of cases seen."""
     tail = (1 - confidence) / 2
+    # It keeps within 0 to 1, where a normal interval leaves it for few or many cases.
     return float(stats.beta.ppf(tail, yes + 0.5, no + 0.5)), float(stats.beta.isf(tail, yes + 0.5, no + 0.5))

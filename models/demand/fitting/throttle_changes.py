@@ -73,7 +73,7 @@ class ThrottleStep:
 
     @property
     def words(self) -> str:
-        """The finding in two sentences, with what to do."""
+        """Return the finding in two sentences, with what to do."""
         before = "at least" if self.open_side is OpenSide.BEFORE else "about"
         after = "at least" if self.open_side is OpenSide.AFTER else "about"
         return (
@@ -83,7 +83,7 @@ class ThrottleStep:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return {
             "first_day": str(self.first_day),
             "last_day_before": str(self.last_day_before),
@@ -125,6 +125,7 @@ class _Cut:
 
 def _best_cut(profile: LimitProfile) -> _Cut:
     left, single = _left(profile.contradicted)
+    # Several dates may leave equally few: the days between them came near neither limit.
     best = np.flatnonzero(left == left.min())
     return _Cut(
         profile=profile,
@@ -141,6 +142,7 @@ def _left(contradicted: FloatArray) -> tuple[FloatArray, float]:
     The second value is the contradictions of the best single limit.
     """
     until = contradicted.cumsum(axis=0)
+    # Sums up to each day serve both sides: what is not before the change comes after it.
     cuts = slice(_LEAST_DAYS - 1, len(until) - _LEAST_DAYS)
     return until[cuts].min(axis=1) + (until[-1] - until[cuts]).min(axis=1), float(until[-1].min())
 
@@ -154,6 +156,7 @@ def _between_limits(cut: _Cut) -> ThrottleStep | None:
         return None
     if cut.left > _MOST_LEFT * (cut.left + cut.gained) or _astray(sides) > _MOST_ASTRAY:
         return None
+    # The test that costs the most comes last.
     if float(np.mean([gained >= cut.gained for gained in _by_chance(contradicted)])) > _SIGNIFICANT:
         return None
     return ThrottleStep(
@@ -166,22 +169,26 @@ def _between_limits(cut: _Cut) -> ThrottleStep | None:
 
 
 def _limit_of(contradicted: FloatArray, limits: FloatArray) -> tuple[float, bool]:
-    """The limit with fewest contradictions, in the middle where there are several; or the least of them and true, where
-    the highest that can be told is among them.
+    """Return the limit with the fewest contradictions, and whether it is only a lower bound.
+
+    Of several such limits it is the middle one. If the highest limit of the profile is among them, it is the lowest of
+    them, and a lower bound.
     """
     best = limits[contradicted == contradicted.min()]
     return (float(best[0]), True) if best[-1] == limits[-1] else (float(np.floor(np.median(best))), False)
 
 
 def _astray(sides: tuple[FloatArray, FloatArray]) -> float:
-    """Share of the days that tell both limits apart and would rather have the other side's."""
+    """Return the share of days that the other side's limit explains better, of those that tell both limits apart."""
     own, other = (int(side.sum(axis=0).argmin()) for side in sides)
     apart = np.concatenate([sides[0][:, own] - sides[0][:, other], sides[1][:, other] - sides[1][:, own]])
     return float((apart > 0).sum() / max((apart != 0).sum(), 1))
 
 
 def _by_chance(contradicted: FloatArray) -> Iterator[float]:
-    """What two limits gain with the days in another order."""
+    """Yield what two limits gain with the days in a random order."""
+    # Shuffled days have as many dates to choose from, so what choosing alone gains is in these gains. The seed is
+    # fixed: the same history always gives the same answer.
     random = np.random.default_rng(len(contradicted))
     for _ in range(_ORDERS):
         left, single = _left(contradicted[random.permutation(len(contradicted))])
@@ -189,13 +196,14 @@ def _by_chance(contradicted: FloatArray) -> Iterator[float]:
 
 
 def _step(days: list[date], heights: FloatArray, errors: FloatArray, per_minute: float) -> ThrottleStep | None:
-    """From one plateau to another: the cut that leaves days nearest to their own side's."""
+    """Find a step from one plateau to another: the cut at which days are nearest to the plateau of their own side."""
     best: tuple[float, int] | None = None
     for cut in range(_LEAST_DAYS, len(days) - _LEAST_DAYS + 1):
         left, right = heights[:cut], heights[cut:]
         lower, upper = sorted((float(np.median(left)), float(np.median(right))))
         if upper - lower < max(_LEAST_STEP * lower, 1.0):
             continue
+        # Absolute and not squared distances: one odd day must not decide where the cut is.
         wrong = float(np.abs(left - np.median(left)).sum() + np.abs(right - np.median(right)).sum())
         if best is None or wrong < best[0]:
             best = (wrong, cut)
@@ -211,7 +219,7 @@ def _step(days: list[date], heights: FloatArray, errors: FloatArray, per_minute:
 
 
 def _opened(counts: pl.DataFrame, days: list[date], heights: FloatArray, per_minute: float) -> ThrottleStep | None:
-    """From a plateau to days that go above it unrefused, or the other way about."""
+    """Find a step from a plateau to days that exceed it without refusals, or the other way round."""
     if len(days) < _LEAST_DAYS:
         return None
     largest = counts.group_by("day").agg(pl.col("admitted").max(), pl.col("refused").sum()).sort("day")
@@ -227,7 +235,7 @@ def _opened(counts: pl.DataFrame, days: list[date], heights: FloatArray, per_min
 
 
 def _stays(left: FloatArray, right: FloatArray) -> bool:
-    """Whether hardly any day stands on the other side's plateau: one odd day is no change."""
+    """Return whether hardly any day stands on the other side's plateau: one odd day is no change."""
     middle = (np.median(left) + np.median(right)) / 2
     wrong = np.concatenate(
         [(left > middle) == (np.median(left) < middle), (right > middle) == (np.median(right) < middle)]
@@ -236,13 +244,14 @@ def _stays(left: FloatArray, right: FloatArray) -> bool:
 
 
 def _error(heights: FloatArray, errors: FloatArray) -> float:
-    """Of a median of days."""
+    """Return the standard error of the median of some days."""
     spread = 1.4826 * float(np.median(np.abs(heights - np.median(heights))))
+    # The standard error of a median of normal values is sqrt(pi / 2) times that of their mean.
     return float(max(spread, float(np.median(errors))) * np.sqrt(np.pi / 2 / len(heights)))
 
 
 def _plateaus(counts: pl.DataFrame) -> tuple[list[date], FloatArray, FloatArray]:
-    """Days that show a plateau, its height in admitted calls per interval, and the height's standard error."""
+    """Return the days that show a plateau, its height in admitted calls per interval, and its standard error."""
     found = [
         (day, *picked)
         for (day,), of in sorted(counts.group_by("day"), key=lambda pair: pair[0])
@@ -253,10 +262,11 @@ def _plateaus(counts: pl.DataFrame) -> tuple[list[date], FloatArray, FloatArray]
 
 
 def _largest(of: pl.DataFrame) -> tuple[float, float] | None:
-    """The day's largest counts, where they are flatter than those of independent callers."""
+    """Return the median of the day's largest counts and its error, or None if they are not flatter than by chance."""
     admitted = np.sort(of["admitted"].to_numpy().astype(np.float64))
     if len(admitted) < 2 * _LEAST_LARGEST:
         return None
+    # Only the largest counts of a day come near the limit. All others show the callers.
     top = admitted[-max(int(_LARGEST * len(admitted)), _LEAST_LARGEST) :]
     if top[-1] < _LEAST_HEIGHT or top[-1] - top[0] > max(_FLAT * np.sqrt(top[-1]), 1.0):
         return None

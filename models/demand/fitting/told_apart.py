@@ -77,6 +77,8 @@ def _in_window(calls: pl.DataFrame, window_s: float) -> FloatArray:
     at_us = calls["start_utc"].dt.epoch("us").to_numpy()
     ordered = np.sort(at_us)
     margin_us = round(_ROUNDING_S * 1e6)
+    # The window is taken a little too long at both ends. So it may count too many attempts, never too few, and a window
+    # that is not full by this count surely was not.
     before = np.searchsorted(ordered, at_us - round(window_s * 1e6) - margin_us, side="left")
     count: FloatArray = (np.searchsorted(ordered, at_us + margin_us, side="right") - before).astype(np.float64)
     return count
@@ -100,6 +102,7 @@ def _is_rejection(refused: BoolArray, share: FloatArray, full: BoolArray) -> boo
         _Failing(int(refused[part].sum()), int(part.sum())) for part in (share < _HALF, (share >= _HALF) & ~full)
     )
     both = _Failing(low.count + mid.count, low.of + mid.of)
+    # So few failures change no decision, whatever they are.
     if both.count < _LEAST or both.share < _LEAST_SHARE:
         return False
     if not low.of or not mid.of:
@@ -128,6 +131,7 @@ def _among_full(calls: pl.DataFrame, refused: BoolArray, share: FloatArray, draw
     )
     sure = table.filter(pl.col("refused") & ~pl.col("full"))
     odds = sure.height / max(table.filter(~pl.col("refused") & ~pl.col("full")).height, 1)
+    # How often callers redial is the second mark: a rejected caller tries again less often than a refused one.
     again = float(sure.filter("known")["followed"].mean() or 0.0)  # type: ignore[arg-type]
     full, group = table.filter("full"), ("load", "attempt", "known")
     of_kind = pl.when(~pl.col("known")).then(1.0).when("followed").then(again).otherwise(1 - again)
@@ -149,6 +153,7 @@ def _among_full(calls: pl.DataFrame, refused: BoolArray, share: FloatArray, draw
             chance[chosen] = _scaled((weighed["expected"] / weighed["alike"]).to_numpy()[chosen], odds * passed * kind)
     found_here = np.zeros(calls.height, dtype=np.bool_)
     at_full = share >= _FULL_FROM
+    # One draw per row, made beforehand, so that a row's draw does not depend on the groups.
     found_here[at_full] = draws[at_full] < chance
     return found_here
 
@@ -158,6 +163,7 @@ def _scaled(chances: FloatArray, total: float) -> FloatArray:
     factor = 1.0
     for _ in range(_STEPS):
         have = float(np.minimum(chances * factor, 1.0).sum())
+        # Repeated, because a chance that is cut at 1 leaves its rest to the others.
         factor *= total / have if have else 1.0
     scaled: FloatArray = np.minimum(chances * min(factor, _MOST_FACTOR), 1.0)
     return scaled

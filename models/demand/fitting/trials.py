@@ -36,6 +36,7 @@ def with_trials(outlook: Outlook, attempts: Grid) -> Outlook:
     hour_cv, day_cv = _hour_cv(attempts, expected), _cv(attempts.totals, expected.sum(axis=1))
     hours = (attempts.hours - expected) / deviation(expected, hour_cv)
     days = (attempts.totals - expected.sum(axis=1)) / deviation(expected.sum(axis=1), day_cv)
+    # Hours that clocks skip or repeat have no ordinary expectation.
     whole = attempts.minutes == 60
     odd = np.repeat(~history.usual[:, None], 24, axis=1)[whole]
     scores, classes = hours[whole], hour_class(expected[whole])
@@ -56,6 +57,7 @@ def with_trials(outlook: Outlook, attempts: Grid) -> Outlook:
 def _scores(values: FloatArray, is_odd: BoolArray, odd_share: float) -> Scores:
     """Return the scores; those of odd days together have the weight with which odd days are expected."""
     if is_odd.any() and not is_odd.all():
+        # A short history may hold four holidays or none: its own share of odd days is not that of days to come.
         weights = np.where(is_odd, odd_share / is_odd.sum(), (1 - odd_share) / (~is_odd).sum())
     else:
         weights = np.full(len(values), 1 / len(values))
@@ -66,10 +68,12 @@ def _scores(values: FloatArray, is_odd: BoolArray, odd_share: float) -> Scores:
 def _by_other_weeks(history: Ordinary) -> FloatArray:
     """Return the calls expected from the other weeks, for each week counted from the end, shape (D, 24)."""
     numbers = np.array([day.toordinal() for day in history.grid.dates])
+    # Counted from the end, so that the last seven days are one whole trial.
     weeks = (numbers[-1] - numbers) // 7
     expected = np.zeros_like(history.grid.hours)
     for week in np.unique(weeks):
         out = weeks == week
+        # Odd days of the other weeks do not shape the expectation, but those of the trial are scored against it.
         others = history.keep(~out).days
         if len(others) == 0:
             continue
@@ -97,5 +101,6 @@ def _cv(seen: FloatArray, expected: FloatArray) -> float:
     known = expected > 0
     if not known.any():
         return _LEAST_CV
+    # 1.4826 times the median deviation is the standard deviation of normal values, and odd days do not widen it.
     spread = 1.4826 * float(np.median(np.abs(seen[known] / expected[known] - 1)))
     return float(np.sqrt(max(spread**2 - float(np.median(1 / expected[known])), _LEAST_CV**2)))

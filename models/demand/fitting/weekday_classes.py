@@ -53,6 +53,7 @@ def choose_resolution(counts: FloatArray, weekdays: IntArray, weeks: IntArray, p
         return Resolution(every, every, _HOUR_S)
     lengths = [length for length in _LENGTHS_S if length % period_s == 0 and length >= period_s]
     partitions = list(_partitions(counts, weekdays))
+    # Whole weeks are kept out: the days of one week share its level, which would give a held-out day away.
     folds = np.unique(weeks) % min(len(np.unique(weeks)), _MOST_FOLDS)
     fold = folds[np.searchsorted(np.unique(weeks), weeks)]
     if len(np.unique(fold)) < 2:
@@ -81,6 +82,7 @@ def shape_of(counts: FloatArray, merged: int) -> FloatArray:
     total = counts.sum(axis=0)
     periods = len(total)
     hour = max(1, periods // 24)
+    # Each hour gets half a call, however many periods it has.
     smooth = total + _HALF_A_CALL / hour
     smooth = np.repeat(smooth.reshape(-1, merged).mean(axis=1), merged)
     return np.asarray(smooth / smooth.sum())
@@ -113,6 +115,7 @@ def _of_totals(totals: FloatArray, classes: IntArray, fold: IntArray) -> float:
     """Return the lognormal log-likelihood of the totals of held-out days; `totals` are logarithms."""
     found = 0.0
     for test, train in _folds(classes, fold):
+        # A held-out day differs by its own spread and by the error of the mean of its class.
         wide = _spread(totals, classes, ~test) ** 2 * (1 + 1 / train.sum())
         found -= float(((totals[test] - totals[train].mean()) ** 2 / wide + np.log(wide)).sum()) / 2
     return found
@@ -140,6 +143,7 @@ def _partitions(counts: FloatArray, weekdays: IntArray) -> Iterator[Classes]:
         hours = [_hours(np.concatenate([days[day] for day in one])) for one in classes]
         sizes = [sum(len(days[day]) for day in one) for one in classes]
         pairs = combinations(range(len(classes)), 2)
+        # Seven steps of joining the nearest, and not all 877 partitions of seven weekdays.
         first, second = min(pairs, key=lambda pair: _distance(hours, sizes, *pair))
         joined = tuple(sorted(classes[first] + classes[second]))
         classes = [one for index, one in enumerate(classes) if index not in {first, second}] + [joined]

@@ -40,7 +40,7 @@ class WithinMinutes:
 
     @property
     def period_s(self) -> float:
-        """Length of the periods."""
+        """Return the length of the periods."""
         return MINUTE_S / float(self.counts.shape[2])
 
     def draw(self, day: int, minutes: IntArray, random: np.random.Generator) -> FloatArray:
@@ -49,6 +49,8 @@ class WithinMinutes:
         splits = _splits(self.counts[day, minutes], _LENGTHS_S[: len(self.concentrations)])
         for children, concentration in zip(splits, self.concentrations, strict=True):
             each = children.shape[2]
+            # A Dirichlet posterior with even means: the prior knows no second of the minute that is busier than
+            # another.
             drawn = random.standard_gamma(concentration / each + children)
             shares = drawn / np.maximum(drawn.sum(axis=2, keepdims=True), 1e-300)
             factors = (each * factors[:, :, None] * shares).reshape(len(minutes), -1)
@@ -73,8 +75,10 @@ def fit_within_minutes(counts: pl.DataFrame, column: str, grid: Grid, interval_s
     minutes = fine.reshape(len(grid), 1440, -1)
     is_busy = grid.hours >= _BUSY * grid.hours.max(initial=1.0)
     busy = minutes.reshape(len(grid), 24, 60, -1)[is_busy].reshape(-1, minutes.shape[2])
+    # Whole days are held out: the minutes of one day are not independent of each other.
     fold = np.repeat(np.nonzero(is_busy)[0] % min(len(grid), _MOST_FOLDS), 60)
     splits = _splits(busy, lengths)
+    # Summed from the coarsest on: a split into tens of seconds may only pay together with the one into fives below it.
     likelier = np.cumsum([_likelier(children, fold) for children in splits])
     depth = int(likelier.argmax()) + 1
     if likelier[depth - 1] < _CLEARLY:
@@ -111,11 +115,13 @@ def _splits(fine: FloatArray, lengths_s: Sequence[float]) -> list[FloatArray]:
 def _concentration(children: FloatArray) -> float:
     """Estimate the concentration of even shares by moments, as `day_rates`; infinite without scatter beyond chance."""
     each, totals = children.shape[2], children.sum(axis=2)
+    # A single call shows nothing of how calls of one minute keep together.
     several = totals > 1
     counts, totals = children[several], totals[several]
     excess = (each * (counts**2).sum(axis=1) / totals - totals - (each - 1)).sum()
     degrees = (each - 1) * (totals - 1).sum()
     scatter = float(excess / degrees) if degrees > 0 else 0.0
+    # The scatter is 1 / (a + 1), as in `day_rates`.
     return 1 / min(scatter, 0.9) - 1 if scatter > 0 else np.inf
 
 

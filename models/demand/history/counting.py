@@ -17,13 +17,13 @@ MOST_INTERVALS = 20_000_000
 
 
 def counted(calls: pl.DataFrame, begin: datetime, end: datetime, interval_s: float, timezone: str) -> pl.DataFrame:
-    """Attempts and refusals per interval.
+    """Return the attempts and refusals per interval.
 
     Args:
-        calls: `start_utc`, `status`.
-        begin: local wall clock of the first counts; intervals are laid from its midnight on.
-        end: and where they end, excluded.
-        interval_s: length.
+        calls: a table with `start_utc` and `status`.
+        begin: local wall clock of the first counts. Intervals begin at its midnight.
+        end: local wall clock of their end, excluded.
+        interval_s: length of an interval.
         timezone: of `begin` and `end`.
 
     Raises:
@@ -35,7 +35,7 @@ def counted(calls: pl.DataFrame, begin: datetime, end: datetime, interval_s: flo
 
 
 def summed(rows: pl.LazyFrame, begin: datetime, end: datetime, interval_s: float, timezone: str) -> pl.DataFrame:
-    """As `counted`, of rows that are counts themselves: `start_utc`, `attempts`, `refused`."""
+    """Return the same as `counted`, for rows that are counts already: `start_utc`, `attempts`, `refused`."""
     midnight = begin.replace(hour=0, minute=0, second=0, microsecond=0)
     origin, first, last = _microseconds([midnight, begin, end], timezone)
     step = max(1, round(interval_s * 1e6))

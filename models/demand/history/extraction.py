@@ -1,6 +1,6 @@
-"""Scans each file of calls once, as a stream, into one compact table: instants, durations, statuses, masked numbers.
+"""Read each file of calls once, as a stream, into a compact table: instants, durations, statuses, masked numbers.
 
-Every row of the file is a row of it, whatever is wrong with it; cleaning is `models.demand.history.cleaning`.
+The table has every row of the file, also the bad ones. `models.demand.history.cleaning` removes those later.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _WAYS = {
         outbound-api outbound_dial outbound_api""",
 }
 _FROM_OUTSIDE = r"(?i)^(public|.*(incoming|inbound)|from-(trunk|pstn|did|digital|zaptel|outside|carrier|sip-external))"
-"""Dialplan contexts in which calls from a carrier begin, as Asterisk, FreePBX and FreeSWITCH name them."""
+"""Names of the dialplan contexts in which calls from a carrier begin (Asterisk, FreePBX, FreeSWITCH)."""
 
 
 def extract(
     part: Part, forms: Forms, settings: HistorySettings, mask: Mask, ledger: Ledger
 ) -> tuple[pl.DataFrame, int]:
-    """The compact table of one file, and how many rows the file has.
+    """Return the compact table of one file, and the number of rows in the file.
 
-    Its columns: `row`, `start` and, as far as the file has them, `answered`, `end`, `duration_s`, `holding_s`,
+    The columns are `row`, `start` and, as far as the file has them, `answered`, `end`, `duration_s`, `holding_s`,
     `status`, `code`, `direction`, `caller`, `callee`, `id`, `leg`, `method`, `internal`, `unread`, and the owners.
 
     Raises:
-        InputError: no start can be read, or the file is damaged further on.
+        InputError: no start can be read, or the file is damaged beyond its first rows.
     """
     opened, given = part.opened, part.layout.columns
     columns = [
@@ -79,9 +79,10 @@ def _is_filled(column: str) -> pl.Expr:
 
 
 def _without_impossible(query: pl.LazyFrame, given: dict[str, str]) -> pl.LazyFrame:
-    """Times that are none become null; `placeholder` tells whether a row had one.
+    """Set impossible times to null, and add two kinds of columns that say what was not read.
 
-    `doubt_…` tells where something stands that was not read; a row of a usual file has nothing of the kind.
+    `placeholder`: the row has an impossible time, which recorders write where there is no time.
+    `doubt_…`: the cell has text, but no value was read from it. In a usual file no row has that.
     """
     roles = [role for role in TIMES if role in given]
     impossible = [pl.col(role).is_not_null() & times.usual(pl.col(role)).is_null() for role in roles]
@@ -98,9 +99,10 @@ def _without_impossible(query: pl.LazyFrame, given: dict[str, str]) -> pl.LazyFr
 
 
 def _read_again(frame: pl.DataFrame, part: Part) -> pl.DataFrame:
-    """Tell what is nothing from what could not be read, and read numbers in groups; costs a second scan.
+    """Look again at the cells that were not read: are they empty words, numbers in groups, or unreadable?
 
-    Only where the first one left doubts: a file of plain numbers and times pays for no other.
+    This costs a second scan of the file. It happens only if the first scan left doubts, so a file of plain numbers
+    and times is read once.
     """
     given = part.layout.columns
     doubtful = [role for role in _MAY_BE_UNREAD if role in given and frame[f"doubt_{role}"].any()]
@@ -119,7 +121,7 @@ def _read_again(frame: pl.DataFrame, part: Part) -> pl.DataFrame:
 
 
 def _noted(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """Only the rows that the request asks for; what could not be read in them is noted."""
+    """Return the rows that the request asks for. Note in the ledger what could not be read in them."""
     if "wanted" in frame.columns:
         wanted = frame["wanted"].fill_null(value=False)
         ledger.note_rows("outside_where", frame, ~wanted)
@@ -134,10 +136,11 @@ def _noted(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
 
 
 def all_time_forms(parts: Sequence[Part], ledger: Ledger) -> list[Forms]:
-    """The forms of each column of times, by file.
+    """Return, for each file, the forms of each of its columns of times.
 
     Raises:
-        InputError: no value of the start's first rows is a time in any form, nor of another column that has values.
+        InputError: the first rows of the start have no time in any known form, or another column of times has values
+            but no time.
     """
     found = [_time_forms(part) for part in parts]
     return _settled(parts, found, ledger)
@@ -161,7 +164,7 @@ def _time_forms(part: Part) -> Forms:
 
 
 def _has_readable(opened: Opened, name: str) -> bool:
-    """Whether most values are something, but no time in any form, not even one that stands for none."""
+    """Return whether the column has values that are no time in any form, not even a placeholder for no time."""
     text = opened.sample.filter(times.has_text(name))[name]
     return bool(text.len()) and not times.is_placeholder(text)
 
@@ -174,7 +177,7 @@ def _no_times(opened: Opened, name: str, role: str) -> InputError:
 
 
 def _settled(parts: Sequence[Part], found: list[Forms], ledger: Ledger) -> list[Forms]:
-    """Where the first rows do not tell day from month, let all files tell."""
+    """Choose one order of day and month for all files, by all their rows, if the first rows leave both possible."""
     totals = {"dm": 0, "md": 0}
     for part, forms in zip(parts, found, strict=True):
         chosen = next((form for form in forms.get("start", ()) if form.order), None)

@@ -1,6 +1,6 @@
-"""The forms of call histories: which column says what, recognised by headings or, where there are none, by shape.
+"""Recognise the form of a call history: which column says what, by its headings or, without headings, by its values.
 
-Only finds columns; what is in them is read by `models.demand.history.extraction`.
+This module finds columns only. `models.demand.history.extraction` reads what is in them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Layout:
 
     @property
     def is_of_counts(self) -> bool:
-        """Whether rows are intervals, not calls."""
+        """Return whether a row is an interval with its count of calls, not a call."""
         return "calls" in self.columns
 
 
@@ -43,15 +43,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Form:
-    """One form with headings: what its columns are called, in lower case without punctuation."""
+    """One form with headings, written in lower case and without punctuation."""
 
     name: str
     headings: dict[str, str]
-    """Role -> possible headings, the first that is there counts."""
+    """Role -> its possible headings. The first one that the file has is taken."""
     needs: tuple[str, ...]
-    """Roles without which it is not this form."""
+    """Roles that the file must have to be of this form."""
     marks: tuple[str, ...] = field(default=())
-    """Roles of which at least one must be there: what tells it from others."""
+    """Roles of which the file must have at least one. They tell this form from others."""
 
 
 FORMS = (
@@ -153,11 +153,11 @@ FORMS = (
     ),
 )
 STARTS = frozenset(heading for form in FORMS for heading in form.headings["start"].split())
-"""Headings that a start may have."""
+"""All headings of a start, of any form."""
 _RECORDERS = frozenset(
     {"host", "hostname", "server", "servername", "node", "nodename", "switchname", "systemname", "recorder"}
 )
-"""Headings of columns that say which host noted a call, and by whose clock."""
+"""Headings of columns that say which host recorded a call. Each host has a clock of its own."""
 _OWNERS = frozenset(
     {
         *("account", "accountsid", "accountid", "accountcode", "accountname"),
@@ -166,14 +166,14 @@ _OWNERS = frozenset(
         *("tenant", "tenantid", "tenantname", "organisation", "organization", "companyid", "companyname"),
     }
 )
-"""Headings of columns that say whose call it is; a throttle is one trunk's, so a history should be too."""
+"""Headings of columns that say whose call it is. A throttle belongs to one trunk, so a history should too."""
 
 
 def layout(opened: Opened, settings: HistorySettings) -> Layout:
-    """Which column of the file says what.
+    """Return which column of the file says what.
 
     Raises:
-        InputError: it is in no known form, or columns that the request names are not in it; says what there is.
+        InputError: the file is in no known form, or lacks columns that the request names. Lists those that it has.
     """
     if settings.columns is not None and settings.format in {"auto", "columns", "counts"}:
         found: Layout | None = _by_settings(opened, settings)
@@ -229,7 +229,7 @@ def _twice(wanted: dict[str, str]) -> list[Problem]:
 
 
 def no_column(name: str, opened: Opened) -> str:
-    """What is said of a column that the request names and the file has not."""
+    """Return the message for a column that the request names and the file does not have."""
     near = difflib.get_close_matches(name.lower(), [column.lower() for column in opened.columns], n=1, cutoff=0.5)
     by_lower = {column.lower(): column for column in opened.columns}
     hint = f"did you mean `{by_lower[near[0]]}`?" if near else f"there are {_listed(opened)}"

@@ -1,4 +1,4 @@
-"""Where a table begins in what people and programs put before it: blank lines, titles, the heading itself."""
+"""Find where a table begins: people and programs put blank lines, titles and a heading before it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from trunkproof.models.demand.history.opened import unique_names
 
 _MOST_LEADING = 20
 _VALUE = re.compile(r"^[\s+.-]*\d[\d.,\s]*$|\d{4,}|\d:\d\d")
-"""What a heading does not have: a number, a long run of digits, a time of day."""
+"""Content that no heading has: a number, a long run of digits, a time of day."""
 
 
 def table_start(rows: Sequence[Sequence[str]]) -> tuple[int, bool, tuple[str, ...]]:
-    """Find the table in the first rows: lines before it, whether it has a heading, the names of its columns.
+    """Return the number of lines before the table, whether it has a heading, and the names of its columns.
 
-    Lines of a title are passed over where a heading follows; without a heading only empty ones are, because a line
-    that is cut short is a bad row, and is told as such.
+    Title lines are skipped if a heading follows them. Without a heading only empty lines are skipped: a short line
+    may then be a damaged row, which must be reported and not skipped.
     """
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
     widths = sorted(len(row) for row, count in zip(rows, filled, strict=True) if count)

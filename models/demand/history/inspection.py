@@ -73,7 +73,7 @@ class SampleRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """All that was recognised."""
+    """Everything that was recognised in a history."""
 
     history: History
     files: tuple[FileFound, ...]
@@ -86,7 +86,7 @@ class Inspection:
     sample: tuple[SampleRow, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         history = self.history
         return {
             "source": history.source,

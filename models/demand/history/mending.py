@@ -91,7 +91,7 @@ class _Lines:
             yield line
 
     def ahead(self, most: int) -> Iterator[bytes]:
-        """The next lines, which stay to be given out."""
+        """Yield the next lines without removing them."""
         for at in range(most):
             if at == len(self._held):
                 line = next(self._file, None)
@@ -101,7 +101,7 @@ class _Lines:
             yield self._held[at]
 
     def skip(self, count: int) -> None:
-        """Leave out the next ones, which have been looked at."""
+        """Skip lines that `ahead` has yielded."""
         for _ in range(count):
             self._held.popleft()
         self.number += count
@@ -118,10 +118,10 @@ class _Shape:
         self._separator, self._width = separator, width
 
     def is_row(self, text: bytes) -> bool:
-        """Whether every mark has its other."""
+        """Return whether every quotation mark has its partner."""
         return self._row.fullmatch(text.rstrip(b"\r\n")) is not None
 
     def is_whole(self, line: bytes) -> bool:
-        """Whether it is a row with as many fields as a row has."""
+        """Return whether the line is a row with the usual number of fields."""
         fields = 1 + sum(found == self._separator for found in self._field.findall(line))
         return fields >= self._width and self.is_row(line)

@@ -1,4 +1,4 @@
-"""Reads numbers as people and their programs write them: decimal point or comma, thousands in groups, clock times."""
+"""Read numbers as people and programs write them: decimal point or comma, thousands in groups, clock times."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import polars as pl
 
 Mark = Literal[".", ","]
 _SPACES = "[\\s\u00a0\u202f\u2009'\u2019]"
-"""Separators of thousands that are never decimal marks."""
+"""Separators of thousands. None of them is ever a decimal mark."""
 _BY_COMMA = re.compile(r"^[+-]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}$")
 _BY_POINT = re.compile(r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
 _GROUPED = {".": r"^[+-]?\d{1,3}(,\d{2,3})*,\d{3}(\.\d+)?$", ",": r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$"}
-"""By decimal mark: whole numbers in groups. Indian groups have two digits above the thousand."""
+"""Decimal mark -> pattern of a number in groups. Above the thousand, Indian groups have two digits (12,34,567)."""
 _PLAIN = r"^\s*[+-]?\d*\.?\d*\s*$"
 _CLOCK = r"^(?:(\d+) days? |1899-12-3[01][ T]|1900-01-(\d\d)[ T])?(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)$"
-"""Also as Excel stores a duration: a time of day in the first days of its calendar."""
+"""Hours, minutes and seconds. Excel stores a duration as a time of day in the first days of its calendar."""
 
 
 def decimal_mark(sample: pl.Series) -> Mark:
-    """Which mark the column's numbers have, told from the first rows; the point where nothing tells."""
+    """Return the decimal mark of the column's numbers, by its first rows; the point if they do not show it."""
     if sample.dtype != pl.String:
         return "."
     values = [re.sub(_SPACES, "", value) for value in sample.drop_nulls().unique().to_list()]
@@ -38,7 +38,7 @@ def decimal_mark(sample: pl.Series) -> Mark:
 
 
 def number(column: str, mark: Mark) -> pl.Expr:
-    """The expression that reads a number; null where it is none."""
+    """Return the expression that reads a number. It gives null where the cell has none."""
     text = pl.col(column).cast(pl.String).str.replace_all(_SPACES, "").str.strip_suffix("s")
     grouped = text.str.contains(_GROUPED[mark])
     if mark == ".":
@@ -53,10 +53,10 @@ def number(column: str, mark: Mark) -> pl.Expr:
 
 
 def seconds(column: str, sample: pl.Series, *, any_form: bool = False) -> pl.Expr:
-    """The expression that reads a duration: a number of seconds, or hours, minutes and seconds.
+    """Return the expression that reads a duration: a number of seconds, or hours, minutes and seconds.
 
-    Where the first rows have plain numbers only, so has the expression: it is three times as fast. `any_form` reads
-    what else a later row may have.
+    If the first rows have plain numbers only, the expression reads plain numbers only, which is three times as fast.
+    With `any_form` it reads all forms, for the later rows that it could not read.
     """
     text = pl.col(column).cast(pl.String).str.strip_chars()
     if not any_form and decimal_mark(sample) == "." and sample.cast(pl.String).drop_nulls().str.contains(_PLAIN).all():

@@ -117,7 +117,7 @@ KINDS: dict[str, tuple[str, str]] = {
 
 
 class Ledger:
-    """Collects oddities, one for each kind that was found."""
+    """A collection of oddities, one for each kind that was found."""
 
     def __init__(self, files: Sequence[str] = ()) -> None:
         """`files`: names of the history's files, in the order of their numbers."""

@@ -1,6 +1,6 @@
-"""A file of rows that has been opened: its columns, a lazy scan of its rows, and where each row stands.
+"""Describe an opened file of rows: its columns, a lazy scan of its rows, and the line of each row.
 
-The kinds of file are `models.demand.history.delimited`, `models.demand.history.workbooks`,
+Files are opened by `models.demand.history.delimited`, `models.demand.history.workbooks`,
 `models.demand.history.records` (JSON) and, for Parquet, `models.demand.history.opening`. What the columns mean is
 `models.demand.history.formats`.
 """
@@ -18,7 +18,7 @@ from trunkproof.models.errors import InputError, Problem
 
 SAMPLE_ROWS = 5000
 FILE_STEP = 2**40
-"""A row's number is its line plus this times the number of its file: one integer says both, for any size of file."""
+"""A row's number is its line, plus this times the number of its file: one integer for both, for any size of file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,24 +27,24 @@ class Opened:
 
     path: Path
     name: str
-    """As messages call it."""
+    """The file's name in messages."""
     kind: str
     """`csv`, `parquet`, `json` or `xlsx`."""
     has_heading: bool
     columns: tuple[str, ...]
     scan: pl.LazyFrame
-    """All columns, and `row`: the line of the file (of JSON the record, of Excel the sheet's row)."""
+    """All columns, and `row`: the line in the file (JSON: the number of the record; Excel: the row of the sheet)."""
     sample: pl.DataFrame
     """The first rows."""
     number: int = 0
-    """Which of a history's files it is."""
+    """The number of this file among the files of the history, from 0."""
     mended_lines: tuple[int, ...] = ()
-    """Lines whose quotation marks were taken away."""
+    """Lines whose quotation marks were removed, because they were unmatched."""
     joined: tuple[tuple[int, int], ...] = ()
-    """Rows with line breaks inside quotation marks: the row as `scan` counts it, and its further lines."""
+    """Rows with line breaks inside quotation marks: the row as `scan` counts it, and how many more lines it has."""
 
     def collect(self, query: pl.LazyFrame) -> pl.DataFrame:
-        """Run a query on `scan` with the streaming engine; a column `row` becomes the row's place in the history.
+        """Run a query on `scan` with the streaming engine. A column `row` becomes the row's number in the history.
 
         Raises:
             InputError: the file cannot be read beyond its first rows.
@@ -64,23 +64,23 @@ class Opened:
         return rows + self.number * FILE_STEP if self.number else rows
 
     def damaged(self) -> InputError:
-        """The error for a file that the reader gives up on."""
+        """Return the error for a file that cannot be read further."""
         words = {"csv": "cannot be read as CSV: a damaged file", "parquet": "is a damaged Parquet file"}
         return refused(self.name, words.get(self.kind, "is damaged"))
 
 
 def place_of(row: int) -> tuple[int, int]:
-    """Number of the file, and line in it, of a row's number."""
+    """Return the number of the file and the line in it, given a row's number."""
     return divmod(row, FILE_STEP)
 
 
 def refused(name: str, *whats: str, where: str = "file") -> InputError:
-    """The error for a file that cannot be used."""
+    """Return the error for a file that cannot be used."""
     return InputError(name, [Problem(where=where, what=what) for what in whats])
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Headings as names of columns: none empty, none twice, none `row`, which is the line's."""
+    """Return names of columns for these headings: none is empty, none comes twice, none is `row` (the line)."""
     found: list[str] = []
     for i, given in enumerate(names):
         name = given.strip().strip('"').strip() or f"column {i + 1}"

@@ -1,6 +1,6 @@
-"""Opens a history's files: what kind of file each is, its columns, and a lazy scan of its rows.
+"""Open a history's files: find the kind of each, its columns, and a lazy scan of its rows.
 
-Says nothing about what the columns mean; that is `models.demand.history.formats`.
+`models.demand.history.formats` says what the columns mean.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ _ZIP = b"PK\x03\x04"
 
 
 def open_histories(files: Sequence[Path], starts: frozenset[str]) -> list[Opened]:
-    """Open every file; a workbook gives one `Opened` per sheet. `starts`: bare headings of a start, for JSON.
+    """Open every file. A workbook gives one `Opened` per sheet.
+
+    Args:
+        files: the paths.
+        starts: headings of a start, in lower case without punctuation. They find the records of calls in JSON.
 
     Raises:
-        InputError: some are empty or no table; lists all of these.
+        InputError: some files are empty or no table. Lists all of them.
     """
     found: list[Opened] = []
     problems: list[Problem] = []

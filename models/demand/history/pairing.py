@@ -1,6 +1,7 @@
-"""Kamailio's `acc` rows into calls: each INVITE with the BYE of the same Call-ID.
+"""Join rows of Kamailio's `acc` module into calls: each INVITE with the BYE of the same Call-ID.
 
-acc notes the instant of the answer, not of the INVITE; what that does to starts is told as an oddity.
+The module writes the instant of the final response, not of the INVITE. So starts are late, which is reported as an
+oddity.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from trunkproof.models.demand.history.table import CallStatus
 
 
 def paired(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """Rows of INVITEs and of methods that are no call; with `end`, from the first BYE not before the answer.
+    """Return all rows but those of BYEs, with `end`: the instant of the first BYE that is not before the answer.
 
-    Takes `row`, `start` (in UTC), `method`, `id`, `status`; the result has no `method` but for the rows to be left out.
+    `frame` must have `row`, `start` (in UTC), `method`, `id` and `status`. Rows of other methods stay: the caller
+    leaves them out and counts them.
     """
     byes = frame.lazy().filter(pl.col("method") == "BYE").select("row", "start", "id")
     others = frame.filter((pl.col("method") != "BYE").fill_null(value=True))

@@ -120,7 +120,7 @@ def _read_calls(
 
 
 def _extracted(parts: Sequence[Part], settings: HistorySettings, ledger: Ledger) -> tuple[pl.DataFrame, int]:
-    """The compact tables of all files as one, times in UTC, and how many rows the files have."""
+    """Return the compact tables of all files as one, with times in UTC, and the number of rows in the files."""
     mask = Mask()  # One for all files: a caller has one key in all of them.
     frames = []
     rows = 0
@@ -149,7 +149,7 @@ def _cleaned(frame: pl.DataFrame, parts: Sequence[Part], settings: HistorySettin
 
 
 def _in_utc(frame: pl.DataFrame, timezone: str, ledger: Ledger) -> pl.DataFrame:
-    """Times as instants, those in the hours that daylight time makes doubtful noted by their start."""
+    """Return the table with times in UTC. Note the starts in hours that daylight saving time makes doubtful."""
     for name in TIMES:
         if name not in frame.columns:
             continue
@@ -163,7 +163,7 @@ def _in_utc(frame: pl.DataFrame, timezone: str, ledger: Ledger) -> pl.DataFrame:
 
 
 def _as_calls(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """With the schema of calls."""
+    """Return the table with the schema of calls."""
     if "direction" not in frame.columns:
         frame = frame.with_columns(direction=pl.lit(None, dtype=pl.String))
     ledger.note_rows("no_direction", frame, pl.col("direction").is_null())

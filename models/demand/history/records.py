@@ -40,12 +40,12 @@ def open_records(path: Path, name: str, number: int, starts: frozenset[str]) -> 
 
 
 def bare(heading: str) -> str:
-    """A heading in lower case without punctuation, as the lists of `models.demand.history.formats` have it."""
+    """Return a heading in lower case without punctuation, as it is written in `models.demand.history.formats`."""
     return "".join(letter for letter in heading.lower() if letter.isalnum())
 
 
 def _loaded(path: Path, name: str) -> list[tuple[int, Any]]:
-    """Documents, each with the line that it stands in; a single one has the line 0."""
+    """Return the documents of a file, each with its line. A single document has line 0."""
     try:
         with opened_bytes(path) as file:
             content = file.read()
@@ -74,7 +74,7 @@ def _loaded(path: Path, name: str) -> list[tuple[int, Any]]:
 
 
 def _numbered(documents: list[tuple[int, Any]], starts: frozenset[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Records with their line; of a single document, with their number in it."""
+    """Yield the records with their line, or in a single document with their number."""
     number = 0
     for line, document in documents:
         if line and document is None:
@@ -88,7 +88,7 @@ def _numbered(documents: list[tuple[int, Any]], starts: frozenset[str]) -> Itera
 
 
 def _found(value: Any, starts: frozenset[str], *, is_item: bool) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Records, and whether each was one of a list, alone or wrapped."""
+    """Yield the records in a value, and whether each was an item of a list, alone or wrapped."""
     if isinstance(value, list):
         for item in value:
             yield from _found(item, starts, is_item=True)
@@ -102,7 +102,7 @@ def _found(value: Any, starts: frozenset[str], *, is_item: bool) -> Iterator[tup
 
 
 def _spread(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Fields as text, those of inner objects by their own names; lists of legs are no part of the call."""
+    """Yield the fields as text. Fields of inner objects have their own names; lists of legs are left out."""
     for key, value in record.items():
         if isinstance(value, dict):
             yield from ((name, inner) for name, inner in _spread(value) if name not in record)

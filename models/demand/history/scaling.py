@@ -1,8 +1,10 @@
-"""Another customer's counts at this trunk's size: what `scale` does.
+"""Bring another customer's counts to this trunk's size: the setting `scale`.
 
-Above 1, each count is multiplied; what was chance in a small count then looks like spread of the large one, so a fit
-goes back to the file's own counts (`History.as_filed`) and multiplies its rates instead. Below 1, each call is kept
-with probability s (binomial thinning), which is exact: mean s times, and the relative spread of the rates as it was.
+Above 1, each count is multiplied. Chance in a small count then looks like spread of a large one. So a fit takes the
+file's own counts (`History.as_filed`) and multiplies the rates instead.
+
+Below 1, each call is kept with the probability `scale` (binomial thinning). That is exact: the mean is multiplied, and
+the relative spread of the rates stays.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ import polars as pl
 from trunkproof.models.demand.history.oddities import Ledger
 
 _SEED = 20_240_229
-"""Fixed: the same file and scale give the same history."""
+"""Fixed, so that the same file and scale always give the same history."""
 
 
 def scaled(counts: pl.DataFrame, scale: float, ledger: Ledger) -> pl.DataFrame:
-    """Counts multiplied; totals keep to the scale, and refusals stay part of the attempts."""
+    """Return the counts multiplied. Totals follow the scale, and refused calls stay part of the attempts."""
     if scale == 1:
         return counts
     passed, refused = counts["attempts"] - counts["refused"], counts["refused"]
@@ -27,7 +29,7 @@ def scaled(counts: pl.DataFrame, scale: float, ledger: Ledger) -> pl.DataFrame:
 
 
 def _multiplied(counts: pl.Series, scale: float) -> pl.Series:
-    """Whole numbers whose running sum is nowhere more than half a call from that of the exact products."""
+    """Return whole numbers whose running sum is never more than half a call off the sum of the exact products."""
     running = np.rint(np.cumsum(counts.to_numpy().astype(np.float64)) * scale).astype(np.int64)
     return pl.Series(counts.name, np.diff(running, prepend=0))
 

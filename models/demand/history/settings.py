@@ -1,6 +1,6 @@
-"""Where a call history is and how to read it: `history:` of a request.
+"""Define where a call history is and how to read it: the section `history:` of a request.
 
-Settings only; `models.demand.history.reading` reads by them. The words under each field are its reference.
+These are settings only. `models.demand.history.reading` reads by them. The text under each field is its reference.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _wanted(given: Any) -> Any:
 
 
 class Columns(Settings):
-    """Names of the columns of a history that is in no known form; those that are left out are not in it.
+    """Names of the columns of a history that is in no known form. Name only the columns that the history has.
 
     A file without a heading has `column 1`, `column 2` and so on.
     """

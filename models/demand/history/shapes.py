@@ -1,7 +1,7 @@
-"""Recognises files without a heading by what stands in their columns.
+"""Recognise files without a heading by the values in their columns.
 
-Asterisk's `Master.csv` in the order of cdr_csv and in that of cdr_custom's sample, FreeSWITCH's mod_cdr_csv in its
-default and in its Asterisk-like template, Kamailio's `acc` table.
+These are recognised: Asterisk's `Master.csv` (in the order of cdr_csv, and of cdr_custom's sample), FreeSWITCH's
+mod_cdr_csv (its default and its Asterisk-like template), and Kamailio's `acc` table.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from trunkproof.models.demand.history.statuses import CAUSES, DISPOSITIONS, plai
 from trunkproof.models.demand.history.times import forms_of
 
 _NEEDED = 0.9
-"""Share of the first rows that must look as the form says."""
+"""Least share of the first rows whose values must look as the form says."""
 _METHODS = frozenset({"invite", "bye", "ack", "cancel", "update", "prack", "register", "message", "options", "notify"})
 _LOOKED_AT = 500
 
 
 def layout_by_shape(sample: pl.DataFrame) -> tuple[str, dict[str, str]] | None:
-    """Format, and role -> column; None where it is no known one."""
+    """Return the format, and role -> column. None if no known format fits."""
     first = sample.head(_LOOKED_AT)
     for recognise in (_kamailio, _asterisk, _freeswitch):
         found = recognise(first)
@@ -72,7 +72,7 @@ def _asterisk(sample: pl.DataFrame) -> tuple[str, dict[str, str]] | None:
 
 
 def _before(at: int) -> dict[str, int]:
-    """Times and durations stand in one order before the status."""
+    """Return role -> column of times and durations. They come before the status, always in this order."""
     return {"start": at - 5, "answered": at - 4, "end": at - 3, "duration_s": at - 2, "holding_s": at - 1, "status": at}
 
 

@@ -1,6 +1,6 @@
-"""Words, hangup causes and SIP statuses -> `CallStatus`.
+"""Translate words, hangup causes and SIP statuses to `CallStatus`.
 
-The causes are FreeSWITCH's; which SIP status gives which cause is its mod_sofia's table.
+The hangup causes are those of FreeSWITCH, and its mod_sofia says which SIP status gives which cause.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from trunkproof.models.demand.history.settings import HistorySettings
 from trunkproof.models.demand.history.table import CallStatus
 
 UNPLACED = "unplaced"
-"""Rows of calls that have not come to the trunk, or that were only challenged for a password."""
+"""Status of calls that have not come to the trunk yet, or that were only challenged for a password."""
 STATUS = pl.Enum([*(member.value for member in CallStatus), UNPLACED])
 CHALLENGES = (401, 407)
 _CONGESTED = "normal_temporary_failure"
-"""The cause that FreeSWITCH makes of a 503."""
+"""The cause that FreeSWITCH writes for a 503."""
 
 _WORDS: dict[str, str] = {
     CallStatus.ANSWERED: """answered answer completed complete connected success successful in_progress normal_clearing
@@ -51,14 +51,14 @@ CAUSES = frozenset(
 
 
 def plain(word: str) -> str:
-    """A word as the lists have it."""
+    """Return a word as it is written in the lists: lower case, with underscores."""
     return re.sub(r"[\s_-]+", "_", word.strip().lower())
 
 
 def vocabulary(settings: HistorySettings, seen: pl.Series) -> dict[str, str]:
-    """Every known word, those of the request, and those seen in the first rows, in lower case -> status.
+    """Return word in lower case -> status, for all known words, the words of the request, and those in the first rows.
 
-    A refusal is a word that is one of `refusal_words`, or has one as a part of its own: `SWITCH_CONGESTION`.
+    A word means a refusal if it is one of `refusal_words` or contains one as a whole part, as in `SWITCH_CONGESTION`.
     """
     refusals = [plain(word) for word in settings.refusal_words]
     wanted = {**KNOWN, **dict.fromkeys(refusals, str(CallStatus.REFUSED))}
@@ -80,13 +80,13 @@ def _spellings(word: str) -> set[str]:
 
 
 def by_word(column: str, words: dict[str, str]) -> pl.Expr:
-    """Status by word; null where the word is in no list."""
+    """Return the expression that gives the status of a word. It gives null if the word is in no list."""
     text = pl.col(column).cast(pl.String).str.strip_chars().str.to_lowercase()
     return text.replace_strict(list(words), list(words.values()), default=None, return_dtype=STATUS)
 
 
 def by_code(code: pl.Expr, refusal_codes: tuple[int, ...]) -> pl.Expr:
-    """Status by SIP status (RFC 3261, section 21); null where there is none."""
+    """Return the expression that gives the status of a SIP status code (RFC 3261, section 21); null without a code."""
     busy, nobody = (486, 600), (408, 480)
     return (
         pl.when(code.is_in(list(refusal_codes)))

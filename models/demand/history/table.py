@@ -70,13 +70,13 @@ class Oddity:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where it was found, for people: `17`, or `may.csv:17` where there are several files."""
+        """Return where it was found, for people: `17`, or `may.csv:17` if there are several files."""
         if not self.files:
             return tuple(f"{row:,}" for row in self.rows)
         return tuple(f"{file}:{row}" for file, row in zip(self.files, self.rows, strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """All values, ready for `json.dumps`."""
+        """Return all values, ready for `json.dumps`."""
         return asdict(self)
 
 
@@ -105,26 +105,26 @@ class History:
 
     @property
     def days(self) -> int:
-        """Local days from the first to the last, both included."""
+        """Return the number of local days from the first to the last, both included."""
         return 0 if self.counts.is_empty() else (self.last.date() - self.first.date()).days + 1
 
     @property
     def first(self) -> datetime:
-        """Local wall clock of the first interval; there is one."""
+        """Return the local wall clock of the first interval. The history must not be empty."""
         found = self.counts["start_local"].min()
         assert isinstance(found, datetime)
         return found
 
     @property
     def last(self) -> datetime:
-        """Local wall clock of the last interval; there is one."""
+        """Return the local wall clock of the last interval. The history must not be empty."""
         found = self.counts["start_local"].max()
         assert isinstance(found, datetime)
         return found
 
     @property
     def attempts(self) -> int:
-        """Number of attempts in the whole history."""
+        """Return the number of attempts in the whole history."""
         return int(self.counts["attempts"].sum())
 
     def as_filed(self) -> History:

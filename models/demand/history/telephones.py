@@ -1,7 +1,7 @@
-"""Tells calls between a PBX's own telephones from calls of its trunk, by the channels that Asterisk notes.
+"""Tell calls between a PBX's own telephones from calls over its trunk, by the channels in Asterisk's records.
 
-A channel is `technology/endpoint-serial`. An endpoint is a telephone where it is an extension: at most six digits, or
-the very number that called or was called.
+A channel is written `technology/endpoint-serial`. The endpoint is a telephone if it is an extension: a number of at
+most six digits, or the number that called or was called.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import polars as pl
 _ENDPOINT = r"^[A-Za-z]\w*/(.+?)(?:@[^/]*)?(?:-[0-9A-Za-z]+(?:;[12])?)?$"
 _EXTENSION = r"^[*#]?\d{1,6}$"
 _DIALLED = r"^[A-Za-z]\w*/(\d{1,6})(?:[,&|]|$)"
-"""What Dial was given where it named a telephone, not a number behind a trunk."""
+"""The argument of Dial if it names a telephone, not a number behind a trunk."""
 
 
 def is_internal(columns: Mapping[str, str]) -> pl.Expr:
-    """Whether both ends are telephones of the PBX; false where the channels do not tell.
+    """Return the expression for whether both ends are telephones of the PBX. It is false if the channels do not say it.
 
     `columns`: role -> column, with `caller`, `callee`, `channel`, `dstchannel` and maybe `lastdata`.
     """

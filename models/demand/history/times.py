@@ -1,7 +1,7 @@
-"""In which form times are written, found from the first rows, and the expression that reads that form.
+"""Find in which form times are written, by the first rows, and make the expression that reads that form.
 
-Reads what is written: either an instant, or a wall clock without a zone. What a wall clock means is
-`models.demand.history.zones`.
+A time is either an instant, or a wall clock without a zone. `models.demand.history.zones` makes instants of wall
+clocks.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _DATES |= {"%d.%m.%y": "", "%d-%b-%y": "", "%d %b %y": "", "%y-%m-%d": ""}
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
 _EPOCHS_US = {"epoch_s": 1_000_000, "epoch_ms": 1000, "epoch_us": 1}
 _EPOCH_S = (1e9, 4_102_444_800.0)
-"""2001-09-09 to 2100-01-01: what is outside is no time in that unit, but a telephone number or a time in another."""
+"""2001-09-09 to 2100-01-01. A number outside is no time in this unit: it is a telephone number, or in another unit."""
 EXCEL = "epoch_excel"
 _EXCEL_DAYS = (36_526.0, 73_050.0)
-"""2000 to 2099, in days since the last of 1899: how Excel stores a time whose cell has lost its form."""
+"""2000 to 2099, in days since 1899-12-30. Excel stores times so, and shows the number if the cell lost its format."""
 _EXCEL_1970 = 25_569
 _FIRST_US, _LAST_US = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000 for year in (1971, 2100))
-"""What is outside is no time of a call, but how a recorder writes that there is none: 0001 (Go), 1899 (Excel),
+"""A time outside is not the time of a call. Recorders write such times where there is none: 0001 (Go), 1899 (Excel),
 1970-01-01 (Unix, in whatever zone), 9999 (SQL)."""
 _NO_VALUE = ("null", "none", "nan", "nat", "nil", "n/a", "#n/a", "na", "\\n", "<null>", "undefined")
 
@@ -40,10 +40,10 @@ class TimeForm:
     """A pattern of strptime, or the name of an epoch."""
     is_instant: bool = False
     order: str = ""
-    """`dm` or `md` where only the numbers tell day from month."""
+    """`dm` (day first) or `md` (month first) if day and month are both numbers; else empty."""
 
     def read(self, column: pl.Expr) -> pl.Expr:
-        """The column's values in this form; null where they are not."""
+        """Return the expression that reads the column in this form. It gives null for values in another form."""
         if self.text == EXCEL:
             days = column.cast(pl.Float64, strict=False)
             ms = ((days - _EXCEL_1970) * 86_400_000).round().cast(pl.Int64, strict=False)
@@ -76,11 +76,11 @@ def _forms() -> tuple[TimeForm, ...]:
 
 
 FORMS = _forms()
-"""All forms that are understood; of two that read a value alike the earlier one counts."""
+"""All known forms. If two read equally many values, the earlier one is taken."""
 
 
 def epoch(number: pl.Expr, unit: str) -> pl.Expr:
-    """Seconds, milliseconds or microseconds since 1970 -> instants; null for 0 and for what is no time in that unit."""
+    """Return instants, given seconds, milliseconds or microseconds since 1970. Null out of range, and for 0."""
     low, high = (bound * 1_000_000 / _EPOCHS_US[unit] for bound in _EPOCH_S)
     inside = number.is_between(low, high)
     us = (number * _EPOCHS_US[unit]).round().cast(pl.Int64, strict=False)
@@ -88,10 +88,10 @@ def epoch(number: pl.Expr, unit: str) -> pl.Expr:
 
 
 def forms_of(sample: pl.Series) -> tuple[TimeForm, ...]:
-    """The forms that read most of the sample's values: the best one, then what reads the remainder, three at most.
+    """Return the forms that read the sample: the best one, then the best one for the remainder; three at most.
 
-    Where two forms differ only in the order of day and month, and read equally much, both orders are possible; the
-    first of them is in the result, and `exchanged` is the other.
+    If two forms differ only in the order of day and month and read equally many values, both orders are possible. The
+    result has the first of them, and `exchanged` returns the other.
     """
     left = sample.drop_nulls().cast(pl.String).str.strip_chars()
     left = left.filter(left.str.len_chars() > 0)
@@ -134,24 +134,24 @@ def _days(times: pl.Series) -> float:
 
 
 def usual(time: pl.Expr) -> pl.Expr:
-    """The time, or null where no telephone's life contains it."""
+    """Return the time, or null if it is outside of 1971 to 2099 and so cannot be the time of a call."""
     return pl.when(time.dt.timestamp("us").is_between(_FIRST_US, _LAST_US, closed="left")).then(time)
 
 
 def has_text(column: str) -> pl.Expr:
-    """Whether there is something to read: not empty, no zeros alone, no word for nothing."""
+    """Return whether the cell has something to read: it is not empty, not only zeros, not a word such as `null`."""
     text = pl.col(column).cast(pl.String).str.strip_chars(" \t0-:./")
     return (text.str.len_bytes() > 0) & ~text.str.to_lowercase().is_in(_NO_VALUE)
 
 
 def exchanged(form: TimeForm) -> TimeForm:
-    """The same with day and month in the other order."""
+    """Return the same form with day and month in the other order."""
     swapped = form.text.replace("%d", "%x").replace("%m", "%d").replace("%x", "%m")
     return TimeForm(swapped, is_instant=form.is_instant, order=form.order[::-1])
 
 
 def is_placeholder(values: pl.Series) -> bool:
-    """Whether all values are times that `usual` takes for none, such as 1970-01-01 in every row."""
+    """Return whether all values are placeholders for no time, such as 1970-01-01 in every row."""
     text = pl.lit(values.cast(pl.String).str.strip_chars())
     read = pl.select(pl.any_horizontal([form.read(text).is_not_null() for form in FORMS])).to_series()
     numbers = values.cast(pl.String).str.contains(r"^-?\d{1,12}$")
@@ -159,9 +159,10 @@ def is_placeholder(values: pl.Series) -> bool:
 
 
 def reader(column: str, dtype: pl.DataType, forms: Sequence[TimeForm], timezone: str) -> pl.Expr:
-    """The expression that reads a column: instants (in UTC) where all its forms are, else wall clock of `timezone`.
+    """Return the expression that reads a column: as instants in UTC if all its forms are, else as wall clocks.
 
-    Also reads what `usual` takes for no time, so that it can be told from what cannot be read.
+    Wall clocks are those of `timezone`. Times that `usual` sets to null are read too, so that a placeholder can be told
+    from a value that cannot be read.
     """
     raw = pl.col(column)
     if isinstance(dtype, pl.Datetime):
@@ -182,6 +183,6 @@ def _wall_clock(form: TimeForm, text: pl.Expr, timezone: str) -> pl.Expr:
 
 
 def masked(values: Sequence[str]) -> str:
-    """What values look like: digits as 9 and letters as a, so that no number is shown."""
+    """Return what the values look like, with 9 for each digit and a for each letter: no telephone number is shown."""
     seen = dict.fromkeys(re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", value.strip()))[:40] for value in values)
     return ", ".join(f"`{shape}`" for shape in list(seen)[:3])

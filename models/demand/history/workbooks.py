@@ -1,6 +1,6 @@
-"""Opens Excel workbooks (.xlsx): each sheet with calls is as a file of its own.
+"""Open Excel workbooks (.xlsx): each sheet with calls counts as a file of its own.
 
-Cells are read as Excel stores them, not as it shows them: all digits of a number, and dates as ISO 8601.
+Cells are read as Excel stores them, not as it shows them: with all digits of a number, and dates as ISO 8601.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _LOOKED_AT = 200
 
 
 def open_workbook(path: Path, name: str, number: int) -> list[Opened]:
-    """Open the sheets that have the same columns as the largest one; others are no part of the history.
+    """Open the sheets that have the same columns as the largest sheet. Other sheets are not part of the history.
 
     Raises:
-        InputError: it is damaged, protected, or has no sheet with a table.
+        InputError: the workbook is damaged or protected, or none of its sheets has a table.
     """
     try:
         book = fastexcel.read_excel(path)
@@ -48,7 +48,7 @@ def _named(opened: Opened, name: str, number: int) -> Opened:
 
 
 def _table(path: Path, name: str, cells: pl.DataFrame) -> tuple[Opened, int] | None:
-    """A sheet, and how many rows it has; None where it has none."""
+    """Return a sheet and its number of rows, or None if it has no table with rows."""
     rows = [["" if cell is None else str(cell) for cell in row] for row in cells.head(_LOOKED_AT).rows()]
     lead, has_heading, columns = table_start(rows)
     first = lead + has_heading
