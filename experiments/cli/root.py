@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 
 class _Command(NamedTuple):
@@ -54,7 +54,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that was typed, or suggest the nearest one."""
         # Typer suggests from `commands`, which holds only what was imported so far.
-        self.commands = dict.fromkeys(COMMANDS) | self.commands
+        self.commands = {name: self.commands.get(name) or TyperCommand(name) for name in COMMANDS}
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
