@@ -205,6 +205,6 @@ def _ready_workers(pid: int) -> int:
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         command = Path(f"/proc/{child}/cmdline").read_bytes()
         status = Path(f"/proc/{child}/status").read_text()
-        ignored = next(line for line in status.splitlines() if line.startswith("SigIgn:")).split()[1]
-        ready += b"spawn_main" in command and bool(int(ignored, 16) & 1 << signal.SIGINT - 1)
+        blocked = next(line for line in status.splitlines() if line.startswith("SigBlk:")).split()[1]
+        ready += b"spawn_main" in command and bool(int(blocked, 16) & 1 << signal.SIGINT - 1)
     return ready
