@@ -22,6 +22,8 @@ from trunkproof.models.records import Direction
 from trunkproof.models.study import Study
 from trunkproof.models.throttles.windows import Windowed
 
+pytestmark = pytest.mark.alone
+"""Which call a window counts is a matter of milliseconds, and each stack is four programs."""
 EVERY_OUTCOME: dict[str, Any] = {
     "busy": 0.15,
     "no_answer": 0.15,
@@ -140,7 +142,6 @@ def test_connections_per_call_are_resumed(stack: str, version: str, tmp_path: Pa
     assert counts(found.measured) == {"completed": 20}
 
 
-@pytest.mark.alone
 @kamailio_only
 def test_after_an_edge_restart_everybody_comes_back(stack: str, tmp_path: Path) -> None:
     incident = {"kind": "edge_restart", "at_s": 3.0, "down_s": 1.0, "forgets_throttle": True}
