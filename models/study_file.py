@@ -246,7 +246,7 @@ def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
     """Return the problem in words. `known` has the keys that are allowed there."""
     kind, given = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
         return f"unknown key; {hint}"
     if kind == "missing":

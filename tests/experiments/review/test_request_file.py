@@ -131,3 +131,8 @@ def test_files_that_are_no_text_are_told_plainly(tmp_path: Path) -> None:
     large.write_bytes(b"#" * (4 * 2**20 + 1))
     with pytest.raises(InputError, match="this is no request"):
         read_request(large)
+
+
+def test_a_key_that_is_near_none_is_answered_with_all_that_are_known() -> None:
+    (problem,) = problems_of(SMALLEST + "duration_s: 5\n")
+    assert problem.startswith("line 4: duration_s: unknown key; known here: name, trunk, history")
