@@ -6,11 +6,13 @@ break the offer has its own name (`SdpFault`), because a report on a trunk must 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
+from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.sdes import SUITES, Crypto
-from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, MediaDirection, SessionDescription
+from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, SessionDescription
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 
 
@@ -52,7 +54,14 @@ class Capability:
         return f"Capability({self.address}:{self.port}, {[codec.name for codec in self.codecs]}, {list(self.suites)})"
 
 
-def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescription | SdpFault:
+class Negotiated(NamedTuple):
+    """Our answer to an offer, and what is agreed with it."""
+
+    answer: SessionDescription
+    agreement: MediaAgreement
+
+
+def negotiate(offer: SessionDescription, capability: Capability) -> Negotiated | SdpFault:
     """Return the answer to an offer, or the fault for which to refuse it (488, RFC 3261 section 21.4.26).
 
     The codec is the first of *ours* that is offered. The answer repeats the crypto tag and suite, with our own key.
@@ -60,18 +69,19 @@ def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescr
     fault = _transport_fault(offer, SAVP if capability.key is not None else AVP)
     if fault is not None:
         return fault
-    codec = next((codec for codec in capability.codecs if codec in offer.codecs), None)
+    codec = next((found for ours in capability.codecs if (found := ours.within(offer.codecs))), None)
     if codec is None:
         return SdpFault.NO_COMMON_CODEC
-    crypto = _answered_crypto(offer, capability)
-    if isinstance(crypto, SdpFault):
-        return crypto
-    return SessionDescription(
+    chosen = _chosen_crypto(offer, capability)
+    if isinstance(chosen, SdpFault):
+        return chosen
+    ours = None if chosen is None or capability.key is None else Crypto(chosen.tag, chosen.suite, capability.key)
+    answer = SessionDescription(
         address=capability.address,
         port=capability.port,
         codecs=(codec,),
         telephone_event=offer.telephone_event,
-        crypto=crypto,
+        crypto=() if ours is None else (ours,),
         profile=offer.profile,
         direction=offer.direction.mirrored(),
         ptime_ms=capability.ptime_ms,
@@ -82,17 +92,45 @@ def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescr
         before=offer.before,
         after=offer.after,
     )
+    return Negotiated(answer, _agreement(answer, offer, ours, chosen))
 
 
-def _answered_crypto(offer: SessionDescription, capability: Capability) -> tuple[Crypto, ...] | SdpFault:
+def _agreement(
+    ours: SessionDescription, theirs: SessionDescription, local: Crypto | None, remote: Crypto | None
+) -> MediaAgreement:
+    """Return what two descriptions with a codec in common agree on. `local` and `remote` are of the chosen tag."""
+    # A payload type belongs to the side that receives it (RFC 3264 section 5.1): we send with the peer's numbers.
+    common = [codec for codec in theirs.codecs if codec.within(ours.codecs)]
+    both_events = ours.telephone_event is not None and theirs.telephone_event is not None
+    # The old way to hold a call: the address is zero, and the direction stays (RFC 3264 section 8.4).
+    held = theirs.address in _NOWHERE
+    return MediaAgreement(
+        remote_address=theirs.address,
+        remote_port=theirs.port,
+        remote_rtcp_port=theirs.effective_rtcp_port,
+        codec=common[0],
+        heard_codecs=tuple(codec for codec in ours.codecs if codec.within(common)),
+        sends=not held and ours.direction.sends and theirs.direction.receives,
+        hears=not held and ours.direction.receives and theirs.direction.sends,
+        sent_event_type=theirs.telephone_event.payload_type if both_events and theirs.telephone_event else None,
+        heard_event_type=ours.telephone_event.payload_type if both_events and ours.telephone_event else None,
+        local_crypto=local,
+        remote_crypto=remote,
+    )
+
+
+_NOWHERE = {"0.0.0.0", "::"}  # compared with what a peer names, never bound
+
+
+def _chosen_crypto(offer: SessionDescription, capability: Capability) -> Crypto | SdpFault | None:
     if capability.key is None:
-        return ()
+        return None
     # The offer's order counts: it lists the suite that it prefers first (RFC 4568 section 5.1.1).
     chosen = next((crypto for crypto in offer.crypto if crypto.suite in capability.suites), None)
     if chosen is None:
         # A key that could not be read may have been of our suite, and says more about the peer than "wrong suite".
         return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
-    return (Crypto(chosen.tag, chosen.suite, capability.key),)
+    return chosen
 
 
 def _transport_fault(session: SessionDescription, wanted: str) -> SdpFault | None:
@@ -111,10 +149,12 @@ _WRONG_PROFILES = {AVP: SdpFault.PLAIN_RTP, "RTP/AVPF": SdpFault.PLAIN_RTP, SAVP
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An answer and all its faults. Use its keys and its codec only where `faults` is empty."""
+    """An answer, all its faults, and what is agreed where it has none."""
 
     faults: tuple[SdpFault, ...]
     answer: SessionDescription | None = None
+    agreement: MediaAgreement | None = None
+    """What is agreed. None where there is a fault."""
 
     @property
     def accepted(self) -> bool:
@@ -134,13 +174,15 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
     faults = [fault] if fault is not None else _crypto_faults(offer, answer)
     if fault is not SdpFault.PORT_ZERO:
         # A refused stream needs neither codec nor direction, so these two are judged only where it is not refused.
-        if not set(answer.codecs) & set(offer.codecs):
+        if not any(codec.within(offer.codecs) for codec in answer.codecs):
             faults.append(SdpFault.NO_COMMON_CODEC)
         if not _direction_allowed(offer, answer):
             faults.append(SdpFault.WRONG_DIRECTION)
-    # Only codecs that were offered, so that the first one is the one to send.
-    common = tuple(codec for codec in answer.codecs if codec in offer.codecs)
-    return Judgement(tuple(faults), answer if common == answer.codecs else replace(answer, codecs=common))
+    if faults:
+        return Judgement(tuple(faults), answer)
+    remote = answer.crypto[0] if offer.crypto else None
+    local = next((crypto for crypto in offer.crypto if remote is not None and crypto.tag == remote.tag), None)
+    return Judgement((), answer, _agreement(offer, answer, local, remote))
 
 
 def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> list[SdpFault]:
@@ -172,9 +214,5 @@ def _direction_allowed(offer: SessionDescription, answer: SessionDescription) ->
 
     An answer may send only if the offer receives, and receive only if the offer sends.
     """
-    if offer.direction is MediaDirection.SENDRECV:
-        return True
-    sends = {"sendrecv": (True, True), "sendonly": (True, False), "recvonly": (False, True), "inactive": (False, False)}
-    offer_sends, offer_receives = sends[offer.direction]
-    answer_sends, answer_receives = sends[answer.direction]
-    return (offer_receives or not answer_sends) and (offer_sends or not answer_receives)
+    wants, gives = offer.direction, answer.direction
+    return (wants.receives or not gives.sends) and (wants.sends or not gives.receives)

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from trunkproof.loadgen.sip.sdes import Crypto, write_crypto
-from trunkproof.loadgen.sip.table_key import TableKey
 from trunkproof.models.errors import RemoteError
 from trunkproof.models.packets import CLOCK_HZ
 
@@ -26,16 +25,31 @@ class MalformedSdpError(RemoteError):
     """The session description of the peer cannot be read."""
 
 
-class Codec(TableKey):
-    """The codecs of the trunk, by their static RTP payload types (RFC 3551 table 4)."""
+class _Format(NamedTuple):
+    name: str
+    payload_type: int
 
-    PCMU = 0
-    PCMA = 8
 
-    @property
-    def payload_type(self) -> int:
-        """Return the RTP payload type."""
-        return int(self.value)
+class Codec(_Format):
+    """A codec of the trunk, with the RTP payload type that a description gives it.
+
+    PCMU and PCMA have static types (RFC 3551 table 4), but a peer may bind them to a dynamic one (`rtpmap:110
+    PCMA/8000`). So two codecs are the same codec if their names are the same.
+    """
+
+    __slots__ = ()
+    PCMU: ClassVar[Codec]
+    PCMA: ClassVar[Codec]
+
+    def within(self, others: Iterable[Codec]) -> Codec | None:
+        """Return the first of `others` that is this codec, under whatever payload type."""
+        return next((other for other in others if other.name == self.name), None)
+
+
+Codec.PCMU = Codec("PCMU", 0)
+Codec.PCMA = Codec("PCMA", 8)
+CODECS: Final = {codec.name: codec for codec in (Codec.PCMU, Codec.PCMA)}
+"""The codecs with their static payload types, by name."""
 
 
 class MediaDirection(StrEnum):
@@ -45,6 +59,16 @@ class MediaDirection(StrEnum):
     SENDONLY = "sendonly"
     RECVONLY = "recvonly"
     INACTIVE = "inactive"
+
+    @property
+    def sends(self) -> bool:
+        """Return whether the side that says this sends."""
+        return self in {MediaDirection.SENDRECV, MediaDirection.SENDONLY}
+
+    @property
+    def receives(self) -> bool:
+        """Return whether the side that says this receives."""
+        return self in {MediaDirection.SENDRECV, MediaDirection.RECVONLY}
 
     def mirrored(self) -> MediaDirection:
         """Return the direction that the other side answers (RFC 3264 section 6.1)."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from trunkproof.loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto
 from trunkproof.loadgen.sip.sdp import (
+    CODECS,
     SAVP,
     Codec,
     MalformedSdpError,
@@ -25,8 +26,8 @@ MAX_LINES: Final = 500
 """A browser's offer with video has about 200 lines. With more than this it is no offer of a telephone call."""
 
 _DIRECTIONS = {direction.value: direction for direction in MediaDirection}
-_STATIC_TYPES = {codec.payload_type: codec for codec in Codec}
-_STATIC_NAMES = {codec: ("", f"{codec.name}/{CLOCK_HZ}", f"{codec.name}/{CLOCK_HZ}/1") for codec in Codec}
+_STATIC_TYPES = {codec.payload_type: codec for codec in CODECS.values()}
+_STATIC_NAMES = {codec: ("", f"{codec.name}/{CLOCK_HZ}", f"{codec.name}/{CLOCK_HZ}/1") for codec in CODECS.values()}
 
 
 def parse_sdp(body: bytes) -> SessionDescription:
