@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from trunkproof.loadgen.sip.agreement import MediaAgreement
@@ -122,13 +123,13 @@ def _answer(
         # 9.1).
         if remote.key == local.key:
             return SdpFault.REUSED_KEY
-    codec = next((found for ours in capability.codecs if (found := ours.within(offer.codecs))), None)
-    if codec is None:
+    wanted = _shared(capability.codecs, offer.codecs)
+    if not wanted:
         return SdpFault.NO_COMMON_CODEC
     answer = SessionDescription(
         address=capability.address,
         port=capability.port,
-        codecs=(codec,),
+        codecs=_shared(offer.codecs, wanted[:1]),
         telephone_event=offer.telephone_event,
         crypto=() if local is None else (local,),
         profile=offer.profile,
@@ -168,7 +169,6 @@ def _agreement(
 ) -> MediaAgreement:
     """Return what two descriptions with a codec in common agree on. `local` and `remote` are of the chosen tag."""
     # A payload type belongs to the side that receives it (RFC 3264 section 5.1): we send with the peer's numbers.
-    common = [codec for codec in theirs.codecs if codec.within(ours.codecs)]
     both_events = ours.telephone_event is not None and theirs.telephone_event is not None
     # The old way to hold a call: the address is zero, and the direction stays (RFC 3264 section 8.4).
     held = theirs.address in _NOWHERE
@@ -176,8 +176,8 @@ def _agreement(
         remote_address=theirs.address,
         remote_port=theirs.port,
         remote_rtcp_port=theirs.port if ours.rtcp_mux and theirs.rtcp_mux else theirs.effective_rtcp_port,
-        codec=common[0],
-        heard_codecs=tuple(codec for codec in ours.codecs if codec.within(common)),
+        codec=_shared(theirs.codecs, ours.codecs)[0],
+        heard_codecs=_shared(ours.codecs, theirs.codecs),
         sends=not held and ours.direction.sends and theirs.direction.receives,
         hears=not held and ours.direction.receives and theirs.direction.sends,
         sent_event_type=theirs.telephone_event.payload_type if both_events and theirs.telephone_event else None,
@@ -185,6 +185,13 @@ def _agreement(
         local_crypto=local,
         remote_crypto=remote,
     )
+
+
+@lru_cache(maxsize=64)
+def _shared(codecs: tuple[Codec, ...], others: tuple[Codec, ...]) -> tuple[Codec, ...]:
+    """Return those codecs that the others have too, under whatever payload type. Cached: few peers differ in this."""
+    names = {other.name for other in others}
+    return tuple(codec for codec in codecs if codec.name in names)
 
 
 _NOWHERE = {"0.0.0.0", "::"}  # compared with what a peer names, never bound
@@ -262,7 +269,7 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
     faults = [fault] if fault is not None else _crypto_faults(offer, answer)
     if fault is not SdpFault.PORT_ZERO:
         # A refused stream needs neither codec nor direction, so these two are judged only where it is not refused.
-        if not any(codec.within(offer.codecs) for codec in answer.codecs):
+        if not _shared(answer.codecs, offer.codecs):
             faults.append(SdpFault.NO_COMMON_CODEC)
         if not _direction_allowed(offer, answer):
             faults.append(SdpFault.WRONG_DIRECTION)
