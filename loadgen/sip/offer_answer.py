@@ -121,7 +121,7 @@ def _answer(
         local = Crypto(remote.tag, remote.suite, kept[0] if kept else capability.key)
         # With one key for both directions, two packets could be encrypted with the same key stream (RFC 3711 section
         # 9.1).
-        if remote.key == local.key:
+        if local.key in [crypto.key for crypto in offer.crypto]:
             return SdpFault.REUSED_KEY
     wanted = _shared(capability.codecs, offer.codecs)
     if not wanted:
@@ -275,7 +275,7 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
             faults.append(SdpFault.WRONG_DIRECTION)
     if faults:
         return Judgement(tuple(faults), answer)
-    remote = answer.crypto[0] if offer.crypto else None
+    remote = answer.crypto[0] if offer.profile in _SECURE else None
     local = next((crypto for crypto in offer.crypto if remote is not None and crypto.tag == remote.tag), None)
     return Judgement((), answer, _agreement(offer, answer, local, remote))
 
@@ -285,7 +285,7 @@ def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> lis
 
     RFC 4568 section 7.1.2 asks for exactly one attribute, with an offered tag, the suite of that tag, and a new key.
     """
-    if not offer.crypto:
+    if offer.profile not in _SECURE:
         return []
     if answer.broken_crypto:
         return [SdpFault.BAD_KEY]
