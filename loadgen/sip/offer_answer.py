@@ -39,6 +39,7 @@ class SdpFault(StrEnum):
     BAD_KEY = "SRTP key that cannot be read or has the wrong length"
     SEVERAL_CRYPTO = "more than one crypto attribute in an answer"
     WRONG_TAG = "crypto tag that was not offered"
+    NO_COMMON_SUITE = "no crypto suite in common"
     WRONG_SUITE = "crypto suite that was not offered under that tag"
     UNSUPPORTED_CRYPTO = "crypto attributes with parameters that are not supported"
     CRYPTO_PARAMETER = "crypto parameter that was not offered"
@@ -135,7 +136,8 @@ def _answer(
         profile=offer.profile,
         direction=offer.direction.mirrored(),
         ptime_ms=capability.ptime_ms,
-        rtcp_port=capability.rtcp_port,
+        # Where RTCP shares the port of RTP, there is no other port to tell of (RFC 5761 section 5.1.1).
+        rtcp_port=None if offer.rtcp_mux else capability.rtcp_port,
         user=capability.user,
         session_id=capability.session_id,
         session_version=capability.session_id,
@@ -209,8 +211,8 @@ def _chosen_crypto(offer: SessionDescription, capability: Capability) -> Crypto 
             return crypto
     if known:
         return SdpFault.UNSUPPORTED_CRYPTO
-    # A key that could not be read may have been of our suite, and says more about the peer than "wrong suite".
-    return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
+    # A key that could not be read may have been of our suite, and says more about the peer.
+    return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.NO_COMMON_SUITE
 
 
 _SECURE: Final = (SAVP, "RTP/SAVPF")
