@@ -114,9 +114,10 @@ def _answer(
         return fault
     local = remote = None
     if capability.key is not None:
-        remote = _chosen_crypto(offer, capability)
-        if isinstance(remote, SdpFault):
-            return remote
+        chosen = _chosen_crypto(offer, capability)
+        if isinstance(chosen, SdpFault):
+            return chosen
+        remote = chosen
         # In mid-call our key stays what it was: the peer decrypts with it already (RFC 4568 section 7.1.4).
         kept = [crypto.key for crypto in previous.crypto if crypto.suite == remote.suite] if previous else []
         local = Crypto(remote.tag, remote.suite, kept[0] if kept else capability.key)
