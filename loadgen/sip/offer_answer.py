@@ -263,11 +263,10 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
         answer = parse_sdp(body)
     except MalformedSdpError:
         return Judgement((SdpFault.MALFORMED,))
-    place = (len(offer.before), len(offer.after))
-    found = [stream for stream in (answer, *answer.alternatives) if (len(stream.before), len(stream.after)) == place]
-    if not found:
+    stream = next((one for one in (answer, *answer.alternatives) if _same_place(one, offer)), None)
+    if stream is None:
         return Judgement((SdpFault.WRONG_STREAMS,), answer)
-    answer = found[0]
+    answer = stream
     fault = _transport_fault(answer, (offer.profile,))
     faults = [fault] if fault is not None else _crypto_faults(offer, answer)
     if fault is not SdpFault.PORT_ZERO:
@@ -281,6 +280,10 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
     remote = answer.crypto[0] if offer.profile in _SECURE else None
     local = next((crypto for crypto in offer.crypto if remote is not None and crypto.tag == remote.tag), None)
     return Judgement((), answer, _agreement(offer, answer, local, remote))
+
+
+def _same_place(stream: SessionDescription, offered: SessionDescription) -> bool:
+    return len(stream.before) == len(offered.before) and len(stream.after) == len(offered.after)
 
 
 def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> list[SdpFault]:

@@ -146,5 +146,5 @@ def offered_crypto(secret: bytes, suites: tuple[str, ...]) -> tuple[Crypto, ...]
     Each has a key of its own, as RFC 4568 section 7.1.1 demands. The first key is the call's secret of 30 bytes, the
     others are derived from it.
     """
-    keys = [secret] + [hmac.digest(secret, b"%d" % tag, "sha512")[:KEY_BYTES] for tag in range(2, len(suites) + 1)]
-    return tuple(Crypto(tag, suite, key) for tag, (suite, key) in enumerate(zip(suites, keys, strict=True), 1))
+    more = [hmac.digest(secret, b"%d" % tag, "sha512")[:KEY_BYTES] for tag in range(2, len(suites) + 1)]
+    return tuple(map(Crypto, range(1, len(suites) + 1), suites, [secret, *more]))

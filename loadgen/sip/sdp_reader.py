@@ -125,7 +125,7 @@ def read_usual(text: str) -> SessionDescription | None:
     user, session_id, version, address, port, profile, formats = head.groups()
     stream = _read_attributes(formats, attributes)
     # A bare line end inside a value means another form: `read_lines` would see two lines there.
-    if stream is None or int(port) > 65_535 or len(address) > _LONGEST_NAME or _BARE_END.search(f"{crypto}{rtcp}"):
+    if stream is None or int(port) > 65_535 or len(address) > _LONGEST_NAME or _has_bare_end(crypto, rtcp):
         return None
     try:
         key = () if crypto is None else (read_crypto(crypto),)
@@ -149,7 +149,8 @@ def read_usual(text: str) -> SessionDescription | None:
     )
 
 
-_BARE_END = re.compile("[\r\n\0]")
+def _has_bare_end(*values: str | None) -> bool:
+    return any("\r" in value or "\n" in value or "\0" in value for value in values if value is not None)
 
 
 def _take_out(start: str, text: str) -> tuple[str, str | None]:
