@@ -73,10 +73,11 @@ system-packages:
 asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks and tests that want it
 	@.ci/fetch-suite .stacks/asterisk asterisk
 
-# Three kinds of tests. Those that compute share the cores. Those that place calls run two at a time, each process in a
-# network of its own, where this user may make one. Those marked `alone` need both cores.
+# Three kinds of tests. Those that place calls run three at a time, each process in a network of its own, where this user
+# may make one: they mostly wait. Those that compute run beside them, and get only what the first leave of the two cores
+# (the scheduler's idle class). Those marked `alone` need both cores, and come last.
 COMPUTING := tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_wheel.py \
-	$(addprefix tests/loadgen/,sip parties schedule media/compiled media/test_warm.py) \
+	$(addprefix tests/loadgen/,sip schedule media/compiled media/test_warm.py) \
 	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
 BENCHMARKS := tests/experiments/benchmarks
@@ -92,13 +93,17 @@ pytest: setup-dev system-packages ## the tests alone (ARGS=tests/models: only th
 ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else
-	@status=0; \
-	$(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING) || status=$$?; \
+	@status=0; mkdir -p out; \
+	computing="chrt --idle 0 $(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING)"; \
 	if unshare --net true 2>/dev/null; then \
-		TRUNKPROOF_TESTS_APART=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
+		$$computing > out/tests_computing.log 2>&1 & \
+		TRUNKPROOF_TESTS_APART=1 $(BIN)/pytest --numprocesses 3 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
+		wait $$! || status=$$?; \
+		cat out/tests_computing.log; \
 		$(BIN)/pytest -m alone $(CALLING) || status=$$?; \
 	else \
 		echo "This user may not make networks: tests that place calls run one after the other."; \
+		$$computing || status=$$?; \
 		$(BIN)/pytest $(CALLING) || status=$$?; \
 	fi; \
 	echo "Left out for their time (three minutes): the benchmarks that place calls. They are tested by: make test-bench"; \

@@ -55,9 +55,12 @@ def test_it_works_beside_modules_of_our_folders_names(installed: Path, tmp_path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise RuntimeError('this is somebody else\\'s')\n")
     (tmp_path / "study.yaml").write_text(STUDY)
-    for words in (("plan", "study.yaml"), ("simulate", "study.yaml")):
+    # From Python, by SimPy and on sockets: the command would compile the kernel anew for this folder.
+    use = "import trunkproof, trunkproof.loadgen.run as run; study = trunkproof.read_study('study.yaml'); "
+    use += "print(trunkproof.simulate(study).height * (run.Run is trunkproof.Run))"
+    for words in (("-m", "trunkproof.experiments.cli", "plan", "study.yaml", "--json"), ("-c", use)):
         done = subprocess.run(
-            [sys.executable, "-m", "trunkproof.experiments.cli", *words, "--json"],
+            [sys.executable, *words],
             capture_output=True,
             text=True,
             check=False,

@@ -239,18 +239,25 @@ def _verdict_sentence(comparison: Comparison) -> str:
     """Return the result as one sentence. Doubts come first."""
     if not comparison.valid:
         reasons = "; ".join(comparison.generator.reasons)
-        return f"VOID: the load generator could not keep up ({reasons}), so this run proves nothing about the trunk."
+        void = f"VOID: the load generator could not keep up ({reasons}), so this run proves nothing about the trunk."
+        # That a program of the trunk died is true of a void run too, and may be why the generator fell behind.
+        return " ".join([void, *_disturbances(comparison)])
     if not comparison.attempts:
         return " ".join([*_doubts(comparison), "No call was placed, so there is nothing to compare."])
     return " ".join([*_doubts(comparison), _agreement(comparison), _refusals(comparison), _srtp(comparison.srtp)])
 
 
-def _doubts(comparison: Comparison) -> list[str]:
-    doubts = []
+def _disturbances(comparison: Comparison) -> list[str]:
+    disturbances = []
     if comparison.interrupted is not None:
-        doubts.append(f"The run was cut short ({comparison.interrupted}).")
+        disturbances.append(f"The run was cut short ({comparison.interrupted}).")
     if comparison.troubles:
-        doubts.append(f"Trouble in the trunk: {'; '.join(comparison.troubles)}.")
+        disturbances.append(f"Trouble in the trunk: {'; '.join(comparison.troubles)}.")
+    return disturbances
+
+
+def _doubts(comparison: Comparison) -> list[str]:
+    doubts = _disturbances(comparison)
     if comparison.generator.reasons:
         doubts.append(f"SUSPECT ({'; '.join(comparison.generator.reasons)}).")
     return doubts

@@ -65,8 +65,8 @@ def test_several_processes_that_compile_at_one_time_are_all_right(tmp_path: Path
     (tmp_path / "whole.py").write_text(WHOLE)
     for number in (1, 22):
         (tmp_path / "part.py").write_text(PART.format(number))
-        processes = [_begun(tmp_path, "print(whole(0))") for _ in range(4)]
-        assert [_words(process) for process in processes] == [str(number)] * 4
+        processes = [_begun(tmp_path, "print(whole(0))") for _ in range(3)]
+        assert [_words(process) for process in processes] == [str(number)] * 3
     assert _said(tmp_path, "whole(0); print(sum(whole.stats.cache_hits.values()))") == "1"
 
 

@@ -51,7 +51,7 @@ def test_the_code_of_ctrl_c_is_the_listed_one() -> None:
     assert INTERRUPTED == ExitCode.INTERRUPTED
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.25, 0.5, 0.8, 1.2, 1.8, 2.5, 3.5, 5.0])
+@pytest.mark.parametrize("after_s", [0.0, 0.25, 0.5, 1.2, 2.5, 5.0])
 def test_ctrl_c_at_any_moment_is_quiet(after_s: float, tmp_path: Path) -> None:
     """Imports and the start of worker processes included."""
     words = ["simulate", str(STUDIES / "busy_hour.yaml"), "--replications", "2000", "--out", str(tmp_path)]

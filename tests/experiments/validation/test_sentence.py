@@ -21,16 +21,17 @@ traffic:
 """
 
 
-def stopped_before_the_first_call() -> Comparison:
+def stopped_before_the_first_call(measured: Measurements | None = None, troubles: tuple[str, ...] = ()) -> Comparison:
     study = parse_study(STUDY)
     plan = draw_plan(study)
     return compare(
         plan,
         simulate(study, plan),
         to_frame([]),
-        generator=judge(Measurements()),
+        generator=judge(measured or Measurements()),
         provenance=Provenance.collect(study, "a test"),
         ended=RunEnd(EndKind.INTERRUPTED, -0.5),
+        troubles=troubles,
     )
 
 
@@ -46,3 +47,11 @@ def test_the_page_says_so_too() -> None:
     page = render(stopped_before_the_first_call())
     assert "NOT RUN" in page
     assert "DIFFER" not in page
+
+
+def test_a_void_run_still_tells_what_befell_the_trunk() -> None:
+    died = "rtpengine killed by SIGKILL 2.6 s after plan zero"
+    comparison = stopped_before_the_first_call(Measurements(never_placed=10**6), troubles=(died,))
+    assert comparison.sentence.startswith("VOID")
+    assert died in comparison.sentence
+    assert died in render(comparison)
