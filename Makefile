@@ -75,7 +75,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 
 # Three kinds of tests. Those that place calls run three at a time, each process in a network of its own, where this user
 # may make one: they mostly wait. Those that compute run beside them, and get only what the first leave of the two cores
-# (the scheduler's idle class). Those marked `alone` need both cores, and come last.
+# (niceness 19). Those marked `alone` need both cores, and come last.
 COMPUTING := tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_wheel.py \
 	$(addprefix tests/loadgen/,sip schedule media/compiled media/test_warm.py) \
 	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
@@ -94,7 +94,7 @@ ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else
 	@status=0; mkdir -p out; \
-	computing="chrt --idle 0 $(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING)"; \
+	computing="nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING)"; \
 	if unshare --net true 2>/dev/null; then \
 		$$computing > out/tests_computing.log 2>&1 & \
 		TRUNKPROOF_TESTS_APART=1 $(BIN)/pytest --numprocesses 3 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
