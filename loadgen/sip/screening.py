@@ -21,9 +21,9 @@ StatusAndRows = tuple[int, tuple[Header, ...]]
 _KNOWN_METHODS = frozenset(
     ("INVITE", "ACK", "CANCEL", "OPTIONS", "BYE", "REGISTER", "REFER", "SUBSCRIBE", "NOTIFY", "INFO", "PUBLISH")
 ) | {"MESSAGE", "UPDATE", "PRACK"}
-_SERVED_INSIDE = frozenset(("INVITE", "BYE", "OPTIONS", "INFO", "NOTIFY", "UPDATE"))
+_SERVED_INSIDE = frozenset(("INVITE", "BYE", "OPTIONS", "INFO", "NOTIFY", "PRACK", "UPDATE"))
 _SERVED_OUTSIDE = frozenset(("INVITE", "OPTIONS"))
-_SUPPORTED = frozenset(("timer",))
+_SUPPORTED = frozenset(("100rel", "timer"))
 
 
 def refuse(request: Request, in_known_dialog: bool, min_se_s: int) -> StatusAndRows | None:
