@@ -22,8 +22,8 @@ from trunkproof.loadgen.options import DEFAULTS
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.customer import Customer
 from trunkproof.loadgen.parties.outgoing import PlannedCall
+from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
-from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.distributions import Constant
 from trunkproof.models.plan import Plan, PlanRow, draw_plan
@@ -61,7 +61,7 @@ class SilentAudio(Audio):
         self.key = os.urandom(KEY_BYTES)
         self.report = MediaReport()
 
-    def start(self, ours: SessionDescription, theirs: SessionDescription) -> None:
+    def start(self, agreement: MediaAgreement) -> None:
         """Report the answer; no audio starts."""
         self._on_answer()
 

@@ -20,9 +20,10 @@ from trunkproof.loadgen.media.sockets import bind_pair, raise_descriptor_limit
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream
 from trunkproof.loadgen.media.voiceprint import Side
-from trunkproof.loadgen.sip.offer_answer import Capability, SdpFault, negotiate
+from trunkproof.loadgen.sip.agreement import MediaAgreement
+from trunkproof.loadgen.sip.offer_answer import Capability, Negotiated, SdpFault, negotiate
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
-from trunkproof.loadgen.sip.sdp import Codec, SessionDescription
+from trunkproof.loadgen.sip.sdp import CODECS, Codec, SessionDescription
 from trunkproof.loadgen.system.ports import customer_ports
 from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.plan import PlanRow
@@ -75,8 +76,8 @@ class Audio:
         self.report = MediaReport()
         """What was heard. It is empty until the audio is stopped."""
 
-    def answer(self, offer: SessionDescription) -> SessionDescription | SdpFault:
-        """Return our answer to an offer, or the fault that prevents one."""
+    def answer(self, offer: SessionDescription) -> Negotiated | SdpFault:
+        """Return our answer to an offer and what it agrees on, or the fault that prevents one."""
         return negotiate(
             offer,
             Capability(
@@ -90,23 +91,20 @@ class Audio:
             ),
         )
 
-    def start(self, ours: SessionDescription, theirs: SessionDescription) -> None:
-        """Start to send and receive audio. Of `ours` and `theirs` one is the offer and the other the answer.
+    def start(self, agreement: MediaAgreement) -> None:
+        """Start to send and receive audio as agreed.
 
         Raises:
             GuardError: the peer asks for audio at an address that may get none.
         """
         # Before anything is sent: SDP of a peer must not make us send audio to a stranger.
-        remote = self._factory.check_media(theirs.address)
-        # The first codec that both name is the one that is sent.
-        codec = next(codec for codec in theirs.codecs if codec in ours.codecs)
-        event = theirs.telephone_event
+        remote = self._factory.check_media(agreement.remote_address)
         stream = MediaStream(
-            self._cipher(theirs),
+            self._cipher(agreement),
             row=self._row.row,
             side=self._factory.side_in(self._row),
-            payload_type=codec.payload_type,
-            event_type=event.payload_type if event is not None else None,
+            payload_type=agreement.codec.payload_type,
+            event_type=agreement.sent_event_type,
             random_source=self._factory.random_source,
             now=self._factory.pump.now(),
         )
@@ -114,14 +112,14 @@ class Audio:
             raise RuntimeError("audio was started twice")
         # From here on the pump owns the sockets and closes them.
         sockets, self._sockets = self._sockets, None
-        rtp, rtcp = (remote, theirs.port), (remote, theirs.effective_rtcp_port)
+        rtp, rtcp = (remote, agreement.remote_port), (remote, agreement.remote_rtcp_port)
         self._flow = self._factory.pump.add(stream, *sockets, rtp, rtcp)
 
-    def _cipher(self, theirs: SessionDescription) -> Cipher:
-        if self.key is None:
+    def _cipher(self, agreement: MediaAgreement) -> Cipher:
+        local, remote = agreement.local_crypto, agreement.remote_crypto
+        if self.key is None or local is None or remote is None:
             return PlainCipher()
-        crypto = theirs.crypto[0]
-        return SrtpCipher(self.key, crypto.key, crypto.suite)
+        return SrtpCipher(local.key, remote.key, remote.suite)
 
     def stop(self) -> None:
         """Stop sending and receiving, and set `report`. Do nothing where nothing was started."""
@@ -252,7 +250,7 @@ def _check_descriptors(error: OSError) -> None:
 
 def codecs_of(trunk: Trunk) -> tuple[Codec, ...]:
     """Return a trunk's codecs, in its order of preference."""
-    return tuple(Codec[name] for name in trunk.codecs)
+    return tuple(CODECS[name] for name in trunk.codecs)
 
 
 def note_media(record: Record, report: MediaReport) -> None:

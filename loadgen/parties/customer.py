@@ -132,8 +132,8 @@ class Customer:
 
     def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
         """Return the customer's offer, with telephone-event 101 and `maxptime`."""
-        codecs, suite = codecs_of(self._settings), self._settings.suites[0]
-        return customer_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suite=suite)
+        codecs, suites = codecs_of(self._settings), self._settings.suites
+        return customer_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suites=suites)
 
     def invite(self, row: PlanRow, sdp: bytes) -> Request:
         """Return the customer's INVITE to the trunk."""

@@ -134,12 +134,12 @@ class Answerer:
 
     async def talk(self, talk: _Conversation, offer: SessionDescription, audio: Audio) -> None:
         """Answer with our SDP, exchange audio, and wait for the end."""
-        answer = audio.answer(offer)
-        if isinstance(answer, SdpFault):
+        negotiated = audio.answer(offer)
+        if isinstance(negotiated, SdpFault):
             raise CallRefused(Refusal(_NOT_ACCEPTABLE))
         # The answer first: our audio must not reach the caller before it knows our key.
-        talk.agent.act(lambda now: talk.call.answer(now, write_sdp(answer)))
-        audio.start(answer, offer)
+        talk.agent.act(lambda now: talk.call.answer(now, write_sdp(negotiated.answer)))
+        audio.start(negotiated.agreement)
         await talk.until_ended()
 
 

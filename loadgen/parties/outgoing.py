@@ -180,10 +180,10 @@ class PlannedCall:
     def _start_audio(self, audio: Audio, offer: SessionDescription, body: bytes) -> str | None:
         """Start the audio as agreed. Return what is wrong with the answer, or None."""
         judgement = judge_answer(offer, body)
-        if not judgement.accepted or judgement.answer is None:
+        if judgement.agreement is None:
             return "; ".join(judgement.faults)
         try:
-            audio.start(offer, judgement.answer)
+            audio.start(judgement.agreement)
         except GuardError as error:
             return str(error)
         return None

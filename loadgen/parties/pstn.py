@@ -56,8 +56,8 @@ class PstnLine:
 
     def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
         """Return the trunk's offer, with telephone-event 96 and `a=rtcp`."""
-        codecs, suite = codecs_of(self._settings), self._settings.suites[0]
-        return trunk_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suite=suite)
+        codecs, suites = codecs_of(self._settings), self._settings.suites
+        return trunk_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suites=suites)
 
     def invite(self, row: PlanRow, sdp: bytes) -> Request:
         """Return the trunk's INVITE to the customer."""

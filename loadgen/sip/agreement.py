@@ -22,9 +22,9 @@ class MediaAgreement:
     remote_rtcp_port: int
     """Equal to `remote_port` where RTCP shares the port of RTP (RFC 5761)."""
     codec: Codec
-    """What we send."""
+    """What we send, with the payload type that the peer gave it."""
     heard_codecs: tuple[Codec, ...]
-    """What the peer may send: it may change between them at any packet (RFC 3264 section 8)."""
+    """What the peer may send, with our payload types: it may change between them at any packet (RFC 3264 section 8)."""
     sends: bool = True
     """Whether we may send audio."""
     hears: bool = True

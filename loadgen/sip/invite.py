@@ -16,7 +16,7 @@ from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Via, quote
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.message import Request
-from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
+from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto, offered_crypto
 from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
@@ -172,7 +172,7 @@ def customer_offer(
     *,
     session_id: int,
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU),
-    suite: str = AES_CM_128_HMAC_SHA1_80,
+    suites: tuple[str, ...] = (AES_CM_128_HMAC_SHA1_80,),
 ) -> SessionDescription:
     """Return a customer's offer: telephone-event 101 with events 0-16, packets of 20 ms, at most 150 ms.
 
@@ -183,7 +183,7 @@ def customer_offer(
         port=port,
         codecs=codecs,
         telephone_event=_EVENTS_0_TO_16,
-        crypto=_crypto(key, suite),
+        crypto=_crypto(key, suites),
         profile=AVP if key is None else SAVP,
         maxptime_ms=150,
         session_id=session_id,
@@ -198,7 +198,7 @@ def trunk_offer(
     *,
     session_id: int,
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU),
-    suite: str = AES_CM_128_HMAC_SHA1_80,
+    suites: tuple[str, ...] = (AES_CM_128_HMAC_SHA1_80,),
 ) -> SessionDescription:
     """Return the trunk's offer: telephone-event 96 with events 0-15, packets of 20 ms, `a=rtcp` for the next port.
 
@@ -209,7 +209,7 @@ def trunk_offer(
         port=port,
         codecs=codecs,
         telephone_event=TelephoneEvent(96, "0-15"),
-        crypto=_crypto(key, suite),
+        crypto=_crypto(key, suites),
         profile=AVP if key is None else SAVP,
         rtcp_port=port + 1,
         user="root",
@@ -218,5 +218,5 @@ def trunk_offer(
     )
 
 
-def _crypto(key: bytes | None, suite: str) -> tuple[Crypto, ...]:
-    return () if key is None else (Crypto(1, suite, key),)
+def _crypto(key: bytes | None, suites: tuple[str, ...]) -> tuple[Crypto, ...]:
+    return () if key is None else offered_crypto(key, suites)

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final, NamedTuple
 
+from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.sdes import SUITES, Crypto
-from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, MalformedSdpError, MediaDirection, SessionDescription
+from trunkproof.loadgen.sip.sdp import (
+    AVP,
+    SAVP,
+    Codec,
+    MalformedSdpError,
+    MediaDirection,
+    SessionDescription,
+    write_sdp,
+)
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 
 
@@ -19,16 +29,19 @@ class SdpFault(StrEnum):
 
     NO_SDP = "no session description"
     MALFORMED = "session description cannot be read"
+    WRONG_STREAMS = "answer with other streams than were offered"
     PORT_ZERO = "audio refused with port zero"
     PLAIN_RTP = "plain RTP where SRTP is to be used"
     NOT_PLAIN = "SRTP where plain RTP is to be used"
-    WRONG_PROFILE = "neither RTP/AVP nor RTP/SAVP"
+    WRONG_PROFILE = "RTP profile that cannot be used"
     NO_CRYPTO = "no crypto attribute"
     BAD_KEY = "SRTP key that cannot be read or has the wrong length"
     SEVERAL_CRYPTO = "more than one crypto attribute in an answer"
     WRONG_TAG = "crypto tag that was not offered"
     WRONG_SUITE = "crypto suite that was not offered under that tag"
-    REUSED_KEY = "answer repeats the offerer's own key"
+    UNSUPPORTED_CRYPTO = "crypto attributes with parameters that are not supported"
+    CRYPTO_PARAMETER = "crypto parameter that was not offered"
+    REUSED_KEY = "the other side's own key is repeated"
     NO_COMMON_CODEC = "no codec in common"
     WRONG_DIRECTION = "media direction that the offer rules out"
 
@@ -52,26 +65,72 @@ class Capability:
         return f"Capability({self.address}:{self.port}, {[codec.name for codec in self.codecs]}, {list(self.suites)})"
 
 
-def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescription | SdpFault:
+class Negotiated(NamedTuple):
+    """Our answer to an offer, and what is agreed with it."""
+
+    answer: SessionDescription
+    agreement: MediaAgreement
+
+
+def negotiate(
+    offer: SessionDescription, capability: Capability, previous: SessionDescription | None = None
+) -> Negotiated | SdpFault:
     """Return the answer to an offer, or the fault for which to refuse it (488, RFC 3261 section 21.4.26).
 
-    The codec is the first of *ours* that is offered. The answer repeats the crypto tag and suite, with our own key.
+    Of several audio streams the first one that can be used is answered, and all others are refused. So a telephone
+    that offers plain RTP beside SRTP gets SRTP. The codec is the first of *ours* that is offered. The answer repeats
+    the crypto tag and suite, with our own key.
+
+    Args:
+        offer: the offer, with its other audio streams.
+        capability: what we can do.
+        previous: our last description in this call, if there was one (RFC 3264 section 8). The answer keeps its
+            session id and its keys, and has a higher version only if it says something else.
     """
-    fault = _transport_fault(offer, SAVP if capability.key is not None else AVP)
+    streams = [offer, *offer.alternatives]
+    if previous is not None:
+        # A stream keeps its place for the whole call (RFC 3264 section 8), so it is tried first.
+        streams.sort(key=lambda stream: len(stream.before) != len(previous.before))
+    faults = []
+    for stream in streams:
+        negotiated = _answer(stream, capability, previous)
+        if isinstance(negotiated, Negotiated):
+            return negotiated
+        faults.append(negotiated)
+    # The stream that came nearest to an answer tells most.
+    return max(faults, key=_ORDER.index)
+
+
+_ORDER = list(SdpFault)
+
+
+def _answer(
+    offer: SessionDescription, capability: Capability, previous: SessionDescription | None
+) -> Negotiated | SdpFault:
+    fault = _transport_fault(offer, _PLAIN if capability.key is None else _SECURE)
     if fault is not None:
         return fault
-    codec = next((codec for codec in capability.codecs if codec in offer.codecs), None)
+    local = remote = None
+    if capability.key is not None:
+        remote = _chosen_crypto(offer, capability)
+        if isinstance(remote, SdpFault):
+            return remote
+        # In mid-call our key stays what it was: the peer decrypts with it already (RFC 4568 section 7.1.4).
+        kept = [crypto.key for crypto in previous.crypto if crypto.suite == remote.suite] if previous else []
+        local = Crypto(remote.tag, remote.suite, kept[0] if kept else capability.key)
+        # With one key for both directions, two packets could be encrypted with the same key stream (RFC 3711 section
+        # 9.1).
+        if remote.key == local.key:
+            return SdpFault.REUSED_KEY
+    codec = next((found for ours in capability.codecs if (found := ours.within(offer.codecs))), None)
     if codec is None:
         return SdpFault.NO_COMMON_CODEC
-    crypto = _answered_crypto(offer, capability)
-    if isinstance(crypto, SdpFault):
-        return crypto
-    return SessionDescription(
+    answer = SessionDescription(
         address=capability.address,
         port=capability.port,
         codecs=(codec,),
         telephone_event=offer.telephone_event,
-        crypto=crypto,
+        crypto=() if local is None else (local,),
         profile=offer.profile,
         direction=offer.direction.mirrored(),
         ptime_ms=capability.ptime_ms,
@@ -81,40 +140,101 @@ def negotiate(offer: SessionDescription, capability: Capability) -> SessionDescr
         session_version=capability.session_id,
         before=offer.before,
         after=offer.after,
+        rtcp_mux=offer.rtcp_mux,
+    )
+    if previous is not None:
+        answer = _continued(answer, previous)
+    return Negotiated(answer, _agreement(answer, offer, local, remote))
+
+
+def offer_again(previous: SessionDescription, direction: MediaDirection) -> SessionDescription:
+    """Return our offer in mid-call, from our last description in it: the same streams, ports and keys.
+
+    SENDONLY or INACTIVE holds the call, SENDRECV resumes it (RFC 3264 section 8.4).
+    """
+    return _continued(replace(previous, direction=direction), previous)
+
+
+def _continued(session: SessionDescription, previous: SessionDescription) -> SessionDescription:
+    """Return a description as the successor of our last one: a change raises its version by 1 (RFC 3264 section 8)."""
+    same = replace(
+        session, user=previous.user, session_id=previous.session_id, session_version=previous.session_version
+    )
+    return same if write_sdp(same) == write_sdp(previous) else replace(same, session_version=same.session_version + 1)
+
+
+def _agreement(
+    ours: SessionDescription, theirs: SessionDescription, local: Crypto | None, remote: Crypto | None
+) -> MediaAgreement:
+    """Return what two descriptions with a codec in common agree on. `local` and `remote` are of the chosen tag."""
+    # A payload type belongs to the side that receives it (RFC 3264 section 5.1): we send with the peer's numbers.
+    common = [codec for codec in theirs.codecs if codec.within(ours.codecs)]
+    both_events = ours.telephone_event is not None and theirs.telephone_event is not None
+    # The old way to hold a call: the address is zero, and the direction stays (RFC 3264 section 8.4).
+    held = theirs.address in _NOWHERE
+    return MediaAgreement(
+        remote_address=theirs.address,
+        remote_port=theirs.port,
+        remote_rtcp_port=theirs.port if ours.rtcp_mux and theirs.rtcp_mux else theirs.effective_rtcp_port,
+        codec=common[0],
+        heard_codecs=tuple(codec for codec in ours.codecs if codec.within(common)),
+        sends=not held and ours.direction.sends and theirs.direction.receives,
+        hears=not held and ours.direction.receives and theirs.direction.sends,
+        sent_event_type=theirs.telephone_event.payload_type if both_events and theirs.telephone_event else None,
+        heard_event_type=ours.telephone_event.payload_type if both_events and ours.telephone_event else None,
+        local_crypto=local,
+        remote_crypto=remote,
     )
 
 
-def _answered_crypto(offer: SessionDescription, capability: Capability) -> tuple[Crypto, ...] | SdpFault:
-    if capability.key is None:
-        return ()
-    # The offer's order counts: it lists the suite that it prefers first (RFC 4568 section 5.1.1).
-    chosen = next((crypto for crypto in offer.crypto if crypto.suite in capability.suites), None)
-    if chosen is None:
-        # A key that could not be read may have been of our suite, and says more about the peer than "wrong suite".
-        return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
-    return (Crypto(chosen.tag, chosen.suite, capability.key),)
+_NOWHERE = {"0.0.0.0", "::"}  # compared with what a peer names, never bound
 
 
-def _transport_fault(session: SessionDescription, wanted: str) -> SdpFault | None:
+def _chosen_crypto(offer: SessionDescription, capability: Capability) -> Crypto | SdpFault:
+    """Return the first attribute of an offer that we can use.
+
+    The offer's order counts: it lists what it prefers first (RFC 4568 section 5.1.1).
+    """
+    known = [crypto for crypto in offer.crypto if crypto.suite in capability.suites]
+    for crypto in known:
+        # A session parameter that we do not support must not be accepted (RFC 4568 section 7.1.2).
+        if not crypto.unsupported:
+            return crypto
+    if known:
+        return SdpFault.UNSUPPORTED_CRYPTO
+    # A key that could not be read may have been of our suite, and says more about the peer than "wrong suite".
+    return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
+
+
+_SECURE: Final = (SAVP, "RTP/SAVPF")
+_PLAIN: Final = (AVP, "RTP/AVPF")
+"""Feedback (RFC 4585, RFC 5124) is accepted, and none is sent: it is optional for each format. DTLS-SRTP
+(`UDP/TLS/RTP/SAVPF`) is not accepted, and neither are keys on a plain profile (RFC 8643): TRUNK.md asks for RTP/SAVP.
+"""
+
+
+def _transport_fault(session: SessionDescription, wanted: tuple[str, ...]) -> SdpFault | None:
     """Return what is wrong with a description's port, profile or crypto attributes, or None."""
+    secure = wanted[0] in _SECURE
     if session.port == 0:
         return SdpFault.PORT_ZERO
-    if session.profile != wanted:
-        return _WRONG_PROFILES.get(session.profile, SdpFault.WRONG_PROFILE)
-    if wanted == SAVP and not session.crypto:
+    if session.profile not in wanted:
+        if session.profile in _PLAIN and secure:
+            return SdpFault.PLAIN_RTP
+        return SdpFault.NOT_PLAIN if session.profile in _SECURE and not secure else SdpFault.WRONG_PROFILE
+    if secure and not session.crypto:
         return SdpFault.BAD_KEY if session.broken_crypto else SdpFault.NO_CRYPTO
     return None
 
 
-_WRONG_PROFILES = {AVP: SdpFault.PLAIN_RTP, "RTP/AVPF": SdpFault.PLAIN_RTP, SAVP: SdpFault.NOT_PLAIN}
-
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An answer and all its faults. Use its keys and its codec only where `faults` is empty."""
+    """An answer, all its faults, and what is agreed where it has none."""
 
     faults: tuple[SdpFault, ...]
     answer: SessionDescription | None = None
+    agreement: MediaAgreement | None = None
+    """What is agreed. None where there is a fault."""
 
     @property
     def accepted(self) -> bool:
@@ -123,24 +243,34 @@ class Judgement:
 
 
 def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
-    """Compare a received answer with the offer that it answers. No answer of a peer makes this raise an error."""
+    """Compare a received answer with the offer that it answers. No answer of a peer makes this raise an error.
+
+    An answer has as many streams as the offer, in the same order (RFC 3264 section 6).
+    """
     if not body.strip():
         return Judgement((SdpFault.NO_SDP,))
     try:
         answer = parse_sdp(body)
     except MalformedSdpError:
         return Judgement((SdpFault.MALFORMED,))
-    fault = _transport_fault(answer, offer.profile)
+    place = (len(offer.before), len(offer.after))
+    found = [stream for stream in (answer, *answer.alternatives) if (len(stream.before), len(stream.after)) == place]
+    if not found:
+        return Judgement((SdpFault.WRONG_STREAMS,), answer)
+    answer = found[0]
+    fault = _transport_fault(answer, (offer.profile,))
     faults = [fault] if fault is not None else _crypto_faults(offer, answer)
     if fault is not SdpFault.PORT_ZERO:
         # A refused stream needs neither codec nor direction, so these two are judged only where it is not refused.
-        if not set(answer.codecs) & set(offer.codecs):
+        if not any(codec.within(offer.codecs) for codec in answer.codecs):
             faults.append(SdpFault.NO_COMMON_CODEC)
         if not _direction_allowed(offer, answer):
             faults.append(SdpFault.WRONG_DIRECTION)
-    # Only codecs that were offered, so that the first one is the one to send.
-    common = tuple(codec for codec in answer.codecs if codec in offer.codecs)
-    return Judgement(tuple(faults), answer if common == answer.codecs else replace(answer, codecs=common))
+    if faults:
+        return Judgement(tuple(faults), answer)
+    remote = answer.crypto[0] if offer.crypto else None
+    local = next((crypto for crypto in offer.crypto if remote is not None and crypto.tag == remote.tag), None)
+    return Judgement((), answer, _agreement(offer, answer, local, remote))
 
 
 def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> list[SdpFault]:
@@ -161,7 +291,8 @@ def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> lis
             faults.append(SdpFault.WRONG_SUITE)
     elif offered.suite != chosen.suite:
         faults.append(SdpFault.WRONG_SUITE)
-    # With one key for both directions, two packets could be encrypted with the same key stream (RFC 3711 section 9.1).
+    if chosen.unsupported:
+        faults.append(SdpFault.CRYPTO_PARAMETER)
     if chosen.key in [crypto.key for crypto in offer.crypto]:
         faults.append(SdpFault.REUSED_KEY)
     return faults
@@ -172,9 +303,5 @@ def _direction_allowed(offer: SessionDescription, answer: SessionDescription) ->
 
     An answer may send only if the offer receives, and receive only if the offer sends.
     """
-    if offer.direction is MediaDirection.SENDRECV:
-        return True
-    sends = {"sendrecv": (True, True), "sendonly": (True, False), "recvonly": (False, True), "inactive": (False, False)}
-    offer_sends, offer_receives = sends[offer.direction]
-    answer_sends, answer_receives = sends[answer.direction]
-    return (offer_receives or not answer_sends) and (offer_sends or not answer_receives)
+    wants, gives = offer.direction, answer.direction
+    return (wants.receives or not gives.sends) and (wants.sends or not gives.receives)

@@ -1,7 +1,7 @@
 """Session descriptions of one G.711 call over SRTP (RFC 4566, RFC 4568), as values, and as the text of TRUNK.md.
 
 This module writes them, `sdp_reader` reads them, and `offer_answer` says which answer fits which offer. Of several
-streams we use the first audio stream. The others are kept only so that an answer can refuse them.
+streams we use one audio stream. The others are kept so that an answer can choose among them and refuse the rest.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from trunkproof.loadgen.sip.sdes import Crypto, write_crypto
-from trunkproof.loadgen.sip.table_key import TableKey
 from trunkproof.models.errors import RemoteError
 from trunkproof.models.packets import CLOCK_HZ
 
@@ -26,16 +25,31 @@ class MalformedSdpError(RemoteError):
     """The session description of the peer cannot be read."""
 
 
-class Codec(TableKey):
-    """The codecs of the trunk, by their static RTP payload types (RFC 3551 table 4)."""
+class _Format(NamedTuple):
+    name: str
+    payload_type: int
 
-    PCMU = 0
-    PCMA = 8
 
-    @property
-    def payload_type(self) -> int:
-        """Return the RTP payload type."""
-        return int(self.value)
+class Codec(_Format):
+    """A codec of the trunk, with the RTP payload type that a description gives it.
+
+    PCMU and PCMA have static types (RFC 3551 table 4), but a peer may bind them to a dynamic one (`rtpmap:110
+    PCMA/8000`). So two codecs are the same codec if their names are the same.
+    """
+
+    __slots__ = ()
+    PCMU: ClassVar[Codec]
+    PCMA: ClassVar[Codec]
+
+    def within(self, others: Iterable[Codec]) -> Codec | None:
+        """Return the first of `others` that is this codec, under whatever payload type."""
+        return next((other for other in others if other.name == self.name), None)
+
+
+Codec.PCMU = Codec("PCMU", 0)
+Codec.PCMA = Codec("PCMA", 8)
+CODECS: Final = {codec.name: codec for codec in (Codec.PCMU, Codec.PCMA)}
+"""The codecs with their static payload types, by name."""
 
 
 class MediaDirection(StrEnum):
@@ -45,6 +59,16 @@ class MediaDirection(StrEnum):
     SENDONLY = "sendonly"
     RECVONLY = "recvonly"
     INACTIVE = "inactive"
+
+    @property
+    def sends(self) -> bool:
+        """Return whether the side that says this sends."""
+        return self in {MediaDirection.SENDRECV, MediaDirection.SENDONLY}
+
+    @property
+    def receives(self) -> bool:
+        """Return whether the side that says this receives."""
+        return self in {MediaDirection.SENDRECV, MediaDirection.RECVONLY}
 
     def mirrored(self) -> MediaDirection:
         """Return the direction that the other side answers (RFC 3264 section 6.1)."""
@@ -92,6 +116,10 @@ class SessionDescription:
     """Values of the `m=` lines received before the audio stream."""
     after: tuple[str, ...] = ()
     """Values of the `m=` lines received after it."""
+    rtcp_mux: bool = False
+    """Whether RTCP may use the port of RTP (RFC 5761). We never offer it."""
+    alternatives: tuple[SessionDescription, ...] = ()
+    """The same description with each of its other audio streams in turn. Never written."""
 
     @property
     def effective_rtcp_port(self) -> int:
@@ -103,16 +131,18 @@ class SessionDescription:
 def write_sdp(session: SessionDescription) -> bytes:
     """Return a session description as it is sent. It always has `s=-`, because RFC 4566 section 5.3 demands a name."""
     address, rtcp = session.address, session.rtcp_port
+    family = "IP6" if ":" in address else "IP4"
     formats, described, paced = _format_lines(
         session.codecs, session.telephone_event, session.ptime_ms, session.maxptime_ms
     )
     text = (
-        f"v=0\r\no={session.user} {session.session_id} {session.session_version} IN IP4 {address}\r\ns=-\r\n"
+        f"v=0\r\no={session.user} {session.session_id} {session.session_version} IN {family} {address}\r\ns=-\r\n"
         # An answer has as many `m=` lines as the offer, in the same order (RFC 3264 section 6). So the refused
         # streams stand around ours, where they stood in the offer.
-        f"c=IN IP4 {address}\r\nt=0 0\r\n{_refusals(session.before)}"
+        f"c=IN {family} {address}\r\nt=0 0\r\n{_refusals(session.before)}"
         f"m=audio {session.port} {session.profile} {formats}\r\n{described}"
         f"{'' if rtcp is None else f'a=rtcp:{rtcp}' + _EOL}{paced}a={session.direction.value}\r\n"
+        f"{'a=rtcp-mux' + _EOL if session.rtcp_mux else ''}"
     )
     for crypto in session.crypto:
         # After the `m=` line: a crypto attribute belongs to a stream, never to the session (RFC 4568 section 4).
@@ -151,5 +181,6 @@ def _refusals(streams: tuple[str, ...]) -> str:
 def _refused(media: str) -> str:
     """Return the `m=` value that refuses an offered stream: port zero (RFC 3264 section 6)."""
     parts = media.split()
+    profile = parts[2] if len(parts) > 2 else AVP
     # The profile and the formats stay: an `m=` line needs at least one format, even where nobody uses it.
-    return " ".join([parts[0], "0", *parts[2:]])
+    return " ".join([parts[0], "0", profile, *(parts[3:] or ["0"])])

@@ -6,12 +6,16 @@ descriptions.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from trunkproof.loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto
 from trunkproof.loadgen.sip.sdp import (
+    CODECS,
     SAVP,
     Codec,
     MalformedSdpError,
@@ -25,15 +29,14 @@ MAX_LINES: Final = 500
 """A browser's offer with video has about 200 lines. With more than this it is no offer of a telephone call."""
 
 _DIRECTIONS = {direction.value: direction for direction in MediaDirection}
-_STATIC_TYPES = {codec.payload_type: codec for codec in Codec}
-_STATIC_NAMES = {codec: ("", f"{codec.name}/{CLOCK_HZ}", f"{codec.name}/{CLOCK_HZ}/1") for codec in Codec}
+_STATIC_TYPES = {codec.payload_type: codec for codec in CODECS.values()}
 
 
 def parse_sdp(body: bytes) -> SessionDescription:
     """Read a session description.
 
-    Missing `s=`, `t=` and `v=` lines and bare line feeds are tolerated. Crypto attributes that cannot be read are
-    counted in `broken_crypto`.
+    Whatever no call needs may be missing or broken. Crypto attributes that cannot be read are counted in
+    `broken_crypto`. Of several audio streams the first is returned, and the others are its `alternatives`.
 
     Raises:
         MalformedSdpError: it cannot be read, or has no audio stream.
@@ -47,22 +50,60 @@ def parse_sdp(body: bytes) -> SessionDescription:
 
 def read_lines(text: str) -> SessionDescription:
     """Read any description line by line. It raises the same errors as `parse_sdp`."""
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = _lines(text)
     if len(lines) > MAX_LINES:
         raise MalformedSdpError("session description has too many lines")
-    reader = _Reader()
+    session, media = _Section(), list[_Section]()
+    origin: list[str] = []
     for line in lines:
         kind, equals, value = line.strip().partition("=")
         # A type is one letter (RFC 4566 section 5). Anything else is skipped, because no call needs it.
-        if equals and len(kind) == 1:
-            reader.read(kind, value)
-    return reader.result()
+        if not equals or len(kind) != 1:
+            continue
+        section = media[-1] if media else session
+        if kind == "m":
+            if not value.strip():
+                raise MalformedSdpError("m= line without media")
+            media.append(_Section(value))
+        elif kind == "a":
+            section.read_attribute(value)
+        elif kind == "c":
+            # One that cannot be read is skipped: the stream may have another.
+            section.address = _connection_address(value) or section.address
+        elif kind == "o":
+            origin = value.split()
+    return _first_audio(session, media, origin)
+
+
+def _lines(text: str) -> list[str]:
+    # Some peers end lines with LF or CR alone (RFC 4566 section 5), or leave the zero of a C string in the body.
+    return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _first_audio(session: _Section, media: list[_Section], origin: list[str]) -> SessionDescription:
+    """Return the description of the first audio stream that can be read, with the other audio streams beside it."""
+    streams: list[SessionDescription] = []
+    fault = MalformedSdpError("no audio stream")
+    for place, section in enumerate(media):
+        if section.media.split(None, 1)[0].lower() != "audio":
+            continue
+        try:
+            streams.append(_describe(session, section, origin))
+        except MalformedSdpError as error:
+            fault = error
+            continue
+        streams[-1].before = tuple(other.media for other in media[:place])
+        streams[-1].after = tuple(other.media for other in media[place + 1 :])
+    if not streams:
+        raise fault
+    streams[0].alternatives = tuple(streams[1:])
+    return streams[0]
 
 
 _USUAL_HEAD = re.compile(
     # The address of `c=` has no slash here: a slash begins the TTL of a multicast address, which `read_lines` cuts
     # off.
-    r"v=0\r\no=([!-~]+) (\d{1,18}) (\d{1,18}) IN IP4 [!-~]+\r\ns=[ -~]*\r\nc=IN IP4 ([!-.0-~]+)\r\nt=[ -~]*\r\n"
+    r"v=0\r\no=([!-~]+) (\d{1,18}) (\d{1,18}) IN IP[46] [!-~]+\r\ns=[ -~]*\r\nc=IN IP[46] ([!-.0-~]+)\r\nt=[ -~]*\r\n"
     r"m=audio (\d{1,5}) ([!-~]+)((?: \d{1,3})+)(?=\r\n)",
     re.ASCII,
 )
@@ -84,13 +125,12 @@ def read_usual(text: str) -> SessionDescription | None:
     attributes, rtcp = _take_out("\r\na=rtcp:", attributes)
     user, session_id, version, address, port, profile, formats = head.groups()
     stream = _read_attributes(formats, attributes)
-    # A bare line feed inside a value means another form: `read_lines` would see two lines there.
-    if stream is None or int(port) > 65_535 or "\n" in (crypto or "") + (rtcp or ""):
+    # A bare line end inside a value means another form: `read_lines` would see two lines there.
+    if stream is None or int(port) > 65_535 or len(address) > _LONGEST_NAME or _BARE_END.search(f"{crypto}{rtcp}"):
         return None
     try:
         key = () if crypto is None else (read_crypto(crypto),)
-        rtcp_port = None if rtcp is None else _number(rtcp.strip().partition(" ")[0], "rtcp port", 65_535)
-    except (MalformedCryptoError, MalformedSdpError):
+    except MalformedCryptoError:
         return None
     return SessionDescription(
         address,
@@ -102,11 +142,15 @@ def read_usual(text: str) -> SessionDescription | None:
         stream.direction,
         stream.ptime_ms,
         stream.maxptime_ms,
-        rtcp_port,
+        None if rtcp is None else _rtcp_port(rtcp),
         user,
         int(session_id),
         int(version),
+        rtcp_mux=stream.rtcp_mux,
     )
+
+
+_BARE_END = re.compile("[\r\n\0]")
 
 
 def _take_out(start: str, text: str) -> tuple[str, str | None]:
@@ -122,7 +166,7 @@ def _take_out(start: str, text: str) -> tuple[str, str | None]:
 @lru_cache(maxsize=64)
 def _read_attributes(formats: str, attributes: str) -> SessionDescription | None:
     """Read the formats of an `m=` line and its attributes, but no keys and ports. None where there is anything else."""
-    lines = attributes.replace("\r\n", "\n").split("\n")
+    lines = _lines(attributes)
     # Another type means another form: a second stream, or a `c=` of the stream itself.
     if lines[0] or any(line[:2] != "a=" for line in lines[1:] if line) or len(lines) > MAX_LINES // 2:
         return None
@@ -135,147 +179,156 @@ def _read_attributes(formats: str, attributes: str) -> SessionDescription | None
     return None if stream.crypto or stream.broken_crypto or stream.rtcp_port is not None else stream
 
 
-class _Reader:
-    """Collect the lines of one description. A session-level value holds until the audio stream has its own."""
+@dataclass(slots=True)
+class _Section:
+    """The lines of the session, or of one stream. What a stream does not say, the session says for it."""
 
-    def __init__(self) -> None:
-        self._origin: list[str] = []
-        self._address = ""
-        self._audio: list[str] = []
-        self._section = "session"
-        self._others: tuple[list[str], list[str]] = ([], [])
-        self._attributes: dict[str, list[str]] = {}
-        self._direction = MediaDirection.SENDRECV
+    media: str = ""
+    address: str = ""
+    direction: MediaDirection | None = None
+    attributes: dict[str, list[str]] = field(default_factory=dict)
 
-    def read(self, kind: str, value: str) -> None:
-        if kind == "m":
-            self._start_media(value)
-        # The attributes of a video stream must not change the audio stream before it.
-        elif self._section == "other":
-            return
-        elif kind == "a":
-            self._read_attribute(value)
-        elif kind == "o":
-            self._origin = value.split()
-        elif kind == "c":
-            # The `c=` of the stream comes after that of the session, and counts for the stream (RFC 4566 section
-            # 5.7).
-            self._address = _connection_address(value)
-
-    def _start_media(self, value: str) -> None:
-        parts = value.split()
-        if len(parts) < 4:
-            raise MalformedSdpError("broken m= line")
-        # Only the first audio stream is used. A second one is refused like a video stream.
-        if parts[0] == "audio" and not self._audio:
-            self._audio, self._section = parts, "audio"
-        else:
-            self._others[1 if self._audio else 0].append(value)
-            self._section = "other"
-
-    def _read_attribute(self, value: str) -> None:
+    def read_attribute(self, value: str) -> None:
+        """Read the value of an `a=` line."""
         name, _, content = value.partition(":")
         name = name.strip().lower()
         if name in _DIRECTIONS:
-            self._direction = _DIRECTIONS[name]
+            self.direction = _DIRECTIONS[name]
         else:
-            self._attributes.setdefault(name, []).append(content.strip())
+            self.attributes.setdefault(name, []).append(content.strip())
 
-    def result(self) -> SessionDescription:
-        if not self._audio:
-            raise MalformedSdpError("no audio stream")
-        # `m=` may say `port/number of ports` (RFC 4566 section 5.14).
-        port = _number(self._audio[1].partition("/")[0], "port", 65_535)
-        # Port zero refuses the stream, and nobody sends to it: it needs no address.
-        if port and not self._address:
-            raise MalformedSdpError("no connection address")
-        codecs, event = self._formats()
-        crypto, broken = self._crypto()
-        user, session_id, version = self._read_origin()
-        return SessionDescription(
-            address=self._address,
-            port=port,
-            codecs=codecs,
-            telephone_event=event,
-            crypto=crypto,
-            profile=self._audio[2].upper(),
-            direction=self._direction,
-            ptime_ms=self._milliseconds("ptime"),
-            maxptime_ms=self._milliseconds("maxptime"),
-            rtcp_port=self._rtcp_port(),
-            user=user,
-            session_id=session_id,
-            session_version=version,
-            broken_crypto=broken,
-            before=tuple(self._others[0]),
-            after=tuple(self._others[1]),
-        )
 
-    def _formats(self) -> tuple[tuple[Codec, ...], TelephoneEvent | None]:
-        names = dict(map(_split_format, self._attributes.get("rtpmap", ())))
-        parameters = dict(map(_split_format, self._attributes.get("fmtp", ())))
-        codecs, event = [], None
-        for text in self._audio[3:]:
-            number = _number(text, "payload type", 127)
-            name = names.get(text, "").upper()
-            # Static types need no rtpmap, but one that says otherwise wins (RFC 3551 section 6).
-            static = _STATIC_TYPES.get(number)
-            if static is not None and name in _STATIC_NAMES[static]:
-                codecs.append(static)
-            elif event is None and name.startswith(f"TELEPHONE-EVENT/{CLOCK_HZ}"):
-                # Without `a=fmtp` the sixteen keys of DTMF are meant.
-                event = TelephoneEvent(number, parameters.get(text, "") or "0-15")
-        # A format may be listed twice. The first place says how much the peer prefers it.
-        return tuple(dict.fromkeys(codecs)), event
+def _describe(session: _Section, stream: _Section, origin: list[str]) -> SessionDescription:
+    """Return the description of one audio stream.
 
-    def _crypto(self) -> tuple[tuple[Crypto, ...], int]:
-        good: list[Crypto] = []
-        values = self._attributes.get("crypto", [])
-        for value in values:
-            try:
-                good.append(read_crypto(value))
-            # An offer may list several keys. One that we cannot read must not spoil the others, but a report has to
-            # know of it.
-            except MalformedCryptoError:
-                continue
-        return tuple(good), len(values) - len(good)
+    Raises:
+        MalformedSdpError: it has no port, no profile or no address.
+    """
+    parts = stream.media.split()
+    if len(parts) < 3:
+        raise MalformedSdpError("broken m= line")
+    # `m=` may say `port/number of ports` (RFC 4566 section 5.14).
+    port = _number(parts[1].partition("/")[0], 65_535)
+    if port is None:
+        raise MalformedSdpError("port is not a number in range")
+    # The `c=` of the stream counts for the stream, not that of the session (RFC 4566 section 5.7).
+    address = stream.address or session.address
+    # Port zero refuses the stream, and nobody sends to it: it needs no address.
+    if port and not address:
+        raise MalformedSdpError("no connection address")
+    # The values of the stream come last, and the last one counts.
+    attributes = {
+        name: session.attributes.get(name, []) + stream.attributes.get(name, [])
+        for name in session.attributes.keys() | stream.attributes.keys()
+    }
+    codecs, event = _formats(parts[3:], attributes)
+    crypto, broken = _read_keys(attributes.get("crypto", []))
+    user, session_id, version = _read_origin(origin)
+    return SessionDescription(
+        address=address,
+        port=port,
+        codecs=codecs,
+        telephone_event=event,
+        crypto=crypto,
+        profile=parts[2].upper(),
+        direction=stream.direction or session.direction or MediaDirection.SENDRECV,
+        ptime_ms=_last(map(_milliseconds, attributes.get("ptime", []))),
+        maxptime_ms=_last(map(_milliseconds, attributes.get("maxptime", []))),
+        rtcp_port=_last(map(_rtcp_port, attributes.get("rtcp", []))),
+        rtcp_mux="rtcp-mux" in attributes,
+        user=user,
+        session_id=session_id,
+        session_version=version,
+        broken_crypto=broken,
+    )
 
-    def _read_origin(self) -> tuple[str, int, int]:
-        # No call depends on `o=`, so a short one is tolerated.
-        if len(self._origin) != 6:
-            return "-", 0, 0
-        # Both numbers have up to 64 bits (RFC 3264 section 5), which are at most 20 digits.
-        limit = 10**20
-        return (
-            self._origin[0],
-            _number(self._origin[1], "session id", limit),
-            _number(self._origin[2], "version", limit),
-        )
 
-    def _milliseconds(self, name: str) -> int | None:
-        values = self._attributes.get(name)
-        # RFC 8866 section 6.4 allows a fraction. G.711 packets last whole milliseconds, so it is cut off.
-        return _number(values[0].partition(".")[0], name, 10_000) if values else None
+def _formats(formats: list[str], attributes: dict[str, list[str]]) -> tuple[tuple[Codec, ...], TelephoneEvent | None]:
+    """Return the codecs and the format for keys. Formats that are neither, or no payload types, are skipped."""
+    names = dict(map(_split_format, attributes.get("rtpmap", ())))
+    parameters = dict(map(_split_format, attributes.get("fmtp", ())))
+    codecs: dict[str, Codec] = {}
+    event = None
+    for text in formats:
+        number = _number(text, 127)
+        if number is None:
+            continue
+        static = _STATIC_TYPES.get(number)
+        # Static types need no rtpmap, but one that says otherwise wins (RFC 3551 section 6).
+        name, _, clock = names.get(number, "" if static is None else static.name).upper().partition("/")
+        # A codec without a clock is read as if it had the usual one: there is no other G.711.
+        if clock not in _CLOCKS:
+            continue
+        if name in CODECS:
+            # A format may be listed twice. The first place says how much the peer prefers it.
+            codecs.setdefault(name, Codec(name, number))
+        elif event is None and name == "TELEPHONE-EVENT" and clock:
+            # Without `a=fmtp`, and with one that is no list of events, the sixteen keys of DTMF are meant.
+            events = parameters.get(number, "")
+            event = TelephoneEvent(number, events) if _EVENTS.fullmatch(events) else TelephoneEvent(number)
+    return tuple(codecs.values()), event
 
-    def _rtcp_port(self) -> int | None:
-        values = self._attributes.get("rtcp")
-        return _number(values[0].partition(" ")[0], "rtcp port", 65_535) if values else None
+
+_CLOCKS = {"", f"{CLOCK_HZ}", f"{CLOCK_HZ}/1"}
+_EVENTS = re.compile("[0-9][0-9,-]{0,63}")
+
+
+def _read_keys(values: list[str]) -> tuple[tuple[Crypto, ...], int]:
+    """Return the crypto attributes, and how many could not be read."""
+    good: list[Crypto] = []
+    for value in values:
+        # An offer may list several keys. One that we cannot read must not spoil the others, but a report has to know
+        # of it.
+        with contextlib.suppress(MalformedCryptoError):
+            good.append(read_crypto(value))
+    return tuple(good), len(values) - len(good)
+
+
+def _read_origin(origin: list[str]) -> tuple[str, int, int]:
+    # No call depends on `o=`, so an odd one is tolerated. Both numbers have up to 64 bits (RFC 3264 section 5), which
+    # are at most 20 digits.
+    numbers = [_number(text, 10**20) for text in origin[1:3]]
+    if len(origin) < 3 or numbers[0] is None or numbers[1] is None:
+        return "-", 0, 0
+    return origin[0], numbers[0], numbers[1]
+
+
+def _milliseconds(text: str) -> int | None:
+    # RFC 8866 section 6.4 allows a fraction. G.711 packets last whole milliseconds, so it is cut off.
+    return _number(text.partition(".")[0], 10_000) or None
+
+
+def _rtcp_port(text: str) -> int | None:
+    # An address may follow (RFC 3605 section 2.1). It is not read: RTCP goes where RTP goes.
+    return _number(text.strip().partition(" ")[0], 65_535) or None
 
 
 def _connection_address(value: str) -> str:
+    """Return the address of a `c=` line: IPv4, IPv6 or a name, as text. Return nothing where it cannot be read."""
     parts = value.split()
-    if len(parts) != 3 or parts[0].upper() != "IN" or parts[1].upper() not in ("IP4", "IP6"):
-        raise MalformedSdpError("broken c= line")
-    return parts[2].partition("/")[0]
+    if len(parts) < 3 or parts[0].upper() != "IN" or parts[1].upper() not in {"IP4", "IP6"}:
+        return ""
+    address = parts[2].partition("/")[0]
+    return address if len(address) <= _LONGEST_NAME else ""
 
 
-def _split_format(value: str) -> tuple[str, str]:
+_LONGEST_NAME = 255
+"""A host name has no more octets (RFC 1035 section 2.3.4)."""
+
+
+def _split_format(value: str) -> tuple[int | None, str]:
     number, _, content = value.partition(" ")
-    return number, content.strip()
+    return _number(number, 127), content.strip()
 
 
-def _number(text: str, what: str, limit: int) -> int:
+def _last(values: Iterable[int | None]) -> int | None:
+    """Return the last value that could be read."""
+    return next((value for value in reversed(list(values)) if value is not None), None)
+
+
+def _number(text: str, limit: int) -> int | None:
+    """Return the number that a text is, from 0 to `limit`. None where it is no such number."""
     # The length comes before `int`: Python raises ValueError for a number of more than 4300 digits.
     if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > limit:
-        raise MalformedSdpError(f"{what} is not a number in range")
+        return None
     return int(text)

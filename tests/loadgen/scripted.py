@@ -12,10 +12,11 @@ from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.agent import CallEvents
 from trunkproof.loadgen.parties.audio import NoPortError
 from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.invite import customer_offer
 from trunkproof.loadgen.sip.message import Request, Response
-from trunkproof.loadgen.sip.offer_answer import Capability, negotiate
+from trunkproof.loadgen.sip.offer_answer import Capability, Negotiated, SdpFault, negotiate
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure
@@ -103,10 +104,10 @@ class ScriptedAudio:
         self.report = MediaReport(sent=500, received=500, authenticated=500)
         self.notes: list[str] = []
 
-    def answer(self, offer: SessionDescription) -> SessionDescription | events.Event | Any:
+    def answer(self, offer: SessionDescription) -> Negotiated | SdpFault:
         return negotiate(offer, Capability(address=HOST, port=50_002, key=os.urandom(KEY_BYTES)))
 
-    def start(self, ours: SessionDescription, theirs: SessionDescription) -> None:
+    def start(self, agreement: MediaAgreement) -> None:
         self.notes.append("start")
 
     def stop(self) -> None:
@@ -219,8 +220,9 @@ def ringing(at_s: float, call: ScriptedCall) -> events.Event:
 def answered(at_s: float, call: ScriptedCall) -> events.Event:
     """With an SDP that fits the offer of a `ScriptedLine`."""
     offer = customer_offer(HOST, ScriptedAudio.port, ScriptedAudio.key, session_id=7)
-    answer = ScriptedAudio().answer(offer)
-    body = write_sdp(answer)
+    negotiated = ScriptedAudio().answer(offer)
+    assert isinstance(negotiated, Negotiated)
+    body = write_sdp(negotiated.answer)
     return events.Answered(at_s, call, Response(200, "OK"), body)
 
 

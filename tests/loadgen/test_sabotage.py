@@ -20,6 +20,8 @@ from trunkproof.loadgen.parties.incoming import Answerer, _Conversation
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.run_end import EndKind
+from trunkproof.loadgen.sip.agreement import MediaAgreement
+from trunkproof.loadgen.sip.offer_answer import Negotiated
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, Crypto
 from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk, TrunkReservation
@@ -48,15 +50,15 @@ class OddAnswerer(Answerer):
     def altered(self, answer: SessionDescription) -> SessionDescription:
         return answer
 
-    def speak(self, audio: Audio, answer: SessionDescription, offer: SessionDescription) -> None:
-        audio.start(answer, offer)
+    def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
+        audio.start(agreement)
 
     async def talk(self, talk: _Conversation, offer: SessionDescription, audio: Audio) -> None:
-        answer = audio.answer(offer)
-        assert isinstance(answer, SessionDescription)
-        body = write_sdp(self.altered(answer))
+        negotiated = audio.answer(offer)
+        assert isinstance(negotiated, Negotiated)
+        body = write_sdp(self.altered(negotiated.answer))
         talk.agent.act(lambda now: talk.call.answer(now, body))
-        self.speak(audio, answer, offer)
+        self.speak(audio, negotiated.agreement)
         await talk.until_ended()
 
 
@@ -78,21 +80,21 @@ class PlainOffered(OddAnswerer):
 
 
 class PlainSent(OddAnswerer):
-    def speak(self, audio: Audio, answer: SessionDescription, offer: SessionDescription) -> None:
+    def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
         # The answer has gone out with a key already.
         audio.key = None
-        audio.start(answer, offer)
+        audio.start(agreement)
 
 
 class Mute(OddAnswerer):
-    def speak(self, audio: Audio, answer: SessionDescription, offer: SessionDescription) -> None:
+    def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
         pass
 
 
 class OtherVoice(OddAnswerer):
-    def speak(self, audio: Audio, answer: SessionDescription, offer: SessionDescription) -> None:
+    def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
         audio._row = audio._row._replace(row=audio._row.row + 7)
-        audio.start(answer, offer)
+        audio.start(agreement)
 
 
 class NoSdp(OddAnswerer):

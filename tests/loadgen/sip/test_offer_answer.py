@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from trunkproof.loadgen.sip.invite import customer_offer
-from trunkproof.loadgen.sip.offer_answer import Capability, SdpFault, judge_answer, negotiate
+from trunkproof.loadgen.sip.offer_answer import Capability, Negotiated, SdpFault, judge_answer, negotiate
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, AES_CM_128_HMAC_SHA1_80, Crypto
 from trunkproof.loadgen.sip.sdp import Codec, MediaDirection, SessionDescription, write_sdp
 
@@ -16,10 +16,14 @@ OFFER = customer_offer("127.0.0.2", 20_000, OWN, session_id=7)
 CAPABILITY = Capability("127.0.0.1", 10_000, THEIRS, rtcp_port=10_001)
 
 
+def answer_to(offer: SessionDescription, capability: Capability = CAPABILITY) -> Negotiated:
+    negotiated = negotiate(offer, capability)
+    assert isinstance(negotiated, Negotiated), negotiated
+    return negotiated
+
+
 def good_answer() -> SessionDescription:
-    answer = negotiate(OFFER, CAPABILITY)
-    assert isinstance(answer, SessionDescription)
-    return answer
+    return answer_to(OFFER).answer
 
 
 def test_rfc4568_7_1_2_answer_repeats_tag_and_suite_with_its_own_key() -> None:
@@ -33,15 +37,13 @@ def test_rfc4568_7_1_2_answer_repeats_tag_and_suite_with_its_own_key() -> None:
 
 
 def test_rfc3264_6_1_direction_is_mirrored() -> None:
-    answer = negotiate(replace(OFFER, direction=MediaDirection.SENDONLY), CAPABILITY)
-    assert isinstance(answer, SessionDescription)
+    answer = answer_to(replace(OFFER, direction=MediaDirection.SENDONLY)).answer
     assert answer.direction is MediaDirection.RECVONLY
 
 
 def test_our_preference_decides_and_other_streams_are_refused() -> None:
     offer = replace(OFFER, codecs=(Codec.PCMU, Codec.PCMA), after=("video 4000 RTP/AVP 31",))
-    answer = negotiate(offer, CAPABILITY)
-    assert isinstance(answer, SessionDescription)
+    answer = answer_to(offer).answer
     assert answer.codecs == (Codec.PCMA,)
     assert b"m=video 0 RTP/AVP 31" in write_sdp(answer)
 

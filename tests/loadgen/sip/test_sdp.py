@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
-from trunkproof.loadgen.sip.sdes import Crypto, MalformedCryptoError, read_crypto, write_crypto
+from trunkproof.loadgen.sip.sdes import Crypto, MalformedCryptoError, offered_crypto, read_crypto, write_crypto
 from trunkproof.loadgen.sip.sdp import Codec, MalformedSdpError, MediaDirection, write_sdp
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 
@@ -90,10 +90,57 @@ def test_broken_descriptions_are_refused(body: bytes) -> None:
         parse_sdp(body)
 
 
-def test_rfc4568_6_1_crypto_with_lifetime_and_mki() -> None:
-    crypto = read_crypto(f"2 AES_CM_128_HMAC_SHA1_32 inline:{KEY_TEXT}|2^20|1:4;inline:{KEY_TEXT} KDR=1")
-    assert crypto == Crypto(2, "AES_CM_128_HMAC_SHA1_32", KEY, "2^20|1:4")
-    assert write_crypto(crypto) == f"2 AES_CM_128_HMAC_SHA1_32 inline:{KEY_TEXT}"
+@pytest.mark.parametrize(
+    ("rest", "mki"),
+    [
+        ("", b""),
+        ("|2^20", b""),
+        ("|1048576", b""),
+        ("|2^48", b""),
+        ("|1:4", b"\0\0\0\1"),
+        ("|2^31|1:1", b"\1"),
+        ("|1066:4|2^31", b"\0\0\4\x2a"),
+        ("|1:128", bytes(127) + b"\1"),
+        (" WSH=128", b""),
+        (" wsh=64 -FUTURE=1", b""),
+    ],
+)
+def test_rfc4568_6_1_lifetime_mki_and_hints_of_a_usable_key(rest: str, mki: bytes) -> None:
+    crypto = read_crypto(f"2 aes_cm_128_hmac_sha1_32 inline:{KEY_TEXT}{rest}")
+    assert crypto == Crypto(2, "AES_CM_128_HMAC_SHA1_32", KEY, mki)
+    assert read_crypto(write_crypto(crypto)) == crypto
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["|2^49", "|2^0x1", "|2^", "|0", "|281474976710657", "|2^20|2^20", "|1:0", "|1:129", "|256:1", "|:4", "|1:",
+     "|1:1|2:1", "||"],
+)  # fmt: skip
+def test_rfc4568_6_1_lifetime_or_mki_out_of_range_is_malformed(rest: str) -> None:
+    with pytest.raises(MalformedCryptoError):
+        read_crypto(f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY_TEXT}{rest}")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["UNENCRYPTED_SRTP", "UNENCRYPTED_SRTCP", "UNAUTHENTICATED_SRTP", "KDR=1", "FEC_ORDER=FEC_SRTP",
+     f"FEC_KEY=inline:{KEY_TEXT}", "WSH=x", "FUTURE=1"],
+)  # fmt: skip
+def test_rfc4568_6_3_session_parameter_that_we_lack_is_named(rest: str) -> None:
+    crypto = read_crypto(f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY_TEXT} -FUTURE {rest}")
+    assert crypto.unsupported == rest[:40]
+
+
+def test_rfc4568_6_1_of_several_keys_none_is_used() -> None:
+    crypto = read_crypto(f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY_TEXT}|1:4;inline:{KEY_TEXT}|2:4")
+    assert crypto.unsupported == "several keys"
+
+
+def test_rfc4568_7_1_1_each_offered_suite_has_its_own_key() -> None:
+    offered = offered_crypto(KEY, ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"))
+    assert [(crypto.tag, len(crypto.key)) for crypto in offered] == [(1, 30), (2, 30)]
+    assert offered[0].key == KEY != offered[1].key
+    assert offered == offered_crypto(KEY, ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"))
 
 
 @pytest.mark.parametrize(
