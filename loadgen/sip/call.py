@@ -13,7 +13,9 @@ from enum import auto
 from typing import Protocol
 
 from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.body import sdp_part
 from trunkproof.loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
+from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
 from trunkproof.loadgen.sip.dialog import Dialog, Repeater, contact_uri
 from trunkproof.loadgen.sip.events import EndCause, Event
 from trunkproof.loadgen.sip.exchange import NO_ANSWER, Negotiator, OfferState
@@ -43,10 +45,6 @@ from trunkproof.models.timers import T1_S
 ConnectionId = int
 """The number of a connection. The adapter, which owns the sockets, gives it."""
 Handler = Callable[[TransactionEvent, float], None]
-ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, INFO, NOTIFY, PRACK, UPDATE"
-"""The methods that an endpoint really serves."""
-SUPPORTED = "100rel, timer"
-"""The extensions that an endpoint really does: RFC 3262 and RFC 4028."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +265,7 @@ class Call(ABC):
         """Take the ACK of a 2xx of ours. An ACK with another CSeq number is not for this 2xx and changes nothing."""
         # The peer repeats its ACK for every repeated 2xx, so late ones are normal.
         if self._repeater is not None and request.cseq.number == self._repeater.response.cseq.number:
-            self._acknowledged(request.body, now)
+            self._acknowledged(description_in(request), now)
 
     def _acknowledged(self, answer: bytes, now: float) -> None:
         self._stop(CallTimer.ANSWER)
@@ -328,23 +326,23 @@ class Call(ABC):
         # These two may raise for a broken header. They come before anything has changed, so that the endpoint can
         # still send 400.
         agreed, target = agree(request), contact_uri(request)
-        invites = request.method == "INVITE"
+        invites, offer = request.method == "INVITE", description_in(request)
         if invites and self._repeater is not None and dialog.exchange.state is OfferState.STABLE:
             # Nobody sends an INVITE before the one before it is answered (section 14.1). So our 2xx has arrived, and
             # only its ACK is late.
             self._acknowledged(b"", now)
-        status = self._too_early(dialog, request)
+        status = self._too_early(dialog, request.method, has_offer=bool(offer))
         if status is not None:
             return self._reply(transaction, request, status, now, *self._wait_rows(status))
         body: bytes | None = b""
-        if request.body:
-            body = self._give_answer(dialog, request.body)
+        if offer:
+            body = self._give_answer(dialog, offer)
         elif invites:
             body = self.negotiator.offer(dialog.remote_tag) if self.negotiator is not None else dialog.exchange.local
             dialog.exchange.offer(body)
         if body is None:
             self._reply(transaction, request, 488, now)
-            return self._core.emit(events.Reoffered(now, self, request.body, 488))
+            return self._core.emit(events.Reoffered(now, self, offer, 488))
         dialog.remote_target = target or dialog.remote_target
         rows = (*self._session_rows(), *answer_headers(agreed), *_content(body))
         response = response_to(request, 200, headers=rows, body=body)
@@ -356,21 +354,21 @@ class Call(ABC):
         # (RFC 4028). Before the answer of the INVITE there is no session yet to be kept, and a PRACK keeps none.
         if self.state in IN_DIALOG and request.method != "PRACK":
             self._keep_session(agreed, Refresher.UAS, now)
-        return self._core.emit(events.Reoffered(now, self, request.body, 200))
+        return self._core.emit(events.Reoffered(now, self, offer, 200))
 
-    def _too_early(self, dialog: Dialog, request: Request) -> int | None:
+    def _too_early(self, dialog: Dialog, method: str, *, has_offer: bool) -> int | None:
         """Return the status for a request that may not come now: 491 where ours is open, 500 where theirs is, or None.
 
         RFC 3261 section 14.2, RFC 3311 section 5.2.
         """
         if self.state is CallState.ENDING:
             return 481
-        if request.method == "INVITE":
+        if method == "INVITE":
             if self.state not in IN_DIALOG:
                 return 500 if self.state is CallState.INCOMING else 491
             if self._reinvite is not None and self._reinvite.number is not None:
                 return 491
-        elif not request.body:
+        elif not has_offer:
             return None
         return {OfferState.OFFERED: 491, OfferState.ASKED: 500}.get(dialog.exchange.state)
 
@@ -485,10 +483,11 @@ class Call(ABC):
         refreshes, anew = self._session is not None, reinvite.offer is not None
         self._keep_session(agreed, Refresher.UAC, now)
         # The peer may answer a mere refresh otherwise than before, too. Without a body a refresh changes nothing.
-        if response.body or anew:
-            fault = self._take_answer(dialog, response.body)
+        answer = description_in(response)
+        if answer or anew:
+            fault = self._take_answer(dialog, answer)
             if anew or fault is not None:
-                self._core.emit(events.OfferAnswered(now, self, response.body, fault))
+                self._core.emit(events.OfferAnswered(now, self, answer, fault))
         else:
             dialog.exchange.withdraw()
         if refreshes:
@@ -586,6 +585,11 @@ class Call(ABC):
         if self.dialog is None:
             raise RuntimeError("a call without a dialog was asked to act inside it")
         return self.dialog
+
+
+def description_in(message: Request | Response) -> bytes:
+    """Return the session description that a message carries, or b"" where it carries none."""
+    return sdp_part(message.headers.get("Content-Type"), message.body) or b"" if message.body else b""
 
 
 def _content(body: bytes) -> tuple[Header, ...]:

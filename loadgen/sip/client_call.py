@@ -8,7 +8,7 @@ offer. What happens inside the dialog is in `Call`.
 from __future__ import annotations
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core
+from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in
 from trunkproof.loadgen.sip.call_state import CallState, Trigger
 from trunkproof.loadgen.sip.dialog import Dialog
 from trunkproof.loadgen.sip.events import EndCause
@@ -90,7 +90,7 @@ class ClientCall(Call):
         elif response.status == 100:
             self._core.emit(events.Trying(now, self))
         else:
-            self._core.emit(events.Ringing(now, self, response.status, response.body))
+            self._core.emit(events.Ringing(now, self, response.status, description_in(response)))
 
     def _take_provisional(self, response: Response, now: float) -> bool:
         """Take a response's SDP, and acknowledge it where it is reliable. Return False for one that must be ignored.
@@ -98,8 +98,9 @@ class ClientCall(Call):
         That is a repetition, or one whose predecessor has not come yet (RFC 3262 section 4).
         """
         reliable = "100rel" in response.headers.elements("Require")
+        body = description_in(response)
         # Most calls have neither. They need no early dialog: nothing can be asked inside it.
-        if not reliable and not response.body:
+        if not reliable and not body:
             return True
         try:
             dialog = self._early_dialog(response)
@@ -112,14 +113,14 @@ class ClientCall(Call):
             dialog.rseq = number
         exchange = dialog.exchange
         # The first reliable description is the answer. What follows it is ignored (RFC 3261 section 13.2.1).
-        if response.body and exchange.state is OfferState.OFFERED and self.state is not CallState.CANCELLING:
+        if body and exchange.state is OfferState.OFFERED and self.state is not CallState.CANCELLING:
             if reliable:
-                self._take_answer(dialog, response.body)
+                self._take_answer(dialog, body)
             else:
                 # A preview, for early media. The offer stays open: the 2xx may bring another answer.
-                exchange.remote = response.body
+                exchange.remote = body
                 if self.negotiator is not None:
-                    self.negotiator.accept(exchange.proposed, response.body, dialog.remote_tag)
+                    self.negotiator.accept(exchange.proposed, body, dialog.remote_tag)
         if reliable:
             row = ("RAck", f"{number} {self.invite.cseq.number} INVITE")
             prack = dialog.request("PRACK", self._core.agent.via(self._core.ids.branch()), (row,))
@@ -185,8 +186,9 @@ class ClientCall(Call):
         self._stop(CallTimer.CANCEL)
         if self.state is CallState.ENDING:  # the 2xx crossed our CANCEL
             return self._send_bye(EndCause.CANCEL_GLARE, now)
-        fault = self._settle_answer(dialog, response.body)
-        self._core.emit(events.Answered(now, self, response, response.body or dialog.exchange.remote, fault))
+        body = description_in(response)
+        fault = self._settle_answer(dialog, body)
+        self._core.emit(events.Answered(now, self, response, dialog.exchange.remote or body, fault))
         return self._keep_session(session, Refresher.UAC, now)
 
     def _settle_answer(self, dialog: Dialog, body: bytes) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from trunkproof.loadgen.sip.call import ALLOW, SUPPORTED
+from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
 from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Via, quote
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.identifiers import Identifiers

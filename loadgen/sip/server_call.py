@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call import ALLOW, SUPPORTED, Call, CallTimer, ConnectionId, Core
+from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in
 from trunkproof.loadgen.sip.call_state import CallState, Trigger
+from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
 from trunkproof.loadgen.sip.dialog import Dialog, Repeater
 from trunkproof.loadgen.sip.exchange import OfferState
 from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
@@ -34,7 +35,7 @@ class ServerCall(Call):
 
     __slots__ = (
         "_asked", "_deferred", "_local_tag", "_rseq", "_transaction", "_unacknowledged", "_waiting", "invite",
-        "needs_reliable",
+        "needs_reliable", "offer",
     )  # fmt: skip
 
     def __init__(
@@ -53,8 +54,10 @@ class ServerCall(Call):
         # These two read headers and may raise, before anybody knows of the call.
         self._asked = agree(invite)
         self.dialog = Dialog.as_callee(invite, self._local_tag)
-        if invite.body:
-            self.dialog.exchange.ask(invite.body)
+        self.offer = description_in(invite)
+        """The caller's offer. Empty where it asks for ours: our first reliable response has to have one."""
+        if self.offer:
+            self.dialog.exchange.ask(self.offer)
 
     @property
     def dialled(self) -> str:
@@ -63,16 +66,6 @@ class ServerCall(Call):
             return Uri.parse(self.invite.uri).user
         except MalformedFieldError:
             return ""
-
-    @property
-    def local_tag(self) -> str:
-        """Return our tag. The answer to a CANCEL should have it too (RFC 3261 section 9.2)."""
-        return self._local_tag
-
-    @property
-    def awaits_offer(self) -> bool:
-        """Return whether the INVITE came without an offer: our first reliable response has to have one."""
-        return not self.invite.body
 
     def _owns_call_id(self) -> bool:
         return False
@@ -93,7 +86,7 @@ class ServerCall(Call):
         can = self.needs_reliable or (bool(sdp) and "100rel" in self.invite.headers.elements("Supported"))
         if not can:
             # Only a reliable response may bring an offer. An answer is a preview here, and the 2xx repeats it.
-            self._respond_early(status, b"" if self.awaits_offer else sdp, (), now)
+            self._respond_early(status, sdp if self.offer else b"", (), now)
         # The next one goes once this one is acknowledged (section 3).
         elif self._unacknowledged is not None:
             self._waiting.append((status, sdp))
@@ -105,7 +98,7 @@ class ServerCall(Call):
         if exchange.state is OfferState.ASKED:
             if sdp:
                 exchange.answer(sdp)
-        elif not exchange.local and self.awaits_offer:
+        elif not exchange.local and not self.offer:
             # The first reliable response has to have the offer that the INVITE lacks (section 5).
             sdp = sdp or (self.negotiator.offer(self._the_dialog().remote_tag) if self.negotiator is not None else b"")
             exchange.offer(sdp)
@@ -145,10 +138,11 @@ class ServerCall(Call):
         self._stop(CallTimer.PROVISIONAL)
         exchange = dialog.exchange
         if exchange.state is OfferState.OFFERED:
-            fault = self._take_answer(dialog, request.body)
+            answer = description_in(request)
+            fault = self._take_answer(dialog, answer)
             self._reply(transaction, request, 200, now)
-            self._core.emit(events.OfferAnswered(now, self, request.body, fault))
-        elif not request.body:
+            self._core.emit(events.OfferAnswered(now, self, answer, fault))
+        elif not description_in(request):
             self._reply(transaction, request, 200, now)
         else:
             self._receive_offer(dialog, request, transaction, now)
@@ -185,7 +179,7 @@ class ServerCall(Call):
         exchange = self._the_dialog().exchange
         if exchange.state is OfferState.ASKED:
             exchange.answer(sdp)
-        elif not exchange.local and self.awaits_offer:
+        elif not exchange.local and not self.offer:
             exchange.offer(sdp)
         else:
             sdp = b""

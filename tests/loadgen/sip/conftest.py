@@ -58,6 +58,10 @@ class ScriptedNegotiator:
         self.notes.append(("confirm", dialog))
 
 
+def _typed(body: bytes) -> tuple[tuple[str, str], ...]:
+    return (("Content-Type", "application/sdp"),) if body else ()
+
+
 class Far:
     """A foreign peer of one endpoint of ours, which writes its messages row by row."""
 
@@ -81,7 +85,7 @@ class Far:
         self, request: Request, status: int, now: float, *rows: tuple[str, str], tag: str = "far", body: bytes = b""
     ) -> None:
         contact = ("Contact", f"<sip:{tag}@127.0.0.9:5061;transport=tls>")
-        response = response_to(request, status, to_tag=tag, headers=(contact, *rows), body=body)
+        response = response_to(request, status, to_tag=tag, headers=(contact, *rows, *_typed(body)), body=body)
         self._deliver(response, now)
 
     def request(
@@ -98,6 +102,7 @@ class Far:
             ("CSeq", f"{number} {method}"),
             ("Contact", "<sip:far@127.0.0.9:5061;transport=tls>"),
             *rows,
+            *_typed(body),
         ]
         self._deliver(Request(method, "sip:us@127.0.0.1", all_rows, body), now)
 
@@ -149,7 +154,7 @@ class CallerOfUs(Far):
 
     def ask(self, method: str, number: int, now: float, *rows: tuple[str, str], body: bytes = b"") -> None:
         assert self.call is not None
-        to = f"<sip:us@127.0.0.1>;tag={self.call.local_tag}"
+        to = f"<sip:us@127.0.0.1>;tag={self.call.dialog.local_tag}"
         self.request(method, number, now, *rows, to=to, from_=self.from_, call_id="one", body=body)
 
 

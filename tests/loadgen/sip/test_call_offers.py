@@ -40,7 +40,7 @@ def placed(callee: Any) -> Any:
 
 def test_rfc3261_13_2_1_late_offer_is_in_the_200_and_its_answer_in_the_ack(caller: Any) -> None:
     call = caller.place(body=b"")
-    assert call.awaits_offer
+    assert call.offer == b""
     call.ring(0.0, 183, b"too early for an offer")
     call.answer(0.1, b"our offer")
     ringing, response = caller.said()
