@@ -21,11 +21,12 @@ from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.loadgen.sip.agreement import MediaAgreement
+from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
 from trunkproof.loadgen.sip.offer_answer import Capability, Negotiated, SdpFault, negotiate
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import CODECS, Codec, SessionDescription
 from trunkproof.loadgen.system.ports import customer_ports
-from trunkproof.models.errors import TrunkproofError
+from trunkproof.models.errors import GuardError, RemoteError, TrunkproofError
 from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import Direction, Record
 from trunkproof.models.study import Study, Trunk
@@ -38,6 +39,10 @@ FEWEST_TO_JUDGE = 20
 In a shorter call the first packet of the other side may still be on its way: a contended trunk may take as long. Voice
 that takes longer than 400 ms is not acceptable (ITU-T G.114).
 """
+
+
+class MediaAddressError(RemoteError):
+    """The peer's SDP names an address or port that may not get audio."""
 
 
 class NoPortError(TrunkproofError):
@@ -76,8 +81,17 @@ class Audio:
         self.report = MediaReport()
         """What was heard. It is empty until the audio is stopped."""
 
-    def answer(self, offer: SessionDescription) -> Negotiated | SdpFault:
-        """Return our answer to an offer and what it agrees on, or the fault that prevents one."""
+    def offer(self) -> SessionDescription:
+        """Return our offer, for a peer that asks for one."""
+        make = trunk_offer if self._factory.at_trunk else customer_offer
+        codecs, suites = codecs_of(self._trunk), self._trunk.suites
+        return make(self.address, self.port, self.key, session_id=self._row.row, codecs=codecs, suites=suites)
+
+    def answer(self, offer: SessionDescription, previous: SessionDescription | None = None) -> Negotiated | SdpFault:
+        """Return our answer to an offer and what it agrees on, or the fault that prevents one.
+
+        `previous` is our last description in the call, if there was one.
+        """
         return negotiate(
             offer,
             Capability(
@@ -89,14 +103,28 @@ class Audio:
                 rtcp_port=self.port + 1,
                 session_id=self._row.row,
             ),
+            previous,
         )
 
-    def start(self, agreement: MediaAgreement) -> None:
-        """Start to send and receive audio as agreed.
+    def listen(self) -> None:
+        """Serve the sockets from now on."""
 
-        Raises:
-            GuardError: the peer asks for audio at an address that may get none.
-        """
+    def check(self, agreement: MediaAgreement) -> None:
+        """Raise MediaAddressError where the peer asks for audio at an address that may get none."""
+        if not 0 < agreement.remote_port < 65_535:
+            raise MediaAddressError(f"the peer's SDP names port {agreement.remote_port} for its audio")
+        try:
+            self._factory.check_media(agreement.remote_address)
+        except GuardError as error:
+            raise MediaAddressError(str(error)) from None
+
+    def follow(self, agreement: MediaAgreement) -> None:
+        """Start the audio as agreed."""
+        if self._flow is None:
+            self.start(agreement)
+
+    def start(self, agreement: MediaAgreement) -> None:
+        """Start to send and receive audio as agreed."""
         # Before anything is sent: SDP of a peer must not make us send audio to a stranger.
         remote = self._factory.check_media(agreement.remote_address)
         stream = MediaStream(
@@ -171,7 +199,7 @@ class AudioFactory:
         self.heard = Heard()
         self.random_source = random.Random()
         self._study = study
-        self._at_trunk = at_trunk
+        self.at_trunk = at_trunk
         self._ports = ports or customer_ports()
         self._next_port = self._ports[0]
 
@@ -188,7 +216,7 @@ class AudioFactory:
     def side_in(self, row: PlanRow) -> Side:
         """Return whether this party is the caller or the called side of that row."""
         # Inbound calls come from the trunk's side, outbound calls from the customer's.
-        calls = (row.direction is Direction.INBOUND) == self._at_trunk
+        calls = (row.direction is Direction.INBOUND) == self.at_trunk
         return Side.CALLER if calls else Side.CALLED
 
     def open(self, row: PlanRow) -> Audio:
