@@ -36,6 +36,15 @@ class ConnectionKind(StrEnum):
     FULL = "full"
 
 
+class EndedBy(StrEnum):
+    """Who hung up an answered call."""
+
+    US = "us"
+    """The side that placed the call and wrote the record."""
+    PEER = "peer"
+    """The side that was called, or the trunk in its name."""
+
+
 class Disposition(StrEnum):
     """How an attempt ended. Complete and exclusive: the counts sum to the attempts offered."""
 
@@ -65,6 +74,8 @@ class Disposition(StrEnum):
     """Answered, but its audio was not what was agreed; `reason` says why."""
     STILL_UP = "still_up"
     """Neither refused nor ended when the run was stopped."""
+    DROPPED = "dropped"
+    """Answered, but over well before its planned end: the far end hung up; `reason` says when and why."""
 
 
 REFUSED_BY_TRUNK = frozenset(
@@ -77,7 +88,10 @@ NOT_DELIVERED = REFUSED_BY_TRUNK | {
     Disposition.TIMED_OUT,
     Disposition.CONNECTION_FAILED,
 }
-"""The caller never reached the called user; a call whose every attempt ended so is a customer lost."""
+"""The caller never reached the called user; a call whose every attempt ended so is a customer lost.
+
+A dropped call is not among them: the two have talked.
+"""
 
 
 class FilledBy(StrEnum):
@@ -128,6 +142,9 @@ class Record:
     ended_s: Annotated[float | None, Column("Final response of a failed attempt, or the response to the BYE.", "s")] = (
         None
     )
+    ended_by: Annotated[EndedBy | None, Column("Who hung up an answered call.", filled_by=_REAL)] = None
+    bye_cause: Annotated[int | None, Column("Q.850 cause of the peer's BYE (RFC 3326).", filled_by=_REAL)] = None
+    bye_reason: Annotated[str | None, Column("The whole Reason of the peer's BYE, masked.", filled_by=_REAL)] = None
     status: Annotated[int | None, Column("Final SIP status of the INVITE.")] = None
     cause: Annotated[int | None, Column("Q.850 cause of the Reason header (RFC 3326).")] = None
     retry_after_s: Annotated[float | None, Column("The response's Retry-After.", "s")] = None

@@ -35,4 +35,10 @@ def read_reason(headers: Headers) -> EndReason | None:
 
 def sip_reason(status: int, text: str) -> Header:
     """Return a Reason row that tells a fault by the status that a response to it would have (RFC 3326 section 3.1)."""
-    return "Reason", f"SIP;cause={status};text={quote(text)}"
+    return "Reason", f"SIP;cause={status};text={quote(readable(text))}"
+
+
+def readable(text: str) -> str:
+    """Return a text that may stand in a header: on one line, in ASCII, and not too long. It may be a peer's words."""
+    line = " ".join(text.split())[:LONGEST_TEXT]
+    return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in line)

@@ -12,6 +12,8 @@ from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall
 from trunkproof.loadgen.parties.audio import NoPortError
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
+from trunkproof.loadgen.sip.call_state import CallState
+from trunkproof.loadgen.sip.exchange import Negotiator
 from trunkproof.loadgen.sip.invite import customer_offer
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import write_sdp
@@ -24,10 +26,17 @@ OFFER = write_sdp(customer_offer(HOST, ScriptedAudio.port, ScriptedAudio.key, se
 class Invited:
     """A call that came in, as the answerer acts on it."""
 
-    def __init__(self, agent: ScriptedAgent, dialled: str, body: bytes) -> None:
+    def __init__(
+        self, agent: ScriptedAgent, dialled: str, body: bytes, required: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         self._agent = agent
         self.dialled = dialled
-        self.invite = Request("INVITE", f"sip:{dialled}@trunk", [("Call-ID", "two@127.0.0.1")], body)
+        rows = [("Call-ID", "two@127.0.0.1"), ("From", "<sip:far@trunk>;tag=far"), *required]
+        self.invite = Request("INVITE", f"sip:{dialled}@trunk", rows, body)
+        self.offer, self.needs_reliable = body, bool(required)
+        self.state = CallState.INCOMING
+        self.negotiator: Negotiator | None = None
+        self.answers: list[bytes] = []
 
     def trying(self, now: float) -> None:
         self._agent.note("100")
@@ -37,8 +46,14 @@ class Invited:
 
     def answer(self, now: float, sdp: bytes) -> None:
         self._agent.note("200")
+        self.state = CallState.ESTABLISHED
+        self.answers.append(sdp)
 
-    def reject(self, now: float, status: int, phrase: str | None = None, headers: tuple[Any, ...] = ()) -> None:
+    def bye(self, now: float, reason: tuple[str, str] | None = None) -> None:
+        self._agent.note("BYE" if reason is None else f"BYE {reason[1]}")
+        self.state = CallState.ENDING
+
+    def reject(self, now: float, status: int, phrase: str | None = None, headers: Any = ()) -> None:
         self._agent.note(" ".join([str(status), *(f"{name}: {value}" for name, value in headers)]))
 
 
@@ -95,7 +110,7 @@ def called(
 def test_a_call_rings_and_is_answered_as_its_row_says() -> None:
     held = Held()
     assert called(row(), held, hang_up_at_s=12.0) == [(0.0, "100"), (0.1, "180"), (2.1, "200")]
-    assert held.audio.notes == ["start", "close"]
+    assert held.audio.notes == ["listen", "follow", "close"]
     assert held.closed == 1
 
 
@@ -137,7 +152,9 @@ def test_numbers_that_the_plan_does_not_know_are_not_found() -> None:
 
 def test_without_an_offer_that_can_be_read_there_is_no_call() -> None:
     held = Held()
-    assert called(row(), held, body=b"v=0 nonsense") == [(0.0, "100"), (0.0, "488")]
+    trying, refusal = called(row(), held, body=b"v=0 nonsense")
+    assert trying == (0.0, "100")
+    assert refusal[1].startswith('488 Warning: 399 trunkproof "')
     assert held.closed == 1
 
 
