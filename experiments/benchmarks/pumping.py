@@ -16,7 +16,9 @@ from trunkproof.experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, Au
 from trunkproof.experiments.benchmarks.peers.reflector import ADDRESS
 from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory
-from trunkproof.loadgen.sip.invite import customer_offer
+from trunkproof.loadgen.sip.agreement import MediaAgreement
+from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
+from trunkproof.loadgen.sip.sdp import Codec
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.distributions import Constant
 from trunkproof.models.plan import PlanRow, draw_plan
@@ -78,10 +80,10 @@ async def _begin(
     for number, row in enumerate(rows):
         await asyncio.sleep(max(0.0, began_s + number / _CALLS_PER_S - time.monotonic()))
         audio = factories[number // _PER_DESK].open(row)
-        ours = customer_offer(audio.address, audio.port, audio.key, session_id=row.row)
         # The same key in both directions: so reflected packets are authentic.
-        theirs = customer_offer(ADDRESS, ports[number % len(ports)], audio.key, session_id=row.row)
-        audio.start(ours, theirs)
+        key = Crypto(1, AES_CM_128_HMAC_SHA1_80, audio.key or b"")
+        port, codec = ports[number % len(ports)], Codec.PCMA
+        audio.start(MediaAgreement(ADDRESS, port, port + 1, codec, (codec,), True, True, 101, 101, key, key))
         begun.append((audio, time.monotonic()))
     return begun
 

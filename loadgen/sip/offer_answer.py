@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from trunkproof.loadgen.sip.agreement import MediaAgreement
@@ -38,6 +39,7 @@ class SdpFault(StrEnum):
     BAD_KEY = "SRTP key that cannot be read or has the wrong length"
     SEVERAL_CRYPTO = "more than one crypto attribute in an answer"
     WRONG_TAG = "crypto tag that was not offered"
+    NO_COMMON_SUITE = "no crypto suite in common"
     WRONG_SUITE = "crypto suite that was not offered under that tag"
     UNSUPPORTED_CRYPTO = "crypto attributes with parameters that are not supported"
     CRYPTO_PARAMETER = "crypto parameter that was not offered"
@@ -112,29 +114,31 @@ def _answer(
         return fault
     local = remote = None
     if capability.key is not None:
-        remote = _chosen_crypto(offer, capability)
-        if isinstance(remote, SdpFault):
-            return remote
+        chosen = _chosen_crypto(offer, capability)
+        if isinstance(chosen, SdpFault):
+            return chosen
+        remote = chosen
         # In mid-call our key stays what it was: the peer decrypts with it already (RFC 4568 section 7.1.4).
         kept = [crypto.key for crypto in previous.crypto if crypto.suite == remote.suite] if previous else []
         local = Crypto(remote.tag, remote.suite, kept[0] if kept else capability.key)
         # With one key for both directions, two packets could be encrypted with the same key stream (RFC 3711 section
         # 9.1).
-        if remote.key == local.key:
+        if local.key in [crypto.key for crypto in offer.crypto]:
             return SdpFault.REUSED_KEY
-    codec = next((found for ours in capability.codecs if (found := ours.within(offer.codecs))), None)
-    if codec is None:
+    wanted = _shared(capability.codecs, offer.codecs)
+    if not wanted:
         return SdpFault.NO_COMMON_CODEC
     answer = SessionDescription(
         address=capability.address,
         port=capability.port,
-        codecs=(codec,),
+        codecs=_shared(offer.codecs, wanted[:1]),
         telephone_event=offer.telephone_event,
         crypto=() if local is None else (local,),
         profile=offer.profile,
         direction=offer.direction.mirrored(),
         ptime_ms=capability.ptime_ms,
-        rtcp_port=capability.rtcp_port,
+        # Where RTCP shares the port of RTP, there is no other port to tell of (RFC 5761 section 5.1.1).
+        rtcp_port=None if offer.rtcp_mux else capability.rtcp_port,
         user=capability.user,
         session_id=capability.session_id,
         session_version=capability.session_id,
@@ -168,7 +172,6 @@ def _agreement(
 ) -> MediaAgreement:
     """Return what two descriptions with a codec in common agree on. `local` and `remote` are of the chosen tag."""
     # A payload type belongs to the side that receives it (RFC 3264 section 5.1): we send with the peer's numbers.
-    common = [codec for codec in theirs.codecs if codec.within(ours.codecs)]
     both_events = ours.telephone_event is not None and theirs.telephone_event is not None
     # The old way to hold a call: the address is zero, and the direction stays (RFC 3264 section 8.4).
     held = theirs.address in _NOWHERE
@@ -176,8 +179,8 @@ def _agreement(
         remote_address=theirs.address,
         remote_port=theirs.port,
         remote_rtcp_port=theirs.port if ours.rtcp_mux and theirs.rtcp_mux else theirs.effective_rtcp_port,
-        codec=common[0],
-        heard_codecs=tuple(codec for codec in ours.codecs if codec.within(common)),
+        codec=_shared(theirs.codecs, ours.codecs)[0],
+        heard_codecs=_shared(ours.codecs, theirs.codecs),
         sends=not held and ours.direction.sends and theirs.direction.receives,
         hears=not held and ours.direction.receives and theirs.direction.sends,
         sent_event_type=theirs.telephone_event.payload_type if both_events and theirs.telephone_event else None,
@@ -185,6 +188,13 @@ def _agreement(
         local_crypto=local,
         remote_crypto=remote,
     )
+
+
+@lru_cache(maxsize=64)
+def _shared(codecs: tuple[Codec, ...], others: tuple[Codec, ...]) -> tuple[Codec, ...]:
+    """Return those codecs that the others have too, under whatever payload type. Cached: few peers differ in this."""
+    names = {other.name for other in others}
+    return tuple(codec for codec in codecs if codec.name in names)
 
 
 _NOWHERE = {"0.0.0.0", "::"}  # compared with what a peer names, never bound
@@ -202,8 +212,8 @@ def _chosen_crypto(offer: SessionDescription, capability: Capability) -> Crypto 
             return crypto
     if known:
         return SdpFault.UNSUPPORTED_CRYPTO
-    # A key that could not be read may have been of our suite, and says more about the peer than "wrong suite".
-    return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.WRONG_SUITE
+    # A key that could not be read may have been of our suite, and says more about the peer.
+    return SdpFault.BAD_KEY if offer.broken_crypto else SdpFault.NO_COMMON_SUITE
 
 
 _SECURE: Final = (SAVP, "RTP/SAVPF")
@@ -253,24 +263,27 @@ def judge_answer(offer: SessionDescription, body: bytes) -> Judgement:
         answer = parse_sdp(body)
     except MalformedSdpError:
         return Judgement((SdpFault.MALFORMED,))
-    place = (len(offer.before), len(offer.after))
-    found = [stream for stream in (answer, *answer.alternatives) if (len(stream.before), len(stream.after)) == place]
-    if not found:
+    stream = next((one for one in (answer, *answer.alternatives) if _same_place(one, offer)), None)
+    if stream is None:
         return Judgement((SdpFault.WRONG_STREAMS,), answer)
-    answer = found[0]
+    answer = stream
     fault = _transport_fault(answer, (offer.profile,))
     faults = [fault] if fault is not None else _crypto_faults(offer, answer)
     if fault is not SdpFault.PORT_ZERO:
         # A refused stream needs neither codec nor direction, so these two are judged only where it is not refused.
-        if not any(codec.within(offer.codecs) for codec in answer.codecs):
+        if not _shared(answer.codecs, offer.codecs):
             faults.append(SdpFault.NO_COMMON_CODEC)
         if not _direction_allowed(offer, answer):
             faults.append(SdpFault.WRONG_DIRECTION)
     if faults:
         return Judgement(tuple(faults), answer)
-    remote = answer.crypto[0] if offer.crypto else None
+    remote = answer.crypto[0] if offer.profile in _SECURE else None
     local = next((crypto for crypto in offer.crypto if remote is not None and crypto.tag == remote.tag), None)
     return Judgement((), answer, _agreement(offer, answer, local, remote))
+
+
+def _same_place(stream: SessionDescription, offered: SessionDescription) -> bool:
+    return len(stream.before) == len(offered.before) and len(stream.after) == len(offered.after)
 
 
 def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> list[SdpFault]:
@@ -278,7 +291,7 @@ def _crypto_faults(offer: SessionDescription, answer: SessionDescription) -> lis
 
     RFC 4568 section 7.1.2 asks for exactly one attribute, with an offered tag, the suite of that tag, and a new key.
     """
-    if not offer.crypto:
+    if offer.profile not in _SECURE:
         return []
     if answer.broken_crypto:
         return [SdpFault.BAD_KEY]

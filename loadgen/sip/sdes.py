@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,6 +55,9 @@ def read_crypto(value: str) -> Crypto:
     Raises:
         MalformedCryptoError: the attribute cannot be read, or its key has the wrong length.
     """
+    usual = _USUAL.fullmatch(value)
+    if usual is not None:
+        return Crypto(int(usual[1]), usual[2], binascii.a2b_base64(usual[3]))
     parts = value.split()
     # A tag has one to nine digits (RFC 4568 section 9.1).
     if len(parts) < 3 or not (parts[0].isascii() and parts[0].isdigit()) or len(parts[0]) > 9:
@@ -75,6 +79,10 @@ def read_crypto(value: str) -> Crypto:
     # Which of several keys a packet used, only its MKI says (RFC 4568 section 6.1). We keep one.
     unsupported = "several keys" if more_keys else _unsupported(parts[3:])
     return Crypto(int(parts[0]), suite, key, _read_mki(key_parameters), unsupported)
+
+
+_USUAL = re.compile(f"([0-9]{{1,9}}) ({'|'.join(SUITES)}) inline:([A-Za-z0-9+/]{{40}})")
+"""One key of a suite of ours without parameters: nearly every attribute that a call uses."""
 
 
 def _read_mki(parameters: list[str]) -> bytes:
@@ -138,5 +146,5 @@ def offered_crypto(secret: bytes, suites: tuple[str, ...]) -> tuple[Crypto, ...]
     Each has a key of its own, as RFC 4568 section 7.1.1 demands. The first key is the call's secret of 30 bytes, the
     others are derived from it.
     """
-    keys = [secret] + [hmac.digest(secret, b"%d" % tag, "sha512")[:KEY_BYTES] for tag in range(2, len(suites) + 1)]
-    return tuple(Crypto(tag, suite, key) for tag, (suite, key) in enumerate(zip(suites, keys, strict=True), 1))
+    more = [hmac.digest(secret, b"%d" % tag, "sha512")[:KEY_BYTES] for tag in range(2, len(suites) + 1)]
+    return tuple(map(Crypto, range(1, len(suites) + 1), suites, [secret, *more]))

@@ -41,10 +41,6 @@ class Codec(_Format):
     PCMU: ClassVar[Codec]
     PCMA: ClassVar[Codec]
 
-    def within(self, others: Iterable[Codec]) -> Codec | None:
-        """Return the first of `others` that is this codec, under whatever payload type."""
-        return next((other for other in others if other.name == self.name), None)
-
 
 Codec.PCMU = Codec("PCMU", 0)
 Codec.PCMA = Codec("PCMA", 8)
@@ -63,12 +59,12 @@ class MediaDirection(StrEnum):
     @property
     def sends(self) -> bool:
         """Return whether the side that says this sends."""
-        return self in {MediaDirection.SENDRECV, MediaDirection.SENDONLY}
+        return self is MediaDirection.SENDRECV or self is MediaDirection.SENDONLY
 
     @property
     def receives(self) -> bool:
         """Return whether the side that says this receives."""
-        return self in {MediaDirection.SENDRECV, MediaDirection.RECVONLY}
+        return self is MediaDirection.SENDRECV or self is MediaDirection.RECVONLY
 
     def mirrored(self) -> MediaDirection:
         """Return the direction that the other side answers (RFC 3264 section 6.1)."""

@@ -27,7 +27,6 @@ from trunkproof.models.packets import CLOCK_HZ
 
 MAX_LINES: Final = 500
 """A browser's offer with video has about 200 lines. With more than this it is no offer of a telephone call."""
-
 _DIRECTIONS = {direction.value: direction for direction in MediaDirection}
 _STATIC_TYPES = {codec.payload_type: codec for codec in CODECS.values()}
 
@@ -84,6 +83,7 @@ def _first_audio(session: _Section, media: list[_Section], origin: list[str]) ->
     """Return the description of the first audio stream that can be read, with the other audio streams beside it."""
     streams: list[SessionDescription] = []
     fault = MalformedSdpError("no audio stream")
+    values = tuple(section.media for section in media)
     for place, section in enumerate(media):
         if section.media.split(None, 1)[0].lower() != "audio":
             continue
@@ -92,8 +92,7 @@ def _first_audio(session: _Section, media: list[_Section], origin: list[str]) ->
         except MalformedSdpError as error:
             fault = error
             continue
-        streams[-1].before = tuple(other.media for other in media[:place])
-        streams[-1].after = tuple(other.media for other in media[place + 1 :])
+        streams[-1].before, streams[-1].after = values[:place], values[place + 1 :]
     if not streams:
         raise fault
     streams[0].alternatives = tuple(streams[1:])
@@ -126,7 +125,7 @@ def read_usual(text: str) -> SessionDescription | None:
     user, session_id, version, address, port, profile, formats = head.groups()
     stream = _read_attributes(formats, attributes)
     # A bare line end inside a value means another form: `read_lines` would see two lines there.
-    if stream is None or int(port) > 65_535 or len(address) > _LONGEST_NAME or _BARE_END.search(f"{crypto}{rtcp}"):
+    if stream is None or int(port) > 65_535 or len(address) > _LONGEST_NAME or _has_bare_end(crypto, rtcp):
         return None
     try:
         key = () if crypto is None else (read_crypto(crypto),)
@@ -150,7 +149,8 @@ def read_usual(text: str) -> SessionDescription | None:
     )
 
 
-_BARE_END = re.compile("[\r\n\0]")
+def _has_bare_end(*values: str | None) -> bool:
+    return any("\r" in value or "\n" in value or "\0" in value for value in values if value is not None)
 
 
 def _take_out(start: str, text: str) -> tuple[str, str | None]:
