@@ -167,12 +167,26 @@ class Record:
     rtp_duplicate: Annotated[int, Column("Received once more.", "packets", _REAL)] = 0
     rtp_reordered: Annotated[int, Column("Received out of order.", "packets", _REAL)] = 0
     rtp_foreign: Annotated[int, Column("Authentic, but the audio of another call.", "packets", _REAL)] = 0
+    early_rtp: Annotated[
+        int, Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL)
+    ] = 0
+    rtp_stray: Annotated[
+        int, Column("Came to the RTP port from another address than the agreed one.", "packets", _REAL)
+    ] = 0
+    rtp_sources: Annotated[int, Column("Sources (SSRC) heard since the answer.", "", _REAL)] = 0
+    not_rtp: Annotated[
+        int, Column("Came to the call's ports, but is neither RTP nor RTCP: STUN, DTLS, keep-alive.", "packets", _REAL)
+    ] = 0
     jitter_ms: Annotated[
         float | None, Column("Interarrival jitter at the end of the call (RFC 3550 A.8).", "ms", _REAL)
     ] = None
-    silence_s: Annotated[float | None, Column("Longest time without a packet while the call was up.", "s", _REAL)] = (
-        None
-    )
+    silence_s: Annotated[
+        float | None,
+        Column("Longest time without a packet while the call was up, the peer could send, and did not pause.", "s", _REAL),
+    ] = None
+    paused_s: Annotated[
+        float | None, Column("How long the peer sent nothing because nobody spoke (DTX).", "s", _REAL)
+    ] = None
     mos: Annotated[
         float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")
     ] = None

@@ -158,6 +158,8 @@ class Answerer:
             raise _NotAcceptable(media.refusal)
         media.audio.listen()
         talk.agent.act(lambda now: call.answer(now, body))
+        # The answer first: our audio must not reach the caller before it knows our key.
+        media.confirm(talk.dialog)
         await talk.until_ended()
 
 

@@ -31,6 +31,7 @@ class AudioNegotiator:
         self._ours: dict[str, SessionDescription] = {}
         self._agreed: dict[str, MediaAgreement] = {}
         self._followed: MediaAgreement | None = None
+        self._answered = False
         self._stopped = False
 
     @property
@@ -57,7 +58,7 @@ class AudioNegotiator:
             return None
         self._ours[dialog], self._agreed[dialog] = negotiated
         # After the answer has been written: our audio must not reach the peer before it knows our key.
-        asyncio.get_running_loop().call_soon(self.confirm, dialog)
+        asyncio.get_running_loop().call_soon(self._follow, dialog)
         return write_sdp(negotiated.answer)
 
     def offer(self, dialog: str) -> bytes:
@@ -83,15 +84,24 @@ class AudioNegotiator:
         except MediaAddressError as error:
             return str(error)
         self._ours[dialog], self._agreed[dialog] = ours, judgement.agreement
-        self.confirm(dialog)
+        self._follow(dialog)
         return None
 
     def confirm(self, dialog: str) -> None:
+        """Take the call as answered in this dialog: what comes from now on is no early media any more."""
+        self._answered = True
+        # What a fork said last need not be what the one that answered said.
+        if self._agreed.get(dialog) != self._followed:
+            self._follow(dialog)
+        elif self._followed is not None and not self._stopped:
+            self.audio.answered()
+
+    def _follow(self, dialog: str) -> None:
         """Let the audio follow what is agreed in this dialog. Do nothing once it is stopped."""
         agreement = self._agreed.get(dialog)
         if agreement is not None and agreement != self._followed and not self._stopped:
             self._followed = agreement
-            self.audio.follow(agreement)
+            self.audio.follow(agreement, early=not self._answered)
 
     def stop(self) -> None:
         """Stop the audio, and set its report."""

@@ -196,7 +196,7 @@ class ClientCall(Call):
         exchange = dialog.exchange
         if exchange.state is OfferState.OFFERED:
             # Without a body the preview of a plain 1xx holds: "that same exact answer" (RFC 3261 section 13.2.1).
-            return self._take_answer(dialog, body or exchange.remote)
+            self._take_answer(dialog, body or exchange.remote)
         if self.negotiator is not None and exchange.fault is None:
             self.negotiator.confirm(dialog.remote_tag)
         return exchange.fault

@@ -42,7 +42,7 @@ class Negotiator(Protocol):
         """Follow the peer's answer to our offer. Return what is wrong with it, or None. An absent answer is empty."""
 
     def confirm(self, dialog: str) -> None:
-        """Follow what was agreed in this dialog: it has become the call, whatever other forks said before."""
+        """Take the call as answered in this dialog, whatever other forks said before."""
 
 
 class OfferState(TableKey):

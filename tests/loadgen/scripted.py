@@ -121,8 +121,11 @@ class ScriptedAudio:
         if agreement.remote_address == STRANGER:
             raise MediaAddressError(f"no audio is sent to {STRANGER}")
 
-    def follow(self, agreement: MediaAgreement) -> None:
-        self.notes.append("follow")
+    def answered(self) -> None:
+        self.notes.append("answered")
+
+    def follow(self, agreement: MediaAgreement, *, early: bool = False) -> None:
+        self.notes.append("early" if early else "follow")
         self.followed.append(agreement)
 
     def stop(self) -> None:
@@ -249,6 +252,8 @@ def answered_with(answer: SessionDescription | None) -> Make:
         assert call.negotiator is not None
         offer = customer_offer(HOST, ScriptedAudio.port, ScriptedAudio.key, session_id=7)
         fault = call.negotiator.accept(write_sdp(offer), body, "far")
+        if fault is None:
+            call.negotiator.confirm("far")
         return events.Answered(at_s, call, Response(200, "OK"), body, fault)
 
     return make

@@ -106,7 +106,7 @@ def test_rfc3261_13_2_2_4_the_audio_follows_the_fork_that_is_confirmed() -> None
             answer = answer_to(negotiator.offered, port.to_bytes(30, "big"), port)
             assert negotiator.accept(negotiator.offered, answer, fork) is None
         negotiator.confirm("a")
-        negotiator.confirm("a")
+        assert audio.notes == ["early", "early", "follow"]
         assert [one.remote_port for one in audio.followed] == [30_000, 31_000, 30_000]
         keys = [one.remote_crypto.key for one in audio.followed if one.remote_crypto]
         assert keys[0] == keys[2] != keys[1]
@@ -129,9 +129,22 @@ def test_rfc3264_8_4_our_own_hold_and_its_answer() -> None:
 
 def test_once_stopped_the_audio_is_not_started_again() -> None:
     async def run(negotiator: AudioNegotiator, audio: ScriptedAudio) -> None:
+        negotiator.confirm("far")
+        audio.notes.clear()
         assert negotiator.answer(offered(), "far") is not None
         negotiator.stop()
         await asyncio.sleep(0)
         assert audio.notes == ["stop"]
+
+    in_loop(run)
+
+
+def test_rfc3264_5_1_what_comes_before_the_answer_is_early_and_the_answer_needs_no_change() -> None:
+    async def run(negotiator: AudioNegotiator, audio: ScriptedAudio) -> None:
+        answer = answer_to(negotiator.offered, KEY, 30_000)
+        for _ in range(2):  # a 183, and the 200 that repeats it
+            assert negotiator.accept(negotiator.offered, answer, "far") is None
+        negotiator.confirm("far")
+        assert audio.notes == ["early", "answered"]
 
     in_loop(run)

@@ -73,7 +73,7 @@ def test_an_answered_call_is_held_and_hung_up() -> None:
     assert (record.sent_s, record.ringing_s, record.answered_s) == (0.0, 0.1, 2.1)
     assert record.bye_s == record.ended_s == pytest.approx(12.1)
     assert line.agent.notes == [(0.0, "INVITE"), (12.1, "BYE")]
-    assert line.audio.notes == ["listen", "follow", "stop", "close"]
+    assert line.audio.notes == ["listen", "early", "answered", "stop", "close"]
     assert line.pool.leased == 0
     assert record.rtp_authenticated == 500
 

@@ -39,6 +39,7 @@ class Telephone(Answerer):
             talk.agent.act(lambda now: talk.call.ring(now, 183, body))
             await asyncio.sleep(0.2)
         talk.agent.act(lambda now: talk.call.answer(now, body))
+        media.confirm(talk.dialog)
         later = asyncio.create_task(self._later(scenario, talk, media, body))
         await talk.until_ended()
         later.cancel()

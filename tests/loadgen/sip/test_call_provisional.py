@@ -69,7 +69,7 @@ def test_rfc3261_13_2_1_the_preview_of_a_plain_183_holds_where_the_200_has_no_bo
     callee.respond(callee.invite, 200, 2.0)
     (answered,) = told(callee.endpoint, events.Answered)
     assert (answered.body, answered.fault) == (b"preview", None)
-    assert callee.negotiator.notes == [("accept", "preview", "far")] * 2
+    assert callee.negotiator.notes == [*[("accept", "preview", "far")] * 2, ("confirm", "far")]
 
 
 def test_rfc6337_3_1_1_the_200_may_say_otherwise_than_a_plain_183(callee: Any) -> None:
@@ -77,7 +77,7 @@ def test_rfc6337_3_1_1_the_200_may_say_otherwise_than_a_plain_183(callee: Any) -
     callee.respond(callee.invite, 200, 2.0, body=b"answer")
     (answered,) = told(callee.endpoint, events.Answered)
     assert answered.body == b"answer"
-    assert callee.negotiator.notes[-1] == ("accept", "answer", "far")
+    assert callee.negotiator.notes[-2:] == [("accept", "answer", "far"), ("confirm", "far")]
 
 
 def test_rfc3261_13_2_1_a_200_without_any_answer_is_a_fault_that_is_told(callee: Any) -> None:
