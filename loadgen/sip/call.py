@@ -175,8 +175,11 @@ class Call(ABC):
     def reoffer(self, offer: bytes, now: float) -> None:
         """Offer the peer another description in a re-INVITE. OfferAnswered or OfferRefused says what became of it.
 
-        It waits for other INVITEs of the dialog, and is tried again after a glare (RFC 3261 section 14.1).
+        It waits for other INVITEs of the dialog, and is tried again after a glare (RFC 3261 section 14.1). Do nothing
+        where the call is not answered, or is ending.
         """
+        if self.state not in (CallState.ANSWERED, CallState.ESTABLISHED):
+            return
         if self._reinvite is not None and self._reinvite.number is not None:
             self._next_offer = offer
         else:

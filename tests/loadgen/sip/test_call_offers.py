@@ -241,6 +241,18 @@ def test_rfc3261_14_1_a_second_offer_waits_for_the_first(placed: Any) -> None:
     assert (ack.method, second.body) == ("ACK", b"resume")
 
 
+def test_rfc3261_14_1_before_the_answer_there_is_nothing_to_offer_anew(caller: Any) -> None:
+    call = caller.place()
+    call.reoffer(b"too early", 0.0)
+    call.answer(0.1, b"our answer")
+    call.reoffer(b"our hold", 0.2)
+    assert [one.status for one in caller.said()] == [200]
+    caller.ask("ACK", 1, 0.3)
+    caller.endpoint.handle_timer(0.7)
+    (invite,) = caller.said()
+    assert invite.body == b"our hold"
+
+
 def test_rfc3261_14_1_a_reinvite_whose_dialog_is_gone_ends_the_call(placed: Any) -> None:
     placed.respond(reoffer(placed), 481, 2.1)
     assert [one.method for one in placed.said()] == ["ACK", "BYE"]
