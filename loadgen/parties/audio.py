@@ -22,7 +22,7 @@ from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.offer_answer import Capability, SdpFault, negotiate
-from trunkproof.loadgen.sip.sdes import KEY_BYTES
+from trunkproof.loadgen.sip.sdes import KEY_BYTES, Crypto
 from trunkproof.loadgen.sip.sdp import Codec, SessionDescription
 from trunkproof.loadgen.system.ports import customer_ports
 from trunkproof.models.errors import GuardError, RemoteError, TrunkproofError
@@ -165,6 +165,24 @@ class Audio:
         if self._flow is None:
             return
         self._factory.pump.follow(self._flow, self._terms(agreement, remote), early=early)
+
+    def start(self, ours: SessionDescription, theirs: SessionDescription) -> None:
+        """Start to send and receive audio. Of `ours` and `theirs` one is the offer and the other the answer."""
+        event, heard = theirs.telephone_event, ours.telephone_event
+        crypto = theirs.crypto[0] if self.key is not None else None
+        self.follow(
+            MediaAgreement(
+                theirs.address,
+                theirs.port,
+                theirs.effective_rtcp_port,
+                next(codec for codec in theirs.codecs if codec in ours.codecs),
+                ours.codecs,
+                sent_event_type=None if event is None else event.payload_type,
+                heard_event_type=None if heard is None else heard.payload_type,
+                local_crypto=None if crypto is None or self.key is None else Crypto(1, crypto.suite, self.key),
+                remote_crypto=crypto,
+            )
+        )
 
     def answered(self) -> None:
         """Take the call as answered from now on, with what was agreed early."""

@@ -31,6 +31,7 @@ class Crypto:
     suite: str
     key: bytes = field(repr=False)
     parameters: str = ""
+    mki: bytes = b""
 
     def __post_init__(self) -> None:
         if self.suite in SUITES and len(self.key) != KEY_BYTES:
