@@ -135,7 +135,7 @@ class Answerer:
         handed_over = self._loop.time()
         # Before ringing: nobody should hear a telephone ring for a call that cannot have audio.
         if talk.call.offer:
-            check_offer(talk.call.offer)
+            _check_offer(talk.call.offer)
         await talk.sleep_until(handed_over + row.setup_s)
         if row.outcome in {Outcome.BUSY, Outcome.REJECTED}:
             raise CallRefused(Refusal(row.status))
@@ -226,7 +226,7 @@ class _Conversation:
         self.agent.act(lambda now: self.call.bye(now, sip_reason(status, why)))
 
 
-def check_offer(body: bytes) -> None:
+def _check_offer(body: bytes) -> None:
     """Raise `_NotAcceptable` where an offer is no valid SDP."""
     try:
         parse_sdp(body)

@@ -592,7 +592,11 @@ class Call(ABC):
 
 def description_in(message: Request | Response) -> bytes:
     """Return the session description that a message carries, or b"" where it carries none."""
-    return sdp_part(message.headers.get("Content-Type"), message.body) or b"" if message.body else b""
+    if not message.body:
+        return b""
+    kind = message.headers.get("Content-Type")
+    # Nearly every body is just that.
+    return message.body if kind == "application/sdp" else sdp_part(kind, message.body) or b""
 
 
 def _content(body: bytes) -> tuple[Header, ...]:

@@ -39,7 +39,8 @@ class ClientCall(Call):
     @property
     def dialogs(self) -> tuple[Dialog, ...]:
         """Return the dialog of the answer, and the early ones."""
-        return (*super().dialogs, *self._early.values())
+        early = tuple(self._early.values())
+        return early if self.dialog is None else (self.dialog, *early)
 
     def cancel(self, now: float) -> None:
         """Give the call up before its answer: send CANCEL now or after the first response. Do nothing once answered."""

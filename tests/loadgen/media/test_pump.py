@@ -126,7 +126,7 @@ def test_whole_calls_beside_each_other_hear_only_their_own(kind: PumpKind) -> No
         for caller, called in calls:
             near, far = pump.remove(caller), pump.remove(called)
             assert near.received == near.authenticated > 0
-            assert far.received == far.authenticated == near.sent
+            assert far.received == far.authenticated == near.sent - far.early
             assert (near.failed, near.foreign, near.echoed, near.unknown, near.stray) == (0, 0, 0, 0, 0)
             assert (far.failed, far.foreign, far.echoed, far.unknown, far.stray) == (0, 0, 0, 0, 0)
 
@@ -142,7 +142,9 @@ def test_what_waits_is_heard_though_the_peer_has_gone_and_refuses_our_packets(ki
         for caller, called in calls:
             near = pump.remove(caller)
             await _sent(called, called.sent + 1)
-            assert pump.remove(called).authenticated == near.sent
+            far = pump.remove(called)
+            # The caller may have spoken before the called side was served.
+            assert far.authenticated + far.early == near.sent
 
     _run(scene, kind)
 

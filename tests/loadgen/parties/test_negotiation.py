@@ -12,7 +12,7 @@ from tests.loadgen.scripted import HOST, STRANGER, ScriptedAudio
 from trunkproof.loadgen.parties.negotiation import AudioNegotiator
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.invite import customer_offer
-from trunkproof.loadgen.sip.sdp import MediaDirection, SessionDescription, write_sdp
+from trunkproof.loadgen.sip.sdp import Codec, MediaDirection, SessionDescription, write_sdp
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 
 KEY = b"\3" * 30
@@ -66,6 +66,12 @@ def test_rfc3264_8_3_moved_media_and_new_keys_are_followed() -> None:
     _, followed, _ = asked(offered(), moved, rekeyed)
     assert [one.remote_port for one in followed] == [40_000, 41_000, 41_000]
     assert [one.remote_crypto.key[0] for one in followed if one.remote_crypto] == [3, 3, 4]
+
+
+def test_rfc3264_8_3_2_another_codec_and_less_of_them_are_followed() -> None:
+    answers, followed, _ = asked(offered(), offered(codecs=(Codec.PCMU,), session_version=2))
+    assert [answer.codecs[0].name for answer in answers if answer] == ["PCMA", "PCMU"]
+    assert [one.codec.name for one in followed] == ["PCMA", "PCMU"]
 
 
 @pytest.mark.parametrize(
