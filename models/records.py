@@ -36,6 +36,15 @@ class ConnectionKind(StrEnum):
     FULL = "full"
 
 
+class EndedBy(StrEnum):
+    """Who hung up an answered call."""
+
+    US = "us"
+    """The side that placed the call and wrote the record."""
+    PEER = "peer"
+    """The side that was called, or the trunk in its name."""
+
+
 class Disposition(StrEnum):
     """How an attempt ended. Complete and exclusive: the counts sum to the attempts offered."""
 
@@ -65,6 +74,8 @@ class Disposition(StrEnum):
     """Answered, but its audio was not what was agreed; `reason` says why."""
     STILL_UP = "still_up"
     """Neither refused nor ended when the run was stopped."""
+    DROPPED = "dropped"
+    """Answered, but over well before its planned end: the far end hung up; `reason` says when and why."""
 
 
 REFUSED_BY_TRUNK = frozenset(
@@ -77,7 +88,10 @@ NOT_DELIVERED = REFUSED_BY_TRUNK | {
     Disposition.TIMED_OUT,
     Disposition.CONNECTION_FAILED,
 }
-"""The caller never reached the called user; a call whose every attempt ended so is a customer lost."""
+"""The caller never reached the called user; a call whose every attempt ended so is a customer lost.
+
+A dropped call is not among them: the two have talked.
+"""
 
 
 class FilledBy(StrEnum):
@@ -128,6 +142,9 @@ class Record:
     ended_s: Annotated[float | None, Column("Final response of a failed attempt, or the response to the BYE.", "s")] = (
         None
     )
+    ended_by: Annotated[EndedBy | None, Column("Who hung up an answered call.", filled_by=_REAL)] = None
+    bye_cause: Annotated[int | None, Column("Q.850 cause of the peer's BYE (RFC 3326).", filled_by=_REAL)] = None
+    bye_reason: Annotated[str | None, Column("The whole Reason of the peer's BYE, masked.", filled_by=_REAL)] = None
     status: Annotated[int | None, Column("Final SIP status of the INVITE.")] = None
     cause: Annotated[int | None, Column("Q.850 cause of the Reason header (RFC 3326).")] = None
     retry_after_s: Annotated[float | None, Column("The response's Retry-After.", "s")] = None
@@ -150,12 +167,26 @@ class Record:
     rtp_duplicate: Annotated[int, Column("Received once more.", "packets", _REAL)] = 0
     rtp_reordered: Annotated[int, Column("Received out of order.", "packets", _REAL)] = 0
     rtp_foreign: Annotated[int, Column("Authentic, but the audio of another call.", "packets", _REAL)] = 0
+    early_rtp: Annotated[
+        int, Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL)
+    ] = 0
+    rtp_stray: Annotated[
+        int, Column("Came to the RTP port from another address than the agreed one.", "packets", _REAL)
+    ] = 0
+    rtp_sources: Annotated[int, Column("Sources (SSRC) heard since the answer.", "", _REAL)] = 0
+    not_rtp: Annotated[
+        int, Column("Came to the call's ports, but is neither RTP nor RTCP: STUN, DTLS, keep-alive.", "packets", _REAL)
+    ] = 0
     jitter_ms: Annotated[
         float | None, Column("Interarrival jitter at the end of the call (RFC 3550 A.8).", "ms", _REAL)
     ] = None
-    silence_s: Annotated[float | None, Column("Longest time without a packet while the call was up.", "s", _REAL)] = (
-        None
-    )
+    silence_s: Annotated[
+        float | None,
+        Column("Longest time without a packet while the call was up, the peer could send, and did not pause.", "s", _REAL),
+    ] = None
+    paused_s: Annotated[
+        float | None, Column("How long the peer sent nothing because nobody spoke (DTX).", "s", _REAL)
+    ] = None
     mos: Annotated[
         float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")
     ] = None

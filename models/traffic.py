@@ -210,6 +210,7 @@ class RedialReasons(Settings):
     timed_out: Chances | None = None
     connection_failed: Chances | None = None
     media_failed: Chances | None = None
+    dropped: Chances | None = None
 
 
 class Redial(Settings):

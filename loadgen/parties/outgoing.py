@@ -15,21 +15,22 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from trunkproof.loadgen.parties.agent import CallEvents, Stopped
-from trunkproof.loadgen.parties.audio import Audio, NoPortError, media_fault, note_media
+from trunkproof.loadgen.parties.audio import NoPortError, media_fault, note_media
 from trunkproof.loadgen.parties.call_log import CallLog
 from trunkproof.loadgen.parties.caller import Caller
+from trunkproof.loadgen.parties.negotiation import AudioNegotiator
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.mask import mask
 from trunkproof.loadgen.sip.message import Request
-from trunkproof.loadgen.sip.offer_answer import judge_answer
-from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
+from trunkproof.loadgen.sip.reason import sip_reason
 from trunkproof.loadgen.tls.connection import ConnectError
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.loadgen.tls.pool import Lease
-from trunkproof.models.errors import GuardError, TrunkproofError
+from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import Disposition, Record
+from trunkproof.models.records import Disposition, EndedBy, Record
 from trunkproof.models.refusals import disposition_of
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 
@@ -39,6 +40,11 @@ _LAST_WORDS_S = 4.0
 """How long a stopped run waits for the response to a BYE or CANCEL before it drops the call."""
 _GOOD_ENDS = {EndCause.LOCAL_BYE, EndCause.REMOTE_BYE, EndCause.BYE_REFUSED}
 """The call was up and has ended. BYE_REFUSED (481) means that the other side had already ended it."""
+EARLY_HANG_UP_S = 1.0
+"""A far end that hangs up this long before the planned end, or longer, has dropped the call.
+
+A PBX counts whole seconds, and may begin to count before we do.
+"""
 
 
 class _Wish(Enum):
@@ -57,8 +63,7 @@ class _Wish(Enum):
 class _Ready:
     """What `prepare` makes before the call's instant."""
 
-    audio: Audio
-    offer: SessionDescription
+    media: AudioNegotiator
     invite: Request
 
 
@@ -95,8 +100,8 @@ class PlannedCall:
             # placed.
             self._ready = error
             return
-        offer = line.offer(self.row, audio)
-        self._ready = _Ready(audio, offer, line.invite(self.row, write_sdp(offer)))
+        media = AudioNegotiator(audio, line.offer(self.row, audio))
+        self._ready = _Ready(media, line.invite(self.row, media.offered))
 
     def start(self) -> None:
         """Send the INVITE, if its connection is already open."""
@@ -122,7 +127,7 @@ class PlannedCall:
     def drop(self) -> None:
         """Release what was prepared."""
         if isinstance(self._ready, _Ready):
-            self._ready.audio.close()
+            self._ready.media.close()
 
     async def _connect_and_converse(self, ready: _Ready) -> None:
         pool = self.caller.line.pool
@@ -148,7 +153,10 @@ class PlannedCall:
         self.record.sent_s = self.caller.now_s()
         self._log = CallLog(logger, ready.invite.call_id, call=self.row.call, attempt=self.row.attempt)
         self._log.debug("INVITE sent over a %s connection", lease.kind)
+        # The far end may send audio before its answer (RFC 3264 section 5.1).
+        ready.media.audio.listen()
         self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.inbox)
+        self._call.negotiator = ready.media
 
     def _fail_here(self, error: TrunkproofError) -> None:
         """Note a failure of this machine and not of the trunk. The generator's verdict counts these failures."""
@@ -159,34 +167,33 @@ class PlannedCall:
         answer = await self._until_answered(call)
         if answer is None:
             return
-        audio = ready.audio
+        media = ready.media
         self.record.status, self.record.ports = 200, self.caller.line.ports_per_call
         self.record.answered_s = answer.at_s - self.caller.zero
         self._log.debug("answered")
-        fault = self._start_audio(audio, ready.offer, answer.body)
         # The hold time counts from the answer, not from when this task got to run. A call whose SDP is wrong ends at
         # once.
-        hang_up_at = answer.at_s + (self.row.hold_s if fault is None else 0.0)
+        hang_up_at = answer.at_s + (self.row.hold_s if answer.fault is None else 0.0)
         ended = await self._hold(call, hang_up_at)
         self.record.bye_s = self.caller.now_s()
         # Before the BYE: silence after it is no fault of the trunk.
-        audio.stop()
+        media.stop()
+        self._note_end(ended)
+        early = ended is not None and ended.at_s <= hang_up_at - EARLY_HANG_UP_S
         if not ended:
-            ended = await self._hang_up(call, lease)
+            ended = await self._hang_up(call, lease, answer.fault)
         # After the hang-up, which may take a while, but of the audio as it was before.
-        note_media(self.record, audio.report)
-        self._judge(ended, fault or media_fault(audio.report))
+        note_media(self.record, media.audio.report)
+        self._judge(ended, answer.fault or media_fault(media.audio.report), early=early)
 
-    def _start_audio(self, audio: Audio, offer: SessionDescription, body: bytes) -> str | None:
-        """Start the audio as agreed. Return what is wrong with the answer, or None."""
-        judgement = judge_answer(offer, body)
-        if judgement.agreement is None:
-            return "; ".join(judgement.faults)
-        try:
-            audio.start(judgement.agreement)
-        except GuardError as error:
-            return str(error)
-        return None
+    def _note_end(self, ended: events.Terminated | None) -> None:
+        """Note who hung up, and why. `ended` is None where we do."""
+        record = self.record
+        record.ended_by = EndedBy.US
+        if ended is not None and ended.cause is EndCause.REMOTE_BYE:
+            record.ended_by = EndedBy.PEER
+            if ended.reason is not None:
+                record.bye_cause, record.bye_reason = ended.reason.q850_cause, mask(ended.reason.text)
 
     async def _until_answered(self, call: ClientCall) -> events.Answered | None:
         """Follow the INVITE to its end. Return the answer, or None once the record says how the call failed."""
@@ -265,13 +272,18 @@ class PlannedCall:
                     return None
                 case events.Terminated() as ended:
                     return ended
+                case events.Reoffered(status=status) if status != 200:
+                    self._log.info("an offer in mid-call was refused with %s", status)
+                case events.OfferAnswered(fault=fault) if fault is not None:
+                    self._log.info("an answer in mid-call cannot be used: %s", fault)
 
-    async def _hang_up(self, call: ClientCall, lease: Lease) -> events.Terminated | None:
+    async def _hang_up(self, call: ClientCall, lease: Lease, fault: str | None) -> events.Terminated | None:
         """Send BYE and wait for its response. Return None where none came."""
         # The connection was lost during the call, for example by a restart of the edge. The dialog is still up.
         if call.connection_id is None and not await self._reconnect(call):
             return None
-        self.caller.line.agent.act(call.bye)
+        reason = None if fault is None else sip_reason(488, fault)
+        self.caller.line.agent.act(lambda now: call.bye(now, reason))
         until = self._clock() + _LAST_WORDS_S if self.wish is _Wish.STOP else None
         while True:
             match await self.inbox.next(until):
@@ -298,7 +310,7 @@ class PlannedCall:
             return True
         return False
 
-    def _judge(self, ended: events.Terminated | None, fault: str | None) -> None:
+    def _judge(self, ended: events.Terminated | None, fault: str | None, *, early: bool) -> None:
         """Note the disposition of an answered call."""
         if self.wish is _Wish.STOP:
             self._end(Disposition.STILL_UP)
@@ -306,10 +318,18 @@ class PlannedCall:
             self._end(Disposition.MEDIA_FAILED, fault)
         elif ended is None:
             self._end(Disposition.CONNECTION_FAILED, "no way to send the BYE: the trunk is gone")
+        elif early:
+            self._end(Disposition.DROPPED, self._drop_reason(ended))
         else:
             # The call was carried to its end. How the BYE went is a remark, not a failure.
             odd = ended.cause not in _GOOD_ENDS
             self._end(Disposition.COMPLETED, f"ended by {ended.cause.name}" if odd else None)
+
+    def _drop_reason(self, ended: events.Terminated) -> str:
+        after_s = ended.at_s - self.caller.zero - (self.record.answered_s or 0.0)
+        who = "the far end hung up" if ended.cause is EndCause.REMOTE_BYE else f"ended by {ended.cause.name}"
+        why = f": {self.record.bye_reason}" if self.record.bye_reason else ""
+        return f"{who} after {after_s:.1f} of {self.row.hold_s:.1f} s{why}"
 
     def _end(self, disposition: Disposition, reason: str | None = None) -> None:
         self.record.disposition = disposition

@@ -28,7 +28,8 @@ from __future__ import annotations
 import random
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call import ALLOW, Call, ConnectionId, Handler, UserAgent
+from trunkproof.loadgen.sip.call import Call, ConnectionId, Handler, UserAgent
+from trunkproof.loadgen.sip.capabilities import CAPABILITIES
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.dialog import DialogKey
 from trunkproof.loadgen.sip.events import Event, Probe
@@ -48,8 +49,6 @@ from trunkproof.loadgen.sip.transaction import (
     TransactionEvent,
     TransactionFailure,
 )
-
-_CAPABILITIES: tuple[Header, ...] = (("Allow", ALLOW), ("Accept", "application/sdp"), ("Supported", "timer"))
 
 
 class SipEndpoint:
@@ -207,7 +206,10 @@ class SipEndpoint:
     def _receive_cancel(self, connection_id: ConnectionId, request: Request, target: Flight | None, now: float) -> None:
         """Answer a CANCEL: 200 where its INVITE is known, whatever became of it, else 481 (RFC 3261 section 9.2)."""
         # No transaction of its own: over a reliable transport a CANCEL is not repeated.
-        self.send(connection_id, response_to(request, 200 if target else 481, to_tag=self.ids.tag()))
+        # The same To tag as in the responses to the INVITE, where it has one.
+        dialog = target.call.dialog if target is not None and target.call is not None else None
+        tag = dialog.local_tag if dialog is not None else self.ids.tag()
+        self.send(connection_id, response_to(request, 200 if target else 481, to_tag=tag))
         if target is not None and target.call is not None:
             target.call.cancelled(now)
 
@@ -222,7 +224,7 @@ class SipEndpoint:
             status, rows = refusal
             self._refuse(flight, request, status, rows, now)
         elif call is None:
-            self._refuse(flight, request, 200, _CAPABILITIES, now)  # OPTIONS outside a dialog (section 11.2)
+            self._refuse(flight, request, 200, CAPABILITIES, now)  # OPTIONS outside a dialog (section 11.2)
         else:
             self._in_dialog(call, request, flight, now)
         return None
@@ -308,8 +310,8 @@ class SipEndpoint:
         self._calls[call] = call.connection_id
         if call.connection_id is not None:
             self._users.setdefault(call.connection_id, {})[call] = None
-        if call.dialog is not None:
-            self._dialogs[call.dialog.key] = call
+        for dialog in call.dialogs:
+            self._dialogs[dialog.key] = call
 
     def schedule(self, call: Call) -> None:
         """Ask the call again when it is next due, because its timers changed."""
@@ -321,9 +323,10 @@ class SipEndpoint:
         connection_id = self._calls.pop(call, None)
         if connection_id is not None:
             self._leave(connection_id, call)
-        # Only the call that is listed under the key may remove it.
-        if call.dialog is not None and self._dialogs.get(call.dialog.key) is call:
-            del self._dialogs[call.dialog.key]
+        for dialog in call.dialogs:
+            # Only the call that is listed under the key may remove it.
+            if self._dialogs.get(dialog.key) is call:
+                del self._dialogs[dialog.key]
 
     # ------------------------------------------------------------------------------------------------ book-keeping
 

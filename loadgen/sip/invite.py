@@ -1,7 +1,8 @@
 """The two INVITEs of the trunk, inbound and outbound, header by header as its operator documents them (TRUNK.md).
 
 This module builds requests and nothing else: no dialog, no transport. The document's samples leave some things out
-(angle brackets, `s=`). Here they are written, as the standards demand.
+(angle brackets, `s=`). Here they are written, as the standards demand. Allow and Supported are our own, not the
+samples': a peer acts on them, and a REFER that they invite would be refused.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
 from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Via, quote
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.identifiers import Identifiers
@@ -18,8 +20,6 @@ from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto, offered
 from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
-# As documented, not what we serve: a trunk is tested with the headers of its real peers.
-DOCUMENTED_ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
 TRUNK_CALL_ID_HOST = "pstn.mum1.exotel.com"
 FIRST_CSEQ = 102
 _FIRST = CSeq(FIRST_CSEQ, "INVITE")
@@ -103,8 +103,8 @@ def _outbound_form(
     rest = [
         ("CSeq", str(_FIRST)),
         ("User-Agent", user_agent),
-        ("Allow", DOCUMENTED_ALLOW),
-        ("Supported", "replaces, timer"),
+        ("Allow", ALLOW),
+        ("Supported", SUPPORTED),
     ]
     rest += [session.header()] if session is not None else []
     rest.append(("Content-Type", "application/sdp"))
@@ -150,8 +150,8 @@ def inbound_invite(
         ("To", f"<sip:{called}@{customer.host}>"),
         ("Call-ID", ids.call_id(TRUNK_CALL_ID_HOST)),
         ("CSeq", f"{FIRST_CSEQ} INVITE"),
-        ("Allow", DOCUMENTED_ALLOW),
-        ("Supported", "replaces"),
+        ("Allow", ALLOW),
+        ("Supported", SUPPORTED),
         ("X-Exotel-LegSid", legs.leg_sid),
         ("X-Exotel-CallSid", legs.call_sid),
         ("X-Exotel-TrunkSid", legs.trunk_sid),

@@ -5,7 +5,7 @@ These are pure functions of one message (RFC 3261 sections 8.2 and 17.2.3). They
 
 from __future__ import annotations
 
-from trunkproof.loadgen.sip.call import ALLOW
+from trunkproof.loadgen.sip.capabilities import ALLOW, EXTENSIONS
 from trunkproof.loadgen.sip.dialog import DialogKey
 from trunkproof.loadgen.sip.fields import Via
 from trunkproof.loadgen.sip.headers import Header
@@ -21,9 +21,8 @@ StatusAndRows = tuple[int, tuple[Header, ...]]
 _KNOWN_METHODS = frozenset(
     ("INVITE", "ACK", "CANCEL", "OPTIONS", "BYE", "REGISTER", "REFER", "SUBSCRIBE", "NOTIFY", "INFO", "PUBLISH")
 ) | {"MESSAGE", "UPDATE", "PRACK"}
-_SERVED_INSIDE = frozenset(("INVITE", "BYE", "OPTIONS", "INFO", "NOTIFY", "UPDATE"))
+_SERVED_INSIDE = frozenset(("INVITE", "BYE", "OPTIONS", "INFO", "NOTIFY", "PRACK", "UPDATE"))
 _SERVED_OUTSIDE = frozenset(("INVITE", "OPTIONS"))
-_SUPPORTED = frozenset(("timer",))
 
 
 def refuse(request: Request, in_known_dialog: bool, min_se_s: int) -> StatusAndRows | None:
@@ -53,7 +52,7 @@ def _header_refusal(request: Request) -> StatusAndRows | None:
     # An element that forwards nothing may still answer an OPTIONS that has run out of hops (section 16.3).
     if headers.get("Max-Forwards") == "0" and request.method != "OPTIONS":
         return 483, ()
-    unknown = [option for option in headers.elements("Require") if option and option not in _SUPPORTED]
+    unknown = [option for option in headers.elements("Require") if option and option not in EXTENSIONS]
     return (420, (("Unsupported", ", ".join(unknown)),)) if unknown else None
 
 

@@ -17,6 +17,7 @@ import pytest
 from trunkproof.loadgen.parties.agent import IncomingCall
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.incoming import Answerer, _Conversation
+from trunkproof.loadgen.parties.negotiation import AudioNegotiator
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.run_end import EndKind
@@ -24,6 +25,7 @@ from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.offer_answer import Negotiated
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, Crypto
 from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
+from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk, TrunkReservation
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.stacks.server import serve
@@ -51,14 +53,14 @@ class OddAnswerer(Answerer):
         return answer
 
     def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
-        audio.start(agreement)
+        audio.follow(agreement)
 
-    async def talk(self, talk: _Conversation, offer: SessionDescription, audio: Audio) -> None:
-        negotiated = audio.answer(offer)
+    async def talk(self, talk: _Conversation, media: AudioNegotiator) -> None:
+        negotiated = media.audio.answer(parse_sdp(talk.call.offer))
         assert isinstance(negotiated, Negotiated)
         body = write_sdp(self.altered(negotiated.answer))
         talk.agent.act(lambda now: talk.call.answer(now, body))
-        self.speak(audio, negotiated.agreement)
+        self.speak(media.audio, negotiated.agreement)
         await talk.until_ended()
 
 
@@ -83,7 +85,7 @@ class PlainSent(OddAnswerer):
     def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
         # The answer has gone out with a key already.
         audio.key = None
-        audio.start(agreement)
+        audio.follow(agreement)
 
 
 class Mute(OddAnswerer):
@@ -94,11 +96,11 @@ class Mute(OddAnswerer):
 class OtherVoice(OddAnswerer):
     def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
         audio._row = audio._row._replace(row=audio._row.row + 7)
-        audio.start(agreement)
+        audio.follow(agreement)
 
 
 class NoSdp(OddAnswerer):
-    async def talk(self, talk: _Conversation, offer: SessionDescription, audio: Audio) -> None:
+    async def talk(self, talk: _Conversation, media: AudioNegotiator) -> None:
         talk.agent.act(lambda now: talk.call.answer(now, b""))
         await talk.until_ended()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
-from trunkproof.loadgen.parties.audio import Audio, AudioFactory, NoPortError
+from trunkproof.loadgen.parties.audio import Audio, AudioFactory, NoDescriptorError, NoPortError
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
 from trunkproof.loadgen.sip.call import UserAgent
@@ -232,6 +232,10 @@ class TrunkReservation:
         first, *others = self._ports
         try:
             audio, bound = self._trunk.audio.open_on(first, self._other_port, self._row)
+        except NoDescriptorError as error:
+            # The port is as good as before. It may be another one than the pool gave.
+            self._ports = (error.port, *others)
+            raise
         except NoPortError:
             # Another program holds the first port, and it was withdrawn from the pool. It must not be given back.
             self._ports = tuple(others)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from tests.loadgen.scripted import (
+    HOST,
+    STRANGER,
     ScriptedAgent,
+    ScriptedAudio,
     ScriptedCall,
     ScriptedLine,
     ScriptedPool,
     answered,
+    answered_with,
     hung_up,
     record_of,
     rejected,
@@ -23,8 +28,11 @@ from tests.loadgen.scripted import (
 from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.invite import customer_offer
+from trunkproof.loadgen.sip.offer_answer import Negotiated
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import Disposition, Record
+from trunkproof.models.records import Disposition, EndedBy, Record
 
 RINGS, ANSWERS = (0.1, ringing), (2.1, answered)
 
@@ -65,16 +73,34 @@ def test_an_answered_call_is_held_and_hung_up() -> None:
     assert (record.sent_s, record.ringing_s, record.answered_s) == (0.0, 0.1, 2.1)
     assert record.bye_s == record.ended_s == pytest.approx(12.1)
     assert line.agent.notes == [(0.0, "INVITE"), (12.1, "BYE")]
-    assert line.audio.notes == ["start", "stop", "close"]
+    assert line.audio.notes == ["listen", "early", "answered", "stop", "close"]
     assert line.pool.leased == 0
     assert record.rtp_authenticated == 500
 
 
-def test_the_other_side_may_hang_up_first() -> None:
+def test_a_far_end_that_hangs_up_early_has_dropped_the_call() -> None:
     line = ScriptedLine(ScriptedAgent(RINGS, ANSWERS, (5.0, hung_up)))
     record, _ = carried(line)
-    assert (record.disposition, record.ended_s) == (Disposition.COMPLETED, 5.0)
+    assert (record.disposition, record.ended_s, record.bye_s) == (Disposition.DROPPED, 5.0, 5.0)
+    assert record.reason == "the far end hung up after 2.9 of 10.0 s: Q.850;cause=16"
+    assert (record.ended_by, record.bye_cause, record.bye_reason) == (EndedBy.PEER, 16, "Q.850;cause=16")
     assert line.agent.notes == [(0.0, "INVITE")]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "disposition"), [(11.0, Disposition.DROPPED), (11.2, Disposition.COMPLETED), (12.0, Disposition.COMPLETED)]
+)
+def test_a_far_end_that_hangs_up_about_when_planned_has_not(at_s: float, disposition: Disposition) -> None:
+    # The call is answered at 2.1 s and planned until 12.1 s.
+    record, _ = carried(ScriptedLine(ScriptedAgent(RINGS, ANSWERS, (at_s, hung_up))))
+    assert (record.disposition, record.ended_by) == (disposition, EndedBy.PEER)
+
+
+def test_rfc4028_10_a_session_that_expires_early_has_dropped_the_call() -> None:
+    expired = (6.0, lambda at_s, call: events.Terminated(at_s, call, EndCause.SESSION_EXPIRED, 200))
+    record, _ = carried(ScriptedLine(ScriptedAgent(RINGS, ANSWERS, expired)))
+    assert (record.disposition, record.ended_by) == (Disposition.DROPPED, EndedBy.US)
+    assert record.reason == "ended by SESSION_EXPIRED after 3.9 of 10.0 s"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +120,7 @@ def test_a_refusal_is_told_by_its_status_and_cause(
     record, _ = carried(line, planned)
     assert (record.disposition, record.ports or 0, record.reason) == (disposition, ports, reason)
     assert record.ended_s == 0.1
-    assert line.audio.notes == ["close"]
+    assert line.audio.notes == ["listen", "close"]
 
 
 def test_who_abandons_rings_as_long_as_planned_and_cancels() -> None:
@@ -133,14 +159,22 @@ def test_without_a_port_of_our_own_the_generator_is_to_blame() -> None:
     assert caller.local_failures == 1
 
 
-def test_an_answer_without_sdp_is_hung_up_on_at_once() -> None:
-    from trunkproof.loadgen.sip.message import Response
-
-    silent = (2.1, lambda at_s, call: events.Answered(at_s, call, Response(200, "OK"), b""))
-    line = ScriptedLine(ScriptedAgent(RINGS, silent))
+def test_rfc3261_13_2_2_4_an_answer_without_sdp_is_hung_up_on_at_once_and_told_why() -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS, (2.1, answered_with(None))))
     record, _ = carried(line)
-    assert record.disposition is Disposition.MEDIA_FAILED
-    assert line.agent.notes == [(0.0, "INVITE"), (2.1, "BYE")]
+    assert (record.disposition, record.reason) == (Disposition.MEDIA_FAILED, "no session description")
+    assert line.agent.notes == [(0.0, "INVITE"), (2.1, 'BYE SIP;cause=488;text="no session description"')]
+    assert "follow" not in line.audio.notes
+
+
+def test_an_answer_that_names_a_stranger_for_the_audio_is_this_calls_result() -> None:
+    negotiated = ScriptedAudio().answer(customer_offer(HOST, 50_000, ScriptedAudio.key, session_id=7))
+    assert isinstance(negotiated, Negotiated)
+    strange = replace(negotiated.answer, address=STRANGER)
+    line = ScriptedLine(ScriptedAgent(RINGS, (2.1, answered_with(strange))))
+    record, _ = carried(line)
+    assert (record.disposition, record.reason) == (Disposition.MEDIA_FAILED, f"no audio is sent to {STRANGER}")
+    assert "follow" not in line.audio.notes
 
 
 @pytest.mark.parametrize(("stop_at_s", "last"), [(1.0, "CANCEL"), (5.0, "BYE")])

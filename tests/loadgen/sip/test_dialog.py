@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trunkproof.loadgen.sip.dialog import AnswerRepeater, Dialog
+from trunkproof.loadgen.sip.dialog import Dialog, Repeater
 from trunkproof.loadgen.sip.fields import MalformedFieldError
 from trunkproof.loadgen.sip.message import Request, Response, response_to, serialize
 
@@ -78,7 +78,7 @@ def test_broken_routes_and_targets_are_found_at_once(row: tuple[str, str]) -> No
 
 
 def test_13_3_1_4_pace_of_a_2xx() -> None:
-    repeater, times = AnswerRepeater(answer(), 0.0), []
+    repeater, times = Repeater(answer(), 0.0), []
     while not repeater.expired(now := repeater.next_timer()):
         repeater.repeat(now)
         times.append(now)

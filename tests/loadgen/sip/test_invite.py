@@ -1,4 +1,4 @@
-"""The two INVITEs of TRUNK.md: start lines and complete header lists, exactly."""
+"""The two INVITEs of TRUNK.md: start lines and complete header lists, exactly; Allow and Supported are our own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trunkproof.loadgen.sip.message import Request, serialize
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 TRUNK, CUSTOMER = Place("127.0.0.1", 443), Place("127.0.0.2", 5061)
-ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
+ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, INFO, NOTIFY, PRACK, UPDATE"
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
@@ -47,7 +47,7 @@ def test_customer_to_trunk() -> None:
         "CSeq: 102 INVITE",
         "User-Agent: trunkproof",
         f"Allow: {ALLOW}",
-        "Supported: replaces, timer",
+        "Supported: 100rel, timer",
         "Content-Type: application/sdp",
     ]
 
@@ -73,7 +73,7 @@ def test_trunk_to_customer() -> None:
         "Call-ID: UUID@pstn.mum1.exotel.com",
         "CSeq: 102 INVITE",
         f"Allow: {ALLOW}",
-        "Supported: replaces",
+        "Supported: 100rel, timer",
         "X-Exotel-LegSid: leg",
         "X-Exotel-CallSid: call",
         "X-Exotel-TrunkSid: trunk",
@@ -120,7 +120,7 @@ def test_the_invite_is_written_row_by_row_and_what_it_knows_of_itself_is_what_it
         ("CSeq", "102 INVITE"),
         ("User-Agent", "a test"),
         ("Allow", ALLOW),
-        ("Supported", "replaces, timer"),
+        ("Supported", "100rel, timer"),
         *([session.header()] if session else []),
         ("Content-Type", "application/sdp"),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.loadgen.sip.conftest import is_method
 
+from trunkproof.loadgen.sip.capabilities import ALLOW
 from trunkproof.loadgen.sip.message import Request, response_to
 from trunkproof.loadgen.sip.parser import parse_message
 
@@ -27,7 +28,7 @@ def test_rfc3261_8_2_1_requests_outside_a_dialog(pair: Any, method: str, status:
     ("name", "value", "status"),
     [
         ("Max-Forwards", "0", 483),
-        ("Require", "timer, 100rel", 420),
+        ("Require", "timer, precondition", 420),
         ("CSeq", "102 BYE", 400),
         ("CSeq", "x", 400),
         ("From", "nobody", 400),
@@ -70,7 +71,7 @@ def test_rfc3261_12_2_2_old_cseq_is_500(pair: Any) -> None:
 def test_rfc3261_14_2_reinvite_is_answered_with_the_same_sdp(pair: Any) -> None:
     call, _ = pair.establish()
     rows = (("Contact", "<sip:moved@127.0.0.9:5061>"),)
-    request = call.dialog.request("INVITE", pair.customer.agent.via("z9hG4bKx"), rows, b"v=0\r\n")
+    request = call.dialog.request("INVITE", pair.customer.agent.via("z9hG4bKx"), rows, call.invite.body)
     pair.trunk.receive(1, request, 1.0)
     ((_, data),) = pair.trunk.messages_to_send()
     response = parse_message(data)
@@ -87,7 +88,8 @@ def test_rfc3261_11_options_is_answered(pair: Any) -> None:
     pair.settle()
     (answered,) = pair.seen[pair.customer]
     assert (answered.probe, answered.status) == (probe, 200)
-    assert answered.response.headers.get("Accept") == "application/sdp"
+    assert answered.response.headers.get("Allow") == ALLOW
+    assert answered.response.headers.get("Accept") == "application/sdp, multipart/mixed"
 
 
 def test_rfc3261_8_1_3_1_options_without_answer_is_408_and_lost_is_503(pair: Any) -> None:
