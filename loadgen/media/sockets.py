@@ -46,7 +46,7 @@ def raise_descriptor_limit() -> int:
 
 
 def _bound(address: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         made.setblocking(False)
         # Before `bind`: even the first packet then has its time stamp.
