@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.loadgen.scripted import ScriptedAudio
+from tests.loadgen.scripted import ScriptedAudio, record_of
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import LOOPBACK_ONLY
 from trunkproof.loadgen.media.pump import VARIABLE
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
+from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
 from trunkproof.loadgen.parties.customer import Customer
 from trunkproof.loadgen.parties.numbers import exophone
+from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.schedule.share import WHOLE, Share, share_of
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.fields import NameAddr, Uri
 from trunkproof.loadgen.sip.sdp import write_sdp
 from trunkproof.loadgen.stacks.stack import customer_files
-from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.loadgen.tls.certificates import Authority, client_context, server_context
+from trunkproof.loadgen.tls.endpoints import Connector, serve_tls
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan, dialled_number, draw_plan
 from trunkproof.models.study import Study
@@ -203,3 +211,87 @@ def test_the_runs_options_reach_its_connections(authority: Authority, tmp_path: 
             assert one.agent._trace is options.trace
 
     asyncio.run(run())
+
+
+def test_rfc5923_a_request_in_a_dialog_reaches_its_call_over_a_new_connection_to_the_contact(
+    authority: Authority,
+) -> None:
+    """The trunk's edge restarts while a call is up, connects to the Contact, and says BYE there."""
+
+    async def run() -> tuple[str, EndCause]:
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[IncomingCall] = loop.create_future()
+        trunk = SipAgent(UserAgent("127.0.0.1", 5443), random.Random(1), on_invite=arrived.set_result)
+        edge = await serve_tls("127.0.0.1", 0, server_context(authority.issue("a.example")), trunk.attach)
+        made = plan()
+        card = TrunkCard(
+            server_name="a.example", host="127.0.0.1", port=edge.address[1], ca_file=str(authority.ca_file)
+        )
+        target = LOOPBACK_ONLY.check(card.host, card.port, 0.0)
+        async with Customer(made, 0, card, target, DEFAULTS) as one:
+            inbox, row = CallEvents(), made.first_attempts()[0]
+            lease = await one.pool.acquire(0)
+            one.agent.place(lease.connection, one.invite(row, b""), inbox)
+            incoming = await asyncio.wait_for(arrived, 5)
+            trunk.act(lambda now: incoming.call.answer(now, b""))
+            while not isinstance(await inbox.next(loop.time() + 5), events.Answered):
+                pass
+            edge.drop_all()
+            while not isinstance(await inbox.next(loop.time() + 5), events.Detached):
+                pass
+            contact = Uri.parse(NameAddr.parse(incoming.call.invite.headers.get("Contact") or "").uri)
+            assert contact.port is not None
+            # As a trunk that knows no certificate of its customers.
+            back = Connector(client_context(None, verify=False), None, "127.0.0.1")
+            trunk.move(incoming.call, await back.connect(contact.host, contact.port))
+            trunk.act(incoming.call.bye)
+            while not isinstance(event := await inbox.next(loop.time() + 5), events.Terminated):
+                pass
+            await edge.close()
+            return f"{contact.host}:{contact.port}", event.cause
+
+    assert asyncio.run(run()) == (f"{ADDRESS}:{PORT}", EndCause.REMOTE_BYE)
+
+
+def test_rfc3261_21_3_a_study_may_follow_redirects(authority: Authority) -> None:
+    """Two edges: the first sends every call to the second, which refuses it with a status of its own."""
+
+    async def run() -> tuple[list[str], int | None, str | None]:
+        called: list[str] = []
+
+        def busy(incoming: IncomingCall) -> None:
+            called.append(incoming.call.invite.uri)
+            second.act(lambda now: incoming.call.reject(now, 486))
+
+        def moved(incoming: IncomingCall) -> None:
+            contact = ("Contact", f"<sip:+919876543210@127.0.0.1:{there.address[1]};transport=tls>")
+            first.act(lambda now: incoming.call.reject(now, 302, None, (contact,)))
+
+        second = SipAgent(UserAgent("127.0.0.1", 1), random.Random(1), on_invite=busy)
+        first = SipAgent(UserAgent("127.0.0.1", 2), random.Random(2), on_invite=moved)
+        context = server_context(authority.issue("a.example", "127.0.0.1"))
+        there = await serve_tls("127.0.0.1", 0, context, second.attach)
+        here = await serve_tls("127.0.0.1", 0, context, first.attach)
+        base = plan().study
+        made = draw_plan(Study.model_validate(base.model_dump() | {"trunks": [base.trunks[0].model_dump() | follows]}))
+        card = TrunkCard(
+            stack="foreign",
+            server_name="a.example",
+            host="127.0.0.1",
+            port=here.address[1],
+            ca_file=str(authority.ca_file),
+        )
+        async with Customer(made, 0, card, LOOPBACK_ONLY.check(card.host, card.port, 0.0), DEFAULTS) as one:
+            one.begin(asyncio.get_running_loop().time())
+            row = made.first_attempts()[0]
+            record = record_of(row)
+            await PlannedCall(one.caller, row, record).carry()
+        await here.close()
+        await there.close()
+        return called, record.status, record.disposition
+
+    follows = {"follow_redirects": True}
+    called, status, disposition = asyncio.run(run())
+    assert len(called) == 1
+    assert called[0].startswith("sip:+919876543210@127.0.0.1:")
+    assert (status, disposition) == (486, "busy")

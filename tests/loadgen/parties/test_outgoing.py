@@ -109,7 +109,7 @@ def test_who_abandons_rings_as_long_as_planned_and_cancels() -> None:
 
 
 def test_rfc3261_17_1_1_2_a_call_without_any_response_ends_with_timer_b() -> None:
-    line = ScriptedLine(ScriptedAgent((32.0, lambda at_s, call: events.TimedOut(at_s, call))))
+    line = ScriptedLine(ScriptedAgent((32.0, events.TimedOut)))
     record, _ = carried(line)
     assert (record.disposition, record.status, record.ended_s) == (Disposition.TIMED_OUT, 408, 32.0)
     assert record.reason == "no response within 32 s (timer B)"
@@ -131,7 +131,7 @@ def test_a_call_that_is_answered_late_is_a_call() -> None:
 
 
 def test_a_trunk_that_only_says_100_is_waited_for_as_long() -> None:
-    line = ScriptedLine(ScriptedAgent((0.1, lambda at_s, call: events.Trying(at_s, call))))
+    line = ScriptedLine(ScriptedAgent((0.1, events.Trying)))
     line.ring_patience_s = 60.0
     record, _ = carried(line)
     assert record.reason == "no answer within 60 s of the INVITE: given up"
