@@ -54,7 +54,7 @@ def test_rfc5118_4_1_calls_are_signalled_between_ipv6_addresses(tmp_path: Path) 
     question = study(pop={"carrier": {"channels": 0, "setup": 0.03}})
     trace = tmp_path / "trace.txt"
     records = records_of(question, tmp_path / "trunk", trace)
-    predicted = simulate(question).records
+    predicted = simulate(question)
     assert records["disposition"].to_list() == predicted["disposition"].to_list() == ["no_channel"] * 10
     said = trace.read_text()
     assert "Via: SIP/2.0/TLS [::1]:5472;alias;branch=" in said

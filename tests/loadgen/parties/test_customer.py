@@ -236,6 +236,9 @@ def test_rfc5923_a_request_in_a_dialog_reaches_its_call_over_a_new_connection_to
             trunk.act(lambda now: incoming.call.answer(now, b""))
             while not isinstance(await inbox.next(loop.time() + 5), events.Answered):
                 pass
+            # The ACK too: a BYE has to wait for it (RFC 3261 section 15).
+            while not isinstance(await incoming.events.next(loop.time() + 5), events.Acknowledged):
+                pass
             edge.drop_all()
             while not isinstance(await inbox.next(loop.time() + 5), events.Detached):
                 pass
