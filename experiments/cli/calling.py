@@ -139,7 +139,7 @@ def load(
     write_records(driven.records, folder / MEASURED)
     if driven.samples is not None:
         driven.samples.write_parquet(folder / METERS)
-    print_result(shown.drive_json(driven), lambda: out.print(shown.drive_lines(driven)), as_json=as_json)
+    print_result(shown.drive_json(driven, study), lambda: out.print(shown.drive_lines(driven, study)), as_json=as_json)
     leave_with(code_of_run(driven.generator.verdict, driven.end))
 
 
