@@ -27,7 +27,7 @@ from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.parties.customer import connector_of
+from trunkproof.loadgen.parties.customer import check_family, connector_of
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import TrunkSilentError
@@ -98,13 +98,13 @@ async def reach(plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> 
     """
     target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
     for trunk in plan.study.trunks:
+        check_family(trunk, target)
         connector = connector_of(trunk, card, card.server_name, options)
         try:
             connection = await connector.connect(target.address, target.port)
         except (ConnectError, LocalNetworkError) as error:
             raise StackError(
-                f"no TLS connection from {trunk.customer_address} to {card.host}:{card.port} as {card.server_name}: "
-                f"{error}"
+                f"no TLS connection from {trunk.customer_address} to {card.place} as {card.server_name}: {error}"
             ) from error
         connection.close()
         await connection.wait_closed()

@@ -115,7 +115,7 @@ class RefusalRules(NamedTuple):
     @classmethod
     def of(cls, throttle: Policy, *, ours: bool) -> RefusalRules:
         """Return the rules of a study's throttle."""
-        return cls(throttle.signs, throttle.retry_after_s is not None, ours)
+        return cls(throttle.refusal_rules, throttle.retry_after_s is not None, ours)
 
     def explains(self, disposition: Disposition, row: PlanRow) -> bool:
         """Tell whether a record needs no words for it: our own trunk's refusal, or what the plan foresaw."""
@@ -138,13 +138,13 @@ def disposition_of(response: FinalResponse, row: PlanRow, rules: RefusalRules) -
         row: the plan's row; a status that it foresaw comes from the far side, unless the cause says otherwise.
         rules: how this trunk's refusals are read.
     """
-    signs = [sign for sign in rules.throttled if sign.matches(response)]
-    if any(sign.is_specific for sign in signs):
+    fitting = [rule for rule in rules.throttled if rule.matches(response)]
+    if any(rule.is_specific for rule in fitting):
         return Disposition.THROTTLED
     if (limit := (_OWN_CAUSES if rules.ours else _ANY_CAUSES).get(response.cause or 0)) is not None:
         return limit
     if response.status == row.status and row.outcome in _BY_OUTCOME:
         return _BY_OUTCOME[row.outcome]
-    if signs:
+    if fitting:
         return Disposition.THROTTLED
     return next(meaning.disposition for meaning in _MEANINGS if meaning.fits(response))

@@ -63,7 +63,7 @@ def serve(
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
-            out.print(f"{study.pop.host} is played by {card.stack} at {card.host}:{card.port} (TLS); Ctrl-C ends it.")
+            out.print(f"{study.pop.host} is played by {card.stack} at {card.place} (TLS); Ctrl-C ends it.")
             out.print(f"Its processes: {', '.join(f'{name} {pid}' for name, pid in card.processes.items())}")
             out.print(f"Its certificate authority: {card.ca_file}")
             out.print(f"Call it: trunkproof load {study_file} --trunk {folder / 'trunk.json'}")

@@ -136,11 +136,11 @@ def calibration_table(calibration: Calibration) -> Table:
 
 def throttled_lines(study: Study) -> str:
     """Write what a study counts as throttled, trunk by trunk."""
-    said = {trunk.name: trunk.throttle.describe_signs() for trunk in study.trunks}
+    said = {trunk.name: trunk.throttle.describe_refusal_rules() for trunk in study.trunks}
     # Usually all trunks have the same rules.
     if len(set(said.values())) == 1:
         return f"Counted as throttled: {next(iter(said.values()))}"
-    return "Counted as throttled: " + "; ".join(f"{name}: {signs}" for name, signs in said.items())
+    return "Counted as throttled: " + "; ".join(f"{name}: {rules}" for name, rules in said.items())
 
 
 def reason_table(records: pl.DataFrame) -> Table:
@@ -166,7 +166,7 @@ def drive_json(driven: RunResult, study: Study) -> dict[str, Any]:
         "meters": None if driven.meters is None else asdict(driven.meters),
         "kpis": None if void else dict(kpis.values),
         "dispositions": {kind.value: count for kind, count in kpis.dispositions.items()},
-        "counted_as_throttled": {trunk.name: list(map(str, trunk.throttle.signs)) for trunk in study.trunks},
+        "counted_as_throttled": {trunk.name: list(map(str, trunk.throttle.refusal_rules)) for trunk in study.trunks},
     }
 
 

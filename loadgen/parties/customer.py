@@ -54,12 +54,17 @@ def connector_of(trunk: Trunk, card: TrunkCard, server_name: str, options: RunOp
     return Connector(context, server_name, str(trunk.customer_address))
 
 
-def _check_family(who: str, address: str, target: Target) -> None:
-    ours, theirs = ipaddress.ip_address(address).version, ipaddress.ip_address(target.address).version
+def check_family(trunk: Trunk, target: Target) -> None:
+    """Check that a trunk's customer has an address of the target's family.
+
+    Raises:
+        StackError: it has not.
+    """
+    ours, theirs = trunk.customer_address.version, ipaddress.ip_address(target.address).version
     if ours != theirs:
         raise StackError(
-            f"{who} is at {address} (IPv{ours}) and cannot reach the trunk at {target.address} (IPv{theirs}): "
-            f"give it an IPv{theirs} address (customer_address)"
+            f"the customer of {trunk.name} is at {trunk.customer_address} (IPv{ours}) and cannot reach the trunk at "
+            f"{target.address} (IPv{theirs}): give it an IPv{theirs} address (customer_address)"
         )
 
 
@@ -130,7 +135,7 @@ class Customer:
                 and the port cannot be had.
         """
         who = f"the customer of {self._settings.name}"
-        _check_family(who, self._address, self._target)
+        check_family(self._settings, self._target)
         # This checks that the machine has the address.
         take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)

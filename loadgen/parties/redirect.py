@@ -53,13 +53,13 @@ class Redirector:
         """
         if len(tried) > MOST:
             raise RedirectError(f"redirected more than {MOST} times")
-        fresh = [uri for uri in contacts(response) if uri not in tried]
+        fresh = [uri for uri in contacts(response) if str(uri) not in tried]
         if not fresh:
             raise RedirectError("the redirect names no address that is new")
         refused: list[str] = []
         for uri in fresh:
             try:
-                return Redirection(uri, await self._pool(uri))
+                return Redirection(str(uri), await self._pool(uri))
             except (MalformedFieldError, GuardError, StackError) as error:
                 refused.append(str(error))
         raise RedirectError("; ".join(refused))
@@ -69,8 +69,7 @@ class Redirector:
         for pool in self._pools.values():
             await pool.close()
 
-    async def _pool(self, text: str) -> ConnectionPool:
-        uri = Uri.parse(text)
+    async def _pool(self, uri: Uri) -> ConnectionPool:
         if uri.scheme not in {"sip", "sips"} or uri.params.get("transport", "tls").lower() != "tls":
             raise MalformedFieldError("the redirect names an address that is not SIP over TLS")
         # In a thread, because it may look a name up, and other calls must not wait for a name server.
@@ -80,14 +79,18 @@ class Redirector:
         return self._pools[target]
 
 
-def contacts(response: Response) -> list[str]:
-    """Return the URIs of a response's Contacts, those with the highest `q` first (RFC 3261 section 20.10)."""
-    found: list[tuple[float, str]] = []
+def contacts(response: Response) -> list[Uri]:
+    """Return the URIs of a response's Contacts, those with the highest `q` first (RFC 3261 section 20.10).
+
+    Contacts that cannot be read, or could not stand in a request line, are left out.
+    """
+    found: list[tuple[float, Uri]] = []
     for value in response.headers.elements("Contact"):
         try:
             address = NameAddr.parse(value)
-            preference = float(address.params.get("q", "1"))
+            uri, preference = Uri.parse(address.uri), float(address.params.get("q", "1"))
         except (MalformedFieldError, ValueError):
             continue
-        found.append((preference, address.uri))
+        if str(uri).isprintable() and " " not in str(uri):
+            found.append((preference, uri))
     return [uri for _, uri in sorted(found, key=lambda one: -one[0])]

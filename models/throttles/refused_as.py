@@ -1,7 +1,7 @@
 """By what a refusal of the throttle is recognised: rules over the status and the words of a final response.
 
 No standard says how a trunk tells that its throttle refused a call. So a study may say it, as `throttle.refused_as`.
-Where it does not, `default_signs` has what most trunks send, and pages name the rules that were used.
+Where it does not, `default_rules` has what most trunks send, and pages name the rules that were used.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RefusedAs(Settings):
         return f"{subject} with {' and '.join(conditions)}" if conditions else subject
 
 
-def default_signs(refusal_status: int) -> tuple[RefusedAs, ...]:
+def default_rules(refusal_status: int) -> tuple[RefusedAs, ...]:
     """Return the rules of a study that has none of its own, whose throttle refuses with this status.
 
     A 503 has many reasons, so another cause than 42 tells another reason. Any other status was chosen for the throttle.

@@ -150,11 +150,11 @@ def test_a_study_may_count_nothing_as_throttled() -> None:
 
 
 def test_what_is_counted_is_told_in_words() -> None:
-    assert FixedWindow().describe_signs() == "503 with cause 42, 503 with no cause, 429"
-    assert FixedWindow(refusal_status=480).describe_signs() == "480, 503 with no cause and Retry-After, 429"
+    assert FixedWindow().describe_refusal_rules() == "503 with cause 42, 503 with no cause, 429"
+    assert FixedWindow(refusal_status=480).describe_refusal_rules() == "480, 503 with no cause and Retry-After, 429"
     sign = RefusedAs(reason_contains="CPS", retry_after=False)
     assert str(sign) == 'any status with "CPS" in its reason and no Retry-After'
-    assert FixedWindow(refused_as=()).describe_signs() == "nothing"
+    assert FixedWindow(refused_as=()).describe_refusal_rules() == "nothing"
 
 
 def test_mistakes_in_the_rules_are_named_where_they_are() -> None:

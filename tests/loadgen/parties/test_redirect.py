@@ -27,8 +27,10 @@ def redirector(guard: Guard | None = None) -> tuple[Redirector, list[tuple[Targe
 
 
 def test_rfc3261_20_10_contacts_are_tried_by_their_q() -> None:
-    response = moved("<sip:a@127.0.0.1>;q=0.5", "<sip:b@127.0.0.2>;q=0.9, <sip:c@127.0.0.3>", "<sip:broken")
-    assert contacts(response) == ["sip:c@127.0.0.3", "sip:b@127.0.0.2", "sip:a@127.0.0.1"]
+    response = moved(
+        "<sip:a@127.0.0.1>;q=0.5", "<sip:b@127.0.0.2>;q=0.9, <sip:c@127.0.0.3>", "<sip:broken", "<sip:a b@127.0.0.4>"
+    )
+    assert list(map(str, contacts(response))) == ["sip:c@127.0.0.3", "sip:b@127.0.0.2", "sip:a@127.0.0.1"]
 
 
 def test_a_redirect_is_followed_to_its_address_with_one_pool_for_each() -> None:
