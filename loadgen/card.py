@@ -47,6 +47,11 @@ class TrunkCard(Settings):
     """The address of each program's Prometheus page."""
     study_digest: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Return host and port for people, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def write(self, path: Path) -> None:
         """Write the card as JSON. The file appears complete, so that a waiting reader never sees a part of it."""
         begun = path.with_suffix(".begun")

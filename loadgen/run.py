@@ -16,26 +16,24 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import polars as pl
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.customer import check_family, connector_of
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import TrunkSilentError
 from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
 from trunkproof.loadgen.system.cores import keeping_off
-from trunkproof.loadgen.tls.certificates import CertificateFiles, client_context
-from trunkproof.loadgen.tls.endpoints import ConnectError, Connector
+from trunkproof.loadgen.tls.endpoints import ConnectError, LocalNetworkError
 from trunkproof.loadgen.verdict import GeneratorVerdict, judge, void, worse
 from trunkproof.loadgen.workers.choice import make_placer
 from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer
@@ -91,23 +89,25 @@ async def drive(
         return await run.finish(stop)
 
 
-async def reach(
-    card: TrunkCard, guard: Guard, calls_per_minute: float, client_certificate: CertificateFiles | None = None
-) -> None:
-    """Open one TLS connection to the trunk and close it again, to check its address and its certificate.
+async def reach(plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> None:
+    """Open one TLS connection as each customer will, and close it again: checks address, versions and certificates.
 
     Raises:
         GuardError: the target may not be called.
         StackError: no TLS connection can be made. The message says why.
     """
-    target = guard.check(card.host, card.port, calls_per_minute)
-    connector = Connector(client_context(Path(card.ca_file), client_certificate=client_certificate), card.server_name)
-    try:
-        connection = await connector.connect(target.address, target.port)
-    except ConnectError as error:
-        raise StackError(f"no TLS connection to {card.host}:{card.port} as {card.server_name}: {error}") from error
-    connection.close()
-    await connection.wait_closed()
+    target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+    for trunk in plan.study.trunks:
+        check_family(trunk, target)
+        connector = connector_of(trunk, card, card.server_name, options)
+        try:
+            connection = await connector.connect(target.address, target.port)
+        except (ConnectError, LocalNetworkError) as error:
+            raise StackError(
+                f"no TLS connection from {trunk.customer_address} to {card.place} as {card.server_name}: {error}"
+            ) from error
+        connection.close()
+        await connection.wait_closed()
 
 
 class Run:

@@ -53,13 +53,13 @@ class Disposition(StrEnum):
     THROTTLED = "throttled"
     """Refused by the trunk's calls-per-minute limit."""
     NOT_WHITELISTED = "not_whitelisted"
-    """Source address not on the trunk's IP whitelist."""
+    """Source address not on the trunk's IP whitelist. A trunk that is not ours says 403: see `forbidden`."""
     NO_CHANNEL = "no_channel"
     """No carrier channel was free."""
     NO_PORT = "no_port"
     """No media port pair was free."""
     CARRIER_REJECTED = "carrier_rejected"
-    """The carrier refused: its calls-per-second limit, or a final status other than busy and no answer."""
+    """The carrier refused: its calls-per-second limit, or a final status that has no name of its own here."""
     BUSY = "busy"
     """486 or 600: the called user is busy."""
     NO_ANSWER = "no_answer"
@@ -67,11 +67,21 @@ class Disposition(StrEnum):
     ABANDONED = "abandoned"
     """The caller hung up while it rang (CANCEL, 487)."""
     TIMED_OUT = "timed_out"
-    """No final response within timer B (32 s), or 408."""
+    """408, no response within timer B (32 s), or ringing for longer than the caller's patience."""
     CONNECTION_FAILED = "connection_failed"
     """TCP or TLS could not be set up, or was lost before a final response."""
     MEDIA_FAILED = "media_failed"
     """Answered, but its audio was not what was agreed; `reason` says why."""
+    UNAUTHORISED = "unauthorised"
+    """401 or 407: the trunk asks for credentials."""
+    FORBIDDEN = "forbidden"
+    """403 of a trunk that is not ours: source address, caller identity or domain; `reason` has its words."""
+    NOT_FOUND = "not_found"
+    """404, 410, 484, 485, 604, or their Q.850 causes: the number is not known, not complete or not unique."""
+    NOT_ACCEPTABLE = "not_acceptable"
+    """406, 415, 488 or 606: codec, SRTP or SDP do not suit the other side."""
+    REDIRECTED = "redirected"
+    """3xx: sent to another address, which the study does not follow; `reason` names it."""
     STILL_UP = "still_up"
     """Neither refused nor ended when the run was stopped."""
     DROPPED = "dropped"
@@ -79,12 +89,22 @@ class Disposition(StrEnum):
 
 
 REFUSED_BY_TRUNK = frozenset(
-    {Disposition.THROTTLED, Disposition.NOT_WHITELISTED, Disposition.NO_CHANNEL, Disposition.NO_PORT}
+    {
+        Disposition.THROTTLED,
+        Disposition.NOT_WHITELISTED,
+        Disposition.NO_CHANNEL,
+        Disposition.NO_PORT,
+        Disposition.UNAUTHORISED,
+        Disposition.FORBIDDEN,
+    }
 )
 """Refused before the called side heard of the call."""
 
 NOT_DELIVERED = REFUSED_BY_TRUNK | {
     Disposition.CARRIER_REJECTED,
+    Disposition.NOT_FOUND,
+    Disposition.NOT_ACCEPTABLE,
+    Disposition.REDIRECTED,
     Disposition.TIMED_OUT,
     Disposition.CONNECTION_FAILED,
 }
@@ -168,7 +188,8 @@ class Record:
     rtp_reordered: Annotated[int, Column("Received out of order.", "packets", _REAL)] = 0
     rtp_foreign: Annotated[int, Column("Authentic, but the audio of another call.", "packets", _REAL)] = 0
     early_rtp: Annotated[
-        int, Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL)
+        int,
+        Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL),
     ] = 0
     rtp_stray: Annotated[
         int, Column("Came to the RTP port from another address than the agreed one.", "packets", _REAL)
@@ -182,7 +203,9 @@ class Record:
     ] = None
     silence_s: Annotated[
         float | None,
-        Column("Longest time without a packet while the call was up, the peer could send, and did not pause.", "s", _REAL),
+        Column(
+            "Longest time without a packet while the call was up, the peer could send, and did not pause.", "s", _REAL
+        ),
     ] = None
     paused_s: Annotated[
         float | None, Column("How long the peer sent nothing because nobody spoke (DTX).", "s", _REAL)

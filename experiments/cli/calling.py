@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,7 @@ def serve(
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
-            out.print(f"{study.pop.host} is played by {card.stack} at {card.host}:{card.port} (TLS); Ctrl-C ends it.")
+            out.print(f"{study.pop.host} is played by {card.stack} at {card.place} (TLS); Ctrl-C ends it.")
             out.print(f"Its processes: {', '.join(f'{name} {pid}' for name, pid in card.processes.items())}")
             out.print(f"Its certificate authority: {card.ca_file}")
             out.print(f"Call it: trunkproof load {study_file} --trunk {folder / 'trunk.json'}")
@@ -128,27 +129,17 @@ def load(
         err.print(warning)
 
     async def run() -> RunResult:
-        await reach(card, guard, 60 * drawn.calls / study.duration_s, shows)
+        options = RunOptions(guard=guard, workers=workers, client_certificate=shows, keylog=keylog)
+        await reach(drawn, card, options)
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
-            return await drive(
-                drawn,
-                card,
-                RunOptions(
-                    guard=guard,
-                    workers=workers,
-                    client_certificate=shows,
-                    keylog=keylog,
-                    trace=tracer,
-                    observers=(TellsProgress(advance),),
-                ),
-                stop=stop,
-            )
+            told = replace(options, trace=tracer, observers=(TellsProgress(advance),))
+            return await drive(drawn, card, told, stop=stop)
 
     driven = run_loop(run())
     write_records(driven.records, folder / MEASURED)
     if driven.samples is not None:
         driven.samples.write_parquet(folder / METERS)
-    print_result(shown.drive_json(driven), lambda: out.print(shown.drive_lines(driven)), as_json=as_json)
+    print_result(shown.drive_json(driven, study), lambda: out.print(shown.drive_lines(driven, study)), as_json=as_json)
     leave_with(code_of_run(driven.generator.verdict, driven.end))
 
 
@@ -179,6 +170,7 @@ def _card(
             )
         return card
     host, _, port = (target or "").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
     problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (
         not host or not port.isdecimal() or not 0 < int(port) <= 65535 or trunk is not None
     )

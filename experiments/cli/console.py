@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, get_args
 
+import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.progress import Progress
@@ -23,6 +25,7 @@ from trunkproof.loadgen.run import RunResult
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import Calibration, CostName
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
+from trunkproof.models.study import Study
 
 _DECISIVE = (
     "attempts",
@@ -35,6 +38,9 @@ _DECISIVE = (
     "peak_ports",
     "mos_p5",
 )
+
+_REASONS = 5
+"""How many of the most frequent reasons a run shows. The records have all."""
 
 
 def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = None) -> Table:
@@ -128,7 +134,26 @@ def calibration_table(calibration: Calibration) -> Table:
     return table
 
 
-def drive_json(driven: RunResult) -> dict[str, Any]:
+def throttled_lines(study: Study) -> str:
+    """Write what a study counts as throttled, trunk by trunk."""
+    said = {trunk.name: trunk.throttle.describe_refusal_rules() for trunk in study.trunks}
+    # Usually all trunks have the same rules.
+    if len(set(said.values())) == 1:
+        return f"Counted as throttled: {next(iter(said.values()))}"
+    return "Counted as throttled: " + "; ".join(f"{name}: {rules}" for name, rules in said.items())
+
+
+def reason_table(records: pl.DataFrame) -> Table:
+    """Return a table of the most frequent reasons in words, each with its disposition. Numbers in them are masked."""
+    table = Table("attempts", "disposition", "reason", box=None, header_style="bold", pad_edge=False)
+    told = records.drop_nulls("reason").group_by("disposition", "reason").len()
+    for disposition, reason, count in told.sort("len", "reason", descending=[True, False]).head(_REASONS).iter_rows():
+        # As plain text: the words are the peer's, and brackets in them are no markup.
+        table.add_row(str(count), disposition, Text(reason))
+    return table
+
+
+def drive_json(driven: RunResult, study: Study) -> dict[str, Any]:
     """Return the result of a run of real calls, ready for `json.dumps`. A VOID run has no indicators."""
     kpis = compute_kpis(driven.records)
     void = driven.generator.verdict is Verdict.VOID
@@ -141,10 +166,11 @@ def drive_json(driven: RunResult) -> dict[str, Any]:
         "meters": None if driven.meters is None else asdict(driven.meters),
         "kpis": None if void else dict(kpis.values),
         "dispositions": {kind.value: count for kind, count in kpis.dispositions.items()},
+        "counted_as_throttled": {trunk.name: list(map(str, trunk.throttle.refusal_rules)) for trunk in study.trunks},
     }
 
 
-def drive_lines(driven: RunResult) -> Group:
+def drive_lines(driven: RunResult, study: Study) -> Group:
     """Return the result of a run of real calls for the terminal."""
     kpis, generator = compute_kpis(driven.records), driven.generator
     workers = f", {generator.workers} workers" if generator.workers > 1 else ""
@@ -158,7 +184,9 @@ def drive_lines(driven: RunResult) -> Group:
         parts.append("VOID: the generator could not keep up, so no figure of this run says anything about the trunk.")
     else:
         parts.append(kpi_table(kpis))
-    parts.append(disposition_table(kpis))
+    parts += [disposition_table(kpis), throttled_lines(study)]
+    if driven.records["reason"].drop_nulls().len():
+        parts.append(reason_table(driven.records))
     if driven.meters is not None and driven.meters.programs:
         parts.append(meter_table(driven.meters))
     return Group(*parts)

@@ -155,6 +155,7 @@ def _show(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     def human() -> None:
         out.print(comparison.sentence)
         out.print(shown.comparison_table(comparison))
+        out.print(shown.throttled_lines(comparison.study))
         out.print(shown.target_lines(comparison.targets))
         out.print(f"Page: {folder / PAGE}")
 

@@ -169,6 +169,9 @@ class Comparison:
             "meters": None if self.meters is None else asdict(self.meters),
             "kpis": {name: pair.to_json() for name, pair in self.kpis.items()},
             "dispositions": self._dispositions(),
+            "counted_as_throttled": {
+                trunk.name: list(map(str, trunk.throttle.refusal_rules)) for trunk in self.study.trunks
+            },
             "disagreements": [one.to_json() for one in self.disagreements],
             "generator": asdict(self.generator),
             "srtp": asdict(self.srtp),

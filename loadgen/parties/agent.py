@@ -135,6 +135,11 @@ class SipAgent:
         """How many received messages were not valid SIP."""
 
     @property
+    def user_agent(self) -> UserAgent:
+        """Return how it introduces itself."""
+        return self._endpoint.agent
+
+    @property
     def ids(self) -> Identifiers:
         """Return the endpoint's source of branches, tags and Call-IDs, for building INVITEs."""
         return self._endpoint.ids

@@ -21,12 +21,13 @@ from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.parties.refusal import CallRefused
 from trunkproof.loadgen.schedule.dialler import Dialler
 from trunkproof.loadgen.schedule.pacer import Instant, Pacer
-from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, trunk_offer
+from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, trunk_offer, uri_host
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import Plan, PlanRow, dialled_number
 from trunkproof.models.records import Direction, Record
+from trunkproof.models.refusals import RefusalRules
 from trunkproof.models.study import Study
 
 Admit = Callable[[PlanRow], Awaitable[Reservation]]
@@ -45,8 +46,9 @@ class PstnLine:
         self.agent = agent
         self.pool = pool
         self.ports_per_call = study.pop.ports.legs
-        self.throttle_status = self._settings.throttle.refusal_status
-        self.throttle_retries = self._settings.throttle.retry_after_s is not None
+        self.refusals = RefusalRules.of(self._settings.throttle, ours=True)
+        self.ring_patience_s = self._settings.traffic.ring_patience_s
+        self.redirector = None
         # The line opens audio by row, so what a call got at its admission waits here for it.
         self.reservations: dict[int, Reservation] = {}
 
@@ -68,7 +70,7 @@ class PstnLine:
             account=self._settings.account,
             trunk=self._edge,
             contact=self._edge,
-            customer=Place(str(self._settings.customer_address), self._settings.customer_port),
+            customer=Place(uri_host(str(self._settings.customer_address)), self._settings.customer_port),
             legs=LegIds(uuid.uuid4().hex, uuid.uuid4().hex, self._settings.name),
             sdp=sdp,
             records_route=self._records_route,

@@ -58,8 +58,8 @@ class UserAgent:
     """The smallest session interval that it takes. A smaller one gets a 422 (RFC 4028 section 6)."""
 
     def via(self, branch: str) -> str:
-        """Return the Via value of a new request."""
-        return f"SIP/2.0/TLS {self.host}:{self.port};branch={branch}"
+        """Return the Via value of a new request. `alias` offers its connection for requests to us (RFC 5923)."""
+        return f"SIP/2.0/TLS {self.host}:{self.port};alias;branch={branch}"
 
     def contact(self, user: str) -> str:
         """Return a Contact value for a user part."""

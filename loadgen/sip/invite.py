@@ -27,13 +27,19 @@ _EVENTS_0_TO_16 = TelephoneEvent(101, "0-16")
 
 
 class Place(NamedTuple):
-    """An address and a port, as they stand in a URI."""
+    """A host and a port, as they stand in a URI."""
 
     host: str
+    """An IPv6 address stands in brackets: see `uri_host`."""
     port: int
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def uri_host(address: str) -> str:
+    """Return an address as it stands in a URI or a Via: an IPv6 address in brackets (RFC 3261 section 25.1)."""
+    return f"[{address}]" if ":" in address else address
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ def outbound_invite(
     request = Request("INVITE", f"sip:{dialled}{form.at_trunk}", Headers.written(text, form.breaks, first), sdp)
     # We know what these headers hold, so the transaction that starts next does not parse them.
     caller = NameAddr(form.caller.display, form.caller.uri, {"tag": tag})
-    request.know(_FIRST, caller, via=Via("TLS", customer.host, customer.port, {"branch": branch}))
+    request.know(_FIRST, caller, via=Via("TLS", customer.host, customer.port, {"alias": "", "branch": branch}))
     return request
 
 
@@ -110,7 +116,8 @@ def _outbound_form(
     rest.append(("Content-Type", "application/sdp"))
     return _OutboundForm(
         domain=domain,
-        via=f"SIP/2.0/TLS {customer};branch=",
+        # `alias` offers the connection for requests to us (RFC 5923 section 5).
+        via=f"SIP/2.0/TLS {customer};alias;branch=",
         hops="Max-Forwards: 70\r\n",
         from_=from_,
         contact=f"Contact: <sip:{exophone}@{customer};transport=tls>\r\n",

@@ -92,7 +92,8 @@ def note_source(request: Request, source: tuple[str, int]) -> None:
     """Write a request's source into its Via: `received`, and `rport` where asked for (RFC 3581 section 4)."""
     via = request.via
     params = dict(via.params)
-    if via.host != source[0]:
+    # An IPv6 address stands in brackets in a Via, and bare in `received` (RFC 5118 section 4.5).
+    if via.host.strip("[]") != source[0]:
         params["received"] = source[0]
     # `rport` without a value asks for our answer (RFC 3581 section 3). With a value somebody has answered already.
     if params.get("rport") == "":

@@ -24,6 +24,8 @@ from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure
 from trunkproof.loadgen.tls.pool import Lease
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import ConnectionKind, Direction, Disposition, Record
+from trunkproof.models.refusals import RefusalRules
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 T = TypeVar("T")
 HOST = "127.0.0.1"
@@ -214,7 +216,8 @@ class ScriptedPool:
 class ScriptedLine:
     """The line of a caller, over all of these."""
 
-    ports_per_call, throttle_status, throttle_retries = 2, 503, True
+    ports_per_call, ring_patience_s, redirector = 2, 180.0, None
+    refusals = RefusalRules.of(FixedWindow(), ours=True)
 
     def __init__(self, agent: ScriptedAgent, pool: ScriptedPool | None = None, *, has_port: bool = True) -> None:
         self.agent, self.pool, self._has_port = agent, pool or ScriptedPool(), has_port

@@ -40,3 +40,8 @@ def test_a_card_that_is_not_there_is_told(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.json"):
         with pytest.raises(InputError, match="cannot be read"):
             read_card(path)
+
+
+def test_its_place_is_written_for_people_with_brackets_around_ipv6() -> None:
+    assert CARD.place == "127.0.0.1:5061"
+    assert CARD.model_copy(update={"host": "::1"}).place == "[::1]:5061"

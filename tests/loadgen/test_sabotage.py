@@ -173,7 +173,7 @@ class Silent(EmbeddedTrunk):
 
 def test_rfc3261_17_1_1_2_a_trunk_that_never_answers_times_out_with_timer_b(tmp_path: Path) -> None:
     records = records_of(study(calls=1), Silent, tmp_path)
-    assert named(records) == {("timed_out", "no final response within 32 s")}
+    assert named(records) == {("timed_out", "no response within 32 s (timer B)")}
     assert records["status"].to_list() == [408]
     waited = (records["ended_s"] - records["sent_s"]).item()
     assert waited >= 32

@@ -34,10 +34,30 @@ from trunkproof.loadgen.media.stream import COMFORT_NOISE, MediaReport, MediaStr
 
 _INTERNET_4 = struct.Struct("=H2s4s24x")
 _INTERNET_6 = struct.Struct("=H2s4x16s8x")
-_COUNTS = (
-    "sent failed plain replayed late duplicate reordered jumped foreign echoed unknown other_types early collided "
-    "rtcp_received rtcp_failed rtcp_muxed rtp_on_rtcp stray rtcp_stray given_up unsent"
-).split()
+_COUNTS = [
+    "sent",
+    "failed",
+    "plain",
+    "replayed",
+    "late",
+    "duplicate",
+    "reordered",
+    "jumped",
+    "foreign",
+    "echoed",
+    "unknown",
+    "other_types",
+    "early",
+    "collided",
+    "rtcp_received",
+    "rtcp_failed",
+    "rtcp_muxed",
+    "rtp_on_rtcp",
+    "stray",
+    "rtcp_stray",
+    "given_up",
+    "unsent",
+]
 """Fields of the report that the record has by the same names."""
 _NEVER_YET = ["last_event", "rtp_fd", "rtcp_fd", "event_type"]
 

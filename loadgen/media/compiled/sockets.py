@@ -161,9 +161,7 @@ def _is_from(slot: Record, work: Record, place: int, peer: int) -> bool:
     if work.names[at] != slot.peers[of]:
         return False
     # An IPv4 address and its port are in the first word already. An IPv6 address is in the next two.
-    return slot.words == 1 or (
-        work.names[at + 1] == slot.peers[of + 1] and work.names[at + 2] == slot.peers[of + 2]
-    )
+    return slot.words == 1 or (work.names[at + 1] == slot.peers[of + 1] and work.names[at + 2] == slot.peers[of + 2])
 
 
 @lean

@@ -11,7 +11,7 @@ import os
 import random
 from collections.abc import Callable
 from functools import partial
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
@@ -22,7 +22,7 @@ from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.fields import Uri
-from trunkproof.loadgen.sip.invite import Place, account_host
+from trunkproof.loadgen.sip.invite import Place, account_host, uri_host
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.stacks.embedded.gate import Gate
@@ -79,7 +79,7 @@ class EmbeddedTrunk:
         context = server_context(self.edge_certificate(), ca_file=self.authority.ca_file, keylog=self.keylog)
         self._edge = await serve_tls(self.host, self._port, context, self._connected)
         # Made after listening: its Contact and Record-Route name the port that we got.
-        user_agent = UserAgent(self.host, self._edge.address[1], "trunkproof embedded trunk")
+        user_agent = UserAgent(uri_host(self.host), self._edge.address[1], "trunkproof embedded trunk")
         self._agent = SipAgent(user_agent, random.Random(), on_invite=self._invited, trace=self._trace)
         return TrunkCard(
             server_name=self.study.pop.host,
@@ -121,7 +121,7 @@ class EmbeddedTrunk:
         # The guard is asked here too: no address of a study is called without it.
         target = Guard().check(customer, settings.customer_port, 0.0)
         pool = ConnectionPool(connector, target, TlsPolicy.PERSISTENT)
-        edge = Place(self.host, self.edge.address[1])
+        edge = Place(uri_host(self.host), self.edge.address[1])
         return PstnLine(self.study, index, self.agent, pool, edge, records_route=True)
 
     async def finish(self, *, stop: bool) -> Finish:
@@ -207,7 +207,7 @@ class EmbeddedTrunk:
         admits it. An unknown account gets the first trunk.
         """
         # From names the trunk, the source address proves it: several trunks of one account may share a whitelist.
-        domain, source = Uri.parse(incoming.call.invite.from_.uri).host, IPv4Address(incoming.source)
+        domain, source = Uri.parse(incoming.call.invite.from_.uri).host, ip_address(incoming.source)
         named = [index for index, trunk in enumerate(self.study.trunks) if account_host(trunk.account) == domain]
         of_source = [index for index in named if self.study.trunks[index].customer_address == source]
         admitting = [index for index in named if self.study.trunks[index].admits(source)]

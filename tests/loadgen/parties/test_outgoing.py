@@ -30,10 +30,14 @@ from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.invite import customer_offer
+from trunkproof.loadgen.sip.message import Response
 from trunkproof.loadgen.sip.offer_answer import Negotiated
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Disposition, EndedBy, Record
+from trunkproof.models.refusals import RefusalRules
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
+FOREIGN = RefusalRules.of(FixedWindow(), ours=False)
 RINGS, ANSWERS = (0.1, ringing), (2.1, answered)
 
 
@@ -130,12 +134,70 @@ def test_who_abandons_rings_as_long_as_planned_and_cancels() -> None:
     assert line.agent.notes == [(0.0, "INVITE"), (2.1, "CANCEL")]
 
 
-def test_a_call_that_nobody_answers_is_given_up_after_timer_b() -> None:
-    line = ScriptedLine(ScriptedAgent())
+def test_rfc3261_17_1_1_2_a_call_without_any_response_ends_with_timer_b() -> None:
+    line = ScriptedLine(ScriptedAgent((32.0, events.TimedOut)))
+    record, _ = carried(line)
+    assert (record.disposition, record.status, record.ended_s) == (Disposition.TIMED_OUT, 408, 32.0)
+    assert record.reason == "no response within 32 s (timer B)"
+    assert line.agent.notes == [(0.0, "INVITE")]
+
+
+def test_a_call_that_rings_is_given_up_only_when_the_callers_patience_ends() -> None:
+    line = ScriptedLine(ScriptedAgent((3.0, ringing)))
     record, _ = carried(line)
     assert (record.disposition, record.status) == (Disposition.TIMED_OUT, 408)
-    assert record.reason == "no final response within 32 s"
-    assert line.agent.notes == [(0.0, "INVITE"), (34.1, "CANCEL")]
+    assert record.reason == "no answer within 180 s of the first ring: given up"
+    assert line.agent.notes == [(0.0, "INVITE"), (183.0, "CANCEL")]
+
+
+def test_a_call_that_is_answered_late_is_a_call() -> None:
+    line = ScriptedLine(ScriptedAgent((3.0, ringing), (170.0, answered)))
+    record, _ = carried(line)
+    assert (record.disposition, record.answered_s) == (Disposition.COMPLETED, 170.0)
+
+
+def test_a_trunk_that_only_says_100_is_waited_for_as_long() -> None:
+    line = ScriptedLine(ScriptedAgent((0.1, events.Trying)))
+    line.ring_patience_s = 60.0
+    record, _ = carried(line)
+    assert record.reason == "no answer within 60 s of the INVITE: given up"
+    assert line.agent.notes == [(0.0, "INVITE"), (60.0, "CANCEL")]
+
+
+def test_patience_is_never_shorter_than_what_was_planned() -> None:
+    line = ScriptedLine(ScriptedAgent((0.1, ringing), (50.1, answered)))
+    line.ring_patience_s = 10.0
+    record, _ = carried(line, row(ring_s=50.0))
+    assert record.disposition is Disposition.COMPLETED
+
+
+def test_a_foreign_refusal_is_told_in_words_and_masked() -> None:
+    def refused(at_s: float, call: ScriptedCall) -> events.Event:
+        headers = [
+            ("Reason", 'Q.850;cause=21;text="call rejected"'),
+            ("Warning", '399 edge "no such Exophone sip:+919876543210@trunk"'),
+        ]
+        return events.Rejected(at_s, call, 403, "Forbidden", None, 21, Response(403, "Forbidden", headers))
+
+    line = ScriptedLine(ScriptedAgent((0.1, refused)))
+    line.refusals = FOREIGN
+    record, _ = carried(line)
+    assert (record.disposition, record.status, record.cause) == (Disposition.FORBIDDEN, 403, 21)
+    assert record.reason == (
+        '403 Forbidden; Reason: Q.850;cause=21;text="call rejected"; '
+        'Warning: 399 edge "no such Exophone sip:+91********10@trunk"'
+    )
+
+
+def test_rfc3261_21_3_a_redirect_is_told_and_not_followed_unless_the_study_says_so() -> None:
+    def moved(at_s: float, call: ScriptedCall) -> events.Event:
+        headers = [("Contact", "<sip:+919876543210@203.0.113.9:5061>")]
+        return events.Rejected(at_s, call, 302, "Moved", None, None, Response(302, "Moved", headers))
+
+    line = ScriptedLine(ScriptedAgent((0.1, moved)))
+    record, _ = carried(line)
+    assert (record.disposition, record.status) == (Disposition.REDIRECTED, 302)
+    assert record.reason == "302 Moved; Contact: <sip:+91********10@203.0.113.9:5061>"
 
 
 def test_a_connection_that_does_not_come_about_and_one_that_goes() -> None:

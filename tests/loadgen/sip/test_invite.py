@@ -8,8 +8,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkproof.loadgen.sip.fields import Via
 from trunkproof.loadgen.sip.identifiers import Identifiers
-from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, outbound_invite
+from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, outbound_invite, uri_host
 from trunkproof.loadgen.sip.message import Request, serialize
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
@@ -38,7 +39,7 @@ def test_customer_to_trunk() -> None:
     request = outbound()
     assert request.start_line() == "INVITE sip:+919800000001@127.0.0.1:443 SIP/2.0"
     assert shown(request) == [
-        "Via: SIP/2.0/TLS 127.0.0.2:5061;branch=BRANCH",
+        "Via: SIP/2.0/TLS 127.0.0.2:5061;alias;branch=BRANCH",
         "Max-Forwards: 70",
         'From: "+912200000001" <sip:+912200000001@acme.pstn.exotel.com>;tag=TAG',
         "To: <sip:+919800000001@127.0.0.1>",
@@ -50,6 +51,20 @@ def test_customer_to_trunk() -> None:
         "Supported: 100rel, timer",
         "Content-Type: application/sdp",
     ]
+
+
+def test_rfc5118_4_1_ipv6_addresses_stand_in_brackets_everywhere() -> None:
+    trunk, customer = Place(uri_host("::1"), 443), Place(uri_host("2001:db8::2"), 5061)
+    ids, numbers = Identifiers(random.Random(1)), {"dialled": "+919800000001", "exophone": "+912200000001"}
+    request = outbound_invite(ids, **numbers, account="acme", trunk=trunk, customer=customer, sdp=b"")
+    assert request.uri == "sip:+919800000001@[::1]:443"
+    rows = shown(request)
+    assert "Via: SIP/2.0/TLS [2001:db8::2]:5061;alias;branch=BRANCH" in rows
+    assert "To: <sip:+919800000001@[::1]>" in rows
+    assert "Contact: <sip:+912200000001@[2001:db8::2]:5061;transport=tls>" in rows
+    # What the request knows of itself is what it says.
+    assert Via.parse(request.headers.get("Via") or "") == request.via
+    assert uri_host("192.0.2.1") == "192.0.2.1"
 
 
 def test_trunk_to_customer() -> None:
@@ -111,7 +126,7 @@ def test_the_invite_is_written_row_by_row_and_what_it_knows_of_itself_is_what_it
     )
     ids, domain = Identifiers(random.Random(1)), f"{account}.pstn.exotel.com"
     rows = [
-        ("Via", f"SIP/2.0/TLS {customer.host}:{customer.port};branch={ids.branch()}"),
+        ("Via", f"SIP/2.0/TLS {customer.host}:{customer.port};alias;branch={ids.branch()}"),
         ("Max-Forwards", "70"),
         ("From", f'"{exophone}" <sip:{exophone}@{domain}>;tag={ids.tag()}'),
         ("To", f"<sip:{dialled}@{trunk.host}>"),

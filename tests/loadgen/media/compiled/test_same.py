@@ -24,7 +24,7 @@ from trunkproof.loadgen.media.compiled.speak import give_up, next_packet, press
 from trunkproof.loadgen.media.rtcp import ReportBlock, write_report
 from trunkproof.loadgen.media.rtp import RtpPacket, TelephoneEvent
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_SOURCES, MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.stream import MOST_DIGITS, MediaReport, MediaStream, MediaTerms
 from trunkproof.loadgen.media.voiceprint import Side, write_frame
 
 EVENTS = 101
@@ -238,7 +238,11 @@ def _play(network: Network, step: tuple[str, int], random_source: random.Random)
                 packet = network.frame(payload, ssrc=network.plain.ssrc if what == "our source" else None)
                 data = packet
                 if what != "clear":
-                    data = _cipher(WRONG, network.suite).protect(packet) if what == "wrong key" else network.protect(packet)
+                    data = (
+                        _cipher(WRONG, network.suite).protect(packet)
+                        if what == "wrong key"
+                        else network.protect(packet)
+                    )
                 network.sent.append(data)
                 network.clock += network.samples / 8000
                 network.deliver(data, random_source.expovariate(500.0) + (amount * 0.01 if what == "late" else 0.0))
