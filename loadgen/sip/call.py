@@ -453,7 +453,7 @@ class Call(ABC):
         # Before the start: without a connection the handler runs inside `start_invite`. Set after it, the number would
         # stay, and every later re-INVITE of the peer would get 491.
         reinvite.number = dialog.invite_cseq
-        self._core.start_invite(self.connection_id, request, self._on_reinvite, now)
+        reinvite.transaction = self._core.start_invite(self.connection_id, request, self._on_reinvite, now)
         return None
 
     def _on_reinvite(self, event: TransactionEvent, now: float) -> None:
@@ -573,6 +573,9 @@ class Call(ABC):
         self.state = CallState.ENDED
         self._timers.clear()
         self._repeater = None
+        # A peer that said 100 to our re-INVITE and nothing more would keep its transaction for ever: no timer runs.
+        if self._reinvite is not None and self._reinvite.number is not None and self._reinvite.transaction is not None:
+            self._core.abandon(self._reinvite.transaction, event.at_s)
         self._core.emit(event)
         self._core.forget(self)
 
