@@ -22,7 +22,7 @@ from trunkproof.loadgen.sip.exchange import NO_ANSWER, Negotiator, OfferState
 from trunkproof.loadgen.sip.fields import MalformedFieldError
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.identifiers import Identifiers
-from trunkproof.loadgen.sip.message import Request, Response, response_to
+from trunkproof.loadgen.sip.message import Message, Request, Response, response_to
 from trunkproof.loadgen.sip.reason import read_reason, sip_reason
 from trunkproof.loadgen.sip.reinvite import DIALOG_GONE, Reinvite, retry_wait_s
 from trunkproof.loadgen.sip.session_timer import (
@@ -593,7 +593,12 @@ class Call(ABC):
         return self.dialog
 
 
-def description_in(message: Request | Response) -> bytes:
+def names_100rel(message: Message, header: str = "Require") -> bool:
+    """Return whether a header lists reliable provisional responses (RFC 3262). Option tags compare without case."""
+    return any(option.lower() == "100rel" for option in message.headers.elements(header))
+
+
+def description_in(message: Message) -> bytes:
     """Return the session description that a message carries, or b"" where it carries none."""
     if not message.body:
         return b""
