@@ -22,7 +22,7 @@ from trunkproof.loadgen.sip.exchange import NO_ANSWER, Negotiator, OfferState
 from trunkproof.loadgen.sip.fields import MalformedFieldError
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.identifiers import Identifiers
-from trunkproof.loadgen.sip.message import Request, Response, response_to
+from trunkproof.loadgen.sip.message import Message, Request, Response, response_to
 from trunkproof.loadgen.sip.reason import read_reason, sip_reason
 from trunkproof.loadgen.sip.reinvite import DIALOG_GONE, Reinvite, retry_wait_s
 from trunkproof.loadgen.sip.session_timer import (
@@ -453,7 +453,7 @@ class Call(ABC):
         # Before the start: without a connection the handler runs inside `start_invite`. Set after it, the number would
         # stay, and every later re-INVITE of the peer would get 491.
         reinvite.number = dialog.invite_cseq
-        self._core.start_invite(self.connection_id, request, self._on_reinvite, now)
+        reinvite.transaction = self._core.start_invite(self.connection_id, request, self._on_reinvite, now)
         return None
 
     def _on_reinvite(self, event: TransactionEvent, now: float) -> None:
@@ -573,6 +573,9 @@ class Call(ABC):
         self.state = CallState.ENDED
         self._timers.clear()
         self._repeater = None
+        # A peer that said 100 to our re-INVITE and nothing more would keep its transaction for ever: no timer runs.
+        if self._reinvite is not None and self._reinvite.number is not None and self._reinvite.transaction is not None:
+            self._core.abandon(self._reinvite.transaction, event.at_s)
         self._core.emit(event)
         self._core.forget(self)
 
@@ -590,7 +593,12 @@ class Call(ABC):
         return self.dialog
 
 
-def description_in(message: Request | Response) -> bytes:
+def names_100rel(message: Message, header: str = "Require") -> bool:
+    """Return whether a header lists reliable provisional responses (RFC 3262). Option tags compare without case."""
+    return any(option.lower() == "100rel" for option in message.headers.elements(header))
+
+
+def description_in(message: Message) -> bytes:
     """Return the session description that a message carries, or b"" where it carries none."""
     if not message.body:
         return b""

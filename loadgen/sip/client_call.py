@@ -8,7 +8,7 @@ offer. What happens inside the dialog is in `Call`.
 from __future__ import annotations
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in
+from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in, names_100rel
 from trunkproof.loadgen.sip.call_state import CallState, Trigger
 from trunkproof.loadgen.sip.dialog import Dialog
 from trunkproof.loadgen.sip.events import EndCause
@@ -98,7 +98,7 @@ class ClientCall(Call):
 
         That is a repetition, or one whose predecessor has not come yet (RFC 3262 section 4).
         """
-        reliable = "100rel" in response.headers.elements("Require")
+        reliable = names_100rel(response)
         body = description_in(response)
         # Most calls have neither. They need no early dialog: nothing can be asked inside it.
         if not reliable and not body:

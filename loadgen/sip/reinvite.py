@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from trunkproof.loadgen.sip.fields import read_retry_after
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.message import Response
+from trunkproof.loadgen.sip.transaction import InviteClientTransaction
 
 GLARE = 491
 DIALOG_GONE = frozenset((408, 481))
@@ -28,6 +29,8 @@ class Reinvite:
     """What the user offers anew. None for a refresh, which repeats what stands."""
     number: int | None = None
     """CSeq number while it is under way, else None."""
+    transaction: InviteClientTransaction | None = None
+    """Its transaction while it is under way."""
     tries: int = 0
     """How often it was refused and will be tried again."""
     min_se_s: int | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in
+from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in, names_100rel
 from trunkproof.loadgen.sip.call_state import CallState, Trigger
 from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
 from trunkproof.loadgen.sip.dialog import Dialog, Repeater
@@ -43,7 +43,7 @@ class ServerCall(Call):
     ) -> None:
         super().__init__(core, connection_id, CallState.INCOMING)
         self.invite = invite
-        self.needs_reliable = "100rel" in invite.headers.elements("Require")
+        self.needs_reliable = names_100rel(invite)
         """Whether the caller demands PRACK for every provisional response but 100 (RFC 3262 section 3)."""
         self._transaction = transaction
         self._local_tag = core.ids.tag()
@@ -83,7 +83,7 @@ class ServerCall(Call):
         """
         if self.state is not CallState.INCOMING:
             return
-        can = self.needs_reliable or (bool(sdp) and "100rel" in self.invite.headers.elements("Supported"))
+        can = self.needs_reliable or (bool(sdp) and names_100rel(self.invite, "Supported"))
         if not can:
             # Only a reliable response may bring an offer. An answer is a preview here, and the 2xx repeats it.
             self._respond_early(status, sdp if self.offer else b"", (), now)

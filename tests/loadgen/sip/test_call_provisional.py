@@ -177,7 +177,7 @@ def test_rfc3262_3_required_makes_every_provisional_reliable(caller: Any) -> Non
 
 
 def test_rfc3262_3_supported_makes_a_183_with_sdp_reliable_and_a_180_not(caller: Any) -> None:
-    call = caller.place(("Supported", "100rel"))
+    call = caller.place(("Supported", "Timer, 100Rel"))  # option tags compare without case
     call.ring(0.1)
     call.ring(0.2, 183, b"answer")
     ringing, progress = caller.said()
