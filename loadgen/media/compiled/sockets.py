@@ -17,7 +17,6 @@ from trunkproof.loadgen.media.compiled.memory import (
     HEADER_WORDS,
     MESSAGE_LENGTH,
     NAME_LENGTH,
-    NEVER,
     PEERS,
     STRIDE,
     Record,
@@ -77,11 +76,11 @@ def arrival_of(control: Record, stamp_s: float, now: float) -> float:
 
 
 @lean
-def receive_all(c: Record, control: Record, slot: Record, work: Record, now: float) -> None:
+def receive_all(c: Record, control: Record, slot: Record, work: Record, now: float, everything: bool) -> None:
     """Take everything that waits at the RTP port of a stream.
 
-    Mostly one system call is enough. While the stream is served, more packets can wait only where the last one taken
-    came more than a frame ago, or has no time stamp.
+    Mostly one system call is enough: more packets can wait only where the last one taken came more than a frame ago, or
+    has no time stamp. A peer that sends faster may leave some until the next time, unless `everything` is wanted.
     """
     wanted = control.heard_together
     for _ in range(_MOST_BATCHES):
@@ -98,7 +97,7 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
                 slot.stray += 1
             # Also for a stray: the next call of the kernel uses the same place.
             _clear(work, place)
-        if got < wanted or (slot.turn != NEVER and now - PACKET_S <= arrival < now):
+        if got < wanted or (not everything and now - PACKET_S <= arrival < now):
             return
         # There are more than usual, as after a stall: take as many as fit with each further call.
         wanted = BATCH
