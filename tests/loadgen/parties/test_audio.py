@@ -14,6 +14,7 @@ import pytest
 from tests.loadgen.scripted import row
 
 from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.media.datagrams import Kind, kind_of
 from trunkproof.loadgen.media.pump import VARIABLE, PumpKind
 from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.audio import (
@@ -342,3 +343,25 @@ def _record(planned: PlanRow = NEAR) -> Record:
         disposition=Disposition.COMPLETED,
         intended_s=0.0,
     )
+
+
+@Kinds
+def test_rfc5761_5_1_1_reports_leave_by_the_rtp_port_where_both_share_one(
+    kind: PumpKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(factory: AudioFactory) -> None:
+        near, far = factory.open(NEAR), factory.open(FAR)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.setblocking(False)
+            peer.bind(("127.0.0.1", 0))
+            port = peer.getsockname()[1]
+            near.follow(_agreed(near, far, remote_port=port, remote_rtcp_port=port))
+            await _until(near, 5)
+            near.close()
+            came = [peer.recvfrom(2048) for _ in range(near.report.sent + 1)]
+        far.close()
+        kinds = [kind_of(data) for data, _ in came]
+        assert kinds == [Kind.RTP] * (len(came) - 1) + [Kind.RTCP]
+        assert {source for _, source in came} == {("127.0.0.1", near.port)}
+
+    _run(scene, kind, monkeypatch)
