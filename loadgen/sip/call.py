@@ -14,9 +14,10 @@ from typing import Protocol
 
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
+from trunkproof.loadgen.sip.capabilities import ALLOW, CAPABILITIES, SUPPORTED
 from trunkproof.loadgen.sip.dialog import AnswerRepeater, Dialog
 from trunkproof.loadgen.sip.events import EndCause, Event
-from trunkproof.loadgen.sip.fields import MalformedFieldError
+from trunkproof.loadgen.sip.fields import MalformedFieldError, uri_host
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.message import Request, Response, response_to
@@ -32,8 +33,6 @@ from trunkproof.loadgen.sip.transaction import (
 ConnectionId = int
 """The number of a connection. The adapter, which owns the sockets, gives it."""
 Handler = Callable[[TransactionEvent, float], None]
-ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, INFO, NOTIFY, UPDATE"
-"""The methods that an endpoint really serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,11 @@ class UserAgent:
 
     def via(self, branch: str) -> str:
         """Return the Via value of a new request."""
-        return f"SIP/2.0/TLS {self.host}:{self.port};branch={branch}"
+        return f"SIP/2.0/TLS {uri_host(self.host)}:{self.port};branch={branch}"
 
     def contact(self, user: str) -> str:
         """Return a Contact value for a user part."""
-        return f"<sip:{user}@{self.host}:{self.port};transport=tls>"
+        return f"<sip:{user}@{uri_host(self.host)}:{self.port};transport=tls>"
 
 
 class Core(Protocol):
@@ -196,8 +195,10 @@ class Call(ABC):
                 self._receive_bye(request, transaction, now)
             case "INVITE" | "UPDATE":
                 self._receive_refresh(request, transaction, now)
+            case "OPTIONS":
+                self._reply(transaction, request, 200, now, *CAPABILITIES)
             case _:
-                # INFO, NOTIFY and OPTIONS change nothing here. `screening` has refused what we do not serve.
+                # INFO and NOTIFY change nothing here. `screening` has refused what we do not serve.
                 self._reply(transaction, request, 200, now)
         return None
 
@@ -253,7 +254,7 @@ class Call(ABC):
 
     def _session_rows(self) -> tuple[Header, ...]:
         """Return the rows that stand in every message that sets up or refreshes a session."""
-        return self._contact_row(), ("Allow", ALLOW), ("Supported", "timer")
+        return self._contact_row(), ("Allow", ALLOW), ("Supported", SUPPORTED)
 
     @abstractmethod
     def _contact_row(self) -> Header:

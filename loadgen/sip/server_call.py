@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call import ALLOW, Call, ConnectionId, Core
+from trunkproof.loadgen.sip.call import Call, ConnectionId, Core
 from trunkproof.loadgen.sip.call_state import CallState, Trigger
+from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
 from trunkproof.loadgen.sip.dialog import Dialog
 from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
 from trunkproof.loadgen.sip.headers import Header
@@ -46,9 +47,9 @@ class ServerCall(Call):
 
     @property
     def dialled(self) -> str:
-        """Return the dialled number: the user part of the Request-URI, or '' where the URI cannot be read."""
+        """Return the dialled number, of the Request-URI. Return '' where the URI cannot be read."""
         try:
-            return Uri.parse(self.invite.uri).user
+            return Uri.parse(self.invite.uri).number
         except MalformedFieldError:
             return ""
 
@@ -76,7 +77,7 @@ class ServerCall(Call):
         self.local_body = sdp
         # The caller builds its route set from these (section 12.1.1). Without them its BYE would go past the proxies.
         rows: list[Header] = [("Record-Route", value) for value in self.invite.headers.rows("Record-Route")]
-        rows += [self._contact_row(), ("Allow", ALLOW), ("Supported", "replaces, timer")]
+        rows += [self._contact_row(), ("Allow", ALLOW), ("Supported", SUPPORTED)]
         rows += [("Server", self._core.agent.product), *answer_headers(self._asked)]
         rows += [("Content-Type", "application/sdp")] if sdp else []
         response = response_to(self.invite, 200, to_tag=self._local_tag, headers=rows, body=sdp)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.loadgen.sip.conftest import is_method
 
+from trunkproof.loadgen.sip.capabilities import ACCEPT, ALLOW, SUPPORTED
 from trunkproof.loadgen.sip.message import Request, response_to
 from trunkproof.loadgen.sip.parser import parse_message
 
@@ -87,7 +88,8 @@ def test_rfc3261_11_options_is_answered(pair: Any) -> None:
     pair.settle()
     (answered,) = pair.seen[pair.customer]
     assert (answered.probe, answered.status) == (probe, 200)
-    assert answered.response.headers.get("Accept") == "application/sdp"
+    said = {name: answered.response.headers.get(name) for name in ("Allow", "Accept", "Supported")}
+    assert said == {"Allow": ALLOW, "Accept": ACCEPT, "Supported": SUPPORTED}
 
 
 def test_rfc3261_8_1_3_1_options_without_answer_is_408_and_lost_is_503(pair: Any) -> None:
