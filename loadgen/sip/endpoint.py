@@ -214,9 +214,9 @@ class SipEndpoint:
         if flight.peer != self._peers.get(connection_id):
             self.foreign += 1
             return
-        headers = response.headers
-        # With a second Via it was meant for somebody before us (section 8.1.3.3). Repeated names are rare.
-        if len(headers.firsts()) != len(headers) and len(headers.elements("Via")) > 1:
+        headers, firsts = response.headers, response.headers.firsts()
+        # With a second Via it was meant for somebody before us (section 8.1.3.3). Repeated names and lists are rare.
+        if (len(firsts) != len(headers) or "," in firsts.get("Via", "")) and len(headers.elements("Via")) > 1:
             raise MalformedFieldError("response for another hop")
         # Before the check, because the check parses whatever has not been taken over.
         flight.transaction.recognise(response)

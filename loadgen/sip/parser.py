@@ -243,7 +243,7 @@ def parse_lines(head: str) -> Request | Response:
     try:
         message = _parse_start_line(start, headers)
     except MalformedMessageError as error:
-        raise MalformedMessageError(fault, error.head) from None
+        raise MalformedMessageError(fault, error.head, error.status) from None
     raise MalformedMessageError(fault, message)
 
 
