@@ -110,7 +110,7 @@ class Call(ABC):
     """
 
     __slots__ = (
-        "_core", "_end_cause", "_refreshing", "_repeater", "_session", "_timers", "connection_id", "context", "dialog",
+        "_core", "_end_cause", "_refresher", "_refreshing", "_repeater", "_session", "_timers", "connection_id", "context", "dialog",
         "local_body", "scheduled_s", "state",
     )  # fmt: skip
 
@@ -123,6 +123,7 @@ class Call(ABC):
         self.local_body = b""
         self.scheduled_s: float | None = None
         self._end_cause = EndCause.LOCAL_BYE
+        self._refresher: InviteClientTransaction | None = None
         self._refreshing = False
         self._repeater: AnswerRepeater | None = None
         self._session: SessionTimer | None = None
@@ -304,7 +305,7 @@ class Call(ABC):
         # Before the start: without a connection the handler runs inside `start_invite`. Set after it, the flag would
         # stay, and every later re-INVITE of the peer would get 491.
         self._refreshing = True
-        self._core.start_invite(self.connection_id, request, self._on_refresh, now)
+        self._refresher = self._core.start_invite(self.connection_id, request, self._on_refresh, now)
 
     def _on_refresh(self, event: TransactionEvent, now: float) -> None:
         if isinstance(event, Response) and event.status < 200:
@@ -376,6 +377,9 @@ class Call(ABC):
         self.state = CallState.ENDED
         self._timers.clear()
         self._repeater = None
+        # A peer that said 100 to our refresh and nothing more would keep its transaction for ever: no timer runs there.
+        if self._refreshing and self._refresher is not None:
+            self._core.abandon(self._refresher, event.at_s)
         self._core.emit(event)
         self._core.forget(self)
 

@@ -73,7 +73,7 @@ class World:
             elif draw < 0.9:
                 self._user_acts()
             elif draw < 0.997:
-                self.wait(self.source.choice((0.1, 0.1, 0.6, 0.6, 5.0, 40.0, 100.0)))
+                self.wait(self.source.choice((0.1, 0.1, 0.1, 0.6, 0.6, 1.0, 5.0, 40.0)))
             else:
                 self.lose(self.source.choice(list(self.parsers)))
             self._look()
@@ -143,7 +143,8 @@ class World:
             # The newest more often than others, since those are over.
             connection, request = self.asked[-1] if draw < 0.2 else self.source.choice(self.asked)
             return connection, self._response(request)
-        if self.called and draw < 0.85:
+        # Not too many at once, or the user and the peer would seldom act on the same call.
+        if self.called and (draw < 0.8 or len(self.endpoint.calls) > 6):
             connection, invite = self.called[-1] if draw < 0.6 else self.source.choice(self.called)
             return connection, self._follow_up(invite)
         return self._invite()
@@ -167,7 +168,7 @@ class World:
             SDP,
         )
         connection = self.source.choice(list(self.parsers))
-        self.called = [*self.called[-8:], (connection, invite)]
+        self.called = [*self.called[-5:], (connection, invite)]
         return connection, invite
 
     def _response(self, request: Request) -> Draft:
@@ -197,7 +198,7 @@ class World:
         source, endpoint, now = self.source, self.endpoint, self.now
         calls = endpoint.calls
         connection = source.choice(list(self.parsers))
-        if not calls or source.random() < 0.25:
+        if not calls or (len(calls) < 7 and source.random() < 0.2):
             timer = SessionTimer(source.choice((60, 90, 600))) if source.random() < 0.5 else None
             invite = outbound_invite(
                 endpoint.ids,
@@ -211,7 +212,7 @@ class World:
             )
             self.began.add(endpoint.start_call(connection, invite, now))
             return
-        call = source.choice(calls)
+        call = source.choice(calls[-6:])
         if isinstance(call, ServerCall) and source.random() < 0.7:
             source.choice(
                 (
@@ -246,6 +247,8 @@ class World:
                 self.ended[event.call] = self.ended.get(event.call, 0) + 1
 
     def _learn_tag(self, response: Response) -> None:
+        if not 100 < response.status < 300 or response.cseq.method != "INVITE":
+            return
         for _, invite in self.called:
             if invite.value("Call-ID") == response.headers.get("Call-ID") and ";tag=" not in invite.value("To"):
                 to = response.headers.get("To") or ""
@@ -299,7 +302,8 @@ def test_any_stream_is_read_the_same_however_it_is_cut(part: int) -> None:
                 data = world.damage.bytes(data)
             try:
                 assert outcomes(data, [data]) == outcomes(data, pieces(data, world.source))
-                mask(data.decode(errors="replace"))
+                if stream % 5 == 0:
+                    mask(data.decode(errors="replace"))
             except Exception as error:
                 raise AssertionError(f"seed {seed}, stream {stream}") from error
 

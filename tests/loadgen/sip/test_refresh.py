@@ -9,6 +9,7 @@ from tests.loadgen.sip.conftest import is_method
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call_state import CallState
 from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.message import response_to
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 
@@ -51,3 +52,13 @@ def test_rfc4028_7_3_422_is_tried_once_more(pair: Any) -> None:
     assert str(retried.cseq) == "103 INVITE"
     assert retried.call_id == pair.sent[0].call_id
     assert call.state is CallState.CALLING
+
+
+def test_rfc3261_17_1_1_2_a_refresh_that_gets_nothing_but_a_100_is_forgotten_with_its_call(pair: Any) -> None:
+    pair.establish(SessionTimer(90))
+    pair.lose = is_method("INVITE")
+    pair.wait(46)
+    pair.customer.receive(1, response_to(pair.sent[-1], 100), pair.now)
+    pair.wait(60)
+    assert pair.names(pair.customer)[-1] == "Terminated"
+    assert pair.customer.idle
