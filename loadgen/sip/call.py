@@ -110,8 +110,8 @@ class Call(ABC):
     """
 
     __slots__ = (
-        "_core", "_end_cause", "_refresher", "_refreshing", "_repeater", "_session", "_timers", "connection_id", "context", "dialog",
-        "local_body", "scheduled_s", "state",
+        "_core", "_end_cause", "_refresher", "_refreshing", "_repeater", "_session", "_timers", "connection_id",
+        "context", "dialog", "local_body", "scheduled_s", "state",
     )  # fmt: skip
 
     def __init__(self, core: Core, connection_id: ConnectionId, state: CallState) -> None:
