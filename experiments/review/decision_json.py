@@ -73,13 +73,16 @@ class _Range(_Part):
     high: float | None
 
 
+_Limit = Annotated[int, Field(ge=0, le=10**9)]
+
+
 class _Step(_Part):
-    per_minute: int
+    per_minute: _Limit
     bands: dict[str, _Range]
 
 
 class _Point(_Part):
-    per_minute: int
+    per_minute: _Limit
     busy_hours: dict[str, _Range | None] = {}
 
 
@@ -91,11 +94,12 @@ class _Period(_Part):
     weekdays: Annotated[list[Annotated[int, Field(ge=0, le=6)]], Field(min_length=1)]
     start_s: Annotated[float, Field(ge=0, lt=86_400)]
     length_s: Annotated[float, Field(gt=0, le=86_400)]
+    level_per_minute: float
 
 
 class _BusyHour(_Part):
     periods: list[_Period] = []
-    fresh_per_minute: _Range | None = None
+    fresh_per_minute: _Range
 
 
 class _Fit(_Part):
@@ -111,10 +115,10 @@ class _Forecast(_Part):
 class _Scored(_Part):
     """What `score` reads. A file of an earlier version may lack some of it: `score` says so."""
 
-    now_per_minute: int | None = None
+    now_per_minute: _Limit | None = None
     rollout: list[_Step] = []
-    busy_hour: _BusyHour = _BusyHour()
-    fit: _Fit | None = None
+    busy_hour: _BusyHour = _BusyHour(fresh_per_minute=_Range(value=None, low=None, high=None))
+    fit: _Fit = _Fit(mean_hold_s=_Range(value=None, low=None, high=None))
     forecast: _Forecast | None = None
     per_interpretation: dict[str, _Interpretation] = {}
     per_reading: dict[str, _Interpretation] = {}

@@ -266,7 +266,7 @@ def _bracket(text: str) -> int:
 
 # The ports end at 59999 here, so that the pattern needs no check of the range. Higher ones go the general way.
 _USUAL_VIA = re.compile(
-    r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.-]+)(?::([1-5]\d{4}|\d{1,4}))?;branch=([A-Za-z0-9.-]+)", re.ASCII
+    r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.-]+)(?::([1-5]\d{4}|\d{1,4}))?(;alias)?;branch=([A-Za-z0-9.-]+)", re.ASCII
 )
 # White space may stand around the slashes (section 25.1). Tokens compare without case (section 7.3.1).
 _VIA_PROTOCOL = re.compile(r"SIP\s*/\s*2\.0\s*/\s*([\w.!%*+`'~-]+)\s+", re.ASCII | re.IGNORECASE)
@@ -285,8 +285,9 @@ class Via(NamedTuple):
         """Read `SIP/2.0/TLS host:port;branch=…`."""
         usual = _USUAL_VIA.fullmatch(text)
         if usual is not None:
-            transport, host, port_text, branch = usual.groups()
-            return cls(transport, host, int(port_text) if port_text else None, {"branch": branch})
+            transport, host, port_text, alias, branch = usual.groups()
+            params = {"alias": "", "branch": branch} if alias else {"branch": branch}
+            return cls(transport, host, int(port_text) if port_text else None, params)
         return cls._parse(text)
 
     @classmethod

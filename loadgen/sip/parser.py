@@ -65,6 +65,11 @@ class StreamParser:
         return len(self._buffer)
 
     @property
+    def in_message(self) -> bool:
+        """Return whether a message has begun and is not complete."""
+        return self._head is not None or bool(self._buffer) or self._skipped > 0
+
+    @property
     def lost(self) -> bool:
         """Return whether the place of the next message is unknown. Close the connection then."""
         return self._dead is not None

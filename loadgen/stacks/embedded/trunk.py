@@ -80,7 +80,9 @@ class EmbeddedTrunk:
         self._edge = await serve_tls(self.host, self._port, context, self._connected)
         # Made after listening: its Contact and Record-Route name the port that we got.
         user_agent = UserAgent(self.host, self._edge.address[1], "trunkproof embedded trunk")
-        self._agent = SipAgent(user_agent, random.Random(), on_invite=self._invited, trace=self._trace)
+        self._agent = SipAgent(
+            user_agent, random.Random(), on_invite=self._invited, trace=self._trace, identify=self._customer_at
+        )
         return TrunkCard(
             server_name=self.study.pop.host,
             host=self.host,
@@ -178,6 +180,13 @@ class EmbeddedTrunk:
 
     def _connected(self, connection: Connection) -> None:
         self.agent.attach(connection)
+
+    def _customer_at(self, connection: Connection) -> int | str:
+        """Return whose connection it is: a customer may have several hosts, which continue each other's calls."""
+        address = connection.peer[0]
+        # A stranger is nobody but itself.
+        admitting = (index for index, trunk in enumerate(self.study.trunks) if trunk.admits(IPv4Address(address)))
+        return next(admitting, address)
 
     def _invited(self, incoming: IncomingCall) -> None:
         self.answerer.take(self.agent, incoming)

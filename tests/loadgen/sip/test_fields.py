@@ -213,7 +213,7 @@ def test_20_10_the_short_way_to_read_an_address_finds_what_the_long_way_finds(te
         st.one_of(
             _WORDS,
             _ODDITIES,
-            st.sampled_from(["SIP/2.0/TLS ", "sip/2.0/TLS", "host", ":5061", ":65536", ":59999", ";branch="]),
+            st.sampled_from(["SIP/2.0/TLS ", "sip/2.0/TLS", "host", ":5061", ":65536", ":59999", ";branch=", ";alias"]),
         ),
         max_size=9,
     ).map("".join)
@@ -224,6 +224,9 @@ def test_20_42_the_short_way_to_read_a_via_finds_what_the_long_way_finds(text: s
 
 def test_20_10_and_20_42_the_usual_forms_go_the_short_way() -> None:
     address, via = '"+9180" <sip:+9180@h>;tag=1a', "SIP/2.0/TLS 127.0.0.2:50610;branch=z9hG4bK1a"
+    alias = via.replace(";", ";alias;")
+    assert Via.parse(alias) == Via._parse(alias)
+    assert str(Via.parse(alias)) == alias
     assert NameAddr.parse(address) == NameAddr._parse(address) == ("+9180", "sip:+9180@h", {"tag": "1a"})
     assert Via.parse(via) == Via._parse(via) == ("TLS", "127.0.0.2", 50610, {"branch": "z9hG4bK1a"})
 
