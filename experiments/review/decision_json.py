@@ -73,7 +73,7 @@ class _Range(_Part):
     high: float | None
 
 
-_Limit = Annotated[int, Field(ge=0, le=10**9)]
+_Limit = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class _Step(_Part):

@@ -184,9 +184,12 @@ class EmbeddedTrunk:
     def _customer_at(self, connection: Connection) -> int | str:
         """Return whose connection it is: a customer may have several hosts, which continue each other's calls."""
         address = connection.peer[0]
+        try:
+            source = IPv4Address(address)
+        except ValueError:
+            return address
         # A stranger is nobody but itself.
-        admitting = (index for index, trunk in enumerate(self.study.trunks) if trunk.admits(IPv4Address(address)))
-        return next(admitting, address)
+        return next((index for index, trunk in enumerate(self.study.trunks) if trunk.admits(source)), address)
 
     def _invited(self, incoming: IncomingCall) -> None:
         self.answerer.take(self.agent, incoming)
