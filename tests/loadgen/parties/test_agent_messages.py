@@ -30,9 +30,7 @@ class Raw:
         connection.deliver_to(self._take)
 
     def _take(self, data: bytes) -> None:
-        self.lines += [
-            line for line in data.decode().split("\r\n") if line.startswith("SIP/2.0 ") or " SIP/2.0" in line
-        ]
+        self.lines += [line for line in data.decode().split("\r\n") if line.startswith("SIP/2.0 ")]
 
     async def say(self, data: bytes, answer: str) -> None:
         """Write, and wait for a status line that begins so."""
