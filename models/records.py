@@ -256,9 +256,10 @@ def read_records(path: Path) -> pl.DataFrame:
     """
     try:
         frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+        missing = [name for name in SCHEMA if name not in frame.columns]
+        if missing:
+            raise InputError(str(path), [Problem(where=name, what="column is missing") for name in missing])
+        return frame.select([pl.col(name).cast(kind) for name, kind in SCHEMA.items()])
+    # Polars panics on some damaged files, with an error that is no `Exception` of its own.
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(str(path), [Problem(where="file", what=f"not a readable record table ({error})")]) from error
-    missing = [name for name in SCHEMA if name not in frame.columns]
-    if missing:
-        raise InputError(str(path), [Problem(where=name, what="column is missing") for name in missing])
-    return frame.select([pl.col(name).cast(kind) for name, kind in SCHEMA.items()])

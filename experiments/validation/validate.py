@@ -150,7 +150,7 @@ def read_evidence(folder: Path) -> Comparison:
         raise InputError(str(folder), [problem]) from error
     try:
         return _read_back(study, saved, folder)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"was written by another version of trunkproof ({error}); run validate again"
         raise InputError(str(folder), [Problem(where=COMPARISON, what=what)]) from error
 

@@ -17,7 +17,7 @@ import itertools
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import Call, UserAgent
@@ -121,7 +121,12 @@ class SipAgent:
         *,
         on_invite: Callable[[IncomingCall], None] | None = None,
         trace: Trace | None = None,
+        identify: Callable[[Connection], Hashable] = lambda connection: connection.peer[0],
     ) -> None:
+        """Make a user agent. `identify` says who is at the other end of a connection: its address by default.
+
+        A call belongs to the peer with whom it began. Connections of equal peers may continue each other's calls.
+        """
         self._loop = asyncio.get_running_loop()
         self._endpoint = SipEndpoint(agent, random_source)
         self._connections: dict[int, Connection] = {}
@@ -131,8 +136,7 @@ class SipAgent:
         self._timer_due: float | None = None
         self._on_invite = on_invite
         self._trace = trace
-        self.malformed = 0
-        """How many received messages were not valid SIP."""
+        self._identify = identify
 
     @property
     def user_agent(self) -> UserAgent:
@@ -143,6 +147,16 @@ class SipAgent:
     def ids(self) -> Identifiers:
         """Return the endpoint's source of branches, tags and Call-IDs, for building INVITEs."""
         return self._endpoint.ids
+
+    @property
+    def malformed(self) -> int:
+        """Return how many received messages were not valid SIP."""
+        return self._endpoint.malformed
+
+    @property
+    def foreign(self) -> int:
+        """Return how many received messages named a call of another peer, and changed nothing."""
+        return self._endpoint.foreign
 
     @property
     def idle(self) -> bool:
@@ -158,7 +172,9 @@ class SipAgent:
             return self._numbers[connection]
         number = next(self._next_number)
         self._connections[number], self._numbers[connection] = connection, number
-        parser = StreamParser()
+        self._endpoint.know_peer(number, self._identify(connection))
+        trace = self._trace
+        parser = StreamParser(observe=None if trace is None else lambda data: trace("received", data))
 
         def receive(data: bytes) -> None:
             self._receive(number, connection, parser, data)
@@ -193,19 +209,20 @@ class SipAgent:
         self._settle()
 
     def _receive(self, number: int, connection: Connection, parser: StreamParser, data: bytes) -> None:
-        if self._trace is not None:
-            self._trace("received", data)
         now = self._loop.time()
         parser.receive_data(data)
-        try:
-            while (message := parser.next_message()) is not None:
-                self._endpoint.receive(number, message, now, connection.peer)
-        except MalformedMessageError as error:
-            # The rest of the stream is lost: RFC 3261 section 18.3 gives no way to find the next message.
-            self.malformed += 1
-            logger.info("connection %d to %s: no SIP (%s)", number, connection.peer, mask(str(error)))
-            # The 400 has to be written before the connection is closed.
-            self._endpoint.reject_malformed(number, error)
+        while not parser.lost:
+            try:
+                message = parser.next_message()
+            except MalformedMessageError as error:
+                logger.info("connection %d to %s: no SIP (%s)", number, connection.peer, mask(str(error)))
+                self._endpoint.reject_malformed(number, error)
+                continue
+            if message is None:
+                break
+            self._endpoint.receive(number, message, now, connection.peer)
+        if parser.lost:
+            # RFC 3261 section 18.3 gives no way to find the next message. The 400 has to be written before the end.
             self._settle()
             connection.close()
         for _ in range(parser.take_pings()):

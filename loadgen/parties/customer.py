@@ -27,7 +27,7 @@ from trunkproof.loadgen.parties.numbers import exophone
 from trunkproof.loadgen.parties.redirect import Redirector
 from trunkproof.loadgen.schedule.share import WHOLE, Share
 from trunkproof.loadgen.sip.call import UserAgent
-from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite, uri_host
+from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.system.ports import cannot_listen, take_port
@@ -154,7 +154,7 @@ class Customer:
             why = cannot_listen(who, self._address, port, error.__cause__)
             logger.warning("%s; it listens on port %d instead, and its Contact says so", why, other)
         self._agent = SipAgent(
-            UserAgent(uri_host(self._address), self._listener.address[1]),
+            UserAgent(self._address, self._listener.address[1]),
             random.Random(),
             on_invite=self._invited if answers else None,
             trace=self._options.trace,
@@ -211,7 +211,7 @@ class Customer:
             dialled=dialled_number(row.row),
             exophone=exophone(self._index),
             account=self._settings.account,
-            trunk=Place(uri_host(self._target.address), self._target.port),
+            trunk=Place(self._target.address, self._target.port),
             customer=Place(self.agent.user_agent.host, self.agent.user_agent.port),
             sdp=sdp,
         )

@@ -21,7 +21,7 @@ from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.parties.refusal import CallRefused
 from trunkproof.loadgen.schedule.dialler import Dialler
 from trunkproof.loadgen.schedule.pacer import Instant, Pacer
-from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, trunk_offer, uri_host
+from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, trunk_offer
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
@@ -70,7 +70,7 @@ class PstnLine:
             account=self._settings.account,
             trunk=self._edge,
             contact=self._edge,
-            customer=Place(uri_host(str(self._settings.customer_address)), self._settings.customer_port),
+            customer=Place(str(self._settings.customer_address), self._settings.customer_port),
             legs=LegIds(uuid.uuid4().hex, uuid.uuid4().hex, self._settings.name),
             sdp=sdp,
             records_route=self._records_route,

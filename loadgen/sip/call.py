@@ -15,11 +15,11 @@ from typing import Protocol
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.body import sdp_part
 from trunkproof.loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
-from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
+from trunkproof.loadgen.sip.capabilities import ALLOW, CAPABILITIES, SUPPORTED
 from trunkproof.loadgen.sip.dialog import Dialog, Repeater, contact_uri
 from trunkproof.loadgen.sip.events import EndCause, Event
 from trunkproof.loadgen.sip.exchange import NO_ANSWER, Negotiator, OfferState
-from trunkproof.loadgen.sip.fields import MalformedFieldError
+from trunkproof.loadgen.sip.fields import MalformedFieldError, uri_host
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.message import Message, Request, Response, response_to
@@ -59,11 +59,11 @@ class UserAgent:
 
     def via(self, branch: str) -> str:
         """Return the Via value of a new request. `alias` offers its connection for requests to us (RFC 5923)."""
-        return f"SIP/2.0/TLS {self.host}:{self.port};alias;branch={branch}"
+        return f"SIP/2.0/TLS {uri_host(self.host)}:{self.port};alias;branch={branch}"
 
     def contact(self, user: str) -> str:
         """Return a Contact value for a user part."""
-        return f"<sip:{user}@{self.host}:{self.port};transport=tls>"
+        return f"<sip:{user}@{uri_host(self.host)}:{self.port};transport=tls>"
 
 
 class Core(Protocol):
@@ -251,8 +251,10 @@ class Call(ABC):
                 self._receive_offer(dialog, request, transaction, now)
             case "PRACK":
                 self._receive_prack(dialog, request, transaction, now)
+            case "OPTIONS":
+                self._reply(transaction, request, 200, now, *CAPABILITIES)
             case _:
-                # INFO, NOTIFY and OPTIONS change nothing here. `screening` has refused what we do not serve.
+                # INFO and NOTIFY change nothing here. `screening` has refused what we do not serve.
                 self._reply(transaction, request, 200, now)
         return None
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Self
 
 from trunkproof.loadgen.sip.exchange import Exchange
-from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Uri
+from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Uri, uri_host
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.models.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
@@ -60,7 +60,7 @@ class Dialog:
             MalformedFieldError: a header of the response cannot be read.
         """
         # A caller reverses the Record-Route of the answer, a callee takes it as it came (sections 12.1.2 and 12.1.1).
-        routes = list(reversed(response.headers.elements("Record-Route")))
+        routes = _routes(response)[::-1]
         while routes and _names(routes[0], own_host, own_port):
             routes.pop(0)
         return cls(
@@ -98,7 +98,7 @@ class Dialog:
             local_cseq=FIRST_CSEQ,
             remote_cseq=invite.cseq.number,
             remote_target=contact_uri(invite) or invite.from_.uri,
-            route_set=tuple(invite.headers.elements("Record-Route")),
+            route_set=tuple(_routes(invite)),
         )
 
     def take_over(self, early: Dialog) -> None:
@@ -175,13 +175,23 @@ def contact_uri(message: Request | Response) -> str | None:
 
 @lru_cache(maxsize=256)
 def _uri_of(value: str) -> str:
-    """Return the URI of a name-addr. Cached: a trunk sends the same Contact in all its answers, or one per gateway."""
-    return NameAddr.parse(value).uri
+    """Return the URI of a Contact. Cached: a trunk sends the same Contact in all its answers, or one per gateway."""
+    return NameAddr.parse(value).target
+
+
+def _routes(message: Request | Response) -> list[str]:
+    return [_route_of(value) for value in message.headers.elements("Record-Route")]
+
+
+@lru_cache(maxsize=256)
+def _route_of(value: str) -> str:
+    """Return a Record-Route as the Route that it becomes: in brackets, and with what was written outside them."""
+    return f"<{NameAddr.parse(value).route}>"
 
 
 def _names(route: str, host: str, port: int) -> bool:
     uri = Uri.parse(NameAddr.parse(route).uri)
-    return uri.host == host and uri.port == port
+    return uri.host == uri_host(host) and uri.port == port
 
 
 class Repeater:

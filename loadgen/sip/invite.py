@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
-from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Via, quote
+from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Via, quote, uri_host
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.message import Request
@@ -27,19 +27,13 @@ _EVENTS_0_TO_16 = TelephoneEvent(101, "0-16")
 
 
 class Place(NamedTuple):
-    """A host and a port, as they stand in a URI."""
+    """A host and a port. As text they stand as in a URI."""
 
     host: str
-    """An IPv6 address stands in brackets: see `uri_host`."""
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-def uri_host(address: str) -> str:
-    """Return an address as it stands in a URI or a Via: an IPv6 address in brackets (RFC 3261 section 25.1)."""
-    return f"[{address}]" if ":" in address else address
+        return f"{uri_host(self.host)}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +68,16 @@ def outbound_invite(
     """
     form = _outbound_form(exophone, account, (trunk, customer), session, user_agent)
     branch, tag, call_id = ids.branch(), ids.tag(), ids.call_id(form.domain)
-    via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}@{trunk.host}>"
+    via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}@{uri_host(trunk.host)}>"
     # The order of the rows is that of the operator's sample.
     text = f"Via: {via}\r\n{form.hops}From: {from_}\r\nTo: {to}\r\n{form.contact}Call-ID: {call_id}\r\n{form.rest}"
     first = {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": str(_FIRST)}
     request = Request("INVITE", f"sip:{dialled}{form.at_trunk}", Headers.written(text, form.breaks, first), sdp)
     # We know what these headers hold, so the transaction that starts next does not parse them.
     caller = NameAddr(form.caller.display, form.caller.uri, {"tag": tag})
-    request.know(_FIRST, caller, via=Via("TLS", customer.host, customer.port, {"alias": "", "branch": branch}))
+    request.know(
+        _FIRST, caller, via=Via("TLS", uri_host(customer.host), customer.port, {"alias": "", "branch": branch})
+    )
     return request
 
 
@@ -154,7 +150,7 @@ def inbound_invite(
     rows += [
         ("Via", f"SIP/2.0/TLS {trunk};branch={ids.branch()}"),
         ("From", f"{quote(caller)} {identity};tag={ids.tag()}"),
-        ("To", f"<sip:{called}@{customer.host}>"),
+        ("To", f"<sip:{called}@{uri_host(customer.host)}>"),
         ("Call-ID", ids.call_id(TRUNK_CALL_ID_HOST)),
         ("CSeq", f"{FIRST_CSEQ} INVITE"),
         ("Allow", ALLOW),

@@ -61,9 +61,9 @@ class ServerCall(Call):
 
     @property
     def dialled(self) -> str:
-        """Return the dialled number: the user part of the Request-URI, or '' where the URI cannot be read."""
+        """Return the dialled number, of the Request-URI. Return '' where the URI cannot be read."""
         try:
-            return Uri.parse(self.invite.uri).user
+            return Uri.parse(self.invite.uri).number
         except MalformedFieldError:
             return ""
 

@@ -22,7 +22,7 @@ from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.fields import Uri
-from trunkproof.loadgen.sip.invite import Place, account_host, uri_host
+from trunkproof.loadgen.sip.invite import Place, account_host
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.stacks.embedded.gate import Gate
@@ -79,8 +79,10 @@ class EmbeddedTrunk:
         context = server_context(self.edge_certificate(), ca_file=self.authority.ca_file, keylog=self.keylog)
         self._edge = await serve_tls(self.host, self._port, context, self._connected)
         # Made after listening: its Contact and Record-Route name the port that we got.
-        user_agent = UserAgent(uri_host(self.host), self._edge.address[1], "trunkproof embedded trunk")
-        self._agent = SipAgent(user_agent, random.Random(), on_invite=self._invited, trace=self._trace)
+        user_agent = UserAgent(self.host, self._edge.address[1], "trunkproof embedded trunk")
+        self._agent = SipAgent(
+            user_agent, random.Random(), on_invite=self._invited, trace=self._trace, identify=self._customer_at
+        )
         return TrunkCard(
             server_name=self.study.pop.host,
             host=self.host,
@@ -121,7 +123,7 @@ class EmbeddedTrunk:
         # The guard is asked here too: no address of a study is called without it.
         target = Guard().check(customer, settings.customer_port, 0.0)
         pool = ConnectionPool(connector, target, TlsPolicy.PERSISTENT)
-        edge = Place(uri_host(self.host), self.edge.address[1])
+        edge = Place(self.host, self.edge.address[1])
         return PstnLine(self.study, index, self.agent, pool, edge, records_route=True)
 
     async def finish(self, *, stop: bool) -> Finish:
@@ -178,6 +180,16 @@ class EmbeddedTrunk:
 
     def _connected(self, connection: Connection) -> None:
         self.agent.attach(connection)
+
+    def _customer_at(self, connection: Connection) -> int | str:
+        """Return whose connection it is: a customer may have several hosts, which continue each other's calls."""
+        address = connection.peer[0]
+        try:
+            source = ip_address(address)
+        except ValueError:
+            return address
+        # A stranger is nobody but itself.
+        return next((index for index, trunk in enumerate(self.study.trunks) if trunk.admits(source)), address)
 
     def _invited(self, incoming: IncomingCall) -> None:
         self.answerer.take(self.agent, incoming)

@@ -99,3 +99,11 @@ def test_8_1_1_a_request_is_written_row_by_row_and_what_it_knows_of_itself_is_wh
     assert serialize(request) == serialize(readable)
     assert (request.cseq, request.from_, request.to) == (readable.cseq, readable.from_, readable.to)
     assert request.headers == readable.headers
+
+
+@pytest.mark.parametrize("row", ["sip:edge:443;transport=tls;lr", "<sip:edge:443>;transport=tls;lr"])
+def test_12_1_1_the_operators_record_route_without_brackets_is_a_loose_route(row: str) -> None:
+    dialog = Dialog.as_callee(invite(("Record-Route", row), ("Contact", "sip:a@gateway:5070;transport=tls")), "9")
+    bye = dialog.request("BYE", "v")
+    assert bye.uri == "sip:a@gateway:5070;transport=tls"
+    assert routes(bye) == ["<sip:edge:443;transport=tls;lr>"]
