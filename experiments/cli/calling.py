@@ -29,6 +29,7 @@ from trunkproof.experiments.common.exit_codes import code_of_run
 from trunkproof.experiments.common.progress import TellsProgress
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.validation.validate import MEASURED, METERS
+from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
@@ -146,10 +147,11 @@ def load(
 
     driven = run_loop(run())
     write_records(driven.records, folder / MEASURED)
+    write_bugs(driven.bugs, folder)
     if driven.samples is not None:
         driven.samples.write_parquet(folder / METERS)
     print_result(shown.drive_json(driven), lambda: out.print(shown.drive_lines(driven)), as_json=as_json)
-    leave_with(code_of_run(driven.generator.verdict, driven.end))
+    leave_with(code_of_run(driven.generator.verdict, driven.end, driven.bugs))
 
 
 def _pages(named: list[str]) -> dict[str, str]:

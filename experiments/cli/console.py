@@ -18,6 +18,7 @@ from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.prediction.forecast import Forecast
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.loadgen.bugs import FILE as BUGS
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.run import RunResult
 from trunkproof.loadgen.verdict import Verdict
@@ -137,6 +138,7 @@ def drive_json(driven: RunResult) -> dict[str, Any]:
         "interrupted": driven.end.interrupted,
         "ended": driven.end.to_json(),
         "troubles": list(driven.troubles),
+        "bugs": [str(bug) for bug in driven.bugs],
         "srtp": asdict(driven.heard),
         "meters": None if driven.meters is None else asdict(driven.meters),
         "kpis": None if void else dict(kpis.values),
@@ -154,6 +156,7 @@ def drive_lines(driven: RunResult) -> Group:
         parts.append(f"Cut short: {driven.end}")
     if driven.troubles:
         parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
+    parts += [f"A bug of trunkproof, with its traceback in {BUGS}: {bug}" for bug in driven.bugs]
     if generator.verdict is Verdict.VOID:
         parts.append("VOID: the generator could not keep up, so no figure of this run says anything about the trunk.")
     else:

@@ -20,6 +20,7 @@ from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
 from trunkproof.experiments.validation.compare import Comparison, compare
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
+from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.media.pump import pump_warnings
 from trunkproof.loadgen.media.warm import pump_compiled
 from trunkproof.loadgen.meters.report import read_report
@@ -122,7 +123,9 @@ async def validate_async(
         meters=driven.meters,
         warnings=calibration_warnings(study) + warnings,
         provenance=Provenance.collect(study, command),
+        bugs=driven.bugs,
     )
+    write_bugs(driven.bugs, out)
     if driven.samples is not None:
         driven.samples.write_parquet(out / METERS)
     write_evidence(comparison, out)

@@ -19,6 +19,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
+from trunkproof.loadgen.bugs import noting_bugs
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import Call, UserAgent
 from trunkproof.loadgen.sip.client_call import ClientCall
@@ -194,7 +195,9 @@ class SipAgent:
         parser.receive_data(data)
         try:
             while (message := parser.next_message()) is not None:
-                self._endpoint.receive(number, message, now, connection.peer)
+                # A bug that this message meets costs this message, and not the connection with all its calls.
+                with noting_bugs("a received message"):
+                    self._endpoint.receive(number, message, now, connection.peer)
         except MalformedMessageError as error:
             # The rest of the stream is lost: RFC 3261 section 18.3 gives no way to find the next message.
             self.malformed += 1
@@ -219,7 +222,8 @@ class SipAgent:
         # A handler may give the endpoint another input and so come here again. That is safe: each event is handed out
         # once.
         for event in self._endpoint.events():
-            self._dispatch(event)
+            with noting_bugs("an event"):
+                self._dispatch(event)
         self._arm()
 
     def _dispatch(self, event: events.Event) -> None:
@@ -252,5 +256,6 @@ class SipAgent:
     def _fire(self) -> None:
         # Before the endpoint runs: `_arm` keeps an earlier timer, and this one has fired already.
         self._timer = self._timer_due = None
-        self._endpoint.handle_timer(self._loop.time())
+        with noting_bugs("a timer"):
+            self._endpoint.handle_timer(self._loop.time())
         self._settle()

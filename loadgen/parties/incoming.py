@@ -11,22 +11,25 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
+from trunkproof.loadgen.bugs import note_bug
 from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, NoPortError
 from trunkproof.loadgen.parties.call_log import CallLog
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call_state import CallState
 from trunkproof.loadgen.sip.offer_answer import SdpFault
 from trunkproof.loadgen.sip.sdp import MalformedSdpError, SessionDescription, write_sdp
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Outcome, PlanRow, row_of
 from trunkproof.models.records import Disposition
 from trunkproof.models.refusals import REFUSALS
 
 logger = logging.getLogger(__name__)
 
-_NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
+_NOT_FOUND, _NOT_ACCEPTABLE, _OUR_FAULT = 404, 488, 500
 
 
 class _Gone(Exception):  # noqa: N818
@@ -66,7 +69,7 @@ class Answerer:
     def take(self, agent: SipAgent, incoming: IncomingCall) -> None:
         """Answer one call in its own task."""
         # The set keeps the task alive: the event loop itself holds tasks only weakly.
-        task = asyncio.create_task(self._serve(agent, incoming))
+        task = asyncio.create_task(self._guarded(agent, incoming))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -80,6 +83,17 @@ class Answerer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _guarded(self, agent: SipAgent, incoming: IncomingCall) -> None:
+        """Serve a call, and end it whatever goes wrong, so that its caller does not wait for an answer in vain."""
+        try:
+            await self._serve(agent, incoming)
+        except RemoteError as error:
+            CallLog(logger, incoming.call.invite.call_id).info("ended: %s", error)
+            agent.act(lambda now: _end(incoming.call, _NOT_ACCEPTABLE, now))
+        except Exception as error:
+            note_bug("an incoming call", error)
+            agent.act(lambda now: _end(incoming.call, _OUR_FAULT, now))
 
     async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
         call = incoming.call
@@ -165,6 +179,14 @@ class _Conversation:
         """Wait until an answered call ends."""
         while not isinstance(await self._events.next(), events.FinalEvent):
             pass
+
+
+def _end(call: ServerCall, status: int, now: float) -> None:
+    """Refuse a call with that status, or hang up where it is answered already. Do nothing where it has ended."""
+    if call.state is CallState.INCOMING:
+        call.reject(now, status)
+    else:
+        call.hang_up(now)
 
 
 def read_offer(body: bytes) -> SessionDescription:

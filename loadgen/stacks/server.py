@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from trunkproof.loadgen.bugs import Bugs, collecting_bugs
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stack_events import StackEvent
@@ -48,8 +49,8 @@ def make_stack(
 class _ControlledStack:
     """The stack for its control channel. The records of inbound calls go into a file in `folder`."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self._stack = stack
+    def __init__(self, stack: Stack, folder: Path, bugs: Bugs) -> None:
+        self._stack, self._bugs = stack, bugs
         self._folder = folder
         self.status, self.begin = stack.status, stack.begin
 
@@ -58,7 +59,7 @@ class _ControlledStack:
         finish = await self._stack.finish(stop=stop)
         path = self._folder / _INBOUND
         write_records(to_frame(finish.records), path)
-        return Finished(path.resolve(), finish.health)
+        return Finished(path.resolve(), finish.health, self._bugs.found)
 
 
 async def serve(
