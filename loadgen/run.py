@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,6 +72,8 @@ class RunResult:
     """All readings of the meters."""
     bugs: tuple[Bug, ...] = ()
     """Errors of trunkproof itself that the run, its workers and the trunk's process met."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """What the trunk's limits refused to its peers -> how often. Empty for a trunk that is not ours."""
 
     def __repr__(self) -> str:
         cut = f", {self.end}" if self.end.cut_short else ""
@@ -233,6 +235,7 @@ class Run:
             meters=self._meter.report(),
             samples=self._meter.samples,
             bugs=merged([self._bugs.found, placed.bugs, report.bugs]),
+            refused=report.refused,
         )
 
     async def _place(self) -> None:

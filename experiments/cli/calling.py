@@ -25,7 +25,7 @@ from trunkproof.experiments.cli.app import (
     stop_on_ctrl_c,
 )
 from trunkproof.experiments.cli.root import app
-from trunkproof.experiments.common.exit_codes import code_of_run
+from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.experiments.common.progress import TellsProgress
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.validation.validate import MEASURED, METERS
@@ -38,13 +38,23 @@ from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
 from trunkproof.loadgen.stacks.registry import edge_of
+from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
+from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem, StackError
 from trunkproof.models.plan import draw_plan
-from trunkproof.models.records import write_records
+from trunkproof.models.records import Record, to_frame, write_records
 from trunkproof.models.study import Study
+
+RECORDS = "records.parquet"
+"""The calls that came to a served trunk."""
+
+TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", help="Host outside loopback that may be called, or sent audio to.")
+]
 
 
 @app.command()
@@ -54,12 +64,18 @@ def serve(
     stack: StackOption = None,
     port: Annotated[int, typer.Option(help="TLS port of the edge; 0 chooses a free one.", min=0, max=65535)] = 5443,
     keylog: KeyLog = None,
+    trace: TraceFile = None,
+    allow: Allow = None,
+    answer_any: Annotated[
+        bool, typer.Option("--answer-any", help="Answer every number, not only those that the study's plan dials.")
+    ] = False,
     out_dir: Out = Path("out/serve"),
     as_json: Json = False,
 ) -> None:
     """Play the study's trunk, until Ctrl-C."""
     study = read_as_asked(study_file, stack=stack)
     folder = folder_at(out_dir)
+    calls: list[Record] = []
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
@@ -68,11 +84,16 @@ def serve(
             out.print(f"Its certificate authority: {card.ca_file}")
             out.print(f"Call it: trunkproof load {study_file} --trunk {folder / 'trunk.json'}")
 
-        print_result(card.model_dump(mode="json"), human, as_json=as_json)
+        # The secret is for whoever may read the card, and not for everybody who sees this output.
+        print_result(card.model_dump(mode="json", exclude={"control_secret"}), human, as_json=as_json)
+
+    def ended(call: ServedCall) -> None:
+        calls.append(call.record)
+        err.print(shown.call_line(call), markup=False)
 
     lost: list[str] = []
 
-    async def play() -> None:
+    async def play() -> ServeEnd:
         stop = asyncio.Event()
 
         def heard(event: StackEvent) -> None:
@@ -81,11 +102,28 @@ def serve(
                 lost.append(event.program)
                 stop.set()
 
-        await serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready, on_event=heard, stop=stop)
+        with open_trace(trace) as tracer:
+            options = ServeOptions(
+                port=port,
+                keylog=keylog,
+                trace=tracer,
+                guard=Guard(frozenset(allow or ())),
+                answer_any=answer_any,
+                on_call=ended,
+            )
+            return await serve_trunk(study, folder, options=options, on_ready=ready, on_event=heard, stop=stop)
 
-    run_loop(play())
+    try:
+        end = run_loop(play())
+    finally:
+        # On every way out: what a telephone did is what this command is for.
+        write_records(to_frame(calls), folder / RECORDS)
+    write_bugs(end.bugs, folder)
+    for line in shown.serve_lines(end):
+        err.print(line, markup=False)
     if lost:
         raise StackError(f"{lost[0]} ended, so there is no trunk any more; the logs of its programs are in {folder}")
+    leave_with(ExitCode.BUG if end.bugs else ExitCode.OK)
 
 
 @app.command()
@@ -108,8 +146,8 @@ def load(
     ] = None,
     workers: Workers = 1,
     keylog: KeyLog = None,
-    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a SIP trace with masked numbers.")] = None,
-    allow: Annotated[list[str] | None, typer.Option(help="Host outside loopback that may be called.")] = None,
+    trace: TraceFile = None,
+    allow: Allow = None,
     ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for that host.", min=0)] = None,
     production: Annotated[bool, typer.Option(help="Allow calls to the operator's production.")] = False,
     out_dir: Out = Path("out/load"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from trunkproof.loadgen.bugs import note_bug
@@ -58,10 +58,15 @@ class Admission(Protocol):
 
 
 class Answerer:
-    """The called side. `admission` decides first. `rows` are the plan's, by number."""
+    """The called side. `admission` decides first. `rows` are the plan's, by number.
 
-    def __init__(self, rows: Mapping[int, PlanRow], admission: Admission) -> None:
-        self._rows = rows
+    A number that is not the plan's gets the row that `unplanned` returns, or 404 without it.
+    """
+
+    def __init__(
+        self, rows: Mapping[int, PlanRow], admission: Admission, unplanned: Callable[[], PlanRow] | None = None
+    ) -> None:
+        self._rows, self._unplanned = rows, unplanned
         self._admission = admission
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,9 +127,12 @@ class Answerer:
 
     def _row_dialled(self, call: ServerCall) -> PlanRow:
         number = row_of(call.dialled)
-        if number is None or number not in self._rows:
+        row = None if number is None else self._rows.get(number)
+        if row is None and self._unplanned is not None:
+            row = self._unplanned()
+        if row is None:
             raise CallRefused(Refusal(_NOT_FOUND))
-        return self._rows[number]
+        return row
 
     async def _converse(self, talk: _Conversation, row: PlanRow, reservation: Reservation) -> None:
         # Setup and ringing count from here, after admission: the delay of a shaper comes before.

@@ -45,6 +45,11 @@ class StreamParser:
         """Return how many bytes wait for the rest of their message. At the end of a stream: it was cut off."""
         return len(self._buffer)
 
+    @property
+    def in_message(self) -> bool:
+        """Return whether a message has begun and is not complete."""
+        return self._head is not None or bool(self._buffer)
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the connection, in pieces of any size."""
         self._buffer += data

@@ -21,7 +21,6 @@ from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import read_records
 
-
 _ASK_EVERY_S = 5.0
 """Seldom enough that it costs the trunk nothing that a meter could see."""
 
@@ -95,11 +94,13 @@ class TrunkLink:
         Raises:
             StackError: the trunk has ended, or does not answer.
         """
+        await asyncio.sleep(_ASK_EVERY_S)
+        # Only now: most runs have their answer before.
         client = await _connect(self._card)
         try:
             while True:
-                await asyncio.sleep(_ASK_EVERY_S)
                 await client.status()
+                await asyncio.sleep(_ASK_EVERY_S)
         finally:
             await client.close()
 

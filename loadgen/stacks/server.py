@@ -10,18 +10,18 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from trunkproof.loadgen.bugs import Bugs, collecting_bugs
+from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stack_events import StackEvent
 from trunkproof.loadgen.stacks.control import ControlServer, Finished
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.loadgen.stacks.foreign import ForeignTrunk, Tell
 from trunkproof.loadgen.stacks.registry import check_playable
-from trunkproof.loadgen.stacks.stack import Stack
+from trunkproof.loadgen.stacks.stack import ServeOptions, Stack
 from trunkproof.loadgen.system.ports import cannot_listen
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.models.plan import Plan, draw_plan
@@ -29,12 +29,24 @@ from trunkproof.models.records import to_frame, write_records
 from trunkproof.models.study import Study
 
 CARD = "trunk.json"
+CERTIFICATES = "certificates"
+"""The folder of the trunk's throw-away keys, in the trunk's folder."""
 _INBOUND = "inbound.parquet"
+_CONTROL = "control channel: connections without the secret of the card"
+_DEFAULTS = ServeOptions()
 
 
-def make_stack(
-    plan: Plan, folder: Path, *, port: int = 0, keylog: Path | None = None, trace: Trace | None = None, tell: Tell
-) -> Stack:
+@dataclass(frozen=True)
+class ServeEnd:
+    """What is told of a served trunk when it has ended."""
+
+    refused: Mapping[str, int]
+    """What -> how often it was refused by the limits that protect the trunk from its peers."""
+    bugs: tuple[Bug, ...]
+    """Errors of trunkproof itself that it has met."""
+
+
+def make_stack(plan: Plan, folder: Path, options: ServeOptions, tell: Tell) -> Stack:
     """Return the study's stack. It is not started yet.
 
     Raises:
@@ -42,8 +54,10 @@ def make_stack(
     """
     stack = check_playable(plan.study)
     if stack.foreign is None:
-        return EmbeddedTrunk(plan, folder, port=port, keylog=keylog, trace=trace)
-    return ForeignTrunk(plan, folder, stack.foreign, port=port, keylog=keylog, trace=trace, tell=tell)
+        return EmbeddedTrunk(plan, folder, options)
+    return ForeignTrunk(
+        plan, folder, stack.foreign, port=options.port, keylog=options.keylog, trace=options.trace, tell=tell
+    )
 
 
 class _ControlledStack:
@@ -59,21 +73,19 @@ class _ControlledStack:
         finish = await self._stack.finish(stop=stop)
         path = self._folder / _INBOUND
         write_records(to_frame(finish.records), path)
-        return Finished(path.resolve(), finish.health, self._bugs.found)
+        return Finished(path.resolve(), finish.health, self._bugs.found, self._stack.status().refused)
 
 
 async def serve(
     study: Study,
     folder: Path,
     *,
-    port: int = 0,
+    options: ServeOptions = _DEFAULTS,
     plan: Plan | None = None,
     on_ready: Callable[[TrunkCard], None] | None = None,
     on_event: Tell | None = None,
     stop: asyncio.Event | None = None,
-    keylog: Path | None = None,
-    trace: Trace | None = None,
-) -> None:
+) -> ServeEnd:
     """Play the study's trunk until SIGINT, SIGTERM or `stop`.
 
     `on_event` is called with every event of the trunk's programs. All watchers of the control channel get it too.
@@ -94,23 +106,27 @@ async def serve(
         if on_event is not None:
             on_event(event)
 
-    stack = make_stack(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace, tell=tell)
-    control = ControlServer(_ControlledStack(stack, folder))
-    try:
-        card = await stack.start()
-        control_port = await control.listen(card.host)
-        card = card.model_copy(update={"control_port": control_port, "pid": os.getpid()})
-        # Last: whoever started us takes the card as the sign that everything listens.
-        card.write(folder / CARD)
-        if on_ready is not None:
-            on_ready(card)
-        await stop.wait()
-    except (OSError, LocalNetworkError) as error:
-        raise cannot_listen("the trunk", str(study.pop.address), port, error.__cause__ or error) from error
-    finally:
-        # Before the stack: nobody shall ask a trunk that is half gone.
-        control.close()
-        await stack.close()
-        # A card that stays behind would lead a later run to a trunk that is gone.
-        with contextlib.suppress(FileNotFoundError):
-            (folder / CARD).unlink()
+    with collecting_bugs() as bugs:
+        stack = make_stack(plan or draw_plan(study), folder, options, tell)
+        control = ControlServer(_ControlledStack(stack, folder, bugs))
+        try:
+            card = await stack.start()
+            control_port = await control.listen(card.host)
+            known = {"control_port": control_port, "control_secret": control.secret, "pid": os.getpid()}
+            card = card.model_copy(update=known)
+            # Last: whoever started us takes the card as the sign that everything listens.
+            card.write(folder / CARD)
+            if on_ready is not None:
+                on_ready(card)
+            await stop.wait()
+            refused = {**stack.status().refused, **({_CONTROL: control.refused} if control.refused else {})}
+        except (OSError, LocalNetworkError) as error:
+            raise cannot_listen("the trunk", str(study.pop.address), options.port, error.__cause__ or error) from error
+        finally:
+            # Before the stack: nobody shall ask a trunk that is half gone.
+            control.close()
+            await stack.close()
+            # A card that stays behind would lead a later run to a trunk that is gone.
+            with contextlib.suppress(FileNotFoundError):
+                (folder / CARD).unlink()
+    return ServeEnd(refused, bugs.found)

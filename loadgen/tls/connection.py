@@ -72,6 +72,8 @@ class CloseReason(StrEnum):
     """A fatal alert, or a record that breaks TLS. A TLS 1.3 server refuses a client's certificate this way."""
     STALLED = "stalled"
     """The peer did not read, until too much was unsent."""
+    FLOODED = "flooded"
+    """The peer sent more than we were ready to read."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class _State(Enum):
     ENDED = auto()
 
 
-_RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST and drops what is unsent
+RST_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER of 0 s: close() sends RST and drops what is unsent."""
 
 _HandshakeDone = Callable[["Connection", ConnectError | None], None]
 
@@ -150,6 +153,10 @@ class Connection(asyncio.Protocol):
     def closed(self) -> Closed | None:
         """Return how the connection ended, or None while bytes can be written."""
         return self._ending
+
+    def now(self) -> float:
+        """Return the time of the event loop's clock."""
+        return self._loop.time()
 
     def deliver_to(self, receiver: Callable[[bytes], None]) -> None:
         """Give received plaintext to `receiver`, beginning at once with what waits."""
@@ -264,6 +271,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end, now that the socket is gone."""
+        if self._ended.done():
+            return
         # It counts only where nothing else ended the connection before.
         self._end(Closed(CloseReason.RESET, str(error or "connection lost")))
         if self._deadline is not None:
@@ -284,6 +293,9 @@ class Connection(asyncio.Protocol):
     def _received(self, plaintext: bytes) -> None:
         if self._deliver is None:
             self._undelivered += plaintext
+            # Nobody reads yet, and the peer must not fill our memory until somebody does.
+            if len(self._undelivered) > MAX_UNSENT_BYTES:
+                self._end(Closed(CloseReason.FLOODED, f"more than {MAX_UNSENT_BYTES} bytes unread"), abort=True)
         else:
             self._deliver(plaintext)
 
@@ -317,7 +329,7 @@ class Connection(asyncio.Protocol):
 
     def _hang_up(self, transport: asyncio.Transport, *, abort: bool) -> None:
         if abort:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
             transport.abort()
             return
         # To close a socket with unread bytes (such as a late TLS 1.3 ticket) sends RST, and the peer then loses what it

@@ -51,7 +51,7 @@ def test_questions_are_answered_and_their_values_arrive() -> None:
     async def run() -> None:
         trunk = Scripted()
         server = ControlServer(trunk)
-        client = await ControlClient.connect(HOST, await server.listen(HOST))
+        client = await ControlClient.connect(HOST, await server.listen(HOST), server.secret)
         assert await client.status() == STATUS
         assert await client.begin(5.5) == Began({"bank": -1.25})
         assert await client.finish(stop=True) == Finished(Path("inbound.parquet"), None)
@@ -67,7 +67,7 @@ def test_who_watches_is_told_events() -> None:
 
     async def run() -> StackEvent:
         server = ControlServer(Scripted())
-        client = await ControlClient.connect(HOST, await server.listen(HOST))
+        client = await ControlClient.connect(HOST, await server.listen(HOST), server.secret)
         first = asyncio.ensure_future(anext(client.events()))
         while not first.done():
             server.tell(event)
@@ -88,7 +88,7 @@ def test_who_speaks_another_protocol_is_hung_up_on_and_others_are_served(line: b
         writer.write(line)
         assert await reader.read() == b""
         writer.close()
-        client = await ControlClient.connect(HOST, port)
+        client = await ControlClient.connect(HOST, port, server.secret)
         assert await client.status() == STATUS
         await client.close()
         server.close()
@@ -102,7 +102,7 @@ def test_a_trunk_that_is_gone_and_one_that_hangs_are_told_apart(monkeypatch: pyt
     async def run() -> None:
         server = ControlServer(Scripted(silent=True))
         port = await server.listen(HOST)
-        client = await ControlClient.connect(HOST, port)
+        client = await ControlClient.connect(HOST, port, server.secret)
         with pytest.raises(TrunkSilentError, match="has not answered"):
             await client.finish(stop=True)
         await client.close()
@@ -110,16 +110,17 @@ def test_a_trunk_that_is_gone_and_one_that_hangs_are_told_apart(monkeypatch: pyt
 
         async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readline()
+            await reader.readline()
             writer.close()
 
         other = await asyncio.start_server(hang_up, HOST, 0)
-        client = await ControlClient.connect(HOST, other.sockets[0].getsockname()[1])
+        client = await ControlClient.connect(HOST, other.sockets[0].getsockname()[1], "")
         with pytest.raises(TrunkDiedError):
             await client.status()
         await client.close()
         other.close()
         with pytest.raises(StackError, match="does not answer"):
-            await ControlClient.connect(HOST, port)
+            await ControlClient.connect(HOST, port, server.secret)
 
     asyncio.run(run())
 
@@ -127,13 +128,14 @@ def test_a_trunk_that_is_gone_and_one_that_hangs_are_told_apart(monkeypatch: pyt
 def test_an_answer_to_another_question_is_no_answer() -> None:
     async def run() -> None:
         async def confused(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()  # Hello
             await reader.readline()
             writer.write(json.dumps({"type": "Began", "anchors": {}}).encode() + b"\n")
             await reader.readline()
             writer.close()
 
         server = await asyncio.start_server(confused, HOST, 0)
-        client = await ControlClient.connect(HOST, server.sockets[0].getsockname()[1])
+        client = await ControlClient.connect(HOST, server.sockets[0].getsockname()[1], "")
         with pytest.raises(StackError, match="answers Began to AskStatus"):
             await client.status()
         await client.close()

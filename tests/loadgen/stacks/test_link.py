@@ -48,7 +48,13 @@ def with_link(trunk: Trunk, test: Callable[[TrunkLink, ControlServer], Awaitable
         server = ControlServer(trunk)
         port = await server.listen(HOST)
         card = TrunkCard(
-            stack="kamailio", server_name="a.example", host=HOST, port=5443, ca_file="ca.pem", control_port=port
+            stack="kamailio",
+            server_name="a.example",
+            host=HOST,
+            port=5443,
+            ca_file="ca.pem",
+            control_port=port,
+            control_secret=server.secret,
         )
         try:
             async with open_link(card) as link:
@@ -181,7 +187,14 @@ def test_a_trunk_that_is_gone_cannot_be_asked() -> None:
     async def run() -> None:
         server = ControlServer(Trunk())
         port = await server.listen(HOST)
-        card = TrunkCard(server_name="a.example", host=HOST, port=5443, ca_file="ca.pem", control_port=port)
+        card = TrunkCard(
+            server_name="a.example",
+            host=HOST,
+            port=5443,
+            ca_file="ca.pem",
+            control_port=port,
+            control_secret=server.secret,
+        )
         async with open_link(card) as link:
             with pytest.raises(StackError, match="the trunk died"):
                 await link.begin(-1.0)
