@@ -49,7 +49,9 @@ class StrangerRefuser:
         def receive(data: bytes) -> None:
             with noting_bugs("a message of a stranger"):
                 completed = self._receive(connection, parser, data)
-                if limits.message_bytes is not None and parser.pending_bytes > limits.message_bytes:
+                # Nothing more is parsed of a connection that was closed, so what waits there is no long message.
+                open_still = connection.closed is None
+                if open_still and limits.message_bytes is not None and parser.pending_bytes > limits.message_bytes:
                     self._limiter.reached(Limit.MESSAGE_SIZE, address)
                     connection.abort(Limit.MESSAGE_SIZE)
                 if connection.closed is None:

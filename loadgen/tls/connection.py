@@ -233,11 +233,18 @@ class Connection(asyncio.Protocol):
         if self._state is _State.ENDED:
             self._hang_up(self._transport, abort=True)
             return
-        self.peer = _endpoint(transport.get_extra_info("peername"))
-        self.local = _endpoint(transport.get_extra_info("sockname"))
-        # Otherwise the system would hold a small message back until the one before it is acknowledged (Nagle's
-        # algorithm).
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.peer = _endpoint(transport.get_extra_info("peername"))
+            self.local = _endpoint(transport.get_extra_info("sockname"))
+            # Otherwise the system would hold a small message back until the one before it is acknowledged (Nagle's
+            # algorithm).
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            # The socket was closed or reset between its connection and this turn of the event loop.
+            self._transport = None
+            transport.close()
+            self._end(Closed(CloseReason.RESET, str(error)))
+            return
         self._started_s = self._loop.time()
         self._state = _State.HANDSHAKING
         self._deadline = self._loop.call_later(self._timeout_s, self._handshake_timed_out)
@@ -282,6 +289,9 @@ class Connection(asyncio.Protocol):
         for callback in self._close_callbacks:
             callback(ending)
         self._close_callbacks.clear()
+        # These refer to what refers to us. Without the cycle the memory of the connection, most of it OpenSSL's, is
+        # free at once. The garbage collector looks seldom (`system.loop`), and does not see OpenSSL's memory.
+        self._deliver = self._transport = None
 
     def _opened(self) -> None:
         self._state = _State.OPEN

@@ -91,7 +91,8 @@ def stranger_limits() -> PeerLimits:
         # A customer whose address is missing from the whitelist opens a connection per call at worst, and closes it
         # after the 403.
         connections=100,
-        all_connections=max(1, min(1000, _open_files() // 20)),
+        # Each takes about 100 KiB of ours and of OpenSSL.
+        all_connections=max(1, min(256, _open_files() // 20)),
         half_open=32,
         all_half_open=128,
         # A handshake takes three round trips. 5 s are enough for a peer at the other end of the world.

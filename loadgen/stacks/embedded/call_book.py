@@ -25,7 +25,7 @@ from trunkproof.models.refusals import REFUSALS
 
 NO_ROW = -1
 """The row of a call to a number that no plan dials."""
-MOST_STRANGERS = 1000
+MOST_STRANGERS = 100
 """Refused calls of strangers that get a record. What a flood sends beyond them is only counted by the limiter."""
 
 _BY_STATUS = {
