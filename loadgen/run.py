@@ -227,7 +227,11 @@ class Run:
         logger.info("the run ended: %s", self._end)
         return RunResult(
             records=pl.concat(tables).sort(RECORD_ORDER),
-            generator=void(worse(judge(placed.measured), "the carrier", report.carrier), map(str, placed.lost)),
+            generator=void(
+                worse(judge(placed.measured), "the carrier", report.carrier),
+                # A bug of the trunk's process is no fault of the generator.
+                map(str, (*placed.lost, *self._bugs.found, *placed.bugs)),
+            ),
             anchors=self._anchors,
             heard=placed.heard,
             end=self._end,

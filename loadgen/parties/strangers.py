@@ -77,8 +77,9 @@ class StrangerRefuser:
             # A stranger is owed no explanation.
             connection.abort(str(error))
         for _ in range(parser.take_pings()):
-            if self._may_ask(connection):
-                connection.write(b"\r\n")
+            if connection.closed is not None or not self._may_ask(connection):
+                break
+            connection.write(b"\r\n")
         return completed
 
     def _may_ask(self, connection: Connection) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +18,11 @@ from trunkproof.loadgen.media.pump import asked_for
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.run import drive
 from trunkproof.loadgen.sip.identifiers import Identifiers
-from trunkproof.loadgen.sip.invite import Place, outbound_invite
+from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
 from trunkproof.loadgen.sip.message import Request, Response, serialize
 from trunkproof.loadgen.sip.parser import StreamParser
+from trunkproof.loadgen.sip.sdes import KEY_BYTES
+from trunkproof.loadgen.sip.sdp import write_sdp
 from trunkproof.loadgen.stacks.embedded import trunk as embedded
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
@@ -41,18 +45,22 @@ def study() -> Study:
     return Study.model_validate({"name": "neighbour", "duration_s": 1, "pop": pop, "trunks": trunks})
 
 
-def invite(**changes: str) -> Request:
+def offer() -> bytes:
+    return write_sdp(customer_offer(CUSTOMER, 50_000, b"k" * KEY_BYTES, session_id=1))
+
+
+def invite(dialled: str = "+919876543210", sdp: bytes = b"v=0\r\n", **changes: str) -> Request:
     made = outbound_invite(
         Identifiers(random.Random()),
-        dialled="+919876543210",
+        dialled=dialled,
         exophone="+918012345678",
         account="example",
         trunk=Place("127.0.0.1", 5061),
         customer=Place(STRANGER, 5061),
-        sdp=b"v=0\r\n",
+        sdp=sdp,
     )
     for name, value in changes.items():
-        made.headers.replace(name.replace("_", "-"), value)
+        made.headers.replace(name, value) if name in made.headers else made.headers.add(name, value)
     return made
 
 
@@ -297,3 +305,139 @@ def test_customers_call_as_planned_while_strangers_attack_and_nothing_is_left_be
         assert (trunk.gate.limits.carrier.used, trunk.gate.limits.pool.in_use) == (0, 0)
 
     with_trunk(test, tmp_path, monkeypatch, connections=2, requests_per_s=40, all_requests_per_s=100, message_s=0.5)
+
+
+def test_rfc5626_4_4_1_thousands_of_keep_alives_of_a_customer_are_answered_with_as_many_pongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(trunk: EmbeddedTrunk, card: TrunkCard) -> None:
+        peer = await Peer.open(card, CUSTOMER)
+        for _ in range(10):
+            peer.connection.write(b"\r\n\r\n" * 500)
+            await asyncio.sleep(0)
+        async with asyncio.timeout(WITHIN_S):
+            while len(peer.raw) < 2 * 5000:
+                await asyncio.sleep(0.01)
+        assert bytes(peer.raw) == b"\r\n" * 5000
+        peer.connection.close()
+
+    with_trunk(test, tmp_path, monkeypatch)
+
+
+def test_keep_alives_of_a_stranger_count_as_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(trunk: EmbeddedTrunk, card: TrunkCard) -> None:
+        peer = await Peer.open(card)
+        peer.connection.write(b"\r\n\r\n" * 500)
+        assert await peer.end() is CloseReason.RESET
+        assert trunk.limiter.counts[False, Limit.REQUESTS] == 1
+
+    with_trunk(test, tmp_path, monkeypatch, requests_per_s=10, all_requests_per_s=None)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x00\xff" * 500 + b"\r\n\r\n", b"INVITE sip:a@b SIP/2.0\r\nX: " + b"x" * 70_000, b"BYE\r\n\r\n"],
+    ids=["garbage", "a header of 70 kB", "half a start line"],
+)
+def test_a_customer_who_sends_no_sip_loses_its_connection_alone(
+    sent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(trunk: EmbeddedTrunk, card: TrunkCard) -> None:
+        odd, good = await Peer.open(card, CUSTOMER), await Peer.open(card, CUSTOMER)
+        odd.connection.write(sent)
+        assert await odd.end() in {CloseReason.PEER, CloseReason.RESET}
+        assert trunk.agent.malformed == 1
+        good.connection.write(serialize(invite()))
+        assert [(await good.response()).status, (await good.response()).status] == [100, 404]
+        good.connection.close()
+
+    with_trunk(test, tmp_path, monkeypatch)
+
+
+def test_a_customer_who_closes_in_mid_message_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(trunk: EmbeddedTrunk, card: TrunkCard) -> None:
+        peer = await Peer.open(card, CUSTOMER)
+        peer.connection.write(serialize(invite()) + b"BYE sip:a@b SIP/2.0\r\nVia: SIP")
+        await peer.response()
+        peer.connection.close()
+        await peer.end()
+        async with asyncio.timeout(WITHIN_S):
+            while trunk.edge.connections or not trunk.agent.idle or trunk.answerer.under_way:
+                await asyncio.sleep(0.01)
+        # The deadline of the half message went with its connection.
+        await asyncio.sleep(0.4)
+        assert trunk.limiter.counts == {}
+
+    with_trunk(test, tmp_path, monkeypatch)
+
+
+def test_a_bug_that_one_message_meets_costs_that_message_and_not_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        trunk = EmbeddedTrunk(draw_plan(study()), tmp_path)
+        card = await trunk.start()
+        receive = trunk.agent._endpoint.receive
+
+        def planted(number: int, message: Request | Response, *rest: Any) -> None:
+            if message.headers.get("Subject") == "a bug":
+                raise KeyError("AES_256_CM_HMAC_SHA1_80")
+            receive(number, message, *rest)
+
+        monkeypatch.setattr(trunk.agent._endpoint, "receive", planted)
+        peer = await Peer.open(card, CUSTOMER)
+        peer.connection.write(serialize(invite(Subject="a bug")) + serialize(invite()))
+        assert [(await peer.response()).status, (await peer.response()).status] == [100, 404]
+        peer.connection.close()
+        await trunk.close()
+
+    with collecting_bugs() as bugs:
+        asyncio.run(run())
+    assert [bug.error for bug in bugs.found] == ["KeyError: 'AES_256_CM_HMAC_SHA1_80'"]
+
+
+def test_a_bug_that_an_incoming_call_meets_is_answered_with_500_and_releases_what_the_call_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        trunk = EmbeddedTrunk(draw_plan(study()), tmp_path)
+        card = await trunk.start()
+
+        def planted(*_: object) -> None:
+            raise KeyError("no such suite")
+
+        monkeypatch.setattr(trunk.audio, "open_on", planted)
+        peer = await Peer.open(card, CUSTOMER)
+        peer.connection.write(serialize(invite(dialled="+910000000000", sdp=offer())))
+        statuses = [(await peer.response()).status for _ in range(3)]
+        assert statuses == [100, 180, 500]
+        assert (trunk.gate.limits.carrier.used, trunk.gate.limits.pool.in_use) == (0, 0)
+        peer.connection.close()
+        await trunk.close()
+
+    with collecting_bugs() as bugs:
+        asyncio.run(run())
+    assert [(bug.where, bug.error) for bug in bugs.found] == [("an incoming call", "KeyError: 'no such suite'")]
+
+
+def test_a_call_that_finds_no_descriptor_gives_back_every_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        trunk = EmbeddedTrunk(draw_plan(study()), tmp_path)
+        card = await trunk.start()
+
+        def exhausted(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr("trunkproof.loadgen.parties.audio.bind_pair", exhausted)
+        free = trunk.gate.limits.pool.free(0.0)
+        peer = await Peer.open(card, CUSTOMER)
+        peer.connection.write(serialize(invite(dialled="+910000000000", sdp=offer())))
+        assert [(await peer.response()).status for _ in range(3)] == [100, 180, 503]
+        # So late that no port is in quarantine any more.
+        assert (trunk.gate.limits.pool.in_use, trunk.gate.limits.pool.free(1e9)) == (0, free)
+        peer.connection.close()
+        await trunk.close()
+
+    asyncio.run(run())
