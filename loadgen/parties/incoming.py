@@ -60,11 +60,11 @@ class Admission(Protocol):
 class Answerer:
     """The called side. `admission` decides first. `rows` are the plan's, by number.
 
-    A number that is not the plan's gets the row that `unplanned` returns, or 404 without it.
+    A number that is not the plan's gets the row that `unplanned` returns for it, or 404 without it.
     """
 
     def __init__(
-        self, rows: Mapping[int, PlanRow], admission: Admission, unplanned: Callable[[], PlanRow] | None = None
+        self, rows: Mapping[int, PlanRow], admission: Admission, unplanned: Callable[[str], PlanRow] | None = None
     ) -> None:
         self._rows, self._unplanned = rows, unplanned
         self._admission = admission
@@ -129,7 +129,7 @@ class Answerer:
         number = row_of(call.dialled)
         row = None if number is None else self._rows.get(number)
         if row is None and self._unplanned is not None:
-            row = self._unplanned()
+            row = self._unplanned(call.dialled)
         if row is None:
             raise CallRefused(Refusal(_NOT_FOUND))
         return row

@@ -11,6 +11,7 @@ Every way to the end goes through `_end`, from any state, and only the first one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -339,7 +340,9 @@ class Connection(asyncio.Protocol):
 
     def _hang_up(self, transport: asyncio.Transport, *, abort: bool) -> None:
         if abort:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+            # The socket may be gone already, where the event loop has closed it by itself.
+            with contextlib.suppress(OSError, ValueError):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
             transport.abort()
             return
         # To close a socket with unread bytes (such as a late TLS 1.3 ticket) sends RST, and the peer then loses what it

@@ -119,8 +119,9 @@ class Connector:
                 outcome.set_result(error)
 
         connection = Connection(engine, done, timeout_s=timeout_s, tcp_s=tcp_s)
-        await loop.create_connection(lambda: connection, sock=sock)
         try:
+            # Inside too: uvloop ends a socket that is given up here without a word to the connection.
+            await loop.create_connection(lambda: connection, sock=sock)
             error = await outcome
         except asyncio.CancelledError:  # the time limit, or our caller
             connection.abort("gave up")

@@ -27,7 +27,7 @@ from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.parties.strangers import StrangerRefuser
 from trunkproof.loadgen.sip.call import UserAgent
-from trunkproof.loadgen.sip.fields import Uri
+from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
 from trunkproof.loadgen.sip.invite import Place, account_host
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.stacks.control import StackStatus
@@ -39,7 +39,7 @@ from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
 from trunkproof.loadgen.tls.limiter import ConnectionLimiter
 from trunkproof.loadgen.tls.pool import ConnectionPool
-from trunkproof.models.plan import Outcome, Plan, PlanRow
+from trunkproof.models.plan import Outcome, Plan, PlanRow, row_of
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 from trunkproof.models.traffic import TlsPolicy
@@ -84,10 +84,12 @@ class EmbeddedTrunk:
         """Return the called side in the PSTN, behind the gate."""
         return Answerer(self.plan.rows, self._admit, self._unplanned_row if self.options.answer_any else None)
 
-    def _unplanned_row(self) -> PlanRow:
+    def _unplanned_row(self, dialled: str) -> PlanRow:
         """Return the row of a call to a number that no plan dials: answered soon, up until its caller hangs up."""
-        # A number of its own, as the row is in the audio of the call and tells it from that of other calls.
-        row = next(self._unplanned)
+        # The row is in the audio of the call and tells it from that of other calls. A number that another plan dials
+        # names its own, so that the caller knows our voice.
+        named = row_of(dialled)
+        row = next(self._unplanned) if named is None else named
         return PlanRow(
             row=row,
             call=row,
@@ -285,7 +287,11 @@ class EmbeddedTrunk:
         admits it. An unknown account gets the first trunk.
         """
         # From names the trunk, the source address proves it: several trunks of one account may share a whitelist.
-        domain, source = Uri.parse(incoming.call.invite.from_.uri).host, IPv4Address(incoming.source)
+        source = IPv4Address(incoming.source)
+        try:
+            domain = Uri.parse(incoming.call.invite.from_.uri).host
+        except MalformedFieldError:
+            domain = ""  # such as a tel: URI, which has none
         named = [index for index, trunk in enumerate(self.study.trunks) if account_host(trunk.account) == domain]
         of_source = [index for index in named if self.study.trunks[index].customer_address == source]
         admitting = [index for index in named if self.study.trunks[index].admits(source)]

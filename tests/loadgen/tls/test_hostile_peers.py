@@ -9,13 +9,21 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from trunkproof.loadgen.system.loop import loop_factory
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
-from trunkproof.loadgen.tls.connection import MAX_UNSENT_BYTES, Closed, CloseReason, ConnectFailure, Connection
-from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
+from trunkproof.loadgen.tls.connection import (
+    MAX_UNSENT_BYTES,
+    Closed,
+    CloseReason,
+    ConnectError,
+    ConnectFailure,
+    Connection,
+)
+from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
 from trunkproof.loadgen.tls.limiter import ConnectionLimiter, Limit, known_limits
 
 SERVER_NAME = "pstn.trunk.test"
@@ -188,6 +196,29 @@ def test_a_closed_connection_refers_to_nobody_who_refers_to_it(serving: Callable
         assert (theirs._deliver, theirs._transport, theirs._close_callbacks) == (None, None, [])
 
     serving(test)
+
+
+@pytest.mark.parametrize("factory", LOOPS, ids=["asyncio", "best"])
+def test_a_connection_that_is_given_up_at_any_instant_leaves_no_error_behind(
+    factory: Any, authority: Authority
+) -> None:
+    failed: list[dict[str, Any]] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        connector = Connector(client_context(authority.ca_file), SERVER_NAME)
+
+        async def give_up(timeout_s: float) -> None:
+            with pytest.raises((ConnectError, LocalNetworkError)):
+                await connector.connect("127.0.0.1", silent.getsockname()[1], timeout_s=timeout_s)
+
+        with socket.create_server(("127.0.0.1", 0), backlog=1024) as silent:
+            await asyncio.gather(*(give_up(n * 0.0002) for n in range(300)))
+        await asyncio.sleep(0.1)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(scenario())
+    assert failed == []
 
 
 def test_without_descriptors_accepting_pauses_and_goes_on(
