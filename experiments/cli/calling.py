@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from trunkproof.experiments.cli import console as shown
@@ -50,6 +51,7 @@ from trunkproof.models.study import Study
 
 RECORDS = "records.parquet"
 """The calls that came to a served trunk."""
+_CALLS_PER_TABLE = 10_000
 
 TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
 Allow = Annotated[
@@ -76,6 +78,7 @@ def serve(
     study = read_as_asked(study_file, stack=stack)
     folder = folder_at(out_dir)
     calls: list[Record] = []
+    tables: list[pl.DataFrame] = []
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
@@ -88,8 +91,13 @@ def serve(
         print_result(card.model_dump(mode="json", exclude={"control_secret"}), human, as_json=as_json)
 
     def ended(call: ServedCall) -> None:
+        # Not by Rich, which takes as long for a line as the trunk for a call.
+        typer.echo(shown.call_line(call), err=True)
         calls.append(call.record)
-        err.print(shown.call_line(call), markup=False)
+        # A table takes a tenth of the memory. A trunk may be served for days.
+        if len(calls) == _CALLS_PER_TABLE:
+            tables.append(to_frame(calls))
+            calls.clear()
 
     lost: list[str] = []
 
@@ -117,7 +125,7 @@ def serve(
         end = run_loop(play())
     finally:
         # On every way out: what a telephone did is what this command is for.
-        write_records(to_frame(calls), folder / RECORDS)
+        write_records(pl.concat([*tables, to_frame(calls)]), folder / RECORDS)
     write_bugs(end.bugs, folder)
     for line in shown.serve_lines(end):
         err.print(line, markup=False)

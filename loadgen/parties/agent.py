@@ -19,7 +19,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from trunkproof.loadgen.bugs import noting_bugs
+from trunkproof.loadgen.bugs import note_bug, noting_bugs
 from trunkproof.loadgen.parties.deadline import MessageDeadline
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import Call, UserAgent
@@ -134,7 +134,7 @@ class SipAgent:
             agent: what its messages say of it.
             random_source: for branches, tags and Call-IDs.
             on_invite: is called with each incoming call.
-            on_event: is called with each event of an incoming call, before the call's own coroutine gets it.
+            on_event: is called with each event of an incoming call.
             limiter: the limits of the peers, which may be those of a listener. None: those of known peers.
             trace: is told every SIP message.
         """
@@ -222,10 +222,12 @@ class SipAgent:
         try:
             while (message := parser.next_message()) is not None:
                 completed = True
-                # A bug that this message meets costs this message, and not the connection with all its calls.
-                with noting_bugs("a received message"):
+                try:
                     if self._may_begin(number, connection, message, limits):
                         self._endpoint.receive(number, message, now, connection.peer)
+                except Exception as error:
+                    # It costs this message, and not the connection with all its calls.
+                    note_bug("a received message", error)
         except MalformedMessageError as error:
             # The rest of the stream is lost: RFC 3261 section 18.3 gives no way to find the next message.
             self.malformed += 1
@@ -267,17 +269,19 @@ class SipAgent:
         # A handler may give the endpoint another input and so come here again. That is safe: each event is handed out
         # once.
         for event in self._endpoint.events():
-            with noting_bugs("an event"):
+            try:
                 self._dispatch(event)
+            except Exception as error:  # the other events are for other calls
+                note_bug("an event", error)
         self._arm()
 
     def _dispatch(self, event: events.Event) -> None:
         if isinstance(event, IncomingInvite):
             self._incoming(event)
         elif isinstance(event, events.CallEvent) and isinstance(event.call.context, CallEvents):
+            event.call.context.put(event)
             if self._on_event is not None and isinstance(event.call, ServerCall):
                 self._on_event(event)
-            event.call.context.put(event)
 
     def _incoming(self, event: IncomingInvite) -> None:
         call_events = CallEvents()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +67,23 @@ class _ControlledStack:
     def __init__(self, stack: Stack, folder: Path, bugs: Bugs) -> None:
         self._stack, self._bugs = stack, bugs
         self._folder = folder
-        self.status, self.begin = stack.status, stack.begin
+        self._refused_before: Mapping[str, int] = {}
+        self.status = stack.status
+
+    def begin(self, zero: float) -> Mapping[str, float]:
+        """Set plan zero. Return the anchors by trunk name."""
+        # A served trunk may be called by one run after the other, and each is told of its own time.
+        self._refused_before = self._stack.status().refused
+        return self._stack.begin(zero)
 
     async def finish(self, *, stop: bool) -> Finished:
         """Wait for the inbound calls, and write their records."""
         finish = await self._stack.finish(stop=stop)
         path = self._folder / _INBOUND
         write_records(to_frame(finish.records), path)
-        return Finished(path.resolve(), finish.health, self._bugs.found, self._stack.status().refused)
+        refused = Counter(self._stack.status().refused)
+        refused.subtract(self._refused_before)
+        return Finished(path.resolve(), finish.health, self._bugs.found, dict(+refused))
 
 
 async def serve(

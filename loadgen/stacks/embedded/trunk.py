@@ -16,7 +16,7 @@ import os
 import random
 from collections.abc import Callable
 from functools import lru_cache, partial
-from ipaddress import IPv4Address
+from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
@@ -109,7 +109,10 @@ class EmbeddedTrunk:
         )
 
     def _is_whitelisted(self, address: str) -> bool:
-        source = IPv4Address(address)
+        try:
+            source = IPv4Address(address)
+        except AddressValueError:
+            return False  # no whitelist has such an address
         return any(trunk.admits(source) for trunk in self.study.trunks)
 
     def edge_certificate(self) -> CertificateFiles:

@@ -422,6 +422,20 @@ def test_a_bug_that_an_incoming_call_meets_is_answered_with_500_and_releases_wha
     assert [(bug.where, bug.error) for bug in bugs.found] == [("an incoming call", "KeyError: 'no such suite'")]
 
 
+def test_rfc3966_a_caller_in_a_tel_uri_names_no_account_and_gets_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(trunk: EmbeddedTrunk, card: TrunkCard) -> None:
+        peer = await Peer.open(card, CUSTOMER)
+        request = invite(dialled="+910000000000", sdp=offer(), From="<tel:+918012345678>;tag=1")
+        peer.connection.write(serialize(request))
+        assert [(await peer.response()).status for _ in range(3)] == [100, 180, 200]
+        peer.connection.close()
+        await peer.end()
+
+    with_trunk(test, tmp_path, monkeypatch)
+
+
 def test_a_call_that_finds_no_descriptor_gives_back_every_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         trunk = EmbeddedTrunk(draw_plan(study()), tmp_path)
