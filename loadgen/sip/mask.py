@@ -22,12 +22,6 @@ def mask(text: str) -> str:
     return _NUMBER.sub(_mask_number, text)
 
 
-def masked_number(user: str) -> str:
-    """Return the user part of a URI, masked like a number. Whatever is no number is hidden but for two characters."""
-    found = mask(f"sip:{user}").removeprefix("sip:")
-    return found if found != user or len(user) <= 4 else f"{'*' * (len(user) - 2)}{user[-2:]}"
-
-
 def _mask_number(match: re.Match[str]) -> str:
     digits = match["digits"]
     country = _INDIA if digits.startswith(_INDIA) else ""

@@ -15,7 +15,7 @@ from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
-from trunkproof.loadgen.sip.mask import masked_number
+from trunkproof.loadgen.sip.mask import mask
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.server_call import ServerCall
 from trunkproof.loadgen.stacks.stack import OnCall, ServedCall
@@ -188,8 +188,14 @@ class CallBook:
 
 def _words(caller: str, dialled: str, digits: str, ended_by: str, fault: str | None) -> str:
     pressed = f", pressed {digits}" if digits else ""
-    said = f"{masked_number(caller)} called {masked_number(dialled)}{pressed}, ended by {ended_by}"
+    said = f"{_masked(caller)} called {_masked(dialled)}{pressed}, ended by {ended_by}"
     return said if fault is None else f"{fault}; {said}"
+
+
+def _masked(user: str) -> str:
+    """Return the user part of a URI, masked like a number. What is no number is hidden but for two characters."""
+    found = mask(f"sip:{user}").removeprefix("sip:")
+    return found if found != user or len(user) <= 4 else f"{'*' * (len(user) - 2)}{user[-2:]}"
 
 
 def _caller(invite: Request) -> str:
