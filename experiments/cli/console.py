@@ -20,8 +20,11 @@ from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.prediction.forecast import Forecast
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.loadgen.bugs import FILE as BUGS
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.run import RunResult
+from trunkproof.loadgen.stacks.server import ServeEnd
+from trunkproof.loadgen.stacks.stack import ServedCall
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import Calibration, CostName
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
@@ -162,6 +165,8 @@ def drive_json(driven: RunResult, study: Study) -> dict[str, Any]:
         "interrupted": driven.end.interrupted,
         "ended": driven.end.to_json(),
         "troubles": list(driven.troubles),
+        "bugs": [str(bug) for bug in driven.bugs],
+        "refused": dict(driven.refused),
         "srtp": asdict(driven.heard),
         "meters": None if driven.meters is None else asdict(driven.meters),
         "kpis": None if void else dict(kpis.values),
@@ -180,6 +185,10 @@ def drive_lines(driven: RunResult, study: Study) -> Group:
         parts.append(f"Cut short: {driven.end}")
     if driven.troubles:
         parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
+    if driven.refused:
+        words = "; ".join(f"{what}: {count}" for what, count in driven.refused.items())
+        parts.append(f"Refused by the trunk's own limits: {words}")
+    parts += [f"A bug of trunkproof, with its traceback in {BUGS}: {bug}" for bug in driven.bugs]
     if generator.verdict is Verdict.VOID:
         parts.append("VOID: the generator could not keep up, so no figure of this run says anything about the trunk.")
     else:
@@ -190,6 +199,26 @@ def drive_lines(driven: RunResult, study: Study) -> Group:
     if driven.meters is not None and driven.meters.programs:
         parts.append(meter_table(driven.meters))
     return Group(*parts)
+
+
+def call_line(call: ServedCall) -> str:
+    """Return one line on a call to a served trunk, with masked numbers."""
+    record = call.record
+    words = [str(record.disposition)]
+    if record.status is not None:
+        words.append(f"status {record.status}")
+    if record.answered_s is not None and record.ended_s is not None:
+        words.append(f"up for {record.ended_s - record.answered_s:.1f} s")
+        heard = f"heard {record.rtp_received} packets, {record.rtp_lost} lost"
+        words.append(heard if call.heard else "no audio heard")
+    # The reason has masked numbers, digits, and who ended the call.
+    return f"call {record.call} at {record.intended_s:.1f} s: {', '.join(words)}; {record.reason}"
+
+
+def serve_lines(end: ServeEnd) -> list[str]:
+    """Return the last lines of a served trunk: what its limits refused, and bugs of ours."""
+    refused = [f"Refused, {what}: {count}" for what, count in end.refused.items()]
+    return refused + [f"A bug of trunkproof, with its traceback in {BUGS}: {bug}" for bug in end.bugs]
 
 
 def meter_table(meters: MeterReport) -> Table:

@@ -48,13 +48,6 @@ class NoPortError(TrunkproofError):
     """This machine has no free port pair."""
 
 
-class NoDescriptorError(NoPortError):
-    """This process may not open more files. The port that was to be bound is as free as before."""
-
-    port = 0
-    """The port, where it is one of a pool."""
-
-
 @dataclass(slots=True)
 class Heard:
     """The packets that one side received on all its SRTP calls, and how many of them were authentic."""
@@ -302,18 +295,14 @@ class AudioFactory:
             row: the row of the call.
 
         Raises:
-            NoPortError: there is no other port.
-            NoDescriptorError: no more files may be open. Its `port` is still the pool's.
+            NoPortError: there is no other port, or no more files may be open. The port tried last is then still the
+                pool's, unless `instead` was asked for another.
         """
         while True:
             try:
                 return self._audio(port, row), port
             except OSError as error:
-                try:
-                    _check_descriptors(error)
-                except NoDescriptorError as lack:
-                    lack.port = port
-                    raise
+                _check_descriptors(error)
                 other = instead(port)
                 if other is None:
                     raise NoPortError(f"port {port} of the pool is held by another program") from None
@@ -328,13 +317,9 @@ class AudioFactory:
 
 
 def _check_descriptors(error: OSError) -> None:
-    """Raise an error where the socket failed for want of file descriptors, and not because the port is in use.
-
-    Raises:
-        NoDescriptorError: no more files may be open.
-    """
+    """Raise NoPortError where the socket failed for want of file descriptors, and not because the port is in use."""
     if error.errno in {errno.EMFILE, errno.ENFILE}:
-        raise NoDescriptorError(
+        raise NoPortError(
             f"this process may have {raise_descriptor_limit()} files open at once, and a call takes two sockets on "
             "each side: raise the hard limit (ulimit -Hn)"
         ) from error

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from trunkproof.loadgen.bugs import note_bug
 from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, NoPortError
 from trunkproof.loadgen.parties.call_log import CallLog
 from trunkproof.loadgen.parties.negotiation import AudioNegotiator
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call_state import IN_DIALOG
+from trunkproof.loadgen.sip.call_state import IN_DIALOG, CallState
 from trunkproof.loadgen.sip.fields import quote
 from trunkproof.loadgen.sip.reason import readable, sip_reason
 from trunkproof.loadgen.sip.sdp import MalformedSdpError
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Outcome, PlanRow, row_of
 from trunkproof.models.records import Disposition
 from trunkproof.models.refusals import REFUSALS
 
 logger = logging.getLogger(__name__)
 
-_NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
+_NOT_FOUND, _NOT_ACCEPTABLE, _OUR_FAULT = 404, 488, 500
 
 
 class _Gone(Exception):  # noqa: N818
@@ -62,10 +64,15 @@ class Admission(Protocol):
 
 
 class Answerer:
-    """The called side. `admission` decides first. `rows` are the plan's, by number."""
+    """The called side. `admission` decides first. `rows` are the plan's, by number.
 
-    def __init__(self, rows: Mapping[int, PlanRow], admission: Admission) -> None:
-        self._rows = rows
+    A number that is not the plan's gets the row that `unplanned` returns for it, or 404 without it.
+    """
+
+    def __init__(
+        self, rows: Mapping[int, PlanRow], admission: Admission, unplanned: Callable[[str], PlanRow] | None = None
+    ) -> None:
+        self._rows, self._unplanned = rows, unplanned
         self._admission = admission
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,7 +80,7 @@ class Answerer:
     def take(self, agent: SipAgent, incoming: IncomingCall) -> None:
         """Answer one call in its own task."""
         # The set keeps the task alive: the event loop itself holds tasks only weakly.
-        task = asyncio.create_task(self._serve(agent, incoming))
+        task = asyncio.create_task(self._guarded(agent, incoming))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -87,6 +94,17 @@ class Answerer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _guarded(self, agent: SipAgent, incoming: IncomingCall) -> None:
+        """Serve a call, and end it whatever goes wrong, so that its caller does not wait for an answer in vain."""
+        try:
+            await self._serve(agent, incoming)
+        except RemoteError as error:
+            CallLog(logger, incoming.call.invite.call_id).info("ended: %s", error)
+            agent.act(lambda now: _end(incoming.call, _NOT_ACCEPTABLE, now))
+        except Exception as error:
+            note_bug("an incoming call", error)
+            agent.act(lambda now: _end(incoming.call, _OUR_FAULT, now))
 
     async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
         call = incoming.call
@@ -126,9 +144,12 @@ class Answerer:
 
     def _row_dialled(self, call: ServerCall) -> PlanRow:
         number = row_of(call.dialled)
-        if number is None or number not in self._rows:
+        row = None if number is None else self._rows.get(number)
+        if row is None and self._unplanned is not None:
+            row = self._unplanned(call.dialled)
+        if row is None:
             raise CallRefused(Refusal(_NOT_FOUND))
-        return self._rows[number]
+        return row
 
     async def _converse(self, talk: _Conversation, row: PlanRow, reservation: Reservation) -> None:
         # Setup and ringing count from here, after admission: the delay of a shaper comes before.
@@ -224,6 +245,14 @@ class _Conversation:
 
     def _hang_up(self, status: int, why: str) -> None:
         self.agent.act(lambda now: self.call.bye(now, sip_reason(status, why)))
+
+
+def _end(call: ServerCall, status: int, now: float) -> None:
+    """Refuse a call with that status, or hang up where it is answered already. Do nothing where it has ended."""
+    if call.state is CallState.INCOMING:
+        call.reject(now, status)
+    else:
+        call.hang_up(now)
 
 
 def _check_offer(body: bytes) -> None:

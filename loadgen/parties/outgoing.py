@@ -125,6 +125,11 @@ class PlannedCall:
                 await self._connect_and_converse(self._ready)
             elif self._ready is not None:
                 self._fail_here(self._ready)
+        except BaseException:  # cancellation too
+            # The dialler tells it in the record. The far end must not stay in a call that nobody follows any more.
+            if self._call is not None:
+                self.caller.line.agent.act(self._call.hang_up)
+            raise
         finally:
             self.drop()
             # Last. `stop` must reach the call as long as it holds anything.

@@ -163,6 +163,10 @@ class SipEndpoint:
         remembered = (self._flights, self._calls, self._dialogs, self._owners, self._users)
         return not any(remembered) and self.next_timer() is None
 
+    def transactions(self, connection_id: ConnectionId) -> int:
+        """Return how many transactions are under way on a connection."""
+        return self._flights.on(connection_id)
+
     def connection_lost(self, connection_id: ConnectionId, now: float) -> None:
         """Note that a connection is gone: its transactions fail, its answered calls are Detached and live on."""
         # Taken out first: the steps below leave connections, and must not change the dictionary that we walk through.

@@ -6,6 +6,7 @@ This module only remembers and finds. The endpoint sends messages and keeps time
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -54,6 +55,7 @@ class Flights:
         self._merged: dict[tuple[MergeKey, Peer], Flight] = {}
         self._verbatim: dict[tuple[str | None, str | None], Flight] = {}
         self._all: dict[Transaction, Flight] = {}
+        self._of_connection: Counter[ConnectionId] = Counter()
 
     def __bool__(self) -> bool:
         """Return whether any transaction is under way."""
@@ -84,8 +86,14 @@ class Flights:
             flight = self._clients.get((response.via.branch, "", response.cseq.method))
         return flight
 
+    def on(self, connection_id: ConnectionId) -> int:
+        """Return how many transactions are under way on a connection."""
+        return self._of_connection[connection_id]
+
     def enter(self, flight: Flight) -> None:
         """Remember a flight."""
+        if flight.transaction not in self._all:
+            self._of_connection[flight.connection_id] += 1
         self._all[flight.transaction] = flight
         if flight.verbatim is None:
             self._servers[flight.key, flight.peer] = flight
@@ -101,6 +109,10 @@ class Flights:
         # A handler may have ended the same transaction within one step.
         if self._all.pop(flight.transaction, None) is None:
             return False
+        self._of_connection[flight.connection_id] -= 1
+        # A zero for every connection that ever was would be a leak.
+        if not self._of_connection[flight.connection_id]:
+            del self._of_connection[flight.connection_id]
         if flight.verbatim is None:
             self._servers.pop((flight.key, flight.peer), None)
             if flight.merge is not None and self._merged.get((flight.merge, flight.peer)) is flight:

@@ -55,6 +55,16 @@ class Authority:
         _write(key, leaf.private_key_pem.bytes(), mode=0o600)
         return CertificateFiles(chain, key)
 
+    def discard(self) -> None:
+        """Remove the private keys. The run that needed them is over."""
+        discard_keys(self._folder)
+
+
+def discard_keys(folder: Path) -> None:
+    """Remove the private keys that an `Authority` issued into this folder, also one of a process that is gone."""
+    for key in folder.glob("*-key.pem"):
+        key.unlink(missing_ok=True)
+
 
 def server_context(
     files: CertificateFiles,

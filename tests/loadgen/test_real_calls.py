@@ -42,7 +42,7 @@ def real(question: Study, folder: Path, **options: Any) -> RunResult:
         async with running_trunk(question, folder) as card:
             driven = await drive(draw_plan(question), card, RunOptions(**options))
             assert card.control_port is not None
-            control = await ControlClient.connect(card.host, card.control_port)
+            control = await ControlClient.connect(card.host, card.control_port, card.control_secret or "")
             status = await control.status()
             await control.close()
             # The drain audit: after the last call the trunk holds nothing.

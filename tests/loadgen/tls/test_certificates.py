@@ -79,3 +79,12 @@ def test_the_key_log_is_private(authority: Authority, tmp_path: Path) -> None:
     keylog = tmp_path / "keys.log"
     client_context(authority.ca_file, keylog=keylog)
     assert stat.S_IMODE(keylog.stat().st_mode) == 0o600
+
+
+def test_after_the_run_no_key_is_left(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "pki")
+    authority.issue("one.test"), authority.issue("two.test")
+    authority.discard()
+    left = sorted(path.name for path in (tmp_path / "pki").iterdir())
+    assert left == ["001-cert.pem", "002-cert.pem", "ca.pem"]
+    authority.discard()  # what is gone already is no error

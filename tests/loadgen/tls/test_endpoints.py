@@ -3,6 +3,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, TlsVersion, client_context, server_context
 from trunkproof.loadgen.tls.connection import CloseReason, ConnectError, ConnectFailure, Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
+from trunkproof.loadgen.tls.limiter import ConnectionLimiter, known_limits
 from trunkproof.models.records import ConnectionKind
 
 SERVER_NAME = "pstn.trunk.test"
@@ -300,7 +302,8 @@ def test_a_cancelled_connect_leaves_no_socket(connector: Connector) -> None:
 
 def test_a_silent_caller_is_dropped_by_the_server(server_files: CertificateFiles) -> None:
     async def scenario() -> TlsServer:
-        server = await serve_tls("127.0.0.1", 0, server_context(server_files), echo, handshake_timeout_s=0.05)
+        limiter = ConnectionLimiter(known=replace(known_limits(), handshake_s=0.05))
+        server = await serve_tls("127.0.0.1", 0, server_context(server_files), echo, limiter=limiter)
         reader, writer = await asyncio.open_connection(*server.address)
         with pytest.raises(ConnectionResetError):
             await reader.read()
