@@ -168,7 +168,8 @@ class Record:
     rtp_reordered: Annotated[int, Column("Received out of order.", "packets", _REAL)] = 0
     rtp_foreign: Annotated[int, Column("Authentic, but the audio of another call.", "packets", _REAL)] = 0
     early_rtp: Annotated[
-        int, Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL)
+        int,
+        Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL),
     ] = 0
     rtp_stray: Annotated[
         int, Column("Came to the RTP port from another address than the agreed one.", "packets", _REAL)
@@ -182,7 +183,9 @@ class Record:
     ] = None
     silence_s: Annotated[
         float | None,
-        Column("Longest time without a packet while the call was up, the peer could send, and did not pause.", "s", _REAL),
+        Column(
+            "Longest time without a packet while the call was up, the peer could send, and did not pause.", "s", _REAL
+        ),
     ] = None
     paused_s: Annotated[
         float | None, Column("How long the peer sent nothing because nobody spoke (DTX).", "s", _REAL)

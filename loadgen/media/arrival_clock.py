@@ -1,10 +1,10 @@
 """From the kernel's time stamps to the streams' clock, whatever happens to the machine's wall clock.
 
-The kernel stamps each datagram with wall-clock time, but streams use the monotonic clock. The two are apart by an offset
-that changes when NTP or an operator sets the wall clock. So each pump looks at the offset again before it receives.
+The kernel stamps each datagram with wall-clock time, but streams use the monotonic clock. The two are apart by an
+offset that changes when NTP or an operator sets the wall clock. So each pump looks at the offset again and again.
 
-For a while after a step there are datagrams with both kinds of stamps. The old and the new offset give two arrivals.
-The true one is not in the future, and it is the later one: what waits has not waited for long.
+For a while after a step there are datagrams with both kinds of stamps. A stamp is of before the step if it lies before
+the first time that the wall clock can have shown since, or if the new offset would put the arrival into the future.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ class ArrivalClock:
 
     def __init__(self, monotonic_s: float, wall_s: float) -> None:
         self._offset = monotonic_s - wall_s
-        self._before, self._until = 0.0, -math.inf
+        self._looked = monotonic_s
+        self._before, self._since, self._until = 0.0, 0.0, -math.inf
 
     def look(self, monotonic_s: float, wall_s: float) -> None:
         """Note what both clocks say at this moment."""
         offset = monotonic_s - wall_s
         if abs(offset - self._offset) > STEP_S:
             self._before, self._until = self._offset, monotonic_s + MEMORY_S
-        self._offset = offset
+            # The step came at some time since the last look. This is what the wall clock showed then at the least.
+            self._since = wall_s - (monotonic_s - self._looked)
+        self._offset, self._looked = offset, monotonic_s
 
     def arrival(self, stamp_s: float, now: float) -> float:
         """Return when a datagram came, on the monotonic clock, by its stamp. `now` is when it was read."""
         at = stamp_s + self._offset
-        if now < self._until:
-            older = stamp_s + self._before
-            if older <= now + AHEAD_S and (at < older or at > now + AHEAD_S):
-                at = older
+        if now < self._until and (stamp_s < self._since or at > now + AHEAD_S):
+            at = stamp_s + self._before
         return at if now - LONGEST_WAIT_S <= at <= now + AHEAD_S else now

@@ -29,7 +29,7 @@ class Kind(IntEnum):
 KINDS = len(Kind)
 LEAST_RTCP_BYTES = 8
 """The shortest RTCP packet: a header and a source (RFC 3550 section 6.4.2)."""
-_BY_FIRST_BYTE = [
+BY_FIRST_BYTE = [
     Kind.STUN if byte < 4
     else Kind.ZRTP if 16 <= byte < 20
     else Kind.DTLS if 20 <= byte < 64
@@ -44,7 +44,7 @@ FIRST_RTCP_TYPE, LAST_RTCP_TYPE = 192, 223
 
 def kind_of(data: bytes) -> Kind:
     """Return the kind of a datagram."""
-    kind = _BY_FIRST_BYTE[data[0]] if data else Kind.OTHER
+    kind = BY_FIRST_BYTE[data[0]] if data else Kind.OTHER
     is_rtcp = kind is Kind.RTP and len(data) >= LEAST_RTCP_BYTES and FIRST_RTCP_TYPE <= data[1] <= LAST_RTCP_TYPE
     if is_rtcp:
         return Kind.RTCP

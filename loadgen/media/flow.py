@@ -16,8 +16,9 @@ MOST_CAUGHT_UP = 5
 """Frames that are sent late after a stall. Beyond these 100 ms the frames are given up, as a real telephone does."""
 
 MOST_AT_ONCE = 1024
-"""Datagrams that are taken from one socket before others have their turn. Its buffer holds fewer, unless they come faster
-than they are read."""
+"""Datagrams that are taken from one socket before others have their turn. Its buffer holds fewer, unless they come
+faster than they are read.
+"""
 
 
 class Flow(Protocol):

@@ -455,7 +455,12 @@ class MediaStream:
             rtp_on_rtcp=self._rtp_on_rtcp,
             digits=self._digits,
             given_up=self.given_up,
-            **{kind.name.lower(): self._kinds[kind] for kind in Kind if kind not in {Kind.RTP, Kind.RTCP}},
+            stun=self._kinds[Kind.STUN],
+            zrtp=self._kinds[Kind.ZRTP],
+            dtls=self._kinds[Kind.DTLS],
+            turn=self._kinds[Kind.TURN],
+            keep_alive=self._kinds[Kind.KEEP_ALIVE],
+            other=self._kinds[Kind.OTHER],
         )
         return replace(counts, mos=score(counts.lost + counts.late, total.expected))
 

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trunkproof.loadgen.media.flow import Flow
@@ -362,28 +362,31 @@ def note_media(record: Record, report: MediaReport) -> None:
 
 def media_fault(report: MediaReport) -> str | None:
     """Return why a call's audio was not as agreed, or None where it was."""
-    # The most telling fault first: those below may follow from it.
+    # The most telling fault first: those behind it may follow from it.
+    return next(_faults(report), None)
+
+
+def _faults(report: MediaReport) -> Iterator[str]:
     if report.fault:
-        return f"our audio failed: {report.fault}"
+        yield f"our audio failed: {report.fault}"
     if report.plain:
-        return f"{report.plain} packets came as plain RTP where SRTP was agreed"
+        yield f"{report.plain} packets came as plain RTP where SRTP was agreed"
     if report.failed:
-        return (
+        yield (
             f"{report.failed} of {report.received} packets were not authentic: wrong key, changed on the way, or "
             "numbered anew with an old key"
         )
     if report.foreign:
-        return f"{report.foreign} packets carried another call's audio (cross-talk)"
-    # Silence and not the packets sent: on hold nothing has to come, and we may only listen.
+        yield f"{report.foreign} packets carried another call's audio (cross-talk)"
+    # By silence and not by what was sent: on hold nothing has to come, and we may only listen.
     if not report.received and report.silence_s >= SHORTEST_TO_JUDGE_S:
-        return "no audio came back (one-way audio)" + _instead(report)
+        yield "no audio came back (one-way audio)" + _instead(report)
     if report.silence_s > LONGEST_SILENCE_S:
-        return f"no audio came back for {report.silence_s:.1f} s" + _instead(report)
-    if report.other_types and report.other_types >= report.authenticated / 2:
-        return f"{report.other_types} of {report.authenticated} packets had a payload type that was not agreed"
+        yield f"no audio came back for {report.silence_s:.1f} s" + _instead(report)
+    if report.other_types > report.authenticated / 2:
+        yield f"{report.other_types} of {report.authenticated} packets had a payload type that was not agreed"
     if report.unsent > report.sent / 2:
-        return f"{report.unsent} of {report.sent} packets could not be sent: is there a route to the peer's address?"
-    return None
+        yield f"{report.unsent} of {report.sent} packets could not be sent: is there a route to the peer's address?"
 
 
 def _instead(report: MediaReport) -> str:

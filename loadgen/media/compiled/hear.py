@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+
 from trunkproof.loadgen.media.compiled.c import call_c
 from trunkproof.loadgen.media.compiled.cipher import (
     NOT_AUTHENTIC,
@@ -31,7 +33,7 @@ from trunkproof.loadgen.media.compiled.octets import (
     read32,
     set_bit,
 )
-from trunkproof.loadgen.media.datagrams import FIRST_RTCP_TYPE, LAST_RTCP_TYPE, LEAST_RTCP_BYTES, Kind
+from trunkproof.loadgen.media.datagrams import BY_FIRST_BYTE, FIRST_RTCP_TYPE, LAST_RTCP_TYPE, LEAST_RTCP_BYTES, Kind
 from trunkproof.loadgen.media.jitter_buffer import DEPTH_S, DRIFT_S, LOST_TRACK_S
 from trunkproof.loadgen.media.rtp import DIGITS, HEADER_BYTES, VERSION
 from trunkproof.loadgen.media.silence import PAUSE_S
@@ -53,27 +55,17 @@ from trunkproof.models.packets import CLOCK_HZ, SAMPLES_PER_PACKET
 _KEYS = len(DIGITS)
 RTP: Final = int(Kind.RTP)
 RTCP: Final = int(Kind.RTCP)
-_STUN, _ZRTP, _DTLS, _TURN = int(Kind.STUN), int(Kind.ZRTP), int(Kind.DTLS), int(Kind.TURN)
-_KEEP_ALIVE, _OTHER = int(Kind.KEEP_ALIVE), int(Kind.OTHER)
+_KEEP_ALIVE: Final = int(Kind.KEEP_ALIVE)
+_KINDS = np.array(BY_FIRST_BYTE, dtype=np.uint8)
 
 
-@lean
+@inlined
 def kind_of(data: Bytes, at: int, size: int) -> int:
     """Return the kind of a datagram, as `datagrams.kind_of` does."""
-    if size >= LEAST_RTCP_BYTES and data[at] >> 6 == VERSION:
-        if FIRST_RTCP_TYPE <= data[at + 1] <= LAST_RTCP_TYPE:
-            return RTCP
-        return RTP if size >= HEADER_BYTES else _KEEP_ALIVE
-    if size < HEADER_BYTES:
-        return _KEEP_ALIVE
-    first = octet(data, at)
-    if first < 4:
-        return _STUN
-    if first < 16 or first >= 80:
-        return _OTHER
-    if first < 20:
-        return _ZRTP
-    return _DTLS if first < 64 else _TURN
+    kind = octet(_KINDS, octet(data, at))
+    if size >= LEAST_RTCP_BYTES and kind == RTP and FIRST_RTCP_TYPE <= data[at + 1] <= LAST_RTCP_TYPE:
+        return RTCP
+    return kind if size >= HEADER_BYTES else _KEEP_ALIVE
 
 
 @lean

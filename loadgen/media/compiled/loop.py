@@ -214,7 +214,7 @@ def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -
     # Gathered before it left: the record may belong to another stream by now.
     if slot.turn == turn:
         now_ns = clock_ns(c, work, MONOTONIC)
-        receive_all(c, control, slot, work, now_ns * 1e-9)
+        receive_all(c, control, slot, work, now_ns * 1e-9, False)
         if slot.frames % _FRAMES_PER_LOOK < control.heard_together:
             receive_all_reports(c, control, slot, work, now_ns * 1e-9)
             _report(c, slot, work, now_ns)
@@ -260,7 +260,7 @@ def follow(c: Record, control: Record, slot: Record, terms: Record, work: Record
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     # What came before the change belongs to what was agreed before.
     if slot.rtp_fd != NEVER:
-        receive_all(c, control, slot, work, now)
+        receive_all(c, control, slot, work, now, True)
         receive_all_reports(c, control, slot, work, now)
     if terms.known:
         _move(c, slot, terms, now)
@@ -304,7 +304,7 @@ def leave(c: Record, control: Record, turns: Turns, slot: Record, work: Record) 
     turns[slot.turn], slot.turn = 0, NEVER
     control.streams -= 1
     now = clock_ns(c, work, MONOTONIC) * 1e-9
-    receive_all(c, control, slot, work, now)
+    receive_all(c, control, slot, work, now, True)
     receive_all_reports(c, control, slot, work, now)
     send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME)))
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))

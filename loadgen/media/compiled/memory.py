@@ -161,7 +161,7 @@ USED_BYTES: Final = SPEAKING_AT
 DUE = np.dtype([("number", "i8"), ("turn", "i8"), ("instant", "i8")])
 """A stream whose turn it is."""
 _CONTROL_PARTS: list[Any] = [
-    *_fields("f8", "wall_to_clock wall_before wall_until lateness_total_ms lateness_most_ms"),
+    *_fields("f8", "wall_to_clock wall_looked wall_before wall_since wall_until lateness_total_ms lateness_most_ms"),
     *_fields("i8", "stop passes streams rows origin_ns wake_fd slots_at heard_together"),
     ("lateness", "i8", (BINS + 1,)),
 ]
@@ -193,8 +193,8 @@ WORK = np.dtype(_WORK_PARTS, align=True)
 """The memory that one thread needs to receive, to send and to encrypt. `messages` are the kernel's `struct mmsghdr`.
 
 All bytes are in the one array `data`: first the received datagrams, then one to send (from `out` on), then what
-encryption needs (`iv`, `tag`, `block`, `scratch`). `index` is that of the packet decrypted last. It is one array because Numba compiles a function again for each
-kind of array that it is called with.
+encryption needs (`iv`, `tag`, `block`, `scratch`). It is one array because Numba compiles a function again for each
+kind of array that it is called with. `index` is that of the packet decrypted last.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +36,10 @@ from trunkproof.loadgen.media.stream import COMFORT_NOISE, MediaReport, MediaStr
 _INTERNET_4 = struct.Struct("=H2s4s24x")
 _INTERNET_6 = struct.Struct("=H2s4x16s8x")
 _COUNTS = (
-    "sent failed plain replayed late duplicate reordered jumped foreign echoed unknown other_types early collided "
-    "rtcp_received rtcp_failed rtcp_muxed rtp_on_rtcp stray rtcp_stray given_up unsent"
-).split()
+    *("sent", "failed", "plain", "replayed", "late", "duplicate", "reordered", "jumped", "foreign", "echoed"),
+    *("unknown", "other_types", "early", "collided", "rtcp_received", "rtcp_failed", "rtcp_muxed", "rtp_on_rtcp"),
+    *("stray", "rtcp_stray", "given_up", "unsent"),
+)
 """Fields of the report that the record has by the same names."""
 _NEVER_YET = ["last_event", "rtp_fd", "rtcp_fd", "event_type"]
 
@@ -154,8 +156,8 @@ def report_of(slot: Record, now: float) -> MediaReport:
     # The report must not change the record: silence may go on.
     still = slot.copy()
     stop_silence(still, now)
-    counts = {name: int(slot[name]) for name in _COUNTS}
-    kinds = {kind.name.lower(): int(slot["kinds"][kind]) for kind in Kind if kind not in {Kind.RTP, Kind.RTCP}}
+    counts: dict[str, Any] = {name: int(slot[name]) for name in _COUNTS}
+    counts |= {kind.name.lower(): int(slot["kinds"][kind]) for kind in Kind if kind not in {Kind.RTP, Kind.RTCP}}
     return MediaReport(
         received=int(slot["arrived"]),
         authenticated=int(slot["authentic"]),
@@ -168,5 +170,4 @@ def report_of(slot: Record, now: float) -> MediaReport:
         remote_lost=None if told == NO_LOSS_TOLD else told,
         digits="".join(DIGITS[key] for key in slot["digits"][: slot["digit_count"]]),
         **counts,
-        **kinds,
     )

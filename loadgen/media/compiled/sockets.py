@@ -17,7 +17,6 @@ from trunkproof.loadgen.media.compiled.memory import (
     HEADER_WORDS,
     MESSAGE_LENGTH,
     NAME_LENGTH,
-    NEVER,
     PEERS,
     STRIDE,
     Record,
@@ -63,26 +62,25 @@ def note_clocks(control: Record, monotonic_s: float, wall_s: float) -> None:
     offset = monotonic_s - wall_s
     if abs(offset - control.wall_to_clock) > STEP_S:
         control.wall_before, control.wall_until = control.wall_to_clock, monotonic_s + MEMORY_S
-    control.wall_to_clock = offset
+        control.wall_since = wall_s - (monotonic_s - control.wall_looked)
+    control.wall_to_clock, control.wall_looked = offset, monotonic_s
 
 
 @lean
 def arrival_of(control: Record, stamp_s: float, now: float) -> float:
     """Return when a datagram came, by its stamp, as `ArrivalClock.arrival`."""
     at = stamp_s + control.wall_to_clock
-    if now < control.wall_until:
-        older = stamp_s + control.wall_before
-        if older <= now + AHEAD_S and (at < older or at > now + AHEAD_S):
-            at = older
+    if now < control.wall_until and (stamp_s < control.wall_since or at > now + AHEAD_S):
+        at = stamp_s + control.wall_before
     return at if now - LONGEST_WAIT_S <= at <= now + AHEAD_S else now
 
 
 @lean
-def receive_all(c: Record, control: Record, slot: Record, work: Record, now: float) -> None:
+def receive_all(c: Record, control: Record, slot: Record, work: Record, now: float, everything: bool) -> None:
     """Take everything that waits at the RTP port of a stream.
 
-    Mostly one system call is enough. While the stream is served, more packets can wait only where the last one taken
-    came more than a frame ago, or has no time stamp.
+    Mostly one system call is enough: more packets can wait only where the last one taken came more than a frame ago, or
+    has no time stamp. A peer that sends faster may leave some until the next time, unless `everything` is wanted.
     """
     wanted = control.heard_together
     for _ in range(_MOST_BATCHES):
@@ -99,7 +97,7 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
                 slot.stray += 1
             # Also for a stray: the next call of the kernel uses the same place.
             _clear(work, place)
-        if got < wanted or (slot.turn != NEVER and now - PACKET_S <= arrival < now):
+        if got < wanted or (not everything and now - PACKET_S <= arrival < now):
             return
         # There are more than usual, as after a stall: take as many as fit with each further call.
         wanted = BATCH
@@ -161,9 +159,8 @@ def _is_from(slot: Record, work: Record, place: int, peer: int) -> bool:
     if work.names[at] != slot.peers[of]:
         return False
     # An IPv4 address and its port are in the first word already. An IPv6 address is in the next two.
-    return slot.words == 1 or (
-        work.names[at + 1] == slot.peers[of + 1] and work.names[at + 2] == slot.peers[of + 2]
-    )
+    rest_differs = work.names[at + 1] != slot.peers[of + 1] or work.names[at + 2] != slot.peers[of + 2]
+    return not (slot.words > 1 and rest_differs)
 
 
 @lean
@@ -219,9 +216,12 @@ def _clear(work: Record, place: int) -> None:
 def send_audio(c: Record, slot: Record, work: Record, size: int) -> None:
     """Send the packet at `work.out` to the peer's RTP port. A full buffer loses it, as a network might."""
     # Try once more: the error may belong to an earlier packet, which was refused because nobody listened yet (ICMP).
-    if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES)) < 0:
-        if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES)) < 0:
-            slot.unsent += 1
+    tries = 2
+    while tries > 0:
+        tries -= 1
+        if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES)) >= 0:
+            return
+    slot.unsent += 1
 
 
 @inlined

@@ -22,7 +22,7 @@ _END_BIT = 0x80
 
 @lean
 def next_packet(c: Record, slot: Record, work: Record) -> int:
-    """Put the packet of the next 20 ms at `work.out`, encrypted, and return its size. Return 0 where we may not send."""
+    """Put the packet of the next 20 ms at `work.out`, encrypted. Return its size, or 0 where we may not send."""
     frame, data, at = slot.frames, work.data, work.out
     slot.frames += 1
     if not may_send(slot):

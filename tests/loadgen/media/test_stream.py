@@ -61,7 +61,12 @@ def _talk(speaker: MediaStream, listener: MediaStream, frames: int) -> MediaRepo
 def test_a_clean_call() -> None:
     report = _talk(*_call(), 100)
     assert report == MediaReport(
-        received=100, authenticated=100, sources=1, jitter_ms=report.jitter_ms, silence_s=report.silence_s, mos=report.mos
+        received=100,
+        authenticated=100,
+        sources=1,
+        jitter_ms=report.jitter_ms,
+        silence_s=report.silence_s,
+        mos=report.mos,
     )
     assert report.jitter_ms == pytest.approx(0.0, abs=1e-6)
     assert report.silence_s == pytest.approx(0.02)
