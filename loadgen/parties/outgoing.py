@@ -194,16 +194,17 @@ class PlannedCall:
         self.record.bye_s = self.caller.now_s()
         # Before the BYE: silence after it is no fault of the trunk.
         media.stop()
-        self._note_end(ended)
         early = ended is not None and ended.at_s <= hang_up_at - EARLY_HANG_UP_S
         if not ended:
             ended = await self._hang_up(call, answer.fault)
+        # Not before: while we look for a connection for our BYE, the far end may hang up over one of its own.
+        self._note_end(ended)
         # After the hang-up, which may take a while, but of the audio as it was before.
         note_media(self.record, media.audio.report)
         self._judge(ended, answer.fault or media_fault(media.audio.report), early=early)
 
     def _note_end(self, ended: events.Terminated | None) -> None:
-        """Note who hung up, and why. `ended` is None where we do."""
+        """Note who hung up, and why. `ended` is None where our BYE got no answer."""
         record = self.record
         record.ended_by = EndedBy.US
         if ended is not None and ended.cause is EndCause.REMOTE_BYE:

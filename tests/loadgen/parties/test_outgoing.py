@@ -100,6 +100,12 @@ def test_a_far_end_that_hangs_up_about_when_planned_has_not(at_s: float, disposi
     assert (record.disposition, record.ended_by) == (disposition, EndedBy.PEER)
 
 
+def test_a_far_end_that_hangs_up_while_our_bye_has_no_connection_was_the_one_that_did() -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS, ANSWERS, (13.0, hung_up), answers_bye=False), ScriptedPool(failures=20))
+    record, _ = carried(line, detach_at_s=5.0)
+    assert (record.disposition, record.ended_by, record.bye_cause) == (Disposition.COMPLETED, EndedBy.PEER, 16)
+
+
 def test_rfc4028_10_a_session_that_expires_early_has_dropped_the_call() -> None:
     expired = (6.0, lambda at_s, call: events.Terminated(at_s, call, EndCause.SESSION_EXPIRED, 200))
     record, _ = carried(ScriptedLine(ScriptedAgent(RINGS, ANSWERS, expired)))
