@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from trunkproof.loadgen.parties.agent import CallEvents, Stopped
-from trunkproof.loadgen.parties.audio import Audio, NoPortError, media_fault, note_media
+from trunkproof.loadgen.parties.audio import Audio, MediaAddressError, NoPortError, media_fault, note_media
 from trunkproof.loadgen.parties.call_log import CallLog
 from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.sip import events
@@ -27,7 +27,7 @@ from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
 from trunkproof.loadgen.tls.connection import ConnectError
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.loadgen.tls.pool import Lease
-from trunkproof.models.errors import GuardError, TrunkproofError
+from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Disposition, Record
 from trunkproof.models.refusals import disposition_of
@@ -184,7 +184,7 @@ class PlannedCall:
             return "; ".join(judgement.faults)
         try:
             audio.start(offer, judgement.answer)
-        except GuardError as error:
+        except MediaAddressError as error:
             return str(error)
         return None
 
