@@ -218,9 +218,9 @@ class SipEndpoint:
         if flight.peer != self._peers.get(connection_id):
             self.foreign += 1
             return
-        headers, firsts = response.headers, response.headers.firsts()
+        headers = response.headers
         # With a second Via it was meant for somebody before us (section 8.1.3.3). Repeated names and lists are rare.
-        if (len(firsts) != len(headers) or "," in firsts.get("Via", "")) and len(headers.elements("Via")) > 1:
+        if (headers.repeats or "," in headers.firsts().get("Via", "")) and len(headers.elements("Via")) > 1:
             raise MalformedFieldError("response for another hop")
         # Before the check, because the check parses whatever has not been taken over.
         flight.transaction.recognise(response)
@@ -270,7 +270,7 @@ class SipEndpoint:
         # These read headers and may raise, and must do so before a transaction is remembered.
         check_request(request)
         call = self._call_of(connection_id, request)
-        merged = self._flights.serves(merge_key(request), self._peers.get(connection_id))
+        merged = call is None and self._flights.serves(merge_key(request), self._peers.get(connection_id))
         refusal = refuse(request, call is not None, merged, self.agent.min_se_s)
         if refusal is None and request.method == "INVITE" and call is None:
             return self._receive_invite(connection_id, request, key, now)

@@ -102,6 +102,18 @@ def uri_host(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
+_USUAL_URI = re.compile(
+    r"sips?:(?:[A-Za-z0-9+._-]+@)?[A-Za-z0-9.-]+(?::(?:[1-5]\d{4}|\d{1,4}))?(?:;transport=tls)?", re.ASCII
+)
+"""The form of nearly every URI. What it refuses may be right all the same: `Uri.parse` knows."""
+
+
+def check_uri(text: str) -> None:
+    """Raise MalformedFieldError for a text that `Uri.parse` could not read."""
+    if _USUAL_URI.fullmatch(text) is None:
+        Uri.parse(text)
+
+
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII | re.IGNORECASE)
 _SEPARATORS = str.maketrans("", "", "-.()")
 _TELEPHONE = re.compile(r"\+?[0-9*#]+", re.ASCII)
@@ -120,11 +132,13 @@ class Uri:
     @classmethod
     def parse(cls, text: str) -> Uri:
         """Read a URI. Its headers (after `?`) and its password are dropped. Of an unknown scheme only that is read."""
-        scheme, colon, rest = text.strip().partition(":")
-        if not colon or not rest or not _SCHEME.fullmatch(scheme):
-            raise MalformedFieldError("URI without scheme or content")
+        scheme, _, rest = text.strip().partition(":")
         scheme = scheme.lower()
+        if not rest:
+            raise MalformedFieldError("URI without scheme or content")
         if scheme not in ("sip", "sips"):
+            if not _SCHEME.fullmatch(scheme):
+                raise MalformedFieldError("URI with a scheme that is none")
             address, _, params = rest.partition(";")
             # A tel URI has no host. Its number stands where a SIP URI has the user: callers find it in one place.
             return cls("tel", address, "", None, read_params(params)) if scheme == "tel" else cls(scheme, "", rest)
@@ -141,6 +155,8 @@ class Uri:
 
         RFC 3966 sections 3 and 5.1.1, RFC 3261 section 19.1.6. A user that is no number is returned as it is.
         """
+        if _TELEPHONE.fullmatch(self.user):
+            return self.user
         number = unquote(self.user.partition(";")[0]).translate(_SEPARATORS)
         return number if _TELEPHONE.fullmatch(number) else self.user
 

@@ -131,6 +131,11 @@ class Headers:
             first = self._first = dict(reversed(self._all()))
         return first
 
+    @property
+    def repeats(self) -> bool:
+        """Return whether a name has more than one row, which is seldom: Via, Record-Route and the like."""
+        return len(self.firsts()) != len(self._all())
+
     def get(self, name: str) -> str | None:
         """Return the value of the first row of that name, or None."""
         known = CANONICAL_NAMES.get(name) or CANONICAL_NAMES.get(name.lower())

@@ -68,16 +68,14 @@ def outbound_invite(
     """
     form = _outbound_form(exophone, account, (trunk, customer), session, user_agent)
     branch, tag, call_id = ids.branch(), ids.tag(), ids.call_id(form.domain)
-    via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}@{uri_host(trunk.host)}>"
+    via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}{form.at_host}>"
     # The order of the rows is that of the operator's sample.
     text = f"Via: {via}\r\n{form.hops}From: {from_}\r\nTo: {to}\r\n{form.contact}Call-ID: {call_id}\r\n{form.rest}"
     first = {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": str(_FIRST)}
     request = Request("INVITE", f"sip:{dialled}{form.at_trunk}", Headers.written(text, form.breaks, first), sdp)
     # We know what these headers hold, so the transaction that starts next does not parse them.
     caller = NameAddr(form.caller.display, form.caller.uri, {"tag": tag})
-    request.know(
-        _FIRST, caller, via=Via("TLS", uri_host(customer.host), customer.port, {"alias": "", "branch": branch})
-    )
+    request.know(_FIRST, caller, via=Via("TLS", form.host, customer.port, {"alias": "", "branch": branch}))
     return request
 
 
@@ -91,6 +89,8 @@ class _OutboundForm(NamedTuple):
     contact: str
     rest: str
     at_trunk: str
+    at_host: str
+    host: str
     breaks: int
     caller: NameAddr
 
@@ -119,6 +119,8 @@ def _outbound_form(
         contact=f"Contact: <sip:{exophone}@{customer};transport=tls>\r\n",
         rest="".join(f"{name}: {value}\r\n" for name, value in rest),
         at_trunk=f"@{trunk}",
+        at_host=f"@{uri_host(trunk.host)}",
+        host=uri_host(customer.host),
         # `Headers.text` counts line ends against this number, so that a line break in a number or name cannot add a
         # header.
         breaks=len(("Via", "Max-Forwards", "From", "To", "Contact", "Call-ID", *rest)),

@@ -180,7 +180,7 @@ class StreamParser:
         if text is None and not self._require_length:
             return 0
         # Two different lengths would let a peer hide a message in a body: refuse them.
-        if len(firsts) != len(headers) and len(set(headers.rows("Content-Length"))) > 1:
+        if headers.repeats and len(set(headers.rows("Content-Length"))) > 1:
             text = None
         length = _read_length(text)
         if length is None:
