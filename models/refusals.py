@@ -10,7 +10,7 @@ what counts as throttled. Everything else about the refusal stands in the record
 2. A limit's own cause: on any trunk 34 (no circuit available), and on ours also those of `REFUSALS`.
 3. What the plan foresaw, because then the far side has answered.
 4. The other rules of the throttle.
-5. The table `_MEANINGS`.
+5. On our trunks `_OWN_STATUSES`, and on any the table `_MEANINGS`.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ PHRASES = {34: "No circuit available", 41: "Temporary failure"}
 """Cause -> reason phrase of the carrier's refusals: the only words that Asterisk passes on."""
 
 _OWN_CAUSES = {refusal.cause: disposition for disposition, refusal in REFUSALS.items()}
+_OWN_STATUSES = {401: Disposition.NOT_WHITELISTED}
+"""What our Asterisk answers to a source that it does not know. None of our trunks has credentials to ask for."""
 _ANY_CAUSES = {REFUSALS[Disposition.NO_CHANNEL].cause: Disposition.NO_CHANNEL}
 _BY_OUTCOME = {
     Outcome.BUSY: Disposition.BUSY,
@@ -147,4 +149,6 @@ def disposition_of(response: FinalResponse, row: PlanRow, rules: RefusalRules) -
         return _BY_OUTCOME[row.outcome]
     if fitting:
         return Disposition.THROTTLED
+    if rules.ours and response.status in _OWN_STATUSES:
+        return _OWN_STATUSES[response.status]
     return next(meaning.disposition for meaning in _MEANINGS if meaning.fits(response))

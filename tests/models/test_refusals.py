@@ -52,6 +52,8 @@ def test_an_inbound_caller_who_meets_full_channels_hears_busy_and_an_outbound_on
         (503, None, ANSWERED, Disposition.THROTTLED),
         (500, None, ANSWERED, Disposition.CARRIER_REJECTED),
         (403, 57, ANSWERED, Disposition.NOT_WHITELISTED),
+        # Asterisk's answer to a source that it does not know.
+        (401, None, ANSWERED, Disposition.NOT_WHITELISTED),
         (403, None, row(Outcome.REJECTED, 403), Disposition.CARRIER_REJECTED),
         (503, None, row(Outcome.REJECTED, 503), Disposition.CARRIER_REJECTED),
         (503, THROTTLE_CAUSE, row(Outcome.REJECTED, 503), Disposition.THROTTLED),
