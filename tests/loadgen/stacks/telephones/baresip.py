@@ -1,0 +1,87 @@
+"""baresip: told by keys and long commands on its standard input, records what it hears by `sndfile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.loadgen.stacks.telephones.telephone import Program, Setup, Telephone, Words
+
+_CONFIGURATION = """\
+poll_method epoll
+sip_listen {address}:{below}
+sip_certificate {folder}/own.pem
+sip_cafile {ca_file}
+sip_trans_def tls
+net_interface {address}
+rtp_ports 52000-53000
+rtcp_mux no
+jitter_buffer_delay 0-1
+audio_source aufile,{folder}/nothing.wav
+audio_player aubridge,heard
+audio_alert aubridge,alert
+audio_level no
+snd_path {folder}
+module_path {modules}
+module g711.so
+module aufile.so
+module aubridge.so
+module sndfile.so
+module srtp.so
+module stdio.so
+module_tmp account.so
+module_app menu.so
+"""
+
+
+class Baresip(Telephone):
+    name = "baresip"
+    words = Words(
+        answer="/accept\n",
+        refuse="/hangup\n",
+        hang_up="/hangup\n",
+        hold="/hold\n",
+        resume="/resume\n",
+        quit="/quit\n",
+        rung="Incoming call from",
+        ringing="180 Ringing",
+        up="Call established|Call answered",
+        over="session closed|terminated|487 Request Terminated",
+    )
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        folder = setup.folder
+        modules = next(Path("/usr/lib").glob("**/baresip/modules"))
+        # Its TLS listens one port above the one that it is told.
+        (folder / "config").write_text(
+            _CONFIGURATION.format(
+                address=setup.address,
+                below=setup.port - 1,
+                folder=folder,
+                ca_file=setup.ca_file,
+                modules=modules,
+            )
+        )
+        # It takes calls only for the users of its accounts. The first one is who calls.
+        (folder / "accounts").write_text(
+            "".join(
+                f"<sip:{user}@{setup.account};transport=tls>;regint=0;mediaenc=srtp-mand\n"
+                for user in ("+918000000000", *setup.numbers)
+            )
+        )
+        (folder / "own.pem").write_text(Path(setup.key).read_text() + Path(setup.certificate).read_text())
+        # With a trace of its SIP messages: it does not tell the end of every call in words.
+        self.program = Program(("baresip", "-s", "-f", str(folder)), cwd=folder)
+        self.program.until("baresip is ready", 0)
+
+    def speak(self, says: Path) -> None:
+        self.program.tell(f"/ausrc aufile,{says}\n")
+
+    def dial(self, number: str) -> None:
+        self.program.tell(f"/dial {self.uri(number)}\n")
+
+    def press(self, keys: str) -> None:
+        self.program.tell(keys)
+
+    def recordings(self) -> list[Path]:
+        return sorted(self.setup.folder.glob("dump-*-dec.wav"))
