@@ -16,6 +16,7 @@ net_interface {address}
 rtp_ports 52000-53000
 rtcp_mux no
 jitter_buffer_delay 0-1
+rtp_stats yes
 audio_source aufile,{folder}/nothing.wav
 audio_player aubridge,heard
 audio_alert aubridge,alert
@@ -46,7 +47,9 @@ class Baresip(Telephone):
         ringing="180 Ringing",
         up="Call established|Call answered",
         over="session closed|terminated|487 Request Terminated",
+        received=r"packets: +\d+ +(\d+)",
     )
+    records_after_hold = False
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -23,6 +23,7 @@ class Pjsua(Telephone):
         ringing=">> state EARLY",
         up=">> state CONFIRMED",
         over=">> over",
+        received=r">> received (\d+)",
         move="move\n",
         refresh="update\n",
     )

@@ -52,6 +52,8 @@ class Words:
     ringing: str
     up: str
     over: str
+    received: str | None = None
+    """How many packets it has received, in one or more streams. None where it does not tell."""
     move: str | None = None
     """None where it cannot have its audio elsewhere in the middle of a call."""
     refresh: str | None = None
@@ -127,6 +129,8 @@ class Telephone(ABC):
     words: Words
     busy_status = 486
     """What it answers when it is told to refuse a call."""
+    records_after_hold = True
+    """Its recording goes on when a held call is resumed."""
     source: str | None = None
     """Where its own TLS connections come from, if not from its address."""
 
@@ -205,6 +209,14 @@ class Telephone(ABC):
     @abstractmethod
     def recordings(self) -> list[Path]:
         """Return the recordings of the newest call."""
+
+    def received(self) -> int | None:
+        """Return how many packets it has received in the newest call, if it tells."""
+        if self.words.received is None:
+            return None
+        # Some tell it a moment after the end of the call.
+        self._until(self.words.received)
+        return sum(int(count) for count in re.findall(self.words.received, self.program.said[self.mark :]))
 
     def heard(self) -> Counter[tuple[Side, int] | None]:
         """Return the frames of 20 ms heard in the newest call, by who spoke and the plan's row."""
