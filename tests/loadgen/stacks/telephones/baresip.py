@@ -46,7 +46,7 @@ class Baresip(Telephone):
         rung="Incoming call from",
         ringing="180 Ringing",
         up="Call established|Call answered",
-        over="session closed|terminated|487 Request Terminated",
+        over="session closed|terminate call|487 Request Terminated",
         received=r"packets: +\d+ +(\d+)",
     )
     records_after_hold = False
