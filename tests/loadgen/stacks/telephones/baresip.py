@@ -9,7 +9,7 @@ from tests.loadgen.stacks.telephones.telephone import Program, Setup, Telephone,
 _CONFIGURATION = """\
 poll_method epoll
 sip_listen {address}:{below}
-sip_certificate {folder}/own.pem
+{certificate}
 sip_cafile {ca_file}
 sip_trans_def tls
 net_interface {address}
@@ -54,31 +54,33 @@ class Baresip(Telephone):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         folder = setup.folder
-        modules = next(Path("/usr/lib").glob("**/baresip/modules"))
-        # Its TLS listens one port above the one that it is told.
-        (folder / "config").write_text(
-            _CONFIGURATION.format(
-                address=setup.address,
-                below=setup.port - 1,
-                folder=folder,
-                ca_file=setup.ca_file,
-                modules=modules,
-            )
+        certificate = ""
+        if setup.certificate is not None and setup.key is not None:
+            own = folder / "own.pem"
+            own.write_text(Path(setup.key).read_text() + Path(setup.certificate).read_text())
+            certificate = f"sip_certificate {own}"
+        text = _CONFIGURATION.format(
+            address=setup.address,
+            # Its TLS listens one port above the one that it is told.
+            below=setup.port - 1,
+            folder=folder,
+            certificate=certificate,
+            ca_file=setup.ca_file,
+            modules=next(Path("/usr/lib").glob("**/baresip/modules")),
         )
-        # It takes calls only for the users of its accounts. The first one is who calls.
-        (folder / "accounts").write_text(
-            "".join(
-                f"<sip:{user}@{setup.account};transport=tls>;regint=0;mediaenc=srtp-mand\n"
-                for user in ("+918000000000", *setup.numbers)
-            )
-        )
-        (folder / "own.pem").write_text(Path(setup.key).read_text() + Path(setup.certificate).read_text())
+        (folder / "config").write_text(text)
+        # It takes calls only for the users of its accounts. The first one is who calls. G.711 alone is loaded.
+        account = "<sip:{user}@{setup.account};transport=tls>;regint=0;mediaenc=srtp-mand\n"
+        users = ("+918000000000", *setup.numbers)
+        (folder / "accounts").write_text("".join(account.format(user=user, setup=setup) for user in users))
         # With a trace of its SIP messages: it does not tell the end of every call in words.
         self.program = Program(("baresip", "-s", "-f", str(folder)), cwd=folder)
         self.program.until("baresip is ready", 0)
 
     def speak(self, says: Path) -> None:
         self.program.tell(f"/ausrc aufile,{says}\n")
+        # A call that comes in before it is done would be answered with the voice before.
+        self.program.until("switch audio device", self.mark)
 
     def dial(self, number: str) -> None:
         self.program.tell(f"/dial {self.uri(number)}\n")

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from tests.loadgen.stacks.telephones.telephone import Program, Setup, Telephone, Words
+
 from trunkproof.loadgen.system.ports import free_port
 
 _CONFIGURATION = """\
@@ -24,8 +25,6 @@ media_encryption_mandatory=1
 verify_server_certs=1
 verify_server_cn=0
 root_ca={ca_file}
-client_cert_chain={certificate}
-client_cert_key={key}
 contact=sip:+918000000000@{account}
 guess_hostname=0
 register_only_when_network_is_up=0
@@ -49,9 +48,10 @@ uuid=00000000-0000-0000-0000-000000000000
 
 
 class _Relay:
-    """TLS in front of linphone, which calls out by TLS but cannot listen for it: a customer's session border controller."""
+    """TLS in front of linphone, which cannot listen for it: what a customer's session border controller does."""
 
     def __init__(self, setup: Setup, tcp_port: int) -> None:
+        assert setup.certificate is not None
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(setup.certificate, setup.key)
         self._inner = (setup.address, tcp_port)
@@ -116,8 +116,6 @@ class Linphone(Telephone):
                 address=setup.address,
                 tcp_port=tcp_port,
                 ca_file=setup.ca_file,
-                certificate=setup.certificate,
-                key=setup.key,
                 account=setup.account,
             )
         )

@@ -1,7 +1,8 @@
 """A telephone of pjsua2, told by lines on its standard input: `dial URI`, `answer`, `refuse`, `hangup`, `hold`, …
 
 It is a program of its own, because PJSIP has one endpoint in a process, and threads that the tests' process should not.
-Everything that it is not told stays as PJSIP has it by default: crypto suites, codecs, silence detection, session timer.
+Everything that it is not told stays as PJSIP has it by default: crypto suites, codecs, silence
+detection, session timer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import select
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pjsua2 as pj
 
@@ -25,13 +26,13 @@ class Call(pj.Call):  # type: ignore[misc]
         super().__init__(telephone.account, number)
         self.telephone = telephone
 
-    def onCallState(self, prm: Any) -> None:  # noqa: N802, ARG002
+    def onCallState(self, prm: Any) -> None:  # noqa: N802
         info = self.getInfo()
         say("state", info.stateText, info.lastStatusCode, info.lastReason)
         if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             self.telephone.ended(self)
 
-    def onCallMediaState(self, prm: Any) -> None:  # noqa: N802, ARG002
+    def onCallMediaState(self, prm: Any) -> None:  # noqa: N802
         # The media live as long as the object that holds them.
         info = self.getInfo()
         for medium in info.media:
@@ -151,7 +152,13 @@ class Telephone:
     def run(self) -> None:
         say("ready")
         # Unbuffered, or a second line would wait in a buffer that `select` does not see.
-        commands = open(sys.stdin.fileno(), "rb", buffering=0)
+        with open(sys.stdin.fileno(), "rb", buffering=0) as commands:
+            self._obey_all(commands)
+        self.endpoint.libDestroy(pj.PJSUA_DESTROY_NO_NETWORK)
+        # The destructors of what is left would call a library that is gone.
+        os._exit(0)
+
+    def _obey_all(self, commands: IO[bytes]) -> None:
         while True:
             self.endpoint.libHandleEvents(10)
             if self.over:
@@ -167,9 +174,6 @@ class Telephone:
                     self.obey(word, argument)
                 except pj.Error as error:
                     say("error", error.info())
-        self.endpoint.libDestroy(pj.PJSUA_DESTROY_NO_NETWORK)
-        # The destructors of what is left would call a library that is gone.
-        os._exit(0)
 
 
 if __name__ == "__main__":

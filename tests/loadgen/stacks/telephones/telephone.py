@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.loadgen.stacks.telephones.voice import frames_in
+
 from trunkproof.loadgen.media.voiceprint import Side
 
 WITHIN_S = 10.0
@@ -30,12 +31,13 @@ class Setup:
     trunk: str
     """`host:port` of the trunk."""
     ca_file: str
-    certificate: str
-    key: str
     account: str
     """The host part of its own address of record."""
-    numbers: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
     """The numbers at which it is called."""
+    certificate: str | None = None
+    key: str | None = None
+    """What it shows to callers. None where it is never called."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,11 @@ class Telephone(ABC):
 
     def until_up(self) -> None:
         self._until(self.words.up)
+
+    def until_up_or_over(self) -> bool:
+        """Wait until the call is up or refused. Return whether it is up."""
+        self._until(f"{self.words.up}|{self.words.over}")
+        return re.search(self.words.up, self.program.said[self.mark :]) is not None
 
     def until_over(self) -> None:
         self._until(self.words.over)

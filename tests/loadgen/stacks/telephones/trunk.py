@@ -1,7 +1,7 @@
 """The trunk that the telephones call and that calls them: the embedded one, in a thread of its own.
 
-Each telephone is a customer with a trunk of its own. The plan has one row for each scenario, so a telephone chooses what
-happens by the number that it dials.
+Each telephone is a customer with a trunk of its own. The plan has one row for each scenario, so a telephone chooses
+what happens by the number that it dials.
 """
 
 from __future__ import annotations

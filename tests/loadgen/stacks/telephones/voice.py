@@ -6,6 +6,7 @@ whose audio that was.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import wave
 from collections import Counter
@@ -41,26 +42,21 @@ def speech(side: Side, row: int, seconds: int = 10) -> bytes:
     return b"".join(write_frame(side, row, number) for number in range(50 * seconds))
 
 
-def _complete(recording: Path) -> wave.Wave_read:
-    """Open a recording. The telephone may still be writing it down."""
+def _samples(recording: Path) -> bytes:
+    """Return all samples of a recording. The telephone may still be writing it down."""
     until = time.monotonic() + WRITTEN_WITHIN_S
     while True:
-        try:
-            file = wave.open(str(recording))
+        with contextlib.suppress(wave.Error, EOFError), wave.open(str(recording)) as file:
+            assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
             if file.getnframes():
-                return file
-            file.close()
-        except (wave.Error, EOFError):
-            if time.monotonic() > until:
-                raise
+                return file.readframes(file.getnframes())
+        assert time.monotonic() < until, f"{recording} is empty"
         time.sleep(0.02)
 
 
 def frames_in(recording: Path) -> Counter[tuple[Side, int] | None]:
     """Return (who spoke, the plan's row) -> frames of 20 ms. What is no frame of ours is `None`."""
-    with _complete(recording) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
-        samples = file.readframes(file.getnframes())
+    samples = _samples(recording)
     alaw = bytes(_ALAW.get(samples[at : at + 2], 0xD5) for at in range(0, len(samples) - 1, 2))
     heard: Counter[tuple[Side, int] | None] = Counter()
     at = 0
