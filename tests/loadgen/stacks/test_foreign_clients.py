@@ -63,7 +63,7 @@ class Said:
 
 
 def baresip_calls(folder: Path, row: int, *, where: str, ca_file: str | Path) -> Said:
-    """Call that row's number at `host:port`. Where it is answered, say what its caller says, and hang up after a while."""
+    """Call that row's number at `host:port`. Where it is answered, say what its caller says for a while."""
     folder.mkdir(parents=True, exist_ok=True)
     write_wav(folder / "says.wav", speech(Side.CALLER, row))
     setup = Setup(folder, CALLER, free_port(CALLER), where, str(ca_file), account="example.pstn.exotel.com")
