@@ -189,10 +189,10 @@ class TestAnswering:
             carrier = Carrier(plan, authority, inner_port=1)
             port = await carrier.start()
             try:
-                calls = partial(asyncio.to_thread, baresip_calls, ca_file=authority.ca_file)
-                said = await calls(tmp_path / "answered", answered, where=f"{carrier.host}:{port}")
+                calls = partial(baresip_calls, where=f"{carrier.host}:{port}", ca_file=authority.ca_file)
+                said = await asyncio.to_thread(calls, tmp_path / "answered", answered)
                 said.assert_heard(answered)
-                said = await calls(tmp_path / "busy", busy, where=f"{carrier.host}:{port}")
+                said = await asyncio.to_thread(calls, tmp_path / "busy", busy)
                 assert "486 Busy Here" in said.words
                 assert (carrier.limits.used, carrier.answerer.under_way) == (0, 0)
                 assert carrier.audio.heard.received == carrier.audio.heard.authenticated

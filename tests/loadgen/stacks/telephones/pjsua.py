@@ -12,6 +12,7 @@ from tests.loadgen.stacks.telephones.telephone import Program, Setup, Telephone,
 
 class Pjsua(Telephone):
     name = "pjsua"
+    first_suite = "AES_256_CM_HMAC_SHA1_80"
     words = Words(
         answer="answer\n",
         refuse="refuse\n",

@@ -129,6 +129,8 @@ class Telephone(ABC):
     name: str
     program: Program
     words: Words
+    first_suite = "AES_CM_128_HMAC_SHA1_80"
+    """The crypto suite that it offers first. The trunk may choose another one."""
     busy_status = 486
     """What it answers when it is told to refuse a call."""
     records_after_hold = True

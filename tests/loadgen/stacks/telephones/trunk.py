@@ -52,12 +52,11 @@ class Line:
         return self.audio.report
 
 
-@dataclass
+@dataclass(frozen=True)
 class Row:
     """What the trunk does with one call: the part of a `PlanRow` that the scenarios choose."""
 
     number: int
-    trunk: int
     direction: Direction
     outcome: Outcome = Outcome.ANSWERED
     ring_s: float = 0.1
@@ -69,7 +68,7 @@ class Row:
             row=self.number,
             call=self.number,
             attempt=0,
-            trunk=self.trunk,
+            trunk=0,
             direction=self.direction,
             place_s=_NEVER_S if inbound else 0.0,
             redial_delay_s=None,
@@ -133,6 +132,7 @@ class PlayedTrunk:
             disposition=Disposition.STILL_UP,
             intended_s=0.0,
         )
+        # The plan's own instants are of no use here: a test says when it wants to be called.
         assert self.trunk._pstn is not None
         await self.trunk._pstn.place(planned, record)
         return record

@@ -49,7 +49,8 @@ def _samples(recording: Path) -> bytes:
         with contextlib.suppress(wave.Error, EOFError), wave.open(str(recording)) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
             if file.getnframes():
-                return file.readframes(file.getnframes())
+                samples: bytes = file.readframes(file.getnframes())
+                return samples
         assert time.monotonic() < until, f"{recording} is empty"
         time.sleep(0.02)
 
