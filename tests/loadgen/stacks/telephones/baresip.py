@@ -46,7 +46,7 @@ class Baresip(Telephone):
         rung="Incoming call from",
         ringing="180 Ringing",
         up="Call established|Call answered",
-        over="session closed|terminate call|487 Request Terminated",
+        over=r"session closed|terminate call|SIP/2.0 48[67] ",
         received=r"packets: +\d+ +(\d+)",
     )
     records_after_hold = False
