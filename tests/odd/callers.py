@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from tests.odd.audio import DTLS, EVENT, PCMA, PCMU, STUN, SUITE_32, SUITE_80, OddAudio
+from tests.odd.audio import DTLS, EVENT, PCMA, PCMU, STUN, SUITE_32, SUITE_80, inline
 from tests.odd.peer import Call, Message, Wire, new_branch, write
 from tests.odd.play import Telephone
 from tests.odd.scenario import Script, caller
-from trunkproof.loadgen.media.voiceprint import Side
 
 LONG_KEY = "inline:" + "QUJD" * 15 + "QQ=="
 """46 octets: the key of an AES_256_CM suite (RFC 6188)."""
@@ -63,7 +63,7 @@ async def rfc4568_5_1_2_aes_256_is_offered_first(call: Telephone) -> None:
 
 @dials(line="suites")
 async def rfc4568_5_1_2_the_short_tag_is_offered_first(call: Telephone) -> None:
-    other = f"1 {SUITE_32} {OddAudio(call.address, call.row, Side.CALLER).inline}"
+    other = f"1 {SUITE_32} {inline(os.urandom(30))}"
     call.dial(body=call.sdp(crypto=[other, f"2 {SUITE_80} {call.audio.inline}"]))
     final = await call.final()
     assert final.status == 200, final.start
@@ -81,7 +81,7 @@ async def rfc4568_5_1_2_the_short_tag_is_offered_first(call: Telephone) -> None:
 
 @dials()
 async def rfc4568_5_1_2_the_short_tag_is_offered_first_and_not_ours(call: Telephone) -> None:
-    other = OddAudio(call.address, call.row, Side.CALLER).inline
+    other = inline(os.urandom(30))
     final = await healthy(call, body=call.sdp(crypto=[f"1 {SUITE_32} {other}", f"2 {SUITE_80} {call.audio.inline}"]))
     assert chosen(final) == (2, SUITE_80)
 
@@ -92,49 +92,50 @@ async def _second_of(call: Telephone, first: str) -> None:
     assert chosen(final) == (2, SUITE_80)
 
 
-def _key(call: Telephone) -> str:
-    return OddAudio(call.address, call.row, Side.CALLER).inline
+def _key() -> str:
+    """The key of a stream that is never sent."""
+    return inline(os.urandom(30))
 
 
 @dials()
 async def rfc4568_6_1_mki_is_offered_first(call: Telephone) -> None:
-    await _second_of(call, f"1 {SUITE_80} {_key(call)}|2^20|1:4")
+    await _second_of(call, f"1 {SUITE_80} {_key()}|2^20|1:4")
 
 
 @dials()
 async def rfc4568_6_1_mki_without_lifetime_is_offered_first(call: Telephone) -> None:
-    await _second_of(call, f"1 {SUITE_80} {_key(call)}|1:4")
+    await _second_of(call, f"1 {SUITE_80} {_key()}|1:4")
 
 
 @dials()
 async def rfc4568_6_1_two_keys_are_offered_first(call: Telephone) -> None:
-    key = _key(call)
+    key = _key()
     await _second_of(call, f"1 {SUITE_80} {key}|2^20|1:4;{key}|2^20|2:4")
 
 
 @dials()
 async def rfc4568_6_3_2_unencrypted_srtp_is_offered_first(call: Telephone) -> None:
-    await _second_of(call, f"1 {SUITE_80} {_key(call)} UNENCRYPTED_SRTP")
+    await _second_of(call, f"1 {SUITE_80} {_key()} UNENCRYPTED_SRTP")
 
 
 @dials()
 async def rfc4568_6_3_3_unauthenticated_srtp_is_offered_first(call: Telephone) -> None:
-    await _second_of(call, f"1 {SUITE_80} {_key(call)} UNAUTHENTICATED_SRTP")
+    await _second_of(call, f"1 {SUITE_80} {_key()} UNAUTHENTICATED_SRTP")
 
 
 @dials()
 async def rfc4568_6_3_1_a_key_derivation_rate_is_offered_first(call: Telephone) -> None:
-    await _second_of(call, f"1 {SUITE_80} {_key(call)} KDR=1")
+    await _second_of(call, f"1 {SUITE_80} {_key()} KDR=1")
 
 
 @dials()
 async def rfc4568_6_3_4_fec_order_is_offered_first(call: Telephone) -> None:
-    await _second_of(call, f"1 {SUITE_80} {_key(call)} FEC_ORDER=FEC_SRTP")
+    await _second_of(call, f"1 {SUITE_80} {_key()} FEC_ORDER=FEC_SRTP")
 
 
 @dials()
 async def rfc4568_6_3_7_an_unknown_parameter_is_offered_first(call: Telephone) -> None:
-    await _second_of(call, f"1 {SUITE_80} {_key(call)} ODD=1")
+    await _second_of(call, f"1 {SUITE_80} {_key()} ODD=1")
 
 
 @dials()
@@ -159,7 +160,7 @@ async def rfc4568_6_1_a_lifetime_as_a_number(call: Telephone) -> None:
 
 @dials()
 async def rfc4568_7_1_2_nothing_that_we_do_is_offered(call: Telephone) -> None:
-    lines = [f"1 AES_256_CM_HMAC_SHA1_80 {LONG_KEY}", f"2 {SUITE_80} {_key(call)} UNENCRYPTED_SRTP"]
+    lines = [f"1 AES_256_CM_HMAC_SHA1_80 {LONG_KEY}", f"2 {SUITE_80} {_key()} UNENCRYPTED_SRTP"]
     call.dial(body=call.sdp(crypto=lines))
     await call.refused(488)
 
@@ -187,14 +188,14 @@ async def rfc3264_6_avp_stands_before_savp(call: Telephone) -> None:
 
 @dials()
 async def rfc3264_6_of_two_secure_audio_lines_one_is_taken(call: Telephone) -> None:
-    other = [f"m=audio 30000 RTP/SAVP {PCMA}", f"a=crypto:1 {SUITE_80} {_key(call)}"]
+    other = [f"m=audio 30000 RTP/SAVP {PCMA}", f"a=crypto:1 {SUITE_80} {_key()}"]
     final = await healthy(call, body=call.sdp(after=other))
     assert _answered_lines(final) == [("m=audio", True), ("m=audio", False)]
 
 
 @dials()
 async def rfc3264_6_an_audio_line_with_port_0_comes_first(call: Telephone) -> None:
-    zero = [f"m=audio 0 RTP/SAVP {PCMA}", f"a=crypto:1 {SUITE_80} {_key(call)}"]
+    zero = [f"m=audio 0 RTP/SAVP {PCMA}", f"a=crypto:1 {SUITE_80} {_key()}"]
     final = await healthy(call, body=call.sdp(before=zero))
     assert _answered_lines(final) == [("m=audio", False), ("m=audio", True)]
 
@@ -574,7 +575,7 @@ async def rfc3261_8_2_2_2_merged_requests_get_482(call: Telephone) -> None:
 
 @dials(run="harm")
 async def rfc3261_20_20_a_from_that_cannot_be_read_gets_a_final_answer(call: Telephone) -> None:
-    call.send(call.invitation().replace("\r\nFrom: <sip:", "\r\nFrom: <<<sip:<", 1))
+    call.dial(from_="<sip:[odd@:::>")
     await call.refused(400)
 
 

@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.odd.audio import EVENT, PCMA, PCMU, SUITE_80, OddAudio
+
 from trunkproof.loadgen.media.voiceprint import Side
 
 WITHIN_S = 5.0
@@ -203,12 +204,18 @@ class Call:
     hung_up: bool = False
     """A BYE was sent or has come."""
     record_route: list[str] = field(default_factory=list)
-    """Written into our responses after those of the request."""
+    """Written into our responses, as by a proxy between the trunk and this telephone."""
 
     def __post_init__(self) -> None:
-        self.audio = OddAudio(self.address, self.row, Side.CALLER if self.is_caller else Side.CALLED)
+        self.opened: list[OddAudio] = []
+        self.audio = self.more_audio()
         self._waiting: list[Message] = []
         self._came = asyncio.Event()
+
+    def more_audio(self) -> OddAudio:
+        """Another socket pair, key and source for this call."""
+        self.opened.append(OddAudio(self.address, self.row, Side.CALLER if self.is_caller else Side.CALLED))
+        return self.opened[-1]
 
     # What comes.
 
@@ -292,8 +299,8 @@ class Call:
         request = to or self.invite
         remote = request["To"] if "tag=" in request["To"] else f"{request['To']};tag={tag or self.tag}"
         rows = [("Via", via) for via in request.all("Via")]
-        rows += [("Record-Route", route) for route in request.all("Record-Route")]
         rows += [("Record-Route", route) for route in self.record_route if request.method == "INVITE"]
+        rows += [("Record-Route", route) for route in request.all("Record-Route")]
         rows += [("From", request["From"]), ("To", request["To"] if status == 100 else remote)]
         rows += [("Call-ID", request["Call-ID"]), ("CSeq", request["CSeq"])]
         if request.method in {"INVITE", "UPDATE"} and 100 < status < 400:
@@ -449,7 +456,7 @@ def tag_of(value: str) -> str:
 
 def uri_of(value: str) -> str:
     found = re.search(r"<([^>]*)>", value)
-    return found[1] if found else value.split(";")[0].strip()
+    return found[1] if found else value.split(";", maxsplit=1)[0].strip()
 
 
 def bare(value: str) -> str:
@@ -518,9 +525,10 @@ class OddPeer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for call in self.calls.values():
-            call.audio.close()
+            for audio in call.opened:
+                audio.close()
         for wire in self._wires:
             await wire.close()
 
 
-__all__ = ["SUITE_80", "Call", "Message", "OddPeer", "Sdp", "Script", "Wire", "bare", "new_branch", "sdp", "write"]
+__all__ = ["SUITE_80", "Call", "Message", "OddPeer", "Script", "Sdp", "Wire", "bare", "new_branch", "sdp", "write"]

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-
 from tests.odd.peer import Call, Message, OddPeer, Wire, tag_of, uri_of
 from tests.odd.scenario import Scenario
+
 from trunkproof.models.plan import draw_plan, row_of
 from trunkproof.models.records import Direction, read_records
 from trunkproof.models.study import Study

@@ -1,4 +1,4 @@
-"""`trunkproof load` calls an odd trunk: every call gets its right disposition, reason and figures, whatever it meets."""
+"""`trunkproof load` calls an odd trunk: each call gets its right disposition, reason and figures."""
 
 from __future__ import annotations
 
