@@ -791,6 +791,11 @@ async def rfc3261_18_3_what_is_no_sip_at_all_ends_its_connection_only(call: Tele
     await healthy(call)
 
 
+@dials(run="ipv6")
+async def rfc3261_19_1_1_every_address_is_ipv6(call: Telephone) -> None:
+    await healthy(call)
+
+
 @dials(run="harm")
 async def rfc3264_a_healthy_neighbour(call: Telephone) -> None:
     await asyncio.sleep(1)

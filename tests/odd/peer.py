@@ -225,9 +225,10 @@ class Call:
             self.said.append("<< connection closed")
         else:
             self.said.append(f"<< {message.start} [{message['CSeq']}]")
-            self._waiting.append(message)
             if message.is_a("INVITE") and not self.invite.start:
                 self._begin(message)
+            else:
+                self._waiting.append(message)
         self._came.set()
 
     def _begin(self, invite: Message) -> None:
@@ -417,20 +418,21 @@ def sdp(
     before: Sequence[str] = (),
     after: Sequence[str] = (),
     session: Sequence[str] = (),
-    family: str = "IP4",
+    family: str | None = None,
 ) -> str:
     """SDP with one audio line. `lines` are added to it, `before` and `after` are whole media around it.
 
     `crypto` are the values of the attributes; by default it is our key under tag 1.
     """
     call.version += 1
+    own = "IP6" if ":" in call.address else "IP4"
     names = {PCMA: "PCMA/8000", PCMU: "PCMU/8000", 13: "CN/8000", EVENT: "telephone-event/8000"}
     values = [f"1 {call.audio.suite} {call.audio.inline}"] if crypto is None else crypto
     rows = [
         "v=0",
-        f"o=odd {call.row + 1} {call.version} IN IP4 {call.address}",
+        f"o=odd {call.row + 1} {call.version} IN {own} {call.address}",
         "s=odd",
-        f"c=IN {family} {address or call.address}",
+        f"c=IN {family or own} {address or call.address}",
         *session,
         "t=0 0",
         *before,
@@ -443,6 +445,11 @@ def sdp(
         *after,
     ]
     return "".join(f"{row}\r\n" for row in rows)
+
+
+def at(address: str, port: int) -> str:
+    """Address and port as they stand in a URI."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def new_branch() -> str:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from tests.odd.peer import Call, Message, OddPeer, Wire, tag_of, uri_of
+from tests.odd.peer import Call, Message, OddPeer, Wire, at, new_branch, tag_of, uri_of, write
 from tests.odd.scenario import Scenario
 
-from trunkproof.models.plan import draw_plan, row_of
-from trunkproof.models.records import Direction, read_records
+from trunkproof.models.plan import dialled_number, draw_plan, row_of
+from trunkproof.models.records import read_records
 from trunkproof.models.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,7 @@ OVER_S = 40.0
 LINES: dict[str, dict[str, Any]] = {
     "short": {"holding": 1.5},
     "long": {"holding": 3.5},
+    "very long": {"holding": 22.0},
     "suites": {"holding": 1.5},
     "abandon": {"holding": 1.5, "outcomes": {"abandoned": 1.0}, "patience": 0.4},
     "own": {"holding": 1.5, "tls": {"policy": "per_call"}},
@@ -67,9 +68,11 @@ class Stage:
 
     name: str
     scenarios: Sequence[Scenario]
-    addresses: str
-    """The first three octets of all addresses of this stage."""
+    net: str
+    """The first three octets of all addresses of this stage; `::1` is the only one where it is that."""
     inbound: bool = False
+    old: bool = False
+    """The peer knows TLS 1.2 at most."""
     played: dict[str, Played] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,15 +88,21 @@ class Stage:
             instants = [0.2 + APART_S * index for index, one in enumerate(order) if one.line == line]
             traffic = {"arrivals": {"kind": "replay", "instants_s": instants}, "ringing": 0.1}
             traffic |= LINES[line] | {"inbound_share": float(self.inbound)}
-            trunk = {"name": line, "account": line, "customer_address": self.customer(number), "traffic": traffic}
+            name = line.replace(" ", "-")
+            trunk = {"name": name, "account": name, "customer_address": self.customer(number), "traffic": traffic}
             trunk |= {"throttle": {"policy": "none"}} | ({"suites": SUITES[line]} if line in SUITES else {})
             trunks.append(trunk)
-        pop = {"address": f"{self.addresses}.1", "host": NAME, "carrier": {"setup": 0.05}}
+        pop = {"address": self.trunk, "host": NAME, "carrier": {"setup": 0.05}}
         duration_s = 0.5 + APART_S * len(order)
         return {"name": f"odd {self.name}", "duration_s": duration_s, "pop": pop, "trunks": trunks}
 
+    @property
+    def trunk(self) -> str:
+        """The trunk's address."""
+        return self.net if ":" in self.net else f"{self.net}.1"
+
     def customer(self, number: int) -> str:
-        return f"{self.addresses}.{10 + number}"
+        return self.net if ":" in self.net else f"{self.net}.{10 + number}"
 
     def _assign(self) -> dict[int, Scenario]:
         waiting = {line: [one for one in self.scenarios if one.line == line] for line in self.lines}
@@ -147,8 +156,10 @@ class Stage:
             call.respond(503)
 
 
-def server(certificate: Path, key: Path) -> ssl.SSLContext:
+def server(certificate: Path, key: Path, *, old: bool = False) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if old:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     return context
 
@@ -216,7 +227,7 @@ class Called:
         if one is None or row is None:
             return None
         host, port = wire.local
-        call = Call(wire, row, host, f"{host}:{port}", invite["Call-ID"])
+        call = Call(wire, row, host, at(host, port), invite["Call-ID"])
         peer.calls[call.call_id] = call
         self.tasks.append(asyncio.create_task(self.stage.script(one, call)))
         return call
@@ -224,10 +235,10 @@ class Called:
 
 async def play_trunk(stage: Stage, folder: Path) -> None:
     """The odd trunk, called by `trunkproof load --target`."""
-    study, (certificate, key, ca_file) = stage.write(folder), certificates(folder, f"{stage.addresses}.1")
+    study, (certificate, key, ca_file) = stage.write(folder), certificates(folder, stage.trunk)
     odd = Called(stage)
-    port = await odd.peer.listen(f"{stage.addresses}.1", 0, server(certificate, key))
-    target = ("--target", f"{stage.addresses}.1:{port}", "--ca", ca_file, "--server-name", NAME)
+    port = await odd.peer.listen(stage.trunk, 0, server(certificate, key, old=stage.old))
+    target = ("--target", at(stage.trunk, port), "--ca", ca_file, "--server-name", NAME)
     output = "it was not started"
     try:
         command = await Command.start("load", study, *target, "--out", folder / "load", "--json")
@@ -275,7 +286,7 @@ async def play_telephones(stage: Stage, folder: Path) -> None:
         try:
             for trunk_settings in stage.study.trunks:
                 files = card["customers"][trunk_settings.name]
-                context = server(Path(files["certificate"]), Path(files["key"]))
+                context = server(Path(files["certificate"]), Path(files["key"]), old=stage.old)
                 await odd.peer.listen(str(trunk_settings.customer_address), trunk_settings.customer_port, context)
             # Without its certificates `load` does not listen where the odd telephones do.
             (folder / "card.json").write_text(json.dumps(card | {"customers": {}}))
@@ -312,11 +323,9 @@ class Telephone(Call):
         branch: str | None = None,
     ) -> str:
         """The text of an INVITE to the trunk."""
-        from tests.odd.peer import new_branch, write
-
-        host = f"{self.card['host']}:{self.card['port']}"
+        host = at(self.card["host"], self.card["port"])
         self.local = from_ or f"<sip:+918012345678@{self.account}.pstn.exotel.com>"
-        self.theirs = to or f"<sip:{self.dialled}@{self.card['host']}>"
+        self.theirs = to or f"<sip:{self.dialled}@{host}>"
         target = uri or f"sip:{self.dialled}@{host}"
         self.cseq += 1
         sent = via or f"SIP/2.0/TLS {self.contact};branch={branch or new_branch()};rport"
@@ -376,8 +385,6 @@ class Telephone(Call):
 
 async def play_callers(stage: Stage, folder: Path) -> None:
     """Odd telephones that call the trunk of `trunkproof serve`, each over its own connection."""
-    from trunkproof.models.plan import dialled_number
-
     peer = OddPeer()
     async with served(stage, folder) as (card, command):
         context = client(card["ca_file"])
@@ -390,8 +397,9 @@ async def play_callers(stage: Stage, folder: Path) -> None:
             except (OSError, ssl.SSLError) as error:
                 stage.played[one.name].fault = f"no connection: {error}"
                 return
-            call = Telephone(wire, row, address, f"{address}:{wire.local[1]}", f"odd-{row}@{address}", is_caller=True)
-            call.peer, call.card, call.account, call.dialled = peer, card, one.line, dialled_number(row)
+            call = Telephone(wire, row, address, at(address, wire.local[1]), f"odd-{row}@odd.test", is_caller=True)
+            call.peer, call.card, call.dialled = peer, card, dialled_number(row)
+            call.account = stage.study.trunks[index].account
             peer.calls[call.call_id] = call
             await stage.script(one, call)
 
@@ -406,6 +414,3 @@ async def play_callers(stage: Stage, folder: Path) -> None:
             await peer.close()
             for played in stage.played.values():
                 played.output = "".join(command.lines)
-
-
-__all__ = ["Direction", "Played", "Stage", "Telephone", "play_callers", "play_telephones", "play_trunk"]

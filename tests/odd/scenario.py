@@ -67,7 +67,10 @@ class Scenario:
     line: str
     roles: tuple[str, ...]
     run: str
-    """`calls`: all in one run. `harm`: in a run with others that may harm it, and healthy neighbours. `slow`."""
+    """`calls`: all in one run. `harm`: in a run with others that may harm it, and healthy neighbours.
+
+    `ipv6`: all addresses are ::1. `tls12`: the peer knows no newer version of TLS.
+    """
 
 
 def called(
