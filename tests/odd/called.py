@@ -696,7 +696,7 @@ async def rfc3261_15_1_byes_cross(call: Call) -> None:
     assert call.audio.good >= 20
 
 
-@called(Right("dropped", ("peer", "cause=38"), is_heard=False))
+@called(Right("dropped", ("hung up",), is_heard=False, columns={"ended_by": "peer", "bye_cause": 38}), line="long")
 async def rfc3326_2_the_far_end_hangs_up_early_and_says_why(call: Call) -> None:
     await answer(call)
     await asyncio.sleep(0.6)
@@ -704,7 +704,7 @@ async def rfc3326_2_the_far_end_hangs_up_early_and_says_why(call: Call) -> None:
     assert final.status == 200
 
 
-@called(Right("dropped", ("peer",), is_heard=False))
+@called(Right("dropped", ("hung up",), is_heard=False, columns={"ended_by": "peer"}), line="long")
 async def rfc3261_15_1_the_far_end_hangs_up_early(call: Call) -> None:
     await answer(call)
     await asyncio.sleep(0.6)
@@ -984,7 +984,7 @@ async def rfc3264_a_healthy_neighbour(call: Call) -> None:
 # Other addresses, other versions.
 
 
-@called(run="ipv6", roles=TRUNK)
+@called(run="ipv6", line="long", roles=TRUNK)
 async def rfc3261_19_1_1_every_address_is_ipv6(call: Call) -> None:
     await answer(call)
     await finish(call)

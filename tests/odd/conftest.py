@@ -30,7 +30,9 @@ async def _play(role: str, run: str, scenarios: list[Scenario], number: int, fol
     # Telephones know TLS 1.2 only: many do, and one more run for that would cost as much as all their calls.
     net = "::1" if run == "ipv6" else f"127.0.{number}"
     try:
-        stage = Stage(f"{role} {run}", scenarios, net, inbound=role == "telephone", old=run == "tls12" or role == "telephone")
+        stage = Stage(
+            f"{role} {run}", scenarios, net, inbound=role == "telephone", old=run == "tls12" or role == "telephone"
+        )
         await PLAYS[role](stage, folder / f"{role}-{run}")
     except (ValueError, AssertionError, OSError) as error:
         return {one.name: Played(fault=f"the run could not begin: {error}") for one in scenarios}
