@@ -734,7 +734,7 @@ async def rfc3261_8_2_1_methods_that_we_do_not_do(call: Call) -> None:
     await finish(call)
 
 
-@called(line="very long", roles=TRUNK)
+@called(line="very long", roles=TRUNK, is_long=True)
 async def rfc3261_14_1_a_refresh_that_fails_is_tried_again(call: Call) -> None:
     headers = [("Require", "timer"), ("Session-Expires", "24;refresher=uac")]
     await answer(call, headers=headers)
@@ -818,7 +818,7 @@ _refusal(
 # What takes long.
 
 
-@called(roles=TRUNK)
+@called(roles=TRUNK, is_long=True)
 async def rfc3261_13_3_1_1_ringing_for_35_seconds(call: Call) -> None:
     call.ring()
     for _ in range(7):

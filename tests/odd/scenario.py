@@ -71,6 +71,8 @@ class Scenario:
 
     `ipv6`: all addresses are ::1. `tls12`: the peer knows no newer version of TLS.
     """
+    is_long: bool = False
+    """It takes more than 20 s."""
 
 
 def called(
@@ -79,12 +81,13 @@ def called(
     line: str = "short",
     roles: tuple[str, ...] = ("trunk", "telephone"),
     run: str = "calls",
+    is_long: bool = False,
 ) -> Callable[[Script], Script]:
     """Declare a script of a called peer."""
 
     def declare(script: Script) -> Script:
         name = getattr(script, "__name__", "")
-        CALLED[name] = Scenario(name, script, right, line, roles, run)
+        CALLED[name] = Scenario(name, script, right, line, roles, run, is_long)
         return script
 
     return declare
