@@ -6,6 +6,8 @@ Each name says where the rule stands. Each script is right by the standard, unle
 from __future__ import annotations
 
 import asyncio
+import re
+import ssl
 
 from tests.odd.audio import DTLS, EVENT, PCMA, PCMU, STUN, SUITE_32
 from tests.odd.peer import Call, Wire, new_branch, write
@@ -593,8 +595,6 @@ async def rfc3261_20_30_lr_has_a_value(call: Call) -> None:
 @called()
 async def rfc3261_25_1_white_space_in_via(call: Call) -> None:
     def spaced(text: str) -> str:
-        import re
-
         return re.sub(r"Via: SIP/2\.0/TLS ([^;]+);", r"Via: SIP / 2.0 / TLS  \1 ; ", text)
 
     call.send(spaced(call.response(180)))
@@ -736,14 +736,14 @@ async def rfc3261_8_2_1_methods_that_we_do_not_do(call: Call) -> None:
 
 @called(line="very long", roles=TRUNK, is_long=True)
 async def rfc3261_14_1_a_refresh_that_fails_is_tried_again(call: Call) -> None:
-    headers = [("Require", "timer"), ("Session-Expires", "24;refresher=uac")]
+    headers = [("Require", "timer"), ("Session-Expires", "48;refresher=uac")]
     await answer(call, headers=headers)
     for status in (491, 503):
-        refresh = await call.expect("INVITE", "UPDATE", within_s=14)
+        refresh = await call.expect("INVITE", "UPDATE", within_s=26)
         call.respond(status, to=refresh)
         if refresh.method == "INVITE":
             await call.expect("ACK")
-    await call.until_bye(within_s=24)
+    await call.until_bye(within_s=30)
 
 
 @called(Right("abandoned", (), 487, is_heard=False), line="abandon")
@@ -930,25 +930,20 @@ async def rfc5923_the_connection_is_lost_in_mid_call_and_the_bye_takes_another(c
 
 async def _to_their_contact(call: Call) -> Wire:
     """A connection of a stranger to where the other side says that it listens."""
-    import re
-    import ssl
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     found = re.fullmatch(r"sips?:(?:[^@]*@)?([^:;]+):(\d+).*", call.target)
     assert found, call.target
     try:
-        streams = await asyncio.open_connection(found[1], int(found[2]), ssl=context, local_addr=("127.0.61.66", 0))
+        return await call.peer.connect(found[1], int(found[2]), "127.0.61.66", context, found[1])
     except OSError as error:
         raise AssertionError(f"nobody listens on their Contact {call.target}: {error}") from None
-    return Wire(*streams)
 
 
 @called(run="harm")
 async def rfc3261_8_1_1_8_their_contact_is_listened_on(call: Call) -> None:
     await answer(call)
-    wire = await _to_their_contact(call)
-    await wire.close()
+    await _to_their_contact(call)
     await finish(call)
 
 
@@ -958,20 +953,18 @@ async def rfc3261_12_2_2_a_bye_over_a_strangers_connection_does_nothing(call: Ca
     wire = await _to_their_contact(call)
     call.send(call.request("BYE"), wire)
     await asyncio.sleep(0.5)
-    good = call.audio.good
     await call.audio.hear(20)
-    assert call.audio.good > good
-    await wire.close()
     await finish(call)
 
 
-@called(run="harm", line="long")
-async def rfc3261_11_options_at_their_contact_is_answered(call: Call) -> None:
+@called(line="long")
+async def rfc3261_11_2_options_outside_a_dialog(call: Call) -> None:
     await answer(call)
     rows = [("Via", f"SIP/2.0/TLS {call.contact};branch={new_branch()}"), ("Max-Forwards", "70")]
-    rows += [("From", "<sip:odd@odd.test>;tag=1"), ("To", f"<{call.target}>"), ("Call-ID", f"options-{call.row}")]
+    rows += [("From", "<sip:odd@odd.test>;tag=1"), ("To", f"<{call.target}>"), ("Call-ID", call.call_id)]
     call.send(write(f"OPTIONS {call.target} SIP/2.0", [*rows, ("CSeq", "1 OPTIONS")]))
-    call.said.append("OPTIONS over the call's own connection")
+    final = await call.expect("2xx OPTIONS", "4xx OPTIONS", "5xx OPTIONS")
+    assert final.status == 200, f"OPTIONS got {final.start}"
     await finish(call)
 
 

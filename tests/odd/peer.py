@@ -14,14 +14,15 @@ nothing by itself, and sends whatever it is told to.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import re
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.odd.audio import EVENT, PCMA, PCMU, SUITE_80, OddAudio
+from tests.odd.audio import EVENT, PCMA, PCMU, OddAudio
 
 from trunkproof.loadgen.media.voiceprint import Side
 
@@ -114,8 +115,6 @@ class Sdp:
     @property
     def crypto(self) -> list[tuple[int, str, bytes, str]]:
         """Tag, suite, key and the whole value of each crypto attribute of the audio."""
-        import base64
-
         values = [line.removeprefix("a=crypto:") for line in self.audio if line.startswith("a=crypto:")]
         parts = [value.split() for value in values]
         keys = [part[2].removeprefix("inline:").partition("|")[0].partition(";")[0] for part in parts]
@@ -185,6 +184,7 @@ class Call:
     contact: str
     """Our address and port for signalling, as in a URI."""
     call_id: str
+    peer: OddPeer
     is_caller: bool = False
     invite: Message = field(default_factory=lambda: Message("", ()))
     """The INVITE that began the call, ours or theirs."""
@@ -514,16 +514,15 @@ class OddPeer:
             if call is None and message.is_a("INVITE") and self._on_invite is not None:
                 call = self._on_invite(self, wire, message)
             if call is not None:
-                call.wire = wire
+                # A caller that has lost its connection goes on over another one.
+                if message.status is None and not call.is_caller:
+                    call.wire = wire
                 call.take(message)
             else:
                 self.strays.append(message)
         for call in self.calls.values():
             if call.wire is wire:
                 call.take(None)
-
-    def dialled_by(self, wire: Wire) -> Iterator[Call]:
-        return (call for call in self.calls.values() if call.wire is wire)
 
     async def close(self) -> None:
         for server in self._servers:
@@ -536,6 +535,3 @@ class OddPeer:
                 audio.close()
         for wire in self._wires:
             await wire.close()
-
-
-__all__ = ["SUITE_80", "Call", "Message", "OddPeer", "Script", "Sdp", "Wire", "bare", "new_branch", "sdp", "write"]

@@ -37,7 +37,7 @@ telephones ring for 35 s."""
 LINES: dict[str, dict[str, Any]] = {
     "short": {"holding": 1.5},
     "long": {"holding": 3.5},
-    "very long": {"holding": 22.0},
+    "very long": {"holding": 29.0},
     "suites": {"holding": 1.5},
     "abandon": {"holding": 1.5, "outcomes": {"abandoned": 1.0}, "patience": 0.4},
     "own": {"holding": 1.5, "tls": {"policy": "per_call"}},
@@ -244,7 +244,7 @@ class Called:
             return None
         self._began.set()
         host, port = wire.local
-        call = Call(wire, row, host, at(host, port), invite["Call-ID"])
+        call = Call(wire, row, host, at(host, port), invite["Call-ID"], peer)
         peer.calls[call.call_id] = call
         self.tasks.append(asyncio.create_task(self.stage.script(one, call)))
         return call
@@ -321,7 +321,6 @@ async def play_telephones(stage: Stage, folder: Path) -> None:
 class Telephone(Call):
     """A calling telephone: a `Call` that dials first."""
 
-    peer: OddPeer
     card: dict[str, Any]
     account: str
     dialled: str
@@ -415,8 +414,10 @@ async def play_callers(stage: Stage, folder: Path) -> None:
             except (OSError, ssl.SSLError) as error:
                 stage.played[one.name].fault = f"no connection: {error}"
                 return
-            call = Telephone(wire, row, address, at(address, wire.local[1]), f"odd-{row}@odd.test", is_caller=True)
-            call.peer, call.card, call.dialled = peer, card, dialled_number(row)
+            call = Telephone(
+                wire, row, address, at(address, wire.local[1]), f"odd-{row}@odd.test", peer, is_caller=True
+            )
+            call.card, call.dialled = card, dialled_number(row)
             call.account = stage.study.trunks[index].account
             peer.calls[call.call_id] = call
             await stage.script(one, call)
