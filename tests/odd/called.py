@@ -815,6 +815,13 @@ _refusal(
 )
 
 
+@called(refused(403, "forbidden", "Exophone 12 is not yours", "odd.test"))
+async def rfc3261_20_43_a_refusal_says_why_in_a_warning(call: Call) -> None:
+    warning = [("Warning", '399 odd.test "Exophone 12 is not yours"')]
+    call.respond(403, phrase="Forbidden (odd.test)", headers=warning)
+    await call.expect("ACK")
+
+
 # What takes long.
 
 
@@ -829,7 +836,7 @@ async def rfc3261_13_3_1_1_ringing_for_35_seconds(call: Call) -> None:
     await finish(call)
 
 
-# What must harm nobody else: each of these is alone in a run with its neighbours.
+# What must harm nobody else: all other calls are its neighbours.
 
 
 async def _answers_with(call: Call, body: str) -> None:
@@ -889,7 +896,7 @@ async def rfc3264_6_the_answer_is_missing(call: Call) -> None:
     await _answers_with(call, "")
 
 
-@called(run="harm", line="long")
+@called(line="long")
 async def rfc3264_8_a_reinvite_names_a_third_host_and_is_refused(call: Call) -> None:
     await answer(call)
     final = await call.ask("INVITE", body=call.sdp(address="192.0.2.7"))
@@ -898,7 +905,7 @@ async def rfc3264_8_a_reinvite_names_a_third_host_and_is_refused(call: Call) -> 
     await finish(call)
 
 
-@called(run="harm", line="long")
+@called(line="long")
 async def rfc3264_8_a_reinvite_has_port_65535_and_is_refused(call: Call) -> None:
     await answer(call)
     final = await call.ask("INVITE", body=call.sdp(port=65535))
@@ -911,14 +918,14 @@ async def rfc3264_8_a_reinvite_has_port_65535_and_is_refused(call: Call) -> None
     await finish(call)
 
 
-@called(Right("connection_failed", ("connection",), None, is_heard=False), run="harm", line="own", roles=TRUNK)
+@called(Right("connection_failed", ("connection",), None, is_heard=False), line="own", roles=TRUNK)
 async def rfc3261_18_4_the_connection_is_reset_while_it_rings(call: Call) -> None:
     call.ring()
     await asyncio.sleep(0.1)
     call.wire.abort()
 
 
-@called(run="harm", line="own", roles=TRUNK)
+@called(line="own", roles=TRUNK)
 async def rfc5923_the_connection_is_lost_in_mid_call_and_the_bye_takes_another(call: Call) -> None:
     await answer(call)
     await asyncio.sleep(0.3)
@@ -940,14 +947,25 @@ async def _to_their_contact(call: Call) -> Wire:
         raise AssertionError(f"nobody listens on their Contact {call.target}: {error}") from None
 
 
-@called(run="harm")
+@called()
 async def rfc3261_8_1_1_8_their_contact_is_listened_on(call: Call) -> None:
     await answer(call)
     await _to_their_contact(call)
     await finish(call)
 
 
-@called(run="harm", line="long")
+@called()
+async def rfc3261_17_1_3_a_response_over_a_strangers_connection_does_nothing(call: Call) -> None:
+    call.ring()
+    wire = await _to_their_contact(call)
+    call.send(call.response(603), wire)
+    await asyncio.sleep(0.3)
+    assert call.find("ACK") is None, "a stranger's 603 was taken for the answer"
+    await answer(call)
+    await finish(call)
+
+
+@called(line="long")
 async def rfc3261_12_2_2_a_bye_over_a_strangers_connection_does_nothing(call: Call) -> None:
     await answer(call)
     wire = await _to_their_contact(call)
@@ -965,12 +983,6 @@ async def rfc3261_11_2_options_outside_a_dialog(call: Call) -> None:
     call.send(write(f"OPTIONS {call.target} SIP/2.0", [*rows, ("CSeq", "1 OPTIONS")]))
     final = await call.expect("2xx OPTIONS", "4xx OPTIONS", "5xx OPTIONS")
     assert final.status == 200, f"OPTIONS got {final.start}"
-    await finish(call)
-
-
-@called(run="harm")
-async def rfc3264_a_healthy_neighbour(call: Call) -> None:
-    await answer(call)
     await finish(call)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from tests.odd.audio import DTLS, EVENT, PCMA, PCMU, STUN, SUITE_32, SUITE_80, inline
-from tests.odd.peer import Call, Message, Wire, new_branch, write
+from tests.odd.peer import Message, Wire, new_branch, write
 from tests.odd.play import Telephone
 from tests.odd.scenario import Script, caller
 
@@ -573,13 +573,13 @@ async def rfc3261_8_2_2_2_merged_requests_get_482(call: Telephone) -> None:
     await call.talk()
 
 
-@dials(run="harm")
+@dials()
 async def rfc3261_20_20_a_from_that_cannot_be_read_gets_a_final_answer(call: Telephone) -> None:
     call.dial(from_="<sip:[odd@:::>")
     await call.refused(400)
 
 
-@dials(run="harm")
+@dials()
 async def rfc3261_20_10_a_contact_that_cannot_be_read_gets_a_final_answer(call: Telephone) -> None:
     call.dial(contact="<sip:")
     await call.refused(400)
@@ -636,7 +636,7 @@ async def _stranger(call: Telephone, address: str = "127.0.61.77") -> Wire:
     return await call.peer.connect(call.card["host"], call.card["port"], address, context, call.card["server_name"])
 
 
-@dials(run="harm")
+@dials()
 async def rfc3261_12_2_2_a_bye_over_a_strangers_connection_does_nothing(call: Telephone) -> None:
     await _up(call)
     wire = await _stranger(call)
@@ -645,7 +645,7 @@ async def rfc3261_12_2_2_a_bye_over_a_strangers_connection_does_nothing(call: Te
     await call.talk()
 
 
-@dials(run="harm")
+@dials()
 async def rfc3261_12_2_2_a_reinvite_over_a_strangers_connection_does_nothing(call: Telephone) -> None:
     await _up(call)
     port = call.audio.port
@@ -655,7 +655,7 @@ async def rfc3261_12_2_2_a_reinvite_over_a_strangers_connection_does_nothing(cal
     await call.talk()
 
 
-@dials(run="harm")
+@dials()
 async def rfc5923_the_same_customer_goes_on_over_a_new_connection(call: Telephone) -> None:
     await _up(call)
     old, call.wire = call.wire, await _stranger(call, call.address)
@@ -748,7 +748,7 @@ async def rfc3261_18_2_2_the_response_has_rport_and_received(call: Telephone) ->
     await healthy(call, via=f"SIP/2.0/TLS odd.invalid:5061;branch={new_branch()};rport;alias")
 
 
-# What must harm only its own call: it is refused before it is answered.
+# What must harm only its own call is refused before it is answered.
 
 
 def _harm(name: str, **options: object) -> None:
@@ -757,7 +757,7 @@ def _harm(name: str, **options: object) -> None:
         await call.refused(488)
 
     script.__name__ = name
-    dials(run="harm")(script)
+    dials()(script)
 
 
 _harm("rfc3264_5_1_the_offer_has_port_65535", port=65535)
@@ -768,7 +768,7 @@ _harm("rfc4566_5_7_the_offer_has_a_multicast_address", address="224.2.1.1/127")
 _harm("rfc4566_5_7_the_offer_has_the_broadcast_address", address="255.255.255.255")
 
 
-@dials(run="harm")
+@dials()
 async def rfc3264_8_a_reinvite_names_a_third_host_and_is_refused(call: Telephone) -> None:
     await _up(call)
     final = await call.ask("INVITE", body=call.sdp(address="192.0.2.7"))
@@ -776,14 +776,14 @@ async def rfc3264_8_a_reinvite_names_a_third_host_and_is_refused(call: Telephone
     await call.talk()
 
 
-@dials(run="harm")
+@dials()
 async def rfc3261_21_4_4_a_stranger_gets_403(call: Telephone) -> None:
     call.wire = await _stranger(call)
     call.dial()
     await call.refused(403)
 
 
-@dials(run="harm")
+@dials()
 async def rfc3261_18_3_what_is_no_sip_at_all_ends_its_connection_only(call: Telephone) -> None:
     wire = await _stranger(call, call.address)
     wire.send(b"GET / HTTP/1.1\r\nHost: odd.test\r\n\r\n" + b"\0\1\2" * 200)
@@ -794,12 +794,3 @@ async def rfc3261_18_3_what_is_no_sip_at_all_ends_its_connection_only(call: Tele
 @dials(run="ipv6")
 async def rfc3261_19_1_1_every_address_is_ipv6(call: Telephone) -> None:
     await healthy(call)
-
-
-@dials(run="harm")
-async def rfc3264_a_healthy_neighbour(call: Telephone) -> None:
-    await asyncio.sleep(1)
-    await healthy(call)
-
-
-__all__ = ["Call"]

@@ -15,14 +15,12 @@ Play = Callable[[Stage, Path], Awaitable[None]]
 
 
 PLAYS: dict[str, Play] = {"trunk": play_trunk, "telephone": play_telephones, "caller": play_callers}
-RUNS = ("calls", "harm", "ipv6", "tls12")
+RUNS = ("calls", "ipv6", "tls12")
 
 
 def _scenarios(role: str, run: str, chosen: set[tuple[str, str]]) -> list[Scenario]:
     known = CALLERS if role == "caller" else CALLED
-    some = [one for one in known.values() if one.run == run and (role, one.name) in chosen]
-    neighbour = known["rfc3264_a_healthy_neighbour"]
-    return [*some, neighbour] if some and run == "harm" and neighbour not in some else some
+    return [one for one in known.values() if one.run == run and (role, one.name) in chosen]
 
 
 async def _play(role: str, run: str, scenarios: list[Scenario], number: int, folder: Path) -> dict[str, Played]:

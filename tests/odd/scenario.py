@@ -67,10 +67,7 @@ class Scenario:
     line: str
     roles: tuple[str, ...]
     run: str
-    """`calls`: all in one run. `harm`: in a run with others that may harm it, and healthy neighbours.
-
-    `ipv6`: all addresses are ::1. `tls12`: the peer knows no newer version of TLS.
-    """
+    """`calls`: with all others of its role. `ipv6`: all addresses are ::1. `tls12`: the peer knows only that version."""
     is_long: bool = False
     """It takes more than 20 s."""
 
