@@ -846,52 +846,52 @@ async def _answers_with(call: Call, body: str) -> None:
     await call.until_bye()
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc3264_5_1_the_answer_has_port_65535(call: Call) -> None:
     await _answers_with(call, call.sdp(port=65535))
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc3264_5_1_the_answer_has_port_65535_and_rtcp_of_its_own(call: Call) -> None:
     await _answers_with(call, call.sdp(port=65535, lines=["a=rtcp:65536"]))
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc3264_6_the_answer_has_port_0(call: Call) -> None:
     await _answers_with(call, call.sdp(port=0))
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc4566_5_7_the_answer_has_an_ipv6_address(call: Call) -> None:
     await _answers_with(call, call.sdp(address="::1", family="IP6"))
 
 
-@called(broken("192.0.2.7"), run="harm")
+@called(broken("192.0.2.7"))
 async def rfc4566_5_7_the_answer_names_a_third_host(call: Call) -> None:
     await _answers_with(call, call.sdp(address="192.0.2.7"))
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc4566_5_7_the_answer_has_a_name_for_an_address(call: Call) -> None:
     await _answers_with(call, call.sdp(address="media.odd.invalid"))
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc4566_5_7_the_answer_has_a_multicast_address(call: Call) -> None:
     await _answers_with(call, call.sdp(address="224.2.1.1/127"))
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc4566_5_7_the_answer_has_the_broadcast_address(call: Call) -> None:
     await _answers_with(call, call.sdp(address="255.255.255.255"))
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc3264_6_the_answer_is_no_sdp(call: Call) -> None:
     await _answers_with(call, "\0\1\2 nothing \xff")
 
 
-@called(broken(), run="harm")
+@called(broken())
 async def rfc3264_6_the_answer_is_missing(call: Call) -> None:
     await _answers_with(call, "")
 

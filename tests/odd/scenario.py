@@ -67,7 +67,7 @@ class Scenario:
     line: str
     roles: tuple[str, ...]
     run: str
-    """`calls`: with all others of its role. `ipv6`: all addresses are ::1. `tls12`: the peer knows only that version."""
+    """`calls`: with all others of its role. `ipv6`: every address is ::1. `tls12`: the peer knows no newer version."""
     is_long: bool = False
     """It takes more than 20 s."""
 
