@@ -359,13 +359,21 @@ async def rfc3264_8_4_hold_by_address_zero_and_resume(call: Call) -> None:
     await finish(call)
 
 
+async def _move(call: Call, method: str) -> None:
+    """Go to another port, and speak there as soon as they have followed."""
+    call.audio.silent = True
+    call.audio.move()
+    await call.reinvite(call.sdp(), method)
+    await call.audio.hear(1)
+    call.audio.silent, call.audio.mark = False, True
+    await call.audio.hear(50)
+
+
 @called(line="long")
 async def rfc3264_8_3_1_media_moves_to_another_port(call: Call) -> None:
     await answer(call)
     await call.audio.hear(10)
-    call.audio.move()
-    await call.reinvite(call.sdp())
-    await call.audio.hear(50)
+    await _move(call, "INVITE")
     await finish(call)
 
 
@@ -373,9 +381,7 @@ async def rfc3264_8_3_1_media_moves_to_another_port(call: Call) -> None:
 async def rfc3311_5_1_media_moves_by_update(call: Call) -> None:
     await answer(call)
     await call.audio.hear(10)
-    call.audio.move()
-    await call.reinvite(call.sdp(), "UPDATE")
-    await call.audio.hear(50)
+    await _move(call, "UPDATE")
     await finish(call)
 
 
@@ -999,9 +1005,7 @@ async def rfc3261_19_1_1_every_address_is_ipv6(call: Call) -> None:
 async def rfc4566_5_7_media_moves_under_ipv6(call: Call) -> None:
     await answer(call)
     await call.audio.hear(10)
-    call.audio.move()
-    await call.reinvite(call.sdp())
-    await call.audio.hear(50)
+    await _move(call, "INVITE")
     await finish(call)
 
 
