@@ -19,7 +19,6 @@ from trunkproof.models.histogram import BINS
 Records: TypeAlias = Any
 Record: TypeAlias = Any
 Bytes: TypeAlias = Any
-Words: TypeAlias = Any
 Turns: TypeAlias = Any
 
 BATCH: Final = 8

@@ -8,6 +8,7 @@ import resource
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from trunkproof.loadgen.parties.audio import (
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, KEY_BYTES, Crypto
 from trunkproof.loadgen.sip.sdp import Codec
+from trunkproof.loadgen.stacks.embedded.trunk import TrunkReservation
 from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import Direction, Disposition, Record
 from trunkproof.models.study_file import parse_study
@@ -319,6 +321,25 @@ def test_descriptors_that_run_out_cost_no_port_of_a_pool(monkeypatch: pytest.Mon
                 factory.open_on(62_002, pytest.fail, NEAR)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    _run(scene, PumpKind.PLAIN, monkeypatch)
+
+
+def test_descriptors_that_run_out_give_the_port_back_to_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(factory: AudioFactory) -> None:
+        given_back: list[tuple[int, ...]] = []
+        limits = SimpleNamespace(give_back=lambda _index, ports, _now: given_back.append(ports))
+        trunk: Any = SimpleNamespace(audio=factory, gate=SimpleNamespace(limits=limits), now=lambda: 0.0)
+        reservation = TrunkReservation(trunk, 0, NEAR, (62_002, 62_004))
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            with pytest.raises(NoDescriptorError):
+                reservation.open_audio()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        reservation.close()
+        assert given_back == [(62_002, 62_004)]
 
     _run(scene, PumpKind.PLAIN, monkeypatch)
 
