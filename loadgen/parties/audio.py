@@ -112,10 +112,10 @@ class Audio:
         )
         if self._sockets is None:
             raise RuntimeError("audio was started twice")
-        # From here on the pump owns the sockets and closes them.
-        sockets, self._sockets = self._sockets, None
         rtp, rtcp = (remote, theirs.port), (remote, theirs.effective_rtcp_port)
-        self._flow = self._factory.pump.add(stream, *sockets, rtp, rtcp)
+        self._flow = self._factory.pump.add(stream, *self._sockets, rtp, rtcp)
+        # From here on the pump owns the sockets and closes them. Where it did not take them, we still do.
+        self._sockets = None
 
     def _cipher(self, theirs: SessionDescription) -> Cipher:
         if self.key is None:
