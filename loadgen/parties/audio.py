@@ -123,9 +123,9 @@ class Audio:
             random_source=self._factory.random_source,
             now=self._factory.pump.now(),
         )
-        # From here on the pump owns the sockets and closes them.
-        sockets, self._sockets = self._sockets, None
-        self._flow = self._factory.pump.add(stream, *sockets)
+        self._flow = self._factory.pump.add(stream, *self._sockets)
+        # From here on the pump owns the sockets and closes them. Where it did not take them, we still do.
+        self._sockets = None
 
     def check(self, agreement: MediaAgreement) -> None:
         """Check that audio may and can be sent as agreed, before anything is answered.
