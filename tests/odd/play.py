@@ -79,6 +79,8 @@ class Stage:
     played: dict[str, Played] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Those that take longest are placed first, or the whole run would wait for them.
+        self.scenarios = sorted(self.scenarios, key=lambda one: not one.is_long)
         self.played = {one.name: Played() for one in self.scenarios}
         self.lines = [line for line in LINES if any(one.line == line for one in self.scenarios)]
         self.study = Study.model_validate(self._study())
