@@ -285,7 +285,7 @@ async def served(stage: Stage, folder: Path) -> AsyncIterator[tuple[dict[str, An
     command = await Command.start("serve", study, "--port", "0", "--out", folder / "serve", "--json")
     path = folder / "serve" / "trunk.json"
     try:
-        for _ in range(600):
+        for _ in range(int(10 * BEGINS_WITHIN_S)):
             if path.exists() or command.process.returncode is not None:
                 break
             await asyncio.sleep(0.1)
