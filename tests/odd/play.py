@@ -79,6 +79,8 @@ class Stage:
     played: dict[str, Played] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Those that take longest are placed first, or the whole run would wait for them.
+        self.scenarios = sorted(self.scenarios, key=lambda one: not one.is_long)
         self.played = {one.name: Played() for one in self.scenarios}
         self.lines = [line for line in LINES if any(one.line == line for one in self.scenarios)]
         self.study = Study.model_validate(self._study())
@@ -283,7 +285,7 @@ async def served(stage: Stage, folder: Path) -> AsyncIterator[tuple[dict[str, An
     command = await Command.start("serve", study, "--port", "0", "--out", folder / "serve", "--json")
     path = folder / "serve" / "trunk.json"
     try:
-        for _ in range(600):
+        for _ in range(int(10 * BEGINS_WITHIN_S)):
             if path.exists() or command.process.returncode is not None:
                 break
             await asyncio.sleep(0.1)
