@@ -122,7 +122,7 @@ class RefusalRules(NamedTuple):
     def explains(self, disposition: Disposition, row: PlanRow) -> bool:
         """Tell whether a record needs no words for it: our own trunk's refusal, or what the plan foresaw."""
         known = disposition in _OWN_CAUSES.values() or disposition is Disposition.THROTTLED
-        return self.ours and (known or _BY_OUTCOME.get(row.outcome) is disposition)
+        return (self.ours and known) or _BY_OUTCOME.get(row.outcome) is disposition
 
 
 def refusal_of(disposition: Disposition, direction: Direction) -> Refusal:

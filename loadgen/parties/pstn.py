@@ -46,7 +46,8 @@ class PstnLine:
         self.agent = agent
         self.pool = pool
         self.ports_per_call = study.pop.ports.legs
-        self.refusals = RefusalRules.of(self._settings.throttle, ours=True)
+        # Without a stack in between, a customer's telephone refuses, and it need not be ours.
+        self.refusals = RefusalRules.of(self._settings.throttle, ours=not records_route)
         self.ring_patience_s = self._settings.traffic.ring_patience_s
         self.redirector = None
         # The line opens audio by row, so what a call got at its admission waits here for it.

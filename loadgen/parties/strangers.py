@@ -44,7 +44,8 @@ class StrangerRefuser:
         address = connection.peer[0]
         limits = self._limiter.limits_of(address)
         deadline = MessageDeadline(connection, limits, lambda limit: self._limiter.reached(limit, address))
-        parser = StreamParser()
+        trace = self._trace
+        parser = StreamParser(observe=None if trace is None else lambda data: trace("received", data))
 
         def receive(data: bytes) -> None:
             with noting_bugs("a message of a stranger"):
@@ -62,8 +63,6 @@ class StrangerRefuser:
 
     def _receive(self, connection: Connection, parser: StreamParser, data: bytes) -> bool:
         """Answer whole messages. Return whether there was any."""
-        if self._trace is not None:
-            self._trace("received", data)
         parser.receive_data(data)
         completed = False
         try:

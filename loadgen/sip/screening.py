@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from trunkproof.loadgen.sip.body import sdp_part
 from trunkproof.loadgen.sip.capabilities import ACCEPT, ALLOW, EXTENSIONS
 from trunkproof.loadgen.sip.dialog import DialogKey
 from trunkproof.loadgen.sip.fields import (
@@ -150,7 +151,8 @@ def _content_refusal(request: Request) -> StatusAndRows | None:
         encodings = headers.elements("Content-Encoding")
         if any(encoding.lower() not in ("identity", "") for encoding in encodings):
             return 415, (("Accept-Encoding", "identity"),)
-        if not _is_session(headers.get("Content-Type") or "", request.body) or _disposition(request)[0] != "session":
+        has_offer = sdp_part(headers.get("Content-Type"), request.body) is not None
+        if not has_offer or _disposition(request)[0] != "session":
             return 415, (("Accept", ACCEPT),)
     accept = headers.get("Accept")
     # Without an Accept header, session descriptions are welcome (section 20.1). An empty one welcomes nothing.
@@ -169,15 +171,6 @@ def _disposition(request: Request) -> tuple[str, str]:
     """Return what the body is for, and whether to refuse the request where we cannot use it (section 20.11)."""
     kind, _, params = (request.headers.get("Content-Disposition") or "session").partition(";")
     return kind.strip().lower(), read_params(params).get("handling", "required").lower()
-
-
-def _is_session(content_type: str, body: bytes) -> bool:
-    kind = content_type.partition(";")[0].replace(" ", "").lower()
-    # A body without a type is an error of the peer (section 20.15). We take it for what it must be.
-    if kind in ("application/sdp", ""):
-        return True
-    # RFC 5621 section 3.1. Which part it is, and whether it can be read, is found out by who reads the offer.
-    return kind in ("multipart/mixed", "multipart/alternative") and b"application/sdp" in body.lower()
 
 
 def _covers_sdp(element: str) -> bool:

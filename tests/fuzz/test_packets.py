@@ -1,13 +1,12 @@
 """Mutated media packets into both pumps: no error of ours, equal counts, no memory that grows, and no stall.
 
-The environment variable TRUNKPROOF_FUZZ says how many inputs the whole suite tries; a tenth of it are packets, which is
-a million in `make fuzz`. The seed is fixed, so that what fails can be repeated.
+A tenth as many packets are tried as messages, which is a million in `make fuzz`. The seed is fixed, so that what fails
+can be repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import socket
 import struct
@@ -15,6 +14,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+from tests.fuzz.amount import amount
 from tests.loadgen.media.listeners import EVENTS, KEYS, SUITES, WITHOUT, C, Network, cipher_of, terms
 
 from trunkproof.loadgen.media.pump import PumpKind, make_pump
@@ -25,7 +25,7 @@ from trunkproof.loadgen.media.srtp import SrtpCipher
 from trunkproof.loadgen.media.stream import MediaStream
 from trunkproof.loadgen.media.voiceprint import Side, write_frame
 
-PACKETS = int(os.environ.get("TRUNKPROOF_FUZZ", "200000")) // 10
+PACKETS = amount(10)
 SEED = 15
 MOST_GROWTH_BYTES = 24_000_000
 """Numba, NumPy and the allocator take a few megabytes for themselves. A leak of 100 bytes a packet would take 100 MB in

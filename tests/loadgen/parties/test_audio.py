@@ -334,7 +334,7 @@ def test_descriptors_that_run_out_give_the_port_back_to_the_pool(monkeypatch: py
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
-            with pytest.raises(NoDescriptorError):
+            with pytest.raises(NoPortError, match="ulimit"):
                 reservation.open_audio()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -22,6 +22,7 @@ from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
+from trunkproof.loadgen.stacks.stack import ServeOptions
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.models.plan import PLAN_SCHEMA, Outcome, Plan, PlanRow
@@ -207,7 +208,7 @@ def played(question: Study, rows: list[Row], folder: Path) -> Iterator[PlayedTru
             messages.append(f"--- {direction}\n{data.decode('utf-8', 'replace')}")
 
         loop = asyncio.get_running_loop()
-        trunk = EmbeddedTrunk(Plan(question, table), folder, trace=trace)
+        trunk = EmbeddedTrunk(Plan(question, table), folder, ServeOptions(trace=trace))
         try:
             mine = PlayedTrunk(trunk, loop, await trunk.start(), messages)
             mine.observe()
