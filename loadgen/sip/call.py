@@ -16,7 +16,7 @@ from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.body import sdp_part
 from trunkproof.loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
 from trunkproof.loadgen.sip.capabilities import ALLOW, CAPABILITIES, SUPPORTED
-from trunkproof.loadgen.sip.dialog import Dialog, Repeater, contact_uri
+from trunkproof.loadgen.sip.dialog import CallKey, Dialog, Repeater, contact_uri
 from trunkproof.loadgen.sip.events import EndCause, Event
 from trunkproof.loadgen.sip.exchange import NO_ANSWER, Negotiator, OfferState
 from trunkproof.loadgen.sip.fields import MalformedFieldError, uri_host
@@ -128,11 +128,13 @@ class Call(ABC):
 
     __slots__ = (
         "_bye_reason", "_core", "_end_cause", "_next_offer", "_refresher", "_reinvite", "_repeater", "_session",
-        "_timers", "connection_id", "context", "dialog", "negotiator", "scheduled_s", "state",
+        "_timers", "connection_id", "context", "dialog", "key", "negotiator", "scheduled_s", "state",
     )  # fmt: skip
 
-    def __init__(self, core: Core, connection_id: ConnectionId, state: CallState) -> None:
+    def __init__(self, core: Core, connection_id: ConnectionId, key: CallKey, state: CallState) -> None:
+        """Make a call. `key`: its Call-ID and our tag. The peer's tag tells the dialogs of a forked call apart."""
         self._core = core
+        self.key = key
         self.connection_id: ConnectionId | None = connection_id
         self.state = state
         self.context: object = None
@@ -259,8 +261,9 @@ class Call(ABC):
         return None
 
     def _dialog_of(self, request: Request) -> Dialog | None:
-        """Return the dialog of a request, or None where that fork is over."""
-        return self.dialog
+        """Return the dialog of a request, or None where its sender has none, or none any more."""
+        dialog = self.dialog
+        return dialog if dialog is not None and dialog.remote_tag == request.from_.tag else None
 
     def _receive_prack(self, dialog: Dialog, request: Request, transaction: ServerTransaction, now: float) -> None:
         # A caller sends no provisional response, so there is nothing to acknowledge (RFC 3262 section 3).
@@ -269,7 +272,10 @@ class Call(ABC):
     def receive_ack(self, request: Request, now: float) -> None:
         """Take the ACK of a 2xx of ours. An ACK with another CSeq number is not for this 2xx and changes nothing."""
         # The peer repeats its ACK for every repeated 2xx, so late ones are normal.
-        if self._repeater is not None and request.cseq.number == self._repeater.response.cseq.number:
+        repeater = self._repeater
+        if repeater is None or self._dialog_of(request) is None:
+            return
+        if request.cseq.number == repeater.response.cseq.number:
             self._acknowledged(description_in(request), now)
 
     def _acknowledged(self, answer: bytes, now: float) -> None:

@@ -27,13 +27,15 @@ MOST_FORKS = 32
 class ClientCall(Call):
     """A call that we place. `invite` is the INVITE that was sent last."""
 
-    __slots__ = ("_acks", "_early", "_transaction", "invite")
+    __slots__ = ("_acks", "_early", "_ringing", "_transaction", "invite")
 
     def __init__(self, core: Core, connection_id: ConnectionId, invite: Request, now: float) -> None:
-        super().__init__(core, connection_id, CallState.CALLING)
+        super().__init__(core, connection_id, (invite.call_id, invite.from_.tag), CallState.CALLING)
         self.invite = invite
         self._acks: dict[str, Request] = {}
         self._early: dict[str, Dialog] = {}
+        # Of each other fork that rings, its first response: a dialog is made of it when it asks something. Few ever do.
+        self._ringing: dict[str, Response] = {}
         self._transaction = core.start_invite(connection_id, invite, self._on_invite, now)
 
     @property
@@ -75,7 +77,8 @@ class ClientCall(Call):
     def _dialog_of(self, request: Request) -> Dialog | None:
         tag = request.from_.tag
         if self.dialog is None:
-            return self._early.get(tag)
+            response = self._ringing.get(tag)
+            return self._early.get(tag) if response is None else self._early_dialog(response)
         # Once one fork has answered, the others are over.
         return self.dialog if self.dialog.remote_tag == tag else None
 
@@ -100,8 +103,10 @@ class ClientCall(Call):
         """
         reliable = names_100rel(response)
         body = description_in(response)
-        # Most calls have neither. They need no early dialog: nothing can be asked inside it.
         if not reliable and not body:
+            # Without a tag there is no dialog (RFC 3261 section 12.1): a peer of RFC 2543 leaves it out.
+            if response.to.tag and len(self._ringing) < MOST_FORKS:
+                self._ringing.setdefault(response.to.tag, response)
             return True
         try:
             dialog = self._early_dialog(response)
@@ -135,7 +140,6 @@ class ClientCall(Call):
             if len(self._early) >= MOST_FORKS:
                 raise MalformedFieldError(f"more than {MOST_FORKS} early dialogs")
             dialog = self._early[response.to.tag] = self._new_dialog(response)
-            self._core.attach(self)
         return dialog
 
     def _new_dialog(self, response: Response) -> Dialog:
@@ -183,7 +187,6 @@ class ClientCall(Call):
         if not self._move(Trigger.SUCCESS):
             return self._end_fork(dialog, now)
         self.dialog = dialog
-        self._core.attach(self)
         self._stop(CallTimer.CANCEL)
         if self.state is CallState.ENDING:  # the 2xx crossed our CANCEL
             return self._send_bye(EndCause.CANCEL_GLARE, now)
@@ -204,7 +207,7 @@ class ClientCall(Call):
 
     def _end_fork(self, dialog: Dialog, now: float) -> None:
         """End a second answer to the same INVITE at once. It was acknowledged already (RFC 3261 section 13.2.2.4)."""
-        # The dialog is not attached: it has one BYE to send, and a request inside it gets 481.
+        # The call does not know this dialog: it has one BYE to send, and a request inside it gets 481.
         bye = dialog.request("BYE", self._core.agent.via(self._core.ids.branch()))
         self._core.start(self.connection_id, bye, _ignore, now)
 

@@ -17,7 +17,7 @@ from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.models.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
 
-DialogKey = tuple[str, str, str]
+CallKey = tuple[str, str]
 """Call-ID, local tag, remote tag (section 12)."""
 FIRST_CSEQ = 101
 """Last CSeq number before a callee's first request, which then is 102: the number that the trunk's INVITEs start at."""
@@ -105,11 +105,6 @@ class Dialog:
         """Go on from the early dialog of the same tags: a 2xx renews its route and target only (section 13.2.2.4)."""
         self.local_cseq, self.remote_cseq = early.local_cseq, early.remote_cseq
         self.exchange, self.rseq = early.exchange, early.rseq
-
-    @property
-    def key(self) -> DialogKey:
-        """Return the key by which requests inside this dialog are recognised."""
-        return self.call_id, self.local_tag, self.remote_tag
 
     def request(self, method: str, via: str, headers: tuple[Header, ...] = (), body: bytes = b"") -> Request:
         """Return a new request inside the dialog, with the next CSeq number (RFC 3261 section 12.2.1.1)."""

@@ -13,7 +13,7 @@ What the endpoint is made of, and how a message passes through it:
   by branch and method. The transaction says what to send and what happened. `_drain` moves both on, and drops the
   flight once its transaction is over.
 - A transaction's events go to its handler: a method of the call that started it.
-- `_dialogs` finds the call that a new request belongs to, by Call-ID and tags. A call answers it through the methods
+- `_keyed` finds the call that a new request belongs to, by Call-ID and our tag. A call answers it through the methods
   under "what calls ask for".
 - A call belongs to the peer with whom it began. The adapter says with `know_peer` who is at the other end of each
   connection. What comes over a connection of somebody else finds neither call nor transaction, and changes nothing.
@@ -35,7 +35,7 @@ from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import Call, ConnectionId, Handler, UserAgent
 from trunkproof.loadgen.sip.capabilities import ACCEPT, CAPABILITIES
 from trunkproof.loadgen.sip.client_call import ClientCall
-from trunkproof.loadgen.sip.dialog import DialogKey
+from trunkproof.loadgen.sip.dialog import CallKey
 from trunkproof.loadgen.sip.events import Event, Probe
 from trunkproof.loadgen.sip.fields import MalformedFieldError, uri_host
 from trunkproof.loadgen.sip.flights import Flight, Flights
@@ -51,9 +51,9 @@ from trunkproof.loadgen.sip.message import (
 )
 from trunkproof.loadgen.sip.screening import (
     TransactionKey,
+    call_key,
     check_identity,
     check_request,
-    dialog_key,
     merge_key,
     note_source,
     refuse,
@@ -84,7 +84,7 @@ class SipEndpoint:
         self._flights = Flights()
         # A call changes its `connection_id` itself. The value here is the one under which `_users` lists it.
         self._calls: dict[Call, ConnectionId | None] = {}
-        self._dialogs: dict[DialogKey, Call] = {}
+        self._keyed: dict[CallKey, Call] = {}
         # The inner dictionaries are sets that keep their order: a lost connection fails its users in the same order
         # in every run.
         self._users: dict[ConnectionId, dict[Flight | Call, None]] = {}
@@ -160,7 +160,7 @@ class SipEndpoint:
     @property
     def idle(self) -> bool:
         """Return whether nothing is remembered: no call, no transaction, no timer."""
-        remembered = (self._flights, self._calls, self._dialogs, self._owners, self._users)
+        remembered = (self._flights, self._calls, self._keyed, self._owners, self._users)
         return not any(remembered) and self.next_timer() is None
 
     def transactions(self, connection_id: ConnectionId) -> int:
@@ -250,7 +250,7 @@ class SipEndpoint:
 
     def _call_of(self, connection_id: ConnectionId, request: Request) -> Call | None:
         """Return the call that a request inside a dialog belongs to. None where its peer has no such call."""
-        call = self._dialogs.get(dialog_key(request))
+        call = self._keyed.get(call_key(request))
         if call is not None and self._owners.get(call) != self._peers.get(connection_id):
             self.foreign += 1
             return None
@@ -358,7 +358,7 @@ class SipEndpoint:
         self._events.append(event)
 
     def attach(self, call: Call) -> None:
-        """Note a call's present dialog and connection."""
+        """Note a call, and its present connection."""
         # An ended call must not come back: nothing would ever forget it again.
         if call.ended:
             return
@@ -369,8 +369,7 @@ class SipEndpoint:
         self._calls[call] = call.connection_id
         if call.connection_id is not None:
             self._users.setdefault(call.connection_id, {})[call] = None
-        for dialog in call.dialogs:
-            self._dialogs[dialog.key] = call
+        self._keyed[call.key] = call
 
     def schedule(self, call: Call) -> None:
         """Ask the call again when it is next due, because its timers changed."""
@@ -383,10 +382,9 @@ class SipEndpoint:
         connection_id = self._calls.pop(call, None)
         if connection_id is not None:
             self._leave(connection_id, call)
-        for dialog in call.dialogs:
-            # Only the call that is listed under the key may remove it.
-            if self._dialogs.get(dialog.key) is call:
-                del self._dialogs[dialog.key]
+        # Only the call that is listed under the key may remove it.
+        if self._keyed.get(call.key) is call:
+            del self._keyed[call.key]
 
     # ------------------------------------------------------------------------------------------------ book-keeping
 

@@ -21,7 +21,7 @@ from collections import Counter
 
 from trunkproof.loadgen.sip.body import sdp_part
 from trunkproof.loadgen.sip.capabilities import ACCEPT, ALLOW, EXTENSIONS
-from trunkproof.loadgen.sip.dialog import DialogKey
+from trunkproof.loadgen.sip.dialog import CallKey
 from trunkproof.loadgen.sip.fields import (
     MalformedFieldError,
     Via,
@@ -205,9 +205,9 @@ def merge_key(request: Request) -> MergeKey | None:
     return request.call_id, request.from_.tag, request.cseq.number, request.method
 
 
-def dialog_key(request: Request) -> DialogKey:
-    """Return the key of the dialog that a received request belongs to, from our side (RFC 3261 section 12.2.2)."""
-    return request.call_id, request.to.tag, request.from_.tag
+def call_key(request: Request) -> CallKey:
+    """Return the key of the call that a received request belongs to, from our side (RFC 3261 section 12.2.2)."""
+    return request.call_id, request.to.tag
 
 
 def note_source(request: Request, source: tuple[str, int]) -> None:

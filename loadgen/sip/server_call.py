@@ -41,12 +41,12 @@ class ServerCall(Call):
     def __init__(
         self, core: Core, connection_id: ConnectionId, invite: Request, transaction: InviteServerTransaction
     ) -> None:
-        super().__init__(core, connection_id, CallState.INCOMING)
+        self._local_tag = core.ids.tag()
+        super().__init__(core, connection_id, (invite.call_id, self._local_tag), CallState.INCOMING)
         self.invite = invite
         self.needs_reliable = names_100rel(invite)
         """Whether the caller demands PRACK for every provisional response but 100 (RFC 3262 section 3)."""
         self._transaction = transaction
-        self._local_tag = core.ids.tag()
         self._rseq: int | None = None
         self._unacknowledged: Repeater | None = None
         self._waiting: list[tuple[int, bytes]] = []

@@ -284,3 +284,12 @@ def test_rfc3261_9_2_the_answer_to_a_cancel_has_the_tag_of_the_invites_responses
     cancel_ok, terminated = caller.said()
     assert (cancel_ok.status, terminated.status) == (200, 487)
     assert ringing.to.tag == cancel_ok.to.tag == terminated.to.tag
+
+
+def test_rfc3261_12_1_a_response_that_only_rings_makes_an_early_dialog_too(callee: Any) -> None:
+    callee.respond(callee.invite, 180, 1.0)
+    callee.ask("UPDATE", 1, 1.5)
+    assert [one.status for one in callee.said()] == [200]
+    # Another fork of the same call has not rung.
+    callee.ask("UPDATE", 1, 1.6, tag="stranger")
+    assert [one.status for one in callee.said()] == [481]

@@ -31,7 +31,6 @@ def test_12_1_2_caller_reverses_the_record_route() -> None:
     assert bye.start_line() == "BYE sip:b@target;transport=tls SIP/2.0"
     assert str(bye.cseq) == "103 BYE"
     assert (bye.from_.tag, bye.to.tag) == ("1", "2")
-    assert dialog.key == ("c", "1", "2")
 
 
 def test_12_1_1_callee_keeps_its_order() -> None:
