@@ -15,7 +15,8 @@ _BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]{1,100})"|([^\s;"]{1,100}))
 def sdp_part(content_type: str | None, body: bytes) -> bytes | None:
     """Return the session description of a body, or None where it has none (415, RFC 3261 section 21.4.13).
 
-    A body without `Content-Type`, or with an empty one, counts as SDP if it looks like it. Of several descriptions the first one is returned.
+    A body whose `Content-Type` is missing or empty counts as SDP if it looks like it. Of several descriptions the first
+    one is returned.
     """
     if not content_type:
         return body if body.lstrip().startswith(b"v=0") else None
