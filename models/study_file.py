@@ -300,7 +300,7 @@ def _step(here: list[Any], part: str | int) -> tuple[bool, list[Any]]:
     """Follow one part of a location: (it was a union's tag, the types it leads to)."""
     candidates = _models(here)
     if isinstance(part, int):
-        return False, [inner for kind in here for inner in _arguments(kind)]
+        return False, [inner for kind in _members(here) for inner in _arguments(kind)]
     fields = [model.model_fields[part] for model in candidates if part in model.model_fields]
     if fields:
         return False, [field.annotation for field in fields]
@@ -309,15 +309,18 @@ def _step(here: list[Any], part: str | int) -> tuple[bool, list[Any]]:
 
 
 def _models(kinds: list[Any]) -> list[type[BaseModel]]:
-    found: list[type[BaseModel]] = []
+    return [kind for kind in _members(kinds) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+def _members(kinds: list[Any]) -> Iterator[Any]:
+    """Yield types, and in place of each union or alias those that it stands for."""
     for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found.append(kind)
-        elif typing.get_origin(kind) in {typing.Union, types.UnionType, typing.Annotated}:
-            found.extend(_models(_arguments(kind)))
+        if typing.get_origin(kind) in {typing.Union, types.UnionType, typing.Annotated}:
+            yield from _members(_arguments(kind))
         elif isinstance(kind, typing.TypeAliasType if hasattr(typing, "TypeAliasType") else ()):
-            found.extend(_models([kind.__value__]))
-    return found
+            yield from _members([kind.__value__])
+        else:
+            yield kind
 
 
 def _arguments(kind: Any) -> list[Any]:

@@ -191,3 +191,9 @@ traffic:
 def test_a_mistake_under_an_older_key_is_told_at_its_line() -> None:
     (found,) = problems_of(f"{SMALLEST}  tls: {{version: 1.4}}\n")
     assert found.startswith("line 6: traffic.tls.version")
+
+
+def test_a_wrong_key_in_a_list_that_may_be_left_out_is_answered_with_the_right_one() -> None:
+    text = "name: x\ntraffic: {}\ntrunk: {throttle: {policy: fixed_window, refused_as: [{caus: 3}]}}\n"
+    with pytest.raises(InputError, match=r"refused_as\[0\]\.caus: unknown key; did you mean `cause`\?"):
+        parse_study(text)
