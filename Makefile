@@ -74,15 +74,17 @@ system-packages:
 asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks and tests that want it
 	@.ci/fetch-suite .stacks/asterisk asterisk
 
-# Three kinds of tests. Those that place calls run three at a time, each process in a network of its own, where this user
-# may make one: they mostly wait. Those that compute run beside them, and get only what the first leave of the two cores
-# (niceness 19). Those marked `alone` need both cores, and come last.
+# Tests that place calls run three at a time, each process in a network of its own, where this user may make one: they
+# mostly wait. So do the odd peers, whose calls all share one run. Tests that compute run beside them, and get only what
+# these leave of the two cores. Tests marked `alone` need both cores, and come last.
+# The shell takes Ctrl-C from what it runs in the background, and `env` gives it back.
 COMPUTING := tests/fuzz tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_wheel.py \
 	$(addprefix tests/loadgen/,sip schedule media/compiled media/test_warm.py) \
 	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
 BENCHMARKS := tests/experiments/benchmarks
-CALLING := tests $(addprefix --ignore ,$(COMPUTING) $(BENCHMARKS))
+ODD := tests/odd
+CALLING := tests $(addprefix --ignore ,$(COMPUTING) $(ODD) $(BENCHMARKS))
 # What a change to a few lines is checked by, many times a day.
 QUICK := tests/test_package.py tests/models --ignore tests/models/demand --ignore tests/models/test_compiled.py \
 	$(addprefix tests/loadgen/,sip parties schedule) tests/experiments/cli
@@ -95,17 +97,22 @@ ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else
 	@status=0; mkdir -p out; \
+	beside="env --default-signal=INT"; \
 	computing="nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING)"; \
 	if unshare --net true 2>/dev/null; then \
-		$$computing > out/tests_computing.log 2>&1 & \
-		TRUNKPROOF_TESTS_APART=1 $(BIN)/pytest --numprocesses 3 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
-		wait $$! || status=$$?; \
+		$$beside $$computing > out/tests_computing.log 2>&1 & computes=$$!; \
+		export TRUNKPROOF_TESTS_APART=1; \
+		$$beside $(BIN)/pytest $(ODD) > out/tests_odd.log 2>&1 & plays=$$!; \
+		$(BIN)/pytest --numprocesses 3 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
+		wait $$plays || status=$$?; \
+		cat out/tests_odd.log; \
+		wait $$computes || status=$$?; \
 		cat out/tests_computing.log; \
 		$(BIN)/pytest -m alone $(CALLING) || status=$$?; \
 	else \
 		echo "This user may not make networks: tests that place calls run one after the other."; \
 		$$computing || status=$$?; \
-		$(BIN)/pytest $(CALLING) || status=$$?; \
+		$(BIN)/pytest $(CALLING) $(ODD) || status=$$?; \
 	fi; \
 	echo "Left out for their time (three minutes): the benchmarks that place calls. They are tested by: make test-bench"; \
 	exit $$status

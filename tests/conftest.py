@@ -23,7 +23,7 @@ settings.load_profile("ci")
 
 
 APART = "TRUNKPROOF_TESTS_APART"
-"""Set: several processes run tests that place calls, each in a network of its own. Addresses and ports never meet."""
+"""Set: each process that runs tests does so in a network of its own. Their addresses and ports never meet."""
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
@@ -44,7 +44,8 @@ def enter_own_network() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if APART in os.environ and hasattr(config, "workerinput"):
+    hands_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if APART in os.environ and not hands_out:
         enter_own_network()
     config.addinivalue_line("markers", "alone: needs both cores to itself, so no other test runs beside it")
     config.addinivalue_line(

@@ -7,7 +7,6 @@ from tests.odd import callers  # noqa: F401  # declares its scripts
 from tests.odd.play import Played
 from tests.odd.scenario import CALLERS
 
-pytestmark = pytest.mark.alone
 NAMES = list(CALLERS)
 
 

@@ -8,7 +8,6 @@ from tests.odd.judging import judge_called
 from tests.odd.play import Played
 from tests.odd.scenario import CALLED
 
-pytestmark = pytest.mark.alone
 NAMES = [name for name, one in CALLED.items() if "trunk" in one.roles]
 
 
