@@ -66,7 +66,7 @@ class AudioNegotiator:
         agreement, before = self._agreed[dialog], self._followed
         # The peer may send under its new key as soon as it has our answer (RFC 4568 section 7.1.4). But our audio must
         # not reach it before it knows our key. An unanswered call sends nothing anyway.
-        if self._answered and before is not None and agreement.local_crypto != before.local_crypto:
+        if self._answered and before is not None and _sent_with(agreement) != _sent_with(before):
             self._take(replace(agreement, sends=False))
             asyncio.get_running_loop().call_soon(self._follow, dialog)
         else:
@@ -128,3 +128,9 @@ class AudioNegotiator:
         """Stop the audio, and release its ports."""
         self._stopped = True
         self.audio.close()
+
+
+def _sent_with(agreement: MediaAgreement) -> tuple[str, bytes, bytes] | None:
+    """Return what encrypts our audio. The tag is only the number of its line in the SDP."""
+    ours = agreement.local_crypto
+    return None if ours is None else (ours.suite, ours.key, ours.mki)
