@@ -24,8 +24,8 @@ import numpy as np
 
 from trunkproof.loadgen.media.arrival_clock import ArrivalClock
 from trunkproof.loadgen.media.flow import MOST_AT_ONCE, MOST_CAUGHT_UP, Flow, Instants
-from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, Address, canonical, connect, disconnect
-from trunkproof.loadgen.media.stream import GRACE_S, MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, Address, canonical
+from trunkproof.loadgen.media.stream import GRACE_S, MediaReport, MediaStream, MediaTerms, Origin
 from trunkproof.models.histogram import LogHistogram
 from trunkproof.models.packets import PACKET_S
 
@@ -49,9 +49,8 @@ class PlainFlow:
     """Both addresses before the last change."""
     before_until: float = -math.inf
     """Until when packets from there are accepted too."""
-    connected: bool = False
-    stray: int = 0
-    rtcp_stray: int = 0
+    found: Address | None = None
+    """Another address from which the peer was heard last."""
     unsent: int = 0
     fault: str | None = None
     report: MediaReport | None = None
@@ -104,10 +103,9 @@ class PlainPump:
             # What came before the change belongs to what was agreed before.
             self._drain(flow, now)
         if (remote, remote_rtcp) != (flow.remote, flow.remote_rtcp) and flow.remote is not None:
-            flow.before, flow.before_until = (flow.remote, flow.remote_rtcp), now + GRACE_S
-            if flow.connected:
-                disconnect(flow.rtp)
-                flow.connected = False
+            # The address that was heard, not the one that was only signalled.
+            flow.before, flow.before_until = (flow.found or flow.remote, flow.remote_rtcp), now + GRACE_S
+            flow.found = None
         flow.remote, flow.remote_rtcp = remote, remote_rtcp
         flow.stream.follow(terms, now, early=early)
 
@@ -128,13 +126,7 @@ class PlainPump:
             self._report(flow, now, bye=True)
         flow.rtp.close()
         flow.rtcp.close()
-        flow.report = replace(
-            flow.stream.report(now),
-            stray=flow.stray,
-            rtcp_stray=flow.rtcp_stray,
-            unsent=flow.unsent,
-            fault=flow.fault,
-        )
+        flow.report = replace(flow.stream.report(now), unsent=flow.unsent, fault=flow.fault)
         return flow.report
 
     def close(self) -> None:
@@ -217,32 +209,30 @@ class PlainPump:
     def _drain(self, flow: PlainFlow, now: float) -> None:
         for data, source, stamp in _waiting(flow.rtp):
             arrival = now if stamp is None else self._arrivals.arrival(stamp, now)
-            if _is_peer(source, flow.remote, flow.before[0], now < flow.before_until):
-                flow.stream.receive(data, arrival)
-                if not flow.connected and flow.remote == source and now >= flow.before_until:
-                    flow.connected = connect(flow.rtp, source)
-            else:
-                flow.stray += 1
+            origin = _origin(source, flow.remote, flow.before[0] if now < flow.before_until else None, flow.found)
+            if flow.stream.receive(data, arrival, origin):
+                flow.found = source
         for data, source, stamp in _waiting(flow.rtcp):
             arrival = now if stamp is None else self._arrivals.arrival(stamp, now)
-            if _is_peer(source, flow.remote_rtcp, flow.before[1], now < flow.before_until):
-                flow.stream.receive_rtcp(data, arrival)
-            else:
-                flow.rtcp_stray += 1
+            origin = _origin(source, flow.remote_rtcp, flow.before[1] if now < flow.before_until else None, None)
+            flow.stream.receive_rtcp(data, arrival, origin)
 
 
-def _is_peer(source: Address, remote: Address | None, before: Address | None, accepts_before: bool) -> bool:
+def _origin(source: Address, remote: Address | None, before: Address | None, found: Address | None) -> Origin:
     # As long as no address is agreed, it may be anybody: what comes is only counted.
-    return remote is None or source == remote or (accepts_before and source == before)
+    if remote is None or source == remote:
+        return Origin.AGREED
+    if source == before:
+        return Origin.BEFORE
+    return Origin.FOUND if source == found else Origin.ELSEWHERE
 
 
 def _send(sender: socket.socket, data: bytes, to: Address) -> bool:
-    # A full socket buffer loses the packet, as a network might. Try twice: the error may belong to an earlier packet,
-    # which was refused because nobody listened yet (ICMP).
-    for _ in range(2):
-        with contextlib.suppress(OSError):
-            sender.sendto(data, to)
-            return True
+    # A full socket buffer loses the packet, as a network might. That nobody listens yet (ICMP) is no error here: the
+    # socket is not connected, because the peer may send from elsewhere.
+    with contextlib.suppress(OSError):
+        sender.sendto(data, to)
+        return True
     return False
 
 
@@ -253,7 +243,7 @@ def _waiting(receiver: socket.socket) -> Iterator[tuple[bytes, Address, float | 
         try:
             data, ancillary, _, source = receiver.recvmsg(_MAX_DATAGRAM, _ANCILLARY_BYTES)
         except OSError:
-            return  # The socket is empty, or had an ICMP error, which this read has cleared: the next tick goes on.
+            return  # The socket is empty.
         yield data, source[:2], _kernel_time(ancillary)
 
 

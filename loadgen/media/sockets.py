@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import resource
 import socket
-import struct
 
 SO_TIMESTAMPNS = 35
 """A socket option of Linux. Python's socket module has no name for it."""
 Address = tuple[str, int]
 """Host, as IPv4 or IPv6 address, and port."""
-_UNSPECIFIED = struct.pack("@H14x", socket.AF_UNSPEC)
-"""A `struct sockaddr` of no family."""
 
 
 def bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
@@ -29,25 +24,6 @@ def bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
         # Half a pair is of no use, and would keep the port.
         rtp.close()
         raise
-
-
-def connect(rtp: socket.socket, remote: Address) -> bool:
-    """Connect an RTP socket to its peer. Return whether that succeeded.
-
-    The system then drops packets from elsewhere, and looks the route up only once: a packet costs a sixth less to send.
-    Packets that came before are still in the socket, whoever sent them. So both pumps connect only when the first
-    packet of the peer has come: before that they count who else sends, which explains why no audio came.
-    """
-    with contextlib.suppress(OSError):
-        rtp.connect(remote)
-        return True
-    return False
-
-
-def disconnect(rtp: socket.socket) -> None:
-    """Undo `connect`: the peer's audio moves to another address. The local address stays, because it was bound."""
-    # Python's `connect` takes no address without a family.
-    ctypes.CDLL(None).connect(rtp.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))
 
 
 def family_of(host: str) -> socket.AddressFamily:

@@ -6,7 +6,13 @@ The pump decides when to send. The compiled pump does the same work on its own r
 A stream has three phases. First nothing is agreed: what comes is counted as early media, and dropped. Then `follow`
 gives the keys, perhaps already with a provisional answer: what comes is decrypted, and still counted as early. Once the
 call is answered, the stream sends, and its statistics begin. Each further `follow` changes what is agreed, and no count
-is lost. What comes before the answer belongs to no phase of the call that can fail: ringing may take minutes, and
+is lost.
+
+SDP says where a side hears, and not where it sends from (RFC 3264 section 5.1). Behind a NAT or a media server, audio
+comes from another address than it goes to. With SRTP the key decides whose packet it is. Plain RTP proves nothing: there
+the first other address that sends what was agreed is heard, as long as the agreed one sends nothing.
+
+What comes before the answer belongs to no phase of the call that can fail: ringing may take minutes, and
 announcements may come from other sources than the called side.
 """
 
@@ -16,16 +22,17 @@ import math
 import random
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 from trunkproof.loadgen.media.datagrams import KINDS, Kind, kind_of
 from trunkproof.loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, sender_of, write_report
 from trunkproof.loadgen.media.rtp import DIGITS, MalformedRtpError, RtpPacket, TelephoneEvent, source_of
 from trunkproof.loadgen.media.silence import Silence
 from trunkproof.loadgen.media.sockets import Address
-from trunkproof.loadgen.media.srtp import Cipher, Failure
+from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher
 from trunkproof.loadgen.media.statistics import DUPLICATE, JUMPED, RESTARTED, ReceptionStatistics
 from trunkproof.loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
-from trunkproof.models.packets import SAMPLES_PER_PACKET
+from trunkproof.models.packets import PACKET_S, SAMPLES_PER_PACKET
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 EVENT_PACKETS, END_PACKETS = 5, 3
@@ -45,6 +52,23 @@ and the peer changes only when it has our answer (RFC 4568 section 7.1.4, RFC 32
 """
 COMFORT_NOISE = 13
 """Payload type of comfort noise, which announces a pause (RFC 3389)."""
+GUESSES_AHEAD_S = 1.0
+"""How much work forgeries from unknown addresses may make at once. A stream checks 50 packets a second in vain, which is
+as much as the audio of one call, and at most 50 more in a burst. An address that was authentic once needs no guess, so
+forgeries do not silence it.
+"""
+
+
+class Origin(IntEnum):
+    """Where a datagram came from, compared with what the peer's SDP says."""
+
+    AGREED = 0
+    """The address in the SDP, or any address while none is known."""
+    BEFORE = 1
+    """The address from before a change, until `GRACE_S` after it."""
+    FOUND = 2
+    """Another address, from which the peer was heard before."""
+    ELSEWHERE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +149,10 @@ class MediaReport:
     digits: str = ""
     """Keys that the peer pressed."""
     stray: int = 0
-    """Datagrams to the RTP port from another address than the agreed one. The pump counts them, and nobody looks at
-    them. Once the peer's first packet has come, the system drops them uncounted."""
+    """Datagrams to the RTP port from another address than the peer's SDP says, heard or not. Authentic ones are heard,
+    and count as all others do too. The rest counts nowhere else: a stranger's packets are no fault of the call."""
     rtcp_stray: int = 0
-    """Datagrams to the RTCP port from another address."""
+    """Datagrams to the RTCP port from another address, heard or not."""
     given_up: int = 0
     """Frames never sent, because the process stood still for too long."""
     unsent: int = 0
@@ -175,6 +199,12 @@ class MediaStream:
         self._arrived = self._failed = self._plain = self._replayed = self._authentic = 0
         self._early = self._jumped = self._other_types = self._collided = 0
         self._rtcp_received = self._rtcp_failed = self._rtcp_muxed = self._rtp_on_rtcp = 0
+        self._stray = self._rtcp_stray = 0
+        self._remotes: tuple[Address | None, Address | None] = (None, None)
+        self._agreed_spoke = False
+        """Whether audio came from the agreed address since the answer."""
+        self._guessed_until = -math.inf
+        """Until when the work for packets from unknown addresses would last, if each took the time of a frame."""
         self._old_cipher: Cipher | None = None
         self._old_until = -math.inf
         self._remote_lost: int | None = None
@@ -192,6 +222,9 @@ class MediaStream:
         if before is not None and before.hears_with != terms.cipher.hears_with:
             self._old_cipher, self._old_until = before, now + GRACE_S
         self.terms = terms
+        remotes = (terms.remote, terms.remote_rtcp)
+        if terms.remote is not None and remotes != self._remotes:
+            self._remotes, self._agreed_spoke = remotes, False
         if not early:
             self.answered = min(self.answered, now)
         if self.answered < math.inf:
@@ -263,31 +296,81 @@ class MediaStream:
     def _timestamp(self, frame: int) -> int:
         return (self.first_timestamp + frame * SAMPLES_PER_PACKET) & 0xFFFFFFFF
 
-    def receive(self, data: bytes, arrival: float) -> None:
-        """Take a datagram that came to the RTP port at `arrival`."""
+    def receive(self, data: bytes, arrival: float, origin: Origin = Origin.AGREED) -> bool:
+        """Take a datagram that came to the RTP port at `arrival`.
+
+        Return whether one from elsewhere was the peer's: its address is `Origin.FOUND` from then on.
+        """
         kind = kind_of(data)
+        if origin > Origin.BEFORE:
+            self._stray += 1
+            return self._receive_from_elsewhere(kind, data, arrival, origin)
         if kind is Kind.RTCP:
             self._rtcp_muxed += 1
             self._receive_report(data, arrival)
         elif kind is not Kind.RTP:
             self._kinds[kind] += 1
         else:
-            self._receive_audio(data, arrival)
+            early = arrival < self.answered
+            self._agreed_spoke |= origin is Origin.AGREED and not early
+            self._note_arrival(early=early)
+            packet = self._unprotect(data, arrival)
+            # Counted and dropped: a wrong packet of a peer is a result of the run.
+            if not isinstance(packet, Failure):
+                self._receive_audio(packet, arrival)
+            elif not early and self.terms is not None:
+                self._note_failure(packet, data)
+        return False
 
-    def _receive_audio(self, data: bytes, arrival: float) -> None:
-        early = arrival < self.answered
+    def _receive_from_elsewhere(self, kind: Kind, data: bytes, arrival: float, origin: Origin) -> bool:
+        """Take a datagram to the RTP port from another address if it is the peer's. Return whether it is."""
+        if self.terms is None:
+            return False
+        if kind is Kind.RTP:
+            if self._is_plain and not self._may_be_found(data, arrival, origin):
+                return False
+            packet = self._unprotect_guess(data, arrival, origin)
+            if isinstance(packet, Failure):
+                return False
+            self._note_arrival(early=arrival < self.answered)
+            self._receive_audio(packet, arrival)
+            return True
+        if kind is Kind.RTCP and self._receive_report(data, arrival, origin):
+            self._rtcp_muxed += 1
+            return True
+        return False
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.terms is not None and isinstance(self.terms.cipher, PlainCipher)
+
+    def _may_be_found(self, data: bytes, arrival: float, origin: Origin) -> bool:
+        """Return whether plain RTP from another address is taken for the peer's."""
+        if self._agreed_spoke or self.terms is None:
+            return False
+        try:
+            kind = RtpPacket.parse(data).payload_type
+        except MalformedRtpError:
+            return False
+        # Early media may come from somebody else than the called side.
+        is_agreed = kind in self.terms.heard_types or kind == self.terms.heard_event_type
+        return origin is Origin.FOUND or (is_agreed and arrival >= self.answered)
+
+    def _may_guess(self, arrival: float, origin: Origin) -> bool:
+        return origin < Origin.ELSEWHERE or self._guessed_until - arrival <= GUESSES_AHEAD_S
+
+    def _note_guess(self, arrival: float) -> None:
+        self._guessed_until = max(self._guessed_until, arrival) + PACKET_S
+
+    def _note_arrival(self, *, early: bool) -> None:
         if early:
             self._early += 1
         else:
             self._arrived += 1
-        if self.terms is None:
-            return
-        packet = self._unprotect(self.terms.cipher, data, arrival)
-        # Counted and dropped: a wrong packet of a peer is a result of the run.
-        if isinstance(packet, Failure):
-            if not early:
-                self._note_failure(packet, data)
-            return
+
+    def _receive_audio(self, packet: bytes, arrival: float) -> None:
+        """Take an authentic packet, decrypted."""
+        early = arrival < self.answered
         # Early too: the source's rollovers are counted from its first packet on.
         source = self._source(source_of(packet))
         try:
@@ -298,8 +381,20 @@ class MediaStream:
         if not early:
             self._hear(source, heard, arrival)
 
-    def _unprotect(self, cipher: Cipher, data: bytes, arrival: float) -> bytes | Failure:
-        packet = cipher.unprotect(data)
+    def _unprotect_guess(self, data: bytes, arrival: float, origin: Origin) -> bytes | Failure:
+        """Decrypt a packet from another address, unless too many of them were wrong lately."""
+        if not self._may_guess(arrival, origin):
+            return Failure.NOT_AUTHENTIC
+        packet = self._unprotect(data, arrival)
+        if isinstance(packet, Failure):
+            self._note_guess(arrival)
+        return packet
+
+    def _unprotect(self, data: bytes, arrival: float) -> bytes | Failure:
+        # Before an agreement there is no key.
+        if self.terms is None:
+            return Failure.NOT_AUTHENTIC
+        packet = self.terms.cipher.unprotect(data)
         if isinstance(packet, Failure) and self._old_cipher is not None and arrival < self._old_until:
             older = self._old_cipher.unprotect(data)
             return packet if isinstance(older, Failure) else older
@@ -389,20 +484,28 @@ class MediaStream:
         report = write_report(self.ssrc, wall_s=wall_s, timestamp=timestamp, packets=self.sent, block=block, bye=bye)
         return self.terms.cipher.protect_rtcp(report)
 
-    def receive_rtcp(self, data: bytes, arrival: float) -> None:
+    def receive_rtcp(self, data: bytes, arrival: float, origin: Origin = Origin.AGREED) -> None:
         """Take a datagram that came to the RTCP port at `arrival`."""
         kind = kind_of(data)
-        if kind is Kind.RTCP:
+        if origin > Origin.BEFORE:
+            self._rtcp_stray += 1
+            if kind is Kind.RTCP:
+                self._receive_report(data, arrival, origin)
+        elif kind is Kind.RTCP:
             self._receive_report(data, arrival)
         elif kind is Kind.RTP:
             self._rtp_on_rtcp += 1
         else:
             self._kinds[kind] += 1
 
-    def _receive_report(self, data: bytes, arrival: float) -> None:
+    def _receive_report(self, data: bytes, arrival: float, origin: Origin = Origin.AGREED) -> bool:
+        """Take a report. Return whether it was authentic. One from another address counts only then."""
         # Before an agreement nothing can be read, and nothing can be wrong.
-        if self.terms is None:
-            return
+        if self.terms is None or not self._may_guess(arrival, origin):
+            return False
+        # In the clear a report proves nothing.
+        if origin > Origin.BEFORE and self._is_plain and (origin > Origin.FOUND or self._agreed_spoke):
+            return False
         packet = self.terms.cipher.unprotect_rtcp(data)
         if isinstance(packet, Failure) and self._old_cipher is not None and arrival < self._old_until:
             packet = self._old_cipher.unprotect_rtcp(data)
@@ -410,14 +513,18 @@ class MediaStream:
         # libsrtp keeps each source for ever. So a peer could have us keep millions.
         if not isinstance(packet, Failure) and (ssrc := sender_of(data)) not in self._sources:
             self._forget_keys(ssrc)
+        if isinstance(packet, Failure) and origin > Origin.BEFORE:
+            self._note_guess(arrival)
+            return False
         if reception is None:
             self._rtcp_failed += 1
-            return
+            return not isinstance(packet, Failure)
         self._rtcp_received += 1
         for block in reception.blocks:
             # A peer that mixes reports on other sources too.
             if block.ssrc == self.ssrc:
                 self._remote_lost = block.lost
+        return True
 
     def report(self, now: float) -> MediaReport:
         """Return all counts of a call that ends at `now`."""
@@ -454,6 +561,8 @@ class MediaStream:
             rtcp_muxed=self._rtcp_muxed,
             rtp_on_rtcp=self._rtp_on_rtcp,
             digits=self._digits,
+            stray=self._stray,
+            rtcp_stray=self._rtcp_stray,
             given_up=self.given_up,
             stun=self._kinds[Kind.STUN],
             zrtp=self._kinds[Kind.ZRTP],

@@ -7,6 +7,7 @@ again whenever an offer in mid-call changes it. A peer's description is a result
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from trunkproof.loadgen.parties.audio import Audio, MediaAddressError
 from trunkproof.loadgen.sip.agreement import MediaAgreement
@@ -57,9 +58,19 @@ class AudioNegotiator:
             self.refusal = str(error)
             return None
         self._ours[dialog], self._agreed[dialog] = negotiated
-        # After the answer has been written: our audio must not reach the peer before it knows our key.
-        asyncio.get_running_loop().call_soon(self._follow, dialog)
+        self._follow_as_answerer(dialog)
         return write_sdp(negotiated.answer)
+
+    def _follow_as_answerer(self, dialog: str) -> None:
+        """Hear as agreed at once, and send under another key of ours only when the answer is on its way."""
+        agreement, before = self._agreed[dialog], self._followed
+        # The peer may send under its new key as soon as it has our answer (RFC 4568 section 7.1.4). But our audio must
+        # not reach it before it knows our key. An unanswered call sends nothing anyway.
+        if self._answered and before is not None and _sent_with(agreement) != _sent_with(before):
+            self._take(replace(agreement, sends=False))
+            asyncio.get_running_loop().call_soon(self._follow, dialog)
+        else:
+            self._follow(dialog)
 
     def offer(self, dialog: str) -> bytes:
         """Return our offer: the first one in this dialog, or what stands, in both directions."""
@@ -99,7 +110,11 @@ class AudioNegotiator:
     def _follow(self, dialog: str) -> None:
         """Let the audio follow what is agreed in this dialog. Do nothing once it is stopped."""
         agreement = self._agreed.get(dialog)
-        if agreement is not None and agreement != self._followed and not self._stopped:
+        if agreement is not None and agreement != self._followed:
+            self._take(agreement)
+
+    def _take(self, agreement: MediaAgreement) -> None:
+        if not self._stopped:
             self._followed = agreement
             self.audio.follow(agreement, early=not self._answered)
 
@@ -113,3 +128,9 @@ class AudioNegotiator:
         """Stop the audio, and release its ports."""
         self._stopped = True
         self.audio.close()
+
+
+def _sent_with(agreement: MediaAgreement) -> tuple[str, bytes, bytes] | None:
+    """Return what encrypts our audio. The tag is only the number of its line in the SDP."""
+    ours = agreement.local_crypto
+    return None if ours is None else (ours.suite, ours.key, ours.mki)

@@ -112,7 +112,15 @@ class OddAudio:
     def new_key(self, suite: str | None = None) -> None:
         """Encrypt with another key from the next packet on."""
         self.suite = suite or self.suite
+        self.draw_key()
+        self.use_key()
+
+    def draw_key(self) -> None:
+        """Draw another key to be offered. Until `use_key`, the one before it encrypts."""
         self.key = os.urandom(30)
+
+    def use_key(self) -> None:
+        """Encrypt with the key that was drawn last, from the next packet on."""
         self._out = session(self.key, self.suite, pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
 
     def move(self) -> None:

@@ -360,12 +360,9 @@ async def rfc3264_8_4_hold_by_address_zero_and_resume(call: Call) -> None:
 
 
 async def _move(call: Call, method: str) -> None:
-    """Go to another port, and speak there as soon as they have followed."""
-    call.audio.silent = True
+    """Go to another port, and speak there at once: SDP says only where audio is to be sent."""
     call.audio.move()
     await call.reinvite(call.sdp(), method)
-    await call.audio.hear(1)
-    call.audio.silent, call.audio.mark = False, True
     await call.audio.hear(50)
 
 
@@ -389,12 +386,10 @@ async def rfc3311_5_1_media_moves_by_update(call: Call) -> None:
 async def rfc4568_7_1_4_another_key_in_mid_call(call: Call) -> None:
     await answer(call)
     await call.audio.hear(10)
-    call.audio.stop()
-    call.audio.new_key()
-    call.audio.new_source()
+    call.audio.draw_key()
     final = await call.reinvite(call.sdp())
+    call.audio.use_key()
     assert final.sdp.crypto[0][0] == 1
-    call.audio.start()
     await call.audio.hear(50)
     await finish(call)
 

@@ -416,11 +416,9 @@ async def rfc3311_5_1_media_moves_by_update(call: Telephone) -> None:
 @dials()
 async def rfc4568_7_1_4_another_key_in_mid_call(call: Telephone) -> None:
     await _up(call)
-    call.audio.stop()
-    call.audio.new_key()
-    call.audio.new_source()
+    call.audio.draw_key()
     await call.reinvite(call.sdp())
-    call.audio.start()
+    call.audio.use_key()
     await call.talk()
 
 

@@ -23,7 +23,6 @@ from trunkproof.models.errors import TrunkproofError
 
 _LIBC = [
     "clock_gettime",
-    "connect",
     "ppoll",
     "pthread_mutex_lock",
     "pthread_mutex_unlock",

@@ -48,10 +48,14 @@ from trunkproof.loadgen.media.statistics import (
     REORDERED,
     RESTARTED,
 )
-from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_SOURCES
+from trunkproof.loadgen.media.stream import GUESSES_AHEAD_S, MOST_DIGITS, MOST_SOURCES, Origin
 from trunkproof.models.compiled import inlined, lean
-from trunkproof.models.packets import CLOCK_HZ, SAMPLES_PER_PACKET
+from trunkproof.models.packets import CLOCK_HZ, PACKET_S, SAMPLES_PER_PACKET
 
+AGREED: Final = int(Origin.AGREED)
+BEFORE: Final = int(Origin.BEFORE)
+FOUND: Final = int(Origin.FOUND)
+ELSEWHERE: Final = int(Origin.ELSEWHERE)
 _KEYS = len(DIGITS)
 RTP: Final = int(Kind.RTP)
 RTCP: Final = int(Kind.RTCP)
@@ -69,24 +73,84 @@ def kind_of(data: Bytes, at: int, size: int) -> int:
 
 
 @lean
-def receive_audio(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> None:
+def receive_audio(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float, origin: int) -> None:
     """Take the RTP packet of `size` bytes at `work.data[at:]`, which came at `arrival` on the monotonic clock."""
     early = arrival < slot.answered
+    if origin == AGREED and not early:
+        slot.agreed_spoke = 1
+    _note_arrival(slot, early)
+    status, older, number = _try_keys(c, slot, work, at, size, arrival)
+    if status == OK:
+        _take(c, slot, work, at, arrival, older, number)
+    elif not early and slot.keyed != 0:
+        _note_failure(slot, work.data, at, size, status)
+
+
+@lean
+def receive_audio_from_elsewhere(
+    c: Record, slot: Record, work: Record, at: int, size: int, arrival: float, origin: int
+) -> bool:
+    """Take an RTP packet from another address if it is the peer's, and return whether it is, as `MediaStream`."""
+    if slot.keyed == 0 or not may_guess(slot, arrival, origin):
+        return False
+    if slot.rx.session == 0 and not _may_be_found(slot, work.data, at, size, arrival, origin):
+        return False
+    status, older, number = _try_keys(c, slot, work, at, size, arrival)
+    if status != OK:
+        note_guess(slot, arrival)
+        return False
+    _note_arrival(slot, arrival < slot.answered)
+    _take(c, slot, work, at, arrival, older, number)
+    return True
+
+
+@inlined
+def _note_arrival(slot: Record, early: bool) -> None:
     if early:
         slot.early += 1
     else:
         slot.arrived += 1
+
+
+@lean
+def may_guess(slot: Record, arrival: float, origin: int) -> bool:
+    """Return whether a packet may be checked, as `MediaStream`."""
+    return origin < ELSEWHERE or slot.guessed_until - arrival <= GUESSES_AHEAD_S
+
+
+@lean
+def note_guess(slot: Record, arrival: float) -> None:
+    """Note that a packet from another address was not authentic, as `MediaStream`."""
+    slot.guessed_until = max(slot.guessed_until, arrival) + PACKET_S
+
+
+@lean
+def _may_be_found(slot: Record, data: Bytes, at: int, size: int, arrival: float, origin: int) -> bool:
+    """Return whether plain RTP from another address is taken for the peer's, as `MediaStream`."""
+    start, _ = _payload(data, at, size)
+    if slot.agreed_spoke != 0 or start == NEVER:
+        return False
+    kind = slot.types[data[at + 1] & 0x7F]
+    return origin == FOUND or (kind in (VOICE, EVENT) and arrival >= slot.answered)
+
+
+@inlined
+def _try_keys(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> tuple[int, bool, int]:
+    """Decrypt a packet. Return a status of libsrtp, whether its key is that of before, and the number of its source."""
     if slot.keyed == 0:
-        return
-    ssrc = read32(work.data, at + 8)
-    number, older = _find(slot, ssrc), False
+        return NOT_AUTHENTIC, False, NEVER
+    number = _find(slot, read32(work.data, at + 8))
     status = _open(c, slot, work, at, size, number)
     if status != OK and arrival < slot.old_until and _open_older(c, slot, work, at, size, number) == OK:
-        status, older = OK, True
-    if status != OK:
-        if not early:
-            _note_failure(slot, work.data, at, size, status)
-        return
+        return OK, True, number
+    return status, False, number
+
+
+@inlined
+def _take(c: Record, slot: Record, work: Record, at: int, arrival: float, older: bool, number: int) -> None:
+    """Take an authentic packet, decrypted."""
+    early = arrival < slot.answered
+    ssrc = read32(work.data, at + 8)
     # Early too: the source's rollovers are counted from its first packet on.
     number = _heard_last(c, slot, number, ssrc)
     source = slot.sources[number]

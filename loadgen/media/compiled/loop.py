@@ -49,7 +49,6 @@ from trunkproof.loadgen.media.compiled.sockets import (
     REALTIME,
     clock_ns,
     compare_clocks,
-    disconnect,
     receive_all,
     receive_all_reports,
     send_audio,
@@ -263,23 +262,30 @@ def follow(c: Record, control: Record, slot: Record, terms: Record, work: Record
         receive_all(c, control, slot, work, now, True)
         receive_all_reports(c, control, slot, work, now)
     if terms.known:
-        _move(c, slot, terms, now)
+        _move(slot, terms, now)
     adopt(slot, terms, now)
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))
 
 
 @lean
-def _move(c: Record, slot: Record, terms: Record, now: float) -> None:
+def _move(slot: Record, terms: Record, now: float) -> None:
     """Take the peer's addresses from new terms."""
     words = 2 * ADDRESS_WORDS
     same = True
     for place in range(words):
         same = same and slot.peers[place] == terms.peers[place]
+    if not same:
+        slot.agreed_spoke = 0
     if not same and slot.known:
         for place in range(words):
             slot.peers[words + place] = slot.peers[place]
+        # The address that was heard, not the one that was only signalled.
+        for place in range(2 * words, 2 * words + ADDRESS_WORDS):
+            if slot.peers[2 * words] != 0:
+                slot.peers[place - words] = slot.peers[place]
+        for place in range(2 * words, 2 * words + ADDRESS_WORDS):
+            slot.peers[place] = 0
         slot.moved_until = now + GRACE_S
-        disconnect(c, slot)
     for place in range(words):
         slot.peers[place] = terms.peers[place]
     slot.known, slot.words, slot.muxed = 1, terms.words, terms.muxed

@@ -33,8 +33,8 @@ ADDRESS_WORDS: Final = 4
 """Room for a `struct sockaddr_in6`."""
 NAME_LENGTH, CONTROL_LENGTH, MESSAGE_LENGTH = 1, 5, 7
 ADDRESS_BYTES: Final = 8 * ADDRESS_WORDS
-PEERS: Final = 4
-"""RTP and RTCP of now, and RTP and RTCP of before a move."""
+PEERS: Final = 5
+"""RTP and RTCP of now, RTP and RTCP of before a move, and RTP as it was found to come from elsewhere."""
 MOST_MKI_BYTES: Final = 128
 """The longest MKI (RFC 4568 section 6.1)."""
 CONTROL_BYTES: Final = 8 * CONTROL_WORDS
@@ -99,15 +99,15 @@ the key of before. `used` says when it was heard last, in changes of source. `se
 """
 _PARTS: list[Any] = [
     ("rx", CONTEXT),
-    *_fields("i8", "keyed current switches source_count known words connected hears"),
-    *_fields("f8", "answered old_until moved_until silent_since longest_s paused_s"),
+    *_fields("i8", "keyed current switches source_count known words agreed_spoke hears"),
+    *_fields("f8", "answered old_until moved_until guessed_until silent_since longest_s paused_s"),
     *_fields("i8", "arrived authentic failed plain replayed jumped duplicate reordered late"),
     *_fields("i8", "foreign echoed unknown other_types early sources_heard collided stray rtcp_stray"),
     *_fields("i8", "has_paused announced last_event digit_count forgotten_expected forgotten_received"),
     *_fields("i8", "remote_lost rtcp_received rtcp_failed rtcp_muxed rtp_on_rtcp"),
-    *_fields("i8", "turn lock_at peers_at rtp_to rtp_fd rtcp_fd muxed"),
+    *_fields("i8", "turn lock_at peers_at rtp_fd rtcp_fd muxed"),
     ("lock", "i8", (8,)),
-    ("peers", "i8", ((PEERS + 1) * ADDRESS_WORDS,)),
+    ("peers", "i8", (PEERS * ADDRESS_WORDS,)),
     *_fields("i8", "due_ns next_report_ns row side ssrc first_sequence first_timestamp payload_type event_type"),
     *_fields("i8", "sends frames sent given_up unsent speaks tx_base"),
     *_fields("i8", "key_step key_begun pressed_first pressed_count random_state"),
@@ -127,11 +127,12 @@ _PARTS: list[Any] = [
 SLOT = np.dtype(_PARTS, align=True)
 """A stream. `lock` is a pthread mutex: who holds it owns all the rest.
 
-- `*_at` and `*_to` are addresses, `turn` is its place in the table of turns.
+- `*_at` are addresses, `turn` is its place in the table of turns.
 - `keyed`: whether something was agreed. `known`: whether the peer's addresses are. `words`: how many words of an
   address matter.
 - `current`: the source that was heard last, of `source_count`.
-- `peers`: the addresses of RTP and RTCP, both of before a move, and one of no family.
+- `peers`: the addresses of RTP and RTCP, both of before a move, and the one found (`Origin.FOUND`). 0: none.
+- `agreed_spoke`, `guessed_until`: as in `MediaStream`.
 - `types`: for each payload type, what it is (`OTHER` and so on).
 - `old`: the key before the last change. `fresh`: the state of any source that was not heard before.
 
@@ -237,7 +238,7 @@ def point_into_itself(slots: Records, number: int) -> None:
     start = slots.ctypes.data + number * SLOT.itemsize
     slot = slots[number]
     slot["lock_at"] = start + _offset(SLOT, "lock")
-    slot["peers_at"] = slot["rtp_to"] = start + _offset(SLOT, "peers")
+    slot["peers_at"] = start + _offset(SLOT, "peers")
     for name in ("tx", "rx", "old"):
         slot[name]["aes_at"] = start + _offset(SLOT, name) + _offset(CONTEXT, "aes")
 

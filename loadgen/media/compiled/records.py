@@ -54,7 +54,7 @@ def reset(slots: Records, number: int) -> None:
     for name in _NEVER_YET:
         slot[name] = NEVER
     slot["answered"], slot["silent_since"] = math.inf, math.nan
-    slot["old_until"] = slot["moved_until"] = -math.inf
+    slot["old_until"] = slot["moved_until"] = slot["guessed_until"] = -math.inf
     # The loss may be negative, so it needs its own "nothing".
     slot["remote_lost"] = NO_LOSS_TOLD
     # It has no turn until `enter`, so the pump leaves it alone.

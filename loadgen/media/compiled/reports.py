@@ -9,7 +9,7 @@ import math
 
 from trunkproof.loadgen.media.compiled.c import call_c
 from trunkproof.loadgen.media.compiled.cipher import NOT_AUTHENTIC, OK, add_mki, take_mki
-from trunkproof.loadgen.media.compiled.hear import expected, find, forget_keys
+from trunkproof.loadgen.media.compiled.hear import BEFORE, FOUND, expected, find, forget_keys, may_guess, note_guess
 from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import octet, read16, read32, write16, write32
 from trunkproof.loadgen.media.compiled.speak import timestamp
@@ -26,11 +26,17 @@ _MOST_LOST = 1 << 23
 
 
 @lean
-def receive_report(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> None:
-    """Take the RTCP packet of `size` bytes at `work.data[at:]`, which came at `arrival`, to whichever port."""
+def receive_report(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float, origin: int) -> bool:
+    """Take the RTCP packet of `size` bytes at `work.data[at:]`, which came at `arrival`, to whichever port.
+
+    Return whether it was authentic. One from another address counts only then.
+    """
     # Before an agreement nothing can be read, and nothing can be wrong.
-    if slot.keyed == 0:
-        return
+    if slot.keyed == 0 or not may_guess(slot, arrival, origin):
+        return False
+    # In the clear a report proves nothing.
+    if origin > BEFORE and slot.rx.session == 0 and (origin > FOUND or slot.agreed_spoke != 0):
+        return False
     data = work.data
     ssrc = read32(data, at + 4)
     status = _open(c.srtp_unprotect_rtcp, slot.rx, slot.rx_mki, work, at, size)
@@ -41,10 +47,13 @@ def receive_report(c: Record, slot: Record, work: Record, at: int, size: int, ar
     # libsrtp keeps each source for ever. So a peer could have us keep millions.
     if status == OK and find(slot, ssrc) == NEVER:
         forget_keys(c, slot, ssrc)
-    if read:
+    if status != OK and origin > BEFORE:
+        note_guess(slot, arrival)
+    elif read:
         slot.rtcp_received += 1
     else:
         slot.rtcp_failed += 1
+    return status == OK
 
 
 @lean

@@ -6,7 +6,17 @@ from typing import Final
 
 from trunkproof.loadgen.media.arrival_clock import AHEAD_S, LONGEST_WAIT_S, MEMORY_S, STEP_S
 from trunkproof.loadgen.media.compiled.c import call_c
-from trunkproof.loadgen.media.compiled.hear import RTCP, RTP, kind_of, receive_audio
+from trunkproof.loadgen.media.compiled.hear import (
+    AGREED,
+    BEFORE,
+    ELSEWHERE,
+    FOUND,
+    RTCP,
+    RTP,
+    kind_of,
+    receive_audio,
+    receive_audio_from_elsewhere,
+)
 from trunkproof.loadgen.media.compiled.memory import (
     ADDRESS_BYTES,
     ADDRESS_WORDS,
@@ -88,14 +98,9 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
         arrival = now
         for place in range(got):
             arrival = _arrival(control, work, place, now)
-            if _is_peer(slot, work, place, 0, now):
-                size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
-                receive(c, slot, work, STRIDE * place, size, arrival)
-                if slot.connected == 0:
-                    _connect(c, slot, work, place, now)
-            else:
-                slot.stray += 1
-            # Also for a stray: the next call of the kernel uses the same place.
+            size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
+            if receive(c, slot, work, STRIDE * place, size, arrival, _origin(slot, work, place, 0, now)):
+                _note_found(slot, work, place)
             _clear(work, place)
         if got < wanted or (not everything and now - PACKET_S <= arrival < now):
             return
@@ -104,24 +109,36 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
 
 
 @lean
-def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> None:
-    """Take the datagram of `size` bytes at `work.data[at:]`, which came to the RTP port."""
+def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float, origin: int) -> bool:
+    """Take the datagram of `size` bytes at `work.data[at:]`, which came to the RTP port, as `MediaStream.receive`."""
     kind = kind_of(work.data, at, size)
-    if kind == RTP:
-        receive_audio(c, slot, work, at, size, arrival)
+    if origin > BEFORE:
+        slot.stray += 1
+        if kind == RTP:
+            return receive_audio_from_elsewhere(c, slot, work, at, size, arrival, origin)
+        if kind == RTCP and receive_report(c, slot, work, at, size, arrival, origin):
+            slot.rtcp_muxed += 1
+            return True
+    elif kind == RTP:
+        receive_audio(c, slot, work, at, size, arrival, origin)
     elif kind == RTCP:
         slot.rtcp_muxed += 1
-        receive_report(c, slot, work, at, size, arrival)
+        receive_report(c, slot, work, at, size, arrival, origin)
     else:
         slot.kinds[kind] += 1
+    return False
 
 
 @lean
-def receive_rtcp(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> None:
+def receive_rtcp(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float, origin: int) -> None:
     """Take the datagram of `size` bytes at `work.data[at:]`, which came to the RTCP port."""
     kind = kind_of(work.data, at, size)
-    if kind == RTCP:
-        receive_report(c, slot, work, at, size, arrival)
+    if origin > BEFORE:
+        slot.rtcp_stray += 1
+        if kind == RTCP:
+            receive_report(c, slot, work, at, size, arrival, origin)
+    elif kind == RTCP:
+        receive_report(c, slot, work, at, size, arrival, origin)
     elif kind == RTP:
         slot.rtp_on_rtcp += 1
     else:
@@ -134,23 +151,30 @@ def receive_all_reports(c: Record, control: Record, slot: Record, work: Record, 
     for _ in range(_MOST_BATCHES):
         got = _take(c, slot.rtcp_fd, work, BATCH)
         for place in range(got):
-            if _is_peer(slot, work, place, 1, now):
-                size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
-                receive_rtcp(c, slot, work, STRIDE * place, size, _arrival(control, work, place, now))
-            else:
-                slot.rtcp_stray += 1
+            size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
+            arrival, origin = _arrival(control, work, place, now), _origin(slot, work, place, 1, now)
+            receive_rtcp(c, slot, work, STRIDE * place, size, arrival, origin)
             _clear(work, place)
         if got < BATCH:
             return
 
 
 @inlined
-def _is_peer(slot: Record, work: Record, place: int, port: int, now: float) -> bool:
-    """Tell whether a datagram came from the peer's RTP port (0) or RTCP port (1), of now or of before a move."""
+def _origin(slot: Record, work: Record, place: int, port: int, now: float) -> int:
+    """Return the `Origin` of a datagram that came to our RTP port (0) or RTCP port (1)."""
     # As long as no address is agreed, it may be anybody: what comes is only counted.
     if slot.known == 0 or _is_from(slot, work, place, port):
-        return True
-    return now < slot.moved_until and _is_from(slot, work, place, port + 2)
+        return AGREED
+    if now < slot.moved_until and _is_from(slot, work, place, port + 2):
+        return BEFORE
+    return FOUND if port == 0 and _is_from(slot, work, place, PEERS - 1) else ELSEWHERE
+
+
+@lean
+def _note_found(slot: Record, work: Record, place: int) -> None:
+    """Note that the peer sends from where the datagram at `place` came from."""
+    for word in range(ADDRESS_WORDS):
+        slot.peers[ADDRESS_WORDS * (PEERS - 1) + word] = work.names[ADDRESS_WORDS * place + word]
 
 
 @inlined
@@ -163,31 +187,10 @@ def _is_from(slot: Record, work: Record, place: int, peer: int) -> bool:
     return not (slot.words > 1 and rest_differs)
 
 
-@lean
-def _connect(c: Record, slot: Record, work: Record, place: int, now: float) -> None:
-    """Connect the RTP socket to the peer, whose packet is at `place`, unless it may still send from elsewhere."""
-    if slot.known == 0 or now < slot.moved_until or not _is_from(slot, work, place, 0):
-        return
-    if call_c(c.connect, (slot.rtp_fd, slot.peers_at, ADDRESS_BYTES)) == 0:
-        # A connected socket needs no address to send to.
-        slot.connected, slot.rtp_to = 1, 0
-
-
-@lean
-def disconnect(c: Record, slot: Record) -> None:
-    """Undo `_connect`: the peer's audio moves."""
-    if slot.connected != 0:
-        # The address of no family, behind the four others.
-        call_c(c.connect, (slot.rtp_fd, slot.peers_at + PEERS * ADDRESS_BYTES, ADDRESS_BYTES))
-        slot.connected, slot.rtp_to = 0, slot.peers_at
-
-
 @inlined
 def _take(c: Record, fd: int, work: Record, wanted: int) -> int:
     """Take at most `wanted` datagrams that wait at a socket. Return how many there were."""
-    got = call_c(c.recvmmsg, (fd, work.messages_at, wanted, _DONT_WAIT, 0))
-    # Try once more: the error may belong to a packet that we sent to a peer that is gone. Datagrams may still wait.
-    return int(got if got >= 0 else call_c(c.recvmmsg, (fd, work.messages_at, wanted, _DONT_WAIT, 0)))
+    return max(0, call_c(c.recvmmsg, (fd, work.messages_at, wanted, _DONT_WAIT, 0)))
 
 
 @inlined
@@ -215,13 +218,9 @@ def _clear(work: Record, place: int) -> None:
 @inlined
 def send_audio(c: Record, slot: Record, work: Record, size: int) -> None:
     """Send the packet at `work.out` to the peer's RTP port. A full buffer loses it, as a network might."""
-    # Try once more: the error may belong to an earlier packet, which was refused because nobody listened yet (ICMP).
-    tries = 2
-    while tries > 0:
-        tries -= 1
-        if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.rtp_to, ADDRESS_BYTES)) >= 0:
-            return
-    slot.unsent += 1
+    # The socket is not connected, because the peer may send from elsewhere. So that nobody listens yet (ICMP) is no error.
+    if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.peers_at, ADDRESS_BYTES)) < 0:
+        slot.unsent += 1
 
 
 @inlined
@@ -230,5 +229,5 @@ def send_report(c: Record, slot: Record, work: Record, size: int) -> None:
     if size == 0 or slot.known == 0:
         return
     # A peer that takes both at one port expects both from one port (RFC 5761 section 5.1.1).
-    fd, to = (slot.rtp_fd, slot.rtp_to) if slot.muxed else (slot.rtcp_fd, slot.peers_at + ADDRESS_BYTES)
+    fd, to = (slot.rtp_fd, slot.peers_at) if slot.muxed else (slot.rtcp_fd, slot.peers_at + ADDRESS_BYTES)
     call_c(c.sendto, (fd, work.data_at + work.out, size, _DONT_WAIT, to, ADDRESS_BYTES))

@@ -18,7 +18,7 @@ from trunkproof.loadgen.media.compiled.sockets import receive, receive_rtcp
 from trunkproof.loadgen.media.compiled.speak import give_up, next_packet, press
 from trunkproof.loadgen.media.rtp import RtpPacket
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms, Origin
 from trunkproof.loadgen.media.voiceprint import Side
 
 EVENTS = 101
@@ -54,13 +54,13 @@ class Compiled:
     def answer(self, now: float) -> None:
         answer(self._c, self.slot, now)
 
-    def receive(self, data: bytes, arrival: float) -> None:
+    def receive(self, data: bytes, arrival: float, origin: Origin = Origin.AGREED) -> bool:
         self.work["data"][: len(data)] = np.frombuffer(data, np.uint8)
-        receive(self._c, self.slot, self.work, 0, len(data), arrival)
+        return bool(receive(self._c, self.slot, self.work, 0, len(data), arrival, int(origin)))
 
-    def receive_rtcp(self, data: bytes, arrival: float) -> None:
+    def receive_rtcp(self, data: bytes, arrival: float, origin: Origin = Origin.AGREED) -> None:
         self.work["data"][: len(data)] = np.frombuffer(data, np.uint8)
-        receive_rtcp(self._c, self.slot, self.work, 0, len(data), arrival)
+        receive_rtcp(self._c, self.slot, self.work, 0, len(data), arrival, int(origin))
 
     def next_packet(self) -> bytes | None:
         size = next_packet(self._c, self.slot, self.work)
@@ -133,6 +133,8 @@ class Network:
         self.clock = 0.0
         self.ssrc, self.samples, self.pauses = 77, 160, 0
         self.keys = 0
+        self.origin = Origin.AGREED
+        """Where packets come from, from now on. From elsewhere they are found once one was the peer's, as by a pump."""
 
     def number(self, step: int) -> int:
         return self.first_sequence + len(self.sent) + step
@@ -169,12 +171,14 @@ class Network:
         self.deliver(self.sent[-1], delay)
 
     def deliver(self, data: bytes, delay: float = 0.0) -> None:
-        for one in (self.plain, self.compiled):
-            one.receive(data, self.clock + delay)
+        found = {one.receive(data, self.clock + delay, self.origin) for one in (self.plain, self.compiled)}
+        assert len(found) == 1
+        if found == {True} and self.origin is Origin.ELSEWHERE:
+            self.origin = Origin.FOUND
 
     def deliver_rtcp(self, data: bytes) -> None:
         for one in (self.plain, self.compiled):
-            one.receive_rtcp(data, self.clock)
+            one.receive_rtcp(data, self.clock, self.origin)
 
     def agree(self, *, early: bool = False, **changed: Any) -> None:
         for one in (self.plain, self.compiled):

@@ -182,22 +182,70 @@ def test_calls_without_encryption_run_the_same_way(kind: PumpKind) -> None:
 
 
 @Kinds
-def test_packets_from_elsewhere_are_stray_and_not_looked_at(kind: PumpKind) -> None:
+def test_a_strangers_packets_are_told_and_harm_nothing(kind: PumpKind) -> None:
     async def scene(pump: MediaPump) -> None:
         one, other, (ours, theirs) = _pair(), _pair(), _ciphers()
         near = _add(pump, ours, one, other, Side.CALLER)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            # Before the first packet of the peer. After that the system does not let them in.
             for _ in range(3):
                 stranger.sendto(b"\x80" * 182, one[0].getsockname())
             await _sent(near, 10)
             far = _add(pump, theirs, other, one, Side.CALLED)
             await _sent(far, 20)
             stranger.sendto(b"\x80" * 182, one[0].getsockname())
+            stranger.sendto(b"\x80\xc8" * 20, one[1].getsockname())
         report = pump.remove(near)
-        assert (report.stray, report.failed) == (3, 0)
+        assert (report.stray, report.failed, report.rtcp_stray, report.rtcp_failed) == (4, 0, 1, 0)
         assert report.received == report.authenticated > 0
         pump.remove(far)
+
+    _run(scene, kind)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["srtp", "plain"])
+@Kinds
+def test_rfc3264_5_1_audio_from_elsewhere_is_heard_and_ours_goes_where_the_sdp_says(kind: PumpKind, plain: bool) -> None:
+    async def scene(pump: MediaPump) -> None:
+        one, told, other = _pair(), _pair(), _pair()
+        ours, theirs = (PlainCipher(), PlainCipher()) if plain else _ciphers()
+        heard_at = told[0].getsockname()
+        near = _add(pump, ours, one, told, Side.CALLER)
+        # The far side sends from a port that no SDP of it has named.
+        far = _add(pump, theirs, other, one, Side.CALLED)
+        await _sent(near, 20)
+        reports = [pump.remove(flow) for flow in (near, far)]
+        assert heard_at == told[0].getsockname()
+        waiting = 0
+        with contextlib.suppress(BlockingIOError):
+            while told[0].recv(2048):
+                waiting += 1
+        for each in told:
+            each.close()
+        assert reports[0].received == reports[0].authenticated == reports[0].stray > 10
+        assert (reports[0].failed, reports[0].lost) == (0, 0)
+        assert (waiting, reports[1].received) == (reports[0].sent, 0)
+
+    _run(scene, kind)
+
+
+@Kinds
+def test_rfc3264_8_3_1_who_was_found_elsewhere_is_still_heard_when_the_agreed_address_moves(kind: PumpKind) -> None:
+    async def scene(pump: MediaPump) -> None:
+        one, told, other = _pair(), _pair(), _pair()
+        near = _add(pump, PlainCipher(), one, told, Side.CALLER)
+        far = _add(pump, PlainCipher(), other, one, Side.CALLED)
+        await _sent(near, 20)
+        for each in told:
+            each.close()
+        moved = _pair()
+        pump.follow(near, _terms(PlainCipher(), moved))
+        await _sent(far, far.sent + 20)
+        report = pump.remove(near)
+        # Within the time of grace the old address is no stranger's.
+        assert (report.received - report.stray > 10, report.failed, report.lost) == (True, 0, 0)
+        pump.remove(far)
+        for each in moved:
+            each.close()
 
     _run(scene, kind)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from trunkproof.loadgen.media.rtp import RtpPacket
-from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher, SrtpCipher
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms, Origin
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.models.voice import mos, r_factor
 
@@ -245,3 +245,84 @@ def test_rfc_3550_6_2_reports_are_due_after_half_to_one_and_a_half_intervals() -
     assert min(waits) >= 2.5
     assert max(waits) <= 7.5
     assert len(set(waits)) > 1
+
+
+def test_rfc3264_5_1_authentic_audio_from_elsewhere_is_heard_and_told() -> None:
+    near, far = _call()
+    assert [near.receive(_packet_of(far), 0.02 * n, Origin.ELSEWHERE) for n in range(10)] == [True] * 10
+    near.receive_rtcp(_report_of(far), 0.2, Origin.ELSEWHERE)
+    report = near.report(0.2)
+    assert (report.received, report.authenticated, report.failed, report.lost, report.stray) == (10, 10, 0, 0, 10)
+    assert (report.rtcp_received, report.rtcp_stray) == (1, 1)
+
+
+@pytest.mark.parametrize("origin", [Origin.FOUND, Origin.ELSEWHERE])
+def test_rfc3711_3_4_what_is_not_authentic_counts_against_the_call_only_from_the_agreed_address(origin: Origin) -> None:
+    near, far = _call()
+    stranger = _stream(_ciphers()[0], Side.CALLED)
+    again = _packet_of(far)
+    near.receive(again, 0.0)
+    for data in (_packet_of(stranger), again, b"\x80", b"\x00" * 40, bytes(RtpPacket(8, 1, 160, 5, bytes(160)))):
+        assert not near.receive(data, 0.1, origin)
+    near.receive_rtcp(_report_of(stranger), 0.1, origin)
+    report = near.report(0.2)
+    assert (report.received, report.failed, report.replayed, report.plain, report.not_rtp) == (1, 0, 0, 0, 0)
+    assert (report.rtcp_failed, report.stray, report.rtcp_stray) == (0, 5, 1)
+    near.receive(_packet_of(stranger), 0.2)
+    assert near.report(0.2).failed == 1
+
+
+class _CountingCipher(SrtpCipher):
+    checked = 0
+
+    def unprotect(self, data: bytes) -> bytes | Failure:
+        self.checked += 1
+        return super().unprotect(data)
+
+
+def test_forgeries_from_elsewhere_cost_little_and_do_not_silence_the_peer() -> None:
+    ours, theirs = os.urandom(30), os.urandom(30)
+    cipher = _CountingCipher(ours, theirs, SUITE)
+    near, far = _stream(cipher, Side.CALLER), _stream(SrtpCipher(theirs, ours, SUITE), Side.CALLED)
+    forgery = _packet_of(_stream(_ciphers()[0], Side.CALLED))
+    assert near.receive(_packet_of(far), 0.0, Origin.ELSEWHERE)
+    for number in range(10_000):
+        near.receive(forgery, number / 1000, Origin.ELSEWHERE)
+        if number % 20 == 19:
+            near.receive(_packet_of(far), number / 1000, Origin.FOUND)
+    report = near.report(10.0)
+    assert (report.authenticated, report.failed, report.stray) == (501, 0, 10_501)
+    # 50 a second, and 50 more at once, beside the peer's own.
+    assert cipher.checked - 501 <= 50 * 10 + 51
+
+
+def test_rfc4961_4_plain_audio_from_elsewhere_is_heard_as_long_as_the_agreed_address_is_silent() -> None:
+    near, far = (_stream(PlainCipher(), side) for side in (Side.CALLER, Side.CALLED))
+    other_type = bytes(RtpPacket(96, 1, 160, 5, bytes(160)))
+    assert [near.receive(each, 0.0, Origin.ELSEWHERE) for each in (other_type, b"\x80" * 5, _packet_of(far))] == [
+        False,
+        False,
+        True,
+    ]
+    assert near.receive(_packet_of(far), 0.02, Origin.FOUND)
+    near.receive(_packet_of(far), 0.04)
+    # The agreed address speaks after all: nobody else does now.
+    for origin in (Origin.FOUND, Origin.ELSEWHERE):
+        assert not near.receive(_packet_of(far), 0.06, origin)
+    report = near.report(0.1)
+    assert (report.received, report.stray, report.failed, report.other_types) == (3, 6, 0, 0)
+    # Another address is agreed: it has not spoken yet.
+    near.follow(terms(PlainCipher(), remote=("127.0.0.1", 41_000)), 1.0)
+    near.receive(_packet_of(far), 1.0, Origin.BEFORE)
+    assert near.receive(_packet_of(far), 1.1, Origin.ELSEWHERE)
+
+
+def test_rfc3261_13_2_1_plain_audio_from_elsewhere_before_the_answer_is_not_taken_for_the_called_side() -> None:
+    near = MediaStream(row=7, side=Side.CALLER, random_source=random.Random(1), now=0.0)
+    near.follow(terms(PlainCipher()), 0.0, early=True)
+    far = _stream(PlainCipher(), Side.CALLED)
+    assert not near.receive(_packet_of(far), 0.1, Origin.ELSEWHERE)
+    near.answer(1.0)
+    assert near.receive(_packet_of(far), 1.1, Origin.ELSEWHERE)
+    report = near.report(1.2)
+    assert (report.early, report.received, report.stray) == (0, 1, 2)

@@ -12,6 +12,7 @@ from tests.loadgen.scripted import HOST, STRANGER, ScriptedAudio
 from trunkproof.loadgen.parties.negotiation import AudioNegotiator
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.invite import customer_offer
+from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32
 from trunkproof.loadgen.sip.sdp import Codec, MediaDirection, SessionDescription, write_sdp
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 
@@ -140,7 +141,10 @@ def test_once_stopped_the_audio_is_not_started_again() -> None:
         assert negotiator.answer(offered(), "far") is not None
         negotiator.stop()
         await asyncio.sleep(0)
-        assert audio.notes == ["stop"]
+        assert audio.notes == ["follow", "stop"]
+        assert negotiator.answer(offered(port=41_000), "far") is not None
+        await asyncio.sleep(0)
+        assert audio.notes == ["follow", "stop"]
 
     in_loop(run)
 
@@ -152,5 +156,31 @@ def test_rfc3264_5_1_what_comes_before_the_answer_is_early_and_the_answer_needs_
             assert negotiator.accept(negotiator.offered, answer, "far") is None
         negotiator.confirm("far")
         assert audio.notes == ["early", "answered"]
+
+    in_loop(run)
+
+
+def test_rfc4568_7_1_4_a_new_key_of_the_peer_holds_before_our_answer_goes_out() -> None:
+    async def run(negotiator: AudioNegotiator, audio: ScriptedAudio) -> None:
+        for key in (b"\3", b"\4"):
+            assert negotiator.answer(write_sdp(customer_offer(HOST, 40_000, 30 * key, session_id=1)), "far") is not None
+            (*_, followed) = audio.followed
+            assert followed.remote_crypto is not None
+            assert (followed.remote_crypto.key, followed.sends) == (30 * key, True)
+            negotiator.confirm("far")
+        assert audio.notes == ["early", "answered", "follow", "answered"]
+
+    in_loop(run)
+
+
+def test_rfc4568_7_1_4_under_another_suite_we_speak_only_when_our_answer_is_on_its_way() -> None:
+    async def run(negotiator: AudioNegotiator, audio: ScriptedAudio) -> None:
+        assert negotiator.answer(offered(), "far") is not None
+        negotiator.confirm("far")
+        other = tuple(replace(one, suite=AES_CM_128_HMAC_SHA1_32) for one in OFFER.crypto)
+        assert negotiator.answer(offered(crypto=other, session_version=2), "far") is not None
+        assert [one.sends for one in audio.followed] == [True, False]
+        await asyncio.sleep(0)
+        assert [one.sends for one in audio.followed] == [True, False, True]
 
     in_loop(run)

@@ -16,7 +16,7 @@ from tests.loadgen.media.listeners import EVENTS, KEYS, SUITES, WITHOUT, WRONG, 
 
 from trunkproof.loadgen.media.rtcp import ReportBlock, write_report
 from trunkproof.loadgen.media.rtp import RtpPacket, TelephoneEvent
-from trunkproof.loadgen.media.stream import MOST_DIGITS
+from trunkproof.loadgen.media.stream import MOST_DIGITS, Origin
 from trunkproof.loadgen.media.voiceprint import Side, write_frame
 
 STEPS = st.one_of(
@@ -43,6 +43,9 @@ STEPS = st.one_of(
     st.tuples(st.just("report"), st.integers(1, 20)),
     st.tuples(st.just("new key"), st.integers(1, 2)),
     st.tuples(st.just("hold"), st.integers(1, 400)),
+    st.tuples(st.just("move"), st.integers(1, 100)),
+    st.tuples(st.just("come from"), st.sampled_from(Origin)),
+    st.tuples(st.just("forgeries"), st.integers(1, 200)),
 )
 
 
@@ -136,6 +139,15 @@ def _play(  # noqa: PLR0912, PLR0915  # one case for each thing that may happen
             if amount % 3 == 0:
                 _play(network, ("voice", 2), random_source)
             network.follow(sends=True, hears=True)
+        case "move":
+            network.follow(remote=("127.0.0.1", 41_000 + 2 * amount))
+        case "come from":
+            network.origin = Origin(amount)
+        case "forgeries":
+            forger = cipher_of(WRONG, network.suite)
+            for number in range(amount):
+                network.clock += 0.004
+                network.deliver(forger.protect(network.frame(bytes(20), ssrc=300 + number)))
     if held is not None:
         network.deliver(held, 0.001)
 
