@@ -192,7 +192,12 @@ class Record:
         Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL),
     ] = 0
     rtp_stray: Annotated[
-        int, Column("Came to the RTP port from another address than the agreed one.", "packets", _REAL)
+        int,
+        Column(
+            "Came to the RTP port from another address than the SDP says. Authentic ones are received too.",
+            "packets",
+            _REAL,
+        ),
     ] = 0
     rtp_sources: Annotated[int, Column("Sources (SSRC) heard since the answer.", "", _REAL)] = 0
     not_rtp: Annotated[

@@ -229,7 +229,7 @@ def _origin(source: Address, remote: Address | None, before: Address | None, fou
 
 def _send(sender: socket.socket, data: bytes, to: Address) -> bool:
     # A full socket buffer loses the packet, as a network might. That nobody listens yet (ICMP) is no error here: the
-    # socket is not connected, because the peer may send from elsewhere.
+    # socket is not connected, as the peer may send from elsewhere.
     with contextlib.suppress(OSError):
         sender.sendto(data, to)
         return True

@@ -9,8 +9,8 @@ call is answered, the stream sends, and its statistics begin. Each further `foll
 is lost.
 
 SDP says where a side hears, and not where it sends from (RFC 3264 section 5.1). Behind a NAT or a media server, audio
-comes from another address than it goes to. With SRTP the key decides whose packet it is. Plain RTP proves nothing: there
-the first other address that sends what was agreed is heard, as long as the agreed one sends nothing.
+comes from another address than it goes to. With SRTP the key decides whose packet it is. Plain RTP proves nothing.
+There the first other address that sends what was agreed is heard, as long as the agreed one sends nothing.
 
 What comes before the answer belongs to no phase of the call that can fail: ringing may take minutes, and
 announcements may come from other sources than the called side.
@@ -53,8 +53,8 @@ and the peer changes only when it has our answer (RFC 4568 section 7.1.4, RFC 32
 COMFORT_NOISE = 13
 """Payload type of comfort noise, which announces a pause (RFC 3389)."""
 GUESSES_AHEAD_S = 1.0
-"""How much work forgeries from unknown addresses may make at once. A stream checks 50 packets a second in vain, which is
-as much as the audio of one call, and at most 50 more in a burst. An address that was authentic once needs no guess, so
+"""How much work forgeries from unknown addresses may make at once. A stream checks at most 50 packets a second in vain,
+as much as the audio of one call has, and 50 more in a burst. An address that was authentic once needs no guess, so
 forgeries do not silence it.
 """
 

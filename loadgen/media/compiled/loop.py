@@ -9,7 +9,7 @@ Each pass of the loop (`run`):
 1. It gathers the streams whose turn came since the last pass. Each is due once at most, even after a long stall.
 2. It sends the next packet of each (`_speak`). Sending comes first, because a late packet is our own fault, while a
    received packet loses nothing by waiting: the kernel has noted when it came.
-3. It receives for about a quarter of them (`_listen`): one system call takes four frames of a stream. Every 32 frames
+3. It receives for about an eighth of them (`_listen`): one system call takes eight frames of a stream. Every 32 frames
    it also looks at the stream's RTCP port and sends a report if one is due.
 4. It sleeps until the next instant that has a stream, or until `enter` or `close` wakes it.
 

@@ -38,9 +38,9 @@ PEERS: Final = 5
 MOST_MKI_BYTES: Final = 128
 """The longest MKI (RFC 4568 section 6.1)."""
 CONTROL_BYTES: Final = 8 * CONTROL_WORDS
-HEARD_TOGETHER: Final = 4
+HEARD_TOGETHER: Final = 8
 """Frames that are taken from a stream at once, at most `BATCH`. One system call for each frame, and one fetch of the
-stream's memory for each, would take a twentieth more time. The kernel notes when each frame came, so no measured value
+stream's memory for each, would take a tenth more time. The kernel notes when each frame came, so no measured value
 depends on this number.
 """
 NEVER: Final = -1

@@ -218,7 +218,7 @@ def _clear(work: Record, place: int) -> None:
 @inlined
 def send_audio(c: Record, slot: Record, work: Record, size: int) -> None:
     """Send the packet at `work.out` to the peer's RTP port. A full buffer loses it, as a network might."""
-    # The socket is not connected, because the peer may send from elsewhere. So that nobody listens yet (ICMP) is no error.
+    # That nobody listens yet (ICMP) is no error here: the socket is not connected, as the peer may send from elsewhere.
     if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.peers_at, ADDRESS_BYTES)) < 0:
         slot.unsent += 1
 

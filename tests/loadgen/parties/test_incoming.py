@@ -118,7 +118,7 @@ def called(
 def test_a_call_rings_and_is_answered_as_its_row_says() -> None:
     held = Held()
     assert called(row(), held, hang_up_at_s=12.0) == [(0.0, "100"), (0.1, "180"), (2.1, "200")]
-    assert held.audio.notes == ["listen", "follow", "close"]
+    assert held.audio.notes == ["early", "listen", "answered", "close"]
     assert held.closed == 1
 
 

@@ -81,7 +81,7 @@ def test_a_completed_call_has_its_times_its_audio_its_keys_and_who_ended_it(
 
 
 def test_a_call_without_a_packet_back_is_media_failed_with_its_reason(book: CallBook, told: list[ServedCall]) -> None:
-    answered(book, Heard(sent=150))
+    answered(book, Heard(sent=150, silence_s=3.0))
     assert told[0].record.disposition is Disposition.MEDIA_FAILED
     assert (told[0].record.reason or "").startswith("no audio came back (one-way audio); +91")
 

@@ -50,8 +50,7 @@ TELEPHONES = [
     pytest.param(
         (Linphone, "127.0.61.12"), id="linphone", marks=pytest.mark.requires("linphonec", package="linphone-cli")
     ),
-    # It binds neither its connections nor its audio, so it is where the kernel puts it.
-    pytest.param((Baresip, "127.0.0.1"), id="baresip", marks=pytest.mark.requires("baresip", package="baresip-core")),
+    pytest.param((Baresip, "127.0.61.13"), id="baresip", marks=pytest.mark.requires("baresip", package="baresip-core")),
 ]
 
 
