@@ -50,7 +50,7 @@ class Baresip(Telephone):
         received=r"packets: +\d+ +(\d+)",
     )
     records_after_hold = False
-    # It binds neither its connections nor its audio: both come from where the kernel puts them, and not from its address.
+    # It binds neither its connections nor its audio: both come from where the kernel puts them.
     source = "127.0.0.1"
 
     def __init__(self, setup: Setup) -> None:
