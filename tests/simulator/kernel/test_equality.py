@@ -58,22 +58,22 @@ def durations(most: float = 8.0) -> st.SearchStrategy[Any]:
     return SECONDS | drawn | st.just({"kind": "lognormal", "mean_s": 2.0, "cv": 1.5})
 
 
+ALONE = (
+    "fixed_window",
+    "pipelimit",
+    "red",
+    "sliding_window_admitted",
+    "sliding_window_attempts",
+    "token_bucket",
+    "shaper",
+    "penalty_box",
+)
+SHARED = ("one", "two")
+
+
 @st.composite
-def throttles(draw: st.DrawFn) -> dict[str, Any]:
-    policy = draw(
-        st.sampled_from(
-            [
-                "none",
-                "fixed_window",
-                "pipelimit",
-                "red",
-                "sliding_window_admitted",
-                "sliding_window_attempts",
-                "token_bucket",
-                "shaper",
-            ]
-        )
-    )
+def throttles(draw: st.DrawFn, policies: tuple[str, ...] = (*ALONE, "none")) -> dict[str, Any]:
+    policy = draw(st.sampled_from(policies))
     chosen: dict[str, Any] = {
         "policy": "pipelimit" if policy == "red" else policy,
         "counts": draw(st.sampled_from(["outbound", "both"])),
@@ -88,7 +88,30 @@ def throttles(draw: st.DrawFn) -> dict[str, Any]:
         chosen["burst"] = draw(st.integers(1, 6))
     if policy == "shaper":
         chosen["max_delay_s"] = draw(st.sampled_from([0.0, 0.7, 3.0]))
+        chosen["queue_size"] = draw(st.none() | st.integers(0, 3))
+    if policy == "penalty_box":
+        chosen |= {"window": draw(st.sampled_from(["sliding", "fixed"])), "prolonged": draw(st.booleans())}
+        chosen["penalty_s"] = draw(st.sampled_from([0.5, 2.0, 7.5]))
     return chosen
+
+
+@st.composite
+def throttles_of_trunks(draw: st.DrawFn, shared: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A trunk's own throttle, one that it shares, or a tandem of such."""
+    kind = draw(st.sampled_from(["own", "own", "shared", "tandem"]))
+    if kind == "own":
+        return draw(throttles())
+    named = [{"shared": name} for name in shared]
+    if kind == "shared":
+        return draw(st.sampled_from(named))
+    counts = draw(st.sampled_from(["outbound", "both"]))
+    limits = [one | {"counts": counts} for one in draw(st.lists(throttles(ALONE), max_size=2))]
+    fitting = [{"shared": name} for name, one in shared.items() if one["counts"] == counts and "limits" not in one]
+    parts = [*limits, *draw(st.lists(st.sampled_from(fitting), unique_by=str, max_size=2) if fitting else st.just([]))]
+    distinct = [part for index, part in enumerate(draw(st.permutations(parts))) if part not in parts[:index]]
+    once = draw(st.booleans())
+    default = [{"policy": "token_bucket", "limit": 4, "counts": counts}]
+    return {"policy": "tandem", "counts": counts, "limits": distinct or default, "refused_later_counts": once}
 
 
 def arrivals() -> st.SearchStrategy[dict[str, Any]]:
@@ -165,12 +188,22 @@ def costs(draw: st.DrawFn) -> dict[str, float]:
 
 @st.composite
 def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
+    shared = {
+        name: draw(throttles()) | {"per": draw(st.sampled_from([None, None, "account", "trunk"]))} for name in SHARED
+    }
+    limited = {name: one for name, one in shared.items() if one["policy"] != "none"}
+    shared["pair"] = {
+        "policy": "tandem",
+        "limits": [{"policy": "sliding_window_admitted", "limit": 4, "window_s": 2}, {"policy": "shaper", "limit": 30}],
+        "refused_later_counts": draw(st.booleans()),
+    }
+    limited["pair"] = shared["pair"] | {"counts": "both"}
     trunks = [
         {
             "name": f"t{number}",
             "account": draw(st.sampled_from(["first", "second"])),
             "customer_address": f"127.0.0.{number + 2}",
-            "throttle": draw(throttles()),
+            "throttle": draw(throttles_of_trunks(limited)),
             "traffic": draw(traffics()),
             "whitelist": draw(st.sampled_from([[], [], [], ["10.0.0.0/8"]])),
         }
@@ -191,6 +224,7 @@ def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
         "setup": draw(durations(2)),
     }
     pop = {
+        "throttles": shared,
         "ports": ports | {"quarantine_s": draw(SECONDS)},
         "carrier": carrier,
         "incidents": draw(incidents()),
