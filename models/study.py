@@ -213,8 +213,7 @@ class Study(Settings):
         pop = written.get("pop")
         shared = pop.get("throttles") if isinstance(pop, dict) else getattr(pop, "throttles", None)
         trunks = [
-            trunk
-            | {"throttle": with_names_replaced(trunk["throttle"], shared or {}, f"trunks[{index}].throttle")}
+            trunk | {"throttle": with_names_replaced(trunk["throttle"], shared or {}, f"trunks[{index}].throttle")}
             if isinstance(trunk, dict) and "throttle" in trunk
             else trunk
             for index, trunk in enumerate(written["trunks"])

@@ -58,7 +58,7 @@ class Throttle(ABC):
     def try_admit(self, now: float) -> Decision:
         """Decide on a call that arrives at `now`, and count it. `now` must not be before that of an earlier call."""
 
-    def take_back(self) -> None:
+    def take_back(self) -> None:  # noqa: B027  # nothing to undo is an answer
         """Undo the last decision, an admission, because another limit refused the call. No call came in between.
 
         Throttles that count attempts undo nothing: a refused attempt counts too.

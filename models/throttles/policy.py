@@ -273,7 +273,7 @@ class Limited(Policy):
 
 
 class Joined(Policy):
-    """A policy that is made of others. Each has a throttle object, and a record in the compiled simulator, of its own."""
+    """A policy that is made of others, each with a throttle object, and a compiled simulator's record, of its own."""
 
     def make_throttle(self, anchor: float = 0.0) -> Throttle:
         """Return a throttle of these settings, unused so far, whose parts nobody else uses."""

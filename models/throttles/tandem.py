@@ -38,7 +38,7 @@ PartSettings = Annotated[
 _INHERITED = ("refusal_status", "retry_after_s", "refused_as", "counts")
 
 
-def decide(ask: Any, take_back: Any, throttles: Any, rings: FloatArray, which: int, now: float) -> float:
+def decide(ask: Any, take_back: Any, throttles: Any, rings: FloatArray, which: int, now: float) -> float:  # noqa: PLR0917
     """Decide as `TandemThrottle`, on records: `part` is the first limit, and `rest` a record that has the others."""
     throttle = throttles[which]
     longest_s, link = 0.0, which

@@ -35,9 +35,7 @@ class TokenBucket(Limited):
     """Each call takes a token; `limit` tokens come back evenly over `window_s`, and `burst` fit into the bucket."""
 
     label: ClassVar[str] = "token bucket"
-    kernel: ClassVar[KernelPart] = KernelPart(
-        decide, KERNEL_FLOATS, f"{KERNEL_INTEGERS} burst", take_back=take_back
-    )
+    kernel: ClassVar[KernelPart] = KernelPart(decide, KERNEL_FLOATS, f"{KERNEL_INTEGERS} burst", take_back=take_back)
     is_plausible: ClassVar[bool] = True
     has_two_states: ClassVar[bool] = False
     policy: Literal["token_bucket"] = "token_bucket"

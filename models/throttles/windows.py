@@ -6,6 +6,7 @@ A call that comes on the boundary belongs to the new window.
 from __future__ import annotations
 
 from abc import abstractmethod
+
 import numpy as np
 
 from trunkproof.models.throttles.decision import SAME_INSTANT_S, Throttle

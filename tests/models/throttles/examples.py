@@ -11,10 +11,10 @@ from trunkproof.models.throttles.registry import POLICIES
 
 _SMALL = {"limit": 3, "window_s": 2.0, "burst": 2, "max_delay_s": 0.8, "penalty_s": 1.5}
 _SMALL_LIMITS = (
-    {"policy": "sliding_window_admitted", "limit": 2, "window_s": 0.5},
-    {"policy": "shaper", "limit": 3, "window_s": 2.0, "max_delay_s": 0.8},
-    {"policy": "penalty_box", "limit": 4, "window_s": 3.0, "penalty_s": 1.5},
-    {"policy": "fixed_window", "limit": 3, "window_s": 2.0},
+    {"policy": "sliding_window_admitted", "limit": 4, "window_s": 3.0},
+    {"policy": "shaper", "limit": 3, "window_s": 1.0, "max_delay_s": 0.5},
+    {"policy": "penalty_box", "limit": 5, "window_s": 3.0, "penalty_s": 1.5},
+    {"policy": "fixed_window", "limit": 2, "window_s": 0.5},
 )
 """Each of them refuses some calls that the others admit."""
 

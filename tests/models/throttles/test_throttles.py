@@ -260,9 +260,7 @@ def test_a_penalty_shorter_than_the_window_may_follow_another() -> None:
 
 
 @given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, queue=st.integers(0, 8))
-def test_no_more_calls_wait_than_the_queue_holds(
-    trace: list[float], limit: int, window_s: float, queue: int
-) -> None:
+def test_no_more_calls_wait_than_the_queue_holds(trace: list[float], limit: int, window_s: float, queue: int) -> None:
     throttle = Shaper(limit=limit, window_s=window_s, max_delay_s=1000, queue_size=queue).make_throttle()
     leaves: list[float] = []
     for now in trace:
