@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -123,10 +123,7 @@ class Tandem(Joined):
         """Return the same with this as the tightest limit. Others change only where they would be tighter."""
         tightest = self.per_minute
         limits = tuple(
-            # Part settings return their own kind, which `Policy` alone does not tell.
-            cast("PartSettings", limit.with_limit(per_minute))
-            if limit.per_minute == tightest or limit.per_minute < per_minute
-            else limit
+            limit.with_limit(per_minute) if limit.per_minute == tightest or limit.per_minute < per_minute else limit
             for limit in self.limits
         )
         return self.model_copy(update={"limits": limits})

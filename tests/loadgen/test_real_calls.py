@@ -140,7 +140,7 @@ def test_limits_in_tandem_and_a_limit_shared_by_two_customers_decide_as_predicte
         ("two", "completed", 200, None),
         ("one", "throttled", 503, 7.0),
         ("two", "throttled", 503, 7.0),
-        # Its own limit, which the account's refusal at 0.6 s has not spared, is free again.
+        # Its own limit admits the call at 1.1 s and counts it. So it is full at 1.2 s, although the line refused.
         ("one", "throttled", 503, 7.0),
         ("two", "throttled", 503, 7.0),
         ("one", "throttled", 480, 10.0),
