@@ -117,7 +117,7 @@ class Tandem(Joined):
 
     def _joined(self, phrases: Any) -> str:
         once = "" if self.refused_later_counts or len(self.limits) == 1 else ", counted only where all admit"
-        return f"tandem of {' then '.join(phrases)}{once}{self.sharing_words}"
+        return f"tandem of {', then '.join(phrases)}{once}{self.sharing_words}"
 
     def with_limit(self, per_minute: int) -> Self:
         """Return the same with this as the tightest limit. Others change only where they would be tighter."""

@@ -156,7 +156,7 @@ def test_a_tandem_of_a_trunk_s_own_limit_and_its_account_s() -> None:
     assert [admits(found, trunk, 0.0) for trunk in (0, 0, 1, 2, 3, 4)] == [True, False, True, False, True, False]
     assert [admits(found, trunk, 1.0) for trunk in (4, 2, 0)] == [True, True, False]
     assert question.trunks[0].throttle.describe() == (
-        "tandem of 1 calls in 1 s, fixed window then "
+        "tandem of 1 calls in 1 s, fixed window, then "
         "2 calls in 1 s, fixed window, shared as account by the trunks of an account"
     )
 

@@ -125,7 +125,7 @@ def test_descriptions_read_like_a_phrase() -> None:
         "200 calls in 60 s, token bucket of 20",
         "200 calls in 60 s, shaper that delays by 2 s at most",
         "200 calls in 60 s, sliding window with a penalty of 60 s",
-        "tandem of 10 calls in 1 s, fixed window then 200 calls in 60 s, fixed window",
+        "tandem of 10 calls in 1 s, fixed window, then 200 calls in 60 s, fixed window",
         "no throttle",
     ]
 
