@@ -13,7 +13,7 @@ from trunkproof.models.ports import PortPool
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.study import Study
 from trunkproof.models.throttles.decision import ADMITTED, Decision, Refused, Throttle
-from trunkproof.models.throttles.registry import ThrottleSettings
+from trunkproof.models.throttles.policy import Joined, Policy
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 
 Ports = tuple[int, ...]
@@ -58,7 +58,7 @@ class Limits:
         """Make the limits. `anchors` is trunk name -> when a window of its throttle begins (default 0)."""
         ports = study.pop.ports
         self._limited = [_limited_directions(trunk.throttle) for trunk in study.trunks]
-        self._throttles = [trunk.throttle.make_throttle(anchor=anchors.get(trunk.name, 0.0)) for trunk in study.trunks]
+        self._throttles = _throttles(study, anchors)
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
         self.carrier = CarrierLimits(study)
 
@@ -95,7 +95,27 @@ class Limits:
         self.carrier.give_back(trunk, now)
 
 
-def _limited_directions(policy: ThrottleSettings) -> tuple[Direction, ...]:
+def _throttles(study: Study, anchors: Mapping[str, float]) -> list[Throttle]:
+    """Return the throttle of each trunk. Trunks that share a limit have the same object, also as a part of theirs."""
+    counts: dict[tuple[str, str], Throttle] = {}
+
+    def made(policy: Policy, trunk: int) -> Throttle:
+        key = study.count_of(policy, trunk)
+        if key is not None and key in counts:
+            return counts[key]
+        if isinstance(policy, Joined):
+            throttle = policy.join([made(part, trunk) for part in policy.parts])
+        else:
+            # The windows of a shared limit are those of the first trunk that names it.
+            throttle = policy.make_throttle(anchor=anchors.get(study.trunks[trunk].name, 0.0))
+        if key is not None:
+            counts[key] = throttle
+        return throttle
+
+    return [made(trunk.throttle, index) for index, trunk in enumerate(study.trunks)]
+
+
+def _limited_directions(policy: Policy) -> tuple[Direction, ...]:
     if not policy.is_asked:
         return ()
     return (Direction.OUTBOUND, Direction.INBOUND) if policy.counts == "both" else (Direction.OUTBOUND,)

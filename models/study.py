@@ -7,8 +7,9 @@ errors at once, is `models.study_file`. `simulator` and `loadgen` execute a stud
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_validator
 
@@ -16,7 +17,9 @@ from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
 from trunkproof.models.throttles.fixed_window import FixedWindow
+from trunkproof.models.throttles.policy import SHARED_NAME, Policy
 from trunkproof.models.throttles.registry import ThrottleSettings, timers_that_differ
+from trunkproof.models.throttles.shared import sharing_problems, with_names_replaced
 from trunkproof.models.traffic import Positive, Traffic
 
 PORT = Annotated[int, Field(ge=1, le=65535)]
@@ -131,6 +134,8 @@ class Pop(Settings):
     """The side of such a trunk that faces the carrier, where it has one."""
     ports: MediaPorts = MediaPorts()
     carrier: Carrier = Carrier()
+    throttles: Mapping[Annotated[str, Field(pattern=SHARED_NAME)], ThrottleSettings] = {}
+    """Limits that trunks share, by name: `throttle: {shared: name}`. `models.throttles.shared` explains them."""
     machine: Machine = Machine()
     incidents: tuple[Incident, ...] = ()
 
@@ -200,6 +205,32 @@ class Study(Settings):
     trunks: Annotated[tuple[Trunk, ...], Field(min_length=1, max_length=99)]
     quality: Quality = Quality()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _replace_shared(cls, written: Any) -> Any:
+        if not isinstance(written, dict) or not isinstance(written.get("trunks"), list | tuple):
+            return written
+        pop = written.get("pop")
+        shared = pop.get("throttles") if isinstance(pop, dict) else getattr(pop, "throttles", None)
+        trunks = [
+            trunk | {"throttle": with_names_replaced(trunk["throttle"], shared or {}, f"trunks[{index}].throttle")}
+            if isinstance(trunk, dict) and "throttle" in trunk
+            else trunk
+            for index, trunk in enumerate(written["trunks"])
+        ]
+        return written | {"trunks": trunks}
+
+    @model_validator(mode="after")
+    def _sharing_is_clear(self) -> Self:
+        shared = self.pop.throttles
+        for name, throttle in shared.items():
+            if any(each.shared is not None for each in (throttle, *throttle.parts)):
+                raise ValueError(f"pop.throttles.{name} names another shared limit; only trunks do")
+        for index, trunk in enumerate(self.trunks):
+            for what in sharing_problems(trunk.throttle, shared):
+                raise ValueError(f"trunks[{index}].throttle: {what}")
+        return self
+
     @model_validator(mode="after")
     def _trunks_differ(self) -> Self:
         for what in ("name", "customer_address"):
@@ -235,6 +266,16 @@ class Study(Settings):
             return (0,) * len(self.trunks)
         accounts = list(dict.fromkeys(trunk.account for trunk in self.trunks))
         return tuple(accounts.index(trunk.account) for trunk in self.trunks)
+
+    def count_of(self, throttle: Policy, trunk: int) -> tuple[str, str] | None:
+        """Return which count of a shared limit the calls of a trunk belong to. None: a count of its own.
+
+        `throttle` is the trunk's, or a part of it.
+        """
+        if throttle.shared is None:
+            return None
+        calls_of = self.trunks[trunk]
+        return throttle.shared, {None: "", "account": calls_of.account, "trunk": calls_of.name}[throttle.per]
 
     def trunk_named(self, name: str) -> Trunk:
         """Return the trunk of that name.

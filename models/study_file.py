@@ -301,6 +301,9 @@ def _step(here: list[Any], part: str | int) -> tuple[bool, list[Any]]:
     candidates = _models(here)
     if isinstance(part, int):
         return False, [inner for kind in _members(here) for inner in _arguments(kind)]
+    mapped = [typing.get_args(kind)[1] for kind in _members(here) if typing.get_origin(kind) is Mapping]
+    if mapped:
+        return False, mapped  # a key that the user has chosen
     fields = [model.model_fields[part] for model in candidates if part in model.model_fields]
     if fields:
         return False, [field.annotation for field in fields]

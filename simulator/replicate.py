@@ -24,7 +24,7 @@ from scipy.special import stdtrit
 from trunkproof.models.kpis import DEFINITIONS, KpiAccumulator, Kpis
 from trunkproof.models.streams import generator, uniforms
 from trunkproof.models.study import Study
-from trunkproof.models.throttles.windows import Windowed
+from trunkproof.models.throttles.registry import shares_timer
 from trunkproof.simulator.run import Engine, Start, simulate_in_batches
 
 Interval = tuple[float, float]
@@ -219,9 +219,9 @@ def random_anchors(study: Study, seed: int) -> dict[str, float]:
     The phase of a fixed window is not known beforehand, so draw it uniformly. Trunks that share a timer have one phase.
     """
     return {
-        trunk.name: -trunk.throttle.window_s * _phase(seed, 0 if trunk.throttle.shares_timer else index)
+        trunk.name: -trunk.throttle.fixed_window_s * _phase(seed, 0 if shares_timer(trunk.throttle) else index)
         for index, trunk in enumerate(study.trunks)
-        if isinstance(trunk.throttle, Windowed)
+        if trunk.throttle.fixed_window_s is not None
     }
 
 

@@ -84,13 +84,24 @@ def poisson_quantile(share: float, mean: float) -> int:
 
 
 def _carried_per_s(study: Study, trunk: int) -> float:
-    settings = study.trunks[trunk]
-    arrivals = settings.traffic.arrivals
+    throttle, offered = study.trunks[trunk].throttle, _offered_per_s(study, trunk)
+    count = study.count_of(throttle, trunk)
+    # A shared limit meets the calls of all its trunks, and passes the same part of each.
+    sharing = [
+        index
+        for index, other in enumerate(study.trunks)
+        if index == trunk or (count is not None and study.count_of(other.throttle, index) == count)
+    ]
+    together = sum(_offered_per_s(study, index) for index in sharing)
+    return throttle.passed(together, 1.0) * (offered / together if together else 0.0)
+
+
+def _offered_per_s(study: Study, trunk: int) -> float:
+    arrivals = study.trunks[trunk].traffic.arrivals
     if isinstance(arrivals, ReplayedArrivals):
         return 0.0
     path = rate_path(arrivals, study.duration_s, study.seed, trunk)
-    offered = float(path.rate_per_minute(np.zeros(1))[0]) / 60
-    return settings.throttle.passed(offered, 1.0)
+    return float(path.rate_per_minute(np.zeros(1))[0]) / 60
 
 
 def _stream(study: Study, trunk: int, purpose: str, count: int, order: int = 0) -> FloatArray:

@@ -16,7 +16,6 @@ from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.validation.windows import anchor_at
 from trunkproof.models.occupancy import steps
 from trunkproof.models.records import REFUSED_BY_TRUNK, Disposition
-from trunkproof.models.throttles.windows import Windowed
 
 if TYPE_CHECKING:
     from trunkproof.experiments.validation.compare import Comparison
@@ -108,11 +107,12 @@ def _shade_windows(comparison: Comparison, figure: go.Figure, end: float) -> Non
     study = comparison.study
     trunk = study.trunks[0]
     anchor = anchor_at(study, comparison.anchors, trunk.name, 0.0)
-    if anchor is None or not isinstance(trunk.throttle, Windowed):
+    window_s = trunk.throttle.fixed_window_s
+    if anchor is None or window_s is None:
         return
     begin, number = anchor, 0
     while begin < end:
-        over = begin + trunk.throttle.window_s
+        over = begin + window_s
         # A restart of the edge cuts the window short: the next one begins at the restart.
         began_anew = anchor_at(study, comparison.anchors, trunk.name, over)
         if began_anew is not None and began_anew > begin:

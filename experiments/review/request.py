@@ -104,6 +104,13 @@ class Request(Settings):
         return self
 
     @model_validator(mode="after")
+    def _nothing_is_shared(self) -> Self:
+        throttles = [*self.interpretations, *(neighbour.throttle for neighbour in self.neighbours)]
+        if self.pop.throttles or any(each.shared for throttle in throttles for each in (throttle, *throttle.parts)):
+            raise ValueError("a review looks at a trunk with a throttle of its own; leave `shared` and throttles out")
+        return self
+
+    @model_validator(mode="after")
     def _one_timer(self) -> Self:
         throttles = (*self.interpretations, *(neighbour.throttle for neighbour in self.neighbours))
         if several := timers_that_differ(throttles):

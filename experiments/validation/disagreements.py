@@ -15,7 +15,6 @@ import polars as pl
 from trunkproof.experiments.validation.windows import anchor_at
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study
-from trunkproof.models.throttles.windows import Windowed
 
 _FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
 _NEAR_S = 0.02
@@ -96,15 +95,15 @@ def _shift(values: dict[str, Any]) -> str:
 
 def _boundary(study: Study, values: dict[str, Any], anchors: Mapping[str, float]) -> str:
     trunk, at_s = values["measured_trunk"], values["measured_sent_s"]
-    throttle = study.trunk_named(trunk).throttle
-    if not isinstance(throttle, Windowed) or at_s is None:
+    window_s = study.trunk_named(trunk).throttle.fixed_window_s
+    if window_s is None or at_s is None:
         return ""
     anchor = anchor_at(study, anchors, trunk, at_s)
     if anchor is None:
         return ""
     # The boundary may be just before or just behind the instant: the nearer one counts.
-    into_s = (at_s - anchor) % throttle.window_s
-    distance_s = min(into_s, throttle.window_s - into_s)
+    into_s = (at_s - anchor) % window_s
+    distance_s = min(into_s, window_s - into_s)
     return f"{1000 * distance_s:.0f} ms from a window boundary of the throttle" if distance_s < _NEAR_S else ""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trunkproof.models.study import EdgeRestart, Study
-from trunkproof.models.throttles.windows import Windowed
 
 
 def anchor_at(study: Study, anchors: Mapping[str, float], trunk: str, at_s: float) -> float | None:
@@ -13,7 +12,7 @@ def anchor_at(study: Study, anchors: Mapping[str, float], trunk: str, at_s: floa
 
     None where the throttle has no windows, or the trunk did not tell its anchors.
     """
-    if trunk not in anchors or not isinstance(study.trunk_named(trunk).throttle, Windowed):
+    if trunk not in anchors or study.trunk_named(trunk).throttle.fixed_window_s is None:
         return None
     returns = [
         incident.at_s + incident.down_s

@@ -20,6 +20,9 @@ alone would fit. This is the difference that operators document least and custom
 Instants that differ by less than `SAME_INSTANT_S` are equal in every policy: who comes on a boundary belongs to what
 begins there.
 
+**Made of others.** A penalty box and a tandem have parts, each a policy with a throttle object of its own (`Joined`). A
+part, or a whole throttle, may be a limit that several trunks share (`shared`): it is then the same object for all.
+
 **A new policy** is one file here: its settings (a `Policy`), its throttle object (a `Throttle`), and its `decide` for
 the compiled simulator. `policy` says what it must answer, `registry` makes it known. Reports, reviews, the analytic
 twin, histories and both simulators then have it. A stack that can play it says so in its own folder of

@@ -58,6 +58,12 @@ class Throttle(ABC):
     def try_admit(self, now: float) -> Decision:
         """Decide on a call that arrives at `now`, and count it. `now` must not be before that of an earlier call."""
 
+    def take_back(self) -> None:  # noqa: B027  # nothing to undo is an answer
+        """Undo the last decision, an admission, because another limit refused the call. No call came in between.
+
+        Throttles that count attempts undo nothing: a refused attempt counts too.
+        """
+
     @abstractmethod
     def used(self, now: float) -> int:
         """Return how many calls weigh on the limit at `now`, for a status display; changes nothing."""

@@ -32,11 +32,17 @@ def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
     return 0.0
 
 
+def take_back(throttles: Any, _: FloatArray, which: int, _now: float) -> float:
+    """Undo an admission as `FixedWindowThrottle`, on records."""
+    throttles[which].count -= 1
+    return 0.0
+
+
 class FixedWindow(Windowed):
     """At most `limit` calls between one window boundary and the next; the count then starts again."""
 
     label: ClassVar[str] = "fixed window"
-    kernel: ClassVar[KernelPart] = KernelPart(decide, KERNEL_FLOATS, KERNEL_INTEGERS, KERNEL_FLAGS)
+    kernel: ClassVar[KernelPart] = KernelPart(decide, KERNEL_FLOATS, KERNEL_INTEGERS, KERNEL_FLAGS, take_back)
     is_plausible: ClassVar[bool] = True
     has_two_states: ClassVar[bool] = False
     policy: Literal["fixed_window"] = "fixed_window"
@@ -89,3 +95,7 @@ class FixedWindowThrottle(WindowedThrottle):
             return self._refused
         self._count += 1
         return ADMITTED
+
+    def take_back(self) -> None:
+        """Count the last call no more."""
+        self._count -= 1

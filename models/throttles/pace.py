@@ -7,11 +7,20 @@ tolerance each slot could begin a little early, and in the long run more calls t
 
 from __future__ import annotations
 
+from typing import Any
+
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.decision import SAME_INSTANT_S, Throttle
 from trunkproof.models.throttles.policy import Limited
 
 KERNEL_FLOATS, KERNEL_INTEGERS = "idle_at_s", "taken"
 """The idle instant, and the slots taken since: what the compiled twin keeps."""
+
+
+def take_back(throttles: Any, _: FloatArray, which: int, _now: float) -> float:
+    """Undo an admission as `PacedThrottle`, on records."""
+    throttles[which].taken -= 1
+    return 0.0
 
 
 class PacedThrottle(Throttle):
@@ -31,6 +40,11 @@ class PacedThrottle(Throttle):
         # Also before the first call, which may come at any instant of any clock.
         if not self._taken or now >= self._slot(self._taken):
             self._idle_at, self._taken = now, 0
+
+    def take_back(self) -> None:
+        """Free the last slot: the next call may have it."""
+        # Where it was the first after an idle time, none is taken now, which is idle again.
+        self._taken -= 1
 
     def used(self, now: float) -> int:
         """Return the tokens that are out of the bucket; calls that the shaper holds, or has let go just now."""

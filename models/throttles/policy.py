@@ -9,7 +9,7 @@ Some methods have a default answer here. It is safe for every policy, and a poli
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -21,8 +21,13 @@ from trunkproof.models.settings import Settings
 from trunkproof.models.throttles.decision import SAME_INSTANT_S, Refused, Throttle
 from trunkproof.models.throttles.refused_as import RefusedAs, default_rules
 
+SHARED_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 ROUNDING_S = SAME_INSTANT_S / 10
 """How far a computed boundary may be from the throttle's own. It is less than the throttle's tolerance."""
+
+
+def _takes_nothing_back(_throttles: Any, _rings: FloatArray, _which: int, _now: float) -> float:
+    return 0.0
 
 
 @dataclass(frozen=True)
@@ -33,17 +38,24 @@ class KernelPart:
     beyond `limit`, `window_s`, `anchor_s` and `ring`, which every throttle has.
     """
 
-    decide: Callable[[Any, FloatArray, int, float], float]
+    decide: Callable[..., float]
     """`decide(throttles, rings, which, now)`: for how long the call is held, or `REFUSES`.
 
     A plain function, which `simulator.kernel.throttles` compiles: loops, arithmetic, constants of its module, and no
     calls of other functions. It must decide by the same arithmetic as the policy's throttle object, to the bit.
     `throttles[which]` is its record; `rings[record.ring:]` has room for the `remembered` instants of the settings.
+
+    A policy with a `depth` takes two functions before these: `decide(ask, take_back, throttles, rings, which, now)`.
+    They decide, and take back, for the record of any of its parts.
     """
     floats: str = ""
     """Names of fields, separated by spaces."""
     integers: str = ""
     flags: str = ""
+    take_back: Callable[..., float] = _takes_nothing_back
+    """The same for `Throttle.take_back`, with the parameters of `decide`. What it returns does not matter."""
+    depth: int = 0
+    """0: it stands alone. Above: it is made of policies of lower depths (`Joined`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +79,8 @@ class Policy(Settings, ABC):
     """Whether redials alone can keep it full once a rush has filled it: a review then looks at both states."""
     is_asked: ClassVar[bool] = True
     """Whether there is a throttle to ask. Without one, some stacks answer faster."""
+    shares_timer: ClassVar[bool] = False
+    """Whether the windows of all trunks with this policy begin together, because one process ends them all."""
 
     refusal_status: Annotated[int, Field(ge=400, le=699)] = 503
     """SIP status of a refusal; with `policy: none`, the status by which a foreign trunk's throttle is recognised."""
@@ -76,6 +90,10 @@ class Policy(Settings, ABC):
     """The Retry-After header of all refusals. None: no header."""
     counts: Literal["outbound", "both"] = "both"
     """Calls of which direction count against the limit (and are refused above it)."""
+    shared: Annotated[str, Field(pattern=SHARED_NAME)] | None = None
+    """The name in `pop.throttles` of a limit that trunks share. None: the trunk's own. `models.throttles.shared`."""
+    per: Literal["account", "trunk"] | None = None
+    """Of a limit in `pop.throttles`: one count for each account, or for each trunk. None: one for all that share it."""
 
     @classmethod
     def name(cls) -> str:
@@ -85,6 +103,21 @@ class Policy(Settings, ABC):
         return name
 
     @property
+    def is_shared(self) -> bool:
+        """Tell whether calls of other trunks may count too."""
+        return self.shared is not None and self.per != "trunk"
+
+    @property
+    def parts(self) -> tuple[Policy, ...]:
+        """Return the policies of which it is made. Empty for one that stands alone."""
+        return ()
+
+    @property
+    def fixed_window_s(self) -> float | None:
+        """Return the length of its fixed windows, the longest if several, None without: then no anchor matters."""
+        return None
+
+    @property
     def refusal_rules(self) -> tuple[RefusedAs, ...]:
         """Return the rules by which its refusals are recognised: the study's, or the usual ones."""
         return default_rules(self.refusal_status) if self.refused_as is None else self.refused_as
@@ -92,6 +125,13 @@ class Policy(Settings, ABC):
     def describe_refusal_rules(self) -> str:
         """Return what is counted as throttled, as a phrase for people."""
         return ", ".join(map(str, self.refusal_rules)) or "nothing"
+
+    @property
+    def sharing_words(self) -> str:
+        """Return who shares it, as the end of a description; nothing for a trunk's own."""
+        if not self.is_shared:
+            return ""
+        return f", shared as {self.shared}" + (" by the trunks of an account" if self.per == "account" else "")
 
     @property
     def refused(self) -> Refused:
@@ -194,14 +234,14 @@ class Limited(Policy):
 
     def describe(self) -> str:
         """Return the limit as a phrase for people."""
-        return f"{self.limit} calls in {self.window_s:g} s, {self.kind_words}"
+        return f"{self.limit} calls in {self.window_s:g} s, {self.kind_words}{self.sharing_words}"
 
     def describe_kind(self) -> str:
         """Return the same without the limit; the window and the direction where they are not the usual ones."""
         # A minute is what "calls per minute" says, so only other windows are named.
         window = "" if self.window_s == 60 else f", per {self.window_s:g} s"
         direction = ", outbound calls only" if self.counts == "outbound" else ""
-        return f"{self.kind_words}{window}{direction}"
+        return f"{self.kind_words}{window}{direction}{self.sharing_words}"
 
     def with_limit(self, per_minute: int) -> Self:
         """Return the same at another limit; a limit below one call per window is one."""
@@ -230,3 +270,20 @@ class Limited(Policy):
     def kernel_values(self) -> dict[str, float]:
         """Return the limit and its window."""
         return {"limit": self.limit, "window_s": self.window_s}
+
+
+class Joined(Policy):
+    """A policy that is made of others, each with a throttle object, and a compiled simulator's record, of its own."""
+
+    def make_throttle(self, anchor: float = 0.0) -> Throttle:
+        """Return a throttle of these settings, unused so far, whose parts nobody else uses."""
+        return self.join([part.make_throttle(anchor) for part in self.parts])
+
+    @abstractmethod
+    def join(self, parts: Sequence[Throttle]) -> Throttle:
+        """Return a throttle whose parts are these, one for each of `parts`. Other throttles may use them too."""
+
+    @property
+    def fixed_window_s(self) -> float | None:
+        """Return the longest fixed window of its parts."""
+        return max((part.fixed_window_s for part in self.parts if part.fixed_window_s is not None), default=None)

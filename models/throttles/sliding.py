@@ -6,6 +6,7 @@ finds its place free.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any, ClassVar
 
@@ -36,7 +37,21 @@ def decide(throttles: Any, rings: FloatArray, which: int, now: float) -> float:
     return REFUSES if refuses else 0.0
 
 
-KERNEL = KernelPart(decide, integers="counted oldest", flags="counts_attempts")
+def take_back(throttles: Any, rings: FloatArray, which: int, _now: float) -> float:
+    """Undo an admission as `SlidingWindowThrottle`, on records."""
+    throttle = throttles[which]
+    if throttle.counts_attempts:
+        return 0.0
+    if throttle.counted < throttle.limit:
+        throttle.counted -= 1
+        return 0.0
+    # The ring stays full, so that places need not move: the newest place now holds a call that left long ago.
+    throttle.oldest = (throttle.oldest if throttle.oldest > 0 else throttle.limit) - 1
+    rings[throttle.ring + throttle.oldest] = -math.inf
+    return 0.0
+
+
+KERNEL = KernelPart(decide, integers="counted oldest", flags="counts_attempts", take_back=take_back)
 
 
 class SlidingWindow(Limited):
@@ -105,6 +120,12 @@ class SlidingWindowThrottle(Throttle):
             return self._refused
         counted.append(now)
         return ADMITTED
+
+    def take_back(self) -> None:
+        """Forget the last call, if only admitted ones count."""
+        # The call that it pushed out, if any, had left the window: no later decision can need it.
+        if not self._counts_attempts:
+            self._counted.pop()
 
     def used(self, now: float) -> int:
         """Return the calls in the window that ends now, `limit` at most."""

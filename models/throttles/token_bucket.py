@@ -10,7 +10,7 @@ from pydantic import Field
 
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision
-from trunkproof.models.throttles.pace import KERNEL_FLOATS, KERNEL_INTEGERS, PacedThrottle
+from trunkproof.models.throttles.pace import KERNEL_FLOATS, KERNEL_INTEGERS, PacedThrottle, take_back
 from trunkproof.models.throttles.policy import Asked, KernelPart, Limited
 
 
@@ -35,7 +35,7 @@ class TokenBucket(Limited):
     """Each call takes a token; `limit` tokens come back evenly over `window_s`, and `burst` fit into the bucket."""
 
     label: ClassVar[str] = "token bucket"
-    kernel: ClassVar[KernelPart] = KernelPart(decide, KERNEL_FLOATS, f"{KERNEL_INTEGERS} burst")
+    kernel: ClassVar[KernelPart] = KernelPart(decide, KERNEL_FLOATS, f"{KERNEL_INTEGERS} burst", take_back=take_back)
     is_plausible: ClassVar[bool] = True
     has_two_states: ClassVar[bool] = False
     policy: Literal["token_bucket"] = "token_bucket"

@@ -6,7 +6,6 @@ A call that comes on the boundary belongs to the new window.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import numpy as np
 
@@ -20,8 +19,10 @@ KERNEL_FLOATS, KERNEL_INTEGERS, KERNEL_FLAGS = "window", "count", "has_window"
 class Windowed(Limited):
     """A limit whose windows begin at fixed instants, so that the anchor of `make_throttle` matters."""
 
-    shares_timer: ClassVar[bool] = False
-    """Whether the windows of all trunks with this policy begin together, because one process ends them all."""
+    @property
+    def fixed_window_s(self) -> float:
+        """Return the window."""
+        return self.window_s
 
     @abstractmethod
     def make_throttle(self, anchor: float = 0.0) -> WindowedThrottle:

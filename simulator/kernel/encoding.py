@@ -14,7 +14,8 @@ from trunkproof.models.packets import PACKETS_PER_STREAM_S
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.refusals import REFUSALS, THROTTLE_CAUSE, refusal_of
 from trunkproof.models.study import EdgeRestart, Incident, Study, Trunk
-from trunkproof.models.throttles.registry import KERNEL_CODE, ThrottleSettings
+from trunkproof.models.throttles.policy import Policy
+from trunkproof.models.throttles.registry import KERNEL_CODE
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 from trunkproof.models.traffic import TlsPolicy
@@ -30,7 +31,7 @@ _FIRST_CALLS = 1024
 
 def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch: int) -> World:
     """Return the memory of a study at its first instant."""
-    throttles, places = _throttles(study, anchors)
+    throttles, throttle_of, places = _throttles(study, anchors)
     # All trunks' connections lie in one array; each trunk notes where its own begin.
     connections = [_slots(trunk) for trunk in study.trunks]
     clock = _clock(study, costs, batch)
@@ -46,7 +47,7 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
         rows=np.zeros(_FIRST_CALLS, dtype=memory.ROW),
         free_rows=np.arange(_FIRST_CALLS),
         plan=np.zeros((len(study.trunks), 0), dtype=memory.ROW),
-        trunks=_trunks(study, connections),
+        trunks=_trunks(study, connections, throttle_of),
         throttles=throttles,
         # A restart has to bring a throttle back to its first state, which compiled code cannot make anew.
         unused_throttles=throttles.copy(),
@@ -103,7 +104,7 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
     )
 
 
-def _trunks(study: Study, connections: Sequence[int]) -> Records:
+def _trunks(study: Study, connections: Sequence[int], throttle_of: Sequence[int]) -> Records:
     trunks = np.zeros(len(study.trunks), dtype=memory.TRUNK)
     for index, trunk in enumerate(study.trunks):
         traffic, is_asked = trunk.traffic, trunk.throttle.is_asked
@@ -114,6 +115,7 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
             connections=sum(connections[:index]),
             slots=connections[index],
             pool=study.channel_pools[index],
+            throttle=throttle_of[index],
             obeys_retry_after=traffic.redial.obeys_retry_after,
             throttle_asked=is_asked,
             throttle_asked_inbound=is_asked and trunk.throttle.counts == "both",
@@ -146,27 +148,50 @@ def _connections(count: int) -> Records:
     return connections
 
 
-def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, int]:
-    """Return all throttles, the carrier's rate last, and how many instants all sliding windows together remember."""
-    per_second = study.pop.carrier.calls_per_second
-    # The record exists even without such a limit, but then nobody asks it (`is_rate_limited`).
-    rate = SlidingWindowAdmitted(limit=per_second or 1, window_s=1.0)
-    settings: list[ThrottleSettings] = [*(trunk.throttle for trunk in study.trunks), rate]
-    throttles, places = np.zeros(len(settings), dtype=memory.THROTTLE), 0
-    for index, each in enumerate(settings):
-        anchor_s = anchors.get(study.trunks[index].name, 0.0) if index < len(study.trunks) else 0.0
-        _set(
-            throttles[index],
-            policy=KERNEL_CODE[type(each)],
-            status=each.refusal_status,
-            retry_after_s=math.nan if each.retry_after_s is None else each.retry_after_s,
-            anchor_s=anchor_s,
-            ring=places,
-            **each.kernel_values(),
-        )
-        # All sliding windows share one array, each from its own place on (`ring`).
-        places += each.remembered
-    return throttles, places
+def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, list[int], int]:
+    """Return all throttles, the carrier's rate last, the place of each trunk's, and how many instants they remember."""
+    written: list[dict[str, float]] = []
+    counts: dict[tuple[str, str], int] = {}
+    places = 0
+
+    def place(policy: Policy, anchor_s: float) -> int:
+        nonlocal places
+        values: dict[str, float] = {
+            "policy": KERNEL_CODE[type(policy)],
+            "status": policy.refusal_status,
+            "retry_after_s": math.nan if policy.retry_after_s is None else policy.retry_after_s,
+            "anchor_s": anchor_s,
+            # All sliding windows share one array, each from its own place on.
+            "ring": places,
+        }
+        written.append(values | policy.kernel_values())
+        places += policy.remembered
+        return len(written) - 1
+
+    def place_for(policy: Policy, trunk: int) -> int:
+        key = study.count_of(policy, trunk)
+        # As `models.limits` makes them: a shared limit once, by the anchor of the first trunk that names it.
+        if key is not None and key in counts:
+            return counts[key]
+        which = place(policy, anchors.get(study.trunks[trunk].name, 0.0))
+        if key is not None:
+            counts[key] = which
+        # A list of parts is a chain of records: each has a part, and where the rest of the list begins.
+        link = which
+        for number, part in enumerate(policy.parts):
+            if number:
+                written.append({})
+                written[link]["rest"] = link = len(written) - 1
+            written[link] |= {"part": place_for(part, trunk), "rest": -1}
+        return which
+
+    throttle_of = [place_for(trunk.throttle, index) for index, trunk in enumerate(study.trunks)]
+    # The carrier's record exists even without such a limit, but then nobody asks it (`is_rate_limited`).
+    place(SlidingWindowAdmitted(limit=study.pop.carrier.calls_per_second or 1, window_s=1.0), 0.0)
+    throttles = np.zeros(len(written), dtype=memory.THROTTLE)
+    for record, values in zip(throttles, written, strict=True):
+        _set(record, **values)
+    return throttles, throttle_of, places
 
 
 def _incidents(incidents: Sequence[Incident]) -> Records:

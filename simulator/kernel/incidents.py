@@ -51,7 +51,6 @@ def _happen(world: World, which: int) -> bool:
         clock.restarts += 1
         return True
     if incident.forgets_throttle:
-        for trunk in range(clock.trunks):
-            restart(world, trunk, clock.now)
+        restart(world, clock.now)
     clock.up = 1
     return False

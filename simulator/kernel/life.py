@@ -138,10 +138,10 @@ def ask(world: World, call: int) -> int:
     clock, attempt = world.clock[0], world.attempts[call]
     delay_s = 0.0
     if _is_limited(world, call):
-        delay_s = try_admit(world.throttles, world.rings, int(attempt.trunk), clock.now)
+        delay_s = try_admit(world.throttles, world.rings, world.trunks[attempt.trunk].throttle, clock.now)
     # Exact: `REFUSES` is a constant that the policies return as it is, and no delay is negative.
     if delay_s == REFUSES:
-        throttle = world.throttles[attempt.trunk]
+        throttle = world.throttles[world.trunks[attempt.trunk].throttle]
         attempt.status, attempt.cause = throttle.status, world.refusals[THROTTLED, 1]
         attempt.retry_after_s = throttle.retry_after_s
         attempt.disposition = THROTTLED

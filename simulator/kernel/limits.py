@@ -19,7 +19,8 @@ def take(world: World, pool: int) -> int:
     if not take_ports(world):
         return NO_PORT
     # The throttle behind those of the trunks is the carrier's own rate.
-    if clock.is_rate_limited and try_admit(world.throttles, world.rings, clock.trunks, clock.now) == REFUSES:
+    rate = len(world.throttles) - 1
+    if clock.is_rate_limited and try_admit(world.throttles, world.rings, rate, clock.now) == REFUSES:
         release(world)
         return CARRIER_REJECTED
     # `left`: the channels that an incident has left to all pools together. -1 without an incident.

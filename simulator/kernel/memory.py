@@ -79,13 +79,14 @@ CLOCK = _record(
 )
 """Instants and counters of the whole world, and the settings of its study. There is one such record."""
 TRUNK = _record(
-    integers="first looked filled starting connections slots pool",
+    integers="first looked filled starting connections slots pool throttle",
     flags="is_last is_awaited throttle_asked_inbound throttle_asked obeys_retry_after admits per_call has_session "
     "trips_full trips_resumed",
 )
 """A trunk, and how far its plan has been read.
 
 - `first`: the place in the plan's buffer of the next call to begin.
+- `throttle`: the place of its throttle, which it may share with other trunks.
 - `looked`: the place of the first call that is not due. `is_awaited`: that call's event is scheduled.
 """
 THROTTLE = _record(
@@ -118,7 +119,7 @@ class World(NamedTuple):
     """The calls to come. Shape (trunks, capacity)."""
     trunks: Records
     throttles: Records
-    """One for each trunk. The last is the carrier's limit of calls per second."""
+    """Those of the trunks and their parts. The last is the carrier's limit of calls per second."""
     unused_throttles: Records
     """The throttles as they were at first: a restart copies one back."""
     rings: FloatArray

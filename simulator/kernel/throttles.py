@@ -16,17 +16,18 @@ from trunkproof.models.throttles.policy import Policy
 from trunkproof.models.throttles.registry import KERNEL_CODE, POLICIES
 from trunkproof.simulator.kernel.memory import Records, World
 
-Decide = Callable[[Records, FloatArray, int, float], float]
+Decide = Callable[..., float]
+"""`KernelPart.decide` or `take_back`, with the parameters (throttles, rings, which, now)."""
 
 
-def _chain(policies: Sequence[type[Policy]]) -> Decide:
+def _chain(policies: Sequence[type[Policy]], compiled: Callable[[type[Policy]], Decide]) -> Decide:
     """Return the compiled decision of whichever of these policies a record is of."""
     first, *others = policies
-    decide = _compiled(first.kernel.decide)
+    decide = compiled(first)
     if not others:
         # Records are written by `encoding` alone, from the same table: there is no other code to ask about.
         return decide
-    code, rest = KERNEL_CODE[first], _chain(others)
+    code, rest = KERNEL_CODE[first], _chain(others, compiled)
 
     @part
     def decide_or_hand_over(throttles: Records, rings: FloatArray, which: int, now: float) -> float:
@@ -38,12 +39,36 @@ def _chain(policies: Sequence[type[Policy]]) -> Decide:
 
 
 @cache
-def _compiled(decide: Decide) -> Decide:
+def _below(depth: int) -> tuple[Decide, Decide]:
+    """Return what asks, and what takes back, for records of all policies of lower depths."""
+    policies = [policy for policy in POLICIES if policy.kernel.depth < depth]
+    return _chain(policies, _decision), _chain(policies, _taking_back)
+
+
+def _decision(policy: type[Policy]) -> Decide:
+    return _compiled(policy.kernel.decide, policy.kernel.depth)
+
+
+def _taking_back(policy: type[Policy]) -> Decide:
+    return _compiled(policy.kernel.take_back, policy.kernel.depth)
+
+
+@cache
+def _compiled(decide: Decide, depth: int) -> Decide:
     """Compile once what several policies share."""
-    return part(decide)
+    inner = part(decide)
+    if depth == 0:
+        return inner
+    ask, take_back = _below(depth)
+
+    @part
+    def decide_with_parts(throttles: Records, rings: FloatArray, which: int, now: float) -> float:
+        return inner(ask, take_back, throttles, rings, which, now)
+
+    return decide_with_parts
 
 
-_decide = _chain(POLICIES)
+_decide = _chain(POLICIES, _decision)
 
 
 @lean
@@ -53,8 +78,10 @@ def try_admit(throttles: Records, rings: FloatArray, which: int, now: float) -> 
 
 
 @lean
-def restart(world: World, which: int, now: float) -> None:
-    """Forget everything, and begin a fixed window now."""
-    world.throttles[which] = world.unused_throttles[which]
-    # The copy brought the old anchor back. The windows of a restarted process begin when it starts.
-    world.throttles[which].anchor_s = now
+def restart(world: World, now: float) -> None:
+    """Have all throttles of trunks forget everything, and begin a fixed window now."""
+    # All but the last, which is the carrier's.
+    for which in range(len(world.throttles) - 1):
+        world.throttles[which] = world.unused_throttles[which]
+        # The copy brought the old anchor back. The windows of a restarted process begin when it starts.
+        world.throttles[which].anchor_s = now

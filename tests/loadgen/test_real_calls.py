@@ -112,6 +112,43 @@ def test_trunks_of_an_account_share_its_channels_and_inbound_callers_hear_busy(t
     assert predicted.rows() == ended.rows()
 
 
+def test_limits_in_tandem_and_a_limit_shared_by_two_customers_decide_as_predicted(tmp_path: Path) -> None:
+    # 40 ms and more from every boundary and token, so that no delay of this machine decides.
+    instants = {"one": [0.0, 0.1, 0.6, 1.1, 1.2], "two": [0.05, 0.15, 0.7, 1.15], "three": [0.2, 0.75]}
+    own = {"policy": "sliding_window_admitted", "limit": 1, "window_s": 0.4, "refusal_status": 480}
+    tandem = {"policy": "tandem", "limits": [own, {"shared": "line"}]}
+    throttles = {"one": tandem, "two": {"shared": "line"}, "three": {"policy": "penalty_box", "limit": 1}}
+    trunks = [
+        {
+            "name": name,
+            "account": name,
+            "customer_address": f"127.0.0.{43 + number}",
+            "throttle": throttles[name],
+            "traffic": {"arrivals": {"kind": "replay", "instants_s": instants[name]}, "holding": 0.2, "ringing": 0.1},
+        }
+        for number, name in enumerate(instants)
+    ]
+    shared = {"line": {"policy": "token_bucket", "limit": 1, "burst": 3, "retry_after_s": 7}}
+    pop = {"throttles": shared, "carrier": {"setup": 0.03}}
+    question = Study.model_validate({"name": "t", "duration_s": 2, "pop": pop, "trunks": trunks})
+    columns = ("trunk", "disposition", "status", "retry_after_s")
+    ended = real(question, tmp_path).records.sort("intended_s").select(columns)
+    assert ended.filter(pl.col("trunk") != "three").rows() == [
+        ("one", "completed", 200, None),
+        ("two", "completed", 200, None),
+        ("one", "throttled", 480, 10.0),
+        ("two", "completed", 200, None),
+        ("one", "throttled", 503, 7.0),
+        ("two", "throttled", 503, 7.0),
+        # Its own limit admits the call at 1.1 s and counts it. So it is full at 1.2 s, although the line refused.
+        ("one", "throttled", 503, 7.0),
+        ("two", "throttled", 503, 7.0),
+        ("one", "throttled", 480, 10.0),
+    ]
+    assert ended.filter(pl.col("trunk") == "three")["disposition"].to_list() == ["completed", "throttled"]
+    assert simulate(question).sort("intended_s").select(columns).rows() == ended.rows()
+
+
 @pytest.mark.parametrize(
     ("tls", "kinds"),
     [

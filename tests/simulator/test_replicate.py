@@ -9,18 +9,20 @@ import pytest
 
 from trunkproof.models.study import Study
 from trunkproof.models.teletraffic import fixed_window_refused
-from trunkproof.simulator.replicate import Replications, replicate
+from trunkproof.simulator.replicate import Replications, random_anchors, replicate
 
 RATE, LIMIT = 60.0, 60
 # A window longer than the run: of N calls in it, those above the limit are refused, exactly.
 EXACT = fixed_window_refused(RATE, LIMIT)
 
 
+TRAFFIC = {"arrivals": {"kind": "poisson", "rate_per_minute": RATE}, "holding": 1}
+
+
 def a_minute(seed: int = 1) -> Study:
-    traffic = {"arrivals": {"kind": "poisson", "rate_per_minute": RATE}, "holding": 1}
     throttle = {"policy": "sliding_window_admitted", "limit": LIMIT, "window_s": 86_400}
     return Study.model_validate(
-        {"name": "t", "seed": seed, "duration_s": 60, "trunks": [{"traffic": traffic, "throttle": throttle}]}
+        {"name": "t", "seed": seed, "duration_s": 60, "trunks": [{"traffic": TRAFFIC, "throttle": throttle}]}
     )
 
 
@@ -86,3 +88,25 @@ def test_runs_without_calls_weigh_nothing() -> None:
     answered = found.estimates["asr"]
     assert (answered.mean, answered.standard_error) == (1.0, 0.0)
     assert answered.repetitions == sum(value is not None for value in found.samples["asr"])
+
+
+def test_whatever_has_fixed_windows_has_a_random_phase_within_the_longest() -> None:
+    fixed, bucket = {"policy": "fixed_window", "window_s": 10}, {"policy": "token_bucket"}
+    throttles = (
+        fixed,
+        bucket,
+        {"policy": "tandem", "limits": [bucket, fixed | {"window_s": 1}, fixed]},
+        {"policy": "penalty_box", "window": "fixed", "window_s": 5},
+        {"policy": "penalty_box"},
+    )
+    trunks = [
+        {"name": str(number), "customer_address": f"127.0.0.{number + 2}", "throttle": throttle, "traffic": TRAFFIC}
+        for number, throttle in enumerate(throttles)
+    ]
+    study = Study.model_validate({"name": "t", "trunks": trunks})
+    drawn = [random_anchors(study, seed) for seed in range(200)]
+    assert {frozenset(anchors) for anchors in drawn} == {frozenset("023")}
+    for name, window_s in (("0", 10), ("2", 10), ("3", 5)):
+        phases = [-anchors[name] for anchors in drawn]
+        assert 0 <= min(phases) < window_s / 20
+        assert window_s * 19 / 20 < max(phases) < window_s

@@ -80,3 +80,24 @@ def test_the_number_of_standing_calls_is_the_poisson_quantile(mean: float) -> No
     # At a probability that a count reaches exactly, it is that count.
     count = int(mean)
     assert poisson_quantile(float(stats.poisson.cdf(count, mean)), mean) == count
+
+
+def test_trunks_that_share_a_limit_stand_in_parts_of_what_it_passes() -> None:
+    # 4 calls a second are offered together and 2 pass, so half of each trunk's.
+    rates, limit = (180, 60), {"policy": "fixed_window", "limit": 120}
+    trunks = [
+        {
+            "name": str(rate),
+            "customer_address": f"127.0.0.{2 + number}",
+            "throttle": {"shared": "line"},
+            "traffic": {"arrivals": {"kind": "poisson", "rate_per_minute": rate}, "holding": 50, "ringing": 0},
+        }
+        for number, rate in enumerate(rates)
+    ]
+    pop = {"throttles": {"line": limit}, "carrier": {"setup": 0}}
+    runs = 400
+    for number, rate in enumerate(rates):
+        written = {"name": "t", "duration_s": 100, "pop": pop, "trunks": trunks}
+        numbers = [len(residual_times(Study.model_validate(written | {"seed": seed}), number)) for seed in range(runs)]
+        erlangs = rate / 60 / 2 * 50
+        assert abs(np.mean(numbers) - erlangs) < Z * math.sqrt(erlangs / runs)

@@ -169,10 +169,11 @@ def throttle_share(throttle: ThrottleSettings) -> Share:
     if math.isinf(per_minute):
         return np.zeros_like
     rates = _GRID * per_minute
+    passed = np.vectorize(lambda attempts: throttle.passed(attempts, 60.0), otypes=[np.float64])
     exact = [] if throttle.size > _FLUID_FROM else [throttle.refused_share(float(rate)) for rate in rates]
     known = [share for share in exact if share is not None]
     if not known or len(known) < len(exact):
-        return lambda attempts: np.maximum(0.0, 1 - per_minute / np.maximum(attempts, 1e-9))
+        return lambda attempts: 1 - passed(np.maximum(attempts, 1e-9)) / np.maximum(attempts, 1e-9)
     return _interpolated(rates, np.array(known))
 
 

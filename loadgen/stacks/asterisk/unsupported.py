@@ -79,6 +79,9 @@ def _throttle_problems(where: str, trunk: Trunk) -> Iterator[Problem]:
             where=f"{where}.policy",
             what=f"Asterisk's dialplan does not keep {throttle.policy}; write {', '.join(names)} or {last}",
         )
+    if throttle.is_shared:
+        what = f"is shared as {throttle.shared}: Asterisk's dialplan counts each trunk's calls alone"
+        yield Problem(where=where, what=what)
     if throttle.refusal_status not in CAUSE_OF_STATUS:
         yield Problem(where=f"{where}.refusal_status", what=f"Asterisk can refuse with {_STATUSES} only")
     if throttle.retry_after_s is not None:

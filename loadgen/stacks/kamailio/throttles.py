@@ -56,4 +56,6 @@ def unsupported_throttle(throttle: Policy) -> Unsupported:
         names = ", ".join(policy.name() for policy in RENDERED)
         yield "throttle.policy", f"Kamailio has no {throttle.name()}; it can play {names}"
         return
+    if throttle.is_shared:
+        yield "throttle", f"is shared as {throttle.shared}: Kamailio's script counts each trunk's calls alone"
     yield from check(throttle)

@@ -136,3 +136,10 @@ def test_files_that_are_no_text_are_told_plainly(tmp_path: Path) -> None:
 def test_a_key_that_is_near_none_is_answered_with_all_that_are_known() -> None:
     (problem,) = problems_of(SMALLEST + "duration_s: 5\n")
     assert problem.startswith("line 4: duration_s: unknown key; known here: name, trunk, history")
+
+
+def test_a_review_is_of_a_trunk_whose_throttle_is_its_own() -> None:
+    own = "throttle: {policy: fixed_window, shared: line}"
+    neighbour = f"neighbours: [{{name: b, {own}, per_minute: 5, mean_hold_s: 5}}]\n"
+    for shared in (neighbour, "pop: {throttles: {line: {policy: fixed_window}}}\n"):
+        assert any("throttle of its own" in problem for problem in problems_of(SMALLEST + shared))

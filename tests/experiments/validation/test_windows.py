@@ -10,13 +10,13 @@ from trunkproof.models.study import Study
 
 def study(policy: str, *, forgets: bool = True) -> Study:
     incident = {"kind": "edge_restart", "at_s": 20, "down_s": 2, "forgets_throttle": forgets}
-    throttle = {"policy": policy} if policy == "none" else {"policy": policy, "window_s": 10}
+    throttle = {"policy": policy} if policy in {"none", "tandem"} else {"policy": policy, "window_s": 10}
     traffic = {"arrivals": {"kind": "constant", "rate_per_minute": 60}, "holding": 1}
     trunks = [{"throttle": throttle, "traffic": traffic}]
     return Study.model_validate({"name": "t", "pop": {"incidents": [incident]}, "trunks": trunks})
 
 
-@pytest.mark.parametrize("policy", ["fixed_window", "pipelimit"])
+@pytest.mark.parametrize("policy", ["fixed_window", "pipelimit", "tandem"])
 def test_a_restart_that_forgets_begins_a_new_sequence(policy: str) -> None:
     question = study(policy)
     assert anchor_at(question, {"trunk": -3.0}, "trunk", 21.9) == -3.0

@@ -93,7 +93,7 @@ def test_theory_has_an_exact_share_for_it_or_says_that_it_has_none(throttle: Pol
     share, reckoned = exact_refused_share(study_with(throttle)), throttle_share(throttle)(np.array([100.0]))[0]
     if throttle.refused_share(100.0) is None:
         assert share == f"there is no formula for the throttle ({throttle.label})"
-        assert reckoned == pytest.approx(1 - throttle.per_minute / 100, abs=1e-9)
+        assert reckoned == pytest.approx(1 - throttle.passed(100.0, 60.0) / 100, abs=1e-9)
         return
     assert isinstance(share, float)
     assert 0 <= share < 1

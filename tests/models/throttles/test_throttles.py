@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from tests.models.throttles.examples import EVERY_THROTTLE, words_of
 
 from trunkproof.models.teletraffic import (
     fixed_window_refused,
@@ -26,16 +27,19 @@ from trunkproof.models.teletraffic import (
 from trunkproof.models.throttles.decision import ADMITTED, SAME_INSTANT_S, Admitted, Refused, Throttle
 from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.penalty_box import PenaltyBox
 from trunkproof.models.throttles.pipelimit import PipeLimit
+from trunkproof.models.throttles.policy import Limited
 from trunkproof.models.throttles.registry import POLICIES, ThrottleSettings
 from trunkproof.models.throttles.shaper import Shaper
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.tandem import Tandem
 from trunkproof.models.throttles.token_bucket import TokenBucket
-from trunkproof.models.throttles.windows import Windowed
 
 READ = TypeAdapter[ThrottleSettings](ThrottleSettings)
-LIMITED = tuple(policy for policy in POLICIES if policy.is_asked)
+LIMITED = tuple(policy for policy in POLICIES if issubclass(policy, Limited))
+ASKED = tuple(policy for policy in POLICIES if policy.is_asked)
 
 
 def admitted(throttle: Throttle, instants: Iterable[float]) -> list[float]:
@@ -68,6 +72,8 @@ def test_the_documented_throttle_is_the_default() -> None:
         ("sliding_window_attempts", SlidingWindowAttempts),
         ("token_bucket", TokenBucket),
         ("shaper", Shaper),
+        ("penalty_box", PenaltyBox),
+        ("tandem", Tandem),
         ("none", NoThrottle),
     ],
 )
@@ -92,6 +98,15 @@ def test_a_policy_is_read_by_its_name(policy: str, kind: type) -> None:
         {"policy": "pipelimit", "window_s": 1.5},
         {"policy": "token_bucket", "burst": 0},
         {"policy": "shaper", "max_delay_s": -1},
+        {"policy": "shaper", "queue_size": -1},
+        {"policy": "penalty_box", "penalty_s": 0},
+        {"policy": "penalty_box", "window": "none"},
+        {"policy": "tandem", "limits": []},
+        {"policy": "tandem", "limits": [{"policy": "none"}]},
+        {"policy": "tandem", "limits": [{"policy": "tandem"}]},
+        {"policy": "tandem", "limits": [{"policy": "shaper"}] * 2},
+        {"policy": "tandem", "limits": [{"policy": "shaper"}, {"policy": "fixed_window", "counts": "outbound"}]},
+        {"policy": "tandem", "limit": 200},
         {"policy": "none", "limit": 200},
     ],
 )
@@ -101,7 +116,7 @@ def test_what_is_no_throttle_is_refused(written: object) -> None:
 
 
 def test_descriptions_read_like_a_phrase() -> None:
-    phrases = [kind().describe() for kind in (*LIMITED, NoThrottle)]
+    phrases = [kind().describe() for kind in (*ASKED, NoThrottle)]
     assert phrases == [
         "200 calls in 60 s, fixed window",
         "200 calls in 60 s, pipelimit with taildrop",
@@ -109,6 +124,8 @@ def test_descriptions_read_like_a_phrase() -> None:
         "200 calls in 60 s, sliding window over attempts",
         "200 calls in 60 s, token bucket of 20",
         "200 calls in 60 s, shaper that delays by 2 s at most",
+        "200 calls in 60 s, sliding window with a penalty of 60 s",
+        "tandem of 10 calls in 1 s, fixed window, then 200 calls in 60 s, fixed window",
         "no throttle",
     ]
 
@@ -133,9 +150,11 @@ def test_a_fixed_window_starts_again_at_each_boundary_from_its_anchor() -> None:
     assert admitted(throttle, [2.9, 2.95, 2.99, 3.0, 3.0, 12.9, 13.0]) == [2.9, 2.95, 3.0, 3.0, 13.0]
 
 
-@pytest.mark.parametrize("kind", [*LIMITED, NoThrottle])
-def test_only_windows_that_begin_at_fixed_instants_have_a_phase(kind: type[FixedWindow]) -> None:
-    assert kind().make_throttle(anchor=63.0).phase_s == (3.0 if issubclass(kind, Windowed) else None)
+@pytest.mark.parametrize("settings", [*EVERY_THROTTLE, PenaltyBox(window="fixed"), Tandem()], ids=words_of)
+def test_only_windows_that_begin_at_fixed_instants_have_a_phase(settings: ThrottleSettings) -> None:
+    window_s, phase_s = settings.fixed_window_s, settings.make_throttle(anchor=63.0).phase_s
+    assert (window_s is None) == (phase_s is None)
+    assert phase_s is None or phase_s in {63.0 % 60, 63.0 % 2, 63.0 % 1}
 
 
 def test_pipelimit_with_red_decides_as_kamailio_does() -> None:
@@ -185,6 +204,8 @@ def test_no_throttle_admits_everything() -> None:
         (SlidingWindowAttempts(limit=3, window_s=10), {4: 3, 10: 3, 13: 3, 14: 0}),
         (TokenBucket(limit=1, window_s=2, burst=3), {4: 3, 5: 3, 6: 2, 9: 1, 10: 0, 100: 0}),
         (Shaper(limit=1, window_s=2, max_delay_s=5), {4: 3, 6: 2, 9: 1, 10: 0, 100: 0}),
+        (PenaltyBox(limit=3, window_s=10), {4: 3, 9: 3, 10: 2, 13: 2, 14: 0}),
+        (Tandem(limits=(FixedWindow(limit=9, window_s=5), SlidingWindowAdmitted(limit=3, window_s=10))), {4: 6, 9: 3}),
         (NoThrottle(), {4: 0}),
     ],
 )
@@ -213,6 +234,116 @@ def test_a_copy_goes_its_own_way(kind: type[FixedWindow]) -> None:
     admitted(throttle, trace[:150])
     twin = copy.deepcopy(throttle)
     assert admitted(twin, trace[150:]) == admitted(throttle, trace[150:])
+
+
+# ---- penalties, queues and tandems
+
+
+def test_a_penalty_begins_with_the_excess_and_ends_after_its_length() -> None:
+    throttle = PenaltyBox(limit=2, window_s=10, penalty_s=20).make_throttle()
+    assert admitted(throttle, [0, 1, 2, 3, 15, 21.99, 22, 22, 22]) == [0, 1, 22, 22]
+    # The excess at 22 begins another penalty, although the attempts during the first did not.
+    assert admitted(throttle, [41.99, 42]) == [42]
+
+
+def test_a_prolonged_penalty_ends_when_the_caller_keeps_still() -> None:
+    throttle = PenaltyBox(limit=2, window_s=10, penalty_s=20, prolonged=True).make_throttle()
+    assert admitted(throttle, [0, 1, 2, 21, 40, 59.99, 79.99]) == [0, 1, 79.99]
+
+
+def test_a_penalty_shorter_than_the_window_may_follow_another() -> None:
+    sliding = PenaltyBox(limit=2, window_s=10, penalty_s=3).make_throttle()
+    # At 8 the third penalty begins: it keeps out the call at 10, for which the window had room.
+    assert admitted(sliding, [0, 1, 2, 5, 8, 10, 11]) == [0, 1, 11]
+    fixed = PenaltyBox(limit=2, window_s=10, penalty_s=3, window="fixed").make_throttle(anchor=4.0)
+    assert admitted(fixed, [0, 1, 2, 4, 5, 6]) == [0, 1, 5, 6]
+
+
+@given(trace=TRACES, limit=LIMITS, window_s=WINDOWS, queue=st.integers(0, 8))
+def test_no_more_calls_wait_than_the_queue_holds(trace: list[float], limit: int, window_s: float, queue: int) -> None:
+    throttle = Shaper(limit=limit, window_s=window_s, max_delay_s=1000, queue_size=queue).make_throttle()
+    leaves: list[float] = []
+    for now in trace:
+        waiting = sum(at > now + SAME_INSTANT_S for at in leaves)
+        decision = throttle.try_admit(now)
+        assert waiting <= queue
+        if isinstance(decision, Refused):
+            assert waiting == queue
+        else:
+            leaves.append(now + decision.delay_s)
+
+
+@pytest.mark.parametrize("once", [True, False])
+@given(trace=TRACES)
+def test_a_tandem_of_one_is_that_one(trace: list[float], once: bool) -> None:
+    for settings in (limit for limit in EVERY_THROTTLE if limit.is_asked and not isinstance(limit, Tandem)):
+        tandem = Tandem.model_validate({"limits": [settings], "refused_later_counts": once})
+        alone, throttle = settings.make_throttle(), tandem.make_throttle()
+        assert [throttle.try_admit(now) for now in trace] == [alone.try_admit(now) for now in trace]
+        assert tandem.refused_share(80) == settings.refused_share(80)
+
+
+@given(trace=TRACES, first=LIMITS, second=LIMITS)
+def test_a_tandem_passes_on_to_the_next_what_the_first_admits(trace: list[float], first: int, second: int) -> None:
+    limits = FixedWindow(limit=first, window_s=1), SlidingWindowAttempts(limit=second, window_s=7)
+    throttle, (one, two) = Tandem(limits=limits).make_throttle(), (limit.make_throttle() for limit in limits)
+    assert admitted(throttle, trace) == admitted(two, admitted(one, trace))
+
+
+def counts_where_all_admit(settings: Tandem, trace: list[float]) -> list[float]:
+    """Decide with copies that are asked first, and the throttles themselves only about calls that all admit."""
+    parts = [limit.make_throttle() for limit in settings.limits]
+    let_in = []
+    for now in trace:
+        if all(isinstance(copy.deepcopy(part).try_admit(now), Admitted) for part in parts):
+            let_in.append(now)
+            for part in parts:
+                part.try_admit(now)
+    return let_in
+
+
+@given(trace=TRACES, sizes=st.tuples(LIMITS, LIMITS, LIMITS), order=st.permutations(range(5)))
+def test_calls_may_count_only_where_all_limits_admit(
+    trace: list[float], sizes: tuple[int, int, int], order: list[int]
+) -> None:
+    one, two, three = sizes
+    limits = (
+        FixedWindow(limit=one, window_s=2),
+        SlidingWindowAdmitted(limit=two, window_s=5),
+        TokenBucket(limit=three, window_s=3, burst=2),
+        Shaper(limit=one, window_s=3, max_delay_s=1),
+        SlidingWindowAdmitted(limit=three, window_s=9),
+    )
+    settings = Tandem(limits=tuple(limits[index] for index in order), refused_later_counts=False)
+    assert admitted(settings.make_throttle(), trace) == counts_where_all_admit(settings, trace)
+
+
+def test_each_limit_of_a_tandem_refuses_in_its_own_way() -> None:
+    settings = READ.validate_python(
+        {
+            "policy": "tandem",
+            "refusal_status": 480,
+            "limits": [
+                {"policy": "fixed_window", "limit": 2, "window_s": 1},
+                {"policy": "fixed_window", "limit": 3, "refusal_status": 429, "retry_after_s": None},
+            ],
+        }
+    )
+    throttle = settings.make_throttle()
+    assert [throttle.try_admit(now) for now in (0, 0, 0, 1, 1)] == [
+        ADMITTED, ADMITTED, Refused(480, 10), ADMITTED, Refused(429, None)
+    ]  # fmt: skip
+    assert {rule.status for rule in settings.refusal_rules} == {480, 429, 503}
+
+
+def test_another_limit_of_a_tandem_is_that_of_its_tightest() -> None:
+    settings = Tandem()
+    assert (settings.per_minute, settings.size) == (200, 10)
+    raised = settings.with_limit(400)
+    assert [limit.per_minute for limit in raised.limits] == [600, 400]
+    # More than the other limit lets pass: it has to be raised too.
+    assert [limit.per_minute for limit in settings.with_limit(900).limits] == [900, 900]
+    assert [limit.per_minute for limit in settings.with_limit(100).limits] == [600, 100]
 
 
 # ---- what holds for every trace
@@ -378,6 +509,10 @@ AT_THE_LIMIT: list[ThrottleSettings] = [
     TokenBucket(burst=1),
     TokenBucket(burst=20),
     Shaper(max_delay_s=0.0),
+    Shaper(queue_size=0),
+    PenaltyBox(),
+    PenaltyBox(window="fixed", prolonged=True),
+    Tandem(limits=(TokenBucket(burst=1), SlidingWindowAdmitted(), FixedWindow(limit=4, window_s=1))),
 ]
 WEEK, YEAR = 7 * 1440 * 200, 366 * 1440 * 200
 
@@ -426,7 +561,8 @@ def never_falls(trace: list[float], settings: list[ThrottleSettings]) -> bool:
 
 @given(trace=TRACES, window_s=WINDOWS)
 def test_totals_admitted_never_fall_when_the_limit_grows(trace: list[float], window_s: float) -> None:
-    for kind in LIMITED:
+    # Not of a penalty box: a higher limit may begin a penalty later, and keep out those who come then.
+    for kind in set(LIMITED) - {PenaltyBox}:
         assert never_falls(trace, [kind(limit=limit, window_s=window_s) for limit in (1, 2, 3, 5, 8, 13, 40)]), kind
     red = [PipeLimit(limit=limit, window_s=window_s, algorithm="red") for limit in (1, 2, 3, 5, 8, 13, 40)]
     assert never_falls(trace, [*red])
@@ -439,6 +575,8 @@ def test_totals_admitted_never_fall_when_the_burst_or_the_longest_delay_grows(
     sizes = (1, 2, 3, 5, 8, 13)
     assert never_falls(trace, [TokenBucket(limit=limit, window_s=window_s, burst=size) for size in sizes])
     assert never_falls(trace, [Shaper(limit=limit, window_s=window_s, max_delay_s=size) for size in sizes])
+    queues = [Shaper(limit=limit, window_s=window_s, max_delay_s=1000, queue_size=size) for size in sizes]
+    assert never_falls(trace, [*queues])
 
 
 def test_worst_cases_admitted_in_any_minute() -> None:
@@ -465,6 +603,8 @@ SHARES: list[tuple[ThrottleSettings, Callable[[float], float]]] = [
     (TokenBucket(burst=1), lambda rate: token_bucket_refused(rate, 200, 1)),
     (TokenBucket(burst=20), lambda rate: token_bucket_refused(rate, 200, 20)),
     (Shaper(max_delay_s=2.0), lambda rate: shaper_refused(rate, 200, 2.0)),
+    # A queue of 5 slots of 0.3 s.
+    (Shaper(queue_size=5), lambda rate: shaper_refused(rate, 200, 1.5)),
 ]
 
 

@@ -58,22 +58,21 @@ def durations(most: float = 8.0) -> st.SearchStrategy[Any]:
     return SECONDS | drawn | st.just({"kind": "lognormal", "mean_s": 2.0, "cv": 1.5})
 
 
+ALONE = (
+    "fixed_window",
+    "pipelimit",
+    "red",
+    "sliding_window_admitted",
+    "sliding_window_attempts",
+    "token_bucket",
+    "shaper",
+    "penalty_box",
+)
+
+
 @st.composite
-def throttles(draw: st.DrawFn) -> dict[str, Any]:
-    policy = draw(
-        st.sampled_from(
-            [
-                "none",
-                "fixed_window",
-                "pipelimit",
-                "red",
-                "sliding_window_admitted",
-                "sliding_window_attempts",
-                "token_bucket",
-                "shaper",
-            ]
-        )
-    )
+def throttles(draw: st.DrawFn, policies: tuple[str, ...] = (*ALONE, "none")) -> dict[str, Any]:
+    policy = draw(st.sampled_from(policies))
     chosen: dict[str, Any] = {
         "policy": "pipelimit" if policy == "red" else policy,
         "counts": draw(st.sampled_from(["outbound", "both"])),
@@ -88,7 +87,47 @@ def throttles(draw: st.DrawFn) -> dict[str, Any]:
         chosen["burst"] = draw(st.integers(1, 6))
     if policy == "shaper":
         chosen["max_delay_s"] = draw(st.sampled_from([0.0, 0.7, 3.0]))
+        chosen["queue_size"] = draw(st.none() | st.integers(0, 3))
+    if policy == "penalty_box":
+        chosen |= {"window": draw(st.sampled_from(["sliding", "fixed"])), "prolonged": draw(st.booleans())}
+        chosen["penalty_s"] = draw(st.sampled_from([0.5, 2.0, 7.5]))
     return chosen
+
+
+@st.composite
+def throttles_of_trunks(draw: st.DrawFn, shared: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A trunk's own throttle, one that it shares, or a tandem of such."""
+    kind = draw(st.sampled_from(["own", "own", "shared", "tandem"]))
+    if kind == "own":
+        return draw(throttles())
+    named = [{"shared": name} for name in shared]
+    if kind == "shared":
+        return draw(st.sampled_from(named))
+    counts = draw(st.sampled_from(["outbound", "both"]))
+    limits = [one | {"counts": counts} for one in draw(st.lists(throttles(ALONE), max_size=2))]
+    fitting = [{"shared": name} for name, one in shared.items() if one["counts"] == counts and name != "pair"]
+    parts = [*limits, *draw(st.lists(st.sampled_from(fitting), unique_by=str, max_size=2) if fitting else st.just([]))]
+    distinct = [part for index, part in enumerate(parts) if part not in parts[:index]]
+    default = [{"policy": "token_bucket", "limit": 4, "counts": counts}]
+    limits = draw(st.permutations(distinct)) or default
+    return {"policy": "tandem", "counts": counts, "limits": limits, "refused_later_counts": draw(st.booleans())}
+
+
+@st.composite
+def shared_limits(draw: st.DrawFn) -> dict[str, dict[str, Any]]:
+    """What a study has in `pop.throttles`."""
+    per = st.sampled_from([None, None, "account", "trunk"])
+    pair = {
+        "policy": "tandem",
+        "counts": "both",
+        # The second refuses calls for which the first then has room, or has none.
+        "limits": [
+            {"policy": "sliding_window_admitted", "limit": 4, "window_s": 2},
+            {"policy": "fixed_window", "limit": 2, "window_s": 1, "retry_after_s": 1},
+        ],
+        "refused_later_counts": False,
+    }
+    return {"one": draw(throttles(ALONE)), "two": draw(throttles(ALONE)) | {"per": draw(per)}, "pair": pair}
 
 
 def arrivals() -> st.SearchStrategy[dict[str, Any]]:
@@ -165,12 +204,13 @@ def costs(draw: st.DrawFn) -> dict[str, float]:
 
 @st.composite
 def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
+    shared = draw(shared_limits())
     trunks = [
         {
             "name": f"t{number}",
             "account": draw(st.sampled_from(["first", "second"])),
             "customer_address": f"127.0.0.{number + 2}",
-            "throttle": draw(throttles()),
+            "throttle": draw(throttles_of_trunks(shared)),
             "traffic": draw(traffics()),
             "whitelist": draw(st.sampled_from([[], [], [], ["10.0.0.0/8"]])),
         }
@@ -191,6 +231,7 @@ def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
         "setup": draw(durations(2)),
     }
     pop = {
+        "throttles": shared,
         "ports": ports | {"quarantine_s": draw(SECONDS)},
         "carrier": carrier,
         "incidents": draw(incidents()),
@@ -229,6 +270,42 @@ def study_of(written: Mapping[str, Any], spent: Mapping[str, float], folder: Pat
 def test_whatever_the_study(calibrations: Path, question: tuple[Any, Any], anchor_s: float, **how: Any) -> None:
     study = study_of(*question, calibrations)
     assert_equal(study, anchors={trunk.name: anchor_s for trunk in study.trunks}, **how)
+
+
+@st.composite
+def crowded(draw: st.DrawFn) -> Study:
+    """Trunks that meet nothing but their throttles, which they share, at more calls than pass."""
+    shared = draw(shared_limits())
+    choices = [{"shared": name} for name in shared] + [draw(throttles_of_trunks(shared)) for _ in range(2)]
+    # Drawn one by one, hardly two trunks would choose the same.
+    chosen = draw(st.permutations([choices[number % len(choices)] for number in range(8)]))
+    redial = {"probability": 0.8, "delay": 0.5, "attempts": 3}
+    trunks = [
+        {
+            "name": f"t{number}",
+            "account": draw(st.sampled_from(["first", "second"])),
+            "customer_address": f"127.0.0.{number + 2}",
+            "throttle": chosen[number],
+            "traffic": {
+                "arrivals": {"kind": "poisson", "rate_per_minute": draw(st.sampled_from([60, 400]))},
+                "holding": 0.2,
+                "redial": redial,
+                "inbound_share": draw(st.sampled_from([0.0, 0.5])),
+            },
+        }
+        for number in range(draw(st.integers(2, 4)))
+    ]
+    incidents = draw(st.sampled_from([[], [{"kind": "edge_restart", "at_s": 3.0, "forgets_throttle": True}]]))
+    pop = {"throttles": shared, "incidents": incidents}
+    return Study.model_validate(
+        {"name": "t", "seed": draw(st.integers(0, 1000)), "duration_s": 8, "pop": pop, "trunks": trunks}
+    )
+
+
+@given(study=crowded(), anchor_s=st.sampled_from([0.0, -0.3]))
+@settings(max_examples=60)
+def test_whoever_shares_a_throttle(study: Study, anchor_s: float) -> None:
+    assert_equal(study, anchors={trunk.name: anchor_s - index for index, trunk in enumerate(study.trunks)})
 
 
 def test_a_caller_who_comes_a_rounding_error_early_is_not_waited_for_again() -> None:

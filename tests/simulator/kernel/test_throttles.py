@@ -30,7 +30,7 @@ def test_decisions_are_the_same(settings: Policy, gaps_s: list[float], anchor_s:
         now += gap_s
         if number in restarts:
             throttle.restart(now)
-            restart(world, 0, now)
+            restart(world, now)
         decision = throttle.try_admit(now)
         expected = decision.delay_s if isinstance(decision, Admitted) else REFUSES
         assert try_admit(world.throttles, world.rings, 0, now) == expected

@@ -111,6 +111,14 @@ def test_a_study_that_asterisk_can_play_meets_no_objection() -> None:
     assert unsupported(study()) == []
 
 
+def test_a_limit_that_trunks_share_is_told() -> None:
+    shared = {"policy": "fixed_window", "limit": 5, "retry_after_s": None}
+    named = {"shared": "line"}
+    (problem,) = unsupported(study({"throttles": {"line": shared}}, {"throttle": named}))
+    assert (problem.where, "shared as line" in problem.what) == ("trunks[0].throttle", True)
+    assert unsupported(study({"throttles": {"line": shared | {"per": "trunk"}}}, {"throttle": named})) == []
+
+
 def test_all_that_asterisk_cannot_play_is_told_at_once() -> None:
     question = study(
         {

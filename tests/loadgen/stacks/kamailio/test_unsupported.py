@@ -95,3 +95,11 @@ def test_a_restart_that_forgets_or_has_nothing_to_forget(
     assert unsupported(study_of(incidents=forgets)) == []
     remembers = [{"kind": "edge_restart", "at_s": 1}]
     assert unsupported(study_of(trunk_of(throttle={"policy": "none"}), incidents=remembers)) == []
+
+
+def test_limits_that_trunks_share(study_of: Callable[..., Study], trunk_of: Callable[..., dict[str, Any]]) -> None:
+    trunks = [trunk_of(number, throttle={"shared": "line"}) for number in (1, 2)]
+    shared = {"policy": "fixed_window", "limit": 5}
+    assert _where(study_of(*trunks, throttles={"line": shared})) == ["trunks[0].throttle", "trunks[1].throttle"]
+    # Settings that are written once, and counted for each trunk, are as any others.
+    assert _where(study_of(*trunks, throttles={"line": shared | {"per": "trunk"}})) == []
