@@ -19,6 +19,7 @@ from pydantic import Field
 from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.settings import Settings
 from trunkproof.models.throttles.decision import SAME_INSTANT_S, Refused, Throttle
+from trunkproof.models.throttles.observed import Explanation, Observed
 
 ROUNDING_S = SAME_INSTANT_S / 10
 """How far a computed boundary may be from the throttle's own. It is less than the throttle's tolerance."""
@@ -157,6 +158,14 @@ class Policy(Settings, ABC):
         True is proof, False is none. It spares a sweep most of its runs.
         """
         return False
+
+    @classmethod
+    def explain(cls, observed: Observed) -> list[Explanation]:
+        """Return all settings of this policy that explain every attempt; by default none: it cannot be told.
+
+        Never leaves out settings that fit. Attempts of which none was refused are explained by no throttle alone.
+        """
+        return []
 
     @property
     def remembered(self) -> int:
