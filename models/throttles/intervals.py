@@ -16,7 +16,7 @@ from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.observed import KEPT_RANGES, Observed, Range
 
 _SHORTEST_S = 1e-3
-_RATIOS = (1.02, 1.005, 1.00125, 1.0003)
+_RATIOS = (1.02, 1.005, 1.00125, 1.0003, 1.00008)
 """Of the longest to the shortest interval of a cell, from pass to pass."""
 
 

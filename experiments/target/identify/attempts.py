@@ -10,8 +10,8 @@ import numpy as np
 
 from trunkproof.models.throttles.observed import Observed
 
-_REFUSALS = 5
-"""So many refusals show how quickly the trunk answers."""
+_FEW, _MANY = 5, 20
+"""So many refusals show roughly, and well, how slowly the trunk answers at worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,11 @@ def observed(attempts: Sequence[Attempt], clock_s: float, *, in_order: bool = Tr
     responded_s = np.array([attempt.responded_s for attempt in ordered])
     admitted = np.array([attempt.admitted for attempt in ordered], dtype=np.bool_)
     early_s, late_s = sent_s - clock_s, responded_s + clock_s
-    if np.count_nonzero(~admitted) >= _REFUSALS:
-        # An admitted call is decided as quickly as a refused one: its ringing comes later. Twice the slowest is safe.
-        slowest_s = float((responded_s - sent_s)[~admitted].max())
-        late_s = np.where(admitted, np.minimum(late_s, sent_s + 2 * slowest_s + clock_s), late_s)
+    if (refusals := np.count_nonzero(~admitted)) >= _FEW:
+        # An admitted call is decided as quickly as a refused one; its ringing comes later. The slowest refusal bounds
+        # both, and it includes the way back, so there is room.
+        slowest_s = float((responded_s - sent_s)[~admitted].max()) * (1 if refusals >= _MANY else 2)
+        late_s = np.where(admitted, np.minimum(late_s, sent_s + slowest_s + clock_s), late_s)
     if in_order:
         late_s = np.minimum.accumulate(late_s[::-1])[::-1]
     early_s = np.maximum.accumulate(early_s)

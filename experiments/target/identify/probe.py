@@ -37,16 +37,23 @@ class ProbeBounds:
     seconds: float = 120.0
     per_minute: int = 400
     """Calls in any 60 s."""
-    gap_s: float = 0.025
-    """Between two calls."""
+    gap_s: float = 0.02
+    """Between two calls, at least."""
 
 
 _RECENT, _MOSTLY = 15, 9
 """The burst ends when so many of the recent calls were refused."""
 _REFUSED = 40
 """Or when so many were refused in all: short windows open again before most of the recent ones are."""
-_PACES = (1.0, 2.6, 1.7)
+_BURST_PACE, _BURST_CALLS = 4.0, 250
+"""Factor of the gap in the first burst, for so many calls. Later rushes are faster: a sliding window opens again at the
+pace of the burst, and a rush must overtake it."""
+_PACES = (1.0, 1.6, 1.3)
 """Factors of the gap, from one rush to the next."""
+_CALL_PRICE = 3.0
+"""A call costs so many times what its share of the bound says: the calls left are worth more than the time left."""
+_CONFIRM_S = 60.0
+"""A description must hold for so long: a second limit, per minute, shows only then."""
 _HOPELESS = 60
 """Calls after which a throttle that nothing explains is given up."""
 _EVERY = 5
@@ -137,18 +144,18 @@ class Probe:
         return earliest
 
     def _wanted(self, now: float) -> float | None:
-        if self._bursting:
-            return now
-        if self._rushing and self._families is not None:
-            last = self._placed[-1] if self._placed else -math.inf
-            return last + self.bounds.gap_s * _PACES[self._rushes % len(_PACES)]
+        if self._bursting or (self._rushing and self._families is not None):
+            pace = _PACES[self._rushes % len(_PACES)]
+            if self._bursting and self._calls < _BURST_CALLS:
+                pace = _BURST_PACE
+            return (self._placed[-1] if self._placed else -math.inf) + self.bounds.gap_s * pace
         if self._families is None:
             self._families = self._explained()
             self._ranges, self._rushing = None, False
         if not self._families:
             return self._groped(now)
         self._lost_at = None
-        if self._is_told():
+        if self._is_told() and self._begun is not None and now - self._begun >= min(_CONFIRM_S, self.bounds.seconds / 2):
             return None
         if self._ranges is None:
             self._ranges = self._all_ranges()
@@ -201,7 +208,7 @@ class Probe:
             return soonest
         seen = observed(self.attempts, self._clock_s)
         doubt_s = max(2 * self._clock_s, seen.doubt_s)
-        if high.max() - low.min() <= 2 * doubt_s:
+        if high.max() - low.min() <= doubt_s:
             # Known as well as instants are: call when it is surely open, which costs no refusal.
             return max(soonest, float(high.max()))
         begun = self._begun if self._begun is not None else now
@@ -214,6 +221,6 @@ class Probe:
         open_share = np.clip((at[:, None] - low[None, :]) / length[None, :], 0, 1) @ weight
         open_share = np.clip(open_share, 1e-12, 1 - 1e-12)
         told = -open_share * np.log2(open_share) - (1 - open_share) * np.log2(1 - open_share)
-        price = 1 / left + (at - now) / left_s
+        price = _CALL_PRICE / left + (at - now) / left_s
         best = int(np.argmax(told / price))
         return float(at[best])
