@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkproof.models.arrays import FloatArray
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.throttles.observed import KEPT_RANGES, Observed, Range
 
 _SHORTEST_S = 1e-3
@@ -45,7 +45,12 @@ class Paces:
         some = slice(None, None, max(1, len(self.slot_s) // KEPT_RANGES))
         return np.asarray(self.slot_s[some] - self.slack_s[some, ::-1])
 
-    def where(self, chosen: FloatArray) -> Paces:
+    def groups(self) -> list[Paces]:
+        """Return the cells in groups of neighbours."""
+        cuts = np.flatnonzero(self.interval_s[1:, 0] > self.interval_s[:-1, 1] * (1 + 1e-6)) + 1
+        return [self.where(part) for part in np.split(np.arange(len(self.interval_s)), cuts)]
+
+    def where(self, chosen: IntArray | BoolArray) -> Paces:
         """Return the chosen cells."""
         return Paces(self.interval_s[chosen], self.slack_s[chosen], self.slot_s[chosen])
 
@@ -57,8 +62,8 @@ def bursts(paces: Paces) -> FloatArray:
     return np.stack([fewest, most], axis=1)
 
 
-def find_paces(observed: Observed, *, holds: bool, whole: bool) -> Paces | None:
-    """Return the cells that explain every attempt. None: there are none, or no attempt was refused.
+def find_paces(observed: Observed, *, holds: bool, whole: bool) -> list[Paces]:
+    """Return the cells that explain every attempt, in groups of neighbours; none if no attempt was refused.
 
     Args:
         observed: the attempts.
@@ -66,7 +71,7 @@ def find_paces(observed: Observed, *, holds: bool, whole: bool) -> Paces | None:
         whole: the slack is a whole number of intervals.
     """
     if bool(observed.admitted.all()) or not observed.admitted.any():
-        return None
+        return []
     from trunkproof.models.throttles.searches import search_intervals  # noqa: PLC0415  # as in `boundaries`
 
     went_on_s = observed.went_on_s if holds else np.full(len(observed), np.inf)
@@ -84,10 +89,10 @@ def find_paces(observed: Observed, *, holds: bool, whole: bool) -> Paces | None:
             fits &= number_of[:, 0] <= number_of[:, 1]
         found = found.where(fits)
         if not len(found.interval_s):
-            return None
+            return []
         if number + 1 < len(_RATIOS):
             cells = _split(found.interval_s, round(np.log(ratio) / np.log(_RATIOS[number + 1])))
-    return found
+    return found.groups() if found is not None else []
 
 
 def _split(cells: FloatArray, parts: int) -> FloatArray:

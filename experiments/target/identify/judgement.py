@@ -7,7 +7,7 @@ then the best description is named with the share that it explains, and never sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,10 @@ import numpy as np
 from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.guesses import best_guess, explained_share
 from trunkproof.experiments.target.identify.habits import Habits
+from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.decision import Admitted
-from trunkproof.models.throttles.observed import Explanation, Observed, Range
-from trunkproof.models.throttles.policy import Policy
+from trunkproof.models.throttles.observed import USUAL_WINDOWS_S, Explanation, Observed, Range
+from trunkproof.models.throttles.policy import Limited, Policy
 from trunkproof.models.throttles.registry import POLICIES
 
 CLOCK_S = 0.002
@@ -26,7 +27,12 @@ CLOCK_STEPS = (1, 5, 20)
 """If nothing fits, instants may be more wrong than that by these factors."""
 KNOWN_SHARE = 0.01
 """A value is told if its bounds lie within this share of it."""
-_REOPENINGS = 2
+_EXPLAINED = 0.9
+"""A share that a right description explains even in the middle of the bounds."""
+_HELD_SHARE = 0.3
+"""Delays are explained if no more than this share of their spread is left."""
+_NEVER_S = 1e5
+REOPENINGS = 2
 """So often the throttle must have opened again before one family left is a proof: once may be chance."""
 
 
@@ -39,8 +45,8 @@ class Family:
 
     @property
     def best(self) -> Explanation:
-        """Return the explanation with the smallest limit, the first of its list."""
-        return self.explanations[0]
+        """Return the explanation with the most usual window and the roundest limit. All of them fit."""
+        return min(self.explanations, key=_oddity)
 
     @property
     def bounds(self) -> dict[str, Range]:
@@ -55,6 +61,15 @@ class Family:
     def untold(self) -> tuple[str, ...]:
         """Return the values that are not known: a count not exactly, a time not within `KNOWN_SHARE`."""
         return tuple(name for name, bounds in self.bounds.items() if not _is_told(name, bounds))
+
+
+def _oddity(explanation: Explanation) -> tuple[int, int]:
+    settings = explanation.settings
+    if not isinstance(settings, Limited):
+        return 0, 0
+    usual = settings.window_s in USUAL_WINDOWS_S
+    roundness = next(place for place, unit in enumerate((100, 50, 20, 10, 5, 2, 1)) if settings.limit % unit == 0)
+    return (USUAL_WINDOWS_S.index(settings.window_s) if usual else len(USUAL_WINDOWS_S)), roundness
 
 
 def _is_told(name: str, bounds: Range) -> bool:
@@ -81,8 +96,8 @@ class Identification:
     """Those that explain every attempt; by policy in the order of the registry."""
     clock_s: float
     """How wrong instants may be, for that."""
-    is_sure: bool
-    """One family is left, and the throttle opened often enough to show it."""
+    doubts: tuple[str, ...]
+    """Why it is not sure, in words. None: one family is left, and nothing speaks against it."""
     settings: Policy | None
     """The description, with the refusal's looks. None without attempts."""
     anchor_s: float | None
@@ -92,6 +107,11 @@ class Identification:
     Below 1 also for a proven one: near a boundary the middle may lie on the wrong side.
     """
     habits: Habits
+
+    @property
+    def is_sure(self) -> bool:
+        """Tell whether one family is left, and nothing speaks against it."""
+        return bool(self.attempts) and not self.doubts
 
     @property
     def is_complete(self) -> bool:
@@ -111,8 +131,10 @@ def reopenings(attempts: Sequence[Attempt]) -> int:
     return sum(later.admitted and not one.admitted for one, later in zip(ordered, ordered[1:], strict=False))
 
 
-def identify(attempts: Sequence[Attempt], clock_s: float = CLOCK_S, *, in_order: bool = True) -> Identification:
-    """Tell what explains these attempts."""
+def identify(
+    attempts: Sequence[Attempt], clock_s: float = CLOCK_S, *, in_order: bool = True, unknown: int = 0
+) -> Identification:
+    """Tell what explains these attempts. `unknown` others went through the throttle, so nothing is sure with any."""
     ordered = tuple(sorted(attempts, key=lambda attempt: attempt.sent_s))
     habits = Habits.of(ordered)
     families: tuple[Family, ...] = ()
@@ -124,19 +146,53 @@ def identify(attempts: Sequence[Attempt], clock_s: float = CLOCK_S, *, in_order:
             if families:
                 break
     if not ordered:
-        return Identification((), (), clock_s, False, None, None, 0.0, habits)
+        return Identification((), (), clock_s, ("there are no attempts",), None, None, 0.0, habits)
     seen = observed(ordered, clock_s, in_order=in_order)
     if families:
         ranked = [(explained_share(family.best, seen), family.best) for family in families]
         share, best = max(ranked, key=lambda pair: pair[0])
     else:
         share, best = best_guess(seen)
-    is_sure = len(families) == 1 and families[0].policy.is_asked and reopenings(ordered) >= _REOPENINGS
+    doubts = tuple(_doubts(families, best.settings, share, slack_s / clock_s, reopenings(ordered), unknown))
     refusal = {"retry_after_s": _retry_after(habits)}
     if habits.kinds and habits.kinds[0][0] is not None:
         refusal["refusal_status"] = habits.kinds[0][0]
     settings = best.settings.model_copy(update=refusal)
-    return Identification(ordered, families, slack_s, is_sure, settings, best.anchor_s, share, habits)
+    return Identification(ordered, families, slack_s, doubts, settings, best.anchor_s, share, habits)
+
+
+def _doubts(
+    families: tuple[Family, ...], settings: Policy, share: float, slack: float, opened: int, unknown: int
+) -> Iterator[str]:
+    if not families:
+        yield "no policy that we know explains every attempt: others may use the throttle, or it is of another kind"
+        return
+    if not families[0].policy.is_asked:
+        yield "nothing was refused, so a throttle with a higher limit would look the same"
+        return
+    if len(families) > 1:
+        yield f"{len(families)} kinds explain every attempt: {', '.join(f.policy.label for f in families)}"
+    if slack > 1:
+        # With instants more wrong than believed almost anything fits, so that proves nothing.
+        yield f"it fits only if instants are {slack:g} times as wrong as believed"
+    if opened < REOPENINGS:
+        yield f"the throttle was seen to open {opened} times; {REOPENINGS} are needed"
+    if share < _EXPLAINED:
+        yield f"it fits within the bounds of the instants, but in their middle only {share:.0%} of the attempts"
+    if unknown:
+        yield f"{unknown} calls were never answered, and may have counted"
+    if odd := unusual(settings):
+        # What operators set is round. An odd value often is a round one less some calls of others, or a penalty.
+        yield f"unusual values ({', '.join(odd)}): others may use the throttle, or it is of another kind"
+
+
+def unusual(settings: Policy) -> list[str]:
+    """Return the values that an operator would hardly set, in words."""
+    if not isinstance(settings, Limited):
+        return []
+    counts = {"limit": settings.limit, "burst": getattr(settings, "burst", 1)}
+    odd = [f"{name} {count}" for name, count in counts.items() if count > 10 and count % (5 if count < 50 else 10)]
+    return odd + ([f"window {settings.window_s:g} s"] if settings.window_s not in USUAL_WINDOWS_S else [])
 
 
 def _retry_after(habits: Habits) -> int | None:
@@ -149,20 +205,25 @@ def _by_delays(families: tuple[Family, ...], seen: Observed) -> tuple[Family, ..
     A shaper's calls ring later and later. A bucket decides alike and holds nothing, so the carrier would have to wait
     by chance exactly as the shaper's slots do.
     """
-    answered_s = (seen.went_on_s - seen.middle_s)[seen.admitted & np.isfinite(seen.went_on_s)]
+    answered = seen.admitted & np.isfinite(seen.went_on_s) & (seen.went_on_s < _NEVER_S)
+    answered_s = (seen.went_on_s - seen.middle_s)[answered]
     if len(families) < 2 or len(answered_s) < 10:
         return families
-    spreads = []
+    most = _HELD_SHARE * _spread(answered_s)
+    kept = []
     for family in families:
-        held_s = _delays(family.best, seen)[seen.admitted & np.isfinite(seen.went_on_s)]
-        rest = answered_s - held_s
-        spreads.append(float(np.quantile(rest, 0.9) - np.quantile(rest, 0.1)) if held_s.max() > 0 else np.inf)
-    unheld = float(np.quantile(answered_s, 0.9) - np.quantile(answered_s, 0.1))
-    holding = [family for family, spread in zip(families, spreads, strict=True) if spread < 0.3 * unheld]
-    return tuple(holding) or families
+        if not _delays(family.best, seen).any():
+            continue
+        holding = [one for one in family.explanations if _spread(answered_s - _delays(one, seen)[answered]) < most]
+        kept += [Family(family.policy, tuple(holding))] if holding else []
+    return tuple(kept) or families
 
 
-def _delays(explanation: Explanation, seen: Observed) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _spread(values: FloatArray) -> float:
+    return float(np.quantile(values, 0.9) - np.quantile(values, 0.1))
+
+
+def _delays(explanation: Explanation, seen: Observed) -> FloatArray:
     throttle = explanation.settings.make_throttle(explanation.anchor_s or 0.0)
     decisions = [throttle.try_admit(float(instant)) for instant in seen.middle_s]
     return np.array([decision.delay_s if isinstance(decision, Admitted) else 0.0 for decision in decisions])

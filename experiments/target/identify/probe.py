@@ -27,6 +27,7 @@ from trunkproof.experiments.target.identify.judgement import (
     reopenings,
 )
 from trunkproof.models.arrays import FloatArray
+from trunkproof.models.throttles.observed import Observed
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ _RECENT, _MOSTLY = 15, 9
 """The burst ends when so many of the recent calls were refused."""
 _REFUSED = 40
 """Or when so many were refused in all: short windows open again before most of the recent ones are."""
-_BURST_PACE, _BURST_CALLS = 4.0, 250
+_BURST_PACE, _BURST_CALLS = 3.3, 250
 """Factor of the gap in the first burst, for so many calls. Later rushes are faster: a sliding window opens again at the
 pace of the burst, and a rush must overtake it."""
 _PACES = (1.0, 1.6, 1.3)
 """Factors of the gap, from one rush to the next."""
+_UNEVEN = (1.0, 1.5, 1.2, 1.05, 1.3)
+"""Factors of the gap, from call to call: evenly spaced calls could keep step with a window of the same length."""
 _CALL_PRICE = 3.0
 """A call costs so many times what its share of the bound says: the calls left are worth more than the time left."""
 _CONFIRM_S = 60.0
@@ -60,6 +63,8 @@ _EVERY = 5
 """After so many refusals everything is searched anew."""
 _MOST_RANGES = 200
 """So many ranges of each family, and so many instants, are looked at."""
+_PATIENCE, _NEVER_S = 3.0, 1e6
+"""A refusal comes within so many times the slowest one."""
 _ANSWER_S = 0.05
 """How often a probe that waits for an answer is asked again."""
 
@@ -71,8 +76,13 @@ class Probe:
         self.bounds = bounds or ProbeBounds()
         self._clock_s = clock_s
         self.attempts: list[Attempt] = []
+        self.lost = 0
+        """Calls that were never answered."""
         self._begun: float | None = None
         self._placed: deque[float] = deque()
+        self._open: list[float] = []
+        """When the calls were placed that have no answer yet."""
+        self._slowest_s = _ANSWER_S
         self._calls = 0
         self._recent: deque[bool] = deque(maxlen=_RECENT)
         self._refused = 0
@@ -89,11 +99,15 @@ class Probe:
         self._begun = now if self._begun is None else self._begun
         self._placed.append(now)
         self._calls += 1
+        self._open.append(now)
         self._next = None
 
-    def observe(self, attempt: Attempt) -> None:
-        """Take note of an answer."""
+    def observe(self, attempt: Attempt, placed_s: float) -> None:
+        """Take note of the answer to the call that was placed then."""
         self.attempts.append(attempt)
+        self._open.remove(placed_s)
+        if not attempt.admitted:
+            self._slowest_s = max(self._slowest_s, attempt.responded_s - attempt.sent_s)
         self._recent.append(attempt.admitted)
         self._refused += not attempt.admitted
         self._next = None
@@ -107,31 +121,44 @@ class Probe:
             self._families = None
 
     def next_probe(self, now: float) -> float | None:
-        """Return when to place the next call, if no answer comes before; at or before `now`: at once. None: enough."""
-        if self._is_done or self._calls >= self.bounds.calls:
-            return None if self._is_done or len(self.attempts) >= self._calls else now + _ANSWER_S
-        if self._begun is not None and now - self._begun >= self.bounds.seconds:
-            return None
+        """Return when to place the next call, if no answer comes before; at or before `now`: at once. None: enough.
+
+        Answers change it, so ask again after each, and when the instant has come.
+        """
+        over = self._begun is not None and now - self._begun >= self.bounds.seconds
+        if self._is_done or over or self._calls >= self.bounds.calls:
+            # Every call counts for the throttle, so what becomes of each must be known.
+            return now + _ANSWER_S if self._open else None
         if self._next is None:
-            if self._waits():
+            rushing = self._bursting or (self._rushing and self._families is not None)
+            if not rushing and self._is_awaited(now):
+                # One at a time: the answer decides on the next.
                 return now + _ANSWER_S
             wanted = self._wanted(now)
-            if wanted is None:
+            self._is_done = wanted is None
+            self._next = max(wanted, self._allowed(now)) if wanted is not None else math.inf
+            if self._begun is not None and self._next >= self._begun + self.bounds.seconds:
                 self._is_done = True
-                return None
-            self._next = max(wanted, self._allowed(now))
-        if self._begun is not None and self._next > self._begun + self.bounds.seconds:
-            return None
+            if self._is_done:
+                return now + _ANSWER_S if self._open else None
         return self._next
+
+    def unanswered(self, placed_s: float) -> None:
+        """Take note that a call placed then will never be answered."""
+        self._open.remove(placed_s)
+        self.lost += 1
 
     def result(self) -> Identification:
         """Return what was told."""
-        return identify(self.attempts, self._clock_s)
+        return identify(self.attempts, self._clock_s, unknown=self.lost)
 
-    def _waits(self) -> bool:
-        """Tell whether an answer is awaited that decides on the next call."""
-        rushing = self._bursting or (self._rushing and self._families is not None)
-        return not rushing and len(self.attempts) < self._calls
+    def _is_awaited(self, now: float) -> bool:
+        """Tell whether a refusal may still come. A call that waits for longer is admitted, whenever it will ring."""
+        return any(placed_s > now - _PATIENCE * self._slowest_s for placed_s in self._open)
+
+    def _seen(self, step: float = 1) -> Observed:
+        waiting = [Attempt(placed_s, placed_s + _NEVER_S, admitted=True) for placed_s in self._open]
+        return observed([*self.attempts, *waiting], self._clock_s * step)
 
     def _allowed(self, now: float) -> float:
         if not self._placed:
@@ -148,7 +175,7 @@ class Probe:
             pace = _PACES[self._rushes % len(_PACES)]
             if self._bursting and self._calls < _BURST_CALLS:
                 pace = _BURST_PACE
-            return (self._placed[-1] if self._placed else -math.inf) + self.bounds.gap_s * pace
+            return (self._placed[-1] if self._placed else -math.inf) + self.bounds.gap_s * pace * _UNEVEN[self._calls % len(_UNEVEN)]
         if self._families is None:
             self._families = self._explained()
             self._ranges, self._rushing = None, False
@@ -163,7 +190,7 @@ class Probe:
 
     def _explained(self) -> tuple[Family, ...]:
         for step in CLOCK_STEPS:
-            if found := families_of(observed(self.attempts, self._clock_s * step)):
+            if found := families_of(self._seen(step)):
                 return found
         return ()
 
@@ -206,7 +233,7 @@ class Probe:
         if high.max() <= soonest:
             self._rushing, self._rushes = True, self._rushes + 1
             return soonest
-        seen = observed(self.attempts, self._clock_s)
+        seen = self._seen()
         doubt_s = max(2 * self._clock_s, seen.doubt_s)
         if high.max() - low.min() <= doubt_s:
             # Known as well as instants are: call when it is surely open, which costs no refusal.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trunkproof.experiments.target.identify.attempts import Attempt
@@ -92,19 +92,15 @@ class SimulatedTrunk:
 
 def probe_it(probe: Probe, trunk: SimulatedTrunk, begins_s: float = 1.0) -> float:
     """Let a probe call a simulated trunk until it has enough. Return how many seconds that took."""
-    now, waiting, number = begins_s, list[tuple[float, int, Attempt]](), 0
+    now, waiting = begins_s, list[tuple[float, float, Attempt]]()
     while (at := probe.next_probe(now)) is not None:
         if waiting and waiting[0][0] <= max(at, now):
-            now, _, attempt = heapq.heappop(waiting)
-            probe.observe(attempt)
+            now, placed_s, attempt = heapq.heappop(waiting)
+            probe.observe(attempt, placed_s)
         elif at > now:
             now = at
         else:
             attempt, seen_s = trunk.call(now)
             probe.placed(now)
-            heapq.heappush(waiting, (seen_s, number, attempt))
-            number += 1
+            heapq.heappush(waiting, (seen_s, now, attempt))
     return now - begins_s
-
-
-Trunks = Callable[[], SimulatedTrunk]
