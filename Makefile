@@ -4,6 +4,7 @@ STUDY ?= experiments/studies/above.yaml
 OUT ?= out/demo
 PROVE ?= out/prove
 STACKS ?= all
+FUZZ ?= 10000000
 export PYTHON
 
 BIN := .venv/bin
@@ -11,7 +12,7 @@ INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
 BENCHING := .venv/benching
 
-.PHONY: help setup setup-dev setup-bench demo prove review picture verify bench test test-bench check lint pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo prove review picture verify bench test test-bench check lint fuzz pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,7 +77,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 # Three kinds of tests. Those that place calls run three at a time, each process in a network of its own, where this user
 # may make one: they mostly wait. Those that compute run beside them, and get only what the first leave of the two cores
 # (niceness 19). Those marked `alone` need both cores, and come last.
-COMPUTING := tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_wheel.py \
+COMPUTING := tests/fuzz tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_wheel.py \
 	$(addprefix tests/loadgen/,sip schedule media/compiled media/test_warm.py) \
 	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
@@ -112,6 +113,9 @@ endif
 
 test-bench: setup-dev system-packages ## tests of the benchmarks (three minutes), which `make test` leaves out
 	@$(BIN)/pytest $(BENCHMARKS)
+
+fuzz: setup-dev ## millions of damaged messages, packets and files, which takes hours (FUZZ=10000000 messages, SEED=1)
+	@TRUNKPROOF_FUZZ=$(FUZZ) TRUNKPROOF_FUZZ_SEED=$(or $(SEED),1) $(BIN)/pytest --numprocesses auto tests/fuzz
 
 clean: ## remove .venv, caches and the demo's results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info out/demo

@@ -1,10 +1,12 @@
 """The trunk card: the small file that `serve` writes and `load` reads, to find a running trunk.
 
-It holds addresses, and the path of the trunk's certificate authority. It holds no secrets.
+It holds addresses, the path of the trunk's certificate authority, and the secret of the trunk's control channel. So
+only its owner can read it.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -35,6 +37,8 @@ class TrunkCard(Settings):
     ca_file: str
     control_port: PORT | None = None
     """The control channel of a trunk that `serve` plays, on the same host. Other trunks have none."""
+    control_secret: str | None = Field(default=None, repr=False)
+    """What a run must show on the control channel."""
     customers: dict[str, CustomerFiles] = Field(default_factory=dict)
     """The certificate of each trunk's customer's listener, by name of the trunk, for inbound calls."""
     pid: int | None = None
@@ -47,10 +51,18 @@ class TrunkCard(Settings):
     """The address of each program's Prometheus page."""
     study_digest: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Return host and port for people, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def write(self, path: Path) -> None:
         """Write the card as JSON. The file appears complete, so that a waiting reader never sees a part of it."""
         begun = path.with_suffix(".begun")
-        begun.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        begun.unlink(missing_ok=True)
+        # The mode is set at creation, so that there is no moment in which others could read the secret.
+        with os.fdopen(os.open(begun, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(self.model_dump_json(indent=2) + "\n")
         begun.replace(path)
 
 

@@ -6,7 +6,8 @@
         driven = await run.finish()
 
 A run plays the customers: their outbound calls, and the PBX that answers their inbound calls. It measures its own
-health meanwhile. It ends every call, whether the plan ends, the user presses Ctrl-C, or the trunk dies.
+health meanwhile. It ends every call, whether the plan ends, the user presses Ctrl-C, or the trunk dies. An error of
+our own does not end it without a result: all records are kept, and the error is in `RunResult.bugs`.
 """
 
 from __future__ import annotations
@@ -14,28 +15,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import polars as pl
 
+from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs, describe, merged, note_bug, noting_bugs
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.customer import check_family, connector_of
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import TrunkSilentError
 from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
 from trunkproof.loadgen.system.cores import keeping_off
-from trunkproof.loadgen.tls.certificates import CertificateFiles, client_context
-from trunkproof.loadgen.tls.endpoints import ConnectError, Connector
+from trunkproof.loadgen.tls.endpoints import ConnectError, LocalNetworkError
 from trunkproof.loadgen.verdict import GeneratorVerdict, judge, void, worse
 from trunkproof.loadgen.workers.choice import make_placer
 from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer
@@ -68,6 +68,10 @@ class RunResult:
     """What the trunk's programs spent, from plan zero to the end."""
     samples: pl.DataFrame | None = None
     """All readings of the meters."""
+    bugs: tuple[Bug, ...] = ()
+    """Errors of trunkproof itself that the run, its workers and the trunk's process met."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """What the trunk's limits refused to its peers -> how often. Empty for a trunk that is not ours."""
 
     def __repr__(self) -> str:
         cut = f", {self.end}" if self.end.cut_short else ""
@@ -91,23 +95,25 @@ async def drive(
         return await run.finish(stop)
 
 
-async def reach(
-    card: TrunkCard, guard: Guard, calls_per_minute: float, client_certificate: CertificateFiles | None = None
-) -> None:
-    """Open one TLS connection to the trunk and close it again, to check its address and its certificate.
+async def reach(plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> None:
+    """Open one TLS connection as each customer will, and close it again: checks address, versions and certificates.
 
     Raises:
         GuardError: the target may not be called.
         StackError: no TLS connection can be made. The message says why.
     """
-    target = guard.check(card.host, card.port, calls_per_minute)
-    connector = Connector(client_context(Path(card.ca_file), client_certificate=client_certificate), card.server_name)
-    try:
-        connection = await connector.connect(target.address, target.port)
-    except ConnectError as error:
-        raise StackError(f"no TLS connection to {card.host}:{card.port} as {card.server_name}: {error}") from error
-    connection.close()
-    await connection.wait_closed()
+    target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+    for trunk in plan.study.trunks:
+        check_family(trunk, target)
+        connector = connector_of(trunk, card, card.server_name, options)
+        try:
+            connection = await connector.connect(target.address, target.port)
+        except (ConnectError, LocalNetworkError) as error:
+            raise StackError(
+                f"no TLS connection from {trunk.customer_address} to {card.place} as {card.server_name}: {error}"
+            ) from error
+        connection.close()
+        await connection.wait_closed()
 
 
 class Run:
@@ -130,6 +136,7 @@ class Run:
         self._end = COMPLETED
         self._stopping = asyncio.Event()
         self._troubles: list[str] = []
+        self._bugs = Bugs()
 
     async def __aenter__(self) -> Self:
         """Connect to the trunk's control channel, and start the call placer and the meter.
@@ -142,6 +149,7 @@ class Run:
         plan, card, options = self._plan, self._card, self._options
         target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
         async with contextlib.AsyncExitStack() as stack:
+            self._bugs = stack.enter_context(collecting_bugs())
             # First, because the worker processes inherit the cores that this process may use.
             stack.enter_context(keeping_off(card.cores))
             # Entered in this order and left in the reverse one: the calls end while the trunk can still be told of
@@ -203,13 +211,14 @@ class Run:
         if stop is not None:
             beside.append(self._stop_on(stop))
         async with _alongside(beside):
-            await self._placer.place()
+            await self._place()
             if not self._end.cut_short:
                 await asyncio.sleep(self._options.at_least_s - self._now_s())
             # This ends with the last inbound call. Only then has the trunk spent all of its CPU, and are the placer's
             # records complete.
             report = await self._final_report()
-            await self._meter.read()
+            with noting_bugs("the last reading of the meters"):
+                await self._meter.read()
             placed = await self._placer.finish()
         tables = [placed.records] if report.inbound is None else [placed.records, report.inbound]
         # A worker may die so late that `_follow_workers` is cancelled before it sees the loss.
@@ -218,14 +227,28 @@ class Run:
         logger.info("the run ended: %s", self._end)
         return RunResult(
             records=pl.concat(tables).sort(RECORD_ORDER),
-            generator=void(worse(judge(placed.measured), "the carrier", report.carrier), map(str, placed.lost)),
+            generator=void(
+                worse(judge(placed.measured), "the carrier", report.carrier),
+                # A bug of the trunk's process is no fault of the generator.
+                map(str, (*placed.lost, *self._bugs.found, *placed.bugs)),
+            ),
             anchors=self._anchors,
             heard=placed.heard,
             end=self._end,
             troubles=tuple(self._troubles),
             meters=self._meter.report(),
             samples=self._meter.samples,
+            bugs=merged([self._bugs.found, placed.bugs, report.bugs]),
+            refused=report.refused,
         )
+
+    async def _place(self) -> None:
+        try:
+            await self._placer.place()
+        except Exception as error:
+            # The records of what was placed so far are worth more than a quick end.
+            note_bug("the placing of the calls", error)
+            self._cut_short(RunEnd(EndKind.BUG, self._now_s(), detail=describe(error)))
 
     def _now_s(self) -> float:
         """Return the seconds after plan zero. Before `begin` has set it, assume that it is a whole head start away."""
@@ -238,6 +261,9 @@ class Run:
             self._cut_short(RunEnd(EndKind.TRUNK_SILENT, self._now_s()))
         except StackError:
             self._cut_short(RunEnd(EndKind.TRUNK_DIED, self._now_s()))
+        except Exception as error:
+            note_bug("the trunk's final report", error)
+            self._cut_short(RunEnd(EndKind.BUG, self._now_s(), detail=describe(error)))
         return FinalReport()
 
     async def _follow_stack(self) -> None:
@@ -293,4 +319,7 @@ async def _alongside(coroutines: Sequence[Coroutine[Any, Any, None]]) -> AsyncIt
         for task in tasks:
             task.cancel()
         # Wait for them: a cancelled task still runs its `finally` blocks.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            # Without this an error would vanish, for nobody asks these tasks for a result.
+            if isinstance(outcome, Exception):
+                note_bug("a task beside the run", outcome)

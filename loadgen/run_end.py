@@ -23,6 +23,8 @@ class EndKind(StrEnum):
     """The trunk runs, but does not answer on its control channel."""
     WORKER_LOST = "worker_lost"
     """A worker process of the load generator died."""
+    BUG = "bug"
+    """An error of trunkproof itself ended it. Its words are in `detail`."""
     UNKNOWN = "unknown"
     """The run was cut short, and its result was saved before kinds existed. Its words are in `detail`."""
 
@@ -37,7 +39,7 @@ class RunEnd:
     who: str = ""
     """The worker that was lost."""
     detail: str = ""
-    """How the worker died."""
+    """How the worker died, or what failed."""
 
     @property
     def cut_short(self) -> bool:
@@ -56,6 +58,7 @@ class RunEnd:
             EndKind.TRUNK_DIED: f"the trunk died {when(self.at_s)}",
             EndKind.TRUNK_SILENT: f"the trunk had stopped answering {when(self.at_s)}",
             EndKind.WORKER_LOST: f"{self.who} died {when(self.at_s)}, {self.detail}",
+            EndKind.BUG: f"trunkproof itself failed {when(self.at_s)}: {self.detail}",
             EndKind.UNKNOWN: self.detail,
         }
         return words[self.kind]

@@ -13,5 +13,5 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 CodeArray = NDArray[np.uint8]
 """Members of an enumeration by their number, as in `models.columns`."""
-MaskArray = NDArray[np.uint16]
+MaskArray = NDArray[np.uint32]
 """One bit per disposition, as in `models.redials`."""

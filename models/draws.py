@@ -215,7 +215,7 @@ def _kinds(mix: Outcomes) -> list[tuple[Outcome, int, float]]:
 
 
 def _empty(rows: int) -> dict[str, NDArray[Any]]:
-    kinds = {"call": np.int64, "attempt": np.int64, "status": np.int64, "outcome": np.uint8, "redial_after": np.uint16}
+    kinds = {"call": np.int64, "attempt": np.int64, "status": np.int64, "outcome": np.uint8, "redial_after": np.uint32}
     flags = dict.fromkeys(("inbound", "resumes"), np.bool_)
     instants = dict.fromkeys(("place_s", "redial_delay_s", "setup_s", "ring_s", "hold_s"), np.float64)
     return {name: np.empty(rows, dtype=kind) for name, kind in (kinds | flags | instants).items()}

@@ -86,7 +86,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "place_s": pl.Float64(),
     "redial_delay_s": pl.Float64(),
     "next_row": pl.Int64(),
-    "redial_after": pl.UInt16(),
+    "redial_after": pl.UInt32(),
     "outcome": pl.Enum([member.value for member in Outcome]),
     "status": pl.Int64(),
     "setup_s": pl.Float64(),

@@ -36,6 +36,15 @@ class ConnectionKind(StrEnum):
     FULL = "full"
 
 
+class EndedBy(StrEnum):
+    """Who hung up an answered call."""
+
+    US = "us"
+    """The side that placed the call and wrote the record."""
+    PEER = "peer"
+    """The side that was called, or the trunk in its name."""
+
+
 class Disposition(StrEnum):
     """How an attempt ended. Complete and exclusive: the counts sum to the attempts offered."""
 
@@ -44,13 +53,13 @@ class Disposition(StrEnum):
     THROTTLED = "throttled"
     """Refused by the trunk's calls-per-minute limit."""
     NOT_WHITELISTED = "not_whitelisted"
-    """Source address not on the trunk's IP whitelist."""
+    """Source address not on the trunk's IP whitelist. A trunk that is not ours says 403: see `forbidden`."""
     NO_CHANNEL = "no_channel"
     """No carrier channel was free."""
     NO_PORT = "no_port"
     """No media port pair was free."""
     CARRIER_REJECTED = "carrier_rejected"
-    """The carrier refused: its calls-per-second limit, or a final status other than busy and no answer."""
+    """The carrier refused: its calls-per-second limit, or a final status that has no name of its own here."""
     BUSY = "busy"
     """486 or 600: the called user is busy."""
     NO_ANSWER = "no_answer"
@@ -58,26 +67,51 @@ class Disposition(StrEnum):
     ABANDONED = "abandoned"
     """The caller hung up while it rang (CANCEL, 487)."""
     TIMED_OUT = "timed_out"
-    """No final response within timer B (32 s), or 408."""
+    """408, no response within timer B (32 s), or ringing for longer than the caller's patience."""
     CONNECTION_FAILED = "connection_failed"
     """TCP or TLS could not be set up, or was lost before a final response."""
     MEDIA_FAILED = "media_failed"
     """Answered, but its audio was not what was agreed; `reason` says why."""
+    UNAUTHORISED = "unauthorised"
+    """401 or 407: the trunk asks for credentials."""
+    FORBIDDEN = "forbidden"
+    """403 of a trunk that is not ours: source address, caller identity or domain; `reason` has its words."""
+    NOT_FOUND = "not_found"
+    """404, 410, 484, 485, 604, or their Q.850 causes: the number is not known, not complete or not unique."""
+    NOT_ACCEPTABLE = "not_acceptable"
+    """406, 415, 488 or 606: codec, SRTP or SDP do not suit the other side."""
+    REDIRECTED = "redirected"
+    """3xx: sent to another address, which the study does not follow; `reason` names it."""
     STILL_UP = "still_up"
     """Neither refused nor ended when the run was stopped."""
+    DROPPED = "dropped"
+    """Answered, but over well before its planned end: the far end hung up; `reason` says when and why."""
 
 
 REFUSED_BY_TRUNK = frozenset(
-    {Disposition.THROTTLED, Disposition.NOT_WHITELISTED, Disposition.NO_CHANNEL, Disposition.NO_PORT}
+    {
+        Disposition.THROTTLED,
+        Disposition.NOT_WHITELISTED,
+        Disposition.NO_CHANNEL,
+        Disposition.NO_PORT,
+        Disposition.UNAUTHORISED,
+        Disposition.FORBIDDEN,
+    }
 )
 """Refused before the called side heard of the call."""
 
 NOT_DELIVERED = REFUSED_BY_TRUNK | {
     Disposition.CARRIER_REJECTED,
+    Disposition.NOT_FOUND,
+    Disposition.NOT_ACCEPTABLE,
+    Disposition.REDIRECTED,
     Disposition.TIMED_OUT,
     Disposition.CONNECTION_FAILED,
 }
-"""The caller never reached the called user; a call whose every attempt ended so is a customer lost."""
+"""The caller never reached the called user; a call whose every attempt ended so is a customer lost.
+
+A dropped call is not among them: the two have talked.
+"""
 
 
 class FilledBy(StrEnum):
@@ -128,6 +162,9 @@ class Record:
     ended_s: Annotated[float | None, Column("Final response of a failed attempt, or the response to the BYE.", "s")] = (
         None
     )
+    ended_by: Annotated[EndedBy | None, Column("Who hung up an answered call.", filled_by=_REAL)] = None
+    bye_cause: Annotated[int | None, Column("Q.850 cause of the peer's BYE (RFC 3326).", filled_by=_REAL)] = None
+    bye_reason: Annotated[str | None, Column("The whole Reason of the peer's BYE, masked.", filled_by=_REAL)] = None
     status: Annotated[int | None, Column("Final SIP status of the INVITE.")] = None
     cause: Annotated[int | None, Column("Q.850 cause of the Reason header (RFC 3326).")] = None
     retry_after_s: Annotated[float | None, Column("The response's Retry-After.", "s")] = None
@@ -150,12 +187,29 @@ class Record:
     rtp_duplicate: Annotated[int, Column("Received once more.", "packets", _REAL)] = 0
     rtp_reordered: Annotated[int, Column("Received out of order.", "packets", _REAL)] = 0
     rtp_foreign: Annotated[int, Column("Authentic, but the audio of another call.", "packets", _REAL)] = 0
+    early_rtp: Annotated[
+        int,
+        Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL),
+    ] = 0
+    rtp_stray: Annotated[
+        int, Column("Came to the RTP port from another address than the agreed one.", "packets", _REAL)
+    ] = 0
+    rtp_sources: Annotated[int, Column("Sources (SSRC) heard since the answer.", "", _REAL)] = 0
+    not_rtp: Annotated[
+        int, Column("Came to the call's ports, but is neither RTP nor RTCP: STUN, DTLS, keep-alive.", "packets", _REAL)
+    ] = 0
     jitter_ms: Annotated[
         float | None, Column("Interarrival jitter at the end of the call (RFC 3550 A.8).", "ms", _REAL)
     ] = None
-    silence_s: Annotated[float | None, Column("Longest time without a packet while the call was up.", "s", _REAL)] = (
-        None
-    )
+    silence_s: Annotated[
+        float | None,
+        Column(
+            "Longest time without a packet while the call was up, the peer could send, and did not pause.", "s", _REAL
+        ),
+    ] = None
+    paused_s: Annotated[
+        float | None, Column("How long the peer sent nothing because nobody spoke (DTX).", "s", _REAL)
+    ] = None
     mos: Annotated[
         float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")
     ] = None
@@ -202,9 +256,10 @@ def read_records(path: Path) -> pl.DataFrame:
     """
     try:
         frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+        missing = [name for name in SCHEMA if name not in frame.columns]
+        if missing:
+            raise InputError(str(path), [Problem(where=name, what="column is missing") for name in missing])
+        return frame.select([pl.col(name).cast(kind) for name, kind in SCHEMA.items()])
+    # Polars panics on some damaged files, with an error that is no `Exception` of its own.
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(str(path), [Problem(where="file", what=f"not a readable record table ({error})")]) from error
-    missing = [name for name in SCHEMA if name not in frame.columns]
-    if missing:
-        raise InputError(str(path), [Problem(where=name, what="column is missing") for name in missing])
-    return frame.select([pl.col(name).cast(kind) for name, kind in SCHEMA.items()])

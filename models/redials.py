@@ -21,11 +21,11 @@ def redial_masks(redial: Redial, attempt: int, uniforms: FloatArray) -> MaskArra
 
     `uniforms` has one number in (0, 1) per caller; the masks have the same shape.
     """
-    masks = np.zeros(len(uniforms), dtype=np.uint16)
+    masks = np.zeros(len(uniforms), dtype=np.uint32)
     for reason, code in DISPOSITION_CODE.items():
         chance = redial.chance(reason, attempt)
         if chance > 0:
-            masks |= (uniforms < chance).astype(np.uint16) << np.uint16(code)
+            masks |= (uniforms < chance).astype(np.uint32) << np.uint32(code)
     return masks
 
 

@@ -7,10 +7,10 @@ errors at once, is `models.study_file`. `simulator` and `loadgen` execute a stud
 from __future__ import annotations
 
 import hashlib
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_validator
 
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.settings import Settings
@@ -67,7 +67,7 @@ class Carrier(Settings):
     """Calls that it accepts in any second. None: unlimited."""
     setup: Distribution = Constant(kind="constant", value_s=0.1)
     """The time from handing over the INVITE to the first ring."""
-    address: IPv4Address = IPv4Address("127.0.1.1")
+    address: IPvAnyAddress = IPv4Address("127.0.1.1")
     """The address of the carrier that we play behind a foreign stack. The embedded trunk has its carrier inside."""
     media: Literal["rtp", "srtp"] = "rtp"
     """How audio goes between such a stack and the carrier."""
@@ -125,9 +125,9 @@ class Pop(Settings):
     host: str = PRODUCTION_HOST
     """Host name of the signalling edge; its certificate carries it."""
     port: PORT = 443
-    address: IPv4Address = IPv4Address("127.0.0.1")
+    address: IPvAnyAddress = IPv4Address("127.0.0.1")
     """The address at which the trunk listens, and from which it sends media."""
-    inner_address: IPv4Address = IPv4Address("127.0.1.2")
+    inner_address: IPvAnyAddress = IPv4Address("127.0.1.2")
     """The side of such a trunk that faces the carrier, where it has one."""
     ports: MediaPorts = MediaPorts()
     carrier: Carrier = Carrier()
@@ -145,19 +145,24 @@ class Trunk(Settings):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] = "trunk"
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] = "example"
-    customer_address: IPv4Address = IPv4Address("127.0.0.2")
+    customer_address: IPvAnyAddress = IPv4Address("127.0.0.2")
     """The customer's SBC or PBX: it calls from here, and listens here for inbound calls."""
     customer_port: PORT = 5061
-    whitelist: tuple[IPv4Network, ...] = ()
-    """Source addresses that may call; none given: the customer's own address."""
+    whitelist: tuple[IPvAnyNetwork, ...] = ()
+    """Source addresses that may call, IPv4 or IPv6; none given: the customer's own address."""
+    follow_redirects: bool = False
+    """A 3xx is followed, at most five times for a call, and only to addresses that the guard allows."""
     throttle: ThrottleSettings = FixedWindow()
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("PCMA", "PCMU")
     """In the order of preference."""
     suites: Annotated[tuple[Suite, ...], Field(min_length=1)] = ("AES_CM_128_HMAC_SHA1_80",)
     traffic: Traffic
 
-    def admits(self, source: IPv4Address) -> bool:
+    def admits(self, source: IPvAnyAddress) -> bool:
         """Tell whether the whitelist lets this source address call."""
+        # A socket for both families shows an IPv4 caller as ::ffff:a.b.c.d.
+        mapped = source.ipv4_mapped if isinstance(source, IPv6Address) else None
+        source = mapped or source
         return any(source in network for network in self.whitelist) or (
             not self.whitelist and source == self.customer_address
         )

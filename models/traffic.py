@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from trunkproof.models.distributions import Constant, Distribution, Exponential
 from trunkproof.models.records import Disposition
@@ -209,7 +209,13 @@ class RedialReasons(Settings):
     abandoned: Chances | None = None
     timed_out: Chances | None = None
     connection_failed: Chances | None = None
+    unauthorised: Chances | None = None
+    forbidden: Chances | None = None
+    not_found: Chances | None = None
+    not_acceptable: Chances | None = None
+    redirected: Chances | None = None
     media_failed: Chances | None = None
+    dropped: Chances | None = None
 
 
 class Redial(Settings):
@@ -266,6 +272,17 @@ class TlsPolicy(StrEnum):
     PER_CALL = "per_call"
 
 
+TlsVersion = Literal["1.2", "1.3"]
+TLS_VERSIONS: tuple[TlsVersion, ...] = get_args(TlsVersion)
+"""Oldest first."""
+
+
+def _one_version_is_a_list(written: Any) -> Any:
+    """Return versions as text in a list. YAML reads 1.2 as a number, and the older key `version` has only one."""
+    items = written if isinstance(written, list | tuple) else [written]
+    return [str(item) if isinstance(item, float) else item for item in items]
+
+
 class TlsUse(Settings):
     """TLS as a dimension of the load."""
 
@@ -273,7 +290,23 @@ class TlsUse(Settings):
     pool_size: Annotated[int, Field(ge=1, le=1000)] = 4
     resumption_share: Share = 0.0
     """Share of new connections that resume an earlier session."""
-    version: Literal["1.2", "1.3"] = "1.3"
+    versions: Annotated[
+        tuple[TlsVersion, ...],
+        Field(min_length=1, validation_alias=AliasChoices("versions", "version")),
+        BeforeValidator(_one_version_is_a_list),
+    ] = TLS_VERSIONS
+    """The versions that a customer offers; the newest that both sides know is used. The older key `version` names
+    one."""
+
+    @field_validator("versions")
+    @classmethod
+    def _each_once_oldest_first(cls, versions: tuple[TlsVersion, ...]) -> tuple[TlsVersion, ...]:
+        return tuple(version for version in TLS_VERSIONS if version in versions)
+
+    @property
+    def expected_version(self) -> TlsVersion:
+        """Return the version that a trunk which knows all of them agrees to, as our own trunks do."""
+        return self.versions[-1]
 
 
 class Traffic(Settings):
@@ -289,4 +322,7 @@ class Traffic(Settings):
     outcomes: Outcomes = Outcomes()
     redial: Redial = Redial()
     inbound_share: Share = 0.0
+    ring_patience_s: Annotated[float, Field(gt=0, le=3600)] = 180.0
+    """First sign of life (a provisional response) to CANCEL, for a caller who did not plan to give up. Proxies wait as
+    long (timer C, RFC 3261 section 16.6)."""
     tls: TlsUse = TlsUse()

@@ -91,7 +91,7 @@ class Connections:
         restarts, resumes = edge.restarts, row.resumes and self._has_session
         work_s = costs.resumed_handshake_s if resumes else costs.full_handshake_s
         # Round trips need no CPU, and the handshake's work waits in the queue of the host.
-        trips = TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[self.use.version, resumes]
+        trips = TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[self.use.expected_version, resumes]
         yield edge.env.timeout(trips * costs.round_trip_s + edge.host.finish(work_s, edge.env.now))
         # Being up again is not enough: a restart in between has dropped the half-open connection.
         if restarts != edge.restarts:

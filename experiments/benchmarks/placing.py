@@ -61,14 +61,20 @@ class SilentAudio(Audio):
         self.key = os.urandom(KEY_BYTES)
         self.report = MediaReport()
 
-    def start(self, agreement: MediaAgreement) -> None:
+    def answered(self) -> None:
         """Report the answer; no audio starts."""
         self._on_answer()
 
-    def stop(self) -> None:
-        """Do nothing: no audio was started."""
+    def check(self, agreement: MediaAgreement) -> None:
+        """Allow any address: nothing is sent there."""
 
-    close = stop
+    def follow(self, agreement: MediaAgreement, *, early: bool = False) -> None:
+        """Do nothing: there is no audio."""
+
+    def stop(self) -> None:
+        """Do nothing: there is no audio."""
+
+    listen = close = stop
 
 
 class SilentCustomer(Customer):

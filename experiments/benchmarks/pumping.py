@@ -83,7 +83,7 @@ async def _begin(
         # The same key in both directions: so reflected packets are authentic.
         key = Crypto(1, AES_CM_128_HMAC_SHA1_80, audio.key or b"")
         port, codec = ports[number % len(ports)], Codec.PCMA
-        audio.start(MediaAgreement(ADDRESS, port, port + 1, codec, (codec,), True, True, 101, 101, key, key))
+        audio.follow(MediaAgreement(ADDRESS, port, port + 1, codec, (codec,), True, True, 101, 101, key, key))
         begun.append((audio, time.monotonic()))
     return begun
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from trunkproof.experiments.cli import console as shown
@@ -25,10 +27,11 @@ from trunkproof.experiments.cli.app import (
     stop_on_ctrl_c,
 )
 from trunkproof.experiments.cli.root import app
-from trunkproof.experiments.common.exit_codes import code_of_run
+from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.experiments.common.progress import TellsProgress
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.validation.validate import MEASURED, METERS
+from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
@@ -37,13 +40,24 @@ from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
 from trunkproof.loadgen.stacks.registry import edge_of
+from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
+from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem, StackError
 from trunkproof.models.plan import draw_plan
-from trunkproof.models.records import write_records
+from trunkproof.models.records import Record, to_frame, write_records
 from trunkproof.models.study import Study
+
+RECORDS = "records.parquet"
+"""The calls that came to a served trunk."""
+_CALLS_PER_TABLE = 10_000
+
+TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", help="Host outside loopback that may be called, or sent audio to.")
+]
 
 
 @app.command()
@@ -53,25 +67,42 @@ def serve(
     stack: StackOption = None,
     port: Annotated[int, typer.Option(help="TLS port of the edge; 0 chooses a free one.", min=0, max=65535)] = 5443,
     keylog: KeyLog = None,
+    trace: TraceFile = None,
+    allow: Allow = None,
+    answer_any: Annotated[
+        bool, typer.Option("--answer-any", help="Answer every number, not only those that the study's plan dials.")
+    ] = False,
     out_dir: Out = Path("out/serve"),
     as_json: Json = False,
 ) -> None:
     """Play the study's trunk, until Ctrl-C."""
     study = read_as_asked(study_file, stack=stack)
     folder = folder_at(out_dir)
+    calls: list[Record] = []
+    tables: list[pl.DataFrame] = []
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
-            out.print(f"{study.pop.host} is played by {card.stack} at {card.host}:{card.port} (TLS); Ctrl-C ends it.")
+            out.print(f"{study.pop.host} is played by {card.stack} at {card.place} (TLS); Ctrl-C ends it.")
             out.print(f"Its processes: {', '.join(f'{name} {pid}' for name, pid in card.processes.items())}")
             out.print(f"Its certificate authority: {card.ca_file}")
             out.print(f"Call it: trunkproof load {study_file} --trunk {folder / 'trunk.json'}")
 
-        print_result(card.model_dump(mode="json"), human, as_json=as_json)
+        # The secret is for whoever may read the card, and not for everybody who sees this output.
+        print_result(card.model_dump(mode="json", exclude={"control_secret"}), human, as_json=as_json)
+
+    def ended(call: ServedCall) -> None:
+        # Not by Rich, which takes as long for a line as the trunk for a call.
+        typer.echo(shown.call_line(call), err=True)
+        calls.append(call.record)
+        # A table takes a tenth of the memory. A trunk may be served for days.
+        if len(calls) == _CALLS_PER_TABLE:
+            tables.append(to_frame(calls))
+            calls.clear()
 
     lost: list[str] = []
 
-    async def play() -> None:
+    async def play() -> ServeEnd:
         stop = asyncio.Event()
 
         def heard(event: StackEvent) -> None:
@@ -80,11 +111,28 @@ def serve(
                 lost.append(event.program)
                 stop.set()
 
-        await serve_trunk(study, folder, port=port, keylog=keylog, on_ready=ready, on_event=heard, stop=stop)
+        with open_trace(trace) as tracer:
+            options = ServeOptions(
+                port=port,
+                keylog=keylog,
+                trace=tracer,
+                guard=Guard(frozenset(allow or ())),
+                answer_any=answer_any,
+                on_call=ended,
+            )
+            return await serve_trunk(study, folder, options=options, on_ready=ready, on_event=heard, stop=stop)
 
-    run_loop(play())
+    try:
+        end = run_loop(play())
+    finally:
+        # On every way out: what a telephone did is what this command is for.
+        write_records(pl.concat([*tables, to_frame(calls)]), folder / RECORDS)
+    write_bugs(end.bugs, folder)
+    for line in shown.serve_lines(end):
+        err.print(line, markup=False)
     if lost:
         raise StackError(f"{lost[0]} ended, so there is no trunk any more; the logs of its programs are in {folder}")
+    leave_with(ExitCode.BUG if end.bugs else ExitCode.OK)
 
 
 @app.command()
@@ -107,8 +155,8 @@ def load(
     ] = None,
     workers: Workers = 1,
     keylog: KeyLog = None,
-    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a SIP trace with masked numbers.")] = None,
-    allow: Annotated[list[str] | None, typer.Option(help="Host outside loopback that may be called.")] = None,
+    trace: TraceFile = None,
+    allow: Allow = None,
     ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for that host.", min=0)] = None,
     production: Annotated[bool, typer.Option(help="Allow calls to the operator's production.")] = False,
     out_dir: Out = Path("out/load"),
@@ -128,28 +176,19 @@ def load(
         err.print(warning)
 
     async def run() -> RunResult:
-        await reach(card, guard, 60 * drawn.calls / study.duration_s, shows)
+        options = RunOptions(guard=guard, workers=workers, client_certificate=shows, keylog=keylog)
+        await reach(drawn, card, options)
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
-            return await drive(
-                drawn,
-                card,
-                RunOptions(
-                    guard=guard,
-                    workers=workers,
-                    client_certificate=shows,
-                    keylog=keylog,
-                    trace=tracer,
-                    observers=(TellsProgress(advance),),
-                ),
-                stop=stop,
-            )
+            told = replace(options, trace=tracer, observers=(TellsProgress(advance),))
+            return await drive(drawn, card, told, stop=stop)
 
     driven = run_loop(run())
     write_records(driven.records, folder / MEASURED)
+    write_bugs(driven.bugs, folder)
     if driven.samples is not None:
         driven.samples.write_parquet(folder / METERS)
-    print_result(shown.drive_json(driven), lambda: out.print(shown.drive_lines(driven)), as_json=as_json)
-    leave_with(code_of_run(driven.generator.verdict, driven.end))
+    print_result(shown.drive_json(driven, study), lambda: out.print(shown.drive_lines(driven, study)), as_json=as_json)
+    leave_with(code_of_run(driven.generator.verdict, driven.end, driven.bugs))
 
 
 def _pages(named: list[str]) -> dict[str, str]:
@@ -179,6 +218,7 @@ def _card(
             )
         return card
     host, _, port = (target or "").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
     problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (
         not host or not port.isdecimal() or not 0 < int(port) <= 65535 or trunk is not None
     )

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, get_args
 
+import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.progress import Progress
@@ -18,11 +20,15 @@ from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.prediction.forecast import Forecast
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.loadgen.bugs import FILE as BUGS
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.run import RunResult
+from trunkproof.loadgen.stacks.server import ServeEnd
+from trunkproof.loadgen.stacks.stack import ServedCall
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import Calibration, CostName
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
+from trunkproof.models.study import Study
 
 _DECISIVE = (
     "attempts",
@@ -35,6 +41,9 @@ _DECISIVE = (
     "peak_ports",
     "mos_p5",
 )
+
+_REASONS = 5
+"""How many of the most frequent reasons a run shows. The records have all."""
 
 
 def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = None) -> Table:
@@ -128,7 +137,26 @@ def calibration_table(calibration: Calibration) -> Table:
     return table
 
 
-def drive_json(driven: RunResult) -> dict[str, Any]:
+def throttled_lines(study: Study) -> str:
+    """Write what a study counts as throttled, trunk by trunk."""
+    said = {trunk.name: trunk.throttle.describe_refusal_rules() for trunk in study.trunks}
+    # Usually all trunks have the same rules.
+    if len(set(said.values())) == 1:
+        return f"Counted as throttled: {next(iter(said.values()))}"
+    return "Counted as throttled: " + "; ".join(f"{name}: {rules}" for name, rules in said.items())
+
+
+def reason_table(records: pl.DataFrame) -> Table:
+    """Return a table of the most frequent reasons in words, each with its disposition. Numbers in them are masked."""
+    table = Table("attempts", "disposition", "reason", box=None, header_style="bold", pad_edge=False)
+    told = records.drop_nulls("reason").group_by("disposition", "reason").len()
+    for disposition, reason, count in told.sort("len", "reason", descending=[True, False]).head(_REASONS).iter_rows():
+        # As plain text: the words are the peer's, and brackets in them are no markup.
+        table.add_row(str(count), disposition, Text(reason))
+    return table
+
+
+def drive_json(driven: RunResult, study: Study) -> dict[str, Any]:
     """Return the result of a run of real calls, ready for `json.dumps`. A VOID run has no indicators."""
     kpis = compute_kpis(driven.records)
     void = driven.generator.verdict is Verdict.VOID
@@ -137,14 +165,17 @@ def drive_json(driven: RunResult) -> dict[str, Any]:
         "interrupted": driven.end.interrupted,
         "ended": driven.end.to_json(),
         "troubles": list(driven.troubles),
+        "bugs": [str(bug) for bug in driven.bugs],
+        "refused": dict(driven.refused),
         "srtp": asdict(driven.heard),
         "meters": None if driven.meters is None else asdict(driven.meters),
         "kpis": None if void else dict(kpis.values),
         "dispositions": {kind.value: count for kind, count in kpis.dispositions.items()},
+        "counted_as_throttled": {trunk.name: list(map(str, trunk.throttle.refusal_rules)) for trunk in study.trunks},
     }
 
 
-def drive_lines(driven: RunResult) -> Group:
+def drive_lines(driven: RunResult, study: Study) -> Group:
     """Return the result of a run of real calls for the terminal."""
     kpis, generator = compute_kpis(driven.records), driven.generator
     workers = f", {generator.workers} workers" if generator.workers > 1 else ""
@@ -154,14 +185,40 @@ def drive_lines(driven: RunResult) -> Group:
         parts.append(f"Cut short: {driven.end}")
     if driven.troubles:
         parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
+    if driven.refused:
+        words = "; ".join(f"{what}: {count}" for what, count in driven.refused.items())
+        parts.append(f"Refused by the trunk's own limits: {words}")
+    parts += [f"A bug of trunkproof, with its traceback in {BUGS}: {bug}" for bug in driven.bugs]
     if generator.verdict is Verdict.VOID:
         parts.append("VOID: the generator could not keep up, so no figure of this run says anything about the trunk.")
     else:
         parts.append(kpi_table(kpis))
-    parts.append(disposition_table(kpis))
+    parts += [disposition_table(kpis), throttled_lines(study)]
+    if driven.records["reason"].drop_nulls().len():
+        parts.append(reason_table(driven.records))
     if driven.meters is not None and driven.meters.programs:
         parts.append(meter_table(driven.meters))
     return Group(*parts)
+
+
+def call_line(call: ServedCall) -> str:
+    """Return one line on a call to a served trunk, with masked numbers."""
+    record = call.record
+    words = [str(record.disposition)]
+    if record.status is not None:
+        words.append(f"status {record.status}")
+    if record.answered_s is not None and record.ended_s is not None:
+        words.append(f"up for {record.ended_s - record.answered_s:.1f} s")
+        heard = f"heard {record.rtp_received} packets, {record.rtp_lost} lost"
+        words.append(heard if call.heard else "no audio heard")
+    # The reason has masked numbers, digits, and who ended the call.
+    return f"call {record.call} at {record.intended_s:.1f} s: {', '.join(words)}; {record.reason}"
+
+
+def serve_lines(end: ServeEnd) -> list[str]:
+    """Return the last lines of a served trunk: what its limits refused, and bugs of ours."""
+    refused = [f"Refused, {what}: {count}" for what, count in end.refused.items()]
+    return refused + [f"A bug of trunkproof, with its traceback in {BUGS}: {bug}" for bug in end.bugs]
 
 
 def meter_table(meters: MeterReport) -> Table:

@@ -94,7 +94,7 @@ def validate(
     comparison = run_loop(run())
     write_report(comparison, folder / PAGE)
     _show(comparison, folder, as_json=as_json)
-    code = code_of_run(comparison.generator.verdict, comparison.ended)
+    code = code_of_run(comparison.generator.verdict, comparison.ended, comparison.bugs)
     leave_with(code if code is not ExitCode.OK or comparison.agrees else ExitCode.DISAGREE)
 
 
@@ -155,6 +155,7 @@ def _show(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     def human() -> None:
         out.print(comparison.sentence)
         out.print(shown.comparison_table(comparison))
+        out.print(shown.throttled_lines(comparison.study))
         out.print(shown.target_lines(comparison.targets))
         out.print(f"Page: {folder / PAGE}")
 

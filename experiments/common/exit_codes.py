@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import GuardError, InputError, StackError, TrunkproofError
@@ -15,7 +17,11 @@ class ExitCode(IntEnum):
     OK = 0
     """Done. For `validate`: prediction and reality agree. For `review`: approve."""
     BUG = 1
-    """An error in trunkproof itself. The traceback is for its developers."""
+    """An error in trunkproof itself. The traceback is for its developers.
+
+    Where it was met during a run of real calls, the records of all calls are written, and the traceback is in
+    `bugs.txt` beside them.
+    """
     WRONG_INPUT = 2
     """A study, file or option cannot be used. All mistakes were listed."""
     DISAGREE = 3
@@ -47,13 +53,17 @@ BY_END = {
     EndKind.TRUNK_DIED: ExitCode.NO_TRUNK,
     EndKind.TRUNK_SILENT: ExitCode.NO_TRUNK,
     EndKind.WORKER_LOST: ExitCode.VOID,
+    EndKind.BUG: ExitCode.BUG,
     EndKind.UNKNOWN: ExitCode.INTERRUPTED,
 }
 """How a run of real calls ended -> the exit code of its command."""
 
 
-def code_of_run(verdict: Verdict, end: RunEnd) -> ExitCode:
-    """Return the exit code of a run of real calls: first by how it ended, then by the generator's verdict."""
+def code_of_run(verdict: Verdict, end: RunEnd, bugs: Sequence[Bug] = ()) -> ExitCode:
+    """Return the exit code of a run of real calls: by bugs of ours, by how it ended, by the generator's verdict."""
+    # First: whatever else the run says, somebody has to look at the traceback.
+    if bugs:
+        return ExitCode.BUG
     code = BY_END[end.kind]
     return ExitCode.VOID if code is ExitCode.OK and verdict is Verdict.VOID else code
 

@@ -80,6 +80,7 @@ def _assumptions(comparison: Comparison) -> list[str]:
     for trunk in comparison.study.trunks:
         counted = "calls of both directions" if trunk.throttle.counts == "both" else "calls from the customer only"
         lines.append(f"{trunk.name}: the throttle is modelled as {trunk.throttle.describe()}, and counts {counted}.")
+        lines.append(f"{trunk.name}: counted as throttled: {trunk.throttle.describe_refusal_rules()}.")
         anchor = comparison.anchors.get(trunk.name)
         if anchor is not None:
             lines.append(

@@ -46,11 +46,11 @@ from dataclasses import asdict, is_dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trunkproof.experiments.review.result import BackCast, InterpretationResult, Point, Review
 from trunkproof.models.demand.fitting.forecast import forecast
@@ -59,6 +59,69 @@ from trunkproof.models.errors import InputError, Problem
 
 DECISION = "decision.json"
 _FORECAST_DAYS, _FORECAST_COVERAGE = 184, 0.9
+
+
+class _Part(BaseModel):
+    """A part of the file that `score` reads. Other keys may stand beside."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class _Range(_Part):
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+_Limit = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class _Step(_Part):
+    per_minute: _Limit
+    bands: dict[str, _Range]
+
+
+class _Point(_Part):
+    per_minute: _Limit
+    busy_hours: dict[str, _Range | None] = {}
+
+
+class _Interpretation(_Part):
+    points: list[_Point]
+
+
+class _Period(_Part):
+    weekdays: Annotated[list[Annotated[int, Field(ge=0, le=6)]], Field(min_length=1)]
+    start_s: Annotated[float, Field(ge=0, lt=86_400)]
+    length_s: Annotated[float, Field(gt=0, le=86_400)]
+    level_per_minute: float
+
+
+class _BusyHour(_Part):
+    periods: list[_Period] = []
+    fresh_per_minute: _Range
+
+
+class _Fit(_Part):
+    mean_hold_s: _Range
+
+
+class _Forecast(_Part):
+    asked: float
+    hours: dict[str, list[str | float | None]]
+    days: dict[str, list[str | float | None]]
+
+
+class _Scored(_Part):
+    """What `score` reads. A file of an earlier version may lack some of it: `score` says so."""
+
+    now_per_minute: _Limit | None = None
+    rollout: list[_Step] = []
+    busy_hour: _BusyHour = _BusyHour(fresh_per_minute=_Range(value=None, low=None, high=None))
+    fit: _Fit = _Fit(mean_hold_s=_Range(value=None, low=None, high=None))
+    forecast: _Forecast | None = None
+    per_interpretation: dict[str, _Interpretation] = {}
+    per_reading: dict[str, _Interpretation] = {}
 
 
 def write_decision(review: Review, folder: Path) -> Path:
@@ -80,6 +143,11 @@ def read_decision(path: Path) -> dict[str, Any]:
         raise InputError(str(path), [Problem(where="decision", what=f"cannot be read ({error})")]) from None
     if not isinstance(saved, dict) or "decision" not in saved:
         raise InputError(str(path), [Problem(where="decision", what="is no decision.json of `trunkproof review`")])
+    try:
+        _Scored.model_validate(saved)
+    except ValidationError as error:
+        problems = [Problem(where=".".join(map(str, one["loc"])), what=one["msg"]) for one in error.errors()]
+        raise InputError(str(path), problems) from None
     return saved
 
 

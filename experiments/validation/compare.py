@@ -18,6 +18,7 @@ from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.cpu import CpuComparison
 from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.run_end import COMPLETED, RunEnd
@@ -80,6 +81,8 @@ class Comparison:
     """All that was metered of the trunk's programs."""
     warnings: tuple[str, ...] = ()
     """Warnings that a reader must know before trusting the figures."""
+    bugs: tuple[Bug, ...] = ()
+    """Errors of trunkproof itself during the run."""
 
     @property
     def interrupted(self) -> str | None:
@@ -165,10 +168,14 @@ class Comparison:
             "ended": self.ended.to_json(),
             "troubles": list(self.troubles),
             "warnings": list(self.warnings),
+            "bugs": [str(bug) for bug in self.bugs],
             "cpu": None if self.cpu is None else self.cpu.to_json(),
             "meters": None if self.meters is None else asdict(self.meters),
             "kpis": {name: pair.to_json() for name, pair in self.kpis.items()},
             "dispositions": self._dispositions(),
+            "counted_as_throttled": {
+                trunk.name: list(map(str, trunk.throttle.refusal_rules)) for trunk in self.study.trunks
+            },
             "disagreements": [one.to_json() for one in self.disagreements],
             "generator": asdict(self.generator),
             "srtp": asdict(self.srtp),
@@ -208,6 +215,7 @@ def compare(
     cpu: CpuComparison | None = None,
     meters: MeterReport | None = None,
     warnings: tuple[str, ...] = (),
+    bugs: tuple[Bug, ...] = (),
 ) -> Comparison:
     """Compare two record tables of one plan.
 
@@ -232,6 +240,7 @@ def compare(
         cpu=cpu,
         meters=meters,
         warnings=warnings,
+        bugs=bugs,
     )
 
 

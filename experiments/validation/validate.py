@@ -20,12 +20,13 @@ from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
 from trunkproof.experiments.validation.compare import Comparison, compare
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
+from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.media.pump import pump_warnings
 from trunkproof.loadgen.media.warm import pump_compiled
 from trunkproof.loadgen.meters.report import read_report
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.run import Run
+from trunkproof.loadgen.run import Run, RunResult
 from trunkproof.loadgen.run_end import RunEnd
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.stacks.pbx import running_pbxs
@@ -120,13 +121,20 @@ async def validate_async(
         twin=twin,
         cpu=compare_cpu(study, predicted, driven.meters),
         meters=driven.meters,
-        warnings=calibration_warnings(study) + warnings,
+        warnings=calibration_warnings(study) + warnings + _refusals(driven),
         provenance=Provenance.collect(study, command),
+        bugs=driven.bugs,
     )
+    write_bugs(driven.bugs, out)
     if driven.samples is not None:
         driven.samples.write_parquet(out / METERS)
     write_evidence(comparison, out)
     return comparison
+
+
+def _refusals(driven: RunResult) -> tuple[str, ...]:
+    """Return a warning for each limit by which the trunk protected itself: what it refused is in no plan."""
+    return tuple(f"the trunk's own limits refused {count} times, {what}" for what, count in driven.refused.items())
 
 
 def _head_start_s(plan: Plan) -> float:
@@ -150,7 +158,7 @@ def read_evidence(folder: Path) -> Comparison:
         raise InputError(str(folder), [problem]) from error
     try:
         return _read_back(study, saved, folder)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"was written by another version of trunkproof ({error}); run validate again"
         raise InputError(str(folder), [Problem(where=COMPARISON, what=what)]) from error
 

@@ -15,6 +15,11 @@ from trunkproof.models.packets import PACKET_S
 MOST_CAUGHT_UP = 5
 """Frames that are sent late after a stall. Beyond these 100 ms the frames are given up, as a real telephone does."""
 
+MOST_AT_ONCE = 1024
+"""Datagrams that are taken from one socket before others have their turn. Its buffer holds fewer, unless they come
+faster than they are read.
+"""
+
 
 class Flow(Protocol):
     """A stream with its sockets. The sockets belong to the pump."""
@@ -29,7 +34,7 @@ class Flow(Protocol):
 
     @property
     def sent(self) -> int:
-        """Return how many frames were sent so far."""
+        """Return how many packets were sent so far."""
 
     def press(self, digit: str) -> None:
         """Send a key in place of the next frames. Do nothing where no telephone-events were agreed.

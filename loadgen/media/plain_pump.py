@@ -3,7 +3,8 @@
 Every stream has its own instant within the 20 ms, so that sends are spread. A heap holds the next instant of each
 stream. A stream's next instant is its last one plus 20 ms, not now plus 20 ms, so that delays do not add up.
 When a stream's turn comes, `_serve` takes what waits at its ports, sends its next packet, and its RTCP report if due.
-The pump moves packets and keeps time. `stream` makes and reads them.
+The pump moves packets and keeps time. `stream` makes and reads them. An error of one stream is noted in its report, and
+the others go on.
 """
 
 from __future__ import annotations
@@ -11,19 +12,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import logging
+import math
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trunkproof.loadgen.media.flow import MOST_CAUGHT_UP, Flow, Instants
-from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, Address, connect
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream
+from trunkproof.loadgen.media.arrival_clock import ArrivalClock
+from trunkproof.loadgen.media.flow import MOST_AT_ONCE, MOST_CAUGHT_UP, Flow, Instants
+from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, Address, canonical, connect, disconnect
+from trunkproof.loadgen.media.stream import GRACE_S, MediaReport, MediaStream, MediaTerms
 from trunkproof.models.histogram import LogHistogram
 from trunkproof.models.packets import PACKET_S
+
+logger = logging.getLogger(__name__)
 
 _MAX_DATAGRAM = 2048
 _TIMESPEC = struct.Struct("@ll")
@@ -37,17 +43,22 @@ class PlainFlow:
     stream: MediaStream
     rtp: socket.socket
     rtcp: socket.socket
-    remote: Address
-    remote_rtcp: Address
+    remote: Address | None = None
+    remote_rtcp: Address | None = None
+    before: tuple[Address | None, Address | None] = (None, None)
+    """Both addresses before the last change."""
+    before_until: float = -math.inf
+    """Until when packets from there are accepted too."""
+    connected: bool = False
     stray: int = 0
-    """Packets from another address than the agreed one. Nobody looked at them."""
-    given_up: int = 0
-    """Frames never sent, because the process stood still for too long."""
+    rtcp_stray: int = 0
+    unsent: int = 0
+    fault: str | None = None
     report: MediaReport | None = None
 
     @property
     def sent(self) -> int:
-        """Return how many frames were sent so far."""
+        """Return how many packets were sent so far."""
         return self.stream.sent
 
     def press(self, digit: str) -> None:
@@ -70,20 +81,40 @@ class PlainPump:
         self._instants = Instants()
         self._timer: asyncio.TimerHandle | None = None
         self._lateness_ms = LogHistogram()
-        # Kernel time stamps are wall-clock time, but streams use the monotonic clock.
-        self._wall_to_clock = time.monotonic() - time.time()
+        self._arrivals = ArrivalClock(time.monotonic(), time.time())
 
-    def add(
-        self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
-    ) -> PlainFlow:
-        """Run a fresh stream over bound, non-blocking sockets."""
-        connect(rtp, remote)
-        flow = PlainFlow(stream, rtp, rtcp, remote, remote_rtcp)
+    def add(self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket) -> PlainFlow:
+        """Serve bound, non-blocking sockets from now on."""
+        flow = PlainFlow(stream, rtp, rtcp)
         # The count decides between equal instants, because flows cannot be compared.
         self._count += 1
         heapq.heappush(self._heap, (self._instants.first_after(self.now()), self._count, flow))
         self._arm()
         return flow
+
+    def follow(self, flow: Flow, terms: MediaTerms, *, early: bool = False) -> None:
+        """Run the stream as agreed from now on."""
+        assert isinstance(flow, PlainFlow)
+        if flow.report is not None:
+            return
+        remote = flow.remote if terms.remote is None else canonical(terms.remote)
+        remote_rtcp = flow.remote_rtcp if terms.remote_rtcp is None else canonical(terms.remote_rtcp)
+        now = self.now()
+        with self._guarded(flow):
+            # What came before the change belongs to what was agreed before.
+            self._drain(flow, now)
+        if (remote, remote_rtcp) != (flow.remote, flow.remote_rtcp) and flow.remote is not None:
+            flow.before, flow.before_until = (flow.remote, flow.remote_rtcp), now + GRACE_S
+            if flow.connected:
+                disconnect(flow.rtp)
+                flow.connected = False
+        flow.remote, flow.remote_rtcp = remote, remote_rtcp
+        flow.stream.follow(terms, now, early=early)
+
+    def answer(self, flow: Flow) -> None:
+        """Take the call as answered from now on."""
+        assert isinstance(flow, PlainFlow)
+        flow.stream.answer(self.now())
 
     def remove(self, flow: Flow) -> MediaReport:
         """Take what still waits, send an RTCP BYE, close the sockets, and return the final report."""
@@ -91,12 +122,19 @@ class PlainPump:
             return flow.report
         assert isinstance(flow, PlainFlow)
         now = self.now()
-        # What came before the end belongs to the call, also where the pump has not read it yet.
-        self._drain(flow, now)
-        _send(flow.rtcp, flow.stream.next_rtcp(now, time.time(), bye=True), flow.remote_rtcp)
+        with self._guarded(flow):
+            # What came before the end belongs to the call, also where the pump has not read it yet.
+            self._drain(flow, now)
+            self._report(flow, now, bye=True)
         flow.rtp.close()
         flow.rtcp.close()
-        flow.report = replace(flow.stream.report(now), stray=flow.stray, given_up=flow.given_up)
+        flow.report = replace(
+            flow.stream.report(now),
+            stray=flow.stray,
+            rtcp_stray=flow.rtcp_stray,
+            unsent=flow.unsent,
+            fault=flow.fault,
+        )
         return flow.report
 
     def close(self) -> None:
@@ -127,6 +165,7 @@ class PlainPump:
         late: list[float] = []
         # Only what is due by now: a pump with more work than time would never return, and signalling would stop.
         horizon = self.now()
+        self._arrivals.look(horizon, time.time())
         while self._heap and self._heap[0][0] <= horizon:
             now = self.now()
             due, number, flow = self._heap[0]
@@ -135,53 +174,87 @@ class PlainPump:
                 heapq.heappop(self._heap)
                 continue
             late.append(1000 * (now - due))
-            self._serve(flow, now)
+            with self._guarded(flow):
+                self._serve(flow, now)
             heapq.heapreplace(self._heap, (self._next_due(flow, due, now), number, flow))
         self._lateness_ms.add(np.array(late))
         self._arm()
+
+    @contextlib.contextmanager
+    def _guarded(self, flow: PlainFlow) -> Iterator[None]:
+        """Let an error end the audio of one stream only. It becomes a fault of its report."""
+        try:
+            yield
+        except Exception as error:
+            # Only the first one: a stream that fails each time must not fill the log.
+            if flow.fault is None:
+                logger.exception("a stream of audio failed")
+                flow.fault = f"{type(error).__name__}: {error}"
 
     def _next_due(self, flow: PlainFlow, due: float, now: float) -> float:
         behind = int((now - due) / PACKET_S)
         # The frames that are late follow at once, in the same tick.
         if behind <= MOST_CAUGHT_UP:
             return due + PACKET_S
-        flow.given_up += behind
+        flow.stream.give_up(behind)
         # Keep the stream's own instant within the 20 ms. From `now` on, all stalled streams would be in step.
         return due + (behind + 1) * PACKET_S
 
     def _serve(self, flow: PlainFlow, now: float) -> None:
         self._drain(flow, now)
-        _send(flow.rtp, flow.stream.next_packet(), flow.remote)
+        packet = flow.stream.next_packet()
+        if packet is not None and flow.remote is not None:
+            flow.unsent += not _send(flow.rtp, packet, flow.remote)
         if now >= flow.stream.next_report:
-            _send(flow.rtcp, flow.stream.next_rtcp(now, time.time()), flow.remote_rtcp)
+            self._report(flow, now)
+
+    def _report(self, flow: PlainFlow, now: float, *, bye: bool = False) -> None:
+        report, to = flow.stream.next_rtcp(now, time.time(), bye=bye), flow.remote_rtcp
+        if report is not None and to is not None:
+            # A peer that takes both at one port expects both from one port (RFC 5761 section 5.1.1).
+            _send(flow.rtp if to == flow.remote else flow.rtcp, report, to)
 
     def _drain(self, flow: PlainFlow, now: float) -> None:
-        def receive(data: bytes, wall_s: float | None) -> None:
-            flow.stream.receive(data, now if wall_s is None else wall_s + self._wall_to_clock)
+        for data, source, stamp in _waiting(flow.rtp):
+            arrival = now if stamp is None else self._arrivals.arrival(stamp, now)
+            if _is_peer(source, flow.remote, flow.before[0], now < flow.before_until):
+                flow.stream.receive(data, arrival)
+                if not flow.connected and flow.remote == source and now >= flow.before_until:
+                    flow.connected = connect(flow.rtp, source)
+            else:
+                flow.stray += 1
+        for data, source, stamp in _waiting(flow.rtcp):
+            arrival = now if stamp is None else self._arrivals.arrival(stamp, now)
+            if _is_peer(source, flow.remote_rtcp, flow.before[1], now < flow.before_until):
+                flow.stream.receive_rtcp(data, arrival)
+            else:
+                flow.rtcp_stray += 1
 
-        _receive_all(flow, flow.rtp, flow.remote, receive)
-        _receive_all(flow, flow.rtcp, flow.remote_rtcp, lambda data, _: flow.stream.receive_rtcp(data))
+
+def _is_peer(source: Address, remote: Address | None, before: Address | None, accepts_before: bool) -> bool:
+    # As long as no address is agreed, it may be anybody: what comes is only counted.
+    return remote is None or source == remote or (accepts_before and source == before)
 
 
-def _send(sender: socket.socket, data: bytes, to: Address) -> None:
-    # A full socket buffer or an ICMP refusal loses the packet, as a network might. The far side counts the loss.
-    with contextlib.suppress(OSError):
-        sender.sendto(data, to)
+def _send(sender: socket.socket, data: bytes, to: Address) -> bool:
+    # A full socket buffer loses the packet, as a network might. Try twice: the error may belong to an earlier packet,
+    # which was refused because nobody listened yet (ICMP).
+    for _ in range(2):
+        with contextlib.suppress(OSError):
+            sender.sendto(data, to)
+            return True
+    return False
 
 
-def _receive_all(
-    flow: PlainFlow, receiver: socket.socket, remote: Address, take: Callable[[bytes, float | None], None]
-) -> None:
-    while True:
+def _waiting(receiver: socket.socket) -> Iterator[tuple[bytes, Address, float | None]]:
+    """Take what waits in a socket: each datagram with its sender and its time stamp."""
+    # A peer that sends faster than we read must not keep us here.
+    for _ in range(MOST_AT_ONCE):
         try:
             data, ancillary, _, source = receiver.recvmsg(_MAX_DATAGRAM, _ANCILLARY_BYTES)
         except OSError:
             return  # The socket is empty, or had an ICMP error, which this read has cleared: the next tick goes on.
-        # The socket is connected, but what came before the connecting is still in it, whoever sent it.
-        if source != remote:
-            flow.stray += 1
-        else:
-            take(data, _kernel_time(ancillary))
+        yield data, source[:2], _kernel_time(ancillary)
 
 
 def _kernel_time(ancillary: list[tuple[int, int, bytes]]) -> float | None:

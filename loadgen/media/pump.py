@@ -15,8 +15,7 @@ from typing import Protocol
 
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.plain_pump import PlainPump
-from trunkproof.loadgen.media.sockets import Address
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
 from trunkproof.models.errors import InputError, Problem
 
 logger = logging.getLogger(__name__)
@@ -39,10 +38,23 @@ class MediaPump(Protocol):
     def has_thread(self) -> bool:
         """Return whether the pump works in a thread of its own, beside the event loop."""
 
-    def add(
-        self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
-    ) -> Flow:
-        """Run a fresh stream over bound, non-blocking sockets. Stream and sockets belong to the pump from now on."""
+    def add(self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket) -> Flow:
+        """Serve bound, non-blocking sockets for a fresh stream. All three belong to the pump from now on.
+
+        Until something is agreed, what comes is early media, from whomever it comes.
+        """
+
+    def follow(self, flow: Flow, terms: MediaTerms, *, early: bool = False) -> None:
+        """Run the stream as agreed from now on. Unless it is `early`, the call is answered.
+
+        It may be called again, to change what is agreed. For a stream that was removed it does nothing.
+
+        Raises:
+            OSError, OverflowError: a remote address cannot be one. Nothing was changed.
+        """
+
+    def answer(self, flow: Flow) -> None:
+        """Take the call as answered from now on, with what was agreed early. Do nothing where nothing was agreed."""
 
     def remove(self, flow: Flow) -> MediaReport:
         """Take what still waits in the sockets, send an RTCP BYE, close the sockets, and return the final report.

@@ -102,3 +102,8 @@ def _blocks(data: bytes, count: int) -> list[ReportBlock]:
         signed = total - (1 << 24) if total >= 1 << 23 else total
         found.append(ReportBlock(ssrc, lost >> 24, signed, highest, jitter))
     return found
+
+
+def sender_of(data: bytes) -> int:
+    """Return the source that sent a compound packet, encrypted or not: it stands in the clear."""
+    return int.from_bytes(data[4:8], "big")

@@ -66,6 +66,11 @@ class RtpPacket:
         return cls(second & 0x7F, sequence, timestamp, ssrc, payload, marker=bool(second & 0x80))
 
 
+def source_of(data: bytes) -> int:
+    """Return the source (SSRC) of a packet of at least `HEADER_BYTES`, encrypted or not: it stands in the clear."""
+    return int.from_bytes(data[8:HEADER_BYTES], "big")
+
+
 @dataclass(frozen=True, slots=True)
 class TelephoneEvent:
     """The payload of one telephone-event packet (RFC 4733 section 2.3)."""

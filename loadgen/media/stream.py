@@ -2,18 +2,28 @@
 
 It numbers, fills and encrypts the packets that are sent. It checks, counts and identifies those that are received.
 The pump decides when to send. The compiled pump does the same work on its own records, and gives equal reports.
+
+A stream has three phases. First nothing is agreed: what comes is counted as early media, and dropped. Then `follow`
+gives the keys, perhaps already with a provisional answer: what comes is decrypted, and still counted as early. Once the
+call is answered, the stream sends, and its statistics begin. Each further `follow` changes what is agreed, and no count
+is lost. What comes before the answer belongs to no phase of the call that can fail: ringing may take minutes, and
+announcements may come from other sources than the called side.
 """
 
 from __future__ import annotations
 
+import math
 import random
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from trunkproof.loadgen.media.jitter_buffer import JitterBuffer
-from trunkproof.loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, write_report
-from trunkproof.loadgen.media.rtp import DIGITS, MalformedRtpError, RtpPacket, TelephoneEvent
+from trunkproof.loadgen.media.datagrams import KINDS, Kind, kind_of
+from trunkproof.loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, sender_of, write_report
+from trunkproof.loadgen.media.rtp import DIGITS, MalformedRtpError, RtpPacket, TelephoneEvent, source_of
+from trunkproof.loadgen.media.silence import Silence
+from trunkproof.loadgen.media.sockets import Address
 from trunkproof.loadgen.media.srtp import Cipher, Failure
-from trunkproof.loadgen.media.statistics import ReceptionStatistics
+from trunkproof.loadgen.media.statistics import DUPLICATE, JUMPED, RESTARTED, ReceptionStatistics
 from trunkproof.loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
 from trunkproof.models.packets import SAMPLES_PER_PACKET
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
@@ -24,6 +34,36 @@ MOST_DIGITS = 1024
 """The most received keys that are kept of one call, because a peer may send 50 a second for hours."""
 MOST_PRESSED = 64
 """The most keys that may wait to be sent."""
+MOST_SOURCES = 8
+"""The most sources of one stream that are kept at once. A call may have a few after each other, as ringback, callers,
+music and transfers are, and a mixer a few at a time. A peer that invents one for each packet must not take our memory:
+the source that was heard longest ago is summed up and forgotten.
+"""
+GRACE_S = 1.0
+"""How long packets of before a change are accepted: with the old key, or from the old address. They were on their way,
+and the peer changes only when it has our answer (RFC 4568 section 7.1.4, RFC 3264 section 8.3.1).
+"""
+COMFORT_NOISE = 13
+"""Payload type of comfort noise, which announces a pause (RFC 3389)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaTerms:
+    """What both sides agreed on, as a stream needs it."""
+
+    cipher: Cipher
+    remote: Address | None
+    """Where the peer receives audio. None where it has told no address, as on an old-style hold: the last one holds."""
+    remote_rtcp: Address | None
+    """Equal to `remote` where RTCP shares the port of RTP (RFC 5761)."""
+    payload_type: int
+    """What we send."""
+    heard_types: tuple[int, ...]
+    """Payload types of voice that the peer may send."""
+    sent_event_type: int | None = None
+    heard_event_type: int | None = None
+    sends: bool = True
+    hears: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +72,7 @@ class MediaReport:
 
     sent: int = 0
     received: int = 0
-    """All packets that arrived, of any kind."""
+    """RTP packets that arrived since the answer, authentic or not."""
     authenticated: int = 0
     failed: int = 0
     """Not authentic."""
@@ -43,70 +83,130 @@ class MediaReport:
     late: int = 0
     duplicate: int = 0
     reordered: int = 0
+    jumped: int = 0
+    """Authentic, but their numbers were far off, and no second packet confirmed them (RFC 3550 appendix A.1)."""
     foreign: int = 0
     """Authentic, but another call's audio."""
     echoed: int = 0
     """Authentic, but this side's own audio."""
     unknown: int = 0
     """Authentic, but without a voiceprint."""
+    other_types: int = 0
+    """Authentic, but of a payload type that was not agreed. Nobody listened to them."""
+    early: int = 0
+    """RTP packets that arrived before the answer. They count nowhere else."""
+    sources: int = 0
+    """Sources (SSRC) heard since the answer."""
+    collided: int = 0
+    """Authentic, but with our own source: a loop, or chance (RFC 3550 section 8.2)."""
     jitter_ms: float = 0.0
+    """Of the source that was heard last."""
     silence_s: float = 0.0
-    """The longest time without a packet, from the start to the end of the call."""
+    """The longest time without a packet, from the start to the end of the call, while the peer could send."""
+    paused_s: float = 0.0
+    """How long the peer sent nothing because nobody spoke."""
     mos: float = 1.0
     remote_lost: int | None = None
     """How many of our packets the peer has lost, by its last report. None without a report."""
     rtcp_received: int = 0
     rtcp_failed: int = 0
+    rtcp_muxed: int = 0
+    """RTCP packets that came to the RTP port (RFC 5761). They count as RTCP too."""
+    rtp_on_rtcp: int = 0
+    """RTP packets that came to the RTCP port. Nobody listened to them."""
+    stun: int = 0
+    zrtp: int = 0
+    dtls: int = 0
+    turn: int = 0
+    keep_alive: int = 0
+    """Datagrams too short for anything else: they keep a NAT open (RFC 6263)."""
+    other: int = 0
+    """Datagrams of no known kind."""
     digits: str = ""
     """Keys that the peer pressed."""
     stray: int = 0
-    """Packets from another address than the agreed one, which came before the system was told to drop them. The pump
-    counts them, and nobody looks at them."""
+    """Datagrams to the RTP port from another address than the agreed one. The pump counts them, and nobody looks at
+    them. Once the peer's first packet has come, the system drops them uncounted."""
+    rtcp_stray: int = 0
+    """Datagrams to the RTCP port from another address."""
     given_up: int = 0
-    """Frames never sent, because the process stood still for too long. The pump counts them."""
+    """Frames never sent, because the process stood still for too long."""
+    unsent: int = 0
+    """Frames that the system refused to send, for example because no route leads to the peer. The pump counts them."""
+    fault: str | None = None
+    """Why the pump stopped serving the stream, or None."""
+
+    @property
+    def not_rtp(self) -> int:
+        """Return how many datagrams were neither RTP nor RTCP."""
+        return self.stun + self.zrtp + self.dtls + self.turn + self.keep_alive + self.other
 
 
 class MediaStream:
     """The audio of the call of one plan row, as `side` speaks and hears it. Times are seconds of the caller's clock."""
 
-    def __init__(
-        self,
-        cipher: Cipher,
-        *,
-        row: int,
-        side: Side,
-        payload_type: int,
-        event_type: int | None = None,
-        random_source: random.Random,
-        now: float,
-    ) -> None:
-        self.cipher = cipher
+    def __init__(self, *, row: int, side: Side, random_source: random.Random, now: float) -> None:
         self.row, self.side = row, side
-        self.payload_type, self.event_type = payload_type, event_type
         self.ssrc = random_source.getrandbits(32)
         # Only 15 bits: a receiver begins with rollover 0 (RFC 3711 section 3.3.1). If the numbers began near 65535
         # and the first packets were lost, it would never learn of the rollover, and every packet after it would fail.
         self.first_sequence, self.first_timestamp = random_source.getrandbits(15), random_source.getrandbits(32)
         self._random_source = random_source
+        self.terms: MediaTerms | None = None
+        self.answered = math.inf
+        """When the call was answered."""
         self.sent = 0
-        """Frames sent so far."""
-        self._pressed: list[tuple[str, int]] = []
-        self._statistics = ReceptionStatistics()
-        self._buffer = JitterBuffer()
+        """Packets sent so far."""
+        self.given_up = 0
+        """Packets given up so far. They have numbers, so that the peer counts them as lost."""
+        self._frames = 0
+        """Times of 20 ms so far. The timestamp also moves on while we may not send."""
+        self._speaks = False
+        self._pressed: list[str] = []
+        self._key_step, self._key_begun = 0, 0
+        self._sources: OrderedDict[int, ReceptionStatistics] = OrderedDict()
+        """By SSRC. The one that was heard last is the last one."""
+        self._forgotten = ReceptionStatistics()
+        """The sums of sources that were forgotten."""
+        self._sources_heard = 0
+        self._silence = Silence()
         self._voices = dict.fromkeys(Voice, 0)
-        self._arrived = self._failed = self._plain = self._replayed = 0
-        self._rtcp_received = self._rtcp_failed = 0
-        self._remote_ssrc: int | None = None
+        self._kinds = [0] * KINDS
+        self._arrived = self._failed = self._plain = self._replayed = self._authentic = 0
+        self._early = self._jumped = self._other_types = self._collided = 0
+        self._rtcp_received = self._rtcp_failed = self._rtcp_muxed = self._rtp_on_rtcp = 0
+        self._old_cipher: Cipher | None = None
+        self._old_until = -math.inf
         self._remote_lost: int | None = None
         self._digits = ""
         self._last_event: int | None = None
-        self.started = now
-        self._first_arrival: float | None = None
         self.next_report = now + self._report_wait()
         """The time at which the next RTCP report is due."""
 
     def _report_wait(self) -> float:
         return INTERVAL_S * self._random_source.uniform(0.5, 1.5)
+
+    def follow(self, terms: MediaTerms, now: float, *, early: bool = False) -> None:
+        """Send and hear as agreed from now on. Unless it is `early`, the call is answered."""
+        before = None if self.terms is None else self.terms.cipher
+        if before is not None and before.hears_with != terms.cipher.hears_with:
+            self._old_cipher, self._old_until = before, now + GRACE_S
+        self.terms = terms
+        if not early:
+            self.answered = min(self.answered, now)
+        if self.answered < math.inf:
+            self._silence.listen(now) if terms.hears else self._silence.stop(now)
+
+    def answer(self, now: float) -> None:
+        """Take the call as answered from now on, with what was agreed early. Do nothing where nothing was agreed."""
+        if self.terms is not None:
+            self.follow(self.terms, now)
+
+    @property
+    def sends(self) -> bool:
+        """Return whether audio may be sent now."""
+        terms = self.terms
+        return terms is not None and terms.sends and terms.remote is not None and self.answered < math.inf
 
     def press(self, digit: str) -> None:
         """Send a telephone-event for `digit` in place of the next frames. Do nothing where none was agreed.
@@ -116,61 +216,94 @@ class MediaStream:
         """
         # Before the test of the event type: a wrong key is the caller's error on any call.
         check_key(digit, len(self._pressed))
-        if self.event_type is not None:
-            self._pressed.append((digit, self.sent))
+        if self.terms is not None and self.terms.sent_event_type is not None:
+            self._pressed.append(digit)
 
-    def next_packet(self) -> bytes:
-        """Return the packet of the next 20 ms, encrypted."""
-        number = self.sent
+    def give_up(self, frames: int) -> None:
+        """Leave out frames whose time has passed. They count as lost to the peer, which has indeed missed them."""
+        self._frames += frames
+        if self.sends:
+            self.given_up += frames
+
+    def next_packet(self) -> bytes | None:
+        """Return the packet of the next 20 ms, encrypted. Return None where we may not send."""
+        frame, terms = self._frames, self.terms
+        self._frames += 1
+        if terms is None or not self.sends:
+            # The next packet begins a talkspurt.
+            self._speaks = False
+            return None
+        sequence = (self.first_sequence + self.sent + self.given_up) & 0xFFFF
+        event_type = terms.sent_event_type
+        if self._pressed and event_type is not None:
+            packet = self._event_packet(event_type, sequence, frame)
+        else:
+            payload = write_frame(self.side, self.row, self.sent)
+            # The marker stands at the first packet of speech (RFC 3551 section 4.1).
+            marker = not self._speaks
+            packet = RtpPacket(terms.payload_type, sequence, self._timestamp(frame), self.ssrc, payload, marker=marker)
         self.sent += 1
-        sequence = (self.first_sequence + number) & 0xFFFF
-        if self._pressed:
-            return self.cipher.protect(bytes(self._event_packet(sequence)))
-        timestamp = self._timestamp(number)
-        payload = write_frame(self.side, self.row, number)
-        return self.cipher.protect(
-            # The marker stands at the first packet of speech (RFC 3551 section 4.1), and this speaker never pauses.
-            bytes(RtpPacket(self.payload_type, sequence, timestamp, self.ssrc, payload, marker=number == 0))
-        )
+        self._speaks = True
+        return terms.cipher.protect(bytes(packet))
 
-    def _event_packet(self, sequence: int) -> RtpPacket:
-        digit, begun = self._pressed[0]
-        step = self.sent - 1 - begun
-        if step == EVENT_PACKETS + END_PACKETS - 1:
-            self._pressed.pop(0)
-            # The keys that wait begin after this one, not when they were pressed.
-            self._pressed = [(later, self.sent) for later, _ in self._pressed]
+    def _event_packet(self, event_type: int, sequence: int, frame: int) -> RtpPacket:
+        step = self._key_step
+        if step == 0:
+            self._key_begun = frame
         duration = min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET
-        event = TelephoneEvent(digit, duration, end=step >= EVENT_PACKETS)
+        event = TelephoneEvent(self._pressed[0], duration, end=step >= EVENT_PACKETS)
+        self._key_step += 1
+        if self._key_step == EVENT_PACKETS + END_PACKETS:
+            self._pressed.pop(0)
+            self._key_step = 0
         # All packets of an event have the timestamp of its beginning (RFC 4733 section 2.2.1).
-        kind = self.event_type or 0
-        return RtpPacket(kind, sequence, self._timestamp(begun), self.ssrc, bytes(event), marker=step == 0)
+        timestamp = self._timestamp(self._key_begun)
+        return RtpPacket(event_type, sequence, timestamp, self.ssrc, bytes(event), marker=step == 0)
 
-    def _timestamp(self, number: int) -> int:
-        return (self.first_timestamp + number * SAMPLES_PER_PACKET) & 0xFFFFFFFF
+    def _timestamp(self, frame: int) -> int:
+        return (self.first_timestamp + frame * SAMPLES_PER_PACKET) & 0xFFFFFFFF
 
     def receive(self, data: bytes, arrival: float) -> None:
-        """Take a packet that came to the RTP port at `arrival`."""
-        self._arrived += 1
-        packet = self.cipher.unprotect(data)
+        """Take a datagram that came to the RTP port at `arrival`."""
+        kind = kind_of(data)
+        if kind is Kind.RTCP:
+            self._rtcp_muxed += 1
+            self._receive_report(data, arrival)
+        elif kind is not Kind.RTP:
+            self._kinds[kind] += 1
+        else:
+            self._receive_audio(data, arrival)
+
+    def _receive_audio(self, data: bytes, arrival: float) -> None:
+        early = arrival < self.answered
+        if early:
+            self._early += 1
+        else:
+            self._arrived += 1
+        if self.terms is None:
+            return
+        packet = self._unprotect(self.terms.cipher, data, arrival)
         # Counted and dropped: a wrong packet of a peer is a result of the run.
         if isinstance(packet, Failure):
-            self._note_failure(packet, data)
+            if not early:
+                self._note_failure(packet, data)
             return
+        # Early too: the source's rollovers are counted from its first packet on.
+        source = self._source(source_of(packet))
         try:
             heard = RtpPacket.parse(packet)
         except MalformedRtpError:
-            self._failed += 1
+            self._failed += not early
             return
-        # Only authentic packets count: strangers' packets must not end the silence.
-        if self._first_arrival is None:
-            self._first_arrival = arrival
-        self._remote_ssrc = heard.ssrc
-        timestamp = None if heard.payload_type == self.event_type else heard.timestamp
-        extended = self._statistics.add(heard.sequence, timestamp, arrival)
-        if extended is not None:  # a duplicate is neither played nor heard
-            self._buffer.add(extended, arrival)
-            self._hear(heard)
+        if not early:
+            self._hear(source, heard, arrival)
+
+    def _unprotect(self, cipher: Cipher, data: bytes, arrival: float) -> bytes | Failure:
+        packet = cipher.unprotect(data)
+        if isinstance(packet, Failure) and self._old_cipher is not None and arrival < self._old_until:
+            older = self._old_cipher.unprotect(data)
+            return packet if isinstance(older, Failure) else older
+        return packet
 
     def _note_failure(self, failure: Failure, data: bytes) -> None:
         if failure is Failure.REPLAYED:
@@ -183,37 +316,100 @@ class MediaStream:
         except MalformedRtpError:
             return
 
-    def _hear(self, packet: RtpPacket) -> None:
-        if packet.payload_type == self.event_type:
-            event = TelephoneEvent.parse(packet.payload)
-            # The end of a key is sent three times with one timestamp, and counts once.
-            if event is not None and event.end and packet.timestamp != self._last_event:
-                self._digits += event.digit if len(self._digits) < MOST_DIGITS else ""
-                self._last_event = packet.timestamp
+    def _source(self, ssrc: int) -> ReceptionStatistics:
+        """Return the statistics of an authentic source, and note that it was heard last."""
+        found = self._sources.get(ssrc)
+        if found is None:
+            if len(self._sources) == MOST_SOURCES:
+                self._forget(*self._sources.popitem(last=False))
+            found = self._sources[ssrc] = ReceptionStatistics()
+        self._sources.move_to_end(ssrc)
+        return found
+
+    def _forget(self, ssrc: int, source: ReceptionStatistics) -> None:
+        self._forgotten.take(source)
+        self._forget_keys(ssrc)
+
+    def _forget_keys(self, ssrc: int) -> None:
+        for cipher in (self._old_cipher, None if self.terms is None else self.terms.cipher):
+            if cipher is not None:
+                cipher.forget(ssrc)
+
+    def _hear(self, source: ReceptionStatistics, packet: RtpPacket, arrival: float) -> None:
+        terms = self.terms
+        assert terms is not None
+        self._authentic += 1
+        self._collided += packet.ssrc == self.ssrc
+        self._sources_heard += not source.begun
+        missing = source.add(packet.sequence)
+        # A duplicate is neither played nor heard, and must not end a silence.
+        if missing == DUPLICATE:
+            return
+        pause = source.paused(missing, packet.timestamp, arrival, marker=packet.marker)
+        self._silence.heard(arrival, pause=pause, announced=packet.payload_type == COMFORT_NOISE)
+        if missing == JUMPED:
+            self._jumped += 1
+            return
+        # The packet before this one jumped, and is counted among the received ones now.
+        self._jumped -= missing == RESTARTED
+        if packet.payload_type == terms.heard_event_type:
+            self._note_key(packet)
+        elif packet.payload_type in terms.heard_types:
+            source.samples = len(packet.payload)
+            source.play(missing, packet.timestamp, arrival, marker=packet.marker)
+            self._voices[classify(read_frame(packet.payload), listener=self.side, row=self.row)] += 1
+        elif packet.payload_type == COMFORT_NOISE:
+            source.play(missing, packet.timestamp, arrival, marker=packet.marker)
         else:
-            frame = read_frame(packet.payload)
-            self._voices[classify(frame, listener=self.side, row=self.row)] += 1
+            self._other_types += 1
+        source.note(arrival)
 
-    def next_rtcp(self, now: float, wall_s: float, *, bye: bool = False) -> bytes:
-        """Return the report that is due at `next_report`, encrypted. With `bye` it is the last one."""
+    def _note_key(self, packet: RtpPacket) -> None:
+        event = TelephoneEvent.parse(packet.payload)
+        # The end of a key is sent three times with one timestamp, and counts once.
+        if event is not None and event.end and packet.timestamp != self._last_event:
+            self._digits += event.digit if len(self._digits) < MOST_DIGITS else ""
+            self._last_event = packet.timestamp
+
+    def next_rtcp(self, now: float, wall_s: float, *, bye: bool = False) -> bytes | None:
+        """Return the report that is due at `next_report`, encrypted. With `bye` it is the last one.
+
+        Return None where no call is up.
+        """
         self.next_report = now + self._report_wait()
-        statistics, block = self._statistics, None
-        if self._remote_ssrc is not None:
-            block = ReportBlock(
-                self._remote_ssrc,
-                statistics.fraction_lost(),
-                statistics.lost,
-                statistics.highest,
-                statistics.jitter_units,
-            )
-        timestamp = self._timestamp(self.sent)
+        if self.terms is None or self.answered == math.inf:
+            return None
+        block = None
+        # One block, on the source that was heard last: the others are gone, or it speaks for them as a mixer does.
+        ssrc = next(reversed(self._sources), None)
+        if ssrc is not None and self._sources[ssrc].begun:
+            source = self._sources[ssrc]
+            block = ReportBlock(ssrc, source.fraction_lost(), source.lost, source.highest, source.jitter_units)
+        timestamp = self._timestamp(self._frames)
         report = write_report(self.ssrc, wall_s=wall_s, timestamp=timestamp, packets=self.sent, block=block, bye=bye)
-        return self.cipher.protect_rtcp(report)
+        return self.terms.cipher.protect_rtcp(report)
 
-    def receive_rtcp(self, data: bytes) -> None:
-        """Take a packet that came to the RTCP port."""
-        packet = self.cipher.unprotect_rtcp(data)
+    def receive_rtcp(self, data: bytes, arrival: float) -> None:
+        """Take a datagram that came to the RTCP port at `arrival`."""
+        kind = kind_of(data)
+        if kind is Kind.RTCP:
+            self._receive_report(data, arrival)
+        elif kind is Kind.RTP:
+            self._rtp_on_rtcp += 1
+        else:
+            self._kinds[kind] += 1
+
+    def _receive_report(self, data: bytes, arrival: float) -> None:
+        # Before an agreement nothing can be read, and nothing can be wrong.
+        if self.terms is None:
+            return
+        packet = self.terms.cipher.unprotect_rtcp(data)
+        if isinstance(packet, Failure) and self._old_cipher is not None and arrival < self._old_until:
+            packet = self._old_cipher.unprotect_rtcp(data)
         reception = None if isinstance(packet, Failure) else read_compound(packet)
+        # libsrtp keeps each source for ever. So a peer could have us keep millions.
+        if not isinstance(packet, Failure) and (ssrc := sender_of(data)) not in self._sources:
+            self._forget_keys(ssrc)
         if reception is None:
             self._rtcp_failed += 1
             return
@@ -225,36 +421,48 @@ class MediaStream:
 
     def report(self, now: float) -> MediaReport:
         """Return all counts of a call that ends at `now`."""
-        statistics = self._statistics
+        total = ReceptionStatistics()
+        for source in (self._forgotten, *self._sources.values()):
+            total.take(source)
+        silence_s, paused_s = self._silence.by(now)
+        last = next(reversed(self._sources.values()), None)
         counts = MediaReport(
             sent=self.sent,
             received=self._arrived,
-            authenticated=statistics.received + statistics.duplicate,
+            authenticated=self._authentic,
             failed=self._failed,
             plain=self._plain,
             replayed=self._replayed,
-            lost=statistics.lost,
-            late=self._buffer.late,
-            duplicate=statistics.duplicate,
-            reordered=statistics.reordered,
+            lost=total.lost,
+            late=total.buffer.late,
+            duplicate=total.duplicate,
+            reordered=total.reordered,
+            jumped=self._jumped,
             foreign=self._voices[Voice.FOREIGN],
             echoed=self._voices[Voice.OWN_ECHO],
             unknown=self._voices[Voice.UNKNOWN],
-            jitter_ms=statistics.jitter_ms,
-            silence_s=self._silence_s(now),
+            other_types=self._other_types,
+            early=self._early,
+            sources=self._sources_heard,
+            collided=self._collided,
+            jitter_ms=0.0 if last is None else last.jitter_ms,
+            silence_s=silence_s,
+            paused_s=paused_s,
             remote_lost=self._remote_lost,
             rtcp_received=self._rtcp_received,
             rtcp_failed=self._rtcp_failed,
+            rtcp_muxed=self._rtcp_muxed,
+            rtp_on_rtcp=self._rtp_on_rtcp,
             digits=self._digits,
+            given_up=self.given_up,
+            stun=self._kinds[Kind.STUN],
+            zrtp=self._kinds[Kind.ZRTP],
+            dtls=self._kinds[Kind.DTLS],
+            turn=self._kinds[Kind.TURN],
+            keep_alive=self._kinds[Kind.KEEP_ALIVE],
+            other=self._kinds[Kind.OTHER],
         )
-        return replace(counts, mos=score(counts.lost + counts.late, statistics.expected))
-
-    def _silence_s(self, now: float) -> float:
-        first, last = self._first_arrival, self._statistics.last_arrival
-        # Nothing came at all, so the whole call was silent.
-        if first is None or last is None:
-            return now - self.started
-        return max(first - self.started, self._statistics.longest_gap_s, now - last)
+        return replace(counts, mos=score(counts.lost + counts.late, total.expected))
 
 
 def score(missing: int, expected: int) -> float:

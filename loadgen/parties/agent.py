@@ -17,19 +17,23 @@ import itertools
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
+from trunkproof.loadgen.bugs import note_bug, noting_bugs
+from trunkproof.loadgen.parties.deadline import MessageDeadline
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import Call, UserAgent
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.endpoint import SipEndpoint
+from trunkproof.loadgen.sip.fields import MalformedFieldError
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.mask import mask
-from trunkproof.loadgen.sip.message import MalformedMessageError, Request
+from trunkproof.loadgen.sip.message import MalformedMessageError, Request, Response, response_to
 from trunkproof.loadgen.sip.parser import StreamParser
 from trunkproof.loadgen.sip.server_call import IncomingInvite, ServerCall
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.tls.endpoints import Closed, Connection
+from trunkproof.loadgen.tls.limiter import ConnectionLimiter, Limit, PeerLimits
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +124,23 @@ class SipAgent:
         random_source: random.Random,
         *,
         on_invite: Callable[[IncomingCall], None] | None = None,
+        on_event: Callable[[events.CallEvent], None] | None = None,
+        limiter: ConnectionLimiter | None = None,
         trace: Trace | None = None,
+        identify: Callable[[Connection], Hashable] = lambda connection: connection.peer[0],
     ) -> None:
+        """Make a user agent without connections.
+
+        Args:
+            agent: what its messages say of it.
+            random_source: for branches, tags and Call-IDs.
+            on_invite: is called with each incoming call.
+            on_event: is called with each event of an incoming call.
+            limiter: the limits of the peers, which may be those of a listener. None: those of known peers.
+            trace: is told every SIP message.
+            identify: says who is at the other end of a connection: its address by default. A call belongs to the peer
+                with whom it began, and connections of equal peers may continue each other's calls.
+        """
         self._loop = asyncio.get_running_loop()
         self._endpoint = SipEndpoint(agent, random_source)
         self._connections: dict[int, Connection] = {}
@@ -129,15 +148,30 @@ class SipAgent:
         self._next_number = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due: float | None = None
-        self._on_invite = on_invite
+        self._on_invite, self._on_event = on_invite, on_event
+        self._limiter = limiter or ConnectionLimiter()
         self._trace = trace
-        self.malformed = 0
-        """How many received messages were not valid SIP."""
+        self._identify = identify
+
+    @property
+    def user_agent(self) -> UserAgent:
+        """Return how it introduces itself."""
+        return self._endpoint.agent
 
     @property
     def ids(self) -> Identifiers:
         """Return the endpoint's source of branches, tags and Call-IDs, for building INVITEs."""
         return self._endpoint.ids
+
+    @property
+    def malformed(self) -> int:
+        """Return how many received messages were not valid SIP."""
+        return self._endpoint.malformed
+
+    @property
+    def foreign(self) -> int:
+        """Return how many received messages named a call of another peer, and changed nothing."""
+        return self._endpoint.foreign
 
     @property
     def idle(self) -> bool:
@@ -153,12 +187,20 @@ class SipAgent:
             return self._numbers[connection]
         number = next(self._next_number)
         self._connections[number], self._numbers[connection] = connection, number
-        parser = StreamParser()
+        self._endpoint.know_peer(number, self._identify(connection))
+        trace = self._trace
+        parser = StreamParser(observe=None if trace is None else lambda data: trace("received", data))
+        address = connection.peer[0]
+        limits = self._limiter.limits_of(address)
+        deadline = MessageDeadline(connection, limits, lambda limit: self._limiter.reached(limit, address))
 
         def receive(data: bytes) -> None:
-            self._receive(number, connection, parser, data)
+            completed = self._receive(number, connection, parser, limits, data)
+            if connection.closed is None:
+                deadline.received(in_message=parser.in_message, completed=completed)
 
         def closed(end: Closed) -> None:
+            deadline.cancel()
             logger.debug("connection %d to %s closed: %s %s", number, connection.peer, end.reason, end.detail)
             # First, so that `_settle` cannot write to the closed connection what the loss makes the calls send.
             del self._connections[number], self._numbers[connection]
@@ -187,25 +229,53 @@ class SipAgent:
         call.use_connection(self._number(connection))
         self._settle()
 
-    def _receive(self, number: int, connection: Connection, parser: StreamParser, data: bytes) -> None:
-        if self._trace is not None:
-            self._trace("received", data)
+    def _receive(
+        self, number: int, connection: Connection, parser: StreamParser, limits: PeerLimits, data: bytes
+    ) -> bool:
+        """Take bytes of a connection. Return whether they completed a message."""
         now = self._loop.time()
         parser.receive_data(data)
-        try:
-            while (message := parser.next_message()) is not None:
-                self._endpoint.receive(number, message, now, connection.peer)
-        except MalformedMessageError as error:
-            # The rest of the stream is lost: RFC 3261 section 18.3 gives no way to find the next message.
-            self.malformed += 1
-            logger.info("connection %d to %s: no SIP (%s)", number, connection.peer, mask(str(error)))
-            # The 400 has to be written before the connection is closed.
-            self._endpoint.reject_malformed(number, error)
+        completed = False
+        while not parser.lost:
+            try:
+                message = parser.next_message()
+            except MalformedMessageError as error:
+                logger.info("connection %d to %s: no SIP (%s)", number, connection.peer, mask(str(error)))
+                self._endpoint.reject_malformed(number, error)
+                continue
+            if message is None:
+                break
+            completed = True
+            try:
+                if self._may_begin(number, connection, message, limits):
+                    self._endpoint.receive(number, message, now, connection.peer)
+            except Exception as error:
+                # It costs this message, and not the connection with all its calls.
+                note_bug("a received message", error)
+        if parser.lost:
+            # RFC 3261 section 18.3 gives no way to find the next message. The 400 has to be written before the end.
             self._settle()
             connection.close()
         for _ in range(parser.take_pings()):
             connection.write(b"\r\n")
         self._settle()
+        return completed
+
+    def _may_begin(self, number: int, connection: Connection, message: Request | Response, limits: PeerLimits) -> bool:
+        """Return whether a message may be served. An INVITE beyond the limit of transactions gets 503."""
+        # First the cheap question: nearly no message is an INVITE beyond the limit.
+        if not isinstance(message, Request) or message.method != "INVITE":
+            return True
+        if limits.transactions is None or self._endpoint.transactions(number) < limits.transactions:
+            return True
+        self._limiter.reached(Limit.TRANSACTIONS, connection.peer[0])
+        # Without a transaction, as the limit is about these. A peer that obeys comes back when some have ended.
+        try:
+            refusal = response_to(message, 503, to_tag=self.ids.tag(), headers=[("Retry-After", "32")])
+        except MalformedFieldError:
+            return True  # the endpoint has an answer for it, and begins no transaction either
+        self._endpoint.send(number, refusal)
+        return False
 
     def _settle(self) -> None:
         """Send messages, dispatch events and arm the timer. Every input to the endpoint ends with this."""
@@ -219,7 +289,10 @@ class SipAgent:
         # A handler may give the endpoint another input and so come here again. That is safe: each event is handed out
         # once.
         for event in self._endpoint.events():
-            self._dispatch(event)
+            try:
+                self._dispatch(event)
+            except Exception as error:  # the other events are for other calls
+                note_bug("an event", error)
         self._arm()
 
     def _dispatch(self, event: events.Event) -> None:
@@ -227,6 +300,8 @@ class SipAgent:
             self._incoming(event)
         elif isinstance(event, events.CallEvent) and isinstance(event.call.context, CallEvents):
             event.call.context.put(event)
+            if self._on_event is not None and isinstance(event.call, ServerCall):
+                self._on_event(event)
 
     def _incoming(self, event: IncomingInvite) -> None:
         call_events = CallEvents()
@@ -252,5 +327,6 @@ class SipAgent:
     def _fire(self) -> None:
         # Before the endpoint runs: `_arm` keeps an earlier timer, and this one has fired already.
         self._timer = self._timer_due = None
-        self._endpoint.handle_timer(self._loop.time())
+        with noting_bugs("a timer"):
+            self._endpoint.handle_timer(self._loop.time())
         self._settle()

@@ -11,33 +11,37 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.pump import make_pump
-from trunkproof.loadgen.media.sockets import bind_pair, raise_descriptor_limit
+from trunkproof.loadgen.media.sockets import Address, bind_pair, canonical, family_of, raise_descriptor_limit
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.loadgen.sip.agreement import MediaAgreement
+from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
 from trunkproof.loadgen.sip.offer_answer import Capability, Negotiated, SdpFault, negotiate
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import CODECS, Codec, SessionDescription
 from trunkproof.loadgen.system.ports import customer_ports
-from trunkproof.models.errors import TrunkproofError
+from trunkproof.models.errors import GuardError, RemoteError, TrunkproofError
 from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import Direction, Record
 from trunkproof.models.study import Study, Trunk
 
 LONGEST_SILENCE_S = 2.0
 """A call without a packet for longer has failed: after about this long people ask "are you still there?"."""
-FEWEST_TO_JUDGE = 20
-"""Judge one-way audio only from this many packets sent (400 ms).
+SHORTEST_TO_JUDGE_S = 0.4
+"""Judge one-way audio only in calls of at least this length.
 
 In a shorter call the first packet of the other side may still be on its way: a contended trunk may take as long. Voice
 that takes longer than 400 ms is not acceptable (ITU-T G.114).
 """
+
+
+_NOWHERE = frozenset({"0.0.0.0", "::"})  # compared with, not bound to
 
 
 class NoPortError(TrunkproofError):
@@ -58,6 +62,10 @@ class Heard:
         self.authenticated += report.authenticated + report.replayed
 
 
+class MediaAddressError(RemoteError):
+    """The peer's SDP asks for audio where none may or can be sent."""
+
+
 class Audio:
     """The audio of one call on one side. It has bound ports and a key first, then a stream, and a report at the end."""
 
@@ -68,6 +76,7 @@ class Audio:
         self._sockets: tuple[socket.socket, socket.socket] | None = sockets
         self._row, self._trunk = row, trunk
         self._flow: Flow | None = None
+        self._cipher: Cipher | None = None
         self.address = factory.address
         self.port: int = sockets[0].getsockname()[1]
         # Not from `random_source`: with the same key twice, two calls would be encrypted with the same key stream.
@@ -76,8 +85,17 @@ class Audio:
         self.report = MediaReport()
         """What was heard. It is empty until the audio is stopped."""
 
-    def answer(self, offer: SessionDescription) -> Negotiated | SdpFault:
-        """Return our answer to an offer and what it agrees on, or the fault that prevents one."""
+    def offer(self) -> SessionDescription:
+        """Return our offer, for a peer that asks for one."""
+        make = trunk_offer if self._factory.at_trunk else customer_offer
+        codecs, suites = codecs_of(self._trunk), self._trunk.suites
+        return make(self.address, self.port, self.key, session_id=self._row.row, codecs=codecs, suites=suites)
+
+    def answer(self, offer: SessionDescription, previous: SessionDescription | None = None) -> Negotiated | SdpFault:
+        """Return our answer to an offer and what it agrees on, or the fault that prevents one.
+
+        `previous` is our last description in the call, if there was one.
+        """
         return negotiate(
             offer,
             Capability(
@@ -89,37 +107,95 @@ class Audio:
                 rtcp_port=self.port + 1,
                 session_id=self._row.row,
             ),
+            previous,
         )
 
-    def start(self, agreement: MediaAgreement) -> None:
-        """Start to send and receive audio as agreed.
+    def listen(self) -> None:
+        """Serve the ports from now on, before anything is agreed. What comes is counted as early media.
 
-        Raises:
-            GuardError: the peer asks for audio at an address that may get none.
+        Do nothing where that was done before, or the audio was closed.
         """
-        # Before anything is sent: SDP of a peer must not make us send audio to a stranger.
-        remote = self._factory.check_media(agreement.remote_address)
+        if self._sockets is None:
+            return
         stream = MediaStream(
-            self._cipher(agreement),
             row=self._row.row,
             side=self._factory.side_in(self._row),
-            payload_type=agreement.codec.payload_type,
-            event_type=agreement.sent_event_type,
             random_source=self._factory.random_source,
             now=self._factory.pump.now(),
         )
-        if self._sockets is None:
-            raise RuntimeError("audio was started twice")
-        # From here on the pump owns the sockets and closes them.
-        sockets, self._sockets = self._sockets, None
-        rtp, rtcp = (remote, agreement.remote_port), (remote, agreement.remote_rtcp_port)
-        self._flow = self._factory.pump.add(stream, *sockets, rtp, rtcp)
+        self._flow = self._factory.pump.add(stream, *self._sockets)
+        # From here on the pump owns the sockets and closes them. Where it did not take them, we still do.
+        self._sockets = None
 
-    def _cipher(self, agreement: MediaAgreement) -> Cipher:
+    def check(self, agreement: MediaAgreement) -> None:
+        """Check that audio may and can be sent as agreed, before anything is answered.
+
+        Raises:
+            MediaAddressError: it may not, or it cannot.
+        """
+        self._remote(agreement)
+
+    def _remote(self, agreement: MediaAgreement) -> tuple[Address, Address] | None:
+        """Return where audio and RTCP are sent, or None where the peer has told no address."""
+        host = agreement.remote_address
+        # The old way of a hold (RFC 3264 section 8.4).
+        if host in _NOWHERE:
+            return None
+        try:
+            # SDP of a peer must not make us send audio to a stranger.
+            host = self._factory.check_media(host)
+            remote = canonical((host, agreement.remote_port))
+            remote_rtcp = canonical((host, agreement.remote_rtcp_port))
+        except (GuardError, OSError, OverflowError) as error:
+            raise MediaAddressError(str(error)) from error
+        for _, port in (remote, remote_rtcp):
+            if port == 0:
+                raise MediaAddressError("the peer's SDP names port 0 for audio or RTCP, where nothing can be sent")
+        if family_of(host) is not family_of(self.address):
+            raise MediaAddressError(f"audio cannot be sent from {self.address} to {host}: one is IPv4 and one is IPv6")
+        return remote, remote_rtcp
+
+    def follow(self, agreement: MediaAgreement, *, early: bool = False) -> None:
+        """Send and hear as agreed from now on, or change what was agreed before. No count is lost.
+
+        Unless the agreement is `early`, as in a provisional answer, the call is answered with it. Do nothing where the
+        audio was stopped.
+
+        Raises:
+            MediaAddressError: audio may not or cannot be sent as agreed. Nothing was changed.
+        """
+        remote = self._remote(agreement)
+        self.listen()
+        if self._flow is None:
+            return
+        self._factory.pump.follow(self._flow, self._terms(agreement, remote), early=early)
+
+    def answered(self) -> None:
+        """Take the call as answered from now on, with what was agreed early."""
+        if self._flow is not None:
+            self._factory.pump.answer(self._flow)
+
+    def _terms(self, agreement: MediaAgreement, remote: tuple[Address, Address] | None) -> MediaTerms:
+        rtp, rtcp = (None, None) if remote is None else remote
+        self._cipher = self._cipher_of(agreement)
+        return MediaTerms(
+            self._cipher,
+            rtp,
+            rtcp,
+            payload_type=agreement.codec.payload_type,
+            heard_types=tuple(codec.payload_type for codec in agreement.heard_codecs),
+            sent_event_type=agreement.sent_event_type,
+            heard_event_type=agreement.heard_event_type,
+            sends=agreement.sends,
+            hears=agreement.hears,
+        )
+
+    def _cipher_of(self, agreement: MediaAgreement) -> Cipher:
         local, remote = agreement.local_crypto, agreement.remote_crypto
         if self.key is None or local is None or remote is None:
             return PlainCipher()
-        return SrtpCipher(local.key, remote.key, remote.suite)
+        cipher = SrtpCipher(local.key, remote.key, remote.suite, tx_mki=local.mki, rx_mki=remote.mki)
+        return cipher.after(self._cipher)
 
     def stop(self) -> None:
         """Stop sending and receiving, and set `report`. Do nothing where nothing was started."""
@@ -171,7 +247,7 @@ class AudioFactory:
         self.heard = Heard()
         self.random_source = random.Random()
         self._study = study
-        self._at_trunk = at_trunk
+        self.at_trunk = at_trunk
         self._ports = ports or customer_ports()
         self._next_port = self._ports[0]
 
@@ -188,7 +264,7 @@ class AudioFactory:
     def side_in(self, row: PlanRow) -> Side:
         """Return whether this party is the caller or the called side of that row."""
         # Inbound calls come from the trunk's side, outbound calls from the customer's.
-        calls = (row.direction is Direction.INBOUND) == self._at_trunk
+        calls = (row.direction is Direction.INBOUND) == self.at_trunk
         return Side.CALLER if calls else Side.CALLED
 
     def open(self, row: PlanRow) -> Audio:
@@ -219,7 +295,8 @@ class AudioFactory:
             row: the row of the call.
 
         Raises:
-            NoPortError: there is no other port.
+            NoPortError: there is no other port, or no more files may be open. The port tried last is then still the
+                pool's, unless `instead` was asked for another.
         """
         while True:
             try:
@@ -260,7 +337,9 @@ def note_media(record: Record, report: MediaReport) -> None:
     record.rtp_lost, record.rtp_late = report.lost, report.late
     record.rtp_duplicate, record.rtp_reordered = report.duplicate + report.replayed, report.reordered
     record.rtp_foreign = report.foreign
-    record.silence_s = report.silence_s
+    record.early_rtp, record.rtp_stray, record.rtp_sources = report.early, report.stray, report.sources
+    record.not_rtp = report.not_rtp
+    record.silence_s, record.paused_s = report.silence_s, report.paused_s
     # Without a packet there is nothing to compute jitter and MOS from, and 0.0 would look like a perfect call.
     if report.authenticated:
         record.jitter_ms, record.mos = report.jitter_ms, report.mos
@@ -268,15 +347,39 @@ def note_media(record: Record, report: MediaReport) -> None:
 
 def media_fault(report: MediaReport) -> str | None:
     """Return why a call's audio was not as agreed, or None where it was."""
-    # The most telling fault first: those below may follow from it.
+    # The most telling fault first: those behind it may follow from it.
+    return next(_faults(report), None)
+
+
+def _faults(report: MediaReport) -> Iterator[str]:
+    if report.fault:
+        yield f"our audio failed: {report.fault}"
     if report.plain:
-        return f"{report.plain} packets came as plain RTP where SRTP was agreed"
+        yield f"{report.plain} packets came as plain RTP where SRTP was agreed"
     if report.failed:
-        return f"{report.failed} of {report.received} packets were not authentic: wrong key or changed on the way"
+        yield (
+            f"{report.failed} of {report.received} packets were not authentic: wrong key, changed on the way, or "
+            "numbered anew with an old key"
+        )
     if report.foreign:
-        return f"{report.foreign} packets carried another call's audio (cross-talk)"
-    if report.sent >= FEWEST_TO_JUDGE and not report.received:
-        return "no audio came back (one-way audio)"
+        yield f"{report.foreign} packets carried another call's audio (cross-talk)"
+    # By silence and not by what was sent: on hold nothing has to come, and we may only listen.
+    if not report.received and report.silence_s >= SHORTEST_TO_JUDGE_S:
+        yield "no audio came back (one-way audio)" + _instead(report)
     if report.silence_s > LONGEST_SILENCE_S:
-        return f"no audio came back for {report.silence_s:.1f} s"
-    return None
+        yield f"no audio came back for {report.silence_s:.1f} s" + _instead(report)
+    if report.other_types > report.authenticated / 2:
+        yield f"{report.other_types} of {report.authenticated} packets had a payload type that was not agreed"
+    if report.unsent > report.sent / 2:
+        yield f"{report.unsent} of {report.sent} packets could not be sent: is there a route to the peer's address?"
+
+
+def _instead(report: MediaReport) -> str:
+    """Return what came in place of audio, as a part of a sentence. Empty where nothing did."""
+    came = {
+        "packets came from another address than the agreed one": report.stray,
+        "packets of audio came to the RTCP port": report.rtp_on_rtcp,
+        "datagrams were neither RTP nor RTCP (STUN, DTLS, keep-alive, ...)": report.not_rtp,
+    }
+    told = [f"{count} {what}" for what, count in came.items() if count]
+    return "; " + ", ".join(told) if told else ""

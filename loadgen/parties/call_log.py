@@ -6,13 +6,13 @@ import logging
 from collections.abc import MutableMapping
 from typing import Any
 
-from trunkproof.loadgen.sip.mask import mask
+from trunkproof.loadgen.sip.mask import mask, mask_call_id
 
 
 class CallLog(logging.LoggerAdapter[logging.Logger]):
     """Writes lines such as `call 17, attempt 1, 5e0c@127.0.0.43: ringing`.
 
-    The arguments of a line may be text from the peer, so telephone numbers, keys and credentials in them are masked.
+    The arguments of a line and the Call-ID may be the peer's, so numbers, keys and credentials in them are masked.
     The call number is the plan's, and not a telephone number.
     """
 
@@ -28,7 +28,7 @@ class CallLog(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Put the call's identity before the line. It is called only for lines that are written."""
         number = "" if self._call is None else f"call {self._call}, attempt {self._attempt}, "
-        return f"{number}{self._call_id}: {msg}", kwargs
+        return f"{number}{mask_call_id(self._call_id)}: {msg}", kwargs
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Write a line with masked arguments."""

@@ -11,10 +11,12 @@ from typing import Protocol
 
 from trunkproof.loadgen.parties.agent import CallEvents, SipAgent, Stopped
 from trunkproof.loadgen.parties.audio import Audio
+from trunkproof.loadgen.parties.redirect import Redirector
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import PlanRow
+from trunkproof.models.refusals import RefusalRules
 
 
 class Line(Protocol):
@@ -33,12 +35,16 @@ class Line(Protocol):
         """Return how many port pairs of the PoP's pool an admitted call holds."""
 
     @property
-    def throttle_status(self) -> int:
-        """Return the SIP status of a refusal by the throttle."""
+    def refusals(self) -> RefusalRules:
+        """Return how refusals of this trunk are read."""
 
     @property
-    def throttle_retries(self) -> bool:
-        """Tell whether a refusal by the throttle must have a Retry-After header."""
+    def ring_patience_s(self) -> float:
+        """Return how long a caller lets it ring who did not plan to give up."""
+
+    @property
+    def redirector(self) -> Redirector | None:
+        """Return who decides about redirects. None: they are not followed."""
 
     def open_audio(self, row: PlanRow) -> Audio:
         """Return audio for a call: ports and a key."""

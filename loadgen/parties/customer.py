@@ -1,16 +1,22 @@
 """Play one customer of the trunk: it calls out over its TLS connections, and its PBX answers inbound calls.
 
-Each customer has its own source address, so one machine can play several of them.
+Each customer has its own source address, so one machine can play several of them. It listens at the address that its
+Contact names, for as long as it places calls: trunks send OPTIONS there, and requests inside a dialog whose connection
+is gone.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import random
+import ssl
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.card import CustomerFiles, TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
@@ -18,16 +24,48 @@ from trunkproof.loadgen.parties.audio import Audio, AudioFactory, codecs_of
 from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.numbers import exophone
+from trunkproof.loadgen.parties.redirect import Redirector
 from trunkproof.loadgen.schedule.share import WHOLE, Share
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.system.ports import cannot_listen, take_port
-from trunkproof.loadgen.tls.certificates import CertificateFiles, client_context, server_context
+from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
+from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
 from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan, PlanRow, dialled_number
+from trunkproof.models.refusals import RefusalRules
+from trunkproof.models.study import Trunk
+
+logger = logging.getLogger(__name__)
+
+
+def connector_of(trunk: Trunk, card: TrunkCard, server_name: str, options: RunOptions) -> Connector:
+    """Return what opens a customer's TLS connections. The check before a run uses it too, so both shake hands alike."""
+    context = client_context(
+        Path(card.ca_file),
+        client_certificate=options.client_certificate,
+        versions=trunk.traffic.tls.versions,
+        keylog=options.keylog,
+    )
+    return Connector(context, server_name, str(trunk.customer_address))
+
+
+def check_family(trunk: Trunk, target: Target) -> None:
+    """Check that a trunk's customer has an address of the target's family.
+
+    Raises:
+        StackError: it has not.
+    """
+    ours, theirs = trunk.customer_address.version, ipaddress.ip_address(target.address).version
+    if ours != theirs:
+        raise StackError(
+            f"the customer of {trunk.name} is at {trunk.customer_address} (IPv{ours}) and cannot reach the trunk at "
+            f"{target.address} (IPv{theirs}): give it an IPv{theirs} address (customer_address)"
+        )
 
 
 class Customer:
@@ -50,26 +88,12 @@ class Customer:
         self._card = card
         self._listens = share.listens(index)
         self._target = target
-        tls = self._settings.traffic.tls
-        context = client_context(
-            Path(card.ca_file),
-            client_certificate=options.client_certificate,
-            version=tls.version,
-            keylog=options.keylog,
-        )
-        self.pool = ConnectionPool(
-            Connector(context, card.server_name, self._address),
-            target,
-            tls.policy,
-            tls.pool_size,
-            resumes=tls.resumption_share > 0,
-        )
-        self.agent = SipAgent(
-            UserAgent(self._address, self._settings.customer_port),
-            random.Random(),
-            on_invite=self._invited,
-            trace=options.trace,
-        )
+        self._options = options
+        self.pool = self._connections(target, card.server_name)
+        self.redirector: Redirector | None = None
+        if self._settings.follow_redirects:
+            rate = 60 * plan.calls / plan.study.duration_s
+            self.redirector = Redirector(options.guard, rate, self._connections)
         self.audio = AudioFactory(
             self._address,
             plan.study,
@@ -78,11 +102,19 @@ class Customer:
             ports=share.ports,
         )
         self.ports_per_call = plan.study.pop.ports.legs
-        self.throttle_status = self._settings.throttle.refusal_status
-        self.throttle_retries = self._settings.throttle.retry_after_s is not None
+        self.refusals = RefusalRules.of(self._settings.throttle, ours=card.stack != "foreign")
+        self.ring_patience_s = self._settings.traffic.ring_patience_s
         self._answerer = Answerer(plan.rows, self._admit)
         self._listener: TlsServer | None = None
+        self._agent: SipAgent | None = None
         self._caller: Caller | None = None
+
+    @property
+    def agent(self) -> SipAgent:
+        """Return the user agent, inside the `async with` block."""
+        if self._agent is None:
+            raise RuntimeError("the customer does not listen yet")
+        return self._agent
 
     @property
     def caller(self) -> Caller:
@@ -96,24 +128,59 @@ class Customer:
         self._caller = Caller(self, zero)
 
     async def __aenter__(self) -> Self:
-        """Listen for calls from the trunk, if the study has inbound calls and this process answers them.
+        """Listen at the customer's port. If only outbound calls are planned, any other port will do as well.
 
         Raises:
-            StackError: this machine has no such address, or the port is in use.
+            StackError: this machine has no such address, it is not of the trunk's family, or inbound calls are planned
+                and the port cannot be had.
         """
         who = f"the customer of {self._settings.name}"
-        # This checks that the machine has the address, for a customer who only calls out too.
+        check_family(self._settings, self._target)
+        # This checks that the machine has the address.
         take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)
-        if self._listens and self._settings.traffic.inbound_share > 0 and files is not None:
-            certificate = CertificateFiles(Path(files.certificate), Path(files.key))
-            # Behind a real PBX our answerer plays the telephones, and the PBX has the customer's port.
-            port = files.phone_port or self._settings.customer_port
-            try:
-                self._listener = await serve_tls(self._address, port, server_context(certificate), self.agent.attach)
-            except LocalNetworkError as error:
+        # Behind a real PBX our answerer plays the telephones, and the PBX has the customer's port.
+        port = (files.phone_port if files is not None else None) or self._settings.customer_port
+        answers = self._listens and self._settings.traffic.inbound_share > 0
+        context = self._listener_context(files)
+        try:
+            # Only one of several workers can have the port. The Contact of the others names ports of their own.
+            self._listener = await self._serve(port if self._listens else 0, context)
+        except LocalNetworkError as error:
+            if answers:
                 raise cannot_listen(who, self._address, port, error.__cause__) from error
+            self._listener = await self._serve(0, context)
+            other = self._listener.address[1]
+            why = cannot_listen(who, self._address, port, error.__cause__)
+            logger.warning("%s; it listens on port %d instead, and its Contact says so", why, other)
+        self._agent = SipAgent(
+            UserAgent(self._address, self._listener.address[1]),
+            random.Random(),
+            on_invite=self._invited if answers else None,
+            trace=self._options.trace,
+        )
         return self
+
+    async def _serve(self, port: int, context: ssl.SSLContext) -> TlsServer:
+        return await serve_tls(self._address, port, context, self._connected)
+
+    def _connected(self, connection: Connection) -> None:
+        self.agent.attach(connection)
+
+    def _listener_context(self, files: CustomerFiles | None) -> ssl.SSLContext:
+        """Return the context of the listener: the card's certificate, the user's own, or one made for this run."""
+        if files is not None:
+            return server_context(CertificateFiles(Path(files.certificate), Path(files.key)))
+        if self._options.client_certificate is not None:
+            return server_context(self._options.client_certificate)
+        with tempfile.TemporaryDirectory(prefix="trunkproof-") as folder:
+            # OpenSSL has read the files when this returns, so the key need not stay on disk.
+            return server_context(Authority(Path(folder)).issue(self._address))
+
+    def _connections(self, target: Target, server_name: str) -> ConnectionPool:
+        tls = self._settings.traffic.tls
+        connector = connector_of(self._settings, self._card, server_name, self._options)
+        return ConnectionPool(connector, target, tls.policy, tls.pool_size, resumes=tls.resumption_share > 0)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,6 +189,8 @@ class Customer:
         # First: the tasks of these calls use the connections and the audio.
         await self._answerer.close()
         await self.pool.close()
+        if self.redirector is not None:
+            await self.redirector.close()
         if self._listener is not None:
             await self._listener.close()
         self.audio.close()
@@ -143,7 +212,7 @@ class Customer:
             exophone=exophone(self._index),
             account=self._settings.account,
             trunk=Place(self._target.address, self._target.port),
-            customer=Place(self._address, self._settings.customer_port),
+            customer=Place(self.agent.user_agent.host, self.agent.user_agent.port),
             sdp=sdp,
         )
 

@@ -8,29 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from trunkproof.loadgen.bugs import note_bug
 from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, NoPortError
 from trunkproof.loadgen.parties.call_log import CallLog
+from trunkproof.loadgen.parties.negotiation import AudioNegotiator
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.offer_answer import SdpFault
-from trunkproof.loadgen.sip.sdp import MalformedSdpError, SessionDescription, write_sdp
+from trunkproof.loadgen.sip.call_state import IN_DIALOG, CallState
+from trunkproof.loadgen.sip.fields import quote
+from trunkproof.loadgen.sip.reason import readable, sip_reason
+from trunkproof.loadgen.sip.sdp import MalformedSdpError
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 from trunkproof.loadgen.sip.server_call import ServerCall
+from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Outcome, PlanRow, row_of
 from trunkproof.models.records import Disposition
 from trunkproof.models.refusals import REFUSALS
 
 logger = logging.getLogger(__name__)
 
-_NOT_FOUND, _NOT_ACCEPTABLE = 404, 488
+_NOT_FOUND, _NOT_ACCEPTABLE, _OUR_FAULT = 404, 488, 500
 
 
 class _Gone(Exception):  # noqa: N818
     """The caller cancelled, or the connection was lost, before the call was answered."""
+
+
+class _NotAcceptable(Exception):  # noqa: N818
+    """The call can have no audio. The message says why."""
 
 
 class Reservation(Protocol):
@@ -55,10 +64,15 @@ class Admission(Protocol):
 
 
 class Answerer:
-    """The called side. `admission` decides first. `rows` are the plan's, by number."""
+    """The called side. `admission` decides first. `rows` are the plan's, by number.
 
-    def __init__(self, rows: Mapping[int, PlanRow], admission: Admission) -> None:
-        self._rows = rows
+    A number that is not the plan's gets the row that `unplanned` returns for it, or 404 without it.
+    """
+
+    def __init__(
+        self, rows: Mapping[int, PlanRow], admission: Admission, unplanned: Callable[[str], PlanRow] | None = None
+    ) -> None:
+        self._rows, self._unplanned = rows, unplanned
         self._admission = admission
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,7 +80,7 @@ class Answerer:
     def take(self, agent: SipAgent, incoming: IncomingCall) -> None:
         """Answer one call in its own task."""
         # The set keeps the task alive: the event loop itself holds tasks only weakly.
-        task = asyncio.create_task(self._serve(agent, incoming))
+        task = asyncio.create_task(self._guarded(agent, incoming))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -81,6 +95,17 @@ class Answerer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _guarded(self, agent: SipAgent, incoming: IncomingCall) -> None:
+        """Serve a call, and end it whatever goes wrong, so that its caller does not wait for an answer in vain."""
+        try:
+            await self._serve(agent, incoming)
+        except RemoteError as error:
+            CallLog(logger, incoming.call.invite.call_id).info("ended: %s", error)
+            agent.act(lambda now: _end(incoming.call, _NOT_ACCEPTABLE, now))
+        except Exception as error:
+            note_bug("an incoming call", error)
+            agent.act(lambda now: _end(incoming.call, _OUR_FAULT, now))
+
     async def _serve(self, agent: SipAgent, incoming: IncomingCall) -> None:
         call = incoming.call
         log = CallLog(logger, call.invite.call_id)
@@ -91,14 +116,25 @@ class Answerer:
             log = log.of(row.call, row.attempt)
             log.debug("came in from %s", incoming.source)
             reservation = await self._admission(incoming, row)
+            talk = _Conversation(agent, call, incoming.events, log)
             try:
-                await self._converse(_Conversation(agent, call, incoming.events), row, reservation)
+                await self._converse(talk, row, reservation)
+            except Exception:
+                # A call that is up keeps its ports and its channel until it is over.
+                await talk.end()
+                raise
             finally:
+                talk.close()
                 # On every way out. A channel that is not released would be missing for the rest of the run.
                 reservation.close()
         except NoPortError as error:
             log.warning("refused: %s", error)
             agent.act(lambda now: call.reject(now, REFUSALS[Disposition.NO_PORT].status))
+        except _NotAcceptable as error:
+            log.info("refused with %s: %s", _NOT_ACCEPTABLE, error)
+            # 399: a warning in words (RFC 3261 section 20.43).
+            warning = ("Warning", f"399 trunkproof {quote(readable(str(error)))}")
+            agent.act(lambda now: call.reject(now, _NOT_ACCEPTABLE, headers=[warning]))
         except CallRefused as refused:
             refusal = refused.refusal
             log.debug("refused with %s", refusal.status)
@@ -108,72 +144,120 @@ class Answerer:
 
     def _row_dialled(self, call: ServerCall) -> PlanRow:
         number = row_of(call.dialled)
-        if number is None or number not in self._rows:
+        row = None if number is None else self._rows.get(number)
+        if row is None and self._unplanned is not None:
+            row = self._unplanned(call.dialled)
+        if row is None:
             raise CallRefused(Refusal(_NOT_FOUND))
-        return self._rows[number]
+        return row
 
     async def _converse(self, talk: _Conversation, row: PlanRow, reservation: Reservation) -> None:
         # Setup and ringing count from here, after admission: the delay of a shaper comes before.
         handed_over = self._loop.time()
         # Before ringing: nobody should hear a telephone ring for a call that cannot have audio.
-        offer = read_offer(talk.call.invite.body)
+        if talk.call.offer:
+            _check_offer(talk.call.offer)
         await talk.sleep_until(handed_over + row.setup_s)
         if row.outcome in {Outcome.BUSY, Outcome.REJECTED}:
             raise CallRefused(Refusal(row.status))
+        # A caller that makes no offer gets ours in the first reliable response (RFC 3262 section 5).
+        if talk.call.needs_reliable and not talk.call.offer:
+            talk.open(reservation)
         talk.agent.act(talk.call.ring)
         # An abandoned call rings until its caller cancels it.
         await talk.sleep_until(None if row.outcome is Outcome.ABANDONED else handed_over + row.setup_s + row.ring_s)
         if row.outcome is Outcome.NO_ANSWER:
             raise CallRefused(Refusal(row.status))
         # Only for a call that is answered: a ringing telephone needs no socket.
-        audio = reservation.open_audio()
-        try:
-            await self.talk(talk, offer, audio)
-        finally:
-            audio.close()
+        await self.talk(talk, talk.open(reservation))
 
-    async def talk(self, talk: _Conversation, offer: SessionDescription, audio: Audio) -> None:
+    async def talk(self, talk: _Conversation, media: AudioNegotiator) -> None:
         """Answer with our SDP, exchange audio, and wait for the end."""
-        negotiated = audio.answer(offer)
-        if isinstance(negotiated, SdpFault):
-            raise CallRefused(Refusal(_NOT_ACCEPTABLE))
+        call = talk.call
+        body = media.answer(call.offer, talk.dialog) if call.offer else media.offer(talk.dialog)
+        if body is None:
+            raise _NotAcceptable(media.refusal)
+        media.audio.listen()
+        talk.agent.act(lambda now: call.answer(now, body))
         # The answer first: our audio must not reach the caller before it knows our key.
-        talk.agent.act(lambda now: talk.call.answer(now, write_sdp(negotiated.answer)))
-        audio.start(negotiated.agreement)
+        media.confirm(talk.dialog)
         await talk.until_ended()
 
 
 class _Conversation:
     """An incoming call with the answerer's actions."""
 
-    def __init__(self, agent: SipAgent, call: ServerCall, call_events: CallEvents) -> None:
+    def __init__(self, agent: SipAgent, call: ServerCall, call_events: CallEvents, log: CallLog) -> None:
         self.agent = agent
         self.call: ServerCall = call
         self._events = call_events
+        self._log = log
+        self._media: AudioNegotiator | None = None
+
+    @property
+    def dialog(self) -> str:
+        """Return the name by which the negotiator knows the dialog."""
+        return self.call.invite.from_.tag
+
+    def open(self, reservation: Reservation) -> AudioNegotiator:
+        """Return the call's audio, opened when it is asked for first."""
+        if self._media is None:
+            self._media = AudioNegotiator(reservation.open_audio())
+            self.call.negotiator = self._media
+        return self._media
+
+    def close(self) -> None:
+        """Release the audio."""
+        if self._media is not None:
+            self._media.close()
 
     async def sleep_until(self, instant: float | None) -> None:
         """Wait until an instant of the loop's clock, or forever for None.
 
         Raises:
             _Gone: the caller gave up first.
+            _NotAcceptable: the caller's answer to our offer cannot be used.
         """
         while (event := await self._events.next(instant)) is not None:
-            if isinstance(event, events.FinalEvent):
-                raise _Gone
+            match event:
+                case events.FinalEvent():
+                    raise _Gone
+                case events.OfferAnswered(fault=fault) if fault is not None:
+                    raise _NotAcceptable(fault)
 
     async def until_ended(self) -> None:
-        """Wait until an answered call ends."""
-        while not isinstance(await self._events.next(), events.FinalEvent):
-            pass
+        """Wait until an answered call ends. Hang up where its caller's answer to our offer cannot be used."""
+        while not isinstance(event := await self._events.next(), events.FinalEvent):
+            match event:
+                case events.OfferAnswered(fault=fault) if fault is not None:
+                    self._log.info("the answer to our offer cannot be used: %s", fault)
+                    # In mid-call, what was agreed before goes on.
+                    if self._media is not None and not self._media.is_agreed:
+                        self._hang_up(488, fault)
+                case events.Reoffered(status=status) if status != 200 and self._media is not None:
+                    self._log.info("an offer in mid-call was refused: %s", self._media.refusal)
+
+    async def end(self) -> None:
+        """Hang up a call that is answered, and wait until it is over."""
+        if self.call.state in IN_DIALOG:
+            self._hang_up(500, "internal error")
+            await self.until_ended()
+
+    def _hang_up(self, status: int, why: str) -> None:
+        self.agent.act(lambda now: self.call.bye(now, sip_reason(status, why)))
 
 
-def read_offer(body: bytes) -> SessionDescription:
-    """Return the SDP offer of an INVITE.
+def _end(call: ServerCall, status: int, now: float) -> None:
+    """Refuse a call with that status, or hang up where it is answered already. Do nothing where it has ended."""
+    if call.state is CallState.INCOMING:
+        call.reject(now, status)
+    else:
+        call.hang_up(now)
 
-    Raises:
-        CallRefused: the body is no valid SDP.
-    """
+
+def _check_offer(body: bytes) -> None:
+    """Raise `_NotAcceptable` where an offer is no valid SDP."""
     try:
-        return parse_sdp(body)
-    except MalformedSdpError:
-        raise CallRefused(Refusal(_NOT_ACCEPTABLE)) from None
+        parse_sdp(body)
+    except MalformedSdpError as error:
+        raise _NotAcceptable(str(error)) from None

@@ -15,21 +15,24 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from trunkproof.loadgen.parties.agent import CallEvents, Stopped
-from trunkproof.loadgen.parties.audio import Audio, NoPortError, media_fault, note_media
+from trunkproof.loadgen.parties.audio import NoPortError, media_fault, note_media
 from trunkproof.loadgen.parties.call_log import CallLog
 from trunkproof.loadgen.parties.caller import Caller
+from trunkproof.loadgen.parties.negotiation import AudioNegotiator
+from trunkproof.loadgen.parties.redirect import RedirectError
+from trunkproof.loadgen.parties.refusal import read_refusal, told
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.mask import mask
 from trunkproof.loadgen.sip.message import Request
-from trunkproof.loadgen.sip.offer_answer import judge_answer
-from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
+from trunkproof.loadgen.sip.reason import sip_reason
 from trunkproof.loadgen.tls.connection import ConnectError
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
-from trunkproof.loadgen.tls.pool import Lease
-from trunkproof.models.errors import GuardError, TrunkproofError
+from trunkproof.loadgen.tls.pool import ConnectionPool, Lease
+from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import Disposition, Record
+from trunkproof.models.records import Disposition, EndedBy, Record
 from trunkproof.models.refusals import disposition_of
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 
@@ -39,6 +42,11 @@ _LAST_WORDS_S = 4.0
 """How long a stopped run waits for the response to a BYE or CANCEL before it drops the call."""
 _GOOD_ENDS = {EndCause.LOCAL_BYE, EndCause.REMOTE_BYE, EndCause.BYE_REFUSED}
 """The call was up and has ended. BYE_REFUSED (481) means that the other side had already ended it."""
+EARLY_HANG_UP_S = 1.0
+"""A far end that hangs up this long before the planned end, or longer, has dropped the call.
+
+A PBX counts whole seconds, and may begin to count before we do.
+"""
 
 
 class _Wish(Enum):
@@ -57,8 +65,7 @@ class _Wish(Enum):
 class _Ready:
     """What `prepare` makes before the call's instant."""
 
-    audio: Audio
-    offer: SessionDescription
+    media: AudioNegotiator
     invite: Request
 
 
@@ -74,6 +81,10 @@ class PlannedCall:
     _ready: _Ready | NoPortError | None = None
     _lease: Lease | None = None
     _call: ClientCall | None = None
+    _pool: ConnectionPool = field(init=False)
+    """Where the present lease comes from."""
+    _tried: list[str] = field(default_factory=list)
+    """The Request-URIs that have redirected the call."""
     _log: CallLog = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,8 +106,8 @@ class PlannedCall:
             # placed.
             self._ready = error
             return
-        offer = line.offer(self.row, audio)
-        self._ready = _Ready(audio, offer, line.invite(self.row, write_sdp(offer)))
+        media = AudioNegotiator(audio, line.offer(self.row, audio))
+        self._ready = _Ready(media, line.invite(self.row, media.offered))
 
     def start(self) -> None:
         """Send the INVITE, if its connection is already open."""
@@ -114,6 +125,11 @@ class PlannedCall:
                 await self._connect_and_converse(self._ready)
             elif self._ready is not None:
                 self._fail_here(self._ready)
+        except BaseException:  # cancellation too
+            # The dialler tells it in the record. The far end must not stay in a call that nobody follows any more.
+            if self._call is not None:
+                self.caller.line.agent.act(self._call.hang_up)
+            raise
         finally:
             self.drop()
             # Last. `stop` must reach the call as long as it holds anything.
@@ -122,13 +138,13 @@ class PlannedCall:
     def drop(self) -> None:
         """Release what was prepared."""
         if isinstance(self._ready, _Ready):
-            self._ready.audio.close()
+            self._ready.media.close()
 
     async def _connect_and_converse(self, ready: _Ready) -> None:
-        pool = self.caller.line.pool
+        self._pool = self.caller.line.pool
         try:
             if self._lease is None:
-                self._send(await pool.acquire(self.row.call, resume=self.row.resumes), ready)
+                self._send(await self._pool.acquire(self.row.call, resume=self.row.resumes), ready)
         except ConnectError as error:
             return self._end(Disposition.CONNECTION_FAILED, str(error))
         except LocalNetworkError as error:
@@ -136,9 +152,10 @@ class PlannedCall:
         assert self._lease is not None
         assert self._call is not None
         try:
-            await self._converse(self._call, self._lease, ready)
+            await self._converse(ready)
         finally:
-            pool.release(self._lease)
+            # Another one than before, where the call was redirected.
+            self._pool.release(self._lease)
         return None
 
     def _send(self, lease: Lease, ready: _Ready) -> None:
@@ -148,51 +165,59 @@ class PlannedCall:
         self.record.sent_s = self.caller.now_s()
         self._log = CallLog(logger, ready.invite.call_id, call=self.row.call, attempt=self.row.attempt)
         self._log.debug("INVITE sent over a %s connection", lease.kind)
+        # The far end may send audio before its answer (RFC 3264 section 5.1).
+        ready.media.audio.listen()
+        self._place(lease, ready)
+
+    def _place(self, lease: Lease, ready: _Ready) -> None:
         self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.inbox)
+        self._call.negotiator = ready.media
 
     def _fail_here(self, error: TrunkproofError) -> None:
         """Note a failure of this machine and not of the trunk. The generator's verdict counts these failures."""
         self.caller.local_failures += 1
         self._end(Disposition.CONNECTION_FAILED, f"this machine: {error}")
 
-    async def _converse(self, call: ClientCall, lease: Lease, ready: _Ready) -> None:
-        answer = await self._until_answered(call)
+    async def _converse(self, ready: _Ready) -> None:
+        answer = await self._until_answered()
         if answer is None:
             return
-        audio = ready.audio
+        assert self._call is not None
+        call, media = self._call, ready.media
         self.record.status, self.record.ports = 200, self.caller.line.ports_per_call
         self.record.answered_s = answer.at_s - self.caller.zero
         self._log.debug("answered")
-        fault = self._start_audio(audio, ready.offer, answer.body)
         # The hold time counts from the answer, not from when this task got to run. A call whose SDP is wrong ends at
         # once.
-        hang_up_at = answer.at_s + (self.row.hold_s if fault is None else 0.0)
+        hang_up_at = answer.at_s + (self.row.hold_s if answer.fault is None else 0.0)
         ended = await self._hold(call, hang_up_at)
         self.record.bye_s = self.caller.now_s()
         # Before the BYE: silence after it is no fault of the trunk.
-        audio.stop()
+        media.stop()
+        early = ended is not None and ended.at_s <= hang_up_at - EARLY_HANG_UP_S
         if not ended:
-            ended = await self._hang_up(call, lease)
+            ended = await self._hang_up(call, answer.fault)
+        # Not before: while we look for a connection for our BYE, the far end may hang up over one of its own.
+        self._note_end(ended)
         # After the hang-up, which may take a while, but of the audio as it was before.
-        note_media(self.record, audio.report)
-        self._judge(ended, fault or media_fault(audio.report))
+        note_media(self.record, media.audio.report)
+        self._judge(ended, answer.fault or media_fault(media.audio.report), early=early)
 
-    def _start_audio(self, audio: Audio, offer: SessionDescription, body: bytes) -> str | None:
-        """Start the audio as agreed. Return what is wrong with the answer, or None."""
-        judgement = judge_answer(offer, body)
-        if judgement.agreement is None:
-            return "; ".join(judgement.faults)
-        try:
-            audio.start(judgement.agreement)
-        except GuardError as error:
-            return str(error)
-        return None
+    def _note_end(self, ended: events.Terminated | None) -> None:
+        """Note who hung up, and why. `ended` is None where our BYE got no answer."""
+        record = self.record
+        record.ended_by = EndedBy.US
+        if ended is not None and ended.cause is EndCause.REMOTE_BYE:
+            record.ended_by = EndedBy.PEER
+            if ended.reason is not None:
+                record.bye_cause, record.bye_reason = ended.reason.q850_cause, mask(ended.reason.text)
 
-    async def _until_answered(self, call: ClientCall) -> events.Answered | None:
+    async def _until_answered(self) -> events.Answered | None:
         """Follow the INVITE to its end. Return the answer, or None once the record says how the call failed."""
         agent = self.caller.line.agent
-        # After the planned setup and ringing, a caller waits for as long as timer B.
-        until: float | None = self._clock() + self.row.setup_s + self.row.ring_s + TRANSACTION_TIMEOUT_S
+        # Timer B, which ends with the first provisional response (RFC 3261 section 17.1.1.2), runs in the transaction.
+        # This is the caller's own patience.
+        until: float | None = self._clock() + self._patience_s
         while True:
             match await self.inbox.next(until):
                 # The order of the cases matters: after a stop, None means that CANCEL got no answer either.
@@ -201,20 +226,54 @@ class PlannedCall:
                     return None
                 case None | Stopped() as signal:
                     self.wish = _Wish.STOP if signal else self._reason_to_leave()
-                    agent.act(call.hang_up)
+                    assert self._call is not None
+                    agent.act(self._call.hang_up)
                     # Without a stop no deadline is needed: the call itself gives up 64*T1 after its CANCEL.
                     until = self._clock() + _LAST_WORDS_S if signal else None
                 case events.Ringing(at_s=at_s) if self.record.ringing_s is None:
                     self.record.ringing_s = at_s - self.caller.zero
                     self._log.debug("ringing")
-                    # The planned patience counts from the ringing, as a caller hears it.
-                    if self.row.outcome is Outcome.ABANDONED and self.wish is _Wish.ANSWER:
-                        until = at_s + self.row.ring_s
+                    # Patience counts from the ringing, as a caller hears it.
+                    if self.wish is _Wish.ANSWER:
+                        planned = self.row.outcome is Outcome.ABANDONED
+                        until = at_s + (self.row.ring_s if planned else self._patience_s)
                 case events.Answered() as answer:
                     return answer
+                case events.Rejected(status=status) as final if status < 400 and await self._redirected(final):
+                    until = self._clock() + self._patience_s
                 case events.FinalEvent() as final:
                     self._failed(final)
                     return None
+
+    @property
+    def _patience_s(self) -> float:
+        """Return how long the caller waits: as long as the study says, and at least until the planned answer."""
+        return max(self.caller.line.ring_patience_s, self.row.setup_s + self.row.ring_s + TRANSACTION_TIMEOUT_S)
+
+    async def _redirected(self, final: events.Rejected) -> bool:
+        """Send the INVITE where a 3xx sends it, if the study and the guard allow it. Return whether that was done."""
+        redirector = self.caller.line.redirector
+        assert isinstance(self._ready, _Ready)
+        if redirector is None or self.wish is not _Wish.ANSWER:
+            return False
+        self._tried.append(self._ready.invite.uri)
+        try:
+            there = await redirector.follow(final.response, self._tried)
+            lease = await there.pool.acquire(self.row.call, resume=self.row.resumes)
+        except (RedirectError, ConnectError, LocalNetworkError) as error:
+            self.caller.local_failures += isinstance(error, LocalNetworkError)
+            self.record.reason = mask(f"not followed: {error}")
+            return False
+        # A new Call-ID, which RFC 3261 section 8.1.3.4 allows: the first call is over for its endpoint.
+        invite = self.caller.line.invite(self.row, self._ready.invite.body)
+        invite.uri = there.uri
+        self._ready = _Ready(self._ready.media, invite)
+        assert self._lease is not None
+        self._pool.release(self._lease)
+        self._pool, self._lease = there.pool, lease
+        self._log.debug("redirected, attempt %d", len(self._tried))
+        self._place(lease, self._ready)
+        return True
 
     def _reason_to_leave(self) -> _Wish:
         planned = self.row.outcome is Outcome.ABANDONED and self.record.ringing_s is not None
@@ -231,9 +290,13 @@ class PlannedCall:
                 self._end(Disposition.STILL_UP)
             case events.Rejected():
                 self._refused(final)
-            case _ if isinstance(final, events.TimedOut) or self.wish is _Wish.TIME_OUT:
+            case events.TimedOut():
                 self.record.status = 408
-                self._end(Disposition.TIMED_OUT, f"no final response within {TRANSACTION_TIMEOUT_S:g} s")
+                self._end(Disposition.TIMED_OUT, f"no response within {TRANSACTION_TIMEOUT_S:g} s (timer B)")
+            case _ if self.wish is _Wish.TIME_OUT:
+                self.record.status = 408
+                since = "the INVITE" if self.record.ringing_s is None else "the first ring"
+                self._end(Disposition.TIMED_OUT, f"no answer within {self._patience_s:g} s of {since}: given up")
             case events.Cancelled() | events.Terminated(cause=EndCause.CANCEL_GLARE):
                 # An abandoned call rang, so it was admitted and held its ports.
                 self.record.status, self.record.ports = 487, self.caller.line.ports_per_call
@@ -246,13 +309,18 @@ class PlannedCall:
     def _refused(self, final: events.Rejected) -> None:
         line, record = self.caller.line, self.record
         record.status, record.cause, record.retry_after_s = final.status, final.q850_cause, final.retry_after_s
-        disposition = disposition_of(final.status, final.q850_cause, self.row, throttle_status=line.throttle_status)
+        response = read_refusal(final)
+        disposition = disposition_of(response, self.row, line.refusals)
         # The called side refused it, not a limit. It was admitted before, and held its ports.
         if disposition in {Disposition.BUSY, Disposition.NO_ANSWER} or final.status == self.row.status:
             record.ports = line.ports_per_call
         # The redials of the model wait for this header. Its absence explains a difference.
-        bare = disposition is Disposition.THROTTLED and line.throttle_retries and final.retry_after_s is None
-        self._end(disposition, f"{final.status} without Retry-After" if bare else None)
+        bare = disposition is Disposition.THROTTLED and line.refusals.retries and final.retry_after_s is None
+        words = [] if line.refusals.explains(disposition, self.row) else [told(response)]
+        words += [record.reason] if record.reason else []
+        words += [f"{final.status} without Retry-After"] if bare else []
+        record.reason = None
+        self._end(disposition, "; ".join(words) or None)
 
     async def _hold(self, call: ClientCall, until: float) -> events.Terminated | None:
         """Stay in the call until it is time to hang up. Return the end if the other side hung up first, else None."""
@@ -265,13 +333,18 @@ class PlannedCall:
                     return None
                 case events.Terminated() as ended:
                     return ended
+                case events.Reoffered(status=status) if status != 200:
+                    self._log.info("an offer in mid-call was refused with %s", status)
+                case events.OfferAnswered(fault=fault) if fault is not None:
+                    self._log.info("an answer in mid-call cannot be used: %s", fault)
 
-    async def _hang_up(self, call: ClientCall, lease: Lease) -> events.Terminated | None:
+    async def _hang_up(self, call: ClientCall, fault: str | None) -> events.Terminated | None:
         """Send BYE and wait for its response. Return None where none came."""
         # The connection was lost during the call, for example by a restart of the edge. The dialog is still up.
         if call.connection_id is None and not await self._reconnect(call):
             return None
-        self.caller.line.agent.act(call.bye)
+        reason = None if fault is None else sip_reason(488, fault)
+        self.caller.line.agent.act(lambda now: call.bye(now, reason))
         until = self._clock() + _LAST_WORDS_S if self.wish is _Wish.STOP else None
         while True:
             match await self.inbox.next(until):
@@ -289,7 +362,7 @@ class PlannedCall:
         until = self._clock() + (_LAST_WORDS_S if self.wish is _Wish.STOP else TRANSACTION_TIMEOUT_S)
         while self._clock() < until and not call.ended:
             try:
-                lease = await self.caller.line.pool.acquire(self.row.call, resume=self.row.resumes)
+                lease = await self._pool.acquire(self.row.call, resume=self.row.resumes)
             except ConnectError as error:
                 self._log.debug("no connection for the BYE: %s", error)
                 await asyncio.sleep(EDGE_RETRY_S)
@@ -298,7 +371,7 @@ class PlannedCall:
             return True
         return False
 
-    def _judge(self, ended: events.Terminated | None, fault: str | None) -> None:
+    def _judge(self, ended: events.Terminated | None, fault: str | None, *, early: bool) -> None:
         """Note the disposition of an answered call."""
         if self.wish is _Wish.STOP:
             self._end(Disposition.STILL_UP)
@@ -306,10 +379,18 @@ class PlannedCall:
             self._end(Disposition.MEDIA_FAILED, fault)
         elif ended is None:
             self._end(Disposition.CONNECTION_FAILED, "no way to send the BYE: the trunk is gone")
+        elif early:
+            self._end(Disposition.DROPPED, self._drop_reason(ended))
         else:
             # The call was carried to its end. How the BYE went is a remark, not a failure.
             odd = ended.cause not in _GOOD_ENDS
             self._end(Disposition.COMPLETED, f"ended by {ended.cause.name}" if odd else None)
+
+    def _drop_reason(self, ended: events.Terminated) -> str:
+        after_s = ended.at_s - self.caller.zero - (self.record.answered_s or 0.0)
+        who = "the far end hung up" if ended.cause is EndCause.REMOTE_BYE else f"ended by {ended.cause.name}"
+        why = f": {self.record.bye_reason}" if self.record.bye_reason else ""
+        return f"{who} after {after_s:.1f} of {self.row.hold_s:.1f} s{why}"
 
     def _end(self, disposition: Disposition, reason: str | None = None) -> None:
         self.record.disposition = disposition

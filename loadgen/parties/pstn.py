@@ -27,6 +27,7 @@ from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import Plan, PlanRow, dialled_number
 from trunkproof.models.records import Direction, Record
+from trunkproof.models.refusals import RefusalRules
 from trunkproof.models.study import Study
 
 Admit = Callable[[PlanRow], Awaitable[Reservation]]
@@ -45,8 +46,10 @@ class PstnLine:
         self.agent = agent
         self.pool = pool
         self.ports_per_call = study.pop.ports.legs
-        self.throttle_status = self._settings.throttle.refusal_status
-        self.throttle_retries = self._settings.throttle.retry_after_s is not None
+        # Without a stack in between, a customer's telephone refuses, and it need not be ours.
+        self.refusals = RefusalRules.of(self._settings.throttle, ours=not records_route)
+        self.ring_patience_s = self._settings.traffic.ring_patience_s
+        self.redirector = None
         # The line opens audio by row, so what a call got at its admission waits here for it.
         self.reservations: dict[int, Reservation] = {}
 

@@ -1,13 +1,19 @@
-"""The refusal of a call: its disposition, and what its caller is told."""
+"""The refusal of a call: what its caller is told, and how a caller reads what it was told."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.mask import mask
 from trunkproof.models.records import Direction, Disposition
-from trunkproof.models.refusals import PHRASES, THROTTLE_CAUSE, refusal_of
+from trunkproof.models.refusals import PHRASES, THROTTLE_CAUSE, FinalResponse, refusal_of
 from trunkproof.models.throttles.decision import Refused
+
+_TELLING = ("Reason", "Warning", "Contact")
+"""Headers that say more of a refusal than its status: RFC 3326, RFC 3261 sections 20.43 and 21.3."""
+_LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +58,18 @@ class CallRefused(Exception):  # noqa: N818  # it ends a call as planned and is 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
         super().__init__(refusal.disposition or refusal.status)
+
+
+def read_refusal(rejected: events.Rejected) -> FinalResponse:
+    """Return what a final response of 300 or above says of its reason. The words are the peer's, and not masked."""
+    headers = rejected.response.headers
+    said = [f"{name}: {value}" for name in _TELLING for value in headers.rows(name)]
+    words = "; ".join([rejected.reason, *said])
+    return FinalResponse(rejected.status, rejected.q850_cause, words, rejected.retry_after_s)
+
+
+def told(response: FinalResponse) -> str:
+    """Return a refusal as one line for a record: status, phrase and headers, masked."""
+    # Masked before it is cut: half a number might not look like one.
+    line = mask(f"{response.status} {response.words}")
+    return "".join(char if char.isprintable() else "?" for char in line[:_LONGEST])

@@ -2,6 +2,10 @@
 
 The dialler connects the plan, the pacer and the party that places a call, and keeps the records. The redial rules are
 those of the study. The simulator uses the same ones.
+
+This is the one place where an error becomes the result of its call. A peer's error (`RemoteError`) is told in the
+call's record. Any other error is a bug of ours: it is told there too, and noted with its traceback. In both cases the
+other calls go on.
 """
 
 from __future__ import annotations
@@ -9,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
+from trunkproof.loadgen.bugs import describe, note_bug, noting_bugs
 from trunkproof.loadgen.schedule.pacer import Instant, Pacer
+from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Disposition, Record
 
@@ -27,7 +33,7 @@ class Attempt(Protocol):
         """Carry the attempt to its end."""
 
     def drop(self) -> None:
-        """Release what was prepared, where the attempt is never started."""
+        """Release what was prepared, where the attempt is never started or has failed."""
 
 
 Place = Callable[[PlanRow, Record], Attempt]
@@ -52,6 +58,8 @@ class Dialler:
         self._place = place
         self.records: list[Record] = []
         """The record of every attempt begun, in the order of their beginning."""
+        self.failed_here = 0
+        """How many attempts a bug of ours ended."""
 
     def dial(self, rows: Iterable[PlanRow]) -> None:
         """Schedule first attempts at their instants."""
@@ -75,6 +83,20 @@ class Dialler:
         )
         return record, self._place(row, record)
 
+    def failed(self, record: Record, error: Exception) -> None:
+        """Note in the record of an attempt that an error has ended it."""
+        theirs = isinstance(error, RemoteError)
+        # An answered call was carried by the trunk, so what failed is what the call was for: its audio.
+        answered = theirs and record.answered_s is not None
+        # An attempt that had its end already keeps it: each has exactly one disposition.
+        if record.ended_s is None:
+            record.disposition = Disposition.MEDIA_FAILED if answered else Disposition.CONNECTION_FAILED
+            record.reason = str(error) if theirs else f"this machine: {describe(error)}"
+            record.ended_s = self._pacer.now_s()
+        if not theirs:
+            self.failed_here += 1
+            note_bug(f"call {record.call}, attempt {record.attempt}", error)
+
     def began(self, record: Record) -> None:
         """Note that an attempt begins."""
         # At its beginning and not at its end: a run that is cut short still has a row for every attempt begun.
@@ -97,24 +119,41 @@ class Dialler:
 class _Dialling:
     """An attempt as the pacer's `Action`. Its record is made shortly before its instant: a plan may have a million."""
 
-    __slots__ = ("_attempt", "_dialler", "_intended_s", "_record", "_row")
+    __slots__ = ("_attempt", "_dialler", "_error", "_intended_s", "_record", "_row")
 
     def __init__(self, dialler: Dialler, row: PlanRow, intended_s: float) -> None:
         self._dialler, self._row, self._intended_s = dialler, row, intended_s
+        self._error: Exception | None = None
 
     def prepare(self) -> None:
         self._record, self._attempt = self._dialler.attempt(self._row, self._intended_s)
-        self._attempt.prepare()
+        # Kept until the instant: the record of a failed attempt belongs there.
+        self._try(self._attempt.prepare)
 
     def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
         self._dialler.began(self._record)
         # This part runs at once. A coroutine begins only in a later turn of the event loop.
-        self._attempt.start()
+        self._try(self._attempt.start)
         return self._finish()
 
     async def _finish(self) -> None:
-        await self._attempt.finish()
+        try:
+            if self._error is None:
+                await self._attempt.finish()
+        except Exception as error:  # whatever it is, the other calls go on
+            self._error = error
+        if self._error is not None:
+            self._dialler.failed(self._record, self._error)
+            self.drop()
         self._dialler.ended(self._row, self._record)
 
     def drop(self) -> None:
-        self._attempt.drop()
+        with noting_bugs(f"the release of call {self._row.call}, attempt {self._row.attempt}"):
+            self._attempt.drop()
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            if self._error is None:
+                step()
+        except Exception as error:  # an error that leaves this method ends the pacer, and with it every call
+            self._error = error

@@ -103,24 +103,36 @@ class Pacer:
         Raises:
             ExceptionGroup: an action raised an error; the others are cancelled. It is a bug of ours, because failed
                 calls raise nothing.
+            Exception: another bug of ours. It is raised when the actions under way have ended.
         """
         self._zero = zero
+        failure: Exception | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                while self._stopped_at_s is None and (self._planned or self._prepared or self._running):
-                    # First: starts are what the pacer is judged by. Preparing can wait.
-                    self._start_due(group)
-                    if self._prepare_one():
-                        # After each action, so that the connections of this loop are served in between.
-                        await asyncio.sleep(0)
-                    else:
-                        # No await between this line and the wait in `_wait`, so no change is missed.
-                        self._changed.clear()
-                        await self._wait()
+                try:
+                    await self._start_all(group)
+                except Exception as error:
+                    # Not raised inside the group, which would cancel the calls under way: nothing is wrong with them.
+                    failure = error
+                    self.stop()
+            if failure is not None:
+                raise failure
         finally:
             for _, _, action in self._prepared:
                 # These hold ports already, and will never start.
                 action.drop()
+
+    async def _start_all(self, group: asyncio.TaskGroup) -> None:
+        while self._stopped_at_s is None and (self._planned or self._prepared or self._running):
+            # First: starts are what the pacer is judged by. Preparing can wait.
+            self._start_due(group)
+            if self._prepare_one():
+                # After each action, so that the connections of this loop are served in between.
+                await asyncio.sleep(0)
+            else:
+                # No await between this line and the wait in `_wait`, so no change is missed.
+                self._changed.clear()
+                await self._wait()
 
     def stop(self) -> None:
         """Start nothing more. Actions under way go on, and `run` returns when they have ended."""

@@ -15,15 +15,17 @@ _BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]{1,100})"|([^\s;"]{1,100}))
 def sdp_part(content_type: str | None, body: bytes) -> bytes | None:
     """Return the session description of a body, or None where it has none (415, RFC 3261 section 21.4.13).
 
-    A body without `Content-Type` counts as SDP if it looks like it. Of several descriptions the first one is returned.
+    A body whose `Content-Type` is missing or empty counts as SDP if it looks like it. Of several descriptions the first
+    one is returned.
     """
-    if content_type is None:
+    if not content_type:
         return body if body.lstrip().startswith(b"v=0") else None
     return _find(content_type, body, _DEEPEST)
 
 
 def _find(content_type: str, body: bytes, depth: int) -> bytes | None:
-    kind = content_type.partition(";")[0].strip().lower()
+    # White space may stand around the slash (RFC 3261 section 25.1).
+    kind = "".join(content_type.partition(";")[0].split()).lower()
     if kind == _SDP:
         return body
     boundary = _BOUNDARY.search(content_type)

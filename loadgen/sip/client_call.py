@@ -1,35 +1,48 @@
 """The calling side of a call: from INVITE to its final response, CANCEL included (RFC 3261 sections 9 and 13.2).
 
-It reacts to the events of one INVITE transaction, and acknowledges every 2xx, repeated or forked. What happens inside
-the dialog is in `Call`.
+It reacts to the events of one INVITE transaction, and acknowledges every 2xx, repeated or forked, and every reliable
+provisional response (RFC 3262). A callee may fork: each To tag is a dialog of its own, with its own answer to our
+offer. What happens inside the dialog is in `Call`.
 """
 
 from __future__ import annotations
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core
+from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in, names_100rel
 from trunkproof.loadgen.sip.call_state import CallState, Trigger
 from trunkproof.loadgen.sip.dialog import Dialog
 from trunkproof.loadgen.sip.events import EndCause
-from trunkproof.loadgen.sip.fields import MalformedFieldError, read_q850_cause, read_retry_after
+from trunkproof.loadgen.sip.exchange import OfferState
+from trunkproof.loadgen.sip.fields import MalformedFieldError, read_number, read_q850_cause, read_retry_after
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.session_timer import Refresher, read_min_se, read_session_timer
 from trunkproof.loadgen.sip.transaction import TransactionEvent, TransactionFailure
 from trunkproof.models.timers import TRANSACTION_TIMEOUT_S
 
+MOST_FORKS = 32
+"""The most early dialogs of one call that are kept. A peer could name a new tag in every response."""
+
 
 class ClientCall(Call):
     """A call that we place. `invite` is the INVITE that was sent last."""
 
-    __slots__ = ("_acks", "_transaction", "invite")
+    __slots__ = ("_acks", "_early", "_ringing", "_transaction", "invite")
 
     def __init__(self, core: Core, connection_id: ConnectionId, invite: Request, now: float) -> None:
-        super().__init__(core, connection_id, CallState.CALLING)
+        super().__init__(core, connection_id, (invite.call_id, invite.from_.tag), CallState.CALLING)
         self.invite = invite
-        self.local_body = invite.body
         self._acks: dict[str, Request] = {}
+        self._early: dict[str, Dialog] = {}
+        # Of each other fork that rings, its first response: a dialog is made of it when it asks something. Few ever do.
+        self._ringing: dict[str, Response] = {}
         self._transaction = core.start_invite(connection_id, invite, self._on_invite, now)
+
+    @property
+    def dialogs(self) -> tuple[Dialog, ...]:
+        """Return the dialog of the answer, and the early ones."""
+        early = tuple(self._early.values())
+        return early if self.dialog is None else (self.dialog, *early)
 
     def cancel(self, now: float) -> None:
         """Give the call up before its answer: send CANCEL now or after the first response. Do nothing once answered."""
@@ -55,7 +68,24 @@ class ClientCall(Call):
             case TransactionFailure():
                 self._on_no_response(event, now)
 
+    def _owns_call_id(self) -> bool:
+        return True
+
+    def _repeat_provisional(self, now: float) -> None:
+        raise RuntimeError("only a callee sends provisional responses")
+
+    def _dialog_of(self, request: Request) -> Dialog | None:
+        tag = request.from_.tag
+        if self.dialog is None:
+            response = self._ringing.get(tag)
+            return self._early.get(tag) if response is None else self._early_dialog(response)
+        # Once one fork has answered, the others are over.
+        return self.dialog if self.dialog.remote_tag == tag else None
+
     def _on_provisional(self, response: Response, now: float) -> None:
+        # Before the state: a callee that we have given up must not repeat its response in vain either.
+        if response.status > 100 and not self._take_provisional(response, now):
+            return
         cancel_waited = self.state is CallState.CANCEL_WANTED
         if not self._move(Trigger.PROVISIONAL):
             return
@@ -64,7 +94,58 @@ class ClientCall(Call):
         elif response.status == 100:
             self._core.emit(events.Trying(now, self))
         else:
-            self._core.emit(events.Ringing(now, self, response.status, response.body))
+            self._core.emit(events.Ringing(now, self, response.status, description_in(response)))
+
+    def _take_provisional(self, response: Response, now: float) -> bool:
+        """Take a response's SDP, and acknowledge it where it is reliable. Return False for one that must be ignored.
+
+        That is a repetition, or one whose predecessor has not come yet (RFC 3262 section 4).
+        """
+        reliable = names_100rel(response)
+        body = description_in(response)
+        if not reliable and not body:
+            # Without a tag there is no dialog (RFC 3261 section 12.1): a peer of RFC 2543 leaves it out.
+            if response.to.tag and len(self._ringing) < MOST_FORKS:
+                self._ringing.setdefault(response.to.tag, response)
+            return True
+        try:
+            dialog = self._early_dialog(response)
+            number = read_number(response.headers.get("RSeq") or "", "RSeq") if reliable else 0
+        except MalformedFieldError:
+            return True  # it still says that the telephone rings
+        if reliable:
+            if dialog.rseq is not None and number != dialog.rseq + 1:
+                return False
+            dialog.rseq = number
+        exchange = dialog.exchange
+        # The first reliable description is the answer. What follows it is ignored (RFC 3261 section 13.2.1).
+        if body and exchange.state is OfferState.OFFERED and self.state is not CallState.CANCELLING:
+            if reliable:
+                self._take_answer(dialog, body)
+            else:
+                # A preview, for early media. The offer stays open: the 2xx may bring another answer.
+                exchange.remote = body
+                if self.negotiator is not None:
+                    self.negotiator.accept(exchange.proposed, body, dialog.remote_tag)
+        if reliable:
+            row = ("RAck", f"{number} {self.invite.cseq.number} INVITE")
+            prack = dialog.request("PRACK", self._core.agent.via(self._core.ids.branch()), (row,))
+            self._core.start(self.connection_id, prack, _ignore, now)
+        return True
+
+    def _early_dialog(self, response: Response) -> Dialog:
+        """Return the early dialog of a provisional response. It is made for the first one of its tag."""
+        dialog = self._early.get(response.to.tag)
+        if dialog is None:
+            if len(self._early) >= MOST_FORKS:
+                raise MalformedFieldError(f"more than {MOST_FORKS} early dialogs")
+            dialog = self._early[response.to.tag] = self._new_dialog(response)
+        return dialog
+
+    def _new_dialog(self, response: Response) -> Dialog:
+        dialog = Dialog.as_caller(self.invite, response, self._core.agent.host, self._core.agent.port)
+        dialog.exchange.offer(self.invite.body)
+        return dialog
 
     def _send_cancel(self, now: float) -> None:
         """Send a CANCEL with the INVITE's branch, CSeq number and Request-URI (RFC 3261 section 9.1)."""
@@ -90,12 +171,15 @@ class ClientCall(Call):
         if tag in self._acks:
             return self._core.send(self.connection_id, self._acks[tag])
         try:
-            dialog = Dialog.as_caller(self.invite, response, self._core.agent.host, self._core.agent.port)
+            dialog = self._new_dialog(response)
             session = read_session_timer(response)
         except MalformedFieldError as error:
             if self._move(Trigger.FAILURE):
                 self._finish(events.ProtocolViolation(now, self, str(error)))
             return None
+        early = self._early.get(tag)
+        if early is not None:
+            dialog.take_over(early)
         # Kept as it was sent: a repeated 2xx gets the same ACK again (section 13.2.2.4).
         self._acks[tag] = dialog.ack(self._core.agent.via(self._core.ids.branch()))
         self._core.send(self.connection_id, self._acks[tag])
@@ -103,16 +187,27 @@ class ClientCall(Call):
         if not self._move(Trigger.SUCCESS):
             return self._end_fork(dialog, now)
         self.dialog = dialog
-        self._core.attach(self)
         self._stop(CallTimer.CANCEL)
         if self.state is CallState.ENDING:  # the 2xx crossed our CANCEL
             return self._send_bye(EndCause.CANCEL_GLARE, now)
-        self._core.emit(events.Answered(now, self, response, response.body))
+        body = description_in(response)
+        fault = self._settle_answer(dialog, body)
+        self._core.emit(events.Answered(now, self, response, dialog.exchange.remote or body, fault))
         return self._keep_session(session, Refresher.UAC, now)
+
+    def _settle_answer(self, dialog: Dialog, body: bytes) -> str | None:
+        """Take the answer that stands in this dialog, wherever it came. Return what is wrong with it, or None."""
+        exchange = dialog.exchange
+        if exchange.state is OfferState.OFFERED:
+            # Without a body the preview of a plain 1xx holds: "that same exact answer" (RFC 3261 section 13.2.1).
+            self._take_answer(dialog, body or exchange.remote)
+        if self.negotiator is not None and exchange.fault is None:
+            self.negotiator.confirm(dialog.remote_tag)
+        return exchange.fault
 
     def _end_fork(self, dialog: Dialog, now: float) -> None:
         """End a second answer to the same INVITE at once. It was acknowledged already (RFC 3261 section 13.2.2.4)."""
-        # The dialog is not attached: it has one BYE to send, and a request inside it gets 481.
+        # The call does not know this dialog: it has one BYE to send, and a request inside it gets 481.
         bye = dialog.request("BYE", self._core.agent.via(self._core.ids.branch()))
         self._core.start(self.connection_id, bye, _ignore, now)
 

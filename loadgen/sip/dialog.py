@@ -1,8 +1,8 @@
 """Dialogs (RFC 3261 section 12): identity, sequence numbers, route set and remote target of one call, at one side.
 
 A dialog builds the requests inside it and says whether a received one is in order. It sends nothing itself.
-`AnswerRepeater` says when to repeat a 2xx until its ACK (section 13.3.1.4). It is here because the repetition belongs
-to the dialog and not to a transaction.
+`Repeater` says when to repeat a 2xx until its ACK (section 13.3.1.4), or a reliable 1xx until its PRACK (RFC 3262). It
+is here because the repetition belongs to the dialog and not to a transaction.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
 
-from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Uri
+from trunkproof.loadgen.sip.exchange import Exchange
+from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Uri, uri_host
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.models.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
 
-DialogKey = tuple[str, str, str]
+CallKey = tuple[str, str]
 """Call-ID, local tag, remote tag (section 12)."""
 FIRST_CSEQ = 101
 """Last CSeq number before a callee's first request, which then is 102: the number that the trunk's INVITEs start at."""
@@ -40,6 +41,10 @@ class Dialog:
     local_party: NameAddr | None = None
     """`local`, parsed, where it has been parsed already."""
     remote_party: NameAddr | None = None
+    exchange: Exchange = field(default_factory=Exchange)
+    """Offer and answer in this dialog."""
+    rseq: int | None = None
+    """RSeq of the last reliable provisional response that came (RFC 3262 section 4)."""
 
     def __post_init__(self) -> None:
         """Raise MalformedFieldError for a broken route or target now, not when the first request needs it."""
@@ -47,15 +52,15 @@ class Dialog:
 
     @classmethod
     def as_caller(cls, invite: Request, response: Response, own_host: str, own_port: int) -> Self:
-        """Return the dialog that a 2xx to our INVITE makes (RFC 3261 section 12.1.2).
+        """Return the dialog that a response to our INVITE makes (RFC 3261 section 12.1.2).
 
         Leading routes that name ourselves are dropped, as an edge does with its own Record-Route (section 16.4).
 
         Raises:
-            MalformedFieldError: a header of the 2xx cannot be read.
+            MalformedFieldError: a header of the response cannot be read.
         """
         # A caller reverses the Record-Route of the answer, a callee takes it as it came (sections 12.1.2 and 12.1.1).
-        routes = list(reversed(response.headers.elements("Record-Route")))
+        routes = _routes(response)[::-1]
         while routes and _names(routes[0], own_host, own_port):
             routes.pop(0)
         return cls(
@@ -69,7 +74,7 @@ class Dialog:
             remote_cseq=None,
             # A 2xx must have a Contact (section 12.1.1). Where it has none, the INVITE's own address is the best
             # guess.
-            remote_target=_contact_uri(response) or invite.uri,
+            remote_target=contact_uri(response) or invite.uri,
             route_set=tuple(routes),
             invite_cseq=invite.cseq.number,
             local_party=invite.from_,
@@ -92,14 +97,14 @@ class Dialog:
             remote_tag=invite.from_.tag,
             local_cseq=FIRST_CSEQ,
             remote_cseq=invite.cseq.number,
-            remote_target=_contact_uri(invite) or invite.from_.uri,
-            route_set=tuple(invite.headers.elements("Record-Route")),
+            remote_target=contact_uri(invite) or invite.from_.uri,
+            route_set=tuple(_routes(invite)),
         )
 
-    @property
-    def key(self) -> DialogKey:
-        """Return the key by which requests inside this dialog are recognised."""
-        return self.call_id, self.local_tag, self.remote_tag
+    def take_over(self, early: Dialog) -> None:
+        """Go on from the early dialog of the same tags: a 2xx renews its route and target only (section 13.2.2.4)."""
+        self.local_cseq, self.remote_cseq = early.local_cseq, early.remote_cseq
+        self.exchange, self.rseq = early.exchange, early.rseq
 
     def request(self, method: str, via: str, headers: tuple[Header, ...] = (), body: bytes = b"") -> Request:
         """Return a new request inside the dialog, with the next CSeq number (RFC 3261 section 12.2.1.1)."""
@@ -108,9 +113,12 @@ class Dialog:
             self.invite_cseq = self.local_cseq
         return self._request(method, self.local_cseq, via, headers, body)
 
-    def ack(self, via: str) -> Request:
-        """Return the ACK of a 2xx: a request of its own with the INVITE's CSeq number (RFC 3261 section 13.2.2.4)."""
-        return self._request("ACK", self.invite_cseq, via, (), b"")
+    def ack(self, via: str, number: int | None = None) -> Request:
+        """Return the ACK of a 2xx: a request of its own with the INVITE's CSeq number (RFC 3261 section 13.2.2.4).
+
+        `number` is that of an earlier INVITE, whose 2xx came again. None: the last one.
+        """
+        return self._request("ACK", self.invite_cseq if number is None else number, via, (), b"")
 
     def _request(self, method: str, number: int, via: str, headers: tuple[Header, ...], body: bytes) -> Request:
         # The headers are written as text at once: this runs for every ACK and BYE, and nobody reads the rows again.
@@ -149,40 +157,53 @@ class Dialog:
         self.remote_cseq = number
         return True
 
-    def refresh_target(self, message: Request | Response) -> None:
-        """Take the Contact of a re-INVITE, an UPDATE or its answer as the new remote target (section 12.2)."""
-        self.remote_target = _contact_uri(message) or self.remote_target
 
+def contact_uri(message: Request | Response) -> str | None:
+    """Return the URI of a Contact, which is the remote target from now on (RFC 3261 section 12.2), or None.
 
-def _contact_uri(message: Request | Response) -> str | None:
+    Raises:
+        MalformedFieldError: it cannot be read.
+    """
     value = message.headers.get("Contact")
     return _uri_of(value) if value is not None else None
 
 
 @lru_cache(maxsize=256)
 def _uri_of(value: str) -> str:
-    """Return the URI of a name-addr. Cached: a trunk sends the same Contact in all its answers, or one per gateway."""
-    return NameAddr.parse(value).uri
+    """Return the URI of a Contact. Cached: a trunk sends the same Contact in all its answers, or one per gateway."""
+    return NameAddr.parse(value).target
+
+
+def _routes(message: Request | Response) -> list[str]:
+    return [_route_of(value) for value in message.headers.elements("Record-Route")]
+
+
+@lru_cache(maxsize=256)
+def _route_of(value: str) -> str:
+    """Return a Record-Route as the Route that it becomes: in brackets, and with what was written outside them."""
+    return f"<{NameAddr.parse(value).route}>"
 
 
 def _names(route: str, host: str, port: int) -> bool:
     uri = Uri.parse(NameAddr.parse(route).uri)
-    return uri.host == host and uri.port == port
+    return uri.host == uri_host(host) and uri.port == port
 
 
-class AnswerRepeater:
-    """Say when to repeat a 2xx until its ACK: after T1, then twice as long each time up to T2, until 64*T1.
+class Repeater:
+    """Say when to repeat a response until it is acknowledged: after T1, then twice as long each time, until 64*T1.
 
-    RFC 3261 section 13.3.1.4 asks for this over reliable transports too.
+    A 2xx waits T2 at most (RFC 3261 section 13.3.1.4), a reliable 1xx has no such bound (RFC 3262 section 3). Both are
+    repeated over reliable transports too.
     """
 
-    __slots__ = ("_deadline_s", "_due_s", "_interval_s", "response")
+    __slots__ = ("_deadline_s", "_due_s", "_interval_s", "_longest_s", "response")
 
-    def __init__(self, response: Response, now: float) -> None:
+    def __init__(self, response: Response, now: float, longest_s: float = T2_S) -> None:
         self.response = response
         self._interval_s = T1_S
-        # TLS loses nothing, but a proxy between us and the caller may go on over UDP. Only the two ends repeat a 2xx
-        # and its ACK.
+        self._longest_s = longest_s
+        # TLS loses nothing, but a proxy between us and the caller may go on over UDP. Only the two ends repeat these
+        # responses and what acknowledges them.
         self._due_s = now + T1_S
         self._deadline_s = now + TRANSACTION_TIMEOUT_S
 
@@ -191,11 +212,11 @@ class AnswerRepeater:
         return min(self._due_s, self._deadline_s)
 
     def expired(self, now: float) -> bool:
-        """Return whether 64*T1 went by without an ACK."""
+        """Return whether 64*T1 went by without an acknowledgement."""
         return now >= self._deadline_s
 
     def repeat(self, now: float) -> Response:
-        """Return the 2xx, to be sent once more, and set the time of the next repetition."""
-        self._interval_s = min(2 * self._interval_s, T2_S)
+        """Return the response, to be sent once more, and set the time of the next repetition."""
+        self._interval_s = min(2 * self._interval_s, self._longest_s)
         self._due_s = now + self._interval_s
         return self.response

@@ -13,8 +13,11 @@ What the endpoint is made of, and how a message passes through it:
   by branch and method. The transaction says what to send and what happened. `_drain` moves both on, and drops the
   flight once its transaction is over.
 - A transaction's events go to its handler: a method of the call that started it.
-- `_dialogs` finds the call that a new request belongs to, by Call-ID and tags. A call answers it through the methods
+- `_keyed` finds the call that a new request belongs to, by Call-ID and our tag. A call answers it through the methods
   under "what calls ask for".
+- A call belongs to the peer with whom it began. The adapter says with `know_peer` who is at the other end of each
+  connection. What comes over a connection of somebody else finds neither call nor transaction, and changes nothing.
+  The same peer may come back over a new connection. Without `know_peer` all connections lead to one peer.
 - `TimerQueue` holds flights and calls together, since both have `next_timer` and `handle_timer`. After every step the
   owner is scheduled again.
 - `_users` lists who uses a connection, so that the loss of a connection costs time only for its own users.
@@ -26,18 +29,36 @@ OPTIONS with 200, the rest with the refusal that `screening` names.
 from __future__ import annotations
 
 import random
+from collections.abc import Hashable
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.call import ALLOW, Call, ConnectionId, Handler, UserAgent
+from trunkproof.loadgen.sip.call import Call, ConnectionId, Handler, UserAgent
+from trunkproof.loadgen.sip.capabilities import ACCEPT, CAPABILITIES
 from trunkproof.loadgen.sip.client_call import ClientCall
-from trunkproof.loadgen.sip.dialog import DialogKey
+from trunkproof.loadgen.sip.dialog import CallKey
 from trunkproof.loadgen.sip.events import Event, Probe
-from trunkproof.loadgen.sip.fields import MalformedFieldError
+from trunkproof.loadgen.sip.fields import MalformedFieldError, uri_host
 from trunkproof.loadgen.sip.flights import Flight, Flights
 from trunkproof.loadgen.sip.headers import Header
 from trunkproof.loadgen.sip.identifiers import Identifiers
-from trunkproof.loadgen.sip.message import MalformedMessageError, Request, Response, response_to, serialize
-from trunkproof.loadgen.sip.screening import TransactionKey, check_identity, dialog_key, note_source, refuse, server_key
+from trunkproof.loadgen.sip.message import (
+    REASON_PHRASES,
+    MalformedMessageError,
+    Request,
+    Response,
+    response_to,
+    serialize,
+)
+from trunkproof.loadgen.sip.screening import (
+    TransactionKey,
+    call_key,
+    check_identity,
+    check_request,
+    merge_key,
+    note_source,
+    refuse,
+    server_key,
+)
 from trunkproof.loadgen.sip.server_call import IncomingInvite, ServerCall
 from trunkproof.loadgen.sip.timer_queue import TimerQueue
 from trunkproof.loadgen.sip.transaction import (
@@ -48,8 +69,6 @@ from trunkproof.loadgen.sip.transaction import (
     TransactionEvent,
     TransactionFailure,
 )
-
-_CAPABILITIES: tuple[Header, ...] = (("Allow", ALLOW), ("Accept", "application/sdp"), ("Supported", "timer"))
 
 
 class SipEndpoint:
@@ -65,15 +84,25 @@ class SipEndpoint:
         self._flights = Flights()
         # A call changes its `connection_id` itself. The value here is the one under which `_users` lists it.
         self._calls: dict[Call, ConnectionId | None] = {}
-        self._dialogs: dict[DialogKey, Call] = {}
+        self._keyed: dict[CallKey, Call] = {}
         # The inner dictionaries are sets that keep their order: a lost connection fails its users in the same order
         # in every run.
         self._users: dict[ConnectionId, dict[Flight | Call, None]] = {}
+        self._peers: dict[ConnectionId, Hashable] = {}
+        self._owners: dict[Call, Hashable] = {}
         self._timers = TimerQueue()
         self._outbox: list[tuple[ConnectionId, bytes]] = []
         self._events: list[Event] = []
+        self.malformed = 0
+        """How many messages could not be read."""
+        self.foreign = 0
+        """How many messages named a call or a request of another peer. They were ignored, or got a 481."""
 
     # ------------------------------------------------------------------------------------------ what users ask for
+
+    def know_peer(self, connection_id: ConnectionId, peer: Hashable) -> None:
+        """Note who is at the other end of a new connection: any value that is equal for equal peers."""
+        self._peers[connection_id] = peer
 
     def start_call(self, connection_id: ConnectionId, invite: Request, now: float) -> ClientCall:
         """Place a call with an INVITE, such as `invite.outbound_invite` builds. Return the call."""
@@ -84,10 +113,10 @@ class SipEndpoint:
     def send_options(self, connection_id: ConnectionId, target: str, now: float) -> Probe:
         """Ask `target`, a SIP URI, whether it is alive (RFC 3261 section 11). The event ProbeAnswered ends it."""
         probe = Probe()
-        own = f"sip:{self.agent.host}:{self.agent.port};transport=tls"
+        own = f"sip:{uri_host(self.agent.host)}:{self.agent.port};transport=tls"
         rows = [("Via", self.agent.via(self.ids.branch())), ("Max-Forwards", "70")]
         rows += [("From", f"<{own}>;tag={self.ids.tag()}"), ("To", f"<{target}>"), ("Contact", f"<{own}>")]
-        rows += [("Call-ID", self.ids.call_id(self.agent.host)), ("CSeq", "102 OPTIONS"), ("Accept", "application/sdp")]
+        rows += [("Call-ID", self.ids.call_id(self.agent.host)), ("CSeq", "102 OPTIONS"), ("Accept", ACCEPT)]
         rows += [("User-Agent", self.agent.product)]
 
         def answered(event: TransactionEvent, at_s: float) -> None:
@@ -131,13 +160,18 @@ class SipEndpoint:
     @property
     def idle(self) -> bool:
         """Return whether nothing is remembered: no call, no transaction, no timer."""
-        remembered = (self._flights, self._calls, self._dialogs, self._users)
+        remembered = (self._flights, self._calls, self._keyed, self._owners, self._users)
         return not any(remembered) and self.next_timer() is None
+
+    def transactions(self, connection_id: ConnectionId) -> int:
+        """Return how many transactions are under way on a connection."""
+        return self._flights.on(connection_id)
 
     def connection_lost(self, connection_id: ConnectionId, now: float) -> None:
         """Note that a connection is gone: its transactions fail, its answered calls are Detached and live on."""
         # Taken out first: the steps below leave connections, and must not change the dictionary that we walk through.
         users = self._users.pop(connection_id, {})
+        self._peers.pop(connection_id, None)
         # Transactions first: their failure ends the unanswered calls, and only those that are left are told.
         for user in users:
             if isinstance(user, Flight):
@@ -160,7 +194,7 @@ class SipEndpoint:
         """Take a message. `source` is the peer's address and port. Where given, they go into its Via (RFC 3581)."""
         try:
             if isinstance(message, Response):
-                return self._receive_response(message, now)
+                return self._receive_response(connection_id, message, now)
             if source is not None:
                 note_source(message, source)
             return self._receive_request(connection_id, message, now)
@@ -168,21 +202,31 @@ class SipEndpoint:
             return self.reject_malformed(connection_id, MalformedMessageError(str(error), message))
 
     def reject_malformed(self, connection_id: ConnectionId, error: MalformedMessageError) -> None:
-        """Answer 400 to a malformed request, where enough of it could be read to address the answer."""
+        """Count a malformed message. Answer a request, by 400 or what `error` says, if it says where to send that."""
+        self.malformed += 1
         head = error.head
         # An ACK never gets a response, and neither does a response. Without a Via nobody knows where to send the 400.
         if isinstance(head, Request) and head.method != "ACK" and "Via" in head.headers:
-            self.send(connection_id, response_to(head, 400, f"Bad Request ({error})"))
+            reason = f"{REASON_PHRASES[error.status]} ({error})"
+            self.send(connection_id, response_to(head, error.status, reason, to_tag=self.ids.tag()))
 
-    def _receive_response(self, response: Response, now: float) -> None:
+    def _receive_response(self, connection_id: ConnectionId, response: Response, now: float) -> None:
         # A response without a transaction came too late or is a stray: there is nothing that it could change.
         flight = self._flights.client(response)
-        if flight is not None and isinstance(flight.transaction, ClientTransaction):
-            # Before the check, because the check parses whatever has not been taken over.
-            flight.transaction.recognise(response)
-            check_identity(response)
-            flight.transaction.receive(response, now)
-            self._drain(flight, now)
+        if flight is None or not isinstance(flight.transaction, ClientTransaction):
+            return
+        if flight.peer != self._peers.get(connection_id):
+            self.foreign += 1
+            return
+        headers = response.headers
+        # With a second Via it was meant for somebody before us (section 8.1.3.3). Repeated names and lists are rare.
+        if (headers.repeats or "," in headers.firsts().get("Via", "")) and len(headers.elements("Via")) > 1:
+            raise MalformedFieldError("response for another hop")
+        # Before the check, because the check parses whatever has not been taken over.
+        flight.transaction.recognise(response)
+        check_identity(response)
+        flight.transaction.receive(response, now)
+        self._drain(flight, now)
 
     def _receive_request(self, connection_id: ConnectionId, request: Request, now: float) -> None:
         check_identity(request)
@@ -190,7 +234,7 @@ class SipEndpoint:
             raise MalformedFieldError("CSeq names another method")
         # ACK and CANCEL have the branch of their INVITE, and concern its transaction (RFC 3261 sections 9.2, 17.2.3).
         key = server_key(request, "INVITE" if request.method in ("ACK", "CANCEL") else request.method)
-        flight = self._flights.server(key)
+        flight = self._flights.server(key, self._peers.get(connection_id))
         if request.method == "CANCEL":
             self._receive_cancel(connection_id, request, flight, now)
         # A repetition, or the ACK of a failure. Only the ACK of a 2xx has a branch of its own and goes to the dialog.
@@ -198,23 +242,36 @@ class SipEndpoint:
             flight.transaction.receive(request, now)
             self._drain(flight, now)
         elif request.method == "ACK":
-            call = self._dialogs.get(dialog_key(request))
+            call = self._call_of(connection_id, request)
             if call is not None:
                 call.receive_ack(request, now)
         else:
             self._receive_new(connection_id, request, key, now)
 
+    def _call_of(self, connection_id: ConnectionId, request: Request) -> Call | None:
+        """Return the call that a request inside a dialog belongs to. None where its peer has no such call."""
+        call = self._keyed.get(call_key(request))
+        if call is not None and self._owners.get(call) != self._peers.get(connection_id):
+            self.foreign += 1
+            return None
+        return call
+
     def _receive_cancel(self, connection_id: ConnectionId, request: Request, target: Flight | None, now: float) -> None:
         """Answer a CANCEL: 200 where its INVITE is known, whatever became of it, else 481 (RFC 3261 section 9.2)."""
+        # The same To tag as in the responses to the INVITE, where it has one.
+        dialog = target.call.dialog if target is not None and target.call is not None else None
+        tag = dialog.local_tag if dialog is not None else self.ids.tag()
         # No transaction of its own: over a reliable transport a CANCEL is not repeated.
-        self.send(connection_id, response_to(request, 200 if target else 481, to_tag=self.ids.tag()))
+        self.send(connection_id, response_to(request, 200 if target else 481, to_tag=tag))
         if target is not None and target.call is not None:
             target.call.cancelled(now)
 
     def _receive_new(self, connection_id: ConnectionId, request: Request, key: TransactionKey, now: float) -> None:
-        call = self._dialogs.get(dialog_key(request))
-        # It reads headers and may raise, and must do so before a transaction is remembered.
-        refusal = refuse(request, call is not None, self.agent.min_se_s)
+        # These read headers and may raise, and must do so before a transaction is remembered.
+        check_request(request)
+        call = self._call_of(connection_id, request)
+        merged = call is None and self._flights.serves(merge_key(request), self._peers.get(connection_id))
+        refusal = refuse(request, call is not None, merged, self.agent.min_se_s)
         if refusal is None and request.method == "INVITE" and call is None:
             return self._receive_invite(connection_id, request, key, now)
         flight = self._serve(connection_id, request, key)
@@ -222,7 +279,7 @@ class SipEndpoint:
             status, rows = refusal
             self._refuse(flight, request, status, rows, now)
         elif call is None:
-            self._refuse(flight, request, 200, _CAPABILITIES, now)  # OPTIONS outside a dialog (section 11.2)
+            self._refuse(flight, request, 200, CAPABILITIES, now)  # OPTIONS outside a dialog (section 11.2)
         else:
             self._in_dialog(call, request, flight, now)
         return None
@@ -240,7 +297,9 @@ class SipEndpoint:
         # This raises for an INVITE that makes no dialog. Nothing is remembered yet, so a 400 is all that it leaves
         # behind.
         call = ServerCall(self, connection_id, invite, transaction)
-        self._board(Flight(transaction, key, connection_id, call.on_invite_transaction, call), now)
+        peer, merge = self._peers.get(connection_id), merge_key(invite)
+        flight = Flight(transaction, key, connection_id, call.on_invite_transaction, peer, merge, call)
+        self._board(flight, now)
         self.attach(call)
         self.emit(IncomingInvite(now, call, invite))
 
@@ -277,7 +336,8 @@ class SipEndpoint:
         request = transaction.request
         firsts = request.headers.firsts()
         key, verbatim = (request.via.branch, "", request.method), (firsts.get("Via"), firsts.get("CSeq"))
-        return self._board(Flight(transaction, key, connection_id, handler, verbatim=verbatim), now)
+        peer = self._peers.get(connection_id)
+        return self._board(Flight(transaction, key, connection_id, handler, peer, verbatim=verbatim), now)
 
     def abandon(self, transaction: InviteClientTransaction, now: float) -> None:
         """Give up an INVITE that will not be answered (RFC 3261 section 9.1)."""
@@ -298,18 +358,18 @@ class SipEndpoint:
         self._events.append(event)
 
     def attach(self, call: Call) -> None:
-        """Note a call's present dialog and connection."""
+        """Note a call, and its present connection."""
         # An ended call must not come back: nothing would ever forget it again.
         if call.ended:
             return
+        self._owners.setdefault(call, self._peers.get(call.connection_id) if call.connection_id is not None else None)
         before = self._calls.get(call)
         if before is not None and before != call.connection_id:
             self._leave(before, call)
         self._calls[call] = call.connection_id
         if call.connection_id is not None:
             self._users.setdefault(call.connection_id, {})[call] = None
-        if call.dialog is not None:
-            self._dialogs[call.dialog.key] = call
+        self._keyed[call.key] = call
 
     def schedule(self, call: Call) -> None:
         """Ask the call again when it is next due, because its timers changed."""
@@ -318,19 +378,22 @@ class SipEndpoint:
     def forget(self, call: Call) -> None:
         """Forget a call that is over. Its transactions stay while they still absorb repetitions."""
         self._timers.cancel(call)
+        self._owners.pop(call, None)
         connection_id = self._calls.pop(call, None)
         if connection_id is not None:
             self._leave(connection_id, call)
         # Only the call that is listed under the key may remove it.
-        if call.dialog is not None and self._dialogs.get(call.dialog.key) is call:
-            del self._dialogs[call.dialog.key]
+        if self._keyed.get(call.key) is call:
+            del self._keyed[call.key]
 
     # ------------------------------------------------------------------------------------------------ book-keeping
 
     def _serve(self, connection_id: ConnectionId, request: Request, key: TransactionKey) -> Flight:
         invite = request.method == "INVITE"
         transaction = InviteServerTransaction(request) if invite else ServerTransaction(request)
-        flight = Flight(transaction, key, connection_id, _nobody)
+        # Only an INVITE stays for a while: any other request is answered at once, and its copy would meet nothing.
+        merge = merge_key(request) if invite else None
+        flight = Flight(transaction, key, connection_id, _nobody, self._peers.get(connection_id), merge)
         self._enter(flight)
         return flight
 

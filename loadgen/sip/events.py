@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from trunkproof.loadgen.sip.message import Response
+from trunkproof.loadgen.sip.reason import EndReason
 
 
 class EndCause(Enum):
@@ -75,7 +76,7 @@ class Trying(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class Ringing(CallEvent):
-    """A provisional response other than 100 was received. `body` is early SDP, or empty."""
+    """A provisional response other than 100 was received. `body` is its SDP, or empty. The negotiator has it."""
 
     status: int
     body: bytes
@@ -83,10 +84,15 @@ class Ringing(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class Answered(CallEvent):
-    """A 2xx was received and acknowledged. `body` is its SDP as it came, possibly empty."""
+    """A 2xx was received and acknowledged.
+
+    `body` is the peer's description that stands: of the 2xx, or of a 1xx before it in the same dialog.
+    """
 
     response: Response
     body: bytes
+    fault: str | None = None
+    """What the negotiator finds wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +101,31 @@ class Acknowledged(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Reinvited(CallEvent):
-    """We answered a re-INVITE or UPDATE with our unchanged SDP. `body` is what it offered, or empty."""
+class Reoffered(CallEvent):
+    """The peer sent a re-INVITE or UPDATE, and we answered it with `status`.
 
-    body: bytes
+    `offer` is what it offers, or empty: it asks for our offer (INVITE), or only refreshes (UPDATE). Where the status is
+    not 200, nothing has changed.
+    """
+
+    offer: bytes
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered(CallEvent):
+    """An offer of ours inside the dialog was answered, or should have been, in a 2xx, an ACK or a PRACK."""
+
+    answer: bytes
+    fault: str | None
+    """What the negotiator finds wrong with the answer. What was agreed before goes on then."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRefused(CallEvent):
+    """The peer refused what `call.reoffer` offered. What was agreed before goes on."""
+
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +194,8 @@ class Terminated(FinalEvent):
     cause: EndCause
     status: int | None
     """The final status of our BYE, where we sent one and it was answered."""
+    reason: EndReason | None = None
+    """Why the peer hung up, where its BYE says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from trunkproof.models.errors import RemoteError
 
@@ -28,11 +29,11 @@ def read_number(text: str, what: str) -> int:
     return int(text)
 
 
-def split_outside(text: str, separator: str) -> list[str]:
-    """Split at a separator outside quotes and angle brackets. Parts are stripped, and empty ones dropped."""
+def split_outside(text: str, separator: str, *, keep_empty: bool = False) -> list[str]:
+    """Split at a separator outside quotes and angle brackets. Parts are stripped, empty ones dropped unless kept."""
     # Most values have neither quotes nor brackets, and `split` is many times faster than the loop over characters.
     if '"' not in text and "<" not in text:
-        return [part.strip() for part in text.split(separator) if part.strip()]
+        return [part.strip() for part in text.split(separator) if keep_empty or part.strip()]
     parts, start, quoted, bracketed, escaped = [], 0, False, False, False
     for index, char in enumerate(text):
         if escaped:
@@ -50,7 +51,7 @@ def split_outside(text: str, separator: str) -> list[str]:
             parts.append(text[start:index].strip())
             start = index + 1
     parts.append(text[start:].strip())
-    return [part for part in parts if part]
+    return parts if keep_empty else [part for part in parts if part]
 
 
 def split_elements(value: str) -> list[str]:
@@ -71,8 +72,51 @@ def read_params(text: str) -> dict[str, str]:
 
 
 def write_params(params: dict[str, str]) -> str:
-    """Return parameters as text: the inverse of `read_params` for values that are tokens."""
-    return "".join(f";{name}={value}" if value else f";{name}" for name, value in params.items())
+    """Return parameters as text: the inverse of `read_params`. A value that is neither token nor host is quoted."""
+    return "".join(
+        (f";{name}={value}" if _PLAIN_VALUE.fullmatch(value) else f';{name}="{value}"') if value else f";{name}"
+        for name, value in params.items()
+    )
+
+
+_PLAIN_VALUE = re.compile(r"[\w.!%*+`'~:\[\]$&/-]+")
+
+
+def has_empty_parts(value: str) -> bool:
+    """Return whether two separators follow each other outside quotes and brackets (RFC 4475 section 3.1.2.1).
+
+    Such a value is read all the same. Only who wants to refuse its message needs to know.
+    """
+    # Few values come as far as the loop over characters in `split_outside`.
+    if _DOUBLED.search(value) is None:
+        return False
+    parts = split_outside(value, ",", keep_empty=True)
+    return not all(part and all(split_outside(part, ";", keep_empty=True)) for part in parts)
+
+
+_DOUBLED = re.compile(r"[;,]\s*[;,]")
+
+
+def uri_host(host: str) -> str:
+    """Return a host or numeric address as it stands in a URI or a Via: an IPv6 address gets its brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+_USUAL_URI = re.compile(
+    r"sips?:(?:[A-Za-z0-9+._-]+@)?[A-Za-z0-9.-]+(?::(?:[1-5]\d{4}|\d{1,4}))?(?:;transport=tls)?", re.ASCII
+)
+"""The form of nearly every URI. What it refuses may be right all the same: `Uri.parse` knows."""
+
+
+def check_uri(text: str) -> None:
+    """Raise MalformedFieldError for a text that `Uri.parse` could not read."""
+    if _USUAL_URI.fullmatch(text) is None:
+        Uri.parse(text)
+
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII | re.IGNORECASE)
+_SEPARATORS = str.maketrans("", "", "-.()")
+_TELEPHONE = re.compile(r"\+?[0-9*#]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +131,34 @@ class Uri:
 
     @classmethod
     def parse(cls, text: str) -> Uri:
-        """Read a URI. Its headers (after `?`) and its password are dropped."""
-        scheme, colon, rest = text.strip().partition(":")
-        if not colon or not rest:
+        """Read a URI. Its headers (after `?`) and its password are dropped. Of an unknown scheme only that is read."""
+        scheme, _, rest = text.strip().partition(":")
+        scheme = scheme.lower()
+        if not rest:
             raise MalformedFieldError("URI without scheme or content")
-        rest = rest.partition("?")[0]
-        address, _, params = rest.partition(";")
-        # A tel URI has no host. Its number stands where a SIP URI has the user, so that callers find it in one place.
-        if scheme.lower() == "tel":
-            return cls("tel", address, "", None, read_params(params))
-        # A user part may hold semicolons itself (RFC 3261 section 25.1): the last @ ends it.
-        if "@" in params:
-            address, _, tail = rest.rpartition("@")
-            host_port, _, params = tail.partition(";")
-            address = f"{address}@{host_port}"
-        userinfo, _, host_port = address.rpartition("@")
+        if scheme not in ("sip", "sips"):
+            if not _SCHEME.fullmatch(scheme):
+                raise MalformedFieldError("URI with a scheme that is none")
+            address, _, params = rest.partition(";")
+            # A tel URI has no host. Its number stands where a SIP URI has the user: callers find it in one place.
+            return cls("tel", address, "", None, read_params(params)) if scheme == "tel" else cls(scheme, "", rest)
+        # A user part may hold `;` and `?` itself, and nothing behind it an @ (RFC 3261 section 25.1).
+        userinfo, _, tail = rest.rpartition("@")
+        host_port, _, params = tail.partition("?")[0].partition(";")
         host, port = read_host_port(host_port)
         # Section 19.1.1 advises against a password in a URI. It must not get into a log with the user part.
-        return cls(scheme.lower(), userinfo.partition(":")[0], host, port, read_params(params))
+        return cls(scheme, userinfo.partition(":")[0], host, port, read_params(params))
+
+    @property
+    def number(self) -> str:
+        """Return the telephone number of the user part, without its parameters, escapes and visual separators.
+
+        RFC 3966 sections 3 and 5.1.1, RFC 3261 section 19.1.6. A user that is no number is returned as it is.
+        """
+        if _TELEPHONE.fullmatch(self.user):
+            return self.user
+        number = unquote(self.user.partition(";")[0]).translate(_SEPARATORS)
+        return number if _TELEPHONE.fullmatch(number) else self.user
 
     def __str__(self) -> str:
         user = f"{self.user}@" if self.user else ""
@@ -119,14 +173,15 @@ def read_host_port(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         host, bracket, rest = text.partition("]")
         host, rest = host + bracket, rest.strip()
-        if not bracket or (rest and not rest.startswith(":")):
+        # Only the characters are checked: three colons in a row are wrong and were allowed (RFC 5118 section 4.10).
+        if not _IPV6_REFERENCE.fullmatch(host) or (rest and not rest.startswith(":")):
             raise MalformedFieldError("broken IPv6 reference")
         port_text = rest[1:]
     else:
         # A Via may have spaces around this colon (sent-by, section 25.1): both parts are stripped.
         host, _, port_text = text.partition(":")
         host = host.strip()
-    if not host or " " in host:
+    if not host or _NO_HOST.search(host):
         raise MalformedFieldError("no host")
     if not port_text:
         return host, None
@@ -135,6 +190,10 @@ def read_host_port(text: str) -> tuple[str, int | None]:
         raise MalformedFieldError("port out of range")
     return host, port
 
+
+_IPV6_REFERENCE = re.compile(r"\[[0-9A-Fa-f:.]+\]")
+# What no host name has. The rest is left to whoever resolves it.
+_NO_HOST = re.compile(r"""[\s<>"@,;?/\\\x00-\x1f\x7f]""")
 
 _USUAL_ADDRESS = re.compile(r'(?:"([^"\\]*)"[ ]?)?<([a-z]+:[^<>;"?\s]*)>(?:;tag=([A-Za-z0-9.-]+))?', re.ASCII)
 """The form that nearly every From and To has. It is read in one step, with the same result as the general way."""
@@ -161,8 +220,13 @@ class NameAddr(NamedTuple):
     def _parse(cls, text: str) -> NameAddr:
         start = _bracket(text)
         if start < 0:
-            uri, _, params = text.partition(";")
             display = ""
+            uri, _, params = text.partition(";")
+            # Parameters before the @ are the user's, as in `sip:+9180;phone-context=+91@h;tag=1`. A tag may have an @.
+            user, at, rest = text.partition("@")
+            if ";" in user and at and ";tag=" not in user.lower():
+                host, _, params = rest.partition(";")
+                uri = f"{user}@{host}"
         else:
             end = text.find(">", start)
             if end < 0:
@@ -175,9 +239,34 @@ class NameAddr(NamedTuple):
         return cls(display.strip('"'), uri, read_params(params))
 
     @property
+    def route(self) -> str:
+        """Return the URI of a Route or Record-Route value with all parameters, also those outside its brackets.
+
+        `sip:h;transport=tls;lr` and `<sip:h>;lr` mean a loose router. By the letter of RFC 3261 section 20 the
+        parameters would be the header's, and requests would go astray.
+        """
+        return self._with(self.params)
+
+    @property
+    def target(self) -> str:
+        """Return the URI of a Contact value, with the URI parameters that its sender wrote outside the brackets."""
+        return self._with({name: value for name, value in self.params.items() if name in _URI_PARAMS})
+
+    def _with(self, params: dict[str, str]) -> str:
+        if not params:
+            return self.uri
+        known = Uri.parse(self.uri).params
+        uri, mark, headers = self.uri.partition("?")
+        return f"{uri}{write_params({k: v for k, v in params.items() if k not in known})}{mark}{headers}"
+
+    @property
     def tag(self) -> str:
         """Return the tag parameter, or '' where there is none."""
         return self.params.get("tag", "")
+
+
+_URI_PARAMS = frozenset(("transport", "lr", "maddr", "ob", "gr"))
+"""Parameters that say where a request goes (RFC 3261 section 19.1.1, RFC 5626, RFC 5627). No header has them."""
 
 
 def _bracket(text: str) -> int:
@@ -193,8 +282,10 @@ def _bracket(text: str) -> int:
 
 # The ports end at 59999 here, so that the pattern needs no check of the range. Higher ones go the general way.
 _USUAL_VIA = re.compile(
-    r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.-]+)(?::([1-5]\d{4}|\d{1,4}))?;branch=([A-Za-z0-9.-]+)", re.ASCII
+    r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.-]+)(?::([1-5]\d{4}|\d{1,4}))?(;alias)?;branch=([A-Za-z0-9.-]+)", re.ASCII
 )
+# White space may stand around the slashes (section 25.1). Tokens compare without case (section 7.3.1).
+_VIA_PROTOCOL = re.compile(r"SIP\s*/\s*2\.0\s*/\s*([\w.!%*+`'~-]+)\s+", re.ASCII | re.IGNORECASE)
 
 
 class Via(NamedTuple):
@@ -210,20 +301,19 @@ class Via(NamedTuple):
         """Read `SIP/2.0/TLS host:port;branch=…`."""
         usual = _USUAL_VIA.fullmatch(text)
         if usual is not None:
-            transport, host, port_text, branch = usual.groups()
-            return cls(transport, host, int(port_text) if port_text else None, {"branch": branch})
+            transport, host, port_text, alias, branch = usual.groups()
+            params = {"alias": "", "branch": branch} if alias else {"branch": branch}
+            return cls(transport, host, int(port_text) if port_text else None, params)
         return cls._parse(text)
 
     @classmethod
     def _parse(cls, text: str) -> Via:
-        sent, _, params = text.partition(";")
-        protocol, _, sent_by = sent.strip().partition(" ")
-        parts = protocol.split("/")
-        # Tokens compare without case unless the RFC says otherwise (section 7.3.1).
-        if len(parts) != 3 or parts[0].upper() != "SIP" or parts[1] != "2.0":
+        sent, _, params = text.strip().partition(";")
+        protocol = _VIA_PROTOCOL.match(sent)
+        if protocol is None:
             raise MalformedFieldError("Via without SIP/2.0")
-        host, port = read_host_port(sent_by)
-        return cls(parts[2].upper(), host, port, read_params(params))
+        host, port = read_host_port(sent[protocol.end() :])
+        return cls(protocol[1].upper(), host, port, read_params(params))
 
     @property
     def branch(self) -> str:

@@ -13,27 +13,33 @@ from trunkproof.loadgen.sip.fields import split_elements
 Header = tuple[str, str]
 """A header's name and its value, as one row of a message."""
 
-_COMPACT = {  # RFC 3261 section 7.3.3, RFC 4028 section 4, RFC 3515, RFC 3892, RFC 3841
+_COMPACT = {  # RFC 3261 section 7.3.3, RFC 4028 section 4, RFC 3515, 3841, 3892, 6665 and 8224
     "a": "Accept-Contact",
     "b": "Referred-By",
     "c": "Content-Type",
+    "d": "Request-Disposition",
     "e": "Content-Encoding",
     "f": "From",
     "i": "Call-ID",
+    "j": "Reject-Contact",
     "k": "Supported",
     "l": "Content-Length",
     "m": "Contact",
+    "o": "Event",
     "r": "Refer-To",
     "s": "Subject",
     "t": "To",
+    "u": "Allow-Events",
     "v": "Via",
     "x": "Session-Expires",
+    "y": "Identity",
 }
 _KNOWN = (
     *_COMPACT.values(),
     *("Accept", "Allow", "Authorization", "CSeq", "Expires", "Max-Forwards", "Min-SE", "P-Asserted-Identity"),
     *("P-Early-Media", "Reason", "Record-Route", "Require", "Retry-After", "Route", "Server", "Unsupported"),
     *("User-Agent", "Warning", "X-Exotel-CallSid", "X-Exotel-LegSid", "X-Exotel-TrunkSid"),
+    *("Accept-Encoding", "Content-Disposition", "Content-Language", "Date", "RAck", "RSeq", "Timestamp"),
 )
 CANONICAL_NAMES = {name: name for name in _KNOWN} | {name.lower(): name for name in _KNOWN} | _COMPACT
 """Every spelling of the known names, with the spelling that it becomes."""
@@ -124,6 +130,11 @@ class Headers:
             # Backwards, because a dictionary keeps the last value of a name and the first one counts.
             first = self._first = dict(reversed(self._all()))
         return first
+
+    @property
+    def repeats(self) -> bool:
+        """Return whether a name has more than one row, which is seldom: Via, Record-Route and the like."""
+        return len(self.firsts()) != len(self._all())
 
     def get(self, name: str) -> str | None:
         """Return the value of the first row of that name, or None."""

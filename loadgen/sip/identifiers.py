@@ -31,3 +31,7 @@ class Identifiers:
     def branch(self) -> str:
         """Return the branch of a new transaction."""
         return f"{MAGIC_COOKIE}{self._source.getrandbits(64):016x}"
+
+    def below(self, limit: int) -> int:
+        """Return a random number from 0 to `limit` - 1, for waits and for first sequence numbers."""
+        return self._source.randrange(limit)

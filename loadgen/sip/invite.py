@@ -1,7 +1,8 @@
 """The two INVITEs of the trunk, inbound and outbound, header by header as its operator documents them (TRUNK.md).
 
 This module builds requests and nothing else: no dialog, no transport. The document's samples leave some things out
-(angle brackets, `s=`). Here they are written, as the standards demand.
+(angle brackets, `s=`). Here they are written, as the standards demand. Allow and Supported are our own, not the
+samples': a peer acts on them, and a REFER that they invite would be refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Via, quote
+from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
+from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Via, quote, uri_host
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.message import Request
@@ -18,8 +20,6 @@ from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto, offered
 from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
-# As documented, not what we serve: a trunk is tested with the headers of its real peers.
-DOCUMENTED_ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
 TRUNK_CALL_ID_HOST = "pstn.mum1.exotel.com"
 FIRST_CSEQ = 102
 _FIRST = CSeq(FIRST_CSEQ, "INVITE")
@@ -27,13 +27,13 @@ _EVENTS_0_TO_16 = TelephoneEvent(101, "0-16")
 
 
 class Place(NamedTuple):
-    """An address and a port, as they stand in a URI."""
+    """A host and a port. As text they stand as in a URI."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{uri_host(self.host)}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ def outbound_invite(
     """
     form = _outbound_form(exophone, account, (trunk, customer), session, user_agent)
     branch, tag, call_id = ids.branch(), ids.tag(), ids.call_id(form.domain)
-    via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}@{trunk.host}>"
+    via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}{form.at_host}>"
     # The order of the rows is that of the operator's sample.
     text = f"Via: {via}\r\n{form.hops}From: {from_}\r\nTo: {to}\r\n{form.contact}Call-ID: {call_id}\r\n{form.rest}"
     first = {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": str(_FIRST)}
     request = Request("INVITE", f"sip:{dialled}{form.at_trunk}", Headers.written(text, form.breaks, first), sdp)
     # We know what these headers hold, so the transaction that starts next does not parse them.
     caller = NameAddr(form.caller.display, form.caller.uri, {"tag": tag})
-    request.know(_FIRST, caller, via=Via("TLS", customer.host, customer.port, {"branch": branch}))
+    request.know(_FIRST, caller, via=Via("TLS", form.host, customer.port, {"alias": "", "branch": branch}))
     return request
 
 
@@ -89,6 +89,8 @@ class _OutboundForm(NamedTuple):
     contact: str
     rest: str
     at_trunk: str
+    at_host: str
+    host: str
     breaks: int
     caller: NameAddr
 
@@ -103,19 +105,22 @@ def _outbound_form(
     rest = [
         ("CSeq", str(_FIRST)),
         ("User-Agent", user_agent),
-        ("Allow", DOCUMENTED_ALLOW),
-        ("Supported", "replaces, timer"),
+        ("Allow", ALLOW),
+        ("Supported", SUPPORTED),
     ]
     rest += [session.header()] if session is not None else []
     rest.append(("Content-Type", "application/sdp"))
     return _OutboundForm(
         domain=domain,
-        via=f"SIP/2.0/TLS {customer};branch=",
+        # `alias` offers the connection for requests to us (RFC 5923 section 5).
+        via=f"SIP/2.0/TLS {customer};alias;branch=",
         hops="Max-Forwards: 70\r\n",
         from_=from_,
         contact=f"Contact: <sip:{exophone}@{customer};transport=tls>\r\n",
         rest="".join(f"{name}: {value}\r\n" for name, value in rest),
         at_trunk=f"@{trunk}",
+        at_host=f"@{uri_host(trunk.host)}",
+        host=uri_host(customer.host),
         # `Headers.text` counts line ends against this number, so that a line break in a number or name cannot add a
         # header.
         breaks=len(("Via", "Max-Forwards", "From", "To", "Contact", "Call-ID", *rest)),
@@ -147,11 +152,11 @@ def inbound_invite(
     rows += [
         ("Via", f"SIP/2.0/TLS {trunk};branch={ids.branch()}"),
         ("From", f"{quote(caller)} {identity};tag={ids.tag()}"),
-        ("To", f"<sip:{called}@{customer.host}>"),
+        ("To", f"<sip:{called}@{uri_host(customer.host)}>"),
         ("Call-ID", ids.call_id(TRUNK_CALL_ID_HOST)),
         ("CSeq", f"{FIRST_CSEQ} INVITE"),
-        ("Allow", DOCUMENTED_ALLOW),
-        ("Supported", "replaces"),
+        ("Allow", ALLOW),
+        ("Supported", SUPPORTED),
         ("X-Exotel-LegSid", legs.leg_sid),
         ("X-Exotel-CallSid", legs.call_sid),
         ("X-Exotel-TrunkSid", legs.trunk_sid),

@@ -23,12 +23,16 @@ REASON_PHRASES = {  # RFC 3261 section 21, and RFC 4028 section 6 for 422
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    406: "Not Acceptable",
     408: "Request Timeout",
+    413: "Request Entity Too Large",
     415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme",
     420: "Bad Extension",
     422: "Session Interval Too Small",
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
+    482: "Loop Detected",
     483: "Too Many Hops",
     486: "Busy Here",
     487: "Request Terminated",
@@ -45,11 +49,15 @@ REASON_PHRASES = {  # RFC 3261 section 21, and RFC 4028 section 6 for 422
 
 
 class MalformedMessageError(RemoteError):
-    """The peer's bytes are not a SIP message. `head` is the part that could be read, so that a 400 can be sent."""
+    """The peer's bytes are not a SIP message.
 
-    def __init__(self, what: str, head: Request | Response | None = None) -> None:
+    `head` is the part that could be read, so that the peer can be told. `status` is what to tell it.
+    """
+
+    def __init__(self, what: str, head: Request | Response | None = None, status: int = 400) -> None:
         super().__init__(what)
         self.head = head
+        self.status = status
 
 
 class Message:
@@ -192,7 +200,7 @@ def response_to(
 ) -> Response:
     """Return a response to a request. It repeats Via rows, From, To, Call-ID and CSeq (RFC 3261 section 8.2.6.2).
 
-    `to_tag` is added to a To without a tag, but not in a 100.
+    `to_tag` is added to a To without a tag, but not in a 100. A To that cannot be read is repeated as it is.
     """
     # All of them in their order: each proxy on the way back removes its own.
     rows = [("Via", value) for value in request.headers.rows("Via")]
@@ -200,8 +208,15 @@ def response_to(
         value = request.headers.get(name)
         if value is not None:
             # A 100 is the transaction's own and makes no dialog, so it gets no tag.
-            if name == "To" and to_tag and status != 100 and "tag" not in request.to.params:
+            if name == "To" and to_tag and status != 100 and _without_tag(request):
                 value = f"{value};tag={to_tag}"
             rows.append((name, value))
     rows += [(canonical_name(name), value) for name, value in headers]
     return Response(status, reason, Headers.canonical(rows), body)
+
+
+def _without_tag(request: Request) -> bool:
+    try:
+        return "tag" not in request.to.params
+    except MalformedFieldError:
+        return False

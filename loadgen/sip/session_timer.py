@@ -76,7 +76,7 @@ def read_min_se(message: Message) -> int:
 
 def supports_timer(message: Message) -> bool:
     """Return whether the sender understands session timers: option tag `timer` (RFC 4028 section 7.1)."""
-    return "timer" in message.headers.elements("Supported")
+    return any(option.lower() == "timer" for option in message.headers.elements("Supported"))
 
 
 def agree(request: Message) -> SessionTimer | None:

@@ -1,10 +1,12 @@
 """A SIP trace as a text file, for support bundles: every message, with numbers, keys and credentials masked.
 
-The trace gets pieces of the stream as they are sent and received, and writes them down. It parses nothing.
+The trace gets whole messages, as they were sent or received: of a part of a key nobody could tell what it is. Only its
+owner may read the file, since a mask is no proof.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,10 @@ from trunkproof.loadgen.sip.mask import mask
 from trunkproof.models.errors import InputError, Problem
 
 Trace = Callable[[str, bytes], None]
-"""A function that is called with "sent" or "received", and the bytes."""
+"""A function that is called with "sent" or "received", and the bytes of one message."""
+
+
+_PRIVATE = 0o600
 
 
 @contextmanager
@@ -28,11 +33,13 @@ def open_trace(path: Path | None) -> Iterator[Trace | None]:
         yield None
         return
     try:
-        file = path.open("w", encoding="utf-8")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+        # A file that was there before keeps its mode when it is opened.
+        os.fchmod(descriptor, _PRIVATE)
     except OSError as error:
         problem = Problem(where="--trace", what=f"cannot be written ({error.strerror})")
         raise InputError(str(path), [problem]) from error
-    with file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
 
         def trace(direction: str, data: bytes) -> None:
             file.write(f"--- {time.time():.6f} {direction}\n{mask(data.decode('utf-8', 'replace'))}\n")

@@ -2,18 +2,24 @@
 
 A run uses it to tell plan zero to the trunk, to read its state (the phase of its throttle's window, what is in use) and
 to hear when one of its programs dies. It carries no calls.
+
+Every connection begins with `Hello` and the secret of the trunk's card, which only the owner of the card can read.
+Without it nothing is answered: whoever may steer a trunk can end its calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.stack_events import StackEvent
 from trunkproof.loadgen.system.messages import Codec
 from trunkproof.loadgen.verdict import GeneratorVerdict
@@ -27,12 +33,25 @@ _ENDS_CALLS_WITHIN_S = 60.0
 """To end ten thousand calls takes seconds, and to write a million records some more."""
 
 
+_HELLO_WITHIN_S = 5.0
+"""A run says `Hello` at once. Whoever connects and stays silent must not keep a descriptor."""
+_MOST_UNKNOWN = 64
+"""Connections that have not said `Hello` yet. A run opens two or three."""
+
+
 class TrunkDiedError(StackError):
     """The control channel was closed: the trunk process has ended."""
 
 
 class TrunkSilentError(StackError):
     """The trunk process runs, but does not answer."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Show the secret of the trunk's card. It is the first message of every connection, and has no answer."""
+
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,8 @@ class StackStatus:
     """Program of a foreign stack -> the id of its first process."""
     handshakes: Mapping[str, int] = field(default_factory=dict)
     """Kind -> number of TLS handshakes, for the embedded trunk."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """What -> how often it was refused by the limits that protect the trunk from its peers."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +109,15 @@ class Finished:
     """The file with the records of the inbound calls."""
     health: GeneratorVerdict | None
     """The health of the carrier that we play behind a foreign stack. None for the embedded trunk."""
+    bugs: tuple[Bug, ...] = ()
+    """Errors of trunkproof itself that the trunk's process has met so far."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """As in `StackStatus`."""
 
 
-Question = AskStatus | Begin | Finish | Watch
+Question = Hello | AskStatus | Begin | Finish | Watch
 Answer = StackStatus | Began | Finished | StackEvent
-_QUESTIONS: Codec[Question] = Codec(AskStatus, Begin, Finish, Watch)
+_QUESTIONS: Codec[Question] = Codec(Hello, AskStatus, Begin, Finish, Watch)
 _ANSWERS: Codec[Answer] = Codec(StackStatus, Began, Finished, StackEvent)
 A = TypeVar("A", StackStatus, Began, Finished)
 
@@ -117,6 +142,11 @@ class ControlServer:
         self._controlled = controlled
         self._watchers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
+        self._unknown = 0
+        self.secret = secrets.token_urlsafe(32)
+        """What a client must show. It belongs into the card."""
+        self.refused = 0
+        """Connections that did not show it."""
 
     async def listen(self, host: str) -> int:
         """Listen on a free port of `host`, and return the port."""
@@ -138,8 +168,14 @@ class ControlServer:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if not await self._is_known(reader):
+                self.refused += 1
+                logger.warning("control channel: refused %s, who does not know the secret", _peer_of(writer))
+                return
             while line := await reader.readline():
                 match _QUESTIONS.decode(line):
+                    case Hello():
+                        continue
                     case Watch():
                         self._watchers.add(writer)
                         continue
@@ -160,6 +196,20 @@ class ControlServer:
             self._watchers.discard(writer)
             writer.close()
 
+    async def _is_known(self, reader: asyncio.StreamReader) -> bool:
+        if self._unknown >= _MOST_UNKNOWN:
+            return False
+        self._unknown += 1
+        try:
+            async with asyncio.timeout(_HELLO_WITHIN_S):
+                hello = _QUESTIONS.decode(await reader.readline())
+        except (TimeoutError, ConnectionError, ValueError):
+            return False
+        finally:
+            self._unknown -= 1
+        # In constant time: how long a comparison takes must not tell how much of a guess is right.
+        return isinstance(hello, Hello) and hmac.compare_digest(hello.secret.encode(), self.secret.encode())
+
 
 class ControlClient:
     """The run's side of the channel. Every question raises StackError where the trunk has ended or does not answer."""
@@ -169,16 +219,18 @@ class ControlClient:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, host: str, port: int) -> ControlClient:
-        """Open the channel.
+    async def connect(cls, host: str, port: int, secret: str) -> ControlClient:
+        """Open the channel, and show the secret of the trunk's card.
 
         Raises:
             StackError: nothing answers at that address.
         """
         try:
-            return cls(*await asyncio.open_connection(host, port))
+            reader, writer = await asyncio.open_connection(host, port)
         except OSError as error:
             raise StackError(f"the trunk's control channel at {host}:{port} does not answer: {error}") from error
+        writer.write(_QUESTIONS.encode(Hello(secret)))
+        return cls(reader, writer)
 
     async def status(self) -> StackStatus:
         """Ask what is in use now."""
@@ -228,3 +280,8 @@ class ControlClient:
         self._writer.close()
         with contextlib.suppress(ConnectionError):  # The other side may have closed it already.
             await self._writer.wait_closed()
+
+
+def _peer_of(writer: asyncio.StreamWriter) -> str:
+    name = writer.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if name else "a peer that is gone"

@@ -198,5 +198,6 @@ class ForeignTrunk:
             self._group.lift()
         await self._programs.close()
         await self.carrier.close()
+        self.authority.discard()
         # Last: a control group can only be removed when its last process is gone.
         self._held.close()

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.stack_events import THE_TRUNK, StackEvent, StackEventKind
 from trunkproof.loadgen.stacks.control import ControlClient, Finished
 from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import read_records
+
+_ASK_EVERY_S = 5.0
+"""Seldom enough that it costs the trunk nothing that a meter could see."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class FinalReport:
     inbound: pl.DataFrame | None = None
     carrier: GeneratorVerdict | None = None
     """The health of the carrier that we play behind it."""
+    bugs: tuple[Bug, ...] = ()
+    """Errors of trunkproof itself that the trunk's process has met."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """What -> how often it was refused by the limits that protect the trunk from its peers."""
 
 
 class TrunkLink:
@@ -61,21 +70,43 @@ class TrunkLink:
             return _read(await self._talk.finish(stop=True))
         asked = asyncio.create_task(self._talk.finish(stop=False))
         stopping = asyncio.create_task(stop.wait())
+        # The calls may last for hours, so the answer has no time limit. A trunk that hangs meanwhile is noticed by
+        # questions that it must answer at once.
+        hanging = asyncio.create_task(self._ask_until_silent())
+        tasks: tuple[asyncio.Task[Any], ...] = (asked, stopping, hanging)
         try:
-            await asyncio.wait({asked, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            # Both may be done at once. The answer that is there already is the better one.
-            return _read(await asked if asked.done() else await self._end_calls())
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            # Several may be done at once. The answer that is there already is the best one.
+            if asked.done():
+                return _read(await asked)
+            if hanging.done():
+                await hanging
+            return _read(await self._end_calls())
         finally:
-            for task in (asked, stopping):
+            for task in tasks:
                 # Also `asked`: after a stop its answer comes on the other channel.
                 task.cancel()
-            await asyncio.gather(asked, stopping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask_until_silent(self) -> None:
+        """Ask for the status again and again.
+
+        Raises:
+            StackError: the trunk has ended, or does not answer.
+        """
+        await asyncio.sleep(_ASK_EVERY_S)
+        # Only now: most runs have their answer before.
+        client = await _connect(self._card)
+        try:
+            while True:
+                await client.status()
+                await asyncio.sleep(_ASK_EVERY_S)
+        finally:
+            await client.close()
 
     async def _end_calls(self) -> Finished:
         # Use a new channel: the first one reads its next question only after it has answered the last.
-        port = self._card.control_port
-        assert port is not None
-        client = await ControlClient.connect(self._card.host, port)
+        client = await _connect(self._card)
         try:
             return await client.finish(stop=True)
         finally:
@@ -96,7 +127,7 @@ class TrunkLink:
 
 
 def _read(finished: Finished) -> FinalReport:
-    return FinalReport(read_records(finished.records), finished.health)
+    return FinalReport(read_records(finished.records), finished.health, finished.bugs, finished.refused)
 
 
 @contextlib.asynccontextmanager
@@ -109,11 +140,16 @@ async def open_link(card: TrunkCard) -> AsyncIterator[TrunkLink]:
     if card.control_port is None:
         yield TrunkLink(card, None, None)
         return
-    talk = await ControlClient.connect(card.host, card.control_port)
-    # A channel of its own: on a channel that is watched nothing else may be asked.
-    watch = await ControlClient.connect(card.host, card.control_port)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        talk = await _connect(card)
+        # Before the second connection: where that fails, the first one is closed too.
+        stack.push_async_callback(talk.close)
+        # A channel of its own: on a channel that is watched nothing else may be asked.
+        watch = await _connect(card)
+        stack.push_async_callback(watch.close)
         yield TrunkLink(card, talk, watch)
-    finally:
-        await talk.close()
-        await watch.close()
+
+
+async def _connect(card: TrunkCard) -> ControlClient:
+    assert card.control_port is not None
+    return await ControlClient.connect(card.host, card.control_port, card.control_secret or "")

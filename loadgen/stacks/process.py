@@ -11,8 +11,9 @@ from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.media.warm import pump_compiled
 from trunkproof.loadgen.stack_events import THE_TRUNK
 from trunkproof.loadgen.stacks.registry import check_playable
-from trunkproof.loadgen.stacks.server import CARD
+from trunkproof.loadgen.stacks.server import CARD, CERTIFICATES
 from trunkproof.loadgen.system.programs import Program, Programs
+from trunkproof.loadgen.tls.certificates import discard_keys
 from trunkproof.models.study import Study
 
 _READY_WITHIN_S = 120.0
@@ -51,3 +52,5 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     finally:
         # Also if the start failed: a half-started trunk has programs too.
         await programs.close()
+        # The trunk removes them itself. It cannot where it was killed.
+        discard_keys(folder / CERTIFICATES)

@@ -5,6 +5,8 @@ To add a stack, make a folder beside this file, a line below, and a calibration 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trunkproof.loadgen.stacks.asterisk.definition import ASTERISK
 from trunkproof.loadgen.stacks.definition import StackDefinition
 from trunkproof.loadgen.stacks.embedded.definition import EMBEDDED
@@ -52,6 +54,21 @@ def check_playable(study: Study) -> StackDefinition:
     """
     stack = definition_of(study.pop.stack)
     problems = stack.unsupported(study)
+    if stack.foreign is not None:
+        problems += _ipv6(study, stack.label)
     if problems:
         raise InputError(f"{study.name}, on {stack.name}", problems)
     return stack
+
+
+def _ipv6(study: Study, label: str) -> Iterator[Problem]:
+    """Yield the IPv6 addresses of a study: the configurations of the foreign stacks are written for IPv4."""
+    pop = study.pop
+    addresses = [("pop.address", pop.address), ("pop.inner_address", pop.inner_address)]
+    addresses.append(("pop.carrier.address", pop.carrier.address))
+    for index, trunk in enumerate(study.trunks):
+        addresses.append((f"trunks[{index}].customer_address", trunk.customer_address))
+        addresses += [(f"trunks[{index}].whitelist", network.network_address) for network in trunk.whitelist]
+    for where, address in addresses:
+        if address.version == 6:
+            yield Problem(where=where, what=f"{address} is IPv6, and we run {label} with IPv4: write an IPv4 address")

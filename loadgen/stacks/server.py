@@ -10,17 +10,19 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stack_events import StackEvent
 from trunkproof.loadgen.stacks.control import ControlServer, Finished
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.loadgen.stacks.foreign import ForeignTrunk, Tell
 from trunkproof.loadgen.stacks.registry import check_playable
-from trunkproof.loadgen.stacks.stack import Stack
+from trunkproof.loadgen.stacks.stack import ServeOptions, Stack
 from trunkproof.loadgen.system.ports import cannot_listen
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.models.plan import Plan, draw_plan
@@ -28,12 +30,24 @@ from trunkproof.models.records import to_frame, write_records
 from trunkproof.models.study import Study
 
 CARD = "trunk.json"
+CERTIFICATES = "certificates"
+"""The folder of the trunk's throw-away keys, in the trunk's folder."""
 _INBOUND = "inbound.parquet"
+_CONTROL = "control channel: connections without the secret of the card"
+_DEFAULTS = ServeOptions()
 
 
-def make_stack(
-    plan: Plan, folder: Path, *, port: int = 0, keylog: Path | None = None, trace: Trace | None = None, tell: Tell
-) -> Stack:
+@dataclass(frozen=True)
+class ServeEnd:
+    """What is told of a served trunk when it has ended."""
+
+    refused: Mapping[str, int]
+    """What -> how often it was refused by the limits that protect the trunk from its peers."""
+    bugs: tuple[Bug, ...]
+    """Errors of trunkproof itself that it has met."""
+
+
+def make_stack(plan: Plan, folder: Path, options: ServeOptions, tell: Tell) -> Stack:
     """Return the study's stack. It is not started yet.
 
     Raises:
@@ -41,38 +55,47 @@ def make_stack(
     """
     stack = check_playable(plan.study)
     if stack.foreign is None:
-        return EmbeddedTrunk(plan, folder, port=port, keylog=keylog, trace=trace)
-    return ForeignTrunk(plan, folder, stack.foreign, port=port, keylog=keylog, trace=trace, tell=tell)
+        return EmbeddedTrunk(plan, folder, options)
+    return ForeignTrunk(
+        plan, folder, stack.foreign, port=options.port, keylog=options.keylog, trace=options.trace, tell=tell
+    )
 
 
 class _ControlledStack:
     """The stack for its control channel. The records of inbound calls go into a file in `folder`."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self._stack = stack
+    def __init__(self, stack: Stack, folder: Path, bugs: Bugs) -> None:
+        self._stack, self._bugs = stack, bugs
         self._folder = folder
-        self.status, self.begin = stack.status, stack.begin
+        self._refused_before: Mapping[str, int] = {}
+        self.status = stack.status
+
+    def begin(self, zero: float) -> Mapping[str, float]:
+        """Set plan zero. Return the anchors by trunk name."""
+        # A served trunk may be called by one run after the other, and each is told of its own time.
+        self._refused_before = self._stack.status().refused
+        return self._stack.begin(zero)
 
     async def finish(self, *, stop: bool) -> Finished:
         """Wait for the inbound calls, and write their records."""
         finish = await self._stack.finish(stop=stop)
         path = self._folder / _INBOUND
         write_records(to_frame(finish.records), path)
-        return Finished(path.resolve(), finish.health)
+        refused = Counter(self._stack.status().refused)
+        refused.subtract(self._refused_before)
+        return Finished(path.resolve(), finish.health, self._bugs.found, dict(+refused))
 
 
 async def serve(
     study: Study,
     folder: Path,
     *,
-    port: int = 0,
+    options: ServeOptions = _DEFAULTS,
     plan: Plan | None = None,
     on_ready: Callable[[TrunkCard], None] | None = None,
     on_event: Tell | None = None,
     stop: asyncio.Event | None = None,
-    keylog: Path | None = None,
-    trace: Trace | None = None,
-) -> None:
+) -> ServeEnd:
     """Play the study's trunk until SIGINT, SIGTERM or `stop`.
 
     `on_event` is called with every event of the trunk's programs. All watchers of the control channel get it too.
@@ -93,23 +116,27 @@ async def serve(
         if on_event is not None:
             on_event(event)
 
-    stack = make_stack(plan or draw_plan(study), folder, port=port, keylog=keylog, trace=trace, tell=tell)
-    control = ControlServer(_ControlledStack(stack, folder))
-    try:
-        card = await stack.start()
-        control_port = await control.listen(card.host)
-        card = card.model_copy(update={"control_port": control_port, "pid": os.getpid()})
-        # Last: whoever started us takes the card as the sign that everything listens.
-        card.write(folder / CARD)
-        if on_ready is not None:
-            on_ready(card)
-        await stop.wait()
-    except (OSError, LocalNetworkError) as error:
-        raise cannot_listen("the trunk", str(study.pop.address), port, error.__cause__ or error) from error
-    finally:
-        # Before the stack: nobody shall ask a trunk that is half gone.
-        control.close()
-        await stack.close()
-        # A card that stays behind would lead a later run to a trunk that is gone.
-        with contextlib.suppress(FileNotFoundError):
-            (folder / CARD).unlink()
+    with collecting_bugs() as bugs:
+        stack = make_stack(plan or draw_plan(study), folder, options, tell)
+        control = ControlServer(_ControlledStack(stack, folder, bugs))
+        try:
+            card = await stack.start()
+            control_port = await control.listen(card.host)
+            known = {"control_port": control_port, "control_secret": control.secret, "pid": os.getpid()}
+            card = card.model_copy(update=known)
+            # Last: whoever started us takes the card as the sign that everything listens.
+            card.write(folder / CARD)
+            if on_ready is not None:
+                on_ready(card)
+            await stop.wait()
+            refused = {**stack.status().refused, **({_CONTROL: control.refused} if control.refused else {})}
+        except (OSError, LocalNetworkError) as error:
+            raise cannot_listen("the trunk", str(study.pop.address), options.port, error.__cause__ or error) from error
+        finally:
+            # Before the stack: nobody shall ask a trunk that is half gone.
+            control.close()
+            await stack.close()
+            # A card that stays behind would lead a later run to a trunk that is gone.
+            with contextlib.suppress(FileNotFoundError):
+                (folder / CARD).unlink()
+    return ServeEnd(refused, bugs.found)

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from trunkproof.loadgen.card import CustomerFiles, TrunkCard
+from trunkproof.loadgen.guard import LOOPBACK_ONLY, Guard
+from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.tls.certificates import Authority
 from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import Record
 from trunkproof.models.study import Study
+
+
+@dataclass(frozen=True)
+class ServedCall:
+    """A call that came to a trunk and is over."""
+
+    record: Record
+    """Its `reason` says who called whom (masked), which keys were pressed, and who ended the call."""
+    heard: bool = False
+    """Whether any audio came from the caller."""
+
+
+OnCall = Callable[[ServedCall], None]
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,24 @@ class Finish:
     """The records of the inbound calls."""
     health: GeneratorVerdict | None = None
     """The health of the carrier that we play behind a foreign stack. None for the embedded trunk."""
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How a stack is played, beside what the study says."""
+
+    port: int = 0
+    """The TLS port of the edge. 0 takes a free one."""
+    keylog: Path | None = None
+    """The file to which TLS secrets are appended, to decode a capture."""
+    trace: Trace | None = None
+    """Is told every SIP message."""
+    guard: Guard = LOOPBACK_ONLY
+    """Decides where the embedded trunk may send audio and place calls."""
+    answer_any: bool = False
+    """Whether the embedded trunk answers numbers that no plan dials."""
+    on_call: OnCall | None = None
+    """Is called with each call to the embedded trunk when it is over. None: no such records are made."""
 
 
 class Stack(Protocol):

@@ -16,9 +16,13 @@ _CUSTOMER_PORTS = (50_000, 60_998)
 """The range lies outside the trunk's own, so that one machine can play both sides."""
 
 
+def _socket_for(address: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
 def free_port(address: str) -> int:
     """Return a TCP port of an address on which nobody listens now, for a program that must be told its port."""
-    with socket.socket() as probe:
+    with _socket_for(address) as probe:
         # Bound and let go again: nothing keeps the port until the program takes it.
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
@@ -34,7 +38,7 @@ def take_port(who: str, address: str, port: int = 0) -> int:
     try:
         if port == 0:
             return free_port(address)
-        with socket.socket() as probe:
+        with _socket_for(address) as probe:
             # Listeners set this too: old connections on a port then keep nobody from listening there again.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
@@ -47,7 +51,8 @@ def cannot_listen(who: str, host: str, port: int, error: BaseException | None) -
     """Return the error for a user: who cannot listen where, and why. Port 0 means any port."""
     number = error.errno if isinstance(error, OSError) else None
     why = _WHY.get(number or 0, str(error))
-    return StackError(f"{who} cannot listen on {host}{f':{port}' if port else ''}: {why}")
+    place = f"[{host}]" if ":" in host and port else host
+    return StackError(f"{who} cannot listen on {place}{f':{port}' if port else ''}: {why}")
 
 
 def customer_ports(index: int = 0, of: int = 1) -> tuple[int, int]:

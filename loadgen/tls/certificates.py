@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import trustme
 
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.traffic import TLS_VERSIONS, TlsVersion
 
-TlsVersion = Literal["1.2", "1.3"]
+__all__ = ["Authority", "CertificateFiles", "TlsVersion", "client_context", "server_context"]
 
 _VERSIONS: dict[TlsVersion, ssl.TLSVersion] = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -54,6 +55,16 @@ class Authority:
         _write(key, leaf.private_key_pem.bytes(), mode=0o600)
         return CertificateFiles(chain, key)
 
+    def discard(self) -> None:
+        """Remove the private keys. The run that needed them is over."""
+        discard_keys(self._folder)
+
+
+def discard_keys(folder: Path) -> None:
+    """Remove the private keys that an `Authority` issued into this folder, also one of a process that is gone."""
+    for key in folder.glob("*-key.pem"):
+        key.unlink(missing_ok=True)
+
 
 def server_context(
     files: CertificateFiles,
@@ -89,24 +100,27 @@ def client_context(
     ca_file: Path | None,
     *,
     client_certificate: CertificateFiles | None = None,
-    version: TlsVersion | None = None,
+    versions: Sequence[TlsVersion] = TLS_VERSIONS,
     verify: bool = True,
     keylog: Path | None = None,
 ) -> ssl.SSLContext:
-    """Return the context of a caller. It checks certificate and host name, unless `verify` is False.
+    """Return the context of a caller. It checks the peer's certificate, unless `verify` is False.
 
-    Without `ca_file` it trusts the machine's own list of authorities. Without `version` it takes the newest version
-    that both sides know.
+    The chain is all that the context checks. Whether the certificate is for the host that was called, `TlsEngine`
+    checks by the rules of SIP, which OpenSSL does not know.
+
+    Without `ca_file` it trusts the machine's own list of authorities. The newest of `versions` that both sides know is
+    used.
 
     Raises:
         InputError: a file cannot be read or used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = _VERSIONS[version or "1.2"]
-    context.maximum_version = _VERSIONS[version or "1.3"]
+    context.minimum_version = _VERSIONS[min(versions)]
+    context.maximum_version = _VERSIONS[max(versions)]
+    # OpenSSL would match wildcards, and knows no URIs.
+    context.check_hostname = False
     if not verify:
-        # This line before the next: Python refuses CERT_NONE while the host name is checked.
-        context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif ca_file is None:
         context.load_default_certs()

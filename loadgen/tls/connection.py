@@ -11,6 +11,7 @@ Every way to the end goes through `_end`, from any state, and only the first one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -72,6 +73,8 @@ class CloseReason(StrEnum):
     """A fatal alert, or a record that breaks TLS. A TLS 1.3 server refuses a client's certificate this way."""
     STALLED = "stalled"
     """The peer did not read, until too much was unsent."""
+    FLOODED = "flooded"
+    """The peer sent more than we were ready to read."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ class _State(Enum):
     ENDED = auto()
 
 
-_RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST and drops what is unsent
+RST_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER of 0 s: close() sends RST and drops what is unsent."""
 
 _HandshakeDone = Callable[["Connection", ConnectError | None], None]
 
@@ -150,6 +154,10 @@ class Connection(asyncio.Protocol):
     def closed(self) -> Closed | None:
         """Return how the connection ended, or None while bytes can be written."""
         return self._ending
+
+    def now(self) -> float:
+        """Return the time of the event loop's clock."""
+        return self._loop.time()
 
     def deliver_to(self, receiver: Callable[[bytes], None]) -> None:
         """Give received plaintext to `receiver`, beginning at once with what waits."""
@@ -226,11 +234,18 @@ class Connection(asyncio.Protocol):
         if self._state is _State.ENDED:
             self._hang_up(self._transport, abort=True)
             return
-        self.peer = _endpoint(transport.get_extra_info("peername"))
-        self.local = _endpoint(transport.get_extra_info("sockname"))
-        # Otherwise the system would hold a small message back until the one before it is acknowledged (Nagle's
-        # algorithm).
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.peer = _endpoint(transport.get_extra_info("peername"))
+            self.local = _endpoint(transport.get_extra_info("sockname"))
+            # Otherwise the system would hold a small message back until the one before it is acknowledged (Nagle's
+            # algorithm).
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            # The socket was closed or reset between its connection and this turn of the event loop.
+            self._transport = None
+            transport.close()
+            self._end(Closed(CloseReason.RESET, str(error)))
+            return
         self._started_s = self._loop.time()
         self._state = _State.HANDSHAKING
         self._deadline = self._loop.call_later(self._timeout_s, self._handshake_timed_out)
@@ -264,6 +279,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end, now that the socket is gone."""
+        if self._ended.done():
+            return
         # It counts only where nothing else ended the connection before.
         self._end(Closed(CloseReason.RESET, str(error or "connection lost")))
         if self._deadline is not None:
@@ -273,6 +290,9 @@ class Connection(asyncio.Protocol):
         for callback in self._close_callbacks:
             callback(ending)
         self._close_callbacks.clear()
+        # These refer to what refers to us. Without the cycle the memory of the connection, most of it OpenSSL's, is
+        # free at once. The garbage collector looks seldom (`system.loop`), and does not see OpenSSL's memory.
+        self._deliver = self._transport = None
 
     def _opened(self) -> None:
         self._state = _State.OPEN
@@ -284,6 +304,9 @@ class Connection(asyncio.Protocol):
     def _received(self, plaintext: bytes) -> None:
         if self._deliver is None:
             self._undelivered += plaintext
+            # Nobody reads yet, and the peer must not fill our memory until somebody does.
+            if len(self._undelivered) > MAX_UNSENT_BYTES:
+                self._end(Closed(CloseReason.FLOODED, f"more than {MAX_UNSENT_BYTES} bytes unread"), abort=True)
         else:
             self._deliver(plaintext)
 
@@ -317,7 +340,9 @@ class Connection(asyncio.Protocol):
 
     def _hang_up(self, transport: asyncio.Transport, *, abort: bool) -> None:
         if abort:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            # The socket may be gone already, where the event loop has closed it by itself.
+            with contextlib.suppress(OSError, ValueError):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
             transport.abort()
             return
         # To close a socket with unread bytes (such as a late TLS 1.3 ticket) sends RST, and the peer then loses what it

@@ -1,5 +1,9 @@
 """Open TLS connections (`Connector`) and accept them (`serve_tls`), from any local address, with times and resumption.
 
+A listener asks its `ConnectionLimiter` about an address before it makes anything for a connection. A refused connection
+costs one `accept` and one `close`. That is why it accepts by itself: asyncio's own server makes a transport, a protocol
+and a task for each connection before anybody can look at the address.
+
 All signalling passes through here. It is the only I/O of calls besides the UDP sockets of the audio. This module knows
 no SIP and looks up no names: `guard` has decided what may be called, and has resolved its name.
 """
@@ -8,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 from collections import Counter
@@ -15,6 +20,7 @@ from collections.abc import Callable
 
 from trunkproof.loadgen.tls.connection import (
     CONNECT_TIMEOUT_S,
+    RST_ON_CLOSE,
     Closed,
     CloseReason,
     ConnectError,
@@ -22,6 +28,7 @@ from trunkproof.loadgen.tls.connection import (
     Connection,
 )
 from trunkproof.loadgen.tls.engine import TlsEngine
+from trunkproof.loadgen.tls.limiter import ConnectionLimiter, Limit
 from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.records import ConnectionKind
 
@@ -37,8 +44,14 @@ __all__ = [
     "serve_tls",
 ]
 
+logger = logging.getLogger(__name__)
+
 BACKLOG = 4096
 """Connections that the kernel holds for us when many reconnect at once. Linux allows net.core.somaxconn, also 4096."""
+_ACCEPTED_AT_ONCE = 32
+"""Connections accepted in one turn of the event loop. A flood of them must not hold up the calls of others."""
+_PAUSE_S = 0.1
+"""Without a free descriptor a connection cannot even be refused. So long we let the kernel queue them."""
 _LOCAL_ERRNO = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EACCES, errno.ENOBUFS}
 
 
@@ -106,8 +119,9 @@ class Connector:
                 outcome.set_result(error)
 
         connection = Connection(engine, done, timeout_s=timeout_s, tcp_s=tcp_s)
-        await loop.create_connection(lambda: connection, sock=sock)
         try:
+            # Inside too: uvloop ends a socket that is given up here without a word to the connection.
+            await loop.create_connection(lambda: connection, sock=sock)
             error = await outcome
         except asyncio.CancelledError:  # the time limit, or our caller
             connection.abort("gave up")
@@ -126,15 +140,18 @@ class TlsServer:
         port: int,
         context: ssl.SSLContext,
         on_connection: Callable[[Connection], None],
-        handshake_timeout_s: float,
+        limiter: ConnectionLimiter,
     ) -> None:
         self._host = host
         self._port = port
         self._context = context
         self._on_connection = on_connection
-        self._handshake_timeout_s = handshake_timeout_s
-        self._listener: asyncio.Server | None = None
+        self._loop = asyncio.get_running_loop()
+        self._listener: socket.socket | None = None
         self._connections: set[Connection] = set()
+        self._attaching: set[asyncio.Task[object]] = set()
+        self.limiter = limiter
+        """Decides who may connect, and counts what was refused."""
         self.handshakes: Counter[ConnectionKind] = Counter()
         """Finished handshakes, by kind."""
         self.failures: Counter[ConnectFailure] = Counter()
@@ -158,17 +175,21 @@ class TlsServer:
         """
         if self._listener is not None:
             return
-        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            self._listener = await loop.create_server(self._accept, self._host, self._port, backlog=BACKLOG)
+            listener = socket.create_server((self._host, self._port), family=family, backlog=BACKLOG)
         except OSError as error:
             raise LocalNetworkError(f"cannot listen on {self._host}:{self._port}: {error}") from error
+        listener.setblocking(False)
+        self._listener = listener
         # Kept, so that a listener on "any port" comes back on the same one after a pause.
-        self._port = self._listener.sockets[0].getsockname()[1]
+        self._port = listener.getsockname()[1]
+        self._loop.add_reader(listener, self._accept_some, listener)
 
     def pause(self) -> None:
         """Stop listening. New callers are refused, and connections stay."""
         if self._listener is not None:
+            self._loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
 
@@ -186,19 +207,75 @@ class TlsServer:
             connection.close()
         await asyncio.gather(*(connection.wait_closed() for connection in standing))
 
-    def _accept(self) -> Connection:
+    def _accept_some(self, listener: socket.socket) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                accepted, name = listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionError:  # the peer was gone before we came to it
+                continue
+            except OSError as error:
+                self._pause_accepting(listener, error)
+                return
+            address = name[0]
+            if self.limiter.admit(address, self._loop.time()) is None:
+                self._attach(accepted, address)
+            else:
+                # With RST: a proper close would leave the connection of a flood in the kernel for a minute.
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+                accepted.close()
+
+    def _pause_accepting(self, listener: socket.socket, error: OSError) -> None:
+        # Without the pause the event loop would do nothing else: the connection stays in the kernel's queue.
+        logger.warning("cannot accept connections for %g s: %s", _PAUSE_S, error)
+        self.limiter.reached(Limit.DESCRIPTORS, self._host)
+        self._loop.remove_reader(listener)
+
+        def go_on() -> None:
+            if self._listener is listener:
+                self._loop.add_reader(listener, self._accept_some, listener)
+
+        self._loop.call_later(_PAUSE_S, go_on)
+
+    def _attach(self, accepted: socket.socket, address: str) -> None:
+        """Give an accepted socket a `Connection`."""
+        accepted.setblocking(False)
         engine = TlsEngine(self._context, server_side=True)
-        connection = Connection(engine, self._handshaken, timeout_s=self._handshake_timeout_s)
+        timeout_s = self.limiter.limits_of(address).handshake_s
+
+        def handshaken(connection: Connection, error: ConnectError | None) -> None:
+            self.limiter.handshaken(address)
+            self._handshaken(connection, error, address)
+
+        connection = Connection(engine, handshaken, timeout_s=timeout_s)
+
+        def closed(_: Closed) -> None:
+            self._connections.discard(connection)
+            self.limiter.left(address, self._loop.time())
+
         # Before the handshake: an edge that restarts resets half-open connections too.
         self._connections.add(connection)
-        connection.when_closed(lambda _: self._connections.discard(connection))
-        if self._listener is None:  # the event loop took it from the kernel before the listener was closed
-            connection.abort("not listening")
-        return connection
+        connection.when_closed(closed)
+        attaching: asyncio.Task[object] = self._loop.create_task(
+            self._loop.connect_accepted_socket(lambda: connection, accepted)
+        )
+        self._attaching.add(attaching)
 
-    def _handshaken(self, connection: Connection, error: ConnectError | None) -> None:
+        def attached(task: asyncio.Task[object]) -> None:
+            self._attaching.discard(task)
+            # The socket broke before there was a transport, and nobody else ends the connection.
+            if task.cancelled() or task.exception() is not None:
+                accepted.close()
+                connection.connection_lost(None)
+
+        attaching.add_done_callback(attached)
+
+    def _handshaken(self, connection: Connection, error: ConnectError | None, address: str) -> None:
         if error is not None:
             self.failures[error.failure] += 1
+            if error.failure is ConnectFailure.TIMEOUT:
+                self.limiter.reached(Limit.HANDSHAKE_TIME, address)
             return
         self.handshakes[connection.kind] += 1
         self._on_connection(connection)
@@ -210,16 +287,16 @@ async def serve_tls(
     context: ssl.SSLContext,
     on_connection: Callable[[Connection], None],
     *,
-    handshake_timeout_s: float = CONNECT_TIMEOUT_S,
+    limiter: ConnectionLimiter | None = None,
 ) -> TlsServer:
     """Listen for TLS. `on_connection` gets each connection after its handshake, and should call `deliver_to`.
 
-    Port 0 takes a free one: `TlsServer.address` says which.
+    Port 0 takes a free one: `TlsServer.address` says which. Without a limiter all addresses are known ones.
 
     Raises:
         LocalNetworkError: the port cannot be had.
     """
-    server = TlsServer(host, port, context, on_connection, handshake_timeout_s)
+    server = TlsServer(host, port, context, on_connection, limiter or ConnectionLimiter())
     await server.resume()
     return server
 

@@ -1,13 +1,15 @@
 """TLS without a socket: one end of one connection, as an object that turns bytes into bytes.
 
 It wraps `ssl.SSLObject` over memory buffers, because asyncio's own TLS can neither resume a session nor say how long a
-handshake took. It knows no transport and no clock (`connection` does), and no certificate policy (the context does).
+handshake took. It knows no transport and no clock (`connection` does). The context checks the chain of the peer's
+certificate, and the engine its name, by SIP's rules (`identity`).
 """
 
 from __future__ import annotations
 
 import ssl
 
+from trunkproof.loadgen.tls.identity import WrongNameError, check_identity
 from trunkproof.models.records import ConnectionKind
 
 _READ_BYTES = 65_536
@@ -24,6 +26,10 @@ class TlsEngine:
         server_hostname: str | None = None,
         session: ssl.SSLSession | None = None,
     ) -> None:
+        # The name is checked only by us, so a caller that verifies has to say it.
+        self._name = server_hostname if context.verify_mode is ssl.CERT_REQUIRED and not server_side else None
+        if self._name is None and context.verify_mode is ssl.CERT_REQUIRED and not server_side:
+            raise ValueError("a certificate cannot be checked without the name that it must be for")
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
@@ -43,6 +49,13 @@ class TlsEngine:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return
+        if self._name is not None:
+            try:
+                check_identity(self._tls.getpeercert() or {}, self._name)
+            except WrongNameError:
+                # Our last message of the handshake: without it a TLS 1.3 server does not take us for connected.
+                self._outgoing.read()
+                raise
         self.handshaken = True
 
     def receive(self, data: bytes) -> bytes:

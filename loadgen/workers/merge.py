@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from trunkproof.loadgen.bugs import merged
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.verdict import Measurements
 from trunkproof.loadgen.workers.placer import RECORD_ORDER, PlacedCalls
@@ -34,6 +35,7 @@ def merge(parts: Sequence[PlacedCalls], *, cores: int) -> PlacedCalls:
         measured=merge_measurements([part.measured for part in parts], cores=cores),
         heard=Heard(sum(part.heard.received for part in parts), sum(part.heard.authenticated for part in parts)),
         lost=tuple(worker for part in parts for worker in part.lost),
+        bugs=merged(part.bugs for part in parts),
     )
 
 

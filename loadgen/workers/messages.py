@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.options import RunOptions
@@ -114,7 +115,8 @@ def write_placed(placed: PlacedCalls, folder: Path, index: int) -> None:
         "media_lateness_p99_ms": measured.media_lateness_p99_ms,
         "never_placed": measured.never_placed,
     }
-    text = json.dumps({"measured": numbers, "heard": asdict(placed.heard)})
+    bugs = [asdict(bug) for bug in placed.bugs]
+    text = json.dumps({"measured": numbers, "heard": asdict(placed.heard), "bugs": bugs})
     (folder / f"placed-{index}.json").write_text(text, encoding="utf-8")
 
 
@@ -123,4 +125,9 @@ def read_placed(folder: Path, index: int) -> PlacedCalls:
     saved: dict[str, Any] = json.loads((folder / f"placed-{index}.json").read_text(encoding="utf-8"))
     with np.load(folder / f"health-{index}.npz") as arrays:
         measured = Measurements(lateness_s=arrays["lateness_s"], loop_lag_s=arrays["loop_lag_s"], **saved["measured"])
-    return PlacedCalls(read_records(folder / f"records-{index}.parquet"), measured, Heard(**saved["heard"]))
+    return PlacedCalls(
+        read_records(folder / f"records-{index}.parquet"),
+        measured,
+        Heard(**saved["heard"]),
+        bugs=tuple(Bug(**bug) for bug in saved["bugs"]),
+    )

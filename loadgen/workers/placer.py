@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.observer import Observers
@@ -72,6 +73,8 @@ class PlacedCalls:
     heard: Heard
     """The packets that all customers together received."""
     lost: tuple[LostWorker, ...] = ()
+    bugs: tuple[Bug, ...] = ()
+    """Errors of trunkproof itself that worker processes met. Those of the run's own process are not here."""
 
 
 class CallPlacer(Protocol):
@@ -218,5 +221,5 @@ class LocalPlacer(CallPlacer):
 
     def _never_placed(self) -> int:
         """Return how many attempts this machine failed to place. Those left by an early end do not count."""
-        failed = sum(customer.caller.local_failures for customer in self._customers)
+        failed = sum(customer.caller.local_failures for customer in self._customers) + self._dialler.failed_here
         return failed + (0 if self._stopped else self._pacer.overdue)

@@ -11,8 +11,10 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+from trunkproof.loadgen.bugs import collecting_bugs, noting_bugs
 from trunkproof.loadgen.schedule.share import share_of
 from trunkproof.loadgen.workers.messages import (
     ORDERS,
@@ -45,24 +47,27 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
     orders, workers = await _orders(), task.options.workers
     # Every worker has the whole plan, and places only its share: redials look up rows of their own call.
     share, tally = share_of(task.study, index, workers), open_tally(folder, workers)
-    async with LocalPlacer(plan, task.card, task.target, task.options, share=share, tally=tally) as placer:
-        # Everything that takes long is done: from here on only plan zero is missing.
-        _report(Ready(digest_of(plan)))
-        async for order in orders:
-            if isinstance(order, Begin):
-                placer.begin(order.zero)
-                break
-        else:
-            return
-        # An order to stop has to be heard while the calls are placed.
-        async with asyncio.TaskGroup() as group:
-            wanted = group.create_task(_obey(orders, placer))
-            await placer.place()
-            _report(Placed())
-        # Without `Finish` the folder may be gone already.
-        if wanted.result():
-            write_placed(await placer.finish(), folder, index)
-            _report(Left())
+    with collecting_bugs() as bugs:
+        async with LocalPlacer(plan, task.card, task.target, task.options, share=share, tally=tally) as placer:
+            # Everything that takes long is done: from here on only plan zero is missing.
+            _report(Ready(digest_of(plan)))
+            async for order in orders:
+                if isinstance(order, Begin):
+                    placer.begin(order.zero)
+                    break
+            else:
+                return
+            # An order to stop has to be heard while the calls are placed.
+            async with asyncio.TaskGroup() as group:
+                wanted = group.create_task(_obey(orders, placer))
+                # A worker that dies of it takes the records of all its calls along.
+                with noting_bugs("the placing of the calls"):
+                    await placer.place()
+                _report(Placed())
+            # Without `Finish` the folder may be gone already.
+            if wanted.result():
+                write_placed(replace(await placer.finish(), bugs=bugs.found), folder, index)
+                _report(Left())
 
 
 async def _obey(orders: AsyncIterator[Order], placer: LocalPlacer) -> bool:

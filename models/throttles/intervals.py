@@ -95,6 +95,17 @@ def find_paces(observed: Observed, *, holds: bool, whole: bool) -> list[Paces]:
     return found.groups() if found is not None else []
 
 
+def held(observed: Observed, interval_s: float) -> FloatArray:
+    """Return for how long each admitted call waits for its slot; 0 for the others. The outcomes are the observed ones."""
+    waits, slot_s = np.zeros(len(observed)), -np.inf
+    for number, (now, passed) in enumerate(zip(observed.middle_s, observed.admitted, strict=True)):
+        if passed:
+            slot_s = max(slot_s, now)
+            waits[number] = slot_s - now
+            slot_s += interval_s
+    return waits
+
+
 def _split(cells: FloatArray, parts: int) -> FloatArray:
     ratio = (cells[:, 1] / cells[:, 0])[:, None] ** (np.arange(parts + 1) / parts)[None, :]
     edges = cells[:, :1] * ratio

@@ -91,6 +91,8 @@ class Explanation:
     """When the next attempt is admitted if none comes before: equally likely ranges, least and most, shape (n, 2)."""
     anchor_s: float | None = None
     """An instant at which a window begins. None where no windows begin at an instant of their own."""
+    held_s: FloatArray | None = None
+    """For how long each admitted call was held, shape (n,). None: this policy holds none."""
 
 
 def round_value(low: float, high: float) -> float:

@@ -20,6 +20,7 @@ from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.settings import Settings
 from trunkproof.models.throttles.decision import SAME_INSTANT_S, Refused, Throttle
 from trunkproof.models.throttles.observed import Explanation, Observed
+from trunkproof.models.throttles.refused_as import RefusedAs, default_rules
 
 ROUNDING_S = SAME_INSTANT_S / 10
 """How far a computed boundary may be from the throttle's own. It is less than the throttle's tolerance."""
@@ -70,6 +71,8 @@ class Policy(Settings, ABC):
 
     refusal_status: Annotated[int, Field(ge=400, le=699)] = 503
     """SIP status of a refusal; with `policy: none`, the status by which a foreign trunk's throttle is recognised."""
+    refused_as: tuple[RefusedAs, ...] | None = None
+    """By what its refusals are recognised in real calls: any of these rules. None: `default_rules`."""
     retry_after_s: Annotated[int, Field(ge=0)] | None = 10
     """The Retry-After header of all refusals. None: no header."""
     counts: Literal["outbound", "both"] = "both"
@@ -81,6 +84,15 @@ class Policy(Settings, ABC):
         # The discriminator of the union is the name: a second one could differ from it.
         name: str = cls.model_fields["policy"].default
         return name
+
+    @property
+    def refusal_rules(self) -> tuple[RefusedAs, ...]:
+        """Return the rules by which its refusals are recognised: the study's, or the usual ones."""
+        return default_rules(self.refusal_status) if self.refused_as is None else self.refused_as
+
+    def describe_refusal_rules(self) -> str:
+        """Return what is counted as throttled, as a phrase for people."""
+        return ", ".join(map(str, self.refusal_rules)) or "nothing"
 
     @property
     def refused(self) -> Refused:

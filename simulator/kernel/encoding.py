@@ -107,7 +107,8 @@ def _trunks(study: Study, connections: Sequence[int]) -> Records:
     trunks = np.zeros(len(study.trunks), dtype=memory.TRUNK)
     for index, trunk in enumerate(study.trunks):
         traffic, is_asked = trunk.traffic, trunk.throttle.is_asked
-        trips = {resumes: TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[traffic.tls.version, resumes] for resumes in (True, False)}
+        version = traffic.tls.expected_version
+        trips = {resumes: TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[version, resumes] for resumes in (True, False)}
         _set(
             trunks[index],
             connections=sum(connections[:index]),

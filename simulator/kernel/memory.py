@@ -24,7 +24,7 @@ def _record(
     *, floats: str = "", integers: str = "", small: str = "", places: str = "", masks: str = "", flags: str = ""
 ) -> np.dtype[np.void]:
     # `places` are unsigned, so that compiled code need not check whether an index is negative.
-    parts = ((floats, "f8"), (integers, "i8"), (small, "i4"), (places, "u4"), (masks, "u2"), (flags, "u1"))
+    parts = ((floats, "f8"), (integers, "i8"), (small, "i4"), (places, "u4"), (masks, "u4"), (flags, "u1"))
     return np.dtype([(name, kind) for names, kind in parts for name in names.split()], align=True)
 
 

@@ -180,6 +180,15 @@ def test_load_goes_nowhere_without_leave(short: Path, target: str, words: str) -
     assert words in result.stderr
 
 
+def test_load_takes_an_ipv6_target_in_brackets(short: Path, tmp_path: Path, free_tcp_port: int) -> None:
+    from trunkproof.loadgen.tls.certificates import Authority
+
+    ca_file = Authority(tmp_path / "ca").ca_file
+    result = trunkproof("load", short, "--target", f"[::1]:{free_tcp_port}", "--ca", ca_file)
+    # The target was understood: the study's customer has an IPv4 address.
+    assert "cannot reach the trunk at ::1 (IPv6): give it an IPv6 address" in " ".join(result.stderr.split())
+
+
 def test_load_says_at_once_that_nobody_listens(short: Path, tmp_path: Path, free_tcp_port: int) -> None:
     from trunkproof.loadgen.tls.certificates import Authority
 

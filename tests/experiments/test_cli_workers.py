@@ -90,7 +90,7 @@ def test_ctrl_c_in_the_terminal_ends_the_calls_of_all_workers(tmp_path: Path) ->
 async def until_calls(card: TrunkCard) -> None:
     """Wait until the trunk has some calls; workers take long to start on a busy machine."""
     assert card.control_port is not None
-    control = await ControlClient.connect(card.host, card.control_port)
+    control = await ControlClient.connect(card.host, card.control_port, card.control_secret or "")
     async with asyncio.timeout(120):
         while (await control.status()).calls < 5:
             await asyncio.sleep(0.1)

@@ -1,11 +1,10 @@
 """Session descriptions of real telephones, broken in every way: they are read or refused, in time that grows no faster.
 
-`TRUNKPROOF_FUZZ` is the number of descriptions. Descriptions are drawn from the seed alone: a failure names its number.
+A tenth as many descriptions are tried as messages. They are drawn from the seed alone: a failure names its number.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from tests.fuzz.amount import amount
 
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
@@ -31,7 +31,7 @@ from trunkproof.loadgen.sip.sdes import SUITES
 from trunkproof.loadgen.sip.sdp import MalformedSdpError, MediaDirection, SessionDescription, write_sdp
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp, read_lines, read_usual
 
-COUNT = int(os.environ.get("TRUNKPROOF_FUZZ", "20000"))
+COUNT = amount(10)
 SEED = 15
 KEY, OTHER_KEY = bytes(range(30)), bytes(range(1, 31))
 SECURE = Capability("192.0.2.1", 10_000, KEY, rtcp_port=10_001, session_id=7)

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.agent import CallEvents
-from trunkproof.loadgen.parties.audio import NoPortError
+from trunkproof.loadgen.parties.audio import MediaAddressError, NoPortError
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.exchange import Negotiator
 from trunkproof.loadgen.sip.invite import customer_offer
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.offer_answer import Capability, Negotiated, SdpFault, negotiate
+from trunkproof.loadgen.sip.reason import EndReason
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure
 from trunkproof.loadgen.tls.pool import Lease
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import ConnectionKind, Direction, Disposition, Record
+from trunkproof.models.refusals import RefusalRules
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 T = TypeVar("T")
 HOST = "127.0.0.1"
+STRANGER = "192.0.2.9"
+"""An address that gets no audio."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -103,12 +108,27 @@ class ScriptedAudio:
     def __init__(self) -> None:
         self.report = MediaReport(sent=500, received=500, authenticated=500)
         self.notes: list[str] = []
+        self.followed: list[MediaAgreement] = []
 
-    def answer(self, offer: SessionDescription) -> Negotiated | SdpFault:
-        return negotiate(offer, Capability(address=HOST, port=50_002, key=os.urandom(KEY_BYTES)))
+    def offer(self) -> SessionDescription:
+        return customer_offer(HOST, self.port, self.key, session_id=7)
 
-    def start(self, agreement: MediaAgreement) -> None:
-        self.notes.append("start")
+    def answer(self, offer: SessionDescription, previous: SessionDescription | None = None) -> Negotiated | SdpFault:
+        return negotiate(offer, Capability(address=HOST, port=50_002, key=b"\2" * KEY_BYTES), previous)
+
+    def listen(self) -> None:
+        self.notes.append("listen")
+
+    def check(self, agreement: MediaAgreement) -> None:
+        if agreement.remote_address == STRANGER:
+            raise MediaAddressError(f"no audio is sent to {STRANGER}")
+
+    def answered(self) -> None:
+        self.notes.append("answered")
+
+    def follow(self, agreement: MediaAgreement, *, early: bool = False) -> None:
+        self.notes.append("early" if early else "follow")
+        self.followed.append(agreement)
 
     def stop(self) -> None:
         self.notes.append("stop")
@@ -125,9 +145,10 @@ class ScriptedCall:
         self.connection_id: int | None = 1
         self.ended = False
         self.context: object = inbox
+        self.negotiator: Negotiator | None = None
 
-    def bye(self, now: float) -> None:
-        self.agent.note("BYE")
+    def bye(self, now: float, reason: tuple[str, str] | None = None) -> None:
+        self.agent.note("BYE" if reason is None else f"BYE {reason[1]}")
         if self.agent.answers_bye:
             self.inbox.put(events.Terminated(now, self, EndCause.LOCAL_BYE, 200))
 
@@ -195,7 +216,8 @@ class ScriptedPool:
 class ScriptedLine:
     """The line of a caller, over all of these."""
 
-    ports_per_call, throttle_status, throttle_retries = 2, 503, True
+    ports_per_call, ring_patience_s, redirector = 2, 180.0, None
+    refusals = RefusalRules.of(FixedWindow(), ours=True)
 
     def __init__(self, agent: ScriptedAgent, pool: ScriptedPool | None = None, *, has_port: bool = True) -> None:
         self.agent, self.pool, self._has_port = agent, pool or ScriptedPool(), has_port
@@ -222,8 +244,22 @@ def answered(at_s: float, call: ScriptedCall) -> events.Event:
     offer = customer_offer(HOST, ScriptedAudio.port, ScriptedAudio.key, session_id=7)
     negotiated = ScriptedAudio().answer(offer)
     assert isinstance(negotiated, Negotiated)
-    body = write_sdp(negotiated.answer)
-    return events.Answered(at_s, call, Response(200, "OK"), body)
+    return answered_with(negotiated.answer)(at_s, call)
+
+
+def answered_with(answer: SessionDescription | None) -> Make:
+    """With that SDP, or none: the call's negotiator judges it, as a real call has it do."""
+
+    def make(at_s: float, call: ScriptedCall) -> events.Event:
+        body = b"" if answer is None else write_sdp(answer)
+        assert call.negotiator is not None
+        offer = customer_offer(HOST, ScriptedAudio.port, ScriptedAudio.key, session_id=7)
+        fault = call.negotiator.accept(write_sdp(offer), body, "far")
+        if fault is None:
+            call.negotiator.confirm("far")
+        return events.Answered(at_s, call, Response(200, "OK"), body, fault)
+
+    return make
 
 
 def rejected(status: int, cause: int | None = None, retry_after_s: float | None = None) -> Make:
@@ -232,4 +268,4 @@ def rejected(status: int, cause: int | None = None, retry_after_s: float | None 
 
 def hung_up(at_s: float, call: ScriptedCall) -> events.Event:
     """By the other side."""
-    return events.Terminated(at_s, call, EndCause.REMOTE_BYE, None)
+    return events.Terminated(at_s, call, EndCause.REMOTE_BYE, None, EndReason(16, "Q.850;cause=16"))

@@ -40,3 +40,18 @@ def test_a_card_that_is_not_there_is_told(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.json"):
         with pytest.raises(InputError, match="cannot be read"):
             read_card(path)
+
+
+def test_its_place_is_written_for_people_with_brackets_around_ipv6() -> None:
+    assert CARD.place == "127.0.0.1:5061"
+    assert CARD.model_copy(update={"host": "::1"}).place == "[::1]:5061"
+
+
+def test_only_its_owner_can_read_it_and_its_secret_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "trunk.json"
+    path.write_text("an older one, which everybody can read", encoding="utf-8")
+    card = CARD.model_copy(update={"control_secret": "hush"})
+    card.write(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_card(path).control_secret == "hush"
+    assert "hush" not in repr(card)

@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 from trunkproof.loadgen.card import TrunkCard, read_card
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.numbers import exophone, pstn_number
 from trunkproof.loadgen.parties.refusal import CallRefused
@@ -43,7 +42,7 @@ def real(question: Study, folder: Path, **options: Any) -> RunResult:
         async with running_trunk(question, folder) as card:
             driven = await drive(draw_plan(question), card, RunOptions(**options))
             assert card.control_port is not None
-            control = await ControlClient.connect(card.host, card.control_port)
+            control = await ControlClient.connect(card.host, card.control_port, card.control_secret or "")
             status = await control.status()
             await control.close()
             # The drain audit: after the last call the trunk holds nothing.
@@ -194,7 +193,7 @@ def test_a_card_is_read_back_and_a_wrong_one_told(tmp_path: Path) -> None:
 def test_nobody_outside_loopback_is_reached_for() -> None:
     card = TrunkCard(server_name="a.example", host="192.0.2.1", port=5443, ca_file="ca.pem")
     with pytest.raises(GuardError):
-        asyncio.run(reach(card, Guard(), 10))
+        asyncio.run(reach(draw_plan(study()), card))
     with pytest.raises(GuardError):
         asyncio.run(drive(draw_plan(study()), card))
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from trunkproof.experiments.common.exit_codes import BY_END, ExitCode, code_of_run
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd
 from trunkproof.loadgen.verdict import Verdict
 
@@ -19,6 +20,10 @@ ENDS = {
     RunEnd(EndKind.WORKER_LOST, 1.5, "worker 2", "killed by SIGKILL"): (
         "worker 2 died 1.5 s after plan zero, killed by SIGKILL",
         ExitCode.VOID,
+    ),
+    RunEnd(EndKind.BUG, 4.0, detail="KeyError: 7"): (
+        "trunkproof itself failed 4.0 s after plan zero: KeyError: 7",
+        ExitCode.BUG,
     ),
     RunEnd(EndKind.UNKNOWN, detail="the trunk is gone"): ("the trunk is gone", ExitCode.INTERRUPTED),
 }
@@ -39,6 +44,10 @@ def test_an_end_is_told_kept_and_left_with(end: RunEnd) -> None:
 def test_a_void_run_that_was_completed_proves_nothing() -> None:
     assert code_of_run(Verdict.VOID, COMPLETED) is ExitCode.VOID
     assert code_of_run(Verdict.VOID, RunEnd(EndKind.TRUNK_DIED, 1.0)) is ExitCode.NO_TRUNK
+
+
+def test_a_bug_is_told_first_whatever_else_a_run_says() -> None:
+    assert code_of_run(Verdict.VOID, COMPLETED, [Bug("a call", "KeyError: 7", "")]) is ExitCode.BUG
 
 
 def test_older_results_have_words_alone() -> None:

@@ -14,20 +14,25 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.loadgen.parties.agent import IncomingCall
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.incoming import Answerer, _Conversation
+from trunkproof.loadgen.parties.negotiation import AudioNegotiator
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.run_end import EndKind
+from trunkproof.loadgen.schedule.pacer import Pacer
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.offer_answer import Negotiated
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_32, Crypto
 from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
+from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk, TrunkReservation
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.stacks.server import serve
 from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.plan import PlanRow, draw_plan
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study
@@ -51,14 +56,14 @@ class OddAnswerer(Answerer):
         return answer
 
     def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
-        audio.start(agreement)
+        audio.follow(agreement)
 
-    async def talk(self, talk: _Conversation, offer: SessionDescription, audio: Audio) -> None:
-        negotiated = audio.answer(offer)
+    async def talk(self, talk: _Conversation, media: AudioNegotiator) -> None:
+        negotiated = media.audio.answer(parse_sdp(talk.call.offer))
         assert isinstance(negotiated, Negotiated)
         body = write_sdp(self.altered(negotiated.answer))
         talk.agent.act(lambda now: talk.call.answer(now, body))
-        self.speak(audio, negotiated.agreement)
+        self.speak(media.audio, negotiated.agreement)
         await talk.until_ended()
 
 
@@ -83,7 +88,7 @@ class PlainSent(OddAnswerer):
     def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
         # The answer has gone out with a key already.
         audio.key = None
-        audio.start(agreement)
+        audio.follow(agreement)
 
 
 class Mute(OddAnswerer):
@@ -94,13 +99,27 @@ class Mute(OddAnswerer):
 class OtherVoice(OddAnswerer):
     def speak(self, audio: Audio, agreement: MediaAgreement) -> None:
         audio._row = audio._row._replace(row=audio._row.row + 7)
-        audio.start(agreement)
+        audio.follow(agreement)
 
 
 class NoSdp(OddAnswerer):
-    async def talk(self, talk: _Conversation, offer: SessionDescription, audio: Audio) -> None:
+    async def talk(self, talk: _Conversation, media: AudioNegotiator) -> None:
         talk.agent.act(lambda now: talk.call.answer(now, b""))
         await talk.until_ended()
+
+
+class LastPort(OddAnswerer):
+    """Names a port that has no RTCP port after it (RFC 3550 section 11)."""
+
+    def altered(self, answer: SessionDescription) -> SessionDescription:
+        return replace(answer, port=65_535)
+
+
+class OtherFamily(OddAnswerer):
+    """Names an IPv6 address to a caller who offered IPv4."""
+
+    def altered(self, answer: SessionDescription) -> SessionDescription:
+        return replace(answer, address="::1")
 
 
 def trunk_with(kind: type[Answerer]) -> type[EmbeddedTrunk]:
@@ -151,6 +170,24 @@ def test_broken_audio_is_media_failed_with_its_reason(kind: type[Answerer], word
     assert all(disposition == Disposition.MEDIA_FAILED and words in (reason or "") for disposition, reason in found)
 
 
+@pytest.mark.parametrize("kind", [LastPort, OtherFamily])
+def test_an_answer_that_no_audio_can_be_sent_to_ends_its_call_alone_and_no_record_is_lost(
+    kind: type[Answerer], tmp_path: Path
+) -> None:
+    class Second(kind):  # type: ignore[misc, valid-type]
+        """Answers the second call well."""
+
+        def altered(self, answer: SessionDescription) -> SessionDescription:
+            return answer if answer.session_id == 1 else super().altered(answer)
+
+    records = records_of(study(), trunk_with(Second), tmp_path).sort("row")
+    assert records["ended_s"].null_count() == 0
+    odd, good = records["disposition"]
+    assert good == Disposition.COMPLETED
+    assert odd in {Disposition.MEDIA_FAILED, Disposition.CONNECTION_FAILED}
+    assert records["reason"][0]
+
+
 def test_an_honest_trunk_is_not_accused(tmp_path: Path) -> None:
     assert named(records_of(study(), EmbeddedTrunk, tmp_path)) == {("completed", None)}
 
@@ -171,7 +208,7 @@ class Silent(EmbeddedTrunk):
 
 def test_rfc3261_17_1_1_2_a_trunk_that_never_answers_times_out_with_timer_b(tmp_path: Path) -> None:
     records = records_of(study(calls=1), Silent, tmp_path)
-    assert named(records) == {("timed_out", "no final response within 32 s")}
+    assert named(records) == {("timed_out", "no response within 32 s (timer B)")}
     assert records["status"].to_list() == [408]
     waited = (records["ended_s"] - records["sent_s"]).item()
     assert waited >= 32
@@ -226,6 +263,33 @@ def test_a_trunk_that_dies_ends_the_run_with_every_attempt_accounted_for(tmp_pat
     assert driven.records.height
     assert driven.records["ended_s"].null_count() == 0
     assert "completed" not in set(driven.records["disposition"])
+
+
+def test_a_bug_in_the_placing_of_calls_ends_the_run_in_order_with_every_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def planted(self: Pacer) -> None:
+        if self.now_s() > 0.3:
+            raise KeyError("planted")
+        await wait(self)
+
+    wait = Pacer._wait
+    monkeypatch.setattr(Pacer, "_wait", planted)
+
+    async def run() -> RunResult:
+        question = study(calls=20, hold_s=1.0)
+        async with running_trunk(question, tmp_path) as card:
+            return await drive(draw_plan(question), card)
+
+    driven = asyncio.run(run())
+    assert driven.end.kind is EndKind.BUG
+    # Nothing is wrong with the calls under way: they end as planned.
+    assert 0 < driven.records.height < 20
+    assert set(driven.records["disposition"]) == {"completed"}
+    assert driven.generator.verdict is Verdict.VOID
+    assert [bug.where for bug in driven.bugs] == ["the placing of the calls"]
+    assert "KeyError: 'planted'" in driven.bugs[0].traceback
+    assert code_of_run(driven.generator.verdict, driven.end, driven.bugs) is ExitCode.BUG
 
 
 def test_stopping_a_run_ends_every_call_and_keeps_every_record(tmp_path: Path) -> None:

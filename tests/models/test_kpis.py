@@ -53,7 +53,7 @@ def test_shares_by_hand() -> None:
 
 
 def test_rfc6076_4_6_to_4_9_ratios_are_per_invite_sent() -> None:
-    kpis = compute_kpis(to_frame([*TABLE, record(8, Disposition.CARRIER_REJECTED, status=302)]))
+    kpis = compute_kpis(to_frame([*TABLE, record(8, Disposition.REDIRECTED, status=302)]))
     assert kpis["ser"] == pytest.approx(3 / 9)
     assert kpis["seer"] == pytest.approx(5 / 9)
     assert kpis["isa"] == pytest.approx(3 / 10)

@@ -139,3 +139,55 @@ def test_the_digest_is_of_the_values_not_of_the_writing() -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_shipped_study_reads(path: Path) -> None:
     assert read_study(path).trunks
+
+
+@pytest.mark.parametrize(
+    ("written", "versions"),
+    [
+        ("{}", ("1.2", "1.3")),
+        ("{versions: [1.2, 1.3]}", ("1.2", "1.3")),
+        ("{versions: [1.3, 1.2]}", ("1.2", "1.3")),
+        ("{versions: [1.2]}", ("1.2",)),
+        # A single one needs no list, and the older key `version` names one.
+        ("{versions: 1.3}", ("1.3",)),
+        ("{version: 1.2}", ("1.2",)),
+        ('{version: "1.3"}', ("1.3",)),
+    ],
+)
+def test_tls_versions_are_read_as_numbers_or_text(written: str, versions: tuple[str, ...]) -> None:
+    (trunk,) = parse_study(f"{SMALLEST}  tls: {written}\n").trunks
+    assert trunk.traffic.tls.versions == versions
+    assert trunk.traffic.tls.expected_version == versions[-1]
+
+
+def test_mistakes_in_addresses_and_connections_are_told_at_once_with_their_lines() -> None:
+    text = """\
+pop:
+  address: "::g"
+trunk:
+  customer_address: 300.0.0.1
+  whitelist: ["2001:db8::/129", 10.0.0.0/8]
+  follow_redirects: perhaps
+traffic:
+  arrivals: {kind: poisson, rate_per_minute: 200}
+  holding: 10
+  ring_patience_s: 0
+  tls:
+    versions: [1.1, 1.3]
+"""
+    found = problems_of(text)
+    starts = [
+        "line 2: pop.address: value is not a valid IPv4 or IPv6 address, not '::g'",
+        "line 4: trunk.customer_address: value is not a valid IPv4 or IPv6 address, not '300.0.0.1'",
+        "line 5: trunk.whitelist[0]: value is not a valid IPv4 or IPv6 network, not '2001:db8::/129'",
+        "line 6: trunk.follow_redirects: input should be a valid boolean",
+        "line 10: traffic.ring_patience_s: input should be greater than 0",
+        "line 12: traffic.tls.versions[0]: input should be '1.2' or '1.3'",
+    ]
+    assert len(found) == len(starts)
+    assert all(one.startswith(start) for one, start in zip(found, starts, strict=True)), found
+
+
+def test_a_mistake_under_an_older_key_is_told_at_its_line() -> None:
+    (found,) = problems_of(f"{SMALLEST}  tls: {{version: 1.4}}\n")
+    assert found.startswith("line 6: traffic.tls.version")

@@ -16,7 +16,6 @@ from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.guesses import best_guess, explained_share
 from trunkproof.experiments.target.identify.habits import Habits
 from trunkproof.models.arrays import FloatArray
-from trunkproof.models.throttles.decision import Admitted
 from trunkproof.models.throttles.observed import USUAL_WINDOWS_S, Explanation, Observed, Range
 from trunkproof.models.throttles.policy import Limited, Policy
 from trunkproof.models.throttles.registry import POLICIES
@@ -212,18 +211,14 @@ def _by_delays(families: tuple[Family, ...], seen: Observed) -> tuple[Family, ..
     most = _HELD_SHARE * _spread(answered_s)
     kept = []
     for family in families:
-        if not _delays(family.best, seen).any():
-            continue
-        holding = [one for one in family.explanations if _spread(answered_s - _delays(one, seen)[answered]) < most]
+        holding = [
+            one
+            for one in family.explanations
+            if one.held_s is not None and _spread(answered_s - one.held_s[answered]) < most
+        ]
         kept += [Family(family.policy, tuple(holding))] if holding else []
     return tuple(kept) or families
 
 
 def _spread(values: FloatArray) -> float:
     return float(np.quantile(values, 0.9) - np.quantile(values, 0.1))
-
-
-def _delays(explanation: Explanation, seen: Observed) -> FloatArray:
-    throttle = explanation.settings.make_throttle(explanation.anchor_s or 0.0)
-    decisions = [throttle.try_admit(float(instant)) for instant in seen.middle_s]
-    return np.array([decision.delay_s if isinstance(decision, Admitted) else 0.0 for decision in decisions])

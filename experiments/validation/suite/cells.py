@@ -179,11 +179,10 @@ def read_suite(folder: Path) -> Suite:
     try:
         saved = json.loads((folder / SUITE).read_text(encoding="utf-8"))
         cells = [Cell.from_json(cell) for cell in saved["cells"]]
-        origin = saved["suite"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _with_notes(Suite(saved["suite"], tuple(cells)), read_notes(folder))
+    except (OSError, AttributeError, ValueError, KeyError, TypeError) as error:
         problem = Problem(where=SUITE, what=f"holds no suite that can be read ({error})")
         raise InputError(str(folder), [problem]) from error
-    return _with_notes(Suite(origin, tuple(cells)), read_notes(folder))
 
 
 def _with_notes(suite: Suite, notes: Mapping[tuple[str, str], Note]) -> Suite:

@@ -23,6 +23,7 @@ from trunkproof.models.errors import TrunkproofError
 
 _LIBC = [
     "clock_gettime",
+    "connect",
     "ppoll",
     "pthread_mutex_lock",
     "pthread_mutex_unlock",
@@ -30,12 +31,18 @@ _LIBC = [
     "recvmmsg",
     "sendto",
 ]
-_LIBSRTP = ["srtp_protect", "srtp_protect_rtcp", "srtp_unprotect", "srtp_unprotect_rtcp"]
+_PROCESS = "srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)"
+_LIBSRTP = {
+    "srtp_protect": _PROCESS,
+    "srtp_protect_rtcp": _PROCESS,
+    "srtp_unprotect": _PROCESS,
+    "srtp_unprotect_rtcp": _PROCESS,
+    "srtp_remove_stream": "srtp_err_status_t(*)(struct srtp_ctx_t_ *, unsigned int)",
+}
 OPENSSL = ["aesni_ctr32_encrypt_blocks", "aesni_set_encrypt_key", "sha1_block_data_order"]
 """Functions of OpenSSL on x86-64. They work on the caller's memory and allocate nothing."""
 FUNCTIONS = np.dtype([(name, "i8") for name in (*_LIBC, *_LIBSRTP, *OPENSSL)])
 """The address of each function. Those of `OPENSSL` are all 0 where one is missing: libsrtp does their work then."""
-_SIGNATURE = "srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)"
 
 
 class NoSuchFunctionError(TrunkproofError):
@@ -77,7 +84,7 @@ def _libsrtp_address(name: str) -> int:
     except (AttributeError, TypeError):
         raise NoSuchFunctionError(f"{name} cannot be found inside pylibsrtp") from None
     # Called with other arguments than it expects, it would write over memory.
-    if signature != _SIGNATURE:
+    if signature != _LIBSRTP[name]:
         raise NoSuchFunctionError(f"{name} inside pylibsrtp has an unknown signature: {signature}")
     return int(ffi.cast("uintptr_t", function))
 

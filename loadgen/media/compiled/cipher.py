@@ -7,7 +7,9 @@ allocated.
 A packet is made like this: the payload is encrypted with AES in counter mode, from an IV of salt, SSRC and packet index
 (48 bits: rollovers and sequence number). Then HMAC-SHA1 over header, payload and rollovers gives the tag.
 
-libsrtp still does RTCP, packets of a second source, and everything where `tag_bytes` is 0. The results are the same:
+Each source has its own index and replay list, which may change only once a packet is authentic: the caller does that.
+
+libsrtp still does RTCP, and everything where `tag_bytes` is 0. The results are the same:
 `records.encrypts_as_libsrtp` checks it at each start.
 """
 
@@ -18,8 +20,17 @@ from typing import Final
 import numpy as np
 
 from trunkproof.loadgen.media.compiled.c import call_c
-from trunkproof.loadgen.media.compiled.memory import NEVER, REPLAY_WINDOW, SHA_WORDS, Bytes, Record, Words
-from trunkproof.loadgen.media.compiled.octets import octet, read16, read32, write16, write32
+from trunkproof.loadgen.media.compiled.memory import NEVER, REPLAY_WINDOW, SHA_WORDS, Bytes, Record
+from trunkproof.loadgen.media.compiled.octets import (
+    clear_bits,
+    has_bit,
+    octet,
+    read16,
+    read32,
+    set_bit,
+    write16,
+    write32,
+)
 from trunkproof.loadgen.media.rtp import HEADER_BYTES
 from trunkproof.models.compiled import inlined, lean
 
@@ -96,23 +107,21 @@ def protect(c: Record, context: Record, work: Record, size: int, index: int) -> 
 
 
 @lean
-def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, size: int) -> int:
+def unprotect(c: Record, context: Record, state: Record, work: Record, at: int, size: int) -> int:
     """Check and decrypt the packet of `size` bytes at `work.data[at:]`. Return a status of libsrtp.
 
-    The new size is in `work.length`. `recent` is the replay list: index i has its place at i modulo its length.
+    The new size is in `work.length`, and the packet's index in `work.index`. `state` is that of its source.
     """
     data = work.data
-    # The record holds the state of one source only. A second one, and all of them without OpenSSL, go to libsrtp.
-    known = context.ssrc != NEVER
-    if context.tag_bytes == 0 or (known and size >= HEADER_BYTES and read32(data, at + 8) != context.ssrc):
-        work.length[0] = size
+    work.length[0] = size
+    if context.tag_bytes == 0:
         return call_c(c.srtp_unprotect, (context.session, work.data_at + at, work.length_at))
     start = header_end(data, at, size)
     if start == NEVER:
         return NOT_AUTHENTIC
-    index = _index(context, read16(data, at + 2))
+    index = _index(state.index, read16(data, at + 2))
     # Before the tag is computed, which costs far more (RFC 3711 section 3.3, step 5).
-    status = _replay(context, recent, index)
+    status = _replay(state, index)
     end = at + size - context.tag_bytes
     if status != OK or start > end:
         return status if status != OK else NOT_AUTHENTIC
@@ -124,20 +133,50 @@ def unprotect(c: Record, context: Record, recent: Words, work: Record, at: int, 
     for place in range(context.tag_bytes):
         differ |= octet(data, work.tag + place) ^ octet(data, work.block + place)
     if differ != 0:
-        # Restore the packet as it came: the caller looks whether it is plain RTP.
+        # Restore the packet as it came: the caller tries another key, and looks whether it is plain RTP.
         for place in range(context.tag_bytes):
             data[end + place] = data[work.tag + place]
         return NOT_AUTHENTIC
     _set_iv(context, work, read32(data, at + 8), index)
     _encrypt(c, context, work, start, end - start)
-    # Only an authentic packet may change the state. A forged one could move the index and make all true ones fail.
-    context.ssrc = read32(data, at + 8)
-    context.index = max(context.index, index)
-    # The list has entries of 32 bits. Two indices of one place that are equal in 31 bits are 2**31 packets apart,
-    # which is more than a year of audio.
-    recent[index % REPLAY_WINDOW] = index & 0x7FFFFFFF
-    work.length[0] = end - at
+    work.length[0], work.index = end - at, index
     return OK
+
+
+@inlined
+def advance(state: Record, index: int) -> None:
+    """Note in the state of a source that the packet of an index came. It must be authentic.
+
+    A forged one could move the index and make all true ones fail.
+    """
+    if index > state.index:
+        clear_bits(state.recent, state.index + 1, index)
+        state.index = index
+    set_bit(state.recent, index)
+
+
+@lean
+def add_mki(data: Bytes, at: int, size: int, tag: int, mki: Bytes, count: int) -> int:
+    """Put an MKI before the tag of a packet, and return its new size (RFC 3711 section 3.1)."""
+    for place in range(at + size - 1, at + size - tag - 1, -1):
+        data[place + count] = data[place]
+    for place in range(count):
+        data[at + size - tag + place] = mki[place]
+    return size + count
+
+
+@lean
+def take_mki(data: Bytes, at: int, size: int, tag: int, mki: Bytes, count: int) -> int:
+    """Take the MKI out of a packet, and return its new size, or `NEVER` and change nothing where it has another."""
+    start = at + size - tag - count
+    if start < at:
+        return NEVER
+    for place in range(count):
+        if data[start + place] != mki[place]:
+            return NEVER
+    for place in range(tag):
+        data[start + place] = data[start + count + place]
+    return size - count
 
 
 @inlined
@@ -154,13 +193,12 @@ def header_end(data: Bytes, at: int, size: int) -> int:
 
 
 @inlined
-def _index(context: Record, sequence: int) -> int:
+def _index(newest: int, sequence: int) -> int:
     """Return a packet's index from its 16-bit sequence number: the nearest to the newest index (RFC 3711 appendix A).
 
     While the newest is in the lower half of the first 2**16, no number is taken for an older one: nothing was sent
     before index 0. libsrtp does the same.
     """
-    newest = context.index
     if newest <= _HALF:
         return sequence
     rollovers, last = newest >> 16, newest & 0xFFFF
@@ -172,13 +210,13 @@ def _index(context: Record, sequence: int) -> int:
 
 
 @inlined
-def _replay(context: Record, recent: Words, index: int) -> int:
+def _replay(state: Record, index: int) -> int:
     """Return the packet's status by the replay list (RFC 3711 section 3.3.2)."""
-    if index > context.index:
+    if index > state.index:
         return OK
-    if context.index - index >= REPLAY_WINDOW:
+    if state.index - index >= REPLAY_WINDOW:
         return REPLAY_OLD
-    return REPLAY if recent[index % REPLAY_WINDOW] == index & 0x7FFFFFFF else OK
+    return REPLAY if has_bit(state.recent, index) else OK
 
 
 @inlined

@@ -1,45 +1,229 @@
-"""Judge a packet that came to a stream's RTP port: authentic or not, whose voice, which key, how late.
+"""Judge a datagram that came to a stream's RTP port: of which kind, authentic or not, whose voice, which key, how late.
 
-The counts equal those of `MediaStream.receive` with `ReceptionStatistics` and `JitterBuffer`, to the last bit. The
-essays on the rules are there. Change both sides together.
+The counts equal those of `MediaStream.receive` with `ReceptionStatistics`, `JitterBuffer` and `Silence`, to the last
+bit. The essays on the rules are there. Change both sides together.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
-from trunkproof.loadgen.media.compiled.cipher import NOT_AUTHENTIC, OK, REPLAY, REPLAY_OLD, header_end, unprotect
-from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
-from trunkproof.loadgen.media.compiled.octets import crc32, octet, read16, read32
-from trunkproof.loadgen.media.jitter_buffer import DEPTH_S
-from trunkproof.loadgen.media.rtp import DIGITS, VERSION
+import numpy as np
+
+from trunkproof.loadgen.media.compiled.c import call_c
+from trunkproof.loadgen.media.compiled.cipher import (
+    NOT_AUTHENTIC,
+    OK,
+    REPLAY,
+    REPLAY_OLD,
+    add_mki,
+    advance,
+    header_end,
+    take_mki,
+    unprotect,
+)
+from trunkproof.loadgen.media.compiled.memory import COMFORT, EVENT, NEVER, VOICE, Bytes, Record
+from trunkproof.loadgen.media.compiled.octets import (
+    clear_bits,
+    crc32,
+    has_bit,
+    octet,
+    read16,
+    read32,
+    set_bit,
+)
+from trunkproof.loadgen.media.datagrams import BY_FIRST_BYTE, FIRST_RTCP_TYPE, LAST_RTCP_TYPE, LEAST_RTCP_BYTES, Kind
+from trunkproof.loadgen.media.jitter_buffer import DEPTH_S, DRIFT_S, LOST_TRACK_S
+from trunkproof.loadgen.media.rtp import DIGITS, HEADER_BYTES, VERSION
+from trunkproof.loadgen.media.silence import PAUSE_S
 from trunkproof.loadgen.media.srtp import MOST_BYTES
-from trunkproof.loadgen.media.statistics import HISTORY, MODULUS
-from trunkproof.loadgen.media.stream import MOST_DIGITS
+from trunkproof.loadgen.media.statistics import (
+    BEGUN,
+    DUPLICATE,
+    HISTORY,
+    JUMPED,
+    MAX_DROPOUT,
+    MODULUS,
+    REORDERED,
+    RESTARTED,
+)
+from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_SOURCES
 from trunkproof.models.compiled import inlined, lean
-from trunkproof.models.packets import CLOCK_HZ, PACKET_S
+from trunkproof.models.packets import CLOCK_HZ, SAMPLES_PER_PACKET
 
 _KEYS = len(DIGITS)
-_HALF = MODULUS // 2
+RTP: Final = int(Kind.RTP)
+RTCP: Final = int(Kind.RTCP)
+_KEEP_ALIVE: Final = int(Kind.KEEP_ALIVE)
+_KINDS = np.array(BY_FIRST_BYTE, dtype=np.uint8)
+
+
+@inlined
+def kind_of(data: Bytes, at: int, size: int) -> int:
+    """Return the kind of a datagram, as `datagrams.kind_of` does."""
+    kind = octet(_KINDS, octet(data, at))
+    if size >= LEAST_RTCP_BYTES and kind == RTP and FIRST_RTCP_TYPE <= data[at + 1] <= LAST_RTCP_TYPE:
+        return RTCP
+    return kind if size >= HEADER_BYTES else _KEEP_ALIVE
 
 
 @lean
-def receive(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> None:
-    """Take the packet of `size` bytes at `work.data[at:]`, which came at `arrival` seconds of the monotonic clock."""
-    slot.arrived += 1
-    clear = size
-    if slot.rx.session != 0:
-        # pylibsrtp refuses longer packets, and both pumps must count alike.
-        status = unprotect(c, slot.rx, slot.recent, work, at, size) if size <= MOST_BYTES else NOT_AUTHENTIC
-        clear = work.length[0]
-        if status != OK:
-            _note_failure(slot, work.data, at, size, status)
-            return
-    start, end = _payload(work.data, at, clear)
-    if start == NEVER:
-        slot.failed += 1
+def receive_audio(c: Record, slot: Record, work: Record, at: int, size: int, arrival: float) -> None:
+    """Take the RTP packet of `size` bytes at `work.data[at:]`, which came at `arrival` on the monotonic clock."""
+    early = arrival < slot.answered
+    if early:
+        slot.early += 1
+    else:
+        slot.arrived += 1
+    if slot.keyed == 0:
         return
-    _hear(slot, work.data, at, start, end, arrival)
+    ssrc = read32(work.data, at + 8)
+    number, older = _find(slot, ssrc), False
+    status = _open(c, slot, work, at, size, number)
+    if status != OK and arrival < slot.old_until and _open_older(c, slot, work, at, size, number) == OK:
+        status, older = OK, True
+    if status != OK:
+        if not early:
+            _note_failure(slot, work.data, at, size, status)
+        return
+    # Early too: the source's rollovers are counted from its first packet on.
+    number = _heard_last(c, slot, number, ssrc)
+    source = slot.sources[number]
+    if older:
+        if slot.old.tag_bytes != 0:
+            advance(source.before, work.index)
+    elif slot.rx.tag_bytes != 0:
+        advance(source.now, work.index)
+    start, end = _payload(work.data, at, work.length[0])
+    if start == NEVER:
+        slot.failed += 0 if early else 1
+    elif not early:
+        _hear(slot, source, work.data, at, start, end, arrival)
+
+
+@inlined
+def _find(slot: Record, ssrc: int) -> int:
+    """Return the number of a source, or `NEVER` where it is new."""
+    # Mostly it is the one that was heard last.
+    if slot.source_count > 0 and slot.sources[slot.current].ssrc == ssrc:
+        return int(slot.current)
+    return find(slot, ssrc)
+
+
+@lean
+def find(slot: Record, ssrc: int) -> int:
+    """Return the number of a source, or `NEVER` where it is new."""
+    for number in range(slot.source_count):
+        if slot.sources[number].ssrc == ssrc:
+            return number
+    return NEVER
+
+
+@inlined
+def _open(c: Record, slot: Record, work: Record, at: int, size: int, number: int) -> int:
+    """Decrypt a packet with the key of now. Return a status of libsrtp; where it is not `OK`, nothing was changed."""
+    work.length[0] = size
+    if slot.rx.session == 0:
+        return OK
+    count = slot.rx.mki_bytes
+    if count > 0:
+        size = take_mki(work.data, at, size, slot.rx.tag_length, slot.rx_mki, count)
+    # pylibsrtp refuses longer packets, and both pumps must count alike.
+    if size == NEVER or size > MOST_BYTES:
+        status = NOT_AUTHENTIC
+    elif number == NEVER:
+        status = unprotect(c, slot.rx, slot.fresh, work, at, size)
+    else:
+        status = unprotect(c, slot.rx, slot.sources[number].now, work, at, size)
+    if count > 0 and size != NEVER and status != OK:
+        add_mki(work.data, at, size, slot.rx.tag_length, slot.rx_mki, count)
+    return status
+
+
+@lean
+def _open_older(c: Record, slot: Record, work: Record, at: int, size: int, number: int) -> int:
+    """Decrypt a packet with the key of before, like `_open`."""
+    work.length[0] = size
+    if slot.old.session == 0:
+        return OK
+    count = slot.old.mki_bytes
+    if count > 0:
+        size = take_mki(work.data, at, size, slot.old.tag_length, slot.old_mki, count)
+    if size == NEVER or size > MOST_BYTES:
+        status = NOT_AUTHENTIC
+    elif number == NEVER:
+        status = unprotect(c, slot.old, slot.fresh, work, at, size)
+    else:
+        status = unprotect(c, slot.old, slot.sources[number].before, work, at, size)
+    if count > 0 and size != NEVER and status != OK:
+        add_mki(work.data, at, size, slot.old.tag_length, slot.old_mki, count)
+    return status
+
+
+@inlined
+def _heard_last(c: Record, slot: Record, number: int, ssrc: int) -> int:
+    """Note which source was heard last, and return its number. A new one is given one."""
+    if number == slot.current and slot.source_count > 0:
+        return number
+    if number == NEVER:
+        number = _claim(c, slot, ssrc)
+    slot.switches += 1
+    slot.sources[number].used = slot.switches
+    slot.current = number
+    return number
+
+
+@lean
+def _claim(c: Record, slot: Record, ssrc: int) -> int:
+    """Return a number for a new source: a free one, or that of the source that was heard longest ago."""
+    number = slot.source_count
+    if number < MOST_SOURCES:
+        slot.source_count += 1
+    else:
+        number = 0
+        for each in range(1, MOST_SOURCES):
+            if slot.sources[each].used < slot.sources[number].used:
+                number = each
+        source = slot.sources[number]
+        slot.forgotten_expected += expected(source)
+        slot.forgotten_received += source.received
+        forget_keys(c, slot, source.ssrc)
+    source = slot.sources[number]
+    source.ssrc = ssrc
+    clear_state(source.now)
+    clear_state(source.before)
+    source.expected_before = source.received = source.reported_expected = source.reported_received = 0
+    source.first = source.highest = source.odd = source.timestamp = NEVER
+    source.unwrapped, source.samples = 0, SAMPLES_PER_PACKET
+    source.jitter = 0.0
+    source.transit = source.last_arrival = source.latest = math.nan
+    return int(number)
+
+
+@inlined
+def clear_state(state: Record) -> None:
+    """Reset the state of a source for a new key."""
+    state.index = 0
+    for place in range(len(state.recent)):
+        state.recent[place] = 0
+
+
+@lean
+def forget_keys(c: Record, slot: Record, ssrc: int) -> None:
+    """Have libsrtp free what it keeps of a source."""
+    in_order = (ssrc & 0xFF) << 24 | (ssrc & 0xFF00) << 8 | ssrc >> 8 & 0xFF00 | ssrc >> 24 & 0xFF
+    # An error only says that nothing was kept of it.
+    if slot.rx.session != 0:
+        call_c(c.srtp_remove_stream, (slot.rx.session, in_order))
+    if slot.old.session != 0:
+        call_c(c.srtp_remove_stream, (slot.old.session, in_order))
+
+
+@inlined
+def expected(source: Record) -> int:
+    """Return how many packets of a source were expected, as `ReceptionStatistics.expected`."""
+    return int(source.expected_before + (0 if source.first == NEVER else source.highest - source.first + 1))
 
 
 @inlined
@@ -75,78 +259,150 @@ def _is_frame(data: Bytes, start: int, end: int) -> bool:
 
 
 @lean
-def _hear(slot: Record, data: Bytes, at: int, start: int, end: int, arrival: float) -> None:
-    if math.isnan(slot.first_arrival):
-        slot.first_arrival = arrival
-    slot.remote_ssrc = read32(data, at + 8)
-    is_event = octet(data, at + 1) & 0x7F == slot.event_type  # the upper bit is the marker
-    timestamp = read32(data, at + 4)
-    # `seen` holds, for each number modulo its length, the newest extended number: the same one again is a duplicate.
-    extended = _extend(slot, read16(data, at + 2))
-    newest = slot.seen[extended % HISTORY]
-    if extended == newest:
-        slot.duplicate += 1
+def _hear(slot: Record, source: Record, data: Bytes, at: int, start: int, end: int, arrival: float) -> None:
+    slot.authentic += 1
+    if source.ssrc == slot.ssrc:
+        slot.collided += 1
+    if source.first == NEVER:
+        slot.sources_heard += 1
+    missing = _add(slot, source, read16(data, at + 2))
+    # A duplicate is neither played nor heard, and must not end a silence.
+    if missing == DUPLICATE:
         return
-    slot.seen[extended % HISTORY] = max(extended, newest)
-    _count(slot, extended)
-    _time(slot, NEVER if is_event else timestamp, arrival)
-    _play(slot, extended, arrival)
-    if is_event:
-        _note_key(slot, data, start, end, timestamp)
-    else:
+    second, timestamp = octet(data, at + 1), read32(data, at + 4)
+    marker, kind = second & 0x80 != 0, slot.types[second & 0x7F]
+    pause = _paused(source, missing, timestamp, arrival, marker)
+    _end_silence(slot, arrival, pause)
+    slot.announced = kind == COMFORT
+    if missing == JUMPED:
+        slot.jumped += 1
+        return
+    # The packet before this one jumped, and is counted among the received ones now.
+    if missing == RESTARTED:
+        slot.jumped -= 1
+    if kind == VOICE:
+        source.samples = end - start
+        _play(slot, source, missing, timestamp, arrival, marker)
         _note_voice(slot, data, start, end)
+    elif kind == EVENT:
+        _note_key(slot, data, start, end, timestamp)
+    elif kind == COMFORT:
+        _play(slot, source, missing, timestamp, arrival, marker)
+    else:
+        slot.other_types += 1
+    source.last_arrival = arrival
 
 
 @inlined
-def _extend(slot: Record, sequence: int) -> int:
-    """Return the number with its rollovers: the nearest to the highest one so far (RFC 3711 section 3.3.1)."""
-    if slot.first == NEVER:
-        # One rollover ahead, so that packets before the first have positive numbers too.
-        return sequence + MODULUS
-    delta = (sequence - slot.highest) & (MODULUS - 1)
-    return int(slot.highest + (delta if delta < _HALF else delta - MODULUS))
-
-
-@inlined
-def _count(slot: Record, extended: int) -> None:
-    if slot.received > 0 and extended < slot.highest:
-        slot.reordered += 1
-    slot.highest = max(slot.highest, extended)
-    slot.first = extended if slot.first == NEVER else min(slot.first, extended)
-    slot.received += 1
+def _add(slot: Record, source: Record, sequence: int) -> int:
+    """Note a packet by its number, as `ReceptionStatistics.add`."""
+    if source.first == NEVER:
+        _begin(source, sequence)
+        return BEGUN
+    delta = (sequence - source.highest) & (MODULUS - 1)
+    if delta == 0:
+        slot.duplicate += 1
+        return DUPLICATE
+    if delta < MAX_DROPOUT:
+        _step_on(source, delta)
+        return int(delta - 1)
+    return _far_off(slot, source, sequence, MODULUS - delta)
 
 
 @lean
-def _time(slot: Record, timestamp: int, arrival: float) -> None:
-    if not math.isnan(slot.last_arrival):
-        slot.longest_gap_s = max(slot.longest_gap_s, arrival - slot.last_arrival)
-    slot.last_arrival = arrival
-    if timestamp == NEVER:
+def _begin(source: Record, sequence: int) -> None:
+    # One rollover ahead, so that packets before the first have positive numbers too.
+    source.first = source.highest = sequence + MODULUS
+    for place in range(len(source.seen)):
+        source.seen[place] = 0
+    set_bit(source.seen, source.highest)
+    source.odd = source.timestamp = NEVER
+    source.transit = math.nan
+    source.received += 1
+
+
+@inlined
+def _step_on(source: Record, delta: int) -> None:
+    clear_bits(source.seen, source.highest + 1, source.highest + delta)
+    source.highest += delta
+    set_bit(source.seen, source.highest)
+    source.received += 1
+
+
+@lean
+def _far_off(slot: Record, source: Record, sequence: int, behind: int) -> int:
+    """Note a packet that is not ahead of the others."""
+    if behind < HISTORY:
+        number = source.highest - behind
+        if has_bit(source.seen, number):
+            slot.duplicate += 1
+            return DUPLICATE
+        set_bit(source.seen, number)
+        # A packet before the first one may come late, and was expected too.
+        source.first = min(source.first, number)
+        source.received += 1
+        slot.reordered += 1
+        return REORDERED
+    if sequence != source.odd:
+        source.odd = (sequence + 1) & (MODULUS - 1)
+        return JUMPED
+    source.expected_before = expected(source)
+    _begin(source, (sequence - 1) & (MODULUS - 1))
+    _step_on(source, 1)
+    return RESTARTED
+
+
+@inlined
+def _timestamp_step(before: int, after: int) -> int:
+    delta = (after - before) & 0xFFFFFFFF
+    return int(delta if delta < 1 << 31 else delta - (1 << 32))
+
+
+@inlined
+def _paused(source: Record, missing: int, timestamp: int, arrival: float, marker: bool) -> bool:
+    # Written so that the comparison with "nothing yet", which is not a number, fails.
+    if missing < 0 or source.timestamp == NEVER or not arrival - source.last_arrival > PAUSE_S:
+        return False
+    samples = (arrival - source.last_arrival) * CLOCK_HZ
+    explained = 2 * missing * source.samples <= samples
+    return explained and (marker or 2 * _timestamp_step(source.timestamp, timestamp) >= samples)
+
+
+@inlined
+def _end_silence(slot: Record, arrival: float, pause: bool) -> None:
+    """Note a packet, as `Silence.heard`."""
+    if pause:
+        slot.has_paused = 1
+    if math.isnan(slot.silent_since):
         return
-    transit = arrival - _unwrapped(slot, timestamp) / CLOCK_HZ
-    # Two transit times are needed. Their difference does not depend on how far the clocks are apart (RFC 3550 A.8).
-    if not math.isnan(slot.transit):
-        slot.jitter += (abs(transit - slot.transit) - slot.jitter) / 16
-    slot.transit = transit
-
-
-@inlined
-def _unwrapped(slot: Record, timestamp: int) -> int:
-    if slot.timestamp == NEVER:
-        slot.unwrapped = timestamp
+    gap = arrival - slot.silent_since
+    if pause:
+        slot.paused_s += gap
     else:
-        delta = (timestamp - slot.timestamp) & 0xFFFFFFFF
-        slot.unwrapped += delta if delta < 1 << 31 else delta - (1 << 32)
-    slot.timestamp = timestamp
-    return int(slot.unwrapped)
+        slot.longest_s = max(slot.longest_s, gap)
+    slot.silent_since = max(slot.silent_since, arrival)
 
 
 @inlined
-def _play(slot: Record, extended: int, arrival: float) -> None:
-    if math.isnan(slot.origin):
-        slot.origin = arrival + DEPTH_S - extended * PACKET_S
-    if arrival > slot.origin + extended * PACKET_S:
+def _play(slot: Record, source: Record, missing: int, timestamp: int, arrival: float, marker: bool) -> None:
+    """Note the time of a packet of voice, as `ReceptionStatistics.play` and `JitterBuffer.add`."""
+    if source.timestamp == NEVER:
+        source.unwrapped = timestamp
+    else:
+        source.unwrapped += _timestamp_step(source.timestamp, timestamp)
+    source.timestamp = timestamp
+    transit = arrival - source.unwrapped / CLOCK_HZ
+    anew = math.isnan(source.transit) or math.isnan(source.last_arrival)
+    if not anew:
+        change = abs(transit - source.transit)
+        anew = (marker and arrival - source.last_arrival > DEPTH_S) or (missing == 0 and change > LOST_TRACK_S)
+        source.jitter += 0.0 if anew else (change - source.jitter) / 16
+    if anew or math.isnan(source.latest):
+        source.latest = transit + DEPTH_S
+    if transit > source.latest:
         slot.late += 1
+    source.latest += min(max(transit + DEPTH_S - source.latest, -DRIFT_S), DRIFT_S)
+    source.transit = transit
 
 
 @lean

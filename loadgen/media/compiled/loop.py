@@ -20,7 +20,7 @@ Why is it compiled? Measured on one core: asyncio with a datagram endpoint for e
 (690 calls a core), a compiled loop over raw sockets 3.4 to 7 µs (2,800 to 6,000 calls a core). And compiled code does
 not hold the interpreter's lock, so neither a busy event loop nor a garbage collection delays the audio.
 
-A stream belongs to whoever holds its lock. The loop serves it and Python removes it, each under that lock.
+A stream belongs to whoever holds its lock. The loop serves it, and Python changes and removes it, each under that lock.
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ import math
 from typing import Final
 
 from trunkproof.loadgen.media.compiled.c import call_c, prefetch
+from trunkproof.loadgen.media.compiled.change import adopt, note_answer
 from trunkproof.loadgen.media.compiled.memory import (
+    ADDRESS_WORDS,
     INSTANTS,
     NEVER,
     SLOT_BYTES,
+    SOURCE_BYTES,
+    SOURCES_AT,
     SPEAKING_AT,
     USED_BYTES,
     Record,
@@ -44,14 +48,17 @@ from trunkproof.loadgen.media.compiled.sockets import (
     MONOTONIC,
     REALTIME,
     clock_ns,
+    compare_clocks,
+    disconnect,
     receive_all,
     receive_all_reports,
     send_audio,
     send_report,
 )
-from trunkproof.loadgen.media.compiled.speak import next_packet
+from trunkproof.loadgen.media.compiled.speak import give_up, next_packet
 from trunkproof.loadgen.media.flow import MOST_CAUGHT_UP
 from trunkproof.loadgen.media.rtcp import INTERVAL_S
+from trunkproof.loadgen.media.stream import GRACE_S
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.histogram import BINS, BINS_PER_E, LOW
 from trunkproof.models.packets import PACKETS_PER_STREAM_S
@@ -79,6 +86,7 @@ def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, 
     instant = _instant(control, clock_ns(c, work, MONOTONIC))
     while control.stop == 0:
         control.passes += 1
+        compare_clocks(c, control, work)
         # At most one frame time, so each stream once: with more work than time, a pass would never end.
         until = min(_instant(control, clock_ns(c, work, MONOTONIC)) + 1, instant + INSTANTS)
         many = _gather(control, turns, due, instant, until)
@@ -89,12 +97,13 @@ def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, 
             number, turn = due[place].number, due[place].turn
             _speak(c, control, slots[number], turn, work, _time_ns(control, due[place].instant))
             # The number of the stream is added, so that streams that began together are not all heard in one pass.
-            if (slots[number].sent + number) % control.heard_together == 0:
+            if (slots[number].frames + number) % control.heard_together == 0:
                 # Written over the front of the same list: `heard` is never ahead of `place`.
                 due[heard].number, due[heard].turn = number, turn
                 heard += 1
         for place in range(heard):
             _fetch(control, due[place + AHEAD].number, 0)
+            _fetch_source(control, due[place + AHEAD].number)
             _listen(c, control, slots[due[place].number], due[place].turn, work)
         instant = until
         _sleep(c, control, work, _busy_from(control, turns, instant))
@@ -118,6 +127,14 @@ def _fetch(control: Record, number: int, first: int) -> None:
     """Have the processor fetch a stream's record into its cache, while another stream is served."""
     start = control.slots_at + SLOT_BYTES * number + first
     for line in range(start, start + USED_BYTES, 64):
+        prefetch(line)
+
+
+@inlined
+def _fetch_source(control: Record, number: int) -> None:
+    """Have the processor fetch the first source of a stream, which mostly is the only one."""
+    start = control.slots_at + SLOT_BYTES * number + SOURCES_AT
+    for line in range(start, start + SOURCE_BYTES, 64):
         prefetch(line)
 
 
@@ -177,11 +194,13 @@ def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, in
     if slot.turn == turn and slot.due_ns <= instant_ns:
         now_ns = clock_ns(c, work, MONOTONIC)
         _note_lateness(control, (now_ns - instant_ns) * 1e-6)
-        send_audio(c, slot, work, next_packet(c, slot, work))
+        size = next_packet(c, slot, work)
+        if size > 0:
+            send_audio(c, slot, work, size)
         # After a stall that was too long, skip the frames in between and keep the stream's own instant.
         behind = (now_ns - instant_ns) // FRAME_NS
         if behind > MOST_CAUGHT_UP:
-            slot.given_up += behind
+            give_up(slot, behind)
             instant_ns += behind * FRAME_NS
         # From the instant and not from now, so that delays do not add up.
         slot.due_ns = instant_ns + FRAME_NS
@@ -195,9 +214,9 @@ def _listen(c: Record, control: Record, slot: Record, turn: int, work: Record) -
     # Gathered before it left: the record may belong to another stream by now.
     if slot.turn == turn:
         now_ns = clock_ns(c, work, MONOTONIC)
-        receive_all(c, control, slot, work, now_ns * 1e-9)
-        if slot.sent % _FRAMES_PER_LOOK < control.heard_together:
-            receive_all_reports(c, slot, work)
+        receive_all(c, control, slot, work, now_ns * 1e-9, False)
+        if slot.frames % _FRAMES_PER_LOOK < control.heard_together:
+            receive_all_reports(c, control, slot, work, now_ns * 1e-9)
             _report(c, slot, work, now_ns)
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))
 
@@ -233,6 +252,48 @@ def enter(c: Record, control: Record, turns: Turns, slot: Record, number: int, t
 
 
 @lean
+def follow(c: Record, control: Record, slot: Record, terms: Record, work: Record, now: float) -> None:
+    """Have a stream follow new terms from `now` on, as `MediaStream.follow` and `PlainPump.follow`.
+
+    Another thread calls this, with a `work` of its own.
+    """
+    call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    # What came before the change belongs to what was agreed before.
+    if slot.rtp_fd != NEVER:
+        receive_all(c, control, slot, work, now, True)
+        receive_all_reports(c, control, slot, work, now)
+    if terms.known:
+        _move(c, slot, terms, now)
+    adopt(slot, terms, now)
+    call_c(c.pthread_mutex_unlock, (slot.lock_at,))
+
+
+@lean
+def _move(c: Record, slot: Record, terms: Record, now: float) -> None:
+    """Take the peer's addresses from new terms."""
+    words = 2 * ADDRESS_WORDS
+    same = True
+    for place in range(words):
+        same = same and slot.peers[place] == terms.peers[place]
+    if not same and slot.known:
+        for place in range(words):
+            slot.peers[words + place] = slot.peers[place]
+        slot.moved_until = now + GRACE_S
+        disconnect(c, slot)
+    for place in range(words):
+        slot.peers[place] = terms.peers[place]
+    slot.known, slot.words, slot.muxed = 1, terms.words, terms.muxed
+
+
+@lean
+def answer(c: Record, slot: Record, now: float) -> None:
+    """Take the call as answered from `now` on, with what was agreed early. Another thread calls this."""
+    call_c(c.pthread_mutex_lock, (slot.lock_at,))
+    note_answer(slot, now)
+    call_c(c.pthread_mutex_unlock, (slot.lock_at,))
+
+
+@lean
 def leave(c: Record, control: Record, turns: Turns, slot: Record, work: Record) -> None:
     """Take a stream from the pump, receive what still waits, and send an RTCP BYE.
 
@@ -242,7 +303,8 @@ def leave(c: Record, control: Record, turns: Turns, slot: Record, work: Record) 
     # First: `next_report` adds the BYE for a stream without a turn.
     turns[slot.turn], slot.turn = 0, NEVER
     control.streams -= 1
-    receive_all(c, control, slot, work, clock_ns(c, work, MONOTONIC) * 1e-9)
-    receive_all_reports(c, slot, work)
+    now = clock_ns(c, work, MONOTONIC) * 1e-9
+    receive_all(c, control, slot, work, now, True)
+    receive_all_reports(c, control, slot, work, now)
     send_report(c, slot, work, next_report(c, slot, work, clock_ns(c, work, REALTIME)))
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))

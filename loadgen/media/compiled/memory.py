@@ -10,15 +10,15 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from trunkproof.loadgen.media.datagrams import KINDS
 from trunkproof.loadgen.media.statistics import HISTORY
-from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED
+from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED, MOST_SOURCES
 from trunkproof.models.histogram import BINS
 
 # Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.
 Records: TypeAlias = Any
 Record: TypeAlias = Any
 Bytes: TypeAlias = Any
-Words: TypeAlias = Any
 Turns: TypeAlias = Any
 
 BATCH: Final = 8
@@ -29,9 +29,14 @@ STRIDE: Final = DATAGRAM_BYTES + 64
 # Sizes, in words of 8 bytes, of a `struct mmsghdr`, of a control message and of an address.
 HEADER_WORDS: Final = 8
 CONTROL_WORDS: Final = 8
-ADDRESS_WORDS: Final = 2
+ADDRESS_WORDS: Final = 4
+"""Room for a `struct sockaddr_in6`."""
 NAME_LENGTH, CONTROL_LENGTH, MESSAGE_LENGTH = 1, 5, 7
 ADDRESS_BYTES: Final = 8 * ADDRESS_WORDS
+PEERS: Final = 4
+"""RTP and RTCP of now, and RTP and RTCP of before a move."""
+MOST_MKI_BYTES: Final = 128
+"""The longest MKI (RFC 4568 section 6.1)."""
 CONTROL_BYTES: Final = 8 * CONTROL_WORDS
 HEARD_TOGETHER: Final = 4
 """Frames that are taken from a stream at once, at most `BATCH`. One system call for each frame, and one fetch of the
@@ -62,54 +67,100 @@ def _offset(kind: np.dtype[np.void], name: str) -> int:
 
 
 _CONTEXT_PARTS: list[Any] = [
-    *_fields("i8", "session tag_bytes aes_at salt_0 salt_4 salt_8 salt_10 ssrc index"),
+    *_fields("i8", "session tag_bytes tag_length mki_bytes aes_at salt_0 salt_4 salt_8 salt_10"),
     ("hmac", "u4", (2 * SHA_WORDS,)),
     ("aes", "u1", (256,)),
 ]
 CONTEXT = np.dtype(_CONTEXT_PARTS, align=True)
-"""A cryptographic context (RFC 3711 section 3.2), all in one place.
+"""The keys of a cryptographic context (RFC 3711 section 3.2), all in one place.
 
 - `session`: address of libsrtp's session. 0 where nothing is encrypted.
-- `tag_bytes`: length of the tag. 0 where libsrtp does everything.
-- `ssrc`, `index`: source and index of the newest packet.
+- `tag_bytes`: length of the tag. 0 where libsrtp does everything. `tag_length`: the same, but never 0.
+- `mki_bytes`: length of the MKI. 0 where none was agreed.
 - `hmac`: the state of SHA-1 after each of HMAC's two padded keys.
 - `aes`: an `AES_KEY` of OpenSSL.
 - `salt_4`: the number in the bytes of the salt from byte 4 on, and so on.
 """
+_STATE_PARTS: list[Any] = [("index", "i8"), ("recent", "u1", (REPLAY_WINDOW // 8,))]
+STATE = np.dtype(_STATE_PARTS, align=True)
+"""The rest of a context, which belongs to one source: the newest index, and a bit for each recent one that came."""
+_SOURCE_PARTS: list[Any] = [
+    *_fields("i8", "ssrc used"),
+    ("now", STATE),
+    *_fields("i8", "expected_before received first highest odd timestamp unwrapped samples"),
+    *_fields("i8", "reported_expected reported_received"),
+    *_fields("f8", "jitter transit last_arrival latest"),
+    ("before", STATE),
+    ("seen", "u1", (HISTORY // 8,)),
+]
+SOURCE = np.dtype(_SOURCE_PARTS, align=True)
+"""One source of a stream: the fields of `ReceptionStatistics` and `JitterBuffer`, and its state with the key of now and
+the key of before. `used` says when it was heard last, in changes of source. `seen` has a bit for each recent number.
+"""
 _PARTS: list[Any] = [
     ("rx", CONTEXT),
-    *_fields("i8", "arrived failed plain replayed stray received duplicate reordered late"),
-    *_fields("i8", "foreign echoed unknown digit_count last_event"),
-    *_fields("i8", "first highest timestamp unwrapped remote_ssrc reported_expected reported_received"),
-    *_fields("i8", "remote_lost rtcp_received rtcp_failed"),
-    *_fields("f8", "first_arrival last_arrival longest_gap_s jitter transit origin"),
-    *_fields("i8", "turn lock_at rtp_to rtcp_to rtp_fd rtcp_fd"),
+    *_fields("i8", "keyed current switches source_count known words connected hears"),
+    *_fields("f8", "answered old_until moved_until silent_since longest_s paused_s"),
+    *_fields("i8", "arrived authentic failed plain replayed jumped duplicate reordered late"),
+    *_fields("i8", "foreign echoed unknown other_types early sources_heard collided stray rtcp_stray"),
+    *_fields("i8", "has_paused announced last_event digit_count forgotten_expected forgotten_received"),
+    *_fields("i8", "remote_lost rtcp_received rtcp_failed rtcp_muxed rtp_on_rtcp"),
+    *_fields("i8", "turn lock_at peers_at rtp_to rtp_fd rtcp_fd muxed"),
     ("lock", "i8", (8,)),
-    ("peers", "i8", (2 * ADDRESS_WORDS,)),
+    ("peers", "i8", ((PEERS + 1) * ADDRESS_WORDS,)),
     *_fields("i8", "due_ns next_report_ns row side ssrc first_sequence first_timestamp payload_type event_type"),
-    *_fields("i8", "sent given_up pressed_at pressed_first pressed_count random_state"),
+    *_fields("i8", "sends frames sent given_up unsent speaks tx_base"),
+    *_fields("i8", "key_step key_begun pressed_first pressed_count random_state"),
     ("tx", CONTEXT),
+    ("types", "u1", (128,)),
+    ("kinds", "i8", (KINDS,)),
+    ("fresh", STATE),
+    ("old", CONTEXT),
+    ("rx_mki", "u1", (MOST_MKI_BYTES,)),
+    ("tx_mki", "u1", (MOST_MKI_BYTES,)),
+    ("old_mki", "u1", (MOST_MKI_BYTES,)),
     ("pressed", "u1", (MOST_PRESSED,)),
     ("digits", "u1", (MOST_DIGITS,)),
-    # The large arrays come last: a packet touches one line of each, so they need not be near the rest.
-    ("recent", "i4", (REPLAY_WINDOW,)),
-    ("seen", "i4", (HISTORY,)),
+    # They come last: a record is used again for another stream, and only those that it needs are cleared then.
+    ("sources", SOURCE, (MOST_SOURCES,)),
 ]
 SLOT = np.dtype(_PARTS, align=True)
 """A stream. `lock` is a pthread mutex: who holds it owns all the rest.
 
-`*_at` and `*_to` are addresses, `turn` is its place in the table of turns, and `recent` holds the indices of packets
-that came. The order of the fields matters for speed: receiving uses those from `rx` to `peers`, and sending those from
-`turn` to `tx`, so that each needs only neighbouring lines of the cache.
+- `*_at` and `*_to` are addresses, `turn` is its place in the table of turns.
+- `keyed`: whether something was agreed. `known`: whether the peer's addresses are. `words`: how many words of an
+  address matter.
+- `current`: the source that was heard last, of `source_count`.
+- `peers`: the addresses of RTP and RTCP, both of before a move, and one of no family.
+- `types`: for each payload type, what it is (`OTHER` and so on).
+- `old`: the key before the last change. `fresh`: the state of any source that was not heard before.
+
+The order of the fields matters for speed: receiving uses those from `rx` to `peers`, and sending those from `turn` to
+`tx`, so that each needs only neighbouring lines of the cache.
 """
+OTHER, VOICE, EVENT, COMFORT = 0, 1, 2, 3
+"""Values of `types`."""
+_TERMS_PARTS: list[Any] = [
+    ("rx", CONTEXT),
+    ("tx", CONTEXT),
+    ("rx_mki", "u1", (MOST_MKI_BYTES,)),
+    ("tx_mki", "u1", (MOST_MKI_BYTES,)),
+    ("types", "u1", (128,)),
+    ("peers", "i8", (2 * ADDRESS_WORDS,)),
+    *_fields("i8", "rx_changed tx_changed known words muxed payload_type event_type sends hears early"),
+]
+TERMS = np.dtype(_TERMS_PARTS, align=True)
+"""What a stream is to follow. Python fills it at leisure, and `loop.follow` copies it while it holds the lock."""
 SLOT_BYTES: Final = SLOT.itemsize
+SOURCES_AT: Final = _offset(SLOT, "sources")
+SOURCE_BYTES: Final = SOURCE.itemsize
 SPEAKING_AT: Final = _offset(SLOT, "turn")
 USED_BYTES: Final = SPEAKING_AT
 """About how many bytes of a record receiving uses, or sending."""
 DUE = np.dtype([("number", "i8"), ("turn", "i8"), ("instant", "i8")])
 """A stream whose turn it is."""
 _CONTROL_PARTS: list[Any] = [
-    *_fields("f8", "wall_to_clock lateness_total_ms lateness_most_ms"),
+    *_fields("f8", "wall_to_clock wall_looked wall_before wall_since wall_until lateness_total_ms lateness_most_ms"),
     *_fields("i8", "stop passes streams rows origin_ns wake_fd slots_at heard_together"),
     ("lateness", "i8", (BINS + 1,)),
 ]
@@ -118,6 +169,7 @@ CONTROL = np.dtype(_CONTROL_PARTS, align=True)
 
 - `stop`: set to end the thread. `passes`: how many passes of the loop have begun.
 - `streams`: how many there are. `rows`: rows of the table of turns in use.
+- `wall_*`: the fields of `ArrivalClock`.
 - `heard_together`: frames that are taken from a stream at once.
 - `origin_ns`: when instants begin. Each pump draws its own, because pumps in step would cost a trunk less than
   telephones do.
@@ -125,7 +177,7 @@ CONTROL = np.dtype(_CONTROL_PARTS, align=True)
 """
 _PLACES = {"out": 320, "iv": 16, "tag": 16, "block": 64, "scratch": 256}
 _WORK_PARTS: list[Any] = [
-    *_fields("i8", "messages_at data_at length_at times_at poll_at sha_at out iv tag block scratch"),
+    *_fields("i8", "messages_at data_at length_at times_at poll_at sha_at out iv tag block scratch index"),
     ("messages", "i8", (BATCH * HEADER_WORDS,)),
     ("vectors", "i8", (BATCH * 2,)),
     ("names", "i8", (BATCH * ADDRESS_WORDS,)),
@@ -141,7 +193,7 @@ WORK = np.dtype(_WORK_PARTS, align=True)
 
 All bytes are in the one array `data`: first the received datagrams, then one to send (from `out` on), then what
 encryption needs (`iv`, `tag`, `block`, `scratch`). It is one array because Numba compiles a function again for each
-kind of array that it is called with.
+kind of array that it is called with. `index` is that of the packet decrypted last.
 """
 
 
@@ -175,19 +227,27 @@ def new_control(wake_fd: int, wall_to_clock: float, origin_ns: int) -> Records:
     """Return one record of `CONTROL`."""
     made = np.zeros(1, CONTROL)
     made["wake_fd"], made["wall_to_clock"], made["origin_ns"] = wake_fd, wall_to_clock, origin_ns
+    made["wall_until"] = -np.inf
     made["heard_together"] = HEARD_TOGETHER
     return made
 
 
 def point_into_itself(slots: Records, number: int) -> None:
-    """Write into a stream's record the addresses of its own lock, of its peer's two addresses and of its keys."""
+    """Write into a stream's record the addresses of its own lock, of its peer's addresses and of its keys."""
     start = slots.ctypes.data + number * SLOT.itemsize
     slot = slots[number]
     slot["lock_at"] = start + _offset(SLOT, "lock")
-    slot["rtp_to"] = start + _offset(SLOT, "peers")
-    slot["rtcp_to"] = slot["rtp_to"] + ADDRESS_BYTES
-    for name in ("tx", "rx"):
+    slot["peers_at"] = slot["rtp_to"] = start + _offset(SLOT, "peers")
+    for name in ("tx", "rx", "old"):
         slot[name]["aes_at"] = start + _offset(SLOT, name) + _offset(CONTEXT, "aes")
+
+
+def new_terms() -> Records:
+    """Return one record of `TERMS`, whose keys can be derived."""
+    made = np.zeros(1, TERMS)
+    for name in ("tx", "rx"):
+        made[0][name]["aes_at"] = _in(made, name, _offset(CONTEXT, "aes"))
+    return made
 
 
 def _in(made: Records, name: str, offset: int) -> int:

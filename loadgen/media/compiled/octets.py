@@ -52,3 +52,26 @@ def crc32(data: Bytes, at: int, size: int) -> int:
         # Signed for the same reason as in `octet`.
         crc = (crc >> 8) ^ np.int64(_TABLE[(crc ^ octet(data, place)) & 0xFF])  # type: ignore[assignment]
     return crc ^ 0xFFFFFFFF
+
+
+@inlined
+def has_bit(bits: Bytes, number: int) -> bool:
+    """Tell whether the bit of a number is set, in a ring of bits."""
+    place = number % (8 * len(bits))
+    return octet(bits, place >> 3) >> (place & 7) & 1 != 0
+
+
+@inlined
+def set_bit(bits: Bytes, number: int) -> None:
+    """Set the bit of a number, in a ring of bits."""
+    place = number % (8 * len(bits))
+    bits[place >> 3] = octet(bits, place >> 3) | 1 << (place & 7)
+
+
+@inlined
+def clear_bits(bits: Bytes, first: int, after: int) -> None:
+    """Clear the bits of the numbers from `first` to before `after`, in a ring of bits."""
+    # Beyond once around, all of them are clear already.
+    for number in range(max(first, after - 8 * len(bits)), after):
+        place = number % (8 * len(bits))
+        bits[place >> 3] = octet(bits, place >> 3) & ~(1 << (place & 7))

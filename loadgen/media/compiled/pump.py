@@ -20,15 +20,26 @@ from typing import Any
 import numpy as np
 
 from trunkproof.loadgen.media.compiled.c import OPENSSL, functions
-from trunkproof.loadgen.media.compiled.loop import AHEAD, FRAME_NS, INSTANT_NS, enter, leave, run
-from trunkproof.loadgen.media.compiled.memory import DUE, INSTANTS, SLOT, TURN, Record, Records, new_control, new_work
+from trunkproof.loadgen.media.compiled.loop import AHEAD, FRAME_NS, INSTANT_NS, answer, enter, follow, leave, run
+from trunkproof.loadgen.media.compiled.memory import (
+    DUE,
+    INSTANTS,
+    NEVER,
+    SLOT,
+    TURN,
+    Record,
+    Records,
+    new_control,
+    new_terms,
+    new_work,
+)
 from trunkproof.loadgen.media.compiled.priority import take_short_turns
-from trunkproof.loadgen.media.compiled.records import describe, encrypts_as_libsrtp, report_of, reset, set_keys
+from trunkproof.loadgen.media.compiled.records import describe, encrypts_as_libsrtp, report_of, reset, write_terms
 from trunkproof.loadgen.media.compiled.speak import press
 from trunkproof.loadgen.media.flow import Flow, Instants
 from trunkproof.loadgen.media.rtp import DIGITS
-from trunkproof.loadgen.media.sockets import Address, connect
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, check_key
+from trunkproof.loadgen.media.srtp import Cipher
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms, check_key
 from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.histogram import LogHistogram
 
@@ -45,12 +56,15 @@ class CompiledFlow:
     """A stream with its sockets and its record. It implements `Flow`."""
 
     stream: MediaStream
-    """The settings and keys. The counts are in the record."""
+    """How the stream begins. Everything else is in the record."""
     rtp: socket.socket
     rtcp: socket.socket
     number: int
     slot: Record
     c: Record
+    cipher: Cipher | None = None
+    older: Cipher | None = None
+    """The cipher of now and the one of before. Compiled code has addresses into both."""
     report: MediaReport | None = None
 
     @property
@@ -61,7 +75,7 @@ class CompiledFlow:
     def press(self, digit: str) -> None:
         """Send a key in place of the next frames."""
         check_key(digit, int(self.slot["pressed_count"]))
-        if self.stream.event_type is not None and self.report is None:
+        if int(self.slot["event_type"]) != NEVER and self.report is None:
             press(self.c, self.slot, DIGITS.index(digit))
 
 
@@ -78,7 +92,7 @@ class CompiledPump:
         """
         self._c = _ready()
         self._slots, self._turns = np.zeros(most_streams, SLOT), np.zeros((most_streams, INSTANTS), TURN)
-        self._work = new_work()
+        self._work, self._terms = new_work(), new_terms()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Kernel time stamps are wall-clock time, but streams use the monotonic clock.
         self._control = new_control(self._wake_fd, time.monotonic() - time.time(), random.randrange(FRAME_NS))
@@ -103,10 +117,8 @@ class CompiledPump:
         # Ends the thread also where nobody calls `close`: when the pump is collected, or the interpreter ends.
         self._stop = weakref.finalize(self, _stop, self._thread, self._control, self._wake_fd)
 
-    def add(
-        self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, remote: Address, remote_rtcp: Address
-    ) -> CompiledFlow:
-        """Run a fresh stream over bound, non-blocking sockets.
+    def add(self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket) -> CompiledFlow:
+        """Serve bound, non-blocking sockets from now on.
 
         Raises:
             NoRoomError: the pump has no free record.
@@ -115,16 +127,31 @@ class CompiledPump:
         # The record still has the counts and keys of the stream before it.
         reset(self._slots, number)
         slot = self._slots[number]
-        describe(slot, stream, rtp, rtcp, remote, remote_rtcp)
-        set_keys(self._c, slot, self._work[0], stream.cipher)
-        if connect(rtp, remote):
-            slot["rtp_to"] = 0  # a connected socket needs no address to send to
+        describe(slot, stream, rtp, rtcp)
         flow = CompiledFlow(stream, rtp, rtcp, number, slot, self._c)
         self._flows[number] = flow
         # Last: from here on the other thread reads the record.
         enter(self._c, self._control[0], self._turns.ravel(), slot, number, self._free_turn(slot))
         self._wake()
         return flow
+
+    def follow(self, flow: Flow, terms: MediaTerms, *, early: bool = False) -> None:
+        """Run the stream as agreed from now on."""
+        assert isinstance(flow, CompiledFlow)
+        if flow.report is not None:
+            return
+        # The pump's thread waits for no Python code: all is made ready first, and then copied at once.
+        write_terms(self._c, self._terms[0], self._work[0], terms, flow.cipher, early=early)
+        follow(self._c, self._control[0], flow.slot, self._terms[0], self._work[0], self.now())
+        if flow.cipher is not None and flow.cipher.hears_with != terms.cipher.hears_with:
+            flow.older = flow.cipher
+        flow.cipher = terms.cipher
+
+    def answer(self, flow: Flow) -> None:
+        """Take the call as answered from now on."""
+        assert isinstance(flow, CompiledFlow)
+        if flow.report is None:
+            answer(self._c, flow.slot, self.now())
 
     def _free_number(self) -> int:
         """Return the number of a record that is free.
@@ -161,7 +188,7 @@ class CompiledPump:
             return flow.report
         assert isinstance(flow, CompiledFlow)
         leave(self._c, self._control[0], self._turns.ravel(), flow.slot, self._work[0])
-        flow.report = report_of(flow.slot, flow.stream, self.now())
+        flow.report = report_of(flow.slot, self.now())
         # After `leave`: a closed number may be given to another socket at once, and the pump would read from that.
         flow.rtp.close()
         flow.rtcp.close()
@@ -207,14 +234,17 @@ def _ready() -> Any:
     Without this the first call of a run would wait seconds for the compiler.
     """
     c, slots, control, work = functions(), np.zeros(1, SLOT), new_control(-1, 0.0, 0), new_work()
-    slot, turns = slots[0], np.zeros(INSTANTS, TURN)
+    slot, turns, terms = slots[0], np.zeros(INSTANTS, TURN), new_terms()
     reset(slots, 0)
-    if not encrypts_as_libsrtp(c, slot, work[0]):
+    if not encrypts_as_libsrtp(c, work[0]):
         # Addresses of 0 hand all of it to libsrtp, which is slower and always right.
         for name in OPENSSL:
             c[name] = 0
     press(c, slot, 0)
     enter(c, control[0], turns, slot, 0, 0)
+    follow(c, control[0], slot, terms[0], work[0], 0.0)
+    answer(c, slot, 0.0)
+    report_of(slot, 0.0)
     leave(c, control[0], turns, slot, work[0])
     control["stop"] = 1
     run(c, control[0], turns, slots, np.zeros(1 + AHEAD, DUE), work[0])

@@ -5,130 +5,169 @@ from __future__ import annotations
 import math
 import socket
 import struct
+from typing import Any
 
 import numpy as np
 
 from trunkproof.loadgen.media.compiled.c import session_address
+from trunkproof.loadgen.media.compiled.change import stop_silence
 from trunkproof.loadgen.media.compiled.cipher import MASTER_BYTES, derive, protect
-from trunkproof.loadgen.media.compiled.memory import NEVER, NO_LOSS_TOLD, SLOT, Record, Records, point_into_itself
+from trunkproof.loadgen.media.compiled.hear import expected
+from trunkproof.loadgen.media.compiled.memory import (
+    COMFORT,
+    EVENT,
+    NEVER,
+    NO_LOSS_TOLD,
+    OTHER,
+    SLOT_BYTES,
+    SOURCES_AT,
+    VOICE,
+    Record,
+    Records,
+    new_terms,
+    point_into_itself,
+)
+from trunkproof.loadgen.media.datagrams import Kind
 from trunkproof.loadgen.media.rtp import DIGITS
-from trunkproof.loadgen.media.sockets import Address
+from trunkproof.loadgen.media.sockets import Address, canonical, family_of
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, score
+from trunkproof.loadgen.media.stream import COMFORT_NOISE, MediaReport, MediaStream, MediaTerms, score
 
-_INTERNET_ADDRESS = struct.Struct("=H2s4s8x")
-_NOT_YET = ["first", "highest", "timestamp", "remote_ssrc", "last_event", "rtp_fd", "rtcp_fd", "event_type"]
-_NEVER_S = ["first_arrival", "last_arrival", "transit", "origin"]
+_INTERNET_4 = struct.Struct("=H2s4s24x")
+_INTERNET_6 = struct.Struct("=H2s4x16s8x")
+_COUNTS = (
+    *("sent", "failed", "plain", "replayed", "late", "duplicate", "reordered", "jumped", "foreign", "echoed"),
+    *("unknown", "other_types", "early", "collided", "rtcp_received", "rtcp_failed", "rtcp_muxed", "rtp_on_rtcp"),
+    *("stray", "rtcp_stray", "given_up", "unsent"),
+)
+"""Fields of the report that the record has by the same names."""
+_NEVER_YET = ["last_event", "rtp_fd", "rtcp_fd", "event_type"]
 
 
 def reset(slots: Records, number: int) -> None:
     """Reset a record for a new stream."""
-    slots[number : number + 1] = np.zeros(1, SLOT)
+    # Not the sources: each is reset when it is first heard, and most are never used.
+    slots.view(np.uint8).reshape(-1, SLOT_BYTES)[number, :SOURCES_AT] = 0
     slot = slots[number]
     point_into_itself(slots, number)
     # Zero is a valid value of these, so they need one that says "nothing yet".
-    for name in _NOT_YET:
+    for name in _NEVER_YET:
         slot[name] = NEVER
-    for name in _NEVER_S:
-        slot[name] = math.nan
-    # `highest` begins at 0, as in ReceptionStatistics. `remote_lost` may be negative, so it needs its own "nothing".
-    slot["highest"], slot["remote_lost"] = 0, NO_LOSS_TOLD
+    slot["answered"], slot["silent_since"] = math.inf, math.nan
+    slot["old_until"] = slot["moved_until"] = -math.inf
+    # The loss may be negative, so it needs its own "nothing".
+    slot["remote_lost"] = NO_LOSS_TOLD
     # It has no turn until `enter`, so the pump leaves it alone.
     slot["turn"] = NEVER
-    slot["rx"]["ssrc"], slot["recent"] = NEVER, NEVER
 
 
-def describe(
-    slot: Record,
-    stream: MediaStream,
-    rtp: socket.socket,
-    rtcp: socket.socket,
-    remote: Address,
-    remote_rtcp: Address,
-) -> None:
+def describe(slot: Record, stream: MediaStream, rtp: socket.socket | None, rtcp: socket.socket | None) -> None:
     """Write a fresh stream's settings into its record."""
-    slot["rtp_fd"], slot["rtcp_fd"] = rtp.fileno(), rtcp.fileno()
-    # In the kernel's own form, so that a sender is compared with two words and no conversion.
-    slot["peers"] = np.frombuffer(_to_bytes(remote) + _to_bytes(remote_rtcp), np.int64)
+    if rtp is not None and rtcp is not None:
+        slot["rtp_fd"], slot["rtcp_fd"] = rtp.fileno(), rtcp.fileno()
     slot["side"], slot["row"] = stream.side, stream.row
     slot["ssrc"] = stream.ssrc
     slot["first_sequence"], slot["first_timestamp"] = stream.first_sequence, stream.first_timestamp
-    slot["payload_type"] = stream.payload_type
-    slot["event_type"] = NEVER if stream.event_type is None else stream.event_type
     # Random already, so that the reports of different streams do not come in step.
     slot["random_state"] = stream.first_timestamp & 0x7FFFFFFF
     slot["next_report_ns"] = int(stream.next_report * 1e9)
 
 
+def write_terms(
+    c: Record, record: Record, work: Record, terms: MediaTerms, before: Cipher | None, *, early: bool
+) -> None:
+    """Write terms into a record of `TERMS`. `before` is the cipher of the terms before them.
+
+    Raises:
+        OSError, OverflowError: a remote address cannot be one.
+    """
+    if terms.remote is not None and terms.remote_rtcp is not None:
+        # In the kernel's own form, so that a sender is compared with few words and no conversion.
+        peers = _to_bytes(canonical(terms.remote)) + _to_bytes(canonical(terms.remote_rtcp))
+        record["peers"] = np.frombuffer(peers, np.int64)
+        record["words"] = 1 if family_of(terms.remote[0]) is socket.AF_INET else 3
+        record["known"], record["muxed"] = 1, terms.remote == terms.remote_rtcp
+    else:
+        record["known"] = 0
+    types = record["types"]
+    types[:] = OTHER
+    types[COMFORT_NOISE] = COMFORT
+    for payload_type in terms.heard_types:
+        types[payload_type] = VOICE
+    if terms.heard_event_type is not None:
+        types[terms.heard_event_type] = EVENT
+    record["payload_type"] = terms.payload_type
+    record["event_type"] = NEVER if terms.sent_event_type is None else terms.sent_event_type
+    record["sends"], record["hears"], record["early"] = terms.sends, terms.hears, early
+    set_keys(c, record, work, terms.cipher, before)
+
+
 def _to_bytes(address: Address) -> bytes:
     host, port = address
-    return _INTERNET_ADDRESS.pack(socket.AF_INET, port.to_bytes(2, "big"), socket.inet_aton(host))
+    family = family_of(host)
+    packed = _INTERNET_4 if family is socket.AF_INET else _INTERNET_6
+    return packed.pack(family, port.to_bytes(2, "big"), socket.inet_pton(family, host))
 
 
-def set_keys(c: Record, slot: Record, work: Record, cipher: Cipher) -> None:
-    """Have a record's packets encrypted as `cipher` does it. The cipher must live as long as the stream is served."""
+def set_keys(c: Record, record: Record, work: Record, cipher: Cipher, before: Cipher | None = None) -> None:
+    """Have packets encrypted as `cipher` does it. The cipher must live as long as the stream is served."""
+    record["rx_changed"] = before is None or before.hears_with != cipher.hears_with
+    record["tx_changed"] = before is None or not isinstance(before, SrtpCipher) or not isinstance(cipher, SrtpCipher)
+    for name in ("tx", "rx"):
+        record[name]["session"] = record[name]["tag_bytes"] = record[name]["mki_bytes"] = 0
     if type(cipher) is PlainCipher:
         return
     if not isinstance(cipher, SrtpCipher):
         raise TypeError(f"compiled code cannot call {cipher!r}")
-    for name, session, key in (("tx", cipher.tx, cipher.tx_key), ("rx", cipher.rx, cipher.rx_key)):
+    if isinstance(before, SrtpCipher):
+        record["tx_changed"] = before.tx is not cipher.tx
+    keys = (("tx", cipher.tx, cipher.tx_key, cipher.tx_mki), ("rx", cipher.rx, cipher.rx_key, cipher.rx_mki))
+    for name, session, key, mki in keys:
+        context = record[name]
         # Only an address: if Python freed the session, compiled code would read freed memory.
-        slot[name]["session"] = session_address(session)
+        context["session"] = session_address(session)
         work["data"][work["scratch"] :][:MASTER_BYTES] = np.frombuffer(key, np.uint8)
-        derive(c, slot[name], work, cipher.tag_bytes)
+        derive(c, context, work, cipher.tag_bytes)
+        context["tag_length"], context["mki_bytes"] = cipher.tag_bytes, len(mki)
+        record[f"{name}_mki"][: len(mki)] = np.frombuffer(mki, np.uint8)
 
 
-def encrypts_as_libsrtp(c: Record, slot: Record, work: Record) -> bool:
+def encrypts_as_libsrtp(c: Record, work: Record) -> bool:
     """Return whether our encryption of a packet equals libsrtp's.
 
     We call internal functions of OpenSSL, which another version may change without notice.
     """
     cipher = SrtpCipher(bytes(range(MASTER_BYTES)), bytes(MASTER_BYTES), "AES_CM_128_HMAC_SHA1_80")
     packet = b"\x80\x08\x01\x02" + bytes(range(168))
-    set_keys(c, slot, work, cipher)
+    terms = new_terms()[0]
+    set_keys(c, terms, work, cipher)
     out = work["data"][work["out"] :]
     out[: len(packet)] = np.frombuffer(packet, np.uint8)
-    size = protect(c, slot["tx"], work, len(packet), 0x0102)
-    for name in ("tx", "rx"):
-        # The sessions end with this function, and nothing may point to them.
-        slot[name]["session"] = 0
+    size = protect(c, terms["tx"], work, len(packet), 0x0102)
     return bytes(out[:size]) == cipher.protect(packet)
 
 
-def report_of(slot: Record, stream: MediaStream, now: float) -> MediaReport:
+def report_of(slot: Record, now: float) -> MediaReport:
     """Return all counts of a stream that the pump no longer serves, for a call that ends at `now`."""
-    expected = int(slot["highest"] - slot["first"]) + 1 if slot["first"] != NEVER else 0
-    received, duplicate, late = int(slot["received"]), int(slot["duplicate"]), int(slot["late"])
-    lost, told = expected - received, int(slot["remote_lost"])
+    sources = slot["sources"][: slot["source_count"]]
+    wanted = int(slot["forgotten_expected"]) + sum(expected(source) for source in sources)
+    received = int(slot["forgotten_received"]) + sum(int(source["received"]) for source in sources)
+    lost, late, told = wanted - received, int(slot["late"]), int(slot["remote_lost"])
+    # The report must not change the record: silence may go on.
+    still = slot.copy()
+    stop_silence(still, now)
+    counts: dict[str, Any] = {name: int(slot[name]) for name in _COUNTS}
+    counts |= {kind.name.lower(): int(slot["kinds"][kind]) for kind in Kind if kind not in {Kind.RTP, Kind.RTCP}}
     return MediaReport(
-        sent=int(slot["sent"]),
         received=int(slot["arrived"]),
-        authenticated=received + duplicate,
-        failed=int(slot["failed"]),
-        plain=int(slot["plain"]),
-        replayed=int(slot["replayed"]),
+        authenticated=int(slot["authentic"]),
         lost=lost,
-        late=late,
-        duplicate=duplicate,
-        reordered=int(slot["reordered"]),
-        foreign=int(slot["foreign"]),
-        echoed=int(slot["echoed"]),
-        unknown=int(slot["unknown"]),
-        jitter_ms=1000 * float(slot["jitter"]),
-        silence_s=_silence_s(slot, stream.started, now),
-        mos=score(lost + late, expected),
+        sources=int(slot["sources_heard"]),
+        jitter_ms=1000 * float(sources[slot["current"]]["jitter"]) if len(sources) else 0.0,
+        silence_s=float(still["longest_s"]),
+        paused_s=float(still["paused_s"]),
+        mos=score(lost + late, wanted),
         remote_lost=None if told == NO_LOSS_TOLD else told,
-        rtcp_received=int(slot["rtcp_received"]),
-        rtcp_failed=int(slot["rtcp_failed"]),
         digits="".join(DIGITS[key] for key in slot["digits"][: slot["digit_count"]]),
-        stray=int(slot["stray"]),
-        given_up=int(slot["given_up"]),
+        **counts,
     )
-
-
-def _silence_s(slot: Record, started: float, now: float) -> float:
-    first, last = float(slot["first_arrival"]), float(slot["last_arrival"])
-    # Nothing came at all, so the whole call was silent.
-    if math.isnan(last):
-        return now - started
-    return max(first - started, float(slot["longest_gap_s"]), now - last)

@@ -5,9 +5,11 @@ The bytes equal those of `loadgen.media.stream.MediaStream.next_packet`. Change 
 
 from __future__ import annotations
 
+import math
+
 from trunkproof.loadgen.media.compiled.c import call_c
-from trunkproof.loadgen.media.compiled.cipher import protect
-from trunkproof.loadgen.media.compiled.memory import Bytes, Record
+from trunkproof.loadgen.media.compiled.cipher import add_mki, protect
+from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import crc32, write16, write32
 from trunkproof.loadgen.media.rtp import HEADER_BYTES, VOLUME
 from trunkproof.loadgen.media.stream import END_PACKETS, EVENT_PACKETS, MOST_PRESSED
@@ -20,31 +22,55 @@ _END_BIT = 0x80
 
 @lean
 def next_packet(c: Record, slot: Record, work: Record) -> int:
-    """Put the packet of the next 20 ms at `work.out`, encrypted, and return its size."""
-    number = slot.sent
-    slot.sent += 1
-    if slot.pressed_count > 0:
-        size = _key(slot, number, work.data, work.out)
+    """Put the packet of the next 20 ms at `work.out`, encrypted. Return its size, or 0 where we may not send."""
+    frame, data, at = slot.frames, work.data, work.out
+    slot.frames += 1
+    if not may_send(slot):
+        # The next packet begins a talkspurt.
+        slot.speaks = 0
+        return 0
+    if slot.pressed_count > 0 and slot.event_type != NEVER:
+        size = _key(slot, frame, data, at)
     else:
-        _header(slot, number, number, slot.payload_type | (0x80 if number == 0 else 0), work.data, work.out)
-        size = HEADER_BYTES + _frame(slot, number, work.data, work.out + HEADER_BYTES)
+        _header(slot, frame, slot.payload_type | (0 if slot.speaks else 0x80), data, at)
+        size = HEADER_BYTES + _frame(slot, slot.sent, data, at + HEADER_BYTES)
+    index = slot.first_sequence + slot.sent + slot.given_up - slot.tx_base
+    slot.sent += 1
+    slot.speaks = 1
     # Plain RTP: no session was written into the record.
     if slot.tx.session == 0:
         return size
-    return protect(c, slot.tx, work, size, slot.first_sequence + number)
+    size = protect(c, slot.tx, work, size, index)
+    if slot.tx.mki_bytes > 0:
+        return add_mki(data, at, size, slot.tx.tag_length, slot.tx_mki, slot.tx.mki_bytes)
+    return size
 
 
 @inlined
-def timestamp(slot: Record, number: int) -> int:
-    """Return the timestamp of frame `number`. Only its lower 32 bits are written."""
-    return int(slot.first_timestamp + number * SAMPLES_PER_PACKET)
+def may_send(slot: Record) -> bool:
+    """Return whether audio may be sent now, as `MediaStream.sends`."""
+    return slot.sends != 0 and slot.known != 0 and not math.isinf(slot.answered)
 
 
 @inlined
-def _header(slot: Record, number: int, begun: int, second: int, data: Bytes, at: int) -> None:
+def give_up(slot: Record, frames: int) -> None:
+    """Leave out frames, as `MediaStream.give_up`."""
+    slot.frames += frames
+    if may_send(slot):
+        slot.given_up += frames
+
+
+@inlined
+def timestamp(slot: Record, frame: int) -> int:
+    """Return the timestamp of a frame. Only its lower 32 bits are written."""
+    return int(slot.first_timestamp + frame * SAMPLES_PER_PACKET)
+
+
+@inlined
+def _header(slot: Record, frame: int, second: int, data: Bytes, at: int) -> None:
     data[at], data[at + 1] = 0x80, second
-    write16(data, at + 2, slot.first_sequence + number)
-    write32(data, at + 4, timestamp(slot, begun))
+    write16(data, at + 2, slot.first_sequence + slot.sent + slot.given_up)
+    write32(data, at + 4, timestamp(slot, frame))
     write32(data, at + 8, slot.ssrc)
 
 
@@ -61,19 +87,20 @@ def _frame(slot: Record, number: int, data: Bytes, start: int) -> int:
 
 
 @lean
-def _key(slot: Record, number: int, data: Bytes, at: int) -> int:
-    begun = slot.pressed_at
-    step = number - begun
-    _header(slot, number, begun, slot.event_type | (0x80 if step == 0 else 0), data, at)
+def _key(slot: Record, frame: int, data: Bytes, at: int) -> int:
+    step = slot.key_step
+    if step == 0:
+        slot.key_begun = frame
+    _header(slot, slot.key_begun, slot.event_type | (0x80 if step == 0 else 0), data, at)
     data[at + HEADER_BYTES] = slot.pressed[slot.pressed_first]
     # The last packets repeat the end: if one is lost, the key still counts (RFC 4733 section 2.5.1.4).
     data[at + HEADER_BYTES + 1] = VOLUME | (_END_BIT if step >= EVENT_PACKETS else 0)
     write16(data, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET)
-    if step == EVENT_PACKETS + END_PACKETS - 1:
+    slot.key_step += 1
+    if slot.key_step == EVENT_PACKETS + END_PACKETS:
         slot.pressed_first = (slot.pressed_first + 1) % MOST_PRESSED
         slot.pressed_count -= 1
-        # The next key that waits begins with the next packet.
-        slot.pressed_at = slot.sent
+        slot.key_step = 0
     return HEADER_BYTES + 4
 
 
@@ -82,8 +109,6 @@ def press(c: Record, slot: Record, key: int) -> None:
     """Queue a key by its event code. The caller has asked `check_key` before."""
     # The pump's thread reads the queue at the same time.
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
-    if slot.pressed_count == 0:
-        slot.pressed_at = slot.sent
     slot.pressed[(slot.pressed_first + slot.pressed_count) % MOST_PRESSED] = key
     slot.pressed_count += 1
     call_c(c.pthread_mutex_unlock, (slot.lock_at,))

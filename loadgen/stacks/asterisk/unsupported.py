@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from itertools import combinations
 
 from trunkproof.loadgen.stacks.asterisk.throttles import RENDERED
@@ -102,12 +102,12 @@ def _overlaps(study: Study) -> Iterator[Problem]:
         for network in trunk.whitelist
     ]
     networks += [
-        (f"trunks[{index}].customer_address", IPv4Network(trunk.customer_address))
+        (f"trunks[{index}].customer_address", ip_network(trunk.customer_address))
         for index, trunk in enumerate(study.trunks)
         if not trunk.whitelist
     ]
     # The carrier is told by its address too.
-    networks.append(("pop.carrier.address", IPv4Network(study.pop.carrier.address)))
+    networks.append(("pop.carrier.address", ip_network(study.pop.carrier.address)))
     for (one, network), (other, second) in combinations(networks, 2):
         # Two networks of the same trunk may overlap: they lead to the same trunk.
         if one != other and network.overlaps(second):

@@ -6,7 +6,7 @@ is a parameter, on the trunk's own clock.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.models.limits import Limits, Ports
@@ -26,7 +26,7 @@ class Gate:
 
     def check_source(self, trunk: int, source: str) -> None:
         """Check the source address against the trunk's whitelist."""
-        if not self._trunks[trunk].admits(IPv4Address(source)):
+        if not self._trunks[trunk].admits(ip_address(source)):
             raise CallRefused(Refusal.of(Disposition.NOT_WHITELISTED))
 
     def throttle(self, trunk: int, direction: Direction, now: float) -> float:

@@ -2,47 +2,57 @@
 
 Its sockets and its TLS are real, and it terminates SRTP and sends it anew. The dialled number names a row of the plan,
 which says how the PSTN treats the call. `loadgen.parties.pstn` places the calls from the PSTN. `gate` has the limits.
+
+Whitelist first: a connection from an address on no whitelist never reaches the user agent. `parties.strangers` tells it
+403, within limits. A source that is on some whitelist, but not on that of the trunk that its From names, is a customer:
+`_admit` refuses it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 from collections.abc import Callable
-from functools import partial
-from ipaddress import IPv4Address
+from functools import lru_cache, partial
+from ipaddress import ip_address
 from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory, NoPortError
-from trunkproof.loadgen.parties.incoming import Answerer
+from trunkproof.loadgen.parties.incoming import Answerer, Reservation
 from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
+from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
+from trunkproof.loadgen.parties.strangers import StrangerRefuser
 from trunkproof.loadgen.sip.call import UserAgent
-from trunkproof.loadgen.sip.fields import Uri
+from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
 from trunkproof.loadgen.sip.invite import Place, account_host
-from trunkproof.loadgen.sip.trace import Trace
+from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.stacks.control import StackStatus
+from trunkproof.loadgen.stacks.embedded.call_book import CallBook
 from trunkproof.loadgen.stacks.embedded.gate import Gate
-from trunkproof.loadgen.stacks.stack import Finish, customer_files
+from trunkproof.loadgen.stacks.stack import Finish, ServeOptions, customer_files
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
 from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
+from trunkproof.loadgen.tls.limiter import ConnectionLimiter
 from trunkproof.loadgen.tls.pool import ConnectionPool
-from trunkproof.models.plan import Plan, PlanRow
-from trunkproof.models.records import Direction
+from trunkproof.models.plan import Outcome, Plan, PlanRow, row_of
+from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 from trunkproof.models.traffic import TlsPolicy
+
+UNPLANNED_RING_S = 1.0
+"""How long a call to a number that no plan dials rings, where such calls are answered."""
+_DEFAULTS = ServeOptions()
 
 
 class EmbeddedTrunk:
     """One PoP, from `start` to `close`. Times are of the event loop's clock, the machine's monotonic one."""
 
-    def __init__(
-        self, plan: Plan, folder: Path, *, port: int = 0, keylog: Path | None = None, trace: Trace | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, folder: Path, options: ServeOptions = _DEFAULTS) -> None:
         self.plan = plan
         self.study = plan.study
         self.host = str(self.study.pop.address)
@@ -50,12 +60,19 @@ class EmbeddedTrunk:
         """The instant at which the windows of a fixed throttle begin."""
         self.gate = Gate(self.study, anchor=self.started)
         self.authority = Authority(folder / "certificates")
-        self.audio = AudioFactory(self.host, self.study, at_trunk=True, check_media=Guard().check_media)
-        self.keylog = keylog
+        self.audio = AudioFactory(self.host, self.study, at_trunk=True, check_media=options.guard.check_media)
+        self.options = options
+        self.keylog = options.keylog
         """The file to which TLS secrets are appended, to decode a capture. None: no file."""
+        self._unplanned = itertools.count(max(plan.rows, default=-1) + 1)
         self.answerer = self.make_answerer()
-        self._trace = trace
-        self._port = port
+        self._customer_of = lru_cache(maxsize=4096)(self._find_customer)
+        self.limiter = ConnectionLimiter(self.is_whitelisted)
+        """The limits of the edge's peers."""
+        self._book: CallBook | None = None
+        if options.on_call is not None:
+            self._book = CallBook(self.started, options.on_call, self.study.trunks[0].name)
+        self._strangers = StrangerRefuser(self.limiter, on_refused=self._refused_stranger, trace=options.trace)
         self._agent: SipAgent | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._edge: TlsServer | None = None
@@ -64,7 +81,43 @@ class EmbeddedTrunk:
 
     def make_answerer(self) -> Answerer:
         """Return the called side in the PSTN, behind the gate."""
-        return Answerer(self.plan.rows, self._admit)
+        return Answerer(self.plan.rows, self._admit, self._unplanned_row if self.options.answer_any else None)
+
+    def _unplanned_row(self, dialled: str) -> PlanRow:
+        """Return the row of a call to a number that no plan dials: answered soon, up until its caller hangs up."""
+        # The row is in the audio of the call and tells it from that of other calls. A number that another plan dials
+        # names its own, so that the caller knows our voice.
+        named = row_of(dialled)
+        row = next(self._unplanned) if named is None else named
+        return PlanRow(
+            row=row,
+            call=row,
+            attempt=0,
+            trunk=0,
+            direction=Direction.OUTBOUND,
+            place_s=None,
+            redial_delay_s=None,
+            next_row=None,
+            redial_after=0,
+            outcome=Outcome.ANSWERED,
+            status=200,
+            setup_s=0.0,
+            ring_s=UNPLANNED_RING_S,
+            hold_s=0.0,
+            resumes=False,
+        )
+
+    def is_whitelisted(self, address: str) -> bool:
+        """Return whether any trunk's whitelist admits a source address."""
+        return self._customer_of(address) is not None
+
+    def _find_customer(self, address: str) -> int | None:
+        """Return the index of the first trunk whose whitelist admits a source address. None for a stranger."""
+        try:
+            source = ip_address(address)
+        except ValueError:
+            return None  # no whitelist has such an address
+        return next((index for index, trunk in enumerate(self.study.trunks) if trunk.admits(source)), None)
 
     def edge_certificate(self) -> CertificateFiles:
         """Return the edge's certificate, for the PoP's host name and address."""
@@ -77,10 +130,18 @@ class EmbeddedTrunk:
             OSError: the port is in use, or may not be used.
         """
         context = server_context(self.edge_certificate(), ca_file=self.authority.ca_file, keylog=self.keylog)
-        self._edge = await serve_tls(self.host, self._port, context, self._connected)
+        self._edge = await serve_tls(self.host, self.options.port, context, self._connected, limiter=self.limiter)
         # Made after listening: its Contact and Record-Route name the port that we got.
         user_agent = UserAgent(self.host, self._edge.address[1], "trunkproof embedded trunk")
-        self._agent = SipAgent(user_agent, random.Random(), on_invite=self._invited, trace=self._trace)
+        self._agent = SipAgent(
+            user_agent,
+            random.Random(),
+            on_invite=self._invited,
+            on_event=None if self._book is None else self._book.happened,
+            limiter=self.limiter,
+            trace=self.options.trace,
+            identify=self._customer_at,
+        )
         return TrunkCard(
             server_name=self.study.pop.host,
             host=self.host,
@@ -119,7 +180,7 @@ class EmbeddedTrunk:
         customer = str(settings.customer_address)
         connector = Connector(client_context(self.authority.ca_file, keylog=self.keylog), customer, self.host)
         # The guard is asked here too: no address of a study is called without it.
-        target = Guard().check(customer, settings.customer_port, 0.0)
+        target = self.options.guard.check(customer, settings.customer_port, 0.0)
         pool = ConnectionPool(connector, target, TlsPolicy.PERSISTENT)
         edge = Place(self.host, self.edge.address[1])
         return PstnLine(self.study, index, self.agent, pool, edge, records_route=True)
@@ -136,6 +197,7 @@ class EmbeddedTrunk:
             channels_used=self.gate.limits.carrier.used,
             ports_in_use=self.gate.limits.pool.in_use,
             handshakes={kind.value: count for kind, count in self.edge.handshakes.items()},
+            refused=self.limiter.refused,
         )
 
     async def close(self) -> None:
@@ -147,6 +209,9 @@ class EmbeddedTrunk:
         self.audio.close()
         if self._edge is not None:
             await self._edge.close()
+        if self._book is not None:
+            self._book.close()
+        self.authority.discard()
 
     def _schedule_incidents(self, zero: float) -> None:
         for incident in self.study.pop.incidents:
@@ -177,16 +242,43 @@ class EmbeddedTrunk:
         self.gate.limits.carrier.left = left
 
     def _connected(self, connection: Connection) -> None:
-        self.agent.attach(connection)
+        # The address decides before a byte of SIP is read.
+        if self.is_whitelisted(connection.peer[0]):
+            self.agent.attach(connection)
+        else:
+            self._strangers.attach(connection)
+
+    def _refused_stranger(self, invite: Request, source: str) -> None:
+        if self._book is not None:
+            self._book.refused_stranger(invite, self.now())
+
+    def _customer_at(self, connection: Connection) -> int | str:
+        """Return whose connection it is: a customer may have several hosts, which continue each other's calls."""
+        address = connection.peer[0]
+        customer = self._customer_of(address)
+        # A stranger is nobody but itself.
+        return address if customer is None else customer
 
     def _invited(self, incoming: IncomingCall) -> None:
+        if self._book is not None:
+            self._book.came(incoming, self.now())
         self.answerer.take(self.agent, incoming)
 
-    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> TrunkReservation:
+    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> Reservation:
         """Admit an outbound INVITE: whitelist, throttle, ports and channels."""
         trunk = self._trunk_of(incoming)
-        self.gate.check_source(trunk, incoming.source)
-        return await self._pass_limits(trunk, Direction.OUTBOUND, row)
+        if (book := self._book) is None:
+            self.gate.check_source(trunk, incoming.source)
+            return await self._pass_limits(trunk, Direction.OUTBOUND, row)
+        book.asked(incoming, row, self.study.trunks[trunk].name, planned=row.row in self.plan.rows)
+        try:
+            self.gate.check_source(trunk, incoming.source)
+            reservation = await self._pass_limits(trunk, Direction.OUTBOUND, row)
+        except CallRefused as refused:
+            book.refused(incoming, refused)
+            raise
+        book.admitted(incoming, self.study.pop.ports.legs)
+        return BookedReservation(reservation, incoming, book)
 
     async def _admit_inbound(self, row: PlanRow) -> TrunkReservation:
         """Admit a call from the PSTN: the same throttle, ports and channels."""
@@ -198,6 +290,9 @@ class EmbeddedTrunk:
         delay_s = self.gate.throttle(trunk, direction, self.now())
         if delay_s > 0:
             await asyncio.sleep(delay_s)
+        if row.row not in self.plan.rows:
+            # Only now it is known whose call this is. Codecs and suites are those of that trunk.
+            row = row._replace(trunk=trunk)
         return TrunkReservation(self, trunk, row, self.gate.reserve(trunk, direction, self.now()))
 
     def _trunk_of(self, incoming: IncomingCall) -> int:
@@ -207,7 +302,11 @@ class EmbeddedTrunk:
         admits it. An unknown account gets the first trunk.
         """
         # From names the trunk, the source address proves it: several trunks of one account may share a whitelist.
-        domain, source = Uri.parse(incoming.call.invite.from_.uri).host, IPv4Address(incoming.source)
+        source = ip_address(incoming.source)
+        try:
+            domain = Uri.parse(incoming.call.invite.from_.uri).host
+        except MalformedFieldError:
+            domain = ""  # such as a tel: URI, which has none
         named = [index for index, trunk in enumerate(self.study.trunks) if account_host(trunk.account) == domain]
         of_source = [index for index in named if self.study.trunks[index].customer_address == source]
         admitting = [index for index in named if self.study.trunks[index].admits(source)]
@@ -229,20 +328,39 @@ class TrunkReservation:
 
     def open_audio(self) -> Audio:
         """Return the trunk's side of the call's audio, on the first of its ports."""
-        first, *others = self._ports
-        try:
-            audio, bound = self._trunk.audio.open_on(first, self._other_port, self._row)
-        except NoPortError:
-            # Another program holds the first port, and it was withdrawn from the pool. It must not be given back.
-            self._ports = tuple(others)
-            raise
-        # The port may be another one than the pool gave. The one that is used is given back.
-        self._ports = (bound, *others)
+        audio, _ = self._trunk.audio.open_on(self._ports[0], self._other_port, self._row)
         return audio
 
     def _other_port(self, taken: int) -> int | None:
-        return self._trunk.gate.limits.pool.withdraw(taken, self._trunk.now())
+        """Return another port for one that another program holds, or None."""
+        other = self._trunk.gate.limits.pool.withdraw(taken, self._trunk.now())
+        # Noted here, where it happens: `open_on` may still fail, and what we hold then must be given back, neither
+        # more nor less.
+        self._ports = (*(() if other is None else (other,)), *self._ports[1:])
+        return other
 
     def close(self) -> None:
         """Release the ports and the channel."""
         self._trunk.gate.limits.give_back(self._index, self._ports, self._trunk.now())
+
+
+class BookedReservation:
+    """A reservation whose audio and end are noted in the book of calls."""
+
+    def __init__(self, reservation: TrunkReservation, incoming: IncomingCall, book: CallBook) -> None:
+        self._reservation, self._incoming, self._book = reservation, incoming, book
+
+    def open_audio(self) -> Audio:
+        """Return the trunk's side of the call's audio."""
+        try:
+            audio = self._reservation.open_audio()
+        except NoPortError:
+            self._book.refused(self._incoming, CallRefused(Refusal.of(Disposition.NO_PORT)))
+            raise
+        self._book.has_audio(self._incoming, audio)
+        return audio
+
+    def close(self) -> None:
+        """Release the ports and the channel."""
+        self._reservation.close()
+        self._book.released(self._incoming)

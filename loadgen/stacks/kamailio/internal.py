@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from trunkproof.loadgen.system.ports import free_port
 
@@ -19,7 +19,7 @@ class Internal:
     """Kamailio's HTTP port: metrics at `/metrics`, JSON-RPC at `/rpc`."""
 
 
-def choose_internal(inner_address: IPv4Address, taken: frozenset[int] = frozenset()) -> Internal:
+def choose_internal(inner_address: IPv4Address | IPv6Address, taken: frozenset[int] = frozenset()) -> Internal:
     """Return free ports that are not in `taken`."""
     chosen: list[int] = []
     while len(chosen) < 3:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -124,9 +124,9 @@ class _RenderedTrunk:
         return str(self.trunk.customer_address)
 
     @property
-    def whitelist(self) -> tuple[IPv4Network, ...]:
+    def whitelist(self) -> tuple[IPv4Network | IPv6Network, ...]:
         # A trunk without a whitelist admits its customer's own address.
-        return self.trunk.whitelist or (IPv4Network(self.trunk.customer_address),)
+        return self.trunk.whitelist or (ip_network(self.trunk.customer_address),)
 
     @property
     def suites(self) -> tuple[str, ...]:

@@ -5,14 +5,23 @@ from itertools import pairwise
 
 import pytest
 
-from trunkproof.loadgen.media.statistics import ReceptionStatistics
+from trunkproof.loadgen.media.statistics import DUPLICATE, JUMPED, RESTARTED, ReceptionStatistics
+
+
+def note(statistics: ReceptionStatistics, number: int, timestamp: int | None, arrival: float) -> int:
+    missing = statistics.add(number & 0xFFFF)
+    if missing not in {DUPLICATE, JUMPED}:
+        if timestamp is not None:
+            statistics.play(missing, timestamp & 0xFFFFFFFF, arrival, marker=False)
+        statistics.note(arrival)
+    return missing
 
 
 def _stream(numbers: list[int], delays_s: list[float] | None = None) -> ReceptionStatistics:
     statistics = ReceptionStatistics()
     for index, number in enumerate(numbers):
         delay = delays_s[index] if delays_s else 0.0
-        statistics.add(number & 0xFFFF, number * 160 & 0xFFFFFFFF, number * 0.02 + delay)
+        note(statistics, number, number * 160, number * 0.02 + delay)
     return statistics
 
 
@@ -56,33 +65,51 @@ def test_a_8_jitter_is_the_recursion_of_the_appendix() -> None:
 def test_a_8_constant_delay_has_no_jitter_even_as_timestamps_wrap() -> None:
     statistics = ReceptionStatistics()
     for number in range(100):
-        statistics.add(number, (0xFFFFFFFF - 3000 + number * 160) & 0xFFFFFFFF, 7.0 + number * 0.02)
+        note(statistics, number, 0xFFFFFFFF - 3000 + number * 160, 7.0 + number * 0.02)
     assert statistics.jitter_ms == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_packet_without_timestamp_counts_but_leaves_jitter_alone() -> None:
     statistics = ReceptionStatistics()
     for number in range(20):
-        statistics.add(number, None if 5 <= number < 13 else number * 160, number * 0.02)
+        note(statistics, number, None if 5 <= number < 13 else number * 160, number * 0.02)
     assert (statistics.received, statistics.lost) == (20, 0)
     assert statistics.jitter_ms == pytest.approx(0.0, abs=1e-6)
-    assert statistics.longest_gap_s == pytest.approx(0.02)
-
-
-def test_longest_gap_between_arrivals() -> None:
-    assert _stream([0, 1, 2, 52, 53]).longest_gap_s == pytest.approx(1.0)
 
 
 def test_a_3_fraction_lost_is_since_the_last_report() -> None:
     statistics = ReceptionStatistics()
     for number in (0, 1, 3):
-        statistics.add(number, number * 160, number * 0.02)
+        note(statistics, number, number * 160, number * 0.02)
     assert statistics.fraction_lost() == 256 // 4
-    statistics.add(4, 640, 0.08)
+    note(statistics, 4, 640, 0.08)
     assert statistics.fraction_lost() == 0
 
 
 def test_nothing_heard_is_all_zero() -> None:
     statistics = ReceptionStatistics()
     assert (statistics.expected, statistics.lost, statistics.highest, statistics.fraction_lost()) == (0, 0, 0, 0)
-    assert statistics.last_arrival is None
+
+
+def test_a_1_two_numbers_in_sequence_after_a_jump_are_a_restart_and_no_loss() -> None:
+    statistics = _stream([100, 101, 102, 20_000, 20_001, 20_002])
+    assert (statistics.received, statistics.expected, statistics.lost) == (6, 6, 0)
+    assert statistics.highest == 20_002
+
+
+def test_a_1_a_single_number_far_off_is_left_out() -> None:
+    statistics = ReceptionStatistics()
+    found = [statistics.add(number) for number in (5, 6, 40_000, 7, 8, 30_000, 9)]
+    assert found == [-1, 0, JUMPED, 0, 0, JUMPED, 0]
+    assert (statistics.received, statistics.lost) == (5, 0)
+
+
+def test_a_1_a_restart_backwards_keeps_what_was_lost_before() -> None:
+    statistics = ReceptionStatistics()
+    found = [statistics.add(number) for number in (30_000, 30_001, 30_004, 3, 4, 6)]
+    assert found == [-1, 0, 2, JUMPED, RESTARTED, 1]
+    assert (statistics.received, statistics.lost) == (6, 3)
+
+
+def test_a_1_less_than_3000_numbers_ahead_is_a_loss() -> None:
+    assert _stream([0, 2_999]).lost == 2_998

@@ -2,17 +2,20 @@
 
 import os
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from trunkproof.loadgen.media.rtp import RtpPacket
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream
+from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.models.voice import mos, r_factor
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 EVENTS = 101
+PEER, PEER_RTCP = ("127.0.0.1", 40_000), ("127.0.0.1", 40_001)
 CLEAN_MOS = mos(r_factor(80.0, 0.0))
 """20 ms of packet and 60 ms of buffer, nothing lost."""
 
@@ -23,10 +26,13 @@ def _ciphers() -> tuple[SrtpCipher, SrtpCipher]:
 
 
 def _stream(cipher: Cipher, side: Side, row: int = 7, event_type: int | None = EVENTS) -> MediaStream:
-    random_source = random.Random(side)
-    return MediaStream(
-        cipher, row=row, side=side, payload_type=8, event_type=event_type, random_source=random_source, now=0.0
-    )
+    made = MediaStream(row=row, side=side, random_source=random.Random(side), now=0.0)
+    made.follow(terms(cipher, sent_event_type=event_type, heard_event_type=event_type), 0.0)
+    return made
+
+
+def terms(cipher: Cipher, **changed: Any) -> MediaTerms:
+    return replace(MediaTerms(cipher, PEER, PEER_RTCP, payload_type=8, heard_types=(8, 0)), **changed)
 
 
 def _call() -> tuple[MediaStream, MediaStream]:
@@ -34,16 +40,33 @@ def _call() -> tuple[MediaStream, MediaStream]:
     return _stream(near, Side.CALLER), _stream(far, Side.CALLED)
 
 
+def _packet_of(speaker: MediaStream) -> bytes:
+    packet = speaker.next_packet()
+    assert packet is not None
+    return packet
+
+
+def _report_of(speaker: MediaStream) -> bytes:
+    report = speaker.next_rtcp(1.0, 1e9)
+    assert report is not None
+    return report
+
+
 def _talk(speaker: MediaStream, listener: MediaStream, frames: int) -> MediaReport:
     for number in range(frames):
-        listener.receive(speaker.next_packet(), number * 0.02)
+        listener.receive(_packet_of(speaker), number * 0.02)
     return listener.report(frames * 0.02)
 
 
 def test_a_clean_call() -> None:
     report = _talk(*_call(), 100)
     assert report == MediaReport(
-        received=100, authenticated=100, jitter_ms=report.jitter_ms, silence_s=report.silence_s, mos=report.mos
+        received=100,
+        authenticated=100,
+        sources=1,
+        jitter_ms=report.jitter_ms,
+        silence_s=report.silence_s,
+        mos=report.mos,
     )
     assert report.jitter_ms == pytest.approx(0.0, abs=1e-6)
     assert report.silence_s == pytest.approx(0.02)
@@ -52,7 +75,7 @@ def test_a_clean_call() -> None:
 
 def test_rfc_3550_5_1_frames_step_by_one_number_and_160_samples() -> None:
     speaker = _stream(PlainCipher(), Side.CALLER)
-    first, second = (RtpPacket.parse(speaker.next_packet()) for _ in range(2))
+    first, second = (RtpPacket.parse(_packet_of(speaker)) for _ in range(2))
     assert (first.marker, second.marker) == (True, False)
     assert second.sequence - first.sequence == 1
     assert (second.timestamp - first.timestamp) & 0xFFFFFFFF == 160
@@ -60,7 +83,7 @@ def test_rfc_3550_5_1_frames_step_by_one_number_and_160_samples() -> None:
 
 def test_loss_duplicates_and_reordering_are_counted_each() -> None:
     speaker, listener = _call()
-    packets = [speaker.next_packet() for _ in range(100)]
+    packets = [_packet_of(speaker) for _ in range(100)]
     order = [*range(10), 11, 10, 12, 12, *range(13, 50), *range(60, 100)]
     for place, number in enumerate(order):
         listener.receive(packets[number], place * 0.02)
@@ -72,7 +95,7 @@ def test_loss_duplicates_and_reordering_are_counted_each() -> None:
 
 def test_duplicates_without_srtp_are_found_by_their_number() -> None:
     speaker, listener = _stream(PlainCipher(), Side.CALLER), _stream(PlainCipher(), Side.CALLED)
-    packet = speaker.next_packet()
+    packet = _packet_of(speaker)
     listener.receive(packet, 0.0)
     listener.receive(packet, 0.001)
     assert (listener.report(1.0).duplicate, listener.report(1.0).replayed) == (1, 0)
@@ -82,7 +105,7 @@ def test_late_packets_are_lost_ones_to_the_score() -> None:
     speaker, listener = _call()
     for number in range(100):
         late = 0.1 if number % 10 == 5 else 0.0
-        listener.receive(speaker.next_packet(), number * 0.02 + late)
+        listener.receive(_packet_of(speaker), number * 0.02 + late)
     report = listener.report(2.0)
     assert (report.late, report.lost) == (10, 0)
     assert report.mos == pytest.approx(mos(r_factor(80.0, 0.1)))
@@ -120,9 +143,9 @@ def test_audio_without_voiceprint_is_unknown() -> None:
     assert listener.report(1.0).unknown == 1
 
 
-def test_bytes_that_are_no_rtp_are_failed() -> None:
+def test_bytes_that_only_begin_like_rtp_are_failed() -> None:
     listener = _stream(PlainCipher(), Side.CALLED)
-    listener.receive(b"\x00" * 40, 0.0)
+    listener.receive(b"\x9f" + b"\x08" * 40, 0.0)
     assert (listener.report(1.0).received, listener.report(1.0).failed) == (1, 1)
 
 
@@ -134,7 +157,7 @@ def test_bytes_that_are_no_rtp_are_failed() -> None:
 def test_longest_silence(arrivals: list[float], silence_s: float) -> None:
     speaker, listener = _call()
     for arrival in arrivals:
-        listener.receive(speaker.next_packet(), arrival)
+        listener.receive(_packet_of(speaker), arrival)
     assert listener.report(9.0).silence_s == pytest.approx(silence_s)
 
 
@@ -146,9 +169,9 @@ def test_rfc_3711_3_3_1_a_call_longer_than_the_sequence_numbers() -> None:
 
 def test_rfc_4733_2_5_1_4_a_digit_ends_three_times_on_one_timestamp() -> None:
     speaker = _stream(PlainCipher(), Side.CALLER)
-    speaker.next_packet()
+    _packet_of(speaker)
     speaker.press("5")
-    packets = [RtpPacket.parse(speaker.next_packet()) for _ in range(9)]
+    packets = [RtpPacket.parse(_packet_of(speaker)) for _ in range(9)]
     digit, voice = packets[:8], packets[8]
     assert [packet.payload_type for packet in packets] == [EVENTS] * 8 + [8]
     assert len({packet.timestamp for packet in digit}) == 1
@@ -170,7 +193,7 @@ def test_digits_are_heard_once_each_and_leave_jitter_alone() -> None:
 def test_a_digit_survives_the_loss_of_all_but_one_end() -> None:
     speaker, listener = _call()
     speaker.press("9")
-    packets = [speaker.next_packet() for _ in range(8)]
+    packets = [_packet_of(speaker) for _ in range(8)]
     listener.receive(packets[0], 0.0)
     listener.receive(packets[7], 0.14)
     assert listener.report(1.0).digits == "9"
@@ -181,22 +204,22 @@ def test_no_key_of_a_telephone_is_our_error_when_pressed(digit: str) -> None:
     speaker, _ = _call()
     with pytest.raises(ValueError, match="no key"):
         speaker.press(digit)
-    assert speaker.next_packet()
+    assert _packet_of(speaker)
 
 
 def test_pressing_without_agreed_events_sends_voice() -> None:
     speaker = _stream(PlainCipher(), Side.CALLER, event_type=None)
     speaker.press("5")
-    assert RtpPacket.parse(speaker.next_packet()).payload_type == 8
+    assert RtpPacket.parse(_packet_of(speaker)).payload_type == 8
 
 
 def test_rfc_3550_6_4_each_side_learns_what_the_other_lost() -> None:
     speaker, listener = _call()
     for number in range(50):
-        packet = speaker.next_packet()
+        packet = _packet_of(speaker)
         if number not in (20, 21):
             listener.receive(packet, number * 0.02)
-    speaker.receive_rtcp(listener.next_rtcp(1.0, 1e9))
+    speaker.receive_rtcp(_report_of(listener), 1.0)
     report = speaker.report(1.0)
     assert (report.remote_lost, report.rtcp_received, report.rtcp_failed) == (2, 1, 0)
 
@@ -204,12 +227,11 @@ def test_rfc_3550_6_4_each_side_learns_what_the_other_lost() -> None:
 def test_rtcp_that_is_forged_or_of_another_key_is_failed() -> None:
     speaker, listener = _call()
     stranger, _ = _call()
-    report = bytearray(listener.next_rtcp(1.0, 1e9))
+    report = bytearray(_report_of(listener))
     report[12] ^= 1
-    speaker.receive_rtcp(bytes(report))
-    speaker.receive_rtcp(stranger.next_rtcp(1.0, 1e9))
-    speaker.receive_rtcp(b"")
-    assert (speaker.report(1.0).rtcp_received, speaker.report(1.0).rtcp_failed) == (0, 3)
+    speaker.receive_rtcp(bytes(report), 1.0)
+    speaker.receive_rtcp(_report_of(stranger), 1.0)
+    assert (speaker.report(1.0).rtcp_received, speaker.report(1.0).rtcp_failed) == (0, 2)
     assert speaker.report(1.0).remote_lost is None
 
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.loadgen.scripted import ScriptedAudio
+from tests.loadgen.scripted import ScriptedAudio, record_of
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import LOOPBACK_ONLY
 from trunkproof.loadgen.media.pump import VARIABLE
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
+from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
 from trunkproof.loadgen.parties.customer import Customer
 from trunkproof.loadgen.parties.numbers import exophone
+from trunkproof.loadgen.parties.outgoing import PlannedCall
+from trunkproof.loadgen.schedule.share import WHOLE, Share, share_of
+from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.fields import NameAddr, Uri
 from trunkproof.loadgen.sip.sdp import write_sdp
 from trunkproof.loadgen.stacks.stack import customer_files
-from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.loadgen.tls.certificates import Authority, client_context, server_context
+from trunkproof.loadgen.tls.endpoints import Connector, serve_tls
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan, dialled_number, draw_plan
 from trunkproof.models.study import Study
@@ -41,7 +51,7 @@ def plan(address: str = ADDRESS, **traffic: Any) -> Plan:
     return draw_plan(Study.model_validate({"name": "t", "duration_s": 5, "trunks": [trunk]}))
 
 
-def customer(made: Plan, authority: Authority, options: RunOptions = DEFAULTS) -> Customer:
+def customer(made: Plan, authority: Authority, options: RunOptions = DEFAULTS, share: Share = WHOLE) -> Customer:
     card = TrunkCard(
         server_name=made.study.pop.host,
         host="127.0.0.1",
@@ -49,7 +59,8 @@ def customer(made: Plan, authority: Authority, options: RunOptions = DEFAULTS) -
         ca_file=str(authority.ca_file),
         customers=customer_files(made.study, authority),
     )
-    return Customer(made, 0, card, LOOPBACK_ONLY.check("127.0.0.1", 5443, 0.0), options)
+    target = LOOPBACK_ONLY.check("127.0.0.1", 5443, 0.0)
+    return Customer(made, 0, card, target, options, share=share)
 
 
 async def _listens(port: int) -> bool:
@@ -62,15 +73,102 @@ async def _listens(port: int) -> bool:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_it_listens_where_the_study_has_calls_for_it_and_no_longer_than_its_block(
-    share: float, authority: Authority
-) -> None:
+def test_it_listens_at_its_contact_and_no_longer_than_its_block(share: float, authority: Authority) -> None:
     async def run() -> None:
-        async with customer(plan(inbound_share=share), authority):
-            assert await _listens(PORT) is (share > 0)
+        async with customer(plan(inbound_share=share), authority) as one:
+            assert one.agent.user_agent.port == PORT
+            assert await _listens(PORT)
         assert not await _listens(PORT)
 
     asyncio.run(run())
+
+
+async def _asks(one: Customer, authority: Authority, *requests: str) -> list[str]:
+    """Return the status lines that the customer answers to requests over a new connection to its Contact."""
+    place = one.agent.user_agent
+    context = ssl.create_default_context(cafile=str(authority.ca_file))
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection(place.host.strip("[]"), place.port, ssl=context)
+    lines = []
+    for request in requests:
+        writer.write(request.encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        lines.append(head.decode().partition("\r\n")[0])
+    writer.close()
+    return lines
+
+
+def request(method: str, number: int = 1) -> str:
+    return (
+        f"{method} sip:+918000000000@{ADDRESS}:{PORT} SIP/2.0\r\n"
+        f"Via: SIP/2.0/TLS 127.0.0.1:443;branch=z9hG4bK{method}{number}\r\nMax-Forwards: 70\r\n"
+        f"From: <sip:trunk@127.0.0.1>;tag=1\r\nTo: <sip:+918000000000@{ADDRESS}>\r\n"
+        f"Call-ID: {method}@127.0.0.1\r\nCSeq: {number} {method}\r\n"
+        "Contact: <sip:trunk@127.0.0.1:443;transport=tls>\r\nContent-Length: 0\r\n\r\n"
+    )
+
+
+def test_rfc3261_11_2_an_options_to_its_contact_is_answered(authority: Authority) -> None:
+    async def run() -> list[str]:
+        async with customer(plan(), authority) as one:
+            return await _asks(one, authority, request("OPTIONS"))
+
+    assert asyncio.run(run()) == ["SIP/2.0 200 OK"]
+
+
+def test_without_planned_inbound_calls_nobody_can_make_it_ring(authority: Authority) -> None:
+    async def run() -> list[str]:
+        async with customer(plan(), authority) as one:
+            return await _asks(one, authority, request("INVITE"))
+
+    (line,) = asyncio.run(run())
+    assert line.startswith("SIP/2.0 480")
+
+
+def test_a_port_that_is_taken_is_told_and_the_contact_names_another(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> tuple[int, list[str]]:
+        other = await asyncio.start_server(lambda reader, writer: None, ADDRESS, PORT)
+        async with other, customer(plan(), authority) as one:
+            return one.agent.user_agent.port, await _asks(one, authority, request("OPTIONS"))
+
+    port, lines = asyncio.run(run())
+    assert port != PORT
+    assert lines == ["SIP/2.0 200 OK"]
+    assert f"cannot listen on {ADDRESS}:{PORT}: the port is in use; it listens on port {port} instead" in caplog.text
+
+
+def test_a_port_that_planned_inbound_calls_need_must_be_had(authority: Authority) -> None:
+    async def run() -> None:
+        other = await asyncio.start_server(lambda reader, writer: None, ADDRESS, PORT)
+        async with other, customer(plan(inbound_share=1.0), authority):
+            pass
+
+    with pytest.raises(StackError, match="the port is in use"):
+        asyncio.run(run())
+
+
+def test_a_card_without_certificates_is_listened_with_one_of_the_run(authority: Authority) -> None:
+    async def run() -> list[str]:
+        made = plan()
+        card = TrunkCard(server_name="a.example", host="127.0.0.1", port=5443, ca_file=str(authority.ca_file))
+        async with Customer(made, 0, card, LOOPBACK_ONLY.check("127.0.0.1", 5443, 0.0), DEFAULTS) as one:
+            return await _asks(one, authority, request("OPTIONS"))
+
+    assert asyncio.run(run()) == ["SIP/2.0 200 OK"]
+
+
+def test_a_worker_that_does_not_own_the_port_listens_on_one_of_its_own(authority: Authority) -> None:
+    async def run() -> list[int]:
+        made = plan()
+        shares = [share_of(made.study, index, 2) for index in range(2)]
+        async with customer(made, authority, share=shares[0]) as one, customer(made, authority, share=shares[1]) as two:
+            return [each.agent.user_agent.port for each in (one, two)]
+
+    first, second = asyncio.run(run())
+    assert first == PORT != second
 
 
 def test_an_address_that_this_machine_does_not_have_is_told_by_the_customers_name(authority: Authority) -> None:
@@ -113,3 +211,90 @@ def test_the_runs_options_reach_its_connections(authority: Authority, tmp_path: 
             assert one.agent._trace is options.trace
 
     asyncio.run(run())
+
+
+def test_rfc5923_a_request_in_a_dialog_reaches_its_call_over_a_new_connection_to_the_contact(
+    authority: Authority,
+) -> None:
+    """The trunk's edge restarts while a call is up, connects to the Contact, and says BYE there."""
+
+    async def run() -> tuple[str, EndCause]:
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[IncomingCall] = loop.create_future()
+        trunk = SipAgent(UserAgent("127.0.0.1", 5443), random.Random(1), on_invite=arrived.set_result)
+        edge = await serve_tls("127.0.0.1", 0, server_context(authority.issue("a.example")), trunk.attach)
+        made = plan()
+        card = TrunkCard(
+            server_name="a.example", host="127.0.0.1", port=edge.address[1], ca_file=str(authority.ca_file)
+        )
+        target = LOOPBACK_ONLY.check(card.host, card.port, 0.0)
+        async with Customer(made, 0, card, target, DEFAULTS) as one:
+            inbox, row = CallEvents(), made.first_attempts()[0]
+            lease = await one.pool.acquire(0)
+            one.agent.place(lease.connection, one.invite(row, b""), inbox)
+            incoming = await asyncio.wait_for(arrived, 5)
+            trunk.act(lambda now: incoming.call.answer(now, b""))
+            while not isinstance(await inbox.next(loop.time() + 5), events.Answered):
+                pass
+            # The ACK too: a BYE has to wait for it (RFC 3261 section 15).
+            while not isinstance(await incoming.events.next(loop.time() + 5), events.Acknowledged):
+                pass
+            edge.drop_all()
+            while not isinstance(await inbox.next(loop.time() + 5), events.Detached):
+                pass
+            contact = Uri.parse(NameAddr.parse(incoming.call.invite.headers.get("Contact") or "").uri)
+            assert contact.port is not None
+            # As a trunk that knows no certificate of its customers.
+            back = Connector(client_context(None, verify=False), None, "127.0.0.1")
+            trunk.move(incoming.call, await back.connect(contact.host, contact.port))
+            trunk.act(incoming.call.bye)
+            while not isinstance(event := await inbox.next(loop.time() + 5), events.Terminated):
+                pass
+            await edge.close()
+            return f"{contact.host}:{contact.port}", event.cause
+
+    assert asyncio.run(run()) == (f"{ADDRESS}:{PORT}", EndCause.REMOTE_BYE)
+
+
+def test_rfc3261_21_3_a_study_may_follow_redirects(authority: Authority) -> None:
+    """Two edges: the first sends every call to the second, which refuses it with a status of its own."""
+
+    async def run() -> tuple[list[str], int | None, str | None]:
+        called: list[str] = []
+
+        def busy(incoming: IncomingCall) -> None:
+            called.append(incoming.call.invite.uri)
+            second.act(lambda now: incoming.call.reject(now, 486))
+
+        def moved(incoming: IncomingCall) -> None:
+            contact = ("Contact", f"<sip:+919876543210@127.0.0.1:{there.address[1]};transport=tls>")
+            first.act(lambda now: incoming.call.reject(now, 302, None, (contact,)))
+
+        second = SipAgent(UserAgent("127.0.0.1", 1), random.Random(1), on_invite=busy)
+        first = SipAgent(UserAgent("127.0.0.1", 2), random.Random(2), on_invite=moved)
+        context = server_context(authority.issue("a.example", "127.0.0.1"))
+        there = await serve_tls("127.0.0.1", 0, context, second.attach)
+        here = await serve_tls("127.0.0.1", 0, context, first.attach)
+        base = plan().study
+        made = draw_plan(Study.model_validate(base.model_dump() | {"trunks": [base.trunks[0].model_dump() | follows]}))
+        card = TrunkCard(
+            stack="foreign",
+            server_name="a.example",
+            host="127.0.0.1",
+            port=here.address[1],
+            ca_file=str(authority.ca_file),
+        )
+        async with Customer(made, 0, card, LOOPBACK_ONLY.check(card.host, card.port, 0.0), DEFAULTS) as one:
+            one.begin(asyncio.get_running_loop().time())
+            row = made.first_attempts()[0]
+            record = record_of(row)
+            await PlannedCall(one.caller, row, record).carry()
+        await here.close()
+        await there.close()
+        return called, record.status, record.disposition
+
+    follows = {"follow_redirects": True}
+    called, status, disposition = asyncio.run(run())
+    assert len(called) == 1
+    assert called[0].startswith("sip:+919876543210@127.0.0.1:")
+    assert (status, disposition) == (486, "busy")

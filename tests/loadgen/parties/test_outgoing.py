@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from tests.loadgen.scripted import (
+    HOST,
+    STRANGER,
     ScriptedAgent,
+    ScriptedAudio,
     ScriptedCall,
     ScriptedLine,
     ScriptedPool,
     answered,
+    answered_with,
     hung_up,
     record_of,
     rejected,
@@ -23,9 +28,16 @@ from tests.loadgen.scripted import (
 from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.sip import events
+from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.invite import customer_offer
+from trunkproof.loadgen.sip.message import Response
+from trunkproof.loadgen.sip.offer_answer import Negotiated
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import Disposition, Record
+from trunkproof.models.records import Disposition, EndedBy, Record
+from trunkproof.models.refusals import RefusalRules
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
+FOREIGN = RefusalRules.of(FixedWindow(), ours=False)
 RINGS, ANSWERS = (0.1, ringing), (2.1, answered)
 
 
@@ -65,16 +77,40 @@ def test_an_answered_call_is_held_and_hung_up() -> None:
     assert (record.sent_s, record.ringing_s, record.answered_s) == (0.0, 0.1, 2.1)
     assert record.bye_s == record.ended_s == pytest.approx(12.1)
     assert line.agent.notes == [(0.0, "INVITE"), (12.1, "BYE")]
-    assert line.audio.notes == ["start", "stop", "close"]
+    assert line.audio.notes == ["listen", "early", "answered", "stop", "close"]
     assert line.pool.leased == 0
     assert record.rtp_authenticated == 500
 
 
-def test_the_other_side_may_hang_up_first() -> None:
+def test_a_far_end_that_hangs_up_early_has_dropped_the_call() -> None:
     line = ScriptedLine(ScriptedAgent(RINGS, ANSWERS, (5.0, hung_up)))
     record, _ = carried(line)
-    assert (record.disposition, record.ended_s) == (Disposition.COMPLETED, 5.0)
+    assert (record.disposition, record.ended_s, record.bye_s) == (Disposition.DROPPED, 5.0, 5.0)
+    assert record.reason == "the far end hung up after 2.9 of 10.0 s: Q.850;cause=16"
+    assert (record.ended_by, record.bye_cause, record.bye_reason) == (EndedBy.PEER, 16, "Q.850;cause=16")
     assert line.agent.notes == [(0.0, "INVITE")]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "disposition"), [(11.0, Disposition.DROPPED), (11.2, Disposition.COMPLETED), (12.0, Disposition.COMPLETED)]
+)
+def test_a_far_end_that_hangs_up_about_when_planned_has_not(at_s: float, disposition: Disposition) -> None:
+    # The call is answered at 2.1 s and planned until 12.1 s.
+    record, _ = carried(ScriptedLine(ScriptedAgent(RINGS, ANSWERS, (at_s, hung_up))))
+    assert (record.disposition, record.ended_by) == (disposition, EndedBy.PEER)
+
+
+def test_a_far_end_that_hangs_up_while_our_bye_has_no_connection_was_the_one_that_did() -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS, ANSWERS, (13.0, hung_up), answers_bye=False), ScriptedPool(failures=20))
+    record, _ = carried(line, detach_at_s=5.0)
+    assert (record.disposition, record.ended_by, record.bye_cause) == (Disposition.COMPLETED, EndedBy.PEER, 16)
+
+
+def test_rfc4028_10_a_session_that_expires_early_has_dropped_the_call() -> None:
+    expired = (6.0, lambda at_s, call: events.Terminated(at_s, call, EndCause.SESSION_EXPIRED, 200))
+    record, _ = carried(ScriptedLine(ScriptedAgent(RINGS, ANSWERS, expired)))
+    assert (record.disposition, record.ended_by) == (Disposition.DROPPED, EndedBy.US)
+    assert record.reason == "ended by SESSION_EXPIRED after 3.9 of 10.0 s"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +130,7 @@ def test_a_refusal_is_told_by_its_status_and_cause(
     record, _ = carried(line, planned)
     assert (record.disposition, record.ports or 0, record.reason) == (disposition, ports, reason)
     assert record.ended_s == 0.1
-    assert line.audio.notes == ["close"]
+    assert line.audio.notes == ["listen", "close"]
 
 
 def test_who_abandons_rings_as_long_as_planned_and_cancels() -> None:
@@ -104,12 +140,70 @@ def test_who_abandons_rings_as_long_as_planned_and_cancels() -> None:
     assert line.agent.notes == [(0.0, "INVITE"), (2.1, "CANCEL")]
 
 
-def test_a_call_that_nobody_answers_is_given_up_after_timer_b() -> None:
-    line = ScriptedLine(ScriptedAgent())
+def test_rfc3261_17_1_1_2_a_call_without_any_response_ends_with_timer_b() -> None:
+    line = ScriptedLine(ScriptedAgent((32.0, events.TimedOut)))
+    record, _ = carried(line)
+    assert (record.disposition, record.status, record.ended_s) == (Disposition.TIMED_OUT, 408, 32.0)
+    assert record.reason == "no response within 32 s (timer B)"
+    assert line.agent.notes == [(0.0, "INVITE")]
+
+
+def test_a_call_that_rings_is_given_up_only_when_the_callers_patience_ends() -> None:
+    line = ScriptedLine(ScriptedAgent((3.0, ringing)))
     record, _ = carried(line)
     assert (record.disposition, record.status) == (Disposition.TIMED_OUT, 408)
-    assert record.reason == "no final response within 32 s"
-    assert line.agent.notes == [(0.0, "INVITE"), (34.1, "CANCEL")]
+    assert record.reason == "no answer within 180 s of the first ring: given up"
+    assert line.agent.notes == [(0.0, "INVITE"), (183.0, "CANCEL")]
+
+
+def test_a_call_that_is_answered_late_is_a_call() -> None:
+    line = ScriptedLine(ScriptedAgent((3.0, ringing), (170.0, answered)))
+    record, _ = carried(line)
+    assert (record.disposition, record.answered_s) == (Disposition.COMPLETED, 170.0)
+
+
+def test_a_trunk_that_only_says_100_is_waited_for_as_long() -> None:
+    line = ScriptedLine(ScriptedAgent((0.1, events.Trying)))
+    line.ring_patience_s = 60.0
+    record, _ = carried(line)
+    assert record.reason == "no answer within 60 s of the INVITE: given up"
+    assert line.agent.notes == [(0.0, "INVITE"), (60.0, "CANCEL")]
+
+
+def test_patience_is_never_shorter_than_what_was_planned() -> None:
+    line = ScriptedLine(ScriptedAgent((0.1, ringing), (50.1, answered)))
+    line.ring_patience_s = 10.0
+    record, _ = carried(line, row(ring_s=50.0))
+    assert record.disposition is Disposition.COMPLETED
+
+
+def test_a_foreign_refusal_is_told_in_words_and_masked() -> None:
+    def refused(at_s: float, call: ScriptedCall) -> events.Event:
+        headers = [
+            ("Reason", 'Q.850;cause=21;text="call rejected"'),
+            ("Warning", '399 edge "no such Exophone sip:+919876543210@trunk"'),
+        ]
+        return events.Rejected(at_s, call, 403, "Forbidden", None, 21, Response(403, "Forbidden", headers))
+
+    line = ScriptedLine(ScriptedAgent((0.1, refused)))
+    line.refusals = FOREIGN
+    record, _ = carried(line)
+    assert (record.disposition, record.status, record.cause) == (Disposition.FORBIDDEN, 403, 21)
+    assert record.reason == (
+        '403 Forbidden; Reason: Q.850;cause=21;text="call rejected"; '
+        'Warning: 399 edge "no such Exophone sip:+91********10@trunk"'
+    )
+
+
+def test_rfc3261_21_3_a_redirect_is_told_and_not_followed_unless_the_study_says_so() -> None:
+    def moved(at_s: float, call: ScriptedCall) -> events.Event:
+        headers = [("Contact", "<sip:+919876543210@203.0.113.9:5061>")]
+        return events.Rejected(at_s, call, 302, "Moved", None, None, Response(302, "Moved", headers))
+
+    line = ScriptedLine(ScriptedAgent((0.1, moved)))
+    record, _ = carried(line)
+    assert (record.disposition, record.status) == (Disposition.REDIRECTED, 302)
+    assert record.reason == "302 Moved; Contact: <sip:+91********10@203.0.113.9:5061>"
 
 
 def test_a_connection_that_does_not_come_about_and_one_that_goes() -> None:
@@ -133,14 +227,22 @@ def test_without_a_port_of_our_own_the_generator_is_to_blame() -> None:
     assert caller.local_failures == 1
 
 
-def test_an_answer_without_sdp_is_hung_up_on_at_once() -> None:
-    from trunkproof.loadgen.sip.message import Response
-
-    silent = (2.1, lambda at_s, call: events.Answered(at_s, call, Response(200, "OK"), b""))
-    line = ScriptedLine(ScriptedAgent(RINGS, silent))
+def test_rfc3261_13_2_2_4_an_answer_without_sdp_is_hung_up_on_at_once_and_told_why() -> None:
+    line = ScriptedLine(ScriptedAgent(RINGS, (2.1, answered_with(None))))
     record, _ = carried(line)
-    assert record.disposition is Disposition.MEDIA_FAILED
-    assert line.agent.notes == [(0.0, "INVITE"), (2.1, "BYE")]
+    assert (record.disposition, record.reason) == (Disposition.MEDIA_FAILED, "no session description")
+    assert line.agent.notes == [(0.0, "INVITE"), (2.1, 'BYE SIP;cause=488;text="no session description"')]
+    assert "follow" not in line.audio.notes
+
+
+def test_an_answer_that_names_a_stranger_for_the_audio_is_this_calls_result() -> None:
+    negotiated = ScriptedAudio().answer(customer_offer(HOST, 50_000, ScriptedAudio.key, session_id=7))
+    assert isinstance(negotiated, Negotiated)
+    strange = replace(negotiated.answer, address=STRANGER)
+    line = ScriptedLine(ScriptedAgent(RINGS, (2.1, answered_with(strange))))
+    record, _ = carried(line)
+    assert (record.disposition, record.reason) == (Disposition.MEDIA_FAILED, f"no audio is sent to {STRANGER}")
+    assert "follow" not in line.audio.notes
 
 
 @pytest.mark.parametrize(("stop_at_s", "last"), [(1.0, "CANCEL"), (5.0, "BYE")])

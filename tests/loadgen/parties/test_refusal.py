@@ -8,8 +8,9 @@ from tests.loadgen.stacks.conftest import study
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import Disposition
-from trunkproof.models.refusals import REFUSALS, disposition_of
+from trunkproof.models.refusals import REFUSALS, FinalResponse, RefusalRules, disposition_of
 from trunkproof.models.throttles.decision import Refused
+from trunkproof.models.throttles.fixed_window import FixedWindow
 
 
 @pytest.mark.parametrize("disposition", REFUSALS)
@@ -17,7 +18,8 @@ def test_each_limit_is_told_apart_by_its_cause(disposition: Disposition) -> None
     refusal = Refusal.of(disposition)
     assert (refusal.status, *refusal.headers) == (refusal.status, ("Reason", f"Q.850;cause={refusal.cause}"))
     row = draw_plan(study()).rows[0]
-    assert disposition_of(refusal.status, refusal.cause, row, throttle_status=refusal.status) is disposition
+    rules = RefusalRules.of(FixedWindow(refusal_status=refusal.status), ours=True)
+    assert disposition_of(FinalResponse(refusal.status, refusal.cause), row, rules) is disposition
 
 
 @pytest.mark.parametrize(("retry_after_s", "headers"), [(7, [("Retry-After", "7")]), (None, [])])

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from tests.loadgen.scripted import run_manually
 
+from trunkproof.loadgen.bugs import Bug, collecting_bugs
 from trunkproof.loadgen.schedule.dialler import Dialler
-from trunkproof.loadgen.schedule.pacer import Instant
+from trunkproof.loadgen.schedule.pacer import Instant, Pacer
+from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Plan, PlanRow, draw_plan
 from trunkproof.models.records import Disposition, Record
 from trunkproof.models.study import Study
@@ -70,6 +72,8 @@ def test_a_redial_follows_the_reasons_of_its_row(
 class Placing:
     """An attempt that notes what is done to it, and ends as it was told to."""
 
+    lasts_s = 3.0
+
     def __init__(self, record: Record, disposition: Disposition, notes: list[str]) -> None:
         self.record, self._disposition, self._notes = record, disposition, notes
 
@@ -80,7 +84,7 @@ class Placing:
         self._notes.append("start")
 
     async def finish(self) -> None:
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(self.lasts_s)
         self.record.disposition, self.record.ended_s = self._disposition, asyncio.get_running_loop().time()
         self._notes.append("finish")
 
@@ -136,3 +140,94 @@ def test_an_attempt_that_is_dropped_has_no_record() -> None:
     pacer.actions[0].drop()
     assert notes == ["prepare", "drop"]
     assert dialler.records == []
+
+
+class Broken(Exception):  # noqa: N818
+    """A bug of ours."""
+
+
+class Short(Placing):
+    """An attempt that is over soon."""
+
+    lasts_s = 0.05
+
+
+class Fails(Short):
+    """An attempt in which a step raises an error."""
+
+    def __init__(self, record: Record, notes: list[str], step: str, error: Exception, answered_s: float | None) -> None:
+        super().__init__(record, Disposition.COMPLETED, notes)
+        self._step, self._error, self._answered_s = step, error, answered_s
+
+    def _perhaps(self, step: str) -> None:
+        if step == self._step:
+            self.record.answered_s = self._answered_s
+            raise self._error
+
+    def prepare(self) -> None:
+        self._perhaps("prepare")
+
+    def start(self) -> None:
+        self._perhaps("start")
+
+    async def finish(self) -> None:
+        self._perhaps("finish")
+        await super().finish()
+
+    def drop(self) -> None:
+        super().drop()
+        self._perhaps("drop")
+
+
+def dialled(step: str, error: Exception, answered_s: float | None = None) -> tuple[Dialler, list[str], tuple[Bug, ...]]:
+    """Dial three calls with a real pacer. The second one fails in that step."""
+    instants = {"kind": "replay", "instants_s": [0.0, 0.02, 0.04]}
+    settings = {"name": "t", "duration_s": 10, "trunks": [{"traffic": {"arrivals": instants, "holding": 1}}]}
+    made, notes = draw_plan(Study.model_validate(settings)), list[str]()
+
+    def place(row: PlanRow, record: Record) -> Placing:
+        if row.call == 1:
+            return Fails(record, notes, step, error, answered_s)
+        return Short(record, Disposition.COMPLETED, [])
+
+    async def run() -> Dialler:
+        # A real clock: the pacer sleeps between two instants.
+        pacer = Pacer(asyncio.get_running_loop().time)
+        dialler = Dialler(made, pacer, place, on_end=lambda record: notes.append(f"ended {record.call}"))
+        dialler.dial(made.first_attempts())
+        await pacer.run(asyncio.get_running_loop().time())
+        return dialler
+
+    with collecting_bugs() as bugs:
+        return asyncio.run(run()), notes, bugs.found
+
+
+@pytest.mark.parametrize("step", ["prepare", "start", "finish"])
+def test_a_bug_in_one_call_is_told_in_its_record_and_the_others_go_on(step: str) -> None:
+    dialler, notes, bugs = dialled(step, Broken("no suite"))
+    assert [record.disposition for record in dialler.records] == ["completed", "connection_failed", "completed"]
+    failed = dialler.records[1]
+    assert failed.reason == "this machine: Broken: no suite"
+    assert failed.ended_s is not None
+    # What it held is released, and it counts as not placed: the generator's verdict is VOID then.
+    assert (notes.count("drop"), dialler.failed_here) == (1, 1)
+    assert sorted(note for note in notes if note.startswith("ended")) == ["ended 0", "ended 1", "ended 2"]
+    (bug,) = bugs
+    assert (bug.where, bug.error) == ("call 1, attempt 0", "Broken: no suite")
+    assert bug.traceback.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("answered_s", "disposition"), [(None, "connection_failed"), (0.5, "media_failed")], ids=["before", "after"]
+)
+def test_an_error_of_the_peer_is_a_result_of_its_call_and_no_bug(answered_s: float | None, disposition: str) -> None:
+    dialler, _, bugs = dialled("finish", RemoteError("no audio may be sent to port 65535"), answered_s)
+    failed = dialler.records[1]
+    assert (failed.disposition, failed.reason) == (disposition, "no audio may be sent to port 65535")
+    assert (dialler.failed_here, bugs) == (0, ())
+
+
+def test_an_attempt_whose_release_fails_is_noted_and_keeps_its_end() -> None:
+    dialler, _, bugs = dialled("drop", Broken("socket"))
+    assert [record.disposition for record in dialler.records] == ["completed"] * 3
+    assert bugs == ()  # a finished attempt is not dropped

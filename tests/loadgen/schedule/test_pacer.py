@@ -289,7 +289,6 @@ def test_what_cannot_be_started_ends_the_run_and_drops_the_others() -> None:
         pacer.schedule(0.5, Plain(broken))
 
     pacer.schedule(0.0, Plain(then_breaks))
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ZeroDivisionError):
         run(pacer, zero=0.0)
-    assert caught.group_contains(ZeroDivisionError)
     assert other.notes == ["prepared", "dropped"]

@@ -13,7 +13,7 @@ from trunkproof.loadgen.sip.endpoint import SipEndpoint
 from trunkproof.loadgen.sip.events import Event
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
-from trunkproof.loadgen.sip.message import Request, Response
+from trunkproof.loadgen.sip.message import Request, Response, response_to, serialize
 from trunkproof.loadgen.sip.parser import StreamParser
 from trunkproof.loadgen.sip.sdp import write_sdp
 from trunkproof.loadgen.sip.server_call import IncomingInvite, ServerCall
@@ -32,6 +32,130 @@ def is_status(status: int) -> Callable[[Message], bool]:
 def is_method(method: str) -> Callable[[Message], bool]:
     """For `Pair.lose`: requests of that method."""
     return lambda message: isinstance(message, Request) and message.method == method
+
+
+class ScriptedNegotiator:
+    """Answers what it is told to, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, ...]] = []
+        self.answers: bytes | None = b"our answer"
+        self.fault: str | None = None
+
+    def answer(self, offer: bytes, dialog: str) -> bytes | None:
+        self.notes.append(("answer", offer.decode(), dialog))
+        return self.answers
+
+    def offer(self, dialog: str) -> bytes:
+        self.notes.append(("offer", dialog))
+        return b"our offer"
+
+    def accept(self, offer: bytes, answer: bytes, dialog: str) -> str | None:
+        self.notes.append(("accept", answer.decode(), dialog))
+        return self.fault if answer else "no session description"
+
+    def confirm(self, dialog: str) -> None:
+        self.notes.append(("confirm", dialog))
+
+
+def _typed(body: bytes) -> tuple[tuple[str, str], ...]:
+    return (("Content-Type", "application/sdp"),) if body else ()
+
+
+class Far:
+    """A foreign peer of one endpoint of ours, which writes its messages row by row."""
+
+    def __init__(self, endpoint: SipEndpoint) -> None:
+        self.endpoint = endpoint
+        self.branches = 0
+        self.invite: Request | None = None
+
+    def said(self) -> list[Message]:
+        """What our endpoint has sent since the last time."""
+        messages = []
+        for _, data in self.endpoint.messages_to_send():
+            parser = StreamParser()
+            parser.receive_data(data)
+            message = parser.next_message()
+            assert message is not None
+            messages.append(message)
+        return messages
+
+    def respond(
+        self, request: Request, status: int, now: float, *rows: tuple[str, str], tag: str = "far", body: bytes = b""
+    ) -> None:
+        contact = ("Contact", f"<sip:{tag}@127.0.0.9:5061;transport=tls>")
+        response = response_to(request, status, to_tag=tag, headers=(contact, *rows, *_typed(body)), body=body)
+        self._deliver(response, now)
+
+    def request(
+        self, method: str, number: int, now: float, *rows: tuple[str, str], to: str, from_: str, call_id: str,
+        body: bytes = b"",
+    ) -> None:  # fmt: skip
+        self.branches += 1
+        all_rows = [
+            ("Via", f"SIP/2.0/TLS 127.0.0.9:5061;branch=z9hG4bKfar{self.branches}"),
+            ("Max-Forwards", "70"),
+            ("From", from_),
+            ("To", to),
+            ("Call-ID", call_id),
+            ("CSeq", f"{number} {method}"),
+            ("Contact", "<sip:far@127.0.0.9:5061;transport=tls>"),
+            *rows,
+            *_typed(body),
+        ]
+        self._deliver(Request(method, "sip:us@127.0.0.1", all_rows, body), now)
+
+    def _deliver(self, message: Message, now: float) -> None:
+        parser = StreamParser()
+        parser.receive_data(serialize(message))
+        read = parser.next_message()
+        assert read is not None
+        self.endpoint.receive(1, read, now)
+
+
+class Callee(Far):
+    """A foreign callee that may fork: our endpoint calls it."""
+
+    def __init__(self) -> None:
+        endpoint = SipEndpoint(UserAgent(CUSTOMER.host, CUSTOMER.port), random.Random(1))
+        super().__init__(endpoint)
+        self.negotiator = ScriptedNegotiator()
+        invite = Pair(1).invite(SessionTimer(90))
+        self.call = endpoint.start_call(1, invite, 0.0)
+        self.call.negotiator = self.negotiator
+        (self.invite,) = self.said()  # type: ignore[assignment]
+
+    def ask(
+        self, method: str, number: int, now: float, *rows: tuple[str, str], tag: str = "far", body: bytes = b""
+    ) -> None:
+        assert self.invite is not None
+        to, from_ = self.invite.headers.get("From") or "", f"{self.invite.headers.get('To')};tag={tag}"
+        self.request(method, number, now, *rows, to=to, from_=from_, call_id=self.invite.call_id, body=body)
+
+
+class CallerOfUs(Far):
+    """A foreign caller: our endpoint is called."""
+
+    def __init__(self) -> None:
+        super().__init__(SipEndpoint(UserAgent(TRUNK.host, TRUNK.port), random.Random(2)))
+        self.negotiator = ScriptedNegotiator()
+        self.call: ServerCall | None = None
+
+    def place(self, *rows: tuple[str, str], body: bytes = b"their offer") -> ServerCall:
+        self.request("INVITE", 1, 0.0, *rows, to="<sip:us@127.0.0.1>", from_=self.from_, call_id="one", body=body)
+        (event,) = self.endpoint.events()
+        assert isinstance(event, IncomingInvite)
+        self.call = event.call
+        self.call.negotiator = self.negotiator
+        return self.call
+
+    from_ = "<sip:far@127.0.0.9>;tag=far"
+
+    def ask(self, method: str, number: int, now: float, *rows: tuple[str, str], body: bytes = b"") -> None:
+        assert self.call is not None
+        to = f"<sip:us@127.0.0.1>;tag={self.call.dialog.local_tag}"
+        self.request(method, number, now, *rows, to=to, from_=self.from_, call_id="one", body=body)
 
 
 class Pair:
@@ -123,6 +247,16 @@ class Pair:
 @pytest.fixture
 def pair() -> Pair:
     return Pair()
+
+
+@pytest.fixture
+def callee() -> Callee:
+    return Callee()
+
+
+@pytest.fixture
+def caller() -> CallerOfUs:
+    return CallerOfUs()
 
 
 @pytest.fixture(scope="session")

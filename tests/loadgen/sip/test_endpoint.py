@@ -6,14 +6,14 @@ import random
 from typing import Any
 
 import pytest
-from tests.loadgen.sip.conftest import is_method, is_status
+from tests.loadgen.sip.conftest import ScriptedNegotiator, is_method, is_status
 
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.call_state import CallState
 from trunkproof.loadgen.sip.endpoint import SipEndpoint
 from trunkproof.loadgen.sip.events import EndCause
-from trunkproof.loadgen.sip.message import Response
+from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.parser import parse_message
 from trunkproof.loadgen.sip.server_call import IncomingInvite
 from trunkproof.loadgen.sip.session_timer import SessionTimer
@@ -247,11 +247,11 @@ def test_many_calls_leave_nothing_behind(make_pair: Any) -> None:
 ACTIONS = {
     "start": 6, "settle": 2, "step": 12, "trying": 2, "ring": 6, "answer": 6, "reject": 2, "cancel": 4, "bye": 2,
     "hang_up": 2, "remote_bye": 2, "lose": 2, "keep": 4, "lose_connection": 1, "reconnect": 2, "wait": 4,
-    "wait_long": 1, "options": 1,
+    "wait_long": 1, "options": 1, "progress": 4, "reoffer": 4, "reoffer_back": 4, "late_offer": 2, "update": 3,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(120))
 def test_any_sequence_of_inputs_ends_every_call_exactly_once(make_pair: Any, seed: int) -> None:
     pair, random_source, connection = make_pair(seed), random.Random(seed), 1
     for action in random_source.choices(list(ACTIONS), list(ACTIONS.values()), k=150):
@@ -281,9 +281,8 @@ def _walk(pair: Any, action: str, pick: int, connection: int) -> int:
     placed = pair.customer.calls
     server = incoming[pick % len(incoming)] if incoming else None
     client = placed[pick % len(placed)] if placed else None
-    if action == "start":
-        invite = pair.invite(SessionTimer(90) if pick % 2 else None)
-        pair.placed.add(pair.customer.start_call(connection, invite, now))
+    if action in ("start", "late_offer"):
+        pair.placed.add(pair.customer.start_call(connection, _invite(pair, action, pick), now))
     elif action == "options":
         pair.customer.send_options(connection, "sip:127.0.0.1", now)
     elif action in ("settle", "step"):
@@ -296,18 +295,43 @@ def _walk(pair: Any, action: str, pick: int, connection: int) -> int:
         pair.customer.connection_lost(connection, now)
         pair.trunk.connection_lost(connection, now)
         return connection + 1
-    elif client is not None and action in ("bye", "hang_up", "cancel"):
-        getattr(client, action)(now)
-    elif client is not None and action == "reconnect":
-        client.use_connection(connection)
+    elif client is not None and action in ("bye", "hang_up", "cancel", "reoffer", "update", "reconnect"):
+        _act_as_caller(pair, client, action, connection)
     elif server is not None:
         _act_as_callee(server, action, now)
     return connection
 
 
+def _invite(pair: Any, action: str, pick: int) -> Request:
+    invite = pair.invite(SessionTimer(90) if pick % 2 else None)
+    if pick > 4:
+        invite.headers.add("Require", "100rel")
+    body = invite.body if action == "start" else b""
+    return Request("INVITE", invite.uri, invite.headers, body)
+
+
+def _act_as_caller(pair: Any, client: Any, action: str, connection: int) -> None:
+    if action == "reconnect":
+        client.use_connection(connection)
+    elif action == "reoffer":
+        client.reoffer(b"v=0 anew", pair.now)
+    elif action != "update":
+        getattr(client, action)(pair.now)
+    elif client.dialogs and client.connection_id is not None:
+        via = pair.customer.agent.via(pair.ids.branch())
+        request = client.dialogs[-1].request("UPDATE", via, (), b"v=0 update")
+        pair.customer.start(client.connection_id, request, lambda event, at_s: None, pair.now)
+
+
 def _act_as_callee(server: Any, action: str, now: float) -> None:
+    if server.negotiator is None and server.invite.via.branch[-1] < "8":
+        server.negotiator = ScriptedNegotiator()
     if action in ("trying", "ring"):
         getattr(server, action)(now)
+    elif action == "progress":
+        server.ring(now, 183, b"v=0\r\n")
+    elif action == "reoffer_back":
+        server.reoffer(b"v=0 anew", now)
     elif action == "answer":
         server.answer(now, b"v=0\r\n")
     elif action == "reject":

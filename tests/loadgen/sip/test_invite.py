@@ -1,4 +1,4 @@
-"""The two INVITEs of TRUNK.md: start lines and complete header lists, exactly."""
+"""The two INVITEs of TRUNK.md: start lines and complete header lists, exactly; Allow and Supported are our own."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkproof.loadgen.sip.fields import Via
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, outbound_invite
 from trunkproof.loadgen.sip.message import Request, serialize
 from trunkproof.loadgen.sip.session_timer import SessionTimer
 
 TRUNK, CUSTOMER = Place("127.0.0.1", 443), Place("127.0.0.2", 5061)
-ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE"
+ALLOW = "INVITE, ACK, CANCEL, OPTIONS, BYE, INFO, NOTIFY, PRACK, UPDATE"
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
@@ -38,7 +39,7 @@ def test_customer_to_trunk() -> None:
     request = outbound()
     assert request.start_line() == "INVITE sip:+919800000001@127.0.0.1:443 SIP/2.0"
     assert shown(request) == [
-        "Via: SIP/2.0/TLS 127.0.0.2:5061;branch=BRANCH",
+        "Via: SIP/2.0/TLS 127.0.0.2:5061;alias;branch=BRANCH",
         "Max-Forwards: 70",
         'From: "+912200000001" <sip:+912200000001@acme.pstn.exotel.com>;tag=TAG',
         "To: <sip:+919800000001@127.0.0.1>",
@@ -47,9 +48,22 @@ def test_customer_to_trunk() -> None:
         "CSeq: 102 INVITE",
         "User-Agent: trunkproof",
         f"Allow: {ALLOW}",
-        "Supported: replaces, timer",
+        "Supported: 100rel, timer",
         "Content-Type: application/sdp",
     ]
+
+
+def test_rfc5118_4_1_ipv6_addresses_stand_in_brackets_everywhere() -> None:
+    trunk, customer = Place("::1", 443), Place("2001:db8::2", 5061)
+    ids, numbers = Identifiers(random.Random(1)), {"dialled": "+919800000001", "exophone": "+912200000001"}
+    request = outbound_invite(ids, **numbers, account="acme", trunk=trunk, customer=customer, sdp=b"")
+    assert request.uri == "sip:+919800000001@[::1]:443"
+    rows = shown(request)
+    assert "Via: SIP/2.0/TLS [2001:db8::2]:5061;alias;branch=BRANCH" in rows
+    assert "To: <sip:+919800000001@[::1]>" in rows
+    assert "Contact: <sip:+912200000001@[2001:db8::2]:5061;transport=tls>" in rows
+    # What the request knows of itself is what it says.
+    assert Via.parse(request.headers.get("Via") or "") == request.via
 
 
 def test_trunk_to_customer() -> None:
@@ -73,7 +87,7 @@ def test_trunk_to_customer() -> None:
         "Call-ID: UUID@pstn.mum1.exotel.com",
         "CSeq: 102 INVITE",
         f"Allow: {ALLOW}",
-        "Supported: replaces",
+        "Supported: 100rel, timer",
         "X-Exotel-LegSid: leg",
         "X-Exotel-CallSid: call",
         "X-Exotel-TrunkSid: trunk",
@@ -111,7 +125,7 @@ def test_the_invite_is_written_row_by_row_and_what_it_knows_of_itself_is_what_it
     )
     ids, domain = Identifiers(random.Random(1)), f"{account}.pstn.exotel.com"
     rows = [
-        ("Via", f"SIP/2.0/TLS {customer.host}:{customer.port};branch={ids.branch()}"),
+        ("Via", f"SIP/2.0/TLS {customer.host}:{customer.port};alias;branch={ids.branch()}"),
         ("Max-Forwards", "70"),
         ("From", f'"{exophone}" <sip:{exophone}@{domain}>;tag={ids.tag()}'),
         ("To", f"<sip:{dialled}@{trunk.host}>"),
@@ -120,7 +134,7 @@ def test_the_invite_is_written_row_by_row_and_what_it_knows_of_itself_is_what_it
         ("CSeq", "102 INVITE"),
         ("User-Agent", "a test"),
         ("Allow", ALLOW),
-        ("Supported", "replaces, timer"),
+        ("Supported", "100rel, timer"),
         *([session.header()] if session else []),
         ("Content-Type", "application/sdp"),
     ]

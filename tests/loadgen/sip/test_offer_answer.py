@@ -237,7 +237,7 @@ def test_rfc4568_7_1_4_new_key_port_and_codec_are_followed_and_ours_stay() -> No
     moved = replace(OFFER, address="127.0.0.9", port=30_000, codecs=(Codec.PCMU,), crypto=crypto(key=new))
     answer, agreed = answer_to(moved, replace(CAPABILITY, key=bytes([8]) * 30), previous=first.answer)
     assert (agreed.remote_address, agreed.remote_port, agreed.remote_rtcp_port) == ("127.0.0.9", 30_000, 30_001)
-    assert agreed.codec is Codec.PCMU
+    assert agreed.codec == Codec.PCMU
     assert agreed.remote_crypto is not None
     assert agreed.remote_crypto.key == new
     # The peer decrypts with the key that it was told.

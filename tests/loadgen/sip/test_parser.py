@@ -78,29 +78,94 @@ def test_18_3_absent_content_length_is_an_error_unless_tolerated() -> None:
     assert parser.next_message() is not None
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"nonsense\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"SIP/2.0 99 Low\r\nl: 0\r\n\r\n",
-        b"SIP/2.0 \xd9\xa1\xd9\xa1\xd9\xa1 OK\r\nl: 0\r\n\r\n",
-        b"SIP/3.0 200 OK\r\nl: 0\r\n\r\n",
-        b"BYE sip:a SIP/2.0\r\nl: 0\r\nl: 3\r\n\r\n",
-        b"BYE sip:a SIP/2.0\r\nl: -1\r\n\r\n",
-        b"BYE sip:a SIP/2.0\r\nTo: <sip:a>\nEvil: yes\r\nl: 0\r\n\r\n",
-        b"BYE sip:a SIP/2.0\r\nno colon\r\nl: 0\r\n\r\n",
-        b"BYE sip:a SIP/2.0\r\nl: %d\r\n\r\n" % (MAX_BODY_BYTES + 1),
-        b"BYE sip:a SIP/2.0\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
-        b"A" * (MAX_HEAD_BYTES + 1),
-    ],
-)
-def test_16_3_broken_messages_are_refused_and_the_stream_is_dead(data: bytes) -> None:
+LOST = [
+    b"nonsense\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"BYE sip:a SIP/2.0\r\nl: 0\r\nl: 3\r\n\r\n",
+    b"BYE sip:a SIP/2.0\r\nno colon\r\nl: 0\r\nl: 3\r\n\r\n",
+    b"BYE sip:a SIP/2.0\r\nl: -1\r\n\r\n",
+    b"BYE sip:a SIP/2.0\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+    b"A" * (MAX_HEAD_BYTES + 4),
+]
+REFUSED = [
+    (b"SIP/2.0 99 Low", b""),
+    (b"SIP/2.0 4294967301 better not break the receiver", b""),
+    (b"SIP/2.0 \xd9\xa1\xd9\xa1\xd9\xa1 OK", b""),
+    (b"SIP/3.0 200 OK", b""),
+    (b"nonsense", b""),
+    (b"BYE sip:a SIP/9.1", b""),
+    (b"BYE sip:a b SIP/2.0", b""),
+    (b"BYE sip:a SIP/2.0", b"To: <sip:a>\nEvil: yes\r\n"),
+    (b"BYE sip:a SIP/2.0", b"To: <sip:a>\rEvil: yes\r\n"),
+    (b"BYE sip:a SIP/2.0", b"Subject: \0\r\n"),
+    (b"BYE sip:a SIP/2.0", b"no colon\r\n"),
+    (b"BYE sip:a SIP/2.0", b"A: b\r\n" * (MAX_HEADERS + 1)),
+]
+
+
+@pytest.mark.parametrize("data", LOST)
+def test_rfc3261_18_3_without_a_length_the_stream_is_lost(data: bytes) -> None:
     parser = StreamParser()
     parser.receive_data(data)
     for _ in range(2):
         with pytest.raises(MalformedMessageError):
             parser.next_message()
+        parser.receive_data(BYE)
+    assert parser.lost
+    assert parser.pending_bytes == 0
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.parametrize("body", [0, 3, MAX_BODY_BYTES + 1])
+@pytest.mark.parametrize(("start", "rows"), REFUSED)
+def test_rfc3261_18_3_a_message_that_cannot_be_read_costs_that_message_only(
+    start: bytes, rows: bytes, body: int, size: int
+) -> None:
+    if body > 3 and size == 1:
+        return
+    data = BYE + start + b"\r\n" + rows + b"l: %d\r\n\r\n" % body + b"x" * body + BYE
+    parser, read_, refused = StreamParser(), 0, 0
+    for begin in range(0, len(data), size):
+        parser.receive_data(data[begin : begin + size])
+        while True:
+            try:
+                if parser.next_message() is None:
+                    break
+                read_ += 1
+            except MalformedMessageError:
+                refused += 1
+    assert (read_, refused, parser.lost, parser.pending_bytes) == (2, 1, False, 0)
+
+
+def test_rfc3261_21_4_11_a_body_that_is_too_long_is_told_and_skipped() -> None:
+    parser = StreamParser()
+    parser.receive_data(b"BYE sip:a SIP/2.0\r\nl: %d\r\n\r\n" % (MAX_BODY_BYTES + 1))
+    with pytest.raises(MalformedMessageError) as raised:
+        parser.next_message()
+    assert (raised.value.status, parser.lost) == (413, False)
+    parser.receive_data(bytes(MAX_BODY_BYTES + 1) + BYE)
+    assert parser.next_message() is not None
+
+
+def test_7_1_what_can_be_read_of_a_refused_request_says_where_its_answer_goes() -> None:
+    with pytest.raises(MalformedMessageError) as raised:
+        read(b"BYE sip:a SIP/7.0\r\nVia: SIP/2.0/TLS h\r\nno colon\r\nCall-ID: c\r\nl: 0\r\n\r\n")
+    head = raised.value.head
+    assert isinstance(head, Request)
+    assert (raised.value.status, head.method, head.call_id) == (505, "BYE", "c")
+
+
+def test_observed_is_each_message_whole_however_it_arrives() -> None:
+    seen: list[bytes] = []
+    parser = StreamParser(observe=seen.append)
+    broken = b"BYE sip:a SIP/7.0\r\nl: 2\r\n\r\n"
+    for byte in BYE + b"\r\n\r\n" + broken + b"xx" + BYE + b"nonsense\r\n\r\nrest":
+        parser.receive_data(bytes([byte]))
+        try:
+            parser.next_message()
+        except MalformedMessageError:
+            continue
+    assert seen == [BYE, broken, BYE, b"nonsense\r\n\r\n"]
 
 
 @given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([BYE, b"\r\n", b"SIP/2.0 200 OK\r\n", b"l: 2\r\n"]))))
@@ -112,7 +177,7 @@ def test_any_bytes_give_messages_or_the_one_error(chunks: list[bytes]) -> None:
             while (message := parser.next_message()) is not None:
                 assert parse_message(serialize(message)).start_line() == message.start_line()
     except MalformedMessageError:
-        assert parser.pending_bytes == 0
+        assert not parser.lost or parser.pending_bytes == 0
 
 
 def outcome(read_head: Callable[[str], Request | Response], head: str) -> object:

@@ -21,6 +21,7 @@ from trunkproof.loadgen.stacks.foreign import ForeignTrunk
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.stacks.registry import STACKS, definition_of
 from trunkproof.loadgen.stacks.server import serve
+from trunkproof.loadgen.stacks.stack import ServeOptions
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.models.errors import InputError, StackError
 from trunkproof.models.plan import draw_plan
@@ -35,7 +36,7 @@ installed = [pytest.mark.requires("kamailio"), pytest.mark.requires("rtpengine",
 def refusal(question: Study, folder: Path, port: int = 0) -> str:
     """What a user is told of a trunk that cannot be served."""
     with pytest.raises(StackError) as caught:
-        asyncio.run(serve(question, folder, port=port))
+        asyncio.run(serve(question, folder, options=ServeOptions(port=port)))
     return str(caught.value)
 
 
@@ -89,13 +90,14 @@ from pathlib import Path
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.stacks.registry import STACKS, definition_of
 from trunkproof.loadgen.stacks.server import serve
+from trunkproof.loadgen.stacks.stack import ServeOptions
 from trunkproof.models.errors import StackError
 from trunkproof.models.study import Study
 question = Study.model_validate_json('''{study().model_dump_json()}''')
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
-    asyncio.run(serve(question, Path({str(tmp_path)!r}), port=443))
+    asyncio.run(serve(question, Path({str(tmp_path)!r}), options=ServeOptions(port=443)))
 except StackError as error:
     print(error)
 """

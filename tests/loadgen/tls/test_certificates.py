@@ -41,18 +41,21 @@ def test_issued_certificates_do_not_overwrite_each_other(authority: Authority) -
 def test_a_client_verifies_by_default(authority: Authority) -> None:
     context = client_context(authority.ca_file)
     assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
     assert len(context.get_ca_certs()) == 1
 
 
 def test_not_verifying_must_be_asked_for(authority: Authority) -> None:
     context = client_context(authority.ca_file, verify=False)
     assert context.verify_mode is ssl.CERT_NONE
-    assert not context.check_hostname
+
+
+def test_both_versions_are_offered_unless_one_is_asked_for(authority: Authority) -> None:
+    context = client_context(authority.ca_file)
+    assert (context.minimum_version, context.maximum_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
 
 def test_a_version_asked_for_is_the_only_one(authority: Authority) -> None:
-    context = client_context(authority.ca_file, version="1.2")
+    context = client_context(authority.ca_file, versions=["1.2"])
     assert (context.minimum_version, context.maximum_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
 
 
@@ -76,3 +79,12 @@ def test_the_key_log_is_private(authority: Authority, tmp_path: Path) -> None:
     keylog = tmp_path / "keys.log"
     client_context(authority.ca_file, keylog=keylog)
     assert stat.S_IMODE(keylog.stat().st_mode) == 0o600
+
+
+def test_after_the_run_no_key_is_left(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "pki")
+    authority.issue("one.test"), authority.issue("two.test")
+    authority.discard()
+    left = sorted(path.name for path in (tmp_path / "pki").iterdir())
+    assert left == ["001-cert.pem", "002-cert.pem", "ca.pem"]
+    authority.discard()  # what is gone already is no error

@@ -3,6 +3,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, TlsVersion, client_context, server_context
 from trunkproof.loadgen.tls.connection import CloseReason, ConnectError, ConnectFailure, Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
+from trunkproof.loadgen.tls.limiter import ConnectionLimiter, known_limits
 from trunkproof.models.records import ConnectionKind
 
 SERVER_NAME = "pstn.trunk.test"
@@ -57,7 +59,7 @@ def connector(authority: Authority) -> Connector:
 def test_a_full_handshake_then_a_resumed_one(
     authority: Authority, server_files: CertificateFiles, version: TlsVersion
 ) -> None:
-    connector = Connector(client_context(authority.ca_file, version=version), SERVER_NAME)
+    connector = Connector(client_context(authority.ca_file, versions=[version]), SERVER_NAME)
 
     async def scenario() -> None:
         server = await serve_tls("127.0.0.1", 0, server_context(server_files), echo)
@@ -82,7 +84,7 @@ def test_a_session_resumes_where_client_certificates_are_asked_for(
     authority: Authority, server_files: CertificateFiles, version: TlsVersion
 ) -> None:
     customer = authority.issue("customer.test")
-    context = client_context(authority.ca_file, client_certificate=customer, version=version)
+    context = client_context(authority.ca_file, client_certificate=customer, versions=[version])
     asking = server_context(server_files, ca_file=authority.ca_file, require_client_certificate=True)
 
     async def scenario() -> None:
@@ -150,7 +152,7 @@ def test_a_certificate_for_another_name_is_refused_with_the_reason(authority: Au
 
     error, server = asyncio.run(scenario())
     assert error.failure is ConnectFailure.CERTIFICATE
-    assert "'pstn.trunk.test'" in error.detail
+    assert "for other.test, and not for pstn.trunk.test" in error.detail
     assert not server.handshakes
 
 
@@ -191,7 +193,7 @@ def test_tls_1_2_a_caller_without_a_certificate_is_refused_in_the_handshake(
 
     async def scenario() -> tuple[ConnectError, TlsServer]:
         server = await serve_tls("127.0.0.1", 0, asking, echo)
-        connector = Connector(client_context(authority.ca_file, version="1.2"), SERVER_NAME)
+        connector = Connector(client_context(authority.ca_file, versions=["1.2"]), SERVER_NAME)
         error = await failure_of(connector, server.address[1])
         await server.close()
         return error, server
@@ -209,7 +211,7 @@ def test_tls_1_3_a_caller_without_a_certificate_is_refused_after_the_handshake(
 
     async def scenario() -> None:
         server = await serve_tls("127.0.0.1", 0, asking, echo)
-        connector = Connector(client_context(authority.ca_file, version="1.3"), SERVER_NAME)
+        connector = Connector(client_context(authority.ca_file, versions=["1.3"]), SERVER_NAME)
         connection = await connector.connect(*server.address)
         closed = await connection.wait_closed()
         assert closed.reason is CloseReason.TLS
@@ -223,7 +225,7 @@ def test_tls_1_3_a_caller_without_a_certificate_is_refused_after_the_handshake(
 def test_versions_that_do_not_meet(authority: Authority, server_files: CertificateFiles) -> None:
     async def scenario() -> ConnectError:
         server = await serve_tls("127.0.0.1", 0, server_context(server_files, minimum_version="1.3"), echo)
-        connector = Connector(client_context(authority.ca_file, version="1.2"), SERVER_NAME)
+        connector = Connector(client_context(authority.ca_file, versions=["1.2"]), SERVER_NAME)
         error = await failure_of(connector, server.address[1])
         await server.close()
         return error
@@ -300,7 +302,8 @@ def test_a_cancelled_connect_leaves_no_socket(connector: Connector) -> None:
 
 def test_a_silent_caller_is_dropped_by_the_server(server_files: CertificateFiles) -> None:
     async def scenario() -> TlsServer:
-        server = await serve_tls("127.0.0.1", 0, server_context(server_files), echo, handshake_timeout_s=0.05)
+        limiter = ConnectionLimiter(known=replace(known_limits(), handshake_s=0.05))
+        server = await serve_tls("127.0.0.1", 0, server_context(server_files), echo, limiter=limiter)
         reader, writer = await asyncio.open_connection(*server.address)
         with pytest.raises(ConnectionResetError):
             await reader.read()

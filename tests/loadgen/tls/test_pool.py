@@ -31,7 +31,7 @@ def play(
 
     async def run() -> TlsServer:
         server = await serve_tls("127.0.0.1", 0, server_context(files), lambda c: c.deliver_to(c.write))
-        connector = Connector(client_context(authority.ca_file, version=version), "pstn.trunk.test")
+        connector = Connector(client_context(authority.ca_file, versions=[version]), "pstn.trunk.test")
         target = Guard().check(*server.address, 600)
         pool = ConnectionPool(connector, target, policy, size, resumes=resumes, on_open=on_open)
         await scenario(server, pool)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from polars.testing import assert_frame_equal
 
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.card import CustomerFiles, TrunkCard
 from trunkproof.loadgen.guard import Guard, Target
 from trunkproof.loadgen.options import RunOptions
@@ -86,6 +87,7 @@ def test_a_part_is_read_back(tmp_path: Path) -> None:
     record = Record(
         row=1, call=1, attempt=0, trunk="t", direction=Direction.INBOUND, disposition=Disposition.BUSY, intended_s=0.25
     )
+    bugs = (Bug("call 1, attempt 0", "KeyError: 7", "Traceback", 2),)
     measured = Measurements(
         lateness_s=[0.001, 0.1 / 3],
         loop_lag_s=np.array([0.2]),
@@ -93,9 +95,10 @@ def test_a_part_is_read_back(tmp_path: Path) -> None:
         media_lateness_p99_ms=0.7,
         never_placed=2,
     )
-    part = PlacedCalls(to_frame([record]), measured, Heard(10, 9))
+    part = PlacedCalls(to_frame([record]), measured, Heard(10, 9), bugs=bugs)
     write_placed(part, tmp_path, 1)
     again = read_placed(tmp_path, 1)
     assert_frame_equal(again.records, part.records)
     assert judge(again.measured) == judge(measured)
     assert again.heard == part.heard
+    assert again.bugs == bugs

@@ -175,7 +175,7 @@ def test_workers_whose_run_is_killed_end_their_calls_and_themselves(tmp_path: Pa
     async def run() -> None:
         async with running_trunk(question, tmp_path / "trunk") as card:
             assert card.control_port is not None
-            control = await ControlClient.connect(card.host, card.control_port)
+            control = await ControlClient.connect(card.host, card.control_port, card.control_secret or "")
             load = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "trunkproof.experiments.cli", "load", str(file), "--workers", "2"),
                 *("--trunk", str(tmp_path / "trunk" / "trunk.json"), "--out", str(tmp_path / "out")),

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pylibsrtp import Error
 
 from trunkproof.loadgen.media.compiled.c import FUNCTIONS, functions
-from trunkproof.loadgen.media.compiled.cipher import OK, REPLAY, REPLAY_OLD, derive, protect, unprotect
-from trunkproof.loadgen.media.compiled.memory import SLOT, new_work
-from trunkproof.loadgen.media.compiled.records import reset, set_keys
+from trunkproof.loadgen.media.compiled.cipher import OK, REPLAY, REPLAY_OLD, advance, derive, protect, unprotect
+from trunkproof.loadgen.media.compiled.memory import STATE, new_terms, new_work
+from trunkproof.loadgen.media.compiled.records import set_keys
 from trunkproof.loadgen.media.srtp import SrtpCipher
 
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
@@ -31,9 +31,9 @@ class Flat:
 
     def __init__(self, cipher: SrtpCipher, c: Any = C) -> None:
         self.cipher, self.c = cipher, c
-        self.slots, self.works = np.zeros(1, SLOT), new_work()
-        reset(self.slots, 0)
-        self.slot, self.work = self.slots[0], self.works[0]
+        self.terms, self.works = new_terms(), new_work()
+        self.slot, self.work = self.terms[0], self.works[0]
+        self.states: dict[bytes, Any] = {}
         set_keys(c, self.slot, self.work, cipher)
 
     def protect(self, packet: bytes, index: int) -> bytes:
@@ -44,8 +44,11 @@ class Flat:
     def unprotect(self, data: bytes) -> bytes | str:
         """The packet, or how it failed; what failed is left as it was."""
         self.work["data"][: len(data)] = np.frombuffer(data, np.uint8)
-        status = unprotect(self.c, self.slot["rx"], self.slot["recent"], self.work, 0, len(data))
+        state = self.states.get(data[8:12], np.zeros(1, STATE))[0]
+        status = unprotect(self.c, self.slot["rx"], state, self.work, 0, len(data))
         if status == OK:
+            self.states.setdefault(data[8:12], np.zeros(1, STATE))
+            advance(self.states[data[8:12]][0], self.work["index"])
             return bytes(self.work["data"][: self.work["length"][0]])
         assert bytes(self.work["data"][: len(data)]) == data
         return "replayed" if status in {REPLAY, REPLAY_OLD} else "failed"

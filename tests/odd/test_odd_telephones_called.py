@@ -1,0 +1,17 @@
+"""The trunk of `trunkproof serve` calls odd telephones: what they do to it is judged as for any trunk's calls."""
+
+from __future__ import annotations
+
+import pytest
+from tests.odd import called  # noqa: F401  # declares its scripts
+from tests.odd.judging import judge_called
+from tests.odd.play import Played
+from tests.odd.scenario import CALLED
+
+pytestmark = pytest.mark.alone
+NAMES = [name for name, one in CALLED.items() if "telephone" in one.roles]
+
+
+@pytest.mark.parametrize(("role", "name"), [("telephone", name) for name in NAMES], ids=NAMES)
+def test_serve_calls_an_odd_telephone(role: str, name: str, results: dict[tuple[str, str], Played]) -> None:
+    judge_called(CALLED[name], results[role, name])
