@@ -8,7 +8,8 @@ then the best description is named with the share that it explains, and never sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -111,6 +112,11 @@ class Identification:
     def is_sure(self) -> bool:
         """Tell whether one family is left, and nothing speaks against it."""
         return bool(self.attempts) and not self.doubts
+
+    def counting(self, counts: Literal["outbound", "both"]) -> Identification:
+        """Return the same, of a throttle that counts calls of these directions."""
+        settings = None if self.settings is None else self.settings.model_copy(update={"counts": counts})
+        return replace(self, settings=settings)
 
     @property
     def is_complete(self) -> bool:
