@@ -44,7 +44,9 @@ _USUAL = ProbeBounds()
 def identify(
     source: Annotated[
         Path,
-        typer.Argument(metavar="STUDY|DIR", help="A study, to probe its trunk; or the folder of a run, to read its records."),
+        typer.Argument(
+            metavar="STUDY|DIR", help="A study, to probe its trunk; or the folder of a run, to read its records."
+        ),
     ],
     *,
     trunk: Annotated[Path | None, typer.Option(metavar="FILE", help="The trunk's card, as written by `serve`.")] = None,

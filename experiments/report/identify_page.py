@@ -14,8 +14,9 @@ from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.judgement import Family, Identification, families_of
 from trunkproof.experiments.target.identify.words import (
     NEVER_TOLD,
+    bounds_words,
     headline,
-    range_words,
+    names_words,
     refusal_words,
     throttle_block,
 )
@@ -46,7 +47,9 @@ def render_identify(found: Mapping[str, Identification]) -> str:
         "identify.html",
         panels=panels,
         sections=sections,
-        sentence=headline(first) if len(found) == 1 else "; ".join(f"{name}: {headline(found[name])}" for name in found),
+        sentence=headline(first)
+        if len(found) == 1
+        else "; ".join(f"{name}: {headline(found[name])}" for name in found),
         never_told=NEVER_TOLD,
         **_state(list(found.values())),
     )
@@ -64,8 +67,8 @@ def _section(name: str, one: Identification) -> dict[str, object]:
     families = [
         {
             "name": family.policy.label,
-            "bounds": "; ".join(f"{key} {range_words(key, bounds)}" for key, bounds in family.bounds.items()),
-            "not_told": ", ".join(family.untold) or "nothing",
+            "bounds": bounds_words(family),
+            "not_told": names_words(family.untold) or "nothing",
         }
         for family in one.families
     ]
@@ -118,7 +121,7 @@ def _left(one: Identification, panel: str, of: str) -> Panel:
     seen = [(one.attempts[:count], _families(one.attempts[:count], one.clock_s)) for count in stages]
     for policy in POLICIES:
         points = [
-            (part[-1].sent_s - begun, _words(family))
+            (part[-1].sent_s - begun, bounds_words(family))
             for part, families in seen
             for family in families
             if family.policy is policy
@@ -148,8 +151,3 @@ def _left(one: Identification, panel: str, of: str) -> Panel:
 
 def _families(attempts: tuple[Attempt, ...], clock_s: float) -> tuple[Family, ...]:
     return families_of(observed(attempts, clock_s))
-
-
-def _words(family: Family) -> str:
-    shown = {key: bounds for key, bounds in family.bounds.items() if key != "anchor_s"}
-    return "; ".join(f"{key} {range_words(key, bounds)}" for key, bounds in shown.items())

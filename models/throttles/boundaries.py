@@ -10,28 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.throttles.observed import (
     ANY_TIME,
     KEPT_RANGES,
-    Explanation,
     Observed,
     Range,
     round_window,
     spread_out,
 )
+from trunkproof.models.throttles.policy import Explanation, Limited
 
-if TYPE_CHECKING:
-    from trunkproof.models.throttles.policy import Policy
-
-MOST_BOXES = 5000
-"""Rectangles that one search looks at. Those left over are kept: the answer gets wider, not wrong."""
-SHARE = 2e-3
-"""A rectangle is not halved further once its boundaries move by less than this share of the window."""
 _RATIO = 1.05
 """Of the longest to the shortest window in the rectangles at the start."""
 _NEVER_S = 1e7
@@ -48,8 +40,8 @@ class Betweens:
     has_boundary: BoolArray
 
 
-def explain_windows(observed: Observed, make: Callable[[int, float], Policy]) -> list[Explanation]:
-    """Return what explains attempts under fixed windows that count admitted calls; `make` makes settings of them."""
+def explain_windows(observed: Observed, make: Callable[[int, float], Limited]) -> list[Explanation]:
+    """Return what explains attempts under fixed windows that count admitted calls. `make` makes their settings."""
     found: list[Explanation] = []
     for limit in range(1, _largest_limit(observed.admitted) + 1):
         pairs = betweens(observed, observed.admitted, limit)
@@ -62,14 +54,14 @@ def explain_windows(observed: Observed, make: Callable[[int, float], Policy]) ->
 
 
 def _largest_limit(admitted: BoolArray) -> int:
-    """Return the fewest calls admitted between two refusals that are not neighbours: a window's limit was among them."""
+    """Return the fewest calls admitted between two refusals, if any: a whole window's limit was among them."""
     before = np.cumsum(admitted)[~admitted]
     runs = np.diff(np.append(0, before))
     return int(runs[runs > 0].min(initial=len(admitted))) if len(before) and before[0] > 0 else 0
 
 
 def _explanation(
-    observed: Observed, limit: int, boxes: FloatArray, make: Callable[[int, float], Policy]
+    observed: Observed, limit: int, boxes: FloatArray, make: Callable[[int, float], Limited]
 ) -> Explanation:
     window = Range(float(boxes[:, 0].min()), float(boxes[:, 1].max()))
     window = window if window.high < _NEVER_S else Range(window.low, np.inf)
@@ -101,9 +93,9 @@ def _explanation(
 
 def betweens(observed: Observed, counted: BoolArray, limit: int) -> Betweens | None:
     """Return the pairs that a limit implies, the most telling first. None: an attempt was refused below the limit."""
-    numbers = np.flatnonzero(counted)
+    numbers: IntArray = np.flatnonzero(counted)
     # The attempt that was counted `limit` before each one: below 0 where fewer came.
-    place = np.cumsum(counted) - counted - limit
+    place: IntArray = np.cumsum(counted) - counted - limit
     if (~observed.admitted & (place < 0)).any():
         return None
     to = np.flatnonzero(place >= 0)
@@ -143,7 +135,7 @@ def find_windows(pairs: Betweens, tolerance_s: float) -> FloatArray:
     else:
         edges = np.array([shortest_s, _NEVER_S])
     # Imported late, as in `teletraffic`: Numba takes long to load, and a study needs none of it.
-    from trunkproof.models.throttles.searches import search_boundaries  # noqa: PLC0415
+    from trunkproof.models.throttles.searches import MOST_BOXES, search_boundaries  # noqa: PLC0415
 
     stack = np.empty((MOST_BOXES + 64 + len(edges), 4))
     stack[: len(edges) - 1, 0], stack[: len(edges) - 1, 1] = edges[:-1], edges[1:]
@@ -165,9 +157,9 @@ def find_windows(pairs: Betweens, tolerance_s: float) -> FloatArray:
 
 def components(boxes: FloatArray) -> list[FloatArray]:
     """Return the rectangles in groups of windows that touch each other, ascending."""
-    ordered = boxes[np.argsort(boxes[:, 0])]
+    ordered: FloatArray = boxes[np.argsort(boxes[:, 0])]
     reached = np.maximum.accumulate(ordered[:, 1])
-    cuts = np.flatnonzero(ordered[1:, 0] > reached[:-1] * (1 + 1e-9)) + 1
+    cuts: IntArray = np.flatnonzero(ordered[1:, 0] > reached[:-1] * (1 + 1e-9)) + 1
     return np.split(ordered, cuts)
 
 

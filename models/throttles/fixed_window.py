@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from trunkproof.models.arrays import BoolArray, FloatArray
-from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision
 from trunkproof.models.throttles.boundaries import explain_windows
-from trunkproof.models.throttles.observed import Explanation, Observed
-from trunkproof.models.throttles.policy import Asked, KernelPart
+from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision
+from trunkproof.models.throttles.observed import Observed
+from trunkproof.models.throttles.policy import Asked, Explanation, KernelPart
 from trunkproof.models.throttles.windows import (
     KERNEL_FLAGS,
     KERNEL_FLOATS,

@@ -1,9 +1,10 @@
 """What a pace can be: all intervals between slots, and all slacks, that explain what was observed.
 
-A token bucket and a shaper decide alike (ITU-T I.371, the generic cell rate algorithm): a call is admitted if it comes no
-earlier than `slack` before the next slot, and then moves the next slot on by one interval. The slack is `burst - 1`
-intervals of a bucket, and the longest delay of a shaper. An interval fixes the slots, within the bounds of the instants;
-then every attempt bounds the slack. So intervals are searched in cells, from wide to narrow, and nothing that fits is lost.
+A token bucket and a shaper decide alike (ITU-T I.371, the generic cell rate algorithm). A call is admitted if it comes
+no earlier than `slack` before the next slot, and then moves the next slot on by one interval. The slack is `burst - 1`
+intervals of a bucket, and the longest delay of a shaper. An interval fixes the slots, within the bounds of the
+instants. Then every attempt bounds the slack. So intervals are searched in cells, from wide to narrow, and nothing that
+fits is lost.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def find_paces(observed: Observed, *, holds: bool, whole: bool) -> list[Paces]:
 
 
 def held(observed: Observed, interval_s: float) -> FloatArray:
-    """Return for how long each admitted call waits for its slot; 0 for the others. The outcomes are the observed ones."""
+    """Return for how long each admitted call waits for its slot, by the observed outcomes; 0 for refused ones."""
     waits, slot_s = np.zeros(len(observed)), -np.inf
     for number, (now, passed) in enumerate(zip(observed.middle_s, observed.admitted, strict=True)):
         if passed:

@@ -9,8 +9,8 @@ import numpy as np
 
 from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.throttles.decision import ADMITTED, Decision, Throttle
-from trunkproof.models.throttles.observed import ANY_TIME, Explanation, Observed
-from trunkproof.models.throttles.policy import Asked, KernelPart, Policy
+from trunkproof.models.throttles.observed import ANY_TIME, Observed
+from trunkproof.models.throttles.policy import Asked, Explanation, KernelPart, Policy
 
 
 def decide(_throttles: Any, _rings: FloatArray, _which: int, _now: float) -> float:

@@ -5,8 +5,8 @@ looks for all of its settings under which every attempt could have been decided 
 leaves out is disproved, so the answer is as sure as the instants are. What it returns may be a little too much, never
 too little.
 
-**Why this is quick.** Outcomes are known, so the throttle's state needs no simulation: the place in a sliding window, for
-instance, is that of the attempt `limit` counted attempts back. Each attempt then bounds the settings by itself:
+**Why this is quick.** Outcomes are known, so the throttle's state needs no simulation. The oldest call of a full
+sliding window, for instance, is `limit` counted attempts back. Each attempt then bounds the settings by itself:
 
 - admitted: the window had passed between that attempt and this one (or a boundary lay between the two),
 - refused: it had not.
@@ -17,16 +17,12 @@ All of it assumes that nobody else used the throttle, and that it was unused bef
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from trunkproof.models.arrays import BoolArray, FloatArray
-
-if TYPE_CHECKING:
-    from trunkproof.models.throttles.policy import Policy
 
 USUAL_WINDOWS_S = (60.0, 1.0, 10.0, 30.0, 2.0, 5.0, 15.0, 20.0, 120.0, 300.0, 600.0, 900.0, 3600.0)
 """Windows in which operators state limits, the most usual first. They only choose among values that all fit."""
@@ -79,29 +75,13 @@ ANY_TIME = np.full((1, 2), -math.inf)
 """The next attempt is admitted, whenever it comes."""
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """Settings of one policy that explain every attempt, and how far each of them may lie from the chosen value."""
-
-    settings: Policy
-    """One set of values within the bounds, as round as the bounds allow. What a refusal looks like is not known here."""
-    bounds: Mapping[str, Range]
-    """Key of the settings -> where its value must lie. `interval_s`: time per call of a pace; `anchor_s`: a boundary."""
-    reopens_s: FloatArray
-    """When the next attempt is admitted if none comes before: equally likely ranges, least and most, shape (n, 2)."""
-    anchor_s: float | None = None
-    """An instant at which a window begins. None where no windows begin at an instant of their own."""
-    held_s: FloatArray | None = None
-    """For how long each admitted call was held, shape (n,). None: this policy holds none."""
-
-
 def round_value(low: float, high: float) -> float:
     """Return the roundest number in [low, high]: a multiple of 1, 2 or 5 times the largest possible power of ten.
 
     Raises:
         ValueError: the interval is empty, or has no positive number.
     """
-    if not 0 < high or low > high:
+    if high <= 0 or low > high:
         raise ValueError(f"no positive number lies in [{low}, {high}]")
     exponent = math.floor(math.log10(high)) + 1
     while exponent > -9:

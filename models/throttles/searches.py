@@ -9,11 +9,15 @@ import numpy as np
 
 from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.compiled import compiled
-from trunkproof.models.throttles.boundaries import MOST_BOXES, SHARE
+
+MOST_BOXES = 5000
+"""Rectangles that one search looks at. Those left over are kept: the answer gets wider, not wrong."""
+SHARE = 2e-3
+"""A rectangle is not halved further once its boundaries move by less than this share of the window."""
 
 
 @compiled
-def search_boundaries(
+def search_boundaries(  # noqa: PLR0917  # compiled functions have no keyword arguments
     from_early: FloatArray,
     from_late: FloatArray,
     to_early: FloatArray,
@@ -87,7 +91,7 @@ def search_boundaries(
 
 
 @compiled
-def search_intervals(
+def search_intervals(  # noqa: PLR0917  # as above
     early: FloatArray,
     late: FloatArray,
     admitted: BoolArray,

@@ -9,9 +9,9 @@ from pydantic import Field
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Admitted, Decision
 from trunkproof.models.throttles.intervals import Paces, find_paces, held
-from trunkproof.models.throttles.observed import Explanation, Observed, limit_of_interval, round_value
+from trunkproof.models.throttles.observed import Observed, limit_of_interval, round_value
 from trunkproof.models.throttles.pace import KERNEL_FLOATS, KERNEL_INTEGERS, PacedThrottle
-from trunkproof.models.throttles.policy import KernelPart, Limited
+from trunkproof.models.throttles.policy import Explanation, KernelPart, Limited
 
 
 def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:

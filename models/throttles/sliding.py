@@ -7,14 +7,14 @@ finds its place free.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision, Throttle
-from trunkproof.models.throttles.observed import ANY_TIME, Explanation, Observed, Range, round_window, spread_out
-from trunkproof.models.throttles.policy import ROUNDING_S, Asked, KernelPart, Limited
+from trunkproof.models.throttles.observed import ANY_TIME, Observed, Range, round_window, spread_out
+from trunkproof.models.throttles.policy import ROUNDING_S, Asked, Explanation, KernelPart, Limited
 
 
 def decide(throttles: Any, rings: FloatArray, which: int, now: float) -> float:
@@ -79,7 +79,8 @@ class SlidingWindow(Limited):
         """Return all limits and windows that explain every attempt."""
         admitted, early_s, late_s = observed.admitted, observed.early_s, observed.late_s
         counted = admitted | cls.counts_attempts
-        numbers, before = np.flatnonzero(counted), np.cumsum(counted) - counted
+        numbers = np.flatnonzero(counted)
+        before: IntArray = np.cumsum(counted) - counted
         found = []
         # Nothing is refused before `limit` calls were counted.
         for limit in range(1, int(before[~admitted].min(initial=len(before))) + 1 if not admitted.all() else 1):
@@ -96,13 +97,13 @@ class SlidingWindow(Limited):
 
     @classmethod
     def _explanation(cls, observed: Observed, limit: int, window: Range, counted: IntArray) -> Explanation:
-        settings: Self = cls(limit=limit, window_s=min(round_window(window), 86_400.0))
+        settings = cls(limit=limit, window_s=min(round_window(window), 86_400.0))
         reopens_s = ANY_TIME
         if len(counted) >= limit:
             oldest = int(counted[-limit])
             early_s, late_s = float(observed.early_s[oldest]), float(observed.late_s[oldest])
             span_s = float(observed.late_s[-1] - observed.early_s[0])
-            reopens_s = spread_out(window.low, window.high, span_s) + [early_s, late_s]
+            reopens_s = spread_out(window.low, window.high, span_s) + np.array([early_s, late_s])
         return Explanation(settings, {"limit": Range(limit, limit), "window_s": window}, reopens_s)
 
     @property

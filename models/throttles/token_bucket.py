@@ -11,9 +11,9 @@ from pydantic import Field
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision
 from trunkproof.models.throttles.intervals import Paces, bursts, find_paces
-from trunkproof.models.throttles.observed import Explanation, Observed, Range, limit_of_interval, round_value
+from trunkproof.models.throttles.observed import Observed, Range, limit_of_interval, round_value
 from trunkproof.models.throttles.pace import KERNEL_FLOATS, KERNEL_INTEGERS, PacedThrottle
-from trunkproof.models.throttles.policy import Asked, KernelPart, Limited
+from trunkproof.models.throttles.policy import Asked, Explanation, KernelPart, Limited
 
 
 def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:

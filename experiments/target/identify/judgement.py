@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -17,8 +18,8 @@ from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.guesses import best_guess, explained_share
 from trunkproof.experiments.target.identify.habits import Habits
 from trunkproof.models.arrays import FloatArray
-from trunkproof.models.throttles.observed import USUAL_WINDOWS_S, Explanation, Observed, Range
-from trunkproof.models.throttles.policy import Limited, Policy
+from trunkproof.models.throttles.observed import USUAL_WINDOWS_S, Observed, Range
+from trunkproof.models.throttles.policy import Explanation, Limited, Policy
 from trunkproof.models.throttles.registry import POLICIES
 
 CLOCK_S = 0.002
@@ -133,7 +134,7 @@ def families_of(seen: Observed) -> tuple[Family, ...]:
 def reopenings(attempts: Sequence[Attempt]) -> int:
     """Return how often an admitted attempt followed a refused one."""
     ordered = sorted(attempts, key=lambda attempt: attempt.sent_s)
-    return sum(later.admitted and not one.admitted for one, later in zip(ordered, ordered[1:], strict=False))
+    return sum(later.admitted and not one.admitted for one, later in pairwise(ordered))
 
 
 def identify(
@@ -158,7 +159,16 @@ def identify(
         share, best = max(ranked, key=lambda pair: pair[0])
     else:
         share, best = best_guess(seen)
-    doubts = tuple(_doubts(families, best.settings, share, slack_s / clock_s, reopenings(ordered), unknown))
+    doubts = tuple(
+        _doubts(
+            families,
+            best.settings,
+            share,
+            slack=slack_s / clock_s,
+            opened=reopenings(ordered),
+            unknown=unknown,
+        )
+    )
     refusal = {"retry_after_s": _retry_after(habits)}
     if habits.kinds and habits.kinds[0][0] is not None:
         refusal["refusal_status"] = habits.kinds[0][0]
@@ -167,7 +177,7 @@ def identify(
 
 
 def _doubts(
-    families: tuple[Family, ...], settings: Policy, share: float, slack: float, opened: int, unknown: int
+    families: tuple[Family, ...], settings: Policy, share: float, *, slack: float, opened: int, unknown: int
 ) -> Iterator[str]:
     if not families:
         yield "no policy that we know explains every attempt: others may use the throttle, or it is of another kind"

@@ -45,9 +45,7 @@ def probing_plan(plan: Plan) -> Plan:
     """Return the plan for one connection that stays open: calls over it are decided in the order of sending."""
     study = plan.study
     trunks = tuple(
-        trunk.model_copy(
-            update={"traffic": trunk.traffic.model_copy(update={"tls": _persistent(trunk.traffic.tls)})}
-        )
+        trunk.model_copy(update={"traffic": trunk.traffic.model_copy(update={"tls": _persistent(trunk.traffic.tls)})})
         for trunk in study.trunks
     )
     return Plan(study.model_copy(update={"trunks": trunks}), plan.table)
@@ -80,7 +78,9 @@ async def probe_trunk(
     rows = [_short(row) for row in own if row.outcome in _RINGS]
     if not rows:
         name = plan.study.trunks[trunk].name
-        raise InputError("identify", [Problem(where=f"trunk {name}", what="the study plans no outbound call that rings")])
+        raise InputError(
+            "identify", [Problem(where=f"trunk {name}", what="the study plans no outbound call that rings")]
+        )
     target = options.guard.check(card.host, card.port, probe.bounds.per_minute)
     loop = asyncio.get_running_loop()
     numbers, records, opened = cycle(rows), list[Record](), list[_Open]()

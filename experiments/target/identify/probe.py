@@ -1,9 +1,9 @@
 """When to place the next call, so that few calls tell the throttle. No I/O: time is a parameter.
 
 1. **Burst**: calls as fast as allowed, until most of them are refused.
-2. **Aimed**: each family that still explains everything says when it would admit the next call. The next call goes where
-   their answers differ most, for its price in calls and time. Where all agree that it is open, calls follow quickly until
-   it closes again, each time at another pace: what repeats only because we repeat ourselves then shows.
+2. **Aimed**: each family that still explains everything says when it would admit the next call. The next call goes
+   where their answers differ most, for its price in calls and time. Where all agree that it is open, calls follow
+   quickly until it closes again, each time at another pace: what repeats only because we repeat ourselves then shows.
 
 It ends when one family is left and all of its values are told, or at a bound.
 """
@@ -175,14 +175,20 @@ class Probe:
             pace = _PACES[self._rushes % len(_PACES)]
             if self._bursting and self._calls < _BURST_CALLS:
                 pace = _BURST_PACE
-            return (self._placed[-1] if self._placed else -math.inf) + self.bounds.gap_s * pace * _UNEVEN[self._calls % len(_UNEVEN)]
+            return (self._placed[-1] if self._placed else -math.inf) + self.bounds.gap_s * pace * _UNEVEN[
+                self._calls % len(_UNEVEN)
+            ]
         if self._families is None:
             self._families = self._explained()
             self._ranges, self._rushing = None, False
         if not self._families:
             return self._groped(now)
         self._lost_at = None
-        if self._is_told() and self._begun is not None and now - self._begun >= min(_CONFIRM_S, self.bounds.seconds / 2):
+        if (
+            self._is_told()
+            and self._begun is not None
+            and now - self._begun >= min(_CONFIRM_S, self.bounds.seconds / 2)
+        ):
             return None
         if self._ranges is None:
             self._ranges = self._all_ranges()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 from trunkproof.experiments.target.identify.attempts import Attempt
@@ -44,16 +46,20 @@ def attempts_of(records: pl.DataFrame) -> list[Attempt]:
 def identify_records(records: pl.DataFrame, clock_s: float = CLOCK_S) -> dict[str, Identification]:
     """Return what the records tell of the throttle of each trunk, by its name.
 
-    Calls may have come over several connections, so a trunk may have decided on two of them in another order than they
-    were sent; the first reading that fits is taken. A trunk that counts outbound calls only is told from one that counts
-    both by what fits.
+    Calls may have come over several connections, and the trunk may then decide on them in another order than they were
+    sent. It may count outbound calls only. Each of these is tried, and what fits best is returned.
     """
-    return {str(name): _of_trunk(own, clock_s) for (name,), own in sorted(records.group_by("trunk"), key=lambda kv: str(kv[0]))}
+    return {
+        str(name): _of_trunk(own, clock_s)
+        for (name,), own in sorted(records.group_by("trunk"), key=lambda kv: str(kv[0]))
+    }
 
 
 def _of_trunk(records: pl.DataFrame, clock_s: float) -> Identification:
     outbound = records.filter(pl.col("direction") == Direction.OUTBOUND)
-    tables = [(records, "both")] + ([(outbound, "outbound")] if 0 < outbound.height < records.height else [])
+    tables: list[tuple[pl.DataFrame, Literal["outbound", "both"]]] = [(records, "both")]
+    if 0 < outbound.height < records.height:
+        tables.append((outbound, "outbound"))
     read = [
         (identify(attempts_of(table), clock_s, in_order=in_order), counts)
         for table, counts in tables

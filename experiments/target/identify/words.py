@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
 from trunkproof.experiments.target.identify.habits import Habits, RetryAfter
-from trunkproof.experiments.target.identify.judgement import Identification
+from trunkproof.experiments.target.identify.judgement import Family, Identification
 from trunkproof.models.throttles.observed import Range
 
 _NAMES = {
@@ -55,7 +56,7 @@ def lines(found: Identification) -> list[str]:
     told = [headline(found), f"It saw {len(found.attempts)} attempts, of which {refused} were refused."]
     told += [f"Doubt: {doubt}." for doubt in found.doubts]
     for family in found.families:
-        bounds = "; ".join(f"{_NAMES.get(name, name)} {range_words(name, one)}" for name, one in family.bounds.items())
+        bounds = bounds_words(family)
         told.append(f"Fits: {family.policy.label}" + (f": {bounds}." if bounds else "."))
     told.append(refusal_words(found.habits))
     return told
@@ -74,6 +75,16 @@ def refusal_words(habits: Habits) -> str:
     seconds = f"{span[0]:g} s" if span[0] == span[1] else f"{span[0]:g} to {span[1]:g} s"
     words = {RetryAfter.FIXED: "always", RetryAfter.COUNTING_DOWN: "counting down", RetryAfter.VARIES: "varying"}
     return f"Refusals: {kinds}; Retry-After {words[habits.retry_after]} {seconds}."
+
+
+def bounds_words(family: Family) -> str:
+    """Return where the values of a family must lie."""
+    return "; ".join(f"{_NAMES.get(name, name)} {range_words(name, one)}" for name, one in family.bounds.items())
+
+
+def names_words(names: Iterable[str]) -> str:
+    """Return the names of values as words."""
+    return ", ".join(_NAMES.get(name, name) for name in names)
 
 
 def range_words(name: str, bounds: Range) -> str:

@@ -46,7 +46,7 @@ THROTTLES: tuple[Policy, ...] = (
 )
 PHASES = (0.0, 0.37, 0.81)
 """Where in its window a fixed window stands when the first call comes."""
-EASY = Conditions()
+EASY, USUAL = Conditions(), ProbeBounds()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Trial:
     policies: tuple[Policy, ...]
     phase: float
     conditions: Conditions = EASY
-    bounds: ProbeBounds = ProbeBounds()
+    bounds: ProbeBounds = USUAL
     is_known: bool = True
     """One of our families, and nobody else calls: to be sure is right if the family is."""
 
