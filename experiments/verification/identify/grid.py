@@ -21,6 +21,8 @@ from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdm
 from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
 from trunkproof.models.throttles.token_bucket import TokenBucket
 
+_TAILDROP = PipeLimit(limit=50, window_s=10)
+"""A fixed window by another name: the two decide alike, so nothing can tell them apart."""
 THROTTLES: tuple[Policy, ...] = (
     FixedWindow(limit=5, window_s=1),
     FixedWindow(limit=30, window_s=10),
@@ -40,7 +42,7 @@ THROTTLES: tuple[Policy, ...] = (
     TokenBucket(limit=400, burst=100),
     Shaper(limit=200, max_delay_s=2),
     Shaper(limit=60, max_delay_s=5),
-    PipeLimit(limit=50, window_s=10),
+    _TAILDROP,
     PipeLimit(limit=20, window_s=10, algorithm="red"),
     NoThrottle(),
 )
@@ -89,10 +91,10 @@ class Outcome:
 
     @property
     def truth(self) -> tuple[str, ...]:
-        """Return the names that are right. A taildrop pipelimit is a fixed window by another name."""
+        """Return the names that are right."""
         first = self.trial.policies[0]
         own = (first.name(),)
-        return (*own, "fixed_window") if isinstance(first, PipeLimit) and not first.is_red else own
+        return (*own, FixedWindow.name()) if first == _TAILDROP else own
 
     @property
     def family_is_right(self) -> bool:
@@ -139,7 +141,7 @@ def known_trials() -> Iterator[Trial]:
 def generous_trials() -> Iterator[Trial]:
     """Return the windows that 400 calls cannot show, with more calls and time."""
     for policy in THROTTLES:
-        if isinstance(policy, Limited) and policy.window_s == 60 and not isinstance(policy, TokenBucket | Shaper):
+        if isinstance(policy, Limited) and policy.full_window_s == 60:
             bounds = ProbeBounds(calls=3 * policy.limit + 200, seconds=240, per_minute=2 * policy.limit + 100)
             for phase in PHASES:
                 yield Trial(f"{policy.describe()} (more calls)", (policy,), phase, bounds=bounds)

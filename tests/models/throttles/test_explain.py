@@ -7,9 +7,9 @@ from itertools import accumulate
 
 import numpy as np
 import pytest
-from tests.models.throttles.examples import EVERY_LIMIT, words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.models.throttles.examples import EVERY_LIMIT, words_of
 
 from trunkproof.models.throttles.boundaries import betweens, components, find_windows
 from trunkproof.models.throttles.decision import Admitted
