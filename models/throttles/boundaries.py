@@ -95,7 +95,7 @@ def betweens(observed: Observed, counted: BoolArray, limit: int) -> Betweens | N
     """Return the pairs that a limit implies, the most telling first. None: an attempt was refused below the limit."""
     numbers: IntArray = np.flatnonzero(counted)
     # The attempt that was counted `limit` before each one: below 0 where fewer came.
-    place: IntArray = np.cumsum(counted) - counted - limit
+    place: IntArray = np.asarray(np.cumsum(counted) - counted - limit)
     if (~observed.admitted & (place < 0)).any():
         return None
     to = np.flatnonzero(place >= 0)
