@@ -17,7 +17,6 @@ import numpy as np
 from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.guesses import best_guess, explained_share
 from trunkproof.experiments.target.identify.habits import Habits
-from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.observed import USUAL_WINDOWS_S, Observed, Range
 from trunkproof.models.throttles.policy import Explanation, Limited, Policy
 from trunkproof.models.throttles.registry import POLICIES
@@ -28,7 +27,7 @@ CLOCK_STEPS = (1, 5, 20)
 """If nothing fits, instants may be more wrong than that by these factors."""
 KNOWN_SHARE = 0.01
 """A value is told if its bounds lie within this share of it."""
-_EXPLAINED = 0.9
+_EXPLAINED = 0.8
 """A share that a right description explains even in the middle of the bounds."""
 _HELD_SHARE = 0.3
 """Delays are explained if no more than this share of their spread is left."""
@@ -224,17 +223,14 @@ def _by_delays(families: tuple[Family, ...], seen: Observed) -> tuple[Family, ..
     answered_s = (seen.went_on_s - seen.middle_s)[answered]
     if len(families) < 2 or len(answered_s) < 10:
         return families
-    most = _HELD_SHARE * _spread(answered_s)
+    # Not quantiles: once a queue is full nearly all calls wait equally long, and only the first ones show its growth.
+    most = _HELD_SHARE * float(answered_s.std())
     kept = []
     for family in families:
         holding = [
             one
             for one in family.explanations
-            if one.held_s is not None and _spread(answered_s - one.held_s[answered]) < most
+            if one.held_s is not None and float((answered_s - one.held_s[answered]).std()) < most
         ]
         kept += [Family(family.policy, tuple(holding))] if holding else []
     return tuple(kept) or families
-
-
-def _spread(values: FloatArray) -> float:
-    return float(np.quantile(values, 0.9) - np.quantile(values, 0.1))
