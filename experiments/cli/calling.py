@@ -165,7 +165,7 @@ def load(
     """Place the study's calls, for real, on a trunk that is running."""
     study = read_as_asked(study_file)
     check_divisible(study, workers)
-    card = _card(study, trunk, target, ca_file, server_name)
+    card = card_of(study, trunk, target, ca_file, server_name)
     card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
     shows = CertificateFiles(certificate, key) if certificate and key else None
     guard = Guard(frozenset(allow or ()), ceiling, production)
@@ -200,7 +200,7 @@ def _pages(named: list[str]) -> dict[str, str]:
     return {name: url for name, _, url in pairs}
 
 
-def _card(
+def card_of(
     study: Study, trunk: Path | None, target: str | None, ca_file: Path | None, server_name: str | None
 ) -> TrunkCard:
     """Return the card of the trunk to call: read from its file, or made from the options."""

@@ -30,6 +30,9 @@ COMMANDS = {
     "report": _Command("proving", "Write the page of a validation or of a suite again, from what it left."),
     "calibrate": _Command("proving", "Measure what a stack spends on each kind of work, on this machine."),
     "knee": _Command("finding", "Find the largest load that a trunk carries at quality, on the model and for real."),
+    "identify": _Command(
+        "identifying", "Tell a trunk's throttle from outside: by short calls, or from the records of a run."
+    ),
     "review": _Command("reviewing", "Decide on a request to raise a throttle, from the customer's call history."),
     "history": _Command("histories", "Look into a customer's call history, or make one with known truth."),
     "version": _Command("version", "Say which version this is."),

@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.throttles.boundaries import explain_windows
 from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision
-from trunkproof.models.throttles.policy import Asked, KernelPart
+from trunkproof.models.throttles.observed import Observed
+from trunkproof.models.throttles.policy import Asked, Explanation, KernelPart
 from trunkproof.models.throttles.windows import (
     KERNEL_FLAGS,
     KERNEL_FLOATS,
@@ -78,6 +80,11 @@ class FixedWindow(Windowed):
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
         """Tell whether it surely admits all of these attempts at once."""
         return self.most_in_a_window(asked, anchor_s) <= self.limit
+
+    @classmethod
+    def explain(cls, observed: Observed) -> list[Explanation]:
+        """Return all limits, windows and boundaries that explain every attempt."""
+        return explain_windows(observed, lambda limit, window_s: cls(limit=limit, window_s=window_s))
 
 
 class FixedWindowThrottle(WindowedThrottle):

@@ -9,7 +9,8 @@ import numpy as np
 
 from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.throttles.decision import ADMITTED, Decision, Throttle
-from trunkproof.models.throttles.policy import Asked, KernelPart, Policy
+from trunkproof.models.throttles.observed import ANY_TIME, Observed
+from trunkproof.models.throttles.policy import Asked, Explanation, KernelPart, Policy
 
 
 def decide(_throttles: Any, _rings: FloatArray, _which: int, _now: float) -> float:
@@ -73,6 +74,11 @@ class NoThrottle(Policy):
     def refuses_none(self, asked: Asked, anchor_s: float = 0.0) -> bool:
         """Return True: it admits everything."""
         return True
+
+    @classmethod
+    def explain(cls, observed: Observed) -> list[Explanation]:
+        """Return the policy if nothing was refused."""
+        return [Explanation(cls(), {}, ANY_TIME)] if bool(observed.admitted.all()) else []
 
 
 class OpenThrottle(Throttle):

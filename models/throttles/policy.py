@@ -9,7 +9,7 @@ Some methods have a default answer here. It is safe for every policy, and a poli
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -19,6 +19,7 @@ from pydantic import Field
 from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.settings import Settings
 from trunkproof.models.throttles.decision import SAME_INSTANT_S, Refused, Throttle
+from trunkproof.models.throttles.observed import Observed, Range
 from trunkproof.models.throttles.refused_as import RefusedAs, default_rules
 
 SHARED_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
@@ -65,6 +66,22 @@ class Asked:
     early_s: FloatArray
     """Ascending, shape (n,)."""
     within_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Settings of one policy that explain every attempt, and how far each of them may lie from the chosen value."""
+
+    settings: Policy
+    """One set of values within the bounds, as round as they allow. What a refusal looks like is not known here."""
+    bounds: Mapping[str, Range]
+    """Key -> where its value must lie. `interval_s` is the time per call of a pace, `anchor_s` a boundary."""
+    reopens_s: FloatArray
+    """When the next attempt is admitted if none comes before: equally likely ranges, least and most, shape (n, 2)."""
+    anchor_s: float | None = None
+    """An instant at which a window begins. None where no windows begin at an instant of their own."""
+    held_s: FloatArray | None = None
+    """For how long each admitted call was held, shape (n,). None: this policy holds none."""
 
 
 class Policy(Settings, ABC):
@@ -209,6 +226,14 @@ class Policy(Settings, ABC):
         True is proof, False is none. It spares a sweep most of its runs.
         """
         return False
+
+    @classmethod
+    def explain(cls, observed: Observed) -> list[Explanation]:
+        """Return all settings of this policy that explain every attempt; by default none: it cannot be told.
+
+        Never leaves out settings that fit. Attempts of which none was refused are explained by no throttle alone.
+        """
+        return []
 
     @property
     def remembered(self) -> int:

@@ -12,8 +12,10 @@ from pydantic import Field
 
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Admitted, Decision
+from trunkproof.models.throttles.intervals import Paces, find_paces, held
+from trunkproof.models.throttles.observed import Observed, limit_of_interval, round_value
 from trunkproof.models.throttles.pace import KERNEL_FLOATS, KERNEL_INTEGERS, PacedThrottle, take_back
-from trunkproof.models.throttles.policy import KernelPart, Limited
+from trunkproof.models.throttles.policy import Explanation, KernelPart, Limited
 
 
 def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
@@ -69,6 +71,20 @@ class Shaper(Limited):
         from trunkproof.models.teletraffic import shaper_refused  # noqa: PLC0415  # as in `fixed_window`
 
         return shaper_refused(rate_per_minute, self.per_minute, self.longest_delay_s)
+
+    @classmethod
+    def explain(cls, observed: Observed) -> list[Explanation]:
+        """Return all paces and longest delays that explain every attempt, and let no call go on before its slot."""
+        return [cls._explanation(observed, paces) for paces in find_paces(observed, holds=True, whole=False)]
+
+    @classmethod
+    def _explanation(cls, observed: Observed, paces: Paces) -> Explanation:
+        limit, window_s = limit_of_interval(paces.interval)
+        slack = paces.slack
+        delay_s = round_value(slack.low, slack.high) if slack.low > 0 else 0.0
+        settings = cls(limit=limit, window_s=window_s, max_delay_s=min(delay_s, 86_400.0))
+        bounds = {"interval_s": paces.interval, "max_delay_s": slack}
+        return Explanation(settings, bounds, paces.reopens_s, held_s=held(observed, window_s / limit))
 
     def kernel_values(self) -> dict[str, float]:
         """Return the initial values of its record in the compiled simulator, by field."""

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trunkproof.models.arrays import BoolArray, FloatArray
+from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision, Throttle
-from trunkproof.models.throttles.policy import ROUNDING_S, Asked, KernelPart, Limited
+from trunkproof.models.throttles.observed import ANY_TIME, Observed, Range, round_window, spread_out
+from trunkproof.models.throttles.policy import ROUNDING_S, Asked, Explanation, KernelPart, Limited
 
 
 def decide(throttles: Any, rings: FloatArray, which: int, now: float) -> float:
@@ -87,6 +88,38 @@ class SlidingWindow(Limited):
         # Exact instants get the throttle's own arithmetic, to the bit. Bounds on instants need room for rounding.
         needed_s = self.window_s - SAME_INSTANT_S + asked.within_s
         return bool((apart >= (needed_s + ROUNDING_S if asked.within_s else needed_s)).all())
+
+    @classmethod
+    def explain(cls, observed: Observed) -> list[Explanation]:
+        """Return all limits and windows that explain every attempt."""
+        admitted, early_s, late_s = observed.admitted, observed.early_s, observed.late_s
+        counted = admitted | cls.counts_attempts
+        numbers = np.flatnonzero(counted)
+        before: IntArray = np.cumsum(counted) - counted
+        found = []
+        # Nothing is refused before `limit` calls were counted.
+        for limit in range(1, int(before[~admitted].min(initial=len(before))) + 1 if not admitted.all() else 1):
+            later = np.flatnonzero(before >= limit)
+            oldest = numbers[before[later] - limit]
+            least, most = early_s[later] - late_s[oldest], late_s[later] - early_s[oldest]
+            passed = admitted[later]
+            window = Range(
+                float(least[~passed].max(initial=0.0)), float(most[passed].min(initial=np.inf)) + SAME_INSTANT_S
+            )
+            if window.low <= window.high:
+                found.append(cls._explanation(observed, limit, window, numbers))
+        return found
+
+    @classmethod
+    def _explanation(cls, observed: Observed, limit: int, window: Range, counted: IntArray) -> Explanation:
+        settings = cls(limit=limit, window_s=min(round_window(window), 86_400.0))
+        reopens_s = ANY_TIME
+        if len(counted) >= limit:
+            oldest = int(counted[-limit])
+            early_s, late_s = float(observed.early_s[oldest]), float(observed.late_s[oldest])
+            span_s = float(observed.late_s[-1] - observed.early_s[0])
+            reopens_s = spread_out(window.low, window.high, span_s) + np.array([early_s, late_s])
+        return Explanation(settings, {"limit": Range(limit, limit), "window_s": window}, reopens_s)
 
     @property
     def remembered(self) -> int:

@@ -10,8 +10,10 @@ from pydantic import Field
 
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.decision import ADMITTED, REFUSES, SAME_INSTANT_S, Decision
+from trunkproof.models.throttles.intervals import Paces, bursts, find_paces
+from trunkproof.models.throttles.observed import Observed, Range, limit_of_interval, round_value
 from trunkproof.models.throttles.pace import KERNEL_FLOATS, KERNEL_INTEGERS, PacedThrottle, take_back
-from trunkproof.models.throttles.policy import Asked, KernelPart, Limited
+from trunkproof.models.throttles.policy import Asked, Explanation, KernelPart, Limited
 
 
 def decide(throttles: Any, _: FloatArray, which: int, now: float) -> float:
@@ -88,6 +90,21 @@ class TokenBucket(Limited):
         # The attempt that begins the stretch is one more. Instants that are not exact may leave time for fewer tokens.
         # And a rounding error must not make the answer unsafe.
         return largest + 1 + per_s * asked.within_s + 1e-6
+
+    @classmethod
+    def explain(cls, observed: Observed) -> list[Explanation]:
+        """Return all paces and buckets that explain every attempt."""
+        return [cls._explanation(paces) for paces in find_paces(observed, holds=False, whole=True)]
+
+    @classmethod
+    def _explanation(cls, paces: Paces) -> Explanation:
+        each = bursts(paces)
+        fewest, most = float(each[:, 0].min()), float(each[:, 1].max())
+        burst = round(round_value(fewest, most))
+        fitting = paces.where((each[:, 0] <= burst) & (burst <= each[:, 1]))
+        limit, window_s = limit_of_interval((fitting if len(fitting.interval_s) else paces).interval)
+        bounds = {"interval_s": paces.interval, "burst": Range(fewest, most)}
+        return Explanation(cls(limit=limit, window_s=window_s, burst=burst), bounds, paces.reopens_s)
 
     def kernel_values(self) -> dict[str, float]:
         """Return the initial values of its record in the compiled simulator, by field."""

@@ -14,6 +14,9 @@ import pytest
 from trunkproof.experiments.cli.root import run
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.models.kpis import DEFINITIONS
+from trunkproof.models.records import write_records
+from trunkproof.models.study_file import parse_study
+from trunkproof.simulator.run import simulate
 
 STUDIES = Path(__file__).parents[2] / "experiments" / "studies"
 SHORT = """\
@@ -196,3 +199,22 @@ def test_load_says_at_once_that_nobody_listens(short: Path, tmp_path: Path, free
     result = trunkproof("load", short, "--target", f"127.0.0.1:{free_tcp_port}", "--ca", authority.ca_file)
     assert result.returncode == ExitCode.NO_TRUNK
     assert "refused" in result.stderr
+
+
+def test_identify_reads_the_throttle_from_the_records_of_a_run(tmp_path: Path) -> None:
+    study = parse_study(SHORT.replace("duration_s: 6", "duration_s: 60"))
+    write_records(simulate(study), tmp_path / "measured.parquet")
+    told = trunkproof("identify", tmp_path, "--json")
+    assert told.returncode == ExitCode.OK
+    (found,) = json.loads(told.stdout).values()
+    assert (found["throttle"]["policy"], found["throttle"]["limit"], found["sure"]) == ("fixed_window", 10, True)
+    assert json.loads((tmp_path / "identify.json").read_text()) == json.loads(told.stdout)
+    assert "policy: fixed_window" in next(tmp_path.glob("throttle_*.yaml")).read_text()
+    assert "<html" in (tmp_path / "identify.html").read_text()
+
+
+def test_identify_without_records_or_a_target_says_what_is_missing(tmp_path: Path, short: Path) -> None:
+    assert trunkproof("identify", tmp_path).returncode == ExitCode.WRONG_INPUT
+    told = trunkproof("identify", short, "--out", tmp_path)
+    assert told.returncode == ExitCode.WRONG_INPUT
+    assert "--target" in told.stderr

@@ -1,0 +1,1 @@
+"""A trunk that is not ours: what can be told of it from outside."""
