@@ -51,6 +51,9 @@ def seen(policy: Policy, decided: list[float], doubt_s: float, anchor_s: float, 
 
 def holds(explanation: Explanation, policy: Policy) -> bool:
     values = policy.model_dump() | {"interval_s": policy.model_dump()["window_s"] / policy.model_dump()["limit"]}
+    if isinstance(policy, Shaper):
+        # From outside the bound of the queue is a longest delay.
+        values["max_delay_s"] = policy.longest_delay_s
     bounds = explanation.bounds.items()
     return all(low - 1e-9 <= values[name] <= high + 1e-9 for name, (low, high) in bounds if name in values)
 
