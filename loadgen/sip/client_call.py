@@ -172,11 +172,14 @@ class ClientCall(Call):
             return self._core.send(self.connection_id, self._acks[tag])
         try:
             dialog = self._new_dialog(response)
-            session = read_session_timer(response)
         except MalformedFieldError as error:
             if self._move(Trigger.FAILURE):
                 self._finish(events.ProtocolViolation(now, self, str(error)))
             return None
+        try:
+            session = read_session_timer(response)
+        except MalformedFieldError:
+            session = None  # the call is up all the same, and is acknowledged: only nobody refreshes it
         early = self._early.get(tag)
         if early is not None:
             dialog.take_over(early)
