@@ -329,3 +329,11 @@ def test_rfc3261_13_2_2_4_a_200_with_an_unreadable_interval_is_acknowledged_all_
     assert lines(callee.said()) == ["ACK"]
     (answered,) = told(callee.endpoint, events.Answered)
     assert answered.fault is None
+
+
+def test_rfc3261_13_2_2_4_answers_without_end_are_not_remembered(callee: Any) -> None:
+    for number in range(3 * MOST_FORKS):
+        callee.respond(callee.invite, 200, 1.0, tag=f"t{number}", body=b"answer")
+    said = lines(callee.said())
+    # The first answer is the call, and every other one is ended at once.
+    assert (said.count("ACK"), said.count("BYE")) == (MOST_FORKS, MOST_FORKS - 1)
