@@ -9,7 +9,7 @@ import pytest
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call_state import CallState
 from trunkproof.loadgen.sip.client_call import MOST_FORKS
-from trunkproof.loadgen.sip.message import Request
+from trunkproof.loadgen.sip.message import Request, response_to
 
 RELIABLE = ("Require", "100rel")
 
@@ -337,3 +337,12 @@ def test_rfc3261_13_2_2_4_answers_without_end_are_not_remembered(callee: Any) ->
     said = lines(callee.said())
     # The first answer is the call, and every other one is ended at once.
     assert (said.count("ACK"), said.count("BYE")) == (MOST_FORKS, MOST_FORKS - 1)
+
+
+@pytest.mark.parametrize("contact", ["nobody", "*", "<sip:far@[::1>", "<sip:>"])
+def test_rfc3261_13_2_2_4_a_200_with_an_unreadable_contact_is_acknowledged(callee: Any, contact: str) -> None:
+    answer = response_to(callee.invite, 200, to_tag="far", headers=(("Contact", contact),))
+    callee.endpoint.receive(1, answer, 1.0)
+    (ack,) = callee.said()
+    assert (ack.method, ack.uri) == ("ACK", callee.invite.uri)
+    assert len(told(callee.endpoint, events.Answered)) == 1
