@@ -20,7 +20,7 @@ from trunkproof.loadgen.media.sockets import Address, bind_pair, canonical, fami
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
 from trunkproof.loadgen.media.voiceprint import Side
-from trunkproof.loadgen.sip.agreement import MediaAgreement
+from trunkproof.loadgen.sip.agreement import NOWHERE, MediaAgreement
 from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
 from trunkproof.loadgen.sip.offer_answer import Capability, Negotiated, SdpFault, negotiate
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
@@ -39,9 +39,6 @@ SHORTEST_TO_JUDGE_S = 0.4
 In a shorter call the first packet of the other side may still be on its way: a contended trunk may take as long. Voice
 that takes longer than 400 ms is not acceptable (ITU-T G.114).
 """
-
-
-_NOWHERE = frozenset({"0.0.0.0", "::"})  # compared with, not bound to
 
 
 class NoPortError(TrunkproofError):
@@ -139,18 +136,20 @@ class Audio:
         """Return where audio and RTCP are sent, or None where the peer has told no address."""
         host = agreement.remote_address
         # The old way of a hold (RFC 3264 section 8.4).
-        if host in _NOWHERE:
+        if host in NOWHERE:
             return None
+        for port in (agreement.remote_port, agreement.remote_rtcp_port):
+            # Behind port 65535 there is none for RTCP.
+            if not 0 < port <= 65_535:
+                what = f"the peer's SDP asks for audio or RTCP on port {port}, where nothing can be sent"
+                raise MediaAddressError(what)
         try:
             # SDP of a peer must not make us send audio to a stranger.
             host = self._factory.check_media(host)
             remote = canonical((host, agreement.remote_port))
             remote_rtcp = canonical((host, agreement.remote_rtcp_port))
-        except (GuardError, OSError, OverflowError) as error:
+        except (GuardError, OSError) as error:
             raise MediaAddressError(str(error)) from error
-        for _, port in (remote, remote_rtcp):
-            if port == 0:
-                raise MediaAddressError("the peer's SDP names port 0 for audio or RTCP, where nothing can be sent")
         if family_of(host) is not family_of(self.address):
             raise MediaAddressError(f"audio cannot be sent from {self.address} to {host}: one is IPv4 and one is IPv6")
         return remote, remote_rtcp

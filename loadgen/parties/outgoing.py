@@ -303,8 +303,10 @@ class PlannedCall:
                 self._end(Disposition.ABANDONED)
             case events.ConnectionLost():
                 self._end(Disposition.CONNECTION_FAILED, "connection lost before the final response")
+            case events.ProtocolViolation(what=what):
+                self._end(Disposition.CONNECTION_FAILED, f"the answer cannot be used: {mask(what)}")
             case _:
-                self._end(Disposition.CONNECTION_FAILED, f"protocol error: {final}")
+                self._end(Disposition.CONNECTION_FAILED, f"ended by {type(final).__name__} before the answer")
 
     def _refused(self, final: events.Rejected) -> None:
         line, record = self.caller.line, self.record

@@ -11,8 +11,8 @@ from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.refusals import PHRASES, THROTTLE_CAUSE, FinalResponse, refusal_of
 from trunkproof.models.throttles.decision import Refused
 
-_TELLING = ("Reason", "Warning", "Contact")
-"""Headers that say more of a refusal than its status: RFC 3326, RFC 3261 sections 20.43 and 21.3."""
+_TELLING = ("Reason", "Warning")
+"""Headers that say more of a refusal than its status: RFC 3326, RFC 3261 section 20.43."""
 _LONGEST = 300
 
 
@@ -63,7 +63,9 @@ class CallRefused(Exception):  # noqa: N818  # it ends a call as planned and is 
 def read_refusal(rejected: events.Rejected) -> FinalResponse:
     """Return what a final response of 300 or above says of its reason. The words are the peer's, and not masked."""
     headers = rejected.response.headers
-    said = [f"{name}: {value}" for name in _TELLING for value in headers.rows(name)]
+    # Only in a redirect the Contact says more: elsewhere it is the callee's own address (RFC 3261 section 20.10).
+    telling = (*_TELLING, "Contact") if rejected.status < 400 else _TELLING
+    said = [f"{name}: {value}" for name in telling for value in headers.rows(name)]
     words = "; ".join([rejected.reason, *said])
     return FinalResponse(rejected.status, rejected.q850_cause, words, rejected.retry_after_s)
 

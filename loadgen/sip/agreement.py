@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from trunkproof.loadgen.sip.sdes import Crypto
 from trunkproof.loadgen.sip.sdp import Codec
 
+NOWHERE = frozenset({"0.0.0.0", "::"})  # compared with what a peer names, never bound
+"""Addresses that put a call on hold in the old way (RFC 3264 section 8.4)."""
+
 
 @dataclass(frozen=True, slots=True)
 class MediaAgreement:

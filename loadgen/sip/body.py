@@ -5,11 +5,22 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from trunkproof.loadgen.sip.fields import read_params
+
 _SDP: Final = "application/sdp"
 _DEEPEST: Final = 3
 """Parts within parts are looked into so deep. A telephone call needs one level."""
 _MOST_PARTS: Final = 20
 _BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]{1,100})"|([^\s;"]{1,100}))', re.IGNORECASE)
+
+
+def disposition(value: str | None) -> tuple[str, str]:
+    """Return what a body is for, and whether to refuse its message where we cannot use it (RFC 3261 section 20.11).
+
+    `value` is that of its Content-Disposition. A session description without one is for the session.
+    """
+    kind, _, params = (value or "session").partition(";")
+    return kind.strip().lower(), read_params(params).get("handling", "required").lower()
 
 
 def sdp_part(content_type: str | None, body: bytes) -> bytes | None:
@@ -34,7 +45,11 @@ def _find(content_type: str, body: bytes, depth: int) -> bytes | None:
     for part in _parts(body, (boundary[1] or boundary[2]).encode(errors="replace")):
         # A part without header fields begins with an empty line.
         head, _, content = part.partition(b"\n\n")
-        found = _find(_type_of(head), content, depth - 1)
+        # A description for early media alone is no answer for the session (RFC 3959 section 3).
+        if disposition(_field(head, b"content-disposition"))[0] != "session":
+            continue
+        # Without a type it is plain text (RFC 2046 section 5.1).
+        found = _find(_field(head, b"content-type", b"c") or "text/plain", content, depth - 1)
         if found is not None:
             return found
     return None
@@ -50,11 +65,11 @@ def _parts(body: bytes, boundary: bytes) -> list[bytes]:
     return [part for last, part in zip(pieces[::2], pieces[1::2], strict=True) if last is None]
 
 
-def _type_of(head: bytes) -> str:
-    """Return the `Content-Type` of a part. Without one it is plain text (RFC 2046 section 5.1)."""
+def _field(head: bytes, *names: bytes) -> str | None:
+    """Return the value of a part's header field, or None."""
     # A header field may be folded over several lines.
     for line in re.sub(rb"\n[ \t]+", b" ", head).split(b"\n"):
         name, _, value = line.partition(b":")
-        if name.strip().lower() in {b"content-type", b"c"}:
+        if name.strip().lower() in names:
             return value.decode(errors="replace").strip()
-    return "text/plain"
+    return None

@@ -13,7 +13,7 @@ from enum import auto
 from typing import Protocol
 
 from trunkproof.loadgen.sip import events
-from trunkproof.loadgen.sip.body import sdp_part
+from trunkproof.loadgen.sip.body import disposition, sdp_part
 from trunkproof.loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
 from trunkproof.loadgen.sip.capabilities import ALLOW, CAPABILITIES, SUPPORTED
 from trunkproof.loadgen.sip.dialog import CallKey, Dialog, Repeater, contact_uri
@@ -610,7 +610,13 @@ def description_in(message: Message) -> bytes:
     """Return the session description that a message carries, or b"" where it carries none."""
     if not message.body:
         return b""
-    kind = message.headers.get("Content-Type")
+    firsts = message.headers.firsts()
+    kind, purpose = firsts.get("Content-Type"), firsts.get("Content-Disposition")
+    # What is optional and for something else, or compressed, is ignored. `screening` has refused what may not be.
+    if purpose is not None and disposition(purpose)[0] != "session":
+        return b""
+    if firsts.get("Content-Encoding", "identity").lower() not in ("identity", ""):
+        return b""
     # Nearly every body is just that.
     return message.body if kind == "application/sdp" else sdp_part(kind, message.body) or b""
 

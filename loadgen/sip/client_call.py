@@ -21,7 +21,7 @@ from trunkproof.loadgen.sip.transaction import TransactionEvent, TransactionFail
 from trunkproof.models.timers import TRANSACTION_TIMEOUT_S
 
 MOST_FORKS = 32
-"""The most early dialogs of one call that are kept. A peer could name a new tag in every response."""
+"""The most dialogs of one call that are kept, early or answered. A peer could name a new tag in every response."""
 
 
 class ClientCall(Call):
@@ -170,13 +170,19 @@ class ClientCall(Call):
         tag = response.to.tag
         if tag in self._acks:
             return self._core.send(self.connection_id, self._acks[tag])
+        # Each would be remembered with its ACK, and get a BYE. No callee has so many telephones that all answer.
+        if len(self._acks) >= MOST_FORKS:
+            return None
         try:
             dialog = self._new_dialog(response)
-            session = read_session_timer(response)
         except MalformedFieldError as error:
             if self._move(Trigger.FAILURE):
                 self._finish(events.ProtocolViolation(now, self, str(error)))
             return None
+        try:
+            session = read_session_timer(response)
+        except MalformedFieldError:
+            session = None  # the call is up all the same, and is acknowledged: only nobody refreshes it
         early = self._early.get(tag)
         if early is not None:
             dialog.take_over(early)

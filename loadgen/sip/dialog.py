@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import Self
 
 from trunkproof.loadgen.sip.exchange import Exchange
-from trunkproof.loadgen.sip.fields import CSeq, NameAddr, Uri, uri_host
+from trunkproof.loadgen.sip.fields import CSeq, MalformedFieldError, NameAddr, Uri, check_uri, uri_host
 from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.models.timers import T1_S, T2_S, TRANSACTION_TIMEOUT_S
 
 CallKey = tuple[str, str]
-"""Call-ID, local tag, remote tag (section 12)."""
+"""Call-ID and local tag (section 12). The remote tag tells the dialogs of a forked call apart."""
 FIRST_CSEQ = 101
 """Last CSeq number before a callee's first request, which then is 102: the number that the trunk's INVITEs start at."""
 
@@ -63,6 +63,13 @@ class Dialog:
         routes = _routes(response)[::-1]
         while routes and _names(routes[0], own_host, own_port):
             routes.pop(0)
+        # A 2xx must have a Contact (section 12.1.1). Where it has none that can be read, the INVITE's own address is
+        # the best guess: without an ACK the callee would stay in a call that is over for us.
+        try:
+            target = contact_uri(response) or invite.uri
+            check_uri(target)
+        except MalformedFieldError:
+            target = invite.uri
         return cls(
             call_id=invite.call_id,
             local=invite.headers.get("From") or "",
@@ -72,9 +79,7 @@ class Dialog:
             local_cseq=invite.cseq.number,
             # Unknown until the callee's first request, whatever number that has (section 12.1.2).
             remote_cseq=None,
-            # A 2xx must have a Contact (section 12.1.1). Where it has none, the INVITE's own address is the best
-            # guess.
-            remote_target=contact_uri(response) or invite.uri,
+            remote_target=target,
             route_set=tuple(routes),
             invite_cseq=invite.cseq.number,
             local_party=invite.from_,

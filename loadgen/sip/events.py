@@ -175,7 +175,7 @@ class ConnectionLost(FinalEvent):
 
 @dataclass(frozen=True, slots=True)
 class ProtocolViolation(FinalEvent):
-    """The peer's answer cannot be used, for example a 2xx with a broken Contact. `what` says why."""
+    """The peer's answer cannot be used, for example a 2xx with a broken Record-Route. `what` says why."""
 
     what: str
 

@@ -362,13 +362,18 @@ def read_retry_after(value: str | None) -> float | None:
     return float(min(int(digits[:11]), MAX_NUMBER))
 
 
+_LAST_CAUSE = 127
+
+
 def read_q850_cause(values: list[str]) -> int | None:
     """Return the Q.850 cause among Reason elements such as `Q.850;cause=42;text="…"`, or None (RFC 3326 section 2)."""
     for value in values:
         protocol, _, params = value.partition(";")
         cause = read_params(params).get("cause", "")
         # A message may have one Reason for each protocol, such as SIP and Q.850. A Q.850 cause ends at 127.
-        if protocol.strip().upper() == "Q.850" and cause.isascii() and cause.isdigit() and len(cause) <= 3:
+        if protocol.strip().upper() != "Q.850" or not (cause.isascii() and cause.isdigit()) or len(cause) > 3:
+            continue
+        if int(cause) <= _LAST_CAUSE:
             return int(cause)
     return None
 

@@ -6,7 +6,7 @@ of which only a half is there may not look like one.
 | what | how it is hidden |
 |---|---|
 | seven digits and more in a row, wherever they stand | stars, but for a leading 91 and the last two |
-| a number behind `+`, `tel:`, `sip:` or a quote, also with `-.() ` between its digits | the same, from six digits on |
+| a number behind `+`, `tel:`, `sip:` or a quote, or before `<`, also with `-.() ` or a folded line between its digits | the same, from six digits on |
 | such digits in a Call-ID or a header that names one | a code of six letters, the same for the same digits in one process, and the last two: messages of a call can still be found |
 | SDES keys, `k=`, MIKEY, ICE passwords; passwords in URIs | whole |
 | credentials, challenges and the signatures of Identity headers | whole |
@@ -26,7 +26,8 @@ from hashlib import blake2s
 
 _KEYS = re.compile(
     r"(inline:)\s*[^\s|;,]+"
-    r"|^(k=|a=key-mgmt:|a=ice-pwd:|a=crypto:\d+ \S+ (?!inline:))[^\r\n]+"
+    # A line may end in CR alone, and begin with spaces: `sdp_reader` takes both.
+    r"|(?:^|(?<=\r))([ \t]*(?:k[ \t]*=|a=key-mgmt:|a=ice-pwd:|a=crypto:\d+[ \t]+\S+[ \t]+(?!inline:)))[^\r\n]+"
     # The lengths are bounded, or a text of nothing but `sip:a:` would take time with the square of its length.
     r"|(\bsips?:[^\s:@<>\"]{1,128}:)[^\s@<>\"]{1,128}(?=@)",
     re.IGNORECASE | re.MULTILINE,
@@ -46,11 +47,16 @@ _KEPT = (
     r"|\b(?=\d{0,15}[a-f])[0-9a-f]{24,}\b"
 )
 _DIGIT = r"(?:\d|%3\d)"
+_FOLD = r"\r?\n[ \t]"
+_BETWEEN = rf"(?:[-() ]{{0,2}}|{_FOLD})"
+"""What may stand between the digits of a number."""
 _NUMBER = re.compile(
     rf"(?P<kept>{_KEPT})"
-    rf"|(?P<lead>\+|%2B|\btel:)(?P<number>{_DIGIT}(?:[-.() ]{{0,2}}{_DIGIT}){{5,}})"
-    # No dots here: numeric addresses stand in these places too.
-    rf"|(?P<place>\bsips?:|\")(?P<user>{_DIGIT}(?:[-() ]{{0,2}}{_DIGIT}){{5,}})"
+    rf"|(?P<lead>\+|%2B|\btel:)(?P<number>{_DIGIT}(?:(?:[-.() ]{{0,2}}|{_FOLD}){_DIGIT}){{5,}})"
+    # Numeric addresses stand in these places too. They have dots, and no @ behind them.
+    rf"|(?P<place>\bsips?:|\")(?P<user>{_DIGIT}(?:\.?{_DIGIT}){{5,}}(?=@)|{_DIGIT}(?:{_BETWEEN}{_DIGIT}){{5,}})"
+    # A display name without quotes.
+    rf"|(?P<name>{_DIGIT}(?:{_BETWEEN}{_DIGIT}){{5,20}})(?=[ \t]*<)"
     rf"|(?P<digits>{_DIGIT}{{7,}})",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -81,7 +87,7 @@ def _code(digits: str) -> str:
 def _mask_number(match: re.Match[str], code: Callable[[str], str] | None = None) -> str:
     if match["kept"]:
         return match[0]
-    digits = re.sub(r"[-.() ]|%3(?=\d)", "", match["number"] or match["user"] or match["digits"])
+    digits = re.sub(r"[-.()\s]|%3(?=\d)", "", match["number"] or match["user"] or match["name"] or match["digits"])
     lead = match["lead"] or match["place"] or ""
     if code is not None:
         return f"{lead}***{code(digits)}{digits[-2:]}"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from trunkproof.loadgen.sip.agreement import MediaAgreement
+from trunkproof.loadgen.sip.agreement import NOWHERE, MediaAgreement
 from trunkproof.loadgen.sip.sdes import SUITES, Crypto
 from trunkproof.loadgen.sip.sdp import (
     AVP,
@@ -174,7 +174,7 @@ def _agreement(
     # A payload type belongs to the side that receives it (RFC 3264 section 5.1): we send with the peer's numbers.
     both_events = ours.telephone_event is not None and theirs.telephone_event is not None
     # The old way to hold a call: the address is zero, and the direction stays (RFC 3264 section 8.4).
-    held = theirs.address in _NOWHERE
+    held = theirs.address in NOWHERE
     return MediaAgreement(
         remote_address=theirs.address,
         remote_port=theirs.port,
@@ -195,9 +195,6 @@ def _shared(codecs: tuple[Codec, ...], others: tuple[Codec, ...]) -> tuple[Codec
     """Return those codecs that the others have too, under whatever payload type. Cached: few peers differ in this."""
     names = {other.name for other in others}
     return tuple(codec for codec in codecs if codec.name in names)
-
-
-_NOWHERE = {"0.0.0.0", "::"}  # compared with what a peer names, never bound
 
 
 def _chosen_crypto(offer: SessionDescription, capability: Capability) -> Crypto | SdpFault:

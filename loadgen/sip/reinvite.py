@@ -55,4 +55,5 @@ def retry_wait_s(reinvite: Reinvite, status: int, response: Response | None, ids
         return float("inf")
     asked_s = read_retry_after(response.headers.get("Retry-After")) if response is not None else None
     # Without a Retry-After the standard names no wait. It doubles, so that a server in trouble is not asked too often.
-    return asked_s if asked_s is not None else min((1.0 + glare_s) * 2**reinvite.tries, _LONGEST_WAIT_S)
+    # A Retry-After of 0 is none: we would send as fast as the server refuses.
+    return asked_s or min((1.0 + glare_s) * 2**reinvite.tries, _LONGEST_WAIT_S)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from trunkproof.loadgen.sip.body import sdp_part
+from trunkproof.loadgen.sip.body import disposition, sdp_part
 from trunkproof.loadgen.sip.capabilities import ACCEPT, ALLOW, EXTENSIONS
 from trunkproof.loadgen.sip.dialog import CallKey
 from trunkproof.loadgen.sip.fields import (
@@ -147,30 +147,20 @@ def _content_refusal(request: Request) -> StatusAndRows | None:
     # Nearly every INVITE says just this about its content.
     if firsts.get("Content-Type") == "application/sdp" and firsts.keys().isdisjoint(_ABOUT_CONTENT):
         return None
-    if request.body and not _disregarded(request):
+    kind, handling = disposition(headers.get("Content-Disposition"))
+    # Its sender may have marked the body as optional: then it is ignored.
+    if request.body and handling != "optional":
         encodings = headers.elements("Content-Encoding")
         if any(encoding.lower() not in ("identity", "") for encoding in encodings):
             return 415, (("Accept-Encoding", "identity"),)
         has_offer = sdp_part(headers.get("Content-Type"), request.body) is not None
-        if not has_offer or _disposition(request)[0] != "session":
+        if not has_offer or kind != "session":
             return 415, (("Accept", ACCEPT),)
     accept = headers.get("Accept")
     # Without an Accept header, session descriptions are welcome (section 20.1). An empty one welcomes nothing.
     if accept is not None and not any(_covers_sdp(element) for element in headers.elements("Accept")):
         return 406, (("Accept", ACCEPT),)
     return None
-
-
-def _disregarded(request: Request) -> bool:
-    """Return whether the body may be ignored: its sender marked it as optional (RFC 3261 section 20.11)."""
-    _, handling = _disposition(request)
-    return handling == "optional"
-
-
-def _disposition(request: Request) -> tuple[str, str]:
-    """Return what the body is for, and whether to refuse the request where we cannot use it (section 20.11)."""
-    kind, _, params = (request.headers.get("Content-Disposition") or "session").partition(";")
-    return kind.strip().lower(), read_params(params).get("handling", "required").lower()
 
 
 def _covers_sdp(element: str) -> bool:

@@ -12,7 +12,7 @@ from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in, names_100rel
 from trunkproof.loadgen.sip.call_state import CallState, Trigger
 from trunkproof.loadgen.sip.capabilities import ALLOW, SUPPORTED
-from trunkproof.loadgen.sip.dialog import Dialog, Repeater
+from trunkproof.loadgen.sip.dialog import Dialog, Repeater, contact_uri
 from trunkproof.loadgen.sip.exchange import OfferState
 from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
 from trunkproof.loadgen.sip.headers import Header
@@ -134,6 +134,9 @@ class ServerCall(Call):
     def _receive_prack(self, dialog: Dialog, request: Request, transaction: ServerTransaction, now: float) -> None:
         if self._unacknowledged is None or not self._is_acknowledged_by(request):
             return self._reply(transaction, request, 481, now)
+        # These two raise for a broken header, as `_receive_offer` would, and must do so before anything has changed:
+        # a 200 that waits for this PRACK would never be sent.
+        agree(request), contact_uri(request)
         self._unacknowledged = None
         self._stop(CallTimer.PROVISIONAL)
         exchange = dialog.exchange

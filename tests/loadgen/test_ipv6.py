@@ -62,6 +62,24 @@ def test_rfc5118_4_1_calls_are_signalled_between_ipv6_addresses(tmp_path: Path) 
     assert ";received=" not in said
 
 
+def test_rfc5118_4_9_audio_flows_both_ways_between_ipv6_addresses(tmp_path: Path) -> None:
+    traffic = {"arrivals": {"kind": "constant", "rate_per_minute": 120}, "holding": 1.0, "ringing": 0.1}
+    question = study(traffic=traffic | {"inbound_share": 0.5})
+    question = question.model_copy(update={"duration_s": 2})
+    trace = tmp_path / "trace.txt"
+    records = records_of(question, tmp_path / "trunk", trace)
+    assert set(records["direction"]) == {"inbound", "outbound"}
+    assert records["disposition"].to_list() == ["completed"] * 4
+    assert records["reason"].null_count() == 4
+    # Each side has checked the other's key and voice, packet by packet. A call of 1 s has 50 packets each way.
+    assert records.select((pl.col("rtp_authenticated") > 40).all(), (pl.col("rtp_sent") > 40).all()).row(0) == (
+        True,
+        True,
+    )
+    assert records.select(pl.sum("rtp_failed", "rtp_lost", "rtp_foreign", "rtp_stray")).row(0) == (0, 0, 0, 0)
+    assert "c=IN IP6 ::1" in trace.read_text()
+
+
 @pytest.mark.parametrize(
     ("whitelist", "disposition"), [(["::/64"], "no_channel"), (["2001:db8::/32"], "not_whitelisted")]
 )

@@ -164,9 +164,11 @@ class CallBook:
             case events.Cancelled():
                 record.status, record.disposition = 487, Disposition.ABANDONED
                 return "the caller"
-            case events.Terminated(cause=cause):
+            case events.Terminated(cause=cause, reason=reason):
                 # The INVITE got its 200 also where the ACK never came.
                 record.status, record.bye_s = 200, end.at_s - self.zero
+                if reason is not None:
+                    record.bye_cause, record.bye_reason = reason.q850_cause, mask(reason.text)
                 fault = media_fault(entry.audio.report) if entry.audio is not None else None
                 record.disposition = Disposition.COMPLETED if fault is None else Disposition.MEDIA_FAILED
                 record.reason = fault

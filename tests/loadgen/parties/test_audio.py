@@ -252,9 +252,9 @@ def test_rfc3264_5_1_audio_from_another_port_than_the_agreed_one(
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"remote_rtcp_port": 65_536}, "convert"),
-        ({"remote_port": 70_000}, "convert"),
-        ({"remote_port": 0}, "port 0"),
+        ({"remote_rtcp_port": 65_536}, "port 65536, where"),
+        ({"remote_port": 70_000}, "port 70000, where"),
+        ({"remote_port": 0}, "port 0, where"),
         ({"remote_address": "::1"}, "IPv4 and one is IPv6"),
         ({"remote_address": "192.0.2.7"}, "neither the target nor loopback"),
         ({"remote_address": "media.example.com"}, "not names"),

@@ -206,6 +206,24 @@ def test_rfc3261_21_3_a_redirect_is_told_and_not_followed_unless_the_study_says_
     assert record.reason == "302 Moved; Contact: <sip:+91********10@203.0.113.9:5061>"
 
 
+def test_an_answer_that_cannot_be_used_says_why_without_numbers_or_addresses_in_memory() -> None:
+    def answered(at_s: float, call: ScriptedCall) -> events.Event:
+        return events.ProtocolViolation(at_s, call, "no route to 919876543210")
+
+    record, _ = carried(ScriptedLine(ScriptedAgent((0.1, answered))))
+    assert record.disposition is Disposition.CONNECTION_FAILED
+    assert record.reason == "the answer cannot be used: no route to 91********10"
+
+
+def test_rfc3261_20_10_the_contact_of_a_refusal_that_redirects_nowhere_is_not_told() -> None:
+    def refused(at_s: float, call: ScriptedCall) -> events.Event:
+        headers = [("Contact", "<sip:pbx@203.0.113.9:5061>")]
+        return events.Rejected(at_s, call, 484, "Incomplete", None, None, Response(484, "Incomplete", headers))
+
+    record, _ = carried(ScriptedLine(ScriptedAgent((0.1, refused))))
+    assert record.reason == "484 Incomplete"
+
+
 def test_a_connection_that_does_not_come_about_and_one_that_goes() -> None:
     line = ScriptedLine(ScriptedAgent(), ScriptedPool(stands=False, failures=1))
     record, _ = carried(line)

@@ -65,3 +65,11 @@ def test_parts_are_not_followed_without_end() -> None:
 def test_any_body_is_read_or_not(kind: str, body: bytes) -> None:
     sdp_part(f"multipart/mixed;boundary={kind}", body)
     sdp_part(kind, body)
+
+
+def test_rfc3959_3_a_description_for_early_media_alone_is_not_the_sessions() -> None:
+    early = ("Content-Type: application/sdp\r\nContent-Disposition: early-session\r\n", SDP.replace(b"4000", b"5000"))
+    whole = ("Content-Type: application/sdp\r\n", SDP)
+    kind = "multipart/mixed;boundary=x-1"
+    assert sdp_part(kind, multipart(early, whole)) == SDP.replace(b"\r\n", b"\n")
+    assert sdp_part(kind, multipart(early)) is None

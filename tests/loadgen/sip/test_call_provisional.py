@@ -9,7 +9,7 @@ import pytest
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call_state import CallState
 from trunkproof.loadgen.sip.client_call import MOST_FORKS
-from trunkproof.loadgen.sip.message import Request
+from trunkproof.loadgen.sip.message import Request, response_to
 
 RELIABLE = ("Require", "100rel")
 
@@ -293,3 +293,56 @@ def test_rfc3261_12_1_a_response_that_only_rings_makes_an_early_dialog_too(calle
     # Another fork of the same call has not rung.
     callee.ask("UPDATE", 1, 1.6, tag="stranger")
     assert [one.status for one in callee.said()] == [481]
+
+
+EARLY_SESSION = ("Content-Disposition", "early-session;handling=optional")
+
+
+def test_rfc3959_3_a_183_for_early_media_alone_is_no_answer(callee: Any) -> None:
+    callee.respond(callee.invite, 183, 1.0, EARLY_SESSION, body=b"of a media server")
+    callee.respond(callee.invite, 200, 2.0, body=b"answer")
+    assert [note for note in callee.negotiator.notes if note[0] == "accept"] == [("accept", "answer", "far")]
+
+
+@pytest.mark.parametrize(
+    "rows", [(EARLY_SESSION,), (("Content-Disposition", "session;handling=optional"), ("e", "gzip"))]
+)
+def test_rfc3261_20_11_an_optional_body_that_is_no_offer_for_us_is_ignored(caller: Any, rows: Any) -> None:
+    assert caller.place(*rows).offer == b""
+
+
+def test_rfc3262_3_a_prack_that_gets_400_acknowledges_nothing(caller: Any) -> None:
+    call = caller.place(("Supported", "100rel"))
+    call.ring(1.0, 183, b"our answer")
+    (ringing,) = caller.said()
+    call.answer(1.1, b"our answer")
+    rack = ("RAck", f"{ringing.headers.get('RSeq')} 1 INVITE")
+    caller.ask("PRACK", 2, 1.2, ("Session-Expires", "soon"), rack, body=b"another offer")
+    assert lines(caller.said()) == ["400"]
+    caller.ask("PRACK", 3, 1.3, rack)
+    assert lines(caller.said()) == ["200", "200"]
+    assert call.state is CallState.ANSWERED
+
+
+def test_rfc3261_13_2_2_4_a_200_with_an_unreadable_interval_is_acknowledged_all_the_same(callee: Any) -> None:
+    callee.respond(callee.invite, 200, 1.0, ("Session-Expires", "soon"), body=b"answer")
+    assert lines(callee.said()) == ["ACK"]
+    (answered,) = told(callee.endpoint, events.Answered)
+    assert answered.fault is None
+
+
+def test_rfc3261_13_2_2_4_answers_without_end_are_not_remembered(callee: Any) -> None:
+    for number in range(3 * MOST_FORKS):
+        callee.respond(callee.invite, 200, 1.0, tag=f"t{number}", body=b"answer")
+    said = lines(callee.said())
+    # The first answer is the call, and every other one is ended at once.
+    assert (said.count("ACK"), said.count("BYE")) == (MOST_FORKS, MOST_FORKS - 1)
+
+
+@pytest.mark.parametrize("contact", ["nobody", "*", "<sip:far@[::1>", "<sip:>"])
+def test_rfc3261_13_2_2_4_a_200_with_an_unreadable_contact_is_acknowledged(callee: Any, contact: str) -> None:
+    answer = response_to(callee.invite, 200, to_tag="far", headers=(("Contact", contact),))
+    callee.endpoint.receive(1, answer, 1.0)
+    (ack,) = callee.said()
+    assert (ack.method, ack.uri) == ("ACK", callee.invite.uri)
+    assert len(told(callee.endpoint, events.Answered)) == 1

@@ -176,6 +176,7 @@ def test_20_33_huge_retry_after_is_capped() -> None:
 def test_rfc3326_2_q850_cause() -> None:
     assert read_q850_cause(["SIP;cause=503", 'q.850 ;cause=42;text="x;cause=1"']) == 42
     assert read_q850_cause(["SIP;cause=503"]) is None
+    assert read_q850_cause(["Q.850;cause=503", "Q.850;cause=16"]) == 16
 
 
 def test_25_1_quoted_string() -> None:

@@ -21,6 +21,10 @@ from trunkproof.loadgen.sip.mask import mask, mask_call_id
         ("o=919812345678 1234567890 1 IN IP4 h", "o=91********78 1234567890 1 IN IP4 h"),
         # Numbers without quotes, with separators, escaped, and in headers that nobody thinks of.
         ("From: Ravi 9812345678 <sip:a@b>", "From: Ravi ********78 <sip:a@b>"),
+        ("From: 98123 45678 <sip:a@b>", "From: ********78 <sip:a@b>"),
+        ("From: (080) 4567-8901<sip:a@b>;tag=1", "From: (*********01<sip:a@b>;tag=1"),
+        ("<sip:98123.45678@h>", "<sip:********78@h>"),
+        ('"98123\r\n 45678" <sip:a@b>', '"********78" <sip:a@b>'),
         ('"98123 45678" <sip:a@b>', '"********78" <sip:a@b>'),
         ("P-Charge-Info: <tel:+91-98-1234-5678>", "P-Charge-Info: <tel:+91********78>"),
         ("tel:022-1234.5678", "tel:*********78"),
@@ -33,6 +37,9 @@ from trunkproof.loadgen.sip.mask import mask, mask_call_id
         ("a=crypto:1 X inline: AAEC|2^20;inline:AAED", "a=crypto:1 X inline:***|2^20;inline:***"),
         ("a=crypto:1 X other:AAEC", "a=crypto:1 X ***"),
         ("k=clear:secret", "k=***"),
+        # Line ends and spaces as `sdp_reader` takes them.
+        ("v=0\rk=clear:secret\ra=ice-pwd:secret\rt=0 0", "v=0\rk=***\ra=ice-pwd:***\rt=0 0"),
+        ("s=-\r\n k = clear:secret\r\nt=0 0", "s=-\r\n k =***\r\nt=0 0"),
         ("a=key-mgmt:mikey AQAF", "a=key-mgmt:***"),
         ("sip:user:secret@h", "sip:user:***@h"),
         ("Identity: eyJ.x.y;info=<https://c>;alg=ES256", "Identity: ***"),
@@ -66,7 +73,10 @@ def test_messages_of_a_call_can_still_be_found_by_a_call_id_that_is_a_number() -
     assert mask_call_id("1733053178123456@h") == first.removeprefix("Call-ID: ")
 
 
-@pytest.mark.parametrize("piece", ["sip:a:", "inline:", '"', ";", "1 ", "%3", "k=\n", "Identity:\n ", "1-", "+", "a1"])
+@pytest.mark.parametrize(
+    "piece",
+    ["sip:a:", "inline:", '"', ";", "1 ", "%3", "k=\n", "Identity:\n ", "1-", "+", "a1", "1.", "1\n ", "\r ", "1 <"],
+)
 def test_no_text_takes_time_with_the_square_of_its_length(piece: str) -> None:
     # 200,000 characters take milliseconds. With the square of the length it would be minutes, and the suite would stop.
     mask(piece * (200_000 // len(piece)))

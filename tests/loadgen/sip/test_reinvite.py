@@ -34,3 +34,8 @@ def test_rfc3261_20_33_the_servers_own_wait_counts() -> None:
 @pytest.mark.parametrize("status", [403, 415, 422, 488, 603])
 def test_other_refusals_are_final(status: int) -> None:
     assert wait_s(status) == float("inf")
+
+
+def test_rfc3261_20_33_a_wait_of_0_s_is_not_taken_by_the_letter() -> None:
+    # Else the two would exchange re-INVITE and 503 as fast as the network carries them.
+    assert wait_s(503, rows=(("Retry-After", "0"),)) >= 3.1

@@ -12,6 +12,7 @@ from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call_state import CallState
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.message import Request
+from trunkproof.loadgen.sip.reason import EndReason
 from trunkproof.loadgen.sip.server_call import ServerCall
 from trunkproof.loadgen.stacks.embedded.call_book import MOST_STRANGERS, CallBook
 from trunkproof.loadgen.stacks.stack import ServedCall
@@ -99,6 +100,15 @@ def test_who_ended_an_answered_call_is_told(
 ) -> None:
     answered(book, cause=cause)
     assert (told[0].record.reason or "").endswith(f"ended by {words}")
+
+
+def test_rfc3326_2_the_callers_reason_is_in_the_record_and_masked(book: CallBook, told: list[ServedCall]) -> None:
+    incoming: Any = Came()
+    book.came(incoming, ZERO)
+    why = EndReason(31, 'Q.850;cause=31;text="to 919876543210"')
+    book.happened(events.Terminated(ZERO + 5, incoming.call, EndCause.REMOTE_BYE, None, why))
+    record = told[0].record
+    assert (record.bye_cause, record.bye_reason) == (31, 'Q.850;cause=31;text="to 91********10"')
 
 
 @pytest.mark.parametrize(
