@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_validator
 
+from trunkproof.models.destinations import AddedHeaders
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
@@ -140,6 +141,9 @@ class Pop(Settings):
         return self.machine.calibration or self.stack
 
 
+HostName = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+$", max_length=253)]
+
+
 class Trunk(Settings):
     """One customer's trunk: who may call, how often, with which media, and what traffic it gets."""
 
@@ -148,6 +152,14 @@ class Trunk(Settings):
     customer_address: IPvAnyAddress = IPv4Address("127.0.0.2")
     """The customer's SBC or PBX: it calls from here, and listens here for inbound calls."""
     customer_port: PORT = 5061
+    from_domain: HostName | None = None
+    """The domain in From. None: the account's, `<account>.pstn.exotel.com`."""
+    request_host: HostName | None = None
+    """The host in the Request-URI and in To. None: the trunk's address."""
+    headers: AddedHeaders = ()
+    """Headers that each outbound INVITE has beside its own."""
+    external_address: IPvAnyAddress | None = None
+    """The address that Via, Contact and SDP name, where a NAT without changes of ports stands before the customer."""
     whitelist: tuple[IPvAnyNetwork, ...] = ()
     """Source addresses that may call, IPv4 or IPv6; none given: the customer's own address."""
     follow_redirects: bool = False
@@ -157,6 +169,11 @@ class Trunk(Settings):
     """In the order of preference."""
     suites: Annotated[tuple[Suite, ...], Field(min_length=1)] = ("AES_CM_128_HMAC_SHA1_80",)
     traffic: Traffic
+
+    @property
+    def domain(self) -> str:
+        """Return the domain of the customer's numbers, as From names it."""
+        return self.from_domain or f"{self.account}.pstn.exotel.com"
 
     def admits(self, source: IPvAnyAddress) -> bool:
         """Tell whether the whitelist lets this source address call."""
