@@ -20,7 +20,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -55,7 +55,9 @@ def _checked(number: str) -> str:
 def _not_a_number(written: Any) -> Any:
     # YAML reads +918040001234 without quotes as an integer, and the + is gone.
     if isinstance(written, int):
-        raise ValueError('was read as an integer: write it in quotes, such as "+918040001234"')
+        raise ValueError(  # noqa: TRY004  # pydantic collects only these
+            'was read as an integer: write it in quotes, such as "+918040001234"'
+        )
     return written
 
 
@@ -185,7 +187,7 @@ class Destination(Settings):
 
     @property
     def places(self) -> int:
-        """Return how many numbers it has in the order of all. What plays the plan has one place, whatever is dialled."""
+        """Return how many places its numbers take in the order of all: one for what plays the plan."""
         if self.far_end is FarEnd.PLAN:
             return 1
         return len(self.listed) if self.range is None else len(self.range)
@@ -240,6 +242,8 @@ class Destinations:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the entries together."""
+        if not self.entries:
+            return
         shares = [entry.share for entry in self.entries if entry.share is not None]
         if sum(shares) > 1 + 1e-9:
             yield f"shares add up to {sum(shares):.3g}; they may not exceed 1"
@@ -254,7 +258,7 @@ class Destinations:
         if twice:
             yield f"numbers stand twice: {', '.join(map(masked_number, dict.fromkeys(twice[:_MOST_TOLD])))}"
         spans = sorted((block.range.start, block.range.stop) for block in blocks if block.range is not None)
-        if any(later[0] < before[1] for before, later in zip(spans, spans[1:], strict=False)):
+        if any(later[0] < before[1] for before, later in pairwise(spans)):
             yield "blocks overlap: a number may stand in one of them only"
 
 
@@ -342,6 +346,9 @@ AddedHeaders = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs), A
 
 
 _OWN_HEADERS = frozenset(
-    "via v from f to t call-id i cseq contact m max-forwards route record-route allow supported k require "
-    "proxy-require session-expires x min-se user-agent l c e authorization proxy-authorization".split()
+    {
+        *("via", "v", "from", "f", "to", "t", "call-id", "i", "cseq", "contact", "m", "max-forwards", "user-agent"),
+        *("route", "record-route", "require", "proxy-require", "allow", "supported", "k", "session-expires", "x"),
+        *("min-se", "l", "c", "e", "authorization", "proxy-authorization"),
+    }
 )

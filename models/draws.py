@@ -183,7 +183,7 @@ class _Chunk:
 
     @cached_property
     def _destination(self) -> IntArray:
-        """Return where each call goes, -1 for inbound calls and without destinations. A redial dials the same number."""
+        """Return where each call goes; -1 for inbound calls, and without destinations. A redial dials it again."""
         calls = np.arange(len(self._instants))
         chosen = np.full(len(calls), -1)
         if not len(self._where):

@@ -229,7 +229,7 @@ class Record:
     ] = None
     round_trip_ms: Annotated[
         float | None,
-        Column("Mouth to ear and back: our own audio, from its packet's sending to its return, the median.", "ms", _REAL),
+        Column("Mouth to ear and back: our own audio, from the packet's sending to its return, the mean.", "ms", _REAL),
     ] = None
     mos: Annotated[
         float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")

@@ -24,8 +24,8 @@ from trunkproof.loadgen.media.silence import Silence
 from trunkproof.loadgen.media.sockets import Address
 from trunkproof.loadgen.media.srtp import Cipher, Failure
 from trunkproof.loadgen.media.statistics import DUPLICATE, JUMPED, RESTARTED, ReceptionStatistics
-from trunkproof.loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
-from trunkproof.models.packets import SAMPLES_PER_PACKET
+from trunkproof.loadgen.media.voiceprint import Frame, Side, Voice, classify, read_frame, write_frame
+from trunkproof.models.packets import PACKET_S, SAMPLES_PER_PACKET
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 EVENT_PACKETS, END_PACKETS = 5, 3
@@ -101,6 +101,8 @@ class MediaReport:
     """Authentic, but with our own source: a loop, or chance (RFC 3550 section 8.2)."""
     jitter_ms: float = 0.0
     """Of the source that was heard last."""
+    round_trip_ms: float | None = None
+    """Mean time from the sending of our frames to their return. None where none came back."""
     silence_s: float = 0.0
     """The longest time without a packet, from the start to the end of the call, while the peer could send."""
     paused_s: float = 0.0
@@ -157,6 +159,8 @@ class MediaStream:
         """When the call was answered."""
         self.sent = 0
         """Packets sent so far."""
+        self.sent_at = now
+        """When the last one was sent. The pump sets it."""
         self.given_up = 0
         """Packets given up so far. They have numbers, so that the peer counts them as lost."""
         self._frames = 0
@@ -171,6 +175,8 @@ class MediaStream:
         self._sources_heard = 0
         self._silence = Silence()
         self._voices = dict.fromkeys(Voice, 0)
+        self._round_trips_s = 0.0
+        """The sum of those of all our frames that came back."""
         self._kinds = [0] * KINDS
         self._arrived = self._failed = self._plain = self._replayed = self._authentic = 0
         self._early = self._jumped = self._other_types = self._collided = 0
@@ -357,12 +363,19 @@ class MediaStream:
         elif packet.payload_type in terms.heard_types:
             source.samples = len(packet.payload)
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
-            self._voices[classify(read_frame(packet.payload), listener=self.side, row=self.row)] += 1
+            self._note_voice(read_frame(packet.payload), arrival)
         elif packet.payload_type == COMFORT_NOISE:
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
         else:
             self._other_types += 1
         source.note(arrival)
+
+    def _note_voice(self, frame: Frame | None, arrival: float) -> None:
+        voice = classify(frame, listener=self.side, row=self.row)
+        self._voices[voice] += 1
+        if frame is not None and voice is Voice.OWN_ECHO:
+            # Frames go out every 20 ms, so the instant of the last one is that of each before it.
+            self._round_trips_s += arrival - self.sent_at + (self.sent - 1 - frame.number) * PACKET_S
 
     def _note_key(self, packet: RtpPacket) -> None:
         event = TelephoneEvent.parse(packet.payload)
@@ -426,6 +439,7 @@ class MediaStream:
             total.take(source)
         silence_s, paused_s = self._silence.by(now)
         last = next(reversed(self._sources.values()), None)
+        echoed = self._voices[Voice.OWN_ECHO]
         counts = MediaReport(
             sent=self.sent,
             received=self._arrived,
@@ -439,7 +453,8 @@ class MediaStream:
             reordered=total.reordered,
             jumped=self._jumped,
             foreign=self._voices[Voice.FOREIGN],
-            echoed=self._voices[Voice.OWN_ECHO],
+            echoed=echoed,
+            round_trip_ms=1000 * self._round_trips_s / echoed if echoed else None,
             unknown=self._voices[Voice.UNKNOWN],
             other_types=self._other_types,
             early=self._early,

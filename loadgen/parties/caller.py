@@ -16,6 +16,7 @@ from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import PlanRow
+from trunkproof.models.records import FarEnd
 from trunkproof.models.refusals import RefusalRules
 
 
@@ -45,6 +46,9 @@ class Line(Protocol):
     @property
     def redirector(self) -> Redirector | None:
         """Return who decides about redirects. None: they are not followed."""
+
+    def far_end(self, row: PlanRow) -> FarEnd:
+        """Return what the called side is expected to do."""
 
     def open_audio(self, row: PlanRow) -> Audio:
         """Return audio for a call: ports and a key."""

@@ -50,7 +50,7 @@ from trunkproof.loadgen.media.statistics import (
 )
 from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_SOURCES
 from trunkproof.models.compiled import inlined, lean
-from trunkproof.models.packets import CLOCK_HZ, SAMPLES_PER_PACKET
+from trunkproof.models.packets import CLOCK_HZ, PACKET_S, SAMPLES_PER_PACKET
 
 _KEYS = len(DIGITS)
 RTP: Final = int(Kind.RTP)
@@ -283,7 +283,7 @@ def _hear(slot: Record, source: Record, data: Bytes, at: int, start: int, end: i
     if kind == VOICE:
         source.samples = end - start
         _play(slot, source, missing, timestamp, arrival, marker)
-        _note_voice(slot, data, start, end)
+        _note_voice(slot, data, start, end, arrival)
     elif kind == EVENT:
         _note_key(slot, data, start, end, timestamp)
     elif kind == COMFORT:
@@ -417,10 +417,11 @@ def _note_key(slot: Record, data: Bytes, start: int, end: int, timestamp: int) -
 
 
 @inlined
-def _note_voice(slot: Record, data: Bytes, start: int, end: int) -> None:
+def _note_voice(slot: Record, data: Bytes, start: int, end: int, arrival: float) -> None:
     if not _is_frame(data, start, end):
         slot.unknown += 1
     elif octet(data, start + 3) << 32 | read32(data, start + 4) != slot.row:
         slot.foreign += 1
     elif data[start + 2] == slot.side:
         slot.echoed += 1
+        slot.round_trips_s += arrival - slot.sent_at + (slot.sent - 1 - read32(data, start + 8)) * PACKET_S

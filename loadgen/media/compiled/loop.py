@@ -196,6 +196,7 @@ def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, in
         _note_lateness(control, (now_ns - instant_ns) * 1e-6)
         size = next_packet(c, slot, work)
         if size > 0:
+            slot.sent_at = now_ns * 1e-9
             send_audio(c, slot, work, size)
         # After a stall that was too long, skip the frames in between and keep the stream's own instant.
         behind = (now_ns - instant_ns) // FRAME_NS

@@ -100,7 +100,7 @@ the key of before. `used` says when it was heard last, in changes of source. `se
 _PARTS: list[Any] = [
     ("rx", CONTEXT),
     *_fields("i8", "keyed current switches source_count known words connected hears"),
-    *_fields("f8", "answered old_until moved_until silent_since longest_s paused_s"),
+    *_fields("f8", "answered old_until moved_until silent_since longest_s paused_s round_trips_s sent_at"),
     *_fields("i8", "arrived authentic failed plain replayed jumped duplicate reordered late"),
     *_fields("i8", "foreign echoed unknown other_types early sources_heard collided stray rtcp_stray"),
     *_fields("i8", "has_paused announced last_event digit_count forgotten_expected forgotten_received"),
