@@ -131,6 +131,21 @@ A dropped call is not among them: the two have talked.
 """
 
 
+ADMITTED = frozenset(
+    {
+        Disposition.COMPLETED,
+        Disposition.BUSY,
+        Disposition.NO_ANSWER,
+        Disposition.ABANDONED,
+        Disposition.CARRIER_REJECTED,
+        Disposition.NOT_FOUND,
+        Disposition.MEDIA_FAILED,
+        Disposition.DROPPED,
+    }
+)
+"""The trunk let the call pass. What came of it is the far end's doing, or the network's behind the trunk."""
+
+
 class FilledBy(StrEnum):
     """Which half knows the value of a column."""
 
