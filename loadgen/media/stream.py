@@ -25,7 +25,7 @@ from trunkproof.loadgen.media.sockets import Address
 from trunkproof.loadgen.media.srtp import Cipher, Failure
 from trunkproof.loadgen.media.statistics import DUPLICATE, JUMPED, RESTARTED, ReceptionStatistics
 from trunkproof.loadgen.media.voiceprint import Frame, Side, Voice, classify, read_frame, write_frame
-from trunkproof.models.packets import PACKET_S, SAMPLES_PER_PACKET
+from trunkproof.models.packets import SAMPLES_PER_PACKET
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
 EVENT_PACKETS, END_PACKETS = 5, 3
@@ -39,6 +39,8 @@ MOST_SOURCES = 8
 music and transfers are, and a mixer a few at a time. A peer that invents one for each packet must not take our memory:
 the source that was heard longest ago is summed up and forgotten.
 """
+TIMED_FRAMES = 128
+"""Frames whose sending is remembered, to time those that come back: 2.56 s, far more than people can talk across."""
 GRACE_S = 1.0
 """How long packets of before a change are accepted: with the old key, or from the old address. They were on their way,
 and the peer changes only when it has our answer (RFC 4568 section 7.1.4, RFC 3264 section 8.3.1).
@@ -159,8 +161,8 @@ class MediaStream:
         """When the call was answered."""
         self.sent = 0
         """Packets sent so far."""
-        self.sent_at = now
-        """When the last one was sent. The pump sets it."""
+        self._sent_at = [0.0] * TIMED_FRAMES
+        """When each of the last frames was sent, by its number."""
         self.given_up = 0
         """Packets given up so far. They have numbers, so that the peer counts them as lost."""
         self._frames = 0
@@ -175,8 +177,8 @@ class MediaStream:
         self._sources_heard = 0
         self._silence = Silence()
         self._voices = dict.fromkeys(Voice, 0)
-        self._round_trips_s = 0.0
-        """The sum of those of all our frames that came back."""
+        self._round_trips_s, self._timed = 0.0, 0
+        """The sum of the times in which our frames came back, and of how many."""
         self._kinds = [0] * KINDS
         self._arrived = self._failed = self._plain = self._replayed = self._authentic = 0
         self._early = self._jumped = self._other_types = self._collided = 0
@@ -207,6 +209,10 @@ class MediaStream:
         """Take the call as answered from now on, with what was agreed early. Do nothing where nothing was agreed."""
         if self.terms is not None:
             self.follow(self.terms, now)
+
+    def note_sent(self, at: float) -> None:
+        """Note when the last packet went out. The pump knows."""
+        self._sent_at[(self.sent - 1) % TIMED_FRAMES] = at
 
     @property
     def sends(self) -> bool:
@@ -373,9 +379,9 @@ class MediaStream:
     def _note_voice(self, frame: Frame | None, arrival: float) -> None:
         voice = classify(frame, listener=self.side, row=self.row)
         self._voices[voice] += 1
-        if frame is not None and voice is Voice.OWN_ECHO:
-            # Frames go out every 20 ms, so the instant of the last one is that of each before it.
-            self._round_trips_s += arrival - self.sent_at + (self.sent - 1 - frame.number) * PACKET_S
+        if frame is not None and voice is Voice.OWN_ECHO and 0 < self.sent - frame.number <= TIMED_FRAMES:
+            self._round_trips_s += arrival - self._sent_at[frame.number % TIMED_FRAMES]
+            self._timed += 1
 
     def _note_key(self, packet: RtpPacket) -> None:
         event = TelephoneEvent.parse(packet.payload)
@@ -439,7 +445,6 @@ class MediaStream:
             total.take(source)
         silence_s, paused_s = self._silence.by(now)
         last = next(reversed(self._sources.values()), None)
-        echoed = self._voices[Voice.OWN_ECHO]
         counts = MediaReport(
             sent=self.sent,
             received=self._arrived,
@@ -453,8 +458,8 @@ class MediaStream:
             reordered=total.reordered,
             jumped=self._jumped,
             foreign=self._voices[Voice.FOREIGN],
-            echoed=echoed,
-            round_trip_ms=1000 * self._round_trips_s / echoed if echoed else None,
+            echoed=self._voices[Voice.OWN_ECHO],
+            round_trip_ms=1000 * self._round_trips_s / self._timed if self._timed else None,
             unknown=self._voices[Voice.UNKNOWN],
             other_types=self._other_types,
             early=self._early,

@@ -48,9 +48,9 @@ from trunkproof.loadgen.media.statistics import (
     REORDERED,
     RESTARTED,
 )
-from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_SOURCES
+from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_SOURCES, TIMED_FRAMES
 from trunkproof.models.compiled import inlined, lean
-from trunkproof.models.packets import CLOCK_HZ, PACKET_S, SAMPLES_PER_PACKET
+from trunkproof.models.packets import CLOCK_HZ, SAMPLES_PER_PACKET
 
 _KEYS = len(DIGITS)
 RTP: Final = int(Kind.RTP)
@@ -424,4 +424,7 @@ def _note_voice(slot: Record, data: Bytes, start: int, end: int, arrival: float)
         slot.foreign += 1
     elif data[start + 2] == slot.side:
         slot.echoed += 1
-        slot.round_trips_s += arrival - slot.sent_at + (slot.sent - 1 - read32(data, start + 8)) * PACKET_S
+        number = read32(data, start + 8)
+        if 0 < slot.sent - number <= TIMED_FRAMES:
+            slot.round_trips_s += arrival - slot.sent_at[number % TIMED_FRAMES]
+            slot.timed += 1

@@ -41,11 +41,15 @@ FAR_ENDS: list[dict[str, Any]] = [
 ]
 
 
+QUICK: dict[str, Any] = {"carrier": {"setup": 0.01}}
+
+
 def study(destinations: list[dict[str, Any]], *, calls: int = 20, caller: str = CALLER, **changes: Any) -> Study:
     """Five calls a second."""
     traffic = {
         "arrivals": {"kind": "constant", "rate_per_minute": 300},
         "holding": 1.5,
+        "ringing": 0,
         "patience": {"kind": "constant", "value_s": 0.4},
         "callers": [caller],
         "destinations": destinations,
@@ -56,7 +60,7 @@ def study(destinations: list[dict[str, Any]], *, calls: int = 20, caller: str = 
         "throttle": {"policy": "none"},
         "traffic": traffic | changes,
     }
-    return Study.model_validate({"name": "abroad", "duration_s": calls / 5 - 0.1, "trunks": [trunk]})
+    return Study.model_validate({"name": "abroad", "duration_s": calls / 5 - 0.1, "pop": QUICK, "trunks": [trunk]})
 
 
 def load(question: Study, installation: Installation, folder: Path) -> tuple[RunResult, list[str]]:
@@ -95,7 +99,7 @@ def test_twenty_calls_to_each_kind_of_far_end(asterisk: Installation, tmp_path: 
 
     echo, plays, answers = by(records, "echo"), by(records, "plays"), by(records, "answers")
     assert set(pl.concat([echo, plays, answers])["disposition"]) == {"completed"}, records["reason"].to_list()
-    assert echo["round_trip_ms"].is_between(0, 200).all()
+    assert echo["round_trip_ms"].is_between(0, 200, closed="none").all()
     assert (echo["rtp_received"] > 50).all()
     assert records.filter(pl.col("far_end") != "echo")["round_trip_ms"].null_count() == 20 - echo.height
     # An announcement may end before its caller hangs up, and a far end that only answers may be silent.
@@ -168,5 +172,5 @@ def test_limits_of_a_number_are_kept(asterisk: Installation, tmp_path: Path) -> 
 
 
 def test_a_wrong_exophone_is_forbidden(asterisk: Installation, tmp_path: Path) -> None:
-    result, _ = load(study(FAR_ENDS[:1], calls=2, caller="+918040009999"), asterisk, tmp_path)
+    result, _ = load(study([{"number": ECHO, "far_end": "echo"}], calls=2, caller="+918040009999"), asterisk, tmp_path)
     assert set(result.records.select("disposition", "status").iter_rows()) == {("forbidden", 403)}
