@@ -141,6 +141,13 @@ class Pop(Settings):
         return self.machine.calibration or self.stack
 
 
+class DigestCredentials(Settings):
+    """A user name, and the environment variable that has the password. No study holds a password."""
+
+    username: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
 HostName = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+$", max_length=253)]
 
 
@@ -158,6 +165,8 @@ class Trunk(Settings):
     """The host in the Request-URI and in To. None: the trunk's address."""
     headers: AddedHeaders = ()
     """Headers that each outbound INVITE has beside its own."""
+    credentials: DigestCredentials | None = None
+    """With what a challenge (401 or 407) is answered. None: it is a refusal."""
     external_address: IPvAnyAddress | None = None
     """The address that Via, Contact and SDP name, where a NAT without changes of ports stands before the customer."""
     whitelist: tuple[IPvAnyNetwork, ...] = ()

@@ -12,6 +12,7 @@ from typing import Protocol
 from trunkproof.loadgen.parties.agent import CallEvents, SipAgent, Stopped
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.redirect import Redirector
+from trunkproof.loadgen.sip.digest import Credentials
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
@@ -46,6 +47,10 @@ class Line(Protocol):
     @property
     def redirector(self) -> Redirector | None:
         """Return who decides about redirects. None: they are not followed."""
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Return with what challenges are answered. None: they are refusals."""
 
     def far_end(self, row: PlanRow) -> FarEnd:
         """Return what the called side is expected to do."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import random
 import ssl
 import tempfile
@@ -27,6 +28,7 @@ from trunkproof.loadgen.parties.numbers import exophone
 from trunkproof.loadgen.parties.redirect import Redirector
 from trunkproof.loadgen.schedule.share import WHOLE, Share
 from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.digest import Credentials
 from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
@@ -35,7 +37,7 @@ from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, cli
 from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
 from trunkproof.loadgen.tls.pool import ConnectionPool
-from trunkproof.models.errors import GuardError, StackError
+from trunkproof.models.errors import GuardError, InputError, Problem, StackError
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import FarEnd
 from trunkproof.models.refusals import RefusalRules
@@ -87,6 +89,22 @@ def check_numbers(trunk: Trunk, target: Target) -> None:
         raise GuardError(f"{target.host} is not on this machine; before {trunk.name} calls it, {' and '.join(missing)}")
 
 
+def credentials_of(trunk: Trunk) -> Credentials | None:
+    """Return a customer's credentials, with the password from the environment, or None where the study has none.
+
+    Raises:
+        InputError: there is no such variable.
+    """
+    if trunk.credentials is None:
+        return None
+    name = trunk.credentials.password_env
+    password = os.environ.get(name)
+    if not password:
+        what = f"is not set: it should have the password of {trunk.name} (credentials.password_env)"
+        raise InputError("environment", [Problem(where=name, what=what)])
+    return Credentials(trunk.credentials.username, password)
+
+
 class Customer:
     """One customer, open inside its `async with` block. It is the `Line` of its own caller."""
 
@@ -125,6 +143,7 @@ class Customer:
         self.ports_per_call = plan.study.pop.ports.legs
         self.refusals = RefusalRules.of(self._settings.throttle, ours=card.stack != "foreign")
         self.ring_patience_s = self._settings.traffic.ring_patience_s
+        self.credentials = credentials_of(self._settings)
         self._answerer = Answerer(plan.row_dialled, self._admit)
         self._listener: TlsServer | None = None
         self._agent: SipAgent | None = None

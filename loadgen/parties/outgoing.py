@@ -23,6 +23,7 @@ from trunkproof.loadgen.parties.redirect import RedirectError
 from trunkproof.loadgen.parties.refusal import read_refusal, told
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.client_call import ClientCall
+from trunkproof.loadgen.sip.digest import Authenticator
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.mask import mask
 from trunkproof.loadgen.sip.message import Request
@@ -172,6 +173,8 @@ class PlannedCall:
     def _place(self, lease: Lease, ready: _Ready) -> None:
         self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.inbox)
         self._call.negotiator = ready.media
+        if (credentials := self.caller.line.credentials) is not None:
+            self._call.authenticator = Authenticator(credentials, self.caller.line.agent.ids.tag)
 
     def _fail_here(self, error: TrunkproofError) -> None:
         """Note a failure of this machine and not of the trunk. The generator's verdict counts these failures."""

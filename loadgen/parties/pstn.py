@@ -50,6 +50,7 @@ class PstnLine:
         self.refusals = RefusalRules.of(self._settings.throttle, ours=not records_route)
         self.ring_patience_s = self._settings.traffic.ring_patience_s
         self.redirector = None
+        self.credentials = None
         # The line opens audio by row, so what a call got at its admission waits here for it.
         self.reservations: dict[int, Reservation] = {}
 

@@ -17,19 +17,20 @@ from trunkproof.loadgen.guard import LOOPBACK_ONLY, Target
 from trunkproof.loadgen.media.pump import VARIABLE
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
-from trunkproof.loadgen.parties.customer import Customer, check_numbers
+from trunkproof.loadgen.parties.customer import Customer, check_numbers, credentials_of
 from trunkproof.loadgen.parties.numbers import exophone
 from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.schedule.share import WHOLE, Share, share_of
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.digest import Credentials
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.fields import NameAddr, Uri
 from trunkproof.loadgen.sip.sdp import write_sdp
 from trunkproof.loadgen.stacks.stack import customer_files
 from trunkproof.loadgen.tls.certificates import Authority, client_context, server_context
 from trunkproof.loadgen.tls.endpoints import Connector, serve_tls
-from trunkproof.models.errors import GuardError, StackError
+from trunkproof.models.errors import GuardError, InputError, StackError
 from trunkproof.models.plan import Plan, dialled_number, draw_plan
 from trunkproof.models.study import Study
 
@@ -370,3 +371,13 @@ def test_rfc3261_21_3_a_study_may_follow_redirects(
     called, status, disposition = asyncio.run(run())
     assert [uri.partition("@")[0] for uri in called] == [f"sip:{REDIRECTED}"] * followed
     assert (status, disposition) == ((486, "busy") if followed else (302, "redirected"))
+
+
+def test_a_password_comes_from_the_environment_only(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    trunk = plan(changes={"credentials": {"username": "u", "password_env": "TEST_PASSWORD"}}).study.trunks[0]
+    monkeypatch.delenv("TEST_PASSWORD", raising=False)
+    with pytest.raises(InputError, match=r"TEST_PASSWORD: is not set: it should have the password of trunk"):
+        credentials_of(trunk)
+    monkeypatch.setenv("TEST_PASSWORD", "secret")
+    assert credentials_of(trunk) == Credentials("u", "secret")
+    assert credentials_of(plan().study.trunks[0]) is None

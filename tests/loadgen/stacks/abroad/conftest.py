@@ -23,6 +23,7 @@ from trunkproof.models.errors import StackError
 TRUNK, CUSTOMER, HOST = "127.0.55.1", "127.0.55.2", "trunk.example"
 CALLER, DOMAIN = "+918040001234", "abroad.example"
 ECHO, ECHO_TOO, PLAYS, ANSWERS, BUSY, RINGS = (f"+9180400055{last:02d}" for last in range(1, 7))
+USERNAME, PASSWORD = "example", "a pass:word"
 ANNOUNCEMENT_S = 0.6
 _MODULES = (
     *("res_pjproject", "res_sorcery_config", "res_sorcery_memory", "res_sorcery_astdb", "res_pjsip"),
@@ -71,10 +72,17 @@ disallow = all
 allow = alaw,ulaw
 media_encryption = sdes
 media_address = {trunk}
+{auth}
 bind_rtp_to_media_address = yes
 rtp_symmetric = yes
 direct_media = no
 timers = no
+[secret]
+type = auth
+auth_type = userpass
+username = {username}
+password = {password}
+realm = abroad
 [customer-source]
 type = identify
 endpoint = customer
@@ -111,7 +119,9 @@ def asterisk() -> Installation:
 
 
 @contextlib.asynccontextmanager
-async def foreign_trunk(installation: Installation, folder: Path) -> AsyncIterator[TrunkCard]:
+async def foreign_trunk(
+    installation: Installation, folder: Path, *, challenges: bool = False
+) -> AsyncIterator[TrunkCard]:
     """Run the trunk; yield a card that says no more than `--target` and `--ca` would."""
     folder = folder.resolve()
     authority, port = Authority(folder / "certificates"), free_port(TRUNK)
@@ -127,6 +137,9 @@ async def foreign_trunk(installation: Installation, folder: Path) -> AsyncIterat
         "trunk": TRUNK,
         "customer": CUSTOMER,
         "caller": CALLER,
+        "auth": "auth = secret" if challenges else "",
+        "username": USERNAME,
+        "password": PASSWORD,
         **{"echo": ECHO, "echo_too": ECHO_TOO, "plays": PLAYS, "answers": ANSWERS, "busy": BUSY, "rings": RINGS},
     }
     for name, content in _FILES.items():

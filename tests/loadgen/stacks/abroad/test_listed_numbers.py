@@ -16,8 +16,10 @@ from tests.loadgen.stacks.abroad.conftest import (
     DOMAIN,
     ECHO,
     ECHO_TOO,
+    PASSWORD,
     PLAYS,
     RINGS,
+    USERNAME,
     dialled,
     foreign_trunk,
 )
@@ -44,7 +46,14 @@ FAR_ENDS: list[dict[str, Any]] = [
 QUICK: dict[str, Any] = {"carrier": {"setup": 0.01}}
 
 
-def study(destinations: list[dict[str, Any]], *, calls: int = 20, caller: str = CALLER, **changes: Any) -> Study:
+def study(
+    destinations: list[dict[str, Any]],
+    *,
+    calls: int = 20,
+    caller: str = CALLER,
+    credentials: Any = None,
+    **changes: Any,
+) -> Study:
     """Five calls a second."""
     traffic = {
         "arrivals": {"kind": "constant", "rate_per_minute": 300},
@@ -59,11 +68,14 @@ def study(destinations: list[dict[str, Any]], *, calls: int = 20, caller: str = 
         "from_domain": DOMAIN,
         "throttle": {"policy": "none"},
         "traffic": traffic | changes,
+        "credentials": credentials,
     }
     return Study.model_validate({"name": "abroad", "duration_s": calls / 5 - 0.1, "pop": QUICK, "trunks": [trunk]})
 
 
-def load(question: Study, installation: Installation, folder: Path) -> tuple[RunResult, list[str]]:
+def load(
+    question: Study, installation: Installation, folder: Path, *, challenges: bool = False
+) -> tuple[RunResult, list[str]]:
     """Place the calls; return the result, and each INVITE as it was sent."""
     sent: list[str] = []
 
@@ -72,7 +84,7 @@ def load(question: Study, installation: Installation, folder: Path) -> tuple[Run
             sent.append(data.decode())
 
     async def run() -> RunResult:
-        async with foreign_trunk(installation, folder) as card:
+        async with foreign_trunk(installation, folder, challenges=challenges) as card:
             return await drive(draw_plan(question), card, RunOptions(trace=trace))
 
     return asyncio.run(run()), sent
@@ -174,3 +186,20 @@ def test_limits_of_a_number_are_kept(asterisk: Installation, tmp_path: Path) -> 
 def test_a_wrong_exophone_is_forbidden(asterisk: Installation, tmp_path: Path) -> None:
     result, _ = load(study([{"number": ECHO, "far_end": "echo"}], calls=2, caller="+918040009999"), asterisk, tmp_path)
     assert set(result.records.select("disposition", "status").iter_rows()) == {("forbidden", 403)}
+
+
+@pytest.mark.parametrize(("password", "outcome"), [(PASSWORD, ("completed", 200)), ("wrong", ("unauthorised", 401))])
+def test_rfc7616_a_challenge_is_answered_once(
+    password: str, outcome: tuple[str, int], asterisk: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_PASSWORD", password)
+    given = {"username": USERNAME, "password_env": "TEST_PASSWORD"}
+    question = study([{"number": ECHO, "far_end": "echo"}], calls=2, credentials=given)
+    result, sent = load(question, asterisk, tmp_path, challenges=True)
+    assert set(result.records.select("disposition", "status").iter_rows()) == {outcome}
+    # Two calls, each with one INVITE without and one with credentials.
+    assert [("Authorization: Digest" in text) for text in sorted(sent, key=lambda text: "Authorization" in text)] == [
+        *([False] * 2),
+        *([True] * 2),
+    ]
+    assert password not in question.model_dump_json() + "".join(sent)
