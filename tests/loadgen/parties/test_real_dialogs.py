@@ -69,7 +69,7 @@ class Telephone(Answerer):
         elif scenario == "moved media and new keys":
             row = row_of(talk.call.dialled)
             assert row is not None
-            elsewhere = media.audio._factory.open(self._rows[row])
+            elsewhere = media.audio._factory.open(self._planned(talk.call.dialled))
             offered = parse_sdp(body)
             crypto = tuple(replace(one, key=elsewhere.key) for one in offered.crypto)
             version = offered.session_version + 1
