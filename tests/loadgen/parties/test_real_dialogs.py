@@ -168,7 +168,7 @@ class RawTelephone:
             self._ids,
             dialled=dialled_number(0),
             exophone=exophone(0),
-            account=settings.account,
+            domain=settings.domain,
             trunk=Place(*self._trunk.edge.address),
             customer=Place(str(settings.customer_address), settings.customer_port),
             sdp=b"",
