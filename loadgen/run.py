@@ -29,7 +29,7 @@ from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.parties.customer import check_family, connector_of
+from trunkproof.loadgen.parties.customer import check_family, check_numbers, connector_of
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import TrunkSilentError
@@ -60,6 +60,8 @@ class RunResult:
     """Empty where the trunk does not tell them."""
     heard: Heard
     """The packets that all customers together received."""
+    not_placed: int = 0
+    """Calls and redials that were left out, because the dialled number was at its own limit."""
     end: RunEnd = COMPLETED
     """How the run ended."""
     troubles: tuple[str, ...] = ()
@@ -105,6 +107,7 @@ async def reach(plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> 
     target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
     for trunk in plan.study.trunks:
         check_family(trunk, target)
+        check_numbers(trunk, target)
         connector = connector_of(trunk, card, card.server_name, options)
         try:
             connection = await connector.connect(target.address, target.port)
@@ -148,6 +151,8 @@ class Run:
         """
         plan, card, options = self._plan, self._card, self._options
         target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+        for trunk in plan.study.trunks:
+            check_numbers(trunk, target)
         async with contextlib.AsyncExitStack() as stack:
             self._bugs = stack.enter_context(collecting_bugs())
             # First, because the worker processes inherit the cores that this process may use.
@@ -234,6 +239,7 @@ class Run:
             ),
             anchors=self._anchors,
             heard=placed.heard,
+            not_placed=placed.not_placed,
             end=self._end,
             troubles=tuple(self._troubles),
             meters=self._meter.report(),

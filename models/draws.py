@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trunkproof.models.arrays import BoolArray, CodeArray, FloatArray, IntArray, MaskArray
+from trunkproof.models.destinations import Destination
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.rates import arrival_chunks
+from trunkproof.models.records import FarEnd
 from trunkproof.models.redials import redial_masks
 from trunkproof.models.streams import uniforms
 from trunkproof.models.study import Study
@@ -65,6 +68,8 @@ class PlanArrays:
     ring_s: FloatArray
     hold_s: FloatArray
     resumes: BoolArray
+    destination: IntArray
+    """The dialled number's place in the trunk's list (`models.destinations`); -1 where it has none."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -106,6 +111,7 @@ class _Chunk:
     def __init__(self, study: Study, trunk: int, instants: FloatArray, first_call: int) -> None:
         self._traffic, self._setup = study.trunks[trunk].traffic, study.pop.carrier.setup
         self._seed, self._trunk = study.seed, trunk
+        self._where = self._traffic.where
         self._instants, self._first_call = instants, first_call
 
     def arrays(self, first_row: int) -> PlanArrays:
@@ -145,11 +151,20 @@ class _Chunk:
         traffic = self._traffic
         outcome, status = self._outcomes(attempt, who)
         hold, ring = np.zeros(len(who)), np.zeros(len(who))
+        for entry, here in self._groups(who):
+            if (kind := _expected(entry)) is not None:
+                outcome[here], status[here] = OUTCOME_CODE[kind[0]], kind[1]
         answered, abandoned = (outcome == OUTCOME_CODE[kind] for kind in (Outcome.ANSWERED, Outcome.ABANDONED))
         rings = answered | (outcome == OUTCOME_CODE[Outcome.NO_ANSWER])
         ring[rings] = self._drawn(traffic.ringing, "ringing", attempt, who[rings])
         ring[abandoned] = self._drawn(traffic.patience, "patience", attempt, who[abandoned])
         hold[answered] = self._drawn(traffic.holding, "holding", attempt, who[answered])
+        for entry, here in self._groups(who):
+            # From the same random numbers: only the calls that go there change.
+            if entry.ringing is not None:
+                ring[here & rings] = self._drawn(entry.ringing, "ringing", attempt, who[here & rings])
+            if entry.holding is not None:
+                hold[here & answered] = self._drawn(entry.holding, "holding", attempt, who[here & answered])
         return {
             "call": who + (self._first_call + self._trunk * ROWS_PER_TRUNK),
             "attempt": attempt,
@@ -163,7 +178,29 @@ class _Chunk:
             "ring_s": ring,
             "hold_s": hold,
             "resumes": self._chosen("resumption", attempt, who, traffic.tls.resumption_share),
+            "destination": self._destination[who],
         }
+
+    @cached_property
+    def _destination(self) -> IntArray:
+        """Return where each call goes; -1 for inbound calls, and without destinations. A redial dials it again."""
+        calls = np.arange(len(self._instants))
+        chosen = np.full(len(calls), -1)
+        if not len(self._where):
+            return chosen
+        bounds = np.cumsum(self._where.shares)[:-1]
+        entries = np.searchsorted(bounds, self._uniform("destination", 0, calls), side="right")
+        firsts = np.array(self._where.firsts)
+        places = (self._uniform("number", 0, calls) * np.diff(firsts)[entries]).astype(np.int64)
+        chosen = firsts[entries] + places
+        chosen[self._inbound] = -1
+        return chosen
+
+    def _groups(self, who: IntArray) -> Iterator[tuple[Destination, BoolArray]]:
+        """Yield each destination with which of these callers it gets."""
+        chosen, firsts = self._destination[who], self._where.firsts
+        for entry, (first, end) in zip(self._where.entries, pairwise(firsts), strict=True):
+            yield entry, (chosen >= first) & (chosen < end)
 
     @cached_property
     def _inbound(self) -> BoolArray:
@@ -203,6 +240,25 @@ class _Chunk:
         return drawn if len(who) == count else drawn[who]
 
 
+def _expected(entry: Destination) -> tuple[Outcome, int] | None:
+    """Return outcome and final status of calls to a destination, or None where they are drawn as the study's."""
+    match entry.far_end:
+        case FarEnd.PLAN:
+            return None
+        case FarEnd.REJECTS:
+            status = entry.status or _BUSY_HERE
+            return _REFUSALS.get(status, Outcome.REJECTED), status
+        case FarEnd.RINGS:
+            return Outcome.ABANDONED, 487
+        case _:
+            return Outcome.ANSWERED, 200
+
+
+_BUSY_HERE = 486
+_REFUSALS = {480: Outcome.NO_ANSWER, 486: Outcome.BUSY, 600: Outcome.BUSY}
+"""Statuses with a meaning of their own in a plan. A far end that answers 480 has rung before."""
+
+
 def _kinds(mix: Outcomes) -> list[tuple[Outcome, int, float]]:
     """Return outcome, final status and share, in the order in which the unit interval is divided."""
     return [
@@ -215,7 +271,8 @@ def _kinds(mix: Outcomes) -> list[tuple[Outcome, int, float]]:
 
 
 def _empty(rows: int) -> dict[str, NDArray[Any]]:
-    kinds = {"call": np.int64, "attempt": np.int64, "status": np.int64, "outcome": np.uint8, "redial_after": np.uint32}
+    whole = ("call", "attempt", "status", "destination")
+    kinds = {**dict.fromkeys(whole, np.int64), "outcome": np.uint8, "redial_after": np.uint32}
     flags = dict.fromkeys(("inbound", "resumes"), np.bool_)
     instants = dict.fromkeys(("place_s", "redial_delay_s", "setup_s", "ring_s", "hold_s"), np.float64)
     return {name: np.empty(rows, dtype=kind) for name, kind in (kinds | flags | instants).items()}

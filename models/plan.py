@@ -1,8 +1,8 @@
 """Study + seed -> Plan: the table of intended calls. The random numbers are drawn in `models.draws`.
 
 A row is one *potential attempt*: the call itself, and each redial that its caller would make if the attempt before it
-fails. Simulator and load generator execute the same rows; the row's number is the number dialled, so that the answering
-side of a real call finds its row again.
+fails. Simulator and load generator execute the same rows. Without destinations, the row's number is the number dialled,
+so that our answering side finds its row again. With them, a row names a number of the study's list.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from trunkproof.models.destinations import Destination, Destinations
 from trunkproof.models.draws import CALLS_PER_CHUNK, ROWS_PER_TRUNK, Outcome, PlanArrays, drawn_chunks
+from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.numbering import check_rows
-from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.records import Direction, Disposition, FarEnd
 from trunkproof.models.redials import tries_again
 from trunkproof.models.study import Study
 
@@ -69,6 +71,8 @@ class PlanRow(NamedTuple):
     """Answer to BYE; 0 where it is not answered."""
     resumes: bool
     """A TLS connection opened for this attempt resumes an earlier session."""
+    destination: int | None = None
+    """The dialled number's place in the trunk's list (`models.destinations`). `None` where the study lists none."""
 
     def redial(self, disposition: Disposition) -> int | None:
         """Return the row of the redial after an attempt with that disposition, or None where the caller gives up."""
@@ -93,6 +97,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "ring_s": pl.Float64(),
     "hold_s": pl.Float64(),
     "resumes": pl.Boolean(),
+    "destination": pl.Int64(),
 }
 
 
@@ -141,6 +146,36 @@ class Plan:
             self._arrays[trunk] = to_arrays(self.table, trunk)
         return self._arrays[trunk]
 
+    @cached_property
+    def destinations(self) -> tuple[Destinations, ...]:
+        """Return the destinations of each trunk."""
+        return tuple(trunk.traffic.where for trunk in self.study.trunks)
+
+    def far_end(self, row: PlanRow) -> FarEnd:
+        """Return what the number that a row dials does."""
+        return FarEnd.PLAN if row.destination is None else self._entry(row.trunk, row.destination).far_end
+
+    def dialled(self, row: PlanRow) -> str:
+        """Return the number that a row dials: one of the study's list, or one that our answering side knows."""
+        if row.destination is None:
+            return dialled_number(row.row)
+        block = self._entry(row.trunk, row.destination)
+        if block.far_end is not FarEnd.PLAN:
+            return self.destinations[row.trunk].number(row.destination)
+        return dialled_number(row.row) if block.range is None else block.at(row.row - row.trunk * ROWS_PER_TRUNK)
+
+    def row_dialled(self, number: str) -> PlanRow | None:
+        """Return the row that dials a number of our answering side, or None for any other number."""
+        for trunk, where in enumerate(self.destinations):
+            for entry in where.entries:
+                if entry.far_end is FarEnd.PLAN and entry.range is not None and entry.has(number):
+                    return self.rows.get(trunk * ROWS_PER_TRUNK + entry.range.index(int(number)))
+        row = row_of(number)
+        return None if row is None else self.rows.get(row)
+
+    def _entry(self, trunk: int, destination: int) -> Destination:
+        return self.destinations[trunk].entry_of(destination)
+
     @property
     def calls(self) -> int:
         """Return the number of callers. A caller who redials counts once."""
@@ -161,12 +196,35 @@ def draw_plan(study: Study) -> Plan:
     """Draw the plan of the whole study at once.
 
     Raises:
-        InputError: a trunk needs more rows than it has numbers for.
+        InputError: a trunk needs more rows than it has numbers for, of its own or in a block.
     """
     # Before anything is drawn: a study with too many rows would fill the memory first.
     check_rows(study)
     tables = [table for trunk in range(len(study.trunks)) for table in plan_chunks(study, trunk)]
-    return Plan(study, pl.concat(tables) if tables else pl.DataFrame(schema=PLAN_SCHEMA))
+    plan = Plan(study, pl.concat(tables) if tables else pl.DataFrame(schema=PLAN_SCHEMA))
+    _check_blocks(plan)
+    return plan
+
+
+def _check_blocks(plan: Plan) -> None:
+    """Check that blocks of our answering side have a number for each row: only so does it know which row was dialled.
+
+    Raises:
+        InputError: one has not.
+    """
+    problems = []
+    for trunk, where in enumerate(plan.destinations):
+        rows = plan.table.filter(pl.col("trunk") == trunk).height
+        problems += [
+            Problem(
+                where=f"trunks[{trunk}].traffic.destinations[{index}].block",
+                what=f"has {len(entry.range)} numbers, and the plan has {rows} rows: each needs a number of its own",
+            )
+            for index, entry in enumerate(where.entries)
+            if entry.far_end is FarEnd.PLAN and entry.range is not None and len(entry.range) < rows
+        ]
+    if problems:
+        raise InputError(plan.study.name, problems)
 
 
 def plan_chunks(study: Study, trunk: int, *, calls_per_chunk: int = CALLS_PER_CHUNK) -> Iterator[pl.DataFrame]:
@@ -194,6 +252,7 @@ def to_table(arrays: PlanArrays) -> pl.DataFrame:
         "ring_s": arrays.ring_s,
         "hold_s": arrays.hold_s,
         "resumes": arrays.resumes,
+        "destination": pl.Series(arrays.destination).replace(-1, None),
     }
     return pl.DataFrame(columns, schema=PLAN_SCHEMA)
 
@@ -207,5 +266,6 @@ def to_arrays(table: pl.DataFrame, trunk: int) -> PlanArrays:
         inbound=(rows["direction"] == Direction.INBOUND.value).to_numpy(),
         redial_after=rows["redial_after"].to_numpy(),
         outcome=rows["outcome"].to_physical().cast(pl.UInt8).to_numpy(),
+        destination=rows["destination"].fill_null(-1).to_numpy(),
         **{name: rows[name].to_numpy() for name in names},
     )

@@ -28,6 +28,23 @@ class Direction(StrEnum):
     """PSTN -> trunk -> customer."""
 
 
+class FarEnd(StrEnum):
+    """What a called number is expected to do."""
+
+    PLAN = "plan"
+    """Our own answering side: it plays the plan's row."""
+    ECHO = "echo"
+    """It answers, and our own audio comes back."""
+    PLAYS = "plays"
+    """It answers with audio of its own, such as an announcement, and may hang up when that is over."""
+    ANSWERS = "answers"
+    """It answers. Nothing is asked of its audio."""
+    REJECTS = "rejects"
+    """It refuses with a given status."""
+    RINGS = "rings"
+    """It rings, and nobody answers: the caller gives up."""
+
+
 class ConnectionKind(StrEnum):
     """The TLS connection that an attempt's INVITE went out on."""
 
@@ -112,6 +129,21 @@ NOT_DELIVERED = REFUSED_BY_TRUNK | {
 
 A dropped call is not among them: the two have talked.
 """
+
+
+ADMITTED = frozenset(
+    {
+        Disposition.COMPLETED,
+        Disposition.BUSY,
+        Disposition.NO_ANSWER,
+        Disposition.ABANDONED,
+        Disposition.CARRIER_REJECTED,
+        Disposition.NOT_FOUND,
+        Disposition.MEDIA_FAILED,
+        Disposition.DROPPED,
+    }
+)
+"""The trunk let the call pass. What came of it is the far end's doing, or the network's behind the trunk."""
 
 
 class FilledBy(StrEnum):
@@ -215,9 +247,17 @@ class Record:
     paused_s: Annotated[
         float | None, Column("How long the peer sent nothing because nobody spoke (DTX).", "s", _REAL)
     ] = None
+    round_trip_ms: Annotated[
+        float | None,
+        Column("Mouth to ear and back: our own audio, from the packet's sending to its return, the mean.", "ms", _REAL),
+    ] = None
     mos: Annotated[
         float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")
     ] = None
+    destination: Annotated[
+        int | None, Column("The dialled number's place in the study's list, where it has one.", filled_by=_REAL)
+    ] = None
+    far_end: Annotated[FarEnd | None, Column("What the dialled number is expected to do.", filled_by=_REAL)] = None
     reason: Annotated[
         str | None, Column("Why, in words, where the disposition alone does not say it.", filled_by=_REAL)
     ] = None

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_validator
 
+from trunkproof.models.destinations import AddedHeaders
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
@@ -145,6 +146,16 @@ class Pop(Settings):
         return self.machine.calibration or self.stack
 
 
+class DigestCredentials(Settings):
+    """A user name, and the environment variable that has the password. No study holds a password."""
+
+    username: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+HostName = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+$", max_length=253)]
+
+
 class Trunk(Settings):
     """One customer's trunk: who may call, how often, with which media, and what traffic it gets."""
 
@@ -153,6 +164,16 @@ class Trunk(Settings):
     customer_address: IPvAnyAddress = IPv4Address("127.0.0.2")
     """The customer's SBC or PBX: it calls from here, and listens here for inbound calls."""
     customer_port: PORT = 5061
+    from_domain: HostName | None = None
+    """The domain in From. None: the account's, `<account>.pstn.exotel.com`."""
+    request_host: HostName | None = None
+    """The host in the Request-URI and in To. None: the trunk's address."""
+    headers: AddedHeaders = ()
+    """Headers that each outbound INVITE has beside its own."""
+    credentials: DigestCredentials | None = None
+    """With what a challenge (401 or 407) is answered. None: it is a refusal."""
+    external_address: IPvAnyAddress | None = None
+    """The address that Via, Contact and SDP name, where a NAT without changes of ports stands before the customer."""
     whitelist: tuple[IPvAnyNetwork, ...] = ()
     """Source addresses that may call, IPv4 or IPv6; none given: the customer's own address."""
     follow_redirects: bool = False
@@ -162,6 +183,11 @@ class Trunk(Settings):
     """In the order of preference."""
     suites: Annotated[tuple[Suite, ...], Field(min_length=1)] = ("AES_CM_128_HMAC_SHA1_80",)
     traffic: Traffic
+
+    @property
+    def domain(self) -> str:
+        """Return the domain of the customer's numbers, as From names it."""
+        return self.from_domain or f"{self.account}.pstn.exotel.com"
 
     def admits(self, source: IPvAnyAddress) -> bool:
         """Tell whether the whitelist lets this source address call."""

@@ -99,11 +99,13 @@ def read_form(path: Path | str, form: Form[S]) -> S:
         raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
     except UnicodeDecodeError as error:
         raise InputError(str(path), [Problem(where="file", what="is not text in UTF-8")]) from error
-    return parse_form(text, form, source=str(path))
+    return parse_form(text, form, source=str(path), folder=path.parent)
 
 
-def parse_form(text: str, form: Form[S], *, source: str) -> S:
+def parse_form(text: str, form: Form[S], *, source: str, folder: Path = Path()) -> S:
     """Parse YAML text of that form; `source` names it in messages, and its stem is the default of a `name`.
+
+    Files that the text names are relative to `folder`.
 
     Raises:
         InputError: as `read_study`.
@@ -122,7 +124,7 @@ def parse_form(text: str, form: Form[S], *, source: str) -> S:
         raise InputError(source, [Problem(where=form.word, what=what, line=1)])
     named = {"name": Path(source).stem} if "name" in form.model.model_fields else {}
     try:
-        return form.model.model_validate(form.expand(named | written))
+        return form.model.model_validate(form.expand(named | written), context={"folder": folder})
     except ValidationError as error:
         raise InputError(source, sorted(_problems(error, form, written, lines), key=lambda p: p.line or 0)) from None
 

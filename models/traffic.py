@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
+from trunkproof.models.destinations import Destination, Destinations, Numbers
 from trunkproof.models.distributions import Constant, Distribution, Exponential
 from trunkproof.models.records import Disposition
 from trunkproof.models.settings import Settings
@@ -326,3 +327,20 @@ class Traffic(Settings):
     """First sign of life (a provisional response) to CANCEL, for a caller who did not plan to give up. Proxies wait as
     long (timer C, RFC 3261 section 16.6)."""
     tls: TlsUse = TlsUse()
+    callers: Numbers = ()
+    """The Exophones under which the customer calls out, in turn. Empty: an invented one, which only our own trunks
+    accept."""
+    destinations: tuple[Destination, ...] = ()
+    """Where outbound calls go. Empty: to our own answering side, by numbers that are made from the plan."""
+
+    @field_validator("destinations")
+    @classmethod
+    def _go_together(cls, entries: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        if problems := list(Destinations(entries).problems()):
+            raise ValueError("; ".join(problems))
+        return entries
+
+    @property
+    def where(self) -> Destinations:
+        """Return the destinations with the order of their numbers."""
+        return Destinations(self.destinations)

@@ -41,7 +41,8 @@ class Engine(StrEnum):
     SIMPY = "simpy"
     """`simulator.trunk`, the readable reference. It starts at once."""
     KERNEL = "kernel"
-    """`simulator.kernel`, for sweeps and repetitions. It is compiled when it is first used."""
+    """`simulator.kernel`, for sweeps and repetitions. It is compiled when it is first used. Studies whose destinations
+    have limits of their own run on SimPy instead."""
 
 
 class Start(StrEnum):
@@ -109,7 +110,9 @@ def simulate_in_batches(
     if counts_from_s is None:
         counts_from_s = warm_up_s(study) if start is Start.STATIONARY else 0.0
     check_machine(study)
-    if engine is Engine.KERNEL:
+    # The kernel does not count by number. SimPy has the same records, and only takes longer.
+    counts_by_number = any(entry.is_limited for trunk in study.trunks for entry in trunk.traffic.destinations)
+    if engine is Engine.KERNEL and not counts_by_number:
         # Import late: Numba compiles on import.
         from trunkproof.simulator.kernel.running import run_in_batches  # noqa: PLC0415
 

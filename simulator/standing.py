@@ -14,11 +14,13 @@ import numpy as np
 from scipy.special import pdtr, pdtrik
 
 from trunkproof.models.arrays import FloatArray
+from trunkproof.models.destinations import Destination
 from trunkproof.models.distributions import Distribution
 from trunkproof.models.rates import rate_path
+from trunkproof.models.records import FarEnd
 from trunkproof.models.streams import uniforms
 from trunkproof.models.study import Study
-from trunkproof.models.traffic import ReplayedArrivals
+from trunkproof.models.traffic import ReplayedArrivals, Traffic
 
 
 class _Stage(NamedTuple):
@@ -51,18 +53,38 @@ def residual_times(study: Study, trunk: int) -> FloatArray:
 def _stages(study: Study, trunk: int) -> list[_Stage]:
     """Return every stage of every kind of call. The kinds are the outcomes."""
     traffic, setup = study.trunks[trunk].traffic, study.pop.carrier.setup
+    where = traffic.where
+    outbound = 1 - traffic.inbound_share if where.entries else 0.0
+    lives = [
+        (outbound * share, _life(entry, traffic, setup))
+        for entry, share in zip(where.entries, where.shares, strict=True)
+        if entry.far_end is not FarEnd.PLAN
+    ]
+    # What is left over goes to our own far ends, which play the plan.
+    planned = 1.0 - sum(share for share, _ in lives)
     mix = traffic.outcomes
-    lives: list[tuple[float, tuple[Distribution, ...]]] = [
-        (max(0.0, mix.answered), (setup, traffic.ringing, traffic.holding)),
-        (mix.no_answer, (setup, traffic.ringing)),
-        (mix.abandoned, (setup, traffic.patience)),
-        (mix.busy + sum(part.share for part in mix.rejected), (setup,)),
+    lives += [
+        (planned * max(0.0, mix.answered), (setup, traffic.ringing, traffic.holding)),
+        (planned * mix.no_answer, (setup, traffic.ringing)),
+        (planned * mix.abandoned, (setup, traffic.patience)),
+        (planned * (mix.busy + sum(part.share for part in mix.rejected)), (setup,)),
     ]
     return [
         _Stage(share * stage.mean(), stage, life[order + 1 :])
         for share, life in lives
         for order, stage in enumerate(life)
     ]
+
+
+def _life(entry: Destination, traffic: Traffic, setup: Distribution) -> tuple[Distribution, ...]:
+    """Return the stages of a call to a listed number, as `models.draws` has them."""
+    match entry.far_end:
+        case FarEnd.REJECTS:
+            return (setup, traffic.ringing) if entry.status == 480 else (setup,)
+        case FarEnd.RINGS:
+            return setup, traffic.patience
+        case _:
+            return setup, entry.ringing or traffic.ringing, entry.holding or traffic.holding
 
 
 def _standing_calls(study: Study, trunk: int, erlangs: float) -> int:

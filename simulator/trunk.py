@@ -14,6 +14,7 @@ from functools import lru_cache
 import simpy
 
 from trunkproof.models.costs import REFUSED_WITHOUT_CARRIER, Costs
+from trunkproof.models.destinations import NumberLimits
 from trunkproof.models.limits import Limits, Ports
 from trunkproof.models.packets import PACKETS_PER_STREAM_S
 from trunkproof.models.plan import Outcome, PlanRow
@@ -51,6 +52,8 @@ class World:
     edge: Edge
     limits: Limits
     emit: Callable[[Record], None]
+    numbers: NumberLimits = field(init=False)
+    """The limits of the dialled numbers, which the caller's side keeps."""
     # A dict is a set that keeps its order: an edge restart breaks attempts off in the order of their INVITEs.
     inviting: dict[simpy.Process, None] = field(default_factory=dict)
     """Outbound attempts without a final response, which an edge restart breaks off."""
@@ -63,6 +66,7 @@ class World:
     """What an INVITE costs beyond the reading and checking that a refused one costs too."""
 
     def __post_init__(self) -> None:
+        self.numbers = NumberLimits(trunk.traffic.where for trunk in self.study.trunks)
         self.customers = [Customer(trunk, self.edge) for trunk in self.study.trunks]
         self.half_trip_s = self.costs.round_trip_s / 2
         self.forwarding_s = max(0.0, self.costs.invite_s - self.costs.refusal_s)
@@ -89,7 +93,11 @@ class Caller:
 
     def run(self) -> Process:
         """Call, and call again after failures, as long as the plan says."""
-        env, intended_s = self._env, self._env.now
+        env, intended_s, numbers = self._env, self._env.now, self._world.numbers
+        first = self._attempts[0]
+        # Left out, with all its redials: there is no record of what was not placed.
+        if not numbers.begin(first.trunk, first.destination, intended_s):
+            return
         for row in self._attempts:
             record = self._begin(row, intended_s)
             steps = self._outbound if row.direction is Direction.OUTBOUND else self._inbound
@@ -105,8 +113,10 @@ class Caller:
             if record.redialled:
                 delay_s = self._attempts[row.attempt + 1].redial_delay_s
                 intended_s = env.now + self._customer.redial.wait_s(delay_s, record.retry_after_s)
+                record.redialled = numbers.again(row.trunk, row.destination, intended_s)
             self._world.emit(record)
             if not record.redialled:
+                numbers.end(row.trunk, row.destination)
                 return
             # The difference and not the wait itself: in floating point the two may differ, and the kernel computes it
             # in this way.

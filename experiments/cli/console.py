@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, get_args
@@ -20,6 +20,7 @@ from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.prediction.forecast import Forecast
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.experiments.validation.far_ends import FarEndComparison
 from trunkproof.loadgen.bugs import FILE as BUGS
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.run import RunResult
@@ -82,6 +83,28 @@ def forecast_table(forecast: Forecast) -> Table:
             f"{trunk.mean_hold_s:.1f} s",
             f"{trunk.offered_erlang:.1f} E",
         )
+    return table
+
+
+def number_table(forecast: Forecast) -> Table:
+    """Return a table of the listed numbers: how many calls each will get, and how many at once."""
+    titles = ("trunk", "number", "far end", "calls", "most at once", "left out by its limits")
+    table = Table(*titles, box=None, header_style="bold", pad_edge=False)
+    for number in forecast.numbers:
+        counts = (number.calls, number.at_once, number.left_out)
+        table.add_row(number.trunk, number.number, number.far_end.value, *map(str, counts))
+    return table
+
+
+def far_end_table(far_ends: Sequence[FarEndComparison]) -> Table:
+    """Return a table of how calls to far ends that are not ours ended and rang, predicted and measured."""
+    titles = ("far end", "predicted", "measured", "ringing predicted", "measured")
+    table = Table(*titles, box=None, header_style="bold", pad_edge=False)
+    for one in far_ends:
+        sides = (one.predicted, one.measured)
+        ends = (", ".join(f"{name} {count}" for name, count in side.dispositions.items()) for side in sides)
+        rings = ("n/a" if side.ring_p50_s is None else f"{side.ring_p50_s:.2f} s" for side in sides)
+        table.add_row(one.far_end.value, *ends, *rings)
     return table
 
 
@@ -165,6 +188,7 @@ def drive_json(driven: RunResult, study: Study) -> dict[str, Any]:
         "interrupted": driven.end.interrupted,
         "ended": driven.end.to_json(),
         "troubles": list(driven.troubles),
+        "not_placed": driven.not_placed,
         "bugs": [str(bug) for bug in driven.bugs],
         "refused": dict(driven.refused),
         "srtp": asdict(driven.heard),
@@ -183,6 +207,8 @@ def drive_lines(driven: RunResult, study: Study) -> Group:
     parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()}{workers}{reasons}"]
     if driven.end.cut_short:
         parts.append(f"Cut short: {driven.end}")
+    if driven.not_placed:
+        parts.append(f"Not placed, because the number was at its own limit (at_once, per_minute): {driven.not_placed}")
     if driven.troubles:
         parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
     if driven.refused:

@@ -31,10 +31,17 @@ from trunkproof.simulator.run import Start
 
 
 @app.command()
-def plan(study_file: StudyFile, *, seed: Seed = None, out_dir: OptionalOut = None, as_json: Json = False) -> None:
+def plan(
+    study_file: StudyFile,
+    *,
+    seed: Seed = None,
+    show_numbers: Annotated[bool, typer.Option("--show-numbers", help="Show the dialled numbers unmasked.")] = False,
+    out_dir: OptionalOut = None,
+    as_json: Json = False,
+) -> None:
     """Say what a study will do, before it does it."""
     drawn = draw_plan(read_as_asked(study_file, seed))
-    expected = forecast(drawn)
+    expected = forecast(drawn, show_numbers=show_numbers)
     shortage = find_shortage(drawn)
     if shortage is not None:
         err.print(f"Before you place these calls from this machine: {shortage.words}")
@@ -44,6 +51,8 @@ def plan(study_file: StudyFile, *, seed: Seed = None, out_dir: OptionalOut = Non
     def human() -> None:
         out.print(expected.sentence)
         out.print(shown.forecast_table(expected))
+        if expected.numbers:
+            out.print(shown.number_table(expected))
 
     print_result(expected.to_json(), human, as_json=as_json)
 

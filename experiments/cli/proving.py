@@ -156,6 +156,8 @@ def _show(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
         out.print(comparison.sentence)
         out.print(shown.comparison_table(comparison))
         out.print(shown.throttled_lines(comparison.study))
+        if comparison.far_ends:
+            out.print(shown.far_end_table(comparison.far_ends))
         out.print(shown.target_lines(comparison.targets))
         out.print(f"Page: {folder / PAGE}")
 

@@ -5,15 +5,19 @@ This is no prediction. It assumes that nothing is refused and nothing queues. `s
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from trunkproof.models.destinations import NumberLimits, masked_number
 from trunkproof.models.occupancy import Occupancy
 from trunkproof.models.packets import PACKETS_PER_CALL_S, STREAM_MBIT_PER_S
 from trunkproof.models.plan import Plan
+from trunkproof.models.records import FarEnd
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,22 @@ class TrunkForecast:
     mean_hold_s: float
     offered_erlang: float
     """Answered calls times their mean holding time, over the time in which calls are offered."""
+
+
+@dataclass(frozen=True)
+class NumberForecast:
+    """The calls to one listed number, if nothing is refused."""
+
+    trunk: str
+    number: str
+    """Masked, unless it was asked for. A block of our own answering side is one entry."""
+    far_end: FarEnd
+    calls: int
+    """Calls that will be placed. Redials come on top."""
+    at_once: int
+    """The most of them at once, from the INVITE to the end."""
+    left_out: int
+    """Calls that will not be placed, because the number would be called more often than it may be."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,8 @@ class Forecast:
     """Both directions together, on Ethernet."""
     packets: int
     trunks: tuple[TrunkForecast, ...]
+    numbers: tuple[NumberForecast, ...] = ()
+    """The listed numbers that get calls, in the study's order."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all values, ready for `json.dumps`."""
@@ -67,8 +89,8 @@ class Forecast:
         return f"<Forecast of {self.study!r}: {self.sentence}>"
 
 
-def forecast(plan: Plan) -> Forecast:
-    """Sum up a plan's first attempts as if the trunk refused none."""
+def forecast(plan: Plan, *, show_numbers: bool = False) -> Forecast:
+    """Sum up a plan's first attempts as if the trunk refused none. Numbers are masked unless `show_numbers`."""
     firsts = plan.table.filter(pl.col("attempt") == 0).with_columns(
         answered_s=pl.col("place_s") + pl.col("setup_s") + pl.col("ring_s"),
     )
@@ -88,7 +110,50 @@ def forecast(plan: Plan) -> Forecast:
         peak_bandwidth_mbit_per_s=2 * peak_calls * STREAM_MBIT_PER_S,
         packets=round(float(answered["hold_s"].sum()) * PACKETS_PER_CALL_S),
         trunks=tuple(_trunk(plan, index, firsts) for index in range(len(plan.study.trunks))),
+        numbers=tuple(_numbers(plan, firsts, show=show_numbers)),
     )
+
+
+def _numbers(plan: Plan, firsts: pl.DataFrame, *, show: bool) -> Iterator[NumberForecast]:
+    called = firsts.drop_nulls("destination").sort("trunk", "destination", "place_s")
+    for (trunk, destination), calls in called.group_by("trunk", "destination", maintain_order=True):
+        assert isinstance(trunk, int)
+        assert isinstance(destination, int)
+        placed = _placed(plan, calls)
+        entry = plan.destinations[trunk].entry_of(destination)
+        yield NumberForecast(
+            trunk=plan.study.trunks[trunk].name,
+            number=_words_for(plan, trunk, destination, show=show),
+            far_end=entry.far_end,
+            calls=placed.height,
+            at_once=_peak(placed, "place_s"),
+            left_out=calls.height - placed.height,
+        )
+
+
+def _placed(plan: Plan, calls: pl.DataFrame) -> pl.DataFrame:
+    """Return those calls to one number that its limits let pass, if each ends as planned."""
+    limits = NumberLimits(plan.destinations)
+    under_way: list[float] = []
+    passed = []
+    for trunk, destination, place_s, end_s in calls.select("trunk", "destination", "place_s", "end_s").iter_rows():
+        while under_way and under_way[0] <= place_s:
+            heapq.heappop(under_way)
+            limits.end(trunk, destination)
+        passed.append(limits.begin(trunk, destination, place_s))
+        if passed[-1]:
+            heapq.heappush(under_way, end_s)
+    return calls.filter(pl.Series(passed, dtype=pl.Boolean))
+
+
+def _words_for(plan: Plan, trunk: int, destination: int, *, show: bool) -> str:
+    entry = plan.destinations[trunk].entry_of(destination)
+    told = (lambda number: number) if show else masked_number
+    if entry.far_end is not FarEnd.PLAN:
+        return told(plan.destinations[trunk].number(destination))
+    if entry.range is None:
+        return "made from the plan"
+    return f"{told(entry.at(0))} to {told(entry.at(len(entry.range) - 1))}"
 
 
 def _trunk(plan: Plan, index: int, firsts: pl.DataFrame) -> TrunkForecast:

@@ -79,6 +79,7 @@ def _excluded(study: Study) -> str | None:
         (len(study.trunks) > 1, "several trunks share the PoP"),
         (not isinstance(traffic.arrivals, PoissonArrivals), "the arrivals are not Poisson at a constant rate"),
         (traffic.redial.is_possible, "callers redial"),
+        (bool(traffic.destinations), "calls go to listed numbers, each with times of its own"),
         (throttled and traffic.inbound_share > 0 and trunk.throttle.counts == "outbound", "inbound is not counted"),
         (throttled and carrier.channels is not None, "both the throttle and the channels limit"),
         (carrier.burst is not None, "the carrier lends more channels for a time"),

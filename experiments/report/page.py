@@ -5,6 +5,7 @@ It lays out what `compare` found. The numbers come from there, the figures from 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from trunkproof.experiments.common.formatting import COST_WORDS, formatted
@@ -15,6 +16,7 @@ from trunkproof.loadgen.stacks.registry import is_ours, label_of
 from trunkproof.models.kpis import DEFINITIONS
 from trunkproof.models.plan import dialled_number
 from trunkproof.models.records import Disposition
+from trunkproof.models.study import Study
 
 _TILES = ("refused_share", "customers_lost_share", "peak_concurrency", "srd_p95_ms", "mos_p5")
 
@@ -33,7 +35,7 @@ def render(comparison: Comparison) -> str:
         tiles=[_row(name, comparison.kpis[name]) for name in _TILES],
         rows=[_row(name, pair) for name, pair in comparison.kpis.items()],
         assumptions=_assumptions(comparison),
-        masked=_masked,
+        masked=partial(_masked, comparison.study),
         words=_words,
         load=_load(comparison),
         cost_words=COST_WORDS,
@@ -97,7 +99,10 @@ def _assumptions(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _masked(row: int) -> str:
+def _masked(study: Study, row: int) -> str:
+    # With destinations the row is not in the number. The records name the number by its place in the study.
+    if any(trunk.traffic.destinations for trunk in study.trunks):
+        return f"row {row}"
     number = dialled_number(row)
     # The page may be sent around. The last digits are enough to find a call in the records.
     return f"{number[:3]}{'•' * 6}{number[-4:]}"

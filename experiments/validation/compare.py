@@ -18,6 +18,7 @@ from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.cpu import CpuComparison
 from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
+from trunkproof.experiments.validation.far_ends import FarEndComparison, compare_far_ends
 from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.parties.audio import Heard
@@ -100,15 +101,23 @@ class Comparison:
 
     @property
     def agreement(self) -> float:
-        """Return the share of attempts with the same disposition on both sides. 1 where there are no attempts."""
-        # An attempt that only one side has counts as a difference. The plain `==` would leave it out.
-        agreed = self._pairs["predicted"].eq_missing(self._pairs["measured"]).sum()
+        """Return the share of attempts on which both sides agree. 1 where there are no attempts.
+
+        They agree on the disposition, or for a far end that is not ours, on the admission. An attempt that only one
+        side has counts as a difference.
+        """
+        agreed = self._pairs["agrees"].sum()
         return float(agreed / self.attempts) if self.attempts else 1.0
 
     @cached_property
     def disagreements(self) -> tuple[Disagreement, ...]:
         """Return the attempts that did not end as predicted, each with what is known of the reason."""
         return find_disagreements(self.study, self._pairs, self.anchors)
+
+    @cached_property
+    def far_ends(self) -> tuple[FarEndComparison, ...]:
+        """Return how calls to each kind of listed number ended and rang, predicted and measured."""
+        return compare_far_ends(self.predicted, self.measured)
 
     @property
     def valid(self) -> bool:
@@ -176,6 +185,7 @@ class Comparison:
             "counted_as_throttled": {
                 trunk.name: list(map(str, trunk.throttle.refusal_rules)) for trunk in self.study.trunks
             },
+            "far_ends": [one.to_json() for one in self.far_ends],
             "disagreements": [one.to_json() for one in self.disagreements],
             "generator": asdict(self.generator),
             "srtp": asdict(self.srtp),

@@ -1,5 +1,8 @@
 """Find the attempts on which prediction and reality disagree, and what the records say about the reason.
 
+Far ends that are not ours follow no plan. For calls to them only the admission is compared call by call. How they end
+is compared by distribution (`far_ends`).
+
 A reason is made of facts in the records: instants, neighbouring calls, the caller's own words. It does not prove a
 cause.
 """
@@ -13,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from trunkproof.experiments.validation.windows import anchor_at
-from trunkproof.models.records import Disposition
+from trunkproof.models.records import ADMITTED, Disposition, FarEnd
 from trunkproof.models.study import Study
 
 _FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
@@ -40,22 +43,33 @@ class Disagreement:
 
 
 def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per attempt: `call`, `attempt`, both dispositions, and the fields that explain a difference."""
+    """Return one row per attempt: `call`, `attempt`, both dispositions, and the fields that explain a difference.
+
+    `agrees` says whether the dispositions are equal, or for a far end that is not ours, whether both sides admitted it.
+    """
     sides = []
     for side, records in (("predicted", predicted), ("measured", measured)):
         renamed = {name: side if name == "disposition" else f"{side}_{name}" for name in _FIELDS}
         sides.append(records.select("call", "attempt", *_FIELDS).rename(renamed))
     # By call and attempt, not by row: both are in either table, and a redial that one side lacks stays visible.
     paired = sides[0].join(sides[1], on=["call", "attempt"], how="full", coalesce=True)
-    return paired.with_columns(intended_s=pl.coalesce("measured_intended_s", "predicted_intended_s")).sort(
-        "intended_s", "call", "attempt"
+    paired = paired.join(measured.select("call", "attempt", "far_end"), on=["call", "attempt"], how="left")
+    equal, admitted = pl.col("predicted").eq_missing(pl.col("measured")), [kind.value for kind in ADMITTED]
+    both = pl.col("predicted").is_in(admitted) & pl.col("measured").is_in(admitted)
+    abroad = pl.col("far_end").is_not_null() & (pl.col("far_end") != FarEnd.PLAN.value)
+    paired = paired.with_columns(
+        intended_s=pl.coalesce("measured_intended_s", "predicted_intended_s"),
+        agrees=equal | (both & abroad).fill_null(value=False),
     )
+    # Where the far end has done something else, only one side may have a redial, and none is wrong about the trunk.
+    parted = pl.when(pl.col("agrees") & ~equal).then("attempt").min().over("call")
+    paired = paired.filter(parted.is_null() | (pl.col("attempt") <= parted))
+    return paired.sort("intended_s", "call", "attempt")
 
 
 def find_disagreements(study: Study, pairs: pl.DataFrame, anchors: Mapping[str, float]) -> tuple[Disagreement, ...]:
     """Return the attempts whose dispositions differ, in the order of time."""
-    # An attempt that only one side has is a difference too.
-    different = pairs.filter(pl.col("predicted").ne_missing(pl.col("measured")))
+    different = pairs.filter(~pl.col("agrees"))
     sent = pairs["measured_sent_s"].drop_nulls().sort()
     return tuple(_disagreement(study, values, sent, anchors) for values in different.iter_rows(named=True))
 

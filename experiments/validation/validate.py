@@ -36,7 +36,7 @@ from trunkproof.loadgen.system.programs import Death
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.plan import Plan, draw_plan
-from trunkproof.models.records import read_records, write_records
+from trunkproof.models.records import FarEnd, read_records, write_records
 from trunkproof.models.study import Study
 from trunkproof.simulator.replicate import replicate
 from trunkproof.simulator.run import simulate
@@ -85,6 +85,7 @@ async def validate_async(
     """Do the same as `validate`, for callers that have an event loop, such as notebooks."""
     # Before anything is drawn or started: a wrong option should not cost the user a minute.
     check_divisible(study, options.workers)
+    _check_far_ends(study)
     out.mkdir(parents=True, exist_ok=True)
     advance(0.0, "other seeds, for the intervals")
     plan = draw_plan(study)
@@ -130,6 +131,26 @@ async def validate_async(
         driven.samples.write_parquet(out / METERS)
     write_evidence(comparison, out)
     return comparison
+
+
+def _check_far_ends(study: Study) -> None:
+    """Check that all far ends are ours: behind a trunk that we start there is nobody else.
+
+    Raises:
+        InputError: some are not.
+    """
+    problems = [
+        Problem(
+            where=f"trunks[{trunk}].traffic.destinations[{index}].far_end",
+            what=f"{entry.far_end} is behind a trunk of others, and validate starts one of ours: write plan, or leave "
+            "the destinations out; `trunkproof load --target` calls such numbers",
+        )
+        for trunk, settings in enumerate(study.trunks)
+        for index, entry in enumerate(settings.traffic.destinations)
+        if entry.far_end is not FarEnd.PLAN
+    ]
+    if problems:
+        raise InputError(study.name, problems)
 
 
 def _refusals(driven: RunResult) -> tuple[str, ...]:

@@ -196,6 +196,7 @@ class PlainPump:
         self._drain(flow, now)
         packet = flow.stream.next_packet()
         if packet is not None and flow.remote is not None:
+            flow.stream.note_sent(self.now())
             flow.unsent += not _send(flow.rtp, packet, flow.remote)
         if now >= flow.stream.next_report:
             self._report(flow, now)

@@ -31,7 +31,7 @@ from trunkproof.loadgen.media.silence import Silence
 from trunkproof.loadgen.media.sockets import Address
 from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher
 from trunkproof.loadgen.media.statistics import DUPLICATE, JUMPED, RESTARTED, ReceptionStatistics
-from trunkproof.loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
+from trunkproof.loadgen.media.voiceprint import Frame, Side, Voice, classify, read_frame, write_frame
 from trunkproof.models.packets import PACKET_S, SAMPLES_PER_PACKET
 from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
 
@@ -46,6 +46,8 @@ MOST_SOURCES = 8
 music and transfers are, and a mixer a few at a time. A peer that invents one for each packet must not take our memory:
 the source that was heard longest ago is summed up and forgotten.
 """
+TIMED_FRAMES = 128
+"""Frames whose sending is remembered, to time those that come back: 2.56 s, far more than people can talk across."""
 GRACE_S = 1.0
 """How long packets of before a change are accepted: with the old key, or from the old address. They were on their way,
 and the peer changes only when it has our answer (RFC 4568 section 7.1.4, RFC 3264 section 8.3.1).
@@ -125,6 +127,8 @@ class MediaReport:
     """Authentic, but with our own source: a loop, or chance (RFC 3550 section 8.2)."""
     jitter_ms: float = 0.0
     """Of the source that was heard last."""
+    round_trip_ms: float | None = None
+    """Mean time from the sending of our frames to their return. None where none came back."""
     silence_s: float = 0.0
     """The longest time without a packet, from the start to the end of the call, while the peer could send."""
     paused_s: float = 0.0
@@ -181,6 +185,8 @@ class MediaStream:
         """When the call was answered."""
         self.sent = 0
         """Packets sent so far."""
+        self._sent_at = [0.0] * TIMED_FRAMES
+        """When each of the last frames was sent, by its number."""
         self.given_up = 0
         """Packets given up so far. They have numbers, so that the peer counts them as lost."""
         self._frames = 0
@@ -195,6 +201,8 @@ class MediaStream:
         self._sources_heard = 0
         self._silence = Silence()
         self._voices = dict.fromkeys(Voice, 0)
+        self._round_trips_s, self._timed = 0.0, 0
+        """The sum of the times in which our frames came back, and of how many."""
         self._kinds = [0] * KINDS
         self._arrived = self._failed = self._plain = self._replayed = self._authentic = 0
         self._early = self._jumped = self._other_types = self._collided = 0
@@ -234,6 +242,10 @@ class MediaStream:
         """Take the call as answered from now on, with what was agreed early. Do nothing where nothing was agreed."""
         if self.terms is not None:
             self.follow(self.terms, now)
+
+    def note_sent(self, at: float) -> None:
+        """Note when the last packet went out. The pump knows."""
+        self._sent_at[(self.sent - 1) % TIMED_FRAMES] = at
 
     @property
     def sends(self) -> bool:
@@ -452,12 +464,19 @@ class MediaStream:
         elif packet.payload_type in terms.heard_types:
             source.samples = len(packet.payload)
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
-            self._voices[classify(read_frame(packet.payload), listener=self.side, row=self.row)] += 1
+            self._note_voice(read_frame(packet.payload), arrival)
         elif packet.payload_type == COMFORT_NOISE:
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
         else:
             self._other_types += 1
         source.note(arrival)
+
+    def _note_voice(self, frame: Frame | None, arrival: float) -> None:
+        voice = classify(frame, listener=self.side, row=self.row)
+        self._voices[voice] += 1
+        if frame is not None and voice is Voice.OWN_ECHO and 0 < self.sent - frame.number <= TIMED_FRAMES:
+            self._round_trips_s += arrival - self._sent_at[frame.number % TIMED_FRAMES]
+            self._timed += 1
 
     def _note_key(self, packet: RtpPacket) -> None:
         event = TelephoneEvent.parse(packet.payload)
@@ -547,6 +566,7 @@ class MediaStream:
             jumped=self._jumped,
             foreign=self._voices[Voice.FOREIGN],
             echoed=self._voices[Voice.OWN_ECHO],
+            round_trip_ms=1000 * self._round_trips_s / self._timed if self._timed else None,
             unknown=self._voices[Voice.UNKNOWN],
             other_types=self._other_types,
             early=self._early,

@@ -28,7 +28,7 @@ from trunkproof.loadgen.sip.sdp import CODECS, Codec, SessionDescription
 from trunkproof.loadgen.system.ports import customer_ports
 from trunkproof.models.errors import GuardError, RemoteError, TrunkproofError
 from trunkproof.models.plan import PlanRow
-from trunkproof.models.records import Direction, Record
+from trunkproof.models.records import Direction, FarEnd, Record
 from trunkproof.models.study import Study, Trunk
 
 LONGEST_SILENCE_S = 2.0
@@ -74,7 +74,7 @@ class Audio:
         self._row, self._trunk = row, trunk
         self._flow: Flow | None = None
         self._cipher: Cipher | None = None
-        self.address = factory.address
+        self.address = factory.told_address
         self.port: int = sockets[0].getsockname()[1]
         # Not from `random_source`: with the same key twice, two calls would be encrypted with the same key stream.
         self.key = None if factory.plain else os.urandom(KEY_BYTES)
@@ -150,8 +150,10 @@ class Audio:
             remote_rtcp = canonical((host, agreement.remote_rtcp_port))
         except (GuardError, OSError) as error:
             raise MediaAddressError(str(error)) from error
-        if family_of(host) is not family_of(self.address):
-            raise MediaAddressError(f"audio cannot be sent from {self.address} to {host}: one is IPv4 and one is IPv6")
+        if family_of(host) is not family_of(self._factory.address):
+            raise MediaAddressError(
+                f"audio cannot be sent from {self._factory.address} to {host}: one is IPv4 and one is IPv6"
+            )
         return remote, remote_rtcp
 
     def follow(self, agreement: MediaAgreement, *, early: bool = False) -> None:
@@ -226,6 +228,7 @@ class AudioFactory:
         check_media: Callable[[str], str],
         plain: bool = False,
         ports: tuple[int, int] | None = None,
+        told_address: str | None = None,
     ) -> None:
         """Make the factory of one party.
 
@@ -236,8 +239,9 @@ class AudioFactory:
             check_media: returns the address to send to, or raises GuardError.
             plain: plain RTP, as behind an edge that encrypts for us.
             ports: the range that `open` takes ports from. None: the customers' whole range.
+            told_address: the address that SDP names, where a NAT stands before this party. None: the local one.
         """
-        self.address = address
+        self.address, self.told_address = address, told_address or address
         self.plain = plain
         self.check_media = check_media
         self.pump = make_pump()
@@ -339,20 +343,23 @@ def note_media(record: Record, report: MediaReport) -> None:
     record.early_rtp, record.rtp_stray, record.rtp_sources = report.early, report.stray, report.sources
     record.not_rtp = report.not_rtp
     record.silence_s, record.paused_s = report.silence_s, report.paused_s
+    record.round_trip_ms = report.round_trip_ms
     # Without a packet there is nothing to compute jitter and MOS from, and 0.0 would look like a perfect call.
     if report.authenticated:
         record.jitter_ms, record.mos = report.jitter_ms, report.mos
 
 
-def media_fault(report: MediaReport) -> str | None:
-    """Return why a call's audio was not as agreed, or None where it was."""
+def media_fault(report: MediaReport, far_end: FarEnd = FarEnd.PLAN) -> str | None:
+    """Return why a call's audio was not as agreed, or not what this kind of far end sends. None where all is well."""
     # The most telling fault first: those behind it may follow from it.
-    return next(_faults(report), None)
+    return next(_faults(report, far_end), None)
 
 
-def _faults(report: MediaReport) -> Iterator[str]:
+def _faults(report: MediaReport, far_end: FarEnd) -> Iterator[str]:
     if report.fault:
         yield f"our audio failed: {report.fault}"
+    if far_end in _ASKED_NOTHING:
+        return
     if report.plain:
         yield f"{report.plain} packets came as plain RTP where SRTP was agreed"
     if report.failed:
@@ -365,12 +372,22 @@ def _faults(report: MediaReport) -> Iterator[str]:
     # By silence and not by what was sent: on hold nothing has to come, and we may only listen.
     if not report.received and report.silence_s >= SHORTEST_TO_JUDGE_S:
         yield "no audio came back (one-way audio)" + _instead(report)
-    if report.silence_s > LONGEST_SILENCE_S:
+    # A far end that plays may have played all of it.
+    if report.silence_s > LONGEST_SILENCE_S and (far_end is not FarEnd.PLAYS or not report.received):
         yield f"no audio came back for {report.silence_s:.1f} s" + _instead(report)
     if report.other_types > report.authenticated / 2:
         yield f"{report.other_types} of {report.authenticated} packets had a payload type that was not agreed"
+    if far_end is FarEnd.ECHO and report.echoed < report.authenticated / 2:
+        yield (
+            f"only {report.echoed} of {report.authenticated} packets were our own audio that came back: is it an echo, "
+            "and does nothing on the way change the codec?"
+        )
     if report.unsent > report.sent / 2:
         yield f"{report.unsent} of {report.sent} packets could not be sent: is there a route to the peer's address?"
+
+
+_ASKED_NOTHING = frozenset({FarEnd.ANSWERS, FarEnd.REJECTS, FarEnd.RINGS})
+"""Far ends of whose audio nothing is asked."""
 
 
 def _instead(report: MediaReport) -> str:

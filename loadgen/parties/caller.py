@@ -12,10 +12,12 @@ from typing import Protocol
 from trunkproof.loadgen.parties.agent import CallEvents, SipAgent, Stopped
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.redirect import Redirector
+from trunkproof.loadgen.sip.digest import Credentials
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import PlanRow
+from trunkproof.models.records import FarEnd
 from trunkproof.models.refusals import RefusalRules
 
 
@@ -45,6 +47,13 @@ class Line(Protocol):
     @property
     def redirector(self) -> Redirector | None:
         """Return who decides about redirects. None: they are not followed."""
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Return with what challenges are answered. None: they are refusals."""
+
+    def far_end(self, row: PlanRow) -> FarEnd:
+        """Return what the called side is expected to do."""
 
     def open_audio(self, row: PlanRow) -> Audio:
         """Return audio for a call: ports and a key."""

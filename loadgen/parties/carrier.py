@@ -52,7 +52,7 @@ class Carrier:
         self._keylog, self._trace = keylog, trace
         self.host = str(self._study.pop.carrier.address)
         self.limits = CarrierLimits(self._study)
-        self.answerer = Answerer(plan.rows, self._admit)
+        self.answerer = Answerer(plan.row_dialled, self._admit)
         self.audio = AudioFactory(
             self.host,
             self._study,

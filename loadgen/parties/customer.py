@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import random
 import ssl
 import tempfile
@@ -27,6 +28,7 @@ from trunkproof.loadgen.parties.numbers import exophone
 from trunkproof.loadgen.parties.redirect import Redirector
 from trunkproof.loadgen.schedule.share import WHOLE, Share
 from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.digest import Credentials
 from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
@@ -35,8 +37,9 @@ from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, cli
 from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
 from trunkproof.loadgen.tls.pool import ConnectionPool
-from trunkproof.models.errors import StackError
-from trunkproof.models.plan import Plan, PlanRow, dialled_number
+from trunkproof.models.errors import GuardError, InputError, Problem, StackError
+from trunkproof.models.plan import Plan, PlanRow
+from trunkproof.models.records import FarEnd
 from trunkproof.models.refusals import RefusalRules
 from trunkproof.models.study import Trunk
 
@@ -68,6 +71,40 @@ def check_family(trunk: Trunk, target: Target) -> None:
         )
 
 
+def check_numbers(trunk: Trunk, target: Target) -> None:
+    """Check that a customer may call out on that target: elsewhere than at home, only numbers that the study lists.
+
+    Raises:
+        GuardError: it may not. The message lists what is missing.
+    """
+    traffic = trunk.traffic
+    if ipaddress.ip_address(target.address).is_loopback or traffic.inbound_share == 1:
+        return
+    missing = []
+    if not traffic.destinations:
+        missing.append("list the numbers to call (traffic.destinations), because made ones would ring at strangers'")
+    if not traffic.callers:
+        missing.append("list the Exophones to call as (traffic.callers)")
+    if missing:
+        raise GuardError(f"{target.host} is not on this machine; before {trunk.name} calls it, {' and '.join(missing)}")
+
+
+def credentials_of(trunk: Trunk) -> Credentials | None:
+    """Return a customer's credentials, with the password from the environment, or None where the study has none.
+
+    Raises:
+        InputError: there is no such variable.
+    """
+    if trunk.credentials is None:
+        return None
+    name = trunk.credentials.password_env
+    password = os.environ.get(name)
+    if not password:
+        what = f"is not set: it should have the password of {trunk.name} (credentials.password_env)"
+        raise InputError("environment", [Problem(where=name, what=what)])
+    return Credentials(trunk.credentials.username, password)
+
+
 class Customer:
     """One customer, open inside its `async with` block. It is the `Line` of its own caller."""
 
@@ -85,6 +122,7 @@ class Customer:
         self._index = index
         self._settings = plan.study.trunks[index]
         self._address = str(self._settings.customer_address)
+        self._told_address = str(self._settings.external_address or self._address)
         self._card = card
         self._listens = share.listens(index)
         self._target = target
@@ -93,18 +131,20 @@ class Customer:
         self.redirector: Redirector | None = None
         if self._settings.follow_redirects:
             rate = 60 * plan.calls / plan.study.duration_s
-            self.redirector = Redirector(options.guard, rate, self._connections)
+            self.redirector = Redirector(options.guard, rate, self._connections, self._may_dial)
         self.audio = AudioFactory(
             self._address,
             plan.study,
             at_trunk=False,
             check_media=lambda address: options.guard.check_media(address, target),
             ports=share.ports,
+            told_address=self._told_address,
         )
         self.ports_per_call = plan.study.pop.ports.legs
         self.refusals = RefusalRules.of(self._settings.throttle, ours=card.stack != "foreign")
         self.ring_patience_s = self._settings.traffic.ring_patience_s
-        self._answerer = Answerer(plan.rows, self._admit)
+        self.credentials = credentials_of(self._settings)
+        self._answerer = Answerer(plan.row_dialled, self._admit)
         self._listener: TlsServer | None = None
         self._agent: SipAgent | None = None
         self._caller: Caller | None = None
@@ -154,7 +194,7 @@ class Customer:
             why = cannot_listen(who, self._address, port, error.__cause__)
             logger.warning("%s; it listens on port %d instead, and its Contact says so", why, other)
         self._agent = SipAgent(
-            UserAgent(self._address, self._listener.address[1]),
+            UserAgent(self._told_address, self._listener.address[1]),
             random.Random(),
             on_invite=self._invited if answers else None,
             trace=self._options.trace,
@@ -208,13 +248,29 @@ class Customer:
         """Return the customer's INVITE to the trunk."""
         return outbound_invite(
             self.agent.ids,
-            dialled=dialled_number(row.row),
-            exophone=exophone(self._index),
-            account=self._settings.account,
+            dialled=self._plan.dialled(row),
+            exophone=self._exophone(row),
+            domain=self._settings.domain,
             trunk=Place(self._target.address, self._target.port),
             customer=Place(self.agent.user_agent.host, self.agent.user_agent.port),
             sdp=sdp,
+            request_host=self._settings.request_host,
+            headers=self._settings.headers,
         )
+
+    def _exophone(self, row: PlanRow) -> str:
+        callers = self._settings.traffic.callers
+        # In turn, by the call: its redials have the same caller.
+        return callers[row.call % len(callers)] if callers else exophone(self._index)
+
+    def far_end(self, row: PlanRow) -> FarEnd:
+        """Return what the dialled number is expected to do."""
+        return self._plan.far_end(row)
+
+    def _may_dial(self, number: str) -> bool:
+        """Tell whether a redirect may lead to this number: not to one that nobody wrote down."""
+        where = self._plan.destinations[self._index]
+        return not len(where) or where.has(number) or self._plan.row_dialled(number) is not None
 
     def _invited(self, incoming: IncomingCall) -> None:
         self._answerer.take(self.agent, incoming)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from trunkproof.loadgen.bugs import note_bug
@@ -25,7 +25,7 @@ from trunkproof.loadgen.sip.sdp import MalformedSdpError
 from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 from trunkproof.loadgen.sip.server_call import ServerCall
 from trunkproof.models.errors import RemoteError
-from trunkproof.models.plan import Outcome, PlanRow, row_of
+from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Disposition
 from trunkproof.models.refusals import REFUSALS
 
@@ -64,15 +64,18 @@ class Admission(Protocol):
 
 
 class Answerer:
-    """The called side. `admission` decides first. `rows` are the plan's, by number.
+    """The called side. `admission` decides first. `planned` returns the plan's row of a dialled number.
 
     A number that is not the plan's gets the row that `unplanned` returns for it, or 404 without it.
     """
 
     def __init__(
-        self, rows: Mapping[int, PlanRow], admission: Admission, unplanned: Callable[[str], PlanRow] | None = None
+        self,
+        planned: Callable[[str], PlanRow | None],
+        admission: Admission,
+        unplanned: Callable[[str], PlanRow] | None = None,
     ) -> None:
-        self._rows, self._unplanned = rows, unplanned
+        self._planned, self._unplanned = planned, unplanned
         self._admission = admission
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,8 +146,7 @@ class Answerer:
             log.debug("the caller gave up")
 
     def _row_dialled(self, call: ServerCall) -> PlanRow:
-        number = row_of(call.dialled)
-        row = None if number is None else self._rows.get(number)
+        row = self._planned(call.dialled)
         if row is None and self._unplanned is not None:
             row = self._unplanned(call.dialled)
         if row is None:

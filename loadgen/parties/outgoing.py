@@ -23,6 +23,7 @@ from trunkproof.loadgen.parties.redirect import RedirectError
 from trunkproof.loadgen.parties.refusal import read_refusal, told
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.client_call import ClientCall
+from trunkproof.loadgen.sip.digest import Authenticator
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.mask import mask
 from trunkproof.loadgen.sip.message import Request
@@ -32,7 +33,7 @@ from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.loadgen.tls.pool import ConnectionPool, Lease
 from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import Disposition, EndedBy, Record
+from trunkproof.models.records import Disposition, EndedBy, FarEnd, Record
 from trunkproof.models.refusals import disposition_of
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 
@@ -172,6 +173,8 @@ class PlannedCall:
     def _place(self, lease: Lease, ready: _Ready) -> None:
         self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.inbox)
         self._call.negotiator = ready.media
+        if (credentials := self.caller.line.credentials) is not None:
+            self._call.authenticator = Authenticator(credentials, self.caller.line.agent.ids.tag)
 
     def _fail_here(self, error: TrunkproofError) -> None:
         """Note a failure of this machine and not of the trunk. The generator's verdict counts these failures."""
@@ -201,7 +204,7 @@ class PlannedCall:
         self._note_end(ended)
         # After the hang-up, which may take a while, but of the audio as it was before.
         note_media(self.record, media.audio.report)
-        self._judge(ended, answer.fault or media_fault(media.audio.report), early=early)
+        self._judge(ended, answer.fault or media_fault(media.audio.report, self._far_end), early=early)
 
     def _note_end(self, ended: events.Terminated | None) -> None:
         """Note who hung up, and why. `ended` is None where our BYE got no answer."""
@@ -381,12 +384,19 @@ class PlannedCall:
             self._end(Disposition.MEDIA_FAILED, fault)
         elif ended is None:
             self._end(Disposition.CONNECTION_FAILED, "no way to send the BYE: the trunk is gone")
-        elif early:
+        # An announcement may be over before its caller wants to hang up.
+        elif early and self._far_end is not FarEnd.PLAYS:
             self._end(Disposition.DROPPED, self._drop_reason(ended))
         else:
             # The call was carried to its end. How the BYE went is a remark, not a failure.
-            odd = ended.cause not in _GOOD_ENDS
-            self._end(Disposition.COMPLETED, f"ended by {ended.cause.name}" if odd else None)
+            odd = [] if ended.cause in _GOOD_ENDS else [f"ended by {ended.cause.name}"]
+            if self._far_end in {FarEnd.REJECTS, FarEnd.RINGS}:
+                odd.append("it was not expected to answer")
+            self._end(Disposition.COMPLETED, "; ".join(odd) or None)
+
+    @property
+    def _far_end(self) -> FarEnd:
+        return self.caller.line.far_end(self.row)
 
     def _drop_reason(self, ended: events.Terminated) -> str:
         after_s = ended.at_s - self.caller.zero - (self.record.answered_s or 0.0)

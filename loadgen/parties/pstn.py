@@ -26,7 +26,7 @@ from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import Plan, PlanRow, dialled_number
-from trunkproof.models.records import Direction, Record
+from trunkproof.models.records import Direction, FarEnd, Record
 from trunkproof.models.refusals import RefusalRules
 from trunkproof.models.study import Study
 
@@ -50,8 +50,13 @@ class PstnLine:
         self.refusals = RefusalRules.of(self._settings.throttle, ours=not records_route)
         self.ring_patience_s = self._settings.traffic.ring_patience_s
         self.redirector = None
+        self.credentials = None
         # The line opens audio by row, so what a call got at its admission waits here for it.
         self.reservations: dict[int, Reservation] = {}
+
+    def far_end(self, row: PlanRow) -> FarEnd:
+        """Return that a customer's telephones play the plan."""
+        return FarEnd.PLAN
 
     def open_audio(self, row: PlanRow) -> Audio:
         """Return our side's audio, on the ports that the call was given at its admission."""
@@ -68,7 +73,7 @@ class PstnLine:
             self.agent.ids,
             called=dialled_number(row.row),
             caller=pstn_number(row.call),
-            account=self._settings.account,
+            domain=self._settings.domain,
             trunk=self._edge,
             contact=self._edge,
             customer=Place(str(self._settings.customer_address), self._settings.customer_port),

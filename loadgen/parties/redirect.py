@@ -43,6 +43,8 @@ class Redirector:
     guard: Guard
     calls_per_minute: float
     connections: Callable[[Target, str], ConnectionPool]
+    may_dial: Callable[[str], bool] = lambda number: True
+    """Whether a number may be dialled, wherever it is."""
     _pools: dict[Target, ConnectionPool] = field(default_factory=dict)
 
     async def follow(self, response: Response, tried: list[str]) -> Redirection:
@@ -58,6 +60,9 @@ class Redirector:
             raise RedirectError("the redirect names no address that is new")
         refused: list[str] = []
         for uri in fresh:
+            if not self.may_dial(uri.user):
+                refused.append("the redirect names a number that the study does not list")
+                continue
             try:
                 return Redirection(str(uri), await self._pool(uri))
             except (MalformedFieldError, GuardError, StackError) as error:

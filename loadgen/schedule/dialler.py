@@ -1,7 +1,8 @@
 """Dial a plan: every first attempt at its instant, and the redials after attempts that failed.
 
 The dialler connects the plan, the pacer and the party that places a call, and keeps the records. The redial rules are
-those of the study. The simulator uses the same ones.
+those of the study. The simulator uses the same ones. So are the limits of each dialled number (`models.destinations`):
+a call that would break one is left out, and has no record.
 
 This is the one place where an error becomes the result of its call. A peer's error (`RemoteError`) is told in the
 call's record. Any other error is a bug of ours: it is told there too, and noted with its traceback. In both cases the
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 from trunkproof.loadgen.bugs import describe, note_bug, noting_bugs
 from trunkproof.loadgen.schedule.pacer import Instant, Pacer
+from trunkproof.models.destinations import NumberLimits
 from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Disposition, Record
@@ -58,6 +60,8 @@ class Dialler:
         self._place = place
         self.records: list[Record] = []
         """The record of every attempt begun, in the order of their beginning."""
+        self.numbers = NumberLimits(plan.destinations)
+        """The limits of the dialled numbers."""
         self.failed_here = 0
         """How many attempts a bug of ours ended."""
 
@@ -80,6 +84,8 @@ class Dialler:
             direction=row.direction,
             disposition=Disposition.STILL_UP,
             intended_s=intended_s,
+            destination=row.destination,
+            far_end=None if row.destination is None else self._plan.far_end(row),
         )
         return record, self._place(row, record)
 
@@ -108,12 +114,15 @@ class Dialler:
         self._on_end(record)
         next_row = row.redial(record.disposition)
         # An attempt without an end was cut off, and nobody redials after that.
-        if next_row is None or record.ended_s is None:
-            return
-        following, redial = self._plan.rows[next_row], self._plan.study.trunks[row.trunk].traffic.redial
-        record.redialled = True
-        # From the end of the attempt, not from now: the delay of this task must not move the redial.
-        self._schedule(following, record.ended_s + redial.wait_s(following.redial_delay_s, record.retry_after_s))
+        if next_row is not None and record.ended_s is not None:
+            following, redial = self._plan.rows[next_row], self._plan.study.trunks[row.trunk].traffic.redial
+            # From the end of the attempt, not from now: the delay of this task must not move the redial.
+            at_s = record.ended_s + redial.wait_s(following.redial_delay_s, record.retry_after_s)
+            if self.numbers.again(row.trunk, row.destination, at_s):
+                record.redialled = True
+                self._schedule(following, at_s)
+                return
+        self.numbers.end(row.trunk, row.destination)
 
 
 class _Dialling:
@@ -131,10 +140,17 @@ class _Dialling:
         self._try(self._attempt.prepare)
 
     def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
+        # Asked at the instant, when it is known which calls have ended. A redial was asked for when it was scheduled.
+        row = self._row
+        if row.attempt == 0 and not self._dialler.numbers.begin(row.trunk, row.destination, self._intended_s):
+            return self._left_out()
         self._dialler.began(self._record)
         # This part runs at once. A coroutine begins only in a later turn of the event loop.
         self._try(self._attempt.start)
         return self._finish()
+
+    async def _left_out(self) -> None:
+        self.drop()
 
     async def _finish(self) -> None:
         try:

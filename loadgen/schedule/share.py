@@ -64,7 +64,8 @@ def check_divisible(study: Study, workers: int) -> None:
     Raises:
         InputError: they cannot. Lists every reason, each with what to write instead.
     """
-    problems = [*_too_few_connections(study, workers), *_resumptions(study)] if workers > 1 else []
+    found = (*_too_few_connections(study, workers), *_resumptions(study), *_limited_numbers(study))
+    problems = found if workers > 1 else ()
     if problems:
         raise InputError(f"{study.name}, with {workers} workers", problems)
 
@@ -94,6 +95,18 @@ def _resumptions(study: Study) -> list[Problem]:
         for index, trunk in enumerate(study.trunks)
         # With one connection all its handshakes happen in one worker, which remembers the session.
         if trunk.traffic.tls.resumption_share > 0 and _connections(trunk.traffic.tls) != 1
+    ]
+
+
+def _limited_numbers(study: Study) -> list[Problem]:
+    where = "traffic" if len(study.trunks) == 1 else "trunks[{}].traffic"
+    return [
+        Problem(
+            where=f"{where.format(index)}.destinations",
+            what="at_once and per_minute are kept by one process, and several would allow more: leave --workers out",
+        )
+        for index, trunk in enumerate(study.trunks)
+        if any(entry.is_limited for entry in trunk.traffic.destinations)
     ]
 
 

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import auto
+from functools import partial
 from typing import Protocol
 
 from trunkproof.loadgen.sip import events
@@ -17,6 +18,7 @@ from trunkproof.loadgen.sip.body import disposition, sdp_part
 from trunkproof.loadgen.sip.call_state import IN_DIALOG, TRANSITIONS, CallState, Trigger
 from trunkproof.loadgen.sip.capabilities import ALLOW, CAPABILITIES, SUPPORTED
 from trunkproof.loadgen.sip.dialog import CallKey, Dialog, Repeater, contact_uri
+from trunkproof.loadgen.sip.digest import Authenticator
 from trunkproof.loadgen.sip.events import EndCause, Event
 from trunkproof.loadgen.sip.exchange import NO_ANSWER, Negotiator, OfferState
 from trunkproof.loadgen.sip.fields import MalformedFieldError, uri_host
@@ -128,7 +130,7 @@ class Call(ABC):
 
     __slots__ = (
         "_bye_reason", "_core", "_end_cause", "_next_offer", "_refresher", "_reinvite", "_repeater", "_session",
-        "_timers", "connection_id", "context", "dialog", "key", "negotiator", "scheduled_s", "state",
+        "_timers", "authenticator", "connection_id", "context", "dialog", "key", "negotiator", "scheduled_s", "state",
     )  # fmt: skip
 
     def __init__(self, core: Core, connection_id: ConnectionId, key: CallKey, state: CallState) -> None:
@@ -139,6 +141,8 @@ class Call(ABC):
         self.state = state
         self.context: object = None
         self.negotiator: Negotiator | None = None
+        self.authenticator: Authenticator | None = None
+        """Answers challenges. None: a challenge is a refusal."""
         self.dialog: Dialog | None = None
         self.scheduled_s: float | None = None
         self._bye_reason: Header | None = None
@@ -548,11 +552,19 @@ class Call(ABC):
         self._repeater = None
         self._timers.clear()
         self._core.schedule(self)
-        rows = () if self._bye_reason is None else (self._bye_reason,)
-        request = self._the_dialog().request("BYE", self._core.agent.via(self._core.ids.branch()), rows)
-        self._core.start(self.connection_id, request, self._on_bye, now)
+        self._start_bye((), now)
 
-    def _on_bye(self, event: TransactionEvent, now: float) -> None:
+    def _start_bye(self, rows: tuple[Header, ...], now: float) -> None:
+        rows += () if self._bye_reason is None else (self._bye_reason,)
+        request = self._the_dialog().request("BYE", self._core.agent.via(self._core.ids.branch()), rows)
+        self._core.start(self.connection_id, request, partial(self._on_bye, request.uri), now)
+
+    def _on_bye(self, uri: str, event: TransactionEvent, now: float) -> None:
+        if isinstance(event, Response) and self.authenticator is not None:
+            answer = self.authenticator.answer(event, "BYE", uri)
+            if answer is not None:
+                self._start_bye((answer,), now)
+                return
         match event:
             case TransactionFailure.TIMEOUT:
                 cause, status = EndCause.BYE_TIMEOUT, None

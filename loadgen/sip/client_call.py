@@ -11,10 +11,11 @@ from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import Call, CallTimer, ConnectionId, Core, description_in, names_100rel
 from trunkproof.loadgen.sip.call_state import CallState, Trigger
 from trunkproof.loadgen.sip.dialog import Dialog
+from trunkproof.loadgen.sip.digest import CREDENTIALS, Authenticator
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.exchange import OfferState
 from trunkproof.loadgen.sip.fields import MalformedFieldError, read_number, read_q850_cause, read_retry_after
-from trunkproof.loadgen.sip.headers import Header
+from trunkproof.loadgen.sip.headers import Header, Headers
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.session_timer import Refresher, read_min_se, read_session_timer
 from trunkproof.loadgen.sip.transaction import TransactionEvent, TransactionFailure
@@ -187,7 +188,11 @@ class ClientCall(Call):
         if early is not None:
             dialog.take_over(early)
         # Kept as it was sent: a repeated 2xx gets the same ACK again (section 13.2.2.4).
-        self._acks[tag] = dialog.ack(self._core.agent.via(self._core.ids.branch()))
+        given: tuple[Header, ...] = ()
+        if self.authenticator is not None:
+            # The credentials of the INVITE, because an ACK cannot be challenged (section 22.1).
+            given = tuple((name, value) for name in CREDENTIALS for value in self.invite.headers.rows(name))
+        self._acks[tag] = dialog.ack(self._core.agent.via(self._core.ids.branch()), headers=given)
         self._core.send(self.connection_id, self._acks[tag])
         # The call has its answer already, or has ended. This callee must not wait for us in vain.
         if not self._move(Trigger.SUCCESS):
@@ -220,6 +225,8 @@ class ClientCall(Call):
     def _on_failure(self, response: Response, now: float) -> None:
         if response.status == 422 and self._retry_with_longer_session(response, now):
             return None
+        if self.authenticator is not None and self._retry_with_credentials(self.authenticator, response, now):
+            return None
         was_cancelled = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
         if not self._move(Trigger.FAILURE):
             return None
@@ -244,17 +251,33 @@ class ClientCall(Call):
             min_se_s = read_min_se(response)
         except MalformedFieldError:
             return False
-        # A new transaction needs a new branch and the next CSeq number (RFC 3261 section 8.1.3.5).
         headers = self.invite.headers.copy()
-        headers.replace("Via", self._core.agent.via(self._core.ids.branch()))
-        headers.replace("CSeq", f"{self.invite.cseq.number + 1} INVITE")
         headers.replace("Session-Expires", str(min_se_s))
         headers.add("Min-SE", str(min_se_s))
+        self._invite_again(headers, now)
+        return True
+
+    def _retry_with_credentials(self, authenticator: Authenticator, response: Response, now: float) -> bool:
+        """Try again with the credentials that a 401 or 407 asks for. Return whether we do (RFC 3261 section 22.2)."""
+        if self.state not in (CallState.CALLING, CallState.PROCEEDING):
+            return False
+        answer = authenticator.answer(response, "INVITE", self.invite.uri)
+        if answer is None:
+            return False
+        headers = self.invite.headers.copy()
+        # In the place of an answer whose nonce was stale.
+        headers.replace(*answer)
+        self._invite_again(headers, now)
+        return True
+
+    def _invite_again(self, headers: Headers, now: float) -> None:
+        # A new transaction needs a new branch and the next CSeq number (RFC 3261 section 8.1.3.5).
+        headers.replace("Via", self._core.agent.via(self._core.ids.branch()))
+        headers.replace("CSeq", f"{self.invite.cseq.number + 1} INVITE")
         self.invite = Request("INVITE", self.invite.uri, headers, self.invite.body)
         # Not by `_move`: to begin again is no transition that the peer could cause.
         self.state = CallState.CALLING
         self._transaction = self._core.start_invite(self.connection_id, self.invite, self._on_invite, now)
-        return True
 
     def _on_no_response(self, failure: TransactionFailure, now: float) -> None:
         was_cancelling = self.state is CallState.CANCELLING

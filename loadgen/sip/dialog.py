@@ -118,12 +118,12 @@ class Dialog:
             self.invite_cseq = self.local_cseq
         return self._request(method, self.local_cseq, via, headers, body)
 
-    def ack(self, via: str, number: int | None = None) -> Request:
+    def ack(self, via: str, number: int | None = None, headers: tuple[Header, ...] = ()) -> Request:
         """Return the ACK of a 2xx: a request of its own with the INVITE's CSeq number (RFC 3261 section 13.2.2.4).
 
         `number` is that of an earlier INVITE, whose 2xx came again. None: the last one.
         """
-        return self._request("ACK", self.invite_cseq if number is None else number, via, (), b"")
+        return self._request("ACK", self.invite_cseq if number is None else number, via, headers, b"")
 
     def _request(self, method: str, number: int, via: str, headers: tuple[Header, ...], body: bytes) -> Request:
         # The headers are written as text at once: this runs for every ACK and BYE, and nobody reads the rows again.

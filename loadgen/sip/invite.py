@@ -45,28 +45,29 @@ class LegIds:
     trunk_sid: str
 
 
-def account_host(account: str) -> str:
-    """Return the domain of an account's numbers."""
-    return f"{account}.pstn.exotel.com"
-
-
 def outbound_invite(
     ids: Identifiers,
     *,
     dialled: str,
     exophone: str,
-    account: str,
+    domain: str,
     trunk: Place,
     customer: Place,
     sdp: bytes,
+    request_host: str | None = None,
+    headers: tuple[Header, ...] = (),
     session: SessionTimer | None = None,
     user_agent: str = "trunkproof",
 ) -> Request:
     """Return the INVITE that a customer sends to the trunk. Numbers are in E.164 with `+`. The caller is the Exophone.
 
+    Request-URI and To name `request_host` where it is given, else the trunk's address. `headers` are added as they are.
+
     The parts that all INVITEs of a customer share come from a cache, because this runs for every call.
     """
-    form = _outbound_form(exophone, account, (trunk, customer), session, user_agent)
+    rows = [("User-Agent", user_agent), ("Allow", ALLOW), ("Supported", SUPPORTED)]
+    rows += [session.header()] if session is not None else []
+    form = _outbound_form((exophone, domain), (trunk, customer), request_host, (*rows, *headers))
     branch, tag, call_id = ids.branch(), ids.tag(), ids.call_id(form.domain)
     via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}{form.at_host}>"
     # The order of the rows is that of the operator's sample.
@@ -95,21 +96,13 @@ class _OutboundForm(NamedTuple):
     caller: NameAddr
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)  # one for each Exophone
 def _outbound_form(
-    exophone: str, account: str, places: tuple[Place, Place], session: SessionTimer | None, user_agent: str
+    identity: tuple[str, str], places: tuple[Place, Place], request_host: str | None, rows: tuple[Header, ...]
 ) -> _OutboundForm:
-    trunk, customer = places
-    domain = account_host(account)
+    (exophone, domain), (trunk, customer) = identity, places
     from_ = f"{quote(exophone)} <sip:{exophone}@{domain}>;tag="
-    rest = [
-        ("CSeq", str(_FIRST)),
-        ("User-Agent", user_agent),
-        ("Allow", ALLOW),
-        ("Supported", SUPPORTED),
-    ]
-    rest += [session.header()] if session is not None else []
-    rest.append(("Content-Type", "application/sdp"))
+    rest = [("CSeq", str(_FIRST)), *rows, ("Content-Type", "application/sdp")]
     return _OutboundForm(
         domain=domain,
         # `alias` offers the connection for requests to us (RFC 5923 section 5).
@@ -118,8 +111,8 @@ def _outbound_form(
         from_=from_,
         contact=f"Contact: <sip:{exophone}@{customer};transport=tls>\r\n",
         rest="".join(f"{name}: {value}\r\n" for name, value in rest),
-        at_trunk=f"@{trunk}",
-        at_host=f"@{uri_host(trunk.host)}",
+        at_trunk=f"@{request_host or trunk}",
+        at_host=f"@{request_host or uri_host(trunk.host)}",
         host=uri_host(customer.host),
         # `Headers.text` counts line ends against this number, so that a line break in a number or name cannot add a
         # header.
@@ -134,7 +127,7 @@ def inbound_invite(
     *,
     called: str,
     caller: str,
-    account: str,
+    domain: str,
     trunk: Place,
     contact: Place,
     customer: Place,
@@ -147,7 +140,7 @@ def inbound_invite(
     `contact` is the media gateway's public address behind the edge. With `records_route` the trunk names itself in
     Record-Route. Without it, a foreign edge stands in front of the trunk and does so.
     """
-    identity = f"<sip:{caller}@{account_host(account)}>"
+    identity = f"<sip:{caller}@{domain}>"
     rows: list[Header] = [("Record-Route", f"<sip:{trunk};transport=tls;lr>")] if records_route else []
     rows += [
         ("Via", f"SIP/2.0/TLS {trunk};branch={ids.branch()}"),

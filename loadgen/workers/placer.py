@@ -72,6 +72,8 @@ class PlacedCalls:
     measured: Measurements
     heard: Heard
     """The packets that all customers together received."""
+    not_placed: int = 0
+    """Calls and redials that were left out, because the dialled number was at its own limit."""
     lost: tuple[LostWorker, ...] = ()
     bugs: tuple[Bug, ...] = ()
     """Errors of trunkproof itself that worker processes met. Those of the run's own process are not here."""
@@ -217,6 +219,7 @@ class LocalPlacer(CallPlacer):
                 never_placed=self._never_placed(),
             ),
             heard=Heard(sum(one.received for one in heard), sum(one.authenticated for one in heard)),
+            not_placed=self._dialler.numbers.not_placed,
         )
 
     def _never_placed(self) -> int:

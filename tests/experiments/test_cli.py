@@ -66,6 +66,26 @@ def test_plan_says_what_will_happen_in_words_and_in_json(short: Path) -> None:
     assert values["calls"] > 0
 
 
+def test_plan_says_which_numbers_it_will_call_and_masks_them(short: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "listed.yaml"
+    (tmp_path / "numbers.csv").write_text("+918040005551\n+918040005552\n")
+    entry = "{numbers: numbers.csv, far_end: echo, at_once: 1}"
+    listed.write_text(f"{short.read_text()}  destinations:\n    - {entry}\n")
+    words = trunkproof("plan", listed)
+    assert words.returncode == ExitCode.OK
+    assert "+91••••••••51" in words.stdout
+    values = json.loads(trunkproof("plan", listed, "--json").stdout)
+    assert {number["number"] for number in values["numbers"]} == {"+91••••••••51", "+91••••••••52"}
+    assert sum(number["calls"] + number["left_out"] for number in values["numbers"]) == values["calls"]
+    assert {number["at_once"] for number in values["numbers"]} == {1}
+    shown = json.loads(trunkproof("plan", listed, "--json", "--show-numbers").stdout)
+    assert {number["number"] for number in shown["numbers"]} == {"+918040005551", "+918040005552"}
+    # A trunk that we start has no such far ends.
+    refused = trunkproof("validate", listed, "--out", tmp_path / "out")
+    assert refused.returncode == ExitCode.WRONG_INPUT
+    assert "destinations[0].far_end" in refused.stderr
+
+
 def test_simulate_gives_every_indicator_its_interval_and_the_twin(short: Path, tmp_path: Path) -> None:
     result = trunkproof("simulate", short, "--replications", "4", "--out", tmp_path / "out", "--json")
     values = json.loads(result.stdout)

@@ -204,7 +204,7 @@ class World:
                 endpoint.ids,
                 dialled="+919812345678",
                 exophone="+9180",
-                account="acme",
+                domain="acme.pstn.exotel.com",
                 trunk=THEM,
                 customer=US,
                 sdp=SDP,

@@ -23,7 +23,7 @@ from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure
 from trunkproof.loadgen.tls.pool import Lease
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import ConnectionKind, Direction, Disposition, Record
+from trunkproof.models.records import ConnectionKind, Direction, Disposition, FarEnd, Record
 from trunkproof.models.refusals import RefusalRules
 from trunkproof.models.throttles.fixed_window import FixedWindow
 
@@ -216,12 +216,15 @@ class ScriptedPool:
 class ScriptedLine:
     """The line of a caller, over all of these."""
 
-    ports_per_call, ring_patience_s, redirector = 2, 180.0, None
+    ports_per_call, ring_patience_s, redirector, credentials = 2, 180.0, None, None
     refusals = RefusalRules.of(FixedWindow(), ours=True)
 
     def __init__(self, agent: ScriptedAgent, pool: ScriptedPool | None = None, *, has_port: bool = True) -> None:
         self.agent, self.pool, self._has_port = agent, pool or ScriptedPool(), has_port
         self.audio = ScriptedAudio()
+
+    def far_end(self, planned: PlanRow) -> FarEnd:
+        return FarEnd.PLAN
 
     def open_audio(self, planned: PlanRow) -> ScriptedAudio:
         if not self._has_port:

@@ -244,3 +244,17 @@ def test_a_generator_without_ports_is_void_and_blames_itself(tmp_path: Path, mon
     assert all(reason.startswith("this machine: ") for reason in failed["reason"])
     assert driven.generator.verdict == "void"
     assert any("never placed" in reason for reason in driven.generator.reasons)
+
+
+def test_a_block_that_is_routed_to_our_answering_side_plays_the_plan(tmp_path: Path) -> None:
+    block = {"block": "+918040010000-+918040010099", "far_end": "plan"}
+    question = study(
+        outcomes={"busy": 0.5}, callers=["+918040001234"], destinations=[block | {"share": 0.7}, {"far_end": "plan"}]
+    )
+    records = real(question, tmp_path).records
+    planned = {row.row: row.status for row in draw_plan(question).rows.values()}
+    assert dict(records.select("row", "status").iter_rows()) == planned
+    assert set(counts(records)) == {"completed", "busy"}
+    assert set(records.select("destination", "far_end").iter_rows()) == {(0, "plan"), (1, "plan")}
+    # Both ends of each call agree on its row, or its audio would be another call's.
+    assert records["rtp_foreign"].sum() == 0

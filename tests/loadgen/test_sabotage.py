@@ -125,7 +125,7 @@ class OtherFamily(OddAnswerer):
 def trunk_with(kind: type[Answerer]) -> type[EmbeddedTrunk]:
     class Sabotaged(EmbeddedTrunk):
         def make_answerer(self) -> Answerer:
-            return kind(self.plan.rows, self._admit)
+            return kind(self.plan.row_dialled, self._admit)
 
     return Sabotaged
 

@@ -101,3 +101,22 @@ def test_trunks_that_share_a_limit_stand_in_parts_of_what_it_passes() -> None:
         numbers = [len(residual_times(Study.model_validate(written | {"seed": seed}), number)) for seed in range(runs)]
         erlangs = rate / 60 / 2 * 50
         assert abs(np.mean(numbers) - erlangs) < Z * math.sqrt(erlangs / runs)
+
+
+def test_calls_to_listed_numbers_stand_as_long_as_their_own_far_ends_say() -> None:
+    destinations = [
+        {"number": "+918040005551", "far_end": "echo", "share": 0.25, "ringing": 2, "holding": 30},
+        {"number": "+918040005552", "far_end": "rings", "share": 0.25},
+        {"number": "+918040005553", "far_end": "rejects", "share": 0.25},
+        {"far_end": "plan"},
+    ]
+    # A fifth is inbound, and plays the plan.
+    listed_s = (SETUP_S + 2 + 30) + (SETUP_S + 4) + SETUP_S
+    erlangs = OFFERED_PER_S * (0.8 * 0.25 * listed_s + (0.2 + 0.8 * 0.25) * MEAN_LIFE_S)
+    runs, numbers = 2000, []
+    for seed in range(runs):
+        base = study(seed)
+        traffic = base.trunks[0].traffic.model_dump() | {"destinations": destinations, "inbound_share": 0.2}
+        trunk = base.trunks[0].model_dump() | {"traffic": traffic}
+        numbers.append(len(residual_times(Study.model_validate(base.model_dump() | {"trunks": [trunk]}), 0)))
+    assert abs(np.mean(numbers) - erlangs) < Z * math.sqrt(erlangs / runs)

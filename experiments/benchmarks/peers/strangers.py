@@ -70,7 +70,7 @@ class Strangers:
                 self._ids,
                 dialled=f"+91{number:010d}",
                 exophone="+918000000000",
-                account="stranger",
+                domain="stranger.pstn.exotel.com",
                 trunk=Place(self._card.host, self._card.port),
                 customer=Place(host, 5061),
                 sdp=b"v=0\r\n" * 60,

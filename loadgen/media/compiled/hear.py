@@ -48,7 +48,7 @@ from trunkproof.loadgen.media.statistics import (
     REORDERED,
     RESTARTED,
 )
-from trunkproof.loadgen.media.stream import GUESSES_AHEAD_S, MOST_DIGITS, MOST_SOURCES, Origin
+from trunkproof.loadgen.media.stream import GUESSES_AHEAD_S, MOST_DIGITS, MOST_SOURCES, TIMED_FRAMES, Origin
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.packets import CLOCK_HZ, PACKET_S, SAMPLES_PER_PACKET
 
@@ -347,7 +347,7 @@ def _hear(slot: Record, source: Record, data: Bytes, at: int, start: int, end: i
     if kind == VOICE:
         source.samples = end - start
         _play(slot, source, missing, timestamp, arrival, marker)
-        _note_voice(slot, data, start, end)
+        _note_voice(slot, data, start, end, arrival)
     elif kind == EVENT:
         _note_key(slot, data, start, end, timestamp)
     elif kind == COMFORT:
@@ -481,10 +481,14 @@ def _note_key(slot: Record, data: Bytes, start: int, end: int, timestamp: int) -
 
 
 @inlined
-def _note_voice(slot: Record, data: Bytes, start: int, end: int) -> None:
+def _note_voice(slot: Record, data: Bytes, start: int, end: int, arrival: float) -> None:
     if not _is_frame(data, start, end):
         slot.unknown += 1
     elif octet(data, start + 3) << 32 | read32(data, start + 4) != slot.row:
         slot.foreign += 1
     elif data[start + 2] == slot.side:
         slot.echoed += 1
+        number = read32(data, start + 8)
+        if 0 < slot.sent - number <= TIMED_FRAMES:
+            slot.round_trips_s += arrival - slot.sent_at[number % TIMED_FRAMES]
+            slot.timed += 1

@@ -57,7 +57,7 @@ from trunkproof.loadgen.media.compiled.sockets import (
 from trunkproof.loadgen.media.compiled.speak import give_up, next_packet
 from trunkproof.loadgen.media.flow import MOST_CAUGHT_UP
 from trunkproof.loadgen.media.rtcp import INTERVAL_S
-from trunkproof.loadgen.media.stream import GRACE_S
+from trunkproof.loadgen.media.stream import GRACE_S, TIMED_FRAMES
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.histogram import BINS, BINS_PER_E, LOW
 from trunkproof.models.packets import PACKETS_PER_STREAM_S
@@ -195,6 +195,7 @@ def _speak(c: Record, control: Record, slot: Record, turn: int, work: Record, in
         _note_lateness(control, (now_ns - instant_ns) * 1e-6)
         size = next_packet(c, slot, work)
         if size > 0:
+            slot.sent_at[(slot.sent - 1) % TIMED_FRAMES] = now_ns * 1e-9
             send_audio(c, slot, work, size)
         # After a stall that was too long, skip the frames in between and keep the stream's own instant.
         behind = (now_ns - instant_ns) // FRAME_NS

@@ -12,7 +12,7 @@ import numpy as np
 
 from trunkproof.loadgen.media.datagrams import KINDS
 from trunkproof.loadgen.media.statistics import HISTORY
-from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED, MOST_SOURCES
+from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED, MOST_SOURCES, TIMED_FRAMES
 from trunkproof.models.histogram import BINS
 
 # Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.
@@ -100,10 +100,10 @@ the key of before. `used` says when it was heard last, in changes of source. `se
 _PARTS: list[Any] = [
     ("rx", CONTEXT),
     *_fields("i8", "keyed current switches source_count known words agreed_spoke hears"),
-    *_fields("f8", "answered old_until moved_until guessed_until silent_since longest_s paused_s"),
+    *_fields("f8", "answered old_until moved_until guessed_until silent_since longest_s paused_s round_trips_s"),
     *_fields("i8", "arrived authentic failed plain replayed jumped duplicate reordered late"),
     *_fields("i8", "foreign echoed unknown other_types early sources_heard collided stray rtcp_stray"),
-    *_fields("i8", "has_paused announced last_event digit_count forgotten_expected forgotten_received"),
+    *_fields("i8", "has_paused announced last_event digit_count forgotten_expected forgotten_received timed"),
     *_fields("i8", "remote_lost rtcp_received rtcp_failed rtcp_muxed rtp_on_rtcp"),
     *_fields("i8", "turn lock_at peers_at rtp_fd rtcp_fd muxed"),
     ("lock", "i8", (8,)),
@@ -121,6 +121,7 @@ _PARTS: list[Any] = [
     ("old_mki", "u1", (MOST_MKI_BYTES,)),
     ("pressed", "u1", (MOST_PRESSED,)),
     ("digits", "u1", (MOST_DIGITS,)),
+    ("sent_at", "f8", (TIMED_FRAMES,)),
     # They come last: a record is used again for another stream, and only those that it needs are cleared then.
     ("sources", SOURCE, (MOST_SOURCES,)),
 ]

@@ -164,6 +164,7 @@ def report_of(slot: Record, now: float) -> MediaReport:
         lost=lost,
         sources=int(slot["sources_heard"]),
         jitter_ms=1000 * float(sources[slot["current"]]["jitter"]) if len(sources) else 0.0,
+        round_trip_ms=1000 * float(slot["round_trips_s"]) / int(slot["timed"]) if slot["timed"] else None,
         silence_s=float(still["longest_s"]),
         paused_s=float(still["paused_s"]),
         mos=score(lost + late, wanted),

@@ -11,7 +11,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from trunkproof.loadgen.sip.invite import account_host
 from trunkproof.loadgen.stacks.asterisk.find import Installation
 from trunkproof.loadgen.stacks.asterisk.throttles import RENDERED
 from trunkproof.loadgen.stacks.asterisk.unsupported import CAUSE_OF_STATUS
@@ -125,7 +124,7 @@ def _trunk(index: int, trunk: Trunk) -> dict[str, Any]:
         "carrier": f"carrier{index}",
         "outbound": f"outbound{index}",
         "inbound": f"inbound{index}",
-        "domain": account_host(trunk.account),
+        "domain": trunk.domain,
         "customer": f"{trunk.customer_address}:{trunk.customer_port}",
         "sources": trunk.whitelist or (trunk.customer_address,),
         "codecs": [_CODECS[codec] for codec in trunk.codecs],

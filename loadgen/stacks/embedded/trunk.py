@@ -28,7 +28,7 @@ from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.parties.strangers import StrangerRefuser
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
-from trunkproof.loadgen.sip.invite import Place, account_host
+from trunkproof.loadgen.sip.invite import Place
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.stacks.embedded.call_book import CallBook
@@ -81,7 +81,7 @@ class EmbeddedTrunk:
 
     def make_answerer(self) -> Answerer:
         """Return the called side in the PSTN, behind the gate."""
-        return Answerer(self.plan.rows, self._admit, self._unplanned_row if self.options.answer_any else None)
+        return Answerer(self.plan.row_dialled, self._admit, self._unplanned_row if self.options.answer_any else None)
 
     def _unplanned_row(self, dialled: str) -> PlanRow:
         """Return the row of a call to a number that no plan dials: answered soon, up until its caller hangs up."""
@@ -307,7 +307,7 @@ class EmbeddedTrunk:
             domain = Uri.parse(incoming.call.invite.from_.uri).host
         except MalformedFieldError:
             domain = ""  # such as a tel: URI, which has none
-        named = [index for index, trunk in enumerate(self.study.trunks) if account_host(trunk.account) == domain]
+        named = [index for index, trunk in enumerate(self.study.trunks) if trunk.domain == domain]
         of_source = [index for index in named if self.study.trunks[index].customer_address == source]
         admitting = [index for index in named if self.study.trunks[index].admits(source)]
         return next(iter([*of_source, *admitting, *named]), 0)

@@ -13,7 +13,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trunkproof.loadgen.parties.refusal import Refusal
-from trunkproof.loadgen.sip.invite import account_host
 from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.stacks.kamailio.bucket import Bucket
 from trunkproof.loadgen.stacks.kamailio.internal import Internal
@@ -117,7 +116,7 @@ class _RenderedTrunk:
 
     @property
     def domain(self) -> str:
-        return account_host(self.trunk.account)
+        return self.trunk.domain
 
     @property
     def customer_address(self) -> str:

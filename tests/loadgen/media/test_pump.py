@@ -502,3 +502,36 @@ def test_nothing_is_left_open(kind: PumpKind) -> None:
         assert len(list(Path("/proc/self/fd").iterdir())) == held
 
     _run(scene, kind)
+
+
+@Kinds
+def test_the_round_trip_of_an_echo_is_timed_frame_by_frame(kind: PumpKind) -> None:
+    held_s, reports = 0.05, []
+
+    async def scene(pump: MediaPump) -> None:
+        near, far = _pair(), _pair()
+        flow = _add(pump, PlainCipher(), near, far, Side.CALLER)
+        loop = asyncio.get_running_loop()
+
+        def hold() -> None:
+            data, source = far[0].recvfrom(2048)
+            loop.call_later(held_s, far[0].sendto, data, source)
+
+        loop.add_reader(far[0], hold)
+        await _sent(flow, 30)
+        loop.remove_reader(far[0])
+        reports.append(pump.remove(flow))
+        # What is still held goes nowhere.
+        await asyncio.sleep(held_s)
+        for one in far:
+            one.close()
+
+    _run(scene, kind)
+    assert reports[0].echoed > 0
+    assert reports[0].round_trip_ms is not None
+    assert 1000 * held_s <= reports[0].round_trip_ms
+
+
+@Kinds
+def test_without_an_echo_there_is_no_round_trip(kind: PumpKind) -> None:
+    assert {report.round_trip_ms for report in _talk(kind, PlainCipher(), PlainCipher())} == {None}

@@ -9,7 +9,7 @@ import pytest
 
 from trunkproof.loadgen.media.rtp import RtpPacket
 from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms, Origin
+from trunkproof.loadgen.media.stream import TIMED_FRAMES, MediaReport, MediaStream, MediaTerms, Origin
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.models.voice import mos, r_factor
 
@@ -134,6 +134,27 @@ def test_own_voice_back_is_echoed() -> None:
     near, far = _ciphers()
     report = _talk(_stream(near, Side.CALLED), _stream(far, Side.CALLED), 10)
     assert (report.echoed, report.foreign) == (10, 0)
+
+
+def test_a_round_trip_is_from_a_frames_own_sending_to_its_return() -> None:
+    ours, echo = _stream(PlainCipher(), Side.CALLER), []
+    for number in range(10):
+        echo.append(_packet_of(ours))
+        # Each is sent 1 ms later than the one before, and comes back after 70 ms.
+        ours.note_sent(number * 0.021)
+    for number, packet in enumerate(echo):
+        ours.receive(packet, number * 0.021 + 0.07)
+    assert ours.report(1.0).round_trip_ms == pytest.approx(70)
+
+
+def test_an_echo_from_longer_ago_than_is_remembered_is_not_timed() -> None:
+    ours = _stream(PlainCipher(), Side.CALLER)
+    old = _packet_of(ours)
+    for _ in range(TIMED_FRAMES):
+        _packet_of(ours)
+    ours.receive(old, 3.0)
+    report = ours.report(3.0)
+    assert (report.echoed, report.round_trip_ms) == (1, None)
 
 
 def test_audio_without_voiceprint_is_unknown() -> None:

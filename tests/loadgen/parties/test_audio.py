@@ -31,7 +31,7 @@ from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, KEY_BYTES, Cryp
 from trunkproof.loadgen.sip.sdp import Codec
 from trunkproof.loadgen.stacks.embedded.trunk import TrunkReservation
 from trunkproof.models.plan import PlanRow
-from trunkproof.models.records import Direction, Disposition, Record
+from trunkproof.models.records import Direction, Disposition, FarEnd, Record
 from trunkproof.models.study_file import parse_study
 
 STUDY = parse_study(
@@ -392,3 +392,25 @@ def test_rfc5761_5_1_1_reports_leave_by_the_rtp_port_where_both_share_one(
         assert {source for _, source in came} == {("127.0.0.1", near.port)}
 
     _run(scene, kind, monkeypatch)
+
+
+HEARD = MediaReport(sent=100, received=100, authenticated=100)
+
+
+@pytest.mark.parametrize(
+    ("far_end", "report", "fault"),
+    [
+        ("echo", replace(HEARD, echoed=100), None),
+        ("echo", replace(HEARD, echoed=10), "only 10 of 100 packets were our own audio"),
+        ("echo", MediaReport(sent=100, silence_s=1.0), "no audio came back (one-way audio)"),
+        ("plays", replace(HEARD, unknown=100, silence_s=9.0), None),
+        ("plays", MediaReport(sent=100, silence_s=1.0), "no audio came back (one-way audio)"),
+        ("answers", MediaReport(sent=100, silence_s=9.0), None),
+        ("answers", replace(HEARD, failed=50), None),
+        ("answers", MediaReport(fault="ours"), "our audio failed: ours"),
+        ("plan", replace(HEARD, silence_s=9.0), "no audio came back for 9.0 s"),
+    ],
+)
+def test_audio_is_judged_by_what_the_far_end_is_for(far_end: str, report: MediaReport, fault: str | None) -> None:
+    found = media_fault(report, FarEnd(far_end))
+    assert found is None if fault is None else (found or "").startswith(fault)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import ssl
 from pathlib import Path
@@ -12,23 +13,24 @@ import pytest
 from tests.loadgen.scripted import ScriptedAudio, record_of
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.guard import LOOPBACK_ONLY
+from trunkproof.loadgen.guard import LOOPBACK_ONLY, Target
 from trunkproof.loadgen.media.pump import VARIABLE
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
-from trunkproof.loadgen.parties.customer import Customer
+from trunkproof.loadgen.parties.customer import Customer, check_numbers, credentials_of
 from trunkproof.loadgen.parties.numbers import exophone
 from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.schedule.share import WHOLE, Share, share_of
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import UserAgent
+from trunkproof.loadgen.sip.digest import Credentials
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.fields import NameAddr, Uri
 from trunkproof.loadgen.sip.sdp import write_sdp
 from trunkproof.loadgen.stacks.stack import customer_files
 from trunkproof.loadgen.tls.certificates import Authority, client_context, server_context
 from trunkproof.loadgen.tls.endpoints import Connector, serve_tls
-from trunkproof.models.errors import StackError
+from trunkproof.models.errors import GuardError, InputError, StackError
 from trunkproof.models.plan import Plan, dialled_number, draw_plan
 from trunkproof.models.study import Study
 
@@ -45,9 +47,14 @@ def _plain_pump(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "plain")
 
 
-def plan(address: str = ADDRESS, **traffic: Any) -> Plan:
+REDIRECTED = "+919876543210"
+LISTED, CALLERS = "+918040005551", ("+918040001234", "+918040001235")
+
+
+def plan(address: str = ADDRESS, changes: dict[str, Any] | None = None, **traffic: Any) -> Plan:
     settings = {"arrivals": {"kind": "replay", "instants_s": [0.0]}, "holding": 1} | traffic
     trunk = {"customer_address": address, "customer_port": PORT, "account": "bank", "traffic": settings}
+    trunk |= changes or {}
     return draw_plan(Study.model_validate({"name": "t", "duration_s": 5, "trunks": [trunk]}))
 
 
@@ -200,6 +207,62 @@ def test_its_invite_dials_the_row_and_names_the_account(authority: Authority) ->
     asyncio.run(run())
 
 
+def test_abroad_its_invite_dials_a_listed_number_as_a_listed_caller(authority: Authority) -> None:
+    there = {
+        "from_domain": "sip.example",
+        "request_host": "edge.example",
+        "external_address": "203.0.113.7",
+        "headers": {"X-Route": "test"},
+    }
+    calls: dict[str, Any] = {
+        "arrivals": {"kind": "replay", "instants_s": [0.0, 1.0, 2.0]},
+        "callers": CALLERS,
+        "destinations": [{"number": LISTED, "far_end": "echo"}],
+    }
+
+    async def run() -> None:
+        made = plan(changes=there, **calls)
+        async with customer(made, authority) as one:
+            invites = []
+            for row in made.first_attempts():
+                with contextlib.closing(one.open_audio(row)) as audio:
+                    invites.append(one.invite(row, write_sdp(one.offer(row, audio))))
+        assert {invite.uri for invite in invites} == {f"sip:{LISTED}@edge.example"}
+        # In turn.
+        assert [invite.from_.uri for invite in invites] == [
+            f"sip:{number}@sip.example" for number in (*CALLERS, CALLERS[0])
+        ]
+        for invite in invites:
+            assert invite.headers.get("X-Route") == "test"
+            assert b"c=IN IP4 203.0.113.7" in invite.body
+            assert "@203.0.113.7:" in (invite.headers.get("Contact") or "")
+            assert ADDRESS not in str(invite.headers)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("traffic", "missing"),
+    [
+        ({}, ["traffic.destinations", "traffic.callers"]),
+        ({"callers": CALLERS}, ["traffic.destinations"]),
+        ({"destinations": [{"number": LISTED, "far_end": "echo"}]}, ["traffic.callers"]),
+        ({"callers": CALLERS, "destinations": [{"far_end": "plan"}]}, []),
+        ({"inbound_share": 1}, []),
+    ],
+)
+def test_elsewhere_than_at_home_only_listed_numbers_are_called(traffic: dict[str, Any], missing: list[str]) -> None:
+    trunk = plan(**traffic).study.trunks[0]
+    check_numbers(trunk, Target("localhost", "127.0.0.1", 5061))
+    raises = pytest.raises(GuardError) if missing else contextlib.nullcontext()
+    with raises as caught:
+        check_numbers(trunk, Target("trunk.example", "203.0.113.7", 5061))
+    named = [
+        key for key in ("traffic.destinations", "traffic.callers") if caught is not None and key in str(caught.value)
+    ]
+    assert named == missing
+
+
 def test_the_runs_options_reach_its_connections(authority: Authority, tmp_path: Path) -> None:
     sent: list[str] = []
 
@@ -256,7 +319,18 @@ def test_rfc5923_a_request_in_a_dialog_reaches_its_call_over_a_new_connection_to
     assert asyncio.run(run()) == (f"{ADDRESS}:{PORT}", EndCause.REMOTE_BYE)
 
 
-def test_rfc3261_21_3_a_study_may_follow_redirects(authority: Authority) -> None:
+@pytest.mark.parametrize(
+    ("destinations", "followed"),
+    [
+        ([], True),
+        ([{"numbers": [LISTED, REDIRECTED], "far_end": "answers"}], True),
+        # A redirect must not make us ring at somebody's who is on no list.
+        ([{"number": LISTED, "far_end": "answers"}], False),
+    ],
+)
+def test_rfc3261_21_3_a_study_may_follow_redirects(
+    destinations: list[dict[str, Any]], followed: bool, authority: Authority
+) -> None:
     """Two edges: the first sends every call to the second, which refuses it with a status of its own."""
 
     async def run() -> tuple[list[str], int | None, str | None]:
@@ -267,7 +341,7 @@ def test_rfc3261_21_3_a_study_may_follow_redirects(authority: Authority) -> None
             second.act(lambda now: incoming.call.reject(now, 486))
 
         def moved(incoming: IncomingCall) -> None:
-            contact = ("Contact", f"<sip:+919876543210@127.0.0.1:{there.address[1]};transport=tls>")
+            contact = ("Contact", f"<sip:{REDIRECTED}@127.0.0.1:{there.address[1]};transport=tls>")
             first.act(lambda now: incoming.call.reject(now, 302, None, (contact,)))
 
         second = SipAgent(UserAgent("127.0.0.1", 1), random.Random(1), on_invite=busy)
@@ -275,7 +349,7 @@ def test_rfc3261_21_3_a_study_may_follow_redirects(authority: Authority) -> None
         context = server_context(authority.issue("a.example", "127.0.0.1"))
         there = await serve_tls("127.0.0.1", 0, context, second.attach)
         here = await serve_tls("127.0.0.1", 0, context, first.attach)
-        base = plan().study
+        base = plan(destinations=destinations).study
         made = draw_plan(Study.model_validate(base.model_dump() | {"trunks": [base.trunks[0].model_dump() | follows]}))
         card = TrunkCard(
             stack="foreign",
@@ -295,6 +369,15 @@ def test_rfc3261_21_3_a_study_may_follow_redirects(authority: Authority) -> None
 
     follows = {"follow_redirects": True}
     called, status, disposition = asyncio.run(run())
-    assert len(called) == 1
-    assert called[0].startswith("sip:+919876543210@127.0.0.1:")
-    assert (status, disposition) == (486, "busy")
+    assert [uri.partition("@")[0] for uri in called] == [f"sip:{REDIRECTED}"] * followed
+    assert (status, disposition) == ((486, "busy") if followed else (302, "redirected"))
+
+
+def test_a_password_comes_from_the_environment_only(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    trunk = plan(changes={"credentials": {"username": "u", "password_env": "TEST_PASSWORD"}}).study.trunks[0]
+    monkeypatch.delenv("TEST_PASSWORD", raising=False)
+    with pytest.raises(InputError, match=r"TEST_PASSWORD: is not set: it should have the password of trunk"):
+        credentials_of(trunk)
+    monkeypatch.setenv("TEST_PASSWORD", "secret")
+    assert credentials_of(trunk) == Credentials("u", "secret")
+    assert credentials_of(plan().study.trunks[0]) is None

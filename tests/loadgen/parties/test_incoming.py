@@ -99,7 +99,7 @@ def called(
 
     async def run() -> list[tuple[float, str]]:
         agent, inbox = ScriptedAgent(), CallEvents()
-        answerer = Answerer({planned.row: planned}, admit)
+        answerer = Answerer({dialled_number(planned.row): planned}.get, admit)
         call = Invited(agent, dialled or dialled_number(planned.row), body, required)
         answerer.take(agent, IncomingCall(call, HOST, inbox))  # type: ignore[arg-type]
         if hang_up_at_s is not None:
@@ -219,7 +219,7 @@ def test_an_error_of_ours_ends_an_answered_call_before_its_ports_are_given_back(
         async def admit(incoming: IncomingCall, admitted: PlanRow) -> Any:
             return held
 
-        answerer = BrokenAnswerer({7: row()}, admit)
+        answerer = BrokenAnswerer({dialled_number(7): row()}.get, admit)
         call = Invited(agent, dialled_number(7), OFFER)
         answerer.take(agent, IncomingCall(call, HOST, inbox))  # type: ignore[arg-type]
         await asyncio.sleep(3)
@@ -246,7 +246,7 @@ def test_closing_lets_go_of_calls_that_talk() -> None:
         async def admit(incoming: IncomingCall, admitted: PlanRow) -> Any:
             return held
 
-        answerer = Answerer({7: row()}, admit)
+        answerer = Answerer({dialled_number(7): row()}.get, admit)
         agent = ScriptedAgent()
         incoming = IncomingCall(Invited(agent, dialled_number(7), OFFER), HOST, CallEvents())  # type: ignore[arg-type]
         answerer.take(agent, incoming)  # type: ignore[arg-type]

@@ -69,7 +69,7 @@ class Telephone(Answerer):
         elif scenario == "moved media and new keys":
             row = row_of(talk.call.dialled)
             assert row is not None
-            elsewhere = media.audio._factory.open(self._rows[row])
+            elsewhere = media.audio._factory.open(self._planned(talk.call.dialled))
             offered = parse_sdp(body)
             crypto = tuple(replace(one, key=elsewhere.key) for one in offered.crypto)
             version = offered.session_version + 1
@@ -168,7 +168,7 @@ class RawTelephone:
             self._ids,
             dialled=dialled_number(0),
             exophone=exophone(0),
-            account=settings.account,
+            domain=settings.domain,
             trunk=Place(*self._trunk.edge.address),
             customer=Place(str(settings.customer_address), settings.customer_port),
             sdp=b"",

@@ -54,7 +54,7 @@ def invite(dialled: str = "+919876543210", sdp: bytes = b"v=0\r\n", **changes: s
         Identifiers(random.Random()),
         dialled=dialled,
         exophone="+918012345678",
-        account="example",
+        domain="example.pstn.exotel.com",
         trunk=Place("127.0.0.1", 5061),
         customer=Place(STRANGER, 5061),
         sdp=sdp,

@@ -142,6 +142,39 @@ def test_an_attempt_that_is_dropped_has_no_record() -> None:
     assert dialler.records == []
 
 
+def test_a_call_that_would_break_its_numbers_limit_is_left_out() -> None:
+    """Three calls at once to a number that takes one: the second is left out, the third comes after the first."""
+    notes, pacer = list[str](), ByHand()
+    traffic = {
+        "arrivals": {"kind": "replay", "instants_s": [0.0, 1.0, 5.0]},
+        "holding": 1,
+        "destinations": [{"number": "+918040005551", "far_end": "rejects", "at_once": 1}],
+    }
+    made = draw_plan(Study.model_validate({"name": "t", "duration_s": 10, "trunks": [{"traffic": traffic}]}))
+
+    async def run() -> None:
+        dialler = Dialler(
+            made,
+            pacer,  # type: ignore[arg-type]
+            lambda row, record: Placing(record, Disposition.BUSY, notes),
+        )
+        dialler.dial(made.first_attempts())
+        first, second, third = pacer.actions
+        for action in (first, second):
+            action.prepare()
+        under_way = first.start(Instant(0.0, 0.0))
+        await second.start(Instant(1.0, 1.0))
+        await under_way
+        third.prepare()
+        await third.start(Instant(5.0, 5.0))
+        assert [record.intended_s for record in dialler.records] == [0.0, 5.0]
+        assert {(record.destination, record.far_end) for record in dialler.records} == {(0, "rejects")}
+        assert dialler.numbers.not_placed == 1
+
+    run_manually(run())
+    assert notes == ["prepare", "prepare", "start", "drop", "finish", "prepare", "start", "finish"]
+
+
 class Broken(Exception):  # noqa: N818
     """A bug of ours."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from typing import Any
 
@@ -108,3 +109,14 @@ def test_what_would_open_other_connections_is_refused_by_name(
     with pytest.raises(InputError, match=words) as caught:
         check_divisible(study(*policies), workers)
     assert [problem.where for problem in caught.value.problems] == where
+
+
+def test_limits_of_a_number_are_kept_by_one_process() -> None:
+    listed = study({"policy": "per_call"}).model_dump()
+    for limit, divisible in ((None, True), (5, False)):
+        entry = {"number": "+918040005551", "far_end": "echo", "at_once": limit}
+        listed["trunks"][0]["traffic"]["destinations"] = [entry]
+        made = Study.model_validate(listed)
+        check_divisible(made, 1)
+        with contextlib.nullcontext() if divisible else pytest.raises(InputError, match="leave --workers out"):
+            check_divisible(made, 2)

@@ -178,7 +178,7 @@ class Pair:
             self.ids,
             dialled="+919812345678",
             exophone="+912212345678",
-            account="acme",
+            domain="acme.pstn.exotel.com",
             trunk=TRUNK,
             customer=CUSTOMER,
             sdp=sdp,

@@ -23,7 +23,7 @@ def outbound(seed: int = 1, session: SessionTimer | None = None) -> Request:
     numbers = {"dialled": "+919800000001", "exophone": "+912200000001"}
     ids = Identifiers(random.Random(seed))
     return outbound_invite(
-        ids, **numbers, account="acme", trunk=TRUNK, customer=CUSTOMER, sdp=b"v=0\r\n", session=session
+        ids, **numbers, domain="acme.pstn.exotel.com", trunk=TRUNK, customer=CUSTOMER, sdp=b"v=0\r\n", session=session
     )
 
 
@@ -56,7 +56,7 @@ def test_customer_to_trunk() -> None:
 def test_rfc5118_4_1_ipv6_addresses_stand_in_brackets_everywhere() -> None:
     trunk, customer = Place("::1", 443), Place("2001:db8::2", 5061)
     ids, numbers = Identifiers(random.Random(1)), {"dialled": "+919800000001", "exophone": "+912200000001"}
-    request = outbound_invite(ids, **numbers, account="acme", trunk=trunk, customer=customer, sdp=b"")
+    request = outbound_invite(ids, **numbers, domain="acme.pstn.exotel.com", trunk=trunk, customer=customer, sdp=b"")
     assert request.uri == "sip:+919800000001@[::1]:443"
     rows = shown(request)
     assert "Via: SIP/2.0/TLS [2001:db8::2]:5061;alias;branch=BRANCH" in rows
@@ -71,7 +71,7 @@ def test_trunk_to_customer() -> None:
         Identifiers(random.Random(1)),
         called="+919800000001",
         caller="+912200000001",
-        account="acme",
+        domain="acme.pstn.exotel.com",
         trunk=TRUNK,
         contact=Place("127.0.0.1", 5070),
         customer=CUSTOMER,
@@ -116,14 +116,14 @@ PLACES = st.builds(Place, HOSTS, st.integers(1, 65_535))
 
 @given(DIGITS, DIGITS, HOSTS, st.tuples(PLACES, PLACES), st.sampled_from([None, SessionTimer(1800)]))
 def test_the_invite_is_written_row_by_row_and_what_it_knows_of_itself_is_what_it_says(
-    dialled: str, exophone: str, account: str, places: tuple[Place, Place], session: SessionTimer | None
+    dialled: str, exophone: str, domain: str, places: tuple[Place, Place], session: SessionTimer | None
 ) -> None:
     trunk, customer = places
-    given_to = {"dialled": dialled, "exophone": exophone, "account": account, "user_agent": "a test"}
+    given_to = {"dialled": dialled, "exophone": exophone, "domain": domain, "user_agent": "a test"}
     request = outbound_invite(
         Identifiers(random.Random(1)), **given_to, trunk=trunk, customer=customer, sdp=b"v=0\r\n", session=session
     )
-    ids, domain = Identifiers(random.Random(1)), f"{account}.pstn.exotel.com"
+    ids = Identifiers(random.Random(1))
     rows = [
         ("Via", f"SIP/2.0/TLS {customer.host}:{customer.port};alias;branch={ids.branch()}"),
         ("Max-Forwards", "70"),
@@ -143,3 +143,21 @@ def test_the_invite_is_written_row_by_row_and_what_it_knows_of_itself_is_what_it
     assert (request.via, request.cseq, request.call_id) == (readable.via, readable.cseq, readable.call_id)
     assert (request.from_, request.to) == (readable.from_, readable.to)
     assert request.headers == readable.headers
+
+
+def test_a_foreign_trunk_may_want_another_host_and_more_headers() -> None:
+    request = outbound_invite(
+        Identifiers(random.Random(1)),
+        dialled="+912200000002",
+        exophone="+912200000001",
+        domain="sip.example",
+        trunk=TRUNK,
+        customer=CUSTOMER,
+        sdp=b"v=0\r\n",
+        request_host="edge.example",
+        headers=(("X-Route", "a"), ("P-Charge", "b")),
+    )
+    assert request.uri == "sip:+912200000002@edge.example"
+    assert request.headers.get("To") == "<sip:+912200000002@edge.example>"
+    assert [request.headers.get(name) for name in ("X-Route", "P-Charge")] == ["a", "b"]
+    assert "@sip.example>" in (request.headers.get("From") or "")

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from trunkproof.loadgen.sip.invite import account_host
 from trunkproof.loadgen.stacks.endpoints import StackEndpoints
 from trunkproof.loadgen.stacks.kamailio.programs import kamailio_programs
 from trunkproof.loadgen.system.ports import free_port
@@ -84,7 +83,7 @@ class Running:
             socket.create_connection(place, 5, source_address=(source or str(trunk.customer_address), 0)) as raw,
             context.wrap_socket(raw, server_hostname=self.study.pop.host) as tls,
         ):
-            yield Probe(tls, account_host(trunk.account))
+            yield Probe(tls, trunk.domain)
 
 
 class Probe:

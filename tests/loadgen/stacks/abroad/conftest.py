@@ -1,0 +1,172 @@
+"""A trunk that is not ours: an Asterisk with a hand-written configuration, which knows nothing of any study.
+
+It takes calls of one source address and one caller, and has an echo, an announcement that hangs up, a telephone that
+answers and stays silent, one that is busy and one that rings. It notes every number that is dialled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.stacks.asterisk.find import Installation, find_asterisk
+from trunkproof.loadgen.system.ports import free_port
+from trunkproof.loadgen.system.programs import Program, Programs
+from trunkproof.loadgen.tls.certificates import Authority
+from trunkproof.models.errors import StackError
+
+TRUNK, CUSTOMER, HOST = "127.0.55.1", "127.0.55.2", "trunk.example"
+CALLER, DOMAIN = "+918040001234", "abroad.example"
+ECHO, ECHO_TOO, PLAYS, ANSWERS, BUSY, RINGS = (f"+9180400055{last:02d}" for last in range(1, 7))
+USERNAME, PASSWORD = "example", "a pass:word"
+ANNOUNCEMENT_S = 0.6
+_MODULES = (
+    *("res_pjproject", "res_sorcery_config", "res_sorcery_memory", "res_sorcery_astdb", "res_pjsip"),
+    *("res_pjsip_pubsub", "res_pjsip_session", "res_pjsip_sdp_rtp", "res_pjsip_endpoint_identifier_ip"),
+    *("res_pjsip_nat", "res_pjsip_authenticator_digest", "res_pjsip_rfc3326", "res_pjsip_caller_id"),
+    *("res_pjsip_acl", "chan_pjsip", "res_rtp_asterisk", "res_srtp", "res_timing_timerfd", "pbx_config"),
+    *("app_echo", "app_playback", "app_verbose", "format_pcm", "func_callerid", "func_logic"),
+)
+_FILES = {
+    "asterisk.conf": """
+[directories]
+astetcdir => {folder}
+astmoddir => {modules}
+astdatadir => {data}
+astvarlibdir => {folder}
+astdbdir => {folder}
+astkeydir => {folder}
+astagidir => {folder}
+astspooldir => {folder}
+astrundir => {folder}
+astlogdir => {folder}
+astcachedir => {folder}
+astsbindir => {folder}
+[options]
+nocolor = yes
+""",
+    "modules.conf": "[modules]\nautoload = no\n{loads}",
+    "logger.conf": "[logfiles]\ndialled.log => notice,warning,error\n",
+    "rtp.conf": "[general]\nrtpstart = 26000\nrtpend = 26999\nstrictrtp = yes\n",
+    "pjsip.conf": """
+[global]
+type = global
+endpoint_identifier_order = ip
+[edge]
+type = transport
+protocol = tls
+method = tlsv1_2
+bind = {trunk}:{port}
+cert_file = {certificate}
+priv_key_file = {key}
+[customer]
+type = endpoint
+context = dialled
+transport = edge
+disallow = all
+allow = alaw,ulaw
+media_encryption = sdes
+media_address = {trunk}
+{auth}
+bind_rtp_to_media_address = yes
+rtp_symmetric = yes
+direct_media = no
+timers = no
+[secret]
+type = auth
+auth_type = userpass
+username = {username}
+password = {password}
+realm = abroad
+[customer-source]
+type = identify
+endpoint = customer
+match = {customer}
+""",
+    "extensions.conf": """
+[dialled]
+exten => _[+0-9].,1,Log(NOTICE,dialled ${{EXTEN}} from ${{CALLERID(num)}})
+ same => n,GotoIf($["${{CALLERID(num)}}" = "{caller}"]?far-ends,${{EXTEN}},1)
+ same => n,Hangup(21)
+[far-ends]
+exten => {echo},1,Answer()
+ same => n,Echo()
+exten => {echo_too},1,Goto({echo},1)
+exten => {plays},1,Answer()
+ same => n,Playback({folder}/announcement)
+ same => n,Hangup()
+exten => {answers},1,Answer()
+ same => n,Wait(60)
+exten => {busy},1,Hangup(17)
+exten => {rings},1,Ringing()
+ same => n,Wait(60)
+exten => _X.,1,Hangup(1)
+""",
+}
+
+
+@pytest.fixture(scope="session")
+def asterisk() -> Installation:
+    try:
+        return find_asterisk()
+    except StackError as missing:
+        pytest.skip(str(missing))
+
+
+@contextlib.asynccontextmanager
+async def foreign_trunk(
+    installation: Installation, folder: Path, *, challenges: bool = False
+) -> AsyncIterator[TrunkCard]:
+    """Run the trunk; yield a card that says no more than `--target` and `--ca` would."""
+    folder = folder.resolve()
+    authority, port = Authority(folder / "certificates"), free_port(TRUNK)
+    files = authority.issue(HOST, TRUNK)
+    values = {
+        "folder": folder,
+        "modules": installation.modules,
+        "data": installation.data,
+        "loads": "".join(f"load = {name}.so\n" for name in _MODULES),
+        "port": port,
+        "certificate": files.cert_chain_pem,
+        "key": files.key_pem,
+        "trunk": TRUNK,
+        "customer": CUSTOMER,
+        "caller": CALLER,
+        "auth": "auth = secret" if challenges else "",
+        "username": USERNAME,
+        "password": PASSWORD,
+        **{"echo": ECHO, "echo_too": ECHO_TOO, "plays": PLAYS, "answers": ANSWERS, "busy": BUSY, "rings": RINGS},
+    }
+    for name, content in _FILES.items():
+        (folder / name).write_text(content.format(**values), encoding="utf-8")
+    # A-law of silence is a constant, and to us any audio without a voiceprint.
+    (folder / "announcement.alaw").write_bytes(b"\xd5" * int(8000 * ANNOUNCEMENT_S))
+    command = (*installation.command, "-C", str(folder / "asterisk.conf"))
+
+    async def booted() -> bool:
+        if not (folder / "asterisk.ctl").exists():
+            return False
+        devnull = asyncio.subprocess.DEVNULL
+        asked = await asyncio.create_subprocess_exec(
+            *command, "-rx", "core waitfullybooted", stdin=devnull, stdout=devnull, stderr=devnull
+        )
+        return await asked.wait() == 0
+
+    programs = Programs()
+    try:
+        await programs.start(Program("asterisk", (*command, "-f"), folder / "output.log", booted))
+        yield TrunkCard(stack="foreign", server_name=HOST, host=TRUNK, port=port, ca_file=str(authority.ca_file))
+    finally:
+        await programs.close()
+
+
+def dialled(folder: Path) -> list[tuple[str, str]]:
+    """Every number that the trunk was asked for, and the caller, from its own log."""
+    lines = (folder / "dialled.log").read_text(encoding="utf-8").splitlines()
+    words = [line.rpartition("dialled ")[2].split(" from ") for line in lines if "dialled +" in line]
+    return [(number, caller) for number, caller in words]
