@@ -112,7 +112,7 @@ class LastPort(OddAnswerer):
     """Names a port that has no RTCP port after it (RFC 3550 section 11)."""
 
     def altered(self, answer: SessionDescription) -> SessionDescription:
-        return replace(answer, port=65_535)
+        return replace(answer, port=65_535, rtcp_port=None)
 
 
 class OtherFamily(OddAnswerer):
@@ -184,7 +184,7 @@ def test_an_answer_that_no_audio_can_be_sent_to_ends_its_call_alone_and_no_recor
     assert records["ended_s"].null_count() == 0
     odd, good = records["disposition"]
     assert good == Disposition.COMPLETED
-    assert odd in {Disposition.MEDIA_FAILED, Disposition.CONNECTION_FAILED}
+    assert odd == Disposition.MEDIA_FAILED
     assert records["reason"][0]
 
 

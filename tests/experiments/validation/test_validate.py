@@ -23,6 +23,7 @@ from trunkproof.models.kpis import DEFINITIONS
 from trunkproof.models.records import SCHEMA
 from trunkproof.models.study_file import parse_study
 
+pytestmark = pytest.mark.alone
 MIXED = """\
 name: a little of everything
 duration_s: 8

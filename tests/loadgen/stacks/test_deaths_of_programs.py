@@ -91,6 +91,7 @@ def test_rtpengine_and_then_kamailio(stack: str, tmp_path: Path) -> None:
     assert read_evidence(tmp_path).troubles == found.troubles
 
 
+@pytest.mark.alone
 @kamailio_only
 def test_without_rtpengine_calls_fall_silent_and_new_ones_find_no_port(stack: str, tmp_path: Path) -> None:
     question = study(stack, duration_s=6, holding=3)
