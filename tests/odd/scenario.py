@@ -42,7 +42,8 @@ class Right:
         if self.disposition == "completed" and not self.says:
             check("reason", not reason, "empty")
         if self.is_heard:
-            late = 0 if call is None else call.audio.late_sent
+            # A call may speak from several sockets.
+            late = 0 if call is None else sum(audio.late_sent for audio in call.opened)
             for name in ("rtp_lost", "rtp_failed", "rtp_foreign"):
                 check(name, record[name] == 0, 0)
             # What this peer itself was late to send, for want of CPU, proves nothing.
