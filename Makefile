@@ -74,7 +74,7 @@ system-packages:
 asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks and tests that want it
 	@.ci/fetch-suite .stacks/asterisk asterisk
 
-# Tests that place calls run two at a time, each process in a network of its own, where this user may make one: they
+# Tests that place calls run three at a time, each process in a network of its own, where this user may make one: they
 # mostly wait. So do the odd peers, whose calls all share one run. Tests that compute run beside them, and get only what
 # these leave of the two cores. Tests marked `alone` need both cores, and come last.
 # The shell takes Ctrl-C from what it runs in the background, and `env` gives it back.
@@ -103,7 +103,7 @@ else
 		$$beside $$computing > out/tests_computing.log 2>&1 & computes=$$!; \
 		export TRUNKPROOF_TESTS_APART=1; \
 		$$beside $(BIN)/pytest $(ODD) > out/tests_odd.log 2>&1 & plays=$$!; \
-		$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
+		$(BIN)/pytest --numprocesses 3 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
 		wait $$plays || status=$$?; \
 		cat out/tests_odd.log; \
 		wait $$computes || status=$$?; \
