@@ -336,6 +336,7 @@ async def _throttled_inside(prefix: tuple[str, ...]) -> int | None:
     return None if found is None else found.throttled_periods
 
 
+@pytest.mark.alone
 @pytest.mark.requires("kamailio", "kamailio kamailio-tls-modules")
 @pytest.mark.requires("rtpengine", "rtpengine-daemon")
 @pytest.mark.usefixtures("may_set_quotas")

@@ -147,6 +147,15 @@ class PlayedTrunk:
 
         self.run(idle())
 
+    def until_said(self, words: str) -> None:
+        """Wait until the trace has these words: what a telephone prints may still be of its call before."""
+
+        async def said() -> None:
+            while words not in self.trace:
+                await asyncio.sleep(0.02)
+
+        self.run(said())
+
     def observe(self) -> None:
         """Note every call with its audio, beside what the trunk does with it."""
         open_on, take = self.trunk.audio.open_on, self.trunk.answerer.take
