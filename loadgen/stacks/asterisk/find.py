@@ -14,7 +14,7 @@ from trunkproof.models.errors import StackError
 
 VARIABLE = "TRUNKPROOF_ASTERISK"
 """The environment variable with the folder of an unpacked Asterisk, which contains `usr/sbin/asterisk`."""
-UNPACKED = Path(__file__).parents[3] / ".stacks" / "asterisk" / "root"
+UNPACKED = Path(__file__).resolve().parents[3] / ".stacks" / "asterisk" / "root"
 """The folder into which `make asterisk` unpacks it."""
 
 

@@ -25,7 +25,7 @@ from trunkproof.models.study import Pop
 
 ANSWERER, CALLER = "127.0.70.1", "127.0.0.2"
 WANTED = "SIPp with TLS and SRTP is missing (.ci/fetch-suite .stacks/sipp sip-tester)"
-_ROOT = Path(__file__).parents[4] / ".stacks" / "sipp" / "root"
+_ROOT = Path(__file__).resolve().parents[4] / ".stacks" / "sipp" / "root"
 _PORTS = {"answerer": (10_000, 35_000), "caller": (35_000, 60_000)}
 _READY_WITHIN_S = 10.0
 _SPEECH_FRAMES = 500
