@@ -162,6 +162,8 @@ class Column:
     unit: str = ""
     """`s`, `ms`, `packets`, …; empty where the value is a number, a name or a code."""
     filled_by: FilledBy = FilledBy.BOTH
+    is_newer: bool = False
+    """Tables of earlier versions lack it. They are read with the default of `Record`."""
     dtype: pl.DataType = field(default_factory=pl.Null)
     """Set by `COLUMNS`."""
 
@@ -194,9 +196,13 @@ class Record:
     ended_s: Annotated[float | None, Column("Final response of a failed attempt, or the response to the BYE.", "s")] = (
         None
     )
-    ended_by: Annotated[EndedBy | None, Column("Who hung up an answered call.", filled_by=_REAL)] = None
-    bye_cause: Annotated[int | None, Column("Q.850 cause of the peer's BYE (RFC 3326).", filled_by=_REAL)] = None
-    bye_reason: Annotated[str | None, Column("The whole Reason of the peer's BYE, masked.", filled_by=_REAL)] = None
+    ended_by: Annotated[EndedBy | None, Column("Who hung up an answered call.", filled_by=_REAL, is_newer=True)] = None
+    bye_cause: Annotated[
+        int | None, Column("Q.850 cause of the peer's BYE (RFC 3326).", filled_by=_REAL, is_newer=True)
+    ] = None
+    bye_reason: Annotated[
+        str | None, Column("The whole Reason of the peer's BYE, masked.", filled_by=_REAL, is_newer=True)
+    ] = None
     status: Annotated[int | None, Column("Final SIP status of the INVITE.")] = None
     cause: Annotated[int | None, Column("Q.850 cause of the Reason header (RFC 3326).")] = None
     retry_after_s: Annotated[float | None, Column("The response's Retry-After.", "s")] = None
@@ -221,7 +227,12 @@ class Record:
     rtp_foreign: Annotated[int, Column("Authentic, but the audio of another call.", "packets", _REAL)] = 0
     early_rtp: Annotated[
         int,
-        Column("Received before the answer, as ringback or an announcement. Counted nowhere else.", "packets", _REAL),
+        Column(
+            "Received before the answer, as ringback or an announcement. Counted nowhere else.",
+            "packets",
+            _REAL,
+            is_newer=True,
+        ),
     ] = 0
     rtp_stray: Annotated[
         int,
@@ -229,11 +240,18 @@ class Record:
             "Came to the RTP port from another address than the SDP says. Authentic ones are received too.",
             "packets",
             _REAL,
+            is_newer=True,
         ),
     ] = 0
-    rtp_sources: Annotated[int, Column("Sources (SSRC) heard since the answer.", "", _REAL)] = 0
+    rtp_sources: Annotated[int, Column("Sources (SSRC) heard since the answer.", "", _REAL, is_newer=True)] = 0
     not_rtp: Annotated[
-        int, Column("Came to the call's ports, but is neither RTP nor RTCP: STUN, DTLS, keep-alive.", "packets", _REAL)
+        int,
+        Column(
+            "Came to the call's ports, but is neither RTP nor RTCP: STUN, DTLS, keep-alive.",
+            "packets",
+            _REAL,
+            is_newer=True,
+        ),
     ] = 0
     jitter_ms: Annotated[
         float | None, Column("Interarrival jitter at the end of the call (RFC 3550 A.8).", "ms", _REAL)
@@ -245,19 +263,27 @@ class Record:
         ),
     ] = None
     paused_s: Annotated[
-        float | None, Column("How long the peer sent nothing because nobody spoke (DTX).", "s", _REAL)
+        float | None, Column("How long the peer sent nothing because nobody spoke (DTX).", "s", _REAL, is_newer=True)
     ] = None
     round_trip_ms: Annotated[
         float | None,
-        Column("Mouth to ear and back: our own audio, from the packet's sending to its return, the mean.", "ms", _REAL),
+        Column(
+            "Mouth to ear and back: our own audio, from the packet's sending to its return, the mean.",
+            "ms",
+            _REAL,
+            is_newer=True,
+        ),
     ] = None
     mos: Annotated[
         float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")
     ] = None
     destination: Annotated[
-        int | None, Column("The dialled number's place in the study's list, where it has one.", filled_by=_REAL)
+        int | None,
+        Column("The dialled number's place in the study's list, where it has one.", filled_by=_REAL, is_newer=True),
     ] = None
-    far_end: Annotated[FarEnd | None, Column("What the dialled number is expected to do.", filled_by=_REAL)] = None
+    far_end: Annotated[
+        FarEnd | None, Column("What the dialled number is expected to do.", filled_by=_REAL, is_newer=True)
+    ] = None
     reason: Annotated[
         str | None, Column("Why, in words, where the disposition alone does not say it.", filled_by=_REAL)
     ] = None
@@ -294,16 +320,18 @@ def write_records(frame: pl.DataFrame, path: Path) -> None:
 
 
 def read_records(path: Path) -> pl.DataFrame:
-    """Read a table that `write_records` wrote.
+    """Read a table that `write_records` wrote, of this version or an earlier one.
 
     Raises:
         InputError: the file is missing, is not Parquet, or has other columns.
     """
     try:
         frame = pl.read_parquet(path)
-        missing = [name for name in SCHEMA if name not in frame.columns]
+        lacking = [name for name in SCHEMA if name not in frame.columns]
+        missing = [name for name in lacking if not COLUMNS[name].is_newer]
         if missing:
             raise InputError(str(path), [Problem(where=name, what="column is missing") for name in missing])
+        frame = frame.with_columns(pl.lit(DEFAULTS[name]).alias(name) for name in lacking)
         return frame.select([pl.col(name).cast(kind) for name, kind in SCHEMA.items()])
     # Polars panics on some damaged files, with an error that is no `Exception` of its own.
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

@@ -67,6 +67,21 @@ Workers = Annotated[
     int,
     typer.Option("--workers", help="Processes that share the calls among them.", min=1, max=64),
 ]
+CardFile = Annotated[
+    Path | None, typer.Option("--trunk", metavar="FILE", help="The trunk's card, as written by `serve`.")
+]
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="HOST:PORT", help="Address of a trunk, instead of a card.")
+]
+CaFile = Annotated[Path | None, typer.Option("--ca", help="Certificate authority of the target.")]
+ServerName = Annotated[
+    str | None, typer.Option("--server-name", help="Host name in the target's certificate, if not the study's.")
+]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", help="Host outside loopback that may be called, or sent audio to.")
+]
+Ceiling = Annotated[float | None, typer.Option("--ceiling", help="Calls per minute confirmed for that host.", min=0)]
+Production = Annotated[bool, typer.Option("--production", help="Allow calls to the operator's production.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
 
 

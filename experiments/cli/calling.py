@@ -12,11 +12,18 @@ import typer
 
 from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import (
+    Allow,
+    CaFile,
+    CardFile,
+    Ceiling,
     Json,
     KeyLog,
     Out,
+    Production,
+    ServerName,
     StackOption,
     StudyFile,
+    Target,
     Workers,
     err,
     folder_at,
@@ -55,9 +62,23 @@ RECORDS = "records.parquet"
 _CALLS_PER_TABLE = 10_000
 
 TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
-Allow = Annotated[
-    list[str] | None, typer.Option("--allow", help="Host outside loopback that may be called, or sent audio to.")
-]
+
+
+class _ServedRecords:
+    """The records of a served trunk's calls, which may be those of days: a table takes a tenth of their memory."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._tables: list[pl.DataFrame] = []
+
+    def add(self, record: Record) -> None:
+        self._records.append(record)
+        if len(self._records) == _CALLS_PER_TABLE:
+            self._tables.append(to_frame(self._records))
+            self._records.clear()
+
+    def table(self) -> pl.DataFrame:
+        return pl.concat([*self._tables, to_frame(self._records)])
 
 
 @app.command()
@@ -78,8 +99,7 @@ def serve(
     """Play the study's trunk, until Ctrl-C."""
     study = read_as_asked(study_file, stack=stack)
     folder = folder_at(out_dir)
-    calls: list[Record] = []
-    tables: list[pl.DataFrame] = []
+    served = _ServedRecords()
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
@@ -94,11 +114,7 @@ def serve(
     def ended(call: ServedCall) -> None:
         # Not by Rich, which takes as long for a line as the trunk for a call.
         typer.echo(shown.call_line(call), err=True)
-        calls.append(call.record)
-        # A table takes a tenth of the memory. A trunk may be served for days.
-        if len(calls) == _CALLS_PER_TABLE:
-            tables.append(to_frame(calls))
-            calls.clear()
+        served.add(call.record)
 
     lost: list[str] = []
 
@@ -126,7 +142,7 @@ def serve(
         end = run_loop(play())
     finally:
         # On every way out: what a telephone did is what this command is for.
-        write_records(pl.concat([*tables, to_frame(calls)]), folder / RECORDS)
+        write_records(served.table(), folder / RECORDS)
     write_bugs(end.bugs, folder)
     for line in shown.serve_lines(end):
         err.print(line, markup=False)
@@ -139,14 +155,10 @@ def serve(
 def load(
     study_file: StudyFile,
     *,
-    trunk: Annotated[Path | None, typer.Option(metavar="FILE", help="The trunk's card, as written by `serve`.")] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Address of a trunk, instead of a card.")
-    ] = None,
-    ca_file: Annotated[Path | None, typer.Option("--ca", help="Certificate authority of the target.")] = None,
-    server_name: Annotated[
-        str | None, typer.Option(help="Host name in the target's certificate, if not the study's.")
-    ] = None,
+    trunk: CardFile = None,
+    target: Target = None,
+    ca_file: CaFile = None,
+    server_name: ServerName = None,
     certificate: Annotated[Path | None, typer.Option(help="Client certificate chain; needs --key.")] = None,
     key: Annotated[Path | None, typer.Option(help="Private key of --certificate.")] = None,
     metrics: Annotated[
@@ -157,8 +169,8 @@ def load(
     keylog: KeyLog = None,
     trace: TraceFile = None,
     allow: Allow = None,
-    ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for that host.", min=0)] = None,
-    production: Annotated[bool, typer.Option(help="Allow calls to the operator's production.")] = False,
+    ceiling: Ceiling = None,
+    production: Production = False,
     out_dir: Out = Path("out/load"),
     as_json: Json = False,
 ) -> None:
@@ -225,7 +237,7 @@ def card_of(
     if ca_file is None:
         problems.append(Problem(where="--ca", what="is needed with --target: who signed the trunk's certificate"))
     if problems or ca_file is None:
-        raise InputError("load", problems)
+        raise InputError("the trunk to call", problems)
     return TrunkCard(
         stack="foreign", server_name=server_name or study.pop.host, host=host, port=int(port), ca_file=str(ca_file)
     )

@@ -10,8 +10,15 @@ import polars as pl
 import typer
 
 from trunkproof.experiments.cli.app import (
+    Allow,
+    CaFile,
+    CardFile,
+    Ceiling,
     Json,
     OptionalOut,
+    Production,
+    ServerName,
+    Target,
     folder_at,
     leave_with,
     out,
@@ -49,22 +56,18 @@ def identify(
         ),
     ],
     *,
-    trunk: Annotated[Path | None, typer.Option(metavar="FILE", help="The trunk's card, as written by `serve`.")] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Address of a trunk, instead of a card.")
-    ] = None,
-    ca_file: Annotated[Path | None, typer.Option("--ca", help="Certificate authority of the target.")] = None,
-    server_name: Annotated[
-        str | None, typer.Option(help="Host name in the target's certificate, if not the study's.")
-    ] = None,
+    trunk: CardFile = None,
+    target: Target = None,
+    ca_file: CaFile = None,
+    server_name: ServerName = None,
     name: Annotated[str | None, typer.Option("--name", help="Which trunk of the study; by default the first.")] = None,
     calls: Annotated[int, typer.Option(help="Most calls in all.", min=1)] = _USUAL.calls,
     seconds: Annotated[float, typer.Option(help="Longest time.", min=1)] = _USUAL.seconds,
     per_minute: Annotated[int, typer.Option(help="Most calls in any minute.", min=1)] = _USUAL.per_minute,
     clock_ms: Annotated[float, typer.Option(help="How wrong instants may be.", min=0.1)] = CLOCK_S * 1000,
-    allow: Annotated[list[str] | None, typer.Option(help="Host outside loopback that may be called.")] = None,
-    ceiling: Annotated[float | None, typer.Option(help="Calls per minute confirmed for that host.", min=0)] = None,
-    production: Annotated[bool, typer.Option(help="Allow calls to the operator's production.")] = False,
+    allow: Allow = None,
+    ceiling: Ceiling = None,
+    production: Production = False,
     out_dir: OptionalOut = None,
     as_json: Json = False,
 ) -> None:

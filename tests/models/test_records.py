@@ -83,3 +83,16 @@ def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
     to_frame([]).drop("status").write_parquet(tmp_path / "records.parquet")
     with pytest.raises(InputError, match="status: column is missing"):
         read_records(tmp_path / "records.parquet")
+
+
+def test_a_table_of_an_earlier_version_is_read_with_the_defaults_of_newer_columns(tmp_path: Path) -> None:
+    path = tmp_path / "older.parquet"
+    newer = [name for name, column in COLUMNS.items() if column.is_newer]
+    record = Record(
+        row=3, call=2, attempt=1, trunk="t", direction=Direction.INBOUND, disposition=Disposition.BUSY, intended_s=0.1
+    )
+    # There were fewer dispositions, too.
+    older = to_frame([record]).drop(newer).with_columns(pl.col("disposition").cast(pl.Enum(["busy", "completed"])))
+    older.write_parquet(path)
+    assert newer
+    assert read_records(path).equals(to_frame([record]))

@@ -187,41 +187,30 @@ def find(slot: Record, ssrc: int) -> int:
 @inlined
 def _open(c: Record, slot: Record, work: Record, at: int, size: int, number: int) -> int:
     """Decrypt a packet with the key of now. Return a status of libsrtp; where it is not `OK`, nothing was changed."""
-    work.length[0] = size
-    if slot.rx.session == 0:
-        return OK
-    count = slot.rx.mki_bytes
-    if count > 0:
-        size = take_mki(work.data, at, size, slot.rx.tag_length, slot.rx_mki, count)
-    # pylibsrtp refuses longer packets, and both pumps must count alike.
-    if size == NEVER or size > MOST_BYTES:
-        status = NOT_AUTHENTIC
-    elif number == NEVER:
-        status = unprotect(c, slot.rx, slot.fresh, work, at, size)
-    else:
-        status = unprotect(c, slot.rx, slot.sources[number].now, work, at, size)
-    if count > 0 and size != NEVER and status != OK:
-        add_mki(work.data, at, size, slot.rx.tag_length, slot.rx_mki, count)
-    return status
+    if number == NEVER:
+        return _decrypt(c, slot.rx, slot.rx_mki, slot.fresh, work, at, size)
+    return _decrypt(c, slot.rx, slot.rx_mki, slot.sources[number].now, work, at, size)
+
+
+@inlined
+def _open_older(c: Record, slot: Record, work: Record, at: int, size: int, number: int) -> int:
+    """Decrypt a packet with the key of before, like `_open`."""
+    if number == NEVER:
+        return _decrypt(c, slot.old, slot.old_mki, slot.fresh, work, at, size)
+    return _decrypt(c, slot.old, slot.old_mki, slot.sources[number].before, work, at, size)
 
 
 @lean
-def _open_older(c: Record, slot: Record, work: Record, at: int, size: int, number: int) -> int:
-    """Decrypt a packet with the key of before, like `_open`."""
+def _decrypt(c: Record, key: Record, mki: Bytes, source: Record, work: Record, at: int, size: int) -> int:
     work.length[0] = size
-    if slot.old.session == 0:
+    if key.session == 0:
         return OK
-    count = slot.old.mki_bytes
-    if count > 0:
-        size = take_mki(work.data, at, size, slot.old.tag_length, slot.old_mki, count)
-    if size == NEVER or size > MOST_BYTES:
-        status = NOT_AUTHENTIC
-    elif number == NEVER:
-        status = unprotect(c, slot.old, slot.fresh, work, at, size)
-    else:
-        status = unprotect(c, slot.old, slot.sources[number].before, work, at, size)
-    if count > 0 and size != NEVER and status != OK:
-        add_mki(work.data, at, size, slot.old.tag_length, slot.old_mki, count)
+    if key.mki_bytes > 0:
+        size = take_mki(work.data, at, size, key.tag_length, mki, key.mki_bytes)
+    # pylibsrtp refuses longer packets, and both pumps must count alike.
+    status = NOT_AUTHENTIC if size == NEVER or size > MOST_BYTES else unprotect(c, key, source, work, at, size)
+    if key.mki_bytes > 0 and size != NEVER and status != OK:
+        add_mki(work.data, at, size, key.tag_length, mki, key.mki_bytes)
     return status
 
 

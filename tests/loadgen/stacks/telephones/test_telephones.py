@@ -23,7 +23,7 @@ from tests.loadgen.stacks.telephones.voice import speech, write_wav
 
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.models.plan import Outcome, dialled_number
-from trunkproof.models.records import Direction, Disposition, Record
+from trunkproof.models.records import Direction, Disposition, EndedBy, Record
 
 TALK_S = 0.8
 """Each part of a call: long enough for a verdict on one-way audio, which asks for 400 ms."""
@@ -254,7 +254,7 @@ class TestCalled:
         desk.telephone.hang_up()
         ended = result(record)
         assert ended.status == 200
-        assert ended.disposition is not Disposition.MEDIA_FAILED
+        assert (ended.disposition, ended.ended_by) == (Disposition.DROPPED, EndedBy.PEER), ended.reason
         assert ended.answered_s is not None
         assert ended.bye_s is not None
         assert ended.bye_s - ended.answered_s < 2 * TALK_S
