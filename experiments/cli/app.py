@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import click
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import ResultFolder, open_results
 from trunkproof.loadgen.stacks.registry import STACKS, definition_of
-from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import StackName, Study
 from trunkproof.models.study_file import read_study
 from trunkproof.simulator.run import Engine
@@ -131,13 +132,15 @@ def read_as_asked(path: Path, seed: int | None = None, stack: StackName | None =
     return study
 
 
-def folder_at(path: Path) -> Path:
-    """Return the folder for results; make it where it is missing."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError("--out", [Problem(where=str(path), what=f"cannot be made ({error.strerror})")]) from error
-    return path
+def folder_at(path: Path, *, fresh: bool = False) -> ResultFolder:
+    """Return the folder for results, locked until the command ends. If `fresh`, without an earlier result in it.
+
+    Raises:
+        InputError: it cannot be made or written to, or another process uses it.
+        StorageError: there is no room in it.
+    """
+    folder: ResultFolder = click.get_current_context().with_resource(open_results(path, fresh=fresh))
+    return folder
 
 
 @contextmanager
