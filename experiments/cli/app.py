@@ -10,11 +10,10 @@ import json
 import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import click
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
@@ -29,6 +28,8 @@ from trunkproof.simulator.run import Engine
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
+held = ExitStack()
+"""What the command holds until its end: the locks of its folders."""
 ALL_STACKS = "all"
 STACK_METAVAR = f"[{'|'.join(STACKS)}]"
 
@@ -139,8 +140,7 @@ def folder_at(path: Path, *, fresh: bool = False) -> ResultFolder:
         InputError: it cannot be made or written to, or another process uses it.
         StorageError: there is no room in it.
     """
-    folder: ResultFolder = click.get_current_context().with_resource(open_results(path, fresh=fresh))
-    return folder
+    return held.enter_context(open_results(path, fresh=fresh))
 
 
 @contextmanager

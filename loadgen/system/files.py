@@ -36,6 +36,16 @@ def written_aside(path: Path) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
 def sync(path: Path) -> None:
     """Wait until a file or folder is on the disk, so that it outlives a loss of power."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
