@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -73,6 +74,25 @@ def code_of_run(verdict: Verdict, end: RunEnd, bugs: Sequence[Bug] = ()) -> Exit
         return ExitCode.BUG
     code = BY_END[end.kind]
     return ExitCode.VOID if code is ExitCode.OK and verdict is Verdict.VOID else code
+
+
+_SHORTAGES = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+)
+
+
+def shortage_of(error: BaseException) -> StorageError | None:
+    """Return the message for an error that is a shortage of this machine, or None for any other error."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [shortage_of(each) for each in error.exceptions]
+        # One of them that is something else is a bug, and has to be seen.
+        return found[0] if all(found) else None
+    if isinstance(error, MemoryError):
+        return StorageError("this machine has too little memory for it (MemoryError)")
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        where = f"{error.filename}: " if error.filename else ""
+        return StorageError(f"{where}{error.strerror}; make room and run the command again")
+    return None
 
 
 def exit_code_of(error: TrunkproofError) -> ExitCode:
