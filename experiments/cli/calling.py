@@ -36,8 +36,8 @@ from trunkproof.experiments.cli.app import (
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.experiments.common.progress import TellsProgress
+from trunkproof.experiments.common.result_folder import MEASURED, METERS, SERVED, STUDY
 from trunkproof.experiments.prediction.open_files import check_open_files
-from trunkproof.experiments.validation.validate import MEASURED, METERS
 from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
@@ -57,8 +57,6 @@ from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import Record, to_frame, write_records
 from trunkproof.models.study import Study
 
-RECORDS = "records.parquet"
-"""The calls that came to a served trunk."""
 _CALLS_PER_TABLE = 10_000
 
 TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
@@ -98,7 +96,7 @@ def serve(
 ) -> None:
     """Play the study's trunk, until Ctrl-C."""
     study = read_as_asked(study_file, stack=stack)
-    folder = folder_at(out_dir)
+    folder = folder_at(out_dir, fresh=True)
     served = _ServedRecords()
 
     def ready(card: TrunkCard) -> None:
@@ -136,14 +134,15 @@ def serve(
                 answer_any=answer_any,
                 on_call=ended,
             )
-            return await serve_trunk(study, folder, options=options, on_ready=ready, on_event=heard, stop=stop)
+            return await serve_trunk(study, folder.path, options=options, on_ready=ready, on_event=heard, stop=stop)
 
     try:
         end = run_loop(play())
     finally:
         # On every way out: what a telephone did is what this command is for.
-        write_records(served.table(), folder / RECORDS)
-    write_bugs(end.bugs, folder)
+        with folder.writing(SERVED) as path:
+            write_records(served.table(), path)
+    write_bugs(end.bugs, folder.path)
     for line in shown.serve_lines(end):
         err.print(line, markup=False)
     if lost:
@@ -181,24 +180,29 @@ def load(
     card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
     shows = CertificateFiles(certificate, key) if certificate and key else None
     guard = Guard(frozenset(allow or ()), ceiling, production)
-    folder = folder_at(out_dir)
+    folder = folder_at(out_dir, fresh=True)
 
     drawn = draw_plan(study)
     for warning in check_open_files(drawn, processes=workers):
         err.print(warning)
 
     async def run() -> RunResult:
-        options = RunOptions(guard=guard, workers=workers, client_certificate=shows, keylog=keylog)
+        options = RunOptions(
+            guard=guard, workers=workers, client_certificate=shows, keylog=keylog, journal=folder.journal
+        )
         await reach(drawn, card, options)
+        folder.write(STUDY, study.model_dump_json(indent=2) + "\n")
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
             told = replace(options, trace=tracer, observers=(TellsProgress(advance),))
             return await drive(drawn, card, told, stop=stop)
 
     driven = run_loop(run())
-    write_records(driven.records, folder / MEASURED)
-    write_bugs(driven.bugs, folder)
+    with folder.writing(MEASURED) as path:
+        write_records(driven.records, path)
+    write_bugs(driven.bugs, folder.path)
     if driven.samples is not None:
-        driven.samples.write_parquet(folder / METERS)
+        with folder.writing(METERS) as path:
+            driven.samples.write_parquet(path)
     print_result(shown.drive_json(driven, study), lambda: out.print(shown.drive_lines(driven, study)), as_json=as_json)
     leave_with(code_of_run(driven.generator.verdict, driven.end, driven.bugs))
 

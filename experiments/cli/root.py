@@ -6,6 +6,7 @@ computed here. Exit codes are in `experiments.common.exit_codes`.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -69,12 +70,13 @@ class LazyGroup(TyperGroup):
         """Run the command. After Ctrl-C it leaves quietly with 130; Typer alone would print a word and leave with 1."""
         try:
             # `--help` needs neither of these imports, which are slow.
-            from trunkproof.experiments.cli.app import show_warnings  # noqa: PLC0415
+            from trunkproof.experiments.cli.app import held, show_warnings  # noqa: PLC0415
             from trunkproof.loadgen.media.pump import asked_for  # noqa: PLC0415
 
             show_warnings()
             asked_for()  # Fail early on a wrong environment, before anything is started.
-            return super().invoke(ctx)
+            with held:
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             from trunkproof.experiments.common.exit_codes import ExitCode  # noqa: PLC0415  # `--help` needs none
 
@@ -108,10 +110,12 @@ def run() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
-        from trunkproof.experiments.common.exit_codes import exit_code_of  # noqa: PLC0415  # `--help` needs neither
+        from trunkproof.experiments.common.exit_codes import exit_code_of, shortage_of  # noqa: PLC0415  # `--help` needs neither
         from trunkproof.models.errors import TrunkproofError  # noqa: PLC0415
 
-        if not isinstance(error, TrunkproofError):
+        told = error if isinstance(error, TrunkproofError) else shortage_of(error)
+        if told is None:
             raise
-        typer.echo(str(error), err=True)
-        sys.exit(exit_code_of(error))
+        with contextlib.suppress(OSError):  # After SIGHUP there may be no terminal.
+            typer.echo(str(told), err=True)
+        sys.exit(exit_code_of(told))

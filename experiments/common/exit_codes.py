@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from enum import IntEnum
 
 from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.verdict import Verdict
-from trunkproof.models.errors import GuardError, InputError, StackError, TrunkproofError
+from trunkproof.models.errors import GuardError, InputError, StackError, StorageError, TrunkproofError
 
 
 class ExitCode(IntEnum):
@@ -35,6 +36,11 @@ class ExitCode(IntEnum):
     """The target may not be called."""
     NO_TRUNK = 6
     """The trunk could not be started or reached, or it died or stopped answering during the run."""
+    NO_ROOM = 7
+    """This machine has no room: disk full or read-only, no inodes, no file descriptors, no memory.
+
+    What was measured until then is in the journal: `trunkproof report DIR` reads it.
+    """
     APPROVE_LOWER = 10
     """`review`: not the requested throttle, but a lower one above the present throttle."""
     REFUSE = 11
@@ -44,7 +50,7 @@ class ExitCode(IntEnum):
     NOT_NEEDED = 13
     """`review`: the present throttle keeps every target at the horizon."""
     INTERRUPTED = 130
-    """Ctrl-C. All calls were ended, and the records written."""
+    """Ctrl-C, SIGTERM or SIGHUP. All calls were ended, and the records written."""
 
 
 BY_END = {
@@ -54,6 +60,8 @@ BY_END = {
     EndKind.TRUNK_SILENT: ExitCode.NO_TRUNK,
     EndKind.WORKER_LOST: ExitCode.VOID,
     EndKind.BUG: ExitCode.BUG,
+    EndKind.NO_ROOM: ExitCode.NO_ROOM,
+    EndKind.KILLED: ExitCode.INTERRUPTED,
     EndKind.UNKNOWN: ExitCode.INTERRUPTED,
 }
 """How a run of real calls ended -> the exit code of its command."""
@@ -68,7 +76,31 @@ def code_of_run(verdict: Verdict, end: RunEnd, bugs: Sequence[Bug] = ()) -> Exit
     return ExitCode.VOID if code is ExitCode.OK and verdict is Verdict.VOID else code
 
 
+_SHORTAGES = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+)
+
+
+def shortage_of(error: BaseException) -> StorageError | None:
+    """Return the message for an error that is a shortage of this machine, or None for any other error."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [shortage_of(each) for each in error.exceptions]
+        # One of them that is something else is a bug, and has to be seen.
+        return found[0] if all(found) else None
+    if isinstance(error, MemoryError):
+        return StorageError("this machine has too little memory for it (MemoryError)")
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        where = f"{error.filename}: " if error.filename else ""
+        return StorageError(f"{where}{error.strerror}; make room and run the command again")
+    return None
+
+
 def exit_code_of(error: TrunkproofError) -> ExitCode:
     """Return the exit code for one of our errors."""
-    by_kind = {InputError: ExitCode.WRONG_INPUT, GuardError: ExitCode.GUARD, StackError: ExitCode.NO_TRUNK}
+    by_kind = {
+        InputError: ExitCode.WRONG_INPUT,
+        GuardError: ExitCode.GUARD,
+        StackError: ExitCode.NO_TRUNK,
+        StorageError: ExitCode.NO_ROOM,
+    }
     return next((code for kind, code in by_kind.items() if isinstance(error, kind)), ExitCode.BUG)
