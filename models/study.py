@@ -212,11 +212,24 @@ class Quality(Settings):
     ner_min: Annotated[Share | None, Asks("ner", Operator.AT_LEAST)] = None
     mos_p5_min: Annotated[Annotated[float, Field(ge=1, le=4.5)] | None, Asks("mos_p5", Operator.AT_LEAST)] = 4.0
 
+    failed_calls_share_max: Annotated[
+        Share | None, Asks("failed_calls_share", Operator.AT_MOST, only_measured=True)
+    ] = 0.01
+
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Return the targets that are set, in the order above."""
+        """Return the targets that are set and that a prediction can be asked for, in the order above."""
+        return self._targets(measured=False)
+
+    @property
+    def measured_targets(self) -> tuple[Target, ...]:
+        """Return the targets that are set, for a run of real calls."""
+        return self._targets(measured=True)
+
+    def _targets(self, *, measured: bool) -> tuple[Target, ...]:
         keys = type(self).model_fields.items()
         asked = [(name, note) for name, key in keys for note in key.metadata if isinstance(note, Asks)]
+        asked = [(name, note) for name, note in asked if measured or not note.only_measured]
         bounds = ((note, getattr(self, name)) for name, note in asked)
         return tuple(Target(note.kpi, note.operator, bound) for note, bound in bounds if bound is not None)
 

@@ -73,7 +73,7 @@ class Sums:
     def at_best(self, target: Target, under_way: int) -> float | None:
         """Return the indicator as it would be if all attempts under way ended in the target's favour."""
         reduction = target.definition.reduction
-        if not isinstance(reduction, Share) or not reduction.whole.of_all:
+        if not isinstance(reduction, Share) or not reduction.whole.is_of_attempts:
             return self.value(reduction)
         whole = self.whole + under_way
         good = 0 if target.is_upper else under_way

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,6 +155,11 @@ def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted)
     yield stop
+
+
+def command_line() -> str:
+    """Return the command as it was typed."""
+    return shlex.join(["trunkproof", *sys.argv[1:]])
 
 
 def leave_with(code: ExitCode) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from trunkproof.experiments.common.progress import Progress, TellsProgress, silent
 from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.common.saved_study import without_numbers
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
 from trunkproof.experiments.validation.compare import Comparison, compare
@@ -207,8 +208,8 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
 
 
 def write_evidence(comparison: Comparison, out: Path) -> None:
-    """Write the study, both record tables and the comparison. It makes no page."""
-    (out / STUDY).write_text(comparison.study.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Write the study with stand-ins for numbers, both record tables and the comparison. It makes no page."""
+    (out / STUDY).write_text(without_numbers(comparison.study).model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_records(comparison.predicted, out / PREDICTED)
     write_records(comparison.measured, out / MEASURED)
     # NaN is no JSON, and other programs would refuse the whole file.
