@@ -40,6 +40,7 @@ class Reason:
     status: int | None
     cause: int | None
     """Q.850 cause of the refusal, or of the BYE."""
+    connect_failure: ConnectFailure | None
     tls_alert: TlsAlert | int | None
     certificate_fault: CertificateFault | None
     audio_fault: AudioFault | None
@@ -57,6 +58,7 @@ class Reason:
         parts = [self.disposition.value.replace("_", " ")]
         parts += [] if self.status in {None, 200} else [f"status {self.status}"]
         parts += [] if self.cause is None else [f"cause {self.cause}"]
+        parts += [] if self.connect_failure is None else [f"no connection: {self.connect_failure}"]
         if self.tls_alert is not None:
             known = isinstance(self.tls_alert, TlsAlert)
             parts.append(f"TLS alert {_words(self.tls_alert) if known else self.tls_alert}")
@@ -103,6 +105,7 @@ def _reason(row: Mapping[str, Any], attempts: int) -> Reason:
         disposition=disposition,
         status=row["status"],
         cause=cause,
+        connect_failure=failure,
         tls_alert=alert,
         certificate_fault=certificate,
         audio_fault=audio,
