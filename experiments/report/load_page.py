@@ -5,7 +5,10 @@ It lays out what `experiments.load` found, as one HTML file without a network. N
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+from markupsafe import Markup, escape
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.targets import target_words
@@ -42,6 +45,7 @@ def render(result: LoadResult) -> str:
         badge=f"{word}, SUSPECT" if doubtful else word,
         sentence=sentence[:1].upper() + sentence[1:],
         formatted=formatted,
+        marked=_marked,
         target_words=target_words,
         definitions=DEFINITIONS,
         tiles=_TILES if result.valid else (),
@@ -51,3 +55,8 @@ def render(result: LoadResult) -> str:
             for trunk in result.study.trunks
         ],
     )
+
+
+def _marked(text: str) -> Markup:
+    """Return text of ours with its `code` as HTML. Everything else in it is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
