@@ -61,7 +61,7 @@ def without_numbers(study: Study) -> Study:
 
 def _replaced(entry: Destination, stand_ins: _StandIns) -> Destination:
     # Made anew: a copy would keep the range that the entry has computed of its own block.
-    values = dict(entry) | {
+    values = entry.model_dump() | {
         "number": None if entry.number is None else stand_ins.of(entry.number),
         "numbers": tuple(map(stand_ins.of, entry.numbers)),
         "block": None if entry.range is None else stand_ins.of_block(entry.range),
