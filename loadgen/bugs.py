@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trunkproof.loadgen.sip.mask import mask
+from trunkproof.loadgen.system.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,6 @@ def write_bugs(bugs: Iterable[Bug], folder: Path) -> None:
     text = "\n".join(f"{bug}\n{bug.traceback}" for bug in bugs)
     path = folder / FILE
     if text:
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     else:
         path.unlink(missing_ok=True)

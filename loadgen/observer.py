@@ -7,11 +7,12 @@ work to a thread or a queue.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trunkproof.loadgen.meters.report import Sample
 from trunkproof.loadgen.stack_events import StackEvent
+from trunkproof.loadgen.verdict import Measurements
 from trunkproof.models.records import Record
 
 logger = logging.getLogger(__name__)
@@ -39,10 +40,13 @@ class RunProgress:
 class Observer:
     """The base class of observers. Its methods do nothing.
 
-    `attempt_began` and `attempt_ended` are called only where the run places the calls itself, with one worker. With
-    several workers only the counts arrive, with each `progressed`: one message for each attempt would be too much load.
-    Attempts from the PSTN are placed by the trunk's process. Their records come with the run's result.
+    Attempts are told wherever they are placed: at once where the run itself places them, and less than a second later
+    where a worker or, for calls from the PSTN, the trunk's process does. The calls of a trunk that is not ours are told
+    by whoever answers them.
     """
+
+    def run_began(self, anchors: Mapping[str, float]) -> None:
+        """Called when plan zero is known: trunk name -> when a window of its throttle began, in s after plan zero."""
 
     def attempt_began(self, record: Record) -> None:
         """Called when an attempt begins. Its record is not filled in yet."""
@@ -55,6 +59,12 @@ class Observer:
 
     def metered(self, samples: Sequence[Sample]) -> None:
         """Called once a second with a reading of the stack's programs. Instants are seconds after plan zero."""
+
+    def measured(self, health: Measurements) -> None:
+        """Called once a second by each process that places calls, with its new measurements of itself.
+
+        Instants are those since the last call. The other figures are of the process's whole time.
+        """
 
     def progressed(self, progress: RunProgress) -> None:
         """Called every quarter of a second."""
@@ -81,6 +91,14 @@ class Observers(Observer):
     def metered(self, samples: Sequence[Sample]) -> None:
         """Tell all observers."""
         self._tell(lambda observer: observer.metered(samples))
+
+    def run_began(self, anchors: Mapping[str, float]) -> None:
+        """Tell all observers."""
+        self._tell(lambda observer: observer.run_began(anchors))
+
+    def measured(self, health: Measurements) -> None:
+        """Tell all observers."""
+        self._tell(lambda observer: observer.measured(health))
 
     def progressed(self, progress: RunProgress) -> None:
         """Tell all observers."""

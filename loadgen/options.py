@@ -36,6 +36,8 @@ class RunOptions:
     """The certificate that customers show to a trunk that asks for one."""
     keylog: Path | None = None
     """The file to which TLS secrets are appended, to decode a capture."""
+    journal: Path | None = None
+    """The folder for the journals of the run and of its workers. None: the run leaves none."""
     trace: Annotated[Trace | None, Field(exclude=True)] = None
     """Is told every SIP message. It works in one process only, so not with several workers."""
     observers: Annotated[tuple[Observer, ...], Field(exclude=True)] = ()

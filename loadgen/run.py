@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ import polars as pl
 
 from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs, describe, merged, note_bug, noting_bugs
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.journal.keeper import RUN, JournalKeeper, keeping_journal
 from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
@@ -32,7 +33,7 @@ from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.parties.customer import check_family, check_numbers, connector_of
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
-from trunkproof.loadgen.stacks.control import TrunkSilentError
+from trunkproof.loadgen.stacks.control import InboundAttempt, TrunkSilentError
 from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
 from trunkproof.loadgen.system.cores import keeping_off
 from trunkproof.loadgen.tls.endpoints import ConnectError, LocalNetworkError
@@ -41,6 +42,7 @@ from trunkproof.loadgen.workers.choice import make_placer
 from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan
+from trunkproof.models.records import Record, record_from_json, to_frame
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +76,19 @@ class RunResult:
     """Errors of trunkproof itself that the run, its workers and the trunk's process met."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """What the trunk's limits refused to its peers -> how often. Empty for a trunk that is not ours."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but tables and meters, ready for `json.dumps`. The journal ends with it."""
+        return {
+            "ended": self.end.to_json(),
+            "generator": asdict(self.generator),
+            "anchors": self.anchors,
+            "heard": asdict(self.heard),
+            "not_placed": self.not_placed,
+            "troubles": list(self.troubles),
+            "bugs": [asdict(bug) for bug in self.bugs],
+            "refused": dict(self.refused),
+        }
 
     def __repr__(self) -> str:
         cut = f", {self.end}" if self.end.cut_short else ""
@@ -129,6 +144,10 @@ class Run:
     def __init__(self, plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> None:
         self._plan, self._card, self._options = plan, card, options
         self._observers = Observers(options.observers)
+        self._keeper: JournalKeeper | None = None
+        self._inbound: dict[int, Record] = {}
+        """The calls from the PSTN, by their plan row, as far as the trunk has told them."""
+        self._inbound_over: set[int] = set()
         self._link: TrunkLink
         self._placer: CallPlacer
         self._meter: Meter
@@ -155,12 +174,16 @@ class Run:
             check_numbers(trunk, target)
         async with contextlib.AsyncExitStack() as stack:
             self._bugs = stack.enter_context(collecting_bugs())
+            if options.journal is not None:
+                journal = keeping_journal(options.journal / RUN, "the run", self._journal_failed())
+                self._keeper = stack.enter_context(journal)
+                self._observers = Observers((self._keeper, *options.observers))
             # First, because the worker processes inherit the cores that this process may use.
             stack.enter_context(keeping_off(card.cores))
             # Entered in this order and left in the reverse one: the calls end while the trunk can still be told of
             # it.
             self._link = await stack.enter_async_context(open_link(card))
-            self._placer = await stack.enter_async_context(make_placer(plan, card, target, options))
+            self._placer = await stack.enter_async_context(make_placer(plan, card, target, options, self._keeper))
             self._meter = await stack.enter_async_context(
                 Meter(card, guard=options.guard, on_reading=self._observers.metered)
             )
@@ -188,6 +211,7 @@ class Run:
         # No await from here to `_placer.begin`. Once `_zero` is set, `_cut_short` stops the placer, which must have
         # begun by then.
         self._zero = zero
+        self._observers.run_began(self._anchors)
         self._placer.begin(zero)
         self._meter.begin(zero)
         # The run may have been stopped while the trunk's answer was awaited.
@@ -229,13 +253,12 @@ class Run:
             with noting_bugs("the last reading of the meters"):
                 await self._meter.read()
             placed = await self._placer.finish()
-        tables = [placed.records] if report.inbound is None else [placed.records, report.inbound]
         # A worker may die so late that `_follow_workers` is cancelled before it sees the loss.
         if placed.lost and not self._end.cut_short:
             self._end = placed.lost[0].end
         logger.info("the run ended: %s", self._end)
-        return RunResult(
-            records=pl.concat(tables).sort(RECORD_ORDER),
+        result = RunResult(
+            records=pl.concat([placed.records, self._inbound_records(report)]).sort(RECORD_ORDER),
             generator=void(
                 worse(judge(placed.measured), "the carrier", report.carrier),
                 # A bug of the trunk's process is no fault of the generator.
@@ -251,6 +274,30 @@ class Run:
             bugs=merged([self._bugs.found, placed.bugs, report.bugs]),
             refused=report.refused,
         )
+        if self._keeper is not None:
+            self._keeper.finished(result.to_json())
+        return result
+
+    def _inbound_records(self, report: FinalReport) -> pl.DataFrame:
+        """Return the calls from the PSTN: all of them, or of a trunk that died those that it had told."""
+        if report.inbound is None:
+            return to_frame(self._inbound.values())
+        # Its news come on another channel than its report, and may be a moment later.
+        late = ~pl.col("row").is_in(list(self._inbound_over))
+        for row in report.inbound.filter(late).iter_rows(named=True):
+            self._observers.attempt_ended(record_from_json(row))
+        return report.inbound
+
+    def _journal_failed(self) -> Callable[[OSError], None]:
+        """Return what cuts the run short where its journal cannot be written. It may be called from any thread."""
+        loop = asyncio.get_running_loop()
+
+        def failed(error: OSError) -> None:
+            end = RunEnd(EndKind.NO_ROOM, self._now_s(), detail=error.strerror or str(error))
+            with contextlib.suppress(RuntimeError):  # The loop has ended, and the run with it.
+                loop.call_soon_threadsafe(self._cut_short, end)
+
+        return failed
 
     async def _place(self) -> None:
         try:
@@ -278,6 +325,9 @@ class Run:
 
     async def _follow_stack(self) -> None:
         async for event in self._link.events():
+            if isinstance(event, InboundAttempt):
+                self._note_inbound(event)
+                continue
             at_s = event.at - (self._zero or 0.0)
             self._observers.stack_event(event, at_s)
             # Nothing comes after it. What the dead trunk's programs say is no separate trouble.
@@ -290,6 +340,15 @@ class Run:
                 continue
             self._troubles.append(f"{event} {when(at_s)}")
             logger.warning("trouble in the trunk: %s", self._troubles[-1])
+
+    def _note_inbound(self, attempt: InboundAttempt) -> None:
+        record = record_from_json(attempt.record)
+        self._inbound[record.row] = record
+        if attempt.over:
+            self._inbound_over.add(record.row)
+            self._observers.attempt_ended(record)
+        else:
+            self._observers.attempt_began(record)
 
     async def _follow_workers(self) -> None:
         self._cut_short((await self._placer.lost()).end)

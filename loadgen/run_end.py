@@ -27,6 +27,10 @@ class EndKind(StrEnum):
     """A worker process of the load generator died."""
     BUG = "bug"
     """An error of trunkproof itself ended it. Its words are in `detail`."""
+    NO_ROOM = "no_room"
+    """The journal could not be written: disk full, for example. `detail` says why."""
+    KILLED = "killed"
+    """The run's own process ended without a word: kill -9, power loss. Only a journal can say so."""
     UNKNOWN = "unknown"
     """The run was cut short, and its result was saved before kinds existed. Its words are in `detail`."""
 
@@ -62,6 +66,8 @@ class RunEnd:
             EndKind.TRUNK_SILENT: f"the trunk had stopped answering {when(self.at_s)}",
             EndKind.WORKER_LOST: f"{self.who} died {when(self.at_s)}, {self.detail}",
             EndKind.BUG: f"trunkproof itself failed {when(self.at_s)}: {self.detail}",
+            EndKind.NO_ROOM: f"the journal could not be written {when(self.at_s)}: {self.detail}",
+            EndKind.KILLED: f"the run was killed, or its machine lost power, {when(self.at_s)}",
             EndKind.UNKNOWN: self.detail,
         }
         return words[self.kind]

@@ -4,6 +4,7 @@
     ├── InputError          what the user wrote cannot be used; carries every problem found, not the first
     ├── GuardError          the load would leave loopback without leave
     ├── StackError          a trunk that was to be called cannot be started or reached
+    ├── StorageError        this machine has no room: disk full or read-only, no inodes, no descriptors
     └── RemoteError         the peer broke a protocol; becomes a result of the call, never a crash
 
 Any other error that escapes is a bug of ours. `experiments/common/exit_codes.py` has the exit code of each.
@@ -51,6 +52,10 @@ class GuardError(TrunkproofError):
 
 class StackError(TrunkproofError):
     """A trunk could not be started or reached. The message says what is missing."""
+
+
+class StorageError(TrunkproofError):
+    """Results cannot be written. The message says what was being written, why not, and where the rest is."""
 
 
 class RemoteError(TrunkproofError):

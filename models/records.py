@@ -6,13 +6,13 @@ table made of them. This module neither judges nor computes: it is the shape of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import polars as pl
 
@@ -322,6 +322,16 @@ class Record:
 _DTYPES: dict[type, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean(), str: pl.String()}
 
 
+def _enums() -> Iterator[tuple[str, type[StrEnum]]]:
+    for name, hint in get_type_hints(Record).items():
+        kinds = [kind for kind in get_args(hint) or (hint,) if issubclass(kind, StrEnum)]
+        if kinds:
+            yield name, kinds[0]
+
+
+_ENUMS = dict(_enums())
+
+
 def _declared() -> Iterator[tuple[str, Column]]:
     for name, hint in get_type_hints(Record, include_extras=True).items():
         annotated, column = get_args(hint)
@@ -342,6 +352,27 @@ def to_frame(records: Iterable[Record]) -> pl.DataFrame:
     """Return records as a table with `SCHEMA`, one row per record, in the given order."""
     rows = list(records)
     return pl.DataFrame({name: list(map(attrgetter(name), rows)) for name in SCHEMA}, schema=SCHEMA)
+
+
+def record_to_json(record: Record) -> dict[str, object]:
+    """Return the values that differ from the defaults, ready for `json.dumps`: how journals keep records."""
+    values = {name: getattr(record, name) for name in SCHEMA}
+    return {name: value for name, value in values.items() if name not in DEFAULTS or value != DEFAULTS[name]}
+
+
+def record_from_json(saved: Mapping[str, Any]) -> Record:
+    """Return the record that `record_to_json` gave, of this version or an earlier one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        values: dict[str, Any] = dict(saved)
+        for name in _ENUMS.keys() & values.keys():
+            values[name] = None if values[name] is None else _ENUMS[name](values[name])
+        return Record(**values)
+    except TypeError as error:
+        raise ValueError(f"no record: {error}") from error
 
 
 def write_records(frame: pl.DataFrame, path: Path) -> None:

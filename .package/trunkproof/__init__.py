@@ -14,7 +14,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # As type checkers know it. `typing` takes longer to import than all else here.
 if TYPE_CHECKING:
-    from trunkproof.experiments.load.compare import compare_runs, read_run
+    from trunkproof.experiments.load.compare import compare_runs, read_compared
     from trunkproof.experiments.load.result import LoadResult, read_load
     from trunkproof.experiments.load.run import load, load_async
     from trunkproof.experiments.prediction.forecast import Forecast, forecast
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from trunkproof.simulator.run import Engine, Start, simulate
 
 _NAMES_OF = {
-    "experiments.load.compare": ("compare_runs", "read_run"),
+    "experiments.load.compare": ("compare_runs", "read_compared"),
     "experiments.load.result": ("LoadResult", "read_load"),
     "experiments.load.run": ("load", "load_async"),
     "experiments.prediction.forecast": ("Forecast", "forecast"),
@@ -103,12 +103,12 @@ __all__ = [
     "parse_request",
     "parse_study",
     "predict",
+    "read_compared",
     "read_evidence",
     "read_history",
     "read_load",
     "read_records",
     "read_request",
-    "read_run",
     "read_study",
     "replicate",
     "review",

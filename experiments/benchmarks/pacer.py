@@ -26,7 +26,7 @@ from trunkproof.experiments.benchmarks.result import Result, Row, figure
 from trunkproof.experiments.benchmarks.running import BenchmarkError, main, two_sides
 from trunkproof.experiments.benchmarks.with_sipp import await_calls
 from trunkproof.experiments.common.exit_codes import ExitCode
-from trunkproof.experiments.validation.validate import MEASURED
+from trunkproof.experiments.common.result_folder import MEASURED
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.meters.processes import ProcessMeter
 from trunkproof.loadgen.stacks.server import CARD

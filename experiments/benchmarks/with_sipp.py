@@ -20,7 +20,7 @@ from trunkproof.experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, Au
 from trunkproof.experiments.benchmarks.peers.sipp.program import Answerer, errors_of, start_caller
 from trunkproof.experiments.benchmarks.running import BenchmarkError
 from trunkproof.experiments.common.exit_codes import ExitCode
-from trunkproof.experiments.validation.validate import MEASURED
+from trunkproof.experiments.common.result_folder import MEASURED
 from trunkproof.loadgen.meters.processes import ProcessMeter
 from trunkproof.loadgen.system.cores import on_cores
 from trunkproof.models.distributions import Constant

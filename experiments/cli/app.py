@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -21,8 +21,8 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import ResultFolder, open_results
 from trunkproof.loadgen.stacks.registry import STACKS, definition_of
-from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import StackName, Study
 from trunkproof.models.study_file import read_study
 from trunkproof.simulator.run import Engine
@@ -30,6 +30,8 @@ from trunkproof.simulator.run import Engine
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
+held = ExitStack()
+"""What the command holds until its end: the locks of its folders."""
 ALL_STACKS = "all"
 STACK_METAVAR = f"[{'|'.join(STACKS)}]"
 
@@ -133,13 +135,14 @@ def read_as_asked(path: Path, seed: int | None = None, stack: StackName | None =
     return study
 
 
-def folder_at(path: Path) -> Path:
-    """Return the folder for results; make it where it is missing."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError("--out", [Problem(where=str(path), what=f"cannot be made ({error.strerror})")]) from error
-    return path
+def folder_at(path: Path, *, fresh: bool = False) -> ResultFolder:
+    """Return the folder for results, locked until the command ends. If `fresh`, without an earlier result in it.
+
+    Raises:
+        InputError: it cannot be made or written to, or another process uses it.
+        StorageError: there is no room in it.
+    """
+    return held.enter_context(open_results(path, fresh=fresh))
 
 
 @contextmanager

@@ -37,8 +37,9 @@ from trunkproof.experiments.cli.app import (
 from trunkproof.experiments.cli.loaded import show_load
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import PAGE, SERVED
 from trunkproof.experiments.load.exports import junit, threshold_csv
-from trunkproof.experiments.load.result import PAGE, LoadResult, write_load
+from trunkproof.experiments.load.result import LoadResult, write_load
 from trunkproof.experiments.load.run import load_async
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.report.load_page import write_load_page
@@ -53,6 +54,7 @@ from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
 from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem, StackError
@@ -60,8 +62,6 @@ from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import Record, to_frame, write_records
 from trunkproof.models.study import Study
 
-RECORDS = "records.parquet"
-"""The calls that came to a served trunk."""
 _CALLS_PER_TABLE = 10_000
 
 TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
@@ -101,7 +101,7 @@ def serve(
 ) -> None:
     """Play the study's trunk, until Ctrl-C."""
     study = read_as_asked(study_file, stack=stack)
-    folder = folder_at(out_dir)
+    folder = folder_at(out_dir, fresh=True)
     served = _ServedRecords()
 
     def ready(card: TrunkCard) -> None:
@@ -139,14 +139,15 @@ def serve(
                 answer_any=answer_any,
                 on_call=ended,
             )
-            return await serve_trunk(study, folder, options=options, on_ready=ready, on_event=heard, stop=stop)
+            return await serve_trunk(study, folder.path, options=options, on_ready=ready, on_event=heard, stop=stop)
 
     try:
         end = run_loop(play())
     finally:
         # On every way out: what a telephone did is what this command is for.
-        write_records(served.table(), folder / RECORDS)
-    write_bugs(end.bugs, folder)
+        with folder.writing(SERVED) as path:
+            write_records(served.table(), path)
+    write_bugs(end.bugs, folder.path)
     for line in shown.serve_lines(end):
         err.print(line, markup=False)
     if lost:
@@ -196,7 +197,7 @@ def load(
     card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
     shows = CertificateFiles(certificate, key) if certificate and key else None
     guard = Guard(frozenset(allow or ()), ceiling, production)
-    folder = folder_at(out_dir)
+    folder = folder_at(out_dir, fresh=True)
 
     for warning in check_open_files(draw_plan(study), processes=workers):
         err.print(warning)
@@ -205,26 +206,26 @@ def load(
         options = RunOptions(guard=guard, workers=workers, client_certificate=shows, keylog=keylog)
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
             told = replace(options, trace=tracer)
-            return await load_async(study, card, options=told, stop=stop, advance=advance, command=command_line())
+            return await load_async(
+                study,
+                card,
+                folder=folder,
+                show_numbers=show_numbers,
+                options=told,
+                stop=stop,
+                advance=advance,
+                command=command_line(),
+            )
 
     result = run_loop(run())
     write_load(result, folder, show_numbers=show_numbers)
     write_load_page(result, folder / PAGE)
     for path, text in ((junit_file, junit), (csv_file, threshold_csv)):
         if path is not None:
-            _write(path, text(result))
-    show_load(result, folder, as_json=as_json)
+            write_text(path, text(result))
+    show_load(result, folder / PAGE, as_json=as_json)
     overlooked = exit_zero and result.exit_code in {ExitCode.MISSED, ExitCode.ABORTED}
     leave_with(ExitCode.OK if overlooked else result.exit_code)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        problem = Problem(where=str(path), what=f"cannot be written ({error.strerror}); the result is in --out")
-        raise InputError("load", [problem]) from error
 
 
 def _pages(named: list[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from trunkproof.experiments.cli.app import Json, OptionalOut, folder_at, out, print_result
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.formatting import formatted
-from trunkproof.experiments.load.compare import Change, ComparedKpi, RunComparison, compare_runs, read_run
+from trunkproof.experiments.load.compare import Change, ComparedKpi, RunComparison, compare_runs, read_compared
 from trunkproof.experiments.report.compare_page import interval_words, write_compare_page
 
 PAGE, RESULT = "compare.html", "compare.json"
@@ -32,11 +32,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two runs of one study: what is the same, better or worse."""
-    found = compare_runs(read_run(a), read_run(b), different_studies=different_studies)
+    found = compare_runs(read_compared(a), read_compared(b), different_studies=different_studies)
     folder = None if out_dir is None else folder_at(out_dir)
     if folder is not None:
-        text = json.dumps(found.to_json(), indent=2, allow_nan=False)
-        (folder / RESULT).write_text(text + "\n", encoding="utf-8")
+        folder.write(RESULT, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n")
         write_compare_page(found, folder / PAGE)
 
     def human() -> None:

@@ -44,7 +44,7 @@ def knee(
     as_json: Json = False,
 ) -> None:
     """Find the largest load that a trunk carries at quality, on the model and for real."""
-    study, folder = read_as_asked(study_file, seed, stack), folder_at(out_dir)
+    study, folder = read_as_asked(study_file, seed, stack), folder_at(out_dir).path
     study = study if quota is None else with_quota(study, quota)
 
     async def run() -> Knee:

@@ -29,15 +29,16 @@ from trunkproof.experiments.cli.app import (
 from trunkproof.experiments.cli.calling import card_of
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import MEASURED
 from trunkproof.experiments.report.identify_page import write_identify_page
 from trunkproof.experiments.target.identify.judgement import CLOCK_S, Identification
 from trunkproof.experiments.target.identify.live import probe_trunk
 from trunkproof.experiments.target.identify.probe import Probe, ProbeBounds
 from trunkproof.experiments.target.identify.recorded import identify_records
 from trunkproof.experiments.target.identify.words import lines, throttle_block, to_json
-from trunkproof.experiments.validation.validate import MEASURED
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.plan import draw_plan
@@ -96,9 +97,9 @@ def identify(
         write_records(records, folder / MEASURED)
         found = {names[index]: result}
     values = {trunk_name: to_json(one) for trunk_name, one in found.items()}
-    (folder / RESULT).write_text(json.dumps(values, indent=2, allow_nan=False), encoding="utf-8")
+    write_text(folder / RESULT, json.dumps(values, indent=2, allow_nan=False))
     for trunk_name, one in found.items():
-        (folder / f"throttle_{trunk_name}.yaml").write_text(throttle_block(one), encoding="utf-8")
+        write_text(folder / f"throttle_{trunk_name}.yaml", throttle_block(one))
     write_identify_page(found, folder / PAGE)
 
     def human() -> None:

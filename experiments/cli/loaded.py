@@ -14,7 +14,7 @@ from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.targets import target_words
 from trunkproof.experiments.load.judge import JudgedRow
 from trunkproof.experiments.load.reasons import Reason
-from trunkproof.experiments.load.result import PAGE, LoadResult
+from trunkproof.experiments.load.result import LoadResult
 from trunkproof.loadgen.bugs import FILE as BUGS
 
 _REASONS = 5
@@ -22,12 +22,12 @@ _REASONS = 5
 _COLOURS = {True: "green", False: "bold red", None: "dim"}
 
 
-def show_load(result: LoadResult, folder: Path, *, as_json: bool) -> None:
+def show_load(result: LoadResult, page: Path, *, as_json: bool) -> None:
     """Print the result of a load test."""
 
     def human() -> None:
         out.print(load_lines(result))
-        out.print(f"Page: {folder / PAGE}", markup=False)
+        out.print(f"Page: {page}", markup=False)
 
     print_result(result.to_json(), human, as_json=as_json)
 

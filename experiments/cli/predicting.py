@@ -21,10 +21,10 @@ from trunkproof.experiments.cli.app import (
     read_as_asked,
 )
 from trunkproof.experiments.cli.root import app
+from trunkproof.experiments.common.result_folder import PREDICTED
 from trunkproof.experiments.prediction.forecast import forecast
 from trunkproof.experiments.prediction.open_files import find_shortage
 from trunkproof.experiments.prediction.predict import predict
-from trunkproof.experiments.validation.validate import PREDICTED
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import write_records
 from trunkproof.simulator.run import Start
@@ -46,7 +46,8 @@ def plan(
     if shortage is not None:
         err.print(f"Before you place these calls from this machine: {shortage.words}")
     if out_dir is not None:
-        drawn.table.write_parquet(folder_at(out_dir) / "plan.parquet")
+        with folder_at(out_dir).writing("plan.parquet") as path:
+            drawn.table.write_parquet(path)
 
     def human() -> None:
         out.print(expected.sentence)
@@ -85,7 +86,8 @@ def simulate(
             study, replications=replications, precision=precision, start=start, anchor_s=anchor, engine=engine
         )
     if out_dir is not None:
-        write_records(prediction.records, folder_at(out_dir) / PREDICTED)
+        with folder_at(out_dir).writing(PREDICTED) as path:
+            write_records(prediction.records, path)
 
     def human() -> None:
         out.print(f"Engine: {prediction.engine.value}")

@@ -29,6 +29,7 @@ from trunkproof.experiments.cli.loaded import show_load
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.cli.suites import checked_stacks, rewrite_suite, run_and_show, show_suite
 from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
+from trunkproof.experiments.common.result_folder import PAGE
 from trunkproof.experiments.load.result import LOAD, read_load
 from trunkproof.experiments.report.calibration_page import write_calibration_page
 from trunkproof.experiments.report.load_page import write_load_page
@@ -37,7 +38,7 @@ from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
 from trunkproof.experiments.sizing.calibration.calibrate import calibrate as measure_costs
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import SUITE
-from trunkproof.experiments.validation.validate import PAGE, read_evidence, validate_async
+from trunkproof.experiments.validation.validate import read_evidence, validate_async
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.loop import run_loop
@@ -77,9 +78,10 @@ def validate(
     for_one = [option for option, is_given in given if is_given]
     stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
     if study_file is None:
-        run_and_show(stacks or ["embedded"], profiles, folder_at(out_dir), command_line(), as_json=as_json)
+        run_and_show(stacks or ["embedded"], profiles, folder_at(out_dir).path, command_line(), as_json=as_json)
         return
-    study, folder = read_as_asked(study_file, seed, stacks[0] if stacks else None), folder_at(out_dir)
+    study = read_as_asked(study_file, seed, stacks[0] if stacks else None)
+    folder = folder_at(out_dir, fresh=True)
 
     async def run() -> Comparison:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
@@ -95,7 +97,7 @@ def validate(
 
     comparison = run_loop(run())
     write_report(comparison, folder / PAGE)
-    _show(comparison, folder, as_json=as_json)
+    _show(comparison, folder / PAGE, as_json=as_json)
     code = code_of_run(comparison.generator.verdict, comparison.ended, comparison.bugs)
     leave_with(code if code is not ExitCode.OK or comparison.agrees else ExitCode.DISAGREE)
 
@@ -106,20 +108,26 @@ def report(
         Path, typer.Argument(metavar="DIR", help="A folder that `load` or `validate` wrote.", show_default=False)
     ],
     *,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE", help="Write the page there, and nothing into DIR.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the page of a load test, a validation or a suite again, from what it left."""
+    """Write the page of a load test, a validation or a suite again, from what it left; also of one that was killed."""
+    if page is None and folder.is_dir():
+        folder_at(folder)
     if (folder / SUITE).exists():
         show_suite(rewrite_suite(folder), folder, as_json=as_json)
         return
     if (folder / LOAD).exists():
         result = read_load(folder)
-        write_load_page(result, folder / PAGE)
-        show_load(result, folder, as_json=as_json)
+        write_load_page(result, page or folder / PAGE)
+        show_load(result, page or folder / PAGE, as_json=as_json)
         return
     comparison = read_evidence(folder)
-    write_report(comparison, folder / PAGE)
-    _show(comparison, folder, as_json=as_json)
+    page = page or folder / PAGE
+    write_report(comparison, page)
+    _show(comparison, page, as_json=as_json)
 
 
 @app.command()
@@ -134,7 +142,7 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Measure what a stack spends on each kind of work, on this machine."""
-    folder = folder_at(out_dir)
+    folder = folder_at(out_dir).path
 
     async def run() -> CalibrationRun:
         with shown.progress(err) as advance:
@@ -155,7 +163,7 @@ def calibrate(
     print_result(measured.to_json(), human, as_json=as_json)
 
 
-def _show(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
+def _show(comparison: Comparison, page: Path, *, as_json: bool) -> None:
     def human() -> None:
         out.print(comparison.sentence)
         out.print(shown.comparison_table(comparison))
@@ -163,6 +171,6 @@ def _show(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
         if comparison.far_ends:
             out.print(shown.far_end_table(comparison.far_ends))
         out.print(shown.target_lines(comparison.targets))
-        out.print(f"Page: {folder / PAGE}")
+        out.print(f"Page: {page}", markup=False)
 
     print_result(comparison.to_json(), human, as_json=as_json)

@@ -32,6 +32,7 @@ from trunkproof.experiments.review.result import Decision, Review
 from trunkproof.experiments.review.review import review as answer
 from trunkproof.experiments.review.score.score import score as score_history
 from trunkproof.experiments.review.sweep.cluster import executor_at
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.demand.history.reading import read_history
 from trunkproof.models.errors import InputError
 from trunkproof.models.study_file import at_its_keys
@@ -85,7 +86,7 @@ def decide(
     as_json: Json = False,
 ) -> None:
     """Decide on a request and write decision.json and report.html into DIR (the word `of` may be left out)."""
-    request, folder = read_request(request_file), folder_at(out_dir)
+    request, folder = read_request(request_file), folder_at(out_dir, fresh=True).path
     if engine is not None:
         request = request.model_copy(update={"engine": engine})
     with executor_at(cluster, workers) as executor, shown.progress(err) as advance:
@@ -99,7 +100,7 @@ def decide(
     write_decision(found, folder)
     write_review_page(found, folder / PAGE)
     if in_short:
-        (folder / SUMMARY).write_text(summary(found), encoding="utf-8")
+        write_text(folder / SUMMARY, summary(found))
     missing = _pictures(folder, pdf=pdf, png=png)
     say = (lambda: typer.echo(summary(found), nl=False)) if in_short else (lambda: _print(found, folder))
     print_result(to_json(found), say, as_json=as_json)

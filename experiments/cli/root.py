@@ -70,12 +70,13 @@ class LazyGroup(TyperGroup):
         """Run the command. After Ctrl-C it leaves quietly with 130; Typer alone would print a word and leave with 1."""
         try:
             # `--help` needs neither of these imports, which are slow.
-            from trunkproof.experiments.cli.app import show_warnings  # noqa: PLC0415
+            from trunkproof.experiments.cli.app import held, show_warnings  # noqa: PLC0415
             from trunkproof.loadgen.media.pump import asked_for  # noqa: PLC0415
 
             show_warnings()
             asked_for()  # Fail early on a wrong environment, before anything is started.
-            return super().invoke(ctx)
+            with held:
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             from trunkproof.experiments.common.exit_codes import ExitCode  # noqa: PLC0415  # `--help` needs none
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import ALL_STACKS, err, leave_with, out, print_result, stop_on_ctrl_c
+from trunkproof.experiments.common.result_folder import PAGE as RUN_PAGE
 from trunkproof.experiments.report.page import write_report
 from trunkproof.experiments.report.suite_page import suite_lines, suite_markdown, write_suite_page
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import Suite, read_suite, write_suite
 from trunkproof.experiments.validation.suite.run import Pages, run_suite, suite_exit_code
-from trunkproof.experiments.validation.validate import PAGE as RUN_PAGE
 from trunkproof.loadgen.stacks.registry import STACKS
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import StackName
@@ -31,7 +32,7 @@ class SuitePages(Pages):
     def of_suite(self, suite: Suite, folder: Path) -> None:
         """Write the suite's page and its table for a README."""
         write_suite_page(suite, folder / PAGE)
-        (folder / MARKDOWN).write_text(suite_markdown(suite), encoding="utf-8")
+        write_text(folder / MARKDOWN, suite_markdown(suite))
 
 
 def rewrite_suite(folder: Path) -> Suite:

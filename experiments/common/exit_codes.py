@@ -8,7 +8,7 @@ from enum import IntEnum
 from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.verdict import Verdict
-from trunkproof.models.errors import GuardError, InputError, StackError, TrunkproofError
+from trunkproof.models.errors import GuardError, InputError, StackError, StorageError, TrunkproofError
 
 
 class ExitCode(IntEnum):
@@ -38,6 +38,11 @@ class ExitCode(IntEnum):
     """The target may not be called."""
     NO_TRUNK = 6
     """The trunk could not be started or reached, or it died or stopped answering during the run."""
+    NO_ROOM = 7
+    """This machine has no room: disk full or read-only, no inodes, no file descriptors, no memory.
+
+    What was measured until then is in the journal: `trunkproof report DIR` reads it.
+    """
     APPROVE_LOWER = 10
     """`review`: not the requested throttle, but a lower one above the present throttle."""
     REFUSE = 11
@@ -51,7 +56,7 @@ class ExitCode(IntEnum):
     ABORTED = 21
     """`load`: a threshold of the study was missed and ended the run."""
     INTERRUPTED = 130
-    """Ctrl-C. All calls were ended, and the records written."""
+    """Ctrl-C, SIGTERM or SIGHUP. All calls were ended, and the records written."""
 
 
 BY_END = {
@@ -62,6 +67,8 @@ BY_END = {
     EndKind.TRUNK_SILENT: ExitCode.NO_TRUNK,
     EndKind.WORKER_LOST: ExitCode.VOID,
     EndKind.BUG: ExitCode.BUG,
+    EndKind.NO_ROOM: ExitCode.NO_ROOM,
+    EndKind.KILLED: ExitCode.INTERRUPTED,
     EndKind.UNKNOWN: ExitCode.INTERRUPTED,
 }
 """How a run of real calls ended -> the exit code of its command."""
@@ -80,5 +87,10 @@ def code_of_run(verdict: Verdict, end: RunEnd, bugs: Sequence[Bug] = ()) -> Exit
 
 def exit_code_of(error: TrunkproofError) -> ExitCode:
     """Return the exit code for one of our errors."""
-    by_kind = {InputError: ExitCode.WRONG_INPUT, GuardError: ExitCode.GUARD, StackError: ExitCode.NO_TRUNK}
+    by_kind = {
+        InputError: ExitCode.WRONG_INPUT,
+        GuardError: ExitCode.GUARD,
+        StackError: ExitCode.NO_TRUNK,
+        StorageError: ExitCode.NO_ROOM,
+    }
     return next((code for kind, code in by_kind.items() if isinstance(error, kind)), ExitCode.BUG)

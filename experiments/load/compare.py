@@ -160,7 +160,7 @@ class RunComparison:
         }
 
 
-def read_run(folder: Path) -> ComparedRun:
+def read_compared(folder: Path) -> ComparedRun:
     """Read a run that `load` or `validate` left.
 
     Raises:

@@ -13,11 +13,12 @@ import polars as pl
 
 from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.common.result_folder import MEASURED, METERS, STUDY, ResultFolder
+from trunkproof.experiments.common.saved_run import read_run
 from trunkproof.experiments.common.saved_study import without_numbers
 from trunkproof.experiments.load.judge import JudgedRow, LoadVerdict, judge_load, verdict_of
 from trunkproof.experiments.load.reasons import Observation, Reason, observations_of, reasons_of
 from trunkproof.experiments.load.unmeasured import not_measured
-from trunkproof.experiments.validation.validate import MEASURED, METERS, PAGE, STUDY
 from trunkproof.loadgen.bugs import Bug, write_bugs
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.meters.report import MeterReport, read_report
@@ -29,8 +30,6 @@ from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.kpis import Kpis, compute_kpis
 from trunkproof.models.records import read_records, write_records
 from trunkproof.models.study import Study
-
-__all__ = ["LOAD", "PAGE", "LoadResult", "read_load", "write_load"]
 
 LOAD = "load.json"
 
@@ -54,6 +53,8 @@ class LoadResult:
     bugs: tuple[Bug | str, ...] = ()
     """As words where the result was read from a folder."""
     refused: Mapping[str, int] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    """What is missing of a run that was killed, one sentence each."""
 
     @classmethod
     def of(cls, study: Study, driven: RunResult, card: TrunkCard, provenance: Provenance) -> Self:
@@ -113,7 +114,8 @@ class LoadResult:
     @property
     def not_measured(self) -> tuple[str, ...]:
         """Return what the run says nothing about."""
-        return tuple(not_measured(self.study, self.records, self.generator.verdict, self.meters))
+        told = not_measured(self.study, self.records, self.generator.verdict, self.meters)
+        return (*(f"{line[:1].upper()}{line[1:]}." for line in self.missing), *told)
 
     @property
     def sentence(self) -> str:
@@ -169,20 +171,39 @@ class LoadResult:
         return f"<LoadResult of {self.study.name!r}: {self.sentence}>"
 
 
-def write_load(result: LoadResult, folder: Path, *, show_numbers: bool = False) -> None:
+def begin_load(
+    study: Study, card: TrunkCard, provenance: Provenance, folder: ResultFolder, *, show_numbers: bool = False
+) -> None:
+    """Write what is known before the first call, for a run that may be killed."""
+    _write_study(study, folder, show_numbers=show_numbers)
+    _write_json({"stack": card.stack, "provenance": provenance.to_json()}, folder)
+
+
+def write_load(result: LoadResult, folder: ResultFolder, *, show_numbers: bool = False) -> None:
     """Write study, summary, records, meters and bugs. It makes no page. Numbers of the study get stand-ins."""
-    study = result.study if show_numbers else without_numbers(result.study)
-    (folder / STUDY).write_text(study.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    write_records(result.records, folder / MEASURED)
-    write_bugs([bug for bug in result.bugs if isinstance(bug, Bug)], folder)
+    _write_study(result.study, folder, show_numbers=show_numbers)
+    with folder.writing(MEASURED) as path:
+        write_records(result.records, path)
+    write_bugs([bug for bug in result.bugs if isinstance(bug, Bug)], folder.path)
     if result.samples is not None:
-        result.samples.write_parquet(folder / METERS)
-    text = json.dumps(result.to_json(), indent=2, allow_nan=False)
-    (folder / LOAD).write_text(text + "\n", encoding="utf-8")
+        with folder.writing(METERS) as path:
+            result.samples.write_parquet(path)
+    # Last, because whoever finds a verdict in it takes the others for complete.
+    _write_json(result.to_json(), folder)
+
+
+def _write_study(study: Study, folder: ResultFolder, *, show_numbers: bool) -> None:
+    written = study if show_numbers else without_numbers(study)
+    folder.write(STUDY, written.model_dump_json(indent=2) + "\n")
+
+
+def _write_json(values: Mapping[str, Any], folder: ResultFolder) -> None:
+    # NaN is no JSON, and other programs would refuse the whole file.
+    folder.write(LOAD, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def read_load(folder: Path) -> LoadResult:
-    """Read the result that `write_load` wrote.
+    """Read the result that `write_load` wrote. Where the run was killed, read it from its journal.
 
     Raises:
         InputError: the folder has none, or one of another version.
@@ -194,6 +215,8 @@ def read_load(folder: Path) -> LoadResult:
         problem = Problem(where="folder", what=f"holds no load test that can be read ({error})")
         raise InputError(str(folder), [problem]) from error
     try:
+        if "verdict" not in saved:
+            return _from_journal(saved, folder)
         generator = saved["generator"]
         generator |= {"verdict": Verdict(generator["verdict"]), "reasons": tuple(generator["reasons"])}
         return LoadResult(
@@ -213,3 +236,23 @@ def read_load(folder: Path) -> LoadResult:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"was written by another version of trunkproof ({error}); run load again"
         raise InputError(str(folder), [Problem(where=LOAD, what=what)]) from error
+
+
+def _from_journal(saved: Mapping[str, Any], folder: Path) -> LoadResult:
+    run = read_run(folder)
+    return LoadResult(
+        study=run.study,
+        records=run.records,
+        generator=run.generator,
+        provenance=Provenance(**saved["provenance"]),
+        stack=saved["stack"],
+        heard=run.heard,
+        not_placed=run.not_placed,
+        end=run.end,
+        troubles=run.troubles,
+        meters=run.meters,
+        samples=run.samples,
+        bugs=run.bugs,
+        refused=run.refused,
+        missing=run.missing,
+    )

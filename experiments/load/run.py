@@ -8,7 +8,8 @@ from pathlib import Path
 
 from trunkproof.experiments.common.progress import Progress, TellsProgress, silent
 from trunkproof.experiments.common.provenance import Provenance
-from trunkproof.experiments.load.result import LoadResult
+from trunkproof.experiments.common.result_folder import ResultFolder
+from trunkproof.experiments.load.result import LoadResult, begin_load
 from trunkproof.experiments.load.watch import ThresholdWatch
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
@@ -23,6 +24,8 @@ def load(
     study: Study,
     trunk: TrunkCard | Path | str,
     *,
+    folder: ResultFolder | None = None,
+    show_numbers: bool = False,
     options: RunOptions = DEFAULTS,
     stop: asyncio.Event | None = None,
     advance: Progress = silent,
@@ -30,18 +33,34 @@ def load(
 ) -> LoadResult:
     """Place the study's calls on the trunk of a card, or of a card's file, and judge them.
 
+    With a folder, what is measured is journalled there, so that a run that is killed leaves a result. At the end
+    `write_load` writes the whole result into it.
+
     Raises:
         InputError: the card cannot be read, or so many workers cannot place this study's calls.
         GuardError: the target may not be called.
         StackError: the trunk cannot be reached, or a worker does not start.
     """
-    return run_loop(load_async(study, trunk, options=options, stop=stop, advance=advance, command=command))
+    return run_loop(
+        load_async(
+            study,
+            trunk,
+            folder=folder,
+            show_numbers=show_numbers,
+            options=options,
+            stop=stop,
+            advance=advance,
+            command=command,
+        )
+    )
 
 
 async def load_async(
     study: Study,
     trunk: TrunkCard | Path | str,
     *,
+    folder: ResultFolder | None = None,
+    show_numbers: bool = False,
     options: RunOptions = DEFAULTS,
     stop: asyncio.Event | None = None,
     advance: Progress = silent,
@@ -54,6 +73,9 @@ async def load_async(
     provenance = Provenance.collect(study, command)
     # Before anything is opened: one handshake says what is wrong with address, versions and certificates.
     await reach(plan, card, options)
+    if folder is not None:
+        begin_load(study, card, provenance, folder, show_numbers=show_numbers)
+        options = replace(options, journal=folder.journal)
     watch = ThresholdWatch(plan)
     options = replace(options, observers=(*options.observers, watch, TellsProgress(advance)))
     async with Run(plan, card, options) as run:

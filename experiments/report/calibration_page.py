@@ -14,6 +14,7 @@ from trunkproof.experiments.report.sheet import Panel, fill
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
 from trunkproof.experiments.sizing.calibration.contention import holds, is_contended
 from trunkproof.experiments.sizing.calibration.levels import Level
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import CostName
 
@@ -22,7 +23,7 @@ _SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 
 def write_calibration_page(run: CalibrationRun, path: Path) -> None:
     """Write the page of a calibration run."""
-    path.write_text(render_calibration(run), encoding="utf-8")
+    write_text(path, render_calibration(run))
 
 
 def render_calibration(run: CalibrationRun) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.load.compare import MARGINS, Change, ComparedKpi, RunComparison
 from trunkproof.experiments.report.sheet import fill
+from trunkproof.loadgen.system.files import write_text
 
 _STATES = {Change.WORSE: "missed", Change.BETTER: "kept", Change.SAME: "", Change.CANNOT_TELL: "open"}
 
@@ -37,4 +38,4 @@ def write_compare_page(found: RunComparison, path: Path) -> None:
             for unit, (least, part) in MARGINS.items()
         ],
     )
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)

@@ -20,6 +20,7 @@ from trunkproof.experiments.target.identify.words import (
     refusal_words,
     throttle_block,
 )
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.throttles.policy import Limited
 from trunkproof.models.throttles.registry import POLICIES
 
@@ -31,7 +32,7 @@ _MOST_WINDOWS = 60
 
 def write_identify_page(found: Mapping[str, Identification], path: Path) -> None:
     """Write the page of what was told of some trunks, by name."""
-    path.write_text(render_identify(found), encoding="utf-8")
+    write_text(path, render_identify(found))
 
 
 def render_identify(found: Mapping[str, Identification]) -> str:

@@ -13,6 +13,7 @@ from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_fig
 from trunkproof.experiments.report.sheet import Panel, fill
 from trunkproof.experiments.sizing.knee.load import LoadKind
 from trunkproof.experiments.sizing.knee.result import AGREEMENT, Knee, Step
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.kpis import DEFINITIONS
 
 _GREY = "#8a929a"
@@ -21,7 +22,7 @@ _LEGEND = "filled: quality held; hollow: it did not"
 
 def write_knee_page(knee: Knee, path: Path) -> None:
     """Write the page of a knee."""
-    path.write_text(render_knee(knee), encoding="utf-8")
+    write_text(path, render_knee(knee))
 
 
 def render_knee(knee: Knee) -> str:

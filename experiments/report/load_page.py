@@ -16,6 +16,7 @@ from trunkproof.experiments.load.judge import LoadVerdict
 from trunkproof.experiments.load.result import LoadResult
 from trunkproof.experiments.report.load_figures import load_panels
 from trunkproof.experiments.report.sheet import fill
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.kpis import DEFINITIONS
 
 _TILES = ("attempts", "asr", "refused_share", "customers_lost_share", "failed_calls_share", "srd_p95_ms", "mos_p5")
@@ -30,7 +31,7 @@ _STATES = {
 
 def write_load_page(result: LoadResult, path: Path) -> None:
     """Write the page of a load test."""
-    path.write_text(render(result), encoding="utf-8")
+    write_text(path, render(result))
 
 
 def render(result: LoadResult) -> str:

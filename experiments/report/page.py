@@ -13,6 +13,7 @@ from trunkproof.experiments.report.figures import panels
 from trunkproof.experiments.report.sheet import fill
 from trunkproof.experiments.validation.compare import Comparison, KpiPair
 from trunkproof.loadgen.stacks.registry import is_ours, label_of
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.kpis import DEFINITIONS
 from trunkproof.models.plan import dialled_number
 from trunkproof.models.records import Disposition
@@ -23,7 +24,7 @@ _TILES = ("refused_share", "customers_lost_share", "peak_concurrency", "srd_p95_
 
 def write_report(comparison: Comparison, path: Path) -> None:
     """Write the page of a comparison."""
-    path.write_text(render(comparison), encoding="utf-8")
+    write_text(path, render(comparison))
 
 
 def render(comparison: Comparison) -> str:

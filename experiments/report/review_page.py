@@ -44,11 +44,12 @@ from trunkproof.experiments.report.review_words import (
 from trunkproof.experiments.report.sheet import fill
 from trunkproof.experiments.report.what_if import what_if
 from trunkproof.experiments.review.result import Decision, Review
+from trunkproof.loadgen.system.files import write_text
 
 
 def write_review_page(review: Review, path: Path) -> None:
     """Write the page of a review."""
-    path.write_text(render_review(review), encoding="utf-8")
+    write_text(path, render_review(review))
 
 
 def render_review(review: Review) -> str:

@@ -13,6 +13,7 @@ from trunkproof.experiments.report.sheet import fill
 from trunkproof.experiments.validation.suite.cells import Cell, State, Suite
 from trunkproof.experiments.validation.suite.criteria import BOUNDS, TITLES, Criterion
 from trunkproof.loadgen.stacks.registry import label_of
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.study import StackName
 
 _REPORT = "report.html"
@@ -21,7 +22,7 @@ _BLANK = "–"
 
 def write_suite_page(suite: Suite, path: Path) -> None:
     """Write the page. It links to the runs' own pages, as far as they lie in folders `STACK/PROFILE` beside it."""
-    path.write_text(render_suite(suite, path.parent), encoding="utf-8")
+    write_text(path, render_suite(suite, path.parent))
 
 
 def render_suite(suite: Suite, folder: Path) -> str:

@@ -53,6 +53,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trunkproof.experiments.review.result import BackCast, InterpretationResult, Point, Review
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.demand.fitting.forecast import forecast
 from trunkproof.models.demand.fitting.result import WEEKDAYS, Fit, Ranged
 from trunkproof.models.errors import InputError, Problem
@@ -127,7 +128,7 @@ class _Scored(_Part):
 def write_decision(review: Review, folder: Path) -> Path:
     """Write the review's decision into a folder. Return the path of the file."""
     path = folder / DECISION
-    path.write_text(json.dumps(to_json(review), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(to_json(review), indent=2, allow_nan=False) + "\n")
     return path
 
 

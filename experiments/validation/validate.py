@@ -10,16 +10,32 @@ import asyncio
 import contextlib
 import json
 import logging
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import polars as pl
 
 from trunkproof.experiments.common.progress import Progress, TellsProgress, silent
 from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.common.result_folder import (
+    COMPARISON,
+    MEASURED,
+    METERS,
+    PBX,
+    PREDICTED,
+    PREDICTION,
+    STUDY,
+    TRUNK,
+    ResultFolder,
+    open_results,
+)
+from trunkproof.experiments.common.saved_run import read_run
 from trunkproof.experiments.common.saved_study import without_numbers
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
-from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.compare import Comparison, Interval, compare
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
 from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.media.pump import pump_warnings
@@ -46,13 +62,41 @@ logger = logging.getLogger(__name__)
 
 REPLICATIONS = 20
 """How many other seeds make the intervals. A t-interval over 20 is 5 % wider than over infinitely many."""
-COMPARISON, PAGE, STUDY = "comparison.json", "report.html", "study.json"
-PREDICTED, MEASURED, METERS = "predicted.parquet", "measured.parquet", "meters.parquet"
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What is known before the first call. It is written down then: a run that is killed has its page too."""
+
+    intervals: Mapping[str, Interval]
+    twin: tuple[TwinCheck, ...] | str
+    warnings: tuple[str, ...]
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all values, ready for `json.dumps`."""
+        return {
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "twin": self.twin if isinstance(self.twin, str) else [check.to_json() for check in self.twin],
+            "warnings": list(self.warnings),
+            "provenance": self.provenance.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """Return what `to_json` gave."""
+        twin = saved["twin"]
+        return cls(
+            {name: (low, high) for name, (low, high) in saved["intervals"].items()},
+            twin if isinstance(twin, str) else tuple(TwinCheck.from_json(check) for check in twin),
+            tuple(saved["warnings"]),
+            Provenance(**saved["provenance"]),
+        )
 
 
 def validate(
     study: Study,
-    out: Path,
+    out: Path | ResultFolder,
     *,
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
@@ -60,22 +104,23 @@ def validate(
     options: RunOptions = DEFAULTS,
     command: str = "",
 ) -> Comparison:
-    """Predict, run and compare one study on its stack, and write the evidence into `out`.
+    """Predict, run and compare one study on its stack, and write the evidence into `out`. What was there is moved away.
 
     With `pbx` the customers' inbound calls go through Asterisk as their PBX. The head start in `options` is not used:
     it is the time that the prediction takes.
 
     Raises:
         InputError: the stack cannot play this study, so many workers cannot place its calls, or this machine cannot
-            have so many calls at once.
+            have so many calls at once, or the folder cannot be used.
         StackError: the trunk did not start.
+        StorageError: the evidence cannot be written.
     """
     return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, options=options, command=command))
 
 
 async def validate_async(
     study: Study,
-    out: Path,
+    out: Path | ResultFolder,
     *,
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
@@ -87,7 +132,22 @@ async def validate_async(
     # Before anything is drawn or started: a wrong option should not cost the user a minute.
     check_divisible(study, options.workers)
     _check_far_ends(study)
-    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        folder = out if isinstance(out, ResultFolder) else held.enter_context(open_results(out))
+        return await _validate(study, folder, advance=advance, stop=stop, pbx=pbx, options=options, command=command)
+
+
+async def _validate(
+    study: Study,
+    folder: ResultFolder,
+    *,
+    advance: Progress,
+    stop: asyncio.Event | None,
+    pbx: bool,
+    options: RunOptions,
+    command: str,
+) -> Comparison:
+    folder.write(STUDY, without_numbers(study).model_dump_json(indent=2) + "\n")
     advance(0.0, "other seeds, for the intervals")
     plan = draw_plan(study)
     warnings = check_open_files(plan) + pump_warnings()
@@ -97,16 +157,27 @@ async def validate_async(
     async with pump_compiled():
         repeated = replicate(study, replications=REPLICATIONS)
         twin = analytic_twin(study)
-    options = replace(options, head_start_s=_head_start_s(plan), observers=(*options.observers, TellsProgress(advance)))
+    options = replace(
+        options,
+        head_start_s=_head_start_s(plan),
+        journal=folder.journal,
+        observers=(*options.observers, TellsProgress(advance)),
+    )
+    prospect = Prospect(
+        repeated.intervals, twin, calibration_warnings(study) + warnings, Provenance.collect(study, command)
+    )
+    folder.write(PREDICTION, json.dumps(prospect.to_json(), indent=2, allow_nan=False) + "\n")
     pbx_deaths: list[Death] = []
     async with contextlib.AsyncExitStack() as stack:
         # Entered in this order, left in the reverse one: calls end first, the trunk last.
-        card = await stack.enter_async_context(running_trunk(study, out / "trunk"))
+        card = await stack.enter_async_context(running_trunk(study, folder / TRUNK))
         if pbx:
-            card = await stack.enter_async_context(running_pbxs(study, card, out / "pbx", pbx_deaths.append))
+            card = await stack.enter_async_context(running_pbxs(study, card, folder / PBX, pbx_deaths.append))
         run = await stack.enter_async_context(Run(plan, card, options))
         # Between `begin` and `finish`: the trunk has told its anchors, and no call has been placed.
         predicted = simulate(study, plan, anchors=await run.begin())
+        with folder.writing(PREDICTED) as path:
+            write_records(predicted, path)
         # What the run measured can no longer change the prediction.
         driven = await run.finish(stop)
     comparison = compare(
@@ -119,18 +190,19 @@ async def validate_async(
         # A PBX is no part of the trunk, so the run itself does not see it die.
         troubles=driven.troubles + tuple(f"{death.program} {death.how}" for death in pbx_deaths),
         anchors=driven.anchors,
-        intervals=repeated.intervals,
-        twin=twin,
+        intervals=prospect.intervals,
+        twin=prospect.twin,
         cpu=compare_cpu(study, predicted, driven.meters),
         meters=driven.meters,
-        warnings=calibration_warnings(study) + warnings + _refusals(driven),
-        provenance=Provenance.collect(study, command),
+        warnings=prospect.warnings + _refusals(driven),
+        provenance=prospect.provenance,
         bugs=driven.bugs,
     )
-    write_bugs(driven.bugs, out)
+    write_bugs(driven.bugs, folder.path)
     if driven.samples is not None:
-        driven.samples.write_parquet(out / METERS)
-    write_evidence(comparison, out)
+        with folder.writing(METERS) as path:
+            driven.samples.write_parquet(path)
+    write_evidence(comparison, folder.path)
     return comparison
 
 
@@ -165,11 +237,13 @@ def _head_start_s(plan: Plan) -> float:
 
 
 def read_evidence(folder: Path) -> Comparison:
-    """Read the comparison that `write_evidence` wrote into a folder.
+    """Read the comparison that `validate` left in a folder. Where it was killed, make it from the journal.
 
     Raises:
         InputError: the folder has none.
     """
+    if not (folder / COMPARISON).exists() and (folder / PREDICTED).exists():
+        return _from_journal(folder)
     try:
         # Two steps with two messages: no file, or a file of another version. The user does something else in each
         # case.
@@ -183,6 +257,34 @@ def read_evidence(folder: Path) -> Comparison:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"was written by another version of trunkproof ({error}); run validate again"
         raise InputError(str(folder), [Problem(where=COMPARISON, what=what)]) from error
+
+
+def _from_journal(folder: Path) -> Comparison:
+    """Compare what was measured until the run was killed, and say what is missing."""
+    run = read_run(folder)
+    try:
+        prospect = Prospect.from_json(json.loads((folder / PREDICTION).read_text(encoding="utf-8")))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(str(folder), [Problem(where=PREDICTION, what=f"cannot be read ({error})")]) from error
+    # Of an attempt that was under way nobody knows how it would have ended.
+    predicted, ended = read_records(folder / PREDICTED), run.records.filter(~pl.col("row").is_in(run.under_way))
+    return compare(
+        draw_plan(run.study),
+        predicted,
+        ended,
+        generator=run.generator,
+        srtp=run.heard,
+        ended=run.end,
+        troubles=run.troubles,
+        anchors=run.anchors,
+        intervals=prospect.intervals,
+        twin=prospect.twin,
+        cpu=compare_cpu(run.study, predicted, run.meters),
+        meters=run.meters,
+        warnings=run.missing + prospect.warnings,
+        provenance=prospect.provenance,
+        bugs=run.bugs,
+    )
 
 
 def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
@@ -209,9 +311,10 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
 
 def write_evidence(comparison: Comparison, out: Path) -> None:
     """Write the study with stand-ins for numbers, both record tables and the comparison. It makes no page."""
-    (out / STUDY).write_text(without_numbers(comparison.study).model_dump_json(indent=2) + "\n", encoding="utf-8")
-    write_records(comparison.predicted, out / PREDICTED)
-    write_records(comparison.measured, out / MEASURED)
-    # NaN is no JSON, and other programs would refuse the whole file.
-    text = json.dumps(comparison.to_json(), indent=2, allow_nan=False)
-    (out / COMPARISON).write_text(text + "\n", encoding="utf-8")
+    folder = ResultFolder(out)
+    folder.write(STUDY, without_numbers(comparison.study).model_dump_json(indent=2) + "\n")
+    for name, records in ((PREDICTED, comparison.predicted), (MEASURED, comparison.measured)):
+        with folder.writing(name) as path:
+            write_records(records, path)
+    # Last, because whoever finds it takes the others for complete. NaN is no JSON.
+    folder.write(COMPARISON, json.dumps(comparison.to_json(), indent=2, allow_nan=False) + "\n")

@@ -30,7 +30,7 @@ def verification(
     workers: Annotated[int | None, typer.Option(help="Processes; by default one per core.", min=1)] = None,
 ) -> None:
     """Check the simulator against exact theory, in long runs."""
-    folder = folder_at(out_dir)
+    folder = folder_at(out_dir).path
     command = f"python -m trunkproof.experiments.verification --out {out_dir}" + (" --quick" if quick else "")
     with processes(workers or os.cpu_count()) as executor:
         found = verify(QUICK if quick else FULL, executor=executor, said=_say, command=command)

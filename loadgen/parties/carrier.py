@@ -14,6 +14,7 @@ import random
 from pathlib import Path
 
 from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.observer import Observer
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory
 from trunkproof.loadgen.parties.incoming import Answerer
@@ -63,6 +64,8 @@ class Carrier:
         self._listener: TlsServer | None = None
         self._agent: SipAgent | None = None
         self._pstn: Pstn | None = None
+        self.observer: Observer | None = None
+        """Is told of the calls from the PSTN."""
         self._probe = HealthProbe(self.audio.cpu_clock)
 
     async def start(self) -> int:
@@ -90,7 +93,7 @@ class Carrier:
         """Schedule the plan's inbound calls after plan zero, and start to measure our own health."""
         self._probe.start()
         lines = [self._line_for(index) for index in range(len(self._study.trunks))]
-        self._pstn = Pstn(self._plan, lines, self._admit_inbound, zero)
+        self._pstn = Pstn(self._plan, lines, self._admit_inbound, zero, self.observer)
         self._pstn.begin()
 
     def _line_for(self, index: int) -> PstnLine:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from trunkproof.loadgen.observer import Observer
 from trunkproof.loadgen.parties.agent import SipAgent
 from trunkproof.loadgen.parties.audio import Audio, codecs_of
 from trunkproof.loadgen.parties.caller import Caller
@@ -86,14 +87,24 @@ class PstnLine:
 class Pstn:
     """All inbound calls of a run, from `begin` to `finish`. There is one line for each trunk."""
 
-    def __init__(self, plan: Plan, lines: Sequence[PstnLine], admit: Admit, zero: float) -> None:
+    def __init__(
+        self, plan: Plan, lines: Sequence[PstnLine], admit: Admit, zero: float, observer: Observer | None = None
+    ) -> None:
+        """Make the calls of a plan. `observer` is told when one begins and when it is over."""
+        observer = observer or Observer()
         self._plan = plan
         self._admit = admit
         self._zero = zero
         self._lines = lines
         self._callers = [Caller(line, zero) for line in lines]
         self._pacer = Pacer(asyncio.get_running_loop().time)
-        self._dialler = Dialler(plan, self._pacer, partial(_InboundCall, self))
+        self._dialler = Dialler(
+            plan,
+            self._pacer,
+            partial(_InboundCall, self),
+            on_begin=observer.attempt_began,
+            on_end=observer.attempt_ended,
+        )
         self._task: asyncio.Task[None] | None = None
 
     @property

@@ -111,7 +111,11 @@ class Dialler:
 
     def ended(self, row: PlanRow, record: Record) -> None:
         """Note that an attempt is over, and schedule its redial if there is one."""
+        self._redial(row, record)
+        # Last: whoever is told may write the record down, and whether the caller tries again is part of it.
         self._on_end(record)
+
+    def _redial(self, row: PlanRow, record: Record) -> None:
         next_row = row.redial(record.disposition)
         # An attempt without an end was cut off, and nobody redials after that.
         if next_row is not None and record.ended_s is not None:

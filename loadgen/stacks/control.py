@@ -17,7 +17,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.stack_events import StackEvent
@@ -75,7 +75,7 @@ class Finish:
 
 @dataclass(frozen=True)
 class Watch:
-    """Ask for every `StackEvent` from now on. Nothing else may be asked on this channel."""
+    """Ask for all `News` from now on. Nothing else may be asked on this channel."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,15 @@ class StackStatus:
     """Kind -> number of TLS handshakes, for the embedded trunk."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """What -> how often it was refused by the limits that protect the trunk from its peers."""
+
+
+@dataclass(frozen=True)
+class InboundAttempt:
+    """Tell watchers that a call from the PSTN began, or is over."""
+
+    record: Mapping[str, Any]
+    """As `models.records.record_to_json` gives it."""
+    over: bool
 
 
 @dataclass(frozen=True)
@@ -116,9 +125,11 @@ class Finished:
 
 
 Question = Hello | AskStatus | Begin | Finish | Watch
-Answer = StackStatus | Began | Finished | StackEvent
+News = StackEvent | InboundAttempt
+"""What watchers of a trunk are told."""
+Answer = StackStatus | Began | Finished | StackEvent | InboundAttempt
 _QUESTIONS: Codec[Question] = Codec(Hello, AskStatus, Begin, Finish, Watch)
-_ANSWERS: Codec[Answer] = Codec(StackStatus, Began, Finished, StackEvent)
+_ANSWERS: Codec[Answer] = Codec(StackStatus, Began, Finished, StackEvent, InboundAttempt)
 A = TypeVar("A", StackStatus, Began, Finished)
 
 
@@ -155,8 +166,8 @@ class ControlServer:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
-    def tell(self, event: StackEvent) -> None:
-        """Send an event to all watchers."""
+    def tell(self, event: News) -> None:
+        """Send news to all watchers."""
         # Without `drain`: a watcher that does not read must not stop the trunk.
         for writer in self._watchers:
             writer.write(_ANSWERS.encode(event))
@@ -266,13 +277,13 @@ class ControlClient:
             raise StackError(f"the trunk's control channel answers {type(answer).__name__} to {question}")
         return answer
 
-    async def events(self) -> AsyncIterator[StackEvent]:
-        """Yield the events of the trunk's programs until the trunk ends. Ask nothing else on this channel."""
+    async def events(self) -> AsyncIterator[News]:
+        """Yield the news of the trunk until it ends. Ask nothing else on this channel."""
         self._writer.write(_QUESTIONS.encode(Watch()))
         with contextlib.suppress(ConnectionError):
             while line := await self._reader.readline():
                 event = _ANSWERS.decode(line)
-                if isinstance(event, StackEvent):
+                if isinstance(event, StackEvent | InboundAttempt):
                     yield event
 
     async def close(self) -> None:

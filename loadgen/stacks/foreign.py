@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.observer import Observer
 from trunkproof.loadgen.parties.carrier import Carrier
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
@@ -47,6 +48,7 @@ class ForeignTrunk:
         port: int = 0,
         keylog: Path | None = None,
         trace: Trace | None = None,
+        observer: Observer | None = None,
         tell: Tell,
     ) -> None:
         """Reserve ports, cores and the CPU quota.
@@ -63,6 +65,7 @@ class ForeignTrunk:
         self._edge_port, self._inner_port = take_port("the trunk", self.host, port), take_port("the trunk", inner)
         self.authority = Authority(folder / "certificates")
         self.carrier = Carrier(plan, self.authority, inner_port=self._inner_port, keylog=keylog, trace=trace)
+        self.carrier.observer = observer
         self._tell = tell
         self._held = contextlib.ExitStack()
         quota = self._study.pop.machine.quota

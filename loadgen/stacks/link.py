@@ -16,7 +16,7 @@ import polars as pl
 from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.stack_events import THE_TRUNK, StackEvent, StackEventKind
-from trunkproof.loadgen.stacks.control import ControlClient, Finished
+from trunkproof.loadgen.stacks.control import ControlClient, Finished, InboundAttempt, News
 from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import read_records
@@ -112,13 +112,15 @@ class TrunkLink:
         finally:
             await client.close()
 
-    async def events(self) -> AsyncIterator[StackEvent]:
-        """Yield the events of the trunk's programs until the trunk dies. Without a control channel, wait forever."""
+    async def events(self) -> AsyncIterator[News]:
+        """Yield the news of the trunk until it dies. Without a control channel, wait forever."""
         if self._watch is None:
             await asyncio.Event().wait()
             return
         async for event in self._watch.events():
             yield event
+            if isinstance(event, InboundAttempt):
+                continue
             if event.kind is StackEventKind.DIED and event.program == edge_of(self._card.stack):
                 # The trunk process may live on, but without its edge no call reaches it.
                 yield StackEvent(StackEventKind.DIED, THE_TRUNK, event.at, detail=f"died with {event.program}")

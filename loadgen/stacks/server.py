@@ -12,13 +12,14 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.observer import Observer
 from trunkproof.loadgen.stack_events import StackEvent
-from trunkproof.loadgen.stacks.control import ControlServer, Finished
+from trunkproof.loadgen.stacks.control import ControlServer, Finished, InboundAttempt
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.loadgen.stacks.foreign import ForeignTrunk, Tell
 from trunkproof.loadgen.stacks.registry import check_playable
@@ -26,7 +27,7 @@ from trunkproof.loadgen.stacks.stack import ServeOptions, Stack
 from trunkproof.loadgen.system.ports import cannot_listen
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.models.plan import Plan, draw_plan
-from trunkproof.models.records import to_frame, write_records
+from trunkproof.models.records import Record, record_to_json, to_frame, write_records
 from trunkproof.models.study import Study
 
 CARD = "trunk.json"
@@ -57,8 +58,28 @@ def make_stack(plan: Plan, folder: Path, options: ServeOptions, tell: Tell) -> S
     if stack.foreign is None:
         return EmbeddedTrunk(plan, folder, options)
     return ForeignTrunk(
-        plan, folder, stack.foreign, port=options.port, keylog=options.keylog, trace=options.trace, tell=tell
+        plan,
+        folder,
+        stack.foreign,
+        port=options.port,
+        keylog=options.keylog,
+        trace=options.trace,
+        observer=options.observer,
+        tell=tell,
     )
+
+
+class _TellsAttempts(Observer):
+    """Tells the watchers of the control channel of each call from the PSTN."""
+
+    def __init__(self, tell: Callable[[InboundAttempt], None]) -> None:
+        self._tell = tell
+
+    def attempt_began(self, record: Record) -> None:
+        self._tell(InboundAttempt(record_to_json(record), over=False))
+
+    def attempt_ended(self, record: Record) -> None:
+        self._tell(InboundAttempt(record_to_json(record), over=True))
 
 
 class _ControlledStack:
@@ -116,8 +137,12 @@ async def serve(
         if on_event is not None:
             on_event(event)
 
+    def tell_attempt(attempt: InboundAttempt) -> None:
+        control.tell(attempt)
+
     with collecting_bugs() as bugs:
-        stack = make_stack(plan or draw_plan(study), folder, options, tell)
+        told = replace(options, observer=_TellsAttempts(tell_attempt))
+        stack = make_stack(plan or draw_plan(study), folder, told, tell)
         control = ControlServer(_ControlledStack(stack, folder, bugs))
         try:
             card = await stack.start()

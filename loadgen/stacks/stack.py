@@ -9,6 +9,7 @@ from typing import Protocol
 
 from trunkproof.loadgen.card import CustomerFiles, TrunkCard
 from trunkproof.loadgen.guard import LOOPBACK_ONLY, Guard
+from trunkproof.loadgen.observer import Observer
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.tls.certificates import Authority
@@ -54,6 +55,8 @@ class ServeOptions:
     """Decides where the embedded trunk may send audio and place calls."""
     answer_any: bool = False
     """Whether the embedded trunk answers numbers that no plan dials."""
+    observer: Observer | None = None
+    """Is told of the calls from the PSTN, when they begin and when they are over."""
     on_call: OnCall | None = None
     """Is called with each call to the embedded trunk when it is over. None: no such records are made."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
+from trunkproof.loadgen.journal.keeper import JournalKeeper
+from trunkproof.loadgen.observer import Observers
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.workers.placer import CallPlacer, LocalPlacer
@@ -12,8 +14,12 @@ from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.plan import Plan
 
 
-def make_placer(plan: Plan, card: TrunkCard, target: Target, options: RunOptions) -> CallPlacer:
+def make_placer(
+    plan: Plan, card: TrunkCard, target: Target, options: RunOptions, keeper: JournalKeeper | None = None
+) -> CallPlacer:
     """Return the call placer for the number of workers in the options.
+
+    With one worker, `keeper` writes down its attempts too. Several workers keep journals of their own.
 
     Raises:
         InputError: so many workers cannot place this study's calls, or cannot write a trace. Lists every reason.
@@ -21,7 +27,8 @@ def make_placer(plan: Plan, card: TrunkCard, target: Target, options: RunOptions
     # Before any process is started: each problem is then told once, by us.
     check_divisible(plan.study, options.workers)
     if options.workers == 1:
-        return LocalPlacer(plan, card, target, options)
+        kept = () if keeper is None else (keeper,)
+        return LocalPlacer(plan, card, target, options, observer=Observers((*kept, *options.observers)))
     if options.trace is not None:
         what = f"is written by one process, and there are {options.workers} workers: leave one of the two out"
         raise InputError("load", [Problem(where="--trace", what=what)])

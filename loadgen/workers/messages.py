@@ -16,6 +16,7 @@ import polars as pl
 from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
+from trunkproof.loadgen.journal.keeper import WORKERS
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.system.messages import Codec
@@ -97,6 +98,11 @@ def open_tally(folder: Path, workers: int) -> Tally:
     """Open the tally as memory shared by all processes. Each worker writes only its own row."""
     # No lock: each worker writes only its own row, and a reader may be one attempt behind.
     return np.memmap(folder / _TALLY, np.int64, "r+", shape=new_tally(workers).shape)
+
+
+def journal_of(options: RunOptions, folder: Path, index: int) -> Path:
+    """Return the path of a worker's journal: in the folder of the options, or else in the pool's."""
+    return (options.journal or folder) / WORKERS.format(index + 1)
 
 
 def digest_of(plan: Plan) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
-from trunkproof.loadgen.observer import Observers
+from trunkproof.loadgen.observer import Observer, Observers
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.parties.customer import Customer
@@ -32,6 +32,7 @@ from trunkproof.loadgen.verdict import HealthProbe, Measurements
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Direction, Record, to_frame
 
+_HEALTH_EVERY_S = 1.0
 RECORD_ORDER = ("intended_s", "row")
 """The columns by which records are sorted. Row numbers are unique, so the order is too."""
 Tally = NDArray[np.int64]
@@ -53,6 +54,10 @@ class LostWorker:
     how: str
     begun: int = 0
     """The number of attempts that it had begun."""
+    journalled: int = 0
+    """How many of these are in its journal, and so in the records."""
+    under_way: int = 0
+    """How many of those have no end there."""
 
     @property
     def end(self) -> RunEnd:
@@ -60,7 +65,10 @@ class LostWorker:
         return RunEnd(EndKind.WORKER_LOST, self.at_s, self.name, self.how)
 
     def __str__(self) -> str:
-        return f"{self.end}: the {self.begun} attempts that it had begun are in no record"
+        return (
+            f"{self.end}: of the {self.begun} attempts that it had begun, {self.journalled} are in its journal and in "
+            f"the records, {self.under_way} of them without their end"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,12 +134,18 @@ class LocalPlacer(CallPlacer):
         *,
         share: Share = WHOLE,
         tally: Tally | None = None,
+        observer: Observer | None = None,
     ) -> None:
-        """Make a placer of the calls in `share`. It counts its attempts in `tally[share.index]`."""
+        """Make a placer of the calls in `share`. It counts its attempts in `tally[share.index]`.
+
+        `observer` is told of its attempts and its health. By default these are the observers of the options.
+        """
         self._plan, self._card, self._target, self._options = plan, card, target, options
         self._share = share
         self._tally = new_tally(share.of) if tally is None else tally
-        self._observers = Observers(options.observers)
+        self._observer = observer or Observers(options.observers)
+        self._told = (0, 0)
+        """How many instants and samples of the event loop the observer was told of."""
         self._customers: list[Customer] = []
         self._pacer = Pacer(asyncio.get_running_loop().time)
         self._dialler = Dialler(plan, self._pacer, self._attempt, on_begin=self._began, on_end=self._ended)
@@ -176,6 +190,8 @@ class LocalPlacer(CallPlacer):
         self._dialler.dial(row for row in firsts if row.direction is Direction.OUTBOUND and self._share.places(row))
         # The health counts while calls are placed. Starting up uses CPU too, and harms no call.
         await self._stack.enter_async_context(self._probe)
+        telling = asyncio.create_task(self._tell_health(), name="health")
+        self._stack.callback(telling.cancel)
         await self._pacer.run(self._zero)
 
     def _attempt(self, row: PlanRow, record: Record) -> Attempt:
@@ -183,11 +199,11 @@ class LocalPlacer(CallPlacer):
 
     def _began(self, record: Record) -> None:
         self._tally[self._share.index, 0] += 1
-        self._observers.attempt_began(record)
+        self._observer.attempt_began(record)
 
     def _ended(self, record: Record) -> None:
         self._tally[self._share.index, 1] += 1
-        self._observers.attempt_ended(record)
+        self._observer.attempt_ended(record)
 
     def stop(self) -> None:
         """Stop the pacer, and end the calls of every customer."""
@@ -206,6 +222,7 @@ class LocalPlacer(CallPlacer):
     async def finish(self) -> PlacedCalls:
         """Return the results of this process."""
         await self._probe.stop()
+        self._tell_new_health()
         heard = [customer.audio.heard for customer in self._customers]
         return PlacedCalls(
             # `RECORD_ORDER`, so that the results of any number of workers can be compared row by row.
@@ -222,7 +239,28 @@ class LocalPlacer(CallPlacer):
             not_placed=self._dialler.numbers.not_placed,
         )
 
+    async def _tell_health(self) -> None:
+        while True:
+            await asyncio.sleep(_HEALTH_EVERY_S)
+            self._tell_new_health()
+
+    def _tell_new_health(self) -> None:
+        instants, lags = self._told
+        self._told = len(self._pacer.instants), len(self._probe.loop_lag_s)
+        self._observer.measured(
+            Measurements(
+                lateness_s=[instant.lateness_s for instant in self._pacer.instants[instants:]],
+                loop_lag_s=self._probe.loop_lag_s[lags:],
+                cpu_share=self._probe.cpu_share,
+                media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
+                # Without those that are due now: most of them are about to be placed.
+                never_placed=self._failed_here(),
+            )
+        )
+
+    def _failed_here(self) -> int:
+        return sum(customer.caller.local_failures for customer in self._customers) + self._dialler.failed_here
+
     def _never_placed(self) -> int:
         """Return how many attempts this machine failed to place. Those left by an early end do not count."""
-        failed = sum(customer.caller.local_failures for customer in self._customers) + self._dialler.failed_here
-        return failed + (0 if self._stopped else self._pacer.overdue)
+        return self._failed_here() + (0 if self._stopped else self._pacer.overdue)

@@ -1,7 +1,8 @@
 """Start worker processes, tell them when to begin, stop and finish, and end them.
 
-A `WorkerPool` is a `CallPlacer`, like the `LocalPlacer` of a single process. If a worker dies, the records of its
-attempts are lost: the result says how many, and the run is VOID. Workers do not run on the trunk's cores. Among the
+A `WorkerPool` is a `CallPlacer`, like the `LocalPlacer` of a single process. Each worker keeps a journal. The pool
+reads on in all of them, and tells the run's observers. If a worker dies, its records are read from its journal: the
+result says how many there are, and the run is VOID. Workers do not run on the trunk's cores. Among the
 other cores the kernel chooses.
 """
 
@@ -19,13 +20,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from trunkproof.loadgen.bugs import noting_bugs
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
+from trunkproof.loadgen.journal.keeper import health_together
+from trunkproof.loadgen.journal.lines import Entry, EntryKind, JournalReader
+from trunkproof.loadgen.journal.reading import read_journal
+from trunkproof.loadgen.journal.writer import FLUSH_EVERY_S
 from trunkproof.loadgen.media.pump import asked_for
+from trunkproof.loadgen.observer import Observers
 from trunkproof.loadgen.options import RunOptions
-from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.system.programs import gone_within, how_ended, start_process
-from trunkproof.loadgen.verdict import Measurements
 from trunkproof.loadgen.workers.merge import merge
 from trunkproof.loadgen.workers.messages import (
     ORDERS,
@@ -39,14 +44,15 @@ from trunkproof.loadgen.workers.messages import (
     Stop,
     Task,
     digest_of,
+    journal_of,
     open_tally,
     read_placed,
     write_task,
 )
-from trunkproof.loadgen.workers.placer import CallPlacer, LostWorker, PlacedCalls
+from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer, LostWorker, PlacedCalls
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan
-from trunkproof.models.records import to_frame
+from trunkproof.models.records import record_from_json, to_frame
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +73,8 @@ class _Worker:
     name: str
     process: asyncio.subprocess.Process
     log: Path
+    journal: Path
+    reader: JournalReader
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     placed: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,6 +101,7 @@ class WorkerPool(CallPlacer):
     def __init__(self, plan: Plan, card: TrunkCard, target: Target, options: RunOptions) -> None:
         self._plan = plan
         self._task = Task(study=plan.study, card=card, target=target, options=options)
+        self._observer = Observers(options.observers)
         self._workers: list[_Worker] = []
         self._zero: float | None = None
         self._loss: asyncio.Future[LostWorker] = asyncio.get_running_loop().create_future()
@@ -111,6 +120,8 @@ class WorkerPool(CallPlacer):
                 self._workers.append(await self._start(index, stack))
             stack.callback(self._dismiss)
             await self._until_ready()
+            reading = asyncio.create_task(self._read_on(), name="journals of the workers")
+            stack.callback(reading.cancel)
             self._stack = stack.pop_all()
         return self
 
@@ -130,7 +141,8 @@ class WorkerPool(CallPlacer):
                 stdout=PIPE,
                 stderr=words,
             )
-        worker = _Worker(f"worker {index + 1}", process, log)
+        journal = journal_of(self._task.options, self._folder, index)
+        worker = _Worker(f"worker {index + 1}", process, log, journal, JournalReader(journal))
         listening = asyncio.create_task(self._listen(worker), name=worker.name)
         # The stack is left in reverse: `_dismiss`, which is added after all of these, tells every worker before the
         # first is awaited. Otherwise each would end its calls only after the one before it.
@@ -179,6 +191,27 @@ class WorkerPool(CallPlacer):
         for words in dict.fromkeys(worker.words for worker in self._workers if worker.words):
             logger.warning("%s", words)
 
+    async def _read_on(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            self._tell_news()
+
+    def _tell_news(self) -> None:
+        """Tell the observers what the workers have written down since the last time."""
+        for worker in self._workers:
+            with noting_bugs(f"the journal of {worker.name}"):
+                for entry in worker.reader.read_new():
+                    self._tell_of(entry)
+
+    def _tell_of(self, entry: Entry) -> None:
+        match entry.kind:
+            case EntryKind.BEGAN:
+                self._observer.attempt_began(record_from_json(entry.value))
+            case EntryKind.ENDED:
+                self._observer.attempt_ended(record_from_json(entry.value))
+            case EntryKind.HEALTH:
+                self._observer.measured(health_together([entry.value]))
+
     @property
     def counts(self) -> tuple[int, int]:
         """Return the attempts begun and ended by all workers together."""
@@ -207,12 +240,13 @@ class WorkerPool(CallPlacer):
         return await asyncio.shield(self._loss)
 
     async def finish(self) -> PlacedCalls:
-        """Merge the results of the workers. Of a dead worker only the number of its attempts is known."""
+        """Merge the results of the workers. Those of a dead worker are read from its journal."""
         self._tell_all(Finish())
         for worker in self._workers:
             _insist(worker, worker.left)
         for worker in self._workers:
             await worker.left.wait()
+        self._tell_news()
         # In the order of the workers, so that the merged result is the same whoever finishes first.
         parts = [
             read_placed(self._folder, index) if worker.died is None else self._left_by(index, worker.died)
@@ -221,10 +255,13 @@ class WorkerPool(CallPlacer):
         return merge(parts, cores=len(os.sched_getaffinity(0)))
 
     def _left_by(self, index: int, died: LostWorker) -> PlacedCalls:
-        """Return the results of a dead worker: only the number of its attempts."""
-        # The tally is shared memory in a file, so it outlives the worker.
-        died = replace(died, begun=int(self._tally[index, 0]))
-        return PlacedCalls(to_frame([]), Measurements(), Heard(), lost=(died,))
+        """Return the results of a dead worker, from its journal."""
+        found = read_journal(self._workers[index].journal)
+        # The tally is shared memory in a file, so it outlives the worker, and counts to the last attempt.
+        begun = int(self._tally[index, 0])
+        died = replace(died, begun=begun, journalled=len(found.records), under_way=len(found.under_way))
+        records = to_frame(found.records.values()).sort(RECORD_ORDER)
+        return PlacedCalls(records, found.measured, found.heard, lost=(died,))
 
     def _dismiss(self) -> None:
         """Close the orders of all workers, so that they end their calls and themselves at the same time."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trunkproof.loadgen.bugs import collecting_bugs, noting_bugs
+from trunkproof.loadgen.journal.keeper import keeping_journal
 from trunkproof.loadgen.schedule.share import share_of
 from trunkproof.loadgen.workers.messages import (
     ORDERS,
@@ -28,6 +29,7 @@ from trunkproof.loadgen.workers.messages import (
     Report,
     Task,
     digest_of,
+    journal_of,
     open_tally,
     write_placed,
 )
@@ -47,8 +49,11 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
     orders, workers = await _orders(), task.options.workers
     # Every worker has the whole plan, and places only its share: redials look up rows of their own call.
     share, tally = share_of(task.study, index, workers), open_tally(folder, workers)
-    with collecting_bugs() as bugs:
-        async with LocalPlacer(plan, task.card, task.target, task.options, share=share, tally=tally) as placer:
+    journal = journal_of(task.options, folder, index)
+    with collecting_bugs() as bugs, keeping_journal(journal, f"worker {index + 1}") as keeper:
+        async with LocalPlacer(
+            plan, task.card, task.target, task.options, share=share, tally=tally, observer=keeper
+        ) as placer:
             # Everything that takes long is done: from here on only plan zero is missing.
             _report(Ready(digest_of(plan)))
             async for order in orders:
@@ -66,7 +71,10 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
                 _report(Placed())
             # Without `Finish` the folder may be gone already.
             if wanted.result():
-                write_placed(replace(await placer.finish(), bugs=bugs.found), folder, index)
+                placed = await placer.finish()
+                # First: the pool has to find all of it there.
+                keeper.flush()
+                write_placed(replace(placed, bugs=bugs.found), folder, index)
                 _report(Left())
 
 

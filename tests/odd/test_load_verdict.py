@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,6 +15,7 @@ from tests.odd.peer import Call, Message, OddPeer, Wire, at
 from tests.odd.play import NAME, certificates, server, settle
 
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import ResultFolder
 from trunkproof.experiments.load.exports import junit, threshold_csv
 from trunkproof.experiments.load.result import LoadResult, read_load, write_load
 from trunkproof.experiments.load.run import load_async
@@ -22,6 +23,7 @@ from trunkproof.experiments.report.load_page import render
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.run_end import EndKind
 from trunkproof.loadgen.tls.endpoints import serve_tls
+from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.models.faults import TlsAlert
 from trunkproof.models.study_file import parse_study
 
@@ -88,7 +90,9 @@ async def run(
             context.maximum_version = ssl.TLSVersion.TLSv1_2
 
     try:
-        return await load_async(parse_study(STUDY.format(**text)), card, advance=forget)
+        result = await load_async(parse_study(STUDY.format(**text)), card, advance=forget)
+        # The odd trunk shares this process, so whether the generator kept up says nothing here.
+        return replace(result, generator=judge(Measurements()))
     finally:
         await peer.close()
         if ours is not None:
@@ -116,7 +120,7 @@ CASES = {
     "404": Failing(lambda _: refusing(404), "customers_lost_share", "not found, status 404", "country code"),
     "one of twenty gets 503": Failing(
         lambda number: refusing(503, ("Reason", "Q.850;cause=42")) if number % 20 == 7 else talk,
-        "refused_share", "throttled, status 503, cause 42", "identify", (("rate", 1200),),
+        "refused_share", "throttled, status 503, cause 42", "identify", (("rate", 600),),
     ),
     "no audio": Failing(lambda _: stay_silent, "failed_calls_share", "no audio came back", "Open UDP"),
 }  # fmt: skip
@@ -143,7 +147,7 @@ def test_a_trunk_that_fails_makes_a_load_test_fail(name: str, tmp_path: Path) ->
     assert case.first in (failures[0].text or "")
     assert ",missed" in threshold_csv(result)
     # The folder says the same again, and so does its page.
-    write_load(result, tmp_path)
+    write_load(result, ResultFolder(tmp_path))
     again = read_load(tmp_path)
     assert again.to_json() == result.to_json()
     page = render(again)

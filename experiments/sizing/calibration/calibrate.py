@@ -38,6 +38,7 @@ from trunkproof.experiments.sizing.calibration.levels import (
 )
 from trunkproof.experiments.sizing.calibration.regression import Explain, Fit, fit_relative
 from trunkproof.loadgen.stacks.registry import is_ours
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.costs import Calibration, CostName, Costs, ReferenceSpeed, spend
 from trunkproof.models.errors import StackError
@@ -152,8 +153,8 @@ class CalibrationRun:
         """Write the calibration as YAML and everything behind it as JSON. Return the path of the YAML."""
         path = folder / f"{self.stack}.yaml"
         content = self.calibration.model_dump(mode="json", exclude_none=True)
-        path.write_text(yaml.safe_dump(content, sort_keys=False, width=120), encoding="utf-8")
-        (folder / f"{self.stack}-levels.json").write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        write_text(path, yaml.safe_dump(content, sort_keys=False, width=120))
+        write_text(folder / f"{self.stack}-levels.json", json.dumps(self.to_json(), indent=2) + "\n")
         return path
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.sizing.knee.load import LoadKind, Reading
 from trunkproof.experiments.sizing.knee.search import Bracket
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.quota import longest_pause_s, pauses_are_heard
 from trunkproof.models.study import Study
@@ -174,7 +175,7 @@ class Knee:
 
     def write(self, folder: Path) -> None:
         """Write `knee.json` into a folder."""
-        (folder / KNEE).write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(folder / KNEE, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
 
     def __repr__(self) -> str:
         return f"<Knee of {self.study.name!r}: {self.sentence}>"

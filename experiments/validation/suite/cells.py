@@ -16,6 +16,7 @@ from typing import Any, Self
 from trunkproof.experiments.validation.suite.criteria import Criterion, judge_criteria
 from trunkproof.experiments.validation.suite.findings import Note, findings, read_notes
 from trunkproof.loadgen.stacks.registry import STACKS
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import StackName
@@ -164,10 +165,7 @@ class Suite:
 def write_suite(suite: Suite, folder: Path) -> None:
     """Write suite.json at once, so that a reader sees the old file or the new one and never a part."""
     text = json.dumps(suite.to_json(), indent=1, allow_nan=False)
-    beside = folder / f"{SUITE}.new"
-    beside.write_text(text + "\n", encoding="utf-8")
-    # A rename within one folder is atomic. A reader never sees half a table.
-    beside.replace(folder / SUITE)
+    write_text(folder / SUITE, text + "\n")
 
 
 def read_suite(folder: Path) -> Suite:

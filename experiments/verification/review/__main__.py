@@ -37,7 +37,7 @@ def examination(
     quick: Annotated[bool, typer.Option("--quick", help="One history of each kind: shows only that it works.")] = False,
 ) -> None:
     """Review histories of known truth, made by mechanisms that the fit does not assume, and score the answers."""
-    folder, chosen = folder_at(out_dir), _chosen(kinds)
+    folder, chosen = folder_at(out_dir).path, _chosen(kinds)
     wanted = [(kind, first_seed + seed) for seed in range(1 if quick else seeds) for kind in chosen]
     results = _read(folder / RESULTS)
     missing = [pair for pair in wanted if pair not in results]

@@ -169,7 +169,7 @@ class EmbeddedTrunk:
     def begin(self, zero: float) -> dict[str, float]:
         """Set plan zero, and return the anchors by trunk name."""
         lines = [self._line_to(index) for index in range(len(self.study.trunks))]
-        self._pstn = Pstn(self.plan, lines, self._admit_inbound, zero)
+        self._pstn = Pstn(self.plan, lines, self._admit_inbound, zero, self.options.observer)
         self._pstn.begin()
         self._schedule_incidents(zero)
         return {trunk.name: self.started - zero for trunk in self.study.trunks}

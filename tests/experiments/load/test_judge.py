@@ -10,6 +10,7 @@ import pytest
 
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.common.result_folder import ResultFolder
 from trunkproof.experiments.load.exports import junit
 from trunkproof.experiments.load.judge import LoadVerdict, judge_threshold
 from trunkproof.experiments.load.result import LoadResult, read_load, write_load
@@ -125,7 +126,7 @@ def test_the_folder_has_stand_ins_for_numbers_and_says_the_same_again(tmp_path: 
         'kpi: asr, at_least: 0.9, number: "+918040010007"', 'kpi: asr, at_least: 0.9, number: "+918040005555"'
     )
     result = result_of(asked, minutes(destination=8, far_end="answers", bad_from_s=5))
-    write_load(result, tmp_path)
+    write_load(result, ResultFolder(tmp_path))
     assert "+91804" not in (tmp_path / "study.json").read_text() + (tmp_path / "load.json").read_text()
     again = read_load(tmp_path)
     assert again.study.thresholds[0].places_in({"shop": again.study.trunks[0].traffic.where}) == {"shop": 8}
@@ -134,7 +135,7 @@ def test_the_folder_has_stand_ins_for_numbers_and_says_the_same_again(tmp_path: 
     assert [row.holds for row in again.rows] == [row.holds for row in result.rows]
     assert "80400" not in render(again)
     assert "&lt;once&gt;" in render(again)
-    write_load(result, tmp_path, show_numbers=True)
+    write_load(result, ResultFolder(tmp_path), show_numbers=True)
     assert read_load(tmp_path).study == asked
 
 

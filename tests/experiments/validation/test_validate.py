@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import COMPARISON, MEASURED, PAGE, PREDICTED
 from trunkproof.experiments.report.page import render
 from trunkproof.experiments.validation.compare import Comparison
-from trunkproof.experiments.validation.validate import COMPARISON, MEASURED, PAGE, PREDICTED, read_evidence, validate
+from trunkproof.experiments.validation.validate import read_evidence, validate
 from trunkproof.loadgen.run_end import COMPLETED, EndKind
 from trunkproof.models.errors import InputError
 from trunkproof.models.kpis import DEFINITIONS

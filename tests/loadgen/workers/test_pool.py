@@ -16,7 +16,8 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.loadgen.watching import Watching
 
-from trunkproof.experiments.validation.validate import COMPARISON, read_evidence, validate
+from trunkproof.experiments.common.result_folder import COMPARISON
+from trunkproof.experiments.validation.validate import read_evidence, validate
 from trunkproof.loadgen.observer import RunProgress
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.run import RunResult, drive

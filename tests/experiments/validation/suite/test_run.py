@@ -11,6 +11,7 @@ import pytest
 
 from trunkproof.experiments.cli.suites import SuitePages, rewrite_suite
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import COMPARISON, PAGE
 from trunkproof.experiments.validation.suite import run as suite_module
 from trunkproof.experiments.validation.suite.cells import (
     Cell,
@@ -22,7 +23,6 @@ from trunkproof.experiments.validation.suite.cells import (
 )
 from trunkproof.experiments.validation.suite.findings import NOTES
 from trunkproof.experiments.validation.suite.run import PROFILES, run_suite, suite_exit_code
-from trunkproof.experiments.validation.validate import COMPARISON, PAGE
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.models.errors import InputError, StackError
 from trunkproof.models.plan import draw_plan
