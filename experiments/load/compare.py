@@ -138,9 +138,7 @@ class RunComparison:
         how = (
             "paired, because both runs placed the same plan" if self.paired else "two samples, because the plans differ"
         )
-        floor = (
-            "an event that was never seen may still happen in 3.7 attempts" if self.paired else "at least Newcombe's"
-        )
+        floor = "with room for 3.7 attempts (or packets) never seen" if self.paired else "at least Newcombe's"
         return (
             f"95 % intervals of the difference by a block bootstrap, {RESAMPLES} draws of up to {BLOCKS} blocks of "
             f"time, {how}; for shares {floor}. Each interval holds by itself: of twenty, one may miss."

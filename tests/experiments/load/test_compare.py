@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.experiments.test_cli import trunkproof
 
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.common.result_folder import open_results
 from trunkproof.experiments.load.compare import Change, ComparedRun, RunComparison, compare_runs, differing_keys
+from trunkproof.experiments.load.result import LoadResult, write_load
 from trunkproof.experiments.report.compare_page import write_compare_page
 from trunkproof.loadgen.run_end import COMPLETED
 from trunkproof.loadgen.verdict import Measurements, Verdict, judge
@@ -94,6 +100,22 @@ def test_different_studies_are_refused_with_the_keys_that_differ(tmp_path: Path)
     other_numbers = replace(run(study()), digest="another")
     with pytest.raises(InputError, match="numbers"):
         compare_runs(first, other_numbers)
+
+
+def test_the_command_compares_two_folders_and_leaves_a_page(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        result = LoadResult(
+            study(), simulate(study()), judge(Measurements()), Provenance.collect(study(), "a test"), "foreign"
+        )
+        with open_results(tmp_path / name) as folder:
+            write_load(result, folder)
+    told = trunkproof("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c", "--json")
+    assert told.returncode == ExitCode.OK
+    values = json.loads(told.stdout)
+    assert values == json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert (values["paired"], values["kpis"]["refused_share"]["change"]) == (True, "same")
+    assert "NO CHANGE SEEN" in (tmp_path / "c" / "compare.html").read_text()
+    assert trunkproof("compare", tmp_path / "a", tmp_path / "none").returncode == ExitCode.WRONG_INPUT
 
 
 def test_a_void_run_is_not_compared() -> None:
