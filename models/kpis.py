@@ -32,6 +32,8 @@ class Total:
     """A number that adds up over attempts, such as how many were answered."""
 
     of: Callable[[Columns], float]
+    is_of_attempts: bool = False
+    """Each attempt adds one or nothing. So it is known how much an attempt under way may still add."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class KpiDefinition:
 
 
 def _attempts_that(meet: Callable[[Columns], BoolArray]) -> Total:
-    return Total(lambda records: int(np.count_nonzero(meet(records))))
+    return Total(lambda records: int(np.count_nonzero(meet(records))), is_of_attempts=True)
 
 
 def _dispositions(*kinds: Disposition) -> Total:
@@ -156,16 +158,20 @@ def _channels(records: Columns) -> tuple[FloatArray, FloatArray, FloatArray]:
     return start_s, end_s, np.ones(len(ports))
 
 
-_ATTEMPTS = Total(len)
+_ATTEMPTS = Total(len, is_of_attempts=True)
 _CALLS = _attempts_that(lambda records: records.is_first)
 _INVITES = _attempts_that(lambda records: ~np.isnan(records.sent_s))
 _ANSWERED = _attempts_that(lambda records: ~np.isnan(records.answered_s))
+_FAILED = np.array(
+    [kind in {Disposition.MEDIA_FAILED, Disposition.DROPPED, Disposition.CONNECTION_FAILED} for kind in Disposition]
+)
+_ANSWERED_AND_FAILED = _attempts_that(lambda records: ~np.isnan(records.answered_s) & _FAILED[records.disposition])
 _UNDELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
 # A caller is lost with the last attempt. An attempt that was redialled was not the last.
 _LOST = _attempts_that(lambda records: ~records.redialled & _UNDELIVERED[records.disposition])
 # RFC 6076 leaves redirections (3xx) out of the denominators of SER and SEER.
 _REDIRECTED = _attempts_that(lambda records: (records.status >= 300) & (records.status < 400))
-_NOT_REDIRECTED = Total(lambda records: _INVITES.of(records) - _REDIRECTED.of(records))
+_NOT_REDIRECTED = Total(lambda records: _INVITES.of(records) - _REDIRECTED.of(records), is_of_attempts=True)
 _RECEIVED = Total(lambda records: int(records.rtp_received.sum()))
 _MISSING = Total(lambda records: int(records.rtp_lost.sum()))
 
@@ -199,6 +205,13 @@ DEFINITIONS: dict[str, KpiDefinition] = {
         "share",
         "callers who gave up without having reached the called side",
         Share(_LOST, _CALLS),
+        Better.LOWER,
+    ),
+    "failed_calls_share": KpiDefinition(
+        "Answered calls that failed",
+        "share",
+        "dropped, or without the audio that was agreed, per answered attempt",
+        Share(_ANSWERED_AND_FAILED, _ANSWERED),
         Better.LOWER,
     ),
     "asr": KpiDefinition("ASR", "share", "answered per attempt (E.411)", Share(_ANSWERED, _ATTEMPTS), Better.HIGHER),

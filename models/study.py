@@ -17,6 +17,7 @@ from trunkproof.models.destinations import AddedHeaders
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
+from trunkproof.models.thresholds import KpiThreshold, threshold_problems
 from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.policy import SHARED_NAME, Policy
 from trunkproof.models.throttles.registry import ThrottleSettings, timers_that_differ
@@ -211,11 +212,24 @@ class Quality(Settings):
     ner_min: Annotated[Share | None, Asks("ner", Operator.AT_LEAST)] = None
     mos_p5_min: Annotated[Annotated[float, Field(ge=1, le=4.5)] | None, Asks("mos_p5", Operator.AT_LEAST)] = 4.0
 
+    failed_calls_share_max: Annotated[
+        Share | None, Asks("failed_calls_share", Operator.AT_MOST, only_measured=True)
+    ] = 0.01
+
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Return the targets that are set, in the order above."""
+        """Return the targets that are set and that a prediction can be asked for, in the order above."""
+        return self._targets(measured=False)
+
+    @property
+    def measured_targets(self) -> tuple[Target, ...]:
+        """Return the targets that are set, for a run of real calls."""
+        return self._targets(measured=True)
+
+    def _targets(self, *, measured: bool) -> tuple[Target, ...]:
         keys = type(self).model_fields.items()
         asked = [(name, note) for name, key in keys for note in key.metadata if isinstance(note, Asks)]
+        asked = [(name, note) for name, note in asked if measured or not note.only_measured]
         bounds = ((note, getattr(self, name)) for name, note in asked)
         return tuple(Target(note.kpi, note.operator, bound) for note, bound in bounds if bound is not None)
 
@@ -230,6 +244,8 @@ class Study(Settings):
     pop: Pop = Pop()
     trunks: Annotated[tuple[Trunk, ...], Field(min_length=1, max_length=99)]
     quality: Quality = Quality()
+    thresholds: Annotated[tuple[KpiThreshold, ...], Field(max_length=100)] = ()
+    """What a load test must keep beside `quality`. See `models.thresholds`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -263,6 +279,13 @@ class Study(Settings):
             values = [str(getattr(trunk, what)) for trunk in self.trunks]
             for value in sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"trunks share the {what} {value}; each needs its own")
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_name_what_is_there(self) -> Self:
+        numbers = {trunk.name: trunk.traffic.where for trunk in self.trunks}
+        if problems := list(threshold_problems(self.thresholds, numbers)):
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

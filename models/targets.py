@@ -64,3 +64,5 @@ class Asks:
 
     kpi: str
     operator: Operator
+    only_measured: bool = False
+    """The model knows no such failures, so it is asked of real calls only."""

@@ -14,6 +14,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # As type checkers know it. `typing` takes longer to import than all else here.
 if TYPE_CHECKING:
+    from trunkproof.experiments.load.compare import compare_runs, read_compared
+    from trunkproof.experiments.load.result import LoadResult, read_load
+    from trunkproof.experiments.load.run import load, load_async
     from trunkproof.experiments.prediction.forecast import Forecast, forecast
     from trunkproof.experiments.prediction.predict import Prediction, predict
     from trunkproof.experiments.review.request import Request
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from trunkproof.simulator.run import Engine, Start, simulate
 
 _NAMES_OF = {
+    "experiments.load.compare": ("compare_runs", "read_compared"),
+    "experiments.load.result": ("LoadResult", "read_load"),
+    "experiments.load.run": ("load", "load_async"),
     "experiments.prediction.forecast": ("Forecast", "forecast"),
     "experiments.prediction.predict": ("Prediction", "predict"),
     "experiments.review.request": ("Request",),
@@ -71,6 +77,7 @@ __all__ = [
     "Forecast",
     "InputError",
     "Kpis",
+    "LoadResult",
     "Plan",
     "Prediction",
     "Replications",
@@ -85,16 +92,21 @@ __all__ = [
     "TrunkproofError",
     "calibrate",
     "compare",
+    "compare_runs",
     "compute_kpis",
     "draw_plan",
     "drive",
     "find_knee",
     "forecast",
+    "load",
+    "load_async",
     "parse_request",
     "parse_study",
     "predict",
+    "read_compared",
     "read_evidence",
     "read_history",
+    "read_load",
     "read_records",
     "read_request",
     "read_study",

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -194,6 +195,11 @@ def _leave_at_once() -> None:
         err.show_cursor()
         err.print("left at once; what was measured is in the journal: `trunkproof report` writes the page")
     os._exit(ExitCode.INTERRUPTED)
+
+
+def command_line() -> str:
+    """Return the command as it was typed."""
+    return shlex.join(["trunkproof", *sys.argv[1:]])
 
 
 def leave_with(code: ExitCode) -> None:

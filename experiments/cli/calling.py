@@ -25,6 +25,7 @@ from trunkproof.experiments.cli.app import (
     StudyFile,
     Target,
     Workers,
+    command_line,
     err,
     folder_at,
     leave_with,
@@ -33,16 +34,19 @@ from trunkproof.experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
+from trunkproof.experiments.cli.loaded import show_load
 from trunkproof.experiments.cli.root import app
-from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
-from trunkproof.experiments.common.progress import TellsProgress
-from trunkproof.experiments.common.result_folder import MEASURED, METERS, SERVED, STUDY
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import PAGE, SERVED
+from trunkproof.experiments.load.exports import junit, threshold_csv
+from trunkproof.experiments.load.result import LoadResult, write_load
+from trunkproof.experiments.load.run import load_async
 from trunkproof.experiments.prediction.open_files import check_open_files
+from trunkproof.experiments.report.load_page import write_load_page
 from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
-from trunkproof.loadgen.run import RunResult, drive, reach
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
@@ -50,6 +54,7 @@ from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
 from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
+from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem, StackError
@@ -170,10 +175,22 @@ def load(
     allow: Allow = None,
     ceiling: Ceiling = None,
     production: Production = False,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdict as JUnit XML, for a CI.")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the judged targets and thresholds as CSV.")
+    ] = None,
+    exit_zero: Annotated[
+        bool, typer.Option("--exit-zero", help="Leave with 0 where targets or thresholds were missed.")
+    ] = False,
+    show_numbers: Annotated[
+        bool, typer.Option("--show-numbers", help="Write the study's telephone numbers into study.json.")
+    ] = False,
     out_dir: Out = Path("out/load"),
     as_json: Json = False,
 ) -> None:
-    """Place the study's calls, for real, on a trunk that is running."""
+    """Place the study's calls, for real, on a trunk that is running, and judge them."""
     study = read_as_asked(study_file)
     check_divisible(study, workers)
     card = card_of(study, trunk, target, ca_file, server_name)
@@ -182,29 +199,33 @@ def load(
     guard = Guard(frozenset(allow or ()), ceiling, production)
     folder = folder_at(out_dir, fresh=True)
 
-    drawn = draw_plan(study)
-    for warning in check_open_files(drawn, processes=workers):
+    for warning in check_open_files(draw_plan(study), processes=workers):
         err.print(warning)
 
-    async def run() -> RunResult:
-        options = RunOptions(
-            guard=guard, workers=workers, client_certificate=shows, keylog=keylog, journal=folder.journal
-        )
-        await reach(drawn, card, options)
-        folder.write(STUDY, study.model_dump_json(indent=2) + "\n")
+    async def run() -> LoadResult:
+        options = RunOptions(guard=guard, workers=workers, client_certificate=shows, keylog=keylog)
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
-            told = replace(options, trace=tracer, observers=(TellsProgress(advance),))
-            return await drive(drawn, card, told, stop=stop)
+            told = replace(options, trace=tracer)
+            return await load_async(
+                study,
+                card,
+                folder=folder,
+                show_numbers=show_numbers,
+                options=told,
+                stop=stop,
+                advance=advance,
+                command=command_line(),
+            )
 
-    driven = run_loop(run())
-    with folder.writing(MEASURED) as path:
-        write_records(driven.records, path)
-    write_bugs(driven.bugs, folder.path)
-    if driven.samples is not None:
-        with folder.writing(METERS) as path:
-            driven.samples.write_parquet(path)
-    print_result(shown.drive_json(driven, study), lambda: out.print(shown.drive_lines(driven, study)), as_json=as_json)
-    leave_with(code_of_run(driven.generator.verdict, driven.end, driven.bugs))
+    result = run_loop(run())
+    write_load(result, folder, show_numbers=show_numbers)
+    write_load_page(result, folder / PAGE)
+    for path, text in ((junit_file, junit), (csv_file, threshold_csv)):
+        if path is not None:
+            write_text(path, text(result))
+    show_load(result, folder / PAGE, as_json=as_json)
+    overlooked = exit_zero and result.exit_code in {ExitCode.MISSED, ExitCode.ABORTED}
+    leave_with(ExitCode.OK if overlooked else result.exit_code)
 
 
 def _pages(named: list[str]) -> dict[str, str]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, get_args
+from typing import get_args
 
-import polars as pl
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
-from rich.text import Text
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.progress import Progress
@@ -23,12 +20,10 @@ from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.far_ends import FarEndComparison
 from trunkproof.loadgen.bugs import FILE as BUGS
 from trunkproof.loadgen.meters.report import MeterReport
-from trunkproof.loadgen.run import RunResult
 from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.stack import ServedCall
-from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import Calibration, CostName
-from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
+from trunkproof.models.kpis import DEFINITIONS, Kpis
 from trunkproof.models.study import Study
 
 _DECISIVE = (
@@ -42,9 +37,6 @@ _DECISIVE = (
     "peak_ports",
     "mos_p5",
 )
-
-_REASONS = 5
-"""How many of the most frequent reasons a run shows. The records have all."""
 
 
 def kpi_table(kpis: Kpis, intervals: Mapping[str, tuple[float, float]] | None = None) -> Table:
@@ -167,64 +159,6 @@ def throttled_lines(study: Study) -> str:
     if len(set(said.values())) == 1:
         return f"Counted as throttled: {next(iter(said.values()))}"
     return "Counted as throttled: " + "; ".join(f"{name}: {rules}" for name, rules in said.items())
-
-
-def reason_table(records: pl.DataFrame) -> Table:
-    """Return a table of the most frequent reasons in words, each with its disposition. Numbers in them are masked."""
-    table = Table("attempts", "disposition", "reason", box=None, header_style="bold", pad_edge=False)
-    told = records.drop_nulls("reason").group_by("disposition", "reason").len()
-    for disposition, reason, count in told.sort("len", "reason", descending=[True, False]).head(_REASONS).iter_rows():
-        # As plain text: the words are the peer's, and brackets in them are no markup.
-        table.add_row(str(count), disposition, Text(reason))
-    return table
-
-
-def drive_json(driven: RunResult, study: Study) -> dict[str, Any]:
-    """Return the result of a run of real calls, ready for `json.dumps`. A VOID run has no indicators."""
-    kpis = compute_kpis(driven.records)
-    void = driven.generator.verdict is Verdict.VOID
-    return {
-        "generator": asdict(driven.generator),
-        "interrupted": driven.end.interrupted,
-        "ended": driven.end.to_json(),
-        "troubles": list(driven.troubles),
-        "not_placed": driven.not_placed,
-        "bugs": [str(bug) for bug in driven.bugs],
-        "refused": dict(driven.refused),
-        "srtp": asdict(driven.heard),
-        "meters": None if driven.meters is None else asdict(driven.meters),
-        "kpis": None if void else dict(kpis.values),
-        "dispositions": {kind.value: count for kind, count in kpis.dispositions.items()},
-        "counted_as_throttled": {trunk.name: list(map(str, trunk.throttle.refusal_rules)) for trunk in study.trunks},
-    }
-
-
-def drive_lines(driven: RunResult, study: Study) -> Group:
-    """Return the result of a run of real calls for the terminal."""
-    kpis, generator = compute_kpis(driven.records), driven.generator
-    workers = f", {generator.workers} workers" if generator.workers > 1 else ""
-    reasons = f" ({'; '.join(generator.reasons)})" if generator.reasons else ""
-    parts: list[RenderableType] = [f"Generator: {generator.verdict.upper()}{workers}{reasons}"]
-    if driven.end.cut_short:
-        parts.append(f"Cut short: {driven.end}")
-    if driven.not_placed:
-        parts.append(f"Not placed, because the number was at its own limit (at_once, per_minute): {driven.not_placed}")
-    if driven.troubles:
-        parts.append(f"Trouble in the trunk: {'; '.join(driven.troubles)}")
-    if driven.refused:
-        words = "; ".join(f"{what}: {count}" for what, count in driven.refused.items())
-        parts.append(f"Refused by the trunk's own limits: {words}")
-    parts += [f"A bug of trunkproof, with its traceback in {BUGS}: {bug}" for bug in driven.bugs]
-    if generator.verdict is Verdict.VOID:
-        parts.append("VOID: the generator could not keep up, so no figure of this run says anything about the trunk.")
-    else:
-        parts.append(kpi_table(kpis))
-    parts += [disposition_table(kpis), throttled_lines(study)]
-    if driven.records["reason"].drop_nulls().len():
-        parts.append(reason_table(driven.records))
-    if driven.meters is not None and driven.meters.programs:
-        parts.append(meter_table(driven.meters))
-    return Group(*parts)
 
 
 def call_line(call: ServedCall) -> str:

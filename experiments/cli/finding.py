@@ -13,6 +13,7 @@ from trunkproof.experiments.cli.app import (
     Seed,
     StackOption,
     StudyFile,
+    command_line,
     err,
     folder_at,
     leave_with,
@@ -20,7 +21,6 @@ from trunkproof.experiments.cli.app import (
     print_result,
     read_as_asked,
 )
-from trunkproof.experiments.cli.proving import command_line
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.knee_page import write_knee_page

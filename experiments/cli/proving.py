@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +15,7 @@ from trunkproof.experiments.cli.app import (
     Out,
     Seed,
     Workers,
+    command_line,
     err,
     folder_at,
     leave_with,
@@ -26,11 +25,14 @@ from trunkproof.experiments.cli.app import (
     stack_named,
     stop_on_ctrl_c,
 )
+from trunkproof.experiments.cli.loaded import show_load
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.cli.suites import checked_stacks, rewrite_suite, run_and_show, show_suite
 from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.experiments.common.result_folder import PAGE
+from trunkproof.experiments.load.result import LOAD, read_load
 from trunkproof.experiments.report.calibration_page import write_calibration_page
+from trunkproof.experiments.report.load_page import write_load_page
 from trunkproof.experiments.report.page import write_report
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
 from trunkproof.experiments.sizing.calibration.calibrate import calibrate as measure_costs
@@ -102,18 +104,25 @@ def validate(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `validate` wrote.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that `load` or `validate` wrote.", show_default=False)
+    ],
     *,
     page: Annotated[
         Path | None, typer.Option("--page", metavar="FILE", help="Write the page there, and nothing into DIR.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the page of a validation or of a suite again, from what it left; also of one that was killed."""
+    """Write the page of a load test, a validation or a suite again, from what it left; also of one that was killed."""
     if page is None and folder.is_dir():
         folder_at(folder)
     if (folder / SUITE).exists():
         show_suite(rewrite_suite(folder), folder, as_json=as_json)
+        return
+    if (folder / LOAD).exists():
+        result = read_load(folder)
+        write_load_page(result, page or folder / PAGE)
+        show_load(result, page or folder / PAGE, as_json=as_json)
         return
     comparison = read_evidence(folder)
     page = page or folder / PAGE
@@ -152,11 +161,6 @@ def calibrate(
         out.print(f"Page: {folder / PAGE}")
 
     print_result(measured.to_json(), human, as_json=as_json)
-
-
-def command_line() -> str:
-    """Return the command as it was typed."""
-    return shlex.join(["trunkproof", *sys.argv[1:]])
 
 
 def _show(comparison: Comparison, page: Path, *, as_json: bool) -> None:

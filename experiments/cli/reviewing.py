@@ -13,13 +13,13 @@ from trunkproof.experiments.cli.app import (
     FileFirst,
     Json,
     Out,
+    command_line,
     err,
     folder_at,
     leave_with,
     out,
     print_result,
 )
-from trunkproof.experiments.cli.proving import command_line
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.chromium import ChromiumError

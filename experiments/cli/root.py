@@ -26,9 +26,10 @@ COMMANDS = {
     "plan": _Command("predicting", "Say what a study will do, before it does it."),
     "simulate": _Command("predicting", "Predict: run a study on the model of the trunk."),
     "serve": _Command("calling", "Play the study's trunk, until Ctrl-C."),
-    "load": _Command("calling", "Place the study's calls, for real, on a trunk that is running."),
+    "load": _Command("calling", "Place the study's calls, for real, on a trunk that is running, and judge them."),
     "validate": _Command("proving", "Predict a study, place its calls on a trunk of this machine, and compare both."),
-    "report": _Command("proving", "Write the page of a validation or of a suite again, from what it left."),
+    "report": _Command("proving", "Write the page of a load test, a validation or a suite again, from what it left."),
+    "compare": _Command("comparing", "Compare two runs of one study: what is the same, better or worse."),
     "calibrate": _Command("proving", "Measure what a stack spends on each kind of work, on this machine."),
     "knee": _Command("finding", "Find the largest load that a trunk carries at quality, on the model and for real."),
     "identify": _Command(

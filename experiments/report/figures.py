@@ -24,7 +24,7 @@ PREDICTED, MEASURED = "#e07b00", "#1f77d0"
 """Orange and blue: told apart by every kind of colour vision, on white and on black."""
 _HEIGHT = 320
 _BINS = 25
-_GREY, _SHADE = "#8a929a", "rgba(128,128,128,0.12)"
+GREY, SHADE = "#8a929a", "rgba(128,128,128,0.12)"
 _REFUSED = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in REFUSED_BY_TRUNK])
 
 
@@ -56,7 +56,8 @@ def blank_figure(x: str, y: str) -> go.Figure:
     )
 
 
-def _line(name: str, colour: str, dash: str, x: np.ndarray, y: np.ndarray, *, shape: str = "linear") -> go.Scatter:
+def line(name: str, colour: str, dash: str, x: np.ndarray, y: np.ndarray, *, shape: str = "linear") -> go.Scatter:
+    """Return one line of a figure."""
     return go.Scatter(
         x=x, y=y, name=name, mode="lines", line={"color": colour, "dash": dash, "width": 2, "shape": shape}
     )
@@ -93,11 +94,11 @@ def _rates(comparison: Comparison, chosen: pl.Expr) -> go.Figure:
         return np.append(counts, counts[-1])
 
     # Of the first side: the measured one, unless the run is VOID.
-    offered = _line("offered", _GREY, "solid", edges, rate(_sides(comparison)[0][3]), shape="hv")
-    offered.update(fill="tozeroy", fillcolor=_SHADE, line_width=0.5)
+    offered = line("offered", GREY, "solid", edges, rate(_sides(comparison)[0][3]), shape="hv")
+    offered.update(fill="tozeroy", fillcolor=SHADE, line_width=0.5)
     figure.add_trace(offered)
     for side, colour, dash, records in _sides(comparison):
-        figure.add_trace(_line(side, colour, dash, edges, rate(records.filter(chosen)), shape="hv"))
+        figure.add_trace(line(side, colour, dash, edges, rate(records.filter(chosen)), shape="hv"))
     _shade_windows(comparison, figure, float(edges[-1]))
     _shade_incidents(comparison, figure)
     return figure
@@ -119,7 +120,7 @@ def _shade_windows(comparison: Comparison, figure: go.Figure, end: float) -> Non
             over = min(over, began_anew)
         # Every other window only: two neighbours of one colour could not be told apart.
         if number % 2 and over > 0:
-            figure.add_vrect(x0=max(0.0, begin), x1=min(end, over), fillcolor=_SHADE, line_width=0, layer="below")
+            figure.add_vrect(x0=max(0.0, begin), x1=min(end, over), fillcolor=SHADE, line_width=0, layer="below")
         begin, number = over, number + 1
 
 
@@ -139,7 +140,7 @@ def _concurrency(comparison: Comparison) -> Panel:
         # A call that a run cut short has no end, and would stay up for ever in this figure.
         up = records.filter(pl.col("answered_s").is_not_null() & pl.col("bye_s").is_not_null())
         at, level = steps(up["answered_s"].to_numpy(), up["bye_s"].to_numpy(), np.ones(up.height))
-        figure.add_trace(_line(side, colour, dash, at, level, shape="hv"))
+        figure.add_trace(line(side, colour, dash, at, level, shape="hv"))
     return Panel(
         "concurrency", "Calls at once", "Calls that are answered and not yet hung up. Each step is one call.", figure
     )
@@ -151,7 +152,7 @@ def _ports(comparison: Comparison) -> Panel:
         held = records.filter((pl.col("ports") > 0) & pl.col("sent_s").is_not_null() & pl.col("ended_s").is_not_null())
         weight = held["ports"].cast(pl.Float64).to_numpy()
         at, level = steps(held["sent_s"].to_numpy(), held["ended_s"].to_numpy(), weight)
-        figure.add_trace(_line(side, colour, dash, at, level, shape="hv"))
+        figure.add_trace(line(side, colour, dash, at, level, shape="hv"))
     return Panel(
         "ports",
         "Media ports",
@@ -165,7 +166,7 @@ def _distribution(comparison: Comparison, x: str, values: Callable[[pl.DataFrame
     for side, colour, dash, records in _sides(comparison):
         ordered = np.sort(values(records).drop_nulls().to_numpy())
         share = np.arange(1, len(ordered) + 1) / max(1, len(ordered))
-        figure.add_trace(_line(side, colour, dash, ordered, share, shape="hv"))
+        figure.add_trace(line(side, colour, dash, ordered, share, shape="hv"))
     # A little above 1, so that the line at the top is not half hidden.
     figure.update_yaxes(range=[0, 1.02])
     return figure

@@ -32,6 +32,7 @@ from trunkproof.experiments.common.result_folder import (
     open_results,
 )
 from trunkproof.experiments.common.saved_run import read_run
+from trunkproof.experiments.common.saved_study import without_numbers
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
 from trunkproof.experiments.validation.compare import Comparison, Interval, compare
@@ -146,7 +147,7 @@ async def _validate(
     options: RunOptions,
     command: str,
 ) -> Comparison:
-    folder.write(STUDY, study.model_dump_json(indent=2) + "\n")
+    folder.write(STUDY, without_numbers(study).model_dump_json(indent=2) + "\n")
     advance(0.0, "other seeds, for the intervals")
     plan = draw_plan(study)
     warnings = check_open_files(plan) + pump_warnings()
@@ -309,9 +310,9 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
 
 
 def write_evidence(comparison: Comparison, out: Path) -> None:
-    """Write the study, both record tables and the comparison. It makes no page."""
+    """Write the study with stand-ins for numbers, both record tables and the comparison. It makes no page."""
     folder = ResultFolder(out)
-    folder.write(STUDY, comparison.study.model_dump_json(indent=2) + "\n")
+    folder.write(STUDY, without_numbers(comparison.study).model_dump_json(indent=2) + "\n")
     for name, records in ((PREDICTED, comparison.predicted), (MEASURED, comparison.measured)):
         with folder.writing(name) as path:
             write_records(records, path)

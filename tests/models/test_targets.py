@@ -46,4 +46,4 @@ def test_quality_gives_the_targets_that_are_set_in_its_order() -> None:
 
 def test_every_number_of_quality_is_the_bound_of_a_target() -> None:
     everything = Quality(**dict.fromkeys(Quality.model_fields, 1.0))
-    assert len(everything.targets) == len(Quality.model_fields)
+    assert len(everything.measured_targets) == len(Quality.model_fields)
