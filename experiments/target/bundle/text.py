@@ -12,14 +12,25 @@ from trunkproof.loadgen.sip.sdes import SUITES, Crypto, MalformedCryptoError, re
 _LENGTH = re.compile(rb"^((?:Content-Length|l)[ \t]*:[ \t]*)\d+", re.IGNORECASE | re.MULTILINE)
 _CRYPTO = re.compile(rb"^a=crypto:([^\r\n]*)(?:\r?\n)?", re.MULTILINE)
 _CALL_SID = re.compile(rb"^X-Exotel-CallSid[ \t]*:[ \t]*([^\r\n]*[^\s])", re.IGNORECASE | re.MULTILINE)
+_PRESSED = re.compile(
+    rb"^(?:Content-Type|c)[ \t]*:[ \t]*(?:application/(?:dtmf|vnd\.nortelnetworks\.digits)|audio/telephone-event)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _FIRST_LINE = re.compile(rb"[^\r\n]*")
 _STATUS_LINE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?")
 _METHOD = re.compile(rb"^CSeq[ \t]*:[ \t]*\d+[ \t]+(\w+)", re.IGNORECASE | re.MULTILINE)
 
 
 def masked_message(data: bytes) -> bytes:
-    """Return a message without numbers, keys and credentials. Its Content-Length is that of the masked body."""
-    return _measured(mask(data.decode("utf-8", "replace")).encode())
+    """Return a message without numbers, pressed keys, SRTP keys and credentials.
+
+    Its Content-Length is that of the masked body.
+    """
+    head, blank, body = data.partition(b"\r\n\r\n")
+    # One key is no number, but a PIN comes as some INFO with one key each.
+    if _PRESSED.search(head):
+        body = b"***\r\n"
+    return _measured(mask((head + blank + body).decode("utf-8", "replace")).encode())
 
 
 def for_clear_audio(data: bytes) -> bytes:

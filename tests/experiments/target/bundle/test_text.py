@@ -49,6 +49,12 @@ def test_a_masked_message_has_no_number_key_or_credential_and_the_length_of_its_
     assert parse_message(masked).body == body
 
 
+def test_a_pin_of_single_keys_is_masked() -> None:
+    info = b"INFO sip:x SIP/2.0\r\nCall-ID: 1@x\r\nContent-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\n"
+    masked = masked_message(info + b"Signal=7\r\nDuration=160\r\n")
+    assert masked.endswith(b"Content-Length: 5\r\n\r\n***\r\n")
+
+
 def test_rfc3264_clear_audio_is_told_as_plain_rtp_without_keys() -> None:
     told = for_clear_audio(INVITE)
     body = parse_message(told).body
