@@ -112,7 +112,8 @@ class Recorder:
         self.secrets = secrets
         self._options = options
         self._by_id: dict[str, _Call] = {}
-        self._by_row: dict[int, _Call] = {}
+        # Each trunk counts the rows of calls that nobody planned by itself.
+        self._by_row: dict[tuple[str, int], _Call] = {}
         self._unplanned: OrderedDict[str, _Call] = OrderedDict()
         self._unopened: deque[StreamRecorder] = deque(maxlen=_MOST_UNOPENED)
         self._failed: list[_Call] = []
@@ -135,10 +136,10 @@ class Recorder:
     def begin(self, trunk: str, row: int, call_id: str, *, inbound: bool = False) -> None:
         """Note the Call-ID of a planned attempt. A redirected one has several."""
         # The INVITE of an inbound call came before anybody knew its row.
-        call = self._unplanned.pop(call_id, None) or self._by_row.get(row) or _Call(trunk, row, inbound)
+        call = self._unplanned.pop(call_id, None) or self._by_row.get((trunk, row)) or _Call(trunk, row, inbound)
         call.row = row
         call.call_ids.append(call_id)
-        self._by_row[row] = self._by_id[call_id] = call
+        self._by_row[trunk, row] = self._by_id[call_id] = call
 
     def message(self, trunk: str, connection: Connection, data: bytes, *, sent: bool) -> None:
         """Keep one whole SIP message with its call. One of no call, such as OPTIONS, is left out."""
@@ -164,15 +165,15 @@ class Recorder:
         """Return what keeps the datagrams of a new stream."""
         return MediaTap(self._options.audio_bytes)
 
-    def audio(self, row: int, local: Address, tap: MediaTap) -> None:
+    def audio(self, trunk: str, row: int, local: Address, tap: MediaTap) -> None:
         """Take the datagrams of a stream that is over."""
-        if call := self._by_row.get(row):
+        if call := self._by_row.get((trunk, row)):
             call.audio.append((local, tap))
 
     def ended(self, record: Record) -> None:
         """Keep or forget the call of a record that is complete."""
         # Without a connection there was never a Call-ID.
-        call = self._by_row.pop(record.row, None) or _Call(record.trunk, record.row, inbound=False)
+        call = self._by_row.pop((record.trunk, record.row), None) or _Call(record.trunk, record.row, inbound=False)
         call.record = record
         if record.disposition is not Disposition.COMPLETED:
             self._keep_failed(call, record.disposition)
@@ -181,9 +182,9 @@ class Recorder:
         if len(self._slowest) > self._options.slowest:
             self._forget(heapq.heappop(self._slowest)[2])
 
-    def left(self, row: int) -> None:
+    def left(self, trunk: str, row: int) -> None:
         """Keep or forget an inbound call that is over: refused ones by their status, and the last ones that were up."""
-        call = self._by_row.pop(row, None)
+        call = self._by_row.pop((trunk, row), None)
         if call is None:
             return
         if call.final_status != "200":

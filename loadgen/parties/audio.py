@@ -209,7 +209,9 @@ class Audio:
             self.report = self._factory.pump.remove(self._flow)
             self._flow = None
             if self._tap is not None and self._factory.recorder is not None:
-                self._factory.recorder.audio(self._row.row, (self._factory.address, self.port), self._tap)
+                self._factory.recorder.audio(
+                    self._trunk.name, self._row.row, (self._factory.address, self.port), self._tap
+                )
             # Plain RTP has no authentic packets to count.
             if self.key is not None:
                 self._factory.heard.add(self.report)

@@ -158,6 +158,11 @@ class Customer:
         self._caller: Caller | None = None
 
     @property
+    def name(self) -> str:
+        """Return the name of its trunk."""
+        return self._settings.name
+
+    @property
     def agent(self) -> SipAgent:
         """Return the user agent, inside the `async with` block."""
         if self._agent is None:
@@ -310,4 +315,4 @@ class TelephoneReservation:
     def close(self) -> None:
         """Tell a capture that the call is over: nothing else is held beside the audio."""
         if self._customer.recorder is not None:
-            self._customer.recorder.left(self._row.row)
+            self._customer.recorder.left(self._customer.name, self._row.row)

@@ -40,7 +40,7 @@ def _audio_rungs(audio: Sequence[AudioPacket]) -> list[tuple[float, str]]:
         (
             firsts[sent, local, peer],
             _rung(f"audio from {_port(local if sent else peer)} to {_port(peer if sent else local)}", sent=sent)
-            + f"  {count} packets kept",
+            + f"  packets kept: {count}",
         )
         for (sent, local, peer), count in ways.items()
     ]

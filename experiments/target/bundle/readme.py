@@ -47,7 +47,7 @@ _LABELS = {
     "first_sign_after_s": "first sign after s",
     "mos": "MOS",
 }
-_USUAL_PORT = 5061
+_USUAL_PORTS = {5060, 5061}
 
 
 def readme(calls: Sequence[ChosenCall], *, masked: bool) -> str:
@@ -55,10 +55,10 @@ def readme(calls: Sequence[ChosenCall], *, masked: bool) -> str:
     if masked:
         return _ALWAYS + _MASKED
     streams = [one for call in calls for one in call.streams]
-    ports = sorted({(one.peer if one.calls_out else one.local)[1] for one in streams} - {_USUAL_PORT})
-    options = " ".join(f"-d tls.port=={port},sip" for port in ports)
-    # Wireshark takes TLS on port 443 for HTTP, and knows SIP only on its own port.
-    decode = f"Say that it is SIP: wireshark {options} as_sent.pcapng" if ports else ""
+    ports = {((one.peer if one.calls_out else one.local)[1], "tls" if one.tls else "tcp") for one in streams}
+    # Wireshark takes TLS on port 443 for HTTP, and knows SIP only on its own ports.
+    options = " ".join(f"-d {kind}.port=={port},sip" for port, kind in sorted(ports) if port not in _USUAL_PORTS)
+    decode = f"Say that it is SIP: wireshark {options} as_sent.pcapng" if options else ""
     whole = "" if all(one.complete for one in streams) else f"\n{_CUT}\n"
     return _ALWAYS + _UNMASKED.format(decode=decode) + whole
 

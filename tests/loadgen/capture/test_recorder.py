@@ -50,7 +50,7 @@ def place(to: Recorder, row: int, disposition: Disposition = Disposition.COMPLET
     to.begin("bank", row, f"{row}@here")
     to.message("bank", CONNECTION, INVITE % row, sent=True)
     to.message("bank", CONNECTION, ANSWER % (200, row), sent=False)
-    to.audio(row, ("127.0.0.2", 50_000), to.tap())
+    to.audio("bank", row, ("127.0.0.2", 50_000), to.tap())
     to.ended(record(row, disposition, wait_s))
 
 
@@ -128,7 +128,7 @@ def test_inbound_calls_are_kept_by_their_status_planned_or_not() -> None:
         kept.message("bank", CONNECTION, INVITE % row, sent=False)
         kept.begin("bank", row, f"{row}@here", inbound=True)
         kept.message("bank", CONNECTION, ANSWER % (486 if row == 0 else 200, row), sent=True)
-        kept.left(row)
+        kept.left("bank", row)
     # To a number that nobody planned.
     for row in range(100, 300):
         kept.message("bank", CONNECTION, INVITE % row, sent=False)
@@ -138,3 +138,16 @@ def test_inbound_calls_are_kept_by_their_status_planned_or_not() -> None:
     assert found[:3] == [0, 3, 4]
     assert set(found[3:]) == {-1}
     assert len(found) == 53
+
+
+def test_two_trunks_may_have_a_row_of_the_same_number() -> None:
+    kept = recorder()
+    for trunk, call_id in (("bank", 1), ("shop", 2)):
+        kept.begin(trunk, 7, f"{call_id}@here", inbound=True)
+        kept.message(trunk, CONNECTION, ANSWER % (200, call_id), sent=True)
+    for trunk in ("bank", "shop"):
+        kept.left(trunk, 7)
+    assert [(call.trunk, call.call_ids) for call in kept.result(0.0, ()).calls] == [
+        ("bank", ("1@here",)),
+        ("shop", ("2@here",)),
+    ]
