@@ -50,6 +50,7 @@ EXERCISED = {
     "models/demand/history/inspection.py": "tests/experiments/test_cli_history.py",
     "loadgen/media/compiled/loop.py": "tests/loadgen/media/compiled/test_same.py",
     "loadgen/media/compiled/sockets.py": "tests/loadgen/media/compiled/test_same.py",
+    "loadgen/media/compiled/tapping.py": "tests/loadgen/media/test_tap.py",
     "loadgen/parties/pstn.py": "tests/loadgen/parties/test_carrier.py",
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "experiments/sizing/knee/result.py": "tests/experiments/sizing/knee/test_find.py",

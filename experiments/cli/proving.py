@@ -11,6 +11,7 @@ from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import (
     ALL_STACKS,
     STACK_METAVAR,
+    Capture,
     Json,
     Out,
     Seed,
@@ -39,6 +40,8 @@ from trunkproof.experiments.sizing.calibration.calibrate import calibrate as mea
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import SUITE
 from trunkproof.experiments.validation.validate import read_evidence, validate_async
+from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
+from trunkproof.loadgen.capture.options import CaptureOptions
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.loop import run_loop
@@ -69,12 +72,13 @@ def validate(
         bool, typer.Option("--pbx", help="Send inbound calls through Asterisk as the customer's PBX.")
     ] = False,
     workers: Workers = 1,
+    capture: Capture = False,
     out_dir: Out,
     as_json: Json = False,
 ) -> None:
     """Predict a study, place its calls on a trunk of this machine, and compare both."""
     profiles = profile or []
-    given = (("--seed", seed is not None), ("--pbx", pbx), ("--workers", workers > 1))
+    given = (("--seed", seed is not None), ("--pbx", pbx), ("--workers", workers > 1), ("--capture", capture))
     for_one = [option for option, is_given in given if is_given]
     stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
     if study_file is None:
@@ -91,7 +95,7 @@ def validate(
                 advance=advance,
                 stop=stop,
                 pbx=pbx,
-                options=RunOptions(workers=workers),
+                options=RunOptions(workers=workers, capture=CaptureOptions(folder / CAPTURE) if capture else None),
                 command=command_line(),
             )
 

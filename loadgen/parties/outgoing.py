@@ -175,6 +175,8 @@ class PlannedCall:
 
     def _place(self, lease: Lease, ready: _Ready) -> None:
         self.record.call_id = mask_call_id(ready.invite.call_id)
+        if (recorder := self.caller.line.recorder) is not None:
+            recorder.begin(self.record.trunk, self.row.row, ready.invite.call_id)
         self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.inbox)
         self._call.negotiator = ready.media
         if (credentials := self.caller.line.credentials) is not None:

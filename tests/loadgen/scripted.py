@@ -217,7 +217,7 @@ class ScriptedPool:
 class ScriptedLine:
     """The line of a caller, over all of these."""
 
-    ports_per_call, ring_patience_s, redirector, credentials = 2, 180.0, None, None
+    ports_per_call, ring_patience_s, redirector, credentials, recorder = 2, 180.0, None, None, None
     refusals = RefusalRules.of(FixedWindow(), ours=True)
 
     def __init__(self, agent: ScriptedAgent, pool: ScriptedPool | None = None, *, has_port: bool = True) -> None:

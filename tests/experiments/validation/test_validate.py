@@ -18,6 +18,7 @@ from trunkproof.experiments.common.result_folder import COMPARISON, MEASURED, PA
 from trunkproof.experiments.report.page import render
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.validate import read_evidence, validate
+from trunkproof.loadgen.capture.capture import read_captures
 from trunkproof.loadgen.run_end import COMPLETED, EndKind
 from trunkproof.models.errors import InputError
 from trunkproof.models.kpis import DEFINITIONS
@@ -120,7 +121,16 @@ def test_ctrl_c_ends_the_calls_and_still_leaves_the_evidence(tmp_path: Path) -> 
     study = tmp_path / "long.yaml"
     study.write_text(MIXED.replace("duration_s: 8", "duration_s: 120"))
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "trunkproof.experiments.cli", "validate", str(study), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "trunkproof.experiments.cli",
+        "validate",
+        str(study),
+        "--out",
+        str(out),
+        "--capture",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     card = out / "trunk" / "trunk.json"
     deadline = time.monotonic() + 60
@@ -136,5 +146,10 @@ def test_ctrl_c_ends_the_calls_and_still_leaves_the_evidence(tmp_path: Path) -> 
     saved = read_evidence(out)
     assert saved.measured.height
     assert sum(saved.measured_kpis.dispositions.values()) == saved.measured.height
+    # What was captured so far is there, with the calls that were cut off.
+    (capture,) = read_captures(out / "capture")
+    cut = [call for call in capture.calls if call.record and call.record.disposition == "still_up"]
+    assert cut
+    assert all(call.messages and call.streams for call in cut)
     # Nothing is left behind: the trunk's process is gone.
     assert not Path(f"/proc/{pid}").exists()
