@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from trunkproof.loadgen.capture.options import CaptureOptions
 from trunkproof.loadgen.guard import LOOPBACK_ONLY, Guard
 from trunkproof.loadgen.observer import Observer
 from trunkproof.loadgen.sip.trace import Trace
@@ -36,6 +37,8 @@ class RunOptions:
     """The certificate that customers show to a trunk that asks for one."""
     keylog: Path | None = None
     """The file to which TLS secrets are appended, to decode a capture."""
+    capture: CaptureOptions | None = None
+    """Keep the packets of failed and slow calls, and write them into this capture's folder when the run ends."""
     trace: Annotated[Trace | None, Field(exclude=True)] = None
     """Is told every SIP message. It works in one process only, so not with several workers."""
     observers: Annotated[tuple[Observer, ...], Field(exclude=True)] = ()
