@@ -313,9 +313,10 @@ class SipAgent:
             event.call.context.put(event)
             if self._on_event is not None and isinstance(event.call, ServerCall):
                 self._on_event(event)
-        elif isinstance(event, events.ProbeAnswered) and (asked := self._probes.get(event.probe)) is not None:
+        elif isinstance(event, events.ProbeAnswered):
+            asked = self._probes.get(event.probe)
             # Whoever asked may be gone by now.
-            if not asked.done():
+            if asked is not None and not asked.done():
                 asked.set_result(event)
 
     def _incoming(self, event: IncomingInvite) -> None:

@@ -308,4 +308,3 @@ class _Watch:
             return await asyncio.wait_for(self._answered, _WAIT_S)
         except TimeoutError:
             return None
-

@@ -29,7 +29,7 @@ from trunkproof.loadgen.sip.message import Response
 from trunkproof.loadgen.tls.certificates import client_context
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure, Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError
-from trunkproof.models.errors import GuardError, StackError
+from trunkproof.models.errors import StackError
 from trunkproof.models.faults import CertificateFault, TlsAlert
 from trunkproof.models.records import ConnectionKind
 from trunkproof.models.study import Trunk
@@ -213,7 +213,9 @@ class EdgeCheck:
         if answer.response is None:
             closed = connection.closed
             found.alert = None if closed is None else closed.alert
-            words = f"the connection was closed: {closed.detail or closed.reason}" if closed is not None else "no answer"
+            words = (
+                f"the connection was closed: {closed.detail or closed.reason}" if closed is not None else "no answer"
+            )
             found.checks.broken(CheckName.OPTIONS, words, found.alert, ConnectFailure.RESET)
             found.is_open = found.alert is None
             return
