@@ -129,9 +129,8 @@ def _show_remedies(troubled: list[Check]) -> None:
     if not told:
         return
     out.print()
-    table = Table(
-        box=None, pad_edge=False, title="What to do", title_justify="left", title_style="bold", show_header=False
-    )
+    out.print(Text("What to do", style="bold"))
+    table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for (meaning, action), checks in told.items():

@@ -9,6 +9,7 @@ from trunkproof.experiments.target.check.findings import CheckName, Checks
 from trunkproof.experiments.target.check.wiretap import Trail
 from trunkproof.experiments.target.remedies import Q850, PathFault, Status, Trouble
 from trunkproof.loadgen.parties.audio import find_audio_fault
+from trunkproof.loadgen.parties.outgoing import EARLY_HANG_UP_S
 from trunkproof.loadgen.parties.refusal import told
 from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.fields import MalformedFieldError
@@ -231,6 +232,10 @@ def judge_mid_call(call: PlacedCall, checks: Checks) -> None:
     if not call.is_answered:
         checks.not_tried("the call was not answered", CheckName.HOLD, CheckName.REFRESH)
         return
+    cut_off = call.record.ended_by is EndedBy.PEER or _up_s(call) < call.row.hold_s - EARLY_HANG_UP_S / 2
+    if tried.refresh is None and cut_off:
+        checks.not_tried("the call was over before they could be tried", CheckName.HOLD, CheckName.REFRESH)
+        return
     fault = f"; {tried.fault}" if tried.fault else ""
     held = f"hold {_status(tried.hold)}, resume {_status(tried.resume)}{fault}"
     if tried.hold == tried.resume == 200 and not fault:
@@ -248,6 +253,10 @@ def _status(status: int | None) -> str:
     return "no answer" if status is None else str(status)
 
 
+def _up_s(call: PlacedCall) -> float:
+    return (call.record.bye_s or 0.0) - (call.record.answered_s or 0.0)
+
+
 def judge_cancel(call: PlacedCall, checks: Checks) -> None:
     """Add what became of a call that we gave up."""
     record = call.record
@@ -263,8 +272,7 @@ def judge_cancel(call: PlacedCall, checks: Checks) -> None:
 
 def judge_length(call: PlacedCall, checks: Checks) -> None:
     """Add whether a call stayed up for as long as we held it."""
-    record = call.record
-    up_s = (record.bye_s or 0.0) - (record.answered_s or 0.0)
+    record, up_s = call.record, _up_s(call)
     if not call.is_answered:
         checks.not_tried("the call was not answered", CheckName.STAYS_UP)
     elif record.disposition is Disposition.DROPPED or (
