@@ -67,6 +67,10 @@ Workers = Annotated[
     int,
     typer.Option("--workers", help="Processes that share the calls among them.", min=1, max=64),
 ]
+Capture = Annotated[
+    bool,
+    typer.Option("--capture", help="Keep the packets of failed and of the slowest calls, with keys, for `bundle`."),
+]
 CardFile = Annotated[
     Path | None, typer.Option("--trunk", metavar="FILE", help="The trunk's card, as written by `serve`.")
 ]

@@ -14,6 +14,7 @@ from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import (
     Allow,
     CaFile,
+    Capture,
     CardFile,
     Ceiling,
     Json,
@@ -39,6 +40,8 @@ from trunkproof.experiments.common.progress import TellsProgress
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.validation.validate import MEASURED, METERS
 from trunkproof.loadgen.bugs import write_bugs
+from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
+from trunkproof.loadgen.capture.options import CaptureOptions
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
@@ -168,6 +171,7 @@ def load(
     workers: Workers = 1,
     keylog: KeyLog = None,
     trace: TraceFile = None,
+    capture: Capture = False,
     allow: Allow = None,
     ceiling: Ceiling = None,
     production: Production = False,
@@ -188,7 +192,13 @@ def load(
         err.print(warning)
 
     async def run() -> RunResult:
-        options = RunOptions(guard=guard, workers=workers, client_certificate=shows, keylog=keylog)
+        options = RunOptions(
+            guard=guard,
+            workers=workers,
+            client_certificate=shows,
+            keylog=keylog,
+            capture=CaptureOptions(folder / CAPTURE) if capture else None,
+        )
         await reach(drawn, card, options)
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
             told = replace(options, trace=tracer, observers=(TellsProgress(advance),))

@@ -13,6 +13,7 @@ from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import (
     ALL_STACKS,
     STACK_METAVAR,
+    Capture,
     Json,
     Out,
     Seed,
@@ -36,6 +37,8 @@ from trunkproof.experiments.sizing.calibration.calibrate import calibrate as mea
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.suite.cells import SUITE
 from trunkproof.experiments.validation.validate import PAGE, read_evidence, validate_async
+from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
+from trunkproof.loadgen.capture.options import CaptureOptions
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.loop import run_loop
@@ -66,12 +69,13 @@ def validate(
         bool, typer.Option("--pbx", help="Send inbound calls through Asterisk as the customer's PBX.")
     ] = False,
     workers: Workers = 1,
+    capture: Capture = False,
     out_dir: Out,
     as_json: Json = False,
 ) -> None:
     """Predict a study, place its calls on a trunk of this machine, and compare both."""
     profiles = profile or []
-    given = (("--seed", seed is not None), ("--pbx", pbx), ("--workers", workers > 1))
+    given = (("--seed", seed is not None), ("--pbx", pbx), ("--workers", workers > 1), ("--capture", capture))
     for_one = [option for option, is_given in given if is_given]
     stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
     if study_file is None:
@@ -87,7 +91,7 @@ def validate(
                 advance=advance,
                 stop=stop,
                 pbx=pbx,
-                options=RunOptions(workers=workers),
+                options=RunOptions(workers=workers, capture=CaptureOptions(folder / CAPTURE) if capture else None),
                 command=command_line(),
             )
 

@@ -26,6 +26,7 @@ from trunkproof.loadgen.media.arrival_clock import ArrivalClock
 from trunkproof.loadgen.media.flow import MOST_AT_ONCE, MOST_CAUGHT_UP, Flow, Instants
 from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, Address, canonical
 from trunkproof.loadgen.media.stream import GRACE_S, MediaReport, MediaStream, MediaTerms, Origin
+from trunkproof.loadgen.media.tap import MediaTap
 from trunkproof.models.histogram import LogHistogram
 from trunkproof.models.packets import PACKET_S
 
@@ -54,6 +55,7 @@ class PlainFlow:
     unsent: int = 0
     fault: str | None = None
     report: MediaReport | None = None
+    tap: MediaTap | None = None
 
     @property
     def sent(self) -> int:
@@ -82,9 +84,11 @@ class PlainPump:
         self._lateness_ms = LogHistogram()
         self._arrivals = ArrivalClock(time.monotonic(), time.time())
 
-    def add(self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket) -> PlainFlow:
+    def add(
+        self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, tap: MediaTap | None = None
+    ) -> PlainFlow:
         """Serve bound, non-blocking sockets from now on."""
-        flow = PlainFlow(stream, rtp, rtcp)
+        flow = PlainFlow(stream, rtp, rtcp, tap=tap)
         # The count decides between equal instants, because flows cannot be compared.
         self._count += 1
         heapq.heappush(self._heap, (self._instants.first_after(self.now()), self._count, flow))
@@ -198,6 +202,8 @@ class PlainPump:
         if packet is not None and flow.remote is not None:
             flow.stream.note_sent(self.now())
             flow.unsent += not _send(flow.rtp, packet, flow.remote)
+            if flow.tap is not None:
+                flow.tap.note(self.now(), flow.remote, packet, sent=True, rtcp=False)
         if now >= flow.stream.next_report:
             self._report(flow, now)
 
@@ -205,16 +211,23 @@ class PlainPump:
         report, to = flow.stream.next_rtcp(now, time.time(), bye=bye), flow.remote_rtcp
         if report is not None and to is not None:
             # A peer that takes both at one port expects both from one port (RFC 5761 section 5.1.1).
-            _send(flow.rtp if to == flow.remote else flow.rtcp, report, to)
+            muxed = to == flow.remote
+            _send(flow.rtp if muxed else flow.rtcp, report, to)
+            if flow.tap is not None:
+                flow.tap.note(self.now(), to, report, sent=True, rtcp=not muxed)
 
     def _drain(self, flow: PlainFlow, now: float) -> None:
         for data, source, stamp in _waiting(flow.rtp):
             arrival = now if stamp is None else self._arrivals.arrival(stamp, now)
+            if flow.tap is not None:
+                flow.tap.note(arrival, source, data, sent=False, rtcp=False)
             origin = _origin(source, flow.remote, flow.before[0] if now < flow.before_until else None, flow.found)
             if flow.stream.receive(data, arrival, origin):
                 flow.found = source
         for data, source, stamp in _waiting(flow.rtcp):
             arrival = now if stamp is None else self._arrivals.arrival(stamp, now)
+            if flow.tap is not None:
+                flow.tap.note(arrival, source, data, sent=False, rtcp=True)
             origin = _origin(source, flow.remote_rtcp, flow.before[1] if now < flow.before_until else None, None)
             flow.stream.receive_rtcp(data, arrival, origin)
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.plain_pump import PlainPump
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.tap import MediaTap
 from trunkproof.models.errors import InputError, Problem
 
 logger = logging.getLogger(__name__)
@@ -38,9 +39,10 @@ class MediaPump(Protocol):
     def has_thread(self) -> bool:
         """Return whether the pump works in a thread of its own, beside the event loop."""
 
-    def add(self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket) -> Flow:
+    def add(self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, tap: MediaTap | None = None) -> Flow:
         """Serve bound, non-blocking sockets for a fresh stream. All three belong to the pump from now on.
 
+        `tap` keeps the datagrams. Read it after `remove`.
         Until something is agreed, what comes is early media, from whomever it comes.
         """
 

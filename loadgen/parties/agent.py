@@ -127,6 +127,7 @@ class SipAgent:
         on_event: Callable[[events.CallEvent], None] | None = None,
         limiter: ConnectionLimiter | None = None,
         trace: Trace | None = None,
+        on_message: Callable[[Connection, bytes, bool], None] | None = None,
         identify: Callable[[Connection], Hashable] = lambda connection: connection.peer[0],
     ) -> None:
         """Make a user agent without connections.
@@ -138,6 +139,7 @@ class SipAgent:
             on_event: is called with each event of an incoming call.
             limiter: the limits of the peers, which may be those of a listener. None: those of known peers.
             trace: is told every SIP message.
+            on_message: is told every SIP message with its connection, and whether it was sent.
             identify: says who is at the other end of a connection: its address by default. A call belongs to the peer
                 with whom it began, and connections of equal peers may continue each other's calls.
         """
@@ -151,7 +153,7 @@ class SipAgent:
         self._timer_due: float | None = None
         self._on_invite, self._on_event = on_invite, on_event
         self._limiter = limiter or ConnectionLimiter()
-        self._trace = trace
+        self._trace, self._on_message = trace, on_message
         self._identify = identify
 
     @property
@@ -189,8 +191,8 @@ class SipAgent:
         number = next(self._next_number)
         self._connections[number], self._numbers[connection] = connection, number
         self._endpoint.know_peer(number, self._identify(connection))
-        trace = self._trace
-        parser = StreamParser(observe=None if trace is None else lambda data: trace("received", data))
+        unobserved = self._trace is None and self._on_message is None
+        parser = StreamParser(observe=None if unobserved else lambda data: self._tell(connection, data, sent=False))
         address = connection.peer[0]
         limits = self._limiter.limits_of(address)
         deadline = MessageDeadline(connection, limits, lambda limit: self._limiter.reached(limit, address))
@@ -295,8 +297,7 @@ class SipAgent:
             connection = self._connections.get(number)
             if connection is not None:
                 connection.write(data)
-                if self._trace is not None:
-                    self._trace("sent", data)
+                self._tell(connection, data, sent=True)
         # A handler may give the endpoint another input and so come here again. That is safe: each event is handed out
         # once.
         for event in self._endpoint.events():
@@ -305,6 +306,12 @@ class SipAgent:
             except Exception as error:  # the other events are for other calls
                 note_bug("an event", error)
         self._arm()
+
+    def _tell(self, connection: Connection, data: bytes, *, sent: bool) -> None:
+        if self._trace is not None:
+            self._trace("sent" if sent else "received", data)
+        if self._on_message is not None:
+            self._on_message(connection, data, sent)
 
     def _dispatch(self, event: events.Event) -> None:
         if isinstance(event, IncomingInvite):

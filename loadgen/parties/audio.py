@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from trunkproof.loadgen.capture.recorder import Recorder
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.pump import make_pump
 from trunkproof.loadgen.media.sockets import Address, bind_pair, canonical, family_of, raise_descriptor_limit
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.tap import MediaTap
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.loadgen.sip.agreement import NOWHERE, MediaAgreement
 from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
@@ -75,6 +77,7 @@ class Audio:
         self._row, self._trunk = row, trunk
         self._flow: Flow | None = None
         self._cipher: Cipher | None = None
+        self._tap: MediaTap | None = None
         self.address = factory.told_address
         self.port: int = sockets[0].getsockname()[1]
         # Not from `random_source`: with the same key twice, two calls would be encrypted with the same key stream.
@@ -121,7 +124,9 @@ class Audio:
             random_source=self._factory.random_source,
             now=self._factory.pump.now(),
         )
-        self._flow = self._factory.pump.add(stream, *self._sockets)
+        recorder = self._factory.recorder
+        self._tap = None if recorder is None else recorder.tap()
+        self._flow = self._factory.pump.add(stream, *self._sockets, self._tap)
         # From here on the pump owns the sockets and closes them. Where it did not take them, we still do.
         self._sockets = None
 
@@ -204,6 +209,8 @@ class Audio:
         if self._flow is not None:
             self.report = self._factory.pump.remove(self._flow)
             self._flow = None
+            if self._tap is not None and self._factory.recorder is not None:
+                self._factory.recorder.audio(self._row.row, (self._factory.address, self.port), self._tap)
             # Plain RTP has no authentic packets to count.
             if self.key is not None:
                 self._factory.heard.add(self.report)
@@ -230,6 +237,7 @@ class AudioFactory:
         plain: bool = False,
         ports: tuple[int, int] | None = None,
         told_address: str | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Make the factory of one party.
 
@@ -241,9 +249,10 @@ class AudioFactory:
             plain: plain RTP, as behind an edge that encrypts for us.
             ports: the range that `open` takes ports from. None: the customers' whole range.
             told_address: the address that SDP names, where a NAT stands before this party. None: the local one.
+            recorder: captures the datagrams.
         """
         self.address, self.told_address = address, told_address or address
-        self.plain = plain
+        self.plain, self.recorder = plain, recorder
         self.check_media = check_media
         self.pump = make_pump()
         # The usual soft limit of 1024 files ends at about 500 calls, because each takes two sockets here.

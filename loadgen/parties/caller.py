@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from trunkproof.loadgen.capture.recorder import Recorder
 from trunkproof.loadgen.parties.agent import CallEvents, SipAgent, Stopped
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.redirect import Redirector
@@ -51,6 +52,10 @@ class Line(Protocol):
     @property
     def credentials(self) -> Credentials | None:
         """Return with what challenges are answered. None: they are refusals."""
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """Return what captures the calls, if anything does."""
 
     def far_end(self, row: PlanRow) -> FarEnd:
         """Return what the called side is expected to do."""

@@ -13,10 +13,12 @@ import os
 import random
 import ssl
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from trunkproof.loadgen.capture.recorder import Recorder
 from trunkproof.loadgen.card import CustomerFiles, TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.options import RunOptions
@@ -46,15 +48,18 @@ from trunkproof.models.study import Trunk
 logger = logging.getLogger(__name__)
 
 
-def connector_of(trunk: Trunk, card: TrunkCard, server_name: str, options: RunOptions) -> Connector:
+def connector_of(
+    trunk: Trunk, card: TrunkCard, server_name: str, options: RunOptions, recorder: Recorder | None = None
+) -> Connector:
     """Return what opens a customer's TLS connections. The check before a run uses it too, so both shake hands alike."""
     context = client_context(
         Path(card.ca_file),
         client_certificate=options.client_certificate,
         versions=trunk.traffic.tls.versions,
-        keylog=options.keylog,
+        keylog=options.keylog if recorder is None else recorder.secrets.path,
     )
-    return Connector(context, server_name, str(trunk.customer_address))
+    make_tap = None if recorder is None else partial(recorder.stream, calls_out=True)
+    return Connector(context, server_name, str(trunk.customer_address), make_tap=make_tap)
 
 
 def check_family(trunk: Trunk, target: Target) -> None:
@@ -117,6 +122,7 @@ class Customer:
         options: RunOptions,
         *,
         share: Share = WHOLE,
+        recorder: Recorder | None = None,
     ) -> None:
         self._plan = plan
         self._index = index
@@ -127,6 +133,7 @@ class Customer:
         self._listens = share.listens(index)
         self._target = target
         self._options = options
+        self.recorder = recorder
         self.pool = self._connections(target, card.server_name)
         self.redirector: Redirector | None = None
         if self._settings.follow_redirects:
@@ -139,6 +146,7 @@ class Customer:
             check_media=lambda address: options.guard.check_media(address, target),
             ports=share.ports,
             told_address=self._told_address,
+            recorder=recorder,
         )
         self.ports_per_call = plan.study.pop.ports.legs
         self.refusals = RefusalRules.of(self._settings.throttle, ours=card.stack != "foreign")
@@ -203,28 +211,35 @@ class Customer:
             random.Random(),
             on_invite=self._invited if answers else None,
             trace=self._options.trace,
+            on_message=None if self.recorder is None else self._captured,
         )
         return self
 
+    def _captured(self, connection: Connection, data: bytes, sent: bool) -> None:
+        assert self.recorder is not None
+        self.recorder.message(self._settings.name, connection, data, sent=sent)
+
     async def _serve(self, port: int, context: ssl.SSLContext) -> TlsServer:
-        return await serve_tls(self._address, port, context, self._connected)
+        make_tap = None if self.recorder is None else partial(self.recorder.stream, calls_out=False)
+        return await serve_tls(self._address, port, context, self._connected, make_tap=make_tap)
 
     def _connected(self, connection: Connection) -> None:
         self.agent.attach(connection)
 
     def _listener_context(self, files: CustomerFiles | None) -> ssl.SSLContext:
         """Return the context of the listener: the card's certificate, the user's own, or one made for this run."""
+        keylog = None if self.recorder is None else self.recorder.secrets.path
         if files is not None:
-            return server_context(CertificateFiles(Path(files.certificate), Path(files.key)))
+            return server_context(CertificateFiles(Path(files.certificate), Path(files.key)), keylog=keylog)
         if self._options.client_certificate is not None:
-            return server_context(self._options.client_certificate)
+            return server_context(self._options.client_certificate, keylog=keylog)
         with tempfile.TemporaryDirectory(prefix="trunkproof-") as folder:
             # OpenSSL has read the files when this returns, so the key need not stay on disk.
-            return server_context(Authority(Path(folder)).issue(self._address))
+            return server_context(Authority(Path(folder)).issue(self._address), keylog=keylog)
 
     def _connections(self, target: Target, server_name: str) -> ConnectionPool:
         tls = self._settings.traffic.tls
-        connector = connector_of(self._settings, self._card, server_name, self._options)
+        connector = connector_of(self._settings, self._card, server_name, self._options, self.recorder)
         return ConnectionPool(connector, target, tls.policy, tls.pool_size, resumes=tls.resumption_share > 0)
 
     async def __aexit__(
@@ -281,6 +296,8 @@ class Customer:
         self._answerer.take(self.agent, incoming)
 
     async def _admit(self, incoming: IncomingCall, row: PlanRow) -> TelephoneReservation:
+        if self.recorder is not None:
+            self.recorder.begin(self._settings.name, row.row, incoming.call.invite.call_id, inbound=True)
         return TelephoneReservation(self, row)
 
 
@@ -296,4 +313,6 @@ class TelephoneReservation:
         return self._customer.open_audio(self._row)
 
     def close(self) -> None:
-        """Do nothing: only the audio is held."""
+        """Tell a capture that the call is over: nothing else is held beside the audio."""
+        if self._customer.recorder is not None:
+            self._customer.recorder.left(self._row.row)

@@ -51,6 +51,7 @@ class PstnLine:
         self.ring_patience_s = self._settings.traffic.ring_patience_s
         self.redirector = None
         self.credentials = None
+        self.recorder = None
         # The line opens audio by row, so what a call got at its admission waits here for it.
         self.reservations: dict[int, Reservation] = {}
 

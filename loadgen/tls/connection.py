@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from typing import cast
+from typing import Protocol, cast
 
 from trunkproof.loadgen.tls.engine import TlsEngine
 from trunkproof.loadgen.tls.faults import alert_of, certificate_fault_of
@@ -109,6 +109,20 @@ class _State(Enum):
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER of 0 s: close() sends RST and drops what is unsent."""
 
+
+class StreamTap(Protocol):
+    """Is told the bytes of one connection as they go to the network and come from it."""
+
+    def began(self, connection: Connection) -> None:
+        """Called when TCP is connected, and both addresses are known."""
+
+    def note(self, data: bytes, *, sent: bool) -> None:
+        """Called with bytes before they are sent, or when they were received."""
+
+    def opened(self, connection: Connection) -> None:
+        """Called when the handshake is finished."""
+
+
 _HandshakeDone = Callable[["Connection", ConnectError | None], None]
 
 
@@ -143,6 +157,8 @@ class Connection(asyncio.Protocol):
         """Time of the TLS handshake in seconds, as this side saw it."""
         self.peer: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
+        self.tap: StreamTap | None = None
+        """Set it before the connection is made."""
 
     @property
     def kind(self) -> ConnectionKind:
@@ -262,6 +278,8 @@ class Connection(asyncio.Protocol):
             return
         self._started_s = self._loop.time()
         self._state = _State.HANDSHAKING
+        if self.tap is not None:
+            self.tap.began(self)
         self._deadline = self._loop.call_later(self._timeout_s, self._handshake_timed_out)
         self.data_received(b"")  # on the calling side this makes the ClientHello
 
@@ -269,6 +287,8 @@ class Connection(asyncio.Protocol):
         """Take bytes from the network."""
         if self._state is _State.ENDED:
             return
+        if self.tap is not None and data:
+            self.tap.note(data, sent=False)
         try:
             plaintext = self._engine.receive(data)
         except ssl.SSLError as error:
@@ -313,6 +333,8 @@ class Connection(asyncio.Protocol):
         self.tls_s = self._loop.time() - self._started_s
         if self._deadline is not None:
             self._deadline.cancel()
+        if self.tap is not None:
+            self.tap.opened(self)
         self._on_handshake(self, None)
 
     def _received(self, plaintext: bytes) -> None:
@@ -326,6 +348,8 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._transport is not None and (data := self._engine.outgoing()):
+            if self.tap is not None:
+                self.tap.note(data, sent=True)
             self._transport.write(data)
 
     def _tls_broken(self, error: ssl.SSLError) -> None:

@@ -26,6 +26,7 @@ from trunkproof.loadgen.tls.connection import (
     ConnectError,
     ConnectFailure,
     Connection,
+    StreamTap,
 )
 from trunkproof.loadgen.tls.engine import TlsEngine
 from trunkproof.loadgen.tls.limiter import ConnectionLimiter, Limit
@@ -66,8 +67,16 @@ class Connector:
     127.0.0.2. A session can be resumed only with the context that it was made with.
     """
 
-    def __init__(self, context: ssl.SSLContext, server_hostname: str | None, source_address: str | None = None) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        server_hostname: str | None,
+        source_address: str | None = None,
+        *,
+        make_tap: Callable[[], StreamTap] | None = None,
+    ) -> None:
         self._context = context
+        self._make_tap = make_tap
         self._server_hostname = server_hostname
         self._source_address = source_address
 
@@ -119,6 +128,8 @@ class Connector:
                 outcome.set_result(error)
 
         connection = Connection(engine, done, timeout_s=timeout_s, tcp_s=tcp_s)
+        if self._make_tap is not None:
+            connection.tap = self._make_tap()
         try:
             # Inside too: uvloop ends a socket that is given up here without a word to the connection.
             await loop.create_connection(lambda: connection, sock=sock)
@@ -141,11 +152,14 @@ class TlsServer:
         context: ssl.SSLContext,
         on_connection: Callable[[Connection], None],
         limiter: ConnectionLimiter,
+        *,
+        make_tap: Callable[[], StreamTap] | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._context = context
         self._on_connection = on_connection
+        self._make_tap = make_tap
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = None
         self._connections: set[Connection] = set()
@@ -249,6 +263,8 @@ class TlsServer:
             self._handshaken(connection, error, address)
 
         connection = Connection(engine, handshaken, timeout_s=timeout_s)
+        if self._make_tap is not None:
+            connection.tap = self._make_tap()
 
         def closed(_: Closed) -> None:
             self._connections.discard(connection)
@@ -288,15 +304,18 @@ async def serve_tls(
     on_connection: Callable[[Connection], None],
     *,
     limiter: ConnectionLimiter | None = None,
+    make_tap: Callable[[], StreamTap] | None = None,
 ) -> TlsServer:
     """Listen for TLS. `on_connection` gets each connection after its handshake, and should call `deliver_to`.
+
+    `make_tap` makes what is told the bytes of a connection.
 
     Port 0 takes a free one: `TlsServer.address` says which. Without a limiter all addresses are known ones.
 
     Raises:
         LocalNetworkError: the port cannot be had.
     """
-    server = TlsServer(host, port, context, on_connection, limiter or ConnectionLimiter())
+    server = TlsServer(host, port, context, on_connection, limiter or ConnectionLimiter(), make_tap=make_tap)
     await server.resume()
     return server
 

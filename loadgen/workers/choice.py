@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trunkproof.loadgen.capture.capture import prepare_folder
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.options import RunOptions
@@ -16,10 +17,12 @@ def make_placer(plan: Plan, card: TrunkCard, target: Target, options: RunOptions
     """Return the call placer for the number of workers in the options.
 
     Raises:
-        InputError: so many workers cannot place this study's calls, or cannot write a trace. Lists every reason.
+        InputError: so many workers cannot place this study's calls or write a trace, or a capture cannot be written.
     """
     # Before any process is started: each problem is then told once, by us.
     check_divisible(plan.study, options.workers)
+    if options.capture is not None:
+        prepare_folder(options.capture.folder)
     if options.workers == 1:
         return LocalPlacer(plan, card, target, options)
     if options.trace is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,6 +18,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trunkproof.loadgen.bugs import Bug
+from trunkproof.loadgen.capture.capture import CapturedTrunk, write_capture
+from trunkproof.loadgen.capture.recorder import Recorder
+from trunkproof.loadgen.capture.secrets import TlsSecrets
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.observer import Observers
@@ -31,6 +35,8 @@ from trunkproof.loadgen.schedule.share import WHOLE, Share
 from trunkproof.loadgen.verdict import HealthProbe, Measurements
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Direction, Record, to_frame
+
+logger = logging.getLogger(__name__)
 
 RECORD_ORDER = ("intended_s", "row")
 """The columns by which records are sorted. Row numbers are unique, so the order is too."""
@@ -136,6 +142,7 @@ class LocalPlacer(CallPlacer):
         self._pacer = Pacer(asyncio.get_running_loop().time)
         self._dialler = Dialler(plan, self._pacer, self._attempt, on_begin=self._began, on_end=self._ended)
         self._probe: HealthProbe
+        self._recorder: Recorder | None = None
         self._zero = 0.0
         self._stopped = False
         self._stack = contextlib.AsyncExitStack()
@@ -143,8 +150,19 @@ class LocalPlacer(CallPlacer):
     async def __aenter__(self) -> Self:
         """Start all customers."""
         async with contextlib.AsyncExitStack() as stack:
+            if self._options.capture is not None:
+                secrets = stack.enter_context(contextlib.closing(TlsSecrets(self._options.keylog)))
+                self._recorder = Recorder(self._options.capture, secrets)
             for index in range(len(self._plan.study.trunks)):
-                customer = Customer(self._plan, index, self._card, self._target, self._options, share=self._share)
+                customer = Customer(
+                    self._plan,
+                    index,
+                    self._card,
+                    self._target,
+                    self._options,
+                    share=self._share,
+                    recorder=self._recorder,
+                )
                 self._customers.append(await stack.enter_async_context(customer))
             # Only now: if a later customer cannot listen, the earlier ones are closed here.
             self._stack = stack.pop_all()
@@ -187,6 +205,8 @@ class LocalPlacer(CallPlacer):
 
     def _ended(self, record: Record) -> None:
         self._tally[self._share.index, 1] += 1
+        if self._recorder is not None:
+            self._recorder.ended(record)
         self._observers.attempt_ended(record)
 
     def stop(self) -> None:
@@ -206,6 +226,7 @@ class LocalPlacer(CallPlacer):
     async def finish(self) -> PlacedCalls:
         """Return the results of this process."""
         await self._probe.stop()
+        self._write_capture()
         heard = [customer.audio.heard for customer in self._customers]
         return PlacedCalls(
             # `RECORD_ORDER`, so that the results of any number of workers can be compared row by row.
@@ -221,6 +242,17 @@ class LocalPlacer(CallPlacer):
             heard=Heard(sum(one.received for one in heard), sum(one.authenticated for one in heard)),
             not_placed=self._dialler.numbers.not_placed,
         )
+
+    def _write_capture(self) -> None:
+        if self._recorder is None or self._options.capture is None:
+            return
+        target = f"{self._target.host}:{self._target.port}"
+        trunks = [CapturedTrunk(one.name, one.account, one.domain, target) for one in self._plan.study.trunks]
+        capture = self._recorder.result(self._zero, tuple(trunks))
+        try:
+            write_capture(capture, self._options.capture.folder, self._share.index)
+        except OSError as error:  # a full disk must not cost the records of the run
+            logger.warning("the capture cannot be written: %s", error)
 
     def _never_placed(self) -> int:
         """Return how many attempts this machine failed to place. Those left by an early end do not count."""

@@ -13,6 +13,7 @@ import numpy as np
 from trunkproof.loadgen.media.datagrams import KINDS
 from trunkproof.loadgen.media.statistics import HISTORY
 from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED, MOST_SOURCES, TIMED_FRAMES
+from trunkproof.loadgen.media.tap import SEGMENTS
 from trunkproof.models.histogram import BINS
 
 # Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.
@@ -105,7 +106,7 @@ _PARTS: list[Any] = [
     *_fields("i8", "foreign echoed unknown other_types early sources_heard collided stray rtcp_stray"),
     *_fields("i8", "has_paused announced last_event digit_count forgotten_expected forgotten_received timed"),
     *_fields("i8", "remote_lost rtcp_received rtcp_failed rtcp_muxed rtp_on_rtcp"),
-    *_fields("i8", "turn lock_at peers_at rtp_fd rtcp_fd muxed"),
+    *_fields("i8", "turn lock_at peers_at rtp_fd rtcp_fd muxed tap_at"),
     ("lock", "i8", (8,)),
     ("peers", "i8", (PEERS * ADDRESS_WORDS,)),
     *_fields("i8", "due_ns next_report_ns row side ssrc first_sequence first_timestamp payload_type event_type"),
@@ -122,6 +123,8 @@ _PARTS: list[Any] = [
     ("pressed", "u1", (MOST_PRESSED,)),
     ("digits", "u1", (MOST_DIGITS,)),
     ("sent_at", "f8", (TIMED_FRAMES,)),
+    *_fields("i8", "tap_bytes tap_segment"),
+    ("tap_used", "i8", (SEGMENTS,)),
     # They come last: a record is used again for another stream, and only those that it needs are cleared then.
     ("sources", SOURCE, (MOST_SOURCES,)),
 ]
@@ -135,6 +138,7 @@ SLOT = np.dtype(_PARTS, align=True)
 - `peers`: the addresses of RTP and RTCP, both of before a move, and the one found (`Origin.FOUND`). 0: none.
 - `agreed_spoke`, `guessed_until`: as in `MediaStream`.
 - `types`: for each payload type, what it is (`OTHER` and so on).
+- `tap_*`: the memory of its `MediaTap` (`tapping`). `tap_at` is 0 where there is none.
 - `old`: the key before the last change. `fresh`: the state of any source that was not heard before.
 
 The order of the fields matters for speed: receiving uses those from `rx` to `peers`, and sending those from `turn` to

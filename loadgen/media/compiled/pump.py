@@ -36,10 +36,12 @@ from trunkproof.loadgen.media.compiled.memory import (
 from trunkproof.loadgen.media.compiled.priority import take_short_turns
 from trunkproof.loadgen.media.compiled.records import describe, encrypts_as_libsrtp, report_of, reset, write_terms
 from trunkproof.loadgen.media.compiled.speak import press
+from trunkproof.loadgen.media.compiled.tapping import attach, detach, keep
 from trunkproof.loadgen.media.flow import Flow, Instants
 from trunkproof.loadgen.media.rtp import DIGITS
 from trunkproof.loadgen.media.srtp import Cipher
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms, check_key
+from trunkproof.loadgen.media.tap import MediaTap
 from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.histogram import LogHistogram
 
@@ -66,6 +68,7 @@ class CompiledFlow:
     older: Cipher | None = None
     """The cipher of now and the one of before. Compiled code has addresses into both."""
     report: MediaReport | None = None
+    tap: MediaTap | None = None
 
     @property
     def sent(self) -> int:
@@ -117,7 +120,9 @@ class CompiledPump:
         # Ends the thread also where nobody calls `close`: when the pump is collected, or the interpreter ends.
         self._stop = weakref.finalize(self, _stop, self._thread, self._control, self._wake_fd)
 
-    def add(self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket) -> CompiledFlow:
+    def add(
+        self, stream: MediaStream, rtp: socket.socket, rtcp: socket.socket, tap: MediaTap | None = None
+    ) -> CompiledFlow:
         """Serve bound, non-blocking sockets from now on.
 
         Raises:
@@ -128,7 +133,9 @@ class CompiledPump:
         reset(self._slots, number)
         slot = self._slots[number]
         describe(slot, stream, rtp, rtcp)
-        flow = CompiledFlow(stream, rtp, rtcp, number, slot, self._c)
+        flow = CompiledFlow(stream, rtp, rtcp, number, slot, self._c, tap=tap)
+        if tap is not None:
+            attach(slot, tap)
         self._flows[number] = flow
         # Last: from here on the other thread reads the record.
         enter(self._c, self._control[0], self._turns.ravel(), slot, number, self._free_turn(slot))
@@ -189,6 +196,8 @@ class CompiledPump:
         assert isinstance(flow, CompiledFlow)
         leave(self._c, self._control[0], self._turns.ravel(), flow.slot, self._work[0])
         flow.report = report_of(flow.slot, self.now())
+        if flow.tap is not None:
+            detach(flow.slot, flow.tap)
         # After `leave`: a closed number may be given to another socket at once, and the pump would read from that.
         flow.rtp.close()
         flow.rtcp.close()
@@ -244,6 +253,7 @@ def _ready() -> Any:
     enter(c, control[0], turns, slot, 0, 0)
     follow(c, control[0], slot, terms[0], work[0], 0.0)
     answer(c, slot, 0.0)
+    keep(c, slot, work[0], 0, 0, 0, 0, 0)
     report_of(slot, 0.0)
     leave(c, control[0], turns, slot, work[0])
     control["stop"] = 1

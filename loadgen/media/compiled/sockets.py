@@ -32,6 +32,7 @@ from trunkproof.loadgen.media.compiled.memory import (
     Record,
 )
 from trunkproof.loadgen.media.compiled.reports import receive_report
+from trunkproof.loadgen.media.compiled.tapping import RECEIVED_RTCP, RECEIVED_RTP, SENT_RTCP, SENT_RTP, keep
 from trunkproof.loadgen.media.flow import MOST_AT_ONCE
 from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS
 from trunkproof.models.compiled import inlined, lean
@@ -99,6 +100,9 @@ def receive_all(c: Record, control: Record, slot: Record, work: Record, now: flo
         for place in range(got):
             arrival = _arrival(control, work, place, now)
             size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
+            # Before it is decrypted, which is done in its place.
+            if slot.tap_at != 0:
+                _keep_received(c, slot, work, place, size, arrival, RECEIVED_RTP)
             if receive(c, slot, work, STRIDE * place, size, arrival, _origin(slot, work, place, 0, now)):
                 _note_found(slot, work, place)
             _clear(work, place)
@@ -153,6 +157,8 @@ def receive_all_reports(c: Record, control: Record, slot: Record, work: Record, 
         for place in range(got):
             size = work.messages[HEADER_WORDS * place + MESSAGE_LENGTH] & 0xFFFFFFFF
             arrival, origin = _arrival(control, work, place, now), _origin(slot, work, place, 1, now)
+            if slot.tap_at != 0:
+                _keep_received(c, slot, work, place, size, arrival, RECEIVED_RTCP)
             receive_rtcp(c, slot, work, STRIDE * place, size, arrival, origin)
             _clear(work, place)
         if got < BATCH:
@@ -221,6 +227,8 @@ def send_audio(c: Record, slot: Record, work: Record, size: int) -> None:
     # That nobody listens yet (ICMP) is no error here: the socket is not connected, as the peer may send from elsewhere.
     if call_c(c.sendto, (slot.rtp_fd, work.data_at + work.out, size, _DONT_WAIT, slot.peers_at, ADDRESS_BYTES)) < 0:
         slot.unsent += 1
+    if slot.tap_at != 0:
+        keep(c, slot, work, work.out, size, slot.peers_at, SENT_RTP, clock_ns(c, work, MONOTONIC))
 
 
 @inlined
@@ -231,3 +239,14 @@ def send_report(c: Record, slot: Record, work: Record, size: int) -> None:
     # A peer that takes both at one port expects both from one port (RFC 5761 section 5.1.1).
     fd, to = (slot.rtp_fd, slot.peers_at) if slot.muxed else (slot.rtcp_fd, slot.peers_at + ADDRESS_BYTES)
     call_c(c.sendto, (fd, work.data_at + work.out, size, _DONT_WAIT, to, ADDRESS_BYTES))
+    if slot.tap_at != 0:
+        kind = SENT_RTP if slot.muxed else SENT_RTCP
+        keep(c, slot, work, work.out, size, to, kind, clock_ns(c, work, MONOTONIC))
+
+
+@inlined
+def _keep_received(c: Record, slot: Record, work: Record, place: int, size: int, arrival: float, kind: int) -> None:
+    """Keep the received datagram at `place`."""
+    # The first word of a `struct mmsghdr` is the address of the sender's name.
+    peer_at = work.messages[HEADER_WORDS * place]
+    keep(c, slot, work, STRIDE * place, size, peer_at, kind, int(arrival * 1e9))
