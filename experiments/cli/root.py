@@ -34,6 +34,7 @@ COMMANDS = {
     "identify": _Command(
         "identifying", "Tell a trunk's throttle from outside: by short calls, or from the records of a run."
     ),
+    "bundle": _Command("bundling", "Make a zip for the operator's support, of the calls that a run has captured."),
     "review": _Command("reviewing", "Decide on a request to raise a throttle, from the customer's call history."),
     "history": _Command("histories", "Look into a customer's call history, or make one with known truth."),
     "version": _Command("version", "Say which version this is."),
