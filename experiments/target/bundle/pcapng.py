@@ -16,8 +16,7 @@ LINK_UPPER_PDU = 252
 """Link type: a message of an upper layer, behind tags that say which, and between whom (Wireshark's own)."""
 _SECTION, _INTERFACE, _PACKET, _SECRETS = 0x0A0D0D0A, 1, 6, 0x0A
 _TLS_KEY_LOG = 0x544C534B
-_NAME, _RESOLUTION, _COMMENT = 2, 9, 1
-_NANOSECONDS = b"\x09"
+_NAME, _COMMENT = 2, 1
 
 
 class PcapngWriter:
@@ -38,15 +37,15 @@ class PcapngWriter:
 
     def interface(self, link: int, name: str) -> int:
         """Declare an interface. Return its number for `packet`."""
-        options = _options([(_NAME, name.encode()), (_RESOLUTION, _NANOSECONDS)])
-        self._block(_INTERFACE, struct.pack("<HHI", link, 0, 0) + options)
+        self._block(_INTERFACE, struct.pack("<HHI", link, 0, 0) + _options([(_NAME, name.encode())]))
         self._interfaces += 1
         return self._interfaces - 1
 
     def packet(self, interface: int, at_s: float, data: bytes) -> None:
         """Write one packet, of a second of Unix time."""
-        at_ns = int(at_s * 1e9)
-        header = struct.pack("<IIIII", interface, at_ns >> 32, at_ns & 0xFFFFFFFF, len(data), len(data))
+        # Microseconds are the usual resolution, and all that a float of Unix time has.
+        at_us = round(at_s * 1e6)
+        header = struct.pack("<IIIII", interface, at_us >> 32, at_us & 0xFFFFFFFF, len(data), len(data))
         self._block(_PACKET, header + _padded(data))
 
     def _block(self, kind: int, body: bytes) -> None:
