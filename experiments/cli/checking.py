@@ -57,6 +57,10 @@ def check(
         bool, typer.Option("--wrong-exophone", help="Also call under a number that is nobody's: it must be refused.")
     ] = False,
     workers: Annotated[int, typer.Option(help="Processes of the load to come, for the speed.", min=1, max=64)] = 1,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help="Zip of all calls for the operator's support, masked."),
+    ] = None,
     allow: Allow = None,
     ceiling: Ceiling = None,
     production: Production = False,
@@ -79,6 +83,7 @@ def check(
         trunk=0 if name is None else names.index(name),
         long_s=LONG_S if long else None,
         wrong_exophone=wrong_exophone,
+        bundle=bundle,
     )
     with err.status("check") as status:
         report = run_loop(

@@ -7,11 +7,13 @@ hands everything on, changes the caller or the offer where a call must differ, a
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from trunkproof.experiments.target.check.wiretap import Trail, Wiretap
+from trunkproof.loadgen.capture.recorder import Recorder
 from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.agent import CallEvents, SipAgent, Stopped
 from trunkproof.loadgen.parties.audio import Audio
@@ -108,6 +110,11 @@ class WatchedLine:
         """Return with what challenges are answered."""
         return self.customer.credentials
 
+    @property
+    def recorder(self) -> Recorder | None:
+        """Return what captures the calls, if anything does."""
+        return self.customer.recorder
+
     def far_end(self, row: PlanRow) -> FarEnd:
         """Return what the called side is expected to do."""
         return self.customer.far_end(row)
@@ -193,6 +200,7 @@ class CheckCalls:
         self._limits = NumberLimits(plan.destinations)
         self._loop = asyncio.get_running_loop()
         self._zero = self._loop.time()
+        self._numbers = itertools.count()
         self.identity = Identity()
         """Of all further calls."""
 
@@ -211,7 +219,8 @@ class CheckCalls:
         caller = Caller(line, self._zero)
         record = Record(
             row=row.row,
-            call=row.call,
+            # A number of its own: several calls dial the same row.
+            call=next(self._numbers),
             attempt=0,
             trunk=self.plan.study.trunks[self.trunk].name,
             direction=row.direction,
@@ -229,6 +238,8 @@ class CheckCalls:
         finally:
             silence.cancel()
             await watch.close()
+            if line.recorder is not None:
+                line.recorder.ended(record)
             self._limits.end(self.trunk, row.destination)
         trail = Trail([]) if line.invite_sent is None else self.tap.trail(line.invite_sent.call_id)
         return PlacedCall(

@@ -58,6 +58,7 @@ class CheckName(StrEnum):
     BUFFERS = "UDP buffers"
     CLOCK = "clock"
     SPEED = "speed"
+    BUNDLE = "bundle"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from trunkproof.experiments.target.bundle.choice import CallChoice
+from trunkproof.experiments.target.bundle.write import write_bundle
 from trunkproof.experiments.target.check.calls import CheckCalls, PlacedCall
 from trunkproof.experiments.target.check.diagnosis import Diagnosis
 from trunkproof.experiments.target.check.edges import Door, EdgeCheck, EdgeFound
@@ -29,13 +33,17 @@ from trunkproof.experiments.target.check.machine import judge_machine
 from trunkproof.experiments.target.check.path import Ends, judge_media_path, judge_path, judge_port
 from trunkproof.experiments.target.check.rows import canaries, given_up, held_for, talking
 from trunkproof.experiments.target.check.wiretap import Trail, Wiretap
+from trunkproof.loadgen.capture.capture import CapturedTrunk, prepare_folder, write_capture
+from trunkproof.loadgen.capture.options import FOLDER, CaptureOptions
+from trunkproof.loadgen.capture.recorder import Recorder
+from trunkproof.loadgen.capture.secrets import TlsSecrets
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.customer import Customer, check_numbers
 from trunkproof.loadgen.sip.fields import uri_host
 from trunkproof.models.destinations import masked_number
-from trunkproof.models.errors import GuardError, StackError
+from trunkproof.models.errors import GuardError, InputError, StackError
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import FarEnd
 from trunkproof.models.traffic import TlsPolicy
@@ -45,6 +53,8 @@ CALLS_PER_MINUTE = 20
 LONG_S = 40.0
 """Calls that lack an ACK or audio are cut off after 32 s (64 * T1, RFC 3261 section 13.3.1.4)."""
 _REFUSED_WAIT_S = 0.2
+_MOST_CALLS = 50
+"""More than a check-up places: all of them go into its bundle."""
 _WORDS = {
     FarEnd.PLAN: "call of the plan",
     FarEnd.ECHO: "call to an echo",
@@ -68,6 +78,8 @@ class CheckOptions:
     """Place calls under a wrong identity."""
     machine: bool = True
     """Look at this machine too."""
+    bundle: Path | None = None
+    """Write a bundle of all calls for the operator's support, masked."""
 
 
 Advance = Callable[[str], None]
@@ -129,20 +141,51 @@ class _CheckUp:
         options = replace(self.options, trace=tap)
         # Where the name does not resolve there is no call. The agent for it is not used then.
         there = target or Target(self.card.host, str(self.plan.study.pop.address), self.card.port)
-        async with Customer(self.plan, self.checked.trunk, self.card, there, options) as customer:
-            customer.begin(asyncio.get_running_loop().time())
-            edge = await self._edges(customer, tap)
-            if edge.is_open and target is not None:
-                await self._calls(customer, target, tap, rows, edge)
-            else:
-                skipped = Checks("calls")
-                skipped.not_tried("no connection to the trunk", CheckName.CALL)
-                self._add(skipped)
+        with self._capturing(there) as recorder:
+            customer = Customer(self.plan, self.checked.trunk, self.card, there, options, recorder=recorder)
+            async with customer:
+                customer.begin(asyncio.get_running_loop().time())
+                edge = await self._edges(customer, tap)
+                if edge.is_open and target is not None:
+                    await self._calls(customer, target, tap, rows, edge)
+                else:
+                    skipped = Checks("calls")
+                    skipped.not_tried("no connection to the trunk", CheckName.CALL)
+                    self._add(skipped)
         if self.checked.machine:
             self.advance("this machine")
             machine = Checks("this machine")
             await judge_machine(self.plan, machine, workers=self.options.workers)
             self._add(machine)
+
+    @contextlib.contextmanager
+    def _capturing(self, target: Target) -> Iterator[Recorder | None]:
+        """Capture the calls of the block, and write them into the bundle that was asked for."""
+        if self.checked.bundle is None:
+            yield None
+            return
+        with (
+            tempfile.TemporaryDirectory(prefix="trunkproof-") as folder,
+            contextlib.closing(TlsSecrets(self.options.keylog)) as secrets,
+        ):
+            captured = Path(folder) / FOLDER
+            recorder = Recorder(CaptureOptions(captured, per_disposition=_MOST_CALLS, slowest=_MOST_CALLS), secrets)
+            began_s = asyncio.get_running_loop().time()
+            yield recorder
+            trunk = self.plan.study.trunks[self.checked.trunk]
+            place = f"{target.host}:{target.port}"
+            known = CapturedTrunk(trunk.name, trunk.account, trunk.domain, place)
+            prepare_folder(captured)
+            write_capture(recorder.result(began_s, (known,)), captured, 0)
+            checks = Checks("for support")
+            try:
+                written = write_bundle(Path(folder), self.checked.bundle, which=CallChoice())
+            except InputError as error:
+                # What was found is worth more than its bundle.
+                checks.not_tried("; ".join(problem.what for problem in error.problems), CheckName.BUNDLE)
+            else:
+                checks.holds(CheckName.BUNDLE, f"{written.path}: {len(written.calls)} calls, masked")
+            self._add(checks)
 
     async def _edges(self, customer: Customer, tap: Wiretap) -> EdgeFound:
         """Check the target, then the other edges of the study. Return what was found of the target."""
