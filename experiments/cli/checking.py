@@ -25,11 +25,13 @@ from trunkproof.experiments.cli.app import (
     out,
     print_result,
     read_as_asked,
+    stop_on_ctrl_c,
 )
 from trunkproof.experiments.cli.calling import card_of
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.target.check.findings import Check, CheckReport, State
+from trunkproof.experiments.target.check.incoming import InboundOptions, check_inbound
 from trunkproof.experiments.target.check.run import LONG_S, CheckOptions, check_trunk
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
@@ -37,7 +39,9 @@ from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.plan import draw_plan
+from trunkproof.models.study import Study
 
+_USUAL_INBOUND = InboundOptions()
 _STYLES = {State.HOLDS: "green", State.REMARK: "yellow", State.BROKEN: "bold red", State.NOT_TRIED: "dim"}
 
 
@@ -53,6 +57,10 @@ def check(
     key: Annotated[Path | None, typer.Option(help="Private key of --certificate.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Which trunk of the study; by default the first.")] = None,
     long: Annotated[bool, typer.Option("--long", help=f"Hold one more call for {LONG_S:g} s.")] = False,
+    inbound: Annotated[
+        bool, typer.Option("--inbound", help="Wait for a call to us instead, answer it, and tell what was seen.")
+    ] = False,
+    wait: Annotated[float, typer.Option(help="With --inbound: seconds to wait.", min=1)] = _USUAL_INBOUND.wait_s,
     wrong_exophone: Annotated[
         bool, typer.Option("--wrong-exophone", help="Also call under a number that is nobody's: it must be refused.")
     ] = False,
@@ -74,13 +82,18 @@ def check(
         problems.append(Problem(where="--certificate", what="--certificate and --key belong together"))
     if problems:
         raise InputError("check", problems)
-    card = card_of(study, trunk, target, ca_file or _usual_authorities(trunk), server_name)
+    index = 0 if name is None else names.index(name)
     shows = CertificateFiles(certificate, key) if certificate and key else None
     options = RunOptions(
         guard=Guard(frozenset(allow or ()), ceiling, production), client_certificate=shows, workers=workers
     )
+    if inbound:
+        report = run_loop(_wait_for_call(study, options, InboundOptions(index, wait)))
+        _tell(report, as_json=as_json)
+        return
+    card = card_of(study, trunk, target, ca_file or _usual_authorities(trunk), server_name)
     checked = CheckOptions(
-        trunk=0 if name is None else names.index(name),
+        trunk=index,
         long_s=LONG_S if long else None,
         wrong_exophone=wrong_exophone,
         bundle=bundle,
@@ -89,6 +102,18 @@ def check(
         report = run_loop(
             check_trunk(draw_plan(study), card, options, checked, lambda words: status.update(f"check: {words}"))
         )
+    _tell(report, as_json=as_json)
+
+
+async def _wait_for_call(study: Study, options: RunOptions, inbound: InboundOptions) -> CheckReport:
+    def ready(place: str) -> None:
+        err.print(f"Waiting for a call to {place}, for {inbound.wait_s:g} s at most; Ctrl-C ends it.")
+
+    with stop_on_ctrl_c() as stop:
+        return await check_inbound(study, options, inbound, ready, stop)
+
+
+def _tell(report: CheckReport, *, as_json: bool) -> None:
     print_result(report.to_json(), lambda: show(report), as_json=as_json)
     leave_with(code_of(report))
 

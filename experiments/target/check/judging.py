@@ -8,6 +8,7 @@ from trunkproof.experiments.target.check.calls import MidCall, PlacedCall
 from trunkproof.experiments.target.check.findings import CheckName, Checks
 from trunkproof.experiments.target.check.wiretap import Trail
 from trunkproof.experiments.target.remedies import Q850, PathFault, Status, Trouble
+from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.audio import find_audio_fault
 from trunkproof.loadgen.parties.outgoing import EARLY_HANG_UP_S
 from trunkproof.loadgen.parties.refusal import told
@@ -173,11 +174,15 @@ def _audio(
     except GuardError as error:
         checks.not_tried(str(error), *AUDIO)
         return
-    report = call.report
-    fault, words = find_audio_fault(report, call.far_end) or (None, "")
+    judge_heard(call.report, call.far_end, checks, udp_refused=udp_refused)
+
+
+def judge_heard(report: MediaReport, far_end: FarEnd, checks: Checks, *, udp_refused: bool = False) -> None:
+    """Add what one side of a call heard, and what it knows of what the other side hears."""
+    fault, words = find_audio_fault(report, far_end) or (None, "")
     heard = f"{report.received} packets, {report.authenticated} authentic"
     nothing = not (report.received or report.rtcp_received or report.stray or report.not_rtp)
-    if fault in _OUTWARD or (fault is None and (report.received or call.far_end not in MAY_SEND_NOTHING)):
+    if fault in _OUTWARD or (fault is None and (report.received or far_end not in MAY_SEND_NOTHING)):
         checks.holds(CheckName.AUDIO_IN, f"{heard}, longest silence {report.silence_s:.2f} s")
     elif fault is None:
         checks.not_tried("nothing came, and this far end need not send", CheckName.AUDIO_IN)
@@ -188,15 +193,14 @@ def _audio(
     else:
         rtcp = f"; {report.rtcp_received} RTCP packets came" if report.rtcp_received else ""
         checks.broken(CheckName.AUDIO_IN, f"{words}{rtcp}", fault)
-    _sent(call, fault, words, checks)
-    _network(call, checks)
+    _sent(report, far_end, checks, fault=fault, words=words)
+    _network(report, checks)
 
 
-def _sent(call: PlacedCall, fault: AudioFault | None, words: str, checks: Checks) -> None:
-    report = call.report
+def _sent(report: MediaReport, far_end: FarEnd, checks: Checks, *, fault: AudioFault | None, words: str) -> None:
     if fault in _OUTWARD:
         checks.broken(CheckName.AUDIO_OUT, words, fault)
-    elif call.far_end is FarEnd.ECHO and report.echoed:
+    elif far_end is FarEnd.ECHO and report.echoed:
         trip = "" if report.round_trip_ms is None else f", {report.round_trip_ms:.0f} ms from mouth to ear and back"
         checks.holds(CheckName.AUDIO_OUT, f"{report.echoed} of {report.sent} of our packets came back{trip}")
     elif report.remote_lost is not None:
@@ -211,8 +215,7 @@ def _sent(call: PlacedCall, fault: AudioFault | None, words: str, checks: Checks
         checks.not_tried(why, CheckName.AUDIO_OUT)
 
 
-def _network(call: PlacedCall, checks: Checks) -> None:
-    report = call.report
+def _network(report: MediaReport, checks: Checks) -> None:
     if not report.authenticated:
         checks.not_tried("no audio to measure", CheckName.NETWORK)
         return

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trunkproof.experiments.target.check.calls import PlacedCall
 from trunkproof.experiments.target.check.findings import CheckName, Checks
 from trunkproof.experiments.target.check.wiretap import Trail
 from trunkproof.experiments.target.remedies import PathFault
+from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.sip.agreement import NOWHERE
 from trunkproof.loadgen.sip.fields import Via, uri_host
 from trunkproof.loadgen.sip.mask import mask
@@ -129,9 +129,8 @@ def judge_port(accepted: int, place: str, trails: Sequence[Trail], checks: Check
         checks.not_tried(why, CheckName.REACHABLE)
 
 
-def judge_media_path(call: PlacedCall, ends: Ends, checks: Checks) -> None:
+def judge_descriptions(trail: Trail, report: MediaReport, ends: Ends, checks: Checks) -> None:
     """Add what the peer's descriptions, and the sources of its packets, say about the path of one call's audio."""
-    trail = call.trail
     descriptions = trail.descriptions()
     if not descriptions:
         return
@@ -141,7 +140,6 @@ def judge_media_path(call: PlacedCall, ends: Ends, checks: Checks) -> None:
         checks.broken(CheckName.SDP_WAY, changed, PathFault.SDP_CHANGED)
     else:
         checks.holds(CheckName.SDP_WAY, "the trunk's SDP is consistent; what it made of ours cannot be told from here")
-    report = call.report
     if not report.received and not report.stray:
         checks.not_tried("no audio came", CheckName.MEDIA_SOURCE)
     elif report.stray:

@@ -30,7 +30,7 @@ from trunkproof.experiments.target.check.judging import (
     judge_mid_call,
 )
 from trunkproof.experiments.target.check.machine import judge_machine
-from trunkproof.experiments.target.check.path import Ends, judge_media_path, judge_path, judge_port
+from trunkproof.experiments.target.check.path import Ends, judge_descriptions, judge_path, judge_port
 from trunkproof.experiments.target.check.rows import canaries, given_up, held_for, talking
 from trunkproof.experiments.target.check.wiretap import Trail, Wiretap
 from trunkproof.loadgen.capture.capture import CapturedTrunk, prepare_folder, write_capture
@@ -260,7 +260,7 @@ class _CheckUp:
         judge_path(ends, trails, path)
         talked = next((call for call in placed if call.is_answered and call.trail.descriptions()), None)
         if talked is not None:
-            judge_media_path(talked, ends, path)
+            judge_descriptions(talked.trail, talked.report, ends, path)
         judge_port(customer.accepted, f"{uri_host(agent.host)}:{agent.port}", trails, path)
         self._add(path)
 
