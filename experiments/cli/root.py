@@ -32,6 +32,7 @@ COMMANDS = {
     "compare": _Command("comparing", "Compare two runs of one study: what is the same, better or worse."),
     "calibrate": _Command("proving", "Measure what a stack spends on each kind of work, on this machine."),
     "knee": _Command("finding", "Find the largest load that a trunk carries at quality, on the model and for real."),
+    "check": _Command("checking", "Check up a trunk before any load: what holds, what does not, and what to do."),
     "identify": _Command(
         "identifying", "Tell a trunk's throttle from outside: by short calls, or from the records of a run."
     ),

@@ -52,6 +52,8 @@ class ExitCode(IntEnum):
     """`review`: the history is not enough, or the intervals are wider than the question."""
     NOT_NEEDED = 13
     """`review`: the present throttle keeps every target at the horizon."""
+    CHECK_FAILED = 14
+    """`check`: the trunk was reached, and at least one check does not hold."""
     MISSED = 20
     """`load`: a quality target or a threshold of the study was missed."""
     ABORTED = 21

@@ -61,6 +61,7 @@ class PathFault(StrEnum):
     PRIVATE_ADDRESS = "private address in the SDP"
     RTP_FROM_ELSEWHERE = "RTP from another address than signalled"
     MEDIA_CLOSED = "no UDP comes through at all"
+    POOR_NETWORK = "delay, jitter or loss beyond what voice takes"
     ACK_LOST = "the ACK does not arrive"
     DROPPED_EARLY = "answered calls are cut off"
     CONTACT_UNREACHABLE = "requests to our Contact do not arrive"
@@ -395,6 +396,10 @@ _REMEDIES = _keyed(
             "Not one UDP packet of the media server came: neither audio nor RTCP. The ports are closed.",
             "Open UDP 10000-40000 both ways between this host and the trunk's media servers, without a SIP ALG. "
             "Allow the media servers' addresses too: they are others than that of signalling.",
+        ),
+        PathFault.POOR_NETWORK: Remedy(
+            "The network is worse than voice takes: one-way delay below 150 ms, jitter below 30 ms, loss below 1 %.",
+            "Give each call 80 to 100 kbit/s each way, let voice go first (DSCP EF), and try without Wi-Fi and VPN.",
         ),
         PathFault.ACK_LOST: _CUT_OFF,
         PathFault.DROPPED_EARLY: _CUT_OFF,

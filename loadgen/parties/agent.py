@@ -148,6 +148,7 @@ class SipAgent:
         self._connections: dict[int, Connection] = {}
         self._numbers: dict[Connection, int] = {}
         self._next_number = itertools.count()
+        self._probes: dict[events.Probe, asyncio.Future[events.ProbeAnswered]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due: float | None = None
         self._on_invite, self._on_event = on_invite, on_event
@@ -220,6 +221,16 @@ class SipAgent:
         call.context = call_events
         self._settle()
         return call
+
+    async def options(self, connection: Connection, target: str) -> events.ProbeAnswered:
+        """Ask `target`, a SIP URI, whether it is alive (RFC 3261 section 11). Return the answer, or that none came."""
+        probe = self._endpoint.send_options(self._number(connection), target, self._loop.time())
+        answered = self._probes[probe] = self._loop.create_future()
+        self._settle()
+        try:
+            return await answered
+        finally:
+            del self._probes[probe]
 
     def act(self, action: Callable[[float], None]) -> None:
         """Call an action such as `call.bye` with the time now, and send the messages that it makes."""
@@ -309,6 +320,11 @@ class SipAgent:
             event.call.context.put(event)
             if self._on_event is not None and isinstance(event.call, ServerCall):
                 self._on_event(event)
+        elif isinstance(event, events.ProbeAnswered):
+            asked = self._probes.get(event.probe)
+            # Whoever asked may be gone by now.
+            if asked is not None and not asked.done():
+                asked.set_result(event)
 
     def _incoming(self, event: IncomingInvite) -> None:
         call_events = CallEvents()

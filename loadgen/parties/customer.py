@@ -170,6 +170,11 @@ class Customer:
         return self._agent
 
     @property
+    def accepted(self) -> int:
+        """Return how many connections others have opened to the address of our Contact."""
+        return 0 if self._listener is None else self._listener.handshakes.total()
+
+    @property
     def caller(self) -> Caller:
         """Return the caller that places the outbound calls. Plan zero must be known."""
         if self._caller is None:

@@ -114,7 +114,8 @@ class SipEndpoint:
         """Ask `target`, a SIP URI, whether it is alive (RFC 3261 section 11). The event ProbeAnswered ends it."""
         probe = Probe()
         own = f"sip:{uri_host(self.agent.host)}:{self.agent.port};transport=tls"
-        rows = [("Via", self.agent.via(self.ids.branch())), ("Max-Forwards", "70")]
+        # `rport` asks for the port from which the peer sees us (RFC 3581 section 3). So the answer shows a NAT.
+        rows = [("Via", f"{self.agent.via(self.ids.branch())};rport"), ("Max-Forwards", "70")]
         rows += [("From", f"<{own}>;tag={self.ids.tag()}"), ("To", f"<{target}>"), ("Contact", f"<{own}>")]
         rows += [("Call-ID", self.ids.call_id(self.agent.host)), ("CSeq", "102 OPTIONS"), ("Accept", ACCEPT)]
         rows += [("User-Agent", self.agent.product)]

@@ -474,8 +474,12 @@ def bare(value: str) -> str:
 class OddPeer:
     """A host of calls: it listens or dials, and hands each message to its call by Call-ID."""
 
-    def __init__(self, on_invite: Callable[[OddPeer, Wire, Message], Call | None] | None = None) -> None:
-        self._on_invite = on_invite
+    def __init__(
+        self,
+        on_invite: Callable[[OddPeer, Wire, Message], Call | None] | None = None,
+        on_stray: Callable[[Wire, Message], None] | None = None,
+    ) -> None:
+        self._on_invite, self._on_stray = on_invite, on_stray
         self.calls: dict[str, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
@@ -520,6 +524,8 @@ class OddPeer:
                 call.take(message)
             else:
                 self.strays.append(message)
+                if self._on_stray is not None:
+                    self._on_stray(wire, message)
         for call in self.calls.values():
             if call.wire is wire:
                 call.take(None)
