@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_va
 
 from trunkproof.models.destinations import AddedHeaders
 from trunkproof.models.distributions import Constant, Distribution
+from trunkproof.models.hosts import HostAndPort, HostName
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
 from trunkproof.models.throttles.fixed_window import FixedWindow
@@ -28,6 +29,8 @@ Instant = Annotated[float, Field(ge=0)]
 PRODUCTION_HOST = "pstn.in2.exotel.com"
 Codec = Literal["PCMA", "PCMU"]
 Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
+Transport = Literal["tls", "tcp"]
+MediaProfile = Literal["srtp", "rtp"]
 StackName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 """The name of a stack, such as `embedded`. `loadgen.stacks.registry` knows which stacks there are."""
 
@@ -153,9 +156,6 @@ class DigestCredentials(Settings):
     password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-HostName = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+$", max_length=253)]
-
-
 class Trunk(Settings):
     """One customer's trunk: who may call, how often, with which media, and what traffic it gets."""
 
@@ -164,6 +164,12 @@ class Trunk(Settings):
     customer_address: IPvAnyAddress = IPv4Address("127.0.0.2")
     """The customer's SBC or PBX: it calls from here, and listens here for inbound calls."""
     customer_port: PORT = 5061
+    transport: Transport = "tls"
+    """What carries SIP, in both directions."""
+    media: MediaProfile = "srtp"
+    """What carries audio: SRTP (`RTP/SAVP` with `a=crypto`) or plain RTP (`RTP/AVP`)."""
+    outbound_proxy: HostAndPort | None = None
+    """The first hop of outbound requests, by a Route header (RFC 3261 section 8.1.2). None: the trunk itself."""
     from_domain: HostName | None = None
     """The domain in From. None: the account's, `<account>.pstn.exotel.com`."""
     request_host: HostName | None = None
