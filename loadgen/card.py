@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.settings import Settings
-from trunkproof.models.study import PORT, StackName
+from trunkproof.models.study import PORT, StackName, Transport
 
 
 class CustomerFiles(Settings):
@@ -34,7 +34,10 @@ class TrunkCard(Settings):
     """The host name that the trunk's certificate must have."""
     host: str
     port: PORT
-    ca_file: str
+    transport: Transport = "tls"
+    """What carries SIP there."""
+    ca_file: str | None = None
+    """Who signed its certificate. A trunk without TLS has none."""
     control_port: PORT | None = None
     """The control channel of a trunk that `serve` plays, on the same host. Other trunks have none."""
     control_secret: str | None = Field(default=None, repr=False)

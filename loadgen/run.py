@@ -24,12 +24,14 @@ import polars as pl
 
 from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs, describe, merged, note_bug, noting_bugs
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.parties.customer import check_family, check_numbers, connector_of
+from trunkproof.loadgen.parties.first_hop import FirstHop, first_hop
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import TrunkSilentError
@@ -41,6 +43,7 @@ from trunkproof.loadgen.workers.choice import make_placer
 from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan
+from trunkproof.models.study import Trunk
 
 logger = logging.getLogger(__name__)
 
@@ -98,25 +101,34 @@ async def drive(
 
 
 async def reach(plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> None:
-    """Open one TLS connection as each customer will, and close it again: checks address, versions and certificates.
+    """Open one connection as each customer will, and close it again: checks address, versions and certificates.
 
     Raises:
         GuardError: the target may not be called.
-        StackError: no TLS connection can be made. The message says why.
+        StackError: no connection can be made. The message says why.
     """
-    target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+    rate = 60 * plan.calls / plan.study.duration_s
+    target = options.guard.check(card.host, card.port, rate)
     for trunk in plan.study.trunks:
-        check_family(trunk, target)
-        check_numbers(trunk, target)
-        connector = connector_of(trunk, card, card.server_name, options)
+        hop = _checked_hop(trunk, target, card, options, rate)
+        check_family(trunk, hop.target)
+        connector = connector_of(trunk, card, hop.server_name, options)
         try:
-            connection = await connector.connect(target.address, target.port)
+            connection = await connector.connect(hop.target.address, hop.target.port)
         except (ConnectError, LocalNetworkError) as error:
-            raise StackError(
-                f"no TLS connection from {trunk.customer_address} to {card.place} as {card.server_name}: {error}"
-            ) from error
+            whither = f"{trunk.transport.upper()} connection from {trunk.customer_address} to {hop}"
+            name = f" as {hop.server_name}" if trunk.transport == "tls" else ""
+            raise StackError(f"no {whither}{name}: {error}") from error
         connection.close()
         await connection.wait_closed()
+
+
+def _checked_hop(trunk: Trunk, target: Target, card: TrunkCard, options: RunOptions, rate: float) -> FirstHop:
+    """Return where a customer connects, once it is sure that it may call there, and the trunk behind it."""
+    hop = first_hop(trunk, target, card.server_name, options.guard, rate)
+    for there in {target, hop.target}:
+        check_numbers(trunk, there)
+    return hop
 
 
 class Run:
@@ -150,9 +162,10 @@ class Run:
             StackError: the trunk cannot be reached, or a worker does not start.
         """
         plan, card, options = self._plan, self._card, self._options
-        target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+        rate = 60 * plan.calls / plan.study.duration_s
+        target = options.guard.check(card.host, card.port, rate)
         for trunk in plan.study.trunks:
-            check_numbers(trunk, target)
+            _checked_hop(trunk, target, card, options, rate)
         async with contextlib.AsyncExitStack() as stack:
             self._bugs = stack.enter_context(collecting_bugs())
             # First, because the worker processes inherit the cores that this process may use.

@@ -30,6 +30,8 @@ PRODUCTION_HOST = "pstn.in2.exotel.com"
 Codec = Literal["PCMA", "PCMU"]
 Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
 Transport = Literal["tls", "tcp"]
+USUAL_PORT: Mapping[Transport, int] = {"tls": 5061, "tcp": 5060}
+"""The ports of SIP where none is named (RFC 3261 section 19.1.2)."""
 MediaProfile = Literal["srtp", "rtp"]
 StackName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 """The name of a stack, such as `embedded`. `loadgen.stacks.registry` knows which stacks there are."""
@@ -195,6 +197,11 @@ class Trunk(Settings):
         """Return the domain of the customer's numbers, as From names it."""
         return self.from_domain or f"{self.account}.pstn.exotel.com"
 
+    @property
+    def is_tls(self) -> bool:
+        """Tell whether SIP is carried over TLS."""
+        return self.transport == "tls"
+
     def admits(self, source: IPvAnyAddress) -> bool:
         """Tell whether the whitelist lets this source address call."""
         # A socket for both families shows an IPv4 caller as ::ffff:a.b.c.d.
@@ -272,6 +279,12 @@ class Study(Settings):
         return self
 
     @model_validator(mode="after")
+    def _one_transport(self) -> Self:
+        if len({trunk.transport for trunk in self.trunks}) > 1:
+            raise ValueError("trunks of one PoP have different transports; write a study for each transport")
+        return self
+
+    @model_validator(mode="after")
     def _one_timer(self) -> Self:
         if several := timers_that_differ(trunk.throttle for trunk in self.trunks):
             raise ValueError(f"trunks with {several} share one timer; give them the same window_s")
@@ -308,6 +321,16 @@ class Study(Settings):
             return None
         calls_of = self.trunks[trunk]
         return throttle.shared, {None: "", "account": calls_of.account, "trunk": calls_of.name}[throttle.per]
+
+    @property
+    def transport(self) -> Transport:
+        """Return what carries SIP between the PoP and its customers."""
+        return self.trunks[0].transport
+
+    @property
+    def media(self) -> MediaProfile:
+        """Return what audio is priced as: plain RTP only where no trunk has SRTP."""
+        return "rtp" if all(trunk.media == "rtp" for trunk in self.trunks) else "srtp"
 
     def trunk_named(self, name: str) -> Trunk:
         """Return the trunk of that name.

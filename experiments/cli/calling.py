@@ -86,7 +86,7 @@ def serve(
     study_file: StudyFile,
     *,
     stack: StackOption = None,
-    port: Annotated[int, typer.Option(help="TLS port of the edge; 0 chooses a free one.", min=0, max=65535)] = 5443,
+    port: Annotated[int, typer.Option(help="Port of the edge; 0 chooses a free one.", min=0, max=65535)] = 5443,
     keylog: KeyLog = None,
     trace: TraceFile = None,
     allow: Allow = None,
@@ -103,9 +103,11 @@ def serve(
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
-            out.print(f"{study.pop.host} is played by {card.stack} at {card.place} (TLS); Ctrl-C ends it.")
+            where = f"{card.place} ({card.transport.upper()})"
+            out.print(f"{study.pop.host} is played by {card.stack} at {where}; Ctrl-C ends it.")
             out.print(f"Its processes: {', '.join(f'{name} {pid}' for name, pid in card.processes.items())}")
-            out.print(f"Its certificate authority: {card.ca_file}")
+            if card.transport == "tls":
+                out.print(f"Its certificate authority: {card.ca_file}")
             out.print(f"Call it: trunkproof load {study_file} --trunk {folder / 'trunk.json'}")
 
         # The secret is for whoever may read the card, and not for everybody who sees this output.
@@ -234,10 +236,16 @@ def card_of(
     problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (
         not host or not port.isdecimal() or not 0 < int(port) <= 65535 or trunk is not None
     )
-    if ca_file is None:
+    needs_ca = study.transport == "tls" and ca_file is None
+    if needs_ca:
         problems.append(Problem(where="--ca", what="is needed with --target: who signed the trunk's certificate"))
-    if problems or ca_file is None:
+    if problems:
         raise InputError("the trunk to call", problems)
     return TrunkCard(
-        stack="foreign", server_name=server_name or study.pop.host, host=host, port=int(port), ca_file=str(ca_file)
+        stack="foreign",
+        server_name=server_name or study.pop.host,
+        host=host,
+        port=int(port),
+        transport=study.transport,
+        ca_file=None if ca_file is None else str(ca_file),
     )

@@ -1,4 +1,4 @@
-"""Play one customer of the trunk: it calls out over its TLS connections, and its PBX answers inbound calls.
+"""Play one customer of the trunk: it calls out over its connections, and its PBX answers inbound calls.
 
 Each customer has its own source address, so one machine can play several of them. It listens at the address that its
 Contact names, for as long as it places calls: trunks send OPTIONS there, and requests inside a dialog whose connection
@@ -23,6 +23,7 @@ from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory, codecs_of
 from trunkproof.loadgen.parties.caller import Caller
+from trunkproof.loadgen.parties.first_hop import first_hop
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.numbers import exophone
 from trunkproof.loadgen.parties.redirect import Redirector
@@ -47,9 +48,11 @@ logger = logging.getLogger(__name__)
 
 
 def connector_of(trunk: Trunk, card: TrunkCard, server_name: str, options: RunOptions) -> Connector:
-    """Return what opens a customer's TLS connections. The check before a run uses it too, so both shake hands alike."""
+    """Return what opens a customer's connections. The check before a run uses it too, so both shake hands alike."""
+    if trunk.transport == "tcp":
+        return Connector(None, None, str(trunk.customer_address))
     context = client_context(
-        Path(card.ca_file),
+        None if card.ca_file is None else Path(card.ca_file),
         client_certificate=options.client_certificate,
         versions=trunk.traffic.tls.versions,
         keylog=options.keylog,
@@ -127,11 +130,19 @@ class Customer:
         self._listens = share.listens(index)
         self._target = target
         self._options = options
-        self.pool = self._connections(target, card.server_name)
+        rate = 60 * plan.calls / plan.study.duration_s
+        self._hop = first_hop(self._settings, target, card.server_name, options.guard, rate)
+        self.pool = self._connections(self._hop.target, self._hop.server_name)
         self.redirector: Redirector | None = None
         if self._settings.follow_redirects:
-            rate = 60 * plan.calls / plan.study.duration_s
-            self.redirector = Redirector(options.guard, rate, self._connections, self._may_dial)
+            self.redirector = Redirector(
+                options.guard,
+                rate,
+                self._connections,
+                self._may_dial,
+                transport=self._settings.transport,
+                proxy=None if self._hop.route is None else self.pool,
+            )
         self.audio = AudioFactory(
             self._address,
             plan.study,
@@ -175,7 +186,7 @@ class Customer:
                 and the port cannot be had.
         """
         who = f"the customer of {self._settings.name}"
-        check_family(self._settings, self._target)
+        check_family(self._settings, self._hop.target)
         # This checks that the machine has the address.
         take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)
@@ -194,21 +205,26 @@ class Customer:
             why = cannot_listen(who, self._address, port, error.__cause__)
             logger.warning("%s; it listens on port %d instead, and its Contact says so", why, other)
         self._agent = SipAgent(
-            UserAgent(self._told_address, self._listener.address[1]),
+            UserAgent(self._told_address, self._listener.address[1], transport=self._settings.transport),
             random.Random(),
             on_invite=self._invited if answers else None,
             trace=self._options.trace,
         )
         return self
 
-    async def _serve(self, port: int, context: ssl.SSLContext) -> TlsServer:
+    async def _serve(self, port: int, context: ssl.SSLContext | None) -> TlsServer:
         return await serve_tls(self._address, port, context, self._connected)
 
     def _connected(self, connection: Connection) -> None:
         self.agent.attach(connection)
 
-    def _listener_context(self, files: CustomerFiles | None) -> ssl.SSLContext:
-        """Return the context of the listener: the card's certificate, the user's own, or one made for this run."""
+    def _listener_context(self, files: CustomerFiles | None) -> ssl.SSLContext | None:
+        """Return the context of the listener: the card's certificate, the user's own, or one made for this run.
+
+        None for TCP.
+        """
+        if self._settings.transport == "tcp":
+            return None
         if files is not None:
             return server_context(CertificateFiles(Path(files.certificate), Path(files.key)))
         if self._options.client_certificate is not None:
@@ -256,6 +272,8 @@ class Customer:
             sdp=sdp,
             request_host=self._settings.request_host,
             headers=self._settings.headers,
+            transport=self._settings.transport,
+            route=self._hop.route,
         )
 
     def _exophone(self, row: PlanRow) -> str:

@@ -203,7 +203,7 @@ class PlannedCall:
         # Not before: while we look for a connection for our BYE, the far end may hang up over one of its own.
         self._note_end(ended)
         # After the hang-up, which may take a while, but of the audio as it was before.
-        note_media(self.record, media.audio.report)
+        note_media(self.record, media.audio.report, secure=media.audio.secure)
         self._judge(ended, answer.fault or media_fault(media.audio.report, self._far_end), early=early)
 
     def _note_end(self, ended: events.Terminated | None) -> None:

@@ -30,6 +30,7 @@ async def running_pbxs(
         StackError: Asterisk is missing or does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    assert card.ca_file is not None, "each of our own trunks has an authority"
     programs = Programs(on_death)
     # A copy: the card itself stays what the trunk said.
     customers = dict(card.customers)

@@ -21,7 +21,7 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.observer import Observers
 from trunkproof.loadgen.options import RunOptions
-from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.audio import Heard, heard_together
 from trunkproof.loadgen.parties.customer import Customer
 from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.run_end import EndKind, RunEnd
@@ -218,7 +218,7 @@ class LocalPlacer(CallPlacer):
                 media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
                 never_placed=self._never_placed(),
             ),
-            heard=Heard(sum(one.received for one in heard), sum(one.authenticated for one in heard)),
+            heard=heard_together(heard),
             not_placed=self._dialler.numbers.not_placed,
         )
 

@@ -181,8 +181,8 @@ class CallBook:
     def _over(self, call: ServerCall, entry: _Entry, ended_by: str) -> None:
         del self._entries[call]
         report = None if entry.audio is None else entry.audio.report
-        if report is not None:
-            note_media(entry.record, report)
+        if entry.audio is not None:
+            note_media(entry.record, entry.audio.report, secure=entry.audio.secure)
         digits, heard = ("", False) if report is None else (report.digits, report.received > 0)
         entry.record.reason = _words(entry.caller, entry.dialled, digits, ended_by, entry.record.reason)
         self.tell(ServedCall(entry.record, heard))

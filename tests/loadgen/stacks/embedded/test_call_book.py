@@ -36,6 +36,8 @@ class Came:
 class Heard:
     """Audio with a report."""
 
+    secure = True
+
     def __init__(self, **counts: Any) -> None:
         self.report = MediaReport(**counts)
 
