@@ -214,6 +214,10 @@ class Run:
         """End every call under way and place no more. `finish` then returns the records so far."""
         self._cut_short(RunEnd(EndKind.INTERRUPTED, self._now_s()))
 
+    def abort(self, missed: str) -> None:
+        """End every call under way because a threshold was missed, which `missed` names. As `stop` otherwise."""
+        self._cut_short(RunEnd(EndKind.THRESHOLD, self._now_s(), detail=missed))
+
     async def finish(self, stop: asyncio.Event | None = None) -> RunResult:
         """Place all calls, wait for the last one to end, and return the results.
 

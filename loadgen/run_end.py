@@ -18,6 +18,8 @@ class EndKind(StrEnum):
     """All calls of the plan were placed."""
     INTERRUPTED = "interrupted"
     """The user ended it."""
+    THRESHOLD = "threshold"
+    """A threshold of the study was missed, which ends the run. Which one stands in `detail`."""
     TRUNK_DIED = "trunk_died"
     TRUNK_SILENT = "trunk_silent"
     """The trunk runs, but does not answer on its control channel."""
@@ -39,7 +41,7 @@ class RunEnd:
     who: str = ""
     """The worker that was lost."""
     detail: str = ""
-    """How the worker died, or what failed."""
+    """How the worker died, what failed, or which threshold was missed."""
 
     @property
     def cut_short(self) -> bool:
@@ -55,6 +57,7 @@ class RunEnd:
         words = {
             EndKind.COMPLETED: "completed",
             EndKind.INTERRUPTED: f"interrupted {when(self.at_s)}",
+            EndKind.THRESHOLD: f"ended by a threshold {when(self.at_s)}: {self.detail}",
             EndKind.TRUNK_DIED: f"the trunk died {when(self.at_s)}",
             EndKind.TRUNK_SILENT: f"the trunk had stopped answering {when(self.at_s)}",
             EndKind.WORKER_LOST: f"{self.who} died {when(self.at_s)}, {self.detail}",

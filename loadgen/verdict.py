@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Threshold:
+class HealthLimit:
     """A run is SUSPECT above `suspect`, and VOID above `void`. A value that equals a bound still passes."""
 
     suspect: float
@@ -46,19 +46,19 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Limits:
-    """The thresholds, and the reason for each."""
+    """The limits of the generator's health, and the reason for each."""
 
     # 20 ms is one packet time: a smaller delay cannot change the figures of a call, which are all in tens of ms. At 600
     # calls per minute calls are 100 ms apart: with more delay calls change places, and arrivals are not the plan's.
-    lateness_p99_ms: Threshold = Threshold(20.0, 100.0)
+    lateness_p99_ms: HealthLimit = HealthLimit(20.0, 100.0)
     # The event loop reads responses too: its lag is added to every response delay that it measures.
-    loop_lag_p99_ms: Threshold = Threshold(20.0, 100.0)
+    loop_lag_p99_ms: HealthLimit = HealthLimit(20.0, 100.0)
     # Share of one core. A queue's mean wait is about 6 service times at load 0.85, and about 20 at 0.95: measured
     # delays are then our own.
-    cpu_share: Threshold = Threshold(0.85, 0.95)
+    cpu_share: HealthLimit = HealthLimit(0.85, 0.95)
     # 10 ms is half a packet time: a receiver would see it as jitter of the network. 60 ms is the modelled jitter
     # buffer: a packet that is later counts as lost, and it is we who lost it.
-    media_lateness_p99_ms: Threshold = Threshold(10.0, 60.0)
+    media_lateness_p99_ms: HealthLimit = HealthLimit(10.0, 60.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class GeneratorVerdict:
     media_lateness_p99_ms: float
     never_placed: int = 0
     reasons: tuple[str, ...] = field(default=())
-    """Each threshold that was passed, in words. Empty for VALID."""
+    """Each limit that was passed, in words. Empty for VALID."""
     workers: int = 1
     """How many processes placed the calls together."""
 
@@ -100,7 +100,7 @@ _SEVERITY = tuple(Verdict)
 
 
 def judge(measured: Measurements, limits: Limits = Limits()) -> GeneratorVerdict:
-    """Return the worst verdict of all thresholds. One call that was never placed makes the run VOID."""
+    """Return the worst verdict of all limits. One call that was never placed makes the run VOID."""
     p50_ms, p99_ms, max_ms = _percentiles_ms(measured.lateness_s, 50, 99, 100)
     (lag_p99_ms,) = _percentiles_ms(measured.loop_lag_s, 99)
     checks = (
@@ -108,9 +108,9 @@ def judge(measured: Measurements, limits: Limits = Limits()) -> GeneratorVerdict
         ("event loop lag, p99 in ms", lag_p99_ms, limits.loop_lag_p99_ms),
         ("CPU, share of one core", measured.cpu_share, limits.cpu_share),
         ("audio sent late, p99 in ms", measured.media_lateness_p99_ms, limits.media_lateness_p99_ms),
-        ("calls never placed", measured.never_placed, Threshold(0, 0)),
+        ("calls never placed", measured.never_placed, HealthLimit(0, 0)),
     )
-    found = [(threshold.judge(value), what, value, threshold) for what, value, threshold in checks]
+    found = [(limit.judge(value), what, value, limit) for what, value, limit in checks]
     return GeneratorVerdict(
         verdict=max((verdict for verdict, *_ in found), key=_SEVERITY.index),
         lateness_p50_ms=p50_ms,
@@ -126,7 +126,7 @@ def judge(measured: Measurements, limits: Limits = Limits()) -> GeneratorVerdict
 
 
 def void(verdict: GeneratorVerdict, reasons: Iterable[str]) -> GeneratorVerdict:
-    """Return the verdict made VOID, for reasons that no threshold knows. Without reasons return it unchanged."""
+    """Return the verdict made VOID, for reasons that no limit knows. Without reasons return it unchanged."""
     told = tuple(f"{Verdict.VOID}: {reason}" for reason in reasons)
     return replace(verdict, verdict=Verdict.VOID, reasons=verdict.reasons + told) if told else verdict
 
@@ -142,9 +142,9 @@ def worse(first: GeneratorVerdict, name: str, second: GeneratorVerdict | None) -
     return replace(first, verdict=max(first.verdict, second.verdict, key=_SEVERITY.index), reasons=reasons)
 
 
-def _reason(verdict: Verdict, what: str, value: float, threshold: Threshold) -> str:
-    limit = threshold.void if verdict is Verdict.VOID else threshold.suspect
-    return f"{verdict}: {what}: {value:.4g}, more than {limit:g}"
+def _reason(verdict: Verdict, what: str, value: float, limit: HealthLimit) -> str:
+    bound = limit.void if verdict is Verdict.VOID else limit.suspect
+    return f"{verdict}: {what}: {value:.4g}, more than {bound:g}"
 
 
 def _percentiles_ms(values_s: Seconds, *percents: float) -> tuple[float, ...]:

@@ -236,6 +236,14 @@ class Destinations:
         index = bisect_right(self.firsts, destination) - 1
         return self.entries[index].at(destination - self.firsts[index])
 
+    def place_of(self, number: str) -> int | None:
+        """Return the place of a number. None where it is not listed, or plays the plan and has no place of its own."""
+        for first, entry in zip(self.firsts, self.entries, strict=False):
+            if entry.far_end is not FarEnd.PLAN and entry.has(number):
+                within = entry.listed.index(number) if entry.range is None else int(number) - entry.range.start
+                return first + within
+        return None
+
     def has(self, number: str) -> bool:
         """Tell whether somebody wrote this number down."""
         return any(entry.has(number) for entry in self.entries)

@@ -18,6 +18,7 @@ from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.hosts import HostAndPort, HostName
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
+from trunkproof.models.thresholds import KpiThreshold, threshold_problems
 from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.policy import SHARED_NAME, Policy
 from trunkproof.models.throttles.registry import ThrottleSettings, timers_that_differ
@@ -243,6 +244,8 @@ class Study(Settings):
     pop: Pop = Pop()
     trunks: Annotated[tuple[Trunk, ...], Field(min_length=1, max_length=99)]
     quality: Quality = Quality()
+    thresholds: Annotated[tuple[KpiThreshold, ...], Field(max_length=100)] = ()
+    """What a load test must keep beside `quality`. See `models.thresholds`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -282,6 +285,13 @@ class Study(Settings):
     def _one_transport(self) -> Self:
         if len({trunk.transport for trunk in self.trunks}) > 1:
             raise ValueError("trunks of one PoP have different transports; write a study for each transport")
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_name_what_is_there(self) -> Self:
+        numbers = {trunk.name: trunk.traffic.where for trunk in self.trunks}
+        if problems := list(threshold_problems(self.thresholds, numbers)):
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,10 @@ class ExitCode(IntEnum):
     """The exit status of a command."""
 
     OK = 0
-    """Done. For `validate`: prediction and reality agree. For `review`: approve."""
+    """Done. For `load`: every target and threshold was kept. For `validate`: prediction and reality agree.
+
+    For `review`: approve.
+    """
     BUG = 1
     """An error in trunkproof itself. The traceback is for its developers.
 
@@ -43,6 +46,10 @@ class ExitCode(IntEnum):
     """`review`: the history is not enough, or the intervals are wider than the question."""
     NOT_NEEDED = 13
     """`review`: the present throttle keeps every target at the horizon."""
+    MISSED = 20
+    """`load`: a quality target or a threshold of the study was missed."""
+    ABORTED = 21
+    """`load`: a threshold of the study was missed and ended the run."""
     INTERRUPTED = 130
     """Ctrl-C. All calls were ended, and the records written."""
 
@@ -50,6 +57,7 @@ class ExitCode(IntEnum):
 BY_END = {
     EndKind.COMPLETED: ExitCode.OK,
     EndKind.INTERRUPTED: ExitCode.INTERRUPTED,
+    EndKind.THRESHOLD: ExitCode.ABORTED,
     EndKind.TRUNK_DIED: ExitCode.NO_TRUNK,
     EndKind.TRUNK_SILENT: ExitCode.NO_TRUNK,
     EndKind.WORKER_LOST: ExitCode.VOID,
@@ -65,7 +73,9 @@ def code_of_run(verdict: Verdict, end: RunEnd, bugs: Sequence[Bug] = ()) -> Exit
     if bugs:
         return ExitCode.BUG
     code = BY_END[end.kind]
-    return ExitCode.VOID if code is ExitCode.OK and verdict is Verdict.VOID else code
+    # A threshold that a VOID run missed says nothing about the trunk either.
+    doubtful = code in {ExitCode.OK, ExitCode.ABORTED}
+    return ExitCode.VOID if doubtful and verdict is Verdict.VOID else code
 
 
 def exit_code_of(error: TrunkproofError) -> ExitCode:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from trunkproof.loadgen.verdict import HealthProbe, Limits, Measurements, Threshold, Verdict, judge
+from trunkproof.loadgen.verdict import HealthLimit, HealthProbe, Limits, Measurements, Verdict, judge
 
 VALID, SUSPECT, VOID = Verdict.VALID, Verdict.SUSPECT, Verdict.VOID
 NAN = float("nan")
@@ -14,8 +14,8 @@ NAN = float("nan")
     ("value", "verdict"),
     [(0.0, VALID), (20.0, VALID), (20.001, SUSPECT), (100.0, SUSPECT), (100.001, VOID), (NAN, VOID)],
 )
-def test_a_threshold_passes_its_own_value(value: float, verdict: Verdict) -> None:
-    assert Threshold(20.0, 100.0).judge(value) is verdict
+def test_a_limit_passes_its_own_value(value: float, verdict: Verdict) -> None:
+    assert HealthLimit(20.0, 100.0).judge(value) is verdict
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_a_threshold_passes_its_own_value(value: float, verdict: Verdict) -> Non
         (Measurements(cpu_share=NAN), VOID, "CPU"),
     ],
 )
-def test_each_threshold_alone_decides_and_is_named(measured: Measurements, verdict: Verdict, reason: str) -> None:
+def test_each_limit_alone_decides_and_is_named(measured: Measurements, verdict: Verdict, reason: str) -> None:
     judged = judge(measured)
     assert judged.verdict is verdict
     (told,) = judged.reasons
     assert told.startswith(f"{verdict}: {reason}")
 
 
-def test_just_below_every_threshold_is_valid_without_reasons() -> None:
+def test_just_below_every_limit_is_valid_without_reasons() -> None:
     judged = judge(
         Measurements(lateness_s=[0.0199] * 600, loop_lag_s=[0.0199] * 600, cpu_share=0.85, media_lateness_p99_ms=10.0)
     )
@@ -69,7 +69,7 @@ def test_a_single_late_call_among_many_is_forgiven() -> None:
 
 
 def test_limits_can_be_replaced() -> None:
-    strict = dataclasses.replace(Limits(), lateness_p99_ms=Threshold(1.0, 2.0))
+    strict = dataclasses.replace(Limits(), lateness_p99_ms=HealthLimit(1.0, 2.0))
     assert judge(Measurements(lateness_s=[0.003] * 10), strict).verdict is VOID
 
 
