@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -32,6 +32,8 @@ class Total:
     """A number that adds up over attempts, such as how many were answered."""
 
     of: Callable[[Columns], float]
+    of_all: bool = False
+    """Every attempt that goes out will count here. So its final value is known before the last attempt has ended."""
 
 
 @dataclass(frozen=True)
@@ -156,16 +158,16 @@ def _channels(records: Columns) -> tuple[FloatArray, FloatArray, FloatArray]:
     return start_s, end_s, np.ones(len(ports))
 
 
-_ATTEMPTS = Total(len)
-_CALLS = _attempts_that(lambda records: records.is_first)
-_INVITES = _attempts_that(lambda records: ~np.isnan(records.sent_s))
+_ATTEMPTS = Total(len, of_all=True)
+_CALLS = replace(_attempts_that(lambda records: records.is_first), of_all=True)
+_INVITES = replace(_attempts_that(lambda records: ~np.isnan(records.sent_s)), of_all=True)
 _ANSWERED = _attempts_that(lambda records: ~np.isnan(records.answered_s))
 _UNDELIVERED = np.array([kind in NOT_DELIVERED for kind in Disposition])
 # A caller is lost with the last attempt. An attempt that was redialled was not the last.
 _LOST = _attempts_that(lambda records: ~records.redialled & _UNDELIVERED[records.disposition])
 # RFC 6076 leaves redirections (3xx) out of the denominators of SER and SEER.
 _REDIRECTED = _attempts_that(lambda records: (records.status >= 300) & (records.status < 400))
-_NOT_REDIRECTED = Total(lambda records: _INVITES.of(records) - _REDIRECTED.of(records))
+_NOT_REDIRECTED = Total(lambda records: _INVITES.of(records) - _REDIRECTED.of(records), of_all=True)
 _RECEIVED = Total(lambda records: int(records.rtp_received.sum()))
 _MISSING = Total(lambda records: int(records.rtp_lost.sum()))
 

@@ -17,6 +17,7 @@ from typing import Annotated, get_args, get_type_hints
 import polars as pl
 
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.faults import AudioFault, CertificateFault
 
 
 class Direction(StrEnum):
@@ -288,6 +289,35 @@ class Record:
     far_end: Annotated[
         FarEnd | None, Column("What the dialled number is expected to do.", filled_by=_REAL, is_newer=True)
     ] = None
+    call_id: Annotated[
+        str | None, Column("Call-ID of the INVITE, without telephone numbers.", filled_by=_REAL, is_newer=True)
+    ] = None
+    call_sid: Annotated[
+        str | None,
+        Column(
+            "X-Exotel-CallSid of the final response: the trunk's name for the call.", filled_by=_REAL, is_newer=True
+        ),
+    ] = None
+    connect_failure: Annotated[
+        str | None,
+        Column("Why no connection could be opened, as in `loadgen.tls.connection`.", filled_by=_REAL, is_newer=True),
+    ] = None
+    tls_alert: Annotated[
+        int | None, Column("Fatal alert with which the peer ended TLS (RFC 8446 6.2).", filled_by=_REAL, is_newer=True)
+    ] = None
+    certificate_fault: Annotated[
+        CertificateFault | None, Column("Why the peer's certificate was refused.", filled_by=_REAL, is_newer=True)
+    ] = None
+    audio_fault: Annotated[
+        AudioFault | None, Column("What was wrong with the audio.", filled_by=_REAL, is_newer=True)
+    ] = None
+    uplink_lost: Annotated[
+        int | None,
+        Column("Our packets that did not reach the peer, by its last RTCP report.", "packets", _REAL, is_newer=True),
+    ] = None
+    digits: Annotated[str | None, Column("Keys that the peer pressed (RFC 4733).", filled_by=_REAL, is_newer=True)] = (
+        None
+    )
     reason: Annotated[
         str | None, Column("Why, in words, where the disposition alone does not say it.", filled_by=_REAL)
     ] = None

@@ -19,10 +19,11 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from trunkproof.models.destinations import Destinations, Number, masked_number
-from trunkproof.models.kpis import DEFINITIONS
+from trunkproof.models.kpis import DEFINITIONS, Count
 from trunkproof.models.records import FarEnd
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Operator, Target
+from trunkproof.models.windows import is_windowed
 
 
 def _known_kpi(name: str) -> str:
@@ -63,7 +64,17 @@ class KpiThreshold(Settings):
             raise ValueError("needs exactly one of at_most and at_least")
         if self.target.definition.unit == "share" and not 0 <= self.target.bound <= 1:
             raise ValueError(f"{self.kpi} is a share: its bound is between 0 and 1, such as 0.05 for 5 %")
+        if self.window_s is not None and not is_windowed(self.kpi):
+            raise ValueError(f"{self.kpi} is of the whole run: leave window_s out")
+        if self.aborts_from_s is not None and not self._is_known_early:
+            raise ValueError(f"{self.kpi} is known only at the end of a run: it cannot abort it")
         return self
+
+    @property
+    def _is_known_early(self) -> bool:
+        # A count goes on growing: that it is still small says nothing.
+        counts = isinstance(self.target.definition.reduction, Count)
+        return is_windowed(self.kpi) and (not counts or self.target.is_upper)
 
     @property
     def target(self) -> Target:

@@ -27,6 +27,7 @@ from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import CODECS, Codec, SessionDescription
 from trunkproof.loadgen.system.ports import customer_ports
 from trunkproof.models.errors import GuardError, RemoteError, TrunkproofError
+from trunkproof.models.faults import AudioFault
 from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import Direction, FarEnd, Record
 from trunkproof.models.study import Study, Trunk
@@ -364,6 +365,7 @@ def note_media(record: Record, report: MediaReport, *, secure: bool = True) -> N
     record.not_rtp = report.not_rtp
     record.silence_s, record.paused_s = report.silence_s, report.paused_s
     record.round_trip_ms = report.round_trip_ms
+    record.uplink_lost, record.digits = report.remote_lost, report.digits or None
     # Without a packet there is nothing to compute jitter and MOS from, and 0.0 would look like a perfect call.
     if report.authenticated:
         record.jitter_ms, record.mos = report.jitter_ms, report.mos
@@ -371,39 +373,53 @@ def note_media(record: Record, report: MediaReport, *, secure: bool = True) -> N
 
 def media_fault(report: MediaReport, far_end: FarEnd = FarEnd.PLAN) -> str | None:
     """Return why a call's audio was not as agreed, or not what this kind of far end sends. None where all is well."""
+    found = find_audio_fault(report, far_end)
+    return None if found is None else found[1]
+
+
+def find_audio_fault(report: MediaReport, far_end: FarEnd = FarEnd.PLAN) -> tuple[AudioFault, str] | None:
+    """Return the same as `media_fault`, as a value and in words."""
     # The most telling fault first: those behind it may follow from it.
     return next(_faults(report, far_end), None)
 
 
-def _faults(report: MediaReport, far_end: FarEnd) -> Iterator[str]:
+def _faults(report: MediaReport, far_end: FarEnd) -> Iterator[tuple[AudioFault, str]]:
     if report.fault:
-        yield f"our audio failed: {report.fault}"
+        yield AudioFault.OURS, f"our audio failed: {report.fault}"
     if far_end in _ASKED_NOTHING:
         return
     if report.plain:
-        yield f"{report.plain} packets came as plain RTP where SRTP was agreed"
+        yield AudioFault.PLAIN_RTP, f"{report.plain} packets came as plain RTP where SRTP was agreed"
     if report.failed:
         yield (
+            AudioFault.NOT_AUTHENTIC,
             f"{report.failed} of {report.received} packets were not authentic: wrong key, changed on the way, or "
-            "numbered anew with an old key"
+            "numbered anew with an old key",
         )
     if report.foreign:
-        yield f"{report.foreign} packets carried another call's audio (cross-talk)"
+        yield AudioFault.FOREIGN, f"{report.foreign} packets carried another call's audio (cross-talk)"
     # By silence and not by what was sent: on hold nothing has to come, and we may only listen.
     if not report.received and report.silence_s >= SHORTEST_TO_JUDGE_S:
-        yield "no audio came back (one-way audio)" + _instead(report)
+        yield AudioFault.ONE_WAY, "no audio came back (one-way audio)" + _instead(report)
     # A far end that plays may have played all of it.
     if report.silence_s > LONGEST_SILENCE_S and (far_end is not FarEnd.PLAYS or not report.received):
-        yield f"no audio came back for {report.silence_s:.1f} s" + _instead(report)
+        yield AudioFault.SILENT, f"no audio came back for {report.silence_s:.1f} s" + _instead(report)
     if report.other_types > report.authenticated / 2:
-        yield f"{report.other_types} of {report.authenticated} packets had a payload type that was not agreed"
+        yield (
+            AudioFault.WRONG_TYPE,
+            f"{report.other_types} of {report.authenticated} packets had a payload type that was not agreed",
+        )
     if far_end is FarEnd.ECHO and report.echoed < report.authenticated / 2:
         yield (
+            AudioFault.NO_ECHO,
             f"only {report.echoed} of {report.authenticated} packets were our own audio that came back: is it an echo, "
-            "and does nothing on the way change the codec?"
+            "and does nothing on the way change the codec?",
         )
     if report.unsent > report.sent / 2:
-        yield f"{report.unsent} of {report.sent} packets could not be sent: is there a route to the peer's address?"
+        yield (
+            AudioFault.UNSENT,
+            f"{report.unsent} of {report.sent} packets could not be sent: is there a route to the peer's address?",
+        )
 
 
 _ASKED_NOTHING = frozenset({FarEnd.ANSWERS, FarEnd.REJECTS, FarEnd.RINGS})

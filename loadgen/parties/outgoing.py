@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from trunkproof.loadgen.parties.agent import CallEvents, Stopped
-from trunkproof.loadgen.parties.audio import NoPortError, media_fault, note_media
+from trunkproof.loadgen.parties.audio import NoPortError, find_audio_fault, note_media
 from trunkproof.loadgen.parties.call_log import CallLog
 from trunkproof.loadgen.parties.caller import Caller
 from trunkproof.loadgen.parties.negotiation import AudioNegotiator
@@ -25,8 +25,8 @@ from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.digest import Authenticator
 from trunkproof.loadgen.sip.events import EndCause
-from trunkproof.loadgen.sip.mask import mask
-from trunkproof.loadgen.sip.message import Request
+from trunkproof.loadgen.sip.mask import mask, mask_call_id
+from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.reason import sip_reason
 from trunkproof.loadgen.tls.connection import ConnectError
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
@@ -147,6 +147,9 @@ class PlannedCall:
             if self._lease is None:
                 self._send(await self._pool.acquire(self.row.call, resume=self.row.resumes), ready)
         except ConnectError as error:
+            record = self.record
+            record.connect_failure, record.tls_alert = error.failure.value, error.alert
+            record.certificate_fault = error.certificate
             return self._end(Disposition.CONNECTION_FAILED, str(error))
         except LocalNetworkError as error:
             return self._fail_here(error)
@@ -171,6 +174,7 @@ class PlannedCall:
         self._place(lease, ready)
 
     def _place(self, lease: Lease, ready: _Ready) -> None:
+        self.record.call_id = mask_call_id(ready.invite.call_id)
         self._call = self.caller.line.agent.place(lease.connection, ready.invite, self.inbox)
         self._call.negotiator = ready.media
         if (credentials := self.caller.line.credentials) is not None:
@@ -188,6 +192,7 @@ class PlannedCall:
         assert self._call is not None
         call, media = self._call, ready.media
         self.record.status, self.record.ports = 200, self.caller.line.ports_per_call
+        self._note_call_sid(answer.response)
         self.record.answered_s = answer.at_s - self.caller.zero
         self._log.debug("answered")
         # The hold time counts from the answer, not from when this task got to run. A call whose SDP is wrong ends at
@@ -204,7 +209,14 @@ class PlannedCall:
         self._note_end(ended)
         # After the hang-up, which may take a while, but of the audio as it was before.
         note_media(self.record, media.audio.report, secure=media.audio.secure)
-        self._judge(ended, answer.fault or media_fault(media.audio.report, self._far_end), early=early)
+        audio_fault, words = find_audio_fault(media.audio.report, self._far_end) or (None, None)
+        # Without an agreement there was nothing to hear.
+        self.record.audio_fault = audio_fault if answer.fault is None else None
+        self._judge(ended, answer.fault or words, early=early)
+
+    def _note_call_sid(self, response: Response) -> None:
+        sid = response.headers.get("X-Exotel-CallSid")
+        self.record.call_sid = None if sid is None else mask_call_id(sid)
 
     def _note_end(self, ended: events.Terminated | None) -> None:
         """Note who hung up, and why. `ended` is None where our BYE got no answer."""
@@ -305,6 +317,9 @@ class PlannedCall:
                 self.record.status, self.record.ports = 487, self.caller.line.ports_per_call
                 self._end(Disposition.ABANDONED)
             case events.ConnectionLost():
+                # A TLS 1.3 server refuses our certificate after the handshake, by an alert (RFC 8446 section 4.4.2.4).
+                closed = self._lease.connection.closed if self._lease is not None else None
+                self.record.tls_alert = None if closed is None else closed.alert
                 self._end(Disposition.CONNECTION_FAILED, "connection lost before the final response")
             case events.ProtocolViolation(what=what):
                 self._end(Disposition.CONNECTION_FAILED, f"the answer cannot be used: {mask(what)}")
@@ -314,6 +329,7 @@ class PlannedCall:
     def _refused(self, final: events.Rejected) -> None:
         line, record = self.caller.line, self.record
         record.status, record.cause, record.retry_after_s = final.status, final.q850_cause, final.retry_after_s
+        self._note_call_sid(final.response)
         response = read_refusal(final)
         disposition = disposition_of(response, self.row, line.refusals)
         # The called side refused it, not a limit. It was admitted before, and held its ports.

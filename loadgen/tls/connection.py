@@ -21,8 +21,10 @@ from enum import Enum, StrEnum, auto
 from typing import cast
 
 from trunkproof.loadgen.tls.engine import TlsEngine
+from trunkproof.loadgen.tls.faults import alert_of, certificate_fault_of
 from trunkproof.loadgen.tls.plain import PlainEngine
 from trunkproof.models.errors import RemoteError
+from trunkproof.models.faults import CertificateFault, TlsAlert
 from trunkproof.models.records import ConnectionKind
 
 CONNECT_TIMEOUT_S = 10.0
@@ -51,9 +53,19 @@ class ConnectFailure(StrEnum):
 class ConnectError(RemoteError):
     """The peer did not let us open a connection."""
 
-    def __init__(self, failure: ConnectFailure, detail: str) -> None:
+    def __init__(
+        self,
+        failure: ConnectFailure,
+        detail: str,
+        alert: TlsAlert | None = None,
+        certificate: CertificateFault | None = None,
+    ) -> None:
         self.failure = failure
         self.detail = detail
+        self.alert = alert
+        """The peer's alert, where it sent one."""
+        self.certificate = certificate
+        """Why we refused the peer's certificate, where we did."""
         super().__init__(f"{failure}: {detail}")
 
 
@@ -84,6 +96,8 @@ class Closed:
 
     reason: CloseReason
     detail: str = ""
+    alert: TlsAlert | None = None
+    """The fatal alert of the peer, where it sent one."""
 
 
 class _State(Enum):
@@ -327,13 +341,21 @@ class Connection(asyncio.Protocol):
 
     def _tls_broken(self, error: ssl.SSLError) -> None:
         failure = ConnectFailure.CERTIFICATE if _is_about_certificates(error) else ConnectFailure.TLS
-        self._end(Closed(CloseReason.TLS, _words(error)), failure=failure)
+        ending = Closed(CloseReason.TLS, _words(error), alert_of(error))
+        self._end(ending, failure=failure, certificate=certificate_fault_of(error))
 
     def _handshake_timed_out(self) -> None:
         ending = Closed(CloseReason.ABORTED, "TLS handshake not finished in time")
         self._end(ending, failure=ConnectFailure.TIMEOUT, abort=True)
 
-    def _end(self, ending: Closed, *, failure: ConnectFailure = ConnectFailure.RESET, abort: bool = False) -> None:
+    def _end(
+        self,
+        ending: Closed,
+        *,
+        failure: ConnectFailure = ConnectFailure.RESET,
+        certificate: CertificateFault | None = None,
+        abort: bool = False,
+    ) -> None:
         """End the connection. Every way to the end comes through here, and only the first one counts."""
         if self._state is _State.ENDED:
             return
@@ -347,7 +369,8 @@ class Connection(asyncio.Protocol):
             self._hang_up(self._transport, abort=abort)
         # Whoever waits for the handshake must hear of its failure.
         if was is not _State.OPEN:
-            self._on_handshake(self, ConnectError(failure, ending.detail or ending.reason))
+            error = ConnectError(failure, ending.detail or ending.reason, ending.alert, certificate)
+            self._on_handshake(self, error)
 
     def _hang_up(self, transport: asyncio.Transport, *, abort: bool) -> None:
         if abort:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from trunkproof.loadgen.media.stream import MediaReport
@@ -210,7 +211,7 @@ class ScriptedPool:
 
     def _lease(self) -> Lease:
         self.leased += 1
-        return Lease(None, ConnectionKind.REUSED, 0.0)  # type: ignore[arg-type]
+        return Lease(SimpleNamespace(closed=None), ConnectionKind.REUSED, 0.0)  # type: ignore[arg-type]
 
 
 class ScriptedLine:
