@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.pump import make_pump
+from trunkproof.loadgen.media.said import silence, tone
 from trunkproof.loadgen.media.sockets import Address, bind_pair, canonical, family_of, raise_descriptor_limit
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
@@ -96,6 +97,8 @@ class Audio:
         plain = trunk.media == "rtp" if factory.plain is None else factory.plain
         self.key = None if plain else os.urandom(KEY_BYTES)
         """Our SRTP key for this call. None for plain RTP."""
+        self.far_end = FarEnd.PLAN
+        """What this side plays: by default its voiceprint. Set it before anything is agreed."""
         self.report = MediaReport()
         """What was heard. It is empty until the audio is stopped."""
 
@@ -211,6 +214,8 @@ class Audio:
             heard_event_type=agreement.heard_event_type,
             sends=agreement.sends,
             hears=agreement.hears,
+            said=_SAID[self.far_end](agreement.codec.name) if self.far_end in _SAID else b"",
+            echoes=self.far_end is FarEnd.ECHO,
         )
 
     def _cipher_of(self, agreement: MediaAgreement) -> Cipher:
@@ -337,6 +342,10 @@ class AudioFactory:
     def close(self) -> None:
         """Stop the pump, with all audio that is left."""
         self.pump.close()
+
+
+_SAID: dict[FarEnd, Callable[[str], bytes]] = {FarEnd.PLAYS: tone, FarEnd.ANSWERS: silence}
+"""What is said by a side that plays such a far end: a tone, or silence, which keeps a NAT open."""
 
 
 def _check_descriptors(error: OSError) -> None:
