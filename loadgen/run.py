@@ -30,7 +30,7 @@ from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.parties.customer import check_family, check_numbers, connector_of
+from trunkproof.loadgen.parties.customer import check_family, check_inbound, check_numbers, connector_of
 from trunkproof.loadgen.parties.first_hop import FirstHop, first_hop
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
@@ -165,6 +165,7 @@ class Run:
         rate = 60 * plan.calls / plan.study.duration_s
         target = options.guard.check(card.host, card.port, rate)
         for trunk in plan.study.trunks:
+            check_inbound(trunk, card)
             _checked_hop(trunk, target, card, options, rate)
         async with contextlib.AsyncExitStack() as stack:
             self._bugs = stack.enter_context(collecting_bugs())
@@ -234,8 +235,7 @@ class Run:
             beside.append(self._stop_on(stop))
         async with _alongside(beside):
             await self._place()
-            if not self._end.cut_short:
-                await asyncio.sleep(self._options.at_least_s - self._now_s())
+            await self._wait_until(max(self._options.at_least_s, self._answers_until_s))
             # This ends with the last inbound call. Only then has the trunk spent all of its CPU, and are the placer's
             # records complete.
             report = await self._final_report()
@@ -264,6 +264,18 @@ class Run:
             bugs=merged([self._bugs.found, placed.bugs, report.bugs]),
             refused=report.refused,
         )
+
+    @property
+    def _answers_until_s(self) -> float:
+        """Return until when others may call the customers' inbound numbers, in seconds after plan zero."""
+        study = self._plan.study
+        return study.duration_s if any(trunk.traffic.inbound for trunk in study.trunks) else 0.0
+
+    async def _wait_until(self, at_s: float) -> None:
+        """Wait until an instant after plan zero, or until the run is cut short."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, at_s - self._now_s())):
+                await self._stopping.wait()
 
     async def _place(self) -> None:
         try:
@@ -324,7 +336,10 @@ class Run:
     async def _tell_progress(self) -> None:
         rows: Sequence[Any] = tuple(self._plan.rows.values())
         # Redials have no planned instant. They count as 0 here, and the progress stops at 1 while they last.
-        total = max((row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in rows)
+        total = max(
+            [self._answers_until_s or 1.0]
+            + [(row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in rows]
+        )
         while True:
             await asyncio.sleep(_PROGRESS_EVERY_S)
             begun, ended = self._placer.counts

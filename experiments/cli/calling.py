@@ -42,6 +42,7 @@ from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.parties.call_book import ServedCall
 from trunkproof.loadgen.run import RunResult, drive, reach
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
@@ -49,7 +50,7 @@ from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
 from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
-from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
+from trunkproof.loadgen.stacks.stack import ServeOptions
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem, StackError

@@ -23,17 +23,17 @@ from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
-from trunkproof.loadgen.parties.audio import Audio, AudioFactory, NoPortError
+from trunkproof.loadgen.parties.audio import Audio, AudioFactory
+from trunkproof.loadgen.parties.call_book import BookedReservation, CallBook
 from trunkproof.loadgen.parties.incoming import Answerer, Reservation
 from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
-from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
+from trunkproof.loadgen.parties.refusal import CallRefused
 from trunkproof.loadgen.parties.strangers import StrangerRefuser
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
 from trunkproof.loadgen.sip.invite import Place
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.stacks.control import StackStatus
-from trunkproof.loadgen.stacks.embedded.call_book import CallBook
 from trunkproof.loadgen.stacks.embedded.gate import Gate
 from trunkproof.loadgen.stacks.stack import Finish, ServeOptions, customer_files
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
@@ -42,7 +42,7 @@ from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
 from trunkproof.loadgen.tls.limiter import ConnectionLimiter
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import Outcome, Plan, PlanRow, row_of
-from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.records import Direction
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 from trunkproof.models.traffic import TlsPolicy
 
@@ -357,25 +357,3 @@ class TrunkReservation:
     def close(self) -> None:
         """Release the ports and the channel."""
         self._trunk.gate.limits.give_back(self._index, self._ports, self._trunk.now())
-
-
-class BookedReservation:
-    """A reservation whose audio and end are noted in the book of calls."""
-
-    def __init__(self, reservation: TrunkReservation, incoming: IncomingCall, book: CallBook) -> None:
-        self._reservation, self._incoming, self._book = reservation, incoming, book
-
-    def open_audio(self) -> Audio:
-        """Return the trunk's side of the call's audio."""
-        try:
-            audio = self._reservation.open_audio()
-        except NoPortError:
-            self._book.refused(self._incoming, CallRefused(Refusal.of(Disposition.NO_PORT)))
-            raise
-        self._book.has_audio(self._incoming, audio)
-        return audio
-
-    def close(self) -> None:
-        """Release the ports and the channel."""
-        self._reservation.close()
-        self._book.released(self._incoming)
