@@ -79,8 +79,10 @@ class Carrier(Settings):
     """The time from handing over the INVITE to the first ring."""
     address: IPvAnyAddress = IPv4Address("127.0.1.1")
     """The address of the carrier that we play behind a foreign stack. The embedded trunk has its carrier inside."""
-    media: Literal["rtp", "srtp"] = "rtp"
+    media: MediaProfile = "rtp"
     """How audio goes between such a stack and the carrier."""
+    transport: Transport = "tls"
+    """What carries SIP to the carrier that `trunkproof answer` plays. Behind a stack of ours it is always TLS."""
 
     @model_validator(mode="after")
     def _burst_is_above_base(self) -> Self:

@@ -65,7 +65,7 @@ _CALLS_PER_TABLE = 10_000
 TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
 
 
-class _ServedRecords:
+class ServedRecords:
     """The records of a served trunk's calls, which may be those of days: a table takes a tenth of their memory."""
 
     def __init__(self) -> None:
@@ -73,12 +73,14 @@ class _ServedRecords:
         self._tables: list[pl.DataFrame] = []
 
     def add(self, record: Record) -> None:
+        """Add the record of a call that is over."""
         self._records.append(record)
         if len(self._records) == _CALLS_PER_TABLE:
             self._tables.append(to_frame(self._records))
             self._records.clear()
 
     def table(self) -> pl.DataFrame:
+        """Return all records as one table."""
         return pl.concat([*self._tables, to_frame(self._records)])
 
 
@@ -100,7 +102,7 @@ def serve(
     """Play the study's trunk, until Ctrl-C."""
     study = read_as_asked(study_file, stack=stack)
     folder = folder_at(out_dir)
-    served = _ServedRecords()
+    served = ServedRecords()
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:

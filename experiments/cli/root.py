@@ -25,6 +25,9 @@ COMMANDS = {
     "plan": _Command("predicting", "Say what a study will do, before it does it."),
     "simulate": _Command("predicting", "Predict: run a study on the model of the trunk."),
     "serve": _Command("calling", "Play the study's trunk, until Ctrl-C."),
+    "answer": _Command(
+        "answering", "Play the carrier behind a trunk that others run: answer the study's numbers, until Ctrl-C."
+    ),
     "load": _Command("calling", "Place the study's calls, for real, on a trunk that is running."),
     "validate": _Command("proving", "Predict a study, place its calls on a trunk of this machine, and compare both."),
     "report": _Command("proving", "Write the page of a validation or of a suite again, from what it left."),
