@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from trunkproof.models.edges import PORT
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.hosts import PORT
 from trunkproof.models.settings import Settings
-from trunkproof.models.study import StackName
+from trunkproof.models.study import StackName, Transport
 
 
 class CustomerFiles(Settings):
@@ -35,7 +35,10 @@ class TrunkCard(Settings):
     """The host name that the trunk's certificate must have."""
     host: str
     port: PORT
-    ca_file: str
+    transport: Transport = "tls"
+    """What carries SIP there."""
+    ca_file: str | None = None
+    """Who signed its certificate. A trunk without TLS has none."""
     control_port: PORT | None = None
     """The control channel of a trunk that `serve` plays, on the same host. Other trunks have none."""
     control_secret: str | None = Field(default=None, repr=False)

@@ -98,6 +98,11 @@ class Guard:
             )
         return str(literal)
 
+    def knows(self, address: str) -> bool:
+        """Tell whether a numeric address is this machine's loopback, or on the allow list."""
+        literal = _literal(_canonical(address))
+        return literal is not None and (literal.is_loopback or self._allows(str(literal)))
+
     def _lookup(self, name: str, port: int) -> Address:
         for found in self.resolve(name, port):
             address = _literal(found)

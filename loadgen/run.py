@@ -24,13 +24,15 @@ import polars as pl
 
 from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs, describe, merged, note_bug, noting_bugs
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.journal.keeper import RUN, JournalKeeper, keeping_journal
 from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.parties.customer import check_family, check_numbers, connector_of
+from trunkproof.loadgen.parties.customer import check_family, check_inbound, check_numbers, connector_of
+from trunkproof.loadgen.parties.first_hop import FirstHop, first_hop
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import InboundAttempt, TrunkSilentError
@@ -43,6 +45,7 @@ from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan
 from trunkproof.models.records import Record, record_from_json, to_frame
+from trunkproof.models.study import Trunk
 
 logger = logging.getLogger(__name__)
 
@@ -113,25 +116,34 @@ async def drive(
 
 
 async def reach(plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> None:
-    """Open one TLS connection as each customer will, and close it again: checks address, versions and certificates.
+    """Open one connection as each customer will, and close it again: checks address, versions and certificates.
 
     Raises:
         GuardError: the target may not be called.
-        StackError: no TLS connection can be made. The message says why.
+        StackError: no connection can be made. The message says why.
     """
-    target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+    rate = 60 * plan.calls / plan.study.duration_s
+    target = options.guard.check(card.host, card.port, rate)
     for trunk in plan.study.trunks:
-        check_family(trunk, target)
-        check_numbers(trunk, target)
-        connector = connector_of(trunk, card, card.server_name, options)
+        hop = _checked_hop(trunk, target, card, options, rate)
+        check_family(trunk, hop.target)
+        connector = connector_of(trunk, card, hop.server_name, options)
         try:
-            connection = await connector.connect(target.address, target.port)
+            connection = await connector.connect(hop.target.address, hop.target.port)
         except (ConnectError, LocalNetworkError) as error:
-            raise StackError(
-                f"no TLS connection from {trunk.customer_address} to {card.place} as {card.server_name}: {error}"
-            ) from error
+            whither = f"{trunk.transport.upper()} connection from {trunk.customer_address} to {hop}"
+            name = f" as {hop.server_name}" if trunk.transport == "tls" else ""
+            raise StackError(f"no {whither}{name}: {error}") from error
         connection.close()
         await connection.wait_closed()
+
+
+def _checked_hop(trunk: Trunk, target: Target, card: TrunkCard, options: RunOptions, rate: float) -> FirstHop:
+    """Return where a customer connects, once it is sure that it may call there, and the trunk behind it."""
+    hop = first_hop(trunk, target, card.server_name, options.guard, rate)
+    for there in {target, hop.target}:
+        check_numbers(trunk, there)
+    return hop
 
 
 class Run:
@@ -169,9 +181,11 @@ class Run:
             StackError: the trunk cannot be reached, or a worker does not start.
         """
         plan, card, options = self._plan, self._card, self._options
-        target = options.guard.check(card.host, card.port, 60 * plan.calls / plan.study.duration_s)
+        rate = 60 * plan.calls / plan.study.duration_s
+        target = options.guard.check(card.host, card.port, rate)
         for trunk in plan.study.trunks:
-            check_numbers(trunk, target)
+            check_inbound(trunk, card)
+            _checked_hop(trunk, target, card, options, rate)
         async with contextlib.AsyncExitStack() as stack:
             self._bugs = stack.enter_context(collecting_bugs())
             if options.journal is not None:
@@ -245,8 +259,7 @@ class Run:
             beside.append(self._stop_on(stop))
         async with _alongside(beside):
             await self._place()
-            if not self._end.cut_short:
-                await asyncio.sleep(self._options.at_least_s - self._now_s())
+            await self._wait_until(max(self._options.at_least_s, self._answers_until_s))
             # This ends with the last inbound call. Only then has the trunk spent all of its CPU, and are the placer's
             # records complete.
             report = await self._final_report()
@@ -298,6 +311,18 @@ class Run:
                 loop.call_soon_threadsafe(self._cut_short, end)
 
         return failed
+
+    @property
+    def _answers_until_s(self) -> float:
+        """Return until when others may call the customers' inbound numbers, in seconds after plan zero."""
+        study = self._plan.study
+        return study.duration_s if any(trunk.traffic.inbound for trunk in study.trunks) else 0.0
+
+    async def _wait_until(self, at_s: float) -> None:
+        """Wait until an instant after plan zero, or until the run is cut short."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, at_s - self._now_s())):
+                await self._stopping.wait()
 
     async def _place(self) -> None:
         try:
@@ -370,7 +395,10 @@ class Run:
     async def _tell_progress(self) -> None:
         rows: Sequence[Any] = tuple(self._plan.rows.values())
         # Redials have no planned instant. They count as 0 here, and the progress stops at 1 while they last.
-        total = max((row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in rows)
+        total = max(
+            [self._answers_until_s or 1.0]
+            + [(row.place_s or 0.0) + row.setup_s + row.ring_s + row.hold_s for row in rows]
+        )
         while True:
             await asyncio.sleep(_PROGRESS_EVERY_S)
             begun, ended = self._placer.counts

@@ -23,7 +23,7 @@ from trunkproof.models.columns import CONNECTION_CODE, Columns, columns_of
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.records import REFUSED_BY_TRUNK, ConnectionKind, Disposition
 from trunkproof.models.settings import Settings
-from trunkproof.models.study import Pop, StackName
+from trunkproof.models.study import MediaProfile, Pop, StackName, Study, Transport
 
 CALIBRATIONS = Path(__file__).parent / "calibrations"
 Seconds = Annotated[float, Field(ge=0, le=10)]
@@ -41,6 +41,8 @@ CostName = Literal[
     "idle_share",
     "round_trip_s",
     "throttle_decision_s",
+    "tcp_connection_s",
+    "plain_packet_s",
 ]
 """The fields of `Costs`."""
 
@@ -65,6 +67,7 @@ OLDER_NAMES: dict[str, CostName] = {
 
 REFUSED_WITHOUT_CARRIER = REFUSED_BY_TRUNK - {Disposition.NO_CHANNEL}
 """Refused before the INVITE was handed on. Without a free channel it is the carrier that refuses."""
+_NEW = (CONNECTION_CODE[ConnectionKind.FULL], CONNECTION_CODE[ConnectionKind.TCP])
 _WITHOUT_CARRIER = np.array([kind in REFUSED_WITHOUT_CARRIER for kind in Disposition])
 
 
@@ -117,6 +120,22 @@ class Costs(Settings):
     """The round trip between customer and trunk, as wall time. It includes the delay of both ends' event loops."""
     throttle_decision_s: Annotated[Seconds, Field(validation_alias=_also("throttle_s"))] = 0.0
     """How long an INVITE waits for the throttle's decision, as wall time. Asterisk's dialplan takes a lock for it."""
+    tcp_connection_s: Seconds | None = None
+    """One connection without TLS: TCP accept and close. None: not measured, and taken as free."""
+    plain_packet_s: Seconds | None = None
+    """One packet of a call with plain RTP, as `packet_s`. None: not measured, and taken as `packet_s`."""
+
+    def carrying(self, transport: Transport, media: MediaProfile) -> Self:
+        """Return the costs of the same stack with that transport and media: its connections and its packets."""
+        changes: dict[str, float] = {}
+        if transport == "tcp":
+            changes |= dict.fromkeys(("full_handshake_s", "resumed_handshake_s"), self.tcp_connection_s or 0.0)
+        if media == "rtp" and self.plain_packet_s is not None:
+            changes["packet_s"] = self.plain_packet_s
+            if self.contended_packet_s is not None and self.packet_s:
+                # SRTP is the same work whether CPU is contended or not.
+                changes["contended_packet_s"] = max(0.0, self.contended_packet_s - self.packet_s + self.plain_packet_s)
+        return self.model_copy(update=changes)
 
     @property
     def required_packet_s(self) -> float:
@@ -260,6 +279,16 @@ def costs_of(pop: Pop) -> Costs:
     return load_calibration(pop.calibration).costs.at_slowdown(pop.machine.slowdown)
 
 
+def study_costs(study: Study) -> Costs:
+    """Return the costs of the PoP's programs, for the transport and media of a study.
+
+    Raises:
+        InputError: the calibration is missing or invalid.
+    """
+    costs = load_calibration(study.pop.calibration).costs.carrying(study.transport, study.media)
+    return costs.at_slowdown(study.pop.machine.slowdown)
+
+
 def cost_counts(records: pl.DataFrame) -> dict[CostName, float]:
     """Count how often a record table incurs each cost of connections, attempts and packets.
 
@@ -275,7 +304,8 @@ def work_counts(records: Columns) -> dict[CostName, float]:
     # An attempt without a connection sent no INVITE, so it costs no such work.
     sent, refused = ~np.isnan(records.sent_s), _WITHOUT_CARRIER[records.disposition]
     counted: dict[CostName, Any] = {
-        "full_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.FULL]),
+        # With `Costs.carrying`, a full handshake costs what a connection without TLS does.
+        "full_handshake_s": np.count_nonzero(np.isin(records.connection, _NEW)),
         "resumed_handshake_s": np.count_nonzero(records.connection == CONNECTION_CODE[ConnectionKind.RESUMED]),
         "invite_s": np.count_nonzero(sent & ~refused),
         "refusal_s": np.count_nonzero(sent & refused),

@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, IPvAnyAddress
 
+from trunkproof.models.hosts import PORT, HostName
 from trunkproof.models.settings import Settings
 
-PORT = Annotated[int, Field(ge=1, le=65535)]
-HostName = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+$", max_length=253)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$", max_length=253)]
 """A name or an address."""
 Ordinal = Annotated[int, Field(ge=0, le=65535)]

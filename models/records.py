@@ -47,11 +47,13 @@ class FarEnd(StrEnum):
 
 
 class ConnectionKind(StrEnum):
-    """The TLS connection that an attempt's INVITE went out on."""
+    """The connection that an attempt's INVITE went out on: one that stood, or how a new one began."""
 
     REUSED = "reused"
     RESUMED = "resumed"
     FULL = "full"
+    TCP = "tcp"
+    """A new one without TLS."""
 
 
 class EndedBy(StrEnum):
@@ -219,7 +221,9 @@ class Record:
     ports: Annotated[int, Column("Port pairs of the pool that the attempt held.", "port pairs")] = 0
     rtp_sent: Annotated[int, Column("Sent by the customer's side.", "packets")] = 0
     rtp_received: Annotated[int, Column("Received by the customer's side.", "packets")] = 0
-    rtp_authenticated: Annotated[int, Column("Received, and authentic.", "packets")] = 0
+    rtp_authenticated: Annotated[
+        int, Column("Received, and authentic. 0 for plain RTP, which nothing authenticates.", "packets")
+    ] = 0
     rtp_failed: Annotated[int, Column("Received, but not authentic.", "packets", _REAL)] = 0
     rtp_lost: Annotated[int, Column("Never received (RFC 3550 A.3).", "packets")] = 0
     rtp_late: Annotated[int, Column("Received after their playout instant.", "packets", _REAL)] = 0

@@ -16,17 +16,16 @@ from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_va
 from trunkproof.models.destinations import AddedHeaders
 from trunkproof.models.distributions import Constant, Distribution
 from trunkproof.models.edges import (
-    PORT,
     CustomerEdge,
     Dns,
     Edge,
     EdgeDown,
     Failover,
-    HostName,
     Instant,
     edge_named,
     edge_problems,
 )
+from trunkproof.models.hosts import PORT, HostAndPort, HostName
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
 from trunkproof.models.thresholds import KpiThreshold, threshold_problems
@@ -39,6 +38,10 @@ from trunkproof.models.traffic import Positive, Traffic
 PRODUCTION_HOST = "pstn.in2.exotel.com"
 Codec = Literal["PCMA", "PCMU"]
 Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
+Transport = Literal["tls", "tcp"]
+USUAL_PORT: Mapping[Transport, int] = {"tls": 5061, "tcp": 5060}
+"""The ports of SIP where none is named (RFC 3261 section 19.1.2)."""
+MediaProfile = Literal["srtp", "rtp"]
 StackName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 """The name of a stack, such as `embedded`. `loadgen.stacks.registry` knows which stacks there are."""
 
@@ -84,8 +87,10 @@ class Carrier(Settings):
     """The time from handing over the INVITE to the first ring."""
     address: IPvAnyAddress = IPv4Address("127.0.1.1")
     """The address of the carrier that we play behind a foreign stack. The embedded trunk has its carrier inside."""
-    media: Literal["rtp", "srtp"] = "rtp"
+    media: MediaProfile = "rtp"
     """How audio goes between such a stack and the carrier."""
+    transport: Transport = "tls"
+    """What carries SIP to the carrier that `trunkproof answer` plays. Behind a stack of ours it is always TLS."""
 
     @model_validator(mode="after")
     def _burst_is_above_base(self) -> Self:
@@ -200,6 +205,12 @@ class Trunk(Settings):
     customer_address: IPvAnyAddress = IPv4Address("127.0.0.2")
     """The customer's SBC or PBX: it calls from here, and listens here for inbound calls."""
     customer_port: PORT = 5061
+    transport: Transport = "tls"
+    """What carries SIP, in both directions."""
+    media: MediaProfile = "srtp"
+    """What carries audio: SRTP (`RTP/SAVP` with `a=crypto`) or plain RTP (`RTP/AVP`)."""
+    outbound_proxy: HostAndPort | None = None
+    """The first hop of outbound requests, by a Route header (RFC 3261 section 8.1.2). None: the trunk itself."""
     from_domain: HostName | None = None
     """The domain in From. None: the account's, `<account>.pstn.exotel.com`."""
     request_host: HostName | None = None
@@ -228,6 +239,11 @@ class Trunk(Settings):
     def domain(self) -> str:
         """Return the domain of the customer's numbers, as From names it."""
         return self.from_domain or f"{self.account}.pstn.exotel.com"
+
+    @property
+    def is_tls(self) -> bool:
+        """Tell whether SIP is carried over TLS."""
+        return self.transport == "tls"
 
     def admits(self, source: IPvAnyAddress) -> bool:
         """Tell whether the whitelist lets this source address call."""
@@ -321,6 +337,12 @@ class Study(Settings):
         return self
 
     @model_validator(mode="after")
+    def _one_transport(self) -> Self:
+        if len({trunk.transport for trunk in self.trunks}) > 1:
+            raise ValueError("trunks of one PoP have different transports; write a study for each transport")
+        return self
+
+    @model_validator(mode="after")
     def _thresholds_name_what_is_there(self) -> Self:
         numbers = {trunk.name: trunk.traffic.where for trunk in self.trunks}
         if problems := list(threshold_problems(self.thresholds, numbers)):
@@ -364,6 +386,16 @@ class Study(Settings):
             return None
         calls_of = self.trunks[trunk]
         return throttle.shared, {None: "", "account": calls_of.account, "trunk": calls_of.name}[throttle.per]
+
+    @property
+    def transport(self) -> Transport:
+        """Return what carries SIP between the PoP and its customers."""
+        return self.trunks[0].transport
+
+    @property
+    def media(self) -> MediaProfile:
+        """Return what audio is priced as: plain RTP only where no trunk has SRTP."""
+        return "rtp" if all(trunk.media == "rtp" for trunk in self.trunks) else "srtp"
 
     def trunk_named(self, name: str) -> Trunk:
         """Return the trunk of that name.

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 
 from trunkproof.models.destinations import Destination, Destinations, Numbers
 from trunkproof.models.distributions import Constant, Distribution, Exponential
-from trunkproof.models.records import Disposition
+from trunkproof.models.records import Disposition, FarEnd
 from trunkproof.models.settings import Settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -310,6 +310,10 @@ class TlsUse(Settings):
         return self.versions[-1]
 
 
+def _one_entry_is_a_list(written: Any) -> Any:
+    return [written] if isinstance(written, dict) else written
+
+
 class Traffic(Settings):
     """The load of one trunk."""
 
@@ -333,12 +337,36 @@ class Traffic(Settings):
     destinations: tuple[Destination, ...] = ()
     """Where outbound calls go. Empty: to our own answering side, by numbers that are made from the plan."""
 
+    inbound: Annotated[tuple[Destination, ...], BeforeValidator(_one_entry_is_a_list)] = ()
+    """The Exophones at which the customer answers, and what it does there, whoever calls. `holding` is how long until
+    it hangs up; None: only its caller does. These calls come from a trunk that others run: no plan has them."""
+
+    @field_validator("inbound")
+    @classmethod
+    def _are_answered(cls, entries: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        for entry in entries:
+            if entry.far_end is FarEnd.PLAN:
+                raise ValueError("far_end: plan has no numbers of its own; write what these numbers do")
+            if entry.share is not None or entry.is_limited:
+                raise ValueError("share, at_once and per_minute are about calls that we place, and these come to us")
+        return cls._go_together(entries)
+
     @field_validator("destinations")
     @classmethod
     def _go_together(cls, entries: tuple[Destination, ...]) -> tuple[Destination, ...]:
         if problems := list(Destinations(entries).problems()):
             raise ValueError("; ".join(problems))
         return entries
+
+    @property
+    def is_silent(self) -> bool:
+        """Tell whether nobody calls out: a rate of 0, as where only inbound calls of others are awaited."""
+        return isinstance(self.arrivals, ConstantArrivals | PoissonArrivals) and not self.arrivals.rate_per_minute
+
+    @property
+    def answered(self) -> Destinations:
+        """Return the inbound numbers with their order."""
+        return Destinations(self.inbound)
 
     @property
     def where(self) -> Destinations:

@@ -13,13 +13,19 @@ import simpy
 from trunkproof.models.costs import Costs
 from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import ConnectionKind
-from trunkproof.models.traffic import TlsPolicy, TlsUse
+from trunkproof.models.study import Trunk
+from trunkproof.models.traffic import TlsPolicy
 from trunkproof.simulator.host import Host
 
 Wait = Generator[simpy.Event, object, ConnectionKind | None]
 TCP_ROUND_TRIPS = 1
 TLS_ROUND_TRIPS = {("1.3", False): 1, ("1.3", True): 1, ("1.2", False): 2, ("1.2", True): 1}
 """(TLS version, whether the handshake resumes a session) -> round trips (RFC 8446 section 2, RFC 5246 section 7.3)."""
+
+
+def round_trips(trunk: Trunk, *, resumes: bool) -> int:
+    """Return the round trips until a connection of a trunk's customer is open."""
+    return TCP_ROUND_TRIPS + (TLS_ROUND_TRIPS[trunk.traffic.tls.expected_version, resumes] if trunk.is_tls else 0)
 
 
 @dataclass(eq=False)
@@ -47,13 +53,14 @@ class Connections:
     """One customer's connections, by the TLS policy of the study."""
 
     edge: Edge
-    use: TlsUse
+    trunk: Trunk
     _standing: dict[int, int] = field(default_factory=dict)
     """Slot -> the number of restarts when its connection was opened. A later restart has closed it."""
     _opening: dict[int, simpy.Event] = field(default_factory=dict)
     _has_session: bool = False
 
     def __post_init__(self) -> None:
+        self.use = self.trunk.traffic.tls
         self._slots = self.use.pool_size if self.use.policy is TlsPolicy.POOL else 1
 
     def standing(self, row: PlanRow) -> ConnectionKind | None:
@@ -91,10 +98,12 @@ class Connections:
         restarts, resumes = edge.restarts, row.resumes and self._has_session
         work_s = costs.resumed_handshake_s if resumes else costs.full_handshake_s
         # Round trips need no CPU, and the handshake's work waits in the queue of the host.
-        trips = TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[self.use.expected_version, resumes]
+        trips = round_trips(self.trunk, resumes=resumes)
         yield edge.env.timeout(trips * costs.round_trip_s + edge.host.finish(work_s, edge.env.now))
         # Being up again is not enough: a restart in between has dropped the half-open connection.
         if restarts != edge.restarts:
             return None
         self._has_session = True
+        if not self.trunk.is_tls:
+            return ConnectionKind.TCP
         return ConnectionKind.RESUMED if resumes else ConnectionKind.FULL

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from heapq import heapreplace
 
-from trunkproof.models.costs import Costs, costs_of
+from trunkproof.models.costs import Costs, study_costs
 from trunkproof.models.packets import PACKETS_PER_STREAM_S
-from trunkproof.models.study import Machine, Pop
+from trunkproof.models.study import Machine, Study
 
 MOST_MEDIA_SHARE = 0.95
 """Signalling always gets the rest: the edge and the relay are different processes, and the scheduler is fair."""
@@ -25,14 +25,14 @@ def capacity(machine: Machine, costs: Costs) -> float:
     return min(machine.cores, machine.quota or math.inf) - costs.idle_share
 
 
-def busy_costs(pop: Pop) -> Costs:
-    """Return the costs of the PoP's programs at full load.
+def busy_costs(study: Study) -> Costs:
+    """Return the costs of the PoP's programs at full load, for the study's transport and media.
 
     Raises:
         InputError: the calibration is missing or invalid.
     """
-    costs = costs_of(pop)
-    return costs.at_full_load(capacity(pop.machine, costs))
+    costs = study_costs(study)
+    return costs.at_full_load(capacity(study.pop.machine, costs))
 
 
 class Host:

@@ -169,7 +169,7 @@ def check_machine(study: Study) -> None:
 
 
 def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
-    env, costs = simpy.Environment(), busy_costs(study.pop)
+    env, costs = simpy.Environment(), busy_costs(study)
     host = Host(study.pop.machine, costs)
     return World(env, study, costs, host, Edge(env, host, costs), Limits(study, anchors), emit)
 

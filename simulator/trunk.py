@@ -78,8 +78,9 @@ class Customer:
     def __init__(self, trunk: Trunk, edge: Edge) -> None:
         self.name = trunk.name
         self.redial = trunk.traffic.redial
-        self.connections = Connections(edge, trunk.traffic.tls)
+        self.connections = Connections(edge, trunk)
         self.is_whitelisted = trunk.admits(trunk.customer_address)
+        self.is_plain = trunk.media == "rtp"
 
 
 class Caller:
@@ -263,6 +264,8 @@ class Caller:
         yield env.timeout(row.hold_s)
         record.bye_s = env.now
         _note_audio(record, row.hold_s, world.host.one_stops(reading, env.now))
+        # Nothing authenticates plain RTP.
+        record.rtp_authenticated = 0 if self._customer.is_plain else record.rtp_received
         if restarts is not None and restarts != world.edge.restarts:
             connections = self._customer.connections
             # The BYE needs a connection. While the edge is down none can be had, so the caller tries again and again.
@@ -293,5 +296,5 @@ def _note_audio(record: Record, hold_s: float, lost_s: float) -> None:
     packets = int(hold_s * PACKETS_PER_STREAM_S) + 1
     record.rtp_sent = packets
     record.rtp_lost = min(packets, round(lost_s * PACKETS_PER_STREAM_S))
-    record.rtp_received = record.rtp_authenticated = packets - record.rtp_lost
+    record.rtp_received = packets - record.rtp_lost
     record.mos = _mos(record.rtp_lost / packets)

@@ -50,13 +50,14 @@ from trunkproof.loadgen.capture.options import CaptureOptions
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.parties.call_book import ServedCall
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
 from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
-from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
+from trunkproof.loadgen.stacks.stack import ServeOptions
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
@@ -70,7 +71,7 @@ _CALLS_PER_TABLE = 10_000
 TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
 
 
-class _ServedRecords:
+class ServedRecords:
     """The records of a served trunk's calls, which may be those of days: a table takes a tenth of their memory."""
 
     def __init__(self) -> None:
@@ -78,12 +79,14 @@ class _ServedRecords:
         self._tables: list[pl.DataFrame] = []
 
     def add(self, record: Record) -> None:
+        """Add the record of a call that is over."""
         self._records.append(record)
         if len(self._records) == _CALLS_PER_TABLE:
             self._tables.append(to_frame(self._records))
             self._records.clear()
 
     def table(self) -> pl.DataFrame:
+        """Return all records as one table."""
         return pl.concat([*self._tables, to_frame(self._records)])
 
 
@@ -92,7 +95,7 @@ def serve(
     study_file: StudyFile,
     *,
     stack: StackOption = None,
-    port: Annotated[int, typer.Option(help="TLS port of the edge; 0 chooses a free one.", min=0, max=65535)] = 5443,
+    port: Annotated[int, typer.Option(help="Port of the edge; 0 chooses a free one.", min=0, max=65535)] = 5443,
     keylog: KeyLog = None,
     trace: TraceFile = None,
     allow: Allow = None,
@@ -105,13 +108,15 @@ def serve(
     """Play the study's trunk, until Ctrl-C."""
     study = read_as_asked(study_file, stack=stack)
     folder = folder_at(out_dir, fresh=True)
-    served = _ServedRecords()
+    served = ServedRecords()
 
     def ready(card: TrunkCard) -> None:
         def human() -> None:
-            out.print(f"{study.pop.host} is played by {card.stack} at {card.place} (TLS); Ctrl-C ends it.")
+            where = f"{card.place} ({card.transport.upper()})"
+            out.print(f"{study.pop.host} is played by {card.stack} at {where}; Ctrl-C ends it.")
             out.print(f"Its processes: {', '.join(f'{name} {pid}' for name, pid in card.processes.items())}")
-            out.print(f"Its certificate authority: {card.ca_file}")
+            if card.transport == "tls":
+                out.print(f"Its certificate authority: {card.ca_file}")
             out.print(f"Call it: trunkproof load {study_file} --trunk {folder / 'trunk.json'}")
 
         # The secret is for whoever may read the card, and not for everybody who sees this output.
@@ -269,10 +274,16 @@ def card_of(
     problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (
         not host or not port.isdecimal() or not 0 < int(port) <= 65535 or trunk is not None
     )
-    if ca_file is None:
+    needs_ca = study.transport == "tls" and ca_file is None
+    if needs_ca:
         problems.append(Problem(where="--ca", what="is needed with --target: who signed the trunk's certificate"))
-    if problems or ca_file is None:
+    if problems:
         raise InputError("the trunk to call", problems)
     return TrunkCard(
-        stack="foreign", server_name=server_name or study.pop.host, host=host, port=int(port), ca_file=str(ca_file)
+        stack="foreign",
+        server_name=server_name or study.pop.host,
+        host=host,
+        port=int(port),
+        transport=study.transport,
+        ca_file=None if ca_file is None else str(ca_file),
     )

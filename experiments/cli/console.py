@@ -20,8 +20,8 @@ from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.far_ends import FarEndComparison
 from trunkproof.loadgen.bugs import FILE as BUGS
 from trunkproof.loadgen.meters.report import MeterReport
+from trunkproof.loadgen.parties.call_book import ServedCall
 from trunkproof.loadgen.stacks.server import ServeEnd
-from trunkproof.loadgen.stacks.stack import ServedCall
 from trunkproof.models.costs import Calibration, CostName
 from trunkproof.models.kpis import DEFINITIONS, Kpis
 from trunkproof.models.study import Study

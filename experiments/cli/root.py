@@ -27,6 +27,9 @@ COMMANDS = {
     "simulate": _Command("predicting", "Predict: run a study on the model of the trunk."),
     "serve": _Command("calling", "Play the study's trunk, until Ctrl-C."),
     "load": _Command("calling", "Place the study's calls, for real, on a trunk that is running, and judge them."),
+    "answer": _Command(
+        "answering", "Play the carrier behind a trunk that others run: answer the study's numbers, until Ctrl-C."
+    ),
     "validate": _Command("proving", "Predict a study, place its calls on a trunk of this machine, and compare both."),
     "report": _Command("proving", "Write the page of a load test, a validation or a suite again, from what it left."),
     "compare": _Command("comparing", "Compare two runs of one study: what is the same, better or worse."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trunkproof.models.costs import CostName
 
 COST_WORDS: dict[CostName, str] = {
-    "full_handshake_s": "full TLS handshakes",
+    "full_handshake_s": "new connections, full handshakes",
     "resumed_handshake_s": "resumed TLS handshakes",
     "invite_s": "INVITEs handed on",
     "refusal_s": "INVITEs refused",

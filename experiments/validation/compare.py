@@ -305,6 +305,8 @@ def _refusals(comparison: Comparison) -> str:
 
 
 def _srtp(srtp: Heard) -> str:
+    if srtp.plain and not srtp.received:
+        return f"{srtp.plain:,} packets of plain RTP were received, which nothing authenticates."
     if not srtp.received:
         return "No audio was received."
     if srtp.authenticated == srtp.received:

@@ -70,7 +70,9 @@ def compare_cpu(study: Study, predicted: pl.DataFrame, meters: MeterReport | Non
     calibration = load_calibration(study.pop.calibration)
     # Measured in this very run: the same work was seen to cost half as much again within minutes.
     slowdown = calibration.slowdown(meters.reference_s) or study.pop.machine.slowdown
-    breakdown = cpu_breakdown(calibration.costs.at_slowdown(slowdown), predicted, seconds)
+    breakdown = cpu_breakdown(
+        calibration.costs.carrying(study.transport, study.media).at_slowdown(slowdown), predicted, seconds
+    )
     return CpuComparison(seconds, sum(breakdown.values()), sum(spent.values()), breakdown, spent, slowdown)
 
 

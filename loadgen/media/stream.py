@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from trunkproof.loadgen.media.datagrams import KINDS, Kind, kind_of
 from trunkproof.loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, sender_of, write_report
 from trunkproof.loadgen.media.rtp import DIGITS, MalformedRtpError, RtpPacket, TelephoneEvent, source_of
+from trunkproof.loadgen.media.said import MOST_RETURNED, MOST_RETURNED_BYTES
 from trunkproof.loadgen.media.silence import Silence
 from trunkproof.loadgen.media.sockets import Address
 from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher
@@ -90,6 +91,10 @@ class MediaTerms:
     heard_event_type: int | None = None
     sends: bool = True
     hears: bool = True
+    said: bytes = b""
+    """A frame that is said again and again in place of the voiceprint. Empty: the voiceprint."""
+    echoes: bool = False
+    """Whether what is heard is sent back, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,8 @@ class MediaStream:
         self._frames = 0
         """Times of 20 ms so far. The timestamp also moves on while we may not send."""
         self._speaks = False
+        self._returned: deque[bytes] = deque(maxlen=MOST_RETURNED)
+        """Heard frames that an echo has not sent back yet."""
         self._pressed: list[str] = []
         self._key_step, self._key_begun = 0, 0
         self._sources: OrderedDict[int, ReceptionStatistics] = OrderedDict()
@@ -283,13 +290,22 @@ class MediaStream:
         if self._pressed and event_type is not None:
             packet = self._event_packet(event_type, sequence, frame)
         else:
-            payload = write_frame(self.side, self.row, self.sent)
+            if terms.echoes and not self._returned:
+                # Nothing to return: the next packet begins a talkspurt.
+                self._speaks = False
+                return None
+            payload = self._payload(terms)
             # The marker stands at the first packet of speech (RFC 3551 section 4.1).
             marker = not self._speaks
             packet = RtpPacket(terms.payload_type, sequence, self._timestamp(frame), self.ssrc, payload, marker=marker)
         self.sent += 1
         self._speaks = True
         return terms.cipher.protect(bytes(packet))
+
+    def _payload(self, terms: MediaTerms) -> bytes:
+        if terms.echoes:
+            return self._returned.popleft()
+        return terms.said or write_frame(self.side, self.row, self.sent)
 
     def _event_packet(self, event_type: int, sequence: int, frame: int) -> RtpPacket:
         step = self._key_step
@@ -465,11 +481,18 @@ class MediaStream:
             source.samples = len(packet.payload)
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
             self._note_voice(read_frame(packet.payload), arrival)
+            # A frame of another codec, or a longer one, cannot be sent as ours.
+            if terms.echoes and packet.payload_type == terms.payload_type and self._fits(packet):
+                self._returned.append(packet.payload)
         elif packet.payload_type == COMFORT_NOISE:
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
         else:
             self._other_types += 1
         source.note(arrival)
+
+    @staticmethod
+    def _fits(packet: RtpPacket) -> bool:
+        return 0 < len(packet.payload) <= MOST_RETURNED_BYTES
 
     def _note_voice(self, frame: Frame | None, arrival: float) -> None:
         voice = classify(frame, listener=self.side, row=self.row)

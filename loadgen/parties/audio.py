@@ -11,12 +11,13 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from trunkproof.loadgen.capture.recorder import Recorder
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.pump import make_pump
+from trunkproof.loadgen.media.said import silence, tone
 from trunkproof.loadgen.media.sockets import Address, bind_pair, canonical, family_of, raise_descriptor_limit
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
@@ -54,12 +55,27 @@ class Heard:
 
     received: int = 0
     authenticated: int = 0
+    plain: int = 0
+    """Packets of calls with plain RTP, which nothing authenticates. They count nowhere else."""
 
-    def add(self, report: MediaReport) -> None:
+    def add(self, report: MediaReport, *, secure: bool = True) -> None:
         """Add the packets of one more call."""
+        if not secure:
+            self.plain += report.received
+            return
         self.received += report.received
         # A replayed packet was authentic when it was first sent: its key is right.
         self.authenticated += report.authenticated + report.replayed
+
+
+def heard_together(parts: Iterable[Heard]) -> Heard:
+    """Return the sums of what several sides heard."""
+    total = Heard()
+    for part in parts:
+        total.received += part.received
+        total.authenticated += part.authenticated
+        total.plain += part.plain
+    return total
 
 
 class MediaAddressError(RemoteError):
@@ -81,10 +97,18 @@ class Audio:
         self.address = factory.told_address
         self.port: int = sockets[0].getsockname()[1]
         # Not from `random_source`: with the same key twice, two calls would be encrypted with the same key stream.
-        self.key = None if factory.plain else os.urandom(KEY_BYTES)
+        plain = trunk.media == "rtp" if factory.plain is None else factory.plain
+        self.key = None if plain else os.urandom(KEY_BYTES)
         """Our SRTP key for this call. None for plain RTP."""
+        self.far_end = FarEnd.PLAN
+        """What this side plays: by default its voiceprint. Set it before anything is agreed."""
         self.report = MediaReport()
         """What was heard. It is empty until the audio is stopped."""
+
+    @property
+    def secure(self) -> bool:
+        """Return whether it is SRTP. Plain RTP has no authentic packets: only the voiceprint says whose they are."""
+        return self.key is not None
 
     def offer(self) -> SessionDescription:
         """Return our offer, for a peer that asks for one."""
@@ -195,6 +219,8 @@ class Audio:
             heard_event_type=agreement.heard_event_type,
             sends=agreement.sends,
             hears=agreement.hears,
+            said=_SAID[self.far_end](agreement.codec.name) if self.far_end in _SAID else b"",
+            echoes=self.far_end is FarEnd.ECHO,
         )
 
     def _cipher_of(self, agreement: MediaAgreement) -> Cipher:
@@ -213,9 +239,7 @@ class Audio:
                 self._factory.recorder.audio(
                     self._trunk.name, self._row.row, (self._factory.address, self.port), self._tap
                 )
-            # Plain RTP has no authentic packets to count.
-            if self.key is not None:
-                self._factory.heard.add(self.report)
+            self._factory.heard.add(self.report, secure=self.secure)
 
     def close(self) -> None:
         """Stop, and release the ports."""
@@ -236,7 +260,7 @@ class AudioFactory:
         *,
         at_trunk: bool,
         check_media: Callable[[str], str],
-        plain: bool = False,
+        plain: bool | None = None,
         ports: tuple[int, int] | None = None,
         told_address: str | None = None,
         recorder: Recorder | None = None,
@@ -248,7 +272,7 @@ class AudioFactory:
             study: gives codecs and suites.
             at_trunk: whether this party is on the trunk's side.
             check_media: returns the address to send to, or raises GuardError.
-            plain: plain RTP, as behind an edge that encrypts for us.
+            plain: plain RTP, as behind an edge that encrypts for us. None: as the trunk of each call says.
             ports: the range that `open` takes ports from. None: the customers' whole range.
             told_address: the address that SDP names, where a NAT stands before this party. None: the local one.
             recorder: captures the datagrams.
@@ -331,6 +355,10 @@ class AudioFactory:
         self.pump.close()
 
 
+_SAID: dict[FarEnd, Callable[[str], bytes]] = {FarEnd.PLAYS: tone, FarEnd.ANSWERS: silence}
+"""What is said by a side that plays such a far end: a tone, or silence, which keeps a NAT open."""
+
+
 def _check_descriptors(error: OSError) -> None:
     """Raise NoPortError where the socket failed for want of file descriptors, and not because the port is in use."""
     if error.errno in {errno.EMFILE, errno.ENFILE}:
@@ -345,10 +373,11 @@ def codecs_of(trunk: Trunk) -> tuple[Codec, ...]:
     return tuple(CODECS[name] for name in trunk.codecs)
 
 
-def note_media(record: Record, report: MediaReport) -> None:
-    """Copy what was heard into the record of its call."""
+def note_media(record: Record, report: MediaReport, *, secure: bool = True) -> None:
+    """Copy what was heard into the record of its call. Of plain RTP nothing is authentic."""
     record.rtp_sent, record.rtp_received = report.sent, report.received
-    record.rtp_authenticated, record.rtp_failed = report.authenticated + report.replayed, report.failed
+    record.rtp_authenticated = report.authenticated + report.replayed if secure else 0
+    record.rtp_failed = report.failed
     record.rtp_lost, record.rtp_late = report.lost, report.late
     record.rtp_duplicate, record.rtp_reordered = report.duplicate + report.replayed, report.reordered
     record.rtp_foreign = report.foreign

@@ -1,4 +1,4 @@
-"""Play one customer of the trunk: it calls out over its TLS connections, and its PBX answers inbound calls.
+"""Play one customer of the trunk: it calls out over its connections, and its PBX answers inbound calls.
 
 Each customer has its own source address, so one machine can play several of them. It listens at the address that its
 Contact names, for as long as it places calls: trunks send OPTIONS there, and requests inside a dialog whose connection
@@ -7,6 +7,7 @@ is gone.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import os
@@ -24,11 +25,15 @@ from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory, codecs_of
+from trunkproof.loadgen.parties.call_book import BookedReservation, CallBook, OnCall
+from trunkproof.loadgen.parties.called import ListedNumbers
 from trunkproof.loadgen.parties.caller import Caller
-from trunkproof.loadgen.parties.incoming import Answerer
+from trunkproof.loadgen.parties.first_hop import first_hop
+from trunkproof.loadgen.parties.incoming import Answerer, Reservation
 from trunkproof.loadgen.parties.numbers import exophone
 from trunkproof.loadgen.parties.redirect import Redirector
 from trunkproof.loadgen.schedule.share import WHOLE, Share
+from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.digest import Credentials
 from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
@@ -41,24 +46,31 @@ from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsSe
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.errors import GuardError, InputError, Problem, StackError
 from trunkproof.models.plan import Plan, PlanRow
-from trunkproof.models.records import FarEnd
+from trunkproof.models.records import Direction, FarEnd
 from trunkproof.models.refusals import RefusalRules
 from trunkproof.models.study import Trunk
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE_S = 60.0
+"""How long a run waits at its end for callers of the inbound numbers to hang up."""
+_LAST_WORDS_S = 4.0
+"""How long it waits for their response to our BYE."""
+
 
 def connector_of(
     trunk: Trunk, card: TrunkCard, server_name: str, options: RunOptions, recorder: Recorder | None = None
 ) -> Connector:
-    """Return what opens a customer's TLS connections. The check before a run uses it too, so both shake hands alike."""
+    """Return what opens a customer's connections. The check before a run uses it too, so both shake hands alike."""
+    make_tap = None if recorder is None else partial(recorder.stream, calls_out=True)
+    if trunk.transport == "tcp":
+        return Connector(None, None, str(trunk.customer_address), make_tap=make_tap)
     context = client_context(
-        Path(card.ca_file),
+        None if card.ca_file is None else Path(card.ca_file),
         client_certificate=options.client_certificate,
         versions=trunk.traffic.tls.versions,
         keylog=options.keylog if recorder is None else recorder.secrets.path,
     )
-    make_tap = None if recorder is None else partial(recorder.stream, calls_out=True)
     return Connector(context, server_name, str(trunk.customer_address), make_tap=make_tap)
 
 
@@ -83,7 +95,7 @@ def check_numbers(trunk: Trunk, target: Target) -> None:
         GuardError: it may not. The message lists what is missing.
     """
     traffic = trunk.traffic
-    if ipaddress.ip_address(target.address).is_loopback or traffic.inbound_share == 1:
+    if ipaddress.ip_address(target.address).is_loopback or traffic.inbound_share == 1 or traffic.is_silent:
         return
     missing = []
     if not traffic.destinations:
@@ -92,6 +104,20 @@ def check_numbers(trunk: Trunk, target: Target) -> None:
         missing.append("list the Exophones to call as (traffic.callers)")
     if missing:
         raise GuardError(f"{target.host} is not on this machine; before {trunk.name} calls it, {' and '.join(missing)}")
+
+
+def check_inbound(trunk: Trunk, card: TrunkCard) -> None:
+    """Check that somebody places the inbound calls of a plan.
+
+    Raises:
+        InputError: nobody does, as the trunk is not ours.
+    """
+    if card.stack == "foreign" and trunk.traffic.inbound_share > 0:
+        what = (
+            f"is {trunk.traffic.inbound_share:g} for {trunk.name}, but a trunk that others run places no calls of a "
+            "plan: write 0, and list the Exophones that shall answer under traffic.inbound"
+        )
+        raise InputError("the trunk to call", [Problem(where="traffic.inbound_share", what=what)])
 
 
 def credentials_of(trunk: Trunk) -> Credentials | None:
@@ -123,7 +149,9 @@ class Customer:
         *,
         share: Share = WHOLE,
         recorder: Recorder | None = None,
+        on_answered: OnCall | None = None,
     ) -> None:
+        """Make a customer. `on_answered` is called with each call to its inbound numbers, when it is over."""
         self._plan = plan
         self._index = index
         self._settings = plan.study.trunks[index]
@@ -134,11 +162,19 @@ class Customer:
         self._target = target
         self._options = options
         self.recorder = recorder
-        self.pool = self._connections(target, card.server_name)
+        rate = 60 * plan.calls / plan.study.duration_s
+        self._hop = first_hop(self._settings, target, card.server_name, options.guard, rate)
+        self.pool = self._connections(self._hop.target, self._hop.server_name)
         self.redirector: Redirector | None = None
         if self._settings.follow_redirects:
-            rate = 60 * plan.calls / plan.study.duration_s
-            self.redirector = Redirector(options.guard, rate, self._connections, self._may_dial)
+            self.redirector = Redirector(
+                options.guard,
+                rate,
+                self._connections,
+                self._may_dial,
+                transport=self._settings.transport,
+                proxy=None if self._hop.route is None else self.pool,
+            )
         self.audio = AudioFactory(
             self._address,
             plan.study,
@@ -152,9 +188,14 @@ class Customer:
         self.refusals = RefusalRules.of(self._settings.throttle, ours=card.stack != "foreign")
         self.ring_patience_s = self._settings.traffic.ring_patience_s
         self.credentials = credentials_of(self._settings)
-        self._answerer = Answerer(plan.row_dialled, self._admit)
+        self._inbound = ListedNumbers(plan, index, Direction.INBOUND)
+        self._answerer = Answerer(plan.row_dialled, self._admit, listed=self._inbound.called)
+        self._on_answered = on_answered
+        self._book: CallBook | None = None
         self._listener: TlsServer | None = None
         self._agent: SipAgent | None = None
+        self._is_taking = True
+        """Whether it takes calls."""
         self._caller: Caller | None = None
 
     @property
@@ -184,6 +225,33 @@ class Customer:
     def begin(self, zero: float) -> None:
         """Set plan zero, on the event loop's clock."""
         self._caller = Caller(self, zero)
+        if self._settings.traffic.inbound and self._on_answered is not None:
+            self._book = CallBook(
+                zero,
+                self._on_answered,
+                self._settings.name,
+                direction=Direction.INBOUND,
+                us="the customer",
+                first_call=self._plan.calls,
+            )
+
+    def stop(self) -> None:
+        """Place no more calls, and end all that are under way, of both directions."""
+        self.caller.stop()
+        if self._book is not None:
+            self._book.stopping = True
+            self._answerer.stop()
+
+    async def finish(self) -> None:
+        """Take no more calls at the inbound numbers, and wait for those under way. End those that last too long."""
+        if self._book is None:
+            return
+        # A new call would meet an answerer that is about to go.
+        self._is_taking = False
+        await self._answerer.ended(_PATIENCE_S)
+        self._book.stopping = True
+        self._answerer.stop()
+        await self._answerer.ended(_LAST_WORDS_S)
 
     async def __aenter__(self) -> Self:
         """Listen at the customer's port. If only outbound calls are planned, any other port will do as well.
@@ -193,13 +261,14 @@ class Customer:
                 and the port cannot be had.
         """
         who = f"the customer of {self._settings.name}"
-        check_family(self._settings, self._target)
+        check_family(self._settings, self._hop.target)
         # This checks that the machine has the address.
         take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)
         # Behind a real PBX our answerer plays the telephones, and the PBX has the customer's port.
         port = (files.phone_port if files is not None else None) or self._settings.customer_port
-        answers = self._listens and self._settings.traffic.inbound_share > 0
+        traffic = self._settings.traffic
+        answers = self._listens and (traffic.inbound_share > 0 or bool(traffic.inbound))
         context = self._listener_context(files)
         try:
             # Only one of several workers can have the port. The Contact of the others names ports of their own.
@@ -212,9 +281,10 @@ class Customer:
             why = cannot_listen(who, self._address, port, error.__cause__)
             logger.warning("%s; it listens on port %d instead, and its Contact says so", why, other)
         self._agent = SipAgent(
-            UserAgent(self._told_address, self._listener.address[1]),
+            UserAgent(self._told_address, self._listener.address[1], transport=self._settings.transport),
             random.Random(),
             on_invite=self._invited if answers else None,
+            on_event=self._happened,
             trace=self._options.trace,
             on_message=None if self.recorder is None else self._captured,
         )
@@ -224,15 +294,20 @@ class Customer:
         assert self.recorder is not None
         self.recorder.message(self._settings.name, connection, data, sent=sent)
 
-    async def _serve(self, port: int, context: ssl.SSLContext) -> TlsServer:
+    async def _serve(self, port: int, context: ssl.SSLContext | None) -> TlsServer:
         make_tap = None if self.recorder is None else partial(self.recorder.stream, calls_out=False)
         return await serve_tls(self._address, port, context, self._connected, make_tap=make_tap)
 
     def _connected(self, connection: Connection) -> None:
         self.agent.attach(connection)
 
-    def _listener_context(self, files: CustomerFiles | None) -> ssl.SSLContext:
-        """Return the context of the listener: the card's certificate, the user's own, or one made for this run."""
+    def _listener_context(self, files: CustomerFiles | None) -> ssl.SSLContext | None:
+        """Return the context of the listener: the card's certificate, the user's own, or one made for this run.
+
+        None for TCP.
+        """
+        if self._settings.transport == "tcp":
+            return None
         keylog = None if self.recorder is None else self.recorder.secrets.path
         if files is not None:
             return server_context(CertificateFiles(Path(files.certificate), Path(files.key)), keylog=keylog)
@@ -253,6 +328,8 @@ class Customer:
         """Close everything."""
         # First: the tasks of these calls use the connections and the audio.
         await self._answerer.close()
+        if self._book is not None:
+            self._book.close()
         await self.pool.close()
         if self.redirector is not None:
             await self.redirector.close()
@@ -281,6 +358,8 @@ class Customer:
             sdp=sdp,
             request_host=self._settings.request_host,
             headers=self._settings.headers,
+            transport=self._settings.transport,
+            route=self._hop.route,
         )
 
     def _exophone(self, row: PlanRow) -> str:
@@ -298,12 +377,27 @@ class Customer:
         return not len(where) or where.has(number) or self._plan.row_dialled(number) is not None
 
     def _invited(self, incoming: IncomingCall) -> None:
+        if not self._is_taking:
+            self.agent.act(lambda now: incoming.call.reject(now, 480))
+            return
+        # The trunk's side has the records of the plan's inbound calls.
+        if self._book is not None and self._plan.row_dialled(incoming.call.dialled) is None:
+            self._book.came(incoming, asyncio.get_running_loop().time())
         self._answerer.take(self.agent, incoming)
 
-    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> TelephoneReservation:
+    def _happened(self, event: events.CallEvent) -> None:
+        if self._book is not None:
+            self._book.happened(event)
+
+    async def _admit(self, incoming: IncomingCall, row: PlanRow) -> Reservation:
         if self.recorder is not None:
             self.recorder.begin(self._settings.name, row.row, incoming.call.invite.call_id, inbound=True)
-        return TelephoneReservation(self, row)
+        reservation = TelephoneReservation(self, row)
+        if self._book is None or row.destination is None:
+            return reservation
+        self._book.listed(incoming, row, self._inbound.far_end(row))
+        self._book.admitted(incoming, self.ports_per_call)
+        return BookedReservation(reservation, incoming, self._book)
 
 
 class TelephoneReservation:

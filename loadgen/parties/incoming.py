@@ -15,6 +15,7 @@ from trunkproof.loadgen.bugs import note_bug
 from trunkproof.loadgen.parties.agent import CallEvents, IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, NoPortError
 from trunkproof.loadgen.parties.call_log import CallLog
+from trunkproof.loadgen.parties.called import Called
 from trunkproof.loadgen.parties.negotiation import AudioNegotiator
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
@@ -26,7 +27,7 @@ from trunkproof.loadgen.sip.sdp_reader import parse_sdp
 from trunkproof.loadgen.sip.server_call import ServerCall
 from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import Disposition
+from trunkproof.models.records import Disposition, FarEnd
 from trunkproof.models.refusals import REFUSALS
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ class Admission(Protocol):
 class Answerer:
     """The called side. `admission` decides first. `planned` returns the plan's row of a dialled number.
 
-    A number that is not the plan's gets the row that `unplanned` returns for it, or 404 without it.
+    `listed` knows the numbers that do something else. Any other number gets the row that `unplanned` returns for it, or
+    404 without it.
     """
 
     def __init__(
@@ -74,23 +76,34 @@ class Answerer:
         planned: Callable[[str], PlanRow | None],
         admission: Admission,
         unplanned: Callable[[str], PlanRow] | None = None,
+        listed: Callable[[str], Called | None] = lambda number: None,
     ) -> None:
-        self._planned, self._unplanned = planned, unplanned
+        self._planned, self._unplanned, self._listed = planned, unplanned, listed
         self._admission = admission
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], tuple[SipAgent, IncomingCall]] = {}
 
     def take(self, agent: SipAgent, incoming: IncomingCall) -> None:
         """Answer one call in its own task."""
-        # The set keeps the task alive: the event loop itself holds tasks only weakly.
+        # Kept here, because the event loop itself holds tasks only weakly.
         task = asyncio.create_task(self._guarded(agent, incoming))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = agent, incoming
+        task.add_done_callback(self._tasks.pop)
 
     @property
     def under_way(self) -> int:
         """Return the number of calls that are not over."""
         return len(self._tasks)
+
+    def stop(self) -> None:
+        """Hang up every call, or refuse it where it is not answered yet."""
+        for agent, incoming in tuple(self._tasks.values()):
+            agent.act(incoming.call.hang_up)
+
+    async def ended(self, within_s: float) -> None:
+        """Wait until no call is under way, or until that time is over."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=within_s)
 
     async def close(self) -> None:
         """Drop every call at once."""
@@ -115,13 +128,14 @@ class Answerer:
         # At once: setup, ringing and a shaper's delay together may be longer than the caller's timer B.
         agent.act(call.trying)
         try:
-            row = self._row_dialled(call)
+            called = self._called(call)
+            row = called.row
             log = log.of(row.call, row.attempt)
             log.debug("came in from %s", incoming.source)
             reservation = await self._admission(incoming, row)
             talk = _Conversation(agent, call, incoming.events, log)
             try:
-                await self._converse(talk, row, reservation)
+                await self._converse(talk, called, reservation)
             except Exception:
                 # A call that is up keeps its ports and its channel until it is over.
                 await talk.end()
@@ -145,15 +159,18 @@ class Answerer:
         except _Gone:
             log.debug("the caller gave up")
 
-    def _row_dialled(self, call: ServerCall) -> PlanRow:
+    def _called(self, call: ServerCall) -> Called:
+        if (listed := self._listed(call.dialled)) is not None:
+            return listed
         row = self._planned(call.dialled)
         if row is None and self._unplanned is not None:
             row = self._unplanned(call.dialled)
         if row is None:
             raise CallRefused(Refusal(_NOT_FOUND))
-        return row
+        return Called(row)
 
-    async def _converse(self, talk: _Conversation, row: PlanRow, reservation: Reservation) -> None:
+    async def _converse(self, talk: _Conversation, called: Called, reservation: Reservation) -> None:
+        row = called.row
         # Setup and ringing count from here, after admission: the delay of a shaper comes before.
         handed_over = self._loop.time()
         # Before ringing: nobody should hear a telephone ring for a call that cannot have audio.
@@ -164,17 +181,17 @@ class Answerer:
             raise CallRefused(Refusal(row.status))
         # A caller that makes no offer gets ours in the first reliable response (RFC 3262 section 5).
         if talk.call.needs_reliable and not talk.call.offer:
-            talk.open(reservation)
+            talk.open(reservation, called.far_end)
         talk.agent.act(talk.call.ring)
         # An abandoned call rings until its caller cancels it.
         await talk.sleep_until(None if row.outcome is Outcome.ABANDONED else handed_over + row.setup_s + row.ring_s)
         if row.outcome is Outcome.NO_ANSWER:
             raise CallRefused(Refusal(row.status))
         # Only for a call that is answered: a ringing telephone needs no socket.
-        await self.talk(talk, talk.open(reservation))
+        await self.talk(talk, talk.open(reservation, called.far_end), row.hold_s if called.hangs_up else None)
 
-    async def talk(self, talk: _Conversation, media: AudioNegotiator) -> None:
-        """Answer with our SDP, exchange audio, and wait for the end."""
+    async def talk(self, talk: _Conversation, media: AudioNegotiator, hold_s: float | None = None) -> None:
+        """Answer with our SDP, exchange audio, and wait for the end. Hang up after `hold_s`, if it is given."""
         call = talk.call
         body = media.answer(call.offer, talk.dialog) if call.offer else media.offer(talk.dialog)
         if body is None:
@@ -183,6 +200,8 @@ class Answerer:
         talk.agent.act(lambda now: call.answer(now, body))
         # The answer first: our audio must not reach the caller before it knows our key.
         media.confirm(talk.dialog)
+        if hold_s is not None and not await talk.until_ended(self._loop.time() + hold_s):
+            talk.agent.act(call.bye)
         await talk.until_ended()
 
 
@@ -195,16 +214,19 @@ class _Conversation:
         self._events = call_events
         self._log = log
         self._media: AudioNegotiator | None = None
+        self._is_over = False
 
     @property
     def dialog(self) -> str:
         """Return the name by which the negotiator knows the dialog."""
         return self.call.invite.from_.tag
 
-    def open(self, reservation: Reservation) -> AudioNegotiator:
+    def open(self, reservation: Reservation, far_end: FarEnd = FarEnd.PLAN) -> AudioNegotiator:
         """Return the call's audio, opened when it is asked for first."""
         if self._media is None:
-            self._media = AudioNegotiator(reservation.open_audio())
+            audio = reservation.open_audio()
+            audio.far_end = far_end
+            self._media = AudioNegotiator(audio)
             self.call.negotiator = self._media
         return self._media
 
@@ -227,9 +249,16 @@ class _Conversation:
                 case events.OfferAnswered(fault=fault) if fault is not None:
                     raise _NotAcceptable(fault)
 
-    async def until_ended(self) -> None:
-        """Wait until an answered call ends. Hang up where its caller's answer to our offer cannot be used."""
-        while not isinstance(event := await self._events.next(), events.FinalEvent):
+    async def until_ended(self, until: float | None = None) -> bool:
+        """Wait until an answered call ends, or until that instant. Return whether it has ended.
+
+        Hang up where its caller's answer to our offer cannot be used.
+        """
+        while not self._is_over:
+            event = await self._events.next(until)
+            self._is_over = isinstance(event, events.FinalEvent)
+            if event is None:
+                return False
             match event:
                 case events.OfferAnswered(fault=fault) if fault is not None:
                     self._log.info("the answer to our offer cannot be used: %s", fault)
@@ -238,6 +267,7 @@ class _Conversation:
                         self._hang_up(488, fault)
                 case events.Reoffered(status=status) if status != 200 and self._media is not None:
                     self._log.info("an offer in mid-call was refused: %s", self._media.refusal)
+        return True
 
     async def end(self) -> None:
         """Hang up a call that is answered, and wait until it is over."""

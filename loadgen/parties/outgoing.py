@@ -210,7 +210,7 @@ class PlannedCall:
         # Not before: while we look for a connection for our BYE, the far end may hang up over one of its own.
         self._note_end(ended)
         # After the hang-up, which may take a while, but of the audio as it was before.
-        note_media(self.record, media.audio.report)
+        note_media(self.record, media.audio.report, secure=media.audio.secure)
         audio_fault, words = find_audio_fault(media.audio.report, self._far_end) or (None, None)
         # Without an agreement there was nothing to hear.
         self.record.audio_fault = audio_fault if answer.fault is None else None

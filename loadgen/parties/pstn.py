@@ -82,6 +82,8 @@ class PstnLine:
             legs=LegIds(uuid.uuid4().hex, uuid.uuid4().hex, self._settings.name),
             sdp=sdp,
             records_route=self._records_route,
+            transport=self.agent.user_agent.transport,
+            outer_transport=self._settings.transport,
         )
 
 

@@ -1,7 +1,7 @@
 """Find out where a redirected call goes on (3xx; RFC 3261 sections 8.1.3.4 and 21.3).
 
 A redirect is the peer's wish to send our load elsewhere. So it is followed only if the study says so, only to addresses
-that the guard approves, over TLS, and only `MOST` times for one call.
+that the guard approves, over the transport of the trunk, and only `MOST` times for one call.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from trunkproof.loadgen.sip.fields import MalformedFieldError, NameAddr, Uri
 from trunkproof.loadgen.sip.message import Response
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.errors import GuardError, RemoteError, StackError
+from trunkproof.models.study import USUAL_PORT, Transport
 
 MOST = 5
 """Redirects of one call. RFC 3261 names no number; section 8.1.3.4 only asks not to try an address twice."""
-_TLS_PORT = 5061
 
 
 class RedirectError(RemoteError):
@@ -45,6 +45,10 @@ class Redirector:
     connections: Callable[[Target, str], ConnectionPool]
     may_dial: Callable[[str], bool] = lambda number: True
     """Whether a number may be dialled, wherever it is."""
+    transport: Transport = "tls"
+    """What carries SIP on this trunk. A redirect to another transport is not followed."""
+    proxy: ConnectionPool | None = None
+    """The connections to the outbound proxy, which redirected calls take too. None: they go straight to the target."""
     _pools: dict[Target, ConnectionPool] = field(default_factory=dict)
 
     async def follow(self, response: Response, tried: list[str]) -> Redirection:
@@ -75,10 +79,14 @@ class Redirector:
             await pool.close()
 
     async def _pool(self, uri: Uri) -> ConnectionPool:
-        if uri.scheme not in {"sip", "sips"} or uri.params.get("transport", "tls").lower() != "tls":
-            raise MalformedFieldError("the redirect names an address that is not SIP over TLS")
+        wanted = uri.params.get("transport", self.transport).lower()
+        if uri.scheme not in {"sip", "sips"} or wanted != self.transport:
+            raise MalformedFieldError(f"the redirect names an address that is not SIP over {self.transport.upper()}")
         # In a thread, because it may look a name up, and other calls must not wait for a name server.
-        target = await asyncio.to_thread(self.guard.check, uri.host, uri.port or _TLS_PORT, self.calls_per_minute)
+        port = uri.port or USUAL_PORT[self.transport]
+        target = await asyncio.to_thread(self.guard.check, uri.host, port, self.calls_per_minute)
+        if self.proxy is not None:
+            return self.proxy
         if target not in self._pools:
             self._pools[target] = self.connections(target, target.host)
         return self._pools[target]

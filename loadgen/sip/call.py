@@ -42,6 +42,7 @@ from trunkproof.loadgen.sip.transaction import (
     TransactionEvent,
     TransactionFailure,
 )
+from trunkproof.models.study import Transport
 from trunkproof.models.timers import T1_S
 
 ConnectionId = int
@@ -56,16 +57,17 @@ class UserAgent:
     host: str
     port: int
     product: str = "trunkproof"
+    transport: Transport = "tls"
     min_se_s: int = 90
     """The smallest session interval that it takes. A smaller one gets a 422 (RFC 4028 section 6)."""
 
     def via(self, branch: str) -> str:
         """Return the Via value of a new request. `alias` offers its connection for requests to us (RFC 5923)."""
-        return f"SIP/2.0/TLS {uri_host(self.host)}:{self.port};alias;branch={branch}"
+        return f"SIP/2.0/{self.transport.upper()} {uri_host(self.host)}:{self.port};alias;branch={branch}"
 
     def contact(self, user: str) -> str:
         """Return a Contact value for a user part."""
-        return f"<sip:{user}@{uri_host(self.host)}:{self.port};transport=tls>"
+        return f"<sip:{user}@{uri_host(self.host)}:{self.port};transport={self.transport}>"
 
 
 class Core(Protocol):

@@ -113,7 +113,7 @@ class SipEndpoint:
     def send_options(self, connection_id: ConnectionId, target: str, now: float) -> Probe:
         """Ask `target`, a SIP URI, whether it is alive (RFC 3261 section 11). The event ProbeAnswered ends it."""
         probe = Probe()
-        own = f"sip:{uri_host(self.agent.host)}:{self.agent.port};transport=tls"
+        own = f"sip:{uri_host(self.agent.host)}:{self.agent.port};transport={self.agent.transport}"
         # `rport` asks for the port from which the peer sees us (RFC 3581 section 3). So the answer shows a NAT.
         rows = [("Via", f"{self.agent.via(self.ids.branch())};rport"), ("Max-Forwards", "70")]
         rows += [("From", f"<{own}>;tag={self.ids.tag()}"), ("To", f"<{target}>"), ("Contact", f"<{own}>")]

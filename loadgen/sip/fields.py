@@ -103,7 +103,7 @@ def uri_host(host: str) -> str:
 
 
 _USUAL_URI = re.compile(
-    r"sips?:(?:[A-Za-z0-9+._-]+@)?[A-Za-z0-9.-]+(?::(?:[1-5]\d{4}|\d{1,4}))?(?:;transport=tls)?", re.ASCII
+    r"sips?:(?:[A-Za-z0-9+._-]+@)?[A-Za-z0-9.-]+(?::(?:[1-5]\d{4}|\d{1,4}))?(?:;transport=t(?:ls|cp))?", re.ASCII
 )
 """The form of nearly every URI. What it refuses may be right all the same: `Uri.parse` knows."""
 

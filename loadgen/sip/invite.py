@@ -19,6 +19,7 @@ from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto, offered_crypto
 from trunkproof.loadgen.sip.sdp import AVP, SAVP, Codec, SessionDescription, TelephoneEvent
 from trunkproof.loadgen.sip.session_timer import SessionTimer
+from trunkproof.models.study import Transport
 
 TRUNK_CALL_ID_HOST = "pstn.mum1.exotel.com"
 FIRST_CSEQ = 102
@@ -58,16 +59,20 @@ def outbound_invite(
     headers: tuple[Header, ...] = (),
     session: SessionTimer | None = None,
     user_agent: str = "trunkproof",
+    transport: Transport = "tls",
+    route: str | None = None,
 ) -> Request:
     """Return the INVITE that a customer sends to the trunk. Numbers are in E.164 with `+`. The caller is the Exophone.
 
     Request-URI and To name `request_host` where it is given, else the trunk's address. `headers` are added as they are.
+    `route` is the URI of an outbound proxy, a loose router: it does not change the Request-URI (RFC 3261 section
+    8.1.2).
 
     The parts that all INVITEs of a customer share come from a cache, because this runs for every call.
     """
     rows = [("User-Agent", user_agent), ("Allow", ALLOW), ("Supported", SUPPORTED)]
     rows += [session.header()] if session is not None else []
-    form = _outbound_form((exophone, domain), (trunk, customer), request_host, (*rows, *headers))
+    form = _outbound_form((exophone, domain), (trunk, customer), request_host, (*rows, *headers), (transport, route))
     branch, tag, call_id = ids.branch(), ids.tag(), ids.call_id(form.domain)
     via, from_, to = f"{form.via}{branch}", f"{form.from_}{tag}", f"<sip:{dialled}{form.at_host}>"
     # The order of the rows is that of the operator's sample.
@@ -76,7 +81,7 @@ def outbound_invite(
     request = Request("INVITE", f"sip:{dialled}{form.at_trunk}", Headers.written(text, form.breaks, first), sdp)
     # We know what these headers hold, so the transaction that starts next does not parse them.
     caller = NameAddr(form.caller.display, form.caller.uri, {"tag": tag})
-    request.know(_FIRST, caller, via=Via("TLS", form.host, customer.port, {"alias": "", "branch": branch}))
+    request.know(_FIRST, caller, via=Via(transport.upper(), form.host, customer.port, {"alias": "", "branch": branch}))
     return request
 
 
@@ -98,25 +103,30 @@ class _OutboundForm(NamedTuple):
 
 @lru_cache(maxsize=1024)  # one for each Exophone
 def _outbound_form(
-    identity: tuple[str, str], places: tuple[Place, Place], request_host: str | None, rows: tuple[Header, ...]
+    identity: tuple[str, str],
+    places: tuple[Place, Place],
+    request_host: str | None,
+    rows: tuple[Header, ...],
+    way: tuple[Transport, str | None],
 ) -> _OutboundForm:
-    (exophone, domain), (trunk, customer) = identity, places
+    (exophone, domain), (trunk, customer), (transport, route) = identity, places, way
     from_ = f"{quote(exophone)} <sip:{exophone}@{domain}>;tag="
     rest = [("CSeq", str(_FIRST)), *rows, ("Content-Type", "application/sdp")]
+    hops = [("Max-Forwards", "70")] if route is None else [("Route", f"<{route}>"), ("Max-Forwards", "70")]
     return _OutboundForm(
         domain=domain,
         # `alias` offers the connection for requests to us (RFC 5923 section 5).
-        via=f"SIP/2.0/TLS {customer};alias;branch=",
-        hops="Max-Forwards: 70\r\n",
+        via=f"SIP/2.0/{transport.upper()} {customer};alias;branch=",
+        hops="".join(f"{name}: {value}\r\n" for name, value in hops),
         from_=from_,
-        contact=f"Contact: <sip:{exophone}@{customer};transport=tls>\r\n",
+        contact=f"Contact: <sip:{exophone}@{customer};transport={transport}>\r\n",
         rest="".join(f"{name}: {value}\r\n" for name, value in rest),
         at_trunk=f"@{request_host or trunk}",
         at_host=f"@{request_host or uri_host(trunk.host)}",
         host=uri_host(customer.host),
         # `Headers.text` counts line ends against this number, so that a line break in a number or name cannot add a
         # header.
-        breaks=len(("Via", "Max-Forwards", "From", "To", "Contact", "Call-ID", *rest)),
+        breaks=len(("Via", *hops, "From", "To", "Contact", "Call-ID", *rest)),
         # The text ends in `;tag=`, and a tag may not be empty. Each call puts its own in place of the 0.
         caller=NameAddr.parse(f"{from_}0"),
     )
@@ -134,16 +144,19 @@ def inbound_invite(
     legs: LegIds,
     sdp: bytes,
     records_route: bool = True,
+    transport: Transport = "tls",
+    outer_transport: Transport | None = None,
 ) -> Request:
     """Return the INVITE that the trunk sends to a customer.
 
     `contact` is the media gateway's public address behind the edge. With `records_route` the trunk names itself in
-    Record-Route. Without it, a foreign edge stands in front of the trunk and does so.
+    Record-Route. Without it, a foreign edge stands in front of the trunk and does so: `transport` is that of the hop to
+    it, and `outer_transport` that of the customer, where the two differ.
     """
     identity = f"<sip:{caller}@{domain}>"
-    rows: list[Header] = [("Record-Route", f"<sip:{trunk};transport=tls;lr>")] if records_route else []
+    rows: list[Header] = [("Record-Route", f"<sip:{trunk};transport={transport};lr>")] if records_route else []
     rows += [
-        ("Via", f"SIP/2.0/TLS {trunk};branch={ids.branch()}"),
+        ("Via", f"SIP/2.0/{transport.upper()} {trunk};branch={ids.branch()}"),
         ("From", f"{quote(caller)} {identity};tag={ids.tag()}"),
         ("To", f"<sip:{called}@{uri_host(customer.host)}>"),
         ("Call-ID", ids.call_id(TRUNK_CALL_ID_HOST)),
@@ -155,12 +168,13 @@ def inbound_invite(
         ("X-Exotel-TrunkSid", legs.trunk_sid),
         ("P-Asserted-Identity", identity),
         ("P-Early-Media", "supported"),
-        ("Contact", f"<sip:{caller}@{contact};transport=tls>"),
+        ("Contact", f"<sip:{caller}@{contact};transport={transport}>"),
         # As in the operator's sample.
         ("Max-Forwards", "67"),
         ("Content-Type", "application/sdp"),
     ]
-    return Request("INVITE", f"sip:{called}@{customer};transport=tls", Headers.canonical(rows), sdp)
+    uri = f"sip:{called}@{customer};transport={outer_transport or transport}"
+    return Request("INVITE", uri, Headers.canonical(rows), sdp)
 
 
 def customer_offer(

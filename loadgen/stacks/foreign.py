@@ -104,6 +104,7 @@ class ForeignTrunk:
             server_name=study.pop.host,
             host=self.host,
             port=self._edge_port,
+            transport=study.transport,
             ca_file=str(endpoints.ca_file),
             customers=customer_files(study, self.authority),
             processes=self._programs.pids,

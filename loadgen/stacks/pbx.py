@@ -31,6 +31,7 @@ async def running_pbxs(
         StackError: Asterisk is missing or does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    assert card.ca_file is not None, "each of our own trunks has an authority"
     with plainly_named(folder) as plain:
         async with _running(study, card, plain, on_death) as changed:
             yield changed

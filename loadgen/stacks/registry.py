@@ -56,6 +56,9 @@ def check_playable(study: Study) -> StackDefinition:
     problems = stack.unsupported(study)
     if stack.foreign is not None:
         problems += _ipv6(study, stack.label)
+        if study.pop.carrier.transport != "tls":
+            what = f"is {study.pop.carrier.transport}: we run {stack.label} with TLS towards its carrier; write tls"
+            problems.append(Problem(where="pop.carrier.transport", what=what))
     if problems:
         raise InputError(f"{study.name}, on {stack.name}", problems)
     return stack

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,25 +10,13 @@ from typing import Protocol
 from trunkproof.loadgen.card import CustomerFiles, TrunkCard
 from trunkproof.loadgen.guard import LOOPBACK_ONLY, Guard
 from trunkproof.loadgen.observer import Observer
+from trunkproof.loadgen.parties.call_book import OnCall
 from trunkproof.loadgen.sip.trace import Trace
 from trunkproof.loadgen.stacks.control import StackStatus
 from trunkproof.loadgen.tls.certificates import Authority
 from trunkproof.loadgen.verdict import GeneratorVerdict
 from trunkproof.models.records import Record
 from trunkproof.models.study import Study
-
-
-@dataclass(frozen=True)
-class ServedCall:
-    """A call that came to a trunk and is over."""
-
-    record: Record
-    """Its `reason` says who called whom (masked), which keys were pressed, and who ended the call."""
-    heard: bool = False
-    """Whether any audio came from the caller."""
-
-
-OnCall = Callable[[ServedCall], None]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""One TLS connection over an asyncio transport, the same class on the calling and on the accepting side.
+"""One TLS or TCP connection over an asyncio transport, the same class on the calling and on the accepting side.
 
 It moves bytes, and says how it began (kind of handshake, times) and how it ended. It knows no SIP.
-`endpoints` opens and accepts connections, and `engine` does TLS itself.
+`endpoints` opens and accepts connections. `engine` does TLS itself, and `plain` passes bytes on where there is none.
 
     CONNECTING  ->  HANDSHAKING  ->  OPEN  ->  ENDED
 
@@ -22,6 +22,7 @@ from typing import Protocol, cast
 
 from trunkproof.loadgen.tls.engine import TlsEngine
 from trunkproof.loadgen.tls.faults import alert_of, certificate_fault_of
+from trunkproof.loadgen.tls.plain import PlainEngine
 from trunkproof.models.errors import RemoteError
 from trunkproof.models.faults import CertificateFault, TlsAlert
 from trunkproof.models.records import ConnectionKind
@@ -76,7 +77,7 @@ class CloseReason(StrEnum):
     ABORTED = "aborted"
     """We reset it."""
     PEER = "peer"
-    """The peer closed it properly, with close_notify."""
+    """The peer closed it properly: with close_notify, or without TLS with a FIN."""
     TRUNCATED = "truncated"
     """The peer's stream ended without close_notify: its process died, or it does not close properly."""
     RESET = "reset"
@@ -127,14 +128,19 @@ _HandshakeDone = Callable[["Connection", ConnectError | None], None]
 
 
 class Connection(asyncio.Protocol):
-    """One TLS connection. `Connector.connect` and `serve_tls` make them: do not make one yourself.
+    """One connection. `Connector.connect` and `serve_tls` make them: do not make one yourself.
 
     Plaintext goes to the function given to `deliver_to`. What came before is kept for it.
     Every function given to `when_closed` is called once at the end, also if it is given after the end.
     """
 
     def __init__(
-        self, engine: TlsEngine, on_handshake: _HandshakeDone, *, timeout_s: float, tcp_s: float = 0.0
+        self,
+        engine: TlsEngine | PlainEngine,
+        on_handshake: _HandshakeDone,
+        *,
+        timeout_s: float,
+        tcp_s: float = 0.0,
     ) -> None:
         self._engine = engine
         self._on_handshake = on_handshake
@@ -162,12 +168,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def kind(self) -> ConnectionKind:
-        """Return whether the handshake was FULL or RESUMED."""
+        """Return whether the handshake was FULL or RESUMED, or TCP without TLS."""
         return self._engine.kind
 
     @property
     def version(self) -> str:
-        """Return the version of TLS, such as `TLSv1.3`."""
+        """Return the version of TLS, such as `TLSv1.3`. Empty without TLS."""
         return self._engine.version
 
     @property
@@ -308,7 +314,12 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Take the peer's FIN. Before a close_notify it means a cut stream. After the end it changes nothing."""
-        self._end(Closed(CloseReason.TRUNCATED, "stream ended without close_notify"))
+        if self._engine.is_whole_at_fin:
+            # What was written in this turn may still reach the peer, which has closed only its own side.
+            self._send_gathered()
+            self._end(Closed(CloseReason.PEER))
+        else:
+            self._end(Closed(CloseReason.TRUNCATED, "stream ended without close_notify"))
         return False
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -1,4 +1,6 @@
-"""Open TLS connections (`Connector`) and accept them (`serve_tls`), from any local address, with times and resumption.
+"""Open connections (`Connector`) and accept them (`serve_tls`), from any local address, with times and resumption.
+
+They are TLS connections, or TCP ones where there is no context.
 
 A listener asks its `ConnectionLimiter` about an address before it makes anything for a connection. A refused connection
 costs one `accept` and one `close`. That is why it accepts by itself: asyncio's own server makes a transport, a protocol
@@ -30,6 +32,7 @@ from trunkproof.loadgen.tls.connection import (
 )
 from trunkproof.loadgen.tls.engine import TlsEngine
 from trunkproof.loadgen.tls.limiter import ConnectionLimiter, Limit
+from trunkproof.loadgen.tls.plain import PlainEngine
 from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.records import ConnectionKind
 
@@ -61,7 +64,7 @@ class LocalNetworkError(TrunkproofError):
 
 
 class Connector:
-    """Open TLS connections from one customer's address to one server name.
+    """Open connections from one customer's address to one server name. Without a context they are plain TCP.
 
     The peer's certificate must be for `server_hostname`. The peer's whitelist sees us as `source_address`, such as
     127.0.0.2. A session can be resumed only with the context that it was made with.
@@ -69,7 +72,7 @@ class Connector:
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: ssl.SSLContext | None,
         server_hostname: str | None,
         source_address: str | None = None,
         *,
@@ -112,13 +115,20 @@ class Connector:
         try:
             # TCP alone, so that its time can be told from that of TLS.
             await loop.sock_connect(sock, (address, port))
-            engine = TlsEngine(self._context, server_side=False, server_hostname=self._server_hostname, session=session)
+            engine = self._engine(session)
         except BaseException:  # cancellation too: nobody else would close the socket
             sock.close()
             raise
         return await self._handshake(sock, engine, loop.time() - started_s, timeout_s)
 
-    async def _handshake(self, sock: socket.socket, engine: TlsEngine, tcp_s: float, timeout_s: float) -> Connection:
+    def _engine(self, session: ssl.SSLSession | None) -> TlsEngine | PlainEngine:
+        if self._context is None:
+            return PlainEngine()
+        return TlsEngine(self._context, server_side=False, server_hostname=self._server_hostname, session=session)
+
+    async def _handshake(
+        self, sock: socket.socket, engine: TlsEngine | PlainEngine, tcp_s: float, timeout_s: float
+    ) -> Connection:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[ConnectError | None] = loop.create_future()
 
@@ -143,13 +153,13 @@ class Connector:
 
 
 class TlsServer:
-    """A TLS listener and all connections that it has accepted. `serve_tls` makes it."""
+    """A listener and all connections that it has accepted. `serve_tls` makes it."""
 
     def __init__(
         self,
         host: str,
         port: int,
-        context: ssl.SSLContext,
+        context: ssl.SSLContext | None,
         on_connection: Callable[[Connection], None],
         limiter: ConnectionLimiter,
         *,
@@ -255,7 +265,7 @@ class TlsServer:
     def _attach(self, accepted: socket.socket, address: str) -> None:
         """Give an accepted socket a `Connection`."""
         accepted.setblocking(False)
-        engine = TlsEngine(self._context, server_side=True)
+        engine = PlainEngine() if self._context is None else TlsEngine(self._context, server_side=True)
         timeout_s = self.limiter.limits_of(address).handshake_s
 
         def handshaken(connection: Connection, error: ConnectError | None) -> None:
@@ -300,16 +310,16 @@ class TlsServer:
 async def serve_tls(
     host: str,
     port: int,
-    context: ssl.SSLContext,
+    context: ssl.SSLContext | None,
     on_connection: Callable[[Connection], None],
     *,
     limiter: ConnectionLimiter | None = None,
     make_tap: Callable[[], StreamTap] | None = None,
 ) -> TlsServer:
-    """Listen for TLS. `on_connection` gets each connection after its handshake, and should call `deliver_to`.
+    """Listen for TLS, or for plain TCP without a context.
 
+    `on_connection` gets each connection after its handshake, and should call `deliver_to`.
     `make_tap` makes what is told the bytes of a connection.
-
     Port 0 takes a free one: `TlsServer.address` says which. Without a limiter all addresses are known ones.
 
     Raises:

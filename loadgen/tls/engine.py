@@ -36,6 +36,8 @@ class TlsEngine:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname, session=session
         )
         self.handshaken = False
+        self.is_whole_at_fin = False
+        """A stream that ends without close_notify may have been cut (RFC 8446 section 6.1)."""
         self.peer_closed = False
         """The peer sent close_notify: its stream is complete."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from trunkproof.loadgen.bugs import merged
-from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.audio import heard_together
 from trunkproof.loadgen.verdict import Measurements
 from trunkproof.loadgen.workers.placer import RECORD_ORDER, PlacedCalls
 
@@ -33,7 +33,7 @@ def merge(parts: Sequence[PlacedCalls], *, cores: int) -> PlacedCalls:
     return PlacedCalls(
         records=records,
         measured=merge_measurements([part.measured for part in parts], cores=cores),
-        heard=Heard(sum(part.heard.received for part in parts), sum(part.heard.authenticated for part in parts)),
+        heard=heard_together(part.heard for part in parts),
         lost=tuple(worker for part in parts for worker in part.lost),
         bugs=merged(part.bugs for part in parts),
     )

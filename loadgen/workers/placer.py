@@ -25,7 +25,8 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.observer import Observer, Observers
 from trunkproof.loadgen.options import RunOptions
-from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.audio import Heard, heard_together
+from trunkproof.loadgen.parties.call_book import ServedCall
 from trunkproof.loadgen.parties.customer import Customer
 from trunkproof.loadgen.parties.outgoing import PlannedCall
 from trunkproof.loadgen.run_end import EndKind, RunEnd
@@ -153,6 +154,7 @@ class LocalPlacer(CallPlacer):
         self._told = (0, 0)
         """How many instants and samples of the event loop the observer was told of."""
         self._customers: list[Customer] = []
+        self._answered_records: list[Record] = []
         self._pacer = Pacer(asyncio.get_running_loop().time)
         self._dialler = Dialler(plan, self._pacer, self._attempt, on_begin=self._began, on_end=self._ended)
         self._probe: HealthProbe
@@ -176,6 +178,7 @@ class LocalPlacer(CallPlacer):
                     self._options,
                     share=self._share,
                     recorder=self._recorder,
+                    on_answered=self._answered,
                 )
                 self._customers.append(await stack.enter_async_context(customer))
             # Only now: if a later customer cannot listen, the earlier ones are closed here.
@@ -225,13 +228,19 @@ class LocalPlacer(CallPlacer):
             self._recorder.ended(record)
         self._observer.attempt_ended(record)
 
+    def _answered(self, call: ServedCall) -> None:
+        """Take the record of a call to an inbound number."""
+        self._answered_records.append(call.record)
+        self._began(call.record)
+        self._ended(call.record)
+
     def stop(self) -> None:
         """Stop the pacer, and end the calls of every customer."""
         # Before the pacer stops: what it leaves undone from now on is no failure of this machine.
         self._stopped = True
         self._pacer.stop()
         for customer in self._customers:
-            customer.caller.stop()
+            customer.stop()
 
     async def lost(self) -> LostWorker:
         """Wait forever: this process has no workers."""
@@ -241,13 +250,19 @@ class LocalPlacer(CallPlacer):
 
     async def finish(self) -> PlacedCalls:
         """Return the results of this process."""
+        await asyncio.gather(*(customer.finish() for customer in self._customers))
         await self._probe.stop()
         self._tell_new_health()
         self._write_capture()
         heard = [customer.audio.heard for customer in self._customers]
         return PlacedCalls(
             # `RECORD_ORDER`, so that the results of any number of workers can be compared row by row.
-            records=to_frame(sorted(self._dialler.records, key=lambda record: (record.intended_s, record.row))),
+            records=to_frame(
+                sorted(
+                    [*self._dialler.records, *self._answered_records],
+                    key=lambda record: (record.intended_s, record.row),
+                )
+            ),
             measured=Measurements(
                 lateness_s=[instant.lateness_s for instant in self._pacer.instants],
                 loop_lag_s=self._probe.loop_lag_s,
@@ -256,7 +271,7 @@ class LocalPlacer(CallPlacer):
                 media_lateness_p99_ms=max(customer.audio.lateness_p99_ms for customer in self._customers),
                 never_placed=self._never_placed(),
             ),
-            heard=Heard(sum(one.received for one in heard), sum(one.authenticated for one in heard)),
+            heard=heard_together(heard),
             not_placed=self._dialler.numbers.not_placed,
         )
 

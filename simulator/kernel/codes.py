@@ -34,6 +34,7 @@ WILL_BE_ABANDONED: Final = OUTCOME_CODE[Outcome.ABANDONED]
 REUSED: Final = CONNECTION_CODE[ConnectionKind.REUSED]
 RESUMED: Final = CONNECTION_CODE[ConnectionKind.RESUMED]
 FULL: Final = CONNECTION_CODE[ConnectionKind.FULL]
+TCP: Final = CONNECTION_CODE[ConnectionKind.TCP]
 NO_CONNECTION: Final = columns.NO_CONNECTION
 """In a record, and where no connection can be had."""
 

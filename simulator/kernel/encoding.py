@@ -19,7 +19,7 @@ from trunkproof.models.throttles.registry import KERNEL_CODE
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 from trunkproof.models.traffic import TlsPolicy
-from trunkproof.simulator.edge import TCP_ROUND_TRIPS, TLS_ROUND_TRIPS
+from trunkproof.simulator.edge import round_trips
 from trunkproof.simulator.host import MOST_MEDIA_SHARE, capacity
 from trunkproof.simulator.kernel import codes, memory
 from trunkproof.simulator.kernel.heap import PLACES
@@ -108,8 +108,6 @@ def _trunks(study: Study, connections: Sequence[int], throttle_of: Sequence[int]
     trunks = np.zeros(len(study.trunks), dtype=memory.TRUNK)
     for index, trunk in enumerate(study.trunks):
         traffic, is_asked = trunk.traffic, trunk.throttle.is_asked
-        version = traffic.tls.expected_version
-        trips = {resumes: TCP_ROUND_TRIPS + TLS_ROUND_TRIPS[version, resumes] for resumes in (True, False)}
         _set(
             trunks[index],
             connections=sum(connections[:index]),
@@ -121,8 +119,8 @@ def _trunks(study: Study, connections: Sequence[int], throttle_of: Sequence[int]
             throttle_asked_inbound=is_asked and trunk.throttle.counts == "both",
             admits=trunk.admits(trunk.customer_address),
             per_call=traffic.tls.policy is TlsPolicy.PER_CALL,
-            trips_full=trips[False],
-            trips_resumed=trips[True],
+            trips_full=round_trips(trunk, resumes=False),
+            trips_resumed=round_trips(trunk, resumes=True),
         )
     return trunks
 

@@ -45,10 +45,9 @@ def run_in_batches(
     study: Study, on_batch: Callable[[pl.DataFrame, float], None], plan: Plan | None = None, **how: Unpack[How]
 ) -> None:
     """Simulate a study that has been checked, and give its records to `on_batch` as tables, batch by batch."""
-    names = tuple(trunk.name for trunk in study.trunks)
 
     def handed_over(records: Records, complete_until_s: float) -> None:
-        on_batch(to_frame(records, names), complete_until_s)
+        on_batch(to_frame(records, study.trunks), complete_until_s)
 
     Running(study, handed_over, plan, **how).to_the_end()
 
@@ -68,7 +67,7 @@ class Running:
         if until_s is not None and until_s <= 0:
             raise ValueError(f"a simulation begins at 0, and cannot stop at {until_s}")
         self._study, self._on_records = study, on_records
-        self._world = world_of(study, busy_costs(study.pop), how.get("anchors") or {}, batch=how.get("batch", 20_000))
+        self._world = world_of(study, busy_costs(study), how.get("anchors") or {}, batch=how.get("batch", 20_000))
         self._set("counts_from_s", how.get("counts_from_s", 0.0))
         self._set("until_s", math.inf if until_s is None else until_s)
         self._plans = pieces(study, plan) if plan is None or isinstance(plan, Plan) else plan

@@ -92,7 +92,7 @@ def test_calls_to_any_number_are_answered_heard_told_and_recorded(tmp_path: Path
 def test_without_the_option_a_number_of_no_plan_is_refused_and_recorded(tmp_path: Path) -> None:
     served = serve(study([0.0]), tmp_path, study([0.0, 0.2]))
     records = pl.read_parquet(tmp_path / "out" / "records.parquet").sort("call")
-    ends = [(0, 200, "completed"), (-1, 404, "carrier_rejected")]
+    ends = [(0, 200, "completed"), (-1, 404, "not_found")]
     assert records.select("row", "status", "disposition").rows() == ends
     assert "ended by the trunk" in served.said
 

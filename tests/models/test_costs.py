@@ -216,3 +216,16 @@ def test_what_never_gets_warm_costs_more_even_at_full_load() -> None:
 
 def test_without_calls_only_idling_costs() -> None:
     assert cpu_seconds(COSTS, pl.DataFrame(schema=SCHEMA), 4.0) == 1.0
+
+
+def test_without_tls_and_srtp_only_what_was_measured_is_cheaper() -> None:
+    costs = COSTS.model_copy(update={"contended_packet_s": 0.5 * COSTS.packet_s})
+    assert costs.carrying("tls", "srtp") == costs
+    tcp = costs.carrying("tcp", "rtp")
+    # Not measured: a connection is free, and a packet costs what SRTP does.
+    assert (tcp.full_handshake_s, tcp.resumed_handshake_s, tcp.packet_s) == (0.0, 0.0, costs.packet_s)
+    known = {"tcp_connection_s": 1e-4, "plain_packet_s": 0.75 * costs.packet_s}
+    measured = costs.model_copy(update=known).carrying("tcp", "rtp")
+    assert (measured.full_handshake_s, measured.resumed_handshake_s) == (1e-4, 1e-4)
+    assert measured.packet_s == 0.75 * costs.packet_s
+    assert measured.contended_packet_s == pytest.approx(0.25 * costs.packet_s)

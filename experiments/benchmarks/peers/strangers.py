@@ -57,7 +57,7 @@ class Strangers:
 
     def __init__(self, card: TrunkCard) -> None:
         self._card = card
-        self._context = client_context(Path(card.ca_file))
+        self._context = client_context(Path(card.ca_file or ""))
         self._ids = Identifiers(random.Random())
         self._numbers = itertools.count()
         self.done = Attack()

@@ -19,7 +19,7 @@ from trunkproof.experiments.review.sweep.quantities import Counted, Ending, Neig
 from trunkproof.experiments.review.sweep.spans import Layout
 from trunkproof.models.arrays import BoolArray, FloatArray, IntArray
 from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
-from trunkproof.models.costs import CostName, costs_of, spend, work_counts
+from trunkproof.models.costs import CostName, spend, study_costs, work_counts
 from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Direction, Disposition
 from trunkproof.models.study import Study
 from trunkproof.models.throttles.policy import Asked
@@ -103,7 +103,7 @@ class Tally:
         from trunkproof.simulator.kernel.frames import to_columns  # noqa: PLC0415  # as above
 
         inbound = records["inbound"] != 0
-        self._add(to_columns(records), records["trunk"].copy(), records["call"].copy(), inbound)
+        self._add(to_columns(records, self._study.trunks), records["trunk"].copy(), records["call"].copy(), inbound)
 
     def _add(self, records: Columns, trunk: IntArray, call: IntArray, inbound: BoolArray) -> None:
         self.attempts += len(records)
@@ -162,7 +162,7 @@ class Tally:
         found = dict.fromkeys(names, zeros)
         for name in ("srd_p95_ms", "mos_p5", "mos_mean"):
             found[name] = np.full(self._layout.count, np.nan)
-        found["cpu_share"] = np.full(self._layout.count, costs_of(self._study.pop).idle_share)
+        found["cpu_share"] = np.full(self._layout.count, study_costs(self._study).idle_share)
         return found
 
     def _spans(self, call: IntArray) -> IntArray:
@@ -255,7 +255,7 @@ class Tally:
             # A channel is free some milliseconds before the BYE is answered. Records do not show that: cap the peak.
             channels = np.minimum(channels, carrier.channels if carrier.burst is None else carrier.burst.channels)
         # Over all of the run, lead-ins included: work is not recorded by span.
-        cpu_s = sum(spend(costs_of(self._study.pop), self._work).values())
+        cpu_s = sum(spend(study_costs(self._study), self._work).values())
         return {
             "peak_concurrency": self._peaks(data["answered_s"][up], call_end[up]),
             "peak_channels": channels,

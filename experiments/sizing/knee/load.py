@@ -22,7 +22,7 @@ from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.stacks.registry import is_ours, label_of
 from trunkproof.loadgen.system.quota import QuotaThrottling
 from trunkproof.loadgen.verdict import Verdict
-from trunkproof.models.costs import costs_of, cpu_seconds, load_calibration
+from trunkproof.models.costs import cpu_seconds, load_calibration, study_costs
 from trunkproof.models.errors import InputError, Problem, StackError
 from trunkproof.models.kpis import compute_kpis
 from trunkproof.models.plan import Outcome, Plan, draw_plan
@@ -160,7 +160,7 @@ async def predict_load(study: Study, load: float) -> Reading:
     plan = draw_plan(at_load(study, load))
     records = simulate(plan.study, plan)
     lasted_s = float(records["ended_s"].to_numpy().max())
-    spent_s = cpu_seconds(costs_of(study.pop), records, lasted_s)
+    spent_s = cpu_seconds(study_costs(study), records, lasted_s)
     return _reading(load, plan, records, cpu_share=spent_s / lasted_s)
 
 

@@ -29,6 +29,9 @@ def adopt(slot: Record, terms: Record, now: float) -> None:
     for kind in range(len(slot.types)):
         slot.types[kind] = terms.types[kind]
     slot.payload_type, slot.event_type, slot.sends = terms.payload_type, terms.event_type, terms.sends
+    slot.echoes, slot.says = terms.echoes, terms.says
+    for place in range(len(slot.said)):
+        slot.said[place] = terms.said[place]
     slot.keyed = 1
     slot.hears = terms.hears
     if terms.early == 0 or not math.isinf(slot.answered):

@@ -36,6 +36,7 @@ from trunkproof.loadgen.media.compiled.octets import (
 from trunkproof.loadgen.media.datagrams import BY_FIRST_BYTE, FIRST_RTCP_TYPE, LAST_RTCP_TYPE, LEAST_RTCP_BYTES, Kind
 from trunkproof.loadgen.media.jitter_buffer import DEPTH_S, DRIFT_S, LOST_TRACK_S
 from trunkproof.loadgen.media.rtp import DIGITS, HEADER_BYTES, VERSION
+from trunkproof.loadgen.media.said import MOST_RETURNED, MOST_RETURNED_BYTES
 from trunkproof.loadgen.media.silence import PAUSE_S
 from trunkproof.loadgen.media.srtp import MOST_BYTES
 from trunkproof.loadgen.media.statistics import (
@@ -337,6 +338,8 @@ def _hear(slot: Record, source: Record, data: Bytes, at: int, start: int, end: i
         source.samples = end - start
         _play(slot, source, missing, timestamp, arrival, marker)
         _note_voice(slot, data, start, end, arrival)
+        if slot.echoes and second & 0x7F == slot.payload_type:
+            _keep(slot, data, start, end)
     elif kind == EVENT:
         _note_key(slot, data, start, end, timestamp)
     elif kind == COMFORT:
@@ -456,6 +459,22 @@ def _play(slot: Record, source: Record, missing: int, timestamp: int, arrival: f
         slot.late += 1
     source.latest += min(max(transit + DEPTH_S - source.latest, -DRIFT_S), DRIFT_S)
     source.transit = transit
+
+
+@lean
+def _keep(slot: Record, data: Bytes, start: int, end: int) -> None:
+    """Keep a frame that is to be sent back, as `MediaStream`: of too many, the oldest goes."""
+    size = end - start
+    if not 0 < size <= MOST_RETURNED_BYTES:
+        return
+    if slot.returned_count == MOST_RETURNED:
+        slot.returned_first = (slot.returned_first + 1) % MOST_RETURNED
+        slot.returned_count -= 1
+    free = (slot.returned_first + slot.returned_count) % MOST_RETURNED
+    for place in range(size):
+        slot.returned[free * MOST_RETURNED_BYTES + place] = data[start + place]
+    slot.returned_bytes[free] = size
+    slot.returned_count += 1
 
 
 @lean

@@ -96,7 +96,8 @@ def run(c: Record, control: Record, turns: Turns, slots: Records, due: Records, 
             number, turn = due[place].number, due[place].turn
             _speak(c, control, slots[number], turn, work, _time_ns(control, due[place].instant))
             # The number of the stream is added, so that streams that began together are not all heard in one pass.
-            if (slots[number].frames + number) % control.heard_together == 0:
+            # An echo is heard at each frame, because what it waits for is a part of its round trip.
+            if (slots[number].frames + number) % control.heard_together == 0 or slots[number].echoes:
                 # Written over the front of the same list: `heard` is never ahead of `place`.
                 due[heard].number, due[heard].turn = number, turn
                 heard += 1

@@ -11,10 +11,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from trunkproof.loadgen.media.datagrams import KINDS
+from trunkproof.loadgen.media.said import MOST_RETURNED, MOST_RETURNED_BYTES
 from trunkproof.loadgen.media.statistics import HISTORY
 from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED, MOST_SOURCES, TIMED_FRAMES
 from trunkproof.loadgen.media.tap import SEGMENTS
 from trunkproof.models.histogram import BINS
+from trunkproof.models.packets import SAMPLES_PER_PACKET
 
 # Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.
 Records: TypeAlias = Any
@@ -111,6 +113,7 @@ _PARTS: list[Any] = [
     ("peers", "i8", (PEERS * ADDRESS_WORDS,)),
     *_fields("i8", "due_ns next_report_ns row side ssrc first_sequence first_timestamp payload_type event_type"),
     *_fields("i8", "sends frames sent given_up unsent speaks tx_base"),
+    *_fields("i8", "echoes says returned_first returned_count"),
     *_fields("i8", "key_step key_begun pressed_first pressed_count random_state"),
     ("tx", CONTEXT),
     ("types", "u1", (128,)),
@@ -125,6 +128,9 @@ _PARTS: list[Any] = [
     ("sent_at", "f8", (TIMED_FRAMES,)),
     *_fields("i8", "tap_bytes tap_segment"),
     ("tap_used", "i8", (SEGMENTS,)),
+    ("said", "u1", (SAMPLES_PER_PACKET,)),
+    ("returned", "u1", (MOST_RETURNED * MOST_RETURNED_BYTES,)),
+    ("returned_bytes", "i8", (MOST_RETURNED,)),
     # They come last: a record is used again for another stream, and only those that it needs are cleared then.
     ("sources", SOURCE, (MOST_SOURCES,)),
 ]
@@ -139,6 +145,8 @@ SLOT = np.dtype(_PARTS, align=True)
 - `agreed_spoke`, `guessed_until`: as in `MediaStream`.
 - `types`: for each payload type, what it is (`OTHER` and so on).
 - `tap_*`: the memory of its `MediaTap` (`tapping`). `tap_at` is 0 where there is none.
+- `says`: whether `said` is sent in place of the voiceprint. `echoes`: whether only what was heard is. `returned` is a
+  ring of frames that wait for that.
 - `old`: the key before the last change. `fresh`: the state of any source that was not heard before.
 
 The order of the fields matters for speed: receiving uses those from `rx` to `peers`, and sending those from `turn` to
@@ -153,7 +161,8 @@ _TERMS_PARTS: list[Any] = [
     ("tx_mki", "u1", (MOST_MKI_BYTES,)),
     ("types", "u1", (128,)),
     ("peers", "i8", (2 * ADDRESS_WORDS,)),
-    *_fields("i8", "rx_changed tx_changed known words muxed payload_type event_type sends hears early"),
+    *_fields("i8", "rx_changed tx_changed known words muxed payload_type event_type sends hears early echoes says"),
+    ("said", "u1", (SAMPLES_PER_PACKET,)),
 ]
 TERMS = np.dtype(_TERMS_PARTS, align=True)
 """What a stream is to follow. Python fills it at leisure, and `loop.follow` copies it while it holds the lock."""

@@ -99,6 +99,9 @@ def write_terms(
     record["payload_type"] = terms.payload_type
     record["event_type"] = NEVER if terms.sent_event_type is None else terms.sent_event_type
     record["sends"], record["hears"], record["early"] = terms.sends, terms.hears, early
+    record["echoes"], record["says"] = terms.echoes, len(terms.said) > 0
+    if terms.said:
+        record["said"] = np.frombuffer(terms.said, np.uint8)
     set_keys(c, record, work, terms.cipher, before)
 
 

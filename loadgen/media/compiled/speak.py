@@ -12,6 +12,7 @@ from trunkproof.loadgen.media.compiled.cipher import add_mki, protect
 from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import crc32, write16, write32
 from trunkproof.loadgen.media.rtp import HEADER_BYTES, VOLUME
+from trunkproof.loadgen.media.said import MOST_RETURNED, MOST_RETURNED_BYTES
 from trunkproof.loadgen.media.stream import END_PACKETS, EVENT_PACKETS, MOST_PRESSED
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.packets import SAMPLES_PER_PACKET
@@ -32,8 +33,12 @@ def next_packet(c: Record, slot: Record, work: Record) -> int:
     if slot.pressed_count > 0 and slot.event_type != NEVER:
         size = _key(slot, frame, data, at)
     else:
+        if slot.echoes and slot.returned_count == 0:
+            # Nothing to return: the next packet begins a talkspurt.
+            slot.speaks = 0
+            return 0
         _header(slot, frame, slot.payload_type | (0 if slot.speaks else 0x80), data, at)
-        size = HEADER_BYTES + _frame(slot, slot.sent, data, at + HEADER_BYTES)
+        size = HEADER_BYTES + _payload(slot, data, at + HEADER_BYTES)
     index = slot.first_sequence + slot.sent + slot.given_up - slot.tx_base
     slot.sent += 1
     slot.speaks = 1
@@ -72,6 +77,29 @@ def _header(slot: Record, frame: int, second: int, data: Bytes, at: int) -> None
     write16(data, at + 2, slot.first_sequence + slot.sent + slot.given_up)
     write32(data, at + 4, timestamp(slot, frame))
     write32(data, at + 8, slot.ssrc)
+
+
+@inlined
+def _payload(slot: Record, data: Bytes, start: int) -> int:
+    """Put the payload of the next frame at `start`, as `MediaStream`. Return its size."""
+    if slot.echoes:
+        return _returned(slot, data, start)
+    if slot.says:
+        for place in range(SAMPLES_PER_PACKET):
+            data[start + place] = slot.said[place]
+        return SAMPLES_PER_PACKET
+    return _frame(slot, slot.sent, data, start)
+
+
+@lean
+def _returned(slot: Record, data: Bytes, start: int) -> int:
+    first = slot.returned_first
+    size = slot.returned_bytes[first]
+    for place in range(size):
+        data[start + place] = slot.returned[first * MOST_RETURNED_BYTES + place]
+    slot.returned_first = (first + 1) % MOST_RETURNED
+    slot.returned_count -= 1
+    return int(size)
 
 
 @inlined

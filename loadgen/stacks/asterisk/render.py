@@ -60,6 +60,7 @@ def render(study: Study, endpoints: StackEndpoints, instance: Instance, metrics_
     codecs = {codec: None for trunk in study.trunks for codec in trunk.codecs}
     context = {
         "pop": pop,
+        "protocol": study.transport,
         "endpoints": endpoints,
         "trunks": [_trunk(index, trunk) for index, trunk in enumerate(study.trunks)],
         "carrier_codecs": [_CODECS[codec] for codec in codecs],
@@ -128,6 +129,7 @@ def _trunk(index: int, trunk: Trunk) -> dict[str, Any]:
         "customer": f"{trunk.customer_address}:{trunk.customer_port}",
         "sources": trunk.whitelist or (trunk.customer_address,),
         "codecs": [_CODECS[codec] for codec in trunk.codecs],
+        "secured": trunk.media == "srtp",
         "short_tag": trunk.suites[0] == "AES_CM_128_HMAC_SHA1_32",
         "limit": _limit(trunk),
         "counts_inbound": trunk.throttle.counts == "both",

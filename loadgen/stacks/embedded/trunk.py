@@ -1,7 +1,8 @@
-"""The embedded trunk: a PoP in one process, with a TLS edge, the study's limits, and the called side in the PSTN.
+"""The embedded trunk: a PoP in one process, with an edge, the study's limits, and the called side in the PSTN.
 
-Its sockets and its TLS are real, and it terminates SRTP and sends it anew. The dialled number names a row of the plan,
-which says how the PSTN treats the call. `loadgen.parties.pstn` places the calls from the PSTN. `gate` has the limits.
+Its sockets and its TLS are real, and it terminates the audio and sends it anew. The dialled number names a row of the
+plan, which says how the PSTN treats the call. `loadgen.parties.pstn` places the calls from the PSTN. `gate` has the
+limits.
 
 Whitelist first: a connection from an address on no whitelist never reaches the user agent. `parties.strangers` tells it
 403, within limits. A source that is on some whitelist, but not on that of the trunk that its From names, is a customer:
@@ -14,6 +15,7 @@ import asyncio
 import itertools
 import os
 import random
+import ssl
 from collections.abc import Callable
 from functools import lru_cache, partial
 from ipaddress import ip_address
@@ -21,17 +23,17 @@ from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
-from trunkproof.loadgen.parties.audio import Audio, AudioFactory, NoPortError
+from trunkproof.loadgen.parties.audio import Audio, AudioFactory
+from trunkproof.loadgen.parties.call_book import BookedReservation, CallBook
 from trunkproof.loadgen.parties.incoming import Answerer, Reservation
 from trunkproof.loadgen.parties.pstn import Pstn, PstnLine
-from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
+from trunkproof.loadgen.parties.refusal import CallRefused
 from trunkproof.loadgen.parties.strangers import StrangerRefuser
 from trunkproof.loadgen.sip.call import UserAgent
 from trunkproof.loadgen.sip.fields import MalformedFieldError, Uri
 from trunkproof.loadgen.sip.invite import Place
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.stacks.control import StackStatus
-from trunkproof.loadgen.stacks.embedded.call_book import CallBook
 from trunkproof.loadgen.stacks.embedded.gate import Gate
 from trunkproof.loadgen.stacks.stack import Finish, ServeOptions, customer_files
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
@@ -40,7 +42,7 @@ from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
 from trunkproof.loadgen.tls.limiter import ConnectionLimiter
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import Outcome, Plan, PlanRow, row_of
-from trunkproof.models.records import Direction, Disposition
+from trunkproof.models.records import Direction
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 from trunkproof.models.traffic import TlsPolicy
 
@@ -129,10 +131,12 @@ class EmbeddedTrunk:
         Raises:
             OSError: the port is in use, or may not be used.
         """
-        context = server_context(self.edge_certificate(), ca_file=self.authority.ca_file, keylog=self.keylog)
-        self._edge = await serve_tls(self.host, self.options.port, context, self._connected, limiter=self.limiter)
+        self._edge = await serve_tls(
+            self.host, self.options.port, self._edge_context(), self._connected, limiter=self.limiter
+        )
         # Made after listening: its Contact and Record-Route name the port that we got.
-        user_agent = UserAgent(self.host, self._edge.address[1], "trunkproof embedded trunk")
+        port = self._edge.address[1]
+        user_agent = UserAgent(self.host, port, "trunkproof embedded trunk", transport=self.study.transport)
         self._agent = SipAgent(
             user_agent,
             random.Random(),
@@ -145,7 +149,8 @@ class EmbeddedTrunk:
         return TrunkCard(
             server_name=self.study.pop.host,
             host=self.host,
-            port=self._edge.address[1],
+            port=port,
+            transport=self.study.transport,
             ca_file=str(self.authority.ca_file.absolute()),
             customers=customer_files(self.study, self.authority),
             processes={"embedded": os.getpid()},
@@ -153,8 +158,17 @@ class EmbeddedTrunk:
         )
 
     @property
+    def _is_tls(self) -> bool:
+        return self.study.transport == "tls"
+
+    def _edge_context(self) -> ssl.SSLContext | None:
+        if not self._is_tls:
+            return None
+        return server_context(self.edge_certificate(), ca_file=self.authority.ca_file, keylog=self.keylog)
+
+    @property
     def edge(self) -> TlsServer:
-        """Return the TLS listener of a started trunk."""
+        """Return the listener of a started trunk."""
         if self._edge is None:
             raise RuntimeError("the trunk has not been started")
         return self._edge
@@ -178,7 +192,8 @@ class EmbeddedTrunk:
         """Return the line that goes straight to the customer's listener."""
         settings = self.study.trunks[index]
         customer = str(settings.customer_address)
-        connector = Connector(client_context(self.authority.ca_file, keylog=self.keylog), customer, self.host)
+        context = client_context(self.authority.ca_file, keylog=self.keylog) if self._is_tls else None
+        connector = Connector(context, customer, self.host)
         # The guard is asked here too: no address of a study is called without it.
         target = self.options.guard.check(customer, settings.customer_port, 0.0)
         pool = ConnectionPool(connector, target, TlsPolicy.PERSISTENT)
@@ -342,25 +357,3 @@ class TrunkReservation:
     def close(self) -> None:
         """Release the ports and the channel."""
         self._trunk.gate.limits.give_back(self._index, self._ports, self._trunk.now())
-
-
-class BookedReservation:
-    """A reservation whose audio and end are noted in the book of calls."""
-
-    def __init__(self, reservation: TrunkReservation, incoming: IncomingCall, book: CallBook) -> None:
-        self._reservation, self._incoming, self._book = reservation, incoming, book
-
-    def open_audio(self) -> Audio:
-        """Return the trunk's side of the call's audio."""
-        try:
-            audio = self._reservation.open_audio()
-        except NoPortError:
-            self._book.refused(self._incoming, CallRefused(Refusal.of(Disposition.NO_PORT)))
-            raise
-        self._book.has_audio(self._incoming, audio)
-        return audio
-
-    def close(self) -> None:
-        """Release the ports and the channel."""
-        self._reservation.close()
-        self._book.released(self._incoming)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trunkproof.models.study import MediaProfile
+
 # The suites that rtpengine 10.5 offers by default. It has no flag for "only this one".
 _SUITES = (
     "AEAD_AES_256_GCM",
@@ -22,9 +24,10 @@ _SUITES = (
 _ALWAYS = "replace-origin replace-session-connection ICE=remove DTLS=off"
 
 
-def towards_customer(suites: Sequence[str]) -> str:
-    """Return the flags for SDP that goes to a customer: SRTP with one of these suites."""
-    return f"{_ALWAYS} RTP/SAVP {_without(suites)} direction=inside direction=outside"
+def towards_customer(suites: Sequence[str], media: MediaProfile) -> str:
+    """Return the flags for SDP that goes to a customer: SRTP with one of these suites, or plain RTP."""
+    profile = "RTP/AVP" if media == "rtp" else f"RTP/SAVP {_without(suites)}"
+    return f"{_ALWAYS} {profile} direction=inside direction=outside"
 
 
 def towards_carrier(media: str) -> str:

@@ -75,7 +75,8 @@ def _kamailio(study: Study, endpoints: StackEndpoints) -> Program:
         # Keep the first process in the foreground, so that the process that we started is the one that we watch.
         command=(*command, "-DD", "-E", "-P", str(folder / "kamailio.pid")),
         log=folder / "kamailio.log",
-        is_ready=partial(_takes_tls, str(study.pop.address), endpoints.edge_port),
+        # The inner side, because it always speaks TLS.
+        is_ready=partial(_takes_tls, str(study.pop.inner_address), endpoints.inner_port),
     )
 
 

@@ -70,7 +70,9 @@ def _values(study: Study, endpoints: StackEndpoints, internal: Internal) -> dict
         "not_whitelisted": Refusal.of(Disposition.NOT_WHITELISTED),
         "no_port": Refusal.of(Disposition.NO_PORT),
         "towards_carrier": towards_carrier(pop.carrier.media),
-        "towards_customers": towards_customer([suite for trunk in study.trunks for suite in trunk.suites]),
+        "towards_customers": towards_customer(
+            [suite for trunk in study.trunks for suite in trunk.suites], study.trunks[0].media
+        ),
     }
 
 
@@ -137,7 +139,15 @@ class _RenderedTrunk:
 
     @property
     def towards_customer(self) -> str:
-        return towards_customer(self.trunk.suites)
+        return towards_customer(self.trunk.suites, self.trunk.media)
+
+    @property
+    def is_secure(self) -> bool:
+        return self.trunk.media == "srtp"
+
+    @property
+    def profile(self) -> str:
+        return "RTP/SAVP" if self.is_secure else "RTP/AVP"
 
     @property
     def settings(self) -> ThrottleSettings:

@@ -11,7 +11,7 @@ from trunkproof.models.study import EdgeRestart, Study, Trunk
 
 def unsupported(study: Study) -> list[Problem]:
     """Return everything in the study that this stack cannot play."""
-    found = [*_addresses(study), *_accounts(study), *_ports(study), *_incidents(study)]
+    found = [*_addresses(study), *_accounts(study), *_media(study), *_ports(study), *_incidents(study)]
     for index, trunk in enumerate(study.trunks):
         found += [Problem(where=f"trunks[{index}].{key}", what=what) for key, what in _trunk(trunk)]
     return found
@@ -38,6 +38,13 @@ def _accounts(study: Study) -> Iterator[Problem]:
                 where=f"trunks[{index}].account",
                 what=f"is that of trunks[{first}] too: Kamailio's script tells trunks by it; give each its own",
             )
+
+
+def _media(study: Study) -> Iterator[Problem]:
+    for index, trunk in enumerate(study.trunks):
+        if trunk.media != study.trunks[0].media:
+            what = f"is not that of trunks[0], {study.trunks[0].media}: our script has one profile for all customers"
+            yield Problem(where=f"trunks[{index}].media", what=what)
 
 
 def _ports(study: Study) -> Iterator[Problem]:

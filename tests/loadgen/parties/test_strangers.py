@@ -16,6 +16,7 @@ from trunkproof.loadgen.bugs import collecting_bugs
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.media.pump import asked_for
 from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.parties.call_book import ServedCall
 from trunkproof.loadgen.run import drive
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.invite import Place, customer_offer, outbound_invite
@@ -25,7 +26,7 @@ from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import write_sdp
 from trunkproof.loadgen.stacks.embedded import trunk as embedded
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
-from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
+from trunkproof.loadgen.stacks.stack import ServeOptions
 from trunkproof.loadgen.tls.certificates import client_context
 from trunkproof.loadgen.tls.connection import CloseReason, Connection
 from trunkproof.loadgen.tls.endpoints import Connector

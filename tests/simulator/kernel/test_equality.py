@@ -302,6 +302,23 @@ def crowded(draw: st.DrawFn) -> Study:
     )
 
 
+@pytest.mark.parametrize("policy", ["persistent", "per_call"])
+def test_tcp_and_plain_rtp(policy: str) -> None:
+    traffic = {
+        "arrivals": {"kind": "poisson", "rate_per_minute": 900},
+        "holding": 2,
+        "inbound_share": 0.3,
+        "tls": {"policy": policy, "resumption_share": 0.5},
+    }
+    trunks = [{"transport": "tcp", "media": "rtp", "traffic": traffic}]
+    pop = {"machine": {"quota": 0.02}, "incidents": [{"kind": "edge_restart", "at_s": 5}]}
+    study = Study.model_validate({"name": "t", "duration_s": 15, "pop": pop, "trunks": trunks})
+    records = pl.concat(frame for frame, _ in assert_equal(study))
+    assert set(records["connection"].drop_nulls()) <= {"tcp", "reused"}
+    assert records["rtp_received"].sum() > 0
+    assert records["rtp_authenticated"].sum() == 0
+
+
 @given(study=crowded(), anchor_s=st.sampled_from([0.0, -0.3]))
 @settings(max_examples=60)
 def test_whoever_shares_a_throttle(study: Study, anchor_s: float) -> None:

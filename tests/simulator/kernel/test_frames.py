@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
+import pytest
 
 from trunkproof.models.columns import columns_of
 from trunkproof.models.records import SCHEMA
@@ -13,7 +16,7 @@ from trunkproof.simulator.kernel.memory import RECORD, Records
 from trunkproof.simulator.kernel.running import Running
 
 
-def study() -> Study:
+def study(**trunk: Any) -> Study:
     traffic = {
         "arrivals": {"kind": "poisson", "rate_per_minute": 600},
         "holding": 5,
@@ -22,22 +25,25 @@ def study() -> Study:
     }
     throttle = {"policy": "fixed_window", "limit": 400}
     pop = {"machine": {"quota": 0.03}}
-    return Study.model_validate({"name": "t", "pop": pop, "trunks": [{"traffic": traffic, "throttle": throttle}]})
+    trunks = [{"traffic": traffic, "throttle": throttle} | trunk]
+    return Study.model_validate({"name": "t", "pop": pop, "trunks": trunks})
 
 
-def test_columns_are_those_of_the_table() -> None:
+@pytest.mark.parametrize("trunk", [{}, {"transport": "tcp", "media": "rtp"}])
+def test_columns_are_those_of_the_table(trunk: dict[str, str]) -> None:
     kept: list[Records] = []
-    Running(study(), lambda records, _: kept.append(records.copy())).to_the_end()
+    question = study(**trunk)
+    Running(question, lambda records, _: kept.append(records.copy())).to_the_end()
     (records,) = kept
-    frame = to_frame(records, ("trunk",))
+    frame = to_frame(records, question.trunks)
     assert dict(frame.schema) == SCHEMA
     for name, values in vars(columns_of(frame)).items():
-        np.testing.assert_array_equal(getattr(to_columns(records), name), values, err_msg=name)
+        np.testing.assert_array_equal(getattr(to_columns(records, question.trunks), name), values, err_msg=name)
     # Some lose audio, some have none.
     assert frame["mos"].null_count() > 0
     assert frame.filter(pl.col("rtp_lost") > 0)["mos"].n_unique() > 1
 
 
 def test_a_batch_without_records_is_a_table_without_rows() -> None:
-    frame = to_frame(np.zeros(0, dtype=RECORD), ("a", "b"))
+    frame = to_frame(np.zeros(0, dtype=RECORD), study().trunks)
     assert (frame.height, dict(frame.schema)) == (0, SCHEMA)

@@ -16,6 +16,7 @@ from tests.loadgen.media.listeners import EVENTS, KEYS, SUITES, WITHOUT, WRONG, 
 
 from trunkproof.loadgen.media.rtcp import ReportBlock, write_report
 from trunkproof.loadgen.media.rtp import RtpPacket, TelephoneEvent
+from trunkproof.loadgen.media.said import silence, tone
 from trunkproof.loadgen.media.stream import MOST_DIGITS, Origin
 from trunkproof.loadgen.media.voiceprint import Side, write_frame
 
@@ -229,6 +230,34 @@ def test_what_is_sent_is_the_same_byte_for_byte(suite: str | None) -> None:
                 one.follow(terms(cipher_of(KEYS[::-1], suite)), number * 0.02)
         assert compiled.next_packet() == plain.next_packet(), number
     assert compiled.report(99.0) == plain.report(99.0)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@given(
+    sizes=st.lists(st.lists(st.sampled_from([0, 1, 80, 160, 161, 240]), max_size=40), max_size=6), other=st.booleans()
+)
+def test_an_echo_sends_back_the_same_frames_byte_for_byte(
+    suite: str | None, sizes: list[list[int]], other: bool
+) -> None:
+    network = Network(suite)
+    network.follow(echoes=True)
+    for burst in sizes:
+        for size in burst:
+            network.send(network.frame(bytes([size]) * size, payload_type=0 if other and size == 80 else 8))
+        for _ in range(len(burst) + 1):
+            assert network.compiled.next_packet() == network.plain.next_packet()
+    network.check()
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_tone_in_place_of_the_voiceprint_is_the_same_byte_for_byte(suite: str | None) -> None:
+    network = Network(suite)
+    for said in (tone("PCMA"), silence("PCMU"), b""):
+        network.follow(said=said)
+        packets = [network.compiled.next_packet() for _ in range(3)]
+        assert packets == [network.plain.next_packet() for _ in range(3)]
+        if suite is None:
+            assert [RtpPacket.parse(packet or b"").payload == said for packet in packets] == [bool(said)] * 3
 
 
 @pytest.mark.parametrize("suite", SUITES)

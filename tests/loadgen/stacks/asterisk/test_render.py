@@ -102,9 +102,18 @@ def test_the_pbx_is_the_operators_sample() -> None:
     assert trunk["allow"] == ["alaw,ulaw"]
     assert trunk["media_encryption"] == ["sdes"]
     assert section(rendered["pjsip.conf"], "trunk-sources")["match"] == ["127.0.51.1"]
-    assert section(rendered["pjsip.conf"], "tls")["bind"] == [f"{CUSTOMER}:22061"]
+    assert section(rendered["pjsip.conf"], "edge")["bind"] == [f"{CUSTOMER}:22061"]
     assert rf"@{CUSTOMER}:22070\;transport=tls" in rendered["extensions.conf"]
     assert section(rendered["http.conf"], "general") == {"enabled": ["no"]}
+
+
+def test_tcp_and_plain_rtp_are_the_customers_side_only() -> None:
+    rendered = files(study(trunk={"transport": "tcp", "media": "rtp"}))
+    edge, inner = (section(rendered["pjsip.conf"], name) for name in ("edge", "inner"))
+    assert (edge["protocol"], inner["protocol"]) == (["tcp"], ["tls"])
+    assert "cert_file" not in edge
+    assert section(rendered["pjsip.conf"], "trunk0")["media_encryption"] == ["no"]
+    assert r"\;transport=tcp,," in rendered["extensions.conf"]
 
 
 def test_a_study_that_asterisk_can_play_meets_no_objection() -> None:

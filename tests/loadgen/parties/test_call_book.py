@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.parties.call_book import MOST_STRANGERS, CallBook, ServedCall
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call_state import CallState
@@ -14,8 +15,6 @@ from trunkproof.loadgen.sip.events import EndCause
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.reason import EndReason
 from trunkproof.loadgen.sip.server_call import ServerCall
-from trunkproof.loadgen.stacks.embedded.call_book import MOST_STRANGERS, CallBook
-from trunkproof.loadgen.stacks.stack import ServedCall
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Direction, Disposition
 
@@ -35,6 +34,8 @@ class Came:
 
 class Heard:
     """Audio with a report."""
+
+    secure = True
 
     def __init__(self, **counts: Any) -> None:
         self.report = MediaReport(**counts)

@@ -1,0 +1,126 @@
+"""The command `answer`: our answering side alone, for a stack that others run to route its calls to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trunkproof.experiments.cli import console as shown
+from trunkproof.experiments.cli.app import (
+    Allow,
+    Json,
+    KeyLog,
+    Out,
+    StudyFile,
+    err,
+    folder_at,
+    leave_with,
+    out,
+    print_result,
+    read_as_asked,
+)
+from trunkproof.experiments.cli.calling import RECORDS, ServedRecords, TraceFile
+from trunkproof.experiments.cli.root import app
+from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.loadgen.bugs import write_bugs
+from trunkproof.loadgen.guard import Guard
+from trunkproof.loadgen.parties.call_book import ServedCall
+from trunkproof.loadgen.sip.invite import Place
+from trunkproof.loadgen.sip.trace import open_trace
+from trunkproof.loadgen.stacks.answering import AnswerOptions
+from trunkproof.loadgen.stacks.answering import answer as answer_calls
+from trunkproof.loadgen.stacks.server import ServeEnd
+from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.records import FarEnd, write_records
+from trunkproof.models.study import Study
+
+
+@app.command()
+def answer(
+    study_file: StudyFile,
+    *,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 chooses a free one.", min=0, max=65535)] = 5061,
+    certificate: Annotated[Path | None, typer.Option(help="Certificate chain to show; needs --key.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key of --certificate.")] = None,
+    allow: Allow = None,
+    keylog: KeyLog = None,
+    trace: TraceFile = None,
+    out_dir: Out = Path("out/answer"),
+    as_json: Json = False,
+) -> None:
+    """Play the carrier behind a trunk that others run: answer the study's numbers, until Ctrl-C."""
+    study = read_as_asked(study_file)
+    if (certificate is None) != (key is None):
+        lacking = "--key" if key is None else "--certificate"
+        raise InputError("answer", [Problem(where=lacking, what="is missing: a certificate and its key go together")])
+    folder = folder_at(out_dir)
+    served = ServedRecords()
+
+    def ready(place: Place, ca_file: Path) -> None:
+        carrier = study.pop.carrier
+        told: dict[str, Any] = {
+            "host": place.host,
+            "port": place.port,
+            "transport": carrier.transport,
+            "media": carrier.media,
+            "numbers": numbers_of(study),
+        }
+        if carrier.transport == "tls":
+            told["ca_file"] = None if certificate is not None else str(ca_file.resolve())
+
+        def human() -> None:
+            how = f"{carrier.transport.upper()}, {carrier.media.upper()}"
+            out.print(f"The carrier answers at {place} ({how}); Ctrl-C ends it.")
+            if told.get("ca_file"):
+                out.print(f"Its certificate authority: {told['ca_file']}")
+            for line in told["numbers"]:
+                out.print(f"It answers {line}; any other number gets 404.")
+
+        print_result(told, human, as_json=as_json)
+        # Whoever starts this in a script waits for these lines through a pipe, which would keep them.
+        sys.stdout.flush()
+
+    def ended(call: ServedCall) -> None:
+        typer.echo(shown.call_line(call), err=True)
+        served.add(call.record)
+
+    async def play() -> ServeEnd:
+        with open_trace(trace) as tracer:
+            options = AnswerOptions(
+                port=port,
+                certificate=CertificateFiles(certificate, key) if certificate and key else None,
+                guard=Guard(frozenset(allow or ())),
+                keylog=keylog,
+                trace=tracer,
+                on_call=ended,
+            )
+            return await answer_calls(study, folder, options, on_ready=ready)
+
+    try:
+        end = run_loop(play())
+    finally:
+        # On every way out: these records are what the command is for.
+        write_records(served.table(), folder / RECORDS)
+    write_bugs(end.bugs, folder)
+    for line in shown.serve_lines(end):
+        err.print(line, markup=False)
+    leave_with(ExitCode.BUG if end.bugs else ExitCode.OK)
+
+
+def numbers_of(study: Study) -> list[str]:
+    """Return in words which numbers are answered, and how, without the numbers themselves."""
+    entries = [entry for trunk in study.trunks for entry in trunk.traffic.destinations]
+    words = []
+    if not entries or any(entry.far_end is FarEnd.PLAN and entry.range is None for entry in entries):
+        words.append("the numbers that are made from the plan, as it says")
+    for entry in entries:
+        if entry.far_end is not FarEnd.PLAN:
+            words.append(f"{entry.places} listed with far_end {entry.far_end}")
+        elif entry.range is not None:
+            words.append(f"a block of {len(entry.range)} as the plan says")
+    return words
