@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from trunkproof.models.edges import PORT
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.settings import Settings
-from trunkproof.models.study import PORT, StackName
+from trunkproof.models.study import StackName
 
 
 class CustomerFiles(Settings):

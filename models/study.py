@@ -15,6 +15,18 @@ from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_va
 
 from trunkproof.models.destinations import AddedHeaders
 from trunkproof.models.distributions import Constant, Distribution
+from trunkproof.models.edges import (
+    PORT,
+    CustomerEdge,
+    Dns,
+    Edge,
+    EdgeDown,
+    Failover,
+    HostName,
+    Instant,
+    edge_named,
+    edge_problems,
+)
 from trunkproof.models.settings import Settings
 from trunkproof.models.targets import Asks, Operator, Target
 from trunkproof.models.throttles.fixed_window import FixedWindow
@@ -23,8 +35,6 @@ from trunkproof.models.throttles.registry import ThrottleSettings, timers_that_d
 from trunkproof.models.throttles.shared import sharing_problems, with_names_replaced
 from trunkproof.models.traffic import Positive, Traffic
 
-PORT = Annotated[int, Field(ge=1, le=65535)]
-Instant = Annotated[float, Field(ge=0)]
 PRODUCTION_HOST = "pstn.in2.exotel.com"
 Codec = Literal["PCMA", "PCMU"]
 Suite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
@@ -117,7 +127,7 @@ class CarrierBrownOut(Settings):
     channels: Annotated[int, Field(ge=0)] = 0
 
 
-Incident = Annotated[EdgeRestart | CarrierBrownOut, Field(discriminator="kind")]
+Incident = Annotated[EdgeRestart | EdgeDown | CarrierBrownOut, Field(discriminator="kind")]
 
 
 class Pop(Settings):
@@ -131,6 +141,12 @@ class Pop(Settings):
     port: PORT = 443
     address: IPvAnyAddress = IPv4Address("127.0.0.1")
     """The address at which the trunk listens, and from which it sends media."""
+    edges: tuple[Edge, ...] = ()
+    """The doors of the PoP. Empty: the one of `host`, `port` and `address`."""
+    dns: Dns = Dns()
+    throttle_per: Literal["trunk", "edge"] = "trunk"
+    """Whether all edges count together against a trunk's throttle, or each for itself."""
+    failover: Failover = Failover()
     inner_address: IPvAnyAddress = IPv4Address("127.0.1.2")
     """The side of such a trunk that faces the carrier, where it has one."""
     ports: MediaPorts = MediaPorts()
@@ -139,6 +155,28 @@ class Pop(Settings):
     """Limits that trunks share, by name: `throttle: {shared: name}`. `models.throttles.shared` explains them."""
     machine: Machine = Machine()
     incidents: tuple[Incident, ...] = ()
+
+    @model_validator(mode="after")
+    def _edges_are_clear(self) -> Self:
+        downs = [incident for incident in self.incidents if isinstance(incident, EdgeDown)]
+        problems = list(edge_problems(self.doors, downs))
+        if self.edges and self.dns.srv is not None:
+            problems.append("edges and dns.srv both say where the edges are: write one of them")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def doors(self) -> tuple[Edge, ...]:
+        """Return the edges, at least one."""
+        # Not checked anew: `host` and `port` were, each by its own key.
+        return self.edges or (Edge.model_construct(host=self.host, port=self.port, address=self.address),)
+
+    def edge_of(self, down: EdgeDown) -> int:
+        """Return the place of the edge that an incident takes away."""
+        index = edge_named(self.doors, down.edge)
+        assert index is not None, "checked when the study was read"
+        return index
 
     @property
     def calibration(self) -> str:
@@ -151,9 +189,6 @@ class DigestCredentials(Settings):
 
     username: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
     password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-HostName = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+$", max_length=253)]
 
 
 class Trunk(Settings):
@@ -172,6 +207,10 @@ class Trunk(Settings):
     """Headers that each outbound INVITE has beside its own."""
     credentials: DigestCredentials | None = None
     """With what a challenge (401 or 407) is answered. None: it is a refusal."""
+    customer_edges: tuple[CustomerEdge, ...] = ()
+    """Where inbound calls go, by priority and weight. Empty: `customer_address` and `customer_port`."""
+    trusted: tuple[IPvAnyNetwork, ...] = ()
+    """More addresses from which the customer takes requests, beside the edges of the trunk."""
     external_address: IPvAnyAddress | None = None
     """The address that Via, Contact and SDP name, where a NAT without changes of ports stands before the customer."""
     whitelist: tuple[IPvAnyNetwork, ...] = ()
