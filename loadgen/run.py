@@ -24,13 +24,16 @@ import polars as pl
 
 from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs, describe, merged, note_bug, noting_bugs
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.parties.customer import check_family, check_numbers, connector_of
+from trunkproof.loadgen.parties.doors import Doors
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
+from trunkproof.loadgen.sip.fields import uri_host
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import TrunkSilentError
 from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
@@ -39,8 +42,10 @@ from trunkproof.loadgen.tls.endpoints import ConnectError, LocalNetworkError
 from trunkproof.loadgen.verdict import GeneratorVerdict, judge, void, worse
 from trunkproof.loadgen.workers.choice import make_placer
 from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer
+from trunkproof.models.edges import Edge
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan
+from trunkproof.models.study import Trunk
 
 logger = logging.getLogger(__name__)
 
@@ -108,15 +113,29 @@ async def reach(plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> 
     for trunk in plan.study.trunks:
         check_family(trunk, target)
         check_numbers(trunk, target)
-        connector = connector_of(trunk, card, card.server_name, options)
-        try:
-            connection = await connector.connect(target.address, target.port)
-        except (ConnectError, LocalNetworkError) as error:
-            raise StackError(
-                f"no TLS connection from {trunk.customer_address} to {card.place} as {card.server_name}: {error}"
-            ) from error
-        connection.close()
-        await connection.wait_closed()
+        doors = Doors(card, target, options.guard, 60 * plan.calls / plan.study.duration_s, plan.study.pop.dns)
+        failures = [
+            failure
+            for door, place in zip(card.doors, doors.targets, strict=True)
+            if (failure := await _why_unreachable(trunk, card, door, place, options)) is not None
+        ]
+        # One edge that is away is what the others are there for.
+        if len(failures) == len(card.doors):
+            raise StackError("; ".join(failures))
+        for failure in failures:
+            logger.warning("%s", failure)
+
+
+async def _why_unreachable(trunk: Trunk, card: TrunkCard, door: Edge, place: Target, options: RunOptions) -> str | None:
+    """Return why no TLS connection can be made to an edge, or None where one was made, and closed again."""
+    try:
+        connection = await connector_of(trunk, card, door.host, options).connect(place.address, place.port)
+    except (ConnectError, LocalNetworkError) as error:
+        where = f"{uri_host(place.address)}:{place.port}"
+        return f"no TLS connection from {trunk.customer_address} to {where} as {door.host}: {error}"
+    connection.close()
+    await connection.wait_closed()
+    return None
 
 
 class Run:

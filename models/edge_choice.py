@@ -67,11 +67,18 @@ class EdgeChoice:
         left = [edge for edge in self._order(call) if not tried >> edge & 1]
         if not left:
             return None
-        edge = next((edge for edge in left if self._avoided_until_s[edge] <= now), left[0])
+        edge = self._best(left, now)
         # One call tries an edge that has failed. The others avoid it until that call knows.
         if -math.inf < self._avoided_until_s[edge] <= now:
             self.failed(edge, now)
         return edge
+
+    def likely(self, call: int, now: float) -> int:
+        """Return what `next` would for a call that has tried no edge, without promising that the call comes."""
+        return self._best(self._order(call), now)
+
+    def _best(self, left: Sequence[int], now: float) -> int:
+        return next((edge for edge in left if self._avoided_until_s[edge] <= now), left[0])
 
     def failed(self, edge: int, now: float) -> None:
         """Avoid an edge for a while: no connection could be had, or it did not answer."""

@@ -105,13 +105,16 @@ def _wake(reader: asyncio.Future[None]) -> None:
 
 
 class IncomingCall:
-    """An incoming call, its source address and its events."""
+    """An incoming call, its source address, the address at which it came in, and its events."""
 
-    __slots__ = ("call", "events", "source")
+    __slots__ = ("call", "events", "local", "source")
 
-    def __init__(self, call: ServerCall, source: str, call_events: CallEvents) -> None:
+    def __init__(
+        self, call: ServerCall, source: str, call_events: CallEvents, local: tuple[str, int] = ("", 0)
+    ) -> None:
         self.call = call
         self.source = source
+        self.local = local
         self.events = call_events
 
 
@@ -128,6 +131,7 @@ class SipAgent:
         limiter: ConnectionLimiter | None = None,
         trace: Trace | None = None,
         identify: Callable[[Connection], Hashable] = lambda connection: connection.peer[0],
+        introduce: Callable[[Connection], UserAgent | None] = lambda connection: None,
     ) -> None:
         """Make a user agent without connections.
 
@@ -140,6 +144,7 @@ class SipAgent:
             trace: is told every SIP message.
             identify: says who is at the other end of a connection: its address by default. A call belongs to the peer
                 with whom it began, and connections of equal peers may continue each other's calls.
+            introduce: says what its messages say of it on a connection, where that is not `agent`.
         """
         self._loop = asyncio.get_running_loop()
         self._endpoint = SipEndpoint(agent, random_source)
@@ -151,7 +156,7 @@ class SipAgent:
         self._on_invite, self._on_event = on_invite, on_event
         self._limiter = limiter or ConnectionLimiter()
         self._trace = trace
-        self._identify = identify
+        self._identify, self._introduce = identify, introduce
 
     @property
     def user_agent(self) -> UserAgent:
@@ -187,7 +192,7 @@ class SipAgent:
             return self._numbers[connection]
         number = next(self._next_number)
         self._connections[number], self._numbers[connection] = connection, number
-        self._endpoint.know_peer(number, self._identify(connection))
+        self._endpoint.know_peer(number, self._identify(connection), self._introduce(connection))
         trace = self._trace
         parser = StreamParser(observe=None if trace is None else lambda data: trace("received", data))
         address = connection.peer[0]
@@ -311,7 +316,7 @@ class SipAgent:
             # Without an answer the caller would wait until its timer B.
             self.act(lambda now: event.call.reject(now, 480))
             return
-        self._on_invite(IncomingCall(event.call, connection.peer[0], call_events))
+        self._on_invite(IncomingCall(event.call, connection.peer[0], call_events, connection.local))
 
     def _arm(self) -> None:
         due = self._endpoint.next_timer()

@@ -23,6 +23,7 @@ from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory, codecs_of
 from trunkproof.loadgen.parties.caller import Caller
+from trunkproof.loadgen.parties.doors import Doors
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.parties.numbers import exophone
 from trunkproof.loadgen.parties.redirect import Redirector
@@ -35,8 +36,10 @@ from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.system.ports import cannot_listen, take_port
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
 from trunkproof.loadgen.tls.connection import Connection
+from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
-from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.loadgen.tls.pool import ConnectionPool, Locate
+from trunkproof.models.edge_choice import EdgeChoice
 from trunkproof.models.errors import GuardError, InputError, Problem, StackError
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import FarEnd
@@ -125,18 +128,23 @@ class Customer:
         self._told_address = str(self._settings.external_address or self._address)
         self._card = card
         self._listens = share.listens(index)
-        self._target = target
         self._options = options
-        self.pool = self._connections(target, card.server_name)
+        rate = 60 * plan.calls / plan.study.duration_s
+        self._doors = Doors(card, target, options.guard, rate, plan.study.pop.dns)
+        failover = plan.study.pop.failover
+        self._pools = EdgePools(
+            [self._connections(place, door.host) for door, place in zip(card.doors, self._doors.places, strict=True)],
+            EdgeChoice(card.doors, plan.study.seed, failover.recheck_s),
+            on_503=failover.on_503,
+        )
         self.redirector: Redirector | None = None
         if self._settings.follow_redirects:
-            rate = 60 * plan.calls / plan.study.duration_s
             self.redirector = Redirector(options.guard, rate, self._connections, self._may_dial)
         self.audio = AudioFactory(
             self._address,
             plan.study,
             at_trunk=False,
-            check_media=lambda address: options.guard.check_media(address, target),
+            check_media=lambda address: options.guard.check_media(address, *self._doors.targets),
             ports=share.ports,
             told_address=self._told_address,
         )
@@ -148,6 +156,15 @@ class Customer:
         self._listener: TlsServer | None = None
         self._agent: SipAgent | None = None
         self._caller: Caller | None = None
+
+    @property
+    def pool(self) -> ConnectionPool:
+        """Return the connections to the first edge."""
+        return self._pools.pools[0]
+
+    def edges(self, row: PlanRow) -> EdgePools:
+        """Return the connections to all edges."""
+        return self._pools
 
     @property
     def agent(self) -> SipAgent:
@@ -175,7 +192,8 @@ class Customer:
                 and the port cannot be had.
         """
         who = f"the customer of {self._settings.name}"
-        check_family(self._settings, self._target)
+        for target in self._doors.targets:
+            check_family(self._settings, target)
         # This checks that the machine has the address.
         take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)
@@ -198,6 +216,8 @@ class Customer:
             random.Random(),
             on_invite=self._invited if answers else None,
             trace=self._options.trace,
+            # A peer is the trunk, not one of its addresses: any edge may continue what another began.
+            identify=lambda connection: self._peer_at(connection.peer[0]),
         )
         return self
 
@@ -205,7 +225,20 @@ class Customer:
         return await serve_tls(self._address, port, context, self._connected)
 
     def _connected(self, connection: Connection) -> None:
-        self.agent.attach(connection)
+        # As the operator asks of a customer's firewall: only its trunk may come in.
+        if self._may_call(connection.peer[0]):
+            self.agent.attach(connection)
+        else:
+            logger.warning("a connection from %s, which is no edge of the trunk, was closed", connection.peer[0])
+            connection.abort("no edge of the trunk")
+
+    def _peer_at(self, address: str) -> str:
+        return "trunk" if address in self._doors.addresses else address
+
+    def _may_call(self, address: str) -> bool:
+        # Behind a foreign PBX the PBX calls us, from the customer's own address.
+        known = {*self._doors.addresses, self._address}
+        return address in known or any(ipaddress.ip_address(address) in network for network in self._settings.trusted)
 
     def _listener_context(self, files: CustomerFiles | None) -> ssl.SSLContext:
         """Return the context of the listener: the card's certificate, the user's own, or one made for this run."""
@@ -217,7 +250,7 @@ class Customer:
             # OpenSSL has read the files when this returns, so the key need not stay on disk.
             return server_context(Authority(Path(folder)).issue(self._address))
 
-    def _connections(self, target: Target, server_name: str) -> ConnectionPool:
+    def _connections(self, target: Target | Locate, server_name: str) -> ConnectionPool:
         tls = self._settings.traffic.tls
         connector = connector_of(self._settings, self._card, server_name, self._options)
         return ConnectionPool(connector, target, tls.policy, tls.pool_size, resumes=tls.resumption_share > 0)
@@ -228,7 +261,7 @@ class Customer:
         """Close everything."""
         # First: the tasks of these calls use the connections and the audio.
         await self._answerer.close()
-        await self.pool.close()
+        await self._pools.close()
         if self.redirector is not None:
             await self.redirector.close()
         if self._listener is not None:
@@ -244,14 +277,14 @@ class Customer:
         codecs, suites = codecs_of(self._settings), self._settings.suites
         return customer_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suites=suites)
 
-    def invite(self, row: PlanRow, sdp: bytes) -> Request:
-        """Return the customer's INVITE to the trunk."""
+    def invite(self, row: PlanRow, sdp: bytes, edge: int = 0) -> Request:
+        """Return the customer's INVITE to an edge of the trunk."""
         return outbound_invite(
             self.agent.ids,
             dialled=self._plan.dialled(row),
             exophone=self._exophone(row),
             domain=self._settings.domain,
-            trunk=Place(self._target.address, self._target.port),
+            trunk=self._doors.place_of(edge),
             customer=Place(self.agent.user_agent.host, self.agent.user_agent.port),
             sdp=sdp,
             request_host=self._settings.request_host,

@@ -28,6 +28,7 @@ from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Disposition
 from trunkproof.models.refusals import REFUSALS
+from trunkproof.models.timers import TRANSACTION_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +172,7 @@ class Answerer:
         if row.outcome is Outcome.NO_ANSWER:
             raise CallRefused(Refusal(row.status))
         # Only for a call that is answered: a ringing telephone needs no socket.
+        talk.hold_s = row.hold_s
         await self.talk(talk, talk.open(reservation))
 
     async def talk(self, talk: _Conversation, media: AudioNegotiator) -> None:
@@ -195,6 +197,8 @@ class _Conversation:
         self._events = call_events
         self._log = log
         self._media: AudioNegotiator | None = None
+        self.hold_s = 0.0
+        """How long the caller plans to talk. 0: nobody knows."""
 
     @property
     def dialog(self) -> str:
@@ -228,9 +232,19 @@ class _Conversation:
                     raise _NotAcceptable(fault)
 
     async def until_ended(self) -> None:
-        """Wait until an answered call ends. Hang up where its caller's answer to our offer cannot be used."""
-        while not isinstance(event := await self._events.next(), events.FinalEvent):
+        """Wait until an answered call ends. Hang up where its caller's answer to our offer cannot be used.
+
+        A call without a connection ends when its caller has given up to send the BYE (timer F).
+        """
+        planned_s = self.hold_s + TRANSACTION_TIMEOUT_S
+        lost_at = asyncio.get_running_loop().time() + planned_s if self.hold_s else None
+        while not isinstance(event := await self._events.next(lost_at), events.FinalEvent):
             match event:
+                case None:
+                    lost_at = None
+                    if self.call.connection_id is None:
+                        self._log.info("its connection is gone, and no BYE came")
+                        self.agent.act(self.call.bye)
                 case events.OfferAnswered(fault=fault) if fault is not None:
                     self._log.info("the answer to our offer cannot be used: %s", fault)
                     # In mid-call, what was agreed before goes on.
