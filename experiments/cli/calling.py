@@ -42,6 +42,7 @@ from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.parties.doors import card_of_edges, with_edges_found
 from trunkproof.loadgen.run import RunResult, drive, reach
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
@@ -51,6 +52,7 @@ from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
 from trunkproof.loadgen.stacks.stack import ServedCall, ServeOptions
 from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.loadgen.system.names import Names
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem, StackError
 from trunkproof.models.plan import draw_plan
@@ -176,11 +178,13 @@ def load(
 ) -> None:
     """Place the study's calls, for real, on a trunk that is running."""
     study = read_as_asked(study_file)
+    if target == "study":
+        study = with_edges_found(study)
     check_divisible(study, workers)
     card = card_of(study, trunk, target, ca_file, server_name)
     card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
     shows = CertificateFiles(certificate, key) if certificate and key else None
-    guard = Guard(frozenset(allow or ()), ceiling, production)
+    guard = Guard(frozenset(allow or ()), ceiling, production, resolve=Names(study.pop.dns).resolve)
     folder = folder_at(out_dir)
 
     drawn = draw_plan(study)
@@ -229,6 +233,8 @@ def card_of(
                 ],
             )
         return card
+    if target == "study" and ca_file is not None and trunk is None:
+        return card_of_edges(study, ca_file)
     host, _, port = (target or "").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (
@@ -236,6 +242,8 @@ def card_of(
     )
     if ca_file is None:
         problems.append(Problem(where="--ca", what="is needed with --target: who signed the trunk's certificate"))
+    if target == "study" and trunk is None:
+        problems.pop(0)
     if problems or ca_file is None:
         raise InputError("the trunk to call", problems)
     return TrunkCard(

@@ -154,6 +154,8 @@ class Customer:
         self.credentials = credentials_of(self._settings)
         self._answerer = Answerer(plan.row_dialled, self._admit)
         self._listener: TlsServer | None = None
+        self._others: list[TlsServer] = []
+        """Where it listens beside its Contact."""
         self._agent: SipAgent | None = None
         self._caller: Caller | None = None
 
@@ -211,6 +213,8 @@ class Customer:
             other = self._listener.address[1]
             why = cannot_listen(who, self._address, port, error.__cause__)
             logger.warning("%s; it listens on port %d instead, and its Contact says so", why, other)
+        if answers:
+            await self._listen_beside(context)
         self._agent = SipAgent(
             UserAgent(self._told_address, self._listener.address[1]),
             random.Random(),
@@ -220,6 +224,16 @@ class Customer:
             identify=lambda connection: self._peer_at(connection.peer[0]),
         )
         return self
+
+    async def _listen_beside(self, context: ssl.SSLContext) -> None:
+        """Listen at the other destinations of inbound calls. One that cannot be had is somebody else's."""
+        for edge in self._settings.customer_edges:
+            if (edge.host, edge.port) == (self._address, self._settings.customer_port):
+                continue
+            try:
+                self._others.append(await serve_tls(edge.host, edge.port, context, self._connected))
+            except LocalNetworkError as error:
+                logger.warning("not ours to listen at, so inbound calls there are not answered: %s", error)
 
     async def _serve(self, port: int, context: ssl.SSLContext) -> TlsServer:
         return await serve_tls(self._address, port, context, self._connected)
@@ -264,8 +278,8 @@ class Customer:
         await self._pools.close()
         if self.redirector is not None:
             await self.redirector.close()
-        if self._listener is not None:
-            await self._listener.close()
+        for listener in (*self._others, *([] if self._listener is None else [self._listener])):
+            await listener.close()
         self.audio.close()
 
     def open_audio(self, row: PlanRow) -> Audio:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard, Target
@@ -15,8 +16,9 @@ from trunkproof.loadgen.sip.invite import Place
 from trunkproof.loadgen.system.names import Names
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure
 from trunkproof.loadgen.tls.pool import Locate
-from trunkproof.models.edges import Dns, Edge
-from trunkproof.models.errors import GuardError, StackError
+from trunkproof.models.edges import Dns, Edge, EdgeDown, edge_problems
+from trunkproof.models.errors import GuardError, InputError, Problem, StackError
+from trunkproof.models.study import Study
 
 
 class Doors:
@@ -65,3 +67,35 @@ class Doors:
 
 def _host(door: Edge) -> str:
     return str(door.address or door.host)
+
+
+def with_edges_found(study: Study) -> Study:
+    """Return the study with the edges that its SRV records name, for the model too.
+
+    Raises:
+        StackError: there are no such records.
+        InputError: they name more edges than a trunk can have, or an incident names none of them.
+    """
+    if study.pop.dns.srv is None:
+        return study
+    edges = Names(study.pop.dns).edges(study.pop.dns.srv)
+    dns = study.pop.dns.model_copy(update={"srv": None})
+    pop = study.pop.model_copy(update={"edges": edges, "dns": dns})
+    downs = [incident for incident in pop.incidents if isinstance(incident, EdgeDown)]
+    problems = [Problem(where="pop.dns.srv", what=what) for what in edge_problems(edges, downs)]
+    if problems:
+        raise InputError(study.name, problems)
+    return study.model_copy(update={"pop": pop})
+
+
+def card_of_edges(study: Study, ca_file: Path) -> TrunkCard:
+    """Return the card of a foreign trunk with the study's edges."""
+    first, *_ = doors = study.pop.doors
+    return TrunkCard(
+        stack="foreign",
+        server_name=first.host,
+        host=str(first.address or first.host),
+        port=first.port,
+        edges=doors,
+        ca_file=str(ca_file),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,20 @@ def test_rfc3263_4_3_calls_fail_over_as_predicted_call_by_call(tmp_path: Path, p
     assert set(real["edge"]) == {0, 1}
     lost = real.filter(pl.col("disposition") != "completed")
     assert set(lost["disposition"]) <= {"connection_failed"}
+
+
+def test_a_customer_takes_inbound_calls_of_every_edge_and_the_trunk_tries_its_destinations(tmp_path: Path) -> None:
+    # Nobody answers at the preferred destination: its port is taken, and nobody listens there.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.45", 0))
+        destinations = [
+            {"host": "127.0.0.45", "port": taken.getsockname()[1], "priority": 1},
+            {"host": "127.0.0.43", "port": 5061, "priority": 2},
+            {"host": "127.0.0.44", "port": 5061, "priority": 2},
+        ]
+        question = study({"incidents": []}, {"customer_edges": destinations}, inbound_share=0.6)
+        predicted, real = predicted_and_real(question, tmp_path)
+
+    assert differing(predicted, real, "disposition", "edge", "direction") == []
+    assert set(real["disposition"]) == {"completed"}
+    assert (real["direction"] == "inbound").sum() > 3

@@ -298,8 +298,15 @@ class EmbeddedTrunk:
         """Return whose connection it is: a customer may have several hosts, which continue each other's calls."""
         address = connection.peer[0]
         customer = self._customer_of(address)
+        if customer is None:
+            customer = self._listens_there(address)
         # A stranger is nobody but itself.
         return address if customer is None else customer
+
+    def _listens_there(self, address: str) -> int | None:
+        """Return the trunk whose customer takes inbound calls at an address, from which it need not call."""
+        listening = ([edge.host for edge in trunk.customer_edges] for trunk in self.study.trunks)
+        return next((index for index, hosts in enumerate(listening) if address in hosts), None)
 
     def _invited(self, incoming: IncomingCall) -> None:
         if self._book is not None:
