@@ -3,17 +3,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import LOOPBACK_ONLY, Guard, Target
-from trunkproof.loadgen.parties.doors import Doors
+from trunkproof.loadgen.parties.doors import Doors, card_of_edges, with_edges_found
 from trunkproof.loadgen.sip.invite import Place
 from trunkproof.loadgen.system.names import Names
 from trunkproof.loadgen.tls.connection import ConnectError
 from trunkproof.models.edges import Dns, Edge
-from trunkproof.models.errors import GuardError
+from trunkproof.models.errors import GuardError, InputError
+from trunkproof.models.study_file import parse_study
 
 FIRST = Edge(host="a.example", address=IPv4Address("127.0.0.61"))
 
@@ -66,3 +68,19 @@ def test_no_later_answer_leads_off_this_machine(found: list[str]) -> None:
     found[:] = ["127.0.0.62", "192.0.2.7"]
     with pytest.raises(ConnectError, match="not on this machine"):
         asyncio.run(locate())  # type: ignore[arg-type]
+
+
+def test_rfc3263_4_1_the_edges_of_srv_records_become_those_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges = [Edge(host="a.example", priority=10), Edge(host="b.example", port=5061, priority=20)]
+    monkeypatch.setattr(Names, "edges", lambda names, domain: tuple(edges))
+    traffic = "traffic: {arrivals: {kind: poisson, rate_per_minute: 60}, holding: 1}\n"
+    written = parse_study("pop: {dns: {srv: example.com}}\n" + traffic)
+
+    study = with_edges_found(written)
+    assert (study.pop.doors, study.pop.dns.srv) == (tuple(edges), None)
+    card = card_of_edges(study, Path("ca.pem"))
+    assert (card.host, card.port, card.doors) == ("a.example", 443, study.pop.edges)
+
+    edges += [Edge(host=f"e{number}.example") for number in range(7)]
+    with pytest.raises(InputError, match="9 are more than the 8"):
+        with_edges_found(written)
