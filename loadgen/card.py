@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from trunkproof.models.edges import PORT, Edge
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.hosts import PORT
 from trunkproof.models.settings import Settings
@@ -39,6 +40,8 @@ class TrunkCard(Settings):
     """What carries SIP there."""
     ca_file: str | None = None
     """Who signed its certificate. A trunk without TLS has none."""
+    edges: tuple[Edge, ...] = ()
+    """All edges of the trunk, those of the study's list in its order. Empty: the one at `host` and `port`."""
     control_port: PORT | None = None
     """The control channel of a trunk that `serve` plays, on the same host. Other trunks have none."""
     control_secret: str | None = Field(default=None, repr=False)
@@ -54,6 +57,13 @@ class TrunkCard(Settings):
     metrics: dict[str, str] = Field(default_factory=dict)
     """The address of each program's Prometheus page."""
     study_digest: str | None = None
+
+    @property
+    def doors(self) -> tuple[Edge, ...]:
+        """Return the edges, at least one."""
+        # Not checked anew: each value was.
+        one = Edge.model_construct(host=self.server_name, port=self.port, address=self.host)
+        return self.edges or (one,)
 
     @property
     def place(self) -> str:

@@ -75,14 +75,27 @@ class Guard:
                 "if you really mean it, permit production explicitly, and also allow the host and confirm the rate"
             )
         address = _literal(name) or self._lookup(name, port)
+        return self.check_found(name, str(address), port, calls_per_minute)
+
+    def check_found(self, host: str, found: str, port: int, calls_per_minute: float) -> Target:
+        """Approve one address that a lookup of the host gave. A later lookup may give another, so each is asked about.
+
+        Raises:
+            GuardError: it is not allowed.
+        """
+        name, address = _canonical(host), _literal(found)
+        if address is None:
+            raise GuardError(f"{name} resolves to {found!r}, which is no address")
+        if is_production(name) and not self.production:
+            raise GuardError(f"{name} is the operator's production; permit production explicitly")
         if not address.is_loopback:
             self._check_remote(name, address, calls_per_minute)
         return Target(name, str(address), port)
 
-    def check_media(self, address: str, target: Target | None = None) -> str:
+    def check_media(self, address: str, *targets: Target) -> str:
         """Approve the address where a peer's SDP wants our audio, and return it.
 
-        It must be loopback, the signalling target itself, or on the allow list. So no SDP can send our audio elsewhere.
+        It must be loopback, a signalling target itself, or on the allow list. So no SDP can send our audio elsewhere.
 
         Raises:
             GuardError: the address is not allowed, or is a name.
@@ -90,7 +103,7 @@ class Guard:
         literal = _literal(_canonical(address))
         if literal is None:
             raise GuardError(f"the peer's SDP names {address!r} for its audio, but only addresses are used, not names")
-        approved = literal == _literal(target.address) if target is not None else False
+        approved = any(literal == _literal(target.address) for target in targets)
         if not (approved or literal.is_loopback or self._allows(str(literal))):
             raise GuardError(
                 f"the peer's SDP sends audio to {literal}, which is neither the target nor loopback; "

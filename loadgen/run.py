@@ -32,8 +32,10 @@ from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.parties.customer import check_family, check_inbound, check_numbers, connector_of
+from trunkproof.loadgen.parties.doors import Doors
 from trunkproof.loadgen.parties.first_hop import FirstHop, first_hop
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
+from trunkproof.loadgen.sip.fields import uri_host
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import InboundAttempt, TrunkSilentError
 from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
@@ -42,6 +44,7 @@ from trunkproof.loadgen.tls.endpoints import ConnectError, LocalNetworkError
 from trunkproof.loadgen.verdict import GeneratorVerdict, judge, void, worse
 from trunkproof.loadgen.workers.choice import make_placer
 from trunkproof.loadgen.workers.placer import RECORD_ORDER, CallPlacer
+from trunkproof.models.edges import Edge
 from trunkproof.models.errors import StackError
 from trunkproof.models.plan import Plan
 from trunkproof.models.records import Record, record_from_json, to_frame
@@ -127,15 +130,31 @@ async def reach(plan: Plan, card: TrunkCard, options: RunOptions = DEFAULTS) -> 
     for trunk in plan.study.trunks:
         hop = _checked_hop(trunk, target, card, options, rate)
         check_family(trunk, hop.target)
-        connector = connector_of(trunk, card, hop.server_name, options)
-        try:
-            connection = await connector.connect(hop.target.address, hop.target.port)
-        except (ConnectError, LocalNetworkError) as error:
-            whither = f"{trunk.transport.upper()} connection from {trunk.customer_address} to {hop}"
-            name = f" as {hop.server_name}" if trunk.transport == "tls" else ""
-            raise StackError(f"no {whither}{name}: {error}") from error
-        connection.close()
-        await connection.wait_closed()
+        near = hop.card(card)
+        doors = Doors(near, hop.target, options.guard, rate, plan.study.pop.dns)
+        failures = [
+            failure
+            for door, place in zip(near.doors, doors.targets, strict=True)
+            if (failure := await _why_unreachable(trunk, card, door, place, options)) is not None
+        ]
+        # One edge that is away is what the others are there for.
+        if len(failures) == len(near.doors):
+            raise StackError("; ".join(failures))
+        for failure in failures:
+            logger.warning("%s", failure)
+
+
+async def _why_unreachable(trunk: Trunk, card: TrunkCard, door: Edge, place: Target, options: RunOptions) -> str | None:
+    """Return why no connection can be made to an edge, or None where one was made, and closed again."""
+    try:
+        connection = await connector_of(trunk, card, door.host, options).connect(place.address, place.port)
+    except (ConnectError, LocalNetworkError) as error:
+        where = f"{uri_host(place.address)}:{place.port}"
+        name = f" as {door.host}" if trunk.transport == "tls" else ""
+        return f"no {trunk.transport.upper()} connection from {trunk.customer_address} to {where}{name}: {error}"
+    connection.close()
+    await connection.wait_closed()
+    return None
 
 
 def _checked_hop(trunk: Trunk, target: Target, card: TrunkCard, options: RunOptions, rate: float) -> FirstHop:

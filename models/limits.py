@@ -58,13 +58,21 @@ class Limits:
         """Make the limits. `anchors` is trunk name -> when a window of its throttle begins (default 0)."""
         ports = study.pop.ports
         self._limited = [_limited_directions(trunk.throttle) for trunk in study.trunks]
-        self._throttles = _throttles(study, anchors)
+        # With a throttle per edge each edge has its own count, also of a shared limit.
+        counts = len(study.pop.doors) if study.pop.throttle_per == "edge" else 1
+        self._throttles = [_throttles(study, anchors) for _ in range(counts)]
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
         self.carrier = CarrierLimits(study)
 
-    def ask_throttle(self, trunk: int, direction: Direction, now: float) -> Decision:
-        """Ask a trunk's throttle about a call. Calls of a direction that it does not count always pass."""
-        return self._throttles[trunk].try_admit(now) if self.is_limited(trunk, direction) else ADMITTED
+    def ask_throttle(self, trunk: int, direction: Direction, now: float, edge: int = 0) -> Decision:
+        """Ask a trunk's throttle about a call. Calls of a direction that it does not count always pass.
+
+        `edge` is where the call comes in, which matters only where each edge counts for itself. Inbound calls count at
+        the first.
+        """
+        if not self.is_limited(trunk, direction):
+            return ADMITTED
+        return self._throttles[edge % len(self._throttles)][trunk].try_admit(now)
 
     def is_limited(self, trunk: int, direction: Direction) -> bool:
         """Tell whether a trunk's throttle counts calls of that direction."""
@@ -72,8 +80,9 @@ class Limits:
 
     def restart_throttles(self, now: float) -> None:
         """Restart the throttles, as after a restart of their process. The carrier's own limit is not affected."""
-        for throttle in self._throttles:
-            throttle.restart(now)
+        for throttles in self._throttles:
+            for throttle in throttles:
+                throttle.restart(now)
 
     def take(self, trunk: int, now: float) -> Ports | Disposition:
         """Take ports and a channel for a call. Return its RTP ports, or why there are none; then nothing is taken.

@@ -211,6 +211,9 @@ class Record:
     retry_after_s: Annotated[float | None, Column("The response's Retry-After.", "s")] = None
     redialled: Annotated[bool, Column("The caller tried again after this attempt.")] = False
     connection: Annotated[ConnectionKind | None, Column("Connection that the INVITE went out on.")] = None
+    edge: Annotated[
+        int | None, Column("The edge that an outbound attempt used last: its place in the study's list.", is_newer=True)
+    ] = None
     connect_s: Annotated[
         float | None,
         Column(

@@ -245,6 +245,13 @@ class Trunk(Settings):
         """Tell whether SIP is carried over TLS."""
         return self.transport == "tls"
 
+    @property
+    def inbound_edges(self) -> tuple[CustomerEdge, ...]:
+        """Return where inbound calls go, at least one place."""
+        # Not checked anew: the address and the port were.
+        own = CustomerEdge.model_construct(host=str(self.customer_address), port=self.customer_port)
+        return self.customer_edges or (own,)
+
     def admits(self, source: IPvAnyAddress) -> bool:
         """Tell whether the whitelist lets this source address call."""
         # A socket for both families shows an IPv4 caller as ::ffff:a.b.c.d.

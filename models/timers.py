@@ -26,5 +26,7 @@ T1_S: Final = 0.5
 T2_S: Final = 4.0
 TRANSACTION_TIMEOUT_S: Final = 64 * T1_S
 """Timers B, F, H, L and M. A 2xx waits as long for its ACK (RFC 3261 section 13.3.1.4)."""
+CONNECT_TIMEOUT_S: Final = 10.0
+"""How long a TCP connection with its TLS handshake may take; no standard says it."""
 EDGE_RETRY_S: Final = 0.1
 """A BYE that finds the edge down tries to connect again this often; no standard says how often."""

@@ -1,4 +1,4 @@
-"""The TLS edge and each customer's connections to it: handshakes, re-use, resumption, and restarts.
+"""A TLS edge and each customer's connections to it: handshakes, re-use, resumption, restarts, and an edge that is away.
 
 It models how long a caller waits for a connection, and the kind of the connection. `trunk` models what is sent over it.
 """
@@ -14,6 +14,7 @@ from trunkproof.models.costs import Costs
 from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import ConnectionKind
 from trunkproof.models.study import Trunk
+from trunkproof.models.timers import CONNECT_TIMEOUT_S
 from trunkproof.models.traffic import TlsPolicy
 from trunkproof.simulator.host import Host
 
@@ -37,10 +38,12 @@ class Edge:
     costs: Costs
     up: bool = True
     restarts: int = 0
+    silent_until_s: float | None = None
+    """While it is down: when it is back. Until then it does not even refuse a connection. None: it refuses."""
 
-    def go_down(self) -> None:
-        """Drop every connection and refuse new ones."""
-        self.up = False
+    def go_down(self, silent_until_s: float | None = None) -> None:
+        """Drop every connection and refuse new ones, or let them wait."""
+        self.up, self.silent_until_s = False, silent_until_s
         self.restarts += 1
 
     def come_back(self) -> None:
@@ -92,10 +95,16 @@ class Connections:
         return row.call % self._slots
 
     def _handshake(self, row: PlanRow) -> Wait:
-        edge, costs = self.edge, self.edge.costs
+        edge, costs, restarts = self.edge, self.edge.costs, self.edge.restarts
         if not edge.up:
-            return None
-        restarts, resumes = edge.restarts, row.resumes and self._has_session
+            if edge.silent_until_s is None:
+                return None
+            wait_s = edge.silent_until_s - edge.env.now
+            # The kernel of the edge's machine has queued the connection, so the handshake begins when the edge is back.
+            yield edge.env.timeout(min(wait_s, CONNECT_TIMEOUT_S))
+            if wait_s >= CONNECT_TIMEOUT_S or restarts != edge.restarts:
+                return None
+        resumes = row.resumes and self._has_session
         work_s = costs.resumed_handshake_s if resumes else costs.full_handshake_s
         # Round trips need no CPU, and the handshake's work waits in the queue of the host.
         trips = round_trips(self.trunk, resumes=resumes)

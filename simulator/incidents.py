@@ -1,4 +1,4 @@
-"""Run the incidents of a study: restarts of the edge, and brown-outs of the carrier."""
+"""Run the incidents of a study: restarts of all edges, one edge that goes away, and brown-outs of the carrier."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Generator
 
 import simpy
 
+from trunkproof.models.edges import EdgeDown
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart, Incident
 from trunkproof.simulator.trunk import World
 
@@ -15,15 +16,21 @@ def happen(world: World, incident: Incident) -> Generator[simpy.Event, object, N
     yield world.env.timeout(incident.at_s)
     match incident:
         case EdgeRestart():
-            world.edge.go_down()
-            # In the order of their INVITEs, as the compiled engine does: their redials must be scheduled in the same
-            # order.
-            for process in list(world.inviting):
-                process.interrupt()
+            for edge in world.edges:
+                edge.go_down()
+            world.break_off(range(len(world.edges)))
             yield world.env.timeout(incident.down_s)
             if incident.forgets_throttle:
                 world.limits.restart_throttles(world.env.now)
-            world.edge.come_back()
+            for edge in world.edges:
+                edge.come_back()
+        case EdgeDown():
+            which = world.study.pop.edge_of(incident)
+            back_s = world.env.now + incident.lasts_s
+            world.edges[which].go_down(back_s if incident.connects == "time_out" else None)
+            world.break_off([which])
+            yield world.env.timeout(incident.lasts_s)
+            world.edges[which].come_back()
         case CarrierBrownOut():
             world.limits.carrier.left = incident.channels
             yield world.env.timeout(incident.lasts_s)

@@ -171,7 +171,8 @@ def check_machine(study: Study) -> None:
 def _world(study: Study, anchors: Mapping[str, float], emit: Callable[[Record], None]) -> World:
     env, costs = simpy.Environment(), busy_costs(study)
     host = Host(study.pop.machine, costs)
-    return World(env, study, costs, host, Edge(env, host, costs), Limits(study, anchors), emit)
+    edges = [Edge(env, host, costs) for _ in study.pop.doors]
+    return World(env, study, costs, host, edges, Limits(study, anchors), emit)
 
 
 def _calls_of(study: Study, plan: Plan | None, trunk: int) -> Calls:

@@ -7,7 +7,7 @@ hangs up, and perhaps tries again. The limits are in `models.limits`, the machin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -15,10 +15,11 @@ import simpy
 
 from trunkproof.models.costs import REFUSED_WITHOUT_CARRIER, Costs
 from trunkproof.models.destinations import NumberLimits
+from trunkproof.models.edge_choice import EdgeChoice
 from trunkproof.models.limits import Limits, Ports
 from trunkproof.models.packets import PACKETS_PER_STREAM_S
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import Direction, Disposition, Record
+from trunkproof.models.records import ConnectionKind, Direction, Disposition, Record
 from trunkproof.models.refusals import THROTTLE_CAUSE, refusal_of
 from trunkproof.models.study import Study, Trunk
 from trunkproof.models.throttles.decision import Refused
@@ -35,6 +36,8 @@ _BY_OUTCOME = {
     Outcome.REJECTED: Disposition.CARRIER_REJECTED,
     Outcome.ABANDONED: Disposition.ABANDONED,
 }
+_ENDED_BY_CALLER = frozenset({Disposition.COMPLETED, Disposition.ABANDONED})
+"""By BYE or CANCEL, whose response travels back. Of other attempts the last response has arrived already."""
 
 
 class EdgeLost(Exception):  # noqa: N818  # an event in the life of a call, no error
@@ -49,14 +52,14 @@ class World:
     study: Study
     costs: Costs
     host: Host
-    edge: Edge
+    edges: list[Edge]
+    """One for each of the study's `doors`. They share the CPU of the PoP."""
     limits: Limits
     emit: Callable[[Record], None]
     numbers: NumberLimits = field(init=False)
     """The limits of the dialled numbers, which the caller's side keeps."""
-    # A dict is a set that keeps its order: an edge restart breaks attempts off in the order of their INVITEs.
-    inviting: dict[simpy.Process, None] = field(default_factory=dict)
-    """Outbound attempts without a final response, which an edge restart breaks off."""
+    inviting: dict[simpy.Process, int] = field(default_factory=dict)
+    """Outbound attempts without a final response, in the order of their INVITEs -> the edge that they go through."""
     under_way: dict[Record, None] = field(default_factory=dict)
     """Attempts that have not ended, in the order of their beginning."""
     customers: list[Customer] = field(init=False)
@@ -67,18 +70,27 @@ class World:
 
     def __post_init__(self) -> None:
         self.numbers = NumberLimits(trunk.traffic.where for trunk in self.study.trunks)
-        self.customers = [Customer(trunk, self.edge) for trunk in self.study.trunks]
+        self.customers = [Customer(trunk, self.study, self.edges) for trunk in self.study.trunks]
         self.half_trip_s = self.costs.round_trip_s / 2
         self.forwarding_s = max(0.0, self.costs.invite_s - self.costs.refusal_s)
+
+    def break_off(self, edges: Collection[int]) -> None:
+        """Break off the attempts without a final response that go through these edges."""
+        # In the order of their INVITEs, as the compiled engine does: what they do next must be scheduled in the same
+        # order.
+        for process in [process for process, edge in self.inviting.items() if edge in edges]:
+            process.interrupt()
 
 
 class Customer:
     """What the callers of one trunk share."""
 
-    def __init__(self, trunk: Trunk, edge: Edge) -> None:
+    def __init__(self, trunk: Trunk, study: Study, edges: Sequence[Edge]) -> None:
         self.name = trunk.name
         self.redial = trunk.traffic.redial
-        self.connections = Connections(edge, trunk)
+        self.connections = [Connections(edge, trunk) for edge in edges]
+        self.failover = study.pop.failover
+        self.choice = EdgeChoice(study.pop.doors, study.seed, self.failover.recheck_s)
         self.is_whitelisted = trunk.admits(trunk.customer_address)
         self.is_plain = trunk.media == "rtp"
 
@@ -102,12 +114,7 @@ class Caller:
         for row in self._attempts:
             record = self._begin(row, intended_s)
             steps = self._outbound if row.direction is Direction.OUTBOUND else self._inbound
-            try:
-                yield from steps(row, record)
-            except EdgeLost:
-                record.disposition = Disposition.CONNECTION_FAILED
-                # A final response that was on its way never arrived.
-                record.status = record.cause = record.retry_after_s = None
+            yield from steps(row, record)
             record.ended_s = env.now
             # The plan decided beforehand, for each ending, whether this caller tries again: nothing is drawn here.
             record.redialled = row.redial(record.disposition) is not None
@@ -137,16 +144,54 @@ class Caller:
         return record
 
     def _outbound(self, row: PlanRow, record: Record) -> Process:
-        """Call from the customer: over TLS, past the whitelist and the limits, to the PSTN."""
-        env, world, connections = self._env, self._world, self._customer.connections
-        began = env.now
-        record.connection = connections.standing(row) or (yield from connections.open(row))
+        """Call from the customer: by one edge, and where that fails before it rings, by the next."""
+        choice, tried = self._customer.choice, 0
+        while (edge := choice.next(row.call, self._env.now, tried)) is not None:
+            tried |= 1 << edge
+            # What an edge before this one said is forgotten, but for the instant of the first INVITE.
+            record.disposition, record.status, record.cause = Disposition.STILL_UP, None, None
+            record.retry_after_s, record.connect_s, record.ports = None, None, 0
+            try:
+                yield from self._by(edge, row, record)
+            except EdgeLost:
+                record.disposition = Disposition.CONNECTION_FAILED
+                # A final response that was on its way never arrived.
+                record.status = record.cause = record.retry_after_s = None
+            if record.disposition is Disposition.TIMED_OUT:
+                choice.failed(edge, self._env.now)
+            if not self._turns_away(record):
+                return
+
+    def _turns_away(self, record: Record) -> bool:
+        """Tell whether the caller tries another edge (RFC 3263 section 4.3). One that has heard it ring does not."""
+        is_refused = self._customer.failover.on_503 and record.status == 503
+        has_failed = record.disposition in {Disposition.CONNECTION_FAILED, Disposition.TIMED_OUT}
+        return (has_failed or is_refused) and record.ringing_s is None
+
+    def _connect(self, edge: int, row: PlanRow) -> Generator[simpy.Event, object, ConnectionKind | None]:
+        """Return the kind of a connection to an edge, or None where none can be had."""
+        connections, choice = self._customer.connections[edge], self._customer.choice
+        if kind := connections.standing(row):
+            return kind
+        kind = yield from connections.open(row)
+        if kind is None:
+            choice.failed(edge, self._env.now)
+        elif kind is not ConnectionKind.REUSED:
+            choice.worked(edge)
+        return kind
+
+    def _by(self, edge: int, row: PlanRow, record: Record) -> Process:
+        """Call by one edge: over TLS, past the whitelist and the limits, to the PSTN."""
+        env, world = self._env, self._world
+        began, record.edge = env.now, edge
+        record.connection = yield from self._connect(edge, row)
         if record.connection is None:
             raise EdgeLost
-        record.connect_s, record.sent_s = env.now - began, env.now
-        restarts, process, ports = world.edge.restarts, env.active_process, None
+        sent_s, record.connect_s = env.now, env.now - began
+        record.sent_s = sent_s if record.sent_s is None else record.sent_s
+        restarts, process, ports = world.edges[edge].restarts, env.active_process, None
         assert process is not None
-        world.inviting[process] = None
+        world.inviting[process] = edge
         try:
             wait_s, is_heard = self._invite()
             yield env.timeout(wait_s)
@@ -155,16 +200,16 @@ class Caller:
                 return
             asked = env.now
             if self._customer.is_whitelisted:
-                ports = yield from self._admitted(row, record)
+                ports = yield from self._admitted(row, record, edge)
             else:
                 _refuse(record, Disposition.NOT_WHITELISTED)
             if ports is None:
                 yield env.timeout(world.half_trip_s)
                 return
             # Set-up counts from the INVITE's arrival: parsing runs beside it, but the delay of a shaper adds to it.
-            handed_over = record.sent_s + world.half_trip_s + (env.now - asked)
+            handed_over = sent_s + world.half_trip_s + (env.now - asked)
             answered = yield from self._until_answered(row, record, handed_over)
-        # Only an edge restart interrupts, and only attempts in `inviting`: after the answer a call goes on without it.
+        # Only a lost edge interrupts, and only attempts in `inviting`: after the answer a call goes on without it.
         except simpy.Interrupt:
             if ports is not None:
                 world.limits.give_back(row.trunk, ports, env.now)
@@ -172,9 +217,9 @@ class Caller:
         finally:
             del world.inviting[process]
         if answered:
-            yield from self._talk(row, record, restarts)
+            yield from self._talk(row, record, edge, restarts)
         world.limits.give_back(row.trunk, ports, env.now)
-        if answered or row.outcome is Outcome.ABANDONED:
+        if record.disposition in _ENDED_BY_CALLER:
             # The response to the BYE or CANCEL on its way back; refusals have arrived already.
             yield env.timeout(world.half_trip_s)
 
@@ -209,12 +254,12 @@ class Caller:
             yield env.timeout(world.half_trip_s)
         world.limits.give_back(row.trunk, ports, env.now)
 
-    def _admitted(self, row: PlanRow, record: Record) -> Generator[simpy.Event, object, Ports | None]:
+    def _admitted(self, row: PlanRow, record: Record, edge: int = 0) -> Generator[simpy.Event, object, Ports | None]:
         """Pass throttle, ports and carrier. Return the ports, or None once the record says which limit refused."""
         limits, env, throttle_decision_s = self._world.limits, self._env, self._world.costs.throttle_decision_s
         if throttle_decision_s and limits.is_limited(row.trunk, row.direction):
             yield env.timeout(throttle_decision_s)
-        decision = limits.ask_throttle(row.trunk, row.direction, env.now)
+        decision = limits.ask_throttle(row.trunk, row.direction, env.now, edge)
         if isinstance(decision, Refused):
             record.disposition, record.status, record.cause = Disposition.THROTTLED, decision.status, THROTTLE_CAUSE
             record.retry_after_s = decision.retry_after_s
@@ -254,10 +299,10 @@ class Caller:
             yield env.timeout(half_trip_s)
         return False
 
-    def _talk(self, row: PlanRow, record: Record, restarts: int | None = None) -> Process:
+    def _talk(self, row: PlanRow, record: Record, edge: int = 0, restarts: int | None = None) -> Process:
         """Exchange audio in both directions, then hang up. One direction goes on until the BYE has reached the trunk.
 
-        `restarts` is the edge's number of restarts when the BYE's connection was opened. None: it is always open.
+        `restarts` is the edge's number of restarts when the INVITE was sent. None: its connection is always open.
         """
         env, world = self._env, self._world
         reading = world.host.audio_begins(env.now)
@@ -266,14 +311,32 @@ class Caller:
         _note_audio(record, row.hold_s, world.host.one_stops(reading, env.now))
         # Nothing authenticates plain RTP.
         record.rtp_authenticated = 0 if self._customer.is_plain else record.rtp_received
-        if restarts is not None and restarts != world.edge.restarts:
-            connections = self._customer.connections
-            # The BYE needs a connection. While the edge is down none can be had, so the caller tries again and again.
-            while (connections.standing(row) or (yield from connections.open(row))) is None:
-                yield env.timeout(EDGE_RETRY_S)
-        yield env.timeout(world.half_trip_s + self._work(world.costs.bye_s))
+        is_gone = restarts is not None and restarts != world.edges[edge].restarts
+        if is_gone and not (yield from self._reconnected(edge, row)):
+            # Nobody took the BYE. The called user has heard nothing since, and hangs up now too.
+            record.disposition = Disposition.CONNECTION_FAILED
+        else:
+            yield env.timeout(world.half_trip_s + self._work(world.costs.bye_s))
+            record.disposition = Disposition.COMPLETED
         world.host.other_stops(env.now)
-        record.disposition = Disposition.COMPLETED
+
+    def _reconnected(self, edge: int, row: PlanRow) -> Generator[simpy.Event, object, bool]:
+        """Find a connection for the BYE of a call whose connection is gone. Return False if timer F fires first."""
+        env, choice, tried = self._env, self._customer.choice, 0
+        until = env.now + TRANSACTION_TIMEOUT_S
+        uses_any = self._customer.failover.record_route == "name"
+        while env.now < until:
+            # The Route says where the BYE may go: to the call's own edge, or to all that have the trunk's name.
+            other = choice.next(row.call, env.now, tried) if uses_any else edge
+            if other is not None:
+                tried |= 1 << other
+                kind = yield from self._connect(other, row)
+                if kind is not None:
+                    return True
+            if other is None or not uses_any:
+                yield env.timeout(EDGE_RETRY_S)
+                tried = 0
+        return False
 
     def _work(self, seconds: float) -> float:
         # Work of 0 s does not wait in the queue.

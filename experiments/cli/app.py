@@ -98,7 +98,12 @@ CardFile = Annotated[
     Path | None, typer.Option("--trunk", metavar="FILE", help="The trunk's card, as written by `serve`.")
 ]
 Target = Annotated[
-    str | None, typer.Option("--target", metavar="HOST:PORT", help="Address of a trunk, instead of a card.")
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="HOST:PORT",
+        help="Address of a trunk, instead of a card; or `study`: the edges of pop.edges or pop.dns.srv.",
+    ),
 ]
 CaFile = Annotated[Path | None, typer.Option("--ca", help="Certificate authority of the target.")]
 ServerName = Annotated[

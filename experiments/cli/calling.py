@@ -51,6 +51,7 @@ from trunkproof.loadgen.card import TrunkCard, read_card
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.call_book import ServedCall
+from trunkproof.loadgen.parties.doors import card_of_edges, with_edges_found
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
@@ -60,6 +61,7 @@ from trunkproof.loadgen.stacks.server import serve as serve_trunk
 from trunkproof.loadgen.stacks.stack import ServeOptions
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.loadgen.system.names import Names
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem, StackError
 from trunkproof.models.plan import draw_plan
@@ -201,11 +203,13 @@ def load(
 ) -> None:
     """Place the study's calls, for real, on a trunk that is running, and judge them."""
     study = read_as_asked(study_file)
+    if target == "study":
+        study = with_edges_found(study)
     check_divisible(study, workers)
     card = card_of(study, trunk, target, ca_file, server_name)
     card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
     shows = CertificateFiles(certificate, key) if certificate and key else None
-    guard = Guard(frozenset(allow or ()), ceiling, production)
+    guard = Guard(frozenset(allow or ()), ceiling, production, resolve=Names(study.pop.dns).resolve)
     folder = folder_at(out_dir, fresh=True)
 
     for warning in check_open_files(draw_plan(study), processes=workers):
@@ -269,14 +273,18 @@ def card_of(
                 ],
             )
         return card
+    is_ready = ca_file is not None or study.transport != "tls"
+    if target == "study" and is_ready and trunk is None:
+        return card_of_edges(study, ca_file)
     host, _, port = (target or "").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     problems = [Problem(where="--target", what="name the trunk as HOST:PORT, or give its card with --trunk")] * (
         not host or not port.isdecimal() or not 0 < int(port) <= 65535 or trunk is not None
     )
-    needs_ca = study.transport == "tls" and ca_file is None
-    if needs_ca:
+    if not is_ready:
         problems.append(Problem(where="--ca", what="is needed with --target: who signed the trunk's certificate"))
+    if target == "study" and trunk is None:
+        problems.pop(0)
     if problems:
         raise InputError("the trunk to call", problems)
     return TrunkCard(

@@ -88,6 +88,14 @@ def number_table(forecast: Forecast) -> Table:
     return table
 
 
+def edge_table(forecast: Forecast) -> Table:
+    """Return a table of the edges, and how many outbound calls try each of them first."""
+    table = Table("edge", "host", "priority", "weight", "calls first", box=None, header_style="bold", pad_edge=False)
+    for edge in forecast.edges:
+        table.add_row(str(edge.edge), edge.host, *map(str, (edge.priority, edge.weight, edge.calls)))
+    return table
+
+
 def far_end_table(far_ends: Sequence[FarEndComparison]) -> Table:
     """Return a table of how calls to far ends that are not ours ended and rang, predicted and measured."""
     titles = ("far end", "predicted", "measured", "ringing predicted", "measured")

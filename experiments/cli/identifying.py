@@ -38,8 +38,10 @@ from trunkproof.experiments.target.identify.recorded import identify_records
 from trunkproof.experiments.target.identify.words import lines, throttle_block, to_json
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.parties.doors import with_edges_found
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.loadgen.system.names import Names
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import read_records, write_records
@@ -81,8 +83,10 @@ def identify(
     else:
         study = read_as_asked(source)
         folder = folder_at(out_dir or Path("out/identify"))
+        study = with_edges_found(study) if target == "study" else study
         card = card_of(study, trunk, target, ca_file, server_name)
-        options = RunOptions(guard=Guard(frozenset(allow or ()), ceiling, production))
+        resolve = Names(study.pop.dns).resolve
+        options = RunOptions(guard=Guard(frozenset(allow or ()), ceiling, production, resolve=resolve))
         names = [one.name for one in study.trunks]
         if name is not None and name not in names:
             raise InputError("identify", [Problem(where="--name", what=f"{name} is none of {', '.join(names)}")])

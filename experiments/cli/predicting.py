@@ -52,6 +52,8 @@ def plan(
     def human() -> None:
         out.print(expected.sentence)
         out.print(shown.forecast_table(expected))
+        if expected.edges:
+            out.print(shown.edge_table(expected))
         if expected.numbers:
             out.print(shown.number_table(expected))
 

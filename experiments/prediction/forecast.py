@@ -6,6 +6,7 @@ This is no prediction. It assumes that nothing is refused and nothing queues. `s
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,10 +15,11 @@ import numpy as np
 import polars as pl
 
 from trunkproof.models.destinations import NumberLimits, masked_number
+from trunkproof.models.edge_choice import EdgeChoice
 from trunkproof.models.occupancy import Occupancy
 from trunkproof.models.packets import PACKETS_PER_CALL_S, STREAM_MBIT_PER_S
 from trunkproof.models.plan import Plan
-from trunkproof.models.records import FarEnd
+from trunkproof.models.records import Direction, FarEnd
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,19 @@ class NumberForecast:
 
 
 @dataclass(frozen=True)
+class EdgeForecast:
+    """One of several edges, if none goes away."""
+
+    edge: int
+    """Its place in the study's list, from 0."""
+    host: str
+    priority: int
+    weight: int
+    calls: int
+    """Outbound calls that try it first."""
+
+
+@dataclass(frozen=True)
 class Forecast:
     """The sums of a plan, if nothing is refused."""
 
@@ -69,6 +84,8 @@ class Forecast:
     trunks: tuple[TrunkForecast, ...]
     numbers: tuple[NumberForecast, ...] = ()
     """The listed numbers that get calls, in the study's order."""
+    edges: tuple[EdgeForecast, ...] = ()
+    """The edges of the trunk, where it has several."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all values, ready for `json.dumps`."""
@@ -87,6 +104,18 @@ class Forecast:
 
     def __repr__(self) -> str:
         return f"<Forecast of {self.study!r}: {self.sentence}>"
+
+
+def _edges(plan: Plan, firsts: pl.DataFrame) -> tuple[EdgeForecast, ...]:
+    doors = plan.study.pop.doors
+    if len(doors) == 1:
+        return ()
+    choice = EdgeChoice(doors, plan.study.seed, plan.study.pop.failover.recheck_s)
+    outbound = firsts.filter(pl.col("direction") == Direction.OUTBOUND)["call"].to_list()
+    first = Counter(choice.likely(call, 0.0) for call in outbound)
+    return tuple(
+        EdgeForecast(index, door.host, door.priority, door.weight, first[index]) for index, door in enumerate(doors)
+    )
 
 
 def forecast(plan: Plan, *, show_numbers: bool = False) -> Forecast:
@@ -111,6 +140,7 @@ def forecast(plan: Plan, *, show_numbers: bool = False) -> Forecast:
         packets=round(float(answered["hold_s"].sum()) * PACKETS_PER_CALL_S),
         trunks=tuple(_trunk(plan, index, firsts) for index in range(len(plan.study.trunks))),
         numbers=tuple(_numbers(plan, firsts, show=show_numbers)),
+        edges=_edges(plan, firsts),
     )
 
 

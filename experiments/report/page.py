@@ -5,6 +5,7 @@ It lays out what `compare` found. The numbers come from there, the figures from 
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def _assumptions(comparison: Comparison) -> list[str]:
             lines.append(
                 f"{trunk.name}: the trunk reports that a window of its throttle began {-anchor:.2f} s before plan zero."
             )
+    lines += _edge_lines(comparison)
     if is_ours(comparison.study.pop.stack):
         lines.append(
             "The embedded trunk and the model share the code of the limits. A run on a foreign stack proves more, "
@@ -97,6 +99,26 @@ def _assumptions(comparison: Comparison) -> list[str]:
     else:
         lines.append("The trunk's limits are enforced by programs that share no code with the model.")
     lines.append("Intervals hold 95 % of predictions with other seeds. They are not errors of this prediction.")
+    return lines
+
+
+def _edge_lines(comparison: Comparison) -> list[str]:
+    """Say of several edges which attempts ended at which, and when calls move."""
+    pop = comparison.study.pop
+    if len(pop.doors) == 1:
+        return []
+    sides = (comparison.predicted, comparison.measured)
+    at = [Counter(side["edge"].drop_nulls().to_list()) for side in sides]
+    lines = [
+        f"Edge {index}, {door.host} (priority {door.priority}, weight {door.weight}): "
+        f"{at[0][index]} attempts predicted, {at[1][index]} measured."
+        for index, door in enumerate(pop.doors)
+    ]
+    count = "one throttle for all edges" if pop.throttle_per == "trunk" else "a throttle for each edge"
+    lines.append(
+        f"A call that loses its edge before it rings goes on at the next, and an edge that failed is avoided for "
+        f"{pop.failover.recheck_s:g} s. There is {count}."
+    )
     return lines
 
 

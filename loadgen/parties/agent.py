@@ -105,13 +105,16 @@ def _wake(reader: asyncio.Future[None]) -> None:
 
 
 class IncomingCall:
-    """An incoming call, its source address and its events."""
+    """An incoming call, its source address, the address at which it came in, and its events."""
 
-    __slots__ = ("call", "events", "source")
+    __slots__ = ("call", "events", "local", "source")
 
-    def __init__(self, call: ServerCall, source: str, call_events: CallEvents) -> None:
+    def __init__(
+        self, call: ServerCall, source: str, call_events: CallEvents, local: tuple[str, int] = ("", 0)
+    ) -> None:
         self.call = call
         self.source = source
+        self.local = local
         self.events = call_events
 
 
@@ -129,6 +132,7 @@ class SipAgent:
         trace: Trace | None = None,
         on_message: Callable[[Connection, bytes, bool], None] | None = None,
         identify: Callable[[Connection], Hashable] = lambda connection: connection.peer[0],
+        introduce: Callable[[Connection], UserAgent | None] = lambda connection: None,
     ) -> None:
         """Make a user agent without connections.
 
@@ -142,6 +146,7 @@ class SipAgent:
             on_message: is told every SIP message with its connection, and whether it was sent.
             identify: says who is at the other end of a connection: its address by default. A call belongs to the peer
                 with whom it began, and connections of equal peers may continue each other's calls.
+            introduce: says what its messages say of it on a connection, where that is not `agent`.
         """
         self._loop = asyncio.get_running_loop()
         self._endpoint = SipEndpoint(agent, random_source)
@@ -154,7 +159,7 @@ class SipAgent:
         self._on_invite, self._on_event = on_invite, on_event
         self._limiter = limiter or ConnectionLimiter()
         self._trace, self._on_message = trace, on_message
-        self._identify = identify
+        self._identify, self._introduce = identify, introduce
 
     @property
     def user_agent(self) -> UserAgent:
@@ -190,7 +195,7 @@ class SipAgent:
             return self._numbers[connection]
         number = next(self._next_number)
         self._connections[number], self._numbers[connection] = connection, number
-        self._endpoint.know_peer(number, self._identify(connection))
+        self._endpoint.know_peer(number, self._identify(connection), self._introduce(connection))
         unobserved = self._trace is None and self._on_message is None
         parser = StreamParser(observe=None if unobserved else lambda data: self._tell(connection, data, sent=False))
         address = connection.peer[0]
@@ -334,7 +339,7 @@ class SipAgent:
             # Without an answer the caller would wait until its timer B.
             self.act(lambda now: event.call.reject(now, 480))
             return
-        self._on_invite(IncomingCall(event.call, connection.peer[0], call_events))
+        self._on_invite(IncomingCall(event.call, connection.peer[0], call_events, connection.local))
 
     def _arm(self) -> None:
         due = self._endpoint.next_timer()

@@ -16,7 +16,7 @@ from trunkproof.loadgen.parties.redirect import Redirector
 from trunkproof.loadgen.sip.digest import Credentials
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
-from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import FarEnd
 from trunkproof.models.refusals import RefusalRules
@@ -29,9 +29,8 @@ class Line(Protocol):
     def agent(self) -> SipAgent:
         """Return the user agent that sends the calls."""
 
-    @property
-    def pool(self) -> ConnectionPool:
-        """Return the TLS connections of the calls."""
+    def edges(self, row: PlanRow) -> EdgePools:
+        """Return the TLS connections that a call may use."""
 
     @property
     def ports_per_call(self) -> int:
@@ -66,8 +65,8 @@ class Line(Protocol):
     def offer(self, row: PlanRow, audio: Audio) -> SessionDescription:
         """Return the SDP offer of the INVITE."""
 
-    def invite(self, row: PlanRow, sdp: bytes) -> Request:
-        """Return the INVITE."""
+    def invite(self, row: PlanRow, sdp: bytes, edge: int = 0) -> Request:
+        """Return the INVITE to an edge."""
 
 
 class Caller:

@@ -28,6 +28,7 @@ from trunkproof.loadgen.parties.audio import Audio, AudioFactory, codecs_of
 from trunkproof.loadgen.parties.call_book import BookedReservation, CallBook, OnCall
 from trunkproof.loadgen.parties.called import ListedNumbers
 from trunkproof.loadgen.parties.caller import Caller
+from trunkproof.loadgen.parties.doors import Doors
 from trunkproof.loadgen.parties.first_hop import first_hop
 from trunkproof.loadgen.parties.incoming import Answerer, Reservation
 from trunkproof.loadgen.parties.numbers import exophone
@@ -42,8 +43,10 @@ from trunkproof.loadgen.sip.sdp import SessionDescription
 from trunkproof.loadgen.system.ports import cannot_listen, take_port
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
 from trunkproof.loadgen.tls.connection import Connection
+from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
-from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.loadgen.tls.pool import ConnectionPool, Locate
+from trunkproof.models.edge_choice import EdgeChoice
 from trunkproof.models.errors import GuardError, InputError, Problem, StackError
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Direction, FarEnd
@@ -159,12 +162,19 @@ class Customer:
         self._told_address = str(self._settings.external_address or self._address)
         self._card = card
         self._listens = share.listens(index)
-        self._target = target
         self._options = options
         self.recorder = recorder
         rate = 60 * plan.calls / plan.study.duration_s
+        self._target = target
         self._hop = first_hop(self._settings, target, card.server_name, options.guard, rate)
-        self.pool = self._connections(self._hop.target, self._hop.server_name)
+        near = self._hop.card(card)
+        self._doors = Doors(near, self._hop.target, options.guard, rate, plan.study.pop.dns)
+        failover = plan.study.pop.failover
+        self._pools = EdgePools(
+            [self._connections(place, door.host) for door, place in zip(near.doors, self._doors.places, strict=True)],
+            EdgeChoice(near.doors, plan.study.seed, failover.recheck_s),
+            on_503=failover.on_503,
+        )
         self.redirector: Redirector | None = None
         if self._settings.follow_redirects:
             self.redirector = Redirector(
@@ -179,7 +189,7 @@ class Customer:
             self._address,
             plan.study,
             at_trunk=False,
-            check_media=lambda address: options.guard.check_media(address, target),
+            check_media=lambda address: options.guard.check_media(address, target, *self._doors.targets),
             ports=share.ports,
             told_address=self._told_address,
             recorder=recorder,
@@ -193,6 +203,8 @@ class Customer:
         self._on_answered = on_answered
         self._book: CallBook | None = None
         self._listener: TlsServer | None = None
+        self._others: list[TlsServer] = []
+        """Where it listens beside its Contact."""
         self._agent: SipAgent | None = None
         self._is_taking = True
         """Whether it takes calls."""
@@ -202,6 +214,15 @@ class Customer:
     def name(self) -> str:
         """Return the name of its trunk."""
         return self._settings.name
+
+    @property
+    def pool(self) -> ConnectionPool:
+        """Return the connections to the first edge."""
+        return self._pools.pools[0]
+
+    def edges(self, row: PlanRow) -> EdgePools:
+        """Return the connections to all edges."""
+        return self._pools
 
     @property
     def agent(self) -> SipAgent:
@@ -261,7 +282,8 @@ class Customer:
                 and the port cannot be had.
         """
         who = f"the customer of {self._settings.name}"
-        check_family(self._settings, self._hop.target)
+        for target in self._doors.targets:
+            check_family(self._settings, target)
         # This checks that the machine has the address.
         take_port(who, self._address)
         files = self._card.customers.get(self._settings.name)
@@ -272,14 +294,16 @@ class Customer:
         context = self._listener_context(files)
         try:
             # Only one of several workers can have the port. The Contact of the others names ports of their own.
-            self._listener = await self._serve(port if self._listens else 0, context)
+            self._listener = await self._serve(self._address, port if self._listens else 0, context)
         except LocalNetworkError as error:
             if answers:
                 raise cannot_listen(who, self._address, port, error.__cause__) from error
-            self._listener = await self._serve(0, context)
+            self._listener = await self._serve(self._address, 0, context)
             other = self._listener.address[1]
             why = cannot_listen(who, self._address, port, error.__cause__)
             logger.warning("%s; it listens on port %d instead, and its Contact says so", why, other)
+        if answers:
+            await self._listen_beside(context)
         self._agent = SipAgent(
             UserAgent(self._told_address, self._listener.address[1], transport=self._settings.transport),
             random.Random(),
@@ -287,6 +311,8 @@ class Customer:
             on_event=self._happened,
             trace=self._options.trace,
             on_message=None if self.recorder is None else self._captured,
+            # A peer is the trunk, not one of its addresses: any edge may continue what another began.
+            identify=lambda connection: self._peer_at(connection.peer[0]),
         )
         return self
 
@@ -294,12 +320,39 @@ class Customer:
         assert self.recorder is not None
         self.recorder.message(self._settings.name, connection, data, sent=sent)
 
-    async def _serve(self, port: int, context: ssl.SSLContext | None) -> TlsServer:
+    async def _listen_beside(self, context: ssl.SSLContext | None) -> None:
+        """Listen at the other destinations of inbound calls. One that cannot be had is somebody else's."""
+        for edge in self._settings.customer_edges:
+            if (edge.host, edge.port) == (self._address, self._settings.customer_port):
+                continue
+            try:
+                self._others.append(await self._serve(edge.host, edge.port, context))
+            except LocalNetworkError as error:
+                logger.warning("not ours to listen at, so inbound calls there are not answered: %s", error)
+
+    async def _serve(self, address: str, port: int, context: ssl.SSLContext | None) -> TlsServer:
         make_tap = None if self.recorder is None else partial(self.recorder.stream, calls_out=False)
-        return await serve_tls(self._address, port, context, self._connected, make_tap=make_tap)
+        return await serve_tls(address, port, context, self._connected, make_tap=make_tap)
 
     def _connected(self, connection: Connection) -> None:
-        self.agent.attach(connection)
+        # As the operator asks of a customer's firewall: only its trunk may come in.
+        if self._may_call(connection.peer[0]):
+            self.agent.attach(connection)
+        else:
+            logger.warning(
+                "a connection from %s, which is no edge of the trunk, was closed; if it is the trunk's, name it in "
+                "trunk.trusted",
+                connection.peer[0],
+            )
+            connection.abort("no edge of the trunk")
+
+    def _peer_at(self, address: str) -> str:
+        return "trunk" if address in self._doors.addresses else address
+
+    def _may_call(self, address: str) -> bool:
+        # Behind a foreign PBX the PBX calls us, from the customer's own address.
+        known = {*self._doors.addresses, self._address}
+        return address in known or any(ipaddress.ip_address(address) in network for network in self._settings.trusted)
 
     def _listener_context(self, files: CustomerFiles | None) -> ssl.SSLContext | None:
         """Return the context of the listener: the card's certificate, the user's own, or one made for this run.
@@ -317,7 +370,7 @@ class Customer:
             # OpenSSL has read the files when this returns, so the key need not stay on disk.
             return server_context(Authority(Path(folder)).issue(self._address), keylog=keylog)
 
-    def _connections(self, target: Target, server_name: str) -> ConnectionPool:
+    def _connections(self, target: Target | Locate, server_name: str) -> ConnectionPool:
         tls = self._settings.traffic.tls
         connector = connector_of(self._settings, self._card, server_name, self._options, self.recorder)
         return ConnectionPool(connector, target, tls.policy, tls.pool_size, resumes=tls.resumption_share > 0)
@@ -330,11 +383,11 @@ class Customer:
         await self._answerer.close()
         if self._book is not None:
             self._book.close()
-        await self.pool.close()
+        await self._pools.close()
         if self.redirector is not None:
             await self.redirector.close()
-        if self._listener is not None:
-            await self._listener.close()
+        for listener in (*self._others, *([] if self._listener is None else [self._listener])):
+            await listener.close()
         self.audio.close()
 
     def open_audio(self, row: PlanRow) -> Audio:
@@ -346,14 +399,17 @@ class Customer:
         codecs, suites = codecs_of(self._settings), self._settings.suites
         return customer_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suites=suites)
 
-    def invite(self, row: PlanRow, sdp: bytes) -> Request:
-        """Return the customer's INVITE to the trunk."""
+    def invite(self, row: PlanRow, sdp: bytes, edge: int = 0) -> Request:
+        """Return the customer's INVITE to an edge of the trunk."""
         return outbound_invite(
             self.agent.ids,
             dialled=self._plan.dialled(row),
             exophone=self._exophone(row),
             domain=self._settings.domain,
-            trunk=Place(self._target.address, self._target.port),
+            # A proxy changes the first hop, and not the Request-URI.
+            trunk=self._doors.place_of(edge)
+            if self._hop.route is None
+            else Place(self._target.address, self._target.port),
             customer=Place(self.agent.user_agent.host, self.agent.user_agent.port),
             sdp=sdp,
             request_host=self._settings.request_host,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard, Target
 from trunkproof.loadgen.sip.fields import uri_host
 from trunkproof.models.study import USUAL_PORT, Trunk
@@ -22,6 +23,13 @@ class FirstHop(NamedTuple):
     """The name for which the certificate there must be."""
     route: str | None = None
     """The URI of the outbound proxy. None without one."""
+
+    def card(self, card: TrunkCard) -> TrunkCard:
+        """Return the trunk's card as it looks from the customer: a proxy stands before all its edges."""
+        if self.route is None:
+            return card
+        here = {"host": self.target.address, "port": self.target.port, "server_name": self.server_name, "edges": ()}
+        return card.model_copy(update=here)
 
     def __str__(self) -> str:
         return f"{uri_host(self.target.host)}:{self.target.port}"

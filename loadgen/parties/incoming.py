@@ -29,6 +29,7 @@ from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import Disposition, FarEnd
 from trunkproof.models.refusals import REFUSALS
+from trunkproof.models.timers import TRANSACTION_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 
@@ -188,6 +189,7 @@ class Answerer:
         if row.outcome is Outcome.NO_ANSWER:
             raise CallRefused(Refusal(row.status))
         # Only for a call that is answered: a ringing telephone needs no socket.
+        talk.hold_s = row.hold_s
         await self.talk(talk, talk.open(reservation, called.far_end), row.hold_s if called.hangs_up else None)
 
     async def talk(self, talk: _Conversation, media: AudioNegotiator, hold_s: float | None = None) -> None:
@@ -215,6 +217,8 @@ class _Conversation:
         self._log = log
         self._media: AudioNegotiator | None = None
         self._is_over = False
+        self.hold_s = 0.0
+        """How long the caller plans to talk. 0: nobody knows."""
 
     @property
     def dialog(self) -> str:
@@ -252,14 +256,21 @@ class _Conversation:
     async def until_ended(self, until: float | None = None) -> bool:
         """Wait until an answered call ends, or until that instant. Return whether it has ended.
 
-        Hang up where its caller's answer to our offer cannot be used.
+        Hang up where its caller's answer to our offer cannot be used. A call without a connection ends when its caller
+        has given up to send the BYE (timer F).
         """
+        lost_at = asyncio.get_running_loop().time() + self.hold_s + TRANSACTION_TIMEOUT_S if self.hold_s else None
         while not self._is_over:
-            event = await self._events.next(until)
+            event = await self._events.next(min((at for at in (until, lost_at) if at is not None), default=None))
             self._is_over = isinstance(event, events.FinalEvent)
-            if event is None:
-                return False
             match event:
+                case None if until is not None and (lost_at is None or until <= lost_at):
+                    return False
+                case None:
+                    lost_at = None
+                    if self.call.connection_id is None:
+                        self._log.info("its connection is gone, and no BYE came")
+                        self.agent.act(self.call.bye)
                 case events.OfferAnswered(fault=fault) if fault is not None:
                     self._log.info("the answer to our offer cannot be used: %s", fault)
                     # In mid-call, what was agreed before goes on.

@@ -25,15 +25,17 @@ from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.client_call import ClientCall
 from trunkproof.loadgen.sip.digest import Authenticator
 from trunkproof.loadgen.sip.events import EndCause
+from trunkproof.loadgen.sip.fields import is_address
 from trunkproof.loadgen.sip.mask import mask, mask_call_id
 from trunkproof.loadgen.sip.message import Request, Response
 from trunkproof.loadgen.sip.reason import sip_reason
 from trunkproof.loadgen.tls.connection import ConnectError
+from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.loadgen.tls.pool import ConnectionPool, Lease
 from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.plan import Outcome, PlanRow
-from trunkproof.models.records import Disposition, EndedBy, FarEnd, Record
+from trunkproof.models.records import Direction, Disposition, EndedBy, FarEnd, Record
 from trunkproof.models.refusals import disposition_of
 from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 
@@ -82,14 +84,21 @@ class PlannedCall:
     _ready: _Ready | NoPortError | None = None
     _lease: Lease | None = None
     _call: ClientCall | None = None
+    _edges: EdgePools = field(init=False)
+    _edge: int = 0
+    _edges_tried: int = 0
+    """A bit for each edge."""
+    _fails_over: bool = False
+    """Whether what happened lets the call try the next edge (RFC 3263 section 4.3)."""
     _pool: ConnectionPool = field(init=False)
-    """Where the present lease comes from."""
+    """Where the present lease comes from. Not one of `_edges` where the call was redirected."""
     _tried: list[str] = field(default_factory=list)
     """The Request-URIs that have redirected the call."""
     _log: CallLog = field(init=False)
 
     def __post_init__(self) -> None:
         self._log = CallLog(logger, "not sent", call=self.row.call, attempt=self.row.attempt)
+        self._edges = self.caller.line.edges(self.row)
 
     async def carry(self) -> None:
         """Carry the whole attempt from now on, for a caller without a dialler."""
@@ -108,22 +117,29 @@ class PlannedCall:
             self._ready = error
             return
         media = AudioNegotiator(audio, line.offer(self.row, audio))
-        self._ready = _Ready(media, line.invite(self.row, media.offered))
+        self._edge = self._edges.likely(self.row.call)
+        self._ready = _Ready(media, line.invite(self.row, media.offered, self._edge))
 
     def start(self) -> None:
         """Send the INVITE, if its connection is already open."""
         # Before the INVITE: a run that is stopped meanwhile has to reach this call.
         self.caller.begin(self.inbox)
+        if not isinstance(self._ready, _Ready):
+            return
+        self._take_edge()
         # Only an open connection. To wait for a handshake here would make the next call late.
-        lease = self.caller.line.pool.standing(self.row.call)
-        if lease is not None and isinstance(self._ready, _Ready):
+        lease = self._edges.standing(self._edge, self.row.call)
+        if lease is not None:
             self._send(lease, self._ready)
 
     async def finish(self) -> None:
         """Connect if needed, and follow the call to its end."""
         try:
             if isinstance(self._ready, _Ready):
-                await self._connect_and_converse(self._ready)
+                await self._by_edge(self._ready)
+                while self._fails_over and self.wish is _Wish.ANSWER and self._take_edge():
+                    self._forget_edge()
+                    await self._by_edge(self._ready)
             elif self._ready is not None:
                 self._fail_here(self._ready)
         except BaseException:  # cancellation too
@@ -141,15 +157,44 @@ class PlannedCall:
         if isinstance(self._ready, _Ready):
             self._ready.media.close()
 
-    async def _connect_and_converse(self, ready: _Ready) -> None:
-        self._pool = self.caller.line.pool
+    def _take_edge(self) -> bool:
+        """Take the call's next edge, and address the INVITE to it. Return False where none is left."""
+        edge = self._edges.choose(self.row.call, self._edges_tried)
+        if edge is None:
+            return False
+        self._edges_tried |= 1 << edge
+        assert isinstance(self._ready, _Ready)
+        if edge != self._edge:
+            # A new Call-ID too: an edge that heard the first INVITE would take the same one for a loop (482).
+            invite = self.caller.line.invite(self.row, self._ready.invite.body, edge)
+            self._ready = _Ready(self._ready.media, invite)
+        self._edge = edge
+        return True
+
+    def _forget_edge(self) -> None:
+        """Forget what the edge before said. Only the instant of the first INVITE stays."""
+        record = self.record
+        self._log.info("goes on at edge %s: %s", self._edge, record.reason)
+        record.disposition, record.ended_s, record.reason = Disposition.STILL_UP, None, None
+        record.status = record.cause = record.retry_after_s = None
+        record.connection, record.connect_s, record.ports = None, None, 0
+        record.connect_failure = record.tls_alert = record.certificate_fault = None
+        self._lease = self._call = None
+        self._fails_over = False
+
+    async def _by_edge(self, ready: _Ready) -> None:
+        """Carry the call by the edge that was taken, to its end or until that edge fails."""
+        self._pool = self._edges.pools[self._edge]
+        if self.row.direction is Direction.OUTBOUND:
+            self.record.edge = self._edge
         try:
             if self._lease is None:
-                self._send(await self._pool.acquire(self.row.call, resume=self.row.resumes), ready)
+                self._send(await self._edges.acquire(self._edge, self.row.call, resume=self.row.resumes), ready)
         except ConnectError as error:
             record = self.record
             record.connect_failure, record.tls_alert = error.failure.value, error.alert
             record.certificate_fault = error.certificate
+            self._fails_over = True
             return self._end(Disposition.CONNECTION_FAILED, str(error))
         except LocalNetworkError as error:
             return self._fail_here(error)
@@ -166,7 +211,7 @@ class PlannedCall:
         self._lease = lease
         self.record.connection, self.record.connect_s = lease.kind, lease.connect_s
         # Read before the INVITE is written: encrypting and sending it belong to the time that we measure.
-        self.record.sent_s = self.caller.now_s()
+        self.record.sent_s = self.caller.now_s() if self.record.sent_s is None else self.record.sent_s
         self._log = CallLog(logger, ready.invite.call_id, call=self.row.call, attempt=self.row.attempt)
         self._log.debug("INVITE sent over a %s connection", lease.kind)
         # The far end may send audio before its answer (RFC 3264 section 5.1).
@@ -288,6 +333,8 @@ class PlannedCall:
         assert self._lease is not None
         self._pool.release(self._lease)
         self._pool, self._lease = there.pool, lease
+        self._edges = EdgePools([there.pool])
+        self._edge, self._edges_tried = 0, 1
         self._log.debug("redirected, attempt %d", len(self._tried))
         self._place(lease, self._ready)
         return True
@@ -308,6 +355,8 @@ class PlannedCall:
             case events.Rejected():
                 self._refused(final)
             case events.TimedOut():
+                self._edges.failed(self._edge)
+                self._fails_over = self.record.ringing_s is None
                 self.record.status = 408
                 self._end(Disposition.TIMED_OUT, f"no response within {TRANSACTION_TIMEOUT_S:g} s (timer B)")
             case _ if self.wish is _Wish.TIME_OUT:
@@ -322,6 +371,7 @@ class PlannedCall:
                 # A TLS 1.3 server refuses our certificate after the handshake, by an alert (RFC 8446 section 4.4.2.4).
                 closed = self._lease.connection.closed if self._lease is not None else None
                 self.record.tls_alert = None if closed is None else closed.alert
+                self._fails_over = self.record.ringing_s is None
                 self._end(Disposition.CONNECTION_FAILED, "connection lost before the final response")
             case events.ProtocolViolation(what=what):
                 self._end(Disposition.CONNECTION_FAILED, f"the answer cannot be used: {mask(what)}")
@@ -330,6 +380,7 @@ class PlannedCall:
 
     def _refused(self, final: events.Rejected) -> None:
         line, record = self.caller.line, self.record
+        self._fails_over = self._edges.on_503 and final.status == 503 and record.ringing_s is None
         record.status, record.cause, record.retry_after_s = final.status, final.q850_cause, final.retry_after_s
         self._note_call_sid(final.response)
         response = read_refusal(final)
@@ -383,15 +434,26 @@ class PlannedCall:
         """Move a call whose connection was lost to another one. Return whether that worked."""
         # The BYE waits for an edge that is down for as long as timer F would.
         until = self._clock() + (_LAST_WORDS_S if self.wish is _Wish.STOP else TRANSACTION_TIMEOUT_S)
+        # An address in the Route is that of one edge; a name stands for all of them.
+        uses_any = call.dialog is not None and not is_address(call.dialog.next_host)
+        tried = 0
         while self._clock() < until and not call.ended:
-            try:
-                lease = await self._pool.acquire(self.row.call, resume=self.row.resumes)
-            except ConnectError as error:
-                self._log.debug("no connection for the BYE: %s", error)
+            edge = self._edges.choose(self.row.call, tried) if uses_any else self._edge
+            if edge is not None:
+                tried |= 1 << edge
+                try:
+                    lease = await self._edges.acquire(edge, self.row.call, resume=self.row.resumes)
+                except ConnectError as error:
+                    self._log.debug("no connection for the BYE at edge %s: %s", edge, error)
+                else:
+                    assert self._lease is not None
+                    self._pool.release(self._lease)
+                    self._pool, self._lease = self._edges.pools[edge], lease
+                    self.caller.line.agent.move(call, lease.connection)
+                    return True
+            if edge is None or not uses_any:
                 await asyncio.sleep(EDGE_RETRY_S)
-                continue
-            self.caller.line.agent.move(call, lease.connection)
-            return True
+                tried = 0
         return False
 
     def _judge(self, ended: events.Terminated | None, fault: str | None, *, early: bool) -> None:

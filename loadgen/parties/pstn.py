@@ -25,6 +25,7 @@ from trunkproof.loadgen.schedule.pacer import Instant, Pacer
 from trunkproof.loadgen.sip.invite import LegIds, Place, inbound_invite, trunk_offer
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import SessionDescription
+from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.plan import Plan, PlanRow, dialled_number
 from trunkproof.models.records import Direction, FarEnd, Record
@@ -39,13 +40,20 @@ class PstnLine:
     """The line from the PSTN to one customer. `pool` leads to the customer, `edge` is our own address."""
 
     def __init__(
-        self, study: Study, index: int, agent: SipAgent, pool: ConnectionPool, edge: Place, *, records_route: bool
+        self,
+        study: Study,
+        index: int,
+        agent: SipAgent,
+        pool: ConnectionPool | EdgePools,
+        edge: Place,
+        *,
+        records_route: bool,
     ) -> None:
         self._settings = study.trunks[index]
         self._edge = edge
         self._records_route = records_route
         self.agent = agent
-        self.pool = pool
+        self.pool = EdgePools([pool]) if isinstance(pool, ConnectionPool) else pool
         self.ports_per_call = study.pop.ports.legs
         # Without a stack in between, a customer's telephone refuses, and it need not be ours.
         self.refusals = RefusalRules.of(self._settings.throttle, ours=not records_route)
@@ -69,8 +77,13 @@ class PstnLine:
         codecs, suites = codecs_of(self._settings), self._settings.suites
         return trunk_offer(audio.address, audio.port, audio.key, session_id=row.row, codecs=codecs, suites=suites)
 
-    def invite(self, row: PlanRow, sdp: bytes) -> Request:
-        """Return the trunk's INVITE to the customer."""
+    def edges(self, row: PlanRow) -> EdgePools:
+        """Return the connections to the customer's edges."""
+        return self.pool
+
+    def invite(self, row: PlanRow, sdp: bytes, edge: int = 0) -> Request:
+        """Return the trunk's INVITE to an edge of the customer."""
+        places = self._settings.inbound_edges
         return inbound_invite(
             self.agent.ids,
             called=dialled_number(row.row),
@@ -78,7 +91,7 @@ class PstnLine:
             domain=self._settings.domain,
             trunk=self._edge,
             contact=self._edge,
-            customer=Place(str(self._settings.customer_address), self._settings.customer_port),
+            customer=Place(places[edge].host, places[edge].port),
             legs=LegIds(uuid.uuid4().hex, uuid.uuid4().hex, self._settings.name),
             sdp=sdp,
             records_route=self._records_route,

@@ -60,6 +60,8 @@ class UserAgent:
     transport: Transport = "tls"
     min_se_s: int = 90
     """The smallest session interval that it takes. A smaller one gets a 422 (RFC 4028 section 6)."""
+    name: str | None = None
+    """A name that stands for several such addresses, in the Contact instead of one of them."""
 
     def via(self, branch: str) -> str:
         """Return the Via value of a new request. `alias` offers its connection for requests to us (RFC 5923)."""
@@ -67,7 +69,8 @@ class UserAgent:
 
     def contact(self, user: str) -> str:
         """Return a Contact value for a user part."""
-        return f"<sip:{user}@{uri_host(self.host)}:{self.port};transport={self.transport}>"
+        place = self.name or f"{uri_host(self.host)}:{self.port}"
+        return f"<sip:{user}@{place};transport={self.transport}>"
 
 
 class Core(Protocol):
@@ -75,6 +78,9 @@ class Core(Protocol):
 
     agent: UserAgent
     ids: Identifiers
+
+    def agent_on(self, connection_id: ConnectionId | None) -> UserAgent:
+        """Return how the endpoint introduces itself to the peer of a connection."""
 
     def send(self, connection_id: ConnectionId | None, message: Request | Response) -> None:
         """Send outside any transaction: the ACK of a 2xx, or a repeated 2xx."""

@@ -106,6 +106,12 @@ class Dialog:
             route_set=tuple(_routes(invite)),
         )
 
+    @property
+    def next_host(self) -> str:
+        """Return the host that our requests go to: that of the first route, else of the remote target."""
+        uri = NameAddr.parse(self.route_set[0]).uri if self.route_set else self.remote_target
+        return Uri.parse(uri).host
+
     def take_over(self, early: Dialog) -> None:
         """Go on from the early dialog of the same tags: a 2xx renews its route and target only (section 13.2.2.4)."""
         self.local_cseq, self.remote_cseq = early.local_cseq, early.remote_cseq

@@ -89,6 +89,7 @@ class SipEndpoint:
         # in every run.
         self._users: dict[ConnectionId, dict[Flight | Call, None]] = {}
         self._peers: dict[ConnectionId, Hashable] = {}
+        self._agents: dict[ConnectionId, UserAgent] = {}
         self._owners: dict[Call, Hashable] = {}
         self._timers = TimerQueue()
         self._outbox: list[tuple[ConnectionId, bytes]] = []
@@ -100,9 +101,14 @@ class SipEndpoint:
 
     # ------------------------------------------------------------------------------------------ what users ask for
 
-    def know_peer(self, connection_id: ConnectionId, peer: Hashable) -> None:
-        """Note who is at the other end of a new connection: any value that is equal for equal peers."""
+    def know_peer(self, connection_id: ConnectionId, peer: Hashable, agent: UserAgent | None = None) -> None:
+        """Note who is at the other end of a new connection: any value that is equal for equal peers.
+
+        `agent` is how the endpoint introduces itself there, where that differs from `self.agent`.
+        """
         self._peers[connection_id] = peer
+        if agent is not None:
+            self._agents[connection_id] = agent
 
     def start_call(self, connection_id: ConnectionId, invite: Request, now: float) -> ClientCall:
         """Place a call with an INVITE, such as `invite.outbound_invite` builds. Return the call."""
@@ -173,6 +179,7 @@ class SipEndpoint:
         # Taken out first: the steps below leave connections, and must not change the dictionary that we walk through.
         users = self._users.pop(connection_id, {})
         self._peers.pop(connection_id, None)
+        self._agents.pop(connection_id, None)
         # Transactions first: their failure ends the unanswered calls, and only those that are left are told.
         for user in users:
             if isinstance(user, Flight):
@@ -353,6 +360,10 @@ class SipEndpoint:
         if flight is not None:
             transaction.respond(response, now)
             self._drain(flight, now)
+
+    def agent_on(self, connection_id: ConnectionId | None) -> UserAgent:
+        """Return how the endpoint introduces itself to the peer of a connection."""
+        return self.agent if connection_id is None else self._agents.get(connection_id, self.agent)
 
     def emit(self, event: Event) -> None:
         """Hand an event to the user."""

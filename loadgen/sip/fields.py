@@ -6,6 +6,7 @@ because a trunk reads these a thousand times a second. The only error that they 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -100,6 +101,15 @@ _DOUBLED = re.compile(r"[;,]\s*[;,]")
 def uri_host(host: str) -> str:
     """Return a host or numeric address as it stands in a URI or a Via: an IPv6 address gets its brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def is_address(host: str) -> bool:
+    """Tell whether the host of a URI is a numeric address and no name."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 _USUAL_URI = re.compile(

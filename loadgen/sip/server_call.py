@@ -241,7 +241,7 @@ class ServerCall(Call):
         raise RuntimeError("only a caller cancels")
 
     def _contact_row(self) -> Header:
-        return "Contact", self._core.agent.contact(self.dialled)
+        return "Contact", self._core.agent_on(self.connection_id).contact(self.dialled)
 
 
 @dataclass(frozen=True, slots=True)

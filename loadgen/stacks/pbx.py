@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.stacks.asterisk.programs import pbx_programs
-from trunkproof.loadgen.system.names import plainly_named
+from trunkproof.loadgen.system.plain_paths import plainly_named
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Death, Programs
 from trunkproof.loadgen.tls.certificates import CertificateFiles

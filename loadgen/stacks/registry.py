@@ -54,14 +54,35 @@ def check_playable(study: Study) -> StackDefinition:
     """
     stack = definition_of(study.pop.stack)
     problems = stack.unsupported(study)
+    if study.pop.dns.srv is not None:
+        what = "a trunk that we play has its edges from pop.edges: write them there, or call another trunk"
+        problems.append(Problem(where="pop.dns.srv", what=what))
     if stack.foreign is not None:
-        problems += _ipv6(study, stack.label)
         if study.pop.carrier.transport != "tls":
             what = f"is {study.pop.carrier.transport}: we run {stack.label} with TLS towards its carrier; write tls"
             problems.append(Problem(where="pop.carrier.transport", what=what))
+        problems += [*_ipv6(study, stack.label), *_edges(study, stack.label)]
     if problems:
         raise InputError(f"{study.name}, on {stack.name}", problems)
     return stack
+
+
+def _edges(study: Study, label: str) -> Iterator[Problem]:
+    """Yield what needs more than one edge: a foreign stack is run with one, at `pop.address`."""
+    pop = study.pop
+    if pop.edges:
+        yield Problem(where="pop.edges", what=f"we run {label} with one edge, that of pop.host and pop.address")
+    if pop.failover.record_route != "address":
+        what = f"is {pop.failover.record_route}: we run {label} with its address in Record-Route; write address"
+        yield Problem(where="pop.failover.record_route", what=what)
+    for index, incident in enumerate(pop.incidents):
+        if incident.kind == "edge_down":
+            what = f"we run {label} with one edge; only the embedded trunk plays edge_down"
+            yield Problem(where=f"pop.incidents[{index}]", what=what)
+    for index, trunk in enumerate(study.trunks):
+        if trunk.customer_edges:
+            what = f"we run {label} with one destination of a customer: leave it out"
+            yield Problem(where=f"trunks[{index}].customer_edges", what=what)
 
 
 def _ipv6(study: Study, label: str) -> Iterator[Problem]:

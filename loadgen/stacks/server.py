@@ -25,7 +25,7 @@ from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.loadgen.stacks.foreign import ForeignTrunk, Tell
 from trunkproof.loadgen.stacks.registry import check_playable
 from trunkproof.loadgen.stacks.stack import ServeOptions, Stack
-from trunkproof.loadgen.system.names import plainly_named
+from trunkproof.loadgen.system.plain_paths import plainly_named
 from trunkproof.loadgen.system.ports import cannot_listen
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.models.plan import Plan, draw_plan

@@ -79,7 +79,13 @@ class Stack(Protocol):
 
 def customer_files(study: Study, authority: Authority) -> dict[str, CustomerFiles]:
     """Return trunk name -> the certificate files of its customer's listener."""
-    issued = {trunk.name: authority.issue(str(trunk.customer_address)) for trunk in study.trunks}
+    issued = {
+        # For every place at which the trunk calls the customer.
+        trunk.name: authority.issue(
+            *dict.fromkeys((str(trunk.customer_address), *(e.host for e in trunk.inbound_edges)))
+        )
+        for trunk in study.trunks
+    }
     return {
         name: CustomerFiles(certificate=str(files.cert_chain_pem.absolute()), key=str(files.key_pem.absolute()))
         for name, files in issued.items()

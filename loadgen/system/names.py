@@ -1,59 +1,116 @@
-"""Give a folder a name that every program understands.
+"""Look names up in DNS, and keep the answers as long as their TTL says (RFC 1035, RFC 2782, RFC 3263).
 
-Kamailio, rtpengine and Asterisk read paths from configuration files, in which blanks, quotes, semicolons and line
-breaks mean something, and the path of a Unix socket has at most 107 bytes. A link with a plain, short name stands for
-such a folder; the files are still where the user wants them.
+The resolver of the C library does not tell a TTL, so dnspython asks.
+What DNS does not know is asked of this machine, whose table of hosts may have it; that answer is not kept.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
-import re
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+import asyncio
+import ipaddress
+import logging
+import socket
 
-from trunkproof.models.errors import StorageError
+import dns.exception
+import dns.name
+import dns.rdtypes.IN.SRV
+import dns.resolver
 
-_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
-_LONGEST = 80
-"""Leaves room for the names of sockets in it."""
-_PREFIX = "trunkproof-path-"
-_counter = itertools.count()
+from trunkproof.models.edges import Dns, Edge
+from trunkproof.models.errors import StackError
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "_sips._tcp"
+"""SIP over TLS over TCP, as RFC 3263 section 4.1 names it."""
+_LIFETIME_S = 5.0
+"""How long a question may take with all its repetitions."""
 
 
-@contextlib.contextmanager
-def plainly_named(folder: Path) -> Iterator[Path]:
-    """Yield a plain path of the folder while the block runs: its own where it is plain, or else that of a link.
+class Names:
+    """A resolver with its cache. It asks the name server of the study, else those of this machine."""
 
-    Raises:
-        StorageError: no link can be made.
-    """
-    path = folder.absolute()
-    if _PLAIN.fullmatch(str(path)) and len(str(path)) <= _LONGEST:
-        yield path
-        return
-    own = Path(tempfile.gettempdir())
-    place = own if _PLAIN.fullmatch(str(own)) else Path("/tmp")
-    _remove_left_behind(place)
-    link = place / f"{_PREFIX}{os.getpid()}-{next(_counter)}"
+    def __init__(self, settings: Dns = Dns()) -> None:  # noqa: B008  # immutable
+        self._settings = settings
+        self._cache = dns.resolver.Cache()
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Return what `resolve` does. The calls go on meanwhile.
+
+        Raises:
+            StackError: the name does not resolve.
+        """
+        return await asyncio.to_thread(self.resolve, host, port)
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host, those of IPv4 first. An address is its own.
+
+        Raises:
+            StackError: the name does not resolve.
+        """
+        if _is_address(host):
+            return [host]
+        found: list[str] = []
+        for kind in ("A", "AAAA"):
+            try:
+                answer = self._resolver().resolve(_absolute(host), kind, lifetime=_LIFETIME_S, search=False)
+            except (dns.exception.DNSException, OSError) as error:
+                logger.debug("no %s record of %s: %s", kind, host, error)
+                continue
+            found += [str(record.address) for record in answer]
+        return found or _known_here(host, port)
+
+    def edges(self, domain: str) -> tuple[Edge, ...]:
+        """Return the edges that the SRV records of a domain name, those of the lowest priority first.
+
+        Raises:
+            StackError: it has none, or they cannot be asked for.
+        """
+        try:
+            answer = self._resolver().resolve(
+                _absolute(f"{SERVICE}.{domain}"), "SRV", lifetime=_LIFETIME_S, search=False
+            )
+        except (dns.exception.DNSException, OSError) as error:
+            raise StackError(f"no SRV records {SERVICE}.{domain}: {error}; check the domain and DNS") from error
+        records = [record for record in answer if isinstance(record, dns.rdtypes.IN.SRV.SRV)]
+        # A target of "." says that the service is not there (RFC 2782).
+        offered = [record for record in records if record.target != dns.name.root]
+        if not offered:
+            raise StackError(f"{SERVICE}.{domain} says that there is no such service")
+        edges = [
+            Edge(
+                host=record.target.to_text(omit_final_dot=True),
+                port=record.port,
+                priority=record.priority,
+                weight=record.weight,
+            )
+            for record in offered
+        ]
+        return tuple(sorted(edges, key=lambda edge: (edge.priority, -edge.weight, edge.host, edge.port)))
+
+    def _resolver(self) -> dns.resolver.Resolver:
+        resolver = dns.resolver.Resolver(configure=self._settings.server is None)
+        if self._settings.server is not None:
+            resolver.nameservers, resolver.port = [str(self._settings.server)], self._settings.port
+        resolver.cache = self._cache
+        return resolver
+
+
+def _absolute(name: str) -> str:
+    return name if name.endswith(".") else f"{name}."
+
+
+def _is_address(host: str) -> bool:
     try:
-        link.symlink_to(path)
-    except OSError as error:
-        what = f"the trunk's programs cannot read the name of {path}, and no link to it can be made in {place}"
-        raise StorageError(f"{what} ({error.strerror}); name another folder") from error
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _known_here(host: str, port: int) -> list[str]:
     try:
-        yield link
-    finally:
-        link.unlink(missing_ok=True)
-
-
-def _remove_left_behind(place: Path) -> None:
-    """Remove the links of processes that were killed."""
-    for link in place.glob(f"{_PREFIX}*"):
-        pid = link.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdecimal() and not Path("/proc", pid).exists():
-            with contextlib.suppress(OSError):
-                link.unlink()
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise StackError(f"{host} does not resolve to an address: {error}; check its spelling and DNS") from error
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

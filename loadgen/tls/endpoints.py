@@ -172,6 +172,7 @@ class TlsServer:
         self._make_tap = make_tap
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = None
+        self._held = False
         self._connections: set[Connection] = set()
         self._attaching: set[asyncio.Task[object]] = set()
         self.limiter = limiter
@@ -198,6 +199,9 @@ class TlsServer:
             LocalNetworkError: the port cannot be had.
         """
         if self._listener is not None:
+            if self._held:
+                self._loop.add_reader(self._listener, self._accept_some, self._listener)
+                self._held = False
             return
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
@@ -215,7 +219,18 @@ class TlsServer:
         if self._listener is not None:
             self._loop.remove_reader(self._listener)
             self._listener.close()
-            self._listener = None
+            self._listener, self._held = None, False
+
+    def hold(self) -> None:
+        """Act like an edge that went away without a word: reset every connection, and leave new ones to the kernel.
+
+        `resume` takes those that still wait.
+        """
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._held = True
+        for connection in self.connections:
+            connection.abort("edge down")
 
     def drop_all(self) -> None:
         """Act like an edge that restarts: stop listening, and reset every connection."""
@@ -257,7 +272,7 @@ class TlsServer:
         self._loop.remove_reader(listener)
 
         def go_on() -> None:
-            if self._listener is listener:
+            if self._listener is listener and not self._held:
                 self._loop.add_reader(listener, self._accept_some, listener)
 
         self._loop.call_later(_PAUSE_S, go_on)

@@ -7,17 +7,20 @@ It does not retry: a failed handshake fails all calls that waited for it. It doe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from trunkproof.loadgen.guard import Target
-from trunkproof.loadgen.tls.connection import CONNECT_TIMEOUT_S, Connection
+from trunkproof.loadgen.tls.connection import CONNECT_TIMEOUT_S, ConnectError, Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError
 from trunkproof.models.records import ConnectionKind
 from trunkproof.models.traffic import TlsPolicy
 
 OnOpen = Callable[[Connection], None]
+Locate = Callable[[], Awaitable[Sequence[Target]]]
+"""Return the approved targets of a name, in the order in which to try them, or raise ConnectError."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Lease:
 
 
 class ConnectionPool:
-    """Connections from one Connector to one approved target.
+    """Connections from one Connector to one approved target, or to one name that is looked up for each connection.
 
     `on_open` is called once for each new connection, before any call gets it. With `resumes` calls may ask for a
     resumption, so sessions are kept. Calls may come and go in any order. Close the pool when the run ends.
@@ -43,7 +46,7 @@ class ConnectionPool:
     def __init__(
         self,
         connector: Connector,
-        target: Target,
+        target: Target | Locate,
         policy: TlsPolicy,
         size: int = 1,
         *,
@@ -136,9 +139,7 @@ class ConnectionPool:
     async def _open_one(self, resume: bool) -> Connection:
         self._refuse_when_closed()
         session = self._latest_session() if resume else None
-        connection = await self._connector.connect(
-            self._target.address, self._target.port, session=session, timeout_s=self._timeout_s
-        )
+        connection = await self._connect(session)
         # The pool was closed during the handshake, and nobody else knows of this connection.
         if self._closed:
             connection.abort("the pool was closed")
@@ -152,6 +153,16 @@ class ConnectionPool:
         if self._on_open is not None:
             self._on_open(connection)
         return connection
+
+    async def _connect(self, session: ssl.SSLSession | None) -> Connection:
+        """Connect to the first address of the target that lets us (RFC 3263 section 4.2)."""
+        *others, last = [self._target] if isinstance(self._target, Target) else await self._target()
+        for target in others:
+            with contextlib.suppress(ConnectError):
+                return await self._connector.connect(
+                    target.address, target.port, session=session, timeout_s=self._timeout_s
+                )
+        return await self._connector.connect(last.address, last.port, session=session, timeout_s=self._timeout_s)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

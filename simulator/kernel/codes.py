@@ -79,6 +79,11 @@ INVITING: Final = 19
 LOSING: Final = 20
 BREAKING_OFF: Final = 21
 BYE: Final = 22
+CHOOSING: Final = 23
+RETRYING: Final = 24
+BYE_LOST: Final = 25
+AWAITING_EDGE: Final = 26
+"""Begins by an event: the edge, which took no connections, is back."""
 # What a step returns where no step follows at once.
 NOTHING: Final = 0
 """No event is scheduled: the caller is gone, or waits for a connection that another call opens."""

@@ -10,14 +10,15 @@ import numpy as np
 from trunkproof.models.arrays import IntArray
 from trunkproof.models.columns import DISPOSITION_CODE
 from trunkproof.models.costs import Costs
+from trunkproof.models.edges import EdgeDown
 from trunkproof.models.packets import PACKETS_PER_STREAM_S
 from trunkproof.models.records import Direction, Disposition
 from trunkproof.models.refusals import REFUSALS, THROTTLE_CAUSE, refusal_of
-from trunkproof.models.study import EdgeRestart, Incident, Study, Trunk
+from trunkproof.models.study import CarrierBrownOut, Incident, Pop, Study, Trunk
 from trunkproof.models.throttles.policy import Policy
 from trunkproof.models.throttles.registry import KERNEL_CODE
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
-from trunkproof.models.timers import EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
+from trunkproof.models.timers import CONNECT_TIMEOUT_S, EDGE_RETRY_S, TRANSACTION_TIMEOUT_S
 from trunkproof.models.traffic import TlsPolicy
 from trunkproof.simulator.edge import round_trips
 from trunkproof.simulator.host import MOST_MEDIA_SHARE, capacity
@@ -33,7 +34,8 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
     """Return the memory of a study at its first instant."""
     throttles, throttle_of, places = _throttles(study, anchors)
     # All trunks' connections lie in one array; each trunk notes where its own begin.
-    connections = [_slots(trunk) for trunk in study.trunks]
+    edges = len(study.pop.doors)
+    connections = [edges * _slots(trunk) for trunk in study.trunks]
     clock = _clock(study, costs, batch)
     # One event for each attempt, trunk and incident. Where cancelled events come on top, the heaps are made larger.
     events = _FIRST_CALLS + len(study.trunks) + len(study.pop.incidents)
@@ -47,14 +49,16 @@ def world_of(study: Study, costs: Costs, anchors: Mapping[str, float], *, batch:
         rows=np.zeros(_FIRST_CALLS, dtype=memory.ROW),
         free_rows=np.arange(_FIRST_CALLS),
         plan=np.zeros((len(study.trunks), 0), dtype=memory.ROW),
-        trunks=_trunks(study, connections, throttle_of),
+        trunks=_trunks(study, connections),
+        edges=_edges(edges),
+        lines=_lines(throttle_of),
         throttles=throttles,
         # A restart has to bring a throttle back to its first state, which compiled code cannot make anew.
         unused_throttles=throttles.copy(),
         rings=np.zeros(places),
         pools=_pools(study),
         connections=_connections(sum(connections)),
-        incidents=_incidents(study.pop.incidents),
+        incidents=_incidents(study.pop),
         resting=np.zeros(int(clock["ports"][0] // clock["legs"][0]) + 1),
         cores=np.zeros(int(clock["servers"][0])),
         refusals=_refusals(),
@@ -88,6 +92,11 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         most_media_share=MOST_MEDIA_SHARE,
         timer_b_s=TRANSACTION_TIMEOUT_S,
         poll_s=EDGE_RETRY_S,
+        connect_timeout_s=CONNECT_TIMEOUT_S,
+        edges=len(pop.doors),
+        recheck_s=pop.failover.recheck_s,
+        on_503=pop.failover.on_503,
+        any_edge=pop.failover.record_route == "name",
         quarantine_s=ports.quarantine_s,
         # RTP takes an even port and RTCP the odd one above it (RFC 3550 section 11).
         ports=len(range(ports.low + ports.low % 2, ports.high, 2)),
@@ -99,21 +108,32 @@ def _clock(study: Study, costs: Costs, batch: int) -> Records:
         rows=_FIRST_CALLS,
         trunks=len(study.trunks),
         waiting=-1,
-        up=True,
         initialising=True,
     )
 
 
-def _trunks(study: Study, connections: Sequence[int], throttle_of: Sequence[int]) -> Records:
+def _edges(count: int) -> Records:
+    edges = np.zeros(count, dtype=memory.EDGE)
+    edges["up"], edges["silent_until_s"] = True, math.nan
+    return edges
+
+
+def _lines(throttle_of: Sequence[Sequence[int]]) -> Records:
+    lines = np.zeros(sum(map(len, throttle_of)), dtype=memory.LINE)
+    lines["throttle"] = np.array(throttle_of).reshape(-1)
+    lines["avoided_until_s"] = -math.inf
+    return lines
+
+
+def _trunks(study: Study, connections: Sequence[int]) -> Records:
     trunks = np.zeros(len(study.trunks), dtype=memory.TRUNK)
     for index, trunk in enumerate(study.trunks):
         traffic, is_asked = trunk.traffic, trunk.throttle.is_asked
         _set(
             trunks[index],
             connections=sum(connections[:index]),
-            slots=connections[index],
+            slots=_slots(trunk),
             pool=study.channel_pools[index],
-            throttle=throttle_of[index],
             obeys_retry_after=traffic.redial.obeys_retry_after,
             throttle_asked=is_asked,
             throttle_asked_inbound=is_asked and trunk.throttle.counts == "both",
@@ -146,8 +166,11 @@ def _connections(count: int) -> Records:
     return connections
 
 
-def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, list[int], int]:
-    """Return all throttles, the carrier's rate last, the place of each trunk's, and how many instants they remember."""
+def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, list[list[int]], int]:
+    """Return all throttles, the carrier's rate last, the places of each trunk's, and how many instants they remember.
+
+    A trunk has one place for each edge, which are equal where all edges count together.
+    """
     written: list[dict[str, float]] = []
     counts: dict[tuple[str, str], int] = {}
     places = 0
@@ -183,7 +206,14 @@ def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, lis
             written[link] |= {"part": place_for(part, trunk), "rest": -1}
         return which
 
-    throttle_of = [place_for(trunk.throttle, index) for index, trunk in enumerate(study.trunks)]
+    edges, throttle_of = len(study.pop.doors), []
+    for index, trunk in enumerate(study.trunks):
+        throttle_of.append([place_for(trunk.throttle, index)] * edges)
+    for edge in range(1, edges if study.pop.throttle_per == "edge" else 1):
+        # As `models.limits` makes them: each edge has counts of its own.
+        counts.clear()
+        for index, trunk in enumerate(study.trunks):
+            throttle_of[index][edge] = place_for(trunk.throttle, index)
     # The carrier's record exists even without such a limit, but then nobody asks it (`is_rate_limited`).
     place(SlidingWindowAdmitted(limit=study.pop.carrier.calls_per_second or 1, window_s=1.0), 0.0)
     throttles = np.zeros(len(written), dtype=memory.THROTTLE)
@@ -192,15 +222,21 @@ def _throttles(study: Study, anchors: Mapping[str, float]) -> tuple[Records, lis
     return throttles, throttle_of, places
 
 
-def _incidents(incidents: Sequence[Incident]) -> Records:
-    known = np.zeros(len(incidents), dtype=memory.INCIDENT)
-    for index, incident in enumerate(incidents):
-        if isinstance(incident, EdgeRestart):
-            told = {"lasts_s": incident.down_s, "is_restart": 1.0, "forgets_throttle": incident.forgets_throttle}
-        else:
-            told = {"lasts_s": incident.lasts_s, "channels": incident.channels}
-        _set(known[index], at_s=incident.at_s, **told)
+def _incidents(pop: Pop) -> Records:
+    known = np.zeros(len(pop.incidents), dtype=memory.INCIDENT)
+    for index, incident in enumerate(pop.incidents):
+        _set(known[index], at_s=incident.at_s, **_told(pop, incident))
     return known
+
+
+def _told(pop: Pop, incident: Incident) -> dict[str, float]:
+    match incident:
+        case CarrierBrownOut():
+            return {"lasts_s": incident.lasts_s, "channels": incident.channels, "is_brown_out": True}
+        case EdgeDown(connects=connects):
+            edge = pop.edge_of(incident)
+            return {"lasts_s": incident.lasts_s, "edge": edge, "is_silent": connects == "time_out"}
+    return {"lasts_s": incident.down_s, "edge": -1, "forgets_throttle": incident.forgets_throttle}
 
 
 def _refusals() -> IntArray:

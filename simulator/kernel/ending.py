@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 
 from trunkproof.models.compiled import inlined, lean
-from trunkproof.simulator.kernel.codes import NOTHING, REDIALLING, WAITS_LONG
+from trunkproof.simulator.kernel.codes import (
+    CHOOSING,
+    CONNECTION_FAILED,
+    NO_CONNECTION,
+    NOTHING,
+    REDIALLING,
+    STILL_UP,
+    TIMED_OUT,
+    WAITS_LONG,
+)
 from trunkproof.simulator.kernel.memory import Records, World
 
 
@@ -13,6 +22,8 @@ from trunkproof.simulator.kernel.memory import Records, World
 def end(world: World, call: int) -> int:
     """End an attempt: the last step of `life`. Its caller waits to redial, or goes."""
     clock, attempt = world.clock[0], world.attempts[call]
+    if not attempt.inbound and _turns_away(world, call):
+        return CHOOSING
     row = world.rows[attempt.row]
     # The same rule as `models.redials.tries_again`: a bit for each disposition after which the caller tries again.
     redialled = (row.redial_after >> attempt.disposition) & 1
@@ -36,6 +47,22 @@ def end(world: World, call: int) -> int:
 
 
 @inlined
+def _turns_away(world: World, call: int) -> bool:
+    """Tell whether the caller tries another edge, and forget what the one before said."""
+    clock, attempt = world.clock[0], world.attempts[call]
+    if attempt.disposition == TIMED_OUT:
+        world.lines[attempt.trunk * clock.edges + attempt.edge].avoided_until_s = clock.now + clock.recheck_s
+    has_failed = attempt.disposition in (CONNECTION_FAILED, TIMED_OUT) or (clock.on_503 and attempt.status == 503)
+    if not has_failed or not math.isnan(attempt.ringing_s) or attempt.tried == (1 << clock.edges) - 1:
+        return False
+    attempt.disposition, attempt.connection, attempt.invited = STILL_UP, NO_CONNECTION, -1
+    attempt.status = attempt.cause = -1
+    attempt.retry_after_s = attempt.connect_s = math.nan
+    attempt.ports = 0
+    return True
+
+
+@inlined
 def _redial_wait(world: World, call: int, following: int) -> float:
     attempt, delay_s = world.attempts[call], world.rows[following].redial_delay_s
     if math.isnan(delay_s):
@@ -55,6 +82,7 @@ def _note(world: World, call: int, redialled: int) -> None:
     record.answered_s, record.bye_s, record.ended_s = attempt.answered_s, attempt.bye_s, clock.now
     record.status, record.cause, record.retry_after_s = attempt.status, attempt.cause, attempt.retry_after_s
     record.connection, record.connect_s, record.ports = attempt.connection, attempt.connect_s, attempt.ports
+    record.edge = attempt.edge
     record.inbound, record.disposition, record.redialled = attempt.inbound, attempt.disposition, redialled
     record.rtp_sent, record.rtp_lost = attempt.rtp_sent, attempt.rtp_lost
 

@@ -18,7 +18,7 @@ from trunkproof.simulator.kernel.memory import Records
 
 _INSTANTS = ("intended_s", "sent_s", "ringing_s", "answered_s", "bye_s", "ended_s", "retry_after_s", "connect_s")
 _NUMBERS = ("row", "call", "attempt", "ports", "rtp_sent", "rtp_lost")
-_OPTIONAL = ("status", "cause")
+_OPTIONAL = ("status", "cause", "edge")
 
 
 def to_frame(records: Records, trunks: Sequence[Trunk]) -> pl.DataFrame:

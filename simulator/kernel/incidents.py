@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.simulator.kernel.codes import ARRIVAL, INCIDENT, KINDS, OPENED, STANDING
 from trunkproof.simulator.kernel.heap import schedule
@@ -42,15 +44,18 @@ def _happen(world: World, which: int) -> bool:
     if begins:
         incident.stage = 1
         schedule(world.clock, world.near, incident.lasts_s, which * KINDS + INCIDENT)
-    if not incident.is_restart:
+    if incident.is_brown_out:
         clock.left = incident.channels if begins else -1
         return False
-    if begins:
-        clock.up = 0
-        # From now on every connection that was opened before counts as closed.
-        clock.restarts += 1
-        return True
-    if incident.forgets_throttle:
+    if not begins and incident.forgets_throttle:
         restart(world, clock.now)
-    clock.up = 1
-    return False
+    clock.fallen = incident.edge
+    for index in range(clock.edges):
+        if incident.edge in (-1, index):
+            edge = world.edges[index]
+            edge.up = not begins
+            if begins:
+                edge.silent_until_s = clock.now + incident.lasts_s if incident.is_silent else math.nan
+                # From now on every connection that was opened before counts as closed.
+                edge.restarts += 1
+    return bool(begins)

@@ -21,6 +21,7 @@ from trunkproof.simulator.kernel.codes import (
     BYE,
     CANCELLING,
     CARRIER_REJECTED,
+    CHOOSING,
     COMING,
     COMPLETED,
     CONNECTION_FAILED,
@@ -32,9 +33,9 @@ from trunkproof.simulator.kernel.codes import (
     NO_CONNECTION,
     NO_PORT,
     NOT_WHITELISTED,
-    POLLING,
     REFUSED,
     REFUSING,
+    RETRYING,
     RINGING,
     SENDING,
     SETTING_UP,
@@ -73,12 +74,16 @@ def begin(world: World, call: int) -> int:
     attempt.began_s = clock.now
     attempt.sent_s = attempt.ringing_s = attempt.answered_s = attempt.bye_s = math.nan
     attempt.retry_after_s = attempt.connect_s = math.nan
+    attempt.tried = 0
     attempt.rtp_sent = attempt.rtp_lost = 0
     attempt.status = attempt.cause = -1
     attempt.ports = 0
     attempt.disposition, attempt.connection = STILL_UP, NO_CONNECTION
     attempt.inbound = world.rows[attempt.row].inbound
-    return COMING if attempt.inbound else POLLING
+    if attempt.inbound:
+        attempt.edge, attempt.door = -1, 0
+        return COMING
+    return CHOOSING
 
 
 @inlined
@@ -86,9 +91,11 @@ def invite(world: World, call: int) -> int:
     """Send the INVITE: it travels, and waits in the edge's queue. The caller gives up after timer B."""
     clock, attempt = world.clock[0], world.attempts[call]
     attempt.connection = attempt.kind
-    attempt.connect_s, attempt.sent_s = clock.now - attempt.began_s, clock.now
+    attempt.connect_s, attempt.invited_s = clock.now - attempt.began_s, clock.now
+    if math.isnan(attempt.sent_s):  # else another edge had an INVITE before
+        attempt.sent_s = clock.now
     # Compared when the BYE is due: a restart since then has closed the connection.
-    attempt.restarts = clock.restarts
+    attempt.restarts = world.edges[attempt.door].restarts
     clock.invited += 1
     attempt.invited = clock.invited
     # A first come, first served queue: the end of the work is known now, and needs no event of its own.
@@ -138,10 +145,11 @@ def ask(world: World, call: int) -> int:
     clock, attempt = world.clock[0], world.attempts[call]
     delay_s = 0.0
     if _is_limited(world, call):
-        delay_s = try_admit(world.throttles, world.rings, world.trunks[attempt.trunk].throttle, clock.now)
+        which = world.lines[attempt.trunk * clock.edges + attempt.door].throttle
+        delay_s = try_admit(world.throttles, world.rings, which, clock.now)
     # Exact: `REFUSES` is a constant that the policies return as it is, and no delay is negative.
     if delay_s == REFUSES:
-        throttle = world.throttles[world.trunks[attempt.trunk].throttle]
+        throttle = world.throttles[world.lines[attempt.trunk * clock.edges + attempt.door].throttle]
         attempt.status, attempt.cause = throttle.status, world.refusals[THROTTLED, 1]
         attempt.retry_after_s = throttle.retry_after_s
         attempt.disposition = THROTTLED
@@ -176,7 +184,7 @@ def pass_limits(world: World, call: int) -> int:
         handed_over = clock.now + clock.half_trip_s
     else:
         # Counted from the INVITE's arrival: parsing goes on beside set-up, but the delay of a shaper adds to it.
-        handed_over = attempt.sent_s + clock.half_trip_s + (clock.now - attempt.asked_s)
+        handed_over = attempt.invited_s + clock.half_trip_s + (clock.now - attempt.asked_s)
     setup_s = handed_over + world.rows[attempt.row].setup_s - clock.now
     world.attempts[call].step = SETTING_UP
     return wait(world.clock, max(worked_s, setup_s) + clock.half_trip_s)
@@ -240,7 +248,8 @@ def stop_talking(world: World, call: int) -> int:
     lost_s = audio_changes(world.clock, -1) - attempt.lost_s
     attempt.rtp_sent = int(hold_s * PACKETS_PER_STREAM_S) + 1
     attempt.rtp_lost = min(attempt.rtp_sent, round(lost_s * PACKETS_PER_STREAM_S))
-    return POLLING if not attempt.inbound and attempt.restarts != world.clock[0].restarts else BYE
+    attempt.tried = 0
+    return RETRYING if not attempt.inbound and attempt.restarts != world.edges[attempt.door].restarts else BYE
 
 
 @inlined
@@ -249,6 +258,14 @@ def hang_up(world: World, call: int) -> int:
     clock = world.clock[0]
     world.attempts[call].step = HANGING_UP
     return wait(world.clock, clock.half_trip_s + work(world.clock, world.cores, clock.bye_s))
+
+
+@inlined
+def lose_bye(world: World, call: int) -> int:
+    """End an answered call whose BYE nobody took: timer F has fired, and the called user hangs up too."""
+    audio_changes(world.clock, -1)
+    world.attempts[call].disposition = CONNECTION_FAILED
+    return CANCELLING
 
 
 @inlined
@@ -291,7 +308,7 @@ def give_up(world: World, call: int) -> int:
 
 @inlined
 def break_off(world: World, call: int) -> int:
-    """Break a call off because of an edge restart. Its pending event is cancelled."""
+    """Break a call off because its edge is gone. Its pending event is cancelled."""
     attempt = world.attempts[call]
     # Only calls in these steps hold ports and a channel while they can be broken off.
     if attempt.step in (SETTING_UP, RINGING, CANCELLING):

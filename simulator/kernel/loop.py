@@ -4,7 +4,7 @@ In `simulator.trunk` each call is a SimPy process that stops at every `yield`. C
 a call is a record of `memory.ATTEMPT`, and its process is cut into steps, one from each `yield` to the next (`life`).
 For example, an outbound call over an open connection takes these steps. An arrow `=>` lets time pass:
 
-    REDIALLING  POLLING  GOING_ON  INVITING       begin, find the connection, send the INVITE
+    REDIALLING  CHOOSING  POLLING  GOING_ON  INVITING    begin, find edge and connection, send the INVITE
       => SENDING  ARRIVING  ASKING  SHAPED        whitelist, throttle, ports and channel
       => SETTING_UP                               the called side rings
       => RINGING                                  it answers
@@ -22,7 +22,7 @@ The rules of the loop:
    attempt is cancelled, and is passed over when its time comes.
 4. Before the next event comes everything that SimPy does urgently, within the same instant. The order matters for
    equality: first the calls that waited for a connection, then a look at the plan for the next callers, then the
-   callers who begin now, then the calls that an edge restart breaks off.
+   callers who begin now, then the calls that a lost edge breaks off.
 5. The loop returns where it needs Python: for room in an array, for the next piece of the plan, to sort the calls of an
    edge restart, or because the batch of records is full. `running` serves it and calls `run` again, and it goes on
    where it stopped, because all its state is in the `World`.
@@ -47,7 +47,7 @@ from trunkproof.simulator.kernel.codes import (
     WANTS_PLAN,
     WANTS_ROOM,
 )
-from trunkproof.simulator.kernel.connections import acquire, go_on, shake_hands
+from trunkproof.simulator.kernel.connections import acquire, choose, find_edge, go_on, retry, shake_hands
 from trunkproof.simulator.kernel.ending import end
 from trunkproof.simulator.kernel.heap import (
     drop_far,
@@ -71,6 +71,7 @@ from trunkproof.simulator.kernel.life import (
     invite,
     leave,
     lose,
+    lose_bye,
     pass_limits,
     reach,
     refuse,
@@ -150,6 +151,8 @@ def _done(world: World, call: int, step: int) -> int:  # noqa: PLR0911, PLR0912 
     """Do a step of a call. Return the step that follows at once, or WAITS, WAITS_LONG or NOTHING."""
     if step == codes.REDIALLING:
         return begin(world, call)
+    if step == codes.CHOOSING:
+        return choose(world, call)
     if step == codes.POLLING:
         return acquire(world, call)
     if step == codes.CONNECTING:
@@ -188,6 +191,12 @@ def _done(world: World, call: int, step: int) -> int:  # noqa: PLR0911, PLR0912 
         return respond_last(world, call)
     if step == codes.BREAKING_OFF:
         return break_off(world, call)
+    if step == codes.AWAITING_EDGE:
+        return find_edge(world, call)
+    if step == codes.RETRYING:
+        return retry(world, call)
+    if step == codes.BYE_LOST:
+        return lose_bye(world, call)
     if step == codes.LOSING:
         return lose(world, call)
     return end(world, call)

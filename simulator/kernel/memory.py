@@ -38,23 +38,26 @@ ROW = _record(
     floats="place_s redial_delay_s setup_s ring_s hold_s",
     integers="row call",
     small="status follows",
-    masks="redial_after",
+    masks="redial_after edges",
     flags="attempt outcome inbound resumes",
 )
-"""A row of the plan. `follows` is the place of the caller's next row while the call is under way, or -1."""
+"""A row of the plan. `follows` is the place of the caller's next row while the call is under way, or -1.
+
+`edges` is the order in which the call tries the edges (`models.edge_choice.packed`).
+"""
 RECORD = _record(
     floats="intended_s sent_s ringing_s answered_s bye_s ended_s retry_after_s connect_s",
     integers="row call rtp_sent rtp_lost",
-    small="attempt status cause ports",
+    small="attempt status cause ports edge",
     flags="trunk inbound disposition redialled connection",
 )
 """A finished attempt. It has NaN, -1 or `NO_CONNECTION` where `models.records.Record` has None."""
 ATTEMPT = _record(
-    floats="intended_s sent_s ringing_s answered_s bye_s retry_after_s connect_s began_s asked_s lost_s",
+    floats="intended_s sent_s ringing_s answered_s bye_s retry_after_s connect_s began_s invited_s asked_s lost_s",
     integers="rtp_sent rtp_lost event begun invited restarts handshake",
-    small="status cause ports next_waiting",
-    places="row",
-    flags="trunk step inbound disposition connection kind resumes",
+    small="status cause ports edge next_waiting",
+    places="row door",
+    flags="trunk step inbound disposition connection kind resumes tried",
 )
 """An attempt under way, or a caller who waits to try again.
 
@@ -63,30 +66,34 @@ ATTEMPT = _record(
 - `begun`: its place in the order in which attempts began. -1: not under way.
 - `invited`: its place in the order of INVITEs. -1: an edge restart does not break it off.
 - `restarts`, `handshake`: how often the edge had been restarted when the INVITE was sent, or the handshake began.
+- `edge`: where the INVITE went last, -1 for an inbound call. `door`: where it connects now, which for a BYE may be
+  another edge. `tried`: a bit for each edge that has been tried.
 """
 CLOCK = _record(
     floats=(
         "now until_s counts_from_s half_trip_s round_trip_s throttle_decision_s full_s resumed_s refusal_s "
         "forwarding_s bye_s speed contended_share required_per_stream most_media_share lost_share lost_s changed_s "
-        "quarantine_s complete_until_s timer_b_s poll_s delay_s"
+        "quarantine_s complete_until_s timer_b_s poll_s delay_s connect_timeout_s recheck_s"
     ),
     integers=(
         "number soon soon_first near far free rows records batch begun invited streams servers ports legs resting "
-        "resting_first left restarts arriving starting waiting interrupted interrupts trunks "
-        "incidents"
+        "resting_first left arriving starting waiting interrupted interrupts trunks "
+        "incidents edges fallen"
     ),
-    flags="up is_rate_limited initialising was_opened",
+    flags="is_rate_limited initialising was_opened on_503 any_edge",
 )
-"""Instants and counters of the whole world, and the settings of its study. There is one such record."""
+"""Instants and counters of the whole world, and the settings of its study. There is one such record.
+
+`fallen` is the edge whose attempts are broken off now, or -1 for all edges.
+"""
 TRUNK = _record(
-    integers="first looked filled starting connections slots pool throttle",
-    flags="is_last is_awaited throttle_asked_inbound throttle_asked obeys_retry_after admits per_call has_session "
+    integers="first looked filled starting connections slots pool",
+    flags="is_last is_awaited throttle_asked_inbound throttle_asked obeys_retry_after admits per_call "
     "trips_full trips_resumed",
 )
 """A trunk, and how far its plan has been read.
 
 - `first`: the place in the plan's buffer of the next call to begin.
-- `throttle`: the place of its throttle, which it may share with other trunks.
 - `looked`: the place of the first call that is not due. `is_awaited`: that call's event is scheduled.
 """
 THROTTLE = _record(
@@ -97,8 +104,15 @@ THROTTLE = _record(
 """What every throttle has, and what the policies keep beside that; `policy` is its `KERNEL_CODE`."""
 POOL = _record(floats="burst_s spent_s settled_s rests_since_s", integers="base most used")
 """A pool of channels, as in `models.channels`. A base of -1 means no limit."""
+EDGE = _record(floats="silent_until_s", integers="restarts", flags="up")
+"""An edge. `silent_until_s`: until then it leaves attempts to connect unanswered. NaN: it refuses them."""
+LINE = _record(floats="avoided_until_s", integers="throttle", flags="has_session")
+"""A trunk at an edge. `throttle`: the place of its throttle, which it may share with other trunks and edges."""
 CONNECTION = _record(integers="standing first_waiting last_waiting", flags="opening")
-INCIDENT = _record(floats="at_s lasts_s", integers="channels", flags="is_restart forgets_throttle stage")
+INCIDENT = _record(
+    floats="at_s lasts_s", integers="channels edge", flags="is_brown_out is_silent forgets_throttle stage"
+)
+"""`edge`: the one that goes away, or -1 for all."""
 
 
 class World(NamedTuple):
@@ -118,6 +132,9 @@ class World(NamedTuple):
     plan: Records
     """The calls to come. Shape (trunks, capacity)."""
     trunks: Records
+    edges: Records
+    lines: Records
+    """Shape (trunks, edges), flat."""
     throttles: Records
     """Those of the trunks and their parts. The last is the carrier's limit of calls per second."""
     unused_throttles: Records

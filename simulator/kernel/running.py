@@ -147,9 +147,10 @@ class Running:
         state["first"], state["filled"] = 0, rows
 
     def _put_in_order(self) -> None:
-        """Queue the attempts that an edge restart breaks off, in the order of their INVITEs."""
-        attempts = self._world.attempts
-        inviting = np.flatnonzero((attempts["begun"] > 0) & (attempts["invited"] > 0))
+        """Queue the attempts that a lost edge breaks off, in the order of their INVITEs."""
+        attempts, fallen = self._world.attempts, int(self._get("fallen"))
+        is_at_it = (attempts["edge"] == fallen) | (fallen < 0)
+        inviting = np.flatnonzero((attempts["begun"] > 0) & (attempts["invited"] > 0) & is_at_it)
         # SimPy interrupts them in this order, and the order decides which of two equal instants comes first.
         inviting = inviting[np.argsort(attempts["invited"][inviting])]
         self._world = self._world._replace(interrupted=inviting)

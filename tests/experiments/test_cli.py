@@ -57,6 +57,14 @@ def short(tmp_path: Path) -> Path:
     return path
 
 
+def test_plan_says_how_many_calls_try_each_edge_first() -> None:
+    said = json.loads(trunkproof("plan", STUDIES / "failover.yaml", "--json").stdout)
+    first, second = said["edges"]
+    assert (first["host"], second["host"]) == ("pstn.in2.exotel.com", "pstn.in4.exotel.com")
+    assert first["calls"] > second["calls"] == 0
+    assert "pstn.in4.exotel.com" in trunkproof("plan", STUDIES / "failover.yaml").stdout
+
+
 def test_plan_says_what_will_happen_in_words_and_in_json(short: Path) -> None:
     words = trunkproof("plan", short)
     assert words.returncode == ExitCode.OK

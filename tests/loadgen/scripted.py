@@ -22,6 +22,7 @@ from trunkproof.loadgen.sip.reason import EndReason
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import SessionDescription, write_sdp
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure
+from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.loadgen.tls.pool import Lease
 from trunkproof.models.plan import Outcome, PlanRow
 from trunkproof.models.records import ConnectionKind, Direction, Disposition, FarEnd, Record
@@ -141,6 +142,8 @@ class ScriptedAudio:
 class ScriptedCall:
     """A call at the caller's: what is done to it is noted, and answered as its agent's script says."""
 
+    dialog = None
+
     def __init__(self, agent: ScriptedAgent, inbox: CallEvents) -> None:
         self.agent, self.inbox = agent, inbox
         self.connection_id: int | None = 1
@@ -222,6 +225,7 @@ class ScriptedLine:
 
     def __init__(self, agent: ScriptedAgent, pool: ScriptedPool | None = None, *, has_port: bool = True) -> None:
         self.agent, self.pool, self._has_port = agent, pool or ScriptedPool(), has_port
+        self._edges = EdgePools([self.pool])  # type: ignore[list-item]
         self.audio = ScriptedAudio()
 
     def far_end(self, planned: PlanRow) -> FarEnd:
@@ -235,7 +239,10 @@ class ScriptedLine:
     def offer(self, planned: PlanRow, audio: ScriptedAudio) -> SessionDescription:
         return customer_offer(audio.address, audio.port, audio.key, session_id=planned.row)
 
-    def invite(self, planned: PlanRow, sdp: bytes) -> Request:
+    def edges(self, planned: PlanRow) -> EdgePools:
+        return self._edges
+
+    def invite(self, planned: PlanRow, sdp: bytes, edge: int = 0) -> Request:
         return Request("INVITE", "sip:+919876543210@trunk", [("Call-ID", "one@127.0.0.1")], sdp)
 
 

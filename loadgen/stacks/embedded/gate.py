@@ -29,9 +29,9 @@ class Gate:
         if not self._trunks[trunk].admits(ip_address(source)):
             raise CallRefused(Refusal.of(Disposition.NOT_WHITELISTED))
 
-    def throttle(self, trunk: int, direction: Direction, now: float) -> float:
-        """Ask the throttle. Return the delay in seconds after which the call may go on."""
-        decision = self.limits.ask_throttle(trunk, direction, now)
+    def throttle(self, trunk: int, direction: Direction, now: float, edge: int = 0) -> float:
+        """Ask the throttle of an edge. Return the delay in seconds after which the call may go on."""
+        decision = self.limits.ask_throttle(trunk, direction, now, edge)
         if isinstance(decision, Refused):
             raise CallRefused(Refusal.by_throttle(decision))
         return decision.delay_s

@@ -16,7 +16,7 @@ import itertools
 import os
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -38,11 +38,14 @@ from trunkproof.loadgen.stacks.embedded.gate import Gate
 from trunkproof.loadgen.stacks.stack import Finish, ServeOptions, customer_files
 from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, client_context, server_context
 from trunkproof.loadgen.tls.connection import Connection
+from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.loadgen.tls.endpoints import Connector, TlsServer, serve_tls
 from trunkproof.loadgen.tls.limiter import ConnectionLimiter
 from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.models.edge_choice import EdgeChoice
+from trunkproof.models.edges import Edge, EdgeDown
 from trunkproof.models.plan import Outcome, Plan, PlanRow, row_of
-from trunkproof.models.records import Direction
+from trunkproof.models.records import ConnectionKind, Direction
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 from trunkproof.models.traffic import TlsPolicy
 
@@ -76,8 +79,8 @@ class EmbeddedTrunk:
             self._book = CallBook(self.started, options.on_call, self.study.trunks[0].name)
         self._strangers = StrangerRefuser(self.limiter, on_refused=self._refused_stranger, trace=options.trace)
         self._agent: SipAgent | None = None
-        self._resuming: asyncio.Task[None] | None = None
-        self._edge: TlsServer | None = None
+        self._resuming: set[asyncio.Task[None]] = set()
+        self._edges: list[TlsServer] = []
         self._timers: list[asyncio.TimerHandle] = []
         self._pstn: Pstn | None = None
 
@@ -121,9 +124,13 @@ class EmbeddedTrunk:
             return None  # no whitelist has such an address
         return next((index for index, trunk in enumerate(self.study.trunks) if trunk.admits(source)), None)
 
-    def edge_certificate(self) -> CertificateFiles:
-        """Return the edge's certificate, for the PoP's host name and address."""
-        return self.authority.issue(self.study.pop.host, self.host)
+    def edge_certificate(self, edge: int = 0) -> CertificateFiles:
+        """Return an edge's certificate, for its host name, the PoP's, and its address."""
+        door = self.study.pop.doors[edge]
+        return self.authority.issue(*dict.fromkeys((door.host, self.study.pop.host, self._address_of(door))))
+
+    def _address_of(self, door: Edge) -> str:
+        return str(door.address or self.host)
 
     async def start(self) -> TrunkCard:
         """Listen, and return the card that says where.
@@ -131,25 +138,34 @@ class EmbeddedTrunk:
         Raises:
             OSError: the port is in use, or may not be used.
         """
-        self._edge = await serve_tls(
-            self.host, self.options.port, self._edge_context(), self._connected, limiter=self.limiter
-        )
-        # Made after listening: its Contact and Record-Route name the port that we got.
-        port = self._edge.address[1]
-        user_agent = UserAgent(self.host, port, "trunkproof embedded trunk", transport=self.study.transport)
+        doors = self.study.pop.doors
+        for index, door in enumerate(doors):
+            address = self._address_of(door)
+            # Edges of one address need ports of their own.
+            port = 0 if any(address == edge.address[0] for edge in self._edges) else self.options.port
+            context = self._edge_context(index)
+            self._edges.append(await serve_tls(address, port, context, self._connected, limiter=self.limiter))
+        # Made after listening: its Contact and Record-Route name the ports that we got.
         self._agent = SipAgent(
-            user_agent,
+            self._user_agent(self.edge.address),
             random.Random(),
             on_invite=self._invited,
             on_event=None if self._book is None else self._book.happened,
             limiter=self.limiter,
             trace=self.options.trace,
             identify=self._customer_at,
+            introduce=lambda connection: self._user_agent(connection.local),
         )
+        places = [edge.address for edge in self._edges]
+        listening = [
+            door.model_copy(update={"address": ip_address(address), "port": port})
+            for door, (address, port) in zip(doors, places, strict=True)
+        ]
         return TrunkCard(
-            server_name=self.study.pop.host,
-            host=self.host,
-            port=port,
+            server_name=doors[0].host,
+            host=places[0][0],
+            port=places[0][1],
+            edges=tuple(listening) if self.study.pop.edges else (),
             transport=self.study.transport,
             ca_file=str(self.authority.ca_file.absolute()),
             customers=customer_files(self.study, self.authority),
@@ -157,21 +173,27 @@ class EmbeddedTrunk:
             study_digest=self.study.digest(),
         )
 
+    def _user_agent(self, place: tuple[str, int]) -> UserAgent:
+        """Return how the trunk introduces itself at an edge: its Contact names the edge, or the PoP."""
+        by_name = self.study.pop.failover.record_route == "name"
+        name = self.study.pop.host if by_name else None
+        return UserAgent(*place, "trunkproof embedded trunk", name=name, transport=self.study.transport)
+
     @property
     def _is_tls(self) -> bool:
         return self.study.transport == "tls"
 
-    def _edge_context(self) -> ssl.SSLContext | None:
+    def _edge_context(self, index: int) -> ssl.SSLContext | None:
         if not self._is_tls:
             return None
-        return server_context(self.edge_certificate(), ca_file=self.authority.ca_file, keylog=self.keylog)
+        return server_context(self.edge_certificate(index), ca_file=self.authority.ca_file, keylog=self.keylog)
 
     @property
     def edge(self) -> TlsServer:
-        """Return the listener of a started trunk."""
-        if self._edge is None:
+        """Return the first listener of a started trunk."""
+        if not self._edges:
             raise RuntimeError("the trunk has not been started")
-        return self._edge
+        return self._edges[0]
 
     @property
     def agent(self) -> SipAgent:
@@ -190,15 +212,23 @@ class EmbeddedTrunk:
 
     def _line_to(self, index: int) -> PstnLine:
         """Return the line that goes straight to the customer's listener."""
-        settings = self.study.trunks[index]
-        customer = str(settings.customer_address)
+        customers = self.study.trunks[index].inbound_edges
         context = client_context(self.authority.ca_file, keylog=self.keylog) if self._is_tls else None
-        connector = Connector(context, customer, self.host)
-        # The guard is asked here too: no address of a study is called without it.
-        target = self.options.guard.check(customer, settings.customer_port, 0.0)
-        pool = ConnectionPool(connector, target, TlsPolicy.PERSISTENT)
-        edge = Place(self.host, self.edge.address[1])
-        return PstnLine(self.study, index, self.agent, pool, edge, records_route=True)
+        # The last edge calls: a customer has to know all of them, and not only the one that it prefers.
+        place = self._edges[-1].address
+        pools = [
+            ConnectionPool(
+                Connector(context, each.host, place[0]),
+                # The guard is asked here too: no address of a study is called without it.
+                self.options.guard.check(each.host, each.port, 0.0),
+                TlsPolicy.PERSISTENT,
+            )
+            for each in customers
+        ]
+        recheck_s = self.study.pop.failover.recheck_s
+        choice = EdgeChoice(customers, self.study.seed, recheck_s, "customer edge")
+        edges = EdgePools(pools, choice, on_503=len(pools) > 1)
+        return PstnLine(self.study, index, self.agent, edges, Place(*place), records_route=True)
 
     async def finish(self, *, stop: bool) -> Finish:
         """Return the records of the inbound calls. There is no health: the trunk itself is under test."""
@@ -211,7 +241,11 @@ class EmbeddedTrunk:
             calls=self.answerer.under_way,
             channels_used=self.gate.limits.carrier.used,
             ports_in_use=self.gate.limits.pool.in_use,
-            handshakes={kind.value: count for kind, count in self.edge.handshakes.items()},
+            handshakes={
+                kind.value: sum(edge.handshakes[kind] for edge in self._edges)
+                for kind in ConnectionKind
+                if any(kind in edge.handshakes for edge in self._edges)
+            },
             refused=self.limiter.refused,
         )
 
@@ -222,8 +256,8 @@ class EmbeddedTrunk:
         # First the calls, which use the audio and the connections that are closed after it.
         await self.answerer.close()
         self.audio.close()
-        if self._edge is not None:
-            await self._edge.close()
+        for edge in self._edges:
+            await edge.close()
         if self._book is not None:
             self._book.close()
         self.authority.discard()
@@ -232,8 +266,12 @@ class EmbeddedTrunk:
         for incident in self.study.pop.incidents:
             match incident:
                 case EdgeRestart(at_s=at_s, down_s=down_s):
-                    self._at(zero + at_s, self._edge_goes_down)
-                    self._at(zero + at_s + down_s, partial(self._edge_comes_back, incident))
+                    self._at(zero + at_s, partial(_go_down, self._edges))
+                    self._at(zero + at_s + down_s, partial(self._edges_come_back, incident))
+                case EdgeDown(at_s=at_s, lasts_s=lasts_s, connects=connects):
+                    edge = self._edges[self.study.pop.edge_of(incident)]
+                    self._at(zero + at_s, edge.hold if connects == "time_out" else partial(_go_down, [edge]))
+                    self._at(zero + at_s + lasts_s, partial(self._resume, [edge]))
                 case CarrierBrownOut(at_s=at_s, lasts_s=lasts_s):
                     self._at(zero + at_s, partial(self._leave_channels, incident.channels))
                     self._at(zero + at_s + lasts_s, partial(self._leave_channels, None))
@@ -241,17 +279,18 @@ class EmbeddedTrunk:
     def _at(self, instant: float, happens: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_at(instant, happens))
 
-    def _edge_goes_down(self) -> None:
-        # First, or a caller could come back before its old connection is reset.
-        self.edge.pause()
-        self.edge.drop_all()
-
-    def _edge_comes_back(self, incident: EdgeRestart) -> None:
+    def _edges_come_back(self, incident: EdgeRestart) -> None:
         # Before the edge listens again: the first call after the restart has to meet the new state.
         if incident.forgets_throttle:
             self.gate.limits.restart_throttles(self.now())
-        # Kept in a field, because the event loop holds tasks only weakly.
-        self._resuming = asyncio.create_task(self.edge.resume())
+        self._resume(self._edges)
+
+    def _resume(self, edges: Sequence[TlsServer]) -> None:
+        for edge in edges:
+            # Kept in a field, because the event loop holds tasks only weakly.
+            task = asyncio.create_task(edge.resume())
+            self._resuming.add(task)
+            task.add_done_callback(self._resuming.discard)
 
     def _leave_channels(self, left: int | None) -> None:
         self.gate.limits.carrier.left = left
@@ -271,8 +310,15 @@ class EmbeddedTrunk:
         """Return whose connection it is: a customer may have several hosts, which continue each other's calls."""
         address = connection.peer[0]
         customer = self._customer_of(address)
+        if customer is None:
+            customer = self._listens_there(address)
         # A stranger is nobody but itself.
         return address if customer is None else customer
+
+    def _listens_there(self, address: str) -> int | None:
+        """Return the trunk whose customer takes inbound calls at an address, from which it need not call."""
+        listening = ([edge.host for edge in trunk.customer_edges] for trunk in self.study.trunks)
+        return next((index for index, hosts in enumerate(listening) if address in hosts), None)
 
     def _invited(self, incoming: IncomingCall) -> None:
         if self._book is not None:
@@ -284,11 +330,11 @@ class EmbeddedTrunk:
         trunk = self._trunk_of(incoming)
         if (book := self._book) is None:
             self.gate.check_source(trunk, incoming.source)
-            return await self._pass_limits(trunk, Direction.OUTBOUND, row)
+            return await self._pass_limits(trunk, Direction.OUTBOUND, row, self._edge_of(incoming))
         book.asked(incoming, row, self.study.trunks[trunk].name, planned=row.row in self.plan.rows)
         try:
             self.gate.check_source(trunk, incoming.source)
-            reservation = await self._pass_limits(trunk, Direction.OUTBOUND, row)
+            reservation = await self._pass_limits(trunk, Direction.OUTBOUND, row, self._edge_of(incoming))
         except CallRefused as refused:
             book.refused(incoming, refused)
             raise
@@ -299,10 +345,13 @@ class EmbeddedTrunk:
         """Admit a call from the PSTN: the same throttle, ports and channels."""
         return await self._pass_limits(row.trunk, Direction.INBOUND, row)
 
-    async def _pass_limits(self, trunk: int, direction: Direction, row: PlanRow) -> TrunkReservation:
+    def _edge_of(self, incoming: IncomingCall) -> int:
+        return next((index for index, edge in enumerate(self._edges) if edge.address == incoming.local), 0)
+
+    async def _pass_limits(self, trunk: int, direction: Direction, row: PlanRow, edge: int = 0) -> TrunkReservation:
         # The throttle comes first, as in the model: a call that it refuses or delays holds neither ports nor a
         # channel.
-        delay_s = self.gate.throttle(trunk, direction, self.now())
+        delay_s = self.gate.throttle(trunk, direction, self.now(), edge)
         if delay_s > 0:
             await asyncio.sleep(delay_s)
         if row.row not in self.plan.rows:
@@ -330,6 +379,11 @@ class EmbeddedTrunk:
     def now(self) -> float:
         """Return the time of the event loop's clock."""
         return asyncio.get_running_loop().time()
+
+
+def _go_down(edges: Sequence[TlsServer]) -> None:
+    for edge in edges:
+        edge.drop_all()
 
 
 class TrunkReservation:

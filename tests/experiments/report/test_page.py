@@ -32,8 +32,8 @@ traffic:
 """
 
 
-def comparison(*, lateness_s: float = 0.0) -> Comparison:
-    study = parse_study(STUDY)
+def comparison(*, lateness_s: float = 0.0, written: str = STUDY) -> Comparison:
+    study = parse_study(written)
     plan = draw_plan(study)
     # Two phases of the throttle's window stand for a prediction and a reality that differ here and there.
     return compare(
@@ -51,6 +51,18 @@ def comparison(*, lateness_s: float = 0.0) -> Comparison:
 def own_markup(page: str) -> str:
     """The page without the text of its scripts and styles."""
     return re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+
+
+def test_several_edges_are_told_with_their_attempts() -> None:
+    edges = "pop:\n  edges: [{host: a.example}, {host: b.example, priority: 2}]"
+    down = "{kind: edge_down, at_s: 20, lasts_s: 9}"
+    written = STUDY.replace("pop:", edges).replace("{kind: edge_restart, at_s: 20, down_s: 2}", down)
+    several = comparison(written=written)
+    at = several.measured["edge"].value_counts(sort=True)
+    markup = own_markup(render(several))
+    for edge, count in at.iter_rows():
+        assert re.search(rf"Edge {edge}, {'ab'[edge]}\.example .*: \d+ attempts predicted, {count} measured", markup)
+    assert "edge down" in render(several)
 
 
 def test_nothing_is_fetched_from_anywhere() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from trunkproof.loadgen.sip.sdp import write_sdp
 from trunkproof.loadgen.stacks.stack import customer_files
 from trunkproof.loadgen.tls.certificates import Authority, client_context, server_context
 from trunkproof.loadgen.tls.endpoints import Connector, serve_tls
+from trunkproof.models.edges import Edge
 from trunkproof.models.errors import GuardError, InputError, StackError
 from trunkproof.models.plan import Plan, dialled_number, draw_plan
 from trunkproof.models.study import Study
@@ -58,15 +60,23 @@ def plan(address: str = ADDRESS, changes: dict[str, Any] | None = None, **traffi
     return draw_plan(Study.model_validate({"name": "t", "duration_s": 5, "trunks": [trunk]}))
 
 
-def customer(made: Plan, authority: Authority, options: RunOptions = DEFAULTS, share: Share = WHOLE) -> Customer:
+def customer(
+    made: Plan,
+    authority: Authority,
+    options: RunOptions = DEFAULTS,
+    share: Share = WHOLE,
+    edges: tuple[Edge, ...] = (),
+) -> Customer:
+    host = str(edges[0].address) if edges else "127.0.0.1"
     card = TrunkCard(
         server_name=made.study.pop.host,
-        host="127.0.0.1",
+        edges=edges,
+        host=host,
         port=5443,
         ca_file=str(authority.ca_file),
         customers=customer_files(made.study, authority),
     )
-    target = LOOPBACK_ONLY.check("127.0.0.1", 5443, 0.0)
+    target = LOOPBACK_ONLY.check(host, 5443, 0.0)
     return Customer(made, 0, card, target, options, share=share)
 
 
@@ -381,3 +391,32 @@ def test_a_password_comes_from_the_environment_only(authority: Authority, monkey
     monkeypatch.setenv("TEST_PASSWORD", "secret")
     assert credentials_of(trunk) == Credentials("u", "secret")
     assert credentials_of(plan().study.trunks[0]) is None
+
+
+async def _says(source: str, one: Customer) -> str:
+    """Return the status line of an OPTIONS from a source address, or why there is none."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        reader, writer = await asyncio.open_connection(ADDRESS, PORT, ssl=context, local_addr=(source, 0))
+        writer.write(request("OPTIONS").encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    except (OSError, asyncio.IncompleteReadError) as error:
+        return type(error).__name__
+    writer.close()
+    return head.decode().partition("\r\n")[0]
+
+
+def test_only_the_edges_of_the_trunk_and_trusted_addresses_may_come_in(authority: Authority) -> None:
+    edges = tuple(Edge(host="e.example", address=ip_address(f"127.0.0.{last}")) for last in (61, 62))
+    made = plan(changes={"trusted": ["127.0.9.0/24"]})
+
+    async def run() -> list[str]:
+        async with customer(made, authority, edges=edges) as one:
+            # A peer is the trunk, so any edge continues what another began.
+            assert one._peer_at("127.0.0.61") == one._peer_at("127.0.0.62") != one._peer_at("127.0.9.9")
+            return [await _says(f"127.0.{last}", one) for last in ("0.61", "0.62", "9.9", "0.99")]
+
+    *admitted, refused = asyncio.run(run())
+    assert admitted == ["SIP/2.0 200 OK"] * 3
+    assert refused in {"ConnectionResetError", "IncompleteReadError"}

@@ -66,3 +66,19 @@ def test_the_list_is_light() -> None:
     code = f"import sys, trunkproof.loadgen.stacks.registry; print([name for name in {heavy!r} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_only_the_embedded_trunk_plays_several_edges() -> None:
+    down = {"kind": "edge_down", "at_s": 1, "lasts_s": 2}
+    pop = {
+        "edges": [{"host": "a.example", "address": "127.0.60.1"}, {"host": "b.example", "address": "127.0.60.2"}],
+        "failover": {"record_route": "name"},
+        "incidents": [down],
+    }
+    trunk = {"customer_edges": [{"host": "127.0.60.3"}]}
+    check_playable(study("embedded", pop=pop, trunk=trunk))
+    with pytest.raises(InputError) as told:
+        check_playable(study("kamailio", pop=pop, trunk=trunk))
+    places = {problem.where for problem in told.value.problems}
+    wanted = {"pop.edges", "pop.failover.record_route", "pop.incidents[0]", "trunks[0].customer_edges"}
+    assert wanted <= places

@@ -189,6 +189,33 @@ def incidents(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @st.composite
+def edges(draw: st.DrawFn) -> dict[str, Any]:
+    """Up to three edges, of which some are away for a while."""
+    ranks = st.integers(0, 2)
+    doors = [
+        {"host": f"e{number}.example", "priority": draw(ranks), "weight": draw(ranks)}
+        for number in range(draw(st.integers(1, 3)))
+    ]
+    downs = st.builds(
+        lambda at_s, lasts_s, edge, connects: {
+            "kind": "edge_down", "at_s": at_s, "lasts_s": lasts_s, "edge": edge, "connects": connects,
+        },
+        st.sampled_from([0.0, 1.0, 4.5, 5.0, 7.25]), st.sampled_from([0.5, 2.0, 15.0, 50.0]),
+        st.integers(0, len(doors) - 1), st.sampled_from(["refused", "time_out"]),
+    )  # fmt: skip
+    failover = {
+        "recheck_s": draw(st.sampled_from([0.0, 1.0, 30.0])),
+        "on_503": draw(st.booleans()),
+        "record_route": draw(st.sampled_from(["address", "name"])),
+    }
+    per = draw(st.sampled_from(["trunk", "edge"]))
+    return {
+        "edges": doors, "failover": failover, "throttle_per": per,
+        "incidents": draw(st.lists(downs, max_size=3)) + draw(incidents()),
+    }  # fmt: skip
+
+
+@st.composite
 def costs(draw: st.DrawFn) -> dict[str, float]:
     names = ("full_handshake_s", "resumed_handshake_s", "invite_s", "refusal_s", "bye_s")
     return {name: draw(COST_S) for name in names} | {
@@ -234,7 +261,7 @@ def questions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, float]]:
         "throttles": shared,
         "ports": ports | {"quarantine_s": draw(SECONDS)},
         "carrier": carrier,
-        "incidents": draw(incidents()),
+        **draw(st.builds(lambda known: {"incidents": known}, incidents()) | edges()),
         "machine": {
             "cores": draw(st.sampled_from([1, 2, 7])),
             "quota": draw(st.none() | st.sampled_from([0.05, 0.5, 1.5])),
