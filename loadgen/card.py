@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from trunkproof.models.edges import PORT, Edge
+from trunkproof.models.edges import Edge
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.hosts import PORT
 from trunkproof.models.settings import Settings

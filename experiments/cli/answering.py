@@ -22,9 +22,10 @@ from trunkproof.experiments.cli.app import (
     print_result,
     read_as_asked,
 )
-from trunkproof.experiments.cli.calling import RECORDS, ServedRecords, TraceFile
+from trunkproof.experiments.cli.calling import ServedRecords, TraceFile
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import SERVED
 from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.parties.call_book import ServedCall
@@ -58,7 +59,7 @@ def answer(
     if (certificate is None) != (key is None):
         lacking = "--key" if key is None else "--certificate"
         raise InputError("answer", [Problem(where=lacking, what="is missing: a certificate and its key go together")])
-    folder = folder_at(out_dir)
+    folder = folder_at(out_dir, fresh=True)
     served = ServedRecords()
 
     def ready(place: Place, ca_file: Path) -> None:
@@ -99,14 +100,15 @@ def answer(
                 trace=tracer,
                 on_call=ended,
             )
-            return await answer_calls(study, folder, options, on_ready=ready)
+            return await answer_calls(study, folder.path, options, on_ready=ready)
 
     try:
         end = run_loop(play())
     finally:
         # On every way out: these records are what the command is for.
-        write_records(served.table(), folder / RECORDS)
-    write_bugs(end.bugs, folder)
+        with folder.writing(SERVED) as path:
+            write_records(served.table(), path)
+    write_bugs(end.bugs, folder.path)
     for line in shown.serve_lines(end):
         err.print(line, markup=False)
     leave_with(ExitCode.BUG if end.bugs else ExitCode.OK)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trunkproof.loadgen.bugs import FILE as BUGS
+from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
 from trunkproof.loadgen.system.files import no_room, written_aside
 from trunkproof.models.errors import InputError, Problem, StorageError
 
@@ -38,6 +39,7 @@ EARLIER = "earlier"
 LOCK = ".lock"
 OF_ONE_RUN = (
     *(STUDY, COMPARISON, PAGE, PREDICTION, PREDICTED, MEASURED, METERS, SERVED, BUGS, JOURNAL, TRUNK, PBX, CARD),
+    CAPTURE,
     # What `load` and `review` leave beside them.
     *("load.json", "junit.xml", "reasons.csv", "thresholds.csv"),
     *("decision.json", "summary.txt", "report.pdf", "report.png"),

@@ -165,7 +165,8 @@ class Customer:
         self._options = options
         self.recorder = recorder
         rate = 60 * plan.calls / plan.study.duration_s
-        self._target = target
+        # A proxy changes the first hop, and not the Request-URI.
+        self._behind_proxy = Place(target.address, target.port)
         self._hop = first_hop(self._settings, target, card.server_name, options.guard, rate)
         near = self._hop.card(card)
         self._doors = Doors(near, self._hop.target, options.guard, rate, plan.study.pop.dns)
@@ -406,10 +407,7 @@ class Customer:
             dialled=self._plan.dialled(row),
             exophone=self._exophone(row),
             domain=self._settings.domain,
-            # A proxy changes the first hop, and not the Request-URI.
-            trunk=self._doors.place_of(edge)
-            if self._hop.route is None
-            else Place(self._target.address, self._target.port),
+            trunk=self._doors.place_of(edge) if self._hop.route is None else self._behind_proxy,
             customer=Place(self.agent.user_agent.host, self.agent.user_agent.port),
             sdp=sdp,
             request_host=self._settings.request_host,

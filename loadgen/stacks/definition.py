@@ -36,6 +36,8 @@ class ForeignParts:
 
     Trunks whose throttle has no windows are left out.
     """
+    edge_names: Callable[[int], tuple[str, ...]] | None = None
+    """Number of edges -> the programs that are the edges, the first first. None: it plays one edge only."""
 
 
 @dataclass(frozen=True)

@@ -27,3 +27,7 @@ class StackEndpoints:
     certificate: CertificateFiles
     """A certificate for the PoP's host name and both of its addresses."""
     ca_file: Path
+    edge_address: str = ""
+    """The address of the edge, where it is not the PoP's."""
+    others: tuple[StackEndpoints, ...] = ()
+    """The endpoints of further edges: each has folder, ports and certificate of its own, and the same carrier."""

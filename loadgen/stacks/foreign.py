@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from trunkproof.loadgen.system.programs import Death, Program, Programs
 from trunkproof.loadgen.system.quota import cpu_quota
 from trunkproof.loadgen.tls.certificates import Authority
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
+from trunkproof.models.edges import EdgeDown
 from trunkproof.models.plan import Plan
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 
@@ -60,11 +63,17 @@ class ForeignTrunk:
         self._parts = parts
         # Foreign programs read a relative path as one in their own folder. Links stay: they stand for odd names.
         self._folder = folder = folder.absolute()
-        self.host = str(self._study.pop.address)
-        inner = str(self._study.pop.inner_address)
-        self._edge_port, self._inner_port = take_port("the trunk", self.host, port), take_port("the trunk", inner)
+        pop, inner = self._study.pop, str(self._study.pop.inner_address)
+        self._hosts = [str(door.address or pop.address) for door in pop.doors]
+        self.host = self._hosts[0]
+        self._ports: list[tuple[int, int]] = []
+        """Port at the edge, and inside, of each edge."""
+        for index, host in enumerate(self._hosts):
+            # Edges of one address need ports of their own.
+            wanted = 0 if host in self._hosts[:index] else port
+            self._ports.append((take_port("the trunk", host, wanted), take_port("the trunk", inner)))
         self.authority = Authority(folder / "certificates")
-        self.carrier = Carrier(plan, self.authority, inner_port=self._inner_port, keylog=keylog, trace=trace)
+        self.carrier = Carrier(plan, self.authority, inner_port=self._ports[0][1], keylog=keylog, trace=trace)
         self.carrier.observer = observer
         self._tell = tell
         self._held = contextlib.ExitStack()
@@ -76,24 +85,20 @@ class ForeignTrunk:
         prefix = () if group is None else group.prefix
         # Every program is started inside the quota and on its cores, so no instant of its work is outside.
         self._programs = Programs(self._died, prefix=(*prefix, *on_cores(self._cores)))
-        self._edge: Program | None = None
+        self._edges: list[Program] = []
         self._timers: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> TrunkCard:
         """Start the carrier and all programs, and return the card that says where they listen."""
-        study, folder = self._study, self._folder
-        endpoints = StackEndpoints(
-            folder=folder,
-            edge_port=self._edge_port,
-            inner_port=self._inner_port,
-            # The carrier first: the programs' configuration names its port.
-            carrier_port=await self._start_carrier(),
-            certificate=self.authority.issue(study.pop.host, self.host, str(study.pop.inner_address)),
-            ca_file=self.authority.ca_file,
-        )
+        study = self._study
+        # The carrier first: the programs' configuration names its port.
+        carrier_port = await self._start_carrier()
+        first, *others = [self._endpoints(edge, carrier_port) for edge in range(len(self._hosts))]
+        endpoints = replace(first, others=tuple(others))
         programs, metrics = self._parts.programs(study, endpoints)
-        self._edge = next(program for program in programs if program.name == self._parts.edge)
+        names = (self._parts.edge,) if self._parts.edge_names is None else self._parts.edge_names(len(self._hosts))
+        self._edges = [program for name in names for program in programs if program.name == name]
         for program in programs:
             # One after the other, each only when the one before it is ready to answer.
             await self._programs.start(program)
@@ -101,16 +106,34 @@ class ForeignTrunk:
         self._beside(self._look_after())
         return TrunkCard(
             stack=study.pop.stack,
-            server_name=study.pop.host,
+            server_name=study.pop.doors[0].host,
             host=self.host,
-            port=self._edge_port,
             transport=study.transport,
+            port=first.edge_port,
+            edges=tuple(
+                door.model_copy(update={"address": ip_address(host), "port": port})
+                for door, host, (port, _) in zip(study.pop.edges, self._hosts, self._ports, strict=False)
+            ),
             ca_file=str(endpoints.ca_file),
             customers=customer_files(study, self.authority),
             processes=self._programs.pids,
             cores=self._cores,
             metrics=metrics,
             study_digest=study.digest(),
+        )
+
+    def _endpoints(self, edge: int, carrier_port: int) -> StackEndpoints:
+        pop, host = self._study.pop, self._hosts[edge]
+        names = dict.fromkeys((pop.doors[edge].host, pop.host, host, str(pop.inner_address)))
+        edge_port, inner_port = self._ports[edge]
+        return StackEndpoints(
+            folder=self._folder if edge == 0 else self._folder / f"edge{edge + 1}",
+            edge_port=edge_port,
+            inner_port=inner_port,
+            carrier_port=carrier_port,
+            certificate=self.authority.issue(*names),
+            ca_file=self.authority.ca_file,
+            edge_address=host,
         )
 
     async def _start_carrier(self) -> int:
@@ -132,7 +155,13 @@ class ForeignTrunk:
         for incident in self._study.pop.incidents:
             match incident:
                 case EdgeRestart():
-                    self._timers.append(loop.call_at(zero + incident.at_s, self._restart_edge, incident.down_s))
+                    for edge in self._edges:
+                        at = zero + incident.at_s
+                        self._timers.append(loop.call_at(at, self._restart, edge, incident.down_s))
+                case EdgeDown():
+                    edge = self._edges[self._study.pop.edge_of(incident)]
+                    at = zero + incident.at_s
+                    self._timers.append(loop.call_at(at, self._restart, edge, incident.lasts_s))
                 case CarrierBrownOut():
                     over = zero + incident.at_s + incident.lasts_s
                     for instant, left in ((zero + incident.at_s, incident.channels), (over, None)):
@@ -156,12 +185,10 @@ class ForeignTrunk:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _restart_edge(self, down_s: float) -> None:
-        self._beside(self._down_and_up(down_s))
+    def _restart(self, edge: Program, down_s: float) -> None:
+        self._beside(self._down_and_up(edge, down_s))
 
-    async def _down_and_up(self, down_s: float) -> None:
-        assert self._edge is not None
-        edge = self._edge
+    async def _down_and_up(self, edge: Program, down_s: float) -> None:
         # Read before the program is stopped, because its end takes time too.
         back = asyncio.get_running_loop().time() + down_s
         await self._programs.stop(edge.name)

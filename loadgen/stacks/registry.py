@@ -61,14 +61,16 @@ def check_playable(study: Study) -> StackDefinition:
         if study.pop.carrier.transport != "tls":
             what = f"is {study.pop.carrier.transport}: we run {stack.label} with TLS towards its carrier; write tls"
             problems.append(Problem(where="pop.carrier.transport", what=what))
-        problems += [*_ipv6(study, stack.label), *_edges(study, stack.label)]
+        problems += _ipv6(study, stack.label)
+        if stack.foreign.edge_names is None:
+            problems += _edges(study, stack.label)
     if problems:
         raise InputError(f"{study.name}, on {stack.name}", problems)
     return stack
 
 
 def _edges(study: Study, label: str) -> Iterator[Problem]:
-    """Yield what needs more than one edge: a foreign stack is run with one, at `pop.address`."""
+    """Yield what needs more than one edge, of a stack that is run with one, at `pop.address`."""
     pop = study.pop
     if pop.edges:
         yield Problem(where="pop.edges", what=f"we run {label} with one edge, that of pop.host and pop.address")
@@ -77,7 +79,7 @@ def _edges(study: Study, label: str) -> Iterator[Problem]:
         yield Problem(where="pop.failover.record_route", what=what)
     for index, incident in enumerate(pop.incidents):
         if incident.kind == "edge_down":
-            what = f"we run {label} with one edge; only the embedded trunk plays edge_down"
+            what = f"we run {label} with one edge; it does not play edge_down"
             yield Problem(where=f"pop.incidents[{index}]", what=what)
     for index, trunk in enumerate(study.trunks):
         if trunk.customer_edges:
@@ -90,6 +92,7 @@ def _ipv6(study: Study, label: str) -> Iterator[Problem]:
     pop = study.pop
     addresses = [("pop.address", pop.address), ("pop.inner_address", pop.inner_address)]
     addresses.append(("pop.carrier.address", pop.carrier.address))
+    addresses += [(f"pop.edges[{index}].address", edge.address) for index, edge in enumerate(pop.edges) if edge.address]
     for index, trunk in enumerate(study.trunks):
         addresses.append((f"trunks[{index}].customer_address", trunk.customer_address))
         addresses += [(f"trunks[{index}].whitelist", network.network_address) for network in trunk.whitelist]

@@ -30,7 +30,7 @@ from trunkproof.loadgen.sip.fields import NameAddr, quote
 from trunkproof.loadgen.sip.headers import Headers
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import AVP, Codec, MediaDirection, SessionDescription
-from trunkproof.loadgen.tls.pool import ConnectionPool
+from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.models.destinations import NumberLimits
 from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Plan, PlanRow
@@ -80,10 +80,9 @@ class WatchedLine:
         """Return the customer's user agent."""
         return self.customer.agent
 
-    @property
-    def pool(self) -> ConnectionPool:
+    def edges(self, row: PlanRow) -> EdgePools:
         """Return the customer's connections."""
-        return self.customer.pool
+        return self.customer.edges(row)
 
     @property
     def ports_per_call(self) -> int:
@@ -131,9 +130,9 @@ class WatchedLine:
             return replace(usual, profile=AVP, crypto=())
         return replace(usual, codecs=(*usual.codecs, *OTHER_CODECS)) if self.offers is Offer.ALL_CODECS else usual
 
-    def invite(self, row: PlanRow, sdp: bytes) -> Request:
-        """Return the customer's INVITE, under this call's identity."""
-        made = self.customer.invite(row, sdp)
+    def invite(self, row: PlanRow, sdp: bytes, edge: int = 0) -> Request:
+        """Return the customer's INVITE to an edge, under this call's identity."""
+        made = self.customer.invite(row, sdp, edge)
         if self.identity != Identity():
             was = NameAddr.parse(made.headers.get("From") or "")
             number, _, domain = was.uri.removeprefix("sip:").partition("@")

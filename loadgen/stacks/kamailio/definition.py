@@ -21,6 +21,12 @@ def _programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Program], d
     return kamailio_programs(study, endpoints)
 
 
+def _edge_names(edges: int) -> tuple[str, ...]:
+    from trunkproof.loadgen.stacks.kamailio.programs import edge_name  # noqa: PLC0415  # as above
+
+    return tuple(edge_name(edge) for edge in range(edges))
+
+
 def _windows_began(study: Study, pids: Mapping[str, int]) -> dict[str, float]:
     from trunkproof.loadgen.stacks.kamailio.windows import windows_began  # noqa: PLC0415  # as above
 
@@ -31,5 +37,7 @@ KAMAILIO = StackDefinition(
     name="kamailio",
     label="Kamailio with rtpengine",
     unsupported=unsupported,
-    foreign=ForeignParts(edge="kamailio", media="rtpengine", programs=_programs, windows_began=_windows_began),
+    foreign=ForeignParts(
+        edge="kamailio", media="rtpengine", programs=_programs, windows_began=_windows_began, edge_names=_edge_names
+    ),
 )

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import subprocess
+from dataclasses import replace
 from functools import partial
 
 from trunkproof.loadgen.stacks.endpoints import StackEndpoints
@@ -29,7 +30,7 @@ _ANSWER_WITHIN_S = 1.0
 
 
 def kamailio_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Program], dict[str, str]]:
-    """Write the configuration into `endpoints.folder`.
+    """Write the configuration into `endpoints.folder`, and that of each further edge into its own.
 
     Returns:
         The programs in the order of starting, and program name -> its Prometheus page.
@@ -41,17 +42,28 @@ def kamailio_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Pro
     if problems := unsupported(study):
         raise InputError(f"study {study.name} on Kamailio", problems)
     # Nobody listens on the first two yet, so the system could hand them out once more.
-    taken = frozenset({endpoints.edge_port, endpoints.inner_port, endpoints.carrier_port})
-    internal = choose_internal(study.pop.inner_address, taken)
-    for name, text in render(study, endpoints, internal).items():
-        (endpoints.folder / name).write_text(text, encoding="utf-8")
+    edges = (endpoints, *endpoints.others)
+    taken = {endpoints.carrier_port, *(port for edge in edges for port in (edge.edge_port, edge.inner_port))}
+    internal = choose_internal(study.pop.inner_address, frozenset(taken))
     # The order of starting: when Kamailio takes its first call, rtpengine has to answer it.
-    programs = [_rtpengine(study, endpoints, internal), _kamailio(study, endpoints)]
-    inner = study.pop.inner_address
-    return programs, {
-        "rtpengine": f"http://{inner}:{internal.rtpengine_http}/metrics",
-        "kamailio": f"http://{inner}:{internal.kamailio_http}/metrics",
-    }
+    programs, inner = [_rtpengine(study, endpoints, internal)], study.pop.inner_address
+    pages = {"rtpengine": f"http://{inner}:{internal.rtpengine_http}/metrics"}
+    for number, edge in enumerate(edges):
+        taken |= {internal.rtpengine_ng, internal.rtpengine_http, internal.kamailio_http}
+        # All edges ask the same rtpengine.
+        own = replace(internal, kamailio_http=choose_internal(inner, frozenset(taken)).kamailio_http)
+        internal = internal if number == 0 else own
+        edge.folder.mkdir(exist_ok=True)
+        for name, text in render(study, edge, internal).items():
+            (edge.folder / name).write_text(text, encoding="utf-8")
+        programs.append(_kamailio(study, edge, edge_name(number)))
+        pages[edge_name(number)] = f"http://{inner}:{internal.kamailio_http}/metrics"
+    return programs, pages
+
+
+def edge_name(edge: int) -> str:
+    """Return the name of the Kamailio that is an edge."""
+    return "kamailio" if edge == 0 else f"kamailio-{edge + 1}"
 
 
 def _rtpengine(study: Study, endpoints: StackEndpoints, internal: Internal) -> Program:
@@ -64,14 +76,14 @@ def _rtpengine(study: Study, endpoints: StackEndpoints, internal: Internal) -> P
     )
 
 
-def _kamailio(study: Study, endpoints: StackEndpoints) -> Program:
+def _kamailio(study: Study, endpoints: StackEndpoints, name: str) -> Program:
     folder = endpoints.folder
     configuration = ("-f", str(folder / "kamailio.cfg"), "-m", str(_SHARED_MB), "-M", str(_PRIVATE_MB))
     command = (_installed("kamailio"), *configuration, "-Y", str(folder))
     # Before it is started: a missing module is then named with the package that has it.
     _check(command)
     return Program(
-        name="kamailio",
+        name=name,
         # Keep the first process in the foreground, so that the process that we started is the one that we watch.
         command=(*command, "-DD", "-E", "-P", str(folder / "kamailio.pid")),
         log=folder / "kamailio.log",

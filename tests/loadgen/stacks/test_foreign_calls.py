@@ -169,6 +169,34 @@ def test_after_an_edge_restart_everybody_comes_back(stack: str, tmp_path: Path) 
 
 
 @kamailio_only
+def test_rfc3263_4_3_two_kamailios_are_two_edges_of_which_one_goes_away(stack: str, tmp_path: Path) -> None:
+    edges = [{"host": f"{name}.example", "address": f"127.0.60.{last}"} for name, last in (("a", 1), ("b", 5))]
+    edges[1]["priority"] = 2
+    question = study(
+        stack,
+        pop={
+            "edges": edges,
+            "failover": {"recheck_s": 0.5},
+            "incidents": [{"kind": "edge_down", "at_s": 3.0, "lasts_s": 2.0}],
+        },
+        duration_s=9,
+        holding=1.0,
+    )
+    found = proof(question, tmp_path)
+    predicted, measured = found.predicted, found.measured
+    talking = measured.filter((pl.col("answered_s") < 2.9) & (pl.col("answered_s") > 2.1))
+    assert talking.height
+    # Their audio went on, and their BYE waited for the edge that its Route names.
+    assert set(talking["disposition"]) == {"completed"}
+    assert (talking["ended_s"] > 5.0).all()
+    # 90 attempts: within 1 % of them, and those within 0.1 s of the incident, which a program needs to end.
+    for edge in (0, 1):
+        counted, expected = ((one["edge"] == edge).sum() for one in (measured, predicted))
+        assert abs(counted - expected) <= 2
+    assert found.agreement >= 0.97, found.disagreements
+
+
+@kamailio_only
 @pytest.mark.parametrize("legs", [1, 2])
 def test_a_port_range_that_is_too_small(stack: str, legs: int, tmp_path: Path) -> None:
     ports = {"low": 24_000, "high": 24_012, "legs": legs}

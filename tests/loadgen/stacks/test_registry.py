@@ -6,6 +6,7 @@ import subprocess
 import sys
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.loadgen.stacks.conftest import study
@@ -68,17 +69,24 @@ def test_the_list_is_light() -> None:
     assert said.stdout.strip() == "[]"
 
 
-def test_only_the_embedded_trunk_plays_several_edges() -> None:
+def test_what_each_stack_plays_of_several_edges_is_told() -> None:
     down = {"kind": "edge_down", "at_s": 1, "lasts_s": 2}
     pop = {
-        "edges": [{"host": "a.example", "address": "127.0.60.1"}, {"host": "b.example", "address": "127.0.60.2"}],
+        "edges": [{"host": "a.example", "address": "127.0.60.1"}, {"host": "b.example", "address": "127.0.60.5"}],
         "failover": {"record_route": "name"},
         "incidents": [down],
     }
-    trunk = {"customer_edges": [{"host": "127.0.60.3"}]}
+    trunk: dict[str, Any] = {"customer_edges": [{"host": "127.0.60.6"}]}
     check_playable(study("embedded", pop=pop, trunk=trunk))
-    with pytest.raises(InputError) as told:
-        check_playable(study("kamailio", pop=pop, trunk=trunk))
-    places = {problem.where for problem in told.value.problems}
-    wanted = {"pop.edges", "pop.failover.record_route", "pop.incidents[0]", "trunks[0].customer_edges"}
-    assert wanted <= places
+
+    def problems(stack: str, **changes: Any) -> set[str]:
+        with pytest.raises(InputError) as told:
+            check_playable(study(stack, pop=pop | changes, trunk=trunk, inbound_share=0.5))
+        return {problem.where for problem in told.value.problems}
+
+    common = {"pop.failover.record_route", "trunks[0].customer_edges"}
+    assert common | {"pop.edges", "pop.incidents[0]"} <= problems("asterisk")
+    assert problems("kamailio") == common | {"pop.incidents[0].edge"}
+    silent = {"incidents": [down | {"edge": 1, "connects": "time_out"}]}
+    trunk |= {"throttle": {"policy": "fixed_window", "limit": 3}}
+    assert problems("kamailio", **silent) == common | {"pop.incidents[0].connects", "trunks[0].throttle"}
