@@ -41,7 +41,7 @@ from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.study import Study
 
-_USUAL_INBOUND = InboundOptions()
+_USUAL, _USUAL_INBOUND = CheckOptions(), InboundOptions()
 _STYLES = {State.HOLDS: "green", State.REMARK: "yellow", State.BROKEN: "bold red", State.NOT_TRIED: "dim"}
 
 
@@ -56,6 +56,7 @@ def check(
     certificate: Annotated[Path | None, typer.Option(help="Client certificate chain; needs --key.")] = None,
     key: Annotated[Path | None, typer.Option(help="Private key of --certificate.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Which trunk of the study; by default the first.")] = None,
+    hold: Annotated[float, typer.Option(help="For how long calls are up, in seconds.", min=1, max=600)] = _USUAL.hold_s,
     long: Annotated[bool, typer.Option("--long", help=f"Hold one more call for {LONG_S:g} s.")] = False,
     inbound: Annotated[
         bool, typer.Option("--inbound", help="Wait for a call to us instead, answer it, and tell what was seen.")
@@ -94,6 +95,7 @@ def check(
     card = card_of(study, trunk, target, ca_file or _usual_authorities(trunk), server_name)
     checked = CheckOptions(
         trunk=index,
+        hold_s=hold,
         long_s=LONG_S if long else None,
         wrong_exophone=wrong_exophone,
         bundle=bundle,

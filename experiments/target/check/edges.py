@@ -30,7 +30,7 @@ from trunkproof.loadgen.tls.certificates import client_context
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure, Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError
 from trunkproof.models.errors import StackError
-from trunkproof.models.faults import CertificateFault, TlsAlert
+from trunkproof.models.faults import TlsAlert
 from trunkproof.models.records import ConnectionKind
 from trunkproof.models.study import Trunk
 
@@ -267,10 +267,3 @@ def _names(certificate: x509.Certificate) -> list[str]:
 def _common_name(name: x509.Name) -> str:
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME) or name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     return str(found[0].value) if found else "nobody that it names"
-
-
-def whitelist_trouble(answer: ProbeAnswered | None) -> tuple[PathFault | CertificateFault | Status, ...]:
-    """Return what an answer to OPTIONS says about the whitelist, empty where it says nothing against us."""
-    if answer is None or answer.response is None:
-        return ()
-    return {403: (PathFault.NOT_WHITELISTED,), 401: (Status(401),), 407: (Status(407),)}.get(answer.status, ())

@@ -93,7 +93,7 @@ class Trail:
         """Return the last final response that is no challenge, or the last one at all."""
         finals = [response for _, response in self.responses(method) if response.status >= 200]
         told = [response for response in finals if response.status not in {401, 407}]
-        return (told or finals or [None])[-1]
+        return told[-1] if told else (finals[-1] if finals else None)
 
     def answer(self) -> Response | None:
         """Return the 2xx to the first INVITE."""
