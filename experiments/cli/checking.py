@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -136,17 +137,18 @@ def code_of(report: CheckReport) -> ExitCode:
 
 def show(report: CheckReport) -> None:
     """Print the table of all checks, and below it what to do."""
-    out.print(f"Check-up of {report.trunk} at {report.target}", markup=False)
+    out.print(f"Check-up of {report.trunk}: {report.target}", markup=False)
     table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     table.add_column("check", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("seen", overflow="fold")
     subject = ""
-    for one in report.checks:
-        if one.subject != subject:
-            subject = one.subject
+    # What was not tried for one reason stands in one row.
+    for (about, state, seen), alike in groupby(report.checks, key=lambda one: (one.subject, one.state, one.seen)):
+        if about != subject:
+            subject = about
             table.add_row(Text(subject, style="bold"), "", "")
-        table.add_row(f"  {one.name}", Text(one.state, style=_STYLES[one.state]), Text(one.seen))
+        table.add_row("\n".join(f"  {one.name}" for one in alike), Text(state, style=_STYLES[state]), Text(seen))
     out.print(table, soft_wrap=False)
     _show_remedies([one for one in report.checks if one.troubles])
     counts = report.to_json()["counts"]
