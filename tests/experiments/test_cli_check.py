@@ -73,6 +73,12 @@ def test_a_trunk_that_is_not_there_has_its_own_exit_code(study: Path, ca_file: P
     assert "TLS is on 443" in said.stdout
 
 
+def test_a_name_that_does_not_resolve_is_told(study: Path, ca_file: Path) -> None:
+    said = trunkproof("check", study, "--target", "no.such.invalid:443", "--ca", ca_file)
+    assert said.returncode == ExitCode.NO_TRUNK
+    assert "DNS knows no address" in said.stdout
+
+
 def test_another_host_needs_to_be_allowed(study: Path, ca_file: Path) -> None:
     said = trunkproof("check", study, "--target", "192.0.2.1:443", "--ca", ca_file)
     assert said.returncode == ExitCode.GUARD
