@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.study import Study
 
-_USUAL_INBOUND = InboundOptions()
+_USUAL, _USUAL_INBOUND = CheckOptions(), InboundOptions()
 _STYLES = {State.HOLDS: "green", State.REMARK: "yellow", State.BROKEN: "bold red", State.NOT_TRIED: "dim"}
 
 
@@ -56,6 +57,7 @@ def check(
     certificate: Annotated[Path | None, typer.Option(help="Client certificate chain; needs --key.")] = None,
     key: Annotated[Path | None, typer.Option(help="Private key of --certificate.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Which trunk of the study; by default the first.")] = None,
+    hold: Annotated[float, typer.Option(help="For how long calls are up, in seconds.", min=1, max=600)] = _USUAL.hold_s,
     long: Annotated[bool, typer.Option("--long", help=f"Hold one more call for {LONG_S:g} s.")] = False,
     inbound: Annotated[
         bool, typer.Option("--inbound", help="Wait for a call to us instead, answer it, and tell what was seen.")
@@ -94,6 +96,7 @@ def check(
     card = card_of(study, trunk, target, ca_file or _usual_authorities(trunk), server_name)
     checked = CheckOptions(
         trunk=index,
+        hold_s=hold,
         long_s=LONG_S if long else None,
         wrong_exophone=wrong_exophone,
         bundle=bundle,
@@ -134,17 +137,18 @@ def code_of(report: CheckReport) -> ExitCode:
 
 def show(report: CheckReport) -> None:
     """Print the table of all checks, and below it what to do."""
-    out.print(f"Check-up of {report.trunk} at {report.target}", markup=False)
+    out.print(f"Check-up of {report.trunk}: {report.target}", markup=False)
     table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     table.add_column("check", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("seen", overflow="fold")
     subject = ""
-    for one in report.checks:
-        if one.subject != subject:
-            subject = one.subject
+    # What was not tried for one reason stands in one row.
+    for (about, state, seen), alike in groupby(report.checks, key=lambda one: (one.subject, one.state, one.seen)):
+        if about != subject:
+            subject = about
             table.add_row(Text(subject, style="bold"), "", "")
-        table.add_row(f"  {one.name}", Text(one.state, style=_STYLES[one.state]), Text(one.seen))
+        table.add_row("\n".join(f"  {one.name}" for one in alike), Text(state, style=_STYLES[state]), Text(seen))
     out.print(table, soft_wrap=False)
     _show_remedies([one for one in report.checks if one.troubles])
     counts = report.to_json()["counts"]

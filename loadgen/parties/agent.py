@@ -230,7 +230,8 @@ class SipAgent:
     async def options(self, connection: Connection, target: str) -> events.ProbeAnswered:
         """Ask `target`, a SIP URI, whether it is alive (RFC 3261 section 11). Return the answer, or that none came."""
         probe = self._endpoint.send_options(self._number(connection), target, self._loop.time())
-        answered = self._probes[probe] = self._loop.create_future()
+        answered: asyncio.Future[events.ProbeAnswered] = self._loop.create_future()
+        self._probes[probe] = answered
         self._settle()
         try:
             return await answered

@@ -95,7 +95,8 @@ class Diagnosis:
             self._checks.not_tried("a 403 does not tell it from the caller identity", CheckName.WHITELIST)
         else:
             self._checks.holds(CheckName.WHITELIST, "the trunk tells wrong identities apart, so it knows our address")
-        self._checks.broken(CheckName.IDENTITY, seen, fault)
+        hint = "" if self._may_lie else "; --wrong-exophone may tell which of the three it is"
+        self._checks.broken(CheckName.IDENTITY, f"{seen}{hint}", fault)
         return None
 
     async def _other_identity(self, row: PlanRow) -> tuple[Identity | None, PlacedCall | None]:

@@ -30,7 +30,7 @@ from trunkproof.loadgen.tls.certificates import client_context
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure, Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError
 from trunkproof.models.errors import StackError
-from trunkproof.models.faults import CertificateFault, TlsAlert
+from trunkproof.models.faults import TlsAlert
 from trunkproof.models.records import ConnectionKind
 from trunkproof.models.study import Trunk
 
@@ -59,6 +59,8 @@ class EdgeFound:
 
     checks: Checks
     target: Target | None = None
+    is_reached: bool = False
+    """TCP was connected."""
     is_open: bool = False
     """A connection of SIP can be made."""
     options: Trail | None = None
@@ -94,9 +96,9 @@ class EdgeCheck:
             found.checks.not_tried("no connection", *_AFTER_TCP)
             return found
         except ConnectError as error:
-            await self._not_connected(door, target, found.checks, error)
+            found.is_reached = await self._not_connected(door, target, found.checks, error)
             return found
-        found.is_open = True
+        found.is_reached = found.is_open = True
         found.checks.holds(CheckName.TCP, f"connected in {1000 * connection.tcp_s:.1f} ms")
         if connection.version:
             await self._secure(door, target, connector, connection, found.checks)
@@ -123,21 +125,23 @@ class EdgeCheck:
         checks.holds(CheckName.NAME, seen)
         return target
 
-    async def _not_connected(self, door: Door, target: Target, checks: Checks, error: ConnectError) -> None:
+    async def _not_connected(self, door: Door, target: Target, checks: Checks, error: ConnectError) -> bool:
+        """Add why no connection could be made. Return whether TCP was connected."""
         if error.failure in {ConnectFailure.CERTIFICATE, ConnectFailure.TLS, ConnectFailure.RESET}:
             checks.holds(CheckName.TCP, "connected")
             if error.certificate is None:
                 checks.broken(CheckName.TLS, error.detail, error.alert, error.failure)
                 checks.not_tried("TLS failed", CheckName.CERTIFICATE, CheckName.RESUMPTION, CheckName.OPTIONS)
-                return
+                return True
             checks.holds(CheckName.TLS, "the server takes our versions and ciphers")
             told = await self._certificate(door, target)
             words = f"{error.detail}; {_described(told)}" if told is not None else error.detail
             checks.broken(CheckName.CERTIFICATE, words, error.certificate, error.failure)
             checks.not_tried("the certificate is not accepted", CheckName.RESUMPTION, CheckName.OPTIONS)
-            return
+            return True
         checks.broken(CheckName.TCP, error.detail, error.failure)
         checks.not_tried("no connection", *_AFTER_TCP)
+        return False
 
     async def _secure(
         self, door: Door, target: Target, connector: Connector, connection: Connection, checks: Checks
@@ -267,10 +271,3 @@ def _names(certificate: x509.Certificate) -> list[str]:
 def _common_name(name: x509.Name) -> str:
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME) or name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     return str(found[0].value) if found else "nobody that it names"
-
-
-def whitelist_trouble(answer: ProbeAnswered | None) -> tuple[PathFault | CertificateFault | Status, ...]:
-    """Return what an answer to OPTIONS says about the whitelist, empty where it says nothing against us."""
-    if answer is None or answer.response is None:
-        return ()
-    return {403: (PathFault.NOT_WHITELISTED,), 401: (Status(401),), 407: (Status(407),)}.get(answer.status, ())

@@ -137,7 +137,7 @@ class CheckReport:
     target: str
     checks: Sequence[Check]
     is_reached: bool = True
-    """At least one edge took a connection."""
+    """At least one edge took a TCP connection."""
 
     @property
     def broken(self) -> tuple[Check, ...]:

@@ -171,7 +171,7 @@ def _changed(bodies: Sequence[bytes]) -> str:
         if origin is None:
             continue
         # Only what an ALG changes: many peers say hold and resume without a new version, which they should not.
-        before = known.setdefault(origin.groups()[:2], audio)
+        before = known.setdefault((origin[1], origin[2]), audio)
         if before != audio:
             version = origin[2].decode()
             return f"two SDPs of version {version} put audio at {':'.join(before)} and at {':'.join(audio)}"

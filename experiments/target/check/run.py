@@ -139,8 +139,8 @@ class _CheckUp:
             check_numbers(trunk, target)
         tap = Wiretap(asyncio.get_running_loop().time)
         options = replace(self.options, trace=tap)
-        # Where the name does not resolve there is no call. The agent for it is not used then.
-        there = target or Target(self.card.host, str(self.plan.study.pop.address), self.card.port)
+        # Where the name does not resolve nobody is called, and the address stands for none.
+        there = target or Target(self.card.host, str(trunk.customer_address), self.card.port)
         with self._capturing(there) as recorder:
             customer = Customer(self.plan, self.checked.trunk, self.card, there, options, recorder=recorder)
             async with customer:
@@ -194,7 +194,7 @@ class _CheckUp:
         self.advance(f"edge {main}")
         found = await check.check(main, customer.agent, tap)
         self._add(found.checks)
-        self.is_reached = found.is_open
+        self.is_reached = found.is_reached
         for edge in self.plan.study.pop.edges:
             door = Door(str(edge.address or edge.host), edge.port, edge.host)
             if (edge.host, edge.port) == (main.server_name, main.port) or str(door) == str(main):
@@ -207,7 +207,7 @@ class _CheckUp:
                 refused.not_tried(str(error), CheckName.NAME)
                 self._add(refused)
                 continue
-            self.is_reached |= other.is_open
+            self.is_reached |= other.is_reached
             self._add(other.checks)
         return found
 

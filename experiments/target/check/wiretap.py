@@ -5,6 +5,7 @@ It listens through the trace of a run, so it changes nothing about the calls.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,21 +36,16 @@ class Wiretap:
 
     clock: Callable[[], float]
     seen: list[Seen] = field(default_factory=list)
-    unreadable: int = 0
-    """Received messages that are no SIP."""
 
     def __call__(self, direction: str, data: bytes) -> None:
         """Note one message."""
         parser = StreamParser()
         parser.receive_data(data)
-        try:
+        # What is no SIP changes nothing, and the agent logs it.
+        with contextlib.suppress(MalformedMessageError):
             message = parser.next_message()
-        except MalformedMessageError:
-            message = None
-        if message is not None:
-            self.seen.append(Seen(self.clock(), direction == _SENT, message))
-        else:
-            self.unreadable += direction != _SENT
+            if message is not None:
+                self.seen.append(Seen(self.clock(), direction == _SENT, message))
 
     def trail(self, call_id: str) -> Trail:
         """Return the messages of one call, or of one request outside any."""
@@ -93,7 +89,7 @@ class Trail:
         """Return the last final response that is no challenge, or the last one at all."""
         finals = [response for _, response in self.responses(method) if response.status >= 200]
         told = [response for response in finals if response.status not in {401, 407}]
-        return (told or finals or [None])[-1]
+        return told[-1] if told else (finals[-1] if finals else None)
 
     def answer(self) -> Response | None:
         """Return the 2xx to the first INVITE."""

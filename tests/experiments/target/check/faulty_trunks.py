@@ -275,3 +275,15 @@ class FaultyTrunk:
             rows = [(name, message[name]) for name in ("Via", "From", "Call-ID", "CSeq")]
             rows.append(("To", f"{bare(message['To'])};tag=odd"))
             wire.send(write(f"SIP/2.0 {self.options_status} Odd", rows))
+
+
+class TwoEdges(FaultyTrunk):
+    """A trunk whose second edge is away, and whose third is no address of this machine."""
+
+    def study(self) -> Study:
+        edges = [
+            {"host": "second.example", "port": 5999, "address": self.address},
+            {"host": "192.0.2.1", "port": 443},
+        ]
+        study = super().study()
+        return Study.model_validate(study.model_dump() | {"pop": {"host": HOST, "edges": edges}})

@@ -7,13 +7,14 @@ from datetime import timedelta
 
 import pytest
 from tests.experiments.target.check import faulty_trunks as play
-from tests.experiments.target.check.faulty_trunks import FaultyTrunk
+from tests.experiments.target.check.faulty_trunks import FaultyTrunk, TwoEdges
 
-from trunkproof.experiments.target.check.findings import Check, CheckName, CheckReport, State
+from trunkproof.experiments.target.check.findings import CheckName, CheckReport, State
 from trunkproof.experiments.target.check.run import CheckOptions
 from trunkproof.experiments.target.remedies import PathFault, Trouble, remedy_for
 from trunkproof.loadgen.sip.offer_answer import SdpFault
 from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.loadgen.tls.connection import ConnectFailure
 from trunkproof.models.faults import AudioFault, CertificateFault
 
 LIES = CheckOptions(hold_s=1.0, machine=False, wrong_exophone=True)
@@ -115,16 +116,13 @@ FOLLOWS = {
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckReport]:
     """All check-ups, at the same time: they mostly wait."""
     folder = tmp_path_factory.mktemp("faulty")
-    trunks = {name: trunk for name, (trunk, *_) in TRUNKS.items()} | {"healthy": HEALTHY}
+    trunks = {name: trunk for name, (trunk, *_) in TRUNKS.items()}
+    trunks |= {"healthy": HEALTHY, "two edges": TwoEdges(118)}
 
     async def check_all() -> list[CheckReport]:
         return await asyncio.gather(*(trunk.check(folder) for trunk in trunks.values()))
 
     return dict(zip(trunks, run_loop(check_all()), strict=True))
-
-
-def named(report: CheckReport, name: CheckName) -> Check:
-    return next(check for check in report.checks if check.name is name and check.state is State.BROKEN)
 
 
 @pytest.mark.parametrize("fault", TRUNKS)
@@ -163,8 +161,21 @@ def test_all_holds_of_a_healthy_trunk(reports: dict[str, CheckReport]) -> None:
 def test_what_depends_on_a_failed_step_is_not_tried(reports: dict[str, CheckReport]) -> None:
     report = reports["expired certificate"]
     after = {check.name: check.state for check in report.checks}
-    assert not report.is_reached
+    # TCP was connected: there is a trunk.
+    assert report.is_reached
     assert after[CheckName.OPTIONS] is after[CheckName.CALL] is State.NOT_TRIED
+
+
+def test_every_edge_of_the_study_is_checked(reports: dict[str, CheckReport]) -> None:
+    """One is away, one is not allowed, and the calls go over the one that is there."""
+    report = reports["two edges"]
+    assert [(check.name, check.troubles) for check in report.broken] == [(CheckName.TCP, (ConnectFailure.REFUSED,))]
+    assert report.broken[0].subject == "edge 127.0.118.1:5999"
+    skipped = next(check for check in report.checks if check.subject == "edge 192.0.2.1:443")
+    assert skipped.state is State.NOT_TRIED
+    assert "allow list" in skipped.seen
+    assert report.is_reached
+    assert next(check for check in report.checks if check.name is CheckName.CALL).state is State.HOLDS
 
 
 def test_numbers_are_masked_in_the_result(reports: dict[str, CheckReport]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ FAR_ENDS: list[dict[str, Any]] = [
     {"number": BUSY, "far_end": "rejects", "status": 486},
     {"number": RINGS, "far_end": "rings"},
 ]
-QUICK = CheckOptions(hold_s=1.5, machine=False, wrong_exophone=True)
+QUICK = CheckOptions(hold_s=1.2, machine=False, wrong_exophone=True)
 
 
 def study(*, customer: str = CUSTOMER, caller: str = CALLER, callers: list[str] | None = None) -> Study:
@@ -69,10 +70,9 @@ def checked(asterisk: Installation, tmp_path_factory: pytest.TempPathFactory) ->
             "stranger": study(customer="127.0.55.9"),
         }
         async with foreign_trunk(asterisk, folder) as card:
-            found = {}
-            for name, question in questions.items():
-                found[name] = await check_trunk(draw_plan(question), card, RunOptions(), QUICK)
-        return found
+            # At the same time: all mostly wait. Only one of two customers at an address has the port 5061.
+            checks = (check_trunk(draw_plan(question), card, RunOptions(), QUICK) for question in questions.values())
+            return dict(zip(questions, await asyncio.gather(*checks), strict=True))
 
     return Checked(run_loop(run()), folder)
 
