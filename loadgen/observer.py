@@ -45,8 +45,11 @@ class Observer:
     by whoever answers them.
     """
 
-    def run_began(self, anchors: Mapping[str, float]) -> None:
-        """Called when plan zero is known: trunk name -> when a window of its throttle began, in s after plan zero."""
+    def run_began(self, zero: float, anchors: Mapping[str, float]) -> None:
+        """Called when plan zero is known, on the machine's monotonic clock.
+
+        The anchors say for each trunk when a window of its throttle began, in seconds after plan zero.
+        """
 
     def attempt_began(self, record: Record) -> None:
         """Called when an attempt begins. Its record is not filled in yet."""
@@ -92,9 +95,9 @@ class Observers(Observer):
         """Tell all observers."""
         self._tell(lambda observer: observer.metered(samples))
 
-    def run_began(self, anchors: Mapping[str, float]) -> None:
+    def run_began(self, zero: float, anchors: Mapping[str, float]) -> None:
         """Tell all observers."""
-        self._tell(lambda observer: observer.run_began(anchors))
+        self._tell(lambda observer: observer.run_began(zero, anchors))
 
     def measured(self, health: Measurements) -> None:
         """Tell all observers."""

@@ -27,6 +27,7 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.journal.keeper import RUN, JournalKeeper, keeping_journal
 from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
+from trunkproof.loadgen.meters.stalls import find_stalls
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
@@ -35,6 +36,7 @@ from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
 from trunkproof.loadgen.stacks.control import InboundAttempt, TrunkSilentError
 from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
+from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.system.cores import keeping_off
 from trunkproof.loadgen.tls.endpoints import ConnectError, LocalNetworkError
 from trunkproof.loadgen.verdict import GeneratorVerdict, judge, void, worse
@@ -211,7 +213,7 @@ class Run:
         # No await from here to `_placer.begin`. Once `_zero` is set, `_cut_short` stops the placer, which must have
         # begun by then.
         self._zero = zero
-        self._observers.run_began(self._anchors)
+        self._observers.run_began(zero, self._anchors)
         self._placer.begin(zero)
         self._meter.begin(zero)
         # The run may have been stopped while the trunk's answer was awaited.
@@ -256,9 +258,11 @@ class Run:
         # A worker may die so late that `_follow_workers` is cancelled before it sees the loss.
         if placed.lost and not self._end.cut_short:
             self._end = placed.lost[0].end
+        records = pl.concat([placed.records, self._inbound_records(report)]).sort(RECORD_ORDER)
+        self._troubles += self._stalls(records)
         logger.info("the run ended: %s", self._end)
         result = RunResult(
-            records=pl.concat([placed.records, self._inbound_records(report)]).sort(RECORD_ORDER),
+            records=records,
             generator=void(
                 worse(judge(placed.measured), "the carrier", report.carrier),
                 # A bug of the trunk's process is no fault of the generator.
@@ -277,6 +281,14 @@ class Run:
         if self._keeper is not None:
             self._keeper.finished(result.to_json())
         return result
+
+    def _stalls(self, records: pl.DataFrame) -> list[str]:
+        """Say when the program that takes the calls stood still, where it could be metered."""
+        programs = list(self._card.processes)
+        if not programs:
+            return []
+        edge = programs[0] if len(programs) == 1 else edge_of(self._card.stack)
+        return [str(stall) for stall in find_stalls(self._meter.samples, records, edge or programs[0])]
 
     def _inbound_records(self, report: FinalReport) -> pl.DataFrame:
         """Return the calls from the PSTN: all of them, or of a trunk that died those that it had told."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import IO, Annotated, Any, ClassVar
 
 import typer
 from rich.console import Console
@@ -22,13 +23,31 @@ from typer.core import TyperGroup
 
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.common.result_folder import ResultFolder, open_results
+from trunkproof.loadgen.journal.writer import flush_all
 from trunkproof.loadgen.stacks.registry import STACKS, definition_of
 from trunkproof.models.study import StackName, Study
 from trunkproof.models.study_file import read_study
 from trunkproof.simulator.run import Engine
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, soft_wrap=True)
+
+class _Terminal(Console):
+    """A console whose reader may leave, as `head` does. The command goes on, and keeps its exit code."""
+
+    def on_broken_pipe(self) -> None:
+        """Print no more."""
+        nobody_reads(self.file)
+
+
+def nobody_reads(stream: IO[str]) -> None:
+    """Send what is still written to a stream nowhere. Otherwise Python complains again at the end of the process."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+err = _Terminal(stderr=True, highlight=False, soft_wrap=True)
+out = _Terminal(highlight=False, soft_wrap=True)
 
 held = ExitStack()
 """What the command holds until its end: the locks of its folders."""
@@ -147,22 +166,40 @@ def folder_at(path: Path, *, fresh: bool = False) -> ResultFolder:
 
 @contextmanager
 def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
-    """Yield an event that the first Ctrl-C (or SIGTERM) sets. A second Ctrl-C ends the process at once."""
+    """Yield an event that Ctrl-C, SIGTERM or SIGHUP sets. A second Ctrl-C ends the process at once.
+
+    The journal is whole then too. The trunk's programs and the workers notice the end of this process, and end.
+    """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    def interrupted() -> None:
-        err.print("ending every call; press Ctrl-C again to leave at once")
+    def interrupted(number: signal.Signals) -> None:
+        if stop.is_set():
+            if number is signal.SIGINT:
+                _leave_at_once()
+            return
+        # Before the words: after SIGHUP there may be no terminal to write to.
         stop.set()
-        loop.remove_signal_handler(signal.SIGINT)
+        with suppress(OSError):
+            err.print("ending every call; press Ctrl-C again to leave at once")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # `nohup` ignores SIGHUP, and means it.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, interrupted, number)
     yield stop
 
 
 def command_line() -> str:
     """Return the command as it was typed."""
     return shlex.join(["trunkproof", *sys.argv[1:]])
+
+
+def _leave_at_once() -> None:
+    flush_all()
+    with suppress(OSError):
+        err.show_cursor()
+        err.print("left at once; what was measured is in the journal: `trunkproof report` writes the page")
+    os._exit(ExitCode.INTERRUPTED)
 
 
 def leave_with(code: ExitCode) -> None:
@@ -173,7 +210,11 @@ def leave_with(code: ExitCode) -> None:
 
 def print_result(value: Mapping[str, Any], human: Callable[[], None], *, as_json: bool) -> None:
     """Print a result for people or for programs."""
-    if as_json:
-        typer.echo(json.dumps(value, indent=2, allow_nan=False))
-    else:
-        human()
+    try:
+        if as_json:
+            typer.echo(json.dumps(value, indent=2, allow_nan=False))
+        else:
+            human()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nobody_reads(sys.stdout)

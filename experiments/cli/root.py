@@ -6,6 +6,7 @@ computed here. Exit codes are in `experiments.common.exit_codes`.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -110,10 +111,12 @@ def run() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
-        from trunkproof.experiments.common.exit_codes import exit_code_of  # noqa: PLC0415  # `--help` needs neither
+        from trunkproof.experiments.common.exit_codes import exit_code_of, shortage_of  # noqa: PLC0415  # `--help` needs neither
         from trunkproof.models.errors import TrunkproofError  # noqa: PLC0415
 
-        if not isinstance(error, TrunkproofError):
+        told = error if isinstance(error, TrunkproofError) else shortage_of(error)
+        if told is None:
             raise
-        typer.echo(str(error), err=True)
-        sys.exit(exit_code_of(error))
+        with contextlib.suppress(OSError):  # After SIGHUP there may be no terminal.
+            typer.echo(str(told), err=True)
+        sys.exit(exit_code_of(told))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from collections.abc import Sequence
 from enum import IntEnum
 
-from trunkproof.loadgen.bugs import Bug
+from trunkproof.loadgen.bugs import Bug, describe
 from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import GuardError, InputError, StackError, StorageError, TrunkproofError
@@ -83,6 +85,31 @@ def code_of_run(verdict: Verdict, end: RunEnd, bugs: Sequence[Bug] = ()) -> Exit
     # A threshold that a VOID run missed says nothing about the trunk either.
     doubtful = code in {ExitCode.OK, ExitCode.ABORTED}
     return ExitCode.VOID if doubtful and verdict is Verdict.VOID else code
+
+
+_SHORTAGES = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+)
+
+
+def shortage_of(error: BaseException) -> StorageError | None:
+    """Return the message for an error that is a shortage of this machine, or None for any other error."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [shortage_of(each) for each in error.exceptions]
+        # One of them that is something else is a bug, and has to be seen.
+        return found[0] if all(found) else None
+    if isinstance(error, MemoryError):
+        return StorageError("this machine has too little memory for it (MemoryError)")
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    # A library that finds no memory for itself has many words for it, and none of them is an error of memory.
+    if limit != resource.RLIM_INFINITY and isinstance(error, ImportError | SystemError):
+        return StorageError(
+            f"{describe(error)}; this process may use only {limit / 2**20:.0f} MiB of memory (ulimit -v)"
+        )
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        where = f"{error.filename}: " if error.filename else ""
+        return StorageError(f"{where}{error.strerror}; make room and run the command again")
+    return None
 
 
 def exit_code_of(error: TrunkproofError) -> ExitCode:

@@ -125,14 +125,14 @@ def open_results(path: Path, *, fresh: bool = True) -> Iterator[ResultFolder]:
     with contextlib.ExitStack() as held:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            lock = held.enter_context((path / LOCK).open("a+", encoding="utf-8"))
+            # Unbuffered: what a full disk does not take must not be tried again at the end.
+            lock = held.enter_context((path / LOCK).open("ab", buffering=0))
         except OSError as error:
             raise _cannot_use(path, error) from error
         _take(lock.fileno(), path)
         with contextlib.suppress(OSError):  # A full disk: the name of the holder is a convenience.
             lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            lock.write(str(os.getpid()).encode())
         folder = ResultFolder(path)
         if fresh:
             folder.move_earlier()

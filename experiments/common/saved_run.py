@@ -97,7 +97,9 @@ def _read(folder: Path, study: Study, run: Journalled, journals: list[Journalled
         under_way=tuple(sorted(under_way)),
         samples=samples,
         generator=_generator(told["generator"]) if told else _judged(journals),
-        end=RunEnd.from_json(told) if told else RunEnd(EndKind.KILLED, _last_s(journals) if run.began else None),
+        end=RunEnd.from_json(told)
+        if told
+        else RunEnd(EndKind.KILLED, _last_s(journals) if run.zero is not None else None),
         missing=() if is_whole else _missing(journals, len(under_way), killed=not told),
         anchors=run.anchors,
         heard=Heard(**told["heard"])

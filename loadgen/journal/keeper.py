@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -43,9 +44,10 @@ class JournalKeeper(Observer):
         """Write down the record."""
         self._journal.add(EntryKind.ENDED, record_to_json(record))
 
-    def run_began(self, anchors: Mapping[str, float]) -> None:
-        """Write down the anchors."""
-        self._journal.add(EntryKind.ZERO, {"anchors": dict(anchors)})
+    def run_began(self, zero: float, anchors: Mapping[str, float]) -> None:
+        """Write down plan zero, on the monotonic clock and on the wall's, and the anchors."""
+        at = time.time() + zero - time.monotonic()
+        self._journal.add(EntryKind.ZERO, {"zero": zero, "at": at, "anchors": dict(anchors)})
 
     def stack_event(self, event: StackEvent, at_s: float) -> None:
         """Write down the event."""
@@ -62,6 +64,10 @@ class JournalKeeper(Observer):
     def flush(self) -> None:
         """Give all that was told to the kernel, now."""
         self._journal.flush()
+
+    def orphaned(self) -> None:
+        """Write down that the run is gone."""
+        self._journal.add(EntryKind.ORPHANED, None)
 
     def finished(self, result: Mapping[str, Any]) -> None:
         """Write down how the run ended, and what was measured beside tables."""

@@ -41,6 +41,8 @@ class EntryKind(StrEnum):
     """A reading of the meters."""
     HEALTH = "health"
     """New measurements of the generator's own health."""
+    ORPHANED = "orphaned"
+    """The run is gone. The ends of attempts that follow were made by this process, not by the trunk or a far end."""
     RESULT = "result"
     """How the run ended, and what was measured beside tables. The last entry of a run that was not killed."""
 

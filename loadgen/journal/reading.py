@@ -36,11 +36,13 @@ class Journalled:
     under_way: set[int] = field(default_factory=set)
     """The plan rows of attempts without an end."""
     anchors: Mapping[str, float] = field(default_factory=dict)
-    began: bool = False
-    """Whether plan zero was known."""
+    zero: float | None = None
+    """Plan zero on the machine's monotonic clock. None where it was not known yet."""
     troubles: list[str] = field(default_factory=list)
     samples: list[list[Any]] = field(default_factory=list)
     health: list[Mapping[str, Any]] = field(default_factory=list)
+    orphaned: bool = False
+    """Whether its run was gone before it ended. Ends of attempts after that do not count: those were under way."""
     result: Mapping[str, Any] | None = None
     """How the run ended, and what was measured beside tables. None: it was killed."""
     damaged: int = 0
@@ -82,13 +84,15 @@ class Journalled:
             case EntryKind.PROCESS:
                 self.who = value["who"]
             case EntryKind.ZERO:
-                self.began, self.anchors = True, value["anchors"]
+                self.zero, self.anchors = value["zero"], value["anchors"]
             case EntryKind.BEGAN:
                 record = record_from_json(value)
                 record.reason = _UNDER_WAY
                 self.records[record.row] = record
                 self.under_way.add(record.row)
-            case EntryKind.ENDED:
+            case EntryKind.ORPHANED:
+                self.orphaned = True
+            case EntryKind.ENDED if not self.orphaned:
                 record = record_from_json(value)
                 self.records[record.row] = record
                 self.under_way.discard(record.row)

@@ -20,6 +20,7 @@ from trunkproof.models.errors import InputError, Problem
 
 logger = logging.getLogger(__name__)
 
+_PLAIN = "audio is sent by the plain pump, which carries only a few hundred calls: "
 VARIABLE = "TRUNKPROOF_MEDIA_PUMP"
 """Environment variable that names the pump to use, for all processes of a run."""
 
@@ -79,6 +80,7 @@ def make_pump(kind: PumpKind | None = None) -> MediaPump:
     Raises:
         InputError: the environment asks for a pump that does not exist.
     """
+    may_choose = kind is None and asked_for() is None
     kind, reason = (kind, None) if kind is not None else pump_to_make()
     if reason is not None:
         logger.warning("%s", reason)
@@ -87,7 +89,14 @@ def make_pump(kind: PumpKind | None = None) -> MediaPump:
     # Import lazily: Numba takes half a second to import, and only runs with audio need it.
     from trunkproof.loadgen.media.compiled.pump import CompiledPump  # noqa: PLC0415
 
-    return CompiledPump()
+    try:
+        return CompiledPump()
+    except Exception as error:
+        # Whatever Numba or its compiler meets, such as too little memory: the plain pump needs neither.
+        if not may_choose:
+            raise
+        logger.warning("%s%s: %s", _PLAIN, type(error).__name__, error)
+        return PlainPump()
 
 
 def pump_to_make() -> tuple[PumpKind, str | None]:
@@ -101,7 +110,7 @@ def pump_to_make() -> tuple[PumpKind, str | None]:
     reason = why_not_compiled() if asked is None else None
     if reason is None:
         return asked or PumpKind.COMPILED, None
-    return PumpKind.PLAIN, f"audio is sent by the plain pump, which carries only a few hundred calls: {reason}"
+    return PumpKind.PLAIN, f"{_PLAIN}{reason}"
 
 
 def pump_warnings() -> tuple[str, ...]:

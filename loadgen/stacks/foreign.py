@@ -58,8 +58,8 @@ class ForeignTrunk:
         """
         self._study = plan.study
         self._parts = parts
-        # Foreign programs read a relative path as one in their own folder.
-        self._folder = folder = folder.resolve()
+        # Foreign programs read a relative path as one in their own folder. Links stay: they stand for odd names.
+        self._folder = folder = folder.absolute()
         self.host = str(self._study.pop.address)
         inner = str(self._study.pop.inner_address)
         self._edge_port, self._inner_port = take_port("the trunk", self.host, port), take_port("the trunk", inner)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.stacks.asterisk.programs import pbx_programs
+from trunkproof.loadgen.system.names import plainly_named
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Death, Programs
 from trunkproof.loadgen.tls.certificates import CertificateFiles
@@ -30,6 +31,15 @@ async def running_pbxs(
         StackError: Asterisk is missing or does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with plainly_named(folder) as plain:
+        async with _running(study, card, plain, on_death) as changed:
+            yield changed
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    study: Study, card: TrunkCard, folder: Path, on_death: Callable[[Death], None] | None
+) -> AsyncIterator[TrunkCard]:
     programs = Programs(on_death)
     # A copy: the card itself stays what the trunk said.
     customers = dict(card.customers)

@@ -13,6 +13,7 @@ from trunkproof.loadgen.stack_events import THE_TRUNK
 from trunkproof.loadgen.stacks.registry import check_playable
 from trunkproof.loadgen.stacks.server import CARD, CERTIFICATES
 from trunkproof.loadgen.system.programs import Program, Programs
+from trunkproof.loadgen.system.quota import remove_left_behind
 from trunkproof.loadgen.tls.certificates import discard_keys
 from trunkproof.models.study import Study
 
@@ -52,5 +53,6 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
     finally:
         # Also if the start failed: a half-started trunk has programs too.
         await programs.close()
+        remove_left_behind()
         # The trunk removes them itself. It cannot where it was killed.
         discard_keys(folder / CERTIFICATES)

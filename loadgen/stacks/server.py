@@ -17,6 +17,7 @@ from pathlib import Path
 
 from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.media.warm import pump_compiled
 from trunkproof.loadgen.observer import Observer
 from trunkproof.loadgen.stack_events import StackEvent
 from trunkproof.loadgen.stacks.control import ControlServer, Finished, InboundAttempt
@@ -24,6 +25,7 @@ from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
 from trunkproof.loadgen.stacks.foreign import ForeignTrunk, Tell
 from trunkproof.loadgen.stacks.registry import check_playable
 from trunkproof.loadgen.stacks.stack import ServeOptions, Stack
+from trunkproof.loadgen.system.names import plainly_named
 from trunkproof.loadgen.system.ports import cannot_listen
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError
 from trunkproof.models.plan import Plan, draw_plan
@@ -126,9 +128,12 @@ async def serve(
         StackError: the trunk cannot listen on its address and port, or a program does not start.
     """
     stop = stop or asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Both signals lead to the same orderly end, in which every program is told to stop.
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # All signals lead to the same orderly end, in which every program is told to stop. `nohup` ignores one.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if not await _compiled(stop):
+        return ServeEnd({}, ())
     # `tell` needs it, and the stack needs `tell`. No program can have an event before `start`, when both exist.
     control: ControlServer
 
@@ -140,9 +145,9 @@ async def serve(
     def tell_attempt(attempt: InboundAttempt) -> None:
         control.tell(attempt)
 
-    with collecting_bugs() as bugs:
+    with collecting_bugs() as bugs, plainly_named(folder) as plain:
         told = replace(options, observer=_TellsAttempts(tell_attempt))
-        stack = make_stack(plan or draw_plan(study), folder, told, tell)
+        stack = make_stack(plan or draw_plan(study), plain, told, tell)
         control = ControlServer(_ControlledStack(stack, folder, bugs))
         try:
             card = await stack.start()
@@ -165,3 +170,25 @@ async def serve(
             with contextlib.suppress(FileNotFoundError):
                 (folder / CARD).unlink()
     return ServeEnd(refused, bugs.found)
+
+
+async def _compiled(stop: asyncio.Event) -> bool:
+    """Compile the media pump in a process of its own, for up to a minute the first time.
+
+    This process would hear no signal while it compiles. Return whether it is done; False: `stop` was set before.
+    """
+    compiling, stopping = asyncio.create_task(_compile()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((compiling, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            await compiling  # It may have an error to tell.
+        return not stop.is_set()
+    finally:
+        for task in (compiling, stopping):
+            task.cancel()
+        await asyncio.gather(compiling, stopping, return_exceptions=True)
+
+
+async def _compile() -> None:
+    async with pump_compiled():
+        pass

@@ -93,6 +93,6 @@ def customer_files(study: Study, authority: Authority) -> dict[str, CustomerFile
     """Return trunk name -> the certificate files of its customer's listener."""
     issued = {trunk.name: authority.issue(str(trunk.customer_address)) for trunk in study.trunks}
     return {
-        name: CustomerFiles(certificate=str(files.cert_chain_pem.resolve()), key=str(files.key_pem.resolve()))
+        name: CustomerFiles(certificate=str(files.cert_chain_pem.absolute()), key=str(files.key_pem.absolute()))
         for name, files in issued.items()
     }

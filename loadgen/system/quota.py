@@ -28,6 +28,7 @@ calls see that as delay. Measured pauses of a busy loop (95th percentile), at ha
 _LEAST_QUOTA_US = 1_000
 """The smallest quota that the kernel takes."""
 _REMOVED_WITHIN_S = 2.0
+_PREFIX = "trunkproof-"
 _COUNTER = itertools.count()
 
 
@@ -172,7 +173,8 @@ def _parent(mounts: dict[str, Path]) -> Path:
 
 @contextlib.contextmanager
 def _group(parent: Path) -> Iterator[Path]:
-    folder = parent / f"trunkproof-{os.getpid()}-{next(_COUNTER)}"
+    remove_left_behind(parent)
+    folder = parent / f"{_PREFIX}{os.getpid()}-{next(_COUNTER)}"
     try:
         folder.mkdir()
     except OSError as error:
@@ -184,6 +186,21 @@ def _group(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         _remove(folder)
+
+
+def remove_left_behind(parent: Path | None = None) -> None:
+    """Remove the empty groups of processes of ours that were killed. They could not do it themselves."""
+    if parent is None:
+        mounts = _mounts()
+        places = {mounts[name] for name in ("cpu", "cpuacct") if name in mounts} or set(mounts.values())
+    else:
+        places = {parent}
+    for place in places:
+        for folder in place.glob(f"{_PREFIX}*"):
+            pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+            if pid.isdecimal() and not Path("/proc", pid).exists():
+                with contextlib.suppress(OSError):  # Its programs are still ending, or somebody else was faster.
+                    folder.rmdir()
 
 
 def _limit(group: QuotaGroup) -> None:

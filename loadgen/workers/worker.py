@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trunkproof.loadgen.bugs import collecting_bugs, noting_bugs
-from trunkproof.loadgen.journal.keeper import keeping_journal
+from trunkproof.loadgen.journal.keeper import JournalKeeper, keeping_journal
 from trunkproof.loadgen.schedule.share import share_of
 from trunkproof.loadgen.workers.messages import (
     ORDERS,
@@ -64,7 +64,7 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
                 return
             # An order to stop has to be heard while the calls are placed.
             async with asyncio.TaskGroup() as group:
-                wanted = group.create_task(_obey(orders, placer))
+                wanted = group.create_task(_obey(orders, placer, keeper))
                 # A worker that dies of it takes the records of all its calls along.
                 with noting_bugs("the placing of the calls"):
                     await placer.place()
@@ -78,13 +78,15 @@ async def work(task: Task, plan: Plan, folder: Path, index: int) -> None:
                 _report(Left())
 
 
-async def _obey(orders: AsyncIterator[Order], placer: LocalPlacer) -> bool:
+async def _obey(orders: AsyncIterator[Order], placer: LocalPlacer, keeper: JournalKeeper) -> bool:
     """Obey the orders until the last one. Return whether the pool wants results."""
     async for order in orders:
         if isinstance(order, Finish):
             return True
         placer.stop()
-    # The orders ended without `Finish`: the pool is gone, and nobody will read results.
+    # The orders ended without `Finish`: the pool is gone, and nobody will read results. The journal will be read, and a
+    # trunk that goes down with its run must not look like one that loses calls.
+    keeper.orphaned()
     placer.stop()
     return False
 

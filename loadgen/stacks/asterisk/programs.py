@@ -78,7 +78,7 @@ def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
 def _instance(folder: Path) -> Instance:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Asterisk's option takes a number. It cannot say "no limit".
-    return Instance(folder.resolve(), find_asterisk(), _MANY_FILES if hard == resource.RLIM_INFINITY else hard)
+    return Instance(folder.absolute(), find_asterisk(), _MANY_FILES if hard == resource.RLIM_INFINITY else hard)
 
 
 def _program(name: str, instance: Instance, files: Mapping[str, str]) -> Program:

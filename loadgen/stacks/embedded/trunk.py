@@ -146,7 +146,7 @@ class EmbeddedTrunk:
             server_name=self.study.pop.host,
             host=self.host,
             port=self._edge.address[1],
-            ca_file=str(self.authority.ca_file.resolve()),
+            ca_file=str(self.authority.ca_file.absolute()),
             customers=customer_files(self.study, self.authority),
             processes={"embedded": os.getpid()},
             study_digest=self.study.digest(),

@@ -34,7 +34,7 @@ def test_all_that_was_told_is_read_back(tmp_path: Path) -> None:
     whole.sent_s, whole.ended_s, whole.reason, whole.redialled = 0.1 + 0.2, 1.5, 'a "reason"', True
     whole.rtp_received, whole.rtp_authenticated = 40, 39
     with keeping_journal(tmp_path / "a", "the run") as keeper:
-        keeper.run_began({"t": -0.5})
+        keeper.run_began(7.0, {"t": -0.5})
         keeper.attempt_began(record(1))
         keeper.attempt_began(record(2))
         keeper.attempt_ended(whole)
@@ -46,7 +46,7 @@ def test_all_that_was_told_is_read_back(tmp_path: Path) -> None:
     # Record for record, to the last bit.
     assert_frame_equal(to_frame([found.records[1]]), to_frame([whole]))
     assert found.records[2].disposition is Disposition.STILL_UP
-    assert (found.under_way, found.who, found.anchors, found.began) == ({2}, "the run", {"t": -0.5}, True)
+    assert (found.under_way, found.who, found.anchors, found.zero) == ({2}, "the run", {"t": -0.5}, 7.0)
     assert found.heard == Heard(40, 39)
     assert found.table.rows() == [(1.0, "kamailio", "cpu_s", 0.25)]
     assert found.troubles == ["kamailio killed by SIGKILL 3.0 s after plan zero"]

@@ -88,14 +88,12 @@ def test_a_full_disk_is_told_once_and_nothing_is_lost_when_there_is_room_again(t
 
 def test_no_room_for_the_file_itself_is_a_message(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
-    with pytest.raises(StorageError, match="Not a directory"):
+    with pytest.raises(StorageError, match="a/b cannot be written"):
         Journal(tmp_path / "a" / "b", "a test")
 
 
 def test_its_descriptor_is_not_handed_to_programs(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a", "a test")
-    opened = [
-        fd for fd in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{fd}") == str(tmp_path / "a")
-    ]
-    assert [os.get_inheritable(int(fd)) for fd in opened] == [False]
+    opened = [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.resolve() == tmp_path / "a"]
+    assert [os.get_inheritable(number) for number in opened] == [False]
     journal.close()

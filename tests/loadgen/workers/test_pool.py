@@ -155,7 +155,7 @@ def test_a_worker_that_is_killed_voids_the_run_and_the_others_end_their_calls(tm
     assert len(killed) == 2
     assert driven.generator.verdict == "void"
     assert driven.generator.reasons[-1].startswith("void: worker 2 died")
-    assert "killed by SIGKILL: the 10 attempts that it had begun are in no record" in driven.generator.reasons[-1]
+    assert "killed by SIGKILL: of the 10 attempts that it had begun, 10 are in" in driven.generator.reasons[-1]
     assert (driven.end.kind, driven.end.who) == (EndKind.WORKER_LOST, "worker 2")
     assert str(driven.end).startswith("worker 2 died")
     # The other one ended its calls with BYE, and they are all there.
@@ -226,7 +226,7 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatc
     driven = real(study(20, hold_s=40.0), tmp_path, workers=2, watch=hang, stop=stop)
     assert driven.generator.verdict == "void"
     assert "worker 2 died" in driven.generator.reasons[-1]
-    assert "it had not answered for 5 s and was ended: the 10 attempts" in driven.generator.reasons[-1]
+    assert "it had not answered for 5 s and was ended: of the 10 attempts" in driven.generator.reasons[-1]
     assert driven.end.kind is EndKind.INTERRUPTED
     assert driven.records["disposition"].to_list() == ["still_up"] * 10
     assert not processes_of(psutil.Process())
