@@ -46,6 +46,7 @@ MARGINS: Mapping[str, tuple[float, float]] = {"share": (0.01, 0.0), "ms": (20.0,
 
 One percentage point; one packet time or 10 %; a tenth of a MOS point.
 """
+_OTHER_MARGIN = (0.0, 0.1)
 
 
 class Change(StrEnum):
@@ -129,8 +130,8 @@ class RunComparison:
         """Return the result in one sentence."""
         named = {change: [one.definition.title for one in self.kpis if one.change is change] for change in Change}
         told = [f"{change} in {', '.join(named[change])}" for change in (Change.WORSE, Change.BETTER) if named[change]]
-        counts = f"same in {len(named[Change.SAME])} indicators, cannot be told in {len(named[Change.CANNOT_TELL])}"
-        return f"B is {'; '.join([*told, counts])}."
+        told.append(f"the same in {len(named[Change.SAME])} indicators")
+        return f"B is {'; '.join(told)}. Of {len(named[Change.CANNOT_TELL])} it cannot be told."
 
     @property
     def method(self) -> str:
@@ -242,7 +243,7 @@ def _compared(a: pl.DataFrame, b: pl.DataFrame, paired: bool) -> Iterator[Compar
             yield ComparedKpi(kpi, first, second, None, None, Change.CANNOT_TELL)
         else:
             interval = _interval(definition, blocks, draws, paired=paired)
-            least, part = MARGINS[definition.unit]
+            least, part = MARGINS.get(definition.unit, _OTHER_MARGIN)
             margin = max(least, part * abs(first))
             yield ComparedKpi(kpi, first, second, interval, margin, _change(definition, interval, margin))
 

@@ -22,6 +22,8 @@ _GROUPS = {
 }
 """Name -> colour and dispositions. What is in none of them has failed otherwise."""
 _MOST_WINDOWS = 6
+_MOST_POINTS = 4000
+"""Of one line."""
 
 
 def load_panels(result: LoadResult) -> list[Panel]:
@@ -77,14 +79,18 @@ def _concurrency(answered: pl.DataFrame) -> Panel:
     # A call that a run cut short has no end, and would stay up for ever in this figure.
     up = answered.filter(pl.col("bye_s").is_not_null())
     at, level = steps(up["answered_s"].to_numpy(), up["bye_s"].to_numpy(), np.ones(up.height))
+    if len(at) > _MOST_POINTS:
+        # The most of each stretch: a long run must not make a page of many megabytes, and peaks must stay.
+        firsts = np.linspace(0, len(at), _MOST_POINTS, endpoint=False).astype(int)
+        at, level = at[firsts], np.maximum.reduceat(level, firsts)
     figure = blank_figure("seconds after plan zero", "calls at once")
     figure.add_trace(line("calls up", MEASURED, "solid", at, level, shape="hv"))
     return Panel("concurrency", "Calls at once", "Calls that are answered and not yet hung up.", figure)
 
 
 def _shares(x: str, values: pl.Series) -> go.Figure:
-    ordered = np.sort(values.to_numpy())
+    share = np.linspace(0, 1, min(len(values), _MOST_POINTS) + 1)[1:]
+    ordered = np.quantile(values.to_numpy(), share, method="inverted_cdf")
     figure = blank_figure(x, "share of calls")
-    share = np.arange(1, len(ordered) + 1) / len(ordered)
     figure.add_trace(line("measured", MEASURED, "solid", ordered, share, shape="hv"))
     return figure.update_yaxes(range=[0, 1.02])

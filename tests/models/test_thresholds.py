@@ -35,6 +35,10 @@ def test_thresholds_are_read_with_their_scope_and_the_instant_from_which_they_ab
     assert at_once.places_in({"trunk": study_with("kpi: calls, at_least: 1").trunks[0].traffic.where}) == {"trunk": 1}
 
 
+def test_a_running_trunk_takes_new_thresholds() -> None:
+    assert study_with("kpi: calls, at_least: 1").digest() == study_with("kpi: calls, at_least: 2").digest()
+
+
 @pytest.mark.parametrize(
     ("threshold", "words"),
     [
