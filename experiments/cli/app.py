@@ -198,11 +198,6 @@ def stop_on_ctrl_c() -> Iterator[asyncio.Event]:
     yield stop
 
 
-def command_line() -> str:
-    """Return the command as it was typed."""
-    return shlex.join(["trunkproof", *sys.argv[1:]])
-
-
 def _leave_at_once() -> None:
     flush_all()
     with suppress(OSError):
