@@ -58,7 +58,7 @@ class Limits:
         """Make the limits. `anchors` is trunk name -> when a window of its throttle begins (default 0)."""
         ports = study.pop.ports
         self._limited = [_limited_directions(trunk.throttle) for trunk in study.trunks]
-        self._throttles = _throttles(study, anchors)
+        self._throttles = throttles_of(study, anchors)
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
         self.carrier = CarrierLimits(study)
 
@@ -95,8 +95,11 @@ class Limits:
         self.carrier.give_back(trunk, now)
 
 
-def _throttles(study: Study, anchors: Mapping[str, float]) -> list[Throttle]:
-    """Return the throttle of each trunk. Trunks that share a limit have the same object, also as a part of theirs."""
+def throttles_of(study: Study, anchors: Mapping[str, float]) -> list[Throttle]:
+    """Return the throttle of each trunk. Trunks that share a limit have the same object, also as a part of theirs.
+
+    `anchors` is trunk name -> when a window of its throttle begins (default 0).
+    """
     counts: dict[tuple[str, str], Throttle] = {}
 
     def made(policy: Policy, trunk: int) -> Throttle:
