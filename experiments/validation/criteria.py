@@ -205,8 +205,9 @@ def _far_ends(kinds: Sequence[Mapping[str, Any]]) -> Criterion:
 
 
 def _far_end_allowance(kind: Mapping[str, Any]) -> float:
-    calls = max(sum(kind[side]["dispositions"].values()) for side in ("predicted", "measured"))
-    return min(FAR_ENDS_AT_MOST, max(FAR_ENDS_WITHIN, FAR_ENDS_AT_LEAST / max(1, calls)))
+    counts = [int(sum(kind[side]["dispositions"].values())) for side in ("predicted", "measured")]
+    calls = min((count for count in counts if count), default=1)
+    return min(FAR_ENDS_AT_MOST, max(FAR_ENDS_WITHIN, FAR_ENDS_AT_LEAST / calls))
 
 
 def _distance(kind: Mapping[str, Any]) -> float:

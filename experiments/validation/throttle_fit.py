@@ -168,14 +168,14 @@ def _fit(one: Decided, records: pl.DataFrame, anchors: Mapping[str, float]) -> T
 def _fit_phase(one: Decided, window_s: float) -> tuple[Phase, float]:
     """Return the phase with which the throttle explains most attempts, and their share."""
     wide_s = window_s / _PHASES
-    phases: FloatArray = np.arange(_PHASES) * wide_s
-    shares = np.array([one.share(phase_s) for phase_s in phases])
+    phases: FloatArray = np.linspace(0, window_s, _PHASES, endpoint=False)
+    shares: FloatArray = np.array([one.share(phase_s) for phase_s in phases])
     near = phases[shares >= shares.max() - _SAME]
     if len(near) < _PHASES / 2:
         # The best phase may lie between two of them.
         finer = np.arange(-wide_s, wide_s + _STEP_S, _STEP_S)
         ends = near if len(near) <= 2 else near[[0, -1]]
-        more = np.unique(np.round((ends[:, None] + finer[None, :]).ravel() % window_s, 9))
+        more: FloatArray = np.unique(np.round((ends[:, None] + finer[None, :]).ravel() % window_s, 9))
         phases = np.asarray(np.append(phases, more), dtype=np.float64)
         shares = np.append(shares, [one.share(phase_s) for phase_s in more])
     order = np.argsort(phases)
