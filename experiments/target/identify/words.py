@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 
 from trunkproof.experiments.target.identify.habits import Habits, RetryAfter
-from trunkproof.experiments.target.identify.judgement import Family, Identification
+from trunkproof.experiments.target.identify.judgement import Family, Identification, is_composed, kind_of
 from trunkproof.models.throttles.observed import Range
+from trunkproof.models.throttles.policy import Policy
+from trunkproof.models.throttles.tandem import Tandem
 
 _NAMES = {
     "limit": "limit",
@@ -20,6 +22,8 @@ _NAMES = {
     "interval_s": "time per call",
     "anchor_s": "a window begins at",
 }
+_NEARLY_ALL = 0.95
+"""A share that a right description explains, although instants are not exact."""
 NEVER_TOLD = (
     "whether the limit is per trunk, source address, caller or account: all calls came from one of each",
     "whether a limit above the highest rate that was tried exists",
@@ -32,10 +36,18 @@ def throttle_block(found: Identification) -> str:
     if found.settings is None:
         return ""
     settings = found.settings
-    values = {"policy": settings.name()} | settings.model_dump(mode="json", exclude_defaults=True)
-    own = [name for name in ("limit", "window_s", "burst", "max_delay_s") if hasattr(settings, name)]
-    values |= {name: getattr(settings, name) for name in [*own, "refusal_status", "retry_after_s"]}
+    values = _values(settings) | {name: getattr(settings, name) for name in ("refusal_status", "retry_after_s")}
     return str(yaml.safe_dump({"throttle": values}, sort_keys=False, allow_unicode=True))
+
+
+def _values(settings: Policy) -> dict[str, Any]:
+    """Return the keys of a policy as a study writes them: its own ones, and the others where they are not usual."""
+    own = [name for name in ("limit", "window_s", "burst", "max_delay_s", "penalty_s") if hasattr(settings, name)]
+    values = {"policy": settings.name()} | settings.model_dump(mode="json", exclude_defaults=True)
+    values |= {name: getattr(settings, name) for name in own}
+    if isinstance(settings, Tandem):
+        values["limits"] = [_values(limit) for limit in settings.limits]
+    return values
 
 
 def headline(found: Identification) -> str:
@@ -45,6 +57,9 @@ def headline(found: Identification) -> str:
     what = found.settings.describe()
     if found.is_sure:
         return f"The throttle is this: {what}."
+    if is_composed(found.settings) and found.explained >= _NEARLY_ALL:
+        kind = kind_of(found.settings)
+        return f"It looks like {kind}: {what}. That explains {found.explained:.0%} of the attempts, and is not sure."
     if found.families:
         return f"The throttle may be this: {what}. It is not sure."
     return f"No throttle that we know explains all attempts. The nearest, {what}, explains {found.explained:.0%}."
