@@ -148,7 +148,7 @@ loadmodule "pipelimit.so"
 loadmodule "tls.so"
 modparam("tls", "config", "{folder}/tls.cfg")
 modparam("tls", "tls_force_run", 1)
-modparam("pipelimit", "timer_interval", 60)
+modparam("pipelimit", "timer_interval", {window_s})
 modparam("pipelimit", "load_fetch", 0)
 modparam("cfgutils", "lock_set_size", 4)
 modparam("htable", "htable", "tb=>size=4;autoexpire=600")
@@ -206,9 +206,11 @@ _TLS = "".join(
 
 @contextlib.asynccontextmanager
 async def foreign_trunk(
-    folder: Path, mechanism: Mechanism, *, limit: int = 200, burst: int = 20
+    folder: Path, mechanism: Mechanism, *, limit: int = 200, burst: int = 20, window_s: int = 60
 ) -> AsyncIterator[tuple[TrunkCard, dict[str, int]]]:
     """Run the trunk. Yield a card that says no more than `--target` and `--ca` would, and the programs' process ids.
+
+    `burst` is that of the bucket, which always has `limit` calls a minute. `window_s` is that of pipelimit.
 
     Raises:
         StackError: Asterisk or Kamailio is not installed, or does not start.
@@ -222,6 +224,7 @@ async def foreign_trunk(
     ports = {"edge_port": free_port(EDGE), "inner_port": free_port(INNER), "kamailio_udp": free_port(EDGE)}
     values = ports | {
         "folder": folder,
+        "window_s": window_s,
         "modules": installation.modules,
         "data": installation.data,
         "loads": "".join(f"load = {name}.so\n" for name in _MODULES),
