@@ -6,9 +6,7 @@ attempts of trunks that share a limit come in one row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +18,6 @@ from trunkproof.models.records import Direction
 from trunkproof.models.study import EdgeRestart, Study
 from trunkproof.models.throttles.decision import Admitted
 from trunkproof.models.throttles.policy import Policy
-from trunkproof.models.throttles.tandem import Tandem
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,31 +117,3 @@ def _groups(study: Study) -> list[tuple[int, ...]]:
         merged = set(shared).union(*(group[0] for group in joined))
         groups.append((merged, [*(one for group in joined for one in group[1]), place]))
     return [tuple(sorted(trunks)) for _, trunks in groups]
-
-
-_PARAMETERS = ("limit", "window_s", "burst", "max_delay_s", "queue_size", "penalty_s")
-
-
-def parameters_of(policy: Policy) -> Mapping[str, float]:
-    """Return the numbers of a description, by key; those of a tandem's limits as `limits[0].limit`."""
-    if isinstance(policy, Tandem):
-        return {
-            f"limits[{place}].{name}": value
-            for place, part in enumerate(policy.limits)
-            for name, value in parameters_of(part).items()
-        }
-    values = {name: getattr(policy, name, None) for name in _PARAMETERS}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def with_parameter(policy: Policy, key: str, value: float) -> Policy:
-    """Return a description with another value of one of its parameters."""
-    if isinstance(policy, Tandem):
-        where, _, name = key.partition("].")
-        place = int(where.removeprefix("limits["))
-        parts: Sequence[Any] = policy.limits
-        changed = tuple(
-            with_parameter(part, name, value) if number == place else part for number, part in enumerate(parts)
-        )
-        return policy.model_copy(update={"limits": changed})
-    return policy.model_copy(update={key: value})

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from trunkproof.experiments.target.identify.recorded import identify_trunk
 from trunkproof.experiments.validation.criteria import FOREIGN_AGREEMENT_MIN
-from trunkproof.experiments.validation.decided import Decided, decided, parameters_of, with_parameter
+from trunkproof.experiments.validation.decided import Decided, decided
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.study import Study
 from trunkproof.models.throttles.policy import Policy
@@ -202,10 +202,10 @@ def _longest_run(phases: FloatArray, is_best: Any, window_s: float) -> tuple[flo
 
 def _constraints(one: Decided, anchor_s: float, share: float) -> tuple[Constraint, ...]:
     found = []
-    for name, value in parameters_of(one.policy).items():
+    for name, value in one.policy.parameters.items():
 
         def explains(other: float, least_share: float, name: str = name) -> bool:
-            return one.described_as(with_parameter(one.policy, name, other)).share(anchor_s) >= least_share - _SAME
+            return one.described_as(one.policy.with_parameter(name, other)).share(anchor_s) >= least_share - _SAME
 
         whole = float(value).is_integer() and not name.endswith("_s")
         as_good = _reach(float(value), lambda other: explains(other, share), whole=whole)

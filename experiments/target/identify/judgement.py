@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.guesses import best_composed, best_guess, explained_share
 from trunkproof.experiments.target.identify.habits import Habits
 from trunkproof.models.throttles.observed import USUAL_WINDOWS_S, Observed, Range
-from trunkproof.models.throttles.pipelimit import PipeLimit
 from trunkproof.models.throttles.policy import Explanation, Limited, Policy
 from trunkproof.models.throttles.registry import POLICIES
-from trunkproof.models.throttles.tandem import Tandem
 
 CLOCK_S = 0.002
 """How wrong an instant of ours is believed to be, at first."""
@@ -184,20 +182,15 @@ def _best_of(families: tuple[Family, ...], seen: Observed) -> tuple[float, Expla
 
 def _refusing(settings: Policy, habits: Habits) -> Policy:
     """Return a description whose refusals look as those that were seen."""
-    looks: dict[str, Any] = {"retry_after_s": _retry_after(habits)}
-    if habits.kinds and habits.kinds[0][0] is not None:
-        looks["refusal_status"] = habits.kinds[0][0]
-    if isinstance(settings, Tandem):
-        # Each of its limits refuses by itself.
-        looks["limits"] = tuple(limit.model_copy(update=looks) for limit in settings.limits)
-    return settings.model_copy(update=looks)
+    status = habits.kinds[0][0] if habits.kinds else None
+    return settings.refusing_with(settings.refusal_status if status is None else status, _retry_after(habits))
 
 
 def _doubts(
     families: tuple[Family, ...], settings: Policy, share: float, *, slack: float, opened: int, unknown: int
 ) -> Iterator[str]:
-    if is_composed(settings):
-        yield f"{kind_of(settings)} can be found by trying only, and other settings may explain the attempts as well"
+    if not settings.is_searched:
+        yield f"{settings.kind} can be found by trying only, and other settings may explain the attempts as well"
         return
     if not families:
         yield "no policy that we know explains every attempt: others may use the throttle, or it is of another kind"
@@ -219,16 +212,6 @@ def _doubts(
     if odd := unusual(settings):
         # What operators set is round. An odd value often is a round one less some calls of others, or a penalty.
         yield f"unusual values ({', '.join(odd)}): others may use the throttle, or it is of another kind"
-
-
-def is_composed(settings: Policy) -> bool:
-    """Tell whether it is a kind that no search can prove: one made of others, or pipelimit's RED."""
-    return bool(settings.parts) or (isinstance(settings, PipeLimit) and settings.is_red)
-
-
-def kind_of(settings: Policy) -> str:
-    """Return what kind of throttle it is, in words."""
-    return f"{len(settings.limits)} limits in tandem" if isinstance(settings, Tandem) else settings.label
 
 
 def unusual(settings: Policy) -> list[str]:

@@ -91,7 +91,7 @@ async def probe_trunk(
         customer.begin(loop.time())
         try:
             while not (stop is not None and stop.is_set()):
-                for call in [call for call in opened if _told(call)]:
+                for call in [call for call in opened if _is_answered(call)]:
                     opened.remove(call)
                     failures = failures + 1 if not _note(call, probe) else 0
                 if failures >= _FAILURES:
@@ -151,7 +151,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _told(call: _Open) -> bool:
+def _is_answered(call: _Open) -> bool:
     return call.record.ringing_s is not None or call.record.answered_s is not None or call.task.done()
 
 

@@ -9,10 +9,8 @@ from typing import Any
 import yaml
 
 from trunkproof.experiments.target.identify.habits import Habits, RetryAfter
-from trunkproof.experiments.target.identify.judgement import Family, Identification, is_composed, kind_of
+from trunkproof.experiments.target.identify.judgement import Family, Identification
 from trunkproof.models.throttles.observed import Range
-from trunkproof.models.throttles.policy import Policy
-from trunkproof.models.throttles.tandem import Tandem
 
 _NAMES = {
     "limit": "limit",
@@ -36,18 +34,8 @@ def throttle_block(found: Identification) -> str:
     if found.settings is None:
         return ""
     settings = found.settings
-    values = _values(settings) | {name: getattr(settings, name) for name in ("refusal_status", "retry_after_s")}
+    values = settings.as_written() | {name: getattr(settings, name) for name in ("refusal_status", "retry_after_s")}
     return str(yaml.safe_dump({"throttle": values}, sort_keys=False, allow_unicode=True))
-
-
-def _values(settings: Policy) -> dict[str, Any]:
-    """Return the keys of a policy as a study writes them: its own ones, and the others where they are not usual."""
-    own = [name for name in ("limit", "window_s", "burst", "max_delay_s", "penalty_s") if hasattr(settings, name)]
-    values = {"policy": settings.name()} | settings.model_dump(mode="json", exclude_defaults=True)
-    values |= {name: getattr(settings, name) for name in own}
-    if isinstance(settings, Tandem):
-        values["limits"] = [_values(limit) for limit in settings.limits]
-    return values
 
 
 def headline(found: Identification) -> str:
@@ -57,8 +45,8 @@ def headline(found: Identification) -> str:
     what = found.settings.describe()
     if found.is_sure:
         return f"The throttle is this: {what}."
-    if is_composed(found.settings) and found.explained >= _NEARLY_ALL:
-        kind = kind_of(found.settings)
+    if not found.settings.is_searched and found.explained >= _NEARLY_ALL:
+        kind = found.settings.kind
         return f"It looks like {kind}: {what}. That explains {found.explained:.0%} of the attempts, and is not sure."
     if found.families:
         return f"The throttle may be this: {what}. It is not sure."
