@@ -11,8 +11,9 @@ from pathlib import Path
 from trunkproof.experiments.common.formatting import COST_WORDS, formatted
 from trunkproof.experiments.report.figures import panels
 from trunkproof.experiments.report.sheet import fill
-from trunkproof.experiments.validation.compare import Comparison, KpiPair
+from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.criteria import BOUNDS, TITLES
+from trunkproof.experiments.validation.kpi_pair import KpiPair
 from trunkproof.experiments.validation.outcome import Outcome
 from trunkproof.experiments.validation.throttle_words import throttle_lines
 from trunkproof.loadgen.stacks.registry import is_ours, label_of

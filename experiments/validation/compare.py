@@ -23,6 +23,7 @@ from trunkproof.experiments.validation.cpu import CpuComparison
 from trunkproof.experiments.validation.criteria import MADE_BY_DELAY, NOT_OF_THE_TRUNK, Criterion, judge_criteria
 from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
 from trunkproof.experiments.validation.far_ends import FarEndComparison, compare_far_ends, expects_audio
+from trunkproof.experiments.validation.kpi_pair import Interval, KpiPair
 from trunkproof.experiments.validation.outcome import Outcome
 from trunkproof.experiments.validation.stalls import longest_stall_s
 from trunkproof.experiments.validation.throttle_fit import ThrottleFit
@@ -37,31 +38,8 @@ from trunkproof.models.plan import Plan
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study
 
-Interval = tuple[float, float]
 _SURELY_DIFFERENT = 0.005
 """Another description of a throttle is named in the verdict only if it explains so much more."""
-
-
-@dataclass(frozen=True)
-class KpiPair:
-    """One indicator, predicted and measured. None means n/a."""
-
-    predicted: float | None
-    measured: float | None
-    interval: Interval | None
-    """The range in which 95 % of runs with other seeds would lie."""
-    unit: str
-
-    @property
-    def difference(self) -> float | None:
-        """Return measured minus predicted. None where one is missing."""
-        if self.predicted is None or self.measured is None:
-            return None
-        return self.measured - self.predicted
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all values, ready for `json.dumps`."""
-        return asdict(self) | {"difference": self.difference}
 
 
 @dataclass(frozen=True, eq=False)
@@ -366,7 +344,8 @@ def _agreement(comparison: Comparison) -> str:
                 f"to these calls they agree on {percent(fitted.agreement)} ({phases})."
             )
         case Outcome.CANNOT_TELL:
-            return f"Prediction and real calls match {counted}, and this run cannot tell more."
+            whose = "" if comparison.ended.cut_short else ". What differs may be the load generator's own delay"
+            return f"Prediction and real calls match {counted}{whose}."
         case _:
             besides = "" if fitted is None else f", and with the phase fitted on {percent(fitted.agreement)}"
             return f"Prediction and real calls differ: they agree only {counted}{besides}."

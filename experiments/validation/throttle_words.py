@@ -36,6 +36,8 @@ def constraint_words(one: Constraint) -> str:
     same = _values(one.least, one.most)
     if one.most is None:
         return f"{one.parameter} {one.described:g}: the records cannot tell; {same} explains as many attempts."
+    if one.least == one.most == one.agrees_least == one.agrees_most:
+        return f"{one.parameter} {one.described:g} is exact: no other value would agree."
     known = "is exact" if one.least == one.most else f"may be {same}, which explains as many attempts"
     return f"{one.parameter} {one.described:g} {known}; {_values(one.agrees_least, one.agrees_most)} would still agree."
 

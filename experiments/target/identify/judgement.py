@@ -31,6 +31,8 @@ _EXPLAINED = 0.8
 """A share that a right description explains even in the middle of the bounds."""
 _SAME_SHARE = 0.01
 """Descriptions that explain so little more or less explain as much."""
+_BEYOND = 2
+"""So many calls beyond a limit may be in its window by the bounds of the instants alone."""
 _HELD_SHARE = 0.3
 """Delays are explained if no more than this share of their spread is left."""
 _NEVER_S = 1e5
@@ -152,7 +154,7 @@ def identify(
     doubts = _doubts(
         families, best.settings, share, slack=slack_s / clock_s, opened=reopenings(ordered), unknown=unknown
     )
-    told = tuple(doubts)
+    told = (*doubts, *_pace_doubt(best.settings, seen))
     settings = _refusing(best.settings, habits)
     return Identification(ordered, families, slack_s, told, settings, best.anchor_s, share, habits)
 
@@ -170,7 +172,7 @@ def _best_of(families: tuple[Family, ...], seen: Observed) -> tuple[float, Expla
     if not families:
         return best_guess(seen)
     share, best = max(((explained_share(one.best, seen), one.best) for one in families), key=lambda pair: pair[0])
-    if not (odd := unusual(best.settings)) and share >= _EXPLAINED:
+    if not (odd := unusual(best.settings)) and share >= _EXPLAINED and not _is_our_pace(best.settings, seen):
         return share, best
     # A penalty looks like a fixed window of odd length, and RED like almost anything.
     other = best_composed(seen)
@@ -178,6 +180,25 @@ def _best_of(families: tuple[Family, ...], seen: Observed) -> tuple[float, Expla
         return share, best
     fits_as_well = bool(odd) and other[0] >= share - _SAME_SHARE and not unusual(other[1].settings)
     return other if fits_as_well or other[0] > share + _SAME_SHARE else (share, best)
+
+
+def _is_our_pace(settings: Policy, seen: Observed) -> bool:
+    """Tell whether no more calls than its limit ever came in its window.
+
+    Whoever keeps a pace of so many calls makes each one just as the one that many calls before it leaves the window. The
+    call then lies within the bounds of the window's end, and a sliding window explains whatever became of it.
+    """
+    window_s = settings.full_window_s
+    if window_s is None or seen.admitted.all():
+        return False
+    at_s = seen.middle_s
+    came = np.arange(1, len(at_s) + 1) - np.searchsorted(at_s, at_s - window_s + seen.doubt_s, side="right")
+    return int(came.max()) <= settings.size + _BEYOND
+
+
+def _pace_doubt(settings: Policy, seen: Observed) -> Iterator[str]:
+    if _is_our_pace(settings, seen):
+        yield f"never clearly more than {settings.size} calls came in its window: our own pace may look like its limit"
 
 
 def _refusing(settings: Policy, habits: Habits) -> Policy:

@@ -22,6 +22,7 @@ from trunkproof.models.throttles.policy import Policy
 from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.throttles.shaper import Shaper
 from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
 from trunkproof.models.throttles.tandem import Tandem
 from trunkproof.models.throttles.token_bucket import TokenBucket
 
@@ -94,6 +95,17 @@ def test_a_shaper_is_told_from_a_bucket_by_how_long_its_calls_wait() -> None:
     assert [family.policy for family in found.families] == [Shaper]
     assert isinstance(found.settings, Shaper)
     assert (found.settings.per_minute, found.settings.max_delay_s) == (60, 3)
+
+
+def test_a_limit_that_is_our_own_pace_is_doubted() -> None:
+    """100 calls, and then each call just as one leaves the window: a sliding window explains any answer to them."""
+    seen = [Attempt(0.1 * number, 0.1 * number + 0.004, admitted=True) for number in range(100)]
+    later = [10 + 0.1 * number + 0.0005 for number in range(60)]
+    seen += [Attempt(at, at + 0.004, number % 2 == 0, 503) for number, at in enumerate(later)]
+    found = identify(seen)
+    assert any(family.policy is SlidingWindowAttempts for family in found.families)
+    assert not found.is_sure
+    assert any("our own pace" in doubt or "in tandem" in doubt or "by trying" in doubt for doubt in found.doubts)
 
 
 COMPOSED: list[tuple[Policy, float, str]] = [
