@@ -185,8 +185,8 @@ def _best_of(families: tuple[Family, ...], seen: Observed) -> tuple[float, Expla
 def _is_our_pace(settings: Policy, seen: Observed) -> bool:
     """Tell whether no more calls than its limit ever came in its window.
 
-    Whoever keeps a pace of so many calls makes each one just as the one that many calls before it leaves the window. The
-    call then lies within the bounds of the window's end, and a sliding window explains whatever became of it.
+    Whoever keeps a pace of so many calls makes each one just as the one that many calls before it leaves the window. It
+    then lies within the bounds of the window's end, and a sliding window explains whatever became of it.
     """
     window_s = settings.full_window_s
     if window_s is None or seen.admitted.all():
