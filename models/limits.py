@@ -60,7 +60,7 @@ class Limits:
         self._limited = [_limited_directions(trunk.throttle) for trunk in study.trunks]
         # With a throttle per edge each edge has its own count, also of a shared limit.
         counts = len(study.pop.doors) if study.pop.throttle_per == "edge" else 1
-        self._throttles = [_throttles(study, anchors) for _ in range(counts)]
+        self._throttles = [throttles_of(study, anchors) for _ in range(counts)]
         self.pool = PortPool(ports.low, ports.high, ports.legs, ports.quarantine_s)
         self.carrier = CarrierLimits(study)
 
@@ -104,8 +104,11 @@ class Limits:
         self.carrier.give_back(trunk, now)
 
 
-def _throttles(study: Study, anchors: Mapping[str, float]) -> list[Throttle]:
-    """Return the throttle of each trunk. Trunks that share a limit have the same object, also as a part of theirs."""
+def throttles_of(study: Study, anchors: Mapping[str, float]) -> list[Throttle]:
+    """Return the throttle of each trunk. Trunks that share a limit have the same object, also as a part of theirs.
+
+    `anchors` is trunk name -> when a window of its throttle begins (default 0).
+    """
     counts: dict[tuple[str, str], Throttle] = {}
 
     def made(policy: Policy, trunk: int) -> Throttle:

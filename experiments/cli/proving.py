@@ -11,10 +11,17 @@ from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import (
     ALL_STACKS,
     STACK_METAVAR,
+    Allow,
+    CaFile,
     Capture,
+    CardFile,
+    Ceiling,
     Json,
     Out,
+    Production,
     Seed,
+    ServerName,
+    Target,
     Workers,
     command_line,
     err,
@@ -26,6 +33,7 @@ from trunkproof.experiments.cli.app import (
     stack_named,
     stop_on_ctrl_c,
 )
+from trunkproof.experiments.cli.calling import card_of
 from trunkproof.experiments.cli.loaded import show_load
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.cli.suites import checked_stacks, rewrite_suite, run_and_show, show_suite
@@ -38,14 +46,27 @@ from trunkproof.experiments.report.page import write_report
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
 from trunkproof.experiments.sizing.calibration.calibrate import calibrate as measure_costs
 from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.experiments.validation.outcome import Outcome
 from trunkproof.experiments.validation.suite.cells import SUITE
-from trunkproof.experiments.validation.validate import read_evidence, validate_async
+from trunkproof.experiments.validation.throttle_words import throttle_lines
+from trunkproof.experiments.validation.validate import FOREIGN, read_evidence, validate_async
 from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
 from trunkproof.loadgen.capture.options import CaptureOptions
+from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.loop import run_loop
+from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.study import StackName
+
+_CODES = {
+    Outcome.AGREES: ExitCode.OK,
+    Outcome.AGREES_FITTED: ExitCode.OK,
+    Outcome.DIFFERS: ExitCode.DISAGREE,
+    # Nothing was placed, or the generator was too late to say whose delay it was.
+    Outcome.CANNOT_TELL: ExitCode.VOID,
+}
+"""What a completed validation found -> the exit code."""
 
 
 @app.command()
@@ -71,21 +92,43 @@ def validate(
     pbx: Annotated[
         bool, typer.Option("--pbx", help="Send inbound calls through Asterisk as the customer's PBX.")
     ] = False,
+    trunk: CardFile = None,
+    target: Target = None,
+    ca_file: CaFile = None,
+    server_name: ServerName = None,
+    allow: Allow = None,
+    ceiling: Ceiling = None,
+    production: Production = False,
     workers: Workers = 1,
     capture: Capture = False,
     out_dir: Out,
     as_json: Json = False,
 ) -> None:
-    """Predict a study, place its calls on a trunk of this machine, and compare both."""
+    """Predict a study, place its calls, and compare both: on a trunk started for it, or on one that is running."""
     profiles = profile or []
-    given = (("--seed", seed is not None), ("--pbx", pbx), ("--workers", workers > 1), ("--capture", capture))
+    is_running = trunk is not None or target is not None
+    given = (
+        ("--seed", seed is not None),
+        ("--pbx", pbx),
+        ("--workers", workers > 1),
+        ("--capture", capture),
+        ("--target", is_running),
+    )
     for_one = [option for option, is_given in given if is_given]
     stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
     if study_file is None:
         run_and_show(stacks or ["embedded"], profiles, folder_at(out_dir).path, command_line(), as_json=as_json)
         return
+    if is_running and (stacks or pbx):
+        what = "starts a trunk of ours; leave it out to call one that is running"
+        raise InputError("validate", [Problem(where="--stack" if stacks else "--pbx", what=what)])
     study = read_as_asked(study_file, seed, stacks[0] if stacks else None)
+    card = card_of(study, trunk, target, ca_file, server_name) if is_running else None
+    if card is not None and card.stack != FOREIGN:
+        # A trunk that `serve` plays: its own stack is the one to predict.
+        study = study.on(card.stack)
     folder = folder_at(out_dir, fresh=True)
+    guard = Guard(frozenset(allow or ()), ceiling, production)
 
     async def run() -> Comparison:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
@@ -95,7 +138,10 @@ def validate(
                 advance=advance,
                 stop=stop,
                 pbx=pbx,
-                options=RunOptions(workers=workers, capture=CaptureOptions(folder / CAPTURE) if capture else None),
+                card=card,
+                options=RunOptions(
+                    guard=guard, workers=workers, capture=CaptureOptions(folder / CAPTURE) if capture else None
+                ),
                 command=command_line(),
             )
 
@@ -103,7 +149,7 @@ def validate(
     write_report(comparison, folder / PAGE)
     _show(comparison, folder / PAGE, as_json=as_json)
     code = code_of_run(comparison.generator.verdict, comparison.ended, comparison.bugs)
-    leave_with(code if code is not ExitCode.OK or comparison.agrees else ExitCode.DISAGREE)
+    leave_with(_CODES[comparison.outcome] if code is ExitCode.OK else code)
 
 
 @app.command()
@@ -172,6 +218,9 @@ def _show(comparison: Comparison, page: Path, *, as_json: bool) -> None:
         out.print(comparison.sentence)
         out.print(shown.comparison_table(comparison))
         out.print(shown.throttled_lines(comparison.study))
+        for fit in comparison.fits:
+            for line in throttle_lines(fit):
+                out.print(line, markup=False)
         if comparison.far_ends:
             out.print(shown.far_end_table(comparison.far_ends))
         out.print(shown.target_lines(comparison.targets))

@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
     WRONG_INPUT = 2
     """A study, file or option cannot be used. All mistakes were listed."""
     DISAGREE = 3
-    """For `validate`: prediction and reality agree on fewer calls than required.
+    """For `validate`: prediction and reality differ, by one of the criteria.
 
     For `experiments.verification`: simulator and exact theory differ.
     """

@@ -27,6 +27,8 @@ COMPARISON, PAGE = "comparison.json", "report.html"
 PREDICTION = "prediction.json"
 """What `validate` knows before the first call: intervals, theory, warnings, provenance."""
 PREDICTED, MEASURED, METERS = "predicted.parquet", "measured.parquet", "meters.parquet"
+REFITTED = "predicted_fitted.parquet"
+"""The prediction with the phases of the throttles' windows fitted to the calls."""
 SERVED = "records.parquet"
 """The calls that came to a served trunk."""
 JOURNAL = "journal"
@@ -38,7 +40,22 @@ EARLIER = "earlier"
 """The folder into which the result before this one is moved."""
 LOCK = ".lock"
 OF_ONE_RUN = (
-    *(STUDY, COMPARISON, PAGE, PREDICTION, PREDICTED, MEASURED, METERS, SERVED, BUGS, JOURNAL, TRUNK, PBX, CARD),
+    *(
+        STUDY,
+        COMPARISON,
+        PAGE,
+        PREDICTION,
+        PREDICTED,
+        REFITTED,
+        MEASURED,
+        METERS,
+        SERVED,
+        BUGS,
+        JOURNAL,
+        TRUNK,
+        PBX,
+        CARD,
+    ),
     CAPTURE,
     # What `load` and `review` leave beside them.
     *("load.json", "junit.xml", "reasons.csv", "thresholds.csv"),

@@ -12,7 +12,11 @@ from pathlib import Path
 from trunkproof.experiments.common.formatting import COST_WORDS, formatted
 from trunkproof.experiments.report.figures import panels
 from trunkproof.experiments.report.sheet import fill
-from trunkproof.experiments.validation.compare import Comparison, KpiPair
+from trunkproof.experiments.validation.compare import Comparison
+from trunkproof.experiments.validation.criteria import BOUNDS, TITLES
+from trunkproof.experiments.validation.kpi_pair import KpiPair
+from trunkproof.experiments.validation.outcome import Outcome
+from trunkproof.experiments.validation.throttle_words import throttle_lines
 from trunkproof.loadgen.stacks.registry import is_ours, label_of
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.kpis import DEFINITIONS
@@ -41,6 +45,9 @@ def render(comparison: Comparison) -> str:
         words=_words,
         load=_load(comparison),
         cost_words=COST_WORDS,
+        bounds=BOUNDS,
+        titles=TITLES,
+        throttles=[line for fit in comparison.fits for line in throttle_lines(fit)],
         **_state(comparison),
     )
 
@@ -65,17 +72,23 @@ def _state(comparison: Comparison) -> dict[str, str]:
         return {"state": "void", "badge": "VOID"}
     if comparison.interrupted is not None and not comparison.attempts:
         return {"state": "void", "badge": "NOT RUN"}
-    if not comparison.agrees:
-        return {"state": "differ", "badge": "DIFFER"}
-    if comparison.generator.reasons:
-        return {"state": "doubt", "badge": "AGREE, SUSPECT"}
-    return {"state": "agree", "badge": "AGREE"}
+    doubt = ", SUSPECT" if comparison.generator.reasons else ""
+    match comparison.outcome:
+        case Outcome.AGREES:
+            return {"state": "doubt" if doubt else "agree", "badge": f"AGREE{doubt}"}
+        case Outcome.AGREES_FITTED:
+            return {"state": "doubt", "badge": f"AGREE, PHASE FITTED{doubt}"}
+        case Outcome.CANNOT_TELL if not comparison.ended.cut_short:
+            return {"state": "doubt", "badge": f"CANNOT TELL{doubt}"}
+        case _:
+            return {"state": "differ", "badge": "DIFFER"}
 
 
 def _load(comparison: Comparison) -> str:
     study = comparison.study
     limits = "; ".join(f"{trunk.name}: {trunk.throttle.describe()}" for trunk in study.trunks)
     played = "" if is_ours(study.pop.stack) else f" The trunk: {label_of(study.pop.stack)}."
+    played = " The trunk: one that somebody else runs." if comparison.abroad else played
     return f"{study.duration_s:g} s of real SIP over TLS with SRTP.{played} Throttle: {limits}."
 
 
@@ -91,7 +104,12 @@ def _assumptions(comparison: Comparison) -> list[str]:
                 f"{trunk.name}: the trunk reports that a window of its throttle began {-anchor:.2f} s before plan zero."
             )
     lines += _edge_lines(comparison)
-    if is_ours(comparison.study.pop.stack):
+    if comparison.abroad:
+        lines.append(
+            "Somebody else runs the trunk. Whether it admits a call is compared call by call. How admitted calls end "
+            "and ring is the far end's doing, and compared by distribution."
+        )
+    elif is_ours(comparison.study.pop.stack):
         lines.append(
             "The embedded trunk and the model share the code of the limits. A run on a foreign stack proves more, "
             "because it shares none."

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.report.sheet import fill
+from trunkproof.experiments.validation.criteria import BOUNDS, HOME, TITLES, Criterion
 from trunkproof.experiments.validation.suite.cells import Cell, State, Suite
-from trunkproof.experiments.validation.suite.criteria import BOUNDS, TITLES, Criterion
 from trunkproof.loadgen.stacks.registry import label_of
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.study import StackName
 
 _REPORT = "report.html"
 _BLANK = "–"
+_TITLES = {name: TITLES[name] for name in HOME}
 
 
 def write_suite_page(suite: Suite, path: Path) -> None:
@@ -36,7 +37,7 @@ def render_suite(suite: Suite, folder: Path) -> str:
         stack_states={stack: _stack_state(suite, stack) for stack in suite.stacks},
         names={stack: label_of(stack) for stack in suite.stacks},
         bounds=BOUNDS,
-        titles=TITLES,
+        titles=_TITLES,
         links=_links(suite, folder),
         runs=_runs(suite),
         percent_used=_percent_used,
@@ -160,10 +161,10 @@ def _complaint(cell: Cell) -> str:
 
 def suite_markdown(suite: Suite) -> str:
     """Return a Markdown table for a README: one row per profile and stack, predicted / measured."""
-    heads = ("stack", "profile", *TITLES.values(), "verdict")
+    heads = ("stack", "profile", *_TITLES.values(), "verdict")
     lines = [_row(heads), "|" + "---|" * len(heads)]
     for cell in _ordered(suite):
-        figures = [criterion.words if criterion else _BLANK for criterion in map(cell.criterion, TITLES)]
+        figures = [criterion.words if criterion else _BLANK for criterion in map(cell.criterion, _TITLES)]
         lines.append(_row((cell.stack, cell.title, *figures, _verdict(cell))))
     return "\n".join(lines) + "\n"
 

@@ -1,13 +1,16 @@
 """Compare prediction and reality call by call: how many attempts agree, which do not and why, and all indicators.
 
-It compares two record tables of one plan. The result is values, JSON and one sentence. `validate` runs the calls, and
+It compares two record tables of one plan. The result is values, JSON and a sentence. `validate` runs the calls, and
 `report` draws the page.
+
+A run proves its prediction if it keeps the criteria of `criteria`, not by its dispositions alone. Where that takes the
+phase of a throttle's window, fitted to the same records, the outcome is another one (`Outcome`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,44 +20,26 @@ from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.cpu import CpuComparison
+from trunkproof.experiments.validation.criteria import MADE_BY_DELAY, NOT_OF_THE_TRUNK, Criterion, judge_criteria
 from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
-from trunkproof.experiments.validation.far_ends import FarEndComparison, compare_far_ends
+from trunkproof.experiments.validation.far_ends import FarEndComparison, compare_far_ends, expects_audio
+from trunkproof.experiments.validation.kpi_pair import Interval, KpiPair
+from trunkproof.experiments.validation.outcome import Outcome
+from trunkproof.experiments.validation.stalls import longest_stall_s
+from trunkproof.experiments.validation.throttle_fit import ThrottleFit
+from trunkproof.experiments.validation.throttle_words import alternative_words, percent, phase_words
 from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.run_end import COMPLETED, RunEnd
-from trunkproof.loadgen.stacks.registry import is_ours
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
 from trunkproof.models.plan import Plan
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study
 
-Interval = tuple[float, float]
-AGREEMENT_MIN, FOREIGN_AGREEMENT_MIN = 0.99, 0.98
-"""With less agreement, prediction and reality differ: on the embedded trunk, and on foreign stacks."""
-
-
-@dataclass(frozen=True)
-class KpiPair:
-    """One indicator, predicted and measured. None means n/a."""
-
-    predicted: float | None
-    measured: float | None
-    interval: Interval | None
-    """The range in which 95 % of runs with other seeds would lie."""
-    unit: str
-
-    @property
-    def difference(self) -> float | None:
-        """Return measured minus predicted. None where one is missing."""
-        if self.predicted is None or self.measured is None:
-            return None
-        return self.measured - self.predicted
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all values, ready for `json.dumps`."""
-        return asdict(self) | {"difference": self.difference}
+_SURELY_DIFFERENT = 0.005
+"""Another description of a throttle is named in the verdict only if it explains so much more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +69,12 @@ class Comparison:
     """Warnings that a reader must know before trusting the figures."""
     bugs: tuple[Bug, ...] = ()
     """Errors of trunkproof itself during the run."""
+    abroad: bool = False
+    """Somebody else runs the trunk: its programs cannot be metered, and its far ends may follow no plan."""
+    fits: tuple[ThrottleFit, ...] = ()
+    """What the records say of each throttle. Empty for a run that says nothing of the trunk."""
+    refitted: pl.DataFrame | None = None
+    """The prediction again, with all phases fitted. None where there was none to fit."""
 
     @property
     def interrupted(self) -> str | None:
@@ -124,12 +115,47 @@ class Comparison:
         """Tell whether the run says anything about the trunk."""
         return self.generator.verdict is not Verdict.VOID
 
+    @cached_property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """Return the judgement of each criterion on the prediction that was made before the run."""
+        return judge_criteria(self._judged())
+
+    @cached_property
+    def fitted(self) -> Comparison | None:
+        """Return the comparison with the prediction whose phases are fitted. None where there was none to fit."""
+        return None if self.refitted is None else replace(self, predicted=self.refitted, refitted=None)
+
+    @property
+    def misses(self) -> tuple[Criterion, ...]:
+        """Return the criteria of the trunk that were missed."""
+        return tuple(one for one in self.criteria if not one.holds and one.name not in NOT_OF_THE_TRUNK)
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """Return what this run says of the study."""
+        if not self.valid or self.ended.cut_short or not self.attempts:
+            return Outcome.CANNOT_TELL
+        if not self.misses:
+            return Outcome.AGREES
+        best = self if self.fitted is None else self.fitted
+        if not best.misses:
+            return Outcome.AGREES_FITTED
+        # What our own delay can do is not blamed on the trunk.
+        is_ours = all(one.name in MADE_BY_DELAY and self._is_late_enough(one) for one in best.misses)
+        return Outcome.CANNOT_TELL if is_ours else Outcome.DIFFERS
+
+    def _is_late_enough(self, missed: Criterion) -> bool:
+        """Tell whether the load generator was late enough to have missed a criterion by itself."""
+        if self.generator.reasons:
+            return True
+        # A healthy generator reads responses late by its event loop's lag, and that is in the delay that it measures.
+        own_ms = self.generator.loop_lag_p99_ms
+        return missed.name == "srd" and abs(missed.difference or 0.0) <= missed.allowance + own_ms
+
     @property
     def agrees(self) -> bool:
-        """Tell whether the run proves the prediction."""
-        # The embedded trunk runs the model's own limits, so less may differ.
-        enough = AGREEMENT_MIN if is_ours(self.study.pop.stack) else FOREIGN_AGREEMENT_MIN
-        return self.valid and not self.ended.cut_short and self.agreement >= enough
+        """Tell whether the run proves the prediction, if need be with its phase fitted."""
+        return self.outcome in {Outcome.AGREES, Outcome.AGREES_FITTED}
 
     @cached_property
     def predicted_kpis(self) -> Kpis:
@@ -164,31 +190,45 @@ class Comparison:
         """Return the verdict, in one sentence."""
         return _verdict_sentence(self)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of `comparison.json`. Other programs rely on its keys."""
+    def _judged(self) -> dict[str, Any]:
+        """Return the part of `comparison.json` that `criteria` reads."""
         return {
-            "study": self.study.name,
             "stack": self.study.pop.stack,
-            "sentence": self.sentence,
-            "agrees": self.agrees,
+            "abroad": self.abroad,
             "attempts": self.attempts,
             "agreement": self.agreement,
+            "cpu": None if self.cpu is None else self.cpu.to_json(),
+            "kpis": {name: pair.to_json() for name, pair in self.kpis.items()},
+            "far_ends": [one.to_json() for one in self.far_ends],
+            "generator": asdict(self.generator),
+            "srtp": asdict(self.srtp),
+            "audio_expected": expects_audio(self.measured if self.abroad else self.predicted, abroad=self.abroad),
+            "stall_s": {"predicted": longest_stall_s(self.predicted), "measured": longest_stall_s(self.measured)},
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `comparison.json`. Other programs rely on its keys."""
+        fitted = self.fitted
+        return self._judged() | {
+            "study": self.study.name,
+            "sentence": self.sentence,
+            "outcome": self.outcome.value,
+            "agrees": self.agrees,
+            "agreement_fitted": None if fitted is None else fitted.agreement,
+            "criteria_unfitted": [one.to_json() for one in self.criteria],
+            "criteria_fitted": None if fitted is None else [one.to_json() for one in fitted.criteria],
+            "throttles": [fit.to_json() for fit in self.fits],
             "interrupted": self.interrupted,
             "ended": self.ended.to_json(),
             "troubles": list(self.troubles),
             "warnings": list(self.warnings),
             "bugs": [str(bug) for bug in self.bugs],
-            "cpu": None if self.cpu is None else self.cpu.to_json(),
             "meters": None if self.meters is None else asdict(self.meters),
-            "kpis": {name: pair.to_json() for name, pair in self.kpis.items()},
             "dispositions": self._dispositions(),
             "counted_as_throttled": {
                 trunk.name: list(map(str, trunk.throttle.refusal_rules)) for trunk in self.study.trunks
             },
-            "far_ends": [one.to_json() for one in self.far_ends],
             "disagreements": [one.to_json() for one in self.disagreements],
-            "generator": asdict(self.generator),
-            "srtp": asdict(self.srtp),
             "targets": [target.to_json() for target in self.targets],
             "twin": self.twin if isinstance(self.twin, str) else [check.to_json() for check in self.twin],
             "anchors": dict(self.anchors),
@@ -226,6 +266,9 @@ def compare(
     meters: MeterReport | None = None,
     warnings: tuple[str, ...] = (),
     bugs: tuple[Bug, ...] = (),
+    abroad: bool = False,
+    fits: tuple[ThrottleFit, ...] = (),
+    refitted: pl.DataFrame | None = None,
 ) -> Comparison:
     """Compare two record tables of one plan.
 
@@ -251,11 +294,14 @@ def compare(
         meters=meters,
         warnings=warnings,
         bugs=bugs,
+        abroad=abroad,
+        fits=fits,
+        refitted=refitted,
     )
 
 
 def _verdict_sentence(comparison: Comparison) -> str:
-    """Return the result as one sentence. Doubts come first."""
+    """Return the result as a sentence, or a few. Doubts come first."""
     if not comparison.valid:
         reasons = "; ".join(comparison.generator.reasons)
         void = f"VOID: the load generator could not keep up ({reasons}), so this run proves nothing about the trunk."
@@ -263,7 +309,8 @@ def _verdict_sentence(comparison: Comparison) -> str:
         return " ".join([void, *_disturbances(comparison)])
     if not comparison.attempts:
         return " ".join([*_doubts(comparison), "No call was placed, so there is nothing to compare."])
-    return " ".join([*_doubts(comparison), _agreement(comparison), _refusals(comparison), _srtp(comparison.srtp)])
+    parts = [*_doubts(comparison), _agreement(comparison), *_other_misses(comparison)]
+    return " ".join([*parts, *_alternatives(comparison), _refusals(comparison), _srtp(comparison.srtp)])
 
 
 def _disturbances(comparison: Comparison) -> list[str]:
@@ -283,13 +330,38 @@ def _doubts(comparison: Comparison) -> list[str]:
 
 
 def _agreement(comparison: Comparison) -> str:
-    attempts = comparison.attempts
-    agreed = round(comparison.agreement * attempts)
-    # `agrees` also demands a run that was not cut short, so this word does not follow from the share alone.
-    verb = "agree" if comparison.agrees else "differ: they agree only"
-    return (
-        f"Prediction and real calls {verb} on {agreed:,} of {attempts:,} attempts ({_percent(comparison.agreement)})."
-    )
+    attempts, share = comparison.attempts, comparison.agreement
+    counted = f"on {round(share * attempts):,} of {attempts:,} attempts ({percent(share)})"
+    fitted = comparison.fitted
+    # In the order of `Outcome`. The share alone does not decide: all criteria do.
+    match comparison.outcome:
+        case Outcome.AGREES:
+            return f"Prediction and real calls agree {counted}."
+        case Outcome.AGREES_FITTED if fitted is not None:
+            phases = ", ".join(phase_words(fit.phase) for fit in comparison.fits if fit.phase is not None)
+            return (
+                f"Unfitted, prediction and real calls agree {counted}. With the phase of the throttle's window fitted "
+                f"to these calls they agree on {percent(fitted.agreement)} ({phases})."
+            )
+        case Outcome.CANNOT_TELL:
+            whose = "" if comparison.ended.cut_short else ". What differs may be the load generator's own delay"
+            return f"Prediction and real calls match {counted}{whose}."
+        case _:
+            besides = "" if fitted is None else f", and with the phase fitted on {percent(fitted.agreement)}"
+            return f"Prediction and real calls differ: they agree only {counted}{besides}."
+
+
+def _other_misses(comparison: Comparison) -> Iterator[str]:
+    """Yield the criteria that were missed, but for the agreement, which has been told."""
+    judged = comparison if comparison.fitted is None else comparison.fitted
+    if missed := [str(one) for one in judged.criteria if not one.holds and one.name != "agreement"]:
+        yield f"Outside the criteria, predicted / measured: {'; '.join(missed)}."
+
+
+def _alternatives(comparison: Comparison) -> Iterator[str]:
+    for fit in comparison.fits:
+        if fit.alternative is not None and fit.alternative.share > fit.best_share + _SURELY_DIFFERENT:
+            yield alternative_words(fit)
 
 
 def _refusals(comparison: Comparison) -> str:
@@ -298,9 +370,9 @@ def _refusals(comparison: Comparison) -> str:
         return "No call was placed."
     rate = 60 * (comparison.kpis["attempts"].measured or 0) / comparison.study.duration_s
     return (
-        f"At {rate:.0f} attempts per minute the trunk refused {_percent(refused.measured)} of attempts "
-        f"(predicted {_percent(refused.predicted)}) and lost {_percent(lost.measured)} of callers "
-        f"(predicted {_percent(lost.predicted)})."
+        f"At {rate:.0f} attempts per minute the trunk refused {percent(refused.measured)} of attempts "
+        f"(predicted {percent(refused.predicted)}) and lost {percent(lost.measured)} of callers "
+        f"(predicted {percent(lost.predicted)})."
     )
 
 
@@ -312,9 +384,3 @@ def _srtp(srtp: Heard) -> str:
     if srtp.authenticated == srtp.received:
         return f"All {srtp.received:,} SRTP packets received were authentic."
     return f"Only {srtp.authenticated:,} of {srtp.received:,} SRTP packets received were authentic."
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "n/a"
-    return f"{100 * share:.2f}".removesuffix(".00") + " %"

@@ -1,7 +1,10 @@
 """Find the attempts on which prediction and reality disagree, and what the records say about the reason.
 
-Far ends that are not ours follow no plan. For calls to them only the admission is compared call by call. How they end
-is compared by distribution (`far_ends`).
+Far ends that are not ours follow no plan. For calls to them only the admission is compared call by call: whether the
+throttle refused the call, by the study's `throttle.refused_as`, or the call was seen to pass. A call has passed if it
+rang or was answered, or if the called user refused it (busy, no answer). A 404 or 500 without ringing is neither: it
+may come from the trunk, before or behind its throttle. How calls that passed end is compared by distribution
+(`far_ends`).
 
 A reason is made of facts in the records: instants, neighbouring calls, the caller's own words. It does not prove a
 cause.
@@ -19,7 +22,12 @@ from trunkproof.experiments.validation.windows import anchor_at
 from trunkproof.models.records import ADMITTED, Disposition, FarEnd
 from trunkproof.models.study import Study
 
-_FIELDS = ("row", "trunk", "intended_s", "sent_s", "disposition", "reason")
+_FIELDS = ("row", "trunk", "intended_s", "sent_s", "ringing_s", "answered_s", "disposition", "reason")
+_SURELY_PASSED = (
+    *(Disposition.COMPLETED, Disposition.DROPPED, Disposition.MEDIA_FAILED),
+    *(Disposition.BUSY, Disposition.NO_ANSWER, Disposition.ABANDONED),
+)
+"""These were answered, or a user who was called ended them, even where no ringing was heard."""
 _NEAR_S = 0.02
 """Real calls that are closer than this can change places. It is the spread of signalling delays on a busy machine."""
 
@@ -45,7 +53,7 @@ class Disagreement:
 def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
     """Return one row per attempt: `call`, `attempt`, both dispositions, and the fields that explain a difference.
 
-    `agrees` says whether the dispositions are equal, or for a far end that is not ours, whether both sides admitted it.
+    `agrees` says whether the dispositions are equal, or for a far end that is not ours, if both passed.
     """
     sides = []
     for side, records in (("predicted", predicted), ("measured", measured)):
@@ -54,8 +62,8 @@ def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
     # By call and attempt, not by row: both are in either table, and a redial that one side lacks stays visible.
     paired = sides[0].join(sides[1], on=["call", "attempt"], how="full", coalesce=True)
     paired = paired.join(measured.select("call", "attempt", "far_end"), on=["call", "attempt"], how="left")
-    equal, admitted = pl.col("predicted").eq_missing(pl.col("measured")), [kind.value for kind in ADMITTED]
-    both = pl.col("predicted").is_in(admitted) & pl.col("measured").is_in(admitted)
+    equal = pl.col("predicted").eq_missing(pl.col("measured"))
+    both = pl.col("predicted").is_in([kind.value for kind in ADMITTED]) & _has_passed()
     abroad = pl.col("far_end").is_not_null() & (pl.col("far_end") != FarEnd.PLAN.value)
     paired = paired.with_columns(
         intended_s=pl.coalesce("measured_intended_s", "predicted_intended_s"),
@@ -65,6 +73,14 @@ def pair_attempts(predicted: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
     parted = pl.when(pl.col("agrees") & ~equal).then("attempt").min().over("call")
     paired = paired.filter(parted.is_null() | (pl.col("attempt") <= parted))
     return paired.sort("intended_s", "call", "attempt")
+
+
+def _has_passed() -> pl.Expr:
+    """Tell whether the measured side shows that a call passed the throttle."""
+    reached = pl.col("measured_ringing_s").is_not_null() | pl.col("measured_answered_s").is_not_null()
+    surely = pl.col("measured").is_in([kind.value for kind in _SURELY_PASSED])
+    # A throttle that rings first and then refuses has refused.
+    return (reached | surely) & pl.col("measured").is_in([kind.value for kind in ADMITTED])
 
 
 def find_disagreements(study: Study, pairs: pl.DataFrame, anchors: Mapping[str, float]) -> tuple[Disagreement, ...]:

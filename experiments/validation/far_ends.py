@@ -1,7 +1,7 @@
 """Compare by distribution what cannot be compared call by call: what far ends that are not ours do with admitted calls.
 
 For each kind of far end: how its calls ended, and how long they rang, predicted and measured. A difference says that
-the study's description of the far end is wrong, and nothing about the trunk.
+the study's description of the far end is wrong, or that audio failed on the way. Of the throttle it says nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +47,18 @@ def compare_far_ends(predicted: pl.DataFrame, measured: pl.DataFrame) -> tuple[F
         for far_end in FarEnd
         if far_end is not FarEnd.PLAN and (measured["far_end"] == far_end.value).any()
     )
+
+
+def expects_audio(records: pl.DataFrame, *, abroad: bool) -> bool:
+    """Tell whether some of these calls must have had audio.
+
+    At home the records are the prediction. Abroad they are the real calls: only an answer shows that there was a
+    telephone, and not every far end has something to say.
+    """
+    if not abroad:
+        return bool(records["rtp_received"].sum())
+    speaks = pl.col("far_end").is_in([kind.value for kind in (FarEnd.PLAN, FarEnd.ECHO, FarEnd.PLAYS)])
+    return not records.filter(speaks & pl.col("answered_s").is_not_null()).is_empty()
 
 
 def _side(records: pl.DataFrame, far_end: FarEnd) -> Side:

@@ -1,7 +1,8 @@
 """Predict a study, place its calls for real, compare both call by call, and write the evidence into a folder.
 
 The prediction is made before the first call is placed. Only the phase of the throttle's window is read from the trunk
-first, because it is state of the trunk.
+first, because it is state of the trunk. A trunk that somebody else runs does not tell it. There the prediction is made
+again afterwards, with the phase fitted to the calls, and both are told.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from trunkproof.experiments.common.result_folder import (
     PBX,
     PREDICTED,
     PREDICTION,
+    REFITTED,
     STUDY,
     TRUNK,
     ResultFolder,
@@ -37,13 +39,15 @@ from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
 from trunkproof.experiments.validation.compare import Comparison, Interval, compare
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
+from trunkproof.experiments.validation.throttle_fit import ThrottleFit, fit_throttles, fitted_anchors
 from trunkproof.loadgen.bugs import write_bugs
+from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.media.pump import pump_warnings
 from trunkproof.loadgen.media.warm import pump_compiled
 from trunkproof.loadgen.meters.report import read_report
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
-from trunkproof.loadgen.run import Run, RunResult
+from trunkproof.loadgen.run import Run, RunResult, reach
 from trunkproof.loadgen.run_end import RunEnd
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.stacks.pbx import running_pbxs
@@ -62,6 +66,10 @@ logger = logging.getLogger(__name__)
 
 REPLICATIONS = 20
 """How many other seeds make the intervals. A t-interval over 20 is 5 % wider than over infinitely many."""
+
+
+FOREIGN = "foreign"
+"""The stack of a card whose trunk somebody else runs."""
 
 
 @dataclass(frozen=True)
@@ -101,21 +109,25 @@ def validate(
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
     pbx: bool = False,
+    card: TrunkCard | None = None,
     options: RunOptions = DEFAULTS,
     command: str = "",
 ) -> Comparison:
     """Predict, run and compare one study on its stack, and write the evidence into `out`. What was there is moved away.
 
-    With `pbx` the customers' inbound calls go through Asterisk as their PBX. The head start in `options` is not used:
-    it is the time that the prediction takes.
+    With `pbx` the customers' inbound calls go through Asterisk as their PBX. With a `card` the calls go to that trunk,
+    which is running already. The head start in `options` is not used: it is the time that the prediction takes.
 
     Raises:
         InputError: the stack cannot play this study, so many workers cannot place its calls, or this machine cannot
             have so many calls at once, or the folder cannot be used.
-        StackError: the trunk did not start.
+        GuardError: the trunk of the card may not be called.
+        StackError: the trunk did not start, or cannot be reached.
         StorageError: the evidence cannot be written.
     """
-    return run_loop(validate_async(study, out, advance=advance, stop=stop, pbx=pbx, options=options, command=command))
+    return run_loop(
+        validate_async(study, out, advance=advance, stop=stop, pbx=pbx, card=card, options=options, command=command)
+    )
 
 
 async def validate_async(
@@ -125,31 +137,40 @@ async def validate_async(
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
     pbx: bool = False,
+    card: TrunkCard | None = None,
     options: RunOptions = DEFAULTS,
     command: str = "",
 ) -> Comparison:
     """Do the same as `validate`, for callers that have an event loop, such as notebooks."""
     # Before anything is drawn or started: a wrong option should not cost the user a minute.
     check_divisible(study, options.workers)
-    _check_far_ends(study)
+    plan = draw_plan(study)
+    if card is None:
+        _check_far_ends(study)
+    else:
+        _check_abroad(study, card)
+        await reach(plan, card, options)
     with contextlib.ExitStack() as held:
         folder = out if isinstance(out, ResultFolder) else held.enter_context(open_results(out))
-        return await _validate(study, folder, advance=advance, stop=stop, pbx=pbx, options=options, command=command)
+        return await _validate(
+            plan, folder, advance=advance, stop=stop, pbx=pbx, card=card, options=options, command=command
+        )
 
 
 async def _validate(
-    study: Study,
+    plan: Plan,
     folder: ResultFolder,
     *,
     advance: Progress,
     stop: asyncio.Event | None,
     pbx: bool,
+    card: TrunkCard | None,
     options: RunOptions,
     command: str,
 ) -> Comparison:
+    study, is_abroad = plan.study, card is not None and card.stack == FOREIGN
     folder.write(STUDY, without_numbers(study).model_dump_json(indent=2) + "\n")
     advance(0.0, "other seeds, for the intervals")
-    plan = draw_plan(study)
     warnings = check_open_files(plan) + pump_warnings()
     for warning in warnings:
         logger.warning("%s", warning)
@@ -163,14 +184,15 @@ async def _validate(
         journal=folder.journal,
         observers=(*options.observers, TellsProgress(advance)),
     )
-    prospect = Prospect(
-        repeated.intervals, twin, calibration_warnings(study) + warnings, Provenance.collect(study, command)
-    )
+    # Nobody meters a trunk that others run, so no calibration matters.
+    warnings = (() if is_abroad else calibration_warnings(study)) + warnings
+    prospect = Prospect(repeated.intervals, twin, warnings, Provenance.collect(study, command))
     folder.write(PREDICTION, json.dumps(prospect.to_json(), indent=2, allow_nan=False) + "\n")
     pbx_deaths: list[Death] = []
     async with contextlib.AsyncExitStack() as stack:
         # Entered in this order, left in the reverse one: calls end first, the trunk last.
-        card = await stack.enter_async_context(running_trunk(study, folder / TRUNK))
+        if card is None:
+            card = await stack.enter_async_context(running_trunk(study, folder / TRUNK))
         if pbx:
             card = await stack.enter_async_context(running_pbxs(study, card, folder / PBX, pbx_deaths.append))
         run = await stack.enter_async_context(Run(plan, card, options))
@@ -180,6 +202,7 @@ async def _validate(
             write_records(predicted, path)
         # What the run measured can no longer change the prediction.
         driven = await run.finish(stop)
+    fits, refitted = _fitted(plan, driven)
     comparison = compare(
         plan,
         predicted,
@@ -194,9 +217,12 @@ async def _validate(
         twin=prospect.twin,
         cpu=compare_cpu(study, predicted, driven.meters),
         meters=driven.meters,
-        warnings=prospect.warnings + _refusals(driven),
+        warnings=prospect.warnings + _refusals(driven) + _left_out(driven),
         provenance=prospect.provenance,
         bugs=driven.bugs,
+        abroad=is_abroad,
+        fits=fits,
+        refitted=refitted,
     )
     write_bugs(driven.bugs, folder.path)
     if driven.samples is not None:
@@ -204,6 +230,41 @@ async def _validate(
             driven.samples.write_parquet(path)
     write_evidence(comparison, folder.path)
     return comparison
+
+
+def _fitted(plan: Plan, driven: RunResult) -> tuple[tuple[ThrottleFit, ...], pl.DataFrame | None]:
+    """Return what the records say of the throttles, and the prediction with their phases fitted, if there are any."""
+    if driven.generator.verdict is Verdict.VOID or driven.end.cut_short:
+        return (), None
+    fits = fit_throttles(plan.study, driven.records, driven.anchors)
+    if all(fit.phase is None for fit in fits):
+        return fits, None
+    return fits, simulate(plan.study, plan, anchors=fitted_anchors(fits, driven.anchors))
+
+
+def _check_abroad(study: Study, card: TrunkCard) -> None:
+    """Check that a running trunk can be asked for all calls of a study.
+
+    Raises:
+        InputError: nobody would place its inbound calls.
+    """
+    problems = [
+        Problem(
+            where=f"trunks[{place}].traffic.inbound_share",
+            what="nobody places inbound calls on a trunk that others run: leave it out, or validate a stack of ours",
+        )
+        for place, trunk in enumerate(study.trunks)
+        if card.control_port is None and trunk.traffic.inbound_share > 0
+    ]
+    if problems:
+        raise InputError(study.name, problems)
+
+
+def _left_out(driven: RunResult) -> tuple[str, ...]:
+    """Return a warning if calls were left out to keep the dialled numbers' limits, as the model leaves them out too."""
+    if not driven.not_placed:
+        return ()
+    return (f"{driven.not_placed} calls and redials were left out, because a number was at its own limit",)
 
 
 def _check_far_ends(study: Study) -> None:
@@ -306,6 +367,10 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
         cpu=CpuComparison.from_json(saved["cpu"]),
         meters=read_report(saved["meters"]),
         warnings=tuple(saved["warnings"]),
+        # Results of older versions have none of these.
+        abroad=saved.get("abroad", False),
+        fits=tuple(ThrottleFit.from_json(fit) for fit in saved.get("throttles", ())),
+        refitted=read_records(folder / REFITTED) if saved.get("agreement_fitted") is not None else None,
     )
 
 
@@ -313,8 +378,10 @@ def write_evidence(comparison: Comparison, out: Path) -> None:
     """Write the study with stand-ins for numbers, both record tables and the comparison. It makes no page."""
     folder = ResultFolder(out)
     folder.write(STUDY, without_numbers(comparison.study).model_dump_json(indent=2) + "\n")
-    for name, records in ((PREDICTED, comparison.predicted), (MEASURED, comparison.measured)):
-        with folder.writing(name) as path:
-            write_records(records, path)
+    tables = ((PREDICTED, comparison.predicted), (MEASURED, comparison.measured), (REFITTED, comparison.refitted))
+    for name, records in tables:
+        if records is not None:
+            with folder.writing(name) as path:
+                write_records(records, path)
     # Last, because whoever finds it takes the others for complete. NaN is no JSON.
     folder.write(COMPARISON, json.dumps(comparison.to_json(), indent=2, allow_nan=False) + "\n")

@@ -63,6 +63,11 @@ class PipeLimit(Windowed):
         return self.algorithm == "red"
 
     @property
+    def is_searched(self) -> bool:
+        """Return False for `red`: `taildrop` is a fixed window, which is looked for under that name."""
+        return not self.is_red
+
+    @property
     def kind_words(self) -> str:
         """Return how it counts, as a phrase that follows the limit."""
         return f"pipelimit with {self.algorithm}"

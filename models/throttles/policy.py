@@ -26,6 +26,9 @@ SHARED_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 ROUNDING_S = SAME_INSTANT_S / 10
 """How far a computed boundary may be from the throttle's own. It is less than the throttle's tolerance."""
 
+_PARAMETERS = ("limit", "window_s", "burst", "max_delay_s", "queue_size", "penalty_s")
+"""The numbers that policies of one limit have, each its own ones."""
+
 
 def _takes_nothing_back(_throttles: Any, _rings: FloatArray, _which: int, _now: float) -> float:
     return 0.0
@@ -128,6 +131,34 @@ class Policy(Settings, ABC):
     def parts(self) -> tuple[Policy, ...]:
         """Return the policies of which it is made. Empty for one that stands alone."""
         return ()
+
+    @property
+    def kind(self) -> str:
+        """Return what kind of throttle it is, as a noun for people."""
+        return self.label
+
+    @property
+    def is_searched(self) -> bool:
+        """Tell whether `explain` looks for all of its settings, so that what it leaves out is disproved."""
+        return not self.parts
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Return the numbers that describe it, by key. Two policies of a kind with the same numbers decide alike."""
+        values = {name: getattr(self, name, None) for name in _PARAMETERS}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def with_parameter(self, key: str, value: float) -> Self:
+        """Return the same with another value of one of its `parameters`. It is not checked."""
+        return self.model_copy(update={key: value})
+
+    def refusing_with(self, status: int, retry_after_s: int | None) -> Self:
+        """Return the same with other refusals."""
+        return self.model_copy(update={"refusal_status": status, "retry_after_s": retry_after_s})
+
+    def as_written(self) -> dict[str, Any]:
+        """Return its keys as a study writes them: the numbers, and all others that are not at their defaults."""
+        return {"policy": self.name()} | self.model_dump(mode="json", exclude_defaults=True) | dict(self.parameters)
 
     @property
     def fixed_window_s(self) -> float | None:

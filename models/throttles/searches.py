@@ -16,8 +16,51 @@ SHARE = 2e-3
 """A rectangle is not halved further once its boundaries move by less than this share of the window."""
 
 
+IMPOSSIBLE, POSSIBLE, CERTAIN = 0, 1, 2
+"""What all pairs say of a rectangle: none of it fits, some of it may fit, all of it fits."""
+
+
 @compiled
-def search_boundaries(  # noqa: PLR0917  # compiled functions have no keyword arguments
+def judge_box(  # noqa: PLR0917  # compiled functions have no keyword arguments
+    box: FloatArray,
+    from_early: FloatArray,
+    from_late: FloatArray,
+    to_early: FloatArray,
+    to_late: FloatArray,
+    has: BoolArray,
+) -> int:
+    """Return what all pairs say of one rectangle: shortest and longest window, earliest and latest anchor."""
+    shortest, longest, early, late = box[0], box[1], box[2], box[3]
+    verdict = CERTAIN
+    for i in range(len(has)):
+        # If a boundary lies between the two instants, that is possible for the outer ones, and certain for the inner
+        # ones. If none does, it is the other way round.
+        start, end = (from_early[i], to_late[i]) if has[i] else (from_late[i], to_early[i])
+        inner_start, inner_end = (from_late[i], to_early[i]) if has[i] else (from_early[i], to_late[i])
+        if has[i]:
+            # The first boundary that can lie behind the start must be able to lie before the end.
+            k = np.floor((start - late) / (longest if start >= late else shortest)) + 1
+            if early + k * (shortest if k >= 0 else longest) > end:
+                return IMPOSSIBLE
+            k = np.floor((inner_start - early) / (shortest if inner_start >= early else longest)) + 1
+            low = early + k * (shortest if k >= 0 else longest)
+            if not (low > inner_start and late + k * (longest if k >= 0 else shortest) <= inner_end):
+                verdict = POSSIBLE
+        else:
+            # The last boundary that can lie before the start; the next one must be able to lie behind the end.
+            k = np.floor((start - early) / (shortest if start >= early else longest)) + 1
+            if late + k * (longest if k >= 0 else shortest) <= end:
+                return IMPOSSIBLE
+            k = np.floor((inner_start - late) / (longest if inner_start >= late else shortest)) + 1
+            low = early + k * (shortest if k >= 0 else longest)
+            k -= 1
+            if not (low > inner_end and late + k * (longest if k >= 0 else shortest) <= inner_start):
+                verdict = POSSIBLE
+    return verdict
+
+
+@compiled
+def search_boundaries(  # noqa: PLR0917  # as above
     from_early: FloatArray,
     from_late: FloatArray,
     to_early: FloatArray,
@@ -39,35 +82,8 @@ def search_boundaries(  # noqa: PLR0917  # compiled functions have no keyword ar
         shortest, longest = stack[waiting, 0], stack[waiting, 1]
         early, late = stack[waiting, 2], stack[waiting, 3]
         looked_at += 1
-        certain, possible = True, True
-        for i in range(len(has)):
-            if has[i]:
-                # The first boundary that can lie behind the start must be able to lie before the end.
-                start, end = from_early[i], to_late[i]
-                k = np.floor((start - late) / (longest if start >= late else shortest)) + 1
-                if early + k * (shortest if k >= 0 else longest) > end:
-                    possible = False
-                    break
-                # Certain: a boundary lies between the inner instants wherever in the rectangle we are.
-                start, end = from_late[i], to_early[i]
-                k = np.floor((start - early) / (shortest if start >= early else longest)) + 1
-                low = early + k * (shortest if k >= 0 else longest)
-                certain = certain and low > start and late + k * (longest if k >= 0 else shortest) <= end
-            else:
-                # The last boundary that can lie before the start; the next one must be able to lie behind the end.
-                start, end = from_late[i], to_early[i]
-                k = np.floor((start - early) / (shortest if start >= early else longest))
-                k += 1
-                if late + k * (longest if k >= 0 else shortest) <= end:
-                    possible = False
-                    break
-                start, end = from_early[i], to_late[i]
-                k = np.floor((start - late) / (longest if start >= late else shortest)) + 1
-                low = early + k * (shortest if k >= 0 else longest)
-                k -= 1
-                high = late + k * (longest if k >= 0 else shortest)
-                certain = certain and low > end and high <= start
-        if not possible:
+        verdict = judge_box(stack[waiting], from_early, from_late, to_early, to_late, has)
+        if verdict == IMPOSSIBLE:
             continue
         furthest = max(abs(first - early), abs(last - late))
         moves = (longest - shortest) * max(1.0, np.ceil(furthest / shortest))
@@ -75,7 +91,7 @@ def search_boundaries(  # noqa: PLR0917  # compiled functions have no keyword ar
             # Longer than all that was seen: only one boundary is in sight.
             moves = 0.0
         enough = max(tolerance, SHARE * shortest)
-        if certain or looked_at >= MOST_BOXES or (moves <= enough and late - early <= enough):
+        if verdict == CERTAIN or looked_at >= MOST_BOXES or (moves <= enough and late - early <= enough):
             kept[found, 0], kept[found, 1], kept[found, 2], kept[found, 3] = shortest, longest, early, late
             found += 1
             continue

@@ -12,7 +12,7 @@ A limit that does not say its own `refusal_status`, `retry_after_s`, `refused_as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -97,6 +97,38 @@ class Tandem(Joined):
     def parts(self) -> tuple[Policy, ...]:
         """Return the limits."""
         return self.limits
+
+    @property
+    def kind(self) -> str:
+        """Return how many limits there are in tandem."""
+        return f"{len(self.limits)} limits in tandem"
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Return the numbers of all limits, such as `limits[0].limit`."""
+        return {
+            f"limits[{place}].{name}": value
+            for place, limit in enumerate(self.limits)
+            for name, value in limit.parameters.items()
+        }
+
+    def with_parameter(self, key: str, value: float) -> Self:
+        """Return the same with another value of one of its `parameters`."""
+        limits: list[Any] = list(self.limits)
+        where, _, name = key.partition("].")
+        place = int(where.removeprefix("limits["))
+        limits[place] = limits[place].with_parameter(name, value)
+        return self.model_copy(update={"limits": tuple(limits)})
+
+    def refusing_with(self, status: int, retry_after_s: int | None) -> Self:
+        """Return the same with other refusals of each limit."""
+        limits = tuple(limit.refusing_with(status, retry_after_s) for limit in self.limits)
+        return super().refusing_with(status, retry_after_s).model_copy(update={"limits": limits})
+
+    def as_written(self) -> dict[str, Any]:
+        """Return its keys as a study writes them, those of each limit too."""
+        own = self.model_dump(mode="json", exclude_defaults=True, exclude={"limits"})
+        return {"policy": self.name()} | own | {"limits": [limit.as_written() for limit in self.limits]}
 
     def join(self, parts: Sequence[Throttle]) -> TandemThrottle:
         """Return a throttle that asks these in their order."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
+from trunkproof.experiments.target.identify.composed import Guess, composed_guesses
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.throttles.decision import Admitted
 from trunkproof.models.throttles.observed import ANY_TIME, USUAL_WINDOWS_S, Observed
-from trunkproof.models.throttles.policy import Explanation, Limited, Policy
+from trunkproof.models.throttles.policy import Explanation, Joined, Limited, Policy
 from trunkproof.models.throttles.registry import POLICIES
 from trunkproof.models.throttles.windows import Windowed
 
@@ -28,11 +30,27 @@ def explained_share(explanation: Explanation, seen: Observed) -> float:
 
 def best_guess(seen: Observed) -> tuple[float, Explanation]:
     """Return the largest share of attempts that any guess explains, and the guess."""
-    few = Observed(seen.early_s[:_MOST], seen.late_s[:_MOST], seen.admitted[:_MOST], seen.went_on_s[:_MOST])
-    middle_s = few.middle_s
-    tried = ((_share(settings, anchor_s, middle_s, few), settings, anchor_s) for settings, anchor_s in _guesses(few))
-    share, settings, anchor_s = max(tried, key=lambda one: one[0])
-    return share, Explanation(settings, {}, ANY_TIME, anchor_s)
+    few = _first_ones(seen)
+    found = _best(chain(composed_guesses(few), _guesses(few)), few)
+    assert found is not None
+    return found
+
+
+def best_composed(seen: Observed) -> tuple[float, Explanation] | None:
+    """Return the same of throttles that are made of others, and of RED; None where nothing suggests one."""
+    few = _first_ones(seen)
+    return _best(composed_guesses(few), few)
+
+
+def _first_ones(seen: Observed) -> Observed:
+    return Observed(seen.early_s[:_MOST], seen.late_s[:_MOST], seen.admitted[:_MOST], seen.went_on_s[:_MOST])
+
+
+def _best(guesses: Iterable[Guess], seen: Observed) -> tuple[float, Explanation] | None:
+    middle_s = seen.middle_s
+    tried = ((_share(settings, anchor_s, middle_s, seen), settings, anchor_s) for settings, anchor_s in guesses)
+    best = max(tried, key=lambda one: one[0], default=None)
+    return None if best is None else (best[0], Explanation(best[1], {}, ANY_TIME, best[2]))
 
 
 def _share(settings: Policy, anchor_s: float | None, instants: FloatArray, seen: Observed) -> float:
@@ -41,12 +59,14 @@ def _share(settings: Policy, anchor_s: float | None, instants: FloatArray, seen:
     return float(np.mean(decided == seen.admitted))
 
 
-def _guesses(seen: Observed) -> Iterator[tuple[Policy, float | None]]:
+def _guesses(seen: Observed) -> Iterator[Guess]:
     instants = seen.middle_s
     passed = instants[seen.admitted]
     # How many had passed when it first refused: a bucket, or a limit.
     first = int(np.argmin(seen.admitted)) if not seen.admitted.all() else len(instants)
     for policy in POLICIES:
+        if issubclass(policy, Joined):
+            continue
         if not issubclass(policy, Limited):
             yield policy(), None
             continue

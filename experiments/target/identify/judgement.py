@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from trunkproof.experiments.target.identify.attempts import Attempt, observed
-from trunkproof.experiments.target.identify.guesses import best_guess, explained_share
+from trunkproof.experiments.target.identify.guesses import best_composed, best_guess, explained_share
 from trunkproof.experiments.target.identify.habits import Habits
 from trunkproof.models.throttles.observed import USUAL_WINDOWS_S, Observed, Range
 from trunkproof.models.throttles.policy import Explanation, Limited, Policy
@@ -29,6 +29,10 @@ KNOWN_SHARE = 0.01
 """A value is told if its bounds lie within this share of it."""
 _EXPLAINED = 0.8
 """A share that a right description explains even in the middle of the bounds."""
+_SAME_SHARE = 0.01
+"""Descriptions that explain so little more or less explain as much."""
+_BEYOND = 2
+"""So many calls beyond a limit may be in its window by the bounds of the instants alone."""
 _HELD_SHARE = 0.3
 """Delays are explained if no more than this share of their spread is left."""
 _NEVER_S = 1e5
@@ -142,42 +146,73 @@ def identify(
     """Tell what explains these attempts. `unknown` others went through the throttle, so nothing is sure with any."""
     ordered = tuple(sorted(attempts, key=lambda attempt: attempt.sent_s))
     habits = Habits.of(ordered)
-    families: tuple[Family, ...] = ()
-    slack_s = clock_s
-    if ordered:
-        for step in CLOCK_STEPS:
-            slack_s = clock_s * step
-            families = families_of(observed(ordered, slack_s, in_order=in_order))
-            if families:
-                break
     if not ordered:
         return Identification((), (), clock_s, ("there are no attempts",), None, None, 0.0, habits)
+    families, slack_s = _explaining(ordered, clock_s, in_order=in_order)
     seen = observed(ordered, clock_s, in_order=in_order)
-    if families:
-        ranked = [(explained_share(family.best, seen), family.best) for family in families]
-        share, best = max(ranked, key=lambda pair: pair[0])
-    else:
-        share, best = best_guess(seen)
-    doubts = tuple(
-        _doubts(
-            families,
-            best.settings,
-            share,
-            slack=slack_s / clock_s,
-            opened=reopenings(ordered),
-            unknown=unknown,
-        )
+    share, best = _best_of(families, seen)
+    doubts = _doubts(
+        families, best.settings, share, slack=slack_s / clock_s, opened=reopenings(ordered), unknown=unknown
     )
-    refusal = {"retry_after_s": _retry_after(habits)}
-    if habits.kinds and habits.kinds[0][0] is not None:
-        refusal["refusal_status"] = habits.kinds[0][0]
-    settings = best.settings.model_copy(update=refusal)
-    return Identification(ordered, families, slack_s, doubts, settings, best.anchor_s, share, habits)
+    told = (*doubts, *_pace_doubt(best.settings, seen))
+    settings = _refusing(best.settings, habits)
+    return Identification(ordered, families, slack_s, told, settings, best.anchor_s, share, habits)
+
+
+def _explaining(ordered: Sequence[Attempt], clock_s: float, *, in_order: bool) -> tuple[tuple[Family, ...], float]:
+    """Return the families that explain every attempt, and how wrong instants must be for that."""
+    for step in CLOCK_STEPS:
+        if families := families_of(observed(ordered, clock_s * step, in_order=in_order)):
+            return families, clock_s * step
+    return (), clock_s * CLOCK_STEPS[-1]
+
+
+def _best_of(families: tuple[Family, ...], seen: Observed) -> tuple[float, Explanation]:
+    """Return the best description and the share that it explains: of the families that are left, or else any guess."""
+    if not families:
+        return best_guess(seen)
+    share, best = max(((explained_share(one.best, seen), one.best) for one in families), key=lambda pair: pair[0])
+    if not (odd := unusual(best.settings)) and share >= _EXPLAINED and not _is_our_pace(best.settings, seen):
+        return share, best
+    # A penalty looks like a fixed window of odd length, and RED like almost anything.
+    other = best_composed(seen)
+    if other is None:
+        return share, best
+    fits_as_well = bool(odd) and other[0] >= share - _SAME_SHARE and not unusual(other[1].settings)
+    return other if fits_as_well or other[0] > share + _SAME_SHARE else (share, best)
+
+
+def _is_our_pace(settings: Policy, seen: Observed) -> bool:
+    """Tell whether no more calls than its limit ever came in its window.
+
+    Whoever keeps a pace of so many calls makes each one just as the one that many calls before it leaves the window. It
+    then lies within the bounds of the window's end, and a sliding window explains whatever became of it.
+    """
+    window_s = settings.full_window_s
+    if window_s is None or seen.admitted.all():
+        return False
+    at_s = seen.middle_s
+    came = np.arange(1, len(at_s) + 1) - np.searchsorted(at_s, at_s - window_s + seen.doubt_s, side="right")
+    return int(came.max()) <= settings.size + _BEYOND
+
+
+def _pace_doubt(settings: Policy, seen: Observed) -> Iterator[str]:
+    if _is_our_pace(settings, seen):
+        yield f"never clearly more than {settings.size} calls came in its window: our own pace may look like its limit"
+
+
+def _refusing(settings: Policy, habits: Habits) -> Policy:
+    """Return a description whose refusals look as those that were seen."""
+    status = habits.kinds[0][0] if habits.kinds else None
+    return settings.refusing_with(settings.refusal_status if status is None else status, _retry_after(habits))
 
 
 def _doubts(
     families: tuple[Family, ...], settings: Policy, share: float, *, slack: float, opened: int, unknown: int
 ) -> Iterator[str]:
+    if not settings.is_searched:
+        yield f"{settings.kind} can be found by trying only, and other settings may explain the attempts as well"
+        return
     if not families:
         yield "no policy that we know explains every attempt: others may use the throttle, or it is of another kind"
         return
@@ -203,7 +238,7 @@ def _doubts(
 def unusual(settings: Policy) -> list[str]:
     """Return the values that an operator would hardly set, in words."""
     if not isinstance(settings, Limited):
-        return []
+        return [odd for part in settings.parts for odd in unusual(part)]
     counts = {"limit": settings.limit, "burst": getattr(settings, "burst", 1)}
     odd = [f"{name} {count}" for name, count in counts.items() if count > 10 and count % (5 if count < 50 else 10)]
     return odd + ([f"window {settings.window_s:g} s"] if settings.window_s not in USUAL_WINDOWS_S else [])

@@ -30,10 +30,14 @@ _FAILURES = 5
 """So many calls in a row without an answer end a probe: the trunk is gone."""
 _MEANS_REFUSED = 300
 _OWN_CANCEL = 487
+_BY_THE_CALLED = (Disposition.BUSY, Disposition.NO_ANSWER)
+"""Such a call has passed the throttle. A throttle that refuses so must be told by `refused_as`."""
+_NEVER_ASKED = (Disposition.NOT_FOUND, Disposition.UNAUTHORISED, Disposition.NOT_ACCEPTABLE, Disposition.REDIRECTED)
+"""Our call was wrong, so nobody knows whether it came to the throttle."""
 
 
 @dataclass
-class _Open:
+class Placed:
     """A call that was placed and whose answer is not known yet."""
 
     placed_s: float
@@ -83,7 +87,7 @@ async def probe_trunk(
         )
     target = options.guard.check(card.host, card.port, probe.bounds.per_minute)
     loop = asyncio.get_running_loop()
-    numbers, records, opened = cycle(rows), list[Record](), list[_Open]()
+    numbers, records, opened = cycle(rows), list[Record](), list[Placed]()
     changed, failures = asyncio.Event(), 0
     async with Customer(probing_plan(plan), trunk, card, target, options) as customer:
         # The handshake is no part of the first call.
@@ -91,9 +95,9 @@ async def probe_trunk(
         customer.begin(loop.time())
         try:
             while not (stop is not None and stop.is_set()):
-                for call in [call for call in opened if _told(call)]:
+                for call in [call for call in opened if _is_answered(call)]:
                     opened.remove(call)
-                    failures = failures + 1 if not _note(call, probe) else 0
+                    failures = failures + 1 if not note(call, probe) else 0
                 if failures >= _FAILURES:
                     raise StackError(f"{failures} calls in a row had no answer: {call.record.reason}")
                 now = customer.caller.now_s()
@@ -118,7 +122,7 @@ def _short(row: PlanRow) -> PlanRow:
     return row._replace(outcome=Outcome.ABANDONED, ring_s=_HELD_S, hold_s=_HELD_S, next_row=None)
 
 
-def _place(customer: Customer, row: PlanRow, plan: Plan, now: float, changed: asyncio.Event) -> _Open:
+def _place(customer: Customer, row: PlanRow, plan: Plan, now: float, changed: asyncio.Event) -> Placed:
     record = Record(
         row=row.row,
         call=row.call,
@@ -141,7 +145,7 @@ def _place(customer: Customer, row: PlanRow, plan: Plan, now: float, changed: as
         finally:
             changed.set()
 
-    return _Open(now, record, asyncio.create_task(carry(), name=f"probe {row.row}"))
+    return Placed(now, record, asyncio.create_task(carry(), name=f"probe {row.row}"))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -151,22 +155,24 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _told(call: _Open) -> bool:
+def _is_answered(call: Placed) -> bool:
     return call.record.ringing_s is not None or call.record.answered_s is not None or call.task.done()
 
 
-def _note(call: _Open, probe: Probe) -> bool:
+def note(call: Placed, probe: Probe) -> bool:
     """Tell the probe what became of a call. Return whether anybody answered it."""
     record = call.record
     if call.task.done():
         # A bug of ours is raised here.
         call.task.result()
-    rang_s = record.ringing_s if record.ringing_s is not None else record.answered_s
-    if record.sent_s is not None and rang_s is not None:
-        probe.observe(Attempt(record.sent_s, rang_s, admitted=True), call.placed_s)
+    passed_s = record.ringing_s if record.ringing_s is not None else record.answered_s
+    if passed_s is None and record.disposition in _BY_THE_CALLED:
+        passed_s = record.ended_s
+    if record.sent_s is not None and passed_s is not None:
+        probe.observe(Attempt(record.sent_s, passed_s, admitted=True), call.placed_s)
         return True
     refused = record.status is not None and record.status >= _MEANS_REFUSED and record.status != _OWN_CANCEL
-    if record.sent_s is None or record.ended_s is None or not refused:
+    if record.sent_s is None or record.ended_s is None or not refused or record.disposition in _NEVER_ASKED:
         probe.unanswered(call.placed_s)
         return False
     seen = Attempt(record.sent_s, record.ended_s, False, record.status, record.cause, record.retry_after_s)

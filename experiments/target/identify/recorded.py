@@ -44,18 +44,19 @@ def attempts_of(records: pl.DataFrame) -> list[Attempt]:
 
 
 def identify_records(records: pl.DataFrame, clock_s: float = CLOCK_S) -> dict[str, Identification]:
-    """Return what the records tell of the throttle of each trunk, by its name.
-
-    Calls may have come over several connections, and the trunk may then decide on them in another order than they were
-    sent. It may count outbound calls only. Each of these is tried, and what fits best is returned.
-    """
+    """Return what the records tell of the throttle of each trunk, by its name."""
     return {
-        str(name): _of_trunk(own, clock_s)
+        str(name): identify_trunk(own, clock_s)
         for (name,), own in sorted(records.group_by("trunk"), key=lambda kv: str(kv[0]))
     }
 
 
-def _of_trunk(records: pl.DataFrame, clock_s: float) -> Identification:
+def identify_trunk(records: pl.DataFrame, clock_s: float = CLOCK_S) -> Identification:
+    """Return what the records tell of one throttle: that of their trunk, or that which their trunks share.
+
+    Calls may have come over several connections, and the trunk may then decide on them in another order than they were
+    sent. It may count outbound calls only. Each of these is tried, and what fits best is returned.
+    """
     outbound = records.filter(pl.col("direction") == Direction.OUTBOUND)
     tables: list[tuple[pl.DataFrame, Literal["outbound", "both"]]] = [(records, "both")]
     if 0 < outbound.height < records.height:

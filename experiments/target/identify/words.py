@@ -20,6 +20,8 @@ _NAMES = {
     "interval_s": "time per call",
     "anchor_s": "a window begins at",
 }
+_NEARLY_ALL = 0.95
+"""A share that a right description explains, although instants are not exact."""
 NEVER_TOLD = (
     "whether the limit is per trunk, source address, caller or account: all calls came from one of each",
     "whether a limit above the highest rate that was tried exists",
@@ -32,9 +34,7 @@ def throttle_block(found: Identification) -> str:
     if found.settings is None:
         return ""
     settings = found.settings
-    values = {"policy": settings.name()} | settings.model_dump(mode="json", exclude_defaults=True)
-    own = [name for name in ("limit", "window_s", "burst", "max_delay_s") if hasattr(settings, name)]
-    values |= {name: getattr(settings, name) for name in [*own, "refusal_status", "retry_after_s"]}
+    values = settings.as_written() | {name: getattr(settings, name) for name in ("refusal_status", "retry_after_s")}
     return str(yaml.safe_dump({"throttle": values}, sort_keys=False, allow_unicode=True))
 
 
@@ -45,6 +45,9 @@ def headline(found: Identification) -> str:
     what = found.settings.describe()
     if found.is_sure:
         return f"The throttle is this: {what}."
+    if not found.settings.is_searched and found.explained >= _NEARLY_ALL:
+        kind = found.settings.kind
+        return f"It looks like {kind}: {what}. That explains {found.explained:.0%} of the attempts, and is not sure."
     if found.families:
         return f"The throttle may be this: {what}. It is not sure."
     return f"No throttle that we know explains all attempts. The nearest, {what}, explains {found.explained:.0%}."

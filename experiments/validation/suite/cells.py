@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from trunkproof.experiments.validation.suite.criteria import Criterion, judge_criteria
+from trunkproof.experiments.validation.criteria import Criterion, judge_criteria
 from trunkproof.experiments.validation.suite.findings import Note, findings, read_notes
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.files import write_text

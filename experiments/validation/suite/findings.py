@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from trunkproof.experiments.common.formatting import COST_WORDS
-from trunkproof.experiments.validation.suite.criteria import pair_words
+from trunkproof.experiments.validation.criteria import pair_words
 from trunkproof.models.errors import InputError, Problem
 
 NOTES = "notes.yaml"

@@ -1,4 +1,4 @@
-"""`python -m trunkproof.experiments.verification.identify [--part known|generous|difficult]`: print the table.
+"""`python -m trunkproof.experiments.verification.identify [--part known|generous|difficult|real]`: print the table.
 
 The exit code is 3 if identify was ever sure and wrong.
 """
@@ -19,11 +19,13 @@ from trunkproof.experiments.verification.identify.grid import (
     generous_trials,
     known_trials,
 )
+from trunkproof.experiments.verification.identify.real import real_trials
 
 PARTS: dict[str, Callable[[], Iterator[Trial]]] = {
     "known": known_trials,
     "generous": generous_trials,
     "difficult": difficult_trials,
+    "real": real_trials,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -32,14 +34,16 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command()
 def verification(
     *,
-    part: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; by default all.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; by default all but real, which takes long.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
 ) -> None:
-    """Try identify on simulated trunks of known throttle."""
+    """Try identify on trunks of known throttle: simulated ones, and with `--part real` hand-written ones."""
     wrong = 0
     out.print("| trunk | phase | left | sure | description | values right | calls | seconds |")
     out.print("|---|---|---|---|---|---|---|---|")
-    for name in part or PARTS:
+    for name in part or [name for name in PARTS if name != "real"]:
         outcomes = []
         for trial in PARTS[name]():
             outcomes.append(trial.run(seed))

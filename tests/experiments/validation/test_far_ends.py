@@ -8,9 +8,11 @@ import pytest
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.validation.compare import Comparison, compare
 from trunkproof.experiments.validation.far_ends import compare_far_ends
+from trunkproof.experiments.validation.outcome import Outcome
+from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.models.plan import draw_plan
-from trunkproof.models.records import SCHEMA
+from trunkproof.models.records import SCHEMA, Disposition
 from trunkproof.models.study_file import parse_study
 from trunkproof.simulator.run import simulate
 
@@ -50,6 +52,8 @@ def compared(measured: pl.DataFrame) -> Comparison:
         measured,
         generator=judge(Measurements()),
         provenance=Provenance.collect(study, "a test"),
+        srtp=Heard(received=100, authenticated=100),
+        abroad=True,
     )
 
 
@@ -66,15 +70,33 @@ def test_the_same_records_agree() -> None:
     found = compared(MEASURED)
     assert (found.agreement, found.disagreements) == (1.0, ())
     assert found.attempts == predicted.height
+    assert found.outcome is Outcome.AGREES
 
 
-@pytest.mark.parametrize("disposition", ["busy", "no_answer", "media_failed", "dropped", "not_found"])
+@pytest.mark.parametrize(
+    "disposition", ["busy", "no_answer", "media_failed", "dropped", "not_found", "carrier_rejected"]
+)
 def test_what_a_far_end_does_with_an_admitted_call_is_no_disagreement_on_the_trunk(disposition: str) -> None:
     found = compared(changed(MEASURED, ECHO & (pl.col("disposition") == "completed"), disposition))
     assert (found.agreement, found.disagreements) == (1.0, ())
     echo = found.far_ends[0]
     count = MEASURED.filter(ECHO & (pl.col("disposition") == "completed")).height
     assert (echo.predicted.dispositions, echo.measured.dispositions) == ({"completed": count}, {disposition: count})
+    # It is none of the throttle. But it is not what was predicted either.
+    assert (found.agrees, found.outcome) == (False, Outcome.DIFFERS)
+    assert "far ends 100.00 % of the calls to echo end otherwise" in found.sentence
+
+
+@pytest.mark.parametrize("disposition", ["not_found", "carrier_rejected"])
+def test_a_404_without_ringing_does_not_show_that_the_trunk_admitted_the_call(disposition: str) -> None:
+    unknown = changed(MEASURED, pl.col("disposition").is_in(["completed", "busy"]), disposition)
+    never = pl.lit(None, dtype=pl.Float64)
+    unknown = unknown.with_columns(ringing_s=never, answered_s=never)
+    found = compared(unknown)
+    assert not found.agrees
+    assert {one.measured for one in found.disagreements} == {Disposition(disposition)}
+    assert found.agreement == pytest.approx(1 - len(found.disagreements) / found.attempts)
+    assert found.agreement < 0.5
 
 
 @pytest.mark.parametrize("disposition", ["throttled", "forbidden", "no_channel", "connection_failed"])

@@ -16,9 +16,14 @@ from trunkproof.experiments.target.identify.words import headline, lines, thrott
 from trunkproof.models.throttles.decision import Admitted
 from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.no_throttle import NoThrottle
+from trunkproof.models.throttles.penalty_box import PenaltyBox
+from trunkproof.models.throttles.pipelimit import PipeLimit
 from trunkproof.models.throttles.policy import Policy
 from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.throttles.shaper import Shaper
+from trunkproof.models.throttles.sliding_window_admitted import SlidingWindowAdmitted
+from trunkproof.models.throttles.sliding_window_attempts import SlidingWindowAttempts
+from trunkproof.models.throttles.tandem import Tandem
 from trunkproof.models.throttles.token_bucket import TokenBucket
 
 
@@ -90,6 +95,40 @@ def test_a_shaper_is_told_from_a_bucket_by_how_long_its_calls_wait() -> None:
     assert [family.policy for family in found.families] == [Shaper]
     assert isinstance(found.settings, Shaper)
     assert (found.settings.per_minute, found.settings.max_delay_s) == (60, 3)
+
+
+def test_a_limit_that_is_our_own_pace_is_doubted() -> None:
+    """100 calls, and then each call just as one leaves the window: a sliding window explains any answer to them."""
+    seen = [Attempt(0.1 * number, 0.1 * number + 0.004, admitted=True) for number in range(100)]
+    later = [10 + 0.1 * number + 0.0005 for number in range(60)]
+    seen += [Attempt(at, at + 0.004, number % 2 == 0, 503) for number, at in enumerate(later)]
+    found = identify(seen)
+    assert any(family.policy is SlidingWindowAttempts for family in found.families)
+    assert not found.is_sure
+    assert any("our own pace" in doubt or "in tandem" in doubt or "by trying" in doubt for doubt in found.doubts)
+
+
+COMPOSED: list[tuple[Policy, float, str]] = [
+    (PenaltyBox(limit=30, window_s=10, penalty_s=20), 0.2, "It looks like penalty box: "),
+    (PipeLimit(limit=20, window_s=10, algorithm="red"), 0.15, "It looks like pipelimit: "),
+    (
+        Tandem(limits=(SlidingWindowAdmitted(limit=3, window_s=1), SlidingWindowAdmitted(limit=60, window_s=60))),
+        0.3,
+        "It looks like 2 limits in tandem: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("policy", "gap_s", "words"), COMPOSED, ids=lambda one: getattr(one, "label", None))
+def test_what_no_search_can_prove_is_named_and_never_sure(policy: Policy, gap_s: float, words: str) -> None:
+    found = identify(attempts(policy, 500, gap_s))
+    assert type(found.settings) is type(policy)
+    assert found.explained > 0.97
+    assert not found.is_sure
+    assert headline(found).startswith(words)
+    assert "by trying only" in found.doubts[0]
+    block = yaml.safe_load(throttle_block(found))["throttle"]
+    assert TypeAdapter[Policy](ThrottleSettings).validate_python(block) == found.settings
 
 
 def test_the_block_is_a_throttle_that_a_study_reads() -> None:

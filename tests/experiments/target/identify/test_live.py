@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from trunkproof.experiments.target.identify.live import probe_trunk, probing_plan
+from trunkproof.experiments.target.identify.live import Placed, note, probe_trunk, probing_plan
 from trunkproof.experiments.target.identify.probe import Probe, ProbeBounds
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.models.errors import GuardError, InputError
 from trunkproof.models.plan import draw_plan
-from trunkproof.models.records import Disposition
+from trunkproof.models.records import Direction, Disposition, Record
 from trunkproof.models.study import Study
 from trunkproof.models.study_file import parse_study
 from trunkproof.models.traffic import TlsPolicy
@@ -74,3 +74,39 @@ def test_a_study_without_a_call_that_rings_cannot_probe() -> None:
 
     with pytest.raises(InputError, match="no outbound call that rings"):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("disposition", "status", "passed"),
+    [
+        (Disposition.THROTTLED, 503, False),
+        (Disposition.FORBIDDEN, 403, False),
+        (Disposition.BUSY, 486, True),
+        (Disposition.NO_ANSWER, 480, True),
+        (Disposition.NOT_FOUND, 404, None),
+    ],
+)
+def test_what_a_final_response_says_of_the_throttle(disposition: Disposition, status: int, passed: bool | None) -> None:
+    probe = Probe(BOUNDS)
+
+    async def run() -> bool:
+        record = Record(
+            row=0,
+            call=0,
+            attempt=0,
+            trunk="trunk",
+            direction=Direction.OUTBOUND,
+            disposition=disposition,
+            intended_s=1.0,
+            sent_s=1.0,
+            ended_s=1.1,
+            status=status,
+        )
+        task = asyncio.create_task(asyncio.sleep(0))
+        await task
+        probe.placed(1.0)
+        return note(Placed(1.0, record, task), probe)
+
+    assert asyncio.run(run()) is (passed is not None)
+    assert [attempt.admitted for attempt in probe.attempts] == ([] if passed is None else [passed])
+    assert probe.lost == (passed is None)

@@ -1,4 +1,4 @@
-"""Each bound of the suite from both sides, on figures that are made up."""
+"""Each bound from both sides, on figures that are made up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from trunkproof.experiments.validation.suite.criteria import BOUNDS, TITLES, Criterion, judge_criteria, pair_words
+from trunkproof.experiments.validation.criteria import (
+    ABROAD,
+    BOUNDS,
+    HOME,
+    TITLES,
+    Criterion,
+    judge_criteria,
+    pair_words,
+)
 
 Saved = dict[str, Any]
 
@@ -22,7 +30,9 @@ def with_kpi(saved: Saved, name: str, predicted: float | None, measured: float |
 
 def test_a_run_that_agrees_keeps_all(saved: Saved) -> None:
     criteria = judge_criteria(saved)
-    assert [criterion.name for criterion in criteria] == list(BOUNDS) == list(TITLES)
+    assert [criterion.name for criterion in criteria] == list(HOME)
+    assert list(BOUNDS) == list(TITLES)
+    assert {*HOME, *ABROAD} == {*BOUNDS}
     assert all(criterion.holds and criterion.used == 0 for criterion in criteria)
 
 
@@ -94,3 +104,53 @@ def test_both_figures_are_written_with_one_unit() -> None:
     assert pair_words(0.1, 0.2, "share") == "10.00 / 20.00 %"
     assert pair_words(101.5, None, "ms") == "101.5 ms / n/a"
     assert pair_words(20, 21, "1") == "20 / 21"
+
+
+def test_the_embedded_trunk_has_the_models_own_limits_and_must_agree_on_99_percent(saved: Saved) -> None:
+    own = saved | {"stack": "embedded"}
+    assert judged(own | {"agreement": 0.99}, "agreement").holds
+    assert not judged(own | {"agreement": 0.9899}, "agreement").holds
+    assert judged(own | {"agreement": 0.98, "abroad": True}, "agreement").holds
+
+
+@pytest.mark.parametrize(("measured", "holds"), [(1.2, True), (1.21, False), (0.0, True)])
+def test_a_stall_of_one_second_more_than_predicted_and_our_own_lateness(
+    saved: Saved, measured: float, holds: bool
+) -> None:
+    late = saved["generator"] | {"lateness_max_ms": 100.0}
+    changed = saved | {"generator": late, "stall_s": {"predicted": 0.1, "measured": measured}}
+    assert judged(changed, "stall").holds is holds
+
+
+def test_files_from_before_stalls_were_recorded_are_judged_without(saved: Saved) -> None:
+    del saved["stall_s"]
+    assert "stall" not in [one.name for one in judge_criteria(saved)]
+
+
+def test_without_audio_to_expect_none_is_no_miss(saved: Saved) -> None:
+    silent = saved | {"srtp": {"received": 0, "authenticated": 0}}
+    assert not judged(silent, "srtp").holds
+    assert judged(silent | {"audio_expected": False}, "srtp").holds
+
+
+def far_end(**measured: int) -> dict[str, Any]:
+    ends = {"predicted": {"completed": 100}, "measured": measured}
+    return {"far_end": "echo"} | {side: {"dispositions": counts} for side, counts in ends.items()}
+
+
+@pytest.mark.parametrize(
+    ("ends", "holds"),
+    [
+        ({"completed": 95, "busy": 5}, True),
+        ({"completed": 94, "busy": 6}, False),
+        ({"completed": 2, "busy": 1}, True),
+        ({"not_found": 100}, False),
+        ({}, False),
+    ],
+)
+def test_abroad_one_call_or_5_percent_of_a_kind_may_end_otherwise(
+    saved: Saved, ends: dict[str, int], holds: bool
+) -> None:
+    abroad = saved | {"abroad": True, "cpu": None, "far_ends": [far_end(**ends)]}
+    assert [one.name for one in judge_criteria(abroad)] == list(ABROAD)
+    assert judged(abroad, "far_ends").holds is holds
