@@ -15,7 +15,7 @@ from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_va
 
 from trunkproof.models.destinations import AddedHeaders
 from trunkproof.models.distributions import Constant, Distribution
-from trunkproof.models.settings import Settings
+from trunkproof.models.settings import Settings, WrongTogetherError
 from trunkproof.models.targets import Asks, Operator, Target
 from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.policy import SHARED_NAME, Policy
@@ -251,10 +251,10 @@ class Study(Settings):
         shared = self.pop.throttles
         for name, throttle in shared.items():
             if any(each.shared is not None for each in (throttle, *throttle.parts)):
-                raise ValueError(f"pop.throttles.{name} names another shared limit; only trunks do")
+                raise WrongTogetherError(f"pop.throttles.{name}", "names another shared limit; only trunks do")
         for index, trunk in enumerate(self.trunks):
             for what in sharing_problems(trunk.throttle, shared):
-                raise ValueError(f"trunks[{index}].throttle: {what}")
+                raise WrongTogetherError(f"trunks[{index}].throttle", what)
         return self
 
     @model_validator(mode="after")

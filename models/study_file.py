@@ -7,28 +7,55 @@ settings themselves explain their values, as in `models.study` and `models.traff
 from __future__ import annotations
 
 import difflib
-import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.key_paths import KeyPath, dotted, key_path, with_value_at
+from trunkproof.models.settings import WrongTogetherError
 from trunkproof.models.study import Study
+from trunkproof.models.yaml_text import YamlText, read_yaml
 
-KeyPath = tuple[str | int, ...]
 Written = dict[str, Any]
 S = TypeVar("S", bound=BaseModel)
 _LARGEST_BYTES = 4 * 2**20
-_MOST_NODES = 1_000_000
-"""Keys and values once every alias is written out: a few lines of aliases of aliases are otherwise billions."""
 _AT_TOP = ("trunk", "traffic")
 """Keys that a study with a single trunk may write at the top instead of a list of `trunks`."""
+
+
+_MUST_BE = {
+    ("int_type", "int_from_float", "int_parsing"): "must be a whole number",
+    ("float_type", "float_parsing"): "must be a number",
+    ("finite_number",): "must be a finite number",
+    ("bool_type", "bool_parsing"): "must be true or false",
+    ("string_type",): "must be text; put a number in quotes",
+    ("string_pattern_mismatch",): "must match {pattern}",
+    ("string_too_short",): "must have at least {min_length} characters",
+    ("string_too_long",): "must have at most {max_length} characters",
+    ("list_type", "tuple_type"): "must be a list",
+    ("model_type", "model_attributes_type", "dict_type", "mapping_type"): "must have keys of its own",
+    ("greater_than",): "must be more than {gt:.12g}",
+    ("greater_than_equal",): "must be at least {ge:.12g}",
+    ("less_than",): "must be less than {lt:.12g}",
+    ("less_than_equal",): "must be at most {le:.12g}",
+    ("literal_error", "enum"): "must be {expected}",
+    ("too_short",): "needs at least {min_length} item(s)",
+    ("too_long",): "may have at most {max_length} item(s)",
+    ("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact"): (
+        "must be a date, such as 2026-01-31"
+    ),
+    ("ip_any_address",): "must be an IP address, such as 127.0.0.2",
+    ("ip_any_network",): "must be an IP address or network, such as 127.0.0.0/30",
+    ("path_type", "is_instance_of"): "must be the path of a file",
+}
+"""Kinds of Pydantic's errors -> our words. Its own name Python's types, which no user of a study need know."""
 
 
 def _unchanged(written: Written) -> Written:
@@ -56,22 +83,22 @@ class Form(Generic[S]):
     """Keys of short forms, for the hint on a misspelt one."""
 
 
-def read_study(path: Path | str) -> Study:
-    """Read a study from a YAML file.
+def read_study(path: Path | str, *, changes: Mapping[KeyPath, Any] = MappingProxyType({})) -> Study:
+    """Read a study from a YAML file. `changes` gives keys another value than the file does.
 
     Raises:
         InputError: the file cannot be read, is not YAML, or says something impossible; lists all problems.
     """
-    return read_form(path, _STUDY)
+    return read_form(path, _STUDY, changes=changes)
 
 
-def parse_study(text: str, *, source: str = "study") -> Study:
+def parse_study(text: str, *, source: str = "study", changes: Mapping[KeyPath, Any] = MappingProxyType({})) -> Study:
     """Parse a study from YAML text; `source` names it in messages.
 
     Raises:
         InputError: as `read_study`.
     """
-    return parse_form(text, _STUDY, source=source)
+    return parse_form(text, _STUDY, source=source, changes=changes)
 
 
 def read_settings(path: Path | str, model: type[S]) -> S:
@@ -84,7 +111,7 @@ def read_settings(path: Path | str, model: type[S]) -> S:
     return read_form(path, Form(model, word=model.__name__.lower(), needs=next(needed, "name")))
 
 
-def read_form(path: Path | str, form: Form[S]) -> S:
+def read_form(path: Path | str, form: Form[S], *, changes: Mapping[KeyPath, Any] = MappingProxyType({})) -> S:
     """Read a file of that form; where its settings have a name and the file says none, it is the file's own.
 
     Raises:
@@ -99,34 +126,53 @@ def read_form(path: Path | str, form: Form[S]) -> S:
         raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
     except UnicodeDecodeError as error:
         raise InputError(str(path), [Problem(where="file", what="is not text in UTF-8")]) from error
-    return parse_form(text, form, source=str(path), folder=path.parent)
+    return parse_form(text, form, source=str(path), folder=path.parent, changes=changes)
 
 
-def parse_form(text: str, form: Form[S], *, source: str, folder: Path = Path()) -> S:
+def parse_form(
+    text: str,
+    form: Form[S],
+    *,
+    source: str,
+    folder: Path = Path(),
+    changes: Mapping[KeyPath, Any] = MappingProxyType({}),
+) -> S:
     """Parse YAML text of that form; `source` names it in messages, and its stem is the default of a `name`.
 
-    Files that the text names are relative to `folder`.
+    Files that the text names are relative to `folder`. `changes` gives keys, as the user writes them, another value.
 
     Raises:
         InputError: as `read_study`.
     """
-    root = _compose(text, source)
-    if root is not None and _size(root, {}) > _MOST_NODES:
-        raise InputError(source, [Problem(where="YAML", what="its aliases stand for more than can be read")])
-    lines: dict[KeyPath, int] = {}
-    problems = list(_index_lines(root, (), lines, form.word)) if root is not None else []
-    if problems:
-        raise InputError(source, problems)
-    written = _construct(text, source)
-    if not isinstance(written, dict):
-        found = "is empty" if written is None else "has no keys"
+    yaml = read_yaml(text, source=source, word=form.word)
+    if not isinstance(yaml.value, dict):
+        found = "is empty" if yaml.value is None else "has no keys"
         what = f"{found}; it needs at least `{form.needs}:`"
         raise InputError(source, [Problem(where=form.word, what=what, line=1)])
     named = {"name": Path(source).stem} if "name" in form.model.model_fields else {}
+    written = _changed(named | yaml.value, changes, source)
+    yaml = replace(yaml, lines={key: line for key, line in yaml.lines.items() if not _is_within(key, changes)})
     try:
-        return form.model.model_validate(form.expand(named | written), context={"folder": folder})
+        return form.model.model_validate(form.expand(written), context={"folder": folder})
     except ValidationError as error:
-        raise InputError(source, sorted(_problems(error, form, written, lines), key=lambda p: p.line or 0)) from None
+        problems = _problems(error, form, written, yaml, changes)
+        raise InputError(source, sorted(problems, key=lambda problem: problem.line or 0)) from None
+
+
+def _changed(written: Written, changes: Mapping[KeyPath, Any], source: str) -> Written:
+    problems = []
+    for path, value in changes.items():
+        try:
+            written = with_value_at(written, path, value)
+        except ValueError as error:
+            problems.append(Problem(where=dotted(path), what=str(error)))
+    if problems:
+        raise InputError(source, problems)
+    return written
+
+
+def _is_within(path: KeyPath, changes: Mapping[KeyPath, Any]) -> bool:
+    return any(path[: len(changed)] == changed for changed in changes)
 
 
 def at_its_keys(error: InputError, path: Path | str) -> InputError:
@@ -135,14 +181,11 @@ def at_its_keys(error: InputError, path: Path | str) -> InputError:
     For mistakes that only show once what the settings name is read, such as a column that the history has not.
     """
     try:
-        root = _compose(Path(path).read_text(encoding="utf-8"), str(path))
+        # Mistakes in the file itself were reported when it was read.
+        yaml = read_yaml(Path(path).read_text(encoding="utf-8"), source=str(path), word="")
     except (OSError, UnicodeDecodeError, InputError):
         return error
-    lines: dict[KeyPath, int] = {}
-    if root is not None:
-        # Mistakes in the file itself were reported when it was read.
-        list(_index_lines(root, (), lines, ""))
-    named = {_dotted(key): line for key, line in lines.items() if key}
+    named = {dotted(key): line for key, line in yaml.lines.items() if key}
     problems = [_at_its_key(problem, named) for problem in error.problems]
     found = any(new is not old for new, old in zip(problems, error.problems, strict=True))
     return InputError(f"{path} ({error.source})" if found else error.source, problems)
@@ -156,54 +199,6 @@ def _at_its_key(problem: Problem, named: Mapping[str, int]) -> Problem:
         shorter = max(where.rfind("."), where.rfind("["))
         where = where[:shorter] if shorter > 0 else ""
     return replace(problem, line=named[where]) if where else problem
-
-
-def _construct(text: str, source: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Such as a date that no calendar has.
-        raise InputError(source, [Problem(where="YAML", what=str(error))]) from None
-
-
-def _compose(text: str, source: str) -> yaml.Node | None:
-    try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else None
-        raise InputError(source, [Problem(where="YAML", what=str(error.problem or error), line=line)]) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(source, [Problem(where="YAML", what=str(error))]) from None
-
-
-def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """Return the number of nodes in and below this one. Infinite where an alias contains itself."""
-    if id(node) not in known:
-        known[id(node)] = math.inf
-        inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-        parts = [] if isinstance(node, yaml.ScalarNode) else inner
-        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
-    return known[id(node)]
-
-
-def _index_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], word: str) -> Iterator[Problem]:
-    """Note the line of every key path; yield the mistakes that only the node tree shows."""
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _index_lines(item, (*path, index), lines, word)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                yield Problem(where=_dotted(path) or word, what="a key must be a plain word", line=line)
-                continue
-            here = (*path, key.value)
-            if here in lines:
-                yield Problem(where=_dotted(here), what=f"stands twice; first in line {lines[here]}", line=line)
-            lines[here] = line
-            yield from _index_lines(value, here, lines, word)
 
 
 def _with_trunk_list(written: Written) -> Written:
@@ -232,21 +227,28 @@ _STUDY = Form(
 
 
 def _problems(
-    error: ValidationError, form: Form[S], written: Mapping[str, Any], lines: Mapping[KeyPath, int]
+    error: ValidationError,
+    form: Form[S],
+    written: Mapping[str, Any],
+    yaml: YamlText,
+    changes: Mapping[KeyPath, Any],
 ) -> Iterator[Problem]:
     details = error.errors(include_url=False)
     for detail in details:
         loc = tuple(detail["loc"])
         if detail["type"] == "too_short" and any(loc == other["loc"][: len(loc)] != other["loc"] for other in details):
             continue  # Only the items that are wrong themselves are missing from the list.
-        path = form.as_written(_without_tags(loc, form.model), written)
+        cause = detail.get("ctx", {}).get("error")
+        inner = key_path(cause.key) if isinstance(cause, WrongTogetherError) else ()
+        path = form.as_written((*_without_tags(loc, form.model), *inner), written)
         known = [*_fields_at(loc[:-1], form.model), *(form.also_at_top if len(loc) == 1 else ())]
-        yield Problem(where=_dotted(path) or form.word, what=_explain(detail, known), line=_nearest_line(path, lines))
+        line = None if _is_within(path, changes) else yaml.line_of(path)
+        yield Problem(where=dotted(path) or form.word, what=_explain(detail, known), line=line)
 
 
 def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
     """Return the problem in words. `known` has the keys that are allowed there."""
-    kind, given = detail["type"], detail.get("input")
+    kind = detail["type"]
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
@@ -261,23 +263,22 @@ def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
         return f"unknown {context['discriminator'].strip(chr(39))} `{context['tag']}`; {hint}"
     if kind == "union_tag_not_found":
         return f"needs a key {detail['ctx']['discriminator']} that says which kind it is"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    is_scalar = isinstance(given, str | int | float | bool)
-    return f"{message}, not {given!r}" if is_scalar and kind != "value_error" else message
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
+    words = next((words for kinds, words in _MUST_BE.items() if kind in kinds), None)
+    # Pydantic writes the words that may be chosen in Python's quotes.
+    what = words.format(**detail.get("ctx", {})).replace("'", "`") if words else str(detail["msg"])
+    return what + _not_this(detail.get("input"), what)
 
 
-def _nearest_line(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
-    while path and path not in lines:
-        path = path[:-1]
-    return lines[path] if path else None
-
-
-def _dotted(path: KeyPath) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+def _not_this(given: Any, what: str) -> str:
+    """Return the refused value as it stands in the file, if it is a scalar."""
+    if given is None or isinstance(given, bool):
+        return f", not `{ {None: 'null', True: 'true', False: 'false'}[given] }`"
+    if isinstance(given, str):
+        # Without the word, the text "200" would be refused as if it were the number.
+        return f", not {'the text ' if ' number' in what else ''}`{given}`"
+    return f", not `{given}`" if isinstance(given, int | float) else ""
 
 
 def _without_tags(loc: KeyPath, model: type[BaseModel]) -> KeyPath:
