@@ -83,22 +83,22 @@ class Form(Generic[S]):
     """Keys of short forms, for the hint on a misspelt one."""
 
 
-def read_study(path: Path | str, *, changes: Mapping[KeyPath, Any] = MappingProxyType({})) -> Study:
-    """Read a study from a YAML file. `changes` gives keys another value than the file does.
+def read_study(path: Path | str) -> Study:
+    """Read a study from a YAML file.
 
     Raises:
         InputError: the file cannot be read, is not YAML, or says something impossible; lists all problems.
     """
-    return read_form(path, _STUDY, changes=changes)
+    return read_form(path, STUDY)
 
 
-def parse_study(text: str, *, source: str = "study", changes: Mapping[KeyPath, Any] = MappingProxyType({})) -> Study:
+def parse_study(text: str, *, source: str = "study") -> Study:
     """Parse a study from YAML text; `source` names it in messages.
 
     Raises:
         InputError: as `read_study`.
     """
-    return parse_form(text, _STUDY, source=source, changes=changes)
+    return parse_form(text, STUDY, source=source)
 
 
 def read_settings(path: Path | str, model: type[S]) -> S:
@@ -113,6 +113,8 @@ def read_settings(path: Path | str, model: type[S]) -> S:
 
 def read_form(path: Path | str, form: Form[S], *, changes: Mapping[KeyPath, Any] = MappingProxyType({})) -> S:
     """Read a file of that form; where its settings have a name and the file says none, it is the file's own.
+
+    `changes` gives keys, as the user writes them, another value than the file does.
 
     Raises:
         InputError: as `read_study`.
@@ -175,30 +177,34 @@ def _is_within(path: KeyPath, changes: Mapping[KeyPath, Any]) -> bool:
     return any(path[: len(changed)] == changed for changed in changes)
 
 
-def at_its_keys(error: InputError, path: Path | str) -> InputError:
-    """Return the problems with the line of the key that each names, if the settings file at `path` has that key.
+def at_its_keys(
+    error: InputError, path: Path | str, form: Form[Any], *, changes: Mapping[KeyPath, Any] = MappingProxyType({})
+) -> InputError:
+    """Return the problems at the keys as the user wrote them in the file at `path`, each with its line.
 
-    For mistakes that only show once what the settings name is read, such as a column that the history has not.
+    For mistakes that only show once what the settings name is read, or a stack is asked to play them. Problems that
+    name no key of the file stay as they are, and so does what is wrong with the file itself.
     """
+    if error.source == str(path):
+        return error
     try:
-        # Mistakes in the file itself were reported when it was read.
-        yaml = read_yaml(Path(path).read_text(encoding="utf-8"), source=str(path), word="")
+        yaml = read_yaml(Path(path).read_text(encoding="utf-8"), source=str(path), word=form.word)
     except (OSError, UnicodeDecodeError, InputError):
         return error
-    named = {dotted(key): line for key, line in yaml.lines.items() if key}
-    problems = [_at_its_key(problem, named) for problem in error.problems]
+    problems = [_at_its_key(problem, form, yaml, changes) for problem in error.problems]
     found = any(new is not old for new, old in zip(problems, error.problems, strict=True))
     return InputError(f"{path} ({error.source})" if found else error.source, problems)
 
 
-def _at_its_key(problem: Problem, named: Mapping[str, int]) -> Problem:
-    if problem.line is not None:
+def _at_its_key(problem: Problem, form: Form[Any], yaml: YamlText, changes: Mapping[KeyPath, Any]) -> Problem:
+    try:
+        path = form.as_written(key_path(problem.where), yaml.value)
+    except ValueError:
         return problem
-    where = problem.where
-    while where and where not in named:
-        shorter = max(where.rfind("."), where.rfind("["))
-        where = where[:shorter] if shorter > 0 else ""
-    return replace(problem, line=named[where]) if where else problem
+    line = yaml.line_of(path)
+    if problem.line is not None or (line is None and not _is_within(path, changes)):
+        return problem
+    return replace(problem, where=dotted(path), line=None if _is_within(path, changes) else line)
 
 
 def _with_trunk_list(written: Written) -> Written:
@@ -221,9 +227,8 @@ def _as_written(path: KeyPath, written: Mapping[str, Any]) -> KeyPath:
     return inner if inner[:1] == ("traffic",) and not in_trunk else ("trunk", *inner)
 
 
-_STUDY = Form(
-    Study, word="study", needs="traffic", expand=_with_trunk_list, as_written=_as_written, also_at_top=_AT_TOP
-)
+STUDY = Form(Study, word="study", needs="traffic", expand=_with_trunk_list, as_written=_as_written, also_at_top=_AT_TOP)
+"""A study, which may be of a single trunk."""
 
 
 def _problems(
@@ -262,7 +267,8 @@ def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
         hint = f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(tags)}"
         return f"unknown {context['discriminator'].strip(chr(39))} `{context['tag']}`; {hint}"
     if kind == "union_tag_not_found":
-        return f"needs a key {detail['ctx']['discriminator']} that says which kind it is"
+        key = detail["ctx"]["discriminator"].strip("'")
+        return f"needs a key `{key}` that says which kind it is"
     if kind == "value_error":
         return str(detail["ctx"]["error"])
     words = next((words for kinds, words in _MUST_BE.items() if kind in kinds), None)

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -37,12 +37,14 @@ _SCALARS = {
 class _CoreLoader(yaml.SafeLoader):
     """Resolves plain scalars by the core schema, and knows no tags beyond it."""
 
-    yaml_implicit_resolvers: ClassVar[Any] = {}
-    yaml_constructors: ClassVar[Any] = {
-        tag: construct
-        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
-        if tag is None or tag.removeprefix(_TAG) in {"null", "bool", "str", "seq", "map"}
-    }
+
+# In the class itself mypy takes them for instance variables.
+_CoreLoader.yaml_implicit_resolvers = {}
+_CoreLoader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.removeprefix(_TAG) in {"null", "bool", "str", "seq", "map"}
+}
 
 
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
