@@ -36,7 +36,9 @@ class MediaPorts(Settings):
     """The PoP's pool of UDP port pairs (RTP on the even port, RTCP on the odd one above)."""
 
     low: PORT = 10000
+    """The first port."""
     high: PORT = 40000
+    """The last port. One pair needs an even port and the odd one above."""
     legs: Literal[1, 2] = 1
     """Pairs that a call takes: 2 where the carrier's leg comes from the same range."""
     quarantine_s: Instant = 0.0
@@ -102,8 +104,11 @@ class EdgeRestart(Settings):
     """The TLS edge drops every connection and listens again `down_s` later; established calls keep their media."""
 
     kind: Literal["edge_restart"]
+    """The signalling edge restarts."""
     at_s: Instant
+    """Seconds after the start of the run."""
     down_s: Instant = 1.0
+    """How long nothing listens, in seconds."""
     forgets_throttle: bool = False
     """The throttle's memory goes too, as where it lives in the process that restarts; a new window then begins."""
 
@@ -112,9 +117,13 @@ class CarrierBrownOut(Settings):
     """The carrier keeps only `channels` channels for the whole PoP for a while; calls that are up stay up."""
 
     kind: Literal["carrier_brown_out"]
+    """The carrier loses channels for a while."""
     at_s: Instant
+    """Seconds after the start of the run."""
     lasts_s: Positive
+    """How long it lasts, in seconds."""
     channels: Annotated[int, Field(ge=0)] = 0
+    """The channels that are left."""
 
 
 Incident = Annotated[EdgeRestart | CarrierBrownOut, Field(discriminator="kind")]
@@ -124,21 +133,27 @@ class Pop(Settings):
     """A point of presence: what its trunks share."""
 
     name: str = "mumbai"
+    """Its name in results."""
     stack: StackName = "embedded"
     """The stack that plays it. `--stack` overrides it for one run."""
     host: str = PRODUCTION_HOST
     """Host name of the signalling edge; its certificate carries it."""
     port: PORT = 443
+    """The TLS port of the signalling edge."""
     address: IPvAnyAddress = IPv4Address("127.0.0.1")
     """The address at which the trunk listens, and from which it sends media."""
     inner_address: IPvAnyAddress = IPv4Address("127.0.1.2")
     """The side of such a trunk that faces the carrier, where it has one."""
     ports: MediaPorts = MediaPorts()
+    """The pool of media ports."""
     carrier: Carrier = Carrier()
+    """The telephone network behind it."""
     throttles: Mapping[Annotated[str, Field(pattern=SHARED_NAME)], ThrottleSettings] = {}
     """Limits that trunks share, by name: `throttle: {shared: name}`. `models.throttles.shared` explains them."""
     machine: Machine = Machine()
+    """What its programs run on."""
     incidents: tuple[Incident, ...] = ()
+    """What goes wrong during the run."""
 
     @property
     def calibration(self) -> str:
@@ -150,7 +165,9 @@ class DigestCredentials(Settings):
     """A user name, and the environment variable that has the password. No study holds a password."""
 
     username: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    """The user name."""
     password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """The name of the environment variable that has the password."""
 
 
 HostName = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+$", max_length=253)]
@@ -160,10 +177,13 @@ class Trunk(Settings):
     """One customer's trunk: who may call, how often, with which media, and what traffic it gets."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] = "trunk"
+    """Its name in results."""
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] = "example"
+    """The account's name: the first label of the domain in From."""
     customer_address: IPvAnyAddress = IPv4Address("127.0.0.2")
     """The customer's SBC or PBX: it calls from here, and listens here for inbound calls."""
     customer_port: PORT = 5061
+    """The TLS port at which the customer listens for inbound calls."""
     from_domain: HostName | None = None
     """The domain in From. None: the account's, `<account>.pstn.exotel.com`."""
     request_host: HostName | None = None
@@ -179,10 +199,13 @@ class Trunk(Settings):
     follow_redirects: bool = False
     """A 3xx is followed, at most five times for a call, and only to addresses that the guard allows."""
     throttle: ThrottleSettings = FixedWindow()
+    """The limit on its calls."""
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("PCMA", "PCMU")
     """In the order of preference."""
     suites: Annotated[tuple[Suite, ...], Field(min_length=1)] = ("AES_CM_128_HMAC_SHA1_80",)
+    """SRTP suites, in the order of preference."""
     traffic: Traffic
+    """Its calls."""
 
     @property
     def domain(self) -> str:
@@ -206,10 +229,15 @@ class Quality(Settings):
     """The quality targets of the trunk. A target that is null is not judged."""
 
     refused_share_max: Annotated[Share | None, Asks("refused_share", Operator.AT_MOST)] = 0.01
+    """The largest share of attempts that the trunk may refuse: throttle, channels, ports."""
     customers_lost_share_max: Annotated[Share | None, Asks("customers_lost_share", Operator.AT_MOST)] = 0.01
+    """The largest share of callers who may never get through, redials included."""
     srd_p95_ms_max: Annotated[Positive | None, Asks("srd_p95_ms", Operator.AT_MOST)] = 2000.0
+    """The longest Session Request Delay (RFC 6076) of 95 % of calls, in milliseconds."""
     ner_min: Annotated[Share | None, Asks("ner", Operator.AT_LEAST)] = None
+    """The lowest Network Effectiveness Ratio (E.411)."""
     mos_p5_min: Annotated[Annotated[float, Field(ge=1, le=4.5)] | None, Asks("mos_p5", Operator.AT_LEAST)] = 4.0
+    """The lowest MOS (G.107) of the worst 5 % of calls."""
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -224,12 +252,17 @@ class Study(Settings):
     """One question about one PoP: the only input of every command."""
 
     name: str
+    """Its name in results. Without one it is the file's."""
     seed: Annotated[int, Field(ge=0)] = 1
+    """The seed of all random draws: the same seed, the same calls."""
     duration_s: Annotated[float, Field(gt=0, le=366 * 86_400)] = 60.0
     """New calls are offered for this long; calls under way are then left to end."""
     pop: Pop = Pop()
+    """What the trunks share."""
     trunks: Annotated[tuple[Trunk, ...], Field(min_length=1, max_length=99)]
+    """The trunks. A study with one trunk may write `trunk` and `traffic` instead."""
     quality: Quality = Quality()
+    """What is asked of the trunk."""
 
     @model_validator(mode="before")
     @classmethod

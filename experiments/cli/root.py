@@ -30,6 +30,9 @@ class _Command(NamedTuple):
 
 
 COMMANDS = {
+    "new": _Command("writing", "Write a new study or request, commented and ready to run."),
+    "studies": _Command("writing", "List, show or copy the studies that are shipped."),
+    "schema": _Command("writing", "Print the JSON Schema of a study or a request, for editors."),
     "plan": _Command("predicting", "Say what a study will do, before it does it."),
     "simulate": _Command("predicting", "Predict: run a study on the model of the trunk."),
     "serve": _Command("calling", "Play the study's trunk, until Ctrl-C."),
