@@ -1,7 +1,7 @@
 """A study: the trunk, its traffic and the quality asked of it, as immutable typed values.
 
 The defaults are the documented trunk (virtual SIP over TLS, Mumbai PoP, 200 calls per minute). Reading YAML, with all
-errors at once, is `models.study_file`. `simulator` and `loadgen` execute a study.
+errors at once, is `models.study_file` and `models.forms`. `simulator` and `loadgen` execute a study.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from pydantic import AliasChoices, Field, IPvAnyAddress, IPvAnyNetwork, model_va
 
 from trunkproof.models.destinations import AddedHeaders
 from trunkproof.models.distributions import Constant, Distribution
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.forms import Form, Written, validate_form
+from trunkproof.models.html import html_table
+from trunkproof.models.key_paths import KeyPath, key_path
 from trunkproof.models.settings import Settings, WrongTogetherError
 from trunkproof.models.targets import Asks, Operator, Target
 from trunkproof.models.throttles.fixed_window import FixedWindow
@@ -310,6 +314,13 @@ class Study(Settings):
 
     __str__ = __repr__
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (trunk.name, trunk.throttle.describe(), trunk.traffic.arrivals.kind, trunk.traffic.holding.describe())
+            for trunk in self.trunks
+        ]
+        return html_table(("trunk", "throttle", "arrivals", "holding"), rows, caption=repr(self))
+
     def digest(self) -> str:
         """Return the SHA-256 of all values, as 16 hex digits. It does not depend on how the study was written."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
@@ -317,6 +328,31 @@ class Study(Settings):
     def on(self, stack: StackName) -> Self:
         """Return the study on another stack."""
         return self.model_copy(update={"pop": self.pop.model_copy(update={"stack": stack})})
+
+    def but(self, changes: Mapping[str, Any]) -> Study:
+        """Return the study with other values for some keys, validated: `{"traffic.arrivals.rate_per_minute": 300}`.
+
+        Keys are written as in a file: with a single trunk `trunk.throttle.limit` and `traffic.holding`, with several
+        `trunks[1].throttle.limit`. A value may be settings, such as `Lognormal(mean_s=60, cv=1)`.
+
+        Raises:
+            InputError: a key or a value is wrong; lists all problems.
+        """
+        written = self.model_dump(mode="json", exclude_unset=True)
+        if len(self.trunks) == 1:
+            (trunk,) = written.pop("trunks")
+            written |= {"trunk": trunk, "traffic": trunk.pop("traffic")}
+        problems, paths = [], {}
+        for key, value in changes.items():
+            try:
+                path = key_path(key)
+            except ValueError as error:
+                problems.append(Problem(where=key, what=str(error)))
+                continue
+            paths[_as_written(path, written)] = value.model_dump(mode="json") if isinstance(value, Settings) else value
+        if problems:
+            raise InputError(self.name, problems)
+        return validate_form(written, STUDY, source=self.name, changes=paths)
 
     @property
     def channel_pools(self) -> tuple[int, ...]:
@@ -346,3 +382,33 @@ class Study(Settings):
             if trunk.name == name:
                 return trunk
         raise KeyError(name)
+
+
+_AT_TOP = ("trunk", "traffic")
+"""Keys that a study with a single trunk may write at the top instead of a list of `trunks`."""
+
+
+def _with_trunk_list(written: Written) -> Written:
+    """Return the short form (`trunk:` and `traffic:` at the top) as the full one (`trunks:`)."""
+    study = {key: value for key, value in written.items() if key not in _AT_TOP}
+    if "trunks" in written:
+        # Left in, so that pydantic names them as keys that do not belong beside `trunks`.
+        return study | {key: written[key] for key in _AT_TOP if key in written}
+    trunk = written.get("trunk") or {}
+    if isinstance(trunk, dict) and "traffic" in written:
+        trunk = trunk | {"traffic": written["traffic"]}
+    return study | {"trunks": [trunk]}
+
+
+def _as_written(path: KeyPath, written: Mapping[str, Any]) -> KeyPath:
+    if "trunks" in written or path[:2] != ("trunks", 0):
+        return path
+    inner = path[2:]
+    in_trunk = isinstance(written.get("trunk"), dict) and inner[:1] and inner[0] in written["trunk"]
+    return inner if inner[:1] == ("traffic",) and not in_trunk else ("trunk", *inner)
+
+
+STUDY: Form[Study] = Form(
+    Study, word="study", needs="traffic", expand=_with_trunk_list, as_written=_as_written, also_at_top=_AT_TOP
+)
+"""A study, which may be of a single trunk."""

@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # As type checkers know it. `typing` takes longer to impo
 if TYPE_CHECKING:
     from trunkproof.experiments.prediction.forecast import Forecast, forecast
     from trunkproof.experiments.prediction.predict import Prediction, predict
+    from trunkproof.experiments.prediction.sweep import Difference, Sweep, contrast, sweep
     from trunkproof.experiments.review.request import Request
     from trunkproof.experiments.review.request_file import parse_request, read_request
     from trunkproof.experiments.review.result import Review
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _NAMES_OF = {
     "experiments.prediction.forecast": ("Forecast", "forecast"),
     "experiments.prediction.predict": ("Prediction", "predict"),
+    "experiments.prediction.sweep": ("Difference", "Sweep", "contrast", "sweep"),
     "experiments.review.request": ("Request",),
     "experiments.review.request_file": ("parse_request", "read_request"),
     "experiments.review.result": ("Review",),
@@ -67,6 +69,7 @@ _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in na
 
 __all__ = [
     "Comparison",
+    "Difference",
     "Engine",
     "Forecast",
     "InputError",
@@ -82,10 +85,12 @@ __all__ = [
     "StackError",
     "Start",
     "Study",
+    "Sweep",
     "TrunkproofError",
     "calibrate",
     "compare",
     "compute_kpis",
+    "contrast",
     "draw_plan",
     "drive",
     "find_knee",
@@ -103,6 +108,7 @@ __all__ = [
     "running_trunk",
     "score",
     "simulate",
+    "sweep",
     "validate",
     "validate_async",
     "write_records",

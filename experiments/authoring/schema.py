@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from trunkproof.experiments.review.request_file import REQUEST
-from trunkproof.models.study_file import STUDY, Form
+from trunkproof.models.forms import Form
+from trunkproof.models.study import STUDY
 from trunkproof.models.throttles.policy import SHARED_NAME
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

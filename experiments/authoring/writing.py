@@ -15,8 +15,8 @@ import yaml
 
 from trunkproof.experiments.authoring.schema import Schema, json_schema, keys_at
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.forms import Form
 from trunkproof.models.records import FarEnd
-from trunkproof.models.study_file import Form
 
 _WIDTH = 118
 Values = Mapping[str, Any]

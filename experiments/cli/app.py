@@ -22,8 +22,7 @@ from trunkproof.experiments.cli.invocation import current_invocation
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.loadgen.stacks.registry import STACKS, definition_of
 from trunkproof.models.errors import InputError, Problem
-from trunkproof.models.study import StackName, Study
-from trunkproof.models.study_file import STUDY
+from trunkproof.models.study import STUDY, StackName, Study
 from trunkproof.simulator.run import Engine
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.forms import Form, S, at_its_keys, read_form
 from trunkproof.models.key_paths import KeyPath, key_path
-from trunkproof.models.study_file import Form, S, at_its_keys, read_form
 from trunkproof.models.yaml_text import read_scalar
 
 

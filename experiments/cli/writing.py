@@ -17,8 +17,9 @@ from trunkproof.experiments.cli.app import Json, out, print_result
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.review.request_file import REQUEST
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.forms import Form
 from trunkproof.models.records import FarEnd
-from trunkproof.models.study_file import STUDY, Form
+from trunkproof.models.study import STUDY
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """YAML text -> `Request`, with every mistake found in one go, as a study is read.
 
-The rules of reading are `models.study_file`'s; what a value means is `experiments.review.request`'s.
+The rules of reading are `models.forms`'s; what a value means is `experiments.review.request`'s.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from trunkproof.experiments.review.request import Request
+from trunkproof.models.forms import Form, Written, parse_form, read_form
 from trunkproof.models.key_paths import KeyPath
-from trunkproof.models.study_file import Form, Written, parse_form, read_form
 
 _PRESENT, _FORMER = "interpretations", "readings"
 """Requests of earlier versions call the interpretations of the throttle `readings`. Both keys are read."""
