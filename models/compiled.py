@@ -92,7 +92,7 @@ def _has_private_folder() -> bool:
             with tempfile.TemporaryFile(dir=folder):
                 pass
             os.environ[_CACHE] = str(folder)
-            numba.config.reload_config()
+            numba.config.reload_config()  # type: ignore[no-untyped-call]
             logger.warning("machine code is kept in %s: its own folder and the user's cache are not writable", folder)
             return True
     except OSError:

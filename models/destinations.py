@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
@@ -122,7 +122,10 @@ def _looks_like_number(cells: Sequence[str]) -> bool:
     return any(cell.startswith("+") or cell.isdecimal() for cell in cells)
 
 
-Numbers = Annotated[tuple[Number, ...], BeforeValidator(_from_file)]
+Numbers = Annotated[
+    tuple[Number, ...],
+    BeforeValidator(_from_file, json_schema_input_type=str | tuple[str, ...] | dict[Literal["file", "column"], str]),
+]
 """A list of numbers, or a file that has them. A study that was read holds the numbers themselves."""
 
 
@@ -130,7 +133,9 @@ class Destination(Settings):
     """Numbers with one kind of far end: one `number`, several `numbers`, or all of a `block`."""
 
     number: Number | None = None
+    """One number to call, in E.164."""
     numbers: Numbers = ()
+    """Several numbers: a list, or a CSV file."""
     block: str | None = None
     """The first and the last number, such as `+918040010000-+918040019999`."""
     far_end: FarEnd
@@ -349,7 +354,11 @@ def _pairs(written: Any) -> Any:
     return tuple(written.items()) if isinstance(written, dict) else written
 
 
-AddedHeaders = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs), AfterValidator(_checked_headers)]
+AddedHeaders = Annotated[
+    tuple[tuple[str, str], ...],
+    BeforeValidator(_pairs, json_schema_input_type=dict[str, str]),
+    AfterValidator(_checked_headers),
+]
 """Names and values, written as a mapping. A tuple, because settings can be hashed."""
 
 

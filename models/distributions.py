@@ -51,7 +51,9 @@ class Constant(DurationDistribution):
     """Always the same duration; a bare number in a study means this."""
 
     kind: Literal["constant"] = "constant"
+    """Always the same."""
     value_s: Duration
+    """Seconds."""
 
     def quantile(self, u: FloatArray) -> FloatArray:
         """Return durations for uniforms `u`."""
@@ -74,7 +76,9 @@ class Exponential(DurationDistribution):
     """Without memory."""
 
     kind: Literal["exponential"] = "exponential"
+    """Without memory: most are short, a few are long."""
     mean_s: PositiveDuration
+    """The mean, in seconds."""
 
     def quantile(self, u: FloatArray) -> FloatArray:
         """Return durations for uniforms `u`."""
@@ -97,7 +101,9 @@ class Lognormal(DurationDistribution):
     """The usual shape of call holding times (Brown et al. 2005), given by its mean and coefficient of variation."""
 
     kind: Literal["lognormal"] = "lognormal"
+    """The usual shape of call durations."""
     mean_s: PositiveDuration
+    """The mean, in seconds."""
     cv: Annotated[float, Field(gt=0, le=1000)]
     """Standard deviation over mean."""
 
@@ -129,7 +135,9 @@ class Empirical(DurationDistribution):
     """Durations that were seen, each as likely as the next; kept in ascending order."""
 
     kind: Literal["empirical"] = "empirical"
+    """Durations that were seen."""
     values_s: Annotated[tuple[Duration, ...], Field(min_length=1), AfterValidator(lambda seen: tuple(sorted(seen)))]
+    """The durations in seconds, in any order. Each is equally likely."""
 
     def quantile(self, u: FloatArray) -> FloatArray:
         """Return durations for uniforms `u`."""
@@ -159,13 +167,16 @@ class MixturePart(Settings):
     weight: Annotated[float, Field(gt=0, le=1e9)]
     """Relative to the other parts' weights; they need not add up to 1."""
     of: Distribution
+    """The distribution of this part."""
 
 
 class Mixture(DurationDistribution):
     """Several populations in one: with probability proportional to its weight, a draw comes from a part."""
 
     kind: Literal["mixture"] = "mixture"
+    """Several populations in one."""
     parts: Annotated[tuple[MixturePart, ...], Field(min_length=1)]
+    """The populations."""
 
     @property
     def _weights(self) -> FloatArray:
@@ -233,11 +244,8 @@ def _bare_number_is_constant(written: Any) -> Any:
     return {"kind": "constant", "value_s": written} if is_number else written
 
 
-Distribution = Annotated[
-    Constant | Exponential | Lognormal | Mixture | Empirical,
-    Field(discriminator="kind"),
-    BeforeValidator(_bare_number_is_constant),
-]
+_Kinds = Annotated[Constant | Exponential | Lognormal | Mixture | Empirical, Field(discriminator="kind")]
+Distribution = Annotated[_Kinds, BeforeValidator(_bare_number_is_constant, json_schema_input_type=_Kinds | Duration)]
 
 MixturePart.model_rebuild()
 Mixture.model_rebuild()

@@ -23,6 +23,7 @@ import polars as pl
 from trunkproof.models.arrays import BoolArray, FloatArray
 from trunkproof.models.columns import DISPOSITION_CODE, Columns, columns_of
 from trunkproof.models.histogram import LogHistogram
+from trunkproof.models.html import html_table
 from trunkproof.models.occupancy import Occupancy
 from trunkproof.models.records import NOT_DELIVERED, REFUSED_BY_TRUNK, Disposition
 
@@ -349,6 +350,30 @@ class Kpis:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.values)
+
+    def __getattr__(self, name: str) -> float | None:
+        # Called for what is no field. A pickle asks for names before there are any fields.
+        if name in DEFINITIONS and "values" in vars(self):
+            return self.values[name]
+        raise AttributeError(f"there is no indicator {name}; there are {', '.join(DEFINITIONS)}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *DEFINITIONS]
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return indicator name -> value."""
+        return dict(self.values)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row per indicator: `name`, `title`, `value`, `unit`."""
+        rows = [(name, DEFINITIONS[name].title, self.values[name], DEFINITIONS[name].unit) for name in self.values]
+        return pl.DataFrame(
+            rows, {"name": pl.String, "title": pl.String, "value": pl.Float64, "unit": pl.String}, orient="row"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(row["title"], _short(row["value"]), row["unit"]) for row in self.to_frame().iter_rows(named=True)]
+        return html_table(("indicator", "value", "unit"), rows)
 
     def __repr__(self) -> str:
         shown = ("attempts", "refused_share", "customers_lost_share", "srd_p95_ms", "peak_concurrency", "mos_p5")

@@ -19,6 +19,7 @@ import polars as pl
 from trunkproof.models.destinations import Destination, Destinations
 from trunkproof.models.draws import CALLS_PER_CHUNK, ROWS_PER_TRUNK, Outcome, PlanArrays, drawn_chunks
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.html import html_table
 from trunkproof.models.numbering import check_rows
 from trunkproof.models.records import Direction, Disposition, FarEnd
 from trunkproof.models.redials import tries_again
@@ -190,6 +191,10 @@ class Plan:
         return (
             f"<Plan of {self.study.name!r}: {self.calls} calls in {self.study.duration_s:g} s, seed {self.study.seed}>"
         )
+
+    def _repr_html_(self) -> str:
+        first = self.table.head(5)
+        return html_table(first.columns, first.rows(), caption=f"{self!r}; its first rows")
 
 
 def draw_plan(study: Study) -> Plan:

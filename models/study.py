@@ -1,7 +1,7 @@
 """A study: the trunk, its traffic and the quality asked of it, as immutable typed values.
 
 The defaults are the documented trunk (virtual SIP over TLS, Mumbai PoP, 200 calls per minute). Reading YAML, with all
-errors at once, is `models.study_file`. `simulator` and `loadgen` execute a study.
+errors at once, is `models.study_file` and `models.forms`. `simulator` and `loadgen` execute a study.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ from trunkproof.models.edges import (
     edge_named,
     edge_problems,
 )
+from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.forms import Form, Written, validate_form
 from trunkproof.models.hosts import PORT, HostAndPort, HostName
-from trunkproof.models.settings import Settings
+from trunkproof.models.html import html_table
+from trunkproof.models.key_paths import KeyPath, key_path
+from trunkproof.models.settings import Settings, WrongTogetherError
 from trunkproof.models.targets import Asks, Operator, Target
 from trunkproof.models.thresholds import KpiThreshold, threshold_problems
 from trunkproof.models.throttles.fixed_window import FixedWindow
@@ -50,7 +54,9 @@ class MediaPorts(Settings):
     """The PoP's pool of UDP port pairs (RTP on the even port, RTCP on the odd one above)."""
 
     low: PORT = 10000
+    """The first port."""
     high: PORT = 40000
+    """The last port. One pair needs an even port and the odd one above."""
     legs: Literal[1, 2] = 1
     """Pairs that a call takes: 2 where the carrier's leg comes from the same range."""
     quarantine_s: Instant = 0.0
@@ -118,8 +124,11 @@ class EdgeRestart(Settings):
     """The TLS edge drops every connection and listens again `down_s` later; established calls keep their media."""
 
     kind: Literal["edge_restart"]
+    """The signalling edge restarts."""
     at_s: Instant
+    """Seconds after the start of the run."""
     down_s: Instant = 1.0
+    """How long nothing listens, in seconds."""
     forgets_throttle: bool = False
     """The throttle's memory goes too, as where it lives in the process that restarts; a new window then begins."""
 
@@ -128,9 +137,13 @@ class CarrierBrownOut(Settings):
     """The carrier keeps only `channels` channels for the whole PoP for a while; calls that are up stay up."""
 
     kind: Literal["carrier_brown_out"]
+    """The carrier loses channels for a while."""
     at_s: Instant
+    """Seconds after the start of the run."""
     lasts_s: Positive
+    """How long it lasts, in seconds."""
     channels: Annotated[int, Field(ge=0)] = 0
+    """The channels that are left."""
 
 
 Incident = Annotated[EdgeRestart | EdgeDown | CarrierBrownOut, Field(discriminator="kind")]
@@ -140,11 +153,13 @@ class Pop(Settings):
     """A point of presence: what its trunks share."""
 
     name: str = "mumbai"
+    """Its name in results."""
     stack: StackName = "embedded"
     """The stack that plays it. `--stack` overrides it for one run."""
     host: str = PRODUCTION_HOST
     """Host name of the signalling edge; its certificate carries it."""
     port: PORT = 443
+    """The TLS port of the signalling edge."""
     address: IPvAnyAddress = IPv4Address("127.0.0.1")
     """The address at which the trunk listens, and from which it sends media."""
     edges: tuple[Edge, ...] = ()
@@ -156,11 +171,15 @@ class Pop(Settings):
     inner_address: IPvAnyAddress = IPv4Address("127.0.1.2")
     """The side of such a trunk that faces the carrier, where it has one."""
     ports: MediaPorts = MediaPorts()
+    """The pool of media ports."""
     carrier: Carrier = Carrier()
+    """The telephone network behind it."""
     throttles: Mapping[Annotated[str, Field(pattern=SHARED_NAME)], ThrottleSettings] = {}
     """Limits that trunks share, by name: `throttle: {shared: name}`. `models.throttles.shared` explains them."""
     machine: Machine = Machine()
+    """What its programs run on."""
     incidents: tuple[Incident, ...] = ()
+    """What goes wrong during the run."""
 
     @model_validator(mode="after")
     def _edges_are_clear(self) -> Self:
@@ -194,17 +213,22 @@ class DigestCredentials(Settings):
     """A user name, and the environment variable that has the password. No study holds a password."""
 
     username: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    """The user name."""
     password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """The name of the environment variable that has the password."""
 
 
 class Trunk(Settings):
     """One customer's trunk: who may call, how often, with which media, and what traffic it gets."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] = "trunk"
+    """Its name in results."""
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] = "example"
+    """The account's name: the first label of the domain in From."""
     customer_address: IPvAnyAddress = IPv4Address("127.0.0.2")
     """The customer's SBC or PBX: it calls from here, and listens here for inbound calls."""
     customer_port: PORT = 5061
+    """The port at which the customer listens for inbound calls."""
     transport: Transport = "tls"
     """What carries SIP, in both directions."""
     media: MediaProfile = "srtp"
@@ -230,10 +254,13 @@ class Trunk(Settings):
     follow_redirects: bool = False
     """A 3xx is followed, at most five times for a call, and only to addresses that the guard allows."""
     throttle: ThrottleSettings = FixedWindow()
+    """The limit on its calls."""
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] = ("PCMA", "PCMU")
     """In the order of preference."""
     suites: Annotated[tuple[Suite, ...], Field(min_length=1)] = ("AES_CM_128_HMAC_SHA1_80",)
+    """SRTP suites, in the order of preference."""
     traffic: Traffic
+    """Its calls."""
 
     @property
     def domain(self) -> str:
@@ -269,10 +296,15 @@ class Quality(Settings):
     """The quality targets of the trunk. A target that is null is not judged."""
 
     refused_share_max: Annotated[Share | None, Asks("refused_share", Operator.AT_MOST)] = 0.01
+    """The largest share of attempts that the trunk may refuse: throttle, channels, ports."""
     customers_lost_share_max: Annotated[Share | None, Asks("customers_lost_share", Operator.AT_MOST)] = 0.01
+    """The largest share of callers who may never get through, redials included."""
     srd_p95_ms_max: Annotated[Positive | None, Asks("srd_p95_ms", Operator.AT_MOST)] = 2000.0
+    """The longest Session Request Delay (RFC 6076) of 95 % of calls, in milliseconds."""
     ner_min: Annotated[Share | None, Asks("ner", Operator.AT_LEAST)] = None
+    """The lowest Network Effectiveness Ratio (E.411)."""
     mos_p5_min: Annotated[Annotated[float, Field(ge=1, le=4.5)] | None, Asks("mos_p5", Operator.AT_LEAST)] = 4.0
+    """The lowest MOS (G.107) of the worst 5 % of calls."""
 
     failed_calls_share_max: Annotated[
         Share | None, Asks("failed_calls_share", Operator.AT_MOST, only_measured=True)
@@ -300,12 +332,17 @@ class Study(Settings):
     """One question about one PoP: the only input of every command."""
 
     name: str
+    """Its name in results. Without one it is the file's."""
     seed: Annotated[int, Field(ge=0)] = 1
+    """The seed of all random draws: the same seed, the same calls."""
     duration_s: Annotated[float, Field(gt=0, le=366 * 86_400)] = 60.0
     """New calls are offered for this long; calls under way are then left to end."""
     pop: Pop = Pop()
+    """What the trunks share."""
     trunks: Annotated[tuple[Trunk, ...], Field(min_length=1, max_length=99)]
+    """The trunks. A study with one trunk may write `trunk` and `traffic` instead."""
     quality: Quality = Quality()
+    """What is asked of the trunk."""
     thresholds: Annotated[tuple[KpiThreshold, ...], Field(max_length=100)] = ()
     """What a load test must keep beside `quality`. See `models.thresholds`."""
 
@@ -329,10 +366,10 @@ class Study(Settings):
         shared = self.pop.throttles
         for name, throttle in shared.items():
             if any(each.shared is not None for each in (throttle, *throttle.parts)):
-                raise ValueError(f"pop.throttles.{name} names another shared limit; only trunks do")
+                raise WrongTogetherError(f"pop.throttles.{name}", "names another shared limit; only trunks do")
         for index, trunk in enumerate(self.trunks):
             for what in sharing_problems(trunk.throttle, shared):
-                raise ValueError(f"trunks[{index}].throttle: {what}")
+                raise WrongTogetherError(f"trunks[{index}].throttle", what)
         return self
 
     @model_validator(mode="after")
@@ -368,6 +405,13 @@ class Study(Settings):
 
     __str__ = __repr__
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (trunk.name, trunk.throttle.describe(), trunk.traffic.arrivals.kind, trunk.traffic.holding.describe())
+            for trunk in self.trunks
+        ]
+        return html_table(("trunk", "throttle", "arrivals", "holding"), rows, caption=repr(self))
+
     def digest(self) -> str:
         """Return the SHA-256 of all values but the thresholds, as 16 hex digits, however the study was written.
 
@@ -378,6 +422,31 @@ class Study(Settings):
     def on(self, stack: StackName) -> Self:
         """Return the study on another stack."""
         return self.model_copy(update={"pop": self.pop.model_copy(update={"stack": stack})})
+
+    def but(self, changes: Mapping[str, Any]) -> Study:
+        """Return the study with other values for some keys, validated: `{"traffic.arrivals.rate_per_minute": 300}`.
+
+        Keys are written as in a file: with a single trunk `trunk.throttle.limit` and `traffic.holding`, with several
+        `trunks[1].throttle.limit`. A value may be settings, such as `Lognormal(mean_s=60, cv=1)`.
+
+        Raises:
+            InputError: a key or a value is wrong; lists all problems.
+        """
+        written = self.model_dump(mode="json", exclude_unset=True)
+        if len(self.trunks) == 1:
+            (trunk,) = written.pop("trunks")
+            written |= {"trunk": trunk, "traffic": trunk.pop("traffic")}
+        problems, paths = [], {}
+        for key, value in changes.items():
+            try:
+                path = key_path(key)
+            except ValueError as error:
+                problems.append(Problem(where=key, what=str(error)))
+                continue
+            paths[_as_written(path, written)] = value.model_dump(mode="json") if isinstance(value, Settings) else value
+        if problems:
+            raise InputError(self.name, problems)
+        return validate_form(written, STUDY, source=self.name, changes=paths)
 
     @property
     def channel_pools(self) -> tuple[int, ...]:
@@ -417,3 +486,33 @@ class Study(Settings):
             if trunk.name == name:
                 return trunk
         raise KeyError(name)
+
+
+_AT_TOP = ("trunk", "traffic")
+"""Keys that a study with a single trunk may write at the top instead of a list of `trunks`."""
+
+
+def _with_trunk_list(written: Written) -> Written:
+    """Return the short form (`trunk:` and `traffic:` at the top) as the full one (`trunks:`)."""
+    study = {key: value for key, value in written.items() if key not in _AT_TOP}
+    if "trunks" in written:
+        # Left in, so that pydantic names them as keys that do not belong beside `trunks`.
+        return study | {key: written[key] for key in _AT_TOP if key in written}
+    trunk = written.get("trunk") or {}
+    if isinstance(trunk, dict) and "traffic" in written:
+        trunk = trunk | {"traffic": written["traffic"]}
+    return study | {"trunks": [trunk]}
+
+
+def _as_written(path: KeyPath, written: Mapping[str, Any]) -> KeyPath:
+    if "trunks" in written or path[:2] != ("trunks", 0):
+        return path
+    inner = path[2:]
+    in_trunk = isinstance(written.get("trunk"), dict) and inner[:1] and inner[0] in written["trunk"]
+    return inner if inner[:1] == ("traffic",) and not in_trunk else ("trunk", *inner)
+
+
+STUDY: Form[Study] = Form(
+    Study, word="study", needs="traffic", expand=_with_trunk_list, as_written=_as_written, also_at_top=_AT_TOP
+)
+"""A study, which may be of a single trunk."""

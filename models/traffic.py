@@ -25,29 +25,38 @@ class ConstantArrivals(Settings):
     """One call every 60 / rate seconds."""
 
     kind: Literal["constant"]
+    """Evenly spaced calls."""
     rate_per_minute: PerMinute
+    """Calls per minute."""
 
 
 class PoissonArrivals(Settings):
     """Independent callers at a constant rate."""
 
     kind: Literal["poisson"]
+    """Independent callers."""
     rate_per_minute: PerMinute
+    """Calls per minute, on average."""
 
 
 class RatePoint(Settings):
     """From `at_s` on, this rate (with `shape: linear`: reached at `at_s`)."""
 
     at_s: Annotated[float, Field(ge=0)]
+    """Seconds after the start of the run."""
     rate_per_minute: PerMinute
+    """Calls per minute, on average."""
 
 
 class PiecewiseArrivals(Settings):
     """Poisson with a rate that follows given points, in steps or along straight lines; the last rate stays."""
 
     kind: Literal["piecewise"]
+    """Independent callers at a rate that follows points."""
     points: Annotated[tuple[RatePoint, ...], Field(min_length=1)]
+    """The points, in the order of time."""
     shape: Literal["step", "linear"] = "step"
+    """Whether the rate jumps at each point or moves along a straight line to it."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -73,8 +82,11 @@ class DiurnalArrivals(Settings):
     """Poisson with one rate for each hour of the day, repeated daily; the run begins at `start_hour`."""
 
     kind: Literal["diurnal"]
+    """Independent callers at a rate for each hour of the day."""
     hourly_per_minute: Annotated[tuple[PerMinute, ...], Field(min_length=24, max_length=24)]
+    """Calls per minute in each of the 24 hours, from midnight on."""
     start_hour: Annotated[float, Field(ge=0, lt=24)] = 0.0
+    """The hour of the day at which the run begins."""
     seconds_per_hour: Positive = 3600.0
     """Less than 3600 plays the day faster, for a test that must not take one."""
 
@@ -83,18 +95,26 @@ class RampArrivals(Settings):
     """Poisson with a rate that rises or falls evenly over the whole run."""
 
     kind: Literal["ramp"]
+    """Independent callers at a rate that rises or falls evenly."""
     from_per_minute: PerMinute
+    """Calls per minute at the start."""
     to_per_minute: PerMinute
+    """Calls per minute at the end."""
 
 
 class BurstArrivals(Settings):
     """On-off bursts: a two-state Markov-modulated Poisson process (MMPP), exponential times in both states."""
 
     kind: Literal["bursts"]
+    """Independent callers at two rates that take turns."""
     quiet_per_minute: PerMinute
+    """Calls per minute between bursts."""
     burst_per_minute: PerMinute
+    """Calls per minute in a burst."""
     mean_quiet_s: Positive
+    """Mean time between bursts, in seconds."""
     mean_burst_s: Positive
+    """Mean length of a burst, in seconds."""
 
 
 class OverdispersedArrivals(Settings):
@@ -104,9 +124,13 @@ class OverdispersedArrivals(Settings):
     """
 
     kind: Literal["overdispersed"]
+    """Independent callers at a rate that varies more than chance does."""
     rate_per_minute: PerMinute
+    """Calls per minute, on average."""
     busyness_cv: Positive
+    """Coefficient of variation of the rate from period to period."""
     period_s: Positive = 60.0
+    """How long one rate holds, in seconds."""
 
 
 Hourly = Annotated[tuple[PerMinute, ...], Field(min_length=24, max_length=24)]
@@ -121,21 +145,28 @@ class WeeklyArrivals(Settings):
     """
 
     kind: Literal["weekly"]
+    """Independent callers at a rate for each hour of the week."""
     hourly_per_minute: Annotated[tuple[Hourly, ...], Field(min_length=7, max_length=7)]
     """By weekday, Monday first, and hour."""
     start_weekday: Annotated[int, Field(ge=0, le=6)] = 0
     """Monday is 0."""
     start_hour: Annotated[float, Field(ge=0, lt=24)] = 0.0
+    """The hour of the day at which the run begins."""
     day_cv: Cv = 0.0
+    """Coefficient of variation of the rate from day to day."""
     period_cv: Cv = 0.0
+    """Coefficient of variation of the rate from period to period."""
     period_s: Positive = 900.0
+    """How long one rate holds, in seconds."""
 
 
 class ReplayedArrivals(Settings):
     """Given instants, exactly."""
 
     kind: Literal["replay"]
+    """Calls at given instants."""
     instants_s: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+    """Seconds after the start of the run, one for each call."""
 
 
 Arrivals = Annotated[
@@ -156,7 +187,9 @@ class Rejection(Settings):
     """A share of calls that the far side refuses with this final status."""
 
     status: Annotated[int, Field(ge=400, le=699)]
+    """The SIP status."""
     share: Share
+    """The share of calls that get it."""
 
     @model_validator(mode="after")
     def _means_rejected(self) -> Self:
@@ -169,9 +202,13 @@ class Outcomes(Settings):
     """How calls that reach the far side end; what is left over is answered."""
 
     busy: Share = 0.0
+    """The share of calls that hear busy (486)."""
     no_answer: Share = 0.0
+    """The share that rings until the far side gives up (480)."""
     abandoned: Share = 0.0
+    """The share that the caller cancels while it rings."""
     rejected: tuple[Rejection, ...] = ()
+    """Shares that are refused with another status."""
 
     @property
     def answered(self) -> float:
@@ -192,7 +229,9 @@ def _bare_number_is_all(written: Any) -> Any:
 
 MOST_ATTEMPTS = 20
 Chances = Annotated[
-    tuple[Share, ...], Field(min_length=1, max_length=MOST_ATTEMPTS), BeforeValidator(_bare_number_is_all)
+    tuple[Share, ...],
+    Field(min_length=1, max_length=MOST_ATTEMPTS),
+    BeforeValidator(_bare_number_is_all, json_schema_input_type=Share | tuple[Share, ...]),
 ]
 """After the first failed attempt, after the second, and so on; the last one stays. A bare number stands for all."""
 
@@ -201,22 +240,39 @@ class RedialReasons(Settings):
     """Chances of another attempt by how the failed one ended: a field per `Disposition` that is a failure."""
 
     throttled: Chances | None = None
+    """After a refusal by the throttle."""
     not_whitelisted: Chances | None = None
+    """After a refusal of our source address."""
     no_channel: Chances | None = None
+    """After a refusal because all carrier channels were in use."""
     no_port: Chances | None = None
+    """After a refusal because no media port was free."""
     carrier_rejected: Chances | None = None
+    """After another final status from the carrier."""
     busy: Chances | None = None
+    """After busy."""
     no_answer: Chances | None = None
+    """After ringing without an answer."""
     abandoned: Chances | None = None
+    """After the caller has given up."""
     timed_out: Chances | None = None
+    """After no response at all."""
     connection_failed: Chances | None = None
+    """After no connection, or one that broke."""
     unauthorised: Chances | None = None
+    """After a demand for credentials."""
     forbidden: Chances | None = None
+    """After 403."""
     not_found: Chances | None = None
+    """After a number that does not exist."""
     not_acceptable: Chances | None = None
+    """After a refusal of codec, SRTP or SDP."""
     redirected: Chances | None = None
+    """After a redirect that was not followed."""
     media_failed: Chances | None = None
+    """After an answered call without good audio."""
     dropped: Chances | None = None
+    """After a call that the other side ended too early."""
 
 
 class Redial(Settings):
@@ -227,6 +283,7 @@ class Redial(Settings):
     by_reason: RedialReasons = RedialReasons()
     """Where the chance depends on why the attempt failed; the reasons named here need not stand in `after`."""
     delay: Distribution = Exponential(kind="exponential", mean_s=15.0)
+    """From the end of a failed attempt to the next one."""
     attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 5
     """Most attempts of one caller, the first included."""
     obeys_retry_after: bool = True
@@ -276,6 +333,7 @@ class TlsPolicy(StrEnum):
 TlsVersion = Literal["1.2", "1.3"]
 TLS_VERSIONS: tuple[TlsVersion, ...] = get_args(TlsVersion)
 """Oldest first."""
+_WrittenVersion = TlsVersion | float
 
 
 def _one_version_is_a_list(written: Any) -> Any:
@@ -288,13 +346,15 @@ class TlsUse(Settings):
     """TLS as a dimension of the load."""
 
     policy: TlsPolicy = TlsPolicy.PERSISTENT
+    """One connection for all calls, a pool, or a connection for each call."""
     pool_size: Annotated[int, Field(ge=1, le=1000)] = 4
+    """The connections of a pool."""
     resumption_share: Share = 0.0
     """Share of new connections that resume an earlier session."""
     versions: Annotated[
         tuple[TlsVersion, ...],
         Field(min_length=1, validation_alias=AliasChoices("versions", "version")),
-        BeforeValidator(_one_version_is_a_list),
+        BeforeValidator(_one_version_is_a_list, json_schema_input_type=_WrittenVersion | tuple[_WrittenVersion, ...]),
     ] = TLS_VERSIONS
     """The versions that a customer offers; the newest that both sides know is used. The older key `version` names
     one."""
@@ -318,19 +378,24 @@ class Traffic(Settings):
     """The load of one trunk."""
 
     arrivals: Arrivals
+    """When calls are placed."""
     holding: Distribution
-    """Answer to BYE."""
+    """How long calls last, from answer to BYE."""
     ringing: Distribution = Constant(kind="constant", value_s=2.0)
-    """First ring to the called side's answer or refusal."""
+    """How long it rings, up to the answer or refusal of the called side."""
     patience: Distribution = Exponential(kind="exponential", mean_s=2.0)
-    """First ring to CANCEL, for calls that their caller abandons."""
+    """How long callers who will give up let it ring."""
     outcomes: Outcomes = Outcomes()
+    """How calls end that reach the far side."""
     redial: Redial = Redial()
+    """Who tries again after a failure."""
     inbound_share: Share = 0.0
+    """The share of calls that come from the telephone network."""
     ring_patience_s: Annotated[float, Field(gt=0, le=3600)] = 180.0
     """First sign of life (a provisional response) to CANCEL, for a caller who did not plan to give up. Proxies wait as
     long (timer C, RFC 3261 section 16.6)."""
     tls: TlsUse = TlsUse()
+    """How calls use TLS connections."""
     callers: Numbers = ()
     """The Exophones under which the customer calls out, in turn. Empty: an invented one, which only our own trunks
     accept."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trunkproof.experiments.load.run import load, load_async
     from trunkproof.experiments.prediction.forecast import Forecast, forecast
     from trunkproof.experiments.prediction.predict import Prediction, predict
+    from trunkproof.experiments.prediction.sweep import Difference, Sweep, contrast, sweep
     from trunkproof.experiments.review.request import Request
     from trunkproof.experiments.review.request_file import parse_request, read_request
     from trunkproof.experiments.review.result import Review
@@ -47,6 +48,7 @@ _NAMES_OF = {
     "experiments.load.run": ("load", "load_async"),
     "experiments.prediction.forecast": ("Forecast", "forecast"),
     "experiments.prediction.predict": ("Prediction", "predict"),
+    "experiments.prediction.sweep": ("Difference", "Sweep", "contrast", "sweep"),
     "experiments.review.request": ("Request",),
     "experiments.review.request_file": ("parse_request", "read_request"),
     "experiments.review.result": ("Review",),
@@ -73,6 +75,7 @@ _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in na
 
 __all__ = [
     "Comparison",
+    "Difference",
     "Engine",
     "Forecast",
     "InputError",
@@ -89,11 +92,13 @@ __all__ = [
     "StackError",
     "Start",
     "Study",
+    "Sweep",
     "TrunkproofError",
     "calibrate",
     "compare",
     "compare_runs",
     "compute_kpis",
+    "contrast",
     "draw_plan",
     "drive",
     "find_knee",
@@ -115,6 +120,7 @@ __all__ = [
     "running_trunk",
     "score",
     "simulate",
+    "sweep",
     "validate",
     "validate_async",
     "write_records",

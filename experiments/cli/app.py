@@ -21,12 +21,12 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from trunkproof.experiments.cli.invocation import current_invocation
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.common.result_folder import ResultFolder, open_results
 from trunkproof.loadgen.journal.writer import flush_all
 from trunkproof.loadgen.stacks.registry import STACKS, definition_of
-from trunkproof.models.study import StackName, Study
-from trunkproof.models.study_file import read_study
+from trunkproof.models.study import STUDY, StackName, Study
 from trunkproof.simulator.run import Engine
 
 
@@ -117,28 +117,34 @@ Production = Annotated[bool, typer.Option("--production", help="Allow calls to t
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
 
 
-class _Warnings(logging.Handler):
-    """Shows what the libraries warn of, each thing once: several customers may find the same."""
+class _Log(logging.Handler):
+    """Shows what the libraries log. A warning is shown once: several customers may find the same."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one warning; the traceback, too, of what is a bug of ours."""
+        """Show one message; the traceback, too, of what is a bug of ours."""
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
-        if text not in self._shown:
-            self._shown.add(text)
-            err.print(text, markup=False)
+        if record.levelno < logging.WARNING:
+            text = f"{record.created:.3f} {record.levelname.lower()} {record.name.removeprefix('trunkproof.')}: {text}"
+        elif text in self._shown:
+            return
+        self._shown.add(text)
+        typer.echo(text, err=True)
 
 
-def show_warnings() -> None:
-    """Show the warnings of our libraries on stderr, for as long as this process lives."""
+def show_log(level: int = logging.WARNING) -> None:
+    """Show what our libraries log on stderr, for as long as this process lives. `level` is as in `logging`."""
     logger = logging.getLogger("trunkproof")
-    if not any(isinstance(handler, _Warnings) for handler in logger.handlers):
-        logger.addHandler(_Warnings())
+    if not any(isinstance(handler, _Log) for handler in logger.handlers):
+        logger.addHandler(_Log())
+    logger.setLevel(level)
+    # Progress and notes are less than a warning.
+    err.quiet = level > logging.WARNING
 
 
 class FileFirst(TyperGroup):
@@ -156,7 +162,7 @@ class FileFirst(TyperGroup):
 
 def read_as_asked(path: Path, seed: int | None = None, stack: StackName | None = None) -> Study:
     """Return the study of that file, with the seed and the stack of the options where they are given."""
-    study = read_study(path)
+    study = current_invocation().read(path, STUDY)
     study = study if seed is None else study.model_copy(update={"seed": seed})
     study = study if stack is None else study.on(stack)
     definition_of(study.pop.stack)

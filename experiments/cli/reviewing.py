@@ -20,6 +20,7 @@ from trunkproof.experiments.cli.app import (
     out,
     print_result,
 )
+from trunkproof.experiments.cli.invocation import current_invocation
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.report.chromium import ChromiumError
@@ -27,15 +28,13 @@ from trunkproof.experiments.report.paper import write_pictures
 from trunkproof.experiments.report.review_page import write_review_page
 from trunkproof.experiments.report.review_summary import SUMMARY, summary
 from trunkproof.experiments.review.decision_json import DECISION, read_decision, to_json, write_decision
-from trunkproof.experiments.review.request_file import read_request
+from trunkproof.experiments.review.request_file import REQUEST
 from trunkproof.experiments.review.result import Decision, Review
 from trunkproof.experiments.review.review import review as answer
 from trunkproof.experiments.review.score.score import score as score_history
 from trunkproof.experiments.review.sweep.cluster import executor_at
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.demand.history.reading import read_history
-from trunkproof.models.errors import InputError
-from trunkproof.models.study_file import at_its_keys
 
 PAGE, PAPER, PICTURE = "report.html", "report.pdf", "report.png"
 CODES = {
@@ -86,14 +85,12 @@ def decide(
     as_json: Json = False,
 ) -> None:
     """Decide on a request and write decision.json and report.html into DIR (the word `of` may be left out)."""
-    request, folder = read_request(request_file), folder_at(out_dir, fresh=True).path
+    request, folder = current_invocation().read(request_file, REQUEST), folder_at(out_dir, fresh=True).path
     if engine is not None:
         request = request.model_copy(update={"engine": engine})
     with executor_at(cluster, workers) as executor, shown.progress(err) as advance:
         try:
             found = answer(request, request_file.parent, executor=executor, advance=advance, command=command_line())
-        except InputError as error:
-            raise at_its_keys(error, request_file) from None
         except KeyboardInterrupt:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
@@ -125,15 +122,11 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Compare the history since a raise with what its review forecast."""
-    request = read_request(request_file)
+    request = current_invocation().read(request_file, REQUEST)
     saved = read_decision(decision)
     # `since`, `until` and `closed` belong to the old history: they say nothing about the new one.
     settings = request.history.model_copy(update={"path": history, "since": None, "until": None, "closed": ()})
-    try:
-        history_since = read_history(settings)
-    except InputError as error:
-        raise at_its_keys(error, request_file) from None
-    scored = score_history(saved, history_since, request, per_minute=per_minute)
+    scored = score_history(saved, read_history(settings), request, per_minute=per_minute)
     print_result(scored.to_json(), lambda: out.print(scored.said, markup=False), as_json=as_json)
 
 

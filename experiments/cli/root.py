@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
+import logging
 import resource
 import sys
+from enum import StrEnum
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from importlib.metadata import version as installed_version
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 _NO_ROOM = 7
 """The same code as in `experiments.common.exit_codes`, which cannot be imported without memory."""
+_ALONE = frozenset({"--verbose", "-v", "--quiet", "-q", "--version"})
+_WITH_VALUE = frozenset({"--set", "--log-level"})
+"""Options of every command, which may stand anywhere in the line."""
 
 
 class _Command(NamedTuple):
@@ -28,6 +35,9 @@ class _Command(NamedTuple):
 
 
 COMMANDS = {
+    "new": _Command("writing", "Write a new study or request, commented and ready to run."),
+    "studies": _Command("writing", "List, show or copy the studies that are shipped."),
+    "schema": _Command("writing", "Print the JSON Schema of a study or a request, for editors."),
     "plan": _Command("predicting", "Say what a study will do, before it does it."),
     "simulate": _Command("predicting", "Predict: run a study on the model of the trunk."),
     "serve": _Command("calling", "Play the study's trunk, until Ctrl-C."),
@@ -77,36 +87,98 @@ class LazyGroup(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the options of every command from anywhere in the line, and `--json` from before the command."""
+        return super().parse_args(ctx, _in_order(args))
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command. After Ctrl-C it leaves quietly with 130; Typer alone would print a word and leave with 1."""
-        try:
-            # `--help` needs neither of these imports, which are slow.
-            from trunkproof.experiments.cli.app import held, show_warnings  # noqa: PLC0415
-            from trunkproof.loadgen.media.pump import asked_for  # noqa: PLC0415
+        # `--help` needs none of these imports, which are slow.
+        from trunkproof.experiments.cli.app import held  # noqa: PLC0415
+        from trunkproof.experiments.cli.invocation import current_invocation  # noqa: PLC0415
+        from trunkproof.experiments.common.exit_codes import ExitCode  # noqa: PLC0415
+        from trunkproof.models.errors import InputError  # noqa: PLC0415
 
-            show_warnings()
-            asked_for()  # Fail early on a wrong environment, before anything is started.
+        try:
             with held:
                 return super().invoke(ctx)
+        except InputError as error:
+            raise current_invocation().at_its_keys(error) from None
         except KeyboardInterrupt:
-            from trunkproof.experiments.common.exit_codes import ExitCode  # noqa: PLC0415  # `--help` needs none
-
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _in_order(words: list[str]) -> list[str]:
+    """Return a command line with the options of every command first, and `--json` last."""
+    first, rest, last = [], [], []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            rest += [word, *left]
+        elif word in _ALONE or word.startswith(tuple(f"{name}=" for name in _WITH_VALUE)):
+            first.append(word)
+        elif word in _WITH_VALUE:
+            first += [word, *itertools.islice(left, 1)]
+        elif word == "--json" and not rest:
+            last.append(word)
+        else:
+            rest.append(word)
+    return first + rest + last
 
 
 app = typer.Typer(
     cls=LazyGroup,
-    add_completion=False,
     no_args_is_help=True,
+    context_settings={"auto_envvar_prefix": "TRUNKPROOF"},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Predict what a SIP trunk can carry, then prove it with real encrypted calls.",
 )
 
 
+class LogLevel(StrEnum):
+    """How much is told on stderr."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"trunkproof {installed_version('trunkproof')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _every_command() -> None:
+def _every_command(
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            envvar="TRUNKPROOF_SET",
+            help="Give a key of the study or request another value, such as seed=2; repeatable.",
+        ),
+    ] = None,
+    log_level: Annotated[LogLevel, typer.Option("--log-level", help="What is told on stderr.")] = LogLevel.WARNING,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Short for --log-level info.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Short for --log-level error; no progress.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
     """Prepare every command."""
+    # `--help` needs none of these imports, which are slow.
+    from trunkproof.experiments.cli.app import show_log  # noqa: PLC0415
+    from trunkproof.experiments.cli.invocation import begin_invocation  # noqa: PLC0415
+    from trunkproof.loadgen.media.pump import asked_for  # noqa: PLC0415
+
+    level = LogLevel.ERROR if quiet else LogLevel.INFO if verbose else log_level
+    show_log(getattr(logging, level.name))
+    begin_invocation(changes or [])
+    asked_for()  # Fail early on a wrong environment, before anything is started.
 
 
 def run() -> None:

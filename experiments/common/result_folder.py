@@ -40,23 +40,8 @@ EARLIER = "earlier"
 """The folder into which the result before this one is moved."""
 LOCK = ".lock"
 OF_ONE_RUN = (
-    *(
-        STUDY,
-        COMPARISON,
-        PAGE,
-        PREDICTION,
-        PREDICTED,
-        REFITTED,
-        MEASURED,
-        METERS,
-        SERVED,
-        BUGS,
-        JOURNAL,
-        TRUNK,
-        PBX,
-        CARD,
-    ),
-    CAPTURE,
+    *(STUDY, COMPARISON, PAGE, PREDICTION, PREDICTED, REFITTED, MEASURED, METERS, SERVED),
+    *(BUGS, JOURNAL, CAPTURE, TRUNK, PBX, CARD),
     # What `load` and `review` leave beside them.
     *("load.json", "junit.xml", "reasons.csv", "thresholds.csv"),
     *("decision.json", "summary.txt", "report.pdf", "report.png"),

@@ -13,9 +13,9 @@ from zoneinfo import available_timezones
 from pydantic import AliasChoices, Field, model_validator
 
 from trunkproof.models.distributions import Constant, Distribution, Exponential
+from trunkproof.models.forms import read_settings
 from trunkproof.models.records import Disposition
 from trunkproof.models.settings import Settings
-from trunkproof.models.study_file import read_settings
 from trunkproof.models.throttles.fixed_window import FixedWindow
 from trunkproof.models.throttles.registry import ThrottleSettings
 from trunkproof.models.traffic import Cv, Hourly, Outcomes, Redial, Share, WeeklyArrivals

@@ -27,10 +27,13 @@ class Neighbour(Settings):
     """Another trunk of the same PoP, which shares the carrier, the ports and the machine."""
 
     name: TrunkName
+    """Its name in results."""
     per_minute: Annotated[float, Field(ge=0, le=1_000_000)]
     """Calls in the reviewed trunk's busy hour."""
     throttle: ThrottleSettings = FixedWindow()
+    """Its limit."""
     mean_hold_s: Annotated[float, Field(gt=0)] = 180.0
+    """The mean duration of its calls, in seconds."""
 
 
 class Protects(Settings):
@@ -49,10 +52,15 @@ class Request(Settings):
     """One customer's request for a higher throttle."""
 
     name: str
+    """Its name in results. Without one it is the file's."""
     trunk: TrunkName = "trunk"
+    """The trunk's name."""
     history: HistorySettings
+    """The customer's call history."""
     now_per_minute: PerMinute = 200
+    """The present throttle, in calls per minute."""
     requested_per_minute: PerMinute
+    """The throttle that is asked for, in calls per minute."""
     candidates: tuple[PerMinute, ...] = ()
     """Throttles to simulate; without any, the review searches for the smallest good one."""
     interpretations: Annotated[tuple[ThrottleSettings, ...], Field(min_length=1)] = plausible_interpretations()
@@ -73,17 +81,25 @@ class Request(Settings):
     """`needed`: recommend the smallest throttle that keeps every target, with headroom. `asked`: grant the requested
     throttle if every target holds at it, whether needed or not."""
     protects: Protects = Protects()
+    """What the throttle must go on protecting."""
     throttle_history: tuple[ThrottleChange, ...] = ()
     """Changes of the throttle within the history, each with its first day. Without any, the review looks for one."""
     bandwidth_mbit_per_s: Annotated[float, Field(gt=0)] | None = None
     """Bandwidth of the link between customer and PoP, each way; None is no limit."""
     pop: Pop = Pop()
+    """What the trunks share."""
     neighbours: Annotated[tuple[Neighbour, ...], Field(max_length=98)] = ()
+    """The other trunks of the PoP."""
     quality: Quality = Quality()
+    """What is asked of the trunk."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """How sure an approval must be."""
     assumed: Assumed = Assumed()
+    """What is assumed where the history does not tell."""
     tls: TlsUse = TlsUse()
+    """How the customer's calls use TLS connections."""
     seed: Annotated[int, Field(ge=0)] = 1
+    """The seed of all random draws."""
     engine: Engine = Engine.KERNEL
     """The engine that simulates; the answers are the same."""
 

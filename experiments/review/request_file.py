@@ -1,6 +1,6 @@
 """YAML text -> `Request`, with every mistake found in one go, as a study is read.
 
-The rules of reading are `models.study_file`'s; what a value means is `experiments.review.request`'s.
+The rules of reading are `models.forms`'s; what a value means is `experiments.review.request`'s.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from trunkproof.experiments.review.request import Request
-from trunkproof.models.study_file import Form, KeyPath, Written, parse_form, read_form
+from trunkproof.models.forms import Form, Written, parse_form, read_form
+from trunkproof.models.key_paths import KeyPath
 
 _PRESENT, _FORMER = "interpretations", "readings"
 """Requests of earlier versions call the interpretations of the throttle `readings`. Both keys are read."""
@@ -25,7 +26,7 @@ def read_request(path: Path | str) -> Request:
     Raises:
         InputError: the file cannot be read, is not YAML, or says something impossible; lists all problems.
     """
-    return read_form(path, _REQUEST)
+    return read_form(path, REQUEST)
 
 
 def parse_request(text: str, *, source: str = "request") -> Request:
@@ -34,7 +35,7 @@ def parse_request(text: str, *, source: str = "request") -> Request:
     Raises:
         InputError: as `read_request`.
     """
-    return parse_form(text, _REQUEST, source=source)
+    return parse_form(text, REQUEST, source=source)
 
 
 def _expanded(written: Written) -> Written:
@@ -55,4 +56,5 @@ def _as_written(path: KeyPath, written: Mapping[str, Any]) -> KeyPath:
     return path
 
 
-_REQUEST = Form(Request, word="request", needs="history", expand=_expanded, as_written=_as_written)
+REQUEST = Form(Request, word="request", needs="history", expand=_expanded, as_written=_as_written)
+"""A request, in which `history: FILE` and the older key `readings` are short forms."""

@@ -17,6 +17,7 @@ from trunkproof.experiments.review.request import Request
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.demand.history.table import History
+from trunkproof.models.html import html_table
 from trunkproof.models.throttles.registry import ThrottleSettings
 
 
@@ -375,3 +376,6 @@ class Review:
 
     def __repr__(self) -> str:
         return f"<Review of {self.request.name!r}: {self.decision}, {self.recommended_per_minute}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(("why",), [(reason,) for reason in self.reasons], caption=self.headline)

@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck
@@ -33,6 +34,7 @@ from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.run_end import COMPLETED, RunEnd
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
+from trunkproof.models.html import html_table
 from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
 from trunkproof.models.plan import Plan
 from trunkproof.models.records import Disposition
@@ -247,6 +249,13 @@ class Comparison:
 
     def __repr__(self) -> str:
         return f"<Comparison of {self.study.name!r}: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (DEFINITIONS[name].title, formatted(pair.predicted, pair.unit), formatted(pair.measured, pair.unit))
+            for name, pair in self.kpis.items()
+        ]
+        return html_table(("indicator", "predicted", "measured"), rows, caption=self.sentence)
 
 
 def compare(

@@ -37,8 +37,9 @@ from trunkproof.experiments.common.saved_run import read_run
 from trunkproof.experiments.common.saved_study import without_numbers
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
-from trunkproof.experiments.validation.compare import Comparison, Interval, compare
+from trunkproof.experiments.validation.compare import Comparison, compare
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
+from trunkproof.experiments.validation.kpi_pair import Interval
 from trunkproof.experiments.validation.throttle_fit import ThrottleFit, fit_throttles, fitted_anchors
 from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.card import TrunkCard

@@ -31,7 +31,6 @@ async def running_pbxs(
         StackError: Asterisk is missing or does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    assert card.ca_file is not None, "each of our own trunks has an authority"
     with plainly_named(folder) as plain:
         async with _running(study, card, plain, on_death) as changed:
             yield changed
@@ -41,6 +40,7 @@ async def running_pbxs(
 async def _running(
     study: Study, card: TrunkCard, folder: Path, on_death: Callable[[Death], None] | None
 ) -> AsyncIterator[TrunkCard]:
+    assert card.ca_file is not None, "each of our own trunks has an authority"
     programs = Programs(on_death)
     # A copy: the card itself stays what the trunk said.
     customers = dict(card.customers)

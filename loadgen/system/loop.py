@@ -11,6 +11,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -22,7 +23,19 @@ find none, because a call's objects form no reference cycles."""
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on the best event loop of this machine, and return its result."""
+    """Run a coroutine to its end on the best event loop of this machine, and return its result.
+
+    Where a loop runs already, as in a notebook, it runs in a thread of its own, and the caller waits.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run(main)
+    with ThreadPoolExecutor(1, thread_name_prefix="calls") as thread:
+        return thread.submit(_run, main).result()
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=loop_factory()) as runner, rarely_collecting():
         return runner.run(main)
 

@@ -48,6 +48,7 @@ class FixedWindow(Windowed):
     is_plausible: ClassVar[bool] = True
     has_two_states: ClassVar[bool] = False
     policy: Literal["fixed_window"] = "fixed_window"
+    """Windows follow one another. Each admits `limit` calls."""
 
     @property
     def kind_words(self) -> str:

@@ -27,6 +27,7 @@ class NoThrottle(Policy):
     has_two_states: ClassVar[bool] = False
     is_asked: ClassVar[bool] = False
     policy: Literal["none"] = "none"
+    """No limit."""
 
     def make_throttle(self, anchor: float = 0.0) -> OpenThrottle:
         """Return a throttle of these settings, unused so far."""

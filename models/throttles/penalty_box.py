@@ -52,8 +52,11 @@ class PenaltyBox(Limited, Joined):
     # Redials of those in the box bring them back into it, or keep them there.
     has_two_states: ClassVar[bool] = True
     policy: Literal["penalty_box"] = "penalty_box"
+    """Whoever exceeds the limit is refused for a while."""
     window: Literal["sliding", "fixed"] = "sliding"
+    """How the calls before the penalty are counted."""
     penalty_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """How long the penalty lasts, in seconds."""
     prolonged: bool = False
     """Whether attempts during the penalty begin it anew."""
 

@@ -53,7 +53,9 @@ class PipeLimit(Windowed):
     has_two_states: ClassVar[bool] = False
     shares_timer: ClassVar[bool] = True
     policy: Literal["pipelimit"] = "pipelimit"
+    """Kamailio's module pipelimit."""
     algorithm: Literal["taildrop", "red"] = "taildrop"
+    """`taildrop` refuses above the limit, `red` more and more often towards it."""
     window_s: Annotated[float, Field(ge=1, le=86_400, multiple_of=1)] = 60.0
     """The timer's interval, in whole seconds; one timer serves all trunks."""
 

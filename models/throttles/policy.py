@@ -282,6 +282,7 @@ class Limited(Policy):
     limit: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Calls per `window_s`."""
     window_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """The time in which `limit` calls may come, in seconds."""
 
     @property
     @abstractmethod

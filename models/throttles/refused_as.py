@@ -32,6 +32,7 @@ class RefusedAs(Settings):
     """One rule. Each key that is given must hold."""
 
     status: Annotated[int, Field(ge=400, le=699)] | None = None
+    """The SIP status."""
     cause: Annotated[int, Field(ge=1, le=127)] | Literal["none"] | None = None
     """The Q.850 cause of the Reason header; `none`: there is no such cause."""
     reason_contains: Annotated[str, Field(min_length=1, max_length=200)] | None = None

@@ -44,7 +44,9 @@ class Shaper(Limited):
     is_plausible: ClassVar[bool] = True
     has_two_states: ClassVar[bool] = False
     policy: Literal["shaper"] = "shaper"
+    """Calls wait for their turn at an even rate."""
     max_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 2.0
+    """The longest wait, in seconds. Who would wait longer is refused."""
     queue_size: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """How many calls may wait at once; 0: none waits. None: `max_delay_s` alone is the bound."""
 

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from trunkproof.models.settings import WrongTogetherError
 from trunkproof.models.throttles.policy import Policy
 
 
@@ -30,7 +31,7 @@ def with_names_replaced(written: Any, shared: Mapping[str, Any], where: str) -> 
     """Return a trunk's throttle as it was written, with the settings of each shared limit in place of its name.
 
     Raises:
-        ValueError: there is no limit of that name, or more than the name was written.
+        WrongTogetherError: there is no limit of that name, or more than the name was written.
     """
     if not isinstance(written, dict):
         return written
@@ -41,10 +42,11 @@ def with_names_replaced(written: Any, shared: Mapping[str, Any], where: str) -> 
     if name is None or "policy" in written:
         return written
     if len(written) > 1:
-        raise ValueError(f"{where}: `shared: {name}` stands alone; all settings belong to pop.throttles.{name}")
+        what = f"`shared: {name}` stands alone; all settings belong to pop.throttles.{name}"
+        raise WrongTogetherError(where, what)
     if name not in shared:
         known = ", ".join(map(str, shared)) or "nothing"
-        raise ValueError(f"{where}.shared: pop.throttles has no {name}; it has {known}")
+        raise WrongTogetherError(f"{where}.shared", f"pop.throttles has no {name}; it has {known}")
     settings = shared[name]
     if isinstance(settings, Policy):
         return settings.model_copy(update={"shared": name})

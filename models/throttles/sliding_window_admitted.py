@@ -17,6 +17,7 @@ class SlidingWindowAdmitted(SlidingWindow):
     has_two_states: ClassVar[bool] = False
     counts_attempts: ClassVar[bool] = False
     policy: Literal["sliding_window_admitted"] = "sliding_window_admitted"
+    """At most `limit` admitted calls in any window."""
 
     @property
     def kind_words(self) -> str:

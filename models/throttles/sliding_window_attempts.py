@@ -17,6 +17,7 @@ class SlidingWindowAttempts(SlidingWindow):
     has_two_states: ClassVar[bool] = True
     counts_attempts: ClassVar[bool] = True
     policy: Literal["sliding_window_attempts"] = "sliding_window_attempts"
+    """Refuses where `limit` attempts came in the window before, refused ones included."""
 
     @property
     def kind_words(self) -> str:

@@ -67,6 +67,7 @@ class Tandem(Joined):
     # As long as one of its limits may have two: looking at both states is safe for the others.
     has_two_states: ClassVar[bool] = True
     policy: Literal["tandem"] = "tandem"
+    """Several limits, asked in their order."""
     limits: Annotated[tuple[PartSettings, ...], Field(min_length=1, max_length=8)] = (
         FixedWindow(limit=10, window_s=1.0),
         FixedWindow(),

@@ -41,7 +41,9 @@ class TokenBucket(Limited):
     is_plausible: ClassVar[bool] = True
     has_two_states: ClassVar[bool] = False
     policy: Literal["token_bucket"] = "token_bucket"
+    """Tokens come at an even rate. A call takes one."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """The most tokens that wait: calls that may come at once."""
 
     @property
     def kind_words(self) -> str:

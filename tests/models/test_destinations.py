@@ -65,7 +65,7 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
         "line 7: traffic.destinations[1]: status says how a far end rejects",
         "line 8: traffic.destinations[2].numbers: nowhere.csv cannot be read",
         "line 9: traffic.destinations[3]: a block is its first and its last number",
-        "line 10: traffic.destinations[4].far_end: input should be 'plan', 'echo'",
+        "line 10: traffic.destinations[4].far_end: must be `plan`, `echo`",
         "line 11: traffic.destinations[5]: needs exactly one of number, numbers and block, and has number and numbers",
         "line 12: traffic.destinations[6]: needs exactly one of number, numbers and block, and has none",
         "line 13: traffic.destinations[7]: far_end: plan needs a block",

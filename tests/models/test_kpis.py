@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import polars as pl
 import pytest
@@ -110,3 +111,15 @@ def test_batches_equal_the_whole(size: int) -> None:
         first_unknown = later.select(pl.col("intended_s").min()).item() if later.height else math.inf
         accumulator.add(frame.slice(start, size), complete_until_s=first_unknown)
     assert accumulator.result().values == pytest.approx(compute_kpis(frame).values, nan_ok=True)
+
+
+def test_indicators_are_attributes_a_dict_and_a_table() -> None:
+    kpis = compute_kpis(to_frame([]))
+    assert kpis.attempts == kpis["attempts"] == 0
+    assert kpis.to_dict()["asr"] is None
+    assert kpis.to_frame().columns == ["name", "title", "value", "unit"]
+    assert "refused_share" in dir(kpis)
+    assert "<td>Attempts</td><td>0</td>" in kpis._repr_html_()
+    with pytest.raises(AttributeError, match="there is no indicator refuse_share; there are attempts,"):
+        kpis.refuse_share  # noqa: B018
+    assert pickle.loads(pickle.dumps(kpis)).values == kpis.values

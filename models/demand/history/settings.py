@@ -78,7 +78,7 @@ class Columns(Settings):
 class HistorySettings(Settings):
     """Where the customer's calls are, and how to read them."""
 
-    path: Annotated[Path | tuple[Path, ...], BeforeValidator(_paths)]
+    path: Annotated[Path | tuple[Path, ...], BeforeValidator(_paths, json_schema_input_type=str | tuple[str, ...])]
     """A file, a folder, a pattern (`2026-*.csv.gz`), or a list of these; relative to the request's file.
 
     CSV, JSON (an object, pages, a list, or lines; both also gzipped), Excel (.xlsx) or Parquet. Several files are one
@@ -88,7 +88,10 @@ class HistorySettings(Settings):
     """Who wrote the history; found from the headings, or from the values where there is no heading."""
     columns: Columns | None = None
     """Which column says what, where the form is not known."""
-    where: Annotated[dict[str, tuple[str, ...]] | None, BeforeValidator(_wanted)] = None
+    where: Annotated[
+        dict[str, tuple[str, ...]] | None,
+        BeforeValidator(_wanted, json_schema_input_type=dict[str, Scalar | tuple[Scalar, ...]] | None),
+    ] = None
     """Keep the rows with these values only: `{TrunkSid: trmum1a2b}`, `{accountcode: [acme, acme-2]}`.
 
     Several columns must all fit. Capital letters count; spaces around a value do not.

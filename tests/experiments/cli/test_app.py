@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trunkproof.experiments.cli.app import show_warnings
+from trunkproof.experiments.cli.app import show_log
 
 LIBRARY = logging.getLogger("trunkproof")
 
@@ -16,8 +16,8 @@ LIBRARY = logging.getLogger("trunkproof")
 def _shown() -> Iterator[None]:
     before = LIBRARY.handlers[:]
     LIBRARY.handlers[:] = []
-    show_warnings()
-    show_warnings()
+    show_log()
+    show_log()
     yield
     LIBRARY.handlers[:] = before
 

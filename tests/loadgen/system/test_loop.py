@@ -82,3 +82,18 @@ def test_what_is_raised_is_raised_and_the_collector_is_as_before(which: str) -> 
         run_loop(fail())
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
+
+
+def test_inside_a_running_loop_as_in_a_notebook_it_runs_beside_and_raises_what_is_raised() -> None:
+    async def inner() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    async def failing() -> None:
+        raise ValueError("inside")
+
+    async def cell() -> bool:
+        with pytest.raises(ValueError, match="inside"):
+            run_loop(failing())
+        return run_loop(inner()) is not asyncio.get_running_loop()
+
+    assert asyncio.run(cell())

@@ -58,6 +58,6 @@ def test_sharing_that_is_not_clear_is_told(throttle: str, what: str) -> None:
 def test_a_mistake_in_a_shared_limit_is_told_at_its_key() -> None:
     found = problems_of(shared_study("{policy: none}", "brust: 5"))
     assert found[0] == "line 3: pop.throttles.line.brust: unknown key; did you mean `burst`?"
-    assert "pop.throttles.line names another shared limit" in str(
+    assert "pop.throttles.line: names another shared limit" in str(
         problems_of(shared_study("{policy: none}", "shared: line"))
     )
