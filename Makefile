@@ -12,7 +12,7 @@ INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
 BENCHING := .venv/benching
 
-.PHONY: help setup setup-dev setup-bench demo prove review picture verify bench test test-bench check lint fuzz pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo prove review picture verify kills bench test test-bench check lint fuzz pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ picture: review ## README's picture of the review's page, made again from the fi
 verify: setup ## the simulator against exact theory, a picture for each check, into out/verify (five minutes)
 	@$(BIN)/python -m trunkproof.experiments.verification --out out/verify
 	@echo "The page: $(abspath out/verify)/verification.html"
+
+kills: setup ## kill runs, workers and trunks at 20 random instants: nothing is lost, nothing is left (ten minutes)
+	@$(BIN)/python -m trunkproof.experiments.verification.kills 20
 
 bench: setup-bench ## all benchmarks, side by side with others, into experiments/benchmarks/latest.md (ten minutes)
 	@.ci/fetch-suite .stacks/sipp sip-tester || echo "Without SIPp what is compared with it is left out."

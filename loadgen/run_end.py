@@ -30,7 +30,7 @@ class EndKind(StrEnum):
     NO_ROOM = "no_room"
     """The journal could not be written: disk full, for example. `detail` says why."""
     KILLED = "killed"
-    """The run's own process ended without a word: kill -9, power loss. Only a journal can say so."""
+    """The run could not write how it ended: kill -9, power loss, a full disk. Only a journal can say so."""
     UNKNOWN = "unknown"
     """The run was cut short, and its result was saved before kinds existed. Its words are in `detail`."""
 
@@ -67,7 +67,7 @@ class RunEnd:
             EndKind.WORKER_LOST: f"{self.who} died {when(self.at_s)}, {self.detail}",
             EndKind.BUG: f"trunkproof itself failed {when(self.at_s)}: {self.detail}",
             EndKind.NO_ROOM: f"the journal could not be written {when(self.at_s)}: {self.detail}",
-            EndKind.KILLED: f"the run was killed, or its machine lost power, {when(self.at_s)}",
+            EndKind.KILLED: f"the run broke off {when(self.at_s)}: it was killed, or power or disk space ran out",
             EndKind.UNKNOWN: self.detail,
         }
         return words[self.kind]

@@ -7,12 +7,17 @@ computed here. Exit codes are in `experiments.common.exit_codes`.
 from __future__ import annotations
 
 import contextlib
+import errno
+import resource
 import sys
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+_NO_ROOM = 7
+"""The same code as in `experiments.common.exit_codes`, which cannot be imported without memory."""
 
 
 class _Command(NamedTuple):
@@ -111,12 +116,28 @@ def run() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
-        from trunkproof.experiments.common.exit_codes import exit_code_of, shortage_of  # noqa: PLC0415  # `--help` needs neither
-        from trunkproof.models.errors import TrunkproofError  # noqa: PLC0415
+        _end_with(error)
 
-        told = error if isinstance(error, TrunkproofError) else shortage_of(error)
-        if told is None:
-            raise
-        with contextlib.suppress(OSError):  # After SIGHUP there may be no terminal.
-            typer.echo(str(told), err=True)
-        sys.exit(exit_code_of(told))
+
+def _end_with(error: Exception) -> NoReturn:
+    """Say what went wrong, and leave with its exit code. A bug of ours is raised again, with its traceback."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    # A library that finds no memory for itself has many words for it, but no error of its own. And nothing of ours can
+    # be imported then.
+    if limit != resource.RLIM_INFINITY and (
+        isinstance(error, ImportError | MemoryError | SystemError)
+        or (isinstance(error, OSError) and error.errno in {None, errno.ENOMEM})
+    ):
+        allowed = f"this process may use {limit / 2**20:.0f} MiB of memory (ulimit -v)"
+        typer.echo(f"{allowed}, which is too little: {error}", err=True)
+        sys.exit(_NO_ROOM)
+    # Imported late: `--help` needs none of them.
+    from trunkproof.experiments.common.exit_codes import exit_code_of, shortage_of  # noqa: PLC0415
+    from trunkproof.models.errors import TrunkproofError  # noqa: PLC0415
+
+    told = error if isinstance(error, TrunkproofError) else shortage_of(error)
+    if told is None:
+        raise error
+    with contextlib.suppress(OSError):  # After SIGHUP there may be no terminal.
+        typer.echo(str(told), err=True)
+    sys.exit(exit_code_of(told))

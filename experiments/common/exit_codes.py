@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import resource
 from collections.abc import Sequence
 from enum import IntEnum
 
-from trunkproof.loadgen.bugs import Bug, describe
+from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.errors import GuardError, InputError, StackError, StorageError, TrunkproofError
@@ -100,12 +99,6 @@ def shortage_of(error: BaseException) -> StorageError | None:
         return found[0] if all(found) else None
     if isinstance(error, MemoryError):
         return StorageError("this machine has too little memory for it (MemoryError)")
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    # A library that finds no memory for itself has many words for it, and none of them is an error of memory.
-    if limit != resource.RLIM_INFINITY and isinstance(error, ImportError | SystemError):
-        return StorageError(
-            f"{describe(error)}; this process may use only {limit / 2**20:.0f} MiB of memory (ulimit -v)"
-        )
     if isinstance(error, OSError) and error.errno in _SHORTAGES:
         where = f"{error.filename}: " if error.filename else ""
         return StorageError(f"{where}{error.strerror}; make room and run the command again")

@@ -131,7 +131,7 @@ def _missing(journals: list[Journalled], under_way: int, *, killed: bool) -> tup
     said = []
     if killed:
         said.append(
-            "the run was killed before it could write its results: this is what the journal tells, which may lack the "
+            "the run broke off before it could write its results: this is what the journal tells, which may lack the "
             "last second, what the trunk's own limits refused, and bugs"
         )
     if under_way:
