@@ -22,8 +22,11 @@ _KEYS = (
     *("ended_by", "bye_cause"),
 )
 _FIRSTS = ("reason", "bye_reason", "call_id", "call_sid", "trunk")
-_EXPECTED = (Disposition.COMPLETED, Disposition.BUSY, Disposition.NO_ANSWER, Disposition.ABANDONED)
-"""Endings that a plan asks for. With words in their `reason` they were not expected."""
+_EXPECTED = (
+    *(Disposition.COMPLETED, Disposition.BUSY, Disposition.NO_ANSWER, Disposition.ABANDONED),
+    Disposition.STILL_UP,
+)
+"""Endings that a plan asks for, or that a stop makes. With words in their `reason` they were not expected."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,8 @@ def test_reasons_are_put_together_by_values_and_not_by_words() -> None:
     ]
     busy = attempt(7, 7.0, Disposition.BUSY, status=486)
     refused = [attempt(row, float(row), Disposition.THROTTLED, cause=42) for row in (4, 9)]
-    first, second = result_of(study(), to_frame([*dropped, busy, *refused])).reasons
+    stopped = attempt(8, 8.0, Disposition.STILL_UP, status=200)
+    first, second = result_of(study(), to_frame([*dropped, busy, stopped, *refused])).reasons
     assert (first.attempts, first.first_s, first.last_s, first.words) == (3, 0.0, 2.0, "hung up after 0.1 s")
     assert (second.what, second.attempts) == ("throttled, status 503, cause 42", 2)
     assert first.remedy is not None
