@@ -38,6 +38,7 @@ from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, cli
 from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
+from trunkproof.loadgen.tls.limiter import Firewall
 from trunkproof.loadgen.tls.pool import ConnectionPool, Locate
 from trunkproof.models.edge_choice import EdgeChoice
 from trunkproof.models.errors import GuardError, InputError, Problem, StackError
@@ -153,6 +154,8 @@ class Customer:
         self.ring_patience_s = self._settings.traffic.ring_patience_s
         self.credentials = credentials_of(self._settings)
         self._answerer = Answerer(plan.row_dialled, self._admit)
+        # As the operator asks of a customer's firewall: only its trunk may come in.
+        self._firewall = Firewall(self._may_call)
         self._listener: TlsServer | None = None
         self._others: list[TlsServer] = []
         """Where it listens beside its Contact."""
@@ -231,20 +234,17 @@ class Customer:
             if (edge.host, edge.port) == (self._address, self._settings.customer_port):
                 continue
             try:
-                self._others.append(await serve_tls(edge.host, edge.port, context, self._connected))
+                self._others.append(
+                    await serve_tls(edge.host, edge.port, context, self._connected, limiter=self._firewall)
+                )
             except LocalNetworkError as error:
                 logger.warning("not ours to listen at, so inbound calls there are not answered: %s", error)
 
     async def _serve(self, port: int, context: ssl.SSLContext) -> TlsServer:
-        return await serve_tls(self._address, port, context, self._connected)
+        return await serve_tls(self._address, port, context, self._connected, limiter=self._firewall)
 
     def _connected(self, connection: Connection) -> None:
-        # As the operator asks of a customer's firewall: only its trunk may come in.
-        if self._may_call(connection.peer[0]):
-            self.agent.attach(connection)
-        else:
-            logger.warning("a connection from %s, which is no edge of the trunk, was closed", connection.peer[0])
-            connection.abort("no edge of the trunk")
+        self.agent.attach(connection)
 
     def _peer_at(self, address: str) -> str:
         return "trunk" if address in self._doors.addresses else address
@@ -280,6 +280,8 @@ class Customer:
             await self.redirector.close()
         for listener in (*self._others, *([] if self._listener is None else [self._listener])):
             await listener.close()
+        if refused := self._firewall.refused:
+            logger.warning("%s: %s", self._settings.name, "; ".join(f"{what}: {n}" for what, n in refused.items()))
         self.audio.close()
 
     def open_audio(self, row: PlanRow) -> Audio:
