@@ -67,8 +67,9 @@ class TrunkCard(Settings):
 
     @property
     def place(self) -> str:
-        """Return host and port for people, an IPv6 address in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """Return host and port of each edge for people, an IPv6 address in brackets."""
+        places = [(str(edge.address or edge.host), edge.port) for edge in self.edges] or [(self.host, self.port)]
+        return " and ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in places)
 
     def write(self, path: Path) -> None:
         """Write the card as JSON. The file appears complete, so that a waiting reader never sees a part of it."""

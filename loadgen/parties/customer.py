@@ -45,6 +45,7 @@ from trunkproof.loadgen.tls.certificates import Authority, CertificateFiles, cli
 from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.edges import EdgePools
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError, TlsServer, serve_tls
+from trunkproof.loadgen.tls.limiter import Firewall
 from trunkproof.loadgen.tls.pool import ConnectionPool, Locate
 from trunkproof.models.edge_choice import EdgeChoice
 from trunkproof.models.errors import GuardError, InputError, Problem, StackError
@@ -203,6 +204,8 @@ class Customer:
         self._answerer = Answerer(plan.row_dialled, self._admit, listed=self._inbound.called)
         self._on_answered = on_answered
         self._book: CallBook | None = None
+        # As the operator asks of a customer's firewall: only its trunk may come in.
+        self._firewall = Firewall(self._may_call)
         self._listener: TlsServer | None = None
         self._others: list[TlsServer] = []
         """Where it listens beside its Contact."""
@@ -333,19 +336,10 @@ class Customer:
 
     async def _serve(self, address: str, port: int, context: ssl.SSLContext | None) -> TlsServer:
         make_tap = None if self.recorder is None else partial(self.recorder.stream, calls_out=False)
-        return await serve_tls(address, port, context, self._connected, make_tap=make_tap)
+        return await serve_tls(address, port, context, self._connected, limiter=self._firewall, make_tap=make_tap)
 
     def _connected(self, connection: Connection) -> None:
-        # As the operator asks of a customer's firewall: only its trunk may come in.
-        if self._may_call(connection.peer[0]):
-            self.agent.attach(connection)
-        else:
-            logger.warning(
-                "a connection from %s, which is no edge of the trunk, was closed; if it is the trunk's, name it in "
-                "trunk.trusted",
-                connection.peer[0],
-            )
-            connection.abort("no edge of the trunk")
+        self.agent.attach(connection)
 
     def _peer_at(self, address: str) -> str:
         return "trunk" if address in self._doors.addresses else address
@@ -389,6 +383,8 @@ class Customer:
             await self.redirector.close()
         for listener in (*self._others, *([] if self._listener is None else [self._listener])):
             await listener.close()
+        if refused := self._firewall.refused:
+            logger.warning("%s: %s", self._settings.name, "; ".join(f"{what}: {n}" for what, n in refused.items()))
         self.audio.close()
 
     def open_audio(self, row: PlanRow) -> Audio:

@@ -32,6 +32,7 @@ class Limit(StrEnum):
     REQUESTS = "requests beyond the rate of one address"
     ALL_REQUESTS = "requests beyond the rate of all addresses"
     TRANSACTIONS = "INVITEs beyond the unfinished transactions of one connection"
+    STRANGER = "connections of addresses that may not come in"
 
 
 def _open_files() -> int:
@@ -148,7 +149,10 @@ class _Kind:
 
 
 class ConnectionLimiter:
-    """The limits of one listener. `is_known` tells known addresses from strangers; by default all are known."""
+    """The limits of one listener. `is_known` tells known addresses from strangers; by default all are known.
+
+    Strangers are admitted within their limits. A `Firewall` admits none.
+    """
 
     def __init__(
         self,
@@ -239,3 +243,11 @@ class ConnectionLimiter:
     def _forget_idle(self, now: float) -> None:
         for address in [address for address, use in self._addresses.items() if use.idle(now)]:
             del self._addresses[address]
+
+
+class Firewall(ConnectionLimiter):
+    """The limits of a listener that takes known addresses only."""
+
+    def admit(self, address: str, now: float) -> Limit | None:
+        """Take a new connection of a known address. Return None, or why it is refused."""
+        return super().admit(address, now) if self.is_known(address) else self.reached(Limit.STRANGER, address)

@@ -78,6 +78,16 @@ def test_rfc3263_4_3_calls_fail_over_as_predicted_call_by_call(tmp_path: Path, p
     assert set(lost["disposition"]) <= {"connection_failed"}
 
 
+def test_a_503_is_tried_at_the_next_edge_whose_count_is_its_own(tmp_path: Path) -> None:
+    pop = {"incidents": [], "throttle_per": "edge", "failover": {"on_503": True}}
+    limit = {"throttle": {"policy": "sliding_window_admitted", "limit": 7, "window_s": 600}}
+    predicted, real = predicted_and_real(study(pop, limit), tmp_path)
+
+    assert differing(predicted, real, "disposition", "edge", "status", "cause") == []
+    ended = real.sort("intended_s").select("disposition", "edge").rows()
+    assert ended == [("completed", 0)] * 7 + [("completed", 1)] * 7 + [("throttled", 1)] * 4
+
+
 def test_a_customer_takes_inbound_calls_of_every_edge_and_the_trunk_tries_its_destinations(tmp_path: Path) -> None:
     # Nobody answers at the preferred destination: its port is taken, and nobody listens there.
     with socket.socket() as taken:

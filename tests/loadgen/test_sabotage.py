@@ -226,7 +226,7 @@ def test_a_trunk_that_only_tries_is_given_up_with_cancel(tmp_path: Path, monkeyp
 
 
 class OtherName(EmbeddedTrunk):
-    def edge_certificate(self) -> CertificateFiles:
+    def edge_certificate(self, edge: int = 0) -> CertificateFiles:
         return self.authority.issue("somebody.else.example")
 
 
