@@ -15,6 +15,7 @@ from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.progress import Progress
 from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.prediction.forecast import Forecast
+from trunkproof.experiments.prediction.prices import Prices
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.far_ends import FarEndComparison
@@ -76,6 +77,17 @@ def forecast_table(forecast: Forecast) -> Table:
             f"{trunk.offered_erlang:.1f} E",
         )
     return table
+
+
+def price_lines(prices: Prices) -> Group:
+    """Return a table of what a study costs over each transport and media, and what is not known of it."""
+    titles = ("transport, media", "CPU", "new connection, median", "SRD, median", "SRD, 95 %")
+    table = Table(*titles, box=None, header_style="bold", pad_edge=False)
+    for way in prices.ways:
+        times = (way.connect_p50_ms, way.srd_p50_ms, way.srd_p95_ms)
+        told = ["n/a" if value is None else f"{value:.1f} ms" for value in times]
+        table.add_row(f"{way.transport.upper()}, {way.media.upper()}", f"{way.cpu_s:.2f} s", *told)
+    return Group(table, *prices.notes)
 
 
 def number_table(forecast: Forecast) -> Table:

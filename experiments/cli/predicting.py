@@ -25,6 +25,7 @@ from trunkproof.experiments.common.result_folder import PREDICTED
 from trunkproof.experiments.prediction.forecast import forecast
 from trunkproof.experiments.prediction.open_files import find_shortage
 from trunkproof.experiments.prediction.predict import predict
+from trunkproof.experiments.prediction.prices import prices
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import write_records
 from trunkproof.simulator.run import Start
@@ -36,12 +37,16 @@ def plan(
     *,
     seed: Seed = None,
     show_numbers: Annotated[bool, typer.Option("--show-numbers", help="Show the dialled numbers unmasked.")] = False,
+    show_prices: Annotated[
+        bool, typer.Option("--prices", help="Predict what TLS and SRTP cost, against TCP with plain RTP.")
+    ] = False,
     out_dir: OptionalOut = None,
     as_json: Json = False,
 ) -> None:
     """Say what a study will do, before it does it."""
     drawn = draw_plan(read_as_asked(study_file, seed))
     expected = forecast(drawn, show_numbers=show_numbers)
+    priced = prices(drawn) if show_prices else None
     shortage = find_shortage(drawn)
     if shortage is not None:
         err.print(f"Before you place these calls from this machine: {shortage.words}")
@@ -56,8 +61,11 @@ def plan(
             out.print(shown.edge_table(expected))
         if expected.numbers:
             out.print(shown.number_table(expected))
+        if priced is not None:
+            out.print(shown.price_lines(priced))
 
-    print_result(expected.to_json(), human, as_json=as_json)
+    told = expected.to_json() | ({} if priced is None else {"prices": priced.to_json()})
+    print_result(told, human, as_json=as_json)
 
 
 @app.command()

@@ -189,11 +189,11 @@ class Answerer:
         if row.outcome is Outcome.NO_ANSWER:
             raise CallRefused(Refusal(row.status))
         # Only for a call that is answered: a ringing telephone needs no socket.
-        talk.hold_s = row.hold_s
-        await self.talk(talk, talk.open(reservation, called.far_end), row.hold_s if called.hangs_up else None)
+        talk.hold_s, talk.hangs_up = row.hold_s, called.hangs_up
+        await self.talk(talk, talk.open(reservation, called.far_end))
 
-    async def talk(self, talk: _Conversation, media: AudioNegotiator, hold_s: float | None = None) -> None:
-        """Answer with our SDP, exchange audio, and wait for the end. Hang up after `hold_s`, if it is given."""
+    async def talk(self, talk: _Conversation, media: AudioNegotiator) -> None:
+        """Answer with our SDP, exchange audio, and wait for the end, or hang up when our side does."""
         call = talk.call
         body = media.answer(call.offer, talk.dialog) if call.offer else media.offer(talk.dialog)
         if body is None:
@@ -202,7 +202,7 @@ class Answerer:
         talk.agent.act(lambda now: call.answer(now, body))
         # The answer first: our audio must not reach the caller before it knows our key.
         media.confirm(talk.dialog)
-        if hold_s is not None and not await talk.until_ended(self._loop.time() + hold_s):
+        if talk.hangs_up and not await talk.until_ended(self._loop.time() + talk.hold_s):
             talk.agent.act(call.bye)
         await talk.until_ended()
 
@@ -218,7 +218,9 @@ class _Conversation:
         self._media: AudioNegotiator | None = None
         self._is_over = False
         self.hold_s = 0.0
-        """How long the caller plans to talk. 0: nobody knows."""
+        """How long the call is planned to last. 0: nobody knows."""
+        self.hangs_up = False
+        """Whether our side ends it then."""
 
     @property
     def dialog(self) -> str:

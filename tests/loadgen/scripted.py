@@ -105,7 +105,7 @@ def record_of(planned: PlanRow) -> Record:
 class ScriptedAudio:
     """Audio that hears as much as it sends, without a packet."""
 
-    address, port, key = HOST, 50_000, b"\1" * KEY_BYTES
+    address, port, key, secure = HOST, 50_000, b"\1" * KEY_BYTES, True
 
     def __init__(self) -> None:
         self.report = MediaReport(sent=500, received=500, authenticated=500)

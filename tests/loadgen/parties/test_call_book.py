@@ -118,7 +118,7 @@ def test_rfc3326_2_the_callers_reason_is_in_the_record_and_masked(book: CallBook
         (Refusal.of(Disposition.NO_CHANNEL), ("no_channel", 503, 34)),
         (Refusal(503, 42, 10, Disposition.THROTTLED), ("throttled", 503, 42)),
         (None, ("busy", 486, None)),
-        (None, ("carrier_rejected", 404, None)),
+        (None, ("not_found", 404, None)),
     ],
 )
 def test_a_refused_call_has_the_limit_that_refused_it(
