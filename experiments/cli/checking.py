@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections.abc import Coroutine
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -102,10 +104,24 @@ def check(
         bundle=bundle,
     )
     with err.status("check") as status:
-        report = run_loop(
-            check_trunk(draw_plan(study), card, options, checked, lambda words: status.update(f"check: {words}"))
-        )
-    _tell(report, as_json=as_json)
+        work = check_trunk(draw_plan(study), card, options, checked, lambda words: status.update(f"check: {words}"))
+        found = run_loop(_until_stopped(work))
+    if found is None:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    _tell(found, as_json=as_json)
+
+
+async def _until_stopped(work: Coroutine[Any, Any, CheckReport]) -> CheckReport | None:
+    """Return the report, or None after Ctrl-C, which hangs up the call under way."""
+    with stop_on_ctrl_c() as stop:
+        checking, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+        await asyncio.wait((checking, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not checking.done():
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
+            return None
+        return checking.result()
 
 
 async def _wait_for_call(study: Study, options: RunOptions, inbound: InboundOptions) -> CheckReport:

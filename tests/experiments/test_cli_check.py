@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.experiments.test_cli import trunkproof
+from tests.experiments.test_cli import trunkproof, typed
 
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.loadgen.stacks.process import running_trunk
@@ -47,10 +47,8 @@ def test_all_holds_of_the_trunk_that_serve_plays(study: Path, tmp_path: Path) ->
 
     async def run() -> subprocess.CompletedProcess[str]:
         async with running_trunk(read_study(study), tmp_path / "trunk") as card:
-            target = ("--target", f"{card.host}:{card.port}", "--ca", card.ca_file)
-            return await asyncio.to_thread(
-                trunkproof, "check", study, *target, *("--hold", "1.5", "--bundle", support, "--json")
-            )
+            words = ("--target", f"{card.host}:{card.port}", "--ca", card.ca_file, "--hold", "1.5", "--json")
+            return await asyncio.to_thread(typed, "check", study, *words, "--bundle", support)
 
     said = asyncio.run(run())
     result = json.loads(said.stdout)
