@@ -92,7 +92,8 @@ def _has_private_folder() -> bool:
             with tempfile.TemporaryFile(dir=folder):
                 pass
             os.environ[_CACHE] = str(folder)
-            numba.config.reload_config()
+            reload: Any = numba.config.reload_config  # Numba does not declare its type.
+            reload()
             logger.warning("machine code is kept in %s: its own folder and the user's cache are not writable", folder)
             return True
     except OSError:
