@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import polars as pl
 import psutil
 import pytest
 from polars.testing import assert_frame_equal
-from tests.loadgen.watching import Watching
+from tests.loadgen.watching import Listening, Watching
 
 from trunkproof.experiments.common.result_folder import COMPARISON
 from trunkproof.experiments.validation.outcome import Outcome
 from trunkproof.experiments.validation.validate import read_evidence, validate
-from trunkproof.loadgen.observer import RunProgress
+from trunkproof.loadgen.journal.reading import read_journal
+from trunkproof.loadgen.observer import Observer, RunProgress
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.run_end import EndKind
@@ -28,9 +30,10 @@ from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stacks.control import ControlClient
 from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.workers import pool as team
+from trunkproof.loadgen.workers.placer import RECORD_ORDER
 from trunkproof.models.errors import InputError, StackError
 from trunkproof.models.plan import draw_plan
-from trunkproof.models.records import Direction
+from trunkproof.models.records import Direction, to_frame
 from trunkproof.models.study import Study
 from trunkproof.models.study_file import parse_study
 
@@ -99,11 +102,12 @@ def real(
     *,
     watch: Callable[[RunProgress], None] = lambda progress: None,
     stop: asyncio.Event | None = None,
+    also: Sequence[Observer] = (),
     **options: Any,
 ) -> RunResult:
     async def run() -> RunResult:
         async with running_trunk(question, folder) as card:
-            chosen = RunOptions(observers=(Watching(watch),), **options)
+            chosen = RunOptions(observers=(Watching(watch), *also), **options)
             return await drive(draw_plan(question), card, chosen, stop=stop)
 
     return asyncio.run(run())
@@ -136,12 +140,29 @@ def test_what_the_plan_decides_is_the_same_from_one_process_and_from_two(tmp_pat
         redial={"probability": 0.7, "delay": 0.3, "attempts": 3},
         inbound_share=0.2,
     )
-    one, two = (real(question, tmp_path / str(workers), workers=workers) for workers in (1, 2))
+    told = (Listening(), Listening())
+    one, two = (
+        real(question, tmp_path / f"{workers}", workers=workers, also=[listens], journal=tmp_path / f"journal{workers}")
+        for workers, listens in zip((1, 2), told, strict=True)
+    )
     assert one.records["attempt"].max() == 2
     assert_frame_equal(one.records.select(PLANNED).sort("row"), two.records.select(PLANNED).sort("row"))
     assert two.records.select("intended_s", "row").rows() == sorted(two.records.select("intended_s", "row").rows())
     assert (one.generator.workers, two.generator.workers) == (1, 2)
     assert two.heard.received == two.heard.authenticated > 1000
+    for driven, listens, workers in ((one, told[0], 1), (two, told[1], 2)):
+        # Whoever places an attempt, the run's observers are told of it, and the journal has it: record for record.
+        ended = to_frame(listens.ended).sort(RECORD_ORDER)
+        assert_frame_equal(ended, driven.records)
+        assert {record.row for record in listens.began} == set(driven.records["row"])
+        assert set(driven.records["direction"]) == {"outbound", "inbound"}
+        assert sum(len(health.lateness_s) for health in listens.health) == (ended["direction"] == "outbound").sum()
+        files = sorted((tmp_path / f"journal{workers}").iterdir())
+        assert [file.name for file in files] == ["run.jsonl", "worker-1.jsonl", "worker-2.jsonl"][: 2 * workers - 1]
+        journals = [read_journal(file) for file in files]
+        assert not any(journal.under_way or journal.damaged or journal.torn_bytes for journal in journals)
+        kept = to_frame([record for journal in journals for record in journal.records.values()])
+        assert_frame_equal(kept.sort(RECORD_ORDER), driven.records)
 
 
 def test_a_worker_that_is_killed_voids_the_run_and_the_others_end_their_calls(tmp_path: Path) -> None:
@@ -157,14 +178,22 @@ def test_a_worker_that_is_killed_voids_the_run_and_the_others_end_their_calls(tm
     assert len(killed) == 2
     assert driven.generator.verdict == "void"
     assert driven.generator.reasons[-1].startswith("void: worker 2 died")
-    assert "killed by SIGKILL: of the 10 attempts that it had begun, 10 are in" in driven.generator.reasons[-1]
+    told = re.search(
+        r"killed by SIGKILL: of the 10 attempts that it had begun, (\d+) are in its journal and in the records, "
+        r"(\d+) of them without their end",
+        driven.generator.reasons[-1],
+    )
+    assert told is not None
     assert (driven.end.kind, driven.end.who) == (EndKind.WORKER_LOST, "worker 2")
     assert str(driven.end).startswith("worker 2 died")
-    # The other one ended its calls with BYE, and they are all there.
+    # The other one ended its calls with BYE, and they are all there. Those of the dead one are there without their end.
     first = share_of(question, 0, 2)
-    assert set(driven.records["row"]) == {row.row for row in draw_plan(question).rows.values() if first.places(row)}
+    rows = [row.row for row in draw_plan(question).rows.values() if first.places(row)]
+    theirs = pl.col("row").is_in(rows)
+    assert set(driven.records.filter(theirs)["row"]) == set(rows)
+    assert driven.records.filter(theirs)["ended_s"].null_count() == 0
+    assert driven.records.filter(~theirs).height == int(told[1]) == int(told[2]) > 0
     assert set(driven.records["disposition"]) == {"still_up"}
-    assert driven.records["ended_s"].null_count() == 0
     assert not processes_of(psutil.Process())
 
 
@@ -230,7 +259,8 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatc
     assert "worker 2 died" in driven.generator.reasons[-1]
     assert "it had not answered for 5 s and was ended: of the 10 attempts" in driven.generator.reasons[-1]
     assert driven.end.kind is EndKind.INTERRUPTED
-    assert driven.records["disposition"].to_list() == ["still_up"] * 10
+    assert set(driven.records["disposition"]) == {"still_up"}
+    assert driven.records["ended_s"].count() == 10
     assert not processes_of(psutil.Process())
 
 
