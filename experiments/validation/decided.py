@@ -51,6 +51,10 @@ class Decided:
         study = self.study.model_copy(update={"trunks": tuple(trunks)})
         return Decided(study, self.trunks, self.at_s, self.trunk, self.admitted)
 
+    def first(self, count: int) -> Decided:
+        """Return the first attempts only."""
+        return Decided(self.study, self.trunks, self.at_s[:count], self.trunk[:count], self.admitted[:count])
+
     def share(self, anchor_s: float) -> float:
         """Return the share of attempts that the described throttle decides as the trunk did; 1 without attempts.
 

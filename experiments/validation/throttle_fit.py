@@ -32,6 +32,10 @@ _PHASES = 240
 """So many phases are tried first, evenly over the window."""
 _STEP_S = 0.002
 """Then the phases near the best ones, in steps of this: instants are not known better."""
+_MOST = 5000
+"""Attempts that a search looks at: the first ones."""
+_MOST_IDENTIFIED = 2000
+"""Attempts from which another description is made, which takes seconds: the first ones. It is held to all of them."""
 _SAME = 1e-9
 _MOST_TIMES = 16.0
 """A parameter that may be so many times larger without any difference has no upper bound in the records."""
@@ -144,13 +148,16 @@ def fitted_anchors(fits: tuple[ThrottleFit, ...], anchors: Mapping[str, float]) 
 
 
 def _fit(one: Decided, records: pl.DataFrame, anchors: Mapping[str, float]) -> ThrottleFit:
+    # Searches ask about the same attempts hundreds of times, and the first ones tell as much.
+    few = one.first(_MOST)
     predicted_anchor_s = anchors.get(one.names[0], 0.0)
     share = one.share(predicted_anchor_s)
     window_s = one.policy.fixed_window_s
     phase, fitted_share, anchor_s = None, None, predicted_anchor_s
     if window_s is not None and one.names[0] not in anchors:
-        phase, fitted_share = _fit_phase(one, window_s)
+        phase = _fit_phase(few, window_s)
         anchor_s = phase.anchor_s
+        fitted_share = one.share(anchor_s)
     fit = ThrottleFit(
         trunks=one.names,
         described=one.policy,
@@ -161,12 +168,12 @@ def _fit(one: Decided, records: pl.DataFrame, anchors: Mapping[str, float]) -> T
         phase=phase,
     )
     if fit.explains:
-        return ThrottleFit(**vars(fit) | {"constraints": _constraints(one, anchor_s, fit.best_share)})
+        return ThrottleFit(**vars(fit) | {"constraints": _constraints(few, anchor_s)})
     return ThrottleFit(**vars(fit) | {"alternative": _alternative(one, records)})
 
 
-def _fit_phase(one: Decided, window_s: float) -> tuple[Phase, float]:
-    """Return the phase with which the throttle explains most attempts, and their share."""
+def _fit_phase(one: Decided, window_s: float) -> Phase:
+    """Return the phase with which the throttle explains most attempts."""
     wide_s = window_s / _PHASES
     phases: FloatArray = np.linspace(0, window_s, _PHASES, endpoint=False)
     shares: FloatArray = np.array([one.share(phase_s) for phase_s in phases])
@@ -183,7 +190,7 @@ def _fit_phase(one: Decided, window_s: float) -> tuple[Phase, float]:
     low_s, high_s = _longest_run(phases[order], is_best, window_s)
     anchor_s = ((low_s + high_s) / 2 + window_s / 2) % window_s - window_s / 2
     within_s = max(_STEP_S / 2, (high_s - low_s) / 2)
-    return Phase(anchor_s, within_s, is_told=within_s < window_s / 4), float(shares.max())
+    return Phase(anchor_s, within_s, is_told=within_s < window_s / 4)
 
 
 def _longest_run(phases: FloatArray, is_best: Any, window_s: float) -> tuple[float, float]:
@@ -200,8 +207,8 @@ def _longest_run(phases: FloatArray, is_best: Any, window_s: float) -> tuple[flo
     return float(begins[longest]), float(ends[longest])
 
 
-def _constraints(one: Decided, anchor_s: float, share: float) -> tuple[Constraint, ...]:
-    found = []
+def _constraints(one: Decided, anchor_s: float) -> tuple[Constraint, ...]:
+    share, found = one.share(anchor_s), []
     for name, value in one.policy.parameters.items():
 
         def explains(other: float, least_share: float, name: str = name) -> bool:
@@ -243,7 +250,8 @@ def _steps(explains: Callable[[int], bool], most: int) -> int:
 
 
 def _alternative(one: Decided, records: pl.DataFrame) -> Alternative | None:
-    found = identify_trunk(records.filter(pl.col("trunk").is_in(one.names)))
+    own = records.filter(pl.col("trunk").is_in(one.names)).sort("sent_s", nulls_last=True)
+    found = identify_trunk(own.head(_MOST_IDENTIFIED))
     if found.settings is None:
         return None
     anchor_s = found.anchor_s or 0.0

@@ -178,8 +178,9 @@ def _best_of(families: tuple[Family, ...], seen: Observed) -> tuple[float, Expla
     other = best_composed(seen)
     if other is None:
         return share, best
-    fits_as_well = bool(odd) and other[0] >= share - _SAME_SHARE and not unusual(other[1].settings)
-    return other if fits_as_well or other[0] > share + _SAME_SHARE else (share, best)
+    # Two limits with values that nobody would set explain much, and say nothing.
+    is_better = other[0] >= share - _SAME_SHARE if odd else other[0] > share + _SAME_SHARE
+    return other if is_better and not unusual(other[1].settings) else (share, best)
 
 
 def _is_our_pace(settings: Policy, seen: Observed) -> bool:
@@ -212,6 +213,7 @@ def _doubts(
 ) -> Iterator[str]:
     if not settings.is_searched:
         yield f"{settings.kind} can be found by trying only, and other settings may explain the attempts as well"
+        yield from _odd_doubt(settings)
         return
     if not families:
         yield "no policy that we know explains every attempt: others may use the throttle, or it is of another kind"
@@ -230,6 +232,10 @@ def _doubts(
         yield f"it fits within the bounds of the instants, but in their middle only {share:.0%} of the attempts"
     if unknown:
         yield f"{unknown} calls were never answered, and may have counted"
+    yield from _odd_doubt(settings)
+
+
+def _odd_doubt(settings: Policy) -> Iterator[str]:
     if odd := unusual(settings):
         # What operators set is round. An odd value often is a round one less some calls of others, or a penalty.
         yield f"unusual values ({', '.join(odd)}): others may use the throttle, or it is of another kind"
