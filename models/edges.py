@@ -28,10 +28,13 @@ class Edge(Settings):
     host: Host
     """Its host name; the certificate that it shows is for it."""
     port: PORT = 443
+    """The port at which it listens."""
     address: IPvAnyAddress | None = None
     """Where it is. None: what the name resolves to; in the laboratory the address of the PoP."""
     priority: Ordinal = 1
+    """Lower ones are tried first."""
     weight: Ordinal = 1
+    """How often it is tried first among those of one priority."""
 
 
 class CustomerEdge(Settings):
@@ -40,8 +43,11 @@ class CustomerEdge(Settings):
     host: Host
     """A name, or an address."""
     port: PORT = 5061
+    """The port at which it listens."""
     priority: Ordinal = 1
+    """Lower ones are tried first."""
     weight: Ordinal = 1
+    """How often it is tried first among those of one priority."""
 
 
 class Dns(Settings):
@@ -52,6 +58,7 @@ class Dns(Settings):
     server: IPvAnyAddress | None = None
     """The name server. None: those of this machine."""
     port: PORT = 53
+    """The port of the name server."""
 
 
 class Failover(Settings):
@@ -70,8 +77,11 @@ class EdgeDown(Settings):
     """One edge goes away: its connections drop, and none can be made. Established calls keep their media."""
 
     kind: Literal["edge_down"]
+    """One signalling edge goes away."""
     at_s: Instant
+    """Seconds after the start of the run."""
     lasts_s: Annotated[float, Field(gt=0)]
+    """How long it is away, in seconds."""
     edge: int | str = 0
     """Its place in `edges`, from 0, or its host."""
     connects: Literal["refused", "time_out"] = "refused"

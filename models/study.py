@@ -165,9 +165,11 @@ class Pop(Settings):
     edges: tuple[Edge, ...] = ()
     """The doors of the PoP. Empty: the one of `host`, `port` and `address`."""
     dns: Dns = Dns()
+    """How names of edges are looked up."""
     throttle_per: Literal["trunk", "edge"] = "trunk"
     """Whether all edges count together against a trunk's throttle, or each for itself."""
     failover: Failover = Failover()
+    """When customers turn to another edge."""
     inner_address: IPvAnyAddress = IPv4Address("127.0.1.2")
     """The side of such a trunk that faces the carrier, where it has one."""
     ports: MediaPorts = MediaPorts()
@@ -309,6 +311,7 @@ class Quality(Settings):
     failed_calls_share_max: Annotated[
         Share | None, Asks("failed_calls_share", Operator.AT_MOST, only_measured=True)
     ] = 0.01
+    """The largest share of real calls that may fail for a reason which nobody planned."""
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -40,7 +40,9 @@ class KpiThreshold(Settings):
     """One threshold: an indicator, its bound, and of which attempts."""
 
     kpi: Annotated[str, AfterValidator(_known_kpi)]
+    """The indicator, such as `srd_p95_ms`."""
     at_most: float | None = None
+    """The largest value that keeps it."""
     at_least: float | None = None
     """Exactly one of the two bounds. A share is written as 0.05, not as 5."""
     window_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
