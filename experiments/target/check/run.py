@@ -101,7 +101,8 @@ async def check_trunk(
         StackError: the customer cannot listen at its address.
     """
     checked = checked or CheckOptions()
-    checkup = _CheckUp(_usual_connection(plan), card, options, checked, advance)
+    # Calls go to the target alone: the other edges are checked one by one.
+    checkup = _CheckUp(_usual_connection(plan), card.model_copy(update={"edges": ()}), options, checked, advance)
     await checkup.run()
     trunk = plan.study.trunks[checked.trunk]
     return CheckReport(plan.study.name, trunk.name, card.place, tuple(checkup.found), is_reached=checkup.is_reached)
