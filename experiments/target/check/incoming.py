@@ -22,6 +22,7 @@ from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory
+from trunkproof.loadgen.parties.called import Called
 from trunkproof.loadgen.parties.incoming import Answerer
 from trunkproof.loadgen.sip import events
 from trunkproof.loadgen.sip.call import UserAgent
@@ -94,9 +95,12 @@ class _Listener:
         self._audio = AudioFactory(
             self.address, study, at_trunk=False, check_media=self._check_media, told_address=self.told
         )
-        self._answerer = Answerer(lambda number: None, self._admit, unplanned=lambda number: self._row())
+        # With an echo the caller hears whether both directions work.
+        self._answerer = Answerer(
+            lambda number: None, self._admit, listed=lambda number: Called(self._row(), FarEnd.ECHO)
+        )
         self.agent = SipAgent(
-            UserAgent(self.told, self._trunk.customer_port),
+            UserAgent(self.told, self._trunk.customer_port, transport=self._trunk.transport),
             random.Random(),
             on_invite=self._invited,
             on_event=self._told,
@@ -123,9 +127,10 @@ class _Listener:
         Raises:
             StackError: the port cannot be had.
         """
-        shows = self._options.client_certificate
-        with tempfile.TemporaryDirectory(prefix="trunkproof-") as folder:
-            context = server_context(shows or Authority(Path(folder)).issue(self.address))
+        shows, context = self._options.client_certificate, None
+        if self._trunk.is_tls:
+            with tempfile.TemporaryDirectory(prefix="trunkproof-") as folder:
+                context = server_context(shows or Authority(Path(folder)).issue(self.address))
         port = self._trunk.customer_port
         try:
             self._server = await serve_tls(self.address, port, context, self._connected)
@@ -197,6 +202,7 @@ class _Listener:
             status=200,
             setup_s=0.0,
             ring_s=RINGS_S,
+            # Nobody knows how long.
             hold_s=0.0,
             resumes=False,
         )
