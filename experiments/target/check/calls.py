@@ -31,10 +31,6 @@ from trunkproof.loadgen.sip.headers import Headers
 from trunkproof.loadgen.sip.message import Request
 from trunkproof.loadgen.sip.sdp import AVP, Codec, MediaDirection, SessionDescription
 from trunkproof.loadgen.tls.edges import EdgePools
-<<<<<<< HEAD
-=======
-from trunkproof.loadgen.tls.pool import ConnectionPool
->>>>>>> b8e6f3e (Check follows several edges: its calls go to the target alone, and the other edges are looked at one by one)
 from trunkproof.models.destinations import NumberLimits
 from trunkproof.models.errors import RemoteError
 from trunkproof.models.plan import Plan, PlanRow
@@ -134,13 +130,6 @@ class WatchedLine:
             return replace(usual, profile=AVP, crypto=())
         return replace(usual, codecs=(*usual.codecs, *OTHER_CODECS)) if self.offers is Offer.ALL_CODECS else usual
 
-<<<<<<< HEAD
-=======
-    def edges(self, row: PlanRow) -> EdgePools:
-        """Return the customer's connections to all edges."""
-        return self.customer.edges(row)
-
->>>>>>> b8e6f3e (Check follows several edges: its calls go to the target alone, and the other edges are looked at one by one)
     def invite(self, row: PlanRow, sdp: bytes, edge: int = 0) -> Request:
         """Return the customer's INVITE to an edge, under this call's identity."""
         made = self.customer.invite(row, sdp, edge)
