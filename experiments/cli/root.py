@@ -33,7 +33,9 @@ COMMANDS = {
     "serve": _Command("calling", "Play the study's trunk, until Ctrl-C."),
     "load": _Command("calling", "Place the study's calls, for real, on a trunk that is running."),
     "validate": _Command("proving", "Predict a study, place its calls on a trunk of this machine, and compare both."),
-    "report": _Command("proving", "Write the page of a validation or of a suite again, from what it left."),
+    "report": _Command(
+        "proving", "Write the page of a validation or of a suite again, from what it left; also of one that was killed."
+    ),
     "calibrate": _Command("proving", "Measure what a stack spends on each kind of work, on this machine."),
     "knee": _Command("finding", "Find the largest load that a trunk carries at quality, on the model and for real."),
     "identify": _Command(
