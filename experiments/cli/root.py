@@ -45,7 +45,10 @@ COMMANDS = {
     "answer": _Command(
         "answering", "Play the carrier behind a trunk that others run: answer the study's numbers, until Ctrl-C."
     ),
-    "validate": _Command("proving", "Predict a study, place its calls on a trunk of this machine, and compare both."),
+    "validate": _Command(
+        "proving",
+        "Predict a study, place its calls, and compare both: on a trunk started for it, or on one that is running.",
+    ),
     "report": _Command(
         "proving",
         "Write the page of a load test, a validation or a suite again, from what it left; also of one that was killed.",
