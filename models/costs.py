@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import polars as pl
-import yaml
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 
 from trunkproof.models.columns import CONNECTION_CODE, Columns, columns_of
@@ -24,6 +23,7 @@ from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.records import REFUSED_BY_TRUNK, ConnectionKind, Disposition
 from trunkproof.models.settings import Settings
 from trunkproof.models.study import MediaProfile, Pop, StackName, Study, Transport
+from trunkproof.models.yaml_text import read_yaml
 
 CALIBRATIONS = Path(__file__).parent / "calibrations"
 Seconds = Annotated[float, Field(ge=0, le=10)]
@@ -254,7 +254,7 @@ def load_calibration(name: str) -> Calibration:
         # Whoever misspelt a name needs the list of those that exist.
         problem = Problem(where="calibration", what=f"there is none of that name or path; known: {known}")
         raise InputError(name, [problem]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(str(path), [Problem(where="YAML", what=str(error))]) from None
     except ValidationError as error:
         problems = [Problem(where=".".join(map(str, e["loc"])) or "file", what=e["msg"]) for e in error.errors()]
@@ -267,7 +267,8 @@ def _read_calibration(path: Path, changed_ns: int) -> Calibration:
 
     `changed_ns` is part of the cache's key, so that a changed file is read again.
     """
-    return Calibration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    return Calibration.model_validate(read_yaml(text, source=str(path), word="calibration").value)
 
 
 def costs_of(pop: Pop) -> Costs:

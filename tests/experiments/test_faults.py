@@ -142,7 +142,8 @@ def test_a_disk_that_fills_up_ends_the_run_and_its_page_is_made_from_the_journal
     assert "cut short" in done.stdout
 
 
-@pytest.mark.parametrize("victim", list(Victim))
+# One of them here; `make kills` kills each process at many instants.
+@pytest.mark.parametrize("victim", [Victim.RUN])
 def test_whoever_is_killed_the_journal_lacks_less_than_a_second_and_nothing_is_left(
     victim: Victim, tmp_path: Path
 ) -> None:

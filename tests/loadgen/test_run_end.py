@@ -25,6 +25,18 @@ ENDS = {
         "trunkproof itself failed 4.0 s after plan zero: KeyError: 7",
         ExitCode.BUG,
     ),
+    RunEnd(EndKind.THRESHOLD, 7.0, detail="refused_share at most 0.01"): (
+        "ended by a threshold 7.0 s after plan zero: refused_share at most 0.01",
+        ExitCode.ABORTED,
+    ),
+    RunEnd(EndKind.NO_ROOM, 6.0, detail="No space left on device"): (
+        "the journal could not be written 6.0 s after plan zero: No space left on device",
+        ExitCode.NO_ROOM,
+    ),
+    RunEnd(EndKind.KILLED, 5.0): (
+        "the run broke off 5.0 s after plan zero: it was killed, or power or disk space ran out",
+        ExitCode.INTERRUPTED,
+    ),
     RunEnd(EndKind.UNKNOWN, detail="the trunk is gone"): ("the trunk is gone", ExitCode.INTERRUPTED),
 }
 

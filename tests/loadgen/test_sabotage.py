@@ -219,9 +219,8 @@ class OnlyTrying(EmbeddedTrunk):
         self.agent.act(incoming.call.trying)
 
 
-def test_a_trunk_that_only_tries_is_given_up_with_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trunkproof.loadgen.parties.outgoing.TRANSACTION_TIMEOUT_S", 0.5)
-    records = records_of(study(calls=1), OnlyTrying, tmp_path)
+def test_a_trunk_that_only_tries_is_given_up_with_cancel(tmp_path: Path) -> None:
+    records = records_of(study(calls=1).but({"traffic.ring_patience_s": 0.5}), OnlyTrying, tmp_path)
     assert records["disposition"].to_list() == ["timed_out"]
 
 
