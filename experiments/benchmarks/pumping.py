@@ -14,7 +14,7 @@ import psutil
 
 from trunkproof.experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, AudioWindow, Heard, cost_of
 from trunkproof.experiments.benchmarks.peers.reflector import ADDRESS
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto

@@ -7,7 +7,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.agent import CallEvents
 from trunkproof.loadgen.parties.audio import MediaAddressError, NoPortError
 from trunkproof.loadgen.sip import events

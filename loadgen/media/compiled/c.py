@@ -23,6 +23,7 @@ from trunkproof.models.errors import TrunkproofError
 
 _LIBC = [
     "clock_gettime",
+    "memcpy",
     "ppoll",
     "pthread_mutex_lock",
     "pthread_mutex_unlock",

@@ -11,13 +11,16 @@ from trunkproof.loadgen.media.compiled.c import call_c
 from trunkproof.loadgen.media.compiled.cipher import add_mki, protect
 from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import crc32, write16, write32
+from trunkproof.loadgen.media.keys import END_PACKETS, EVENT_PACKETS, MOST_PRESSED, PAUSE_FRAMES, PRESSABLE
 from trunkproof.loadgen.media.rtp import HEADER_BYTES, VOLUME
-from trunkproof.loadgen.media.stream import END_PACKETS, EVENT_PACKETS, MOST_PRESSED
+from trunkproof.loadgen.media.tones import CYCLE, HOP_ORDER
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.packets import SAMPLES_PER_PACKET
 
 _TOKEN_BYTES, _TOKENS = 16, 10
 _END_BIT = 0x80
+_PAUSE = len(PRESSABLE) - 1
+"""The pause, among the codes of keys."""
 
 
 @lean
@@ -29,11 +32,11 @@ def next_packet(c: Record, slot: Record, work: Record) -> int:
         # The next packet begins a talkspurt.
         slot.speaks = 0
         return 0
-    if slot.pressed_count > 0 and slot.event_type != NEVER:
+    if slot.pressed_count > 0 and slot.event_type != NEVER and not _pauses(slot):
         size = _key(slot, frame, data, at)
     else:
         _header(slot, frame, slot.payload_type | (0 if slot.speaks else 0x80), data, at)
-        size = HEADER_BYTES + _frame(slot, slot.sent, data, at + HEADER_BYTES)
+        size = HEADER_BYTES + _voice(c, slot, slot.sent, work, at + HEADER_BYTES)
     index = slot.first_sequence + slot.sent + slot.given_up - slot.tx_base
     slot.sent += 1
     slot.speaks = 1
@@ -75,6 +78,16 @@ def _header(slot: Record, frame: int, second: int, data: Bytes, at: int) -> None
 
 
 @inlined
+def _voice(c: Record, slot: Record, number: int, work: Record, start: int) -> int:
+    """Put the payload of a frame at `start`, as `MediaStream`. Return its size."""
+    if slot.payloads == 0:
+        return _frame(slot, number, work.data, start)
+    place = HOP_ORDER[number % CYCLE] if slot.hopping else number % slot.payloads
+    call_c(c.memcpy, (work.data_at + start, slot.payloads_at + place * SAMPLES_PER_PACKET, SAMPLES_PER_PACKET))
+    return SAMPLES_PER_PACKET
+
+
+@inlined
 def _frame(slot: Record, number: int, data: Bytes, start: int) -> int:
     # The token of `voiceprint`: "tp", side, row (5 bytes), frame number, CRC-32. Written once, then copied nine times.
     data[start], data[start + 1], data[start + 2], data[start + 3] = 0x74, 0x70, slot.side, slot.row >> 32 & 0xFF
@@ -84,6 +97,27 @@ def _frame(slot: Record, number: int, data: Bytes, start: int) -> int:
     for place in range(start + _TOKEN_BYTES, start + _TOKENS * _TOKEN_BYTES):
         data[place] = data[place - _TOKEN_BYTES]
     return _TOKENS * _TOKEN_BYTES
+
+
+@lean
+def _pauses(slot: Record) -> bool:
+    """Return whether there is a pause before the next key, and count its frames."""
+    if slot.pressed[slot.pressed_first] != _PAUSE:
+        return False
+    slot.key_step += 1
+    _end_after(slot, PAUSE_FRAMES)
+    return True
+
+
+@inlined
+def _end_after(slot: Record, steps: int) -> bool:
+    """Take the first key or pause from the queue if that was its last step."""
+    if slot.key_step < steps:
+        return False
+    slot.pressed_first = (slot.pressed_first + 1) % MOST_PRESSED
+    slot.pressed_count -= 1
+    slot.key_step = 0
+    return True
 
 
 @lean
@@ -97,16 +131,14 @@ def _key(slot: Record, frame: int, data: Bytes, at: int) -> int:
     data[at + HEADER_BYTES + 1] = VOLUME | (_END_BIT if step >= EVENT_PACKETS else 0)
     write16(data, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET)
     slot.key_step += 1
-    if slot.key_step == EVENT_PACKETS + END_PACKETS:
-        slot.pressed_first = (slot.pressed_first + 1) % MOST_PRESSED
-        slot.pressed_count -= 1
-        slot.key_step = 0
+    if _end_after(slot, EVENT_PACKETS + END_PACKETS):
+        slot.keys_sent += 1
     return HEADER_BYTES + 4
 
 
 @lean
 def press(c: Record, slot: Record, key: int) -> None:
-    """Queue a key by its event code. The caller has asked `check_key` before."""
+    """Queue a key by its event code, or a pause. The caller has asked `check_key` before."""
     # The pump's thread reads the queue at the same time.
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     slot.pressed[(slot.pressed_first + slot.pressed_count) % MOST_PRESSED] = key

@@ -17,7 +17,7 @@ from tests.loadgen.scripted import row
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.media.datagrams import Kind, kind_of
 from trunkproof.loadgen.media.pump import VARIABLE, PumpKind
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.audio import (
     Audio,
     AudioFactory,
