@@ -28,7 +28,7 @@ from trunkproof.loadgen.meters.meter import Meter
 from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
-from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.audio import Heard, note_keys
 from trunkproof.loadgen.parties.customer import check_family, check_numbers, connector_of
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd, when
 from trunkproof.loadgen.stack_events import StackEventKind
@@ -231,7 +231,7 @@ class Run:
             self._end = placed.lost[0].end
         logger.info("the run ended: %s", self._end)
         return RunResult(
-            records=pl.concat(tables).sort(RECORD_ORDER),
+            records=note_keys(pl.concat(tables).sort(RECORD_ORDER), {**placed.keys, **report.keys}),
             generator=void(
                 worse(judge(placed.measured), "the carrier", report.carrier),
                 # A bug of the trunk's process is no fault of the generator.

@@ -274,6 +274,17 @@ class Record:
             is_newer=True,
         ),
     ] = None
+    digits_sent: Annotated[
+        str | None,
+        Column("Keys that the caller pressed, and that were sent to their end.", filled_by=_REAL, is_newer=True),
+    ] = None
+    digits_received: Annotated[str | None, Column("Keys that the caller received.", filled_by=_REAL, is_newer=True)] = (
+        None
+    )
+    far_digits_received: Annotated[
+        str | None,
+        Column("Keys that the called side received, where it is ours.", filled_by=_REAL, is_newer=True),
+    ] = None
     mos: Annotated[
         float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")
     ] = None

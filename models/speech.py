@@ -7,11 +7,11 @@ from enum import StrEnum
 from functools import lru_cache
 from math import gcd
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from trunkproof.models.packets import CLOCK_HZ
 from trunkproof.models.settings import Settings
@@ -21,6 +21,8 @@ PAUSE = "w"
 PAUSE_S = 0.5
 KEY_S = 0.16
 """What a key takes: 100 ms, and its end three times."""
+_AROUND_S = 0.2
+"""From the answer to the first key, and from the last one to the BYE, in all: a packet or two, and some lateness."""
 _MOST_KEYS = 64
 _LONGEST_S = 600.0
 _RATES_HZ = (8000, 48_000)
@@ -35,6 +37,13 @@ class Voiceprint(StrEnum):
     """Tones that survive transcoding, other levels, other packet times and clocks a little off."""
 
 
+def _in_quotes(keys: Any) -> Any:
+    # YAML reads 12 without quotes as a number, and a 0 before it is gone.
+    if isinstance(keys, int):
+        raise ValueError('was read as a number: write it in quotes, such as "1w2#"')  # noqa: TRY004
+    return keys
+
+
 def _dialled(keys: str) -> str:
     keys = re.sub("[a-d]", lambda key: key[0].upper(), keys.replace(" ", "").replace("W", PAUSE))
     if not re.fullmatch(f"[0-9*#A-D{PAUSE}]*", keys):
@@ -44,7 +53,7 @@ def _dialled(keys: str) -> str:
     return keys
 
 
-Digits = Annotated[str, AfterValidator(_dialled)]
+Digits = Annotated[str, BeforeValidator(_in_quotes), AfterValidator(_dialled)]
 
 
 def _found(file: Path, info: ValidationInfo) -> Path:
@@ -73,9 +82,19 @@ class Speech(Settings):
 
     @property
     def digits_s(self) -> float:
-        """Return how long the keys take."""
-        digits = self.digits or ""
-        return PAUSE_S * digits.count(PAUSE) + KEY_S * (len(digits) - digits.count(PAUSE))
+        """Return how long a call is up at least, so that all keys can be sent."""
+        if not self.digits:
+            return 0.0
+        pauses = self.digits.count(PAUSE)
+        return PAUSE_S * pauses + KEY_S * (len(self.digits) - pauses) + _AROUND_S
+
+    def over(self, other: Speech, otherwise: Voiceprint) -> Speech:
+        """Return what is said where these values are given, and else those of the other, and else the voiceprint."""
+        return Speech.model_construct(
+            voiceprint=self.voiceprint or other.voiceprint or otherwise,
+            audio=self.audio or other.audio,
+            digits=other.digits if self.digits is None else self.digits,
+        )
 
 
 @lru_cache(maxsize=32)

@@ -13,8 +13,9 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 
 from trunkproof.models.destinations import Destination, Destinations, Numbers
 from trunkproof.models.distributions import Constant, Distribution, Exponential
-from trunkproof.models.records import Disposition
+from trunkproof.models.records import Disposition, FarEnd
 from trunkproof.models.settings import Settings
+from trunkproof.models.speech import Speech, Voiceprint
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PerMinute = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -310,8 +311,8 @@ class TlsUse(Settings):
         return self.versions[-1]
 
 
-class Traffic(Settings):
-    """The load of one trunk."""
+class Traffic(Speech):
+    """The load of one trunk. What is said holds for all its calls, unless a destination says something else."""
 
     arrivals: Arrivals
     holding: Distribution
@@ -339,6 +340,12 @@ class Traffic(Settings):
         if problems := list(Destinations(entries).problems()):
             raise ValueError("; ".join(problems))
         return entries
+
+    def speech(self, entry: Destination | None) -> Speech:
+        """Return what is said in calls to a destination. None: in inbound calls, and where none are listed."""
+        is_ours = entry is None or entry.far_end is FarEnd.PLAN
+        otherwise = Voiceprint.BYTES if is_ours else Voiceprint.TONES
+        return (self if entry is None else entry).over(self, otherwise)
 
     @property
     def where(self) -> Destinations:

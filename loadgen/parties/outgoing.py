@@ -204,7 +204,9 @@ class PlannedCall:
         self._note_end(ended)
         # After the hang-up, which may take a while, but of the audio as it was before.
         note_media(self.record, media.audio.report)
-        self._judge(ended, answer.fault or media_fault(media.audio.report, self._far_end), early=early)
+        self.record.digits_sent = media.audio.digits_sent or None
+        fault = answer.fault or media_fault(media.audio.report, self._far_end)
+        self._judge(ended, fault, early=early, unsent=len(media.audio.digits) - media.audio.report.keys_sent)
 
     def _note_end(self, ended: events.Terminated | None) -> None:
         """Note who hung up, and why. `ended` is None where our BYE got no answer."""
@@ -376,8 +378,8 @@ class PlannedCall:
             return True
         return False
 
-    def _judge(self, ended: events.Terminated | None, fault: str | None, *, early: bool) -> None:
-        """Note the disposition of an answered call."""
+    def _judge(self, ended: events.Terminated | None, fault: str | None, *, early: bool, unsent: int) -> None:
+        """Note the disposition of an answered call. `unsent` keys were not sent."""
         if self.wish is _Wish.STOP:
             self._end(Disposition.STILL_UP)
         elif fault is not None:
@@ -392,6 +394,8 @@ class PlannedCall:
             odd = [] if ended.cause in _GOOD_ENDS else [f"ended by {ended.cause.name}"]
             if self._far_end in {FarEnd.REJECTS, FarEnd.RINGS}:
                 odd.append("it was not expected to answer")
+            if unsent:
+                odd.append(f"{unsent} keys were not sent: did the far end agree to telephone-event?")
             self._end(Disposition.COMPLETED, "; ".join(odd) or None)
 
     @property
