@@ -111,7 +111,7 @@ def read_sound(path: Path) -> NDArray[np.int16]:
     try:
         with path.open("rb") as opened, soundfile.SoundFile(opened) as sound:
             problem = _problem(sound.channels, sound.samplerate, sound.frames)
-            samples = None if problem else sound.read(dtype="int16")
+            samples: NDArray[np.int16] | None = None if problem else sound.read(dtype="int16")
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror})") from None
     except soundfile.SoundFileError:

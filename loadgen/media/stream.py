@@ -219,8 +219,8 @@ class MediaStream:
     def _payload(self, number: int) -> bytes:
         if self._payloads is None:
             return write_frame(self.side, self.row, number)
-        place = HOP_ORDER[number % CYCLE] if self.hops else number % len(self._payloads)
-        return self._payloads[place].tobytes()
+        place = int(HOP_ORDER[number % CYCLE]) if self.hops else number % len(self._payloads)
+        return bytes(self._payloads[place])
 
     def _timestamp(self, frame: int) -> int:
         return (self.first_timestamp + frame * SAMPLES_PER_PACKET) & 0xFFFFFFFF

@@ -66,6 +66,8 @@ TONAL_SHARE: Final = 0.7
 LEAST_ENERGY: Final = 160 * 32.0**2
 """Of a block. Below this level, -60 dB of full scale, is silence."""
 RUN: Final = 5
+MOST_PENDING: Final = 2 * RUN
+"""Blocks that may wait to be counted. So many with the same hop are a steady sound."""
 CHAIN: Final = 8
 """Hops in a row that say which frame it is."""
 CYCLE: Final = 256
@@ -76,7 +78,8 @@ _STEADY = {symbol * 0b0101010101 for symbol in range(HOPS)}
 
 def _de_bruijn() -> tuple[int, ...]:
     """Return the order of the hops: greedily, always the highest hop that makes no four in a row occur again."""
-    order, seen, last = [0, 0, 0], {()}, ()
+    order = [0, 0, 0]
+    seen: set[tuple[int, ...]] = set()
     while len(order) < CYCLE + 3:
         last = tuple(order[-3:])
         hop = next(hop for hop in reversed(range(HOPS)) if (*last, hop) not in seen)
@@ -209,8 +212,8 @@ class ToneReader:
         self._next: int | None = None
         """The timestamp that goes on where the last packet ended."""
         self._chord: tuple[int, Side] | None = None
-        self._run = 0
-        """Blocks in a row that said the same, not yet counted before there are `RUN`."""
+        self._run = self._pending = 0
+        """Blocks in a row that said the same, and how many of them are not counted yet."""
         self._hops = self._chained = 0
         """The last eight hops, and how many came without a gap."""
 
@@ -235,24 +238,25 @@ class ToneReader:
         told = []
         if said != self._chord or said is None:
             # Too few to count as anybody's.
-            if 0 < self._run < RUN:
-                told.append(Told(Voice.UNKNOWN, self._run))
-            self._chord, self._run = said, 0
+            if self._pending:
+                told.append(Told(Voice.UNKNOWN, self._pending))
+            self._chord, self._run, self._pending = said, 0, 0
         if heard is None:
             self._chained = 0
             return [*told, Told(Voice.UNKNOWN, 1)]
         self._hops, self._chained = (self._hops << 2 | heard.hop) & 0xFFFF, self._chained + 1
         self._run += 1
-        if self._run < RUN:
-            return told
-        if self._hops & 0x3FF in _STEADY:
-            told.append(Told(Voice.UNKNOWN, RUN if self._run == RUN else 1))
-            self._run = 0
-            return told
-        chain = int(CHAINS[self._hops & 0xFF])
-        known = self._chained >= CHAIN and chain & 0xFFFF == self._hops
-        frame = chain >> 16 if known else None
-        told.append(Told(self._voice(heard), RUN if self._run == RUN else 1, frame, offset_s))
+        self._pending += 1
+        # Where frames are lost, the last hops may be the same by chance. So these blocks only wait for the next.
+        if self._run < RUN or self._hops & 0x3FF in _STEADY:
+            if self._pending < MOST_PENDING:
+                return told
+            told.append(Told(Voice.UNKNOWN, self._pending))
+        else:
+            chain = int(CHAINS[self._hops & 0xFF])
+            known = self._chained >= CHAIN and chain & 0xFFFF == self._hops
+            told.append(Told(self._voice(heard), self._pending, chain >> 16 if known else None, offset_s))
+        self._pending = 0
         return told
 
     def _voice(self, heard: Chord) -> Voice:

@@ -125,7 +125,7 @@ _PARTS: list[Any] = [
     ("pressed", "u1", (MOST_PRESSED,)),
     ("digits", "u1", (MOST_DIGITS,)),
     ("sent_at", "f8", (TIMED_FRAMES,)),
-    *_fields("i8", "block_filled block_next tone_number chord run hops chained"),
+    *_fields("i8", "block_filled block_next tone_number chord run pending hops chained"),
     ("block", "i2", (BLOCK,)),
     # They come last: a record is used again for another stream, and only those that it needs are cleared then.
     ("sources", SOURCE, (MOST_SOURCES,)),

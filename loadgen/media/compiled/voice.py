@@ -29,6 +29,7 @@ from trunkproof.loadgen.media.tones import (
     HOPS,
     IS_EVEN,
     LEAST_ENERGY,
+    MOST_PENDING,
     POWERS,
     RUN,
     SINES,
@@ -108,9 +109,8 @@ def _judge(slot: Record, work: Record, at: float) -> None:
     said, hop = _read(slot, work)
     if said != slot.chord or said == NEVER:
         # Too few to count as anybody's.
-        if slot.run < RUN:
-            slot.unknown += slot.run
-        slot.chord, slot.run = said, 0
+        slot.unknown += slot.pending
+        slot.chord, slot.run, slot.pending = said, 0, 0
     if said == NEVER:
         slot.chained = 0
         slot.unknown += 1
@@ -118,22 +118,22 @@ def _judge(slot: Record, work: Record, at: float) -> None:
     slot.hops = (slot.hops << 2 | hop) & 0xFFFF
     slot.chained += 1
     slot.run += 1
-    if slot.run < RUN:
-        return
-    counted = RUN if slot.run == RUN else 1
-    if slot.hops & 0x3FF == (slot.hops & 3) * _STEADY:
-        slot.unknown += counted
-        slot.run = 0
+    slot.pending += 1
+    if slot.run < RUN or slot.hops & 0x3FF == (slot.hops & 3) * _STEADY:
+        if slot.pending < MOST_PENDING:
+            return
+        slot.unknown += slot.pending
     elif said >> 1 != slot.tone_number:
-        slot.foreign += counted
+        slot.foreign += slot.pending
     elif (said & 1) + 1 != slot.side:
-        slot.matched += counted
+        slot.matched += slot.pending
     else:
-        slot.echoed += counted
+        slot.echoed += slot.pending
         chain = CHAINS[slot.hops & 0xFF]
         if slot.chained >= CHAIN and chain & 0xFFFF == slot.hops:
             last = slot.sent - 1
             _time(slot, last - (last - (chain >> 16)) % CYCLE, at)
+    slot.pending = 0
 
 
 @lean
