@@ -36,8 +36,9 @@ from trunkproof.loadgen.media.sockets import Address
 from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher
 from trunkproof.loadgen.media.statistics import DUPLICATE, JUMPED, RESTARTED, ReceptionStatistics
 from trunkproof.loadgen.media.terms import MediaTerms, Origin
-from trunkproof.loadgen.media.tones import CYCLE, HOP_ORDER, ToneReader
-from trunkproof.loadgen.media.voiceprint import Side, Voice, classify, read_frame, write_frame
+from trunkproof.loadgen.media.tones import CYCLE, HOP_ORDER
+from trunkproof.loadgen.media.voiceprint import Side, Voice, read_frame, write_frame
+from trunkproof.loadgen.media.voices import Voices
 from trunkproof.models.packets import PACKET_S, SAMPLES_PER_PACKET
 from trunkproof.models.speech import Voiceprint
 
@@ -46,8 +47,6 @@ MOST_SOURCES = 8
 music and transfers are, and a mixer a few at a time. A peer that invents one for each packet must not take our memory:
 the source that was heard longest ago is summed up and forgotten.
 """
-TIMED_FRAMES = 128
-"""Frames whose sending is remembered, to time those that come back: 2.56 s, far more than people can talk across."""
 GRACE_S = 1.0
 """How long packets of before a change are accepted: with the old key, or from the old address. They were on their way,
 and the peer changes only when it has our answer (RFC 4568 section 7.1.4, RFC 3264 section 8.3.1).
@@ -96,8 +95,6 @@ class MediaStream:
         """When the call was answered."""
         self.sent = 0
         """Packets sent so far."""
-        self._sent_at = [0.0] * TIMED_FRAMES
-        """When each of the last frames was sent, by its number."""
         self.given_up = 0
         """Packets given up so far. They have numbers, so that the peer counts them as lost."""
         self._frames = 0
@@ -112,10 +109,7 @@ class MediaStream:
         """The sums of sources that were forgotten."""
         self._sources_heard = 0
         self._silence = Silence()
-        self._voices = dict.fromkeys(Voice, 0)
-        self._tones = ToneReader(side, row) if voiceprint is Voiceprint.TONES else None
-        self._round_trips_s, self._timed = 0.0, 0
-        """The sum of the times in which our frames came back, and of how many."""
+        self._voices = Voices(side, row, voiceprint)
         self._kinds = [0] * KINDS
         self._arrived = self._failed = self._plain = self._replayed = self._authentic = 0
         self._early = self._jumped = self._other_types = self._collided = 0
@@ -157,7 +151,7 @@ class MediaStream:
 
     def note_sent(self, at: float) -> None:
         """Note when the last packet went out. The pump knows."""
-        self._sent_at[(self.sent - 1) % TIMED_FRAMES] = at
+        self._voices.note_sent(self.sent - 1, at)
 
     @property
     def sends(self) -> bool:
@@ -381,34 +375,13 @@ class MediaStream:
         elif packet.payload_type in terms.heard_types:
             source.samples = len(packet.payload)
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
-            self._note_voice(packet, arrival)
+            law = PCMA if packet.payload_type in terms.a_law_types else PCMU
+            self._voices.hear(packet, law, arrival, self.sent)
         elif packet.payload_type == COMFORT_NOISE:
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
         else:
             self._other_types += 1
         source.note(arrival)
-
-    def _note_voice(self, packet: RtpPacket, arrival: float) -> None:
-        assert self.terms is not None
-        if self._tones is not None:
-            law = PCMA if packet.payload_type in self.terms.a_law_types else PCMU
-            for told in self._tones.read(packet.payload, law, packet.timestamp):
-                self._voices[told.voice] += told.frames
-                if told.voice is Voice.OWN_ECHO and told.frame is not None:
-                    # Of the frames with that place in the cycle, the one that was sent last.
-                    self._time(self.sent - 1 - (self.sent - 1 - told.frame) % CYCLE, arrival + told.offset_s)
-            return
-        frame = read_frame(packet.payload)
-        voice = classify(frame, listener=self.side, row=self.row)
-        self._voices[voice] += 1
-        if frame is not None and voice is Voice.OWN_ECHO:
-            self._time(frame.number, arrival)
-
-    def _time(self, number: int, arrival: float) -> None:
-        """Note when our frame of that number came back."""
-        if number >= 0 and 0 < self.sent - number <= TIMED_FRAMES:
-            self._round_trips_s += arrival - self._sent_at[number % TIMED_FRAMES]
-            self._timed += 1
 
     def next_rtcp(self, now: float, wall_s: float, *, bye: bool = False) -> bytes | None:
         """Return the report that is due at `next_report`, encrypted. With `bye` it is the last one.
@@ -489,11 +462,11 @@ class MediaStream:
             duplicate=total.duplicate,
             reordered=total.reordered,
             jumped=self._jumped,
-            foreign=self._voices[Voice.FOREIGN],
-            echoed=self._voices[Voice.OWN_ECHO],
-            matched=self._voices[Voice.EXPECTED],
-            round_trip_ms=1000 * self._round_trips_s / self._timed if self._timed else None,
-            unknown=self._voices[Voice.UNKNOWN],
+            foreign=self._voices.counts[Voice.FOREIGN],
+            echoed=self._voices.counts[Voice.OWN_ECHO],
+            matched=self._voices.counts[Voice.EXPECTED],
+            round_trip_ms=self._voices.round_trip_ms,
+            unknown=self._voices.counts[Voice.UNKNOWN],
             other_types=self._other_types,
             early=self._early,
             sources=self._sources_heard,

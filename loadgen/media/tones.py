@@ -56,7 +56,8 @@ _BINS = np.array([*_HOP_BINS, *(each for band in _DIGIT_BINS for each in band)])
 POWERS: Final = len(_BINS)
 BANDS: Final = len(_DIGIT_BINS)
 WEIGHTS: Final = (1, 3, 7, 9)
-"""Of the digits, in the check digit. None divides 10, so one wrong digit never leaves it right for the same side."""
+"""Of the digits, in the check digit. None has a factor of 10, so one wrong digit never leaves it right for one side.
+"""
 _AMPLITUDE = 2600.0
 """Of each tone. All six together stay below full scale, also 6 dB louder. Their level is -17 dB of full scale."""
 _PHASES = 2 * np.pi * np.array([0.0, 0.07, 0.31, 0.62, 0.19, 0.83])

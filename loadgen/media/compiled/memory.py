@@ -13,8 +13,9 @@ import numpy as np
 from trunkproof.loadgen.media.datagrams import KINDS
 from trunkproof.loadgen.media.keys import MOST_DIGITS, MOST_PRESSED
 from trunkproof.loadgen.media.statistics import HISTORY
-from trunkproof.loadgen.media.stream import MOST_SOURCES, TIMED_FRAMES
+from trunkproof.loadgen.media.stream import MOST_SOURCES
 from trunkproof.loadgen.media.tones import BLOCK, POWERS
+from trunkproof.loadgen.media.voices import TIMED_FRAMES
 from trunkproof.models.histogram import BINS
 
 # Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.

@@ -16,7 +16,6 @@ import numpy as np
 from trunkproof.loadgen.media.compiled.memory import NEVER, VOICE_A, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import crc32, octet, read32
 from trunkproof.loadgen.media.g711 import PCMA, PCMU, VALUES
-from trunkproof.loadgen.media.stream import TIMED_FRAMES
 from trunkproof.loadgen.media.tones import (
     BANDS,
     BLOCK,
@@ -36,6 +35,7 @@ from trunkproof.loadgen.media.tones import (
     TONAL_SHARE,
     WEIGHTS,
 )
+from trunkproof.loadgen.media.voices import TIMED_FRAMES
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.packets import CLOCK_HZ
 

@@ -10,9 +10,10 @@ import pytest
 from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.rtp import RtpPacket
 from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import TIMED_FRAMES, MediaStream
+from trunkproof.loadgen.media.stream import MediaStream
 from trunkproof.loadgen.media.terms import MediaTerms, Origin
 from trunkproof.loadgen.media.voiceprint import Side
+from trunkproof.loadgen.media.voices import TIMED_FRAMES
 from trunkproof.models.voice import mos, r_factor
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"

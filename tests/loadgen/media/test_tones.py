@@ -238,3 +238,8 @@ def test_powers_are_those_of_a_fourier_transform() -> None:
     assert powers[0] / 4096**2 == pytest.approx(spectrum[7], rel=0.01)
     assert powers[-1] / 4096**2 == pytest.approx(spectrum[67], rel=0.01)
     assert energy == np.sum(block.astype(np.float64) ** 2)
+
+
+def test_any_four_hops_in_a_row_occur_once() -> None:
+    around = np.concatenate([HOP_ORDER, HOP_ORDER[:3]])
+    assert len({tuple(around[place : place + 4]) for place in range(CYCLE)}) == CYCLE
