@@ -12,6 +12,9 @@ import soundfile
 from tests.loadgen.stacks.abroad.conftest import ANSWERS, ECHO, MENU, TRANSCODED
 from tests.loadgen.stacks.abroad.test_listed_numbers import load, study
 
+from trunkproof.loadgen.media.g711 import PCMU, encode
+from trunkproof.loadgen.media.tones import ToneReader
+from trunkproof.loadgen.media.voiceprint import Side, Voice
 from trunkproof.loadgen.stacks.asterisk.find import Installation
 
 pytestmark = pytest.mark.alone
@@ -62,3 +65,18 @@ def test_a_sound_file_comes_back_from_an_echo_that_is_asked_nothing(asterisk: In
     result, _ = load(study(far_ends, calls=2), asterisk, tmp_path)
     assert set(result.records["disposition"]) == {"completed"}, result.records["reason"].to_list()
     assert result.records["rtp_foreign"].sum() == 0
+
+
+def test_recorded_speech_is_no_voiceprint(asterisk: Installation) -> None:
+    """Asterisk's own announcements, an English speaker, some two and a half minutes."""
+    files = sorted((asterisk.data / "sounds").rglob("*.gsm"))[::10]
+    if not files:
+        pytest.skip("this Asterisk has no announcements")
+    speech = [
+        soundfile.read(file, format="RAW", subtype="GSM610", samplerate=8000, channels=1, dtype="int16")[0]
+        for file in files
+    ]
+    octets = encode(np.concatenate(speech), PCMU)
+    told = ToneReader(Side.CALLER, 7).read(octets.tobytes(), PCMU, 0)
+    assert {one.voice for one in told} == {Voice.UNKNOWN}
+    assert sum(one.frames for one in told) > 50 * 60
