@@ -107,6 +107,7 @@ class ScriptedAudio:
 
     def __init__(self) -> None:
         self.report = MediaReport(sent=500, received=500, authenticated=500)
+        self.digits = self.digits_sent = ""
         self.notes: list[str] = []
         self.followed: list[MediaAgreement] = []
 
