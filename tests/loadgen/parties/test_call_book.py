@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.call_book import MOST_STRANGERS, CallBook, ServedCall
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
