@@ -273,7 +273,8 @@ class Audio:
                     self._trunk.name, self._row.row, (self._factory.address, self.port), self._tap
                 )
             self._factory.heard.add(self.report, secure=self.secure)
-            if self._side is Side.CALLED and self.report.digits:
+            # Not of listed numbers: the book of their calls has them, and they may go on for weeks.
+            if self._side is Side.CALLED and self.far_end is FarEnd.PLAN and self.report.digits:
                 self._factory.keys[self._row.row] = self.report.digits
 
     def close(self) -> None:

@@ -38,6 +38,12 @@ def test_tones_are_for_far_ends_that_are_not_ours() -> None:
     assert [one.digits for one in (echo, exact, ours)] == ["1w2A", "", "1w2A"]
 
 
+def test_whoever_calls_a_listed_number_of_ours_may_be_behind_a_transcoder() -> None:
+    text = f"""{STUDY}  inbound: [{{number: "+918040001234", far_end: echo}}]\n"""
+    study = parse_study(text)
+    assert study.trunks[0].traffic.speech(study.trunks[0].traffic.inbound[0]).voiceprint is Voiceprint.TONES
+
+
 def test_keys_hold_a_call_for_as_long_as_they_take() -> None:
     before = draw_plan(parse_study(STUDY.replace("0.3", "{kind: exponential, mean_s: 1}"))).table
     after = draw_plan(parse_study(STUDY.replace("0.3", "{kind: exponential, mean_s: 1}") + '  digits: "1w2"\n')).table

@@ -79,6 +79,8 @@ def test_a_completed_call_has_its_times_its_audio_its_keys_and_who_ended_it(
     assert (record.sent_s, record.answered_s, record.bye_s, record.ended_s) == (1, 2, 5, 5)
     assert (record.disposition, record.status, record.ports) == (Disposition.COMPLETED, 200, 2)
     assert (record.rtp_received, record.rtp_lost, call.heard) == (150, 1, True)
+    # This side was called, so they are none that a caller received.
+    assert (record.far_digits_received, record.digits_received) == ("12#", None)
     assert record.reason == "+91********78 called +91********10, pressed 12#, ended by the caller"
 
 
