@@ -59,9 +59,9 @@ from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.stacks.server import serve as serve_trunk
 from trunkproof.loadgen.stacks.stack import ServeOptions
+from trunkproof.loadgen.system.dns_names import Names
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
-from trunkproof.loadgen.system.names import Names
 from trunkproof.loadgen.tls.certificates import CertificateFiles
 from trunkproof.models.errors import InputError, Problem, StackError
 from trunkproof.models.plan import draw_plan

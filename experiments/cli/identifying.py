@@ -39,9 +39,9 @@ from trunkproof.experiments.target.identify.words import lines, throttle_block, 
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.doors import with_edges_found
+from trunkproof.loadgen.system.dns_names import Names
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
-from trunkproof.loadgen.system.names import Names
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import read_records, write_records

@@ -98,7 +98,7 @@ class Forecast:
         return (
             f"{self.calls} calls in {self.duration_s:g} s ({rate:.0f} calls per minute), "
             f"up to {self.peak_concurrency} at once on {self.peak_ports} port pairs, "
-            f"{self.peak_bandwidth_mbit_per_s:.1f} Mbit/s of SRTP at the peak; "
+            f"{self.peak_bandwidth_mbit_per_s:.1f} Mbit/s of audio at the peak; "
             f"a real run takes about {_clock(self.run_time_s)}."
         )
 

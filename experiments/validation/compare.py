@@ -21,7 +21,13 @@ from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck
 from trunkproof.experiments.validation.cpu import CpuComparison
-from trunkproof.experiments.validation.criteria import MADE_BY_DELAY, NOT_OF_THE_TRUNK, Criterion, judge_criteria
+from trunkproof.experiments.validation.criteria import (
+    MADE_BY_DELAY,
+    NOT_OF_THE_TRUNK,
+    OF_THE_THROTTLE,
+    Criterion,
+    judge_criteria,
+)
 from trunkproof.experiments.validation.disagreements import Disagreement, find_disagreements, pair_attempts
 from trunkproof.experiments.validation.far_ends import FarEndComparison, compare_far_ends, expects_audio
 from trunkproof.experiments.validation.kpi_pair import Interval, KpiPair
@@ -143,13 +149,20 @@ class Comparison:
         if not best.misses:
             return Outcome.AGREES_FITTED
         # What our own delay can do is not blamed on the trunk.
-        is_ours = all(one.name in MADE_BY_DELAY and self._is_late_enough(one) for one in best.misses)
+        is_ours = all(self._is_late_enough(one) for one in best.misses)
         return Outcome.CANNOT_TELL if is_ours else Outcome.DIFFERS
+
+    @property
+    def _decides_as_described(self) -> bool:
+        """Tell whether each throttle decided as described, at the instants at which calls really came."""
+        return bool(self.fits) and all(fit.explains for fit in self.fits)
 
     def _is_late_enough(self, missed: Criterion) -> bool:
         """Tell whether the load generator was late enough to have missed a criterion by itself."""
         if self.generator.reasons:
-            return True
+            # Calls that were sent late meet another throttle than planned ones, and so they agree less.
+            is_throttle = missed.name in OF_THE_THROTTLE and self._decides_as_described
+            return missed.name in MADE_BY_DELAY or is_throttle
         # A healthy generator reads responses late by its event loop's lag, and that is in the delay that it measures.
         own_ms = self.generator.loop_lag_p99_ms
         return missed.name == "srd" and abs(missed.difference or 0.0) <= missed.allowance + own_ms

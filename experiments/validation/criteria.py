@@ -53,6 +53,8 @@ NOT_OF_THE_TRUNK = frozenset({"cpu"})
 """What says how well a calibration fits this machine, and nothing about how the trunk treats calls."""
 MADE_BY_DELAY = frozenset({"peak", "srd", "srtp", "stall"})
 """What a load generator that was late may have missed by itself."""
+OF_THE_THROTTLE = frozenset({"agreement", "refused"})
+"""What calls that were sent late may have missed, if the throttle decided as described when they came."""
 TITLES = {
     "agreement": "agreement",
     "refused": "refused",

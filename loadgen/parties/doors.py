@@ -13,7 +13,7 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import Guard, Target
 from trunkproof.loadgen.sip.fields import is_address
 from trunkproof.loadgen.sip.invite import Place
-from trunkproof.loadgen.system.names import Names
+from trunkproof.loadgen.system.dns_names import Names
 from trunkproof.loadgen.tls.connection import ConnectError, ConnectFailure
 from trunkproof.loadgen.tls.pool import Locate
 from trunkproof.models.edges import Dns, Edge, EdgeDown, edge_problems

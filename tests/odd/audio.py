@@ -75,6 +75,8 @@ class OddAudio:
     twice: bool = False
     """Every packet is sent twice."""
     remote: tuple[str, int] | None = None
+    hears_itself: bool = False
+    """The other end is an echo."""
     good: int = 0
     bad: int = 0
     """Came, and could not be decrypted or was of somebody else."""
@@ -265,7 +267,8 @@ class OddAudio:
             kind = packet[1] & 0x7F
             self.payload_types[kind] += 1
             frame = read_frame(packet[12:]) if kind in {PCMA, PCMU} else None
-            if kind in {PCMA, PCMU} and (frame is None or (frame.row, frame.side) != (self.row, self.side.other)):
+            speaker = self.side if self.hears_itself else self.side.other
+            if kind in {PCMA, PCMU} and (frame is None or (frame.row, frame.side) != (self.row, speaker)):
                 self.bad += 1
             else:
                 self.good += 1

@@ -11,7 +11,7 @@ from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import LOOPBACK_ONLY, Guard, Target
 from trunkproof.loadgen.parties.doors import Doors, card_of_edges, with_edges_found
 from trunkproof.loadgen.sip.invite import Place
-from trunkproof.loadgen.system.names import Names
+from trunkproof.loadgen.system.dns_names import Names
 from trunkproof.loadgen.tls.connection import ConnectError
 from trunkproof.models.edges import Dns, Edge
 from trunkproof.models.errors import GuardError, InputError

@@ -176,24 +176,23 @@ def test_rfc3263_4_3_two_kamailios_are_two_edges_of_which_one_goes_away(stack: s
         stack,
         pop={
             "edges": edges,
-            "failover": {"recheck_s": 0.5},
-            "incidents": [{"kind": "edge_down", "at_s": 3.0, "lasts_s": 2.0}],
+            "failover": {"recheck_s": 1.9},
+            # Between two calls, and a program takes a while to be back: nobody asks for it before 5.25 s.
+            "incidents": [{"kind": "edge_down", "at_s": 3.125, "lasts_s": 1.0}],
         },
-        duration_s=9,
-        holding=1.0,
+        duration_s=8,
+        arrivals={"kind": "replay", "instants_s": [2.0 + call / 4 for call in range(20)]},
+        holding=3.3,
+        ringing=0.03,
     )
     found = proof(question, tmp_path)
-    predicted, measured = found.predicted, found.measured
-    talking = measured.filter((pl.col("answered_s") < 2.9) & (pl.col("answered_s") > 2.1))
-    assert talking.height
-    # Their audio went on, and their BYE waited for the edge that its Route names.
+    assert found.agreement == 1, found.disagreements
+    assert found.measured["edge"].to_list() == found.predicted["edge"].to_list()
+    assert found.measured["edge"].to_list() == [0] * 5 + [1] * 8 + [0] * 7
+    # Calls of the edge that went away have talked on, and their BYE found it again.
+    talking = found.measured.head(5)
     assert set(talking["disposition"]) == {"completed"}
-    assert (talking["ended_s"] > 5.0).all()
-    # 90 attempts: within 1 % of them, and those within 0.1 s of the incident, which a program needs to end.
-    for edge in (0, 1):
-        counted, expected = ((one["edge"] == edge).sum() for one in (measured, predicted))
-        assert abs(counted - expected) <= 2
-    assert found.agreement >= 0.97, found.disagreements
+    assert (talking["rtp_received"] >= 150).all()
 
 
 @kamailio_only

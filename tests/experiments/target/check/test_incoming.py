@@ -26,7 +26,7 @@ def study() -> Study:
 
 
 async def place_test_call(headers: tuple[tuple[str, str], ...] = SIDS, **sdp: Any) -> None:
-    """Call as the operator's trunk does, and hear the answer for half a second."""
+    """Call as the operator's trunk does, and hear ourselves in the echo for half a second."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     peer = OddPeer()
@@ -37,6 +37,7 @@ async def place_test_call(headers: tuple[tuple[str, str], ...] = SIDS, **sdp: An
     try:
         call.dial(headers=headers, body=call.sdp(**sdp) if sdp else None)
         await call.answered()
+        call.audio.hears_itself = True
         await call.talk(25)
     finally:
         await peer.close()

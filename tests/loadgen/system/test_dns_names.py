@@ -15,7 +15,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from trunkproof.loadgen.system.names import Names
+from trunkproof.loadgen.system.dns_names import Names
 from trunkproof.models.edges import Dns
 from trunkproof.models.errors import StackError
 
