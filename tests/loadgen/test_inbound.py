@@ -38,6 +38,7 @@ def called(duration_s: float = 3.0, *, media: str = "srtp", inbound: Any = INBOU
     trunk = {
         "customer_address": CUSTOMER,
         "customer_port": PORT,
+        "trusted": [CALLER],
         "transport": "tcp",
         "media": media,
         "traffic": QUIET | {"inbound": inbound} | traffic,
