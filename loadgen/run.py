@@ -31,7 +31,7 @@ from trunkproof.loadgen.meters.report import MeterReport
 from trunkproof.loadgen.meters.stalls import find_stalls
 from trunkproof.loadgen.observer import Observers, RunProgress
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
-from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.audio import Heard, note_keys
 from trunkproof.loadgen.parties.customer import check_family, check_inbound, check_numbers, connector_of
 from trunkproof.loadgen.parties.doors import Doors
 from trunkproof.loadgen.parties.first_hop import FirstHop, first_hop
@@ -84,6 +84,8 @@ class RunResult:
     """Errors of trunkproof itself that the run, its workers and the trunk's process met."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """What the trunk's limits refused to its peers -> how often. Empty for a trunk that is not ours."""
+    keys: Mapping[int, str] = field(default_factory=dict)
+    """Plan row -> keys that our answering side received. The records have them too."""
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but tables and meters, ready for `json.dumps`. The journal ends with it."""
@@ -96,6 +98,7 @@ class RunResult:
             "troubles": list(self.troubles),
             "bugs": [asdict(bug) for bug in self.bugs],
             "refused": dict(self.refused),
+            "keys": dict(self.keys),
         }
 
     def __repr__(self) -> str:
@@ -290,7 +293,8 @@ class Run:
         # A worker may die so late that `_follow_workers` is cancelled before it sees the loss.
         if placed.lost and not self._end.cut_short:
             self._end = placed.lost[0].end
-        records = pl.concat([placed.records, self._inbound_records(report)]).sort(RECORD_ORDER)
+        keys = {**placed.keys, **report.keys}
+        records = note_keys(pl.concat([placed.records, self._inbound_records(report)]).sort(RECORD_ORDER), keys)
         self._troubles += self._stalls(records)
         logger.info("the run ended: %s", self._end)
         result = RunResult(
@@ -309,6 +313,7 @@ class Run:
             samples=self._meter.samples,
             bugs=merged([self._bugs.found, placed.bugs, report.bugs]),
             refused=report.refused,
+            keys=keys,
         )
         if self._keeper is not None:
             self._keeper.finished(result.to_json())

@@ -28,7 +28,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from trunkproof.models.distributions import Distribution
 from trunkproof.models.records import FarEnd
-from trunkproof.models.settings import Settings
+from trunkproof.models.speech import Speech
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 """ITU-T E.164: at most 15 digits, of which the first is none of a country code if it is 0."""
@@ -129,7 +129,7 @@ Numbers = Annotated[
 """A list of numbers, or a file that has them. A study that was read holds the numbers themselves."""
 
 
-class Destination(Settings):
+class Destination(Speech):
     """Numbers with one kind of far end: one `number`, several `numbers`, or all of a `block`."""
 
     number: Number | None = None
@@ -169,6 +169,8 @@ class Destination(Settings):
             raise ValueError(f"{self.status} is what a call gets that nobody answers: use far_end: rings")
         if self.ringing is not None and self.far_end in {FarEnd.REJECTS, FarEnd.RINGS}:
             raise ValueError("ringing is the time to an answer; a caller gives up after traffic.patience")
+        if self.audio is not None and self.far_end is FarEnd.ECHO:
+            raise ValueError("an echo is known by its voiceprint, which a sound file has not: leave audio out")
         # Raises where the block cannot be read.
         _ = self.range
         return self

@@ -165,6 +165,8 @@ class _Chunk:
                 ring[here & rings] = self._drawn(entry.ringing, "ringing", attempt, who[here & rings])
             if entry.holding is not None:
                 hold[here & answered] = self._drawn(entry.holding, "holding", attempt, who[here & answered])
+        # The keys that its caller presses may take longer than a call would last.
+        hold[answered] = np.maximum(hold, self._keys_s(who))[answered]
         return {
             "call": who + (self._first_call + self._trunk * ROWS_PER_TRUNK),
             "attempt": attempt,
@@ -180,6 +182,13 @@ class _Chunk:
             "resumes": self._chosen("resumption", attempt, who, traffic.tls.resumption_share),
             "destination": self._destination[who],
         }
+
+    def _keys_s(self, who: IntArray) -> FloatArray:
+        """Return how long the keys of each caller take."""
+        least_s = np.full(len(who), self._traffic.speech(None).digits_s)
+        for entry, here in self._groups(who):
+            least_s[here] = self._traffic.speech(entry).digits_s
+        return least_s
 
     @cached_property
     def _destination(self) -> IntArray:

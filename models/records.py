@@ -282,6 +282,19 @@ class Record:
             is_newer=True,
         ),
     ] = None
+    digits_sent: Annotated[
+        str | None,
+        Column(
+            "Keys that the caller pressed, and that were sent to their end (RFC 4733).", filled_by=_REAL, is_newer=True
+        ),
+    ] = None
+    digits_received: Annotated[str | None, Column("Keys that the caller received.", filled_by=_REAL, is_newer=True)] = (
+        None
+    )
+    far_digits_received: Annotated[
+        str | None,
+        Column("Keys that the called side received, where it is ours.", filled_by=_REAL, is_newer=True),
+    ] = None
     mos: Annotated[
         float | None, Column("Mean opinion score (ITU-T G.107) after the modelled jitter buffer.", "MOS")
     ] = None
@@ -318,14 +331,13 @@ class Record:
         int | None,
         Column("Our packets that did not reach the peer, by its last RTCP report.", "packets", _REAL, is_newer=True),
     ] = None
-    digits: Annotated[str | None, Column("Keys that the peer pressed (RFC 4733).", filled_by=_REAL, is_newer=True)] = (
-        None
-    )
     reason: Annotated[
         str | None, Column("Why, in words, where the disposition alone does not say it.", filled_by=_REAL)
     ] = None
 
 
+_RENAMED = {"digits": "digits_received"}
+"""Columns that had other names in earlier versions."""
 _DTYPES: dict[type, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean(), str: pl.String()}
 
 
@@ -374,7 +386,7 @@ def record_from_json(saved: Mapping[str, Any]) -> Record:
         ValueError: it is none.
     """
     try:
-        values: dict[str, Any] = dict(saved)
+        values: dict[str, Any] = {_RENAMED.get(name, name): value for name, value in saved.items()}
         for name in _ENUMS.keys() & values.keys():
             values[name] = None if values[name] is None else _ENUMS[name](values[name])
         return Record(**values)
@@ -395,6 +407,7 @@ def read_records(path: Path) -> pl.DataFrame:
     """
     try:
         frame = pl.read_parquet(path)
+        frame = frame.rename({old: new for old, new in _RENAMED.items() if new not in frame.columns}, strict=False)
         lacking = [name for name in SCHEMA if name not in frame.columns]
         missing = [name for name in lacking if not COLUMNS[name].is_newer]
         if missing:

@@ -15,6 +15,7 @@ from trunkproof.models.destinations import Destination, Destinations, Numbers
 from trunkproof.models.distributions import Constant, Distribution, Exponential
 from trunkproof.models.records import Disposition, FarEnd
 from trunkproof.models.settings import Settings
+from trunkproof.models.speech import Speech, Voiceprint
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PerMinute = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -374,8 +375,8 @@ def _one_entry_is_a_list(written: Any) -> Any:
     return [written] if isinstance(written, dict) else written
 
 
-class Traffic(Settings):
-    """The load of one trunk."""
+class Traffic(Speech):
+    """The load of one trunk. What is said holds for all its calls, unless a destination says something else."""
 
     arrivals: Arrivals
     """When calls are placed."""
@@ -412,6 +413,8 @@ class Traffic(Settings):
         for entry in entries:
             if entry.far_end is FarEnd.PLAN:
                 raise ValueError("far_end: plan has no numbers of its own; write what these numbers do")
+            if entry.audio is not None or entry.digits is not None:
+                raise ValueError("audio and digits are what a caller says, and here others call: leave them out")
             if entry.share is not None or entry.is_limited:
                 raise ValueError("share, at_once and per_minute are about calls that we place, and these come to us")
         return cls._go_together(entries)
@@ -422,6 +425,12 @@ class Traffic(Settings):
         if problems := list(Destinations(entries).problems()):
             raise ValueError("; ".join(problems))
         return entries
+
+    def speech(self, entry: Destination | None) -> Speech:
+        """Return what is said in calls to a destination. None: in inbound calls, and where none are listed."""
+        is_ours = entry is None or entry.far_end is FarEnd.PLAN
+        otherwise = Voiceprint.BYTES if is_ours else Voiceprint.TONES
+        return (self if entry is None else entry).over(self, otherwise)
 
     @property
     def is_silent(self) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from trunkproof.experiments.benchmarks.running import BenchmarkError
 from trunkproof.loadgen.card import TrunkCard
 from trunkproof.loadgen.guard import LOOPBACK_ONLY
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.options import DEFAULTS
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.customer import Customer

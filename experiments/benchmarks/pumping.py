@@ -14,7 +14,7 @@ import psutil
 
 from trunkproof.experiments.benchmarks.audio_window import FRAME_S, SETTLE_S, AudioWindow, Heard, cost_of
 from trunkproof.experiments.benchmarks.peers.reflector import ADDRESS
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
@@ -22,6 +22,7 @@ from trunkproof.loadgen.sip.sdp import Codec
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.distributions import Constant
 from trunkproof.models.plan import PlanRow, draw_plan
+from trunkproof.models.speech import Voiceprint
 from trunkproof.models.study import Study, Trunk
 from trunkproof.models.traffic import ConstantArrivals, Traffic
 
@@ -32,9 +33,11 @@ _PER_DESK = 5000
 """Calls per address; it has ports for a few more."""
 
 
-def pumped_calls(calls: int, window_s: float, ports: Sequence[int]) -> AudioWindow:
+def pumped_calls(
+    calls: int, window_s: float, ports: Sequence[int], voiceprint: Voiceprint = Voiceprint.BYTES
+) -> AudioWindow:
     """Measure calls with the reflector over `window_s`, once all of them are up."""
-    return run_loop(_calls(calls, window_s, ports))
+    return run_loop(_calls(calls, window_s, ports, voiceprint))
 
 
 def soaked_calls(calls: int, seconds: float, ports: Sequence[int]) -> tuple[AudioWindow, list[int]]:
@@ -49,13 +52,13 @@ def soaked_calls(calls: int, seconds: float, ports: Sequence[int]) -> tuple[Audi
         begins = calls / _CALLS_PER_S + SETTLE_S
         for number in range(_LOOKS):
             loop.call_later(begins + number * seconds / _LOOKS, look)
-        return await _calls(calls, seconds, ports)
+        return await _calls(calls, seconds, ports, Voiceprint.BYTES)
 
     return run_loop(run()), memory
 
 
-async def _calls(calls: int, window_s: float, ports: Sequence[int]) -> AudioWindow:
-    study = _question(calls)
+async def _calls(calls: int, window_s: float, ports: Sequence[int], voiceprint: Voiceprint) -> AudioWindow:
+    study = _question(calls, voiceprint)
     rows = list(draw_plan(study).rows.values())
     factories = [_factory(study, number) for number in range(-(-calls // _PER_DESK))]
     try:
@@ -105,16 +108,16 @@ def _sum(wanted: int, reports: Sequence[MediaReport]) -> Heard:
         sent=sum(report.sent for report in reports),
         received=sum(report.received for report in reports),
         authenticated=authenticated,
-        odd=authenticated - sum(report.echoed for report in reports),
+        odd=sum(report.judged - report.echoed for report in reports),
         under_way=len(reports),
     )
 
 
-def _question(calls: int) -> Study:
+def _question(calls: int, voiceprint: Voiceprint) -> Study:
     nothing = Constant(kind="constant", value_s=0.0)
     arrivals = ConstantArrivals(kind="constant", rate_per_minute=60 * calls)
     return Study(
         name="audio",
         duration_s=1.0,
-        trunks=(Trunk(traffic=Traffic(arrivals=arrivals, holding=nothing, ringing=nothing)),),
+        trunks=(Trunk(traffic=Traffic(arrivals=arrivals, holding=nothing, ringing=nothing, voiceprint=voiceprint)),),
     )

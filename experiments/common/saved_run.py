@@ -19,7 +19,7 @@ from trunkproof.loadgen.bugs import Bug
 from trunkproof.loadgen.journal.keeper import RUN, WORKERS
 from trunkproof.loadgen.journal.reading import Journalled, read_journal
 from trunkproof.loadgen.meters.report import MeterReport, make_report
-from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.audio import Heard, note_keys
 from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.verdict import GeneratorVerdict, Measurements, Verdict, judge
 from trunkproof.loadgen.workers.merge import merge_measurements
@@ -84,7 +84,8 @@ def _read(folder: Path, study: Study, run: Journalled, journals: list[Journalled
         records, under_way = read_records(folder / MEASURED), set[int]()
     else:
         by_row = {row: record for journal in journals for row, record in journal.records.items()}
-        records = to_frame(by_row.values()).sort(RECORD_ORDER)
+        keys = {int(row): keys for row, keys in told.get("keys", {}).items()}
+        records = note_keys(to_frame(by_row.values()).sort(RECORD_ORDER), keys)
         under_way = {row for journal in journals for row in journal.under_way}
     if (folder / METERS).exists():
         samples: pl.DataFrame | None = pl.read_parquet(folder / METERS)
@@ -132,7 +133,7 @@ def _missing(journals: list[Journalled], under_way: int, *, killed: bool) -> tup
     if killed:
         said.append(
             "the run broke off before it could write its results: this is what the journal tells, which may lack the "
-            "last second, what the trunk's own limits refused, and bugs"
+            "last second, what the trunk's own limits refused, keys that our answering side received, and bugs"
         )
     if under_way:
         said.append(f"{under_way} attempts were under way, and how they ended is not known")

@@ -15,7 +15,7 @@ import polars as pl
 from trunkproof.experiments.target.remedies import Q850, Remedy, Status, Trouble, remedy_for
 from trunkproof.loadgen.tls.connection import ConnectFailure
 from trunkproof.models.faults import AudioFault, CertificateFault, TlsAlert
-from trunkproof.models.records import Disposition, FarEnd
+from trunkproof.models.records import Direction, Disposition, FarEnd
 
 _KEYS = (
     *("disposition", "status", "cause", "connect_failure", "tls_alert", "certificate_fault", "audio_fault"),
@@ -156,7 +156,8 @@ def observations_of(records: pl.DataFrame) -> tuple[Observation, ...]:
         # A peer that counts wrongly may report less than nothing (RFC 3550 section 6.4.1).
         share = f"{100 * max(0, lost) / sent:.2f} % of {sent:,} packets, by the RTCP of {told.height} calls"
         found.append(Observation("our audio lost on its way to the peer", share))
-    if keys := records.drop_nulls("digits").height:
+    peer = pl.when(pl.col("direction") == Direction.INBOUND).then("far_digits_received").otherwise("digits_received")
+    if keys := records.select(peer).drop_nulls().height:
         found.append(Observation("calls in which the peer pressed keys", str(keys)))
     return tuple(found)
 

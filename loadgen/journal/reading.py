@@ -31,8 +31,8 @@ class Journalled:
     """What one journal tells."""
 
     who: str = ""
-    records: dict[int, Record] = field(default_factory=dict)
-    """Plan row -> record. Attempts without an end are `still_up`."""
+    records: dict[tuple[int, int], Record] = field(default_factory=dict)
+    """Plan row and call -> record. Calls that no plan has share a row. Attempts without an end are `still_up`."""
     under_way: set[int] = field(default_factory=set)
     """The plan rows of attempts without an end."""
     anchors: Mapping[str, float] = field(default_factory=dict)
@@ -88,13 +88,13 @@ class Journalled:
             case EntryKind.BEGAN:
                 record = record_from_json(value)
                 record.reason = _UNDER_WAY
-                self.records[record.row] = record
+                self.records[record.row, record.call] = record
                 self.under_way.add(record.row)
             case EntryKind.ORPHANED:
                 self.orphaned = True
             case EntryKind.ENDED if not self.orphaned:
                 record = record_from_json(value)
-                self.records[record.row] = record
+                self.records[record.row, record.call] = record
                 self.under_way.discard(record.row)
             case EntryKind.EVENT:
                 event = StackEvent(**value["event"] | {"kind": StackEventKind(value["event"]["kind"])})

@@ -9,7 +9,7 @@ import random
 import socket
 from typing import Protocol
 
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.models.packets import PACKET_S
 
 MOST_CAUGHT_UP = 5
@@ -36,11 +36,13 @@ class Flow(Protocol):
     def sent(self) -> int:
         """Return how many packets were sent so far."""
 
-    def press(self, digit: str) -> None:
-        """Send a key in place of the next frames. Do nothing where no telephone-events were agreed.
+    def press(self, key: str) -> None:
+        """Send a key in place of the next frames, or wait where it is a pause.
+
+        Do nothing where no telephone-events were agreed.
 
         Raises:
-            ValueError: it is no key of a telephone, or too many keys wait.
+            ValueError: it is neither a key of a telephone nor a pause, or too many wait.
         """
 
 

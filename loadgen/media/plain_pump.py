@@ -24,9 +24,11 @@ import numpy as np
 
 from trunkproof.loadgen.media.arrival_clock import ArrivalClock
 from trunkproof.loadgen.media.flow import MOST_AT_ONCE, MOST_CAUGHT_UP, Flow, Instants
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, Address, canonical
-from trunkproof.loadgen.media.stream import GRACE_S, MediaReport, MediaStream, MediaTerms, Origin
+from trunkproof.loadgen.media.stream import GRACE_S, MediaStream
 from trunkproof.loadgen.media.tap import MediaTap
+from trunkproof.loadgen.media.terms import MediaTerms, Origin
 from trunkproof.models.histogram import LogHistogram
 from trunkproof.models.packets import PACKET_S
 
@@ -62,9 +64,9 @@ class PlainFlow:
         """Return how many packets were sent so far."""
         return self.stream.sent
 
-    def press(self, digit: str) -> None:
-        """Send a key in place of the next frames."""
-        self.stream.press(digit)
+    def press(self, key: str) -> None:
+        """Send a key in place of the next frames, or wait where it is a pause."""
+        self.stream.press(key)
 
 
 Slot = tuple[float, int, PlainFlow]

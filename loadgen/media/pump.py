@@ -15,8 +15,10 @@ from typing import Protocol
 
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.plain_pump import PlainPump
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.report import MediaReport
+from trunkproof.loadgen.media.stream import MediaStream
 from trunkproof.loadgen.media.tap import MediaTap
+from trunkproof.loadgen.media.terms import MediaTerms
 from trunkproof.models.errors import InputError, Problem
 
 logger = logging.getLogger(__name__)

@@ -21,34 +21,31 @@ from __future__ import annotations
 import math
 import random
 from collections import OrderedDict, deque
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import replace
 
 from trunkproof.loadgen.media.datagrams import KINDS, Kind, kind_of
+from trunkproof.loadgen.media.g711 import PCMA, PCMU, Octets
+from trunkproof.loadgen.media.keys import HeardKeys, Keypad, check_key
+from trunkproof.loadgen.media.payloads import Saying, payloads_of
+from trunkproof.loadgen.media.report import MediaReport, score
 from trunkproof.loadgen.media.rtcp import INTERVAL_S, ReportBlock, read_compound, sender_of, write_report
-from trunkproof.loadgen.media.rtp import DIGITS, MalformedRtpError, RtpPacket, TelephoneEvent, source_of
-from trunkproof.loadgen.media.said import MOST_RETURNED, MOST_RETURNED_BYTES
+from trunkproof.loadgen.media.rtp import MalformedRtpError, RtpPacket, source_of
 from trunkproof.loadgen.media.silence import Silence
 from trunkproof.loadgen.media.sockets import Address
 from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher
 from trunkproof.loadgen.media.statistics import DUPLICATE, JUMPED, RESTARTED, ReceptionStatistics
-from trunkproof.loadgen.media.voiceprint import Frame, Side, Voice, classify, read_frame, write_frame
+from trunkproof.loadgen.media.terms import MediaTerms, Origin
+from trunkproof.loadgen.media.tones import CYCLE, HOP_ORDER
+from trunkproof.loadgen.media.voiceprint import Side, Voice, read_frame, write_frame
+from trunkproof.loadgen.media.voices import Voices
 from trunkproof.models.packets import PACKET_S, SAMPLES_PER_PACKET
-from trunkproof.models.voice import MOUTH_TO_EAR_MS, mos, r_factor
+from trunkproof.models.speech import Voiceprint
 
-EVENT_PACKETS, END_PACKETS = 5, 3
-"""Packets of a digit, which lasts 100 ms, and repetitions of its end (three, by RFC 4733 section 2.5.1.4)."""
-MOST_DIGITS = 1024
-"""The most received keys that are kept of one call, because a peer may send 50 a second for hours."""
-MOST_PRESSED = 64
-"""The most keys that may wait to be sent."""
 MOST_SOURCES = 8
 """The most sources of one stream that are kept at once. A call may have a few after each other, as ringback, callers,
 music and transfers are, and a mixer a few at a time. A peer that invents one for each packet must not take our memory:
 the source that was heard longest ago is summed up and forgotten.
 """
-TIMED_FRAMES = 128
-"""Frames whose sending is remembered, to time those that come back: 2.56 s, far more than people can talk across."""
 GRACE_S = 1.0
 """How long packets of before a change are accepted: with the old key, or from the old address. They were on their way,
 and the peer changes only when it has our answer (RFC 4568 section 7.1.4, RFC 3264 section 8.3.1).
@@ -60,126 +57,37 @@ GUESSES_AHEAD_S = 1.0
 as much as the audio of one call has, and 50 more in a burst. An address that was authentic once needs no guess, so
 forgeries do not silence it.
 """
-
-
-class Origin(IntEnum):
-    """Where a datagram came from, compared with what the peer's SDP says."""
-
-    AGREED = 0
-    """The address in the SDP, or any address while none is known."""
-    BEFORE = 1
-    """The address from before a change, until `GRACE_S` after it."""
-    FOUND = 2
-    """Another address, from which the peer was heard before."""
-    ELSEWHERE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class MediaTerms:
-    """What both sides agreed on, as a stream needs it."""
-
-    cipher: Cipher
-    remote: Address | None
-    """Where the peer receives audio. None where it has told no address, as on an old-style hold: the last one holds."""
-    remote_rtcp: Address | None
-    """Equal to `remote` where RTCP shares the port of RTP (RFC 5761)."""
-    payload_type: int
-    """What we send."""
-    heard_types: tuple[int, ...]
-    """Payload types of voice that the peer may send."""
-    sent_event_type: int | None = None
-    heard_event_type: int | None = None
-    sends: bool = True
-    hears: bool = True
-    said: bytes = b""
-    """A frame that is said again and again in place of the voiceprint. Empty: the voiceprint."""
-    echoes: bool = False
-    """Whether what is heard is sent back, and nothing else."""
-
-
-@dataclass(frozen=True, slots=True)
-class MediaReport:
-    """The counts of one side of a call's audio."""
-
-    sent: int = 0
-    received: int = 0
-    """RTP packets that arrived since the answer, authentic or not."""
-    authenticated: int = 0
-    failed: int = 0
-    """Not authentic."""
-    plain: int = 0
-    """Those of `failed` that were plain RTP although SRTP was agreed."""
-    replayed: int = 0
-    lost: int = 0
-    late: int = 0
-    duplicate: int = 0
-    reordered: int = 0
-    jumped: int = 0
-    """Authentic, but their numbers were far off, and no second packet confirmed them (RFC 3550 appendix A.1)."""
-    foreign: int = 0
-    """Authentic, but another call's audio."""
-    echoed: int = 0
-    """Authentic, but this side's own audio."""
-    unknown: int = 0
-    """Authentic, but without a voiceprint."""
-    other_types: int = 0
-    """Authentic, but of a payload type that was not agreed. Nobody listened to them."""
-    early: int = 0
-    """RTP packets that arrived before the answer. They count nowhere else."""
-    sources: int = 0
-    """Sources (SSRC) heard since the answer."""
-    collided: int = 0
-    """Authentic, but with our own source: a loop, or chance (RFC 3550 section 8.2)."""
-    jitter_ms: float = 0.0
-    """Of the source that was heard last."""
-    round_trip_ms: float | None = None
-    """Mean time from the sending of our frames to their return. None where none came back."""
-    silence_s: float = 0.0
-    """The longest time without a packet, from the start to the end of the call, while the peer could send."""
-    paused_s: float = 0.0
-    """How long the peer sent nothing because nobody spoke."""
-    mos: float = 1.0
-    remote_lost: int | None = None
-    """How many of our packets the peer has lost, by its last report. None without a report."""
-    rtcp_received: int = 0
-    rtcp_failed: int = 0
-    rtcp_muxed: int = 0
-    """RTCP packets that came to the RTP port (RFC 5761). They count as RTCP too."""
-    rtp_on_rtcp: int = 0
-    """RTP packets that came to the RTCP port. Nobody listened to them."""
-    stun: int = 0
-    zrtp: int = 0
-    dtls: int = 0
-    turn: int = 0
-    keep_alive: int = 0
-    """Datagrams too short for anything else: they keep a NAT open (RFC 6263)."""
-    other: int = 0
-    """Datagrams of no known kind."""
-    digits: str = ""
-    """Keys that the peer pressed."""
-    stray: int = 0
-    """Datagrams to the RTP port from another address than the peer's SDP says, heard or not. Authentic ones are heard,
-    and count as all others do too. The rest counts nowhere else: a stranger's packets are no fault of the call."""
-    rtcp_stray: int = 0
-    """Datagrams to the RTCP port from another address, heard or not."""
-    given_up: int = 0
-    """Frames never sent, because the process stood still for too long."""
-    unsent: int = 0
-    """Frames that the system refused to send, for example because no route leads to the peer. The pump counts them."""
-    fault: str | None = None
-    """Why the pump stopped serving the stream, or None."""
-
-    @property
-    def not_rtp(self) -> int:
-        """Return how many datagrams were neither RTP nor RTCP."""
-        return self.stun + self.zrtp + self.dtls + self.turn + self.keep_alive + self.other
+MOST_RETURNED = 32
+"""Frames that an echo keeps at most. Pumps receive several at once, and a peer may send more than it takes back."""
+MOST_RETURNED_BYTES = SAMPLES_PER_PACKET
+"""The longest frame that is returned: 20 ms."""
 
 
 class MediaStream:
     """The audio of the call of one plan row, as `side` speaks and hears it. Times are seconds of the caller's clock."""
 
-    def __init__(self, *, row: int, side: Side, random_source: random.Random, now: float) -> None:
+    def __init__(
+        self,
+        *,
+        row: int,
+        side: Side,
+        random_source: random.Random,
+        now: float,
+        voiceprint: Voiceprint = Voiceprint.BYTES,
+        instead: Saying | None = None,
+    ) -> None:
+        """Make a stream on which nothing is agreed yet.
+
+        Args:
+            row: of the call in the plan.
+            side: whose audio this is.
+            random_source: for all that begins at random.
+            now: seconds of the caller's clock.
+            voiceprint: what both sides of the call say and listen for.
+            instead: what this side says in its place.
+        """
         self.row, self.side = row, side
+        self.voiceprint, self.instead = voiceprint, instead
         self.ssrc = random_source.getrandbits(32)
         # Only 15 bits: a receiver begins with rollover 0 (RFC 3711 section 3.3.1). If the numbers began near 65535
         # and the first packets were lost, it would never learn of the rollover, and every packet after it would fail.
@@ -190,8 +98,6 @@ class MediaStream:
         """When the call was answered."""
         self.sent = 0
         """Packets sent so far."""
-        self._sent_at = [0.0] * TIMED_FRAMES
-        """When each of the last frames was sent, by its number."""
         self.given_up = 0
         """Packets given up so far. They have numbers, so that the peer counts them as lost."""
         self._frames = 0
@@ -199,17 +105,16 @@ class MediaStream:
         self._speaks = False
         self._returned: deque[bytes] = deque(maxlen=MOST_RETURNED)
         """Heard frames that an echo has not sent back yet."""
-        self._pressed: list[str] = []
-        self._key_step, self._key_begun = 0, 0
+        self._keypad, self._heard_keys = Keypad(), HeardKeys()
+        self._payloads: Octets | None = None
+        """What is said again and again, in the codec of now. None: voiceprints of bytes, each of which is new."""
         self._sources: OrderedDict[int, ReceptionStatistics] = OrderedDict()
         """By SSRC. The one that was heard last is the last one."""
         self._forgotten = ReceptionStatistics()
         """The sums of sources that were forgotten."""
         self._sources_heard = 0
         self._silence = Silence()
-        self._voices = dict.fromkeys(Voice, 0)
-        self._round_trips_s, self._timed = 0.0, 0
-        """The sum of the times in which our frames came back, and of how many."""
+        self._voices = Voices(side, row, voiceprint)
         self._kinds = [0] * KINDS
         self._arrived = self._failed = self._plain = self._replayed = self._authentic = 0
         self._early = self._jumped = self._other_types = self._collided = 0
@@ -223,8 +128,6 @@ class MediaStream:
         self._old_cipher: Cipher | None = None
         self._old_until = -math.inf
         self._remote_lost: int | None = None
-        self._digits = ""
-        self._last_event: int | None = None
         self.next_report = now + self._report_wait()
         """The time at which the next RTCP report is due."""
 
@@ -237,6 +140,7 @@ class MediaStream:
         if before is not None and before.hears_with != terms.cipher.hears_with:
             self._old_cipher, self._old_until = before, now + GRACE_S
         self.terms = terms
+        self._payloads = self.payloads(terms.law_sent)
         remotes = (terms.remote, terms.remote_rtcp)
         if terms.remote is not None and remotes != self._remotes:
             self._remotes, self._agreed_spoke = remotes, False
@@ -252,7 +156,7 @@ class MediaStream:
 
     def note_sent(self, at: float) -> None:
         """Note when the last packet went out. The pump knows."""
-        self._sent_at[(self.sent - 1) % TIMED_FRAMES] = at
+        self._voices.note_sent(self.sent - 1, at)
 
     @property
     def sends(self) -> bool:
@@ -260,16 +164,27 @@ class MediaStream:
         terms = self.terms
         return terms is not None and terms.sends and terms.remote is not None and self.answered < math.inf
 
-    def press(self, digit: str) -> None:
-        """Send a telephone-event for `digit` in place of the next frames. Do nothing where none was agreed.
+    def payloads(self, law: int) -> Octets | None:
+        """Return what this stream says again and again in A-law or mu-law, or None for voiceprints of bytes."""
+        return payloads_of(self.side, self.row, self.voiceprint, self.instead, law)
+
+    @property
+    def hops(self) -> bool:
+        """Return whether its payloads are said in the order of the hops, and not one after the other."""
+        return self.instead is None
+
+    def press(self, key: str) -> None:
+        """Send a telephone-event for a key in place of the next frames, or wait where it is a pause.
+
+        Do nothing where no telephone-events were agreed.
 
         Raises:
-            ValueError: it is no key of a telephone, or too many keys wait.
+            ValueError: it is neither a key of a telephone nor a pause, or too many wait.
         """
         # Before the test of the event type: a wrong key is the caller's error on any call.
-        check_key(digit, len(self._pressed))
+        check_key(key, len(self._keypad))
         if self.terms is not None and self.terms.sent_event_type is not None:
-            self._pressed.append(digit)
+            self._keypad.press(key)
 
     def give_up(self, frames: int) -> None:
         """Leave out frames whose time has passed. They count as lost to the peer, which has indeed missed them."""
@@ -287,16 +202,18 @@ class MediaStream:
             return None
         sequence = (self.first_sequence + self.sent + self.given_up) & 0xFFFF
         event_type = terms.sent_event_type
-        if self._pressed and event_type is not None:
-            packet = self._event_packet(event_type, sequence, frame)
+        pressed = None if event_type is None else self._keypad.next_event(self._timestamp(frame))
+        if pressed is not None and event_type is not None:
+            event, begun, first = pressed
+            packet = RtpPacket(event_type, sequence, begun, self.ssrc, bytes(event), marker=first)
         else:
             if terms.echoes and not self._returned:
                 # Nothing to return: the next packet begins a talkspurt.
                 self._speaks = False
                 return None
-            payload = self._payload(terms)
             # The marker stands at the first packet of speech (RFC 3551 section 4.1).
             marker = not self._speaks
+            payload = self._payload(terms)
             packet = RtpPacket(terms.payload_type, sequence, self._timestamp(frame), self.ssrc, payload, marker=marker)
         self.sent += 1
         self._speaks = True
@@ -305,21 +222,10 @@ class MediaStream:
     def _payload(self, terms: MediaTerms) -> bytes:
         if terms.echoes:
             return self._returned.popleft()
-        return terms.said or write_frame(self.side, self.row, self.sent)
-
-    def _event_packet(self, event_type: int, sequence: int, frame: int) -> RtpPacket:
-        step = self._key_step
-        if step == 0:
-            self._key_begun = frame
-        duration = min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET
-        event = TelephoneEvent(self._pressed[0], duration, end=step >= EVENT_PACKETS)
-        self._key_step += 1
-        if self._key_step == EVENT_PACKETS + END_PACKETS:
-            self._pressed.pop(0)
-            self._key_step = 0
-        # All packets of an event have the timestamp of its beginning (RFC 4733 section 2.2.1).
-        timestamp = self._timestamp(self._key_begun)
-        return RtpPacket(event_type, sequence, timestamp, self.ssrc, bytes(event), marker=step == 0)
+        if self._payloads is None:
+            return write_frame(self.side, self.row, self.sent)
+        place = int(HOP_ORDER[self.sent % CYCLE]) if self.hops else self.sent % len(self._payloads)
+        return bytes(self._payloads[place])
 
     def _timestamp(self, frame: int) -> int:
         return (self.first_timestamp + frame * SAMPLES_PER_PACKET) & 0xFFFFFFFF
@@ -476,11 +382,12 @@ class MediaStream:
         # The packet before this one jumped, and is counted among the received ones now.
         self._jumped -= missing == RESTARTED
         if packet.payload_type == terms.heard_event_type:
-            self._note_key(packet)
+            self._heard_keys.hear(packet)
         elif packet.payload_type in terms.heard_types:
             source.samples = len(packet.payload)
             source.play(missing, packet.timestamp, arrival, marker=packet.marker)
-            self._note_voice(read_frame(packet.payload), arrival)
+            law = PCMA if packet.payload_type in terms.a_law_types else PCMU
+            self._voices.hear(packet, law, arrival, self.sent)
             # A frame of another codec, or a longer one, cannot be sent as ours.
             if terms.echoes and packet.payload_type == terms.payload_type and self._fits(packet):
                 self._returned.append(packet.payload)
@@ -493,20 +400,6 @@ class MediaStream:
     @staticmethod
     def _fits(packet: RtpPacket) -> bool:
         return 0 < len(packet.payload) <= MOST_RETURNED_BYTES
-
-    def _note_voice(self, frame: Frame | None, arrival: float) -> None:
-        voice = classify(frame, listener=self.side, row=self.row)
-        self._voices[voice] += 1
-        if frame is not None and voice is Voice.OWN_ECHO and 0 < self.sent - frame.number <= TIMED_FRAMES:
-            self._round_trips_s += arrival - self._sent_at[frame.number % TIMED_FRAMES]
-            self._timed += 1
-
-    def _note_key(self, packet: RtpPacket) -> None:
-        event = TelephoneEvent.parse(packet.payload)
-        # The end of a key is sent three times with one timestamp, and counts once.
-        if event is not None and event.end and packet.timestamp != self._last_event:
-            self._digits += event.digit if len(self._digits) < MOST_DIGITS else ""
-            self._last_event = packet.timestamp
 
     def next_rtcp(self, now: float, wall_s: float, *, bye: bool = False) -> bytes | None:
         """Return the report that is due at `next_report`, encrypted. With `bye` it is the last one.
@@ -587,10 +480,11 @@ class MediaStream:
             duplicate=total.duplicate,
             reordered=total.reordered,
             jumped=self._jumped,
-            foreign=self._voices[Voice.FOREIGN],
-            echoed=self._voices[Voice.OWN_ECHO],
-            round_trip_ms=1000 * self._round_trips_s / self._timed if self._timed else None,
-            unknown=self._voices[Voice.UNKNOWN],
+            foreign=self._voices.counts[Voice.FOREIGN],
+            echoed=self._voices.counts[Voice.OWN_ECHO],
+            matched=self._voices.counts[Voice.EXPECTED],
+            round_trip_ms=self._voices.round_trip_ms,
+            unknown=self._voices.counts[Voice.UNKNOWN],
             other_types=self._other_types,
             early=self._early,
             sources=self._sources_heard,
@@ -603,7 +497,8 @@ class MediaStream:
             rtcp_failed=self._rtcp_failed,
             rtcp_muxed=self._rtcp_muxed,
             rtp_on_rtcp=self._rtp_on_rtcp,
-            digits=self._digits,
+            digits=self._heard_keys.digits,
+            keys_sent=self._keypad.sent,
             stray=self._stray,
             rtcp_stray=self._rtcp_stray,
             given_up=self.given_up,
@@ -615,25 +510,3 @@ class MediaStream:
             other=self._kinds[Kind.OTHER],
         )
         return replace(counts, mos=score(counts.lost + counts.late, total.expected))
-
-
-def score(missing: int, expected: int) -> float:
-    """Return the MOS by ITU-T G.107. `missing` packets were lost or late, which sounds the same.
-
-    The delay is that of packet and buffer. The network's own delay cannot be seen at one end.
-    """
-    if not expected:
-        return 1.0
-    return float(mos(r_factor(MOUTH_TO_EAR_MS, min(1.0, missing / expected))))
-
-
-def check_key(digit: str, waiting: int) -> None:
-    """Raise an error where a key cannot be sent, with `waiting` others still to be sent.
-
-    Raises:
-        ValueError: it is no key of a telephone, or too many keys wait.
-    """
-    if len(digit) != 1 or digit not in DIGITS:
-        raise ValueError(f"{digit!r} is no key of a telephone")
-    if waiting >= MOST_PRESSED:
-        raise ValueError(f"{waiting} keys still wait to be sent: press {digit} later")

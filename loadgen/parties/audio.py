@@ -11,17 +11,21 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+import polars as pl
 
 from trunkproof.loadgen.capture.recorder import Recorder
 from trunkproof.loadgen.media.flow import Flow
+from trunkproof.loadgen.media.payloads import Steady
 from trunkproof.loadgen.media.pump import make_pump
-from trunkproof.loadgen.media.said import silence, tone
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.sockets import Address, bind_pair, canonical, family_of, raise_descriptor_limit
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.stream import MediaStream
 from trunkproof.loadgen.media.tap import MediaTap
+from trunkproof.loadgen.media.terms import MediaTerms
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.loadgen.sip.agreement import NOWHERE, MediaAgreement
 from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
@@ -31,8 +35,10 @@ from trunkproof.loadgen.sip.sdp import CODECS, Codec, SessionDescription
 from trunkproof.loadgen.system.ports import customer_ports
 from trunkproof.models.errors import GuardError, RemoteError, TrunkproofError
 from trunkproof.models.faults import AudioFault
+from trunkproof.models.packets import PACKET_S
 from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import Direction, FarEnd, Record
+from trunkproof.models.speech import PAUSE, Speech, Voiceprint
 from trunkproof.models.study import Study, Trunk
 
 LONGEST_SILENCE_S = 2.0
@@ -91,6 +97,13 @@ class Audio:
         self._factory = factory
         self._sockets: tuple[socket.socket, socket.socket] | None = sockets
         self._row, self._trunk = row, trunk
+        self._side, self._speech = factory.side_in(row), factory.speech_in(row)
+        # What only the caller says.
+        calls = self._side is Side.CALLER
+        self._sound = self._speech.audio.file if calls and self._speech.audio is not None else None
+        self._to_press = (self._speech.digits or "") if calls else ""
+        self.digits = self._to_press.replace(PAUSE, "")
+        """The keys that this side is to press."""
         self._flow: Flow | None = None
         self._cipher: Cipher | None = None
         self._tap: MediaTap | None = None
@@ -101,7 +114,7 @@ class Audio:
         self.key = None if plain else os.urandom(KEY_BYTES)
         """Our SRTP key for this call. None for plain RTP."""
         self.far_end = FarEnd.PLAN
-        """What this side plays: by default its voiceprint. Set it before anything is agreed."""
+        """What this side plays: by default its voiceprint. Set it before `listen`."""
         self.report = MediaReport()
         """What was heard. It is empty until the audio is stopped."""
 
@@ -135,6 +148,11 @@ class Audio:
             previous,
         )
 
+    @property
+    def digits_sent(self) -> str:
+        """Return the keys of the plan that were sent, once the audio is stopped."""
+        return self.digits[: self.report.keys_sent]
+
     def listen(self) -> None:
         """Serve the ports from now on, before anything is agreed. What comes is counted as early media.
 
@@ -144,9 +162,11 @@ class Audio:
             return
         stream = MediaStream(
             row=self._row.row,
-            side=self._factory.side_in(self._row),
+            side=self._side,
             random_source=self._factory.random_source,
             now=self._factory.pump.now(),
+            voiceprint=self._speech.voiceprint or Voiceprint.BYTES,
+            instead=_STEADY.get(self.far_end, self._sound),
         )
         recorder = self._factory.recorder
         self._tap = None if recorder is None else recorder.tap()
@@ -200,11 +220,20 @@ class Audio:
         if self._flow is None:
             return
         self._factory.pump.follow(self._flow, self._terms(agreement, remote), early=early)
+        if not early:
+            self._press(self._flow)
 
     def answered(self) -> None:
         """Take the call as answered from now on, with what was agreed early."""
         if self._flow is not None:
             self._factory.pump.answer(self._flow)
+            self._press(self._flow)
+
+    def _press(self, flow: Flow) -> None:
+        """Press the keys of the plan, once."""
+        keys, self._to_press = self._to_press, ""
+        for key in keys:
+            flow.press(key)
 
     def _terms(self, agreement: MediaAgreement, remote: tuple[Address, Address] | None) -> MediaTerms:
         rtp, rtcp = (None, None) if remote is None else remote
@@ -215,11 +244,15 @@ class Audio:
             rtcp,
             payload_type=agreement.codec.payload_type,
             heard_types=tuple(codec.payload_type for codec in agreement.heard_codecs),
+            a_law_types=frozenset(
+                codec.payload_type
+                for codec in (agreement.codec, *agreement.heard_codecs)
+                if codec.name == Codec.PCMA.name
+            ),
             sent_event_type=agreement.sent_event_type,
             heard_event_type=agreement.heard_event_type,
             sends=agreement.sends,
             hears=agreement.hears,
-            said=_SAID[self.far_end](agreement.codec.name) if self.far_end in _SAID else b"",
             echoes=self.far_end is FarEnd.ECHO,
         )
 
@@ -240,6 +273,9 @@ class Audio:
                     self._trunk.name, self._row.row, (self._factory.address, self.port), self._tap
                 )
             self._factory.heard.add(self.report, secure=self.secure)
+            # Not of listed numbers: the book of their calls has them, and they may go on for weeks.
+            if self._side is Side.CALLED and self.far_end is FarEnd.PLAN and self.report.digits:
+                self._factory.keys[self._row.row] = self.report.digits
 
     def close(self) -> None:
         """Stop, and release the ports."""
@@ -284,8 +320,16 @@ class AudioFactory:
         # The usual soft limit of 1024 files ends at about 500 calls, because each takes two sockets here.
         raise_descriptor_limit()
         self.heard = Heard()
+        self.keys: dict[int, str] = {}
+        """Plan row -> keys that this party received as the called side."""
         self.random_source = random.Random()
         self._study = study
+        traffics = [trunk.traffic for trunk in study.trunks]
+        self._listed = {
+            Direction.OUTBOUND: [traffic.where for traffic in traffics],
+            Direction.INBOUND: [traffic.answered for traffic in traffics],
+        }
+        """The listed numbers of each trunk, that it calls and that it answers."""
         self.at_trunk = at_trunk
         self._ports = ports or customer_ports()
         self._next_port = self._ports[0]
@@ -305,6 +349,12 @@ class AudioFactory:
         # Inbound calls come from the trunk's side, outbound calls from the customer's.
         calls = (row.direction is Direction.INBOUND) == self.at_trunk
         return Side.CALLER if calls else Side.CALLED
+
+    def speech_in(self, row: PlanRow) -> Speech:
+        """Return what is said in the call of that row."""
+        listed = self._listed[row.direction][row.trunk]
+        entry = None if row.destination is None else listed.entry_of(row.destination)
+        return self._study.trunks[row.trunk].traffic.speech(entry)
 
     def open(self, row: PlanRow) -> Audio:
         """Return audio on any free port pair of this machine.
@@ -350,13 +400,18 @@ class AudioFactory:
     def _audio(self, port: int, row: PlanRow) -> Audio:
         return Audio(self, bind_pair(self.address, port), row, self._study.trunks[row.trunk])
 
+    def take_keys(self) -> dict[int, str]:
+        """Return the keys that were received since the last time: a trunk may serve one run after the other."""
+        keys, self.keys = self.keys, {}
+        return keys
+
     def close(self) -> None:
         """Stop the pump, with all audio that is left."""
         self.pump.close()
 
 
-_SAID: dict[FarEnd, Callable[[str], bytes]] = {FarEnd.PLAYS: tone, FarEnd.ANSWERS: silence}
-"""What is said by a side that plays such a far end: a tone, or silence, which keeps a NAT open."""
+_STEADY = {FarEnd.PLAYS: Steady.TONE, FarEnd.ANSWERS: Steady.SILENCE}
+"""What is said by a side that plays such a far end."""
 
 
 def _check_descriptors(error: OSError) -> None:
@@ -373,6 +428,14 @@ def codecs_of(trunk: Trunk) -> tuple[Codec, ...]:
     return tuple(CODECS[name] for name in trunk.codecs)
 
 
+def note_keys(records: pl.DataFrame, keys: Mapping[int, str]) -> pl.DataFrame:
+    """Return records with the keys that our answering side received, by plan row."""
+    if not keys:
+        return records
+    heard = pl.col("row").replace_strict(list(keys), list(keys.values()), default=None, return_dtype=pl.String)
+    return records.with_columns(pl.coalesce(heard, "far_digits_received").alias("far_digits_received"))
+
+
 def note_media(record: Record, report: MediaReport, *, secure: bool = True) -> None:
     """Copy what was heard into the record of its call. Of plain RTP nothing is authentic."""
     record.rtp_sent, record.rtp_received = report.sent, report.received
@@ -385,7 +448,7 @@ def note_media(record: Record, report: MediaReport, *, secure: bool = True) -> N
     record.not_rtp = report.not_rtp
     record.silence_s, record.paused_s = report.silence_s, report.paused_s
     record.round_trip_ms = report.round_trip_ms
-    record.uplink_lost, record.digits = report.remote_lost, report.digits or None
+    record.uplink_lost = report.remote_lost
     # Without a packet there is nothing to compute jitter and MOS from, and 0.0 would look like a perfect call.
     if report.authenticated:
         record.jitter_ms, record.mos = report.jitter_ms, report.mos
@@ -429,11 +492,13 @@ def _faults(report: MediaReport, far_end: FarEnd) -> Iterator[tuple[AudioFault, 
             AudioFault.WRONG_TYPE,
             f"{report.other_types} of {report.authenticated} packets had a payload type that was not agreed",
         )
-    if far_end is FarEnd.ECHO and report.echoed < report.authenticated / 2:
+    # Nothing was judged where only other packets than voice came, or fewer than tones need.
+    enough = report.authenticated * PACKET_S >= SHORTEST_TO_JUDGE_S
+    if far_end is FarEnd.ECHO and report.echoed < max(report.judged, enough) / 2:
         yield (
             AudioFault.NO_ECHO,
-            f"only {report.echoed} of {report.authenticated} packets were our own audio that came back: is it an echo, "
-            "and does nothing on the way change the codec?",
+            f"only {report.echoed} of {report.judged} packets were our own audio that came back: is it an echo, and "
+            "does nothing on the way change the sound, or the octets if the voiceprint is bytes?",
         )
     if report.unsent > report.sent / 2:
         yield (

@@ -223,6 +223,7 @@ class CallBook:
         if entry.audio is not None:
             note_media(entry.record, entry.audio.report, secure=entry.audio.secure)
         digits, heard = ("", False) if report is None else (report.digits, report.received > 0)
+        entry.record.far_digits_received = digits or None
         entry.record.reason = _words(entry.caller, entry.dialled, digits, ended_by, entry.record.reason)
         self.tell(ServedCall(entry.record, heard))
 

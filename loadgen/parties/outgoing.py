@@ -256,10 +256,13 @@ class PlannedCall:
         self._note_end(ended)
         # After the hang-up, which may take a while, but of the audio as it was before.
         note_media(self.record, media.audio.report, secure=media.audio.secure)
+        self.record.digits_sent = media.audio.digits_sent or None
+        self.record.digits_received = media.audio.report.digits or None
         audio_fault, words = find_audio_fault(media.audio.report, self._far_end) or (None, None)
         # Without an agreement there was nothing to hear.
         self.record.audio_fault = audio_fault if answer.fault is None else None
-        self._judge(ended, answer.fault or words, early=early)
+        unsent = len(media.audio.digits) - media.audio.report.keys_sent
+        self._judge(ended, answer.fault or words, early=early, unsent=unsent)
 
     def _note_call_sid(self, response: Response) -> None:
         sid = response.headers.get("X-Exotel-CallSid")
@@ -456,8 +459,8 @@ class PlannedCall:
                 tried = 0
         return False
 
-    def _judge(self, ended: events.Terminated | None, fault: str | None, *, early: bool) -> None:
-        """Note the disposition of an answered call."""
+    def _judge(self, ended: events.Terminated | None, fault: str | None, *, early: bool, unsent: int) -> None:
+        """Note the disposition of an answered call. `unsent` keys were not sent."""
         if self.wish is _Wish.STOP:
             self._end(Disposition.STILL_UP)
         elif fault is not None:
@@ -472,6 +475,8 @@ class PlannedCall:
             odd = [] if ended.cause in _GOOD_ENDS else [f"ended by {ended.cause.name}"]
             if self._far_end in {FarEnd.REJECTS, FarEnd.RINGS}:
                 odd.append("it was not expected to answer")
+            if unsent:
+                odd.append(f"{unsent} keys were not sent: did the far end agree to telephone-event?")
             self._end(Disposition.COMPLETED, "; ".join(odd) or None)
 
     @property

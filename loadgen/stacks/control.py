@@ -122,6 +122,8 @@ class Finished:
     """Errors of trunkproof itself that the trunk's process has met so far."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """As in `StackStatus`."""
+    keys: Mapping[int, str] = field(default_factory=dict)
+    """Plan row -> keys that the called side in the PSTN received."""
 
 
 Question = Hello | AskStatus | Begin | Finish | Watch

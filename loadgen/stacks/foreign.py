@@ -205,7 +205,7 @@ class ForeignTrunk:
     async def finish(self, *, stop: bool) -> Finish:
         """Return the records of the inbound calls and the health of the carrier, after the last inbound call."""
         records, health = await self.carrier.finish(stop=stop)
-        return Finish(records, health)
+        return Finish(records, health, self.carrier.audio.take_keys())
 
     def status(self) -> StackStatus:
         """Return what is in use now. Only the media relay knows how many ports, so they are None."""

@@ -36,6 +36,8 @@ class FinalReport:
     """Errors of trunkproof itself that the trunk's process has met."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """What -> how often it was refused by the limits that protect the trunk from its peers."""
+    keys: Mapping[int, str] = field(default_factory=dict)
+    """Plan row -> keys that the called side in the PSTN received."""
 
 
 class TrunkLink:
@@ -129,7 +131,7 @@ class TrunkLink:
 
 
 def _read(finished: Finished) -> FinalReport:
-    return FinalReport(read_records(finished.records), finished.health, finished.bugs, finished.refused)
+    return FinalReport(read_records(finished.records), finished.health, finished.bugs, finished.refused, finished.keys)
 
 
 @contextlib.asynccontextmanager

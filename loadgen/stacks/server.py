@@ -106,7 +106,7 @@ class _ControlledStack:
         write_records(to_frame(finish.records), path)
         refused = Counter(self._stack.status().refused)
         refused.subtract(self._refused_before)
-        return Finished(path.resolve(), finish.health, self._bugs.found, dict(+refused))
+        return Finished(path.resolve(), finish.health, self._bugs.found, dict(+refused), finish.keys)
 
 
 async def serve(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +27,8 @@ class Finish:
     """The records of the inbound calls."""
     health: GeneratorVerdict | None = None
     """The health of the carrier that we play behind a foreign stack. None for the embedded trunk."""
+    keys: Mapping[int, str] = field(default_factory=dict)
+    """Plan row -> keys that the called side in the PSTN received."""
 
 
 @dataclass(frozen=True)

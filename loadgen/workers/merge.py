@@ -36,6 +36,7 @@ def merge(parts: Sequence[PlacedCalls], *, cores: int) -> PlacedCalls:
         heard=heard_together(part.heard for part in parts),
         lost=tuple(worker for part in parts for worker in part.lost),
         bugs=merged(part.bugs for part in parts),
+        keys={row: keys for part in parts for row, keys in part.keys.items()},
     )
 
 

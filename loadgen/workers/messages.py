@@ -122,7 +122,7 @@ def write_placed(placed: PlacedCalls, folder: Path, index: int) -> None:
         "never_placed": measured.never_placed,
     }
     bugs = [asdict(bug) for bug in placed.bugs]
-    text = json.dumps({"measured": numbers, "heard": asdict(placed.heard), "bugs": bugs})
+    text = json.dumps({"measured": numbers, "heard": asdict(placed.heard), "bugs": bugs, "keys": dict(placed.keys)})
     (folder / f"placed-{index}.json").write_text(text, encoding="utf-8")
 
 
@@ -136,4 +136,5 @@ def read_placed(folder: Path, index: int) -> PlacedCalls:
         measured,
         Heard(**saved["heard"]),
         bugs=tuple(Bug(**bug) for bug in saved["bugs"]),
+        keys={int(row): keys for row, keys in saved["keys"].items()},
     )

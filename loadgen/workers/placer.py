@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -92,6 +93,8 @@ class PlacedCalls:
     lost: tuple[LostWorker, ...] = ()
     bugs: tuple[Bug, ...] = ()
     """Errors of trunkproof itself that worker processes met. Those of the run's own process are not here."""
+    keys: Mapping[int, str] = field(default_factory=dict)
+    """Plan row -> keys that customers received in inbound calls."""
 
 
 class CallPlacer(Protocol):
@@ -273,6 +276,7 @@ class LocalPlacer(CallPlacer):
             ),
             heard=heard_together(heard),
             not_placed=self._dialler.numbers.not_placed,
+            keys={row: keys for customer in self._customers for row, keys in customer.audio.keys.items()},
         )
 
     async def _tell_health(self) -> None:

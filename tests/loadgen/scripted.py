@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.agent import CallEvents
 from trunkproof.loadgen.parties.audio import MediaAddressError, NoPortError
 from trunkproof.loadgen.sip import events
@@ -109,6 +109,7 @@ class ScriptedAudio:
 
     def __init__(self) -> None:
         self.report = MediaReport(sent=500, received=500, authenticated=500)
+        self.digits = self.digits_sent = ""
         self.notes: list[str] = []
         self.followed: list[MediaAgreement] = []
 

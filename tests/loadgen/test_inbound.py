@@ -38,8 +38,7 @@ def called(duration_s: float = 3.0, *, media: str = "srtp", inbound: Any = INBOU
     trunk = {
         "customer_address": CUSTOMER,
         "customer_port": PORT,
-        # They call from elsewhere than the trunk.
-        "trusted": [f"{CALLER}/32"],
+        "trusted": [CALLER],
         "transport": "tcp",
         "media": media,
         "traffic": QUIET | {"inbound": inbound} | traffic,

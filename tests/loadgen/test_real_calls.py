@@ -258,3 +258,18 @@ def test_a_block_that_is_routed_to_our_answering_side_plays_the_plan(tmp_path: P
     assert set(records.select("destination", "far_end").iter_rows()) == {(0, "plan"), (1, "plan")}
     # Both ends of each call agree on its row, or its audio would be another call's.
     assert records["rtp_foreign"].sum() == 0
+
+
+def test_keys_of_the_plan_are_recorded_on_both_sides_and_change_nothing_but_time(tmp_path: Path) -> None:
+    question = study(inbound_share=0.5, holding=0.1, digits="1w2#", voiceprint="tones")
+    plan, records = draw_plan(question), real(question, tmp_path).records
+    assert set(records["direction"]) == {Direction.INBOUND, Direction.OUTBOUND}
+    assert counts(records) == {"completed": records.height}, records["reason"].to_list()
+    keys = records.select("digits_sent", "digits_received", "far_digits_received")
+    assert set(keys.iter_rows()) == {("12#", None, "12#")}
+    # A pause of 0.5 s, and three keys; the simulator holds as long.
+    held = {row.hold_s for row in plan.rows.values()}
+    assert held == {0.5 + 0.16 * 3 + 0.2}
+    assert simulate(question, plan).height == records.height
+    # Tones of this call only, in calls that are up side by side.
+    assert records["rtp_foreign"].sum() == 0

@@ -19,6 +19,8 @@ from trunkproof.models.records import (
     FilledBy,
     Record,
     read_records,
+    record_from_json,
+    record_to_json,
     to_frame,
     write_records,
 )
@@ -96,3 +98,16 @@ def test_a_table_of_an_earlier_version_is_read_with_the_defaults_of_newer_column
     older.write_parquet(path)
     assert newer
     assert read_records(path).equals(to_frame([record]))
+
+
+def test_the_keys_of_an_earlier_version_are_read_under_their_new_name(tmp_path: Path) -> None:
+    record = Record(
+        row=3, call=2, attempt=1, trunk="t", direction=Direction.OUTBOUND, disposition=Disposition.BUSY, intended_s=0.1
+    )
+    record.digits_received = "12#"
+    older = to_frame([record]).drop("digits_sent").rename({"digits_received": "digits"})
+    older.write_parquet(tmp_path / "older.parquet")
+    assert read_records(tmp_path / "older.parquet").equals(to_frame([record]))
+    saved = record_to_json(record)
+    saved["digits"] = saved.pop("digits_received")
+    assert to_frame([record_from_json(saved)]).equals(to_frame([record]))

@@ -10,7 +10,7 @@ import re
 import ssl
 
 from tests.odd.audio import DTLS, EVENT, PCMA, PCMU, STUN, SUITE_32
-from tests.odd.peer import Call, Wire, new_branch, write
+from tests.odd.peer import STRANGER, Call, Wire, new_branch, write
 from tests.odd.scenario import Right, called
 
 TRUNK = ("trunk",)
@@ -943,7 +943,7 @@ async def _to_their_contact(call: Call) -> Wire:
     found = re.fullmatch(r"sips?:(?:[^@]*@)?([^:;]+):(\d+).*", call.target)
     assert found, call.target
     try:
-        return await call.peer.connect(found[1], int(found[2]), "127.0.61.66", context, found[1])
+        return await call.peer.connect(found[1], int(found[2]), STRANGER, context, found[1])
     except OSError as error:
         raise AssertionError(f"nobody listens on their Contact {call.target}: {error}") from None
 

@@ -33,6 +33,9 @@ COMPACT |= {"c": "content-type", "k": "supported", "s": "subject", "e": "content
 PHRASES = {100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 302: "Moved Temporarily"}
 Rows = Sequence[tuple[str, str]]
 
+STRANGER = "127.0.61.66"
+"""From where those connect who belong to no call."""
+
 
 @dataclass(frozen=True)
 class Message:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from tests.odd.peer import Call, Message, OddPeer, Wire, at, new_branch, tag_of, uri_of, write
+from tests.odd.peer import STRANGER, Call, Message, OddPeer, Wire, at, new_branch, tag_of, uri_of, write
 from tests.odd.scenario import Scenario
 
 from trunkproof.models.plan import dialled_number, draw_plan, row_of
@@ -95,6 +95,8 @@ class Stage:
             traffic |= LINES[line] | {"inbound_share": float(self.inbound)}
             name = line.replace(" ", "-")
             trunk = {"name": name, "account": name, "customer_address": self.customer(number), "traffic": traffic}
+            # One may connect that is no edge of the trunk: what it says of others' calls must do nothing all the same.
+            trunk["trusted"] = [STRANGER]
             trunk |= {"throttle": {"policy": "none"}} | ({"suites": SUITES[line]} if line in SUITES else {})
             trunks.append(trunk)
         pop = {"address": self.trunk, "host": NAME, "carrier": {"setup": 0.05}}

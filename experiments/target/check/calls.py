@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 from trunkproof.experiments.target.check.wiretap import Trail, Wiretap
 from trunkproof.loadgen.capture.recorder import Recorder
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.agent import CallEvents, SipAgent, Stopped
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.parties.caller import Caller

@@ -18,7 +18,7 @@ from trunkproof.experiments.target.check.judging import AUDIO, judge_heard
 from trunkproof.experiments.target.check.path import Ends, judge_descriptions
 from trunkproof.experiments.target.check.wiretap import Trail, Wiretap
 from trunkproof.experiments.target.remedies import PathFault, Status
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory

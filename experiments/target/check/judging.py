@@ -8,7 +8,7 @@ from trunkproof.experiments.target.check.calls import MidCall, PlacedCall
 from trunkproof.experiments.target.check.findings import CheckName, Checks
 from trunkproof.experiments.target.check.wiretap import Trail
 from trunkproof.experiments.target.remedies import Q850, PathFault, Status, Trouble
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.audio import find_audio_fault
 from trunkproof.loadgen.parties.outgoing import EARLY_HANG_UP_S
 from trunkproof.loadgen.parties.refusal import told
@@ -193,16 +193,17 @@ def judge_heard(report: MediaReport, far_end: FarEnd, checks: Checks, *, udp_ref
     else:
         rtcp = f"; {report.rtcp_received} RTCP packets came" if report.rtcp_received else ""
         checks.broken(CheckName.AUDIO_IN, f"{words}{rtcp}", fault)
-    _sent(report, far_end, checks, fault=fault, words=words)
+    _sent(report, checks, fault=fault, words=words)
     _network(report, checks)
 
 
-def _sent(report: MediaReport, far_end: FarEnd, checks: Checks, *, fault: AudioFault | None, words: str) -> None:
+def _sent(report: MediaReport, checks: Checks, *, fault: AudioFault | None, words: str) -> None:
     if fault in _OUTWARD:
         checks.broken(CheckName.AUDIO_OUT, words, fault)
-    elif far_end is FarEnd.ECHO and report.echoed:
+    elif report.echoed:
+        # Whatever the far end is expected to do: the voiceprint says that it is ours.
         trip = "" if report.round_trip_ms is None else f", {report.round_trip_ms:.0f} ms from mouth to ear and back"
-        checks.holds(CheckName.AUDIO_OUT, f"{report.echoed} of {report.sent} of our packets came back{trip}")
+        checks.holds(CheckName.AUDIO_OUT, f"our own voice came back in {report.echoed} of {report.judged} frames{trip}")
     elif report.remote_lost is not None:
         lost = max(0, report.remote_lost)
         if report.sent and lost > report.sent / 2:

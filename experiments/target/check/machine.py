@@ -18,8 +18,8 @@ from trunkproof.experiments.prediction.forecast import forecast
 from trunkproof.experiments.prediction.open_files import find_shortage
 from trunkproof.experiments.target.check.findings import CheckName, Checks
 from trunkproof.experiments.target.remedies import PathFault
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.sockets import raise_descriptor_limit
-from trunkproof.loadgen.media.stream import MediaReport
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto

@@ -16,7 +16,7 @@ from enum import StrEnum
 from trunkproof.experiments.target.check.findings import CheckName, Checks
 from trunkproof.experiments.target.check.wiretap import Trail
 from trunkproof.experiments.target.remedies import PathFault
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.sip.agreement import NOWHERE
 from trunkproof.loadgen.sip.fields import Via, uri_host
 from trunkproof.loadgen.sip.mask import mask

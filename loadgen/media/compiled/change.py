@@ -28,10 +28,9 @@ def adopt(slot: Record, terms: Record, now: float) -> None:
         slot.rx_mki[place], slot.tx_mki[place] = terms.rx_mki[place], terms.tx_mki[place]
     for kind in range(len(slot.types)):
         slot.types[kind] = terms.types[kind]
+    slot.payloads_at, slot.payloads = terms.payloads_at, terms.payloads
     slot.payload_type, slot.event_type, slot.sends = terms.payload_type, terms.event_type, terms.sends
-    slot.echoes, slot.says = terms.echoes, terms.says
-    for place in range(len(slot.said)):
-        slot.said[place] = terms.said[place]
+    slot.echoes = terms.echoes
     slot.keyed = 1
     slot.hears = terms.hears
     if terms.early == 0 or not math.isinf(slot.answered):

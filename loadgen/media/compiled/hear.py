@@ -23,20 +23,20 @@ from trunkproof.loadgen.media.compiled.cipher import (
     take_mki,
     unprotect,
 )
-from trunkproof.loadgen.media.compiled.memory import COMFORT, EVENT, NEVER, VOICE, Bytes, Record
+from trunkproof.loadgen.media.compiled.memory import COMFORT, EVENT, NEVER, VOICE, VOICE_A, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import (
     clear_bits,
-    crc32,
     has_bit,
     octet,
     read16,
     read32,
     set_bit,
 )
+from trunkproof.loadgen.media.compiled.voice import is_frame, note_tones, note_voice
 from trunkproof.loadgen.media.datagrams import BY_FIRST_BYTE, FIRST_RTCP_TYPE, LAST_RTCP_TYPE, LEAST_RTCP_BYTES, Kind
 from trunkproof.loadgen.media.jitter_buffer import DEPTH_S, DRIFT_S, LOST_TRACK_S
+from trunkproof.loadgen.media.keys import MOST_DIGITS
 from trunkproof.loadgen.media.rtp import DIGITS, HEADER_BYTES, VERSION
-from trunkproof.loadgen.media.said import MOST_RETURNED, MOST_RETURNED_BYTES
 from trunkproof.loadgen.media.silence import PAUSE_S
 from trunkproof.loadgen.media.srtp import MOST_BYTES
 from trunkproof.loadgen.media.statistics import (
@@ -49,7 +49,8 @@ from trunkproof.loadgen.media.statistics import (
     REORDERED,
     RESTARTED,
 )
-from trunkproof.loadgen.media.stream import GUESSES_AHEAD_S, MOST_DIGITS, MOST_SOURCES, TIMED_FRAMES, Origin
+from trunkproof.loadgen.media.stream import GUESSES_AHEAD_S, MOST_RETURNED, MOST_RETURNED_BYTES, MOST_SOURCES
+from trunkproof.loadgen.media.terms import Origin
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.packets import CLOCK_HZ, PACKET_S, SAMPLES_PER_PACKET
 
@@ -132,7 +133,7 @@ def _may_be_found(slot: Record, data: Bytes, at: int, size: int, arrival: float,
     if slot.agreed_spoke != 0 or start == NEVER:
         return False
     kind = slot.types[data[at + 1] & 0x7F]
-    return origin == FOUND or (kind in (VOICE, EVENT) and arrival >= slot.answered)
+    return origin == FOUND or (kind in (VOICE, VOICE_A, EVENT) and arrival >= slot.answered)
 
 
 @inlined
@@ -164,7 +165,7 @@ def _take(c: Record, slot: Record, work: Record, at: int, arrival: float, older:
     if start == NEVER:
         slot.failed += 0 if early else 1
     elif not early:
-        _hear(slot, source, work.data, at, start, end, arrival)
+        _hear(slot, source, work, at, start, end, arrival)
 
 
 @inlined
@@ -297,23 +298,13 @@ def _note_failure(slot: Record, data: Bytes, at: int, size: int, status: int) ->
         return
     slot.failed += 1
     start, end = _payload(data, at, size)
-    if start != NEVER and _is_frame(data, start, end):
+    if start != NEVER and is_frame(data, start, end):
         slot.plain += 1
 
 
-@inlined
-def _is_frame(data: Bytes, start: int, end: int) -> bool:
-    return (
-        end - start >= 16
-        and data[start] == 0x74  # "tp", as in `voiceprint`
-        and data[start + 1] == 0x70
-        and crc32(data, start, 12) == read32(data, start + 12)
-        and (data[start + 2] == 1 or data[start + 2] == 2)
-    )
-
-
 @lean
-def _hear(slot: Record, source: Record, data: Bytes, at: int, start: int, end: int, arrival: float) -> None:
+def _hear(slot: Record, source: Record, work: Record, at: int, start: int, end: int, arrival: float) -> None:
+    data = work.data
     slot.authentic += 1
     if source.ssrc == slot.ssrc:
         slot.collided += 1
@@ -334,10 +325,13 @@ def _hear(slot: Record, source: Record, data: Bytes, at: int, start: int, end: i
     # The packet before this one jumped, and is counted among the received ones now.
     if missing == RESTARTED:
         slot.jumped -= 1
-    if kind == VOICE:
+    if kind in (VOICE, VOICE_A):
         source.samples = end - start
         _play(slot, source, missing, timestamp, arrival, marker)
-        _note_voice(slot, data, start, end, arrival)
+        if slot.reads_tones:
+            note_tones(slot, work, start, end, kind, timestamp, arrival)
+        else:
+            note_voice(slot, data, start, end, arrival)
         if slot.echoes and second & 0x7F == slot.payload_type:
             _keep(slot, data, start, end)
     elif kind == EVENT:
@@ -486,17 +480,3 @@ def _note_key(slot: Record, data: Bytes, start: int, end: int, timestamp: int) -
     if slot.digit_count < MOST_DIGITS:
         slot.digits[slot.digit_count] = data[start]
         slot.digit_count += 1
-
-
-@inlined
-def _note_voice(slot: Record, data: Bytes, start: int, end: int, arrival: float) -> None:
-    if not _is_frame(data, start, end):
-        slot.unknown += 1
-    elif octet(data, start + 3) << 32 | read32(data, start + 4) != slot.row:
-        slot.foreign += 1
-    elif data[start + 2] == slot.side:
-        slot.echoed += 1
-        number = read32(data, start + 8)
-        if 0 < slot.sent - number <= TIMED_FRAMES:
-            slot.round_trips_s += arrival - slot.sent_at[number % TIMED_FRAMES]
-            slot.timed += 1

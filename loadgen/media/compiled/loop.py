@@ -57,7 +57,8 @@ from trunkproof.loadgen.media.compiled.sockets import (
 from trunkproof.loadgen.media.compiled.speak import give_up, next_packet
 from trunkproof.loadgen.media.flow import MOST_CAUGHT_UP
 from trunkproof.loadgen.media.rtcp import INTERVAL_S
-from trunkproof.loadgen.media.stream import GRACE_S, TIMED_FRAMES
+from trunkproof.loadgen.media.stream import GRACE_S
+from trunkproof.loadgen.media.voices import TIMED_FRAMES
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.histogram import BINS, BINS_PER_E, LOW
 from trunkproof.models.packets import PACKETS_PER_STREAM_S

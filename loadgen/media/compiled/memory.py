@@ -11,12 +11,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from trunkproof.loadgen.media.datagrams import KINDS
-from trunkproof.loadgen.media.said import MOST_RETURNED, MOST_RETURNED_BYTES
+from trunkproof.loadgen.media.keys import MOST_DIGITS, MOST_PRESSED
 from trunkproof.loadgen.media.statistics import HISTORY
-from trunkproof.loadgen.media.stream import MOST_DIGITS, MOST_PRESSED, MOST_SOURCES, TIMED_FRAMES
+from trunkproof.loadgen.media.stream import MOST_RETURNED, MOST_RETURNED_BYTES, MOST_SOURCES
 from trunkproof.loadgen.media.tap import SEGMENTS
+from trunkproof.loadgen.media.tones import BLOCK, POWERS
+from trunkproof.loadgen.media.voices import TIMED_FRAMES
 from trunkproof.models.histogram import BINS
-from trunkproof.models.packets import SAMPLES_PER_PACKET
 
 # Records with fields. Neither mypy nor NumPy's types know their fields, so these names only tell the reader.
 Records: TypeAlias = Any
@@ -105,16 +106,17 @@ _PARTS: list[Any] = [
     *_fields("i8", "keyed current switches source_count known words agreed_spoke hears"),
     *_fields("f8", "answered old_until moved_until guessed_until silent_since longest_s paused_s round_trips_s"),
     *_fields("i8", "arrived authentic failed plain replayed jumped duplicate reordered late"),
-    *_fields("i8", "foreign echoed unknown other_types early sources_heard collided stray rtcp_stray"),
+    *_fields("i8", "matched foreign echoed unknown other_types early sources_heard collided stray rtcp_stray"),
     *_fields("i8", "has_paused announced last_event digit_count forgotten_expected forgotten_received timed"),
-    *_fields("i8", "remote_lost rtcp_received rtcp_failed rtcp_muxed rtp_on_rtcp"),
+    *_fields("i8", "remote_lost rtcp_received rtcp_failed rtcp_muxed rtp_on_rtcp reads_tones"),
     *_fields("i8", "turn lock_at peers_at rtp_fd rtcp_fd muxed tap_at"),
     ("lock", "i8", (8,)),
     ("peers", "i8", (PEERS * ADDRESS_WORDS,)),
     *_fields("i8", "due_ns next_report_ns row side ssrc first_sequence first_timestamp payload_type event_type"),
     *_fields("i8", "sends frames sent given_up unsent speaks tx_base"),
-    *_fields("i8", "echoes says returned_first returned_count"),
-    *_fields("i8", "key_step key_begun pressed_first pressed_count random_state"),
+    *_fields("i8", "echoes returned_first returned_count"),
+    *_fields("i8", "key_step key_begun pressed_first pressed_count keys_sent random_state"),
+    *_fields("i8", "payloads_at payloads hopping"),
     ("tx", CONTEXT),
     ("types", "u1", (128,)),
     ("kinds", "i8", (KINDS,)),
@@ -128,9 +130,10 @@ _PARTS: list[Any] = [
     ("sent_at", "f8", (TIMED_FRAMES,)),
     *_fields("i8", "tap_bytes tap_segment"),
     ("tap_used", "i8", (SEGMENTS,)),
-    ("said", "u1", (SAMPLES_PER_PACKET,)),
     ("returned", "u1", (MOST_RETURNED * MOST_RETURNED_BYTES,)),
     ("returned_bytes", "i8", (MOST_RETURNED,)),
+    *_fields("i8", "block_filled block_next tone_number chord run pending hops chained"),
+    ("block", "i2", (BLOCK,)),
     # They come last: a record is used again for another stream, and only those that it needs are cleared then.
     ("sources", SOURCE, (MOST_SOURCES,)),
 ]
@@ -143,17 +146,19 @@ SLOT = np.dtype(_PARTS, align=True)
 - `current`: the source that was heard last, of `source_count`.
 - `peers`: the addresses of RTP and RTCP, both of before a move, and the one found (`Origin.FOUND`). 0: none.
 - `agreed_spoke`, `guessed_until`: as in `MediaStream`.
+- `payloads_at`: what is said again and again, `payloads` of them, in the order of the hops if `hopping`. No payloads:
+  voiceprints of bytes.
+- `block_*` to `chained`: the fields of `ToneReader`. `chord` is twice the number plus 1 for the called side.
 - `types`: for each payload type, what it is (`OTHER` and so on).
 - `tap_*`: the memory of its `MediaTap` (`tapping`). `tap_at` is 0 where there is none.
-- `says`: whether `said` is sent in place of the voiceprint. `echoes`: whether only what was heard is. `returned` is a
-  ring of frames that wait for that.
+- `echoes`: whether only what was heard is sent. `returned` is a ring of frames that wait for that.
 - `old`: the key before the last change. `fresh`: the state of any source that was not heard before.
 
 The order of the fields matters for speed: receiving uses those from `rx` to `peers`, and sending those from `turn` to
 `tx`, so that each needs only neighbouring lines of the cache.
 """
-OTHER, VOICE, EVENT, COMFORT = 0, 1, 2, 3
-"""Values of `types`."""
+OTHER, VOICE, EVENT, COMFORT, VOICE_A = 0, 1, 2, 3, 4
+"""Values of `types`. `VOICE_A` is voice in A-law, and `VOICE` in mu-law."""
 _TERMS_PARTS: list[Any] = [
     ("rx", CONTEXT),
     ("tx", CONTEXT),
@@ -161,8 +166,8 @@ _TERMS_PARTS: list[Any] = [
     ("tx_mki", "u1", (MOST_MKI_BYTES,)),
     ("types", "u1", (128,)),
     ("peers", "i8", (2 * ADDRESS_WORDS,)),
-    *_fields("i8", "rx_changed tx_changed known words muxed payload_type event_type sends hears early echoes says"),
-    ("said", "u1", (SAMPLES_PER_PACKET,)),
+    *_fields("i8", "rx_changed tx_changed known words muxed payload_type event_type sends hears early echoes"),
+    *_fields("i8", "payloads_at payloads"),
 ]
 TERMS = np.dtype(_TERMS_PARTS, align=True)
 """What a stream is to follow. Python fills it at leisure, and `loop.follow` copies it while it holds the lock."""
@@ -201,6 +206,9 @@ _WORK_PARTS: list[Any] = [
     ("poll", "i8", (1,)),
     ("length", "i4", (2,)),
     ("sha", "u4", (SHA_WORDS + 1,)),
+    ("real", "f8", (POWERS,)),
+    ("imaginary", "f8", (POWERS,)),
+    ("powers", "f8", (POWERS,)),
     ("data", "u1", (BATCH * STRIDE + sum(_PLACES.values()),)),
 ]
 WORK = np.dtype(_WORK_PARTS, align=True)
@@ -208,7 +216,8 @@ WORK = np.dtype(_WORK_PARTS, align=True)
 
 All bytes are in the one array `data`: first the received datagrams, then one to send (from `out` on), then what
 encryption needs (`iv`, `tag`, `block`, `scratch`). It is one array because Numba compiles a function again for each
-kind of array that it is called with. `index` is that of the packet decrypted last.
+kind of array that it is called with. `index` is that of the packet decrypted last. `real`, `imaginary` and `powers` are
+those of tones.
 """
 
 

@@ -38,10 +38,13 @@ from trunkproof.loadgen.media.compiled.records import describe, encrypts_as_libs
 from trunkproof.loadgen.media.compiled.speak import press
 from trunkproof.loadgen.media.compiled.tapping import attach, detach, keep
 from trunkproof.loadgen.media.flow import Flow, Instants
-from trunkproof.loadgen.media.rtp import DIGITS
+from trunkproof.loadgen.media.g711 import Octets
+from trunkproof.loadgen.media.keys import PRESSABLE, check_key
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.srtp import Cipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms, check_key
+from trunkproof.loadgen.media.stream import MediaStream
 from trunkproof.loadgen.media.tap import MediaTap
+from trunkproof.loadgen.media.terms import MediaTerms
 from trunkproof.models.errors import TrunkproofError
 from trunkproof.models.histogram import LogHistogram
 
@@ -67,6 +70,8 @@ class CompiledFlow:
     cipher: Cipher | None = None
     older: Cipher | None = None
     """The cipher of now and the one of before. Compiled code has addresses into both."""
+    payloads: Octets | None = None
+    """What is said again and again. Compiled code has its address."""
     report: MediaReport | None = None
     tap: MediaTap | None = None
 
@@ -75,11 +80,11 @@ class CompiledFlow:
         """Return how many frames were sent so far."""
         return int(self.slot["sent"]) if self.report is None else self.report.sent
 
-    def press(self, digit: str) -> None:
-        """Send a key in place of the next frames."""
-        check_key(digit, int(self.slot["pressed_count"]))
+    def press(self, key: str) -> None:
+        """Send a key in place of the next frames, or wait where it is a pause."""
+        check_key(key, int(self.slot["pressed_count"]))
         if int(self.slot["event_type"]) != NEVER and self.report is None:
-            press(self.c, self.slot, DIGITS.index(digit))
+            press(self.c, self.slot, PRESSABLE.index(key))
 
 
 class CompiledPump:
@@ -148,11 +153,13 @@ class CompiledPump:
         if flow.report is not None:
             return
         # The pump's thread waits for no Python code: all is made ready first, and then copied at once.
-        write_terms(self._c, self._terms[0], self._work[0], terms, flow.cipher, early=early)
+        payloads = flow.stream.payloads(terms.law_sent)
+        write_terms(self._c, self._terms[0], self._work[0], terms, flow.cipher, payloads, early=early)
         follow(self._c, self._control[0], flow.slot, self._terms[0], self._work[0], self.now())
         if flow.cipher is not None and flow.cipher.hears_with != terms.cipher.hears_with:
             flow.older = flow.cipher
-        flow.cipher = terms.cipher
+        # Only now: until then the pump's thread read the payloads of before.
+        flow.cipher, flow.payloads = terms.cipher, payloads
 
     def answer(self, flow: Flow) -> None:
         """Take the call as answered from now on."""

@@ -22,26 +22,45 @@ from trunkproof.loadgen.media.compiled.memory import (
     SLOT_BYTES,
     SOURCES_AT,
     VOICE,
+    VOICE_A,
     Record,
     Records,
     new_terms,
     point_into_itself,
 )
 from trunkproof.loadgen.media.datagrams import Kind
+from trunkproof.loadgen.media.g711 import Octets
+from trunkproof.loadgen.media.report import MediaReport, score
 from trunkproof.loadgen.media.rtp import DIGITS
 from trunkproof.loadgen.media.sockets import Address, canonical, family_of
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import COMFORT_NOISE, MediaReport, MediaStream, MediaTerms, score
+from trunkproof.loadgen.media.stream import COMFORT_NOISE, MediaStream
+from trunkproof.loadgen.media.terms import MediaTerms
+from trunkproof.loadgen.media.tones import number_of
+from trunkproof.models.speech import Voiceprint
 
 _INTERNET_4 = struct.Struct("=H2s4s24x")
 _INTERNET_6 = struct.Struct("=H2s4x16s8x")
 _COUNTS = (
-    *("sent", "failed", "plain", "replayed", "late", "duplicate", "reordered", "jumped", "foreign", "echoed"),
+    *(
+        "sent",
+        "keys_sent",
+        "matched",
+        "failed",
+        "plain",
+        "replayed",
+        "late",
+        "duplicate",
+        "reordered",
+        "jumped",
+        "foreign",
+        "echoed",
+    ),
     *("unknown", "other_types", "early", "collided", "rtcp_received", "rtcp_failed", "rtcp_muxed", "rtp_on_rtcp"),
     *("stray", "rtcp_stray", "given_up", "unsent"),
 )
 """Fields of the report that the record has by the same names."""
-_NEVER_YET = ["last_event", "rtp_fd", "rtcp_fd", "event_type"]
+_NEVER_YET = ["last_event", "rtp_fd", "rtcp_fd", "event_type", "block_next", "chord"]
 
 
 def reset(slots: Records, number: int) -> None:
@@ -65,7 +84,8 @@ def describe(slot: Record, stream: MediaStream, rtp: socket.socket | None, rtcp:
     """Write a fresh stream's settings into its record."""
     if rtp is not None and rtcp is not None:
         slot["rtp_fd"], slot["rtcp_fd"] = rtp.fileno(), rtcp.fileno()
-    slot["side"], slot["row"] = stream.side, stream.row
+    slot["side"], slot["row"], slot["tone_number"] = stream.side, stream.row, number_of(stream.row)
+    slot["reads_tones"], slot["hopping"] = stream.voiceprint is Voiceprint.TONES, stream.hops
     slot["ssrc"] = stream.ssrc
     slot["first_sequence"], slot["first_timestamp"] = stream.first_sequence, stream.first_timestamp
     # Random already, so that the reports of different streams do not come in step.
@@ -74,9 +94,18 @@ def describe(slot: Record, stream: MediaStream, rtp: socket.socket | None, rtcp:
 
 
 def write_terms(
-    c: Record, record: Record, work: Record, terms: MediaTerms, before: Cipher | None, *, early: bool
+    c: Record,
+    record: Record,
+    work: Record,
+    terms: MediaTerms,
+    before: Cipher | None,
+    payloads: Octets | None,
+    *,
+    early: bool,
 ) -> None:
     """Write terms into a record of `TERMS`. `before` is the cipher of the terms before them.
+
+    The cipher and the payloads must live as long as the stream follows the terms.
 
     Raises:
         OSError, OverflowError: a remote address cannot be one.
@@ -93,15 +122,15 @@ def write_terms(
     types[:] = OTHER
     types[COMFORT_NOISE] = COMFORT
     for payload_type in terms.heard_types:
-        types[payload_type] = VOICE
+        types[payload_type] = VOICE_A if payload_type in terms.a_law_types else VOICE
     if terms.heard_event_type is not None:
         types[terms.heard_event_type] = EVENT
     record["payload_type"] = terms.payload_type
     record["event_type"] = NEVER if terms.sent_event_type is None else terms.sent_event_type
     record["sends"], record["hears"], record["early"] = terms.sends, terms.hears, early
-    record["echoes"], record["says"] = terms.echoes, len(terms.said) > 0
-    if terms.said:
-        record["said"] = np.frombuffer(terms.said, np.uint8)
+    record["echoes"] = terms.echoes
+    record["payloads"] = 0 if payloads is None else len(payloads)
+    record["payloads_at"] = 0 if payloads is None else payloads.ctypes.data
     set_keys(c, record, work, terms.cipher, before)
 
 

@@ -11,14 +11,17 @@ from trunkproof.loadgen.media.compiled.c import call_c
 from trunkproof.loadgen.media.compiled.cipher import add_mki, protect
 from trunkproof.loadgen.media.compiled.memory import NEVER, Bytes, Record
 from trunkproof.loadgen.media.compiled.octets import crc32, write16, write32
+from trunkproof.loadgen.media.keys import END_PACKETS, EVENT_PACKETS, MOST_PRESSED, PAUSE_FRAMES, PRESSABLE
 from trunkproof.loadgen.media.rtp import HEADER_BYTES, VOLUME
-from trunkproof.loadgen.media.said import MOST_RETURNED, MOST_RETURNED_BYTES
-from trunkproof.loadgen.media.stream import END_PACKETS, EVENT_PACKETS, MOST_PRESSED
+from trunkproof.loadgen.media.stream import MOST_RETURNED, MOST_RETURNED_BYTES
+from trunkproof.loadgen.media.tones import CYCLE, HOP_ORDER
 from trunkproof.models.compiled import inlined, lean
 from trunkproof.models.packets import SAMPLES_PER_PACKET
 
 _TOKEN_BYTES, _TOKENS = 16, 10
 _END_BIT = 0x80
+_PAUSE = len(PRESSABLE) - 1
+"""The pause, among the codes of keys."""
 
 
 @lean
@@ -30,7 +33,7 @@ def next_packet(c: Record, slot: Record, work: Record) -> int:
         # The next packet begins a talkspurt.
         slot.speaks = 0
         return 0
-    if slot.pressed_count > 0 and slot.event_type != NEVER:
+    if slot.pressed_count > 0 and slot.event_type != NEVER and not _pauses(slot):
         size = _key(slot, frame, data, at)
     else:
         if slot.echoes and slot.returned_count == 0:
@@ -38,7 +41,7 @@ def next_packet(c: Record, slot: Record, work: Record) -> int:
             slot.speaks = 0
             return 0
         _header(slot, frame, slot.payload_type | (0 if slot.speaks else 0x80), data, at)
-        size = HEADER_BYTES + _payload(slot, data, at + HEADER_BYTES)
+        size = HEADER_BYTES + _payload(c, slot, work, at + HEADER_BYTES)
     index = slot.first_sequence + slot.sent + slot.given_up - slot.tx_base
     slot.sent += 1
     slot.speaks = 1
@@ -80,15 +83,15 @@ def _header(slot: Record, frame: int, second: int, data: Bytes, at: int) -> None
 
 
 @inlined
-def _payload(slot: Record, data: Bytes, start: int) -> int:
+def _payload(c: Record, slot: Record, work: Record, start: int) -> int:
     """Put the payload of the next frame at `start`, as `MediaStream`. Return its size."""
     if slot.echoes:
-        return _returned(slot, data, start)
-    if slot.says:
-        for place in range(SAMPLES_PER_PACKET):
-            data[start + place] = slot.said[place]
-        return SAMPLES_PER_PACKET
-    return _frame(slot, slot.sent, data, start)
+        return _returned(slot, work.data, start)
+    if slot.payloads == 0:
+        return _frame(slot, slot.sent, work.data, start)
+    place = HOP_ORDER[slot.sent % CYCLE] if slot.hopping else slot.sent % slot.payloads
+    call_c(c.memcpy, (work.data_at + start, slot.payloads_at + place * SAMPLES_PER_PACKET, SAMPLES_PER_PACKET))
+    return SAMPLES_PER_PACKET
 
 
 @lean
@@ -115,6 +118,27 @@ def _frame(slot: Record, number: int, data: Bytes, start: int) -> int:
 
 
 @lean
+def _pauses(slot: Record) -> bool:
+    """Return whether there is a pause before the next key, and count its frames."""
+    if slot.pressed[slot.pressed_first] != _PAUSE:
+        return False
+    slot.key_step += 1
+    _end_after(slot, PAUSE_FRAMES)
+    return True
+
+
+@inlined
+def _end_after(slot: Record, steps: int) -> bool:
+    """Take the first key or pause from the queue if that was its last step."""
+    if slot.key_step < steps:
+        return False
+    slot.pressed_first = (slot.pressed_first + 1) % MOST_PRESSED
+    slot.pressed_count -= 1
+    slot.key_step = 0
+    return True
+
+
+@lean
 def _key(slot: Record, frame: int, data: Bytes, at: int) -> int:
     step = slot.key_step
     if step == 0:
@@ -125,16 +149,14 @@ def _key(slot: Record, frame: int, data: Bytes, at: int) -> int:
     data[at + HEADER_BYTES + 1] = VOLUME | (_END_BIT if step >= EVENT_PACKETS else 0)
     write16(data, at + HEADER_BYTES + 2, min(step + 1, EVENT_PACKETS) * SAMPLES_PER_PACKET)
     slot.key_step += 1
-    if slot.key_step == EVENT_PACKETS + END_PACKETS:
-        slot.pressed_first = (slot.pressed_first + 1) % MOST_PRESSED
-        slot.pressed_count -= 1
-        slot.key_step = 0
+    if _end_after(slot, EVENT_PACKETS + END_PACKETS):
+        slot.keys_sent += 1
     return HEADER_BYTES + 4
 
 
 @lean
 def press(c: Record, slot: Record, key: int) -> None:
-    """Queue a key by its event code. The caller has asked `check_key` before."""
+    """Queue a key by its event code, or a pause. The caller has asked `check_key` before."""
     # The pump's thread reads the queue at the same time.
     call_c(c.pthread_mutex_lock, (slot.lock_at,))
     slot.pressed[(slot.pressed_first + slot.pressed_count) % MOST_PRESSED] = key

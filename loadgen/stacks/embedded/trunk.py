@@ -233,7 +233,8 @@ class EmbeddedTrunk:
     async def finish(self, *, stop: bool) -> Finish:
         """Return the records of the inbound calls. There is no health: the trunk itself is under test."""
         # A trunk that was never told plan zero has placed no calls.
-        return Finish([] if self._pstn is None else await self._pstn.finish(stop=stop))
+        records = [] if self._pstn is None else await self._pstn.finish(stop=stop)
+        return Finish(records, keys=self.audio.take_keys())
 
     def status(self) -> StackStatus:
         """Return what is in use now."""

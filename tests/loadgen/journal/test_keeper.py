@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from trunkproof.loadgen.journal.keeper import keeping_journal
 from trunkproof.loadgen.journal.reading import read_journal
 from trunkproof.loadgen.meters.report import Sample
 from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.call_book import NO_ROW
 from trunkproof.loadgen.stack_events import StackEvent, StackEventKind
 from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.models.errors import InputError
@@ -44,8 +46,8 @@ def test_all_that_was_told_is_read_back(tmp_path: Path) -> None:
         keeper.measured(Measurements(lateness_s=[0.004], cpu_share=0.3, media_lateness_p99_ms=2.0, never_placed=1))
     found = read_journal(tmp_path / "a")
     # Record for record, to the last bit.
-    assert_frame_equal(to_frame([found.records[1]]), to_frame([whole]))
-    assert found.records[2].disposition is Disposition.STILL_UP
+    assert_frame_equal(to_frame([found.records[1, 1]]), to_frame([whole]))
+    assert found.records[2, 2].disposition is Disposition.STILL_UP
     assert (found.under_way, found.who, found.anchors, found.zero) == ({2}, "the run", {"t": -0.5}, 7.0)
     assert found.heard == Heard(40, 39)
     assert found.table.rows() == [(1.0, "kamailio", "cpu_s", 0.25)]
@@ -55,6 +57,13 @@ def test_all_that_was_told_is_read_back(tmp_path: Path) -> None:
     )
     assert judge(found.measured) == judge(expected)
     assert (found.result, found.last_s) == (None, 1.5)
+
+
+def test_calls_that_no_plan_has_are_all_kept(tmp_path: Path) -> None:
+    with keeping_journal(tmp_path / "a", "the run") as keeper:
+        for call in (7, 8):
+            keeper.attempt_ended(replace(record(NO_ROW, Disposition.COMPLETED), call=call))
+    assert [one.call for one in read_journal(tmp_path / "a").records.values()] == [7, 8]
 
 
 def test_a_journal_of_something_else_is_a_message(tmp_path: Path) -> None:

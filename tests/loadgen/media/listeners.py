@@ -16,10 +16,16 @@ from trunkproof.loadgen.media.compiled.records import describe, report_of, reset
 from trunkproof.loadgen.media.compiled.reports import next_report
 from trunkproof.loadgen.media.compiled.sockets import receive, receive_rtcp
 from trunkproof.loadgen.media.compiled.speak import give_up, next_packet, press
+from trunkproof.loadgen.media.g711 import PCMA, Octets
+from trunkproof.loadgen.media.keys import PRESSABLE
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.rtp import RtpPacket
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms, Origin
+from trunkproof.loadgen.media.stream import MediaStream
+from trunkproof.loadgen.media.terms import MediaTerms, Origin
+from trunkproof.loadgen.media.tones import HOP_ORDER, frames
 from trunkproof.loadgen.media.voiceprint import Side
+from trunkproof.models.speech import Voiceprint
 
 EVENTS = 101
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", None)
@@ -42,14 +48,17 @@ class Compiled:
         describe(self.slot, stream, None, None)
         self.terms: MediaTerms | None = None
         self._ciphers: list[Cipher] = []
+        self._payloads: list[Octets | None] = []
 
     def follow(self, terms: MediaTerms, now: float, *, early: bool = False) -> None:
         before = None if self.terms is None else self.terms.cipher
-        write_terms(self._c, self._terms[0], self.work, terms, before, early=early)
+        payloads = self.stream.payloads(terms.law_sent)
+        write_terms(self._c, self._terms[0], self.work, terms, before, payloads, early=early)
         follow(self._c, self._control, self.slot, self._terms[0], self.work, now)
         self.terms = terms
         # Compiled code has their addresses.
         self._ciphers.append(terms.cipher)
+        self._payloads.append(payloads)
 
     def answer(self, now: float) -> None:
         answer(self._c, self.slot, now)
@@ -76,7 +85,7 @@ class Compiled:
 
     def press(self, digit: str) -> None:
         if self.slot["event_type"] != NEVER:
-            press(self._c, self.slot, "0123456789*#ABCD".index(digit))
+            press(self._c, self.slot, PRESSABLE.index(digit))
 
     def report(self, now: float) -> MediaReport:
         return report_of(self.slot, now)
@@ -86,8 +95,8 @@ def cipher_of(keys: tuple[bytes, bytes], suite: str | None, **mki: bytes) -> Cip
     return PlainCipher() if suite is None else SrtpCipher(*keys, suite, **mki)
 
 
-def fresh_stream(*, side: Side, row: int = 7, seed: int = 1) -> MediaStream:
-    return MediaStream(row=row, side=side, random_source=random.Random(seed), now=0.0)
+def fresh_stream(*, side: Side, row: int = 7, seed: int = 1, **settings: Any) -> MediaStream:
+    return MediaStream(row=row, side=side, random_source=random.Random(seed), now=0.0, **settings)
 
 
 KEYS = (bytes(range(30)), bytes(range(30, 60)))
@@ -125,10 +134,13 @@ class Network:
     first_sequence: int = 0
     c: Any = C
     agreed: bool = True
+    voiceprint: Voiceprint = Voiceprint.BYTES
 
     def __post_init__(self) -> None:
         self.speaker = cipher_of(KEYS, self.suite)
-        self.plain, self.compiled = both_of(self.suite, self.c, side=Side.CALLED, agreed=self.agreed)
+        self.plain, self.compiled = both_of(
+            self.suite, self.c, side=Side.CALLED, agreed=self.agreed, voiceprint=self.voiceprint
+        )
         self.sent: list[bytes] = []
         self.clock = 0.0
         self.ssrc, self.samples, self.pauses = 77, 160, 0
@@ -154,6 +166,11 @@ class Network:
         stamp = self.timestamp() if timestamp is None else timestamp & 0xFFFFFFFF
         source = self.ssrc if ssrc is None else ssrc
         return bytes(RtpPacket(payload_type, self.number(0) & 0xFFFF, stamp, source, payload, marker=marker))
+
+    def tones(self, side: Side, row: int, law: int = PCMA) -> bytes:
+        """The next payload of tones, in the packet time of now."""
+        said = frames(side, row, law)[HOP_ORDER].ravel()
+        return np.take(said, np.arange(self.timestamp(), self.timestamp() + self.samples), mode="wrap").tobytes()
 
     def protect(self, packet: bytes) -> bytes:
         try:

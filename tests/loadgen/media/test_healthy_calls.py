@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from tests.loadgen.media.listeners import EVENTS, KEYS, SUITES, WITHOUT, C, Network, cipher_of
 
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.rtcp import write_report
 from trunkproof.loadgen.media.rtp import RtpPacket
 from trunkproof.loadgen.media.srtp import SrtpCipher
-from trunkproof.loadgen.media.stream import GRACE_S, MOST_SOURCES, MediaReport
+from trunkproof.loadgen.media.stream import GRACE_S, MOST_SOURCES
 from trunkproof.loadgen.media.voiceprint import Side, write_frame
 from trunkproof.loadgen.parties.audio import media_fault
 from trunkproof.models.voice import mos, r_factor

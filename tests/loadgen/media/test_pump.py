@@ -20,9 +20,11 @@ from trunkproof.loadgen.media.compiled.pump import CompiledFlow, CompiledPump, N
 from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.plain_pump import PlainPump
 from trunkproof.loadgen.media.pump import VARIABLE, MediaPump, PumpKind, make_pump, pump_warnings, why_not_compiled
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.sockets import SO_TIMESTAMPNS, bind_pair
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import MediaReport, MediaStream, MediaTerms
+from trunkproof.loadgen.media.stream import MediaStream
+from trunkproof.loadgen.media.terms import MediaTerms
 from trunkproof.loadgen.media.voiceprint import Side
 from trunkproof.models.errors import InputError
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.media.rtp import RtpPacket
 from trunkproof.loadgen.media.srtp import Cipher, Failure, PlainCipher, SrtpCipher
-from trunkproof.loadgen.media.stream import TIMED_FRAMES, MediaReport, MediaStream, MediaTerms, Origin
+from trunkproof.loadgen.media.stream import MediaStream
+from trunkproof.loadgen.media.terms import MediaTerms, Origin
 from trunkproof.loadgen.media.voiceprint import Side
+from trunkproof.loadgen.media.voices import TIMED_FRAMES
 from trunkproof.models.voice import mos, r_factor
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
@@ -63,6 +66,7 @@ def test_a_clean_call() -> None:
     assert report == MediaReport(
         received=100,
         authenticated=100,
+        matched=100,
         sources=1,
         jitter_ms=report.jitter_ms,
         silence_s=report.silence_s,

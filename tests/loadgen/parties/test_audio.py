@@ -17,7 +17,7 @@ from tests.loadgen.scripted import row
 from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.media.datagrams import Kind, kind_of
 from trunkproof.loadgen.media.pump import VARIABLE, PumpKind
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.audio import (
     Audio,
     AudioFactory,
@@ -401,7 +401,7 @@ HEARD = MediaReport(sent=100, received=100, authenticated=100)
     ("far_end", "report", "fault"),
     [
         ("echo", replace(HEARD, echoed=100), None),
-        ("echo", replace(HEARD, echoed=10), "only 10 of 100 packets were our own audio"),
+        ("echo", replace(HEARD, echoed=10, unknown=90), "only 10 of 100 packets were our own audio"),
         ("echo", MediaReport(sent=100, silence_s=1.0), "no audio came back (one-way audio)"),
         ("plays", replace(HEARD, unknown=100, silence_s=9.0), None),
         ("plays", MediaReport(sent=100, silence_s=1.0), "no audio came back (one-way audio)"),

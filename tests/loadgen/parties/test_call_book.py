@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.call_book import MOST_STRANGERS, CallBook, ServedCall
 from trunkproof.loadgen.parties.refusal import CallRefused, Refusal
 from trunkproof.loadgen.sip import events
@@ -79,6 +79,8 @@ def test_a_completed_call_has_its_times_its_audio_its_keys_and_who_ended_it(
     assert (record.sent_s, record.answered_s, record.bye_s, record.ended_s) == (1, 2, 5, 5)
     assert (record.disposition, record.status, record.ports) == (Disposition.COMPLETED, 200, 2)
     assert (record.rtp_received, record.rtp_lost, call.heard) == (150, 1, True)
+    # This side was called, so they are none that a caller received.
+    assert (record.far_digits_received, record.digits_received) == ("12#", None)
     assert record.reason == "+91********78 called +91********10, pressed 12#, ended by the caller"
 
 

@@ -162,6 +162,15 @@ def test_a_call_that_is_answered_late_is_a_call() -> None:
     assert (record.disposition, record.answered_s) == (Disposition.COMPLETED, 170.0)
 
 
+def test_keys_that_could_not_be_sent_are_told() -> None:
+    line = ScriptedLine(ScriptedAgent((0.1, ringing), (0.2, answered)))
+    line.audio.digits, line.audio.digits_sent = "123", "1"
+    line.audio.report = replace(line.audio.report, keys_sent=1)
+    record, _ = carried(line)
+    assert (record.disposition, record.digits_sent) == (Disposition.COMPLETED, "1")
+    assert record.reason == "2 keys were not sent: did the far end agree to telephone-event?"
+
+
 def test_a_trunk_that_only_says_100_is_waited_for_as_long() -> None:
     line = ScriptedLine(ScriptedAgent((0.1, events.Trying)))
     line.ring_patience_s = 60.0

@@ -8,7 +8,7 @@ from trunkproof.experiments.target.check.findings import CheckName, Checks, Stat
 from trunkproof.experiments.target.check.path import Ends, Reach, judge_descriptions, judge_path, reach_of
 from trunkproof.experiments.target.check.wiretap import Trail, Wiretap
 from trunkproof.experiments.target.remedies import PathFault
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 
 OURS = "SIP/2.0/TLS 10.0.0.5:5061;alias;branch=z9hG4bK1"
 ENDS = Ends("10.0.0.5", "10.0.0.5", "10.0.0.1")

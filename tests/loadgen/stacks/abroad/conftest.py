@@ -23,6 +23,8 @@ from trunkproof.models.errors import StackError
 TRUNK, CUSTOMER, HOST = "127.0.55.1", "127.0.55.2", "trunk.example"
 CALLER, DOMAIN = "+918040001234", "abroad.example"
 ECHO, ECHO_TOO, PLAYS, ANSWERS, BUSY, RINGS = (f"+9180400055{last:02d}" for last in range(1, 7))
+TRANSCODED, MENU = (f"+9180400056{last:02d}" for last in range(1, 3))
+"""An echo behind a leg in mu-law, at a quarter of the level, and a menu that repeats the keys that it hears."""
 USERNAME, PASSWORD = "example", "a pass:word"
 ANNOUNCEMENT_S = 0.6
 _MODULES = (
@@ -31,6 +33,7 @@ _MODULES = (
     *("res_pjsip_nat", "res_pjsip_authenticator_digest", "res_pjsip_rfc3326", "res_pjsip_caller_id"),
     *("res_pjsip_acl", "chan_pjsip", "res_rtp_asterisk", "res_srtp", "res_timing_timerfd", "pbx_config"),
     *("app_echo", "app_playback", "app_verbose", "format_pcm", "func_callerid", "func_logic"),
+    *("codec_alaw", "codec_ulaw", "bridge_simple", "app_dial", "app_read", "app_senddtmf", "func_volume"),
 )
 _FILES = {
     "asterisk.conf": """
@@ -77,6 +80,27 @@ bind_rtp_to_media_address = yes
 rtp_symmetric = yes
 direct_media = no
 timers = no
+[inside]
+type = transport
+protocol = udp
+bind = {trunk}:{inner_port}
+[far]
+type = endpoint
+context = far-ends
+transport = inside
+disallow = all
+allow = ulaw
+aors = far
+media_address = {trunk}
+bind_rtp_to_media_address = yes
+direct_media = no
+[far]
+type = aor
+contact = sip:{trunk}:{inner_port}
+[far-source]
+type = identify
+endpoint = far
+match = {trunk}
 [secret]
 type = auth
 auth_type = userpass
@@ -104,6 +128,13 @@ exten => {answers},1,Answer()
  same => n,Wait(60)
 exten => {busy},1,Hangup(17)
 exten => {rings},1,Ringing()
+ same => n,Wait(60)
+exten => {transcoded},1,Set(VOLUME(RX)=-4)
+ same => n,Dial(PJSIP/{echo}@far)
+exten => {menu},1,Answer()
+ same => n,Read(KEYS,,4,,1,5)
+ same => n,Log(NOTICE,keys ${{KEYS}})
+ same => n,SendDTMF(${{KEYS}})
  same => n,Wait(60)
 exten => _X.,1,Hangup(1)
 """,
@@ -141,6 +172,7 @@ async def foreign_trunk(
         "username": USERNAME,
         "password": PASSWORD,
         **{"echo": ECHO, "echo_too": ECHO_TOO, "plays": PLAYS, "answers": ANSWERS, "busy": BUSY, "rings": RINGS},
+        **{"transcoded": TRANSCODED, "menu": MENU, "inner_port": free_port(TRUNK)},
     }
     for name, content in _FILES.items():
         (folder / name).write_text(content.format(**values), encoding="utf-8")

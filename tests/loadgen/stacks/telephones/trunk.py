@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from trunkproof.loadgen.card import TrunkCard
-from trunkproof.loadgen.media.stream import MediaReport
+from trunkproof.loadgen.media.report import MediaReport
 from trunkproof.loadgen.parties.agent import IncomingCall, SipAgent
 from trunkproof.loadgen.parties.audio import Audio
 from trunkproof.loadgen.stacks.embedded.trunk import EmbeddedTrunk
