@@ -33,6 +33,8 @@ class RunProgress:
     """The number of these that have ended."""
     asked_per_minute: float = 0.0
     """The first attempts per minute that the plan, and whoever controls the run, ask for now."""
+    left_s: float | None = None
+    """Seconds until the last planned call is over, at the present rate. None for a run that is paused."""
 
     @property
     def under_way(self) -> int:

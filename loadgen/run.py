@@ -405,8 +405,10 @@ class Run:
             await asyncio.sleep(_PROGRESS_EVERY_S)
             begun, ended = self._placer.counts
             now_s = self._now_s()
-            share = min(1.0, self._controls.tempo.plan_s(now_s) / total)
-            self._observers.progressed(RunProgress(now_s, share, begun, ended, self._controls.asked_per_minute(now_s)))
+            plan_s, speed = self._controls.tempo.plan_s(now_s), self._controls.tempo.speed
+            left_s = max(0.0, total - plan_s) / speed if speed > 0 else None
+            asked = self._controls.asked_per_minute(now_s)
+            self._observers.progressed(RunProgress(now_s, min(1.0, plan_s / total), begun, ended, asked, left_s))
 
 
 @contextlib.asynccontextmanager
