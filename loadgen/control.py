@@ -90,7 +90,7 @@ class AppliedControl:
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
         """Return what `to_json` gave."""
-        return cls(**saved | {"kind": ControlKind(saved["kind"])})
+        return cls(**{**saved, "kind": ControlKind(saved["kind"])})
 
 
 class PlannedRate:

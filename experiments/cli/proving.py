@@ -26,6 +26,7 @@ from trunkproof.experiments.cli.app import (
     stack_named,
     stop_on_ctrl_c,
 )
+from trunkproof.experiments.cli.cockpit import Live, LiveCommand, Prometheus, cockpit_of
 from trunkproof.experiments.cli.loaded import show_load
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.cli.suites import checked_stacks, rewrite_suite, run_and_show, show_suite
@@ -47,8 +48,10 @@ from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.study import StackName
 
+_WHY_NOT = "validate compares with a prediction of the plan, and at another rate it would be another one: use load"
 
-@app.command()
+
+@app.command(cls=LiveCommand)
 def validate(
     study_file: Annotated[
         Path | None, typer.Argument(metavar="STUDY", help="A study: one YAML file.", show_default=False)
@@ -73,31 +76,40 @@ def validate(
     ] = False,
     workers: Workers = 1,
     capture: Capture = False,
+    live: Live = None,
+    prometheus: Prometheus = None,
     out_dir: Out,
     as_json: Json = False,
 ) -> None:
     """Predict a study, place its calls on a trunk of this machine, and compare both."""
     profiles = profile or []
     given = (("--seed", seed is not None), ("--pbx", pbx), ("--workers", workers > 1), ("--capture", capture))
+    given += (("--live", live is not None), ("--prometheus", prometheus is not None))
     for_one = [option for option, is_given in given if is_given]
     stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
     if study_file is None:
         run_and_show(stacks or ["embedded"], profiles, folder_at(out_dir).path, command_line(), as_json=as_json)
         return
     study = read_as_asked(study_file, seed, stacks[0] if stacks else None)
+    cockpit = cockpit_of(study, live, prometheus, _WHY_NOT)
     folder = folder_at(out_dir, fresh=True)
 
     async def run() -> Comparison:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
-            return await validate_async(
-                study,
-                folder,
-                advance=advance,
-                stop=stop,
-                pbx=pbx,
-                options=RunOptions(workers=workers, capture=CaptureOptions(folder / CAPTURE) if capture else None),
-                command=command_line(),
-            )
+            async with cockpit.open():
+                return await validate_async(
+                    study,
+                    folder,
+                    advance=advance,
+                    stop=stop,
+                    pbx=pbx,
+                    options=RunOptions(
+                        workers=workers,
+                        capture=CaptureOptions(folder / CAPTURE) if capture else None,
+                        observers=(cockpit.state,),
+                    ),
+                    command=command_line(),
+                )
 
     comparison = run_loop(run())
     write_report(comparison, folder / PAGE)

@@ -1,7 +1,7 @@
 """How near a run is to its quality targets and thresholds, on the attempts that have ended so far.
 
-It decides nothing: `experiments.load.watch` ends a run, and `experiments.load.judge` judges it. Calls under way count as
-good here too, so that a value is not shown worse than it will be.
+It decides nothing: `experiments.load.watch` ends a run, and `experiments.load.judge` judges it. Calls under way count
+as good here too, so that a value is not shown worse than it will be.
 """
 
 from __future__ import annotations

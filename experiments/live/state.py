@@ -1,7 +1,7 @@
 """Watch a run and say, once a second, what it looks like. An observer: the run knows nothing of it.
 
-It counts what it is told, which costs microseconds an attempt. Whoever shows a snapshot gets it as a value: the terminal
-draws it in a thread, and the page and Prometheus have a process of their own.
+It counts what it is told, which costs microseconds an attempt. Whoever shows a snapshot gets it as a value: the
+terminal draws it in a thread, and the page and Prometheus have a process of their own.
 """
 
 from __future__ import annotations

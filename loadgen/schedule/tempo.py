@@ -91,4 +91,5 @@ class Tempo:
         speed = np.array(self._speeds)[at]
         begun = plan_s - np.array(self._plan_s)[at]
         passed = np.divide(begun, speed, out=np.full(len(begun), np.inf), where=speed > 0)
-        return np.array(self._starts_s)[at] + passed
+        instants: FloatArray = np.array(self._starts_s)[at] + passed
+        return instants
