@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
+import io
 import json
 import time
 from collections.abc import Callable
@@ -28,7 +30,7 @@ from trunkproof.models.study import Study
 WITHIN_S = 30.0
 
 
-def study(seconds: float = 120.0, **more: Any) -> Study:
+def study(seconds: float = 600.0, **more: Any) -> Study:
     traffic = {
         "arrivals": {"kind": "poisson", "rate_per_minute": 240},
         "holding": {"kind": "exponential", "mean_s": 1},
@@ -44,7 +46,7 @@ def watched(tmp_path: Path, watch: Callable[[Cockpit], None], asked: Study, wher
     """The result of a load test that is watched, and ended, from a thread."""
 
     async def run() -> LoadResult:
-        cockpit = Cockpit(asked, Console(file=(tmp_path / "log").open("w"), force_terminal=False), where)
+        cockpit = Cockpit(asked, Console(file=io.StringIO()), where)
         stop = asyncio.Event()
         async with running_trunk(asked, tmp_path / "trunk") as card, cockpit.open():
             options = replace(DEFAULTS, observers=(cockpit.state,))
@@ -64,14 +66,19 @@ class Api:
     def __init__(self, cockpit: Cockpit) -> None:
         assert cockpit.serving.page is not None
         self.place, self._token = str(cockpit.serving.page), cockpit.token
+        self._metrics = str(cockpit.serving.metrics)
 
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(self.place, timeout=10)
         sent = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"} | headers
-        connection.request(method, path, body, sent)
-        response = connection.getresponse()
-        text = response.read()
-        return response.status, json.loads(text)
+        with contextlib.closing(http.client.HTTPConnection(self.place, timeout=10)) as connection:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def metrics(self) -> str:
+        with contextlib.closing(http.client.HTTPConnection(self._metrics, timeout=10)) as connection:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
 
     def control(self, **values: Any) -> tuple[int, Any]:
         return self.ask("POST", "/api/control", json.dumps(values))
@@ -105,12 +112,9 @@ def test_other_programs_watch_control_and_scrape_a_run(tmp_path: Path) -> None:
         for path in ("/", "/api/history", "/api/events", "/api/snapshot?token=guess"):
             assert api.ask("GET", path, Authorization="")[0] == 401
         assert api.ask("POST", "/api/control", "{}", **{"Content-Type": "text/plain"})[0] == 415
-        metrics = http.client.HTTPConnection(str(cockpit.serving.metrics), timeout=10)
-        metrics.request("GET", "/metrics")
-        families = {each.name: each for each in text_string_to_metric_families(metrics.getresponse().read().decode())}
-        seen["refused"] = {
-            each.labels["status"]: each.value for each in families["trunkproof_attempts_refused"].samples
-        }
+        families = {family.name: family for family in text_string_to_metric_families(api.metrics())}
+        refused = families["trunkproof_attempts_refused"].samples
+        seen["refused"] = {each.labels["status"]: each.value for each in refused}
         delays = families["trunkproof_session_request_delay_seconds"].samples
         seen["delays"] = next(each.value for each in delays if each.labels.get("le") == "+Inf")
         assert api.control(control="drain")[0] == 200
@@ -142,18 +146,16 @@ def test_a_browser_watches_and_steers_a_run(tmp_path: Path) -> None:
             online = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
             browser.call("Network.emulateNetworkConditions", **online)
             browser.call("Page.navigate", url=f"http://{api.place}/?token={cockpit.token}")
-            shown = (
-                'new Promise((go) => { const look = () => document.querySelectorAll("svg path.a").length >= 3 ? go() : '
-            )
-            browser.value(shown + "setTimeout(look, 100); look(); })")
             api.until(lambda now: now["answered"] > 3)
+            drawn = 'document.querySelectorAll("svg path.a").length >= 3'
+            look = f"const look = () => {drawn} ? go() : setTimeout(look, 100); look()"
+            browser.value(f"new Promise((go) => {{ {look} }})")
             assert browser.value('document.getElementById("study").textContent') == "watched <b>live</b>"
             browser.value('document.getElementById("rate").value = 900; document.getElementById("set").click()')
             api.until(lambda now: now["asked_per_minute"] > 890)
-            press = "dispatchEvent(new KeyboardEvent('keydown', {key: '%s'}))"
-            browser.value("document.body." + press % "p")
+            browser.press("p", 80)
             api.until(lambda now: now["state"] == "paused")
-            browser.value("document.body." + press % "r")
+            browser.press("r", 82)
             api.until(lambda now: now["state"] == "running")
             for width, dark in ((390, False), (390, True), (1366, False), (1366, True)):
                 size = {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": False}
@@ -162,7 +164,7 @@ def test_a_browser_watches_and_steers_a_run(tmp_path: Path) -> None:
                 browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
                 browser.value("new Promise((go) => setTimeout(go, 1200))")
                 assert browser.value("document.documentElement.scrollWidth <= innerWidth"), width
-                browser.picture(tmp_path / f"live-{width}-{scheme}.png")
+                (tmp_path / f"live-{width}-{scheme}.png").write_bytes(browser.picture())
             browser.value('document.querySelector("[data-control=drain]").click()')
             api.until(lambda now: now["state"] == "draining")
             assert browser.value('document.querySelectorAll("line.mark").length') >= 4
