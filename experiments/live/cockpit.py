@@ -68,13 +68,21 @@ class Where:
     """Is told where page and metrics are served."""
 
 
+def _has_keyboard() -> bool:
+    """Tell whether this process may read the terminal. One in the background would be stopped for it."""
+    if not sys.stdin.isatty():
+        return False
+    with contextlib.suppress(OSError):
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    return False
+
+
 class Cockpit:
     """Shows one run, and controls it."""
 
     def __init__(self, study: Study, console: Console, where: Where) -> None:
         self._console, self._where = console, where
-        has_keys = console.is_terminal and sys.stdin.isatty() and where.may_control
-        self._has_keys = has_keys and not where.quiet
+        self._has_keys = console.is_terminal and where.may_control and not where.quiet and _has_keyboard()
         self._screen = Screen(hint=KEYS if self._has_keys else "")
         self._controls: asyncio.Queue[tuple[Control, int | None]] = asyncio.Queue()
         self._server: asyncio.subprocess.Process | None = None

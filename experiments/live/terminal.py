@@ -80,10 +80,13 @@ def line(now: Snapshot) -> str:
 
 def screen(now: Snapshot) -> RenderableType:
     """Return a snapshot as a screen of at most some 25 lines."""
+    # In a grid: a bar alone ends without a line break, and would swallow the line after it.
+    bar = Table.grid(expand=True)
+    bar.add_row(ProgressBar(total=1.0, completed=now.share))
     figures = Table.grid(padding=(0, 2))
     for row in _figures(now):
         figures.add_row(*row)
-    parts: list[RenderableType] = [ProgressBar(total=1.0, completed=now.share), figures]
+    parts: list[RenderableType] = [bar, figures]
     if now.bounds:
         parts.append(_bounds(now.bounds))
     title = f"{now.study}: {now.state.value}, {_time(now.at_s)}{_left(now)}"
