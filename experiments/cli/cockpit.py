@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -30,18 +31,23 @@ Prometheus = Annotated[
 ]
 
 
+def with_address(words: Sequence[str]) -> list[str]:
+    """Return a command line in which a bare `--live` has the address that it stands for."""
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        found.append(word)
+        # A study may follow: `load --live study.yaml`.
+        if word == "--live" and not _ADDRESS.fullmatch(following):
+            found.append(_FREE)
+    return found
+
+
 class LiveCommand(TyperCommand):
     """A command whose option `--live` may stand without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give a bare `--live` the address that it stands for."""
-        words: list[str] = []
-        for word, following in zip(args, [*args[1:], ""], strict=True):
-            words.append(word)
-            # A study may follow: `load --live study.yaml`.
-            if word == "--live" and not _ADDRESS.fullmatch(following):
-                words.append(_FREE)
-        return super().parse_args(ctx, words)
+        return super().parse_args(ctx, with_address(args))
 
 
 def cockpit_of(study: Study, live: str | None, prometheus: str | None, why_not: str = "") -> Cockpit:

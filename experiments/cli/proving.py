@@ -84,8 +84,8 @@ def validate(
     """Predict a study, place its calls on a trunk of this machine, and compare both."""
     profiles = profile or []
     given = (("--seed", seed is not None), ("--pbx", pbx), ("--workers", workers > 1), ("--capture", capture))
-    given += (("--live", live is not None), ("--prometheus", prometheus is not None))
-    for_one = [option for option, is_given in given if is_given]
+    shown_by = (("--live", live is not None), ("--prometheus", prometheus is not None))
+    for_one = [option for option, is_given in (*given, *shown_by) if is_given]
     stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
     if study_file is None:
         run_and_show(stacks or ["embedded"], profiles, folder_at(out_dir).path, command_line(), as_json=as_json)
