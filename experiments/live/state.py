@@ -23,7 +23,7 @@ from trunkproof.models.records import REFUSED_BY_TRUNK, Disposition, Record
 from trunkproof.models.study import Study
 
 _EVERY_S = 1.0
-_BOUNDS_EVERY_S = 3.0
+_BOUNDS_EVERY_S = 5.0
 """Bounds need a table of the attempts, which costs more than counting."""
 _RATE_S, _DELAY_S, _HEALTH_S = 10.0, 30.0, 10.0
 _LATE = 0.01
@@ -111,7 +111,7 @@ class LiveState(Observer):
     def controlled(self, applied: AppliedControl) -> None:
         """Keep the control."""
         self._controls.append(applied)
-        self._next_s = self._now_s  # shown at once
+        self._next_s = self._bounds_s = self._now_s  # shown at once
 
     def progressed(self, progress: RunProgress) -> None:
         """Make a snapshot once a second."""
