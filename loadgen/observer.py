@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from trunkproof.loadgen.control import AppliedControl
 from trunkproof.loadgen.meters.report import Sample
 from trunkproof.loadgen.stack_events import StackEvent
 from trunkproof.loadgen.verdict import Measurements
@@ -30,6 +31,10 @@ class RunProgress:
     """The number of attempts begun so far, by all workers together."""
     ended: int
     """The number of these that have ended."""
+    asked_per_minute: float = 0.0
+    """The first attempts per minute that the plan, and whoever controls the run, ask for now."""
+    left_s: float | None = None
+    """Seconds until the last planned call is over, at the present rate. None for a run that is paused."""
 
     @property
     def under_way(self) -> int:
@@ -59,6 +64,9 @@ class Observer:
 
     def stack_event(self, event: StackEvent, at_s: float) -> None:
         """Called when a program of the stack started, died or did not answer, `at_s` after plan zero."""
+
+    def controlled(self, applied: AppliedControl) -> None:
+        """Called when the user changes the rate, pauses, resumes, drains or stops the run."""
 
     def metered(self, samples: Sequence[Sample]) -> None:
         """Called once a second with a reading of the stack's programs. Instants are seconds after plan zero."""
@@ -90,6 +98,10 @@ class Observers(Observer):
     def stack_event(self, event: StackEvent, at_s: float) -> None:
         """Tell all observers."""
         self._tell(lambda observer: observer.stack_event(event, at_s))
+
+    def controlled(self, applied: AppliedControl) -> None:
+        """Tell all observers."""
+        self._tell(lambda observer: observer.controlled(applied))
 
     def metered(self, samples: Sequence[Sample]) -> None:
         """Tell all observers."""

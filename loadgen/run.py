@@ -24,6 +24,7 @@ import polars as pl
 
 from trunkproof.loadgen.bugs import Bug, Bugs, collecting_bugs, describe, merged, note_bug, noting_bugs
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.control import AppliedControl, Control, ControlKind, RunControls
 from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.journal.keeper import RUN, JournalKeeper, keeping_journal
 from trunkproof.loadgen.meters.meter import Meter
@@ -82,6 +83,8 @@ class RunResult:
     """All readings of the meters."""
     bugs: tuple[Bug, ...] = ()
     """Errors of trunkproof itself that the run, its workers and the trunk's process met."""
+    controls: tuple[AppliedControl, ...] = ()
+    """What the user changed while the run lasted, in the order of time."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """What the trunk's limits refused to its peers -> how often. Empty for a trunk that is not ours."""
     keys: Mapping[int, str] = field(default_factory=dict)
@@ -97,6 +100,7 @@ class RunResult:
             "not_placed": self.not_placed,
             "troubles": list(self.troubles),
             "bugs": [asdict(bug) for bug in self.bugs],
+            "controls": [applied.to_json() for applied in self.controls],
             "refused": dict(self.refused),
             "keys": dict(self.keys),
         }
@@ -193,6 +197,8 @@ class Run:
         self._anchors: Anchors = {}
         self._end = COMPLETED
         self._stopping = asyncio.Event()
+        self._controls = RunControls(plan, self._approve_rate)
+        self._controlled: list[AppliedControl] = []
         self._troubles: list[str] = []
         self._bugs = Bugs()
 
@@ -267,6 +273,29 @@ class Run:
         """End every call under way because a threshold was missed, which `missed` names. As `stop` otherwise."""
         self._cut_short(RunEnd(EndKind.THRESHOLD, self._now_s(), detail=missed))
 
+    def control(self, control: Control) -> AppliedControl:
+        """Change the rate of the calls, pause, resume, drain or stop. It holds a moment later (`control.LEAD_S`).
+
+        Raises:
+            ControlError: it cannot be done.
+            GuardError: the user has not confirmed so many calls per minute for this target.
+            RuntimeError: the run has not begun.
+        """
+        if self._zero is None:
+            raise RuntimeError("the run has not begun")
+        applied = self._controls.decide(control, self._now_s())
+        if applied.change is not None:
+            self._placer.change_tempo(applied.change)
+        self._controlled.append(applied)
+        self._observers.controlled(applied)
+        logger.info("%s from %.2f s on: %.4g calls per minute", applied.kind, applied.at_s, applied.per_minute)
+        if control.kind is ControlKind.STOP:
+            self.stop()
+        return applied
+
+    def _approve_rate(self, per_minute: float) -> None:
+        self._options.guard.check(self._card.host, self._card.port, per_minute)
+
     async def finish(self, stop: asyncio.Event | None = None) -> RunResult:
         """Place all calls, wait for the last one to end, and return the results.
 
@@ -312,6 +341,7 @@ class Run:
             meters=self._meter.report(),
             samples=self._meter.samples,
             bugs=merged([self._bugs.found, placed.bugs, report.bugs]),
+            controls=tuple(self._controlled),
             refused=report.refused,
             keys=keys,
         )
@@ -439,7 +469,10 @@ class Run:
             await asyncio.sleep(_PROGRESS_EVERY_S)
             begun, ended = self._placer.counts
             now_s = self._now_s()
-            self._observers.progressed(RunProgress(now_s, min(1.0, now_s / total), begun, ended))
+            plan_s, speed = self._controls.tempo.plan_s(now_s), self._controls.tempo.speed
+            left_s = max(0.0, total - plan_s) / speed if speed > 0 else None
+            asked = self._controls.asked_per_minute(now_s)
+            self._observers.progressed(RunProgress(now_s, min(1.0, plan_s / total), begun, ended, asked, left_s))
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ same.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import singledispatch
@@ -25,6 +26,7 @@ from trunkproof.models.traffic import (
     PoissonArrivals,
     RampArrivals,
     ReplayedArrivals,
+    StagedArrivals,
     WeeklyArrivals,
 )
 
@@ -110,6 +112,24 @@ def _piecewise(arrivals: PiecewiseArrivals, duration_s: float, seed: int, trunk:
 
 
 @rate_path.register
+def _staged(arrivals: StagedArrivals, duration_s: float, seed: int, trunk: int) -> RatePath:
+    knots, left, right = [0.0], list[float](), list[float]()
+    rounds = itertools.cycle(arrivals.stages) if arrivals.repeat else iter(arrivals.stages)
+    for stage in rounds:
+        if knots[-1] >= duration_s:
+            break
+        first = stage.calls_per_minute if stage.ramp_from_per_minute is None else stage.ramp_from_per_minute
+        # The study may end within a stage. A ramp has then got as far as that.
+        share = min(1.0, (duration_s - knots[-1]) / stage.for_s)
+        left.append(first)
+        right.append(first + share * (stage.calls_per_minute - first))
+        knots.append(min(duration_s, knots[-1] + stage.for_s))
+    if knots[-1] < duration_s:
+        knots, left, right = [*knots, duration_s], [*left, 0.0], [*right, 0.0]
+    return RatePath(np.array(knots), np.array(left) / 60, np.array(right) / 60)
+
+
+@rate_path.register
 def _diurnal(arrivals: DiurnalArrivals, duration_s: float, seed: int, trunk: int) -> RatePath:
     hour_s = arrivals.seconds_per_hour
     first = int(arrivals.start_hour)
@@ -180,7 +200,9 @@ def arrival_chunks(
     path = rate_path(arrivals, duration_s, seed, trunk)
     total, reached, start = path.expected_calls, 0.0, 0
     while True:
-        if isinstance(arrivals, ConstantArrivals):
+        if isinstance(arrivals, ConstantArrivals) or (
+            isinstance(arrivals, StagedArrivals) and arrivals.spacing == "constant"
+        ):
             # Evenly spaced calls are points at all whole numbers, from the first instant on.
             points = np.arange(start, start + calls_per_chunk, dtype=np.float64)
         else:

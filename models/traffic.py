@@ -103,6 +103,26 @@ class RampArrivals(Settings):
     """Calls per minute at the end."""
 
 
+class Stage(Settings):
+    """For `for_s`, this rate; with `ramp_from_per_minute` a rate that rises or falls evenly to it."""
+
+    for_s: Annotated[float, Field(ge=0.1, le=31_536_000)]
+    calls_per_minute: PerMinute
+    ramp_from_per_minute: PerMinute | None = None
+    """The rate at the beginning of the stage. None: it is `calls_per_minute` all through."""
+
+
+class StagedArrivals(Settings):
+    """Stages one after another. After the last one no call comes, unless they repeat."""
+
+    kind: Literal["stages"]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=10_000)]
+    spacing: Literal["poisson", "constant"] = "poisson"
+    """Independent callers, or a dialler's even gaps."""
+    repeat: bool = False
+    """Begin with the first stage again after the last one, until the end of the study."""
+
+
 class BurstArrivals(Settings):
     """On-off bursts: a two-state Markov-modulated Poisson process (MMPP), exponential times in both states."""
 
@@ -176,6 +196,7 @@ Arrivals = Annotated[
     | PiecewiseArrivals
     | DiurnalArrivals
     | RampArrivals
+    | StagedArrivals
     | BurstArrivals
     | OverdispersedArrivals
     | WeeklyArrivals

@@ -16,7 +16,7 @@ from pathlib import Path
 from trunkproof.experiments.benchmarks.result import LATEST, Missing, Report, Result
 from trunkproof.experiments.benchmarks.running import load_average, to_results
 
-NAMES = ("simulator", "media", "signalling", "pacer", "history_read")
+NAMES = ("simulator", "media", "signalling", "pacer", "cockpit", "history_read")
 """Benchmarks in the order in which they run. `soak` is not among them: it takes ten minutes."""
 
 

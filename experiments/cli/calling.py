@@ -35,6 +35,7 @@ from trunkproof.experiments.cli.app import (
     read_as_asked,
     stop_on_ctrl_c,
 )
+from trunkproof.experiments.cli.cockpit import Live, LiveCommand, Prometheus, cockpit_of
 from trunkproof.experiments.cli.loaded import show_load
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
@@ -165,7 +166,7 @@ def serve(
     leave_with(ExitCode.BUG if end.bugs else ExitCode.OK)
 
 
-@app.command()
+@app.command(cls=LiveCommand)
 def load(
     study_file: StudyFile,
     *,
@@ -183,6 +184,8 @@ def load(
     keylog: KeyLog = None,
     trace: TraceFile = None,
     capture: Capture = False,
+    live: Live = None,
+    prometheus: Prometheus = None,
     allow: Allow = None,
     ceiling: Ceiling = None,
     production: Production = False,
@@ -210,6 +213,7 @@ def load(
     card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
     shows = CertificateFiles(certificate, key) if certificate and key else None
     guard = Guard(frozenset(allow or ()), ceiling, production, resolve=Names(study.pop.dns).resolve)
+    cockpit = cockpit_of(study, live, prometheus)
     folder = folder_at(out_dir, fresh=True)
 
     for warning in check_open_files(draw_plan(study), processes=workers):
@@ -223,18 +227,19 @@ def load(
             keylog=keylog,
             capture=CaptureOptions(folder / CAPTURE) if capture else None,
         )
-        with stop_on_ctrl_c() as stop, shown.progress(err) as advance, open_trace(trace) as tracer:
-            told = replace(options, trace=tracer)
-            return await load_async(
-                study,
-                card,
-                folder=folder,
-                show_numbers=show_numbers,
-                options=told,
-                stop=stop,
-                advance=advance,
-                command=command_line(),
-            )
+        with stop_on_ctrl_c() as stop, open_trace(trace) as tracer:
+            told = replace(options, trace=tracer, observers=(cockpit.state,))
+            async with cockpit.open():
+                return await load_async(
+                    study,
+                    card,
+                    folder=folder,
+                    show_numbers=show_numbers,
+                    options=told,
+                    stop=stop,
+                    command=command_line(),
+                    beside=cockpit.steer,
+                )
 
     result = run_loop(run())
     write_load(result, folder, show_numbers=show_numbers)

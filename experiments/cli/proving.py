@@ -34,6 +34,7 @@ from trunkproof.experiments.cli.app import (
     stop_on_ctrl_c,
 )
 from trunkproof.experiments.cli.calling import card_of
+from trunkproof.experiments.cli.cockpit import Live, LiveCommand, Prometheus, cockpit_of
 from trunkproof.experiments.cli.loaded import show_load
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.cli.suites import checked_stacks, rewrite_suite, run_and_show, show_suite
@@ -68,8 +69,10 @@ _CODES = {
 }
 """What a completed validation found -> the exit code."""
 
+_WHY_NOT = "validate compares with a prediction of the plan, and at another rate it would be another one: use load"
 
-@app.command()
+
+@app.command(cls=LiveCommand)
 def validate(
     study_file: Annotated[
         Path | None, typer.Argument(metavar="STUDY", help="A study: one YAML file.", show_default=False)
@@ -101,6 +104,8 @@ def validate(
     production: Production = False,
     workers: Workers = 1,
     capture: Capture = False,
+    live: Live = None,
+    prometheus: Prometheus = None,
     out_dir: Out,
     as_json: Json = False,
 ) -> None:
@@ -113,6 +118,8 @@ def validate(
         ("--workers", workers > 1),
         ("--capture", capture),
         ("--target", is_running),
+        ("--live", live is not None),
+        ("--prometheus", prometheus is not None),
     )
     for_one = [option for option, is_given in given if is_given]
     stacks = checked_stacks(stack or [], suite=suite, study=study_file, profiles=profiles, for_one=for_one)
@@ -127,23 +134,28 @@ def validate(
     if card is not None and card.stack != FOREIGN:
         # A trunk that `serve` plays: its own stack is the one to predict.
         study = study.on(card.stack)
+    cockpit = cockpit_of(study, live, prometheus, _WHY_NOT)
     folder = folder_at(out_dir, fresh=True)
     guard = Guard(frozenset(allow or ()), ceiling, production)
 
     async def run() -> Comparison:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:
-            return await validate_async(
-                study,
-                folder,
-                advance=advance,
-                stop=stop,
-                pbx=pbx,
-                card=card,
-                options=RunOptions(
-                    guard=guard, workers=workers, capture=CaptureOptions(folder / CAPTURE) if capture else None
-                ),
-                command=command_line(),
-            )
+            async with cockpit.open():
+                return await validate_async(
+                    study,
+                    folder,
+                    advance=advance,
+                    stop=stop,
+                    pbx=pbx,
+                    card=card,
+                    options=RunOptions(
+                        guard=guard,
+                        workers=workers,
+                        capture=CaptureOptions(folder / CAPTURE) if capture else None,
+                        observers=(cockpit.state,),
+                    ),
+                    command=command_line(),
+                )
 
     comparison = run_loop(run())
     write_report(comparison, folder / PAGE)

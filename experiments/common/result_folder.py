@@ -36,6 +36,8 @@ JOURNAL = "journal"
 TRUNK, PBX = "trunk", "pbx"
 """The folders of the trunk's programs and of the PBXs that `validate` starts."""
 CARD = "trunk.json"
+REPLAY = "replay.yaml"
+"""The study that replays a run whose rate was changed while it lasted."""
 EARLIER = "earlier"
 """The folder into which the result before this one is moved."""
 LOCK = ".lock"
@@ -43,7 +45,7 @@ OF_ONE_RUN = (
     *(STUDY, COMPARISON, PAGE, PREDICTION, PREDICTED, REFITTED, MEASURED, METERS, SERVED),
     *(BUGS, JOURNAL, CAPTURE, TRUNK, PBX, CARD),
     # What `load` and `review` leave beside them.
-    *("load.json", "junit.xml", "reasons.csv", "thresholds.csv"),
+    *(REPLAY, "load.json", "junit.xml", "reasons.csv", "thresholds.csv"),
     *("decision.json", "summary.txt", "report.pdf", "report.png"),
 )
 """The names of what one run leaves. A new run moves them away before it begins."""

@@ -16,6 +16,7 @@ import polars as pl
 
 from trunkproof.experiments.common.result_folder import JOURNAL, MEASURED, METERS, STUDY
 from trunkproof.loadgen.bugs import Bug
+from trunkproof.loadgen.control import AppliedControl
 from trunkproof.loadgen.journal.keeper import RUN, WORKERS
 from trunkproof.loadgen.journal.reading import Journalled, read_journal
 from trunkproof.loadgen.meters.report import MeterReport, make_report
@@ -51,6 +52,8 @@ class SavedRun:
     troubles: tuple[str, ...]
     refused: Mapping[str, int]
     bugs: tuple[Bug, ...]
+    controls: tuple[AppliedControl, ...] = ()
+    """What the user changed while the run lasted."""
 
     @property
     def meters(self) -> MeterReport | None:
@@ -110,6 +113,7 @@ def _read(folder: Path, study: Study, run: Journalled, journals: list[Journalled
         troubles=tuple(told.get("troubles", run.troubles)),
         refused=told.get("refused", {}),
         bugs=tuple(Bug(**bug) for bug in told.get("bugs", ())),
+        controls=tuple(run.controls),
     )
 
 

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any, Self
 
 import polars as pl
+import yaml
 
 from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.experiments.common.provenance import Provenance
-from trunkproof.experiments.common.result_folder import MEASURED, METERS, STUDY, ResultFolder
+from trunkproof.experiments.common.result_folder import MEASURED, METERS, REPLAY, STUDY, ResultFolder
 from trunkproof.experiments.common.saved_run import read_run
 from trunkproof.experiments.common.saved_study import without_numbers
 from trunkproof.experiments.load.judge import JudgedRow, LoadVerdict, judge_load, verdict_of
 from trunkproof.experiments.load.reasons import Observation, Reason, observations_of, reasons_of
+from trunkproof.experiments.load.replay import replayed_study
 from trunkproof.experiments.load.unmeasured import not_measured
 from trunkproof.loadgen.bugs import Bug, write_bugs
 from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.control import AppliedControl
 from trunkproof.loadgen.meters.report import MeterReport, read_report
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.run import RunResult
@@ -53,6 +56,8 @@ class LoadResult:
     bugs: tuple[Bug | str, ...] = ()
     """As words where the result was read from a folder."""
     refused: Mapping[str, int] = field(default_factory=dict)
+    controls: tuple[AppliedControl, ...] = ()
+    """What the user changed while the run lasted, in the order of time."""
     missing: tuple[str, ...] = ()
     """What is missing of a run that was killed, one sentence each."""
 
@@ -73,6 +78,7 @@ class LoadResult:
             samples=driven.samples,
             bugs=driven.bugs,
             refused=driven.refused,
+            controls=driven.controls,
         )
 
     @property
@@ -157,6 +163,7 @@ class LoadResult:
             "not_placed": self.not_placed,
             "bugs": [str(bug) for bug in self.bugs],
             "refused": dict(self.refused),
+            "controls": [applied.to_json() for applied in self.controls],
             "srtp": asdict(self.heard),
             "meters": None if self.meters is None else asdict(self.meters),
             "kpis": dict(self.kpis.values) if self.valid else None,
@@ -188,6 +195,10 @@ def write_load(result: LoadResult, folder: ResultFolder, *, show_numbers: bool =
     if result.samples is not None:
         with folder.writing(METERS) as path:
             result.samples.write_parquet(path)
+    if result.controls:
+        replayed = replayed_study(result.study, result.controls)
+        written = replayed if show_numbers else without_numbers(replayed)
+        folder.write(REPLAY, yaml.safe_dump(written.model_dump(mode="json"), sort_keys=False))
     # Last, because whoever finds a verdict in it takes the others for complete.
     _write_json(result.to_json(), folder)
 
@@ -232,6 +243,7 @@ def read_load(folder: Path) -> LoadResult:
             meters=read_report(saved["meters"]),
             bugs=tuple(saved["bugs"]),
             refused=saved["refused"],
+            controls=tuple(map(AppliedControl.from_json, saved.get("controls", ()))),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"was written by another version of trunkproof ({error}); run load again"
@@ -254,5 +266,6 @@ def _from_journal(saved: Mapping[str, Any], folder: Path) -> LoadResult:
         samples=run.samples,
         bugs=run.bugs,
         refused=run.refused,
+        controls=run.controls,
         missing=run.missing,
     )

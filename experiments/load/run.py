@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.study import Study
 
+Beside = Callable[[Run], Awaitable[None]]
+
 
 def load(
     study: Study,
@@ -30,9 +33,11 @@ def load(
     stop: asyncio.Event | None = None,
     advance: Progress = silent,
     command: str = "",
+    beside: Beside | None = None,
 ) -> LoadResult:
     """Place the study's calls on the trunk of a card, or of a card's file, and judge them.
 
+    `beside` is awaited while the calls are placed, with the run, which it may control. It is cancelled at the end.
     With a folder, what is measured is journalled there, so that a run that is killed leaves a result. At the end
     `write_load` writes the whole result into it.
 
@@ -51,6 +56,7 @@ def load(
             stop=stop,
             advance=advance,
             command=command,
+            beside=beside,
         )
     )
 
@@ -65,6 +71,7 @@ async def load_async(
     stop: asyncio.Event | None = None,
     advance: Progress = silent,
     command: str = "",
+    beside: Beside | None = None,
 ) -> LoadResult:
     """Do the same as `load`, for callers that have an event loop, such as notebooks."""
     check_divisible(study, options.workers)
@@ -81,5 +88,13 @@ async def load_async(
     async with Run(plan, card, options) as run:
         watch.abort = run.abort
         await run.begin()
-        driven = await run.finish(stop)
+        steering = asyncio.ensure_future(beside(run)) if beside is not None else None
+        try:
+            driven = await run.finish(stop)
+        finally:
+            if steering is not None:
+                steering.cancel()
+                await asyncio.wait([steering])
+        if steering is not None and not steering.cancelled():
+            steering.result()
     return LoadResult.of(study, driven, card, provenance)

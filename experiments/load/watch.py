@@ -14,7 +14,9 @@ import polars as pl
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.load.judge import JudgedRow, scope_of
+from trunkproof.loadgen.control import AppliedControl
 from trunkproof.loadgen.observer import Observer, RunProgress
+from trunkproof.loadgen.schedule.tempo import Tempo
 from trunkproof.models.columns import columns_of
 from trunkproof.models.plan import Plan
 from trunkproof.models.records import Direction, Record, to_frame
@@ -31,8 +33,16 @@ class ThresholdWatch(Observer):
     def __init__(self, plan: Plan) -> None:
         self._watched = [_Watched(one, plan) for one in plan.study.thresholds if one.aborts_from_s is not None]
         self._ended: list[Record] = []
+        self._tempo = Tempo()
         self._next_s = _EVERY_S
         self.abort: Callable[[str], None] | None = None
+
+    def controlled(self, applied: AppliedControl) -> None:
+        """Expect the calls at another tempo."""
+        if applied.change is not None:
+            self._tempo.change(applied.change)
+            for one in self._watched:
+                one.expect(self._tempo)
 
     def attempt_ended(self, record: Record) -> None:
         """Keep the record until the next judgement."""
@@ -57,12 +67,19 @@ class _Watched:
 
     def __init__(self, threshold: KpiThreshold, plan: Plan) -> None:
         self._threshold, self._scope = threshold, scope_of(threshold, plan.study)
-        self._planned_s = _planned_instants(threshold, plan)
+        self._plan_s = _planned_instants(threshold, plan)
         self._sums = Sums()
         self._windowed = None if threshold.window_s is None else WindowedKpi(threshold.target, threshold.window_s)
-        self._placed_by_step = Counter(map(self._step_of, self._planned_s.tolist()))
         self._firsts_ended: Counter[int] = Counter()
         self._redials_pending = 0
+        self.expect(Tempo())
+
+    def expect(self, tempo: Tempo) -> None:
+        """Expect the planned calls at that tempo."""
+        instants_s = tempo.all_run_s(self._plan_s)
+        # Of a paused or drained run, only the calls that came or will come.
+        self._planned_s = instants_s[np.isfinite(instants_s)]
+        self._placed_by_step = Counter(map(self._step_of, self._planned_s.tolist()))
 
     def _step_of(self, instant_s: float) -> int:
         return 0 if self._windowed is None else self._windowed.step_of(instant_s)

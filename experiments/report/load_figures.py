@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
@@ -10,6 +12,7 @@ from trunkproof.experiments.load.judge import JudgedRow
 from trunkproof.experiments.load.result import LoadResult
 from trunkproof.experiments.report.figures import GREY, MEASURED, PREDICTED, blank_figure, line
 from trunkproof.experiments.report.sheet import Panel
+from trunkproof.loadgen.control import AppliedControl
 from trunkproof.models.occupancy import steps
 from trunkproof.models.records import REFUSED_BY_TRUNK, Disposition
 
@@ -31,7 +34,7 @@ def load_panels(result: LoadResult) -> list[Panel]:
     if not result.valid or not result.records.height:
         return []
     windowed = [row for row in result.rows if any(window.value is not None for window in row.windows)]
-    panels = [_attempts(result.records), *map(_threshold, range(_MOST_WINDOWS), windowed)]
+    panels = [_attempts(result.records, result.controls), *map(_threshold, range(_MOST_WINDOWS), windowed)]
     answered = result.records.filter(pl.col("answered_s").is_not_null())
     if answered.height:
         panels.append(_concurrency(answered))
@@ -45,7 +48,7 @@ def load_panels(result: LoadResult) -> list[Panel]:
     return panels
 
 
-def _attempts(records: pl.DataFrame) -> Panel:
+def _attempts(records: pl.DataFrame, controls: Sequence[AppliedControl]) -> Panel:
     instants_s, kinds = records["intended_s"].to_numpy(), records["disposition"].to_list()
     edges = np.linspace(0, max(1.0, float(instants_s.max())), _BINS + 1)
     per_minute = 60 / (edges[1] - edges[0])
@@ -59,6 +62,10 @@ def _attempts(records: pl.DataFrame) -> Panel:
             figure.add_trace(go.Bar(x=(edges[1:] + edges[:-1]) / 2, y=counts, name=name, marker_color=colour))
     figure.update_layout(barmode="stack", bargap=0)
     caption = "Attempts by when they were intended, redials included, and what came of them."
+    for control in controls:
+        figure.add_vline(x=control.at_s, line={"color": GREY, "dash": "dot", "width": 1}, annotation_text=control.words)
+    if controls:
+        caption += " Dotted: the rate was changed while the run lasted."
     return Panel("attempts", "Attempts and what came of them", caption, figure)
 
 

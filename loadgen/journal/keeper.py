@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from trunkproof.loadgen.control import AppliedControl
 from trunkproof.loadgen.journal.lines import EntryKind
 from trunkproof.loadgen.journal.writer import Journal
 from trunkproof.loadgen.meters.report import Sample
@@ -52,6 +53,10 @@ class JournalKeeper(Observer):
     def stack_event(self, event: StackEvent, at_s: float) -> None:
         """Write down the event."""
         self._journal.add(EntryKind.EVENT, {"at_s": at_s, "event": asdict(event)})
+
+    def controlled(self, applied: AppliedControl) -> None:
+        """Write down the control."""
+        self._journal.add(EntryKind.CONTROL, applied.to_json())
 
     def metered(self, samples: Sequence[Sample]) -> None:
         """Write down the reading."""

@@ -37,6 +37,8 @@ class EntryKind(StrEnum):
     """An attempt is over: its record."""
     EVENT = "event"
     """Something happened to a program of the trunk."""
+    CONTROL = "control"
+    """The user changed the rate, paused, resumed, drained or stopped the run."""
     METERS = "meters"
     """A reading of the meters."""
     HEALTH = "health"

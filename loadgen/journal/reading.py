@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from trunkproof.loadgen.control import AppliedControl
 from trunkproof.loadgen.journal.keeper import health_together
 from trunkproof.loadgen.journal.lines import Entry, EntryKind, JournalReader
 from trunkproof.loadgen.meters.report import SAMPLES
@@ -39,6 +40,8 @@ class Journalled:
     zero: float | None = None
     """Plan zero on the machine's monotonic clock. None where it was not known yet."""
     troubles: list[str] = field(default_factory=list)
+    controls: list[AppliedControl] = field(default_factory=list)
+    """What the user changed while the run lasted."""
     samples: list[list[Any]] = field(default_factory=list)
     health: list[Mapping[str, Any]] = field(default_factory=list)
     orphaned: bool = False
@@ -100,6 +103,8 @@ class Journalled:
                 event = StackEvent(**value["event"] | {"kind": StackEventKind(value["event"]["kind"])})
                 if event.kind is not StackEventKind.STARTED:
                     self.troubles.append(f"{event} {when(value['at_s'])}")
+            case EntryKind.CONTROL:
+                self.controls.append(AppliedControl.from_json(value))
             case EntryKind.METERS:
                 self.samples += value
             case EntryKind.HEALTH:

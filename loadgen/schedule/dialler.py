@@ -66,13 +66,8 @@ class Dialler:
         """How many attempts a bug of ours ended."""
 
     def dial(self, rows: Iterable[PlanRow]) -> None:
-        """Schedule first attempts at their instants."""
-        for row in rows:
-            if row.place_s is not None:
-                self._schedule(row, row.place_s)
-
-    def _schedule(self, row: PlanRow, intended_s: float) -> None:
-        self._pacer.schedule(intended_s, _Dialling(self, row, intended_s))
+        """Schedule first attempts at their instants of plan time."""
+        self._pacer.schedule_course((row.place_s, _Dialling(self, row)) for row in rows if row.place_s is not None)
 
     def attempt(self, row: PlanRow, intended_s: float) -> tuple[Record, Attempt]:
         """Return the record and the attempt of a row that is due at that instant."""
@@ -124,7 +119,7 @@ class Dialler:
             at_s = record.ended_s + redial.wait_s(following.redial_delay_s, record.retry_after_s)
             if self.numbers.again(row.trunk, row.destination, at_s):
                 record.redialled = True
-                self._schedule(following, at_s)
+                self._pacer.schedule(at_s, _Dialling(self, following))
                 return
         self.numbers.end(row.trunk, row.destination)
 
@@ -132,21 +127,21 @@ class Dialler:
 class _Dialling:
     """An attempt as the pacer's `Action`. Its record is made shortly before its instant: a plan may have a million."""
 
-    __slots__ = ("_attempt", "_dialler", "_error", "_intended_s", "_record", "_row")
+    __slots__ = ("_attempt", "_dialler", "_error", "_record", "_row")
 
-    def __init__(self, dialler: Dialler, row: PlanRow, intended_s: float) -> None:
-        self._dialler, self._row, self._intended_s = dialler, row, intended_s
+    def __init__(self, dialler: Dialler, row: PlanRow) -> None:
+        self._dialler, self._row = dialler, row
         self._error: Exception | None = None
 
-    def prepare(self) -> None:
-        self._record, self._attempt = self._dialler.attempt(self._row, self._intended_s)
+    def prepare(self, due_s: float) -> None:
+        self._record, self._attempt = self._dialler.attempt(self._row, due_s)
         # Kept until the instant: the record of a failed attempt belongs there.
         self._try(self._attempt.prepare)
 
     def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
         # Asked at the instant, when it is known which calls have ended. A redial was asked for when it was scheduled.
         row = self._row
-        if row.attempt == 0 and not self._dialler.numbers.begin(row.trunk, row.destination, self._intended_s):
+        if row.attempt == 0 and not self._dialler.numbers.begin(row.trunk, row.destination, instant.due_s):
             return self._left_out()
         self._dialler.began(self._record)
         # This part runs at once. A coroutine begins only in a later turn of the event loop.

@@ -10,17 +10,24 @@ One turn of the loop in `run`:
 3. Otherwise wait for the next instant. Use a timer of the event loop until `COARSE_MARGIN_S` before it, naps of
    `NAP_S` (between them the event loop runs) until `GUARD_S` before it, and one last sleep that ends `WAKING_S` early.
 
-A new action in the schedule, or the end of a running one, ends the wait.
+A new action in the schedule, a change of the tempo, or the end of a running one, ends the wait.
+
+Actions are scheduled in two ways: each at its own instant (redials), or all at once as a course in plan time, which the
+run's tempo maps to instants. A change of the tempo moves a whole course without touching its actions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import time
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from trunkproof.loadgen.schedule.tempo import Tempo, TempoChange
 
 LEAD_S = 0.02
 """An action may be prepared this long before its instant. Other work of the event loop is nearly always shorter."""
@@ -54,8 +61,8 @@ class Instant:
 class Action(Protocol):
     """Something to start at an instant."""
 
-    def prepare(self) -> None:
-        """Do what can be done before the instant. Called once, before `start`."""
+    def prepare(self, due_s: float) -> None:
+        """Do what can be done before the instant `due_s` after plan zero. Called once, before `start`."""
 
     def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
         """Do at once what must not be late. Return a coroutine that does the rest."""
@@ -65,8 +72,64 @@ class Action(Protocol):
 
 
 Clock = Callable[[], float]
-_Scheduled = list[tuple[float, int, Action]]
-"""A heap of (instant, number in the order of scheduling, action)."""
+_Entry = tuple[float, int, Action]
+"""Instant, number in the order of scheduling, action."""
+
+
+class _Scheduled:
+    """What is to start, in the order of instants: single actions in a heap, and a course that the tempo moves."""
+
+    def __init__(self, tempo: Tempo) -> None:
+        self._tempo = tempo
+        self._heap: list[_Entry] = []
+        self._course: deque[_Entry] = deque()
+        """In plan time, ascending."""
+        self._head: tuple[float, int] | None = None
+        """The instant and the number of the first of the course. None where they are to be found again."""
+
+    def push(self, entry: _Entry) -> None:
+        heapq.heappush(self._heap, entry)
+
+    def add_course(self, entries: Iterable[_Entry]) -> None:
+        self._course = deque(sorted([*self._course, *entries], key=lambda entry: entry[:2]))
+        self._head = None
+
+    def moved(self) -> None:
+        """Look at the tempo again, because it has changed."""
+        self._head = None
+        while self._course and self._course[-1][0] >= self._tempo.drained_after_s:
+            self._course.pop()
+
+    def _course_head(self) -> tuple[float, int]:
+        if self._head is None:
+            plan_s, number, _ = self._course[0]
+            self._head = (self._tempo.run_s(plan_s), number)
+        return self._head
+
+    def _is_course_next(self) -> bool:
+        # By instant and number only: a heap may end in an action, and these have no order.
+        return bool(self._course) and not (self._heap and self._heap[0][:2] < self._course_head())
+
+    def __bool__(self) -> bool:
+        return bool(self._heap or self._course)
+
+    def first(self) -> tuple[float, int]:
+        """Return the instant and the number of the next action. The instant is infinite while the tempo is 0."""
+        return self._course_head() if self._is_course_next() else self._heap[0][:2]
+
+    def pop(self) -> _Entry:
+        if not self._is_course_next():
+            return heapq.heappop(self._heap)
+        due_s, number = self._course_head()
+        self._head = None
+        return due_s, number, self._course.popleft()[-1]
+
+    def instants(self) -> Iterator[float]:
+        yield from (due_s for due_s, *_ in self._heap)
+        yield from (self._tempo.run_s(plan_s) for plan_s, *_ in self._course)
+
+    def actions(self) -> Iterator[Action]:
+        yield from (entry[-1] for entry in (*self._heap, *self._course))
 
 
 class Pacer:
@@ -74,8 +137,10 @@ class Pacer:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._planned: _Scheduled = []
-        self._prepared: _Scheduled = []
+        self.tempo = Tempo()
+        """How fast the course is started."""
+        self._planned = _Scheduled(self.tempo)
+        self._prepared = _Scheduled(self.tempo)
         self._scheduled = 0
         self._changed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
@@ -89,9 +154,26 @@ class Pacer:
 
         Actions due at the same instant start in the order in which they were scheduled. After `stop` nothing starts.
         """
-        heapq.heappush(self._planned, (due_s, self._scheduled, action))
+        self._planned.push((due_s, self._scheduled, action))
         # The number decides between equal instants, and keeps the heap from comparing actions, which have no order.
         self._scheduled += 1
+        self._changed.set()
+
+    def schedule_course(self, course: Iterable[tuple[float, Action]]) -> None:
+        """Start each action when plan time reaches its instant. At first plan time is the time after plan zero."""
+        entries = [(plan_s, self._scheduled + number, action) for number, (plan_s, action) in enumerate(course)]
+        self._scheduled += len(entries)
+        self._planned.add_course(entries)
+        self._changed.set()
+
+    def change_tempo(self, change: TempoChange) -> None:
+        """Start the course faster, slower or not from an instant on. What was started or prepared before stays so.
+
+        Raises:
+            ValueError: it lies before the last change.
+        """
+        self.tempo.change(change)
+        self._planned.moved()
         self._changed.set()
 
     async def run(self, zero: float) -> None:
@@ -118,7 +200,7 @@ class Pacer:
             if failure is not None:
                 raise failure
         finally:
-            for _, _, action in self._prepared:
+            for action in self._prepared.actions():
                 # These hold ports already, and will never start.
                 action.drop()
 
@@ -149,14 +231,14 @@ class Pacer:
     def overdue(self) -> int:
         """Return how many actions were due by now, or before `stop`, and were not started."""
         until_s = self.now_s() if self._stopped_at_s is None else self._stopped_at_s
-        return sum(due_s < until_s for due_s, _, _ in (*self._planned, *self._prepared))
+        return sum(due_s < until_s for each in (self._planned, self._prepared) for due_s in each.instants())
 
     def _start_due(self, group: asyncio.TaskGroup) -> None:
-        while self._stopped_at_s is None and (scheduled := self._next()) and scheduled[0][0] <= self.now_s():
-            due_s, _, action = heapq.heappop(scheduled)
+        while self._stopped_at_s is None and (scheduled := self._next()) and scheduled.first()[0] <= self.now_s():
+            due_s, _, action = scheduled.pop()
             # It was scheduled for a time that is past, or there was no time to prepare it before.
             if scheduled is self._planned:
-                action.prepare()
+                action.prepare(due_s)
             instant = Instant(due_s, self.now_s())
             self.instants.append(instant)
             # `start` itself runs here and now. Only the coroutine that it returns waits for its turn.
@@ -164,31 +246,33 @@ class Pacer:
             self._running.add(task)
             task.add_done_callback(self._ended)
 
-    def _next(self) -> _Scheduled:
-        """Return the heap that has the next action to start."""
-        heaps = [heap for heap in (self._prepared, self._planned) if heap]
-        # By instant and number only: a heap may end in an action, and these have no order.
-        return min(heaps, key=lambda heap: heap[0][:2], default=[])
+    def _next(self) -> _Scheduled | None:
+        """Return the schedule that has the next action to start."""
+        return min((each for each in (self._prepared, self._planned) if each), key=_Scheduled.first, default=None)
 
     def _prepare_one(self) -> bool:
         """Prepare the next action if it is due within `LEAD_S` and no start comes in between. Return whether it did."""
-        if self._stopped_at_s is not None or not self._planned or self._planned[0][0] - LEAD_S > self.now_s():
+        if self._stopped_at_s is not None or not self._planned or self._planned.first()[0] - LEAD_S > self.now_s():
             return False
         # A preparation may take longer than this, and the prepared action would start late.
-        if self._prepared and self._prepared[0][0] <= self.now_s() + COARSE_MARGIN_S:
+        if self._prepared and self._prepared.first()[0] <= self.now_s() + COARSE_MARGIN_S:
             return False
-        scheduled = heapq.heappop(self._planned)
-        scheduled[-1].prepare()
-        heapq.heappush(self._prepared, scheduled)
+        scheduled = due_s, _, action = self._planned.pop()
+        action.prepare(due_s)
+        self._prepared.push(scheduled)
         return True
 
     async def _wait(self) -> None:
         """Wait until there is something to start or prepare, the schedule has changed, or an action has ended."""
-        if not (scheduled := self._next()):
+        scheduled = self._next()
+        due_s = scheduled.first()[0] if scheduled else math.inf
+        # Nothing, or a course that is paused.
+        if due_s == math.inf:
             await self._changed.wait()
             return
-        due_s = scheduled[0][0]
-        wake_s = min([due_s - COARSE_MARGIN_S, *(planned[0] - LEAD_S for planned in self._planned[:1])])
+        wake_s = due_s - COARSE_MARGIN_S
+        if self._planned:
+            wake_s = min(wake_s, self._planned.first()[0] - LEAD_S)
         if (coarse_s := wake_s - self.now_s()) > 0:
             timer = asyncio.get_running_loop().call_later(coarse_s, self._changed.set)
             await self._changed.wait()

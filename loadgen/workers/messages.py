@@ -19,6 +19,7 @@ from trunkproof.loadgen.guard import Target
 from trunkproof.loadgen.journal.keeper import WORKERS
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.schedule.tempo import TempoChange
 from trunkproof.loadgen.system.messages import Codec
 from trunkproof.loadgen.verdict import Measurements
 from trunkproof.loadgen.workers.placer import PlacedCalls, Tally, new_tally
@@ -64,9 +65,9 @@ class Left:
     """A report: the results are in the folder."""
 
 
-Order = Begin | Stop | Finish
+Order = Begin | TempoChange | Stop | Finish
 Report = Ready | Placed | Left
-ORDERS: Codec[Order] = Codec(Begin, Stop, Finish)
+ORDERS: Codec[Order] = Codec(Begin, TempoChange, Stop, Finish)
 REPORTS: Codec[Report] = Codec(Ready, Placed, Left)
 
 

@@ -34,6 +34,7 @@ from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.schedule.dialler import Attempt, Dialler
 from trunkproof.loadgen.schedule.pacer import Pacer
 from trunkproof.loadgen.schedule.share import WHOLE, Share
+from trunkproof.loadgen.schedule.tempo import TempoChange
 from trunkproof.loadgen.verdict import HealthProbe, Measurements
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Direction, Record, to_frame
@@ -121,6 +122,9 @@ class CallPlacer(Protocol):
 
     async def place(self) -> None:
         """Place all calls at their instants, and wait for the last one to end."""
+
+    def change_tempo(self, change: TempoChange) -> None:
+        """Place first attempts at another tempo from an instant on, which lies a little ahead."""
 
     def stop(self) -> None:
         """Place no more calls, and end every call under way."""
@@ -236,6 +240,13 @@ class LocalPlacer(CallPlacer):
         self._answered_records.append(call.record)
         self._began(call.record)
         self._ended(call.record)
+
+    def change_tempo(self, change: TempoChange) -> None:
+        """Tell the change to the pacer."""
+        late_s = self._pacer.now_s() - change.at_s
+        self._pacer.change_tempo(change)
+        if late_s > 0:
+            logger.warning("a change of the rate was known %.2f s late: calls before that came at the old rate", late_s)
 
     def stop(self) -> None:
         """Stop the pacer, and end the calls of every customer."""

@@ -30,6 +30,7 @@ from trunkproof.loadgen.journal.writer import FLUSH_EVERY_S
 from trunkproof.loadgen.media.pump import asked_for
 from trunkproof.loadgen.observer import Observers
 from trunkproof.loadgen.options import RunOptions
+from trunkproof.loadgen.schedule.tempo import TempoChange
 from trunkproof.loadgen.system.programs import gone_within, how_ended, start_process
 from trunkproof.loadgen.workers.merge import merge
 from trunkproof.loadgen.workers.messages import (
@@ -227,6 +228,10 @@ class WorkerPool(CallPlacer):
         """Wait until every worker has placed its share or is dead."""
         for worker in self._workers:
             await worker.placed.wait()
+
+    def change_tempo(self, change: TempoChange) -> None:
+        """Tell every worker the change."""
+        self._tell_all(change)
 
     def stop(self) -> None:
         """Tell every worker to end its calls. Kill a worker that does not obey in time."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from trunkproof.loadgen.bugs import collecting_bugs, noting_bugs
 from trunkproof.loadgen.journal.keeper import JournalKeeper, keeping_journal
 from trunkproof.loadgen.schedule.share import share_of
+from trunkproof.loadgen.schedule.tempo import TempoChange
 from trunkproof.loadgen.workers.messages import (
     ORDERS,
     REPORTS,
@@ -83,7 +84,10 @@ async def _obey(orders: AsyncIterator[Order], placer: LocalPlacer, keeper: Journ
     async for order in orders:
         if isinstance(order, Finish):
             return True
-        placer.stop()
+        if isinstance(order, TempoChange):
+            placer.change_tempo(order)
+        else:
+            placer.stop()
     # The orders ended without `Finish`: the pool is gone, and nobody will read results. The journal will be read, and a
     # trunk that goes down with its run must not look like one that loses calls.
     keeper.orphaned()

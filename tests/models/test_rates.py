@@ -16,6 +16,12 @@ from trunkproof.models.traffic import Arrivals, PiecewiseArrivals, RatePoint
 
 Z = 4.5
 DIURNAL = {"kind": "diurnal", "hourly_per_minute": list(range(24)), "start_hour": 8.5}
+STAGES = [
+    {"for_s": 500, "calls_per_minute": 60},
+    {"for_s": 1000, "ramp_from_per_minute": 60, "calls_per_minute": 120},
+    # Of this ramp the study has the first half: 200 to 400 calls per minute.
+    {"for_s": 1000, "ramp_from_per_minute": 200, "calls_per_minute": 600},
+]
 POINTS = [{"at_s": 0, "rate_per_minute": 60}, {"at_s": 1000, "rate_per_minute": 180}]
 
 
@@ -36,6 +42,9 @@ def instants(values: dict[str, object], duration_s: float, seed: int = 1) -> Flo
         ({"kind": "ramp", "from_per_minute": 0, "to_per_minute": 120}, 2000),
         ({"kind": "piecewise", "points": POINTS}, 1000 + 3000),
         ({"kind": "piecewise", "points": POINTS, "shape": "linear"}, 2000 + 3000),
+        ({"kind": "stages", "stages": STAGES}, 500 + 1500 + 2500),
+        ({"kind": "stages", "stages": STAGES[:2], "repeat": True}, 500 + 1500 + 500),
+        ({"kind": "stages", "stages": STAGES[:2]}, 500 + 1500),
         (DIURNAL | {"seconds_per_hour": 600}, 10 * (8 * 0.5 + 9 + 10 + 11 * 0.8333333333333334)),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
@@ -46,6 +55,16 @@ def test_expected_calls_are_the_area_under_the_rate(values: dict[str, object], e
 
 def test_constant_arrivals_are_evenly_spaced_from_zero() -> None:
     assert instants({"kind": "constant", "rate_per_minute": 60}, 5).tolist() == pytest.approx([0, 1, 2, 3, 4])
+
+
+def test_stages_are_the_arrivals_that_their_rates_say() -> None:
+    steps = [{"for_s": 20, "calls_per_minute": 60}, {"for_s": 10, "calls_per_minute": 240}]
+    points = [{"at_s": 0, "rate_per_minute": 60}, {"at_s": 20, "rate_per_minute": 240}]
+    same = instants({"kind": "piecewise", "points": points}, 30)
+    assert instants({"kind": "stages", "stages": steps}, 30).tolist() == same.tolist()
+    even = instants({"kind": "stages", "stages": steps, "spacing": "constant"}, 60)
+    assert even.tolist() == pytest.approx([*range(20), *(20 + number / 4 for number in range(40))])
+    assert len(instants({"kind": "stages", "stages": steps, "spacing": "constant", "repeat": True}, 60)) == 120
 
 
 def test_replayed_arrivals_are_exactly_the_given_ones_inside_the_run() -> None:

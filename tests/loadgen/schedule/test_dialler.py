@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -103,6 +104,10 @@ class ByHand(Noted):
         super().schedule(due_s, action)
         self.actions.append(action)
 
+    def schedule_course(self, course: Iterable[tuple[float, object]]) -> None:
+        for plan_s, action in course:
+            self.schedule(plan_s, action)
+
 
 def test_an_attempt_is_made_shortly_before_its_instant_and_told_when_it_begins_and_ends() -> None:
     made = plan({"delay": 2, "attempts": 2, "by_reason": {"busy": 1.0}})
@@ -118,9 +123,9 @@ def test_an_attempt_is_made_shortly_before_its_instant_and_told_when_it_begins_a
             on_end=lambda record: notes.append(f"ended {record.attempt} {record.disposition}"),
         )
         dialler.dial(made.first_attempts())
-        for action in pacer.actions:  # which grows by the redial
+        for number, action in enumerate(pacer.actions):  # which grows by the redial
             assert dialler.records == [] or dialler.records[0].redialled
-            action.prepare()
+            action.prepare(pacer.due_s[number])
             await action.start(Instant(0.0, 0.0))
         assert [(record.intended_s, record.redialled) for record in dialler.records] == [(0.0, True), (5.0, False)]
 
@@ -136,7 +141,7 @@ def test_an_attempt_that_is_dropped_has_no_record() -> None:
     made, notes, pacer = plan({}), list[str](), ByHand()
     dialler = Dialler(made, pacer, lambda row, record: Placing(record, Disposition.BUSY, notes))  # type: ignore[arg-type]
     dialler.dial(made.first_attempts())
-    pacer.actions[0].prepare()
+    pacer.actions[0].prepare(0.0)
     pacer.actions[0].drop()
     assert notes == ["prepare", "drop"]
     assert dialler.records == []
@@ -161,11 +166,11 @@ def test_a_call_that_would_break_its_numbers_limit_is_left_out() -> None:
         dialler.dial(made.first_attempts())
         first, second, third = pacer.actions
         for action in (first, second):
-            action.prepare()
+            action.prepare(0.0)
         under_way = first.start(Instant(0.0, 0.0))
         await second.start(Instant(1.0, 1.0))
         await under_way
-        third.prepare()
+        third.prepare(5.0)
         await third.start(Instant(5.0, 5.0))
         assert [record.intended_s for record in dialler.records] == [0.0, 5.0]
         assert {(record.destination, record.far_end) for record in dialler.records} == {(0, "rejects")}

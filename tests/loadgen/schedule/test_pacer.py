@@ -18,7 +18,7 @@ class Plain:
     begin: Callable[[Instant], Coroutine[Any, Any, None]]
     notes: list[str] = field(default_factory=list)
 
-    def prepare(self) -> None:
+    def prepare(self, _: float) -> None:
         self.notes.append("prepared")
 
     def start(self, instant: Instant) -> Coroutine[Any, Any, None]:
@@ -238,7 +238,7 @@ def test_actions_are_prepared_before_their_instants() -> None:
     prepared_s: list[float] = []
 
     class Timed(Plain):
-        def prepare(self) -> None:
+        def prepare(self, _: float) -> None:
             prepared_s.append(pacer.now_s())
 
     for due_s in (LEAD_S, 2 * LEAD_S):

@@ -1,0 +1,1 @@
+"""A run while it lasts: on the terminal, as a page, for Prometheus, and its controls."""
