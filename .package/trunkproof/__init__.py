@@ -14,12 +14,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # As type checkers know it. `typing` takes longer to import than all else here.
 if TYPE_CHECKING:
-    from trunkproof.experiments.load.compare import compare_runs, read_compared
+    from trunkproof.experiments.load.compare import compare, compare_runs, read_compared
     from trunkproof.experiments.load.result import LoadResult, read_load
     from trunkproof.experiments.load.run import load, load_async
     from trunkproof.experiments.prediction.forecast import Forecast, forecast
     from trunkproof.experiments.prediction.predict import Prediction, predict
-    from trunkproof.experiments.prediction.sweep import Difference, Sweep, contrast, sweep
+    from trunkproof.experiments.prediction.sweep import Contrast, Difference, Sweep, contrast, sweep
     from trunkproof.experiments.review.request import Request
     from trunkproof.experiments.review.request_file import parse_request, read_request
     from trunkproof.experiments.review.result import Review
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from trunkproof.experiments.review.score.score import score
     from trunkproof.experiments.sizing.calibration.calibrate import calibrate
     from trunkproof.experiments.sizing.knee.find import find_knee
-    from trunkproof.experiments.validation.compare import Comparison, compare
+    from trunkproof.experiments.target.identify.calling import identify, identify_async
+    from trunkproof.experiments.target.identify.judgement import Identification
+    from trunkproof.experiments.validation.compare import Comparison, compare_records
     from trunkproof.experiments.validation.validate import read_evidence, validate, validate_async
     from trunkproof.loadgen.options import RunOptions
     from trunkproof.loadgen.run import Run, RunResult, drive
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from trunkproof.models.demand.history.reading import read_history
     from trunkproof.models.errors import InputError, StackError, TrunkproofError
     from trunkproof.models.kpis import Kpis, compute_kpis
+    from trunkproof.models.pandas_tables import to_pandas
     from trunkproof.models.plan import Plan, draw_plan
     from trunkproof.models.records import read_records, write_records
     from trunkproof.models.study import Study
@@ -43,12 +46,12 @@ if TYPE_CHECKING:
     from trunkproof.simulator.run import Engine, Start, simulate
 
 _NAMES_OF = {
-    "experiments.load.compare": ("compare_runs", "read_compared"),
+    "experiments.load.compare": ("compare", "compare_runs", "read_compared"),
     "experiments.load.result": ("LoadResult", "read_load"),
     "experiments.load.run": ("load", "load_async"),
     "experiments.prediction.forecast": ("Forecast", "forecast"),
     "experiments.prediction.predict": ("Prediction", "predict"),
-    "experiments.prediction.sweep": ("Difference", "Sweep", "contrast", "sweep"),
+    "experiments.prediction.sweep": ("Contrast", "Difference", "Sweep", "contrast", "sweep"),
     "experiments.review.request": ("Request",),
     "experiments.review.request_file": ("parse_request", "read_request"),
     "experiments.review.result": ("Review",),
@@ -56,7 +59,9 @@ _NAMES_OF = {
     "experiments.review.score.score": ("score",),
     "experiments.sizing.calibration.calibrate": ("calibrate",),
     "experiments.sizing.knee.find": ("find_knee",),
-    "experiments.validation.compare": ("Comparison", "compare"),
+    "experiments.target.identify.calling": ("identify", "identify_async"),
+    "experiments.target.identify.judgement": ("Identification",),
+    "experiments.validation.compare": ("Comparison", "compare_records"),
     "experiments.validation.validate": ("read_evidence", "validate", "validate_async"),
     "loadgen.options": ("RunOptions",),
     "loadgen.run": ("Run", "RunResult", "drive"),
@@ -66,6 +71,7 @@ _NAMES_OF = {
     "models.kpis": ("Kpis", "compute_kpis"),
     "models.plan": ("Plan", "draw_plan"),
     "models.records": ("read_records", "write_records"),
+    "models.pandas_tables": ("to_pandas",),
     "models.study": ("Study",),
     "models.study_file": ("parse_study", "read_study"),
     "simulator.replicate": ("Replications", "replicate"),
@@ -75,9 +81,11 @@ _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in na
 
 __all__ = [
     "Comparison",
+    "Contrast",
     "Difference",
     "Engine",
     "Forecast",
+    "Identification",
     "InputError",
     "Kpis",
     "LoadResult",
@@ -96,6 +104,7 @@ __all__ = [
     "TrunkproofError",
     "calibrate",
     "compare",
+    "compare_records",
     "compare_runs",
     "compute_kpis",
     "contrast",
@@ -103,6 +112,8 @@ __all__ = [
     "drive",
     "find_knee",
     "forecast",
+    "identify",
+    "identify_async",
     "load",
     "load_async",
     "parse_request",
@@ -121,6 +132,7 @@ __all__ = [
     "score",
     "simulate",
     "sweep",
+    "to_pandas",
     "validate",
     "validate_async",
     "write_records",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trunkproof.experiments.common.provenance import Provenance
-from trunkproof.experiments.validation.compare import compare
+from trunkproof.experiments.validation.compare import compare_records
 from trunkproof.experiments.validation.cpu import CpuComparison
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.verdict import Measurements, judge
@@ -32,7 +32,7 @@ def saved() -> dict[str, Any]:
     study = parse_study(STUDY).on("kamailio")
     plan = draw_plan(study)
     records = simulate(study, plan)
-    content = compare(
+    content = compare_records(
         plan,
         records,
         records,

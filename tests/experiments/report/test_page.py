@@ -12,7 +12,7 @@ import pytest
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.report.chromium import Browser
 from trunkproof.experiments.report.page import render, write_report
-from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.compare import Comparison, compare_records
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd
 from trunkproof.loadgen.verdict import Measurements, judge
@@ -37,13 +37,13 @@ def comparison(*, lateness_s: float = 0.0, written: str = STUDY) -> Comparison:
     study = parse_study(written)
     plan = draw_plan(study)
     # Two phases of the throttle's window stand for a prediction and a reality that differ here and there.
-    return compare(
+    return compare_records(
         plan,
         simulate(study, plan, anchors={"trunk": -4.0}),
         simulate(study, plan, anchors={"trunk": -4.4}),
         generator=judge(Measurements(lateness_s=[lateness_s] * 10)),
         provenance=Provenance.collect(study, "a test"),
-        intervals={"refused_share": (0.1, 0.3)},
+        prediction_intervals={"refused_share": (0.1, 0.3)},
         twin="a test has none",
         anchors={"trunk": -4.4},
     )
@@ -95,7 +95,7 @@ def test_a_void_run_shows_no_measured_figure() -> None:
 def test_a_run_cut_short_is_compared_as_far_as_it_went() -> None:
     found = comparison()
     early = found.measured.filter(pl.col("intended_s") < 10)
-    cut = compare(
+    cut = compare_records(
         draw_plan(found.study),
         found.predicted,
         early,
