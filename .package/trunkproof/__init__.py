@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from trunkproof.loadgen.run import Run, RunResult, drive
     from trunkproof.loadgen.stacks.process import running_trunk
     from trunkproof.models.demand.history.reading import read_history
+    from trunkproof.models.demand.history.settings import HistorySettings
     from trunkproof.models.errors import InputError, StackError, TrunkproofError
     from trunkproof.models.kpis import Kpis, compute_kpis
     from trunkproof.models.pandas_tables import to_pandas
@@ -67,6 +68,7 @@ _NAMES_OF = {
     "loadgen.run": ("Run", "RunResult", "drive"),
     "loadgen.stacks.process": ("running_trunk",),
     "models.demand.history.reading": ("read_history",),
+    "models.demand.history.settings": ("HistorySettings",),
     "models.errors": ("InputError", "StackError", "TrunkproofError"),
     "models.kpis": ("Kpis", "compute_kpis"),
     "models.plan": ("Plan", "draw_plan"),
@@ -85,6 +87,7 @@ __all__ = [
     "Difference",
     "Engine",
     "Forecast",
+    "HistorySettings",
     "Identification",
     "InputError",
     "Kpis",

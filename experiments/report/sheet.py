@@ -43,7 +43,7 @@ def fill(template: str, *, panels: Sequence[Panel] = (), **values: Any) -> str:
     return environment.get_template(template).render(
         css=_plain(environment, "page.css"),
         js=_plain(environment, "page.js") if panels else "",
-        # The part of Plotly that has our kinds of figures, 1.5 MB instead of 4.8. A page without figures has none of it.
+        # The part of Plotly with our kinds of figures, 1.5 MB instead of 4.8. A page without figures has none of it.
         plotly=_plain(environment, PLOTLY) if panels else "",
         panels=[_drawn(panel) for panel in panels],
         **values,

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import polars as pl
@@ -107,7 +108,7 @@ class Prospect:
 
 def validate(
     study: Study,
-    out: Path | ResultFolder,
+    out: ResultFolder | Path | str | None = None,
     *,
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
@@ -117,6 +118,8 @@ def validate(
     command: str = "",
 ) -> Comparison:
     """Predict, run and compare one study on its stack, and write the evidence into `out`. What was there is moved away.
+
+    Without `out` no evidence is kept.
 
     With `pbx` the customers' inbound calls go through Asterisk as their PBX. With a `card` the calls go to that trunk,
     which is running already. The head start in `options` is not used: it is the time that the prediction takes.
@@ -135,7 +138,7 @@ def validate(
 
 async def validate_async(
     study: Study,
-    out: Path | ResultFolder,
+    out: ResultFolder | Path | str | None = None,
     *,
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
@@ -154,7 +157,9 @@ async def validate_async(
         _check_abroad(study, card)
         await reach(plan, card, options)
     with contextlib.ExitStack() as held:
-        folder = out if isinstance(out, ResultFolder) else held.enter_context(open_results(out))
+        if out is None:
+            out = Path(held.enter_context(TemporaryDirectory(prefix="trunkproof-")))
+        folder = out if isinstance(out, ResultFolder) else held.enter_context(open_results(Path(out)))
         return await _validate(
             plan, folder, advance=advance, stop=stop, pbx=pbx, card=card, options=options, command=command
         )
