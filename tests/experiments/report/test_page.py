@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
+from plotly.offline import get_plotlyjs_version
 
 from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.report import sheet
 from trunkproof.experiments.report.chromium import Browser
 from trunkproof.experiments.report.page import render, write_report
 from trunkproof.experiments.validation.compare import Comparison, compare_records
@@ -121,3 +124,26 @@ def test_the_page_draws_in_a_browser_without_a_complaint(tmp_path: Path) -> None
     assert [name for name, *_ in drawn] == ["admitted", "refused", "concurrency", "ports", "srd", "mos", "endings"]
     assert all(pictures for _, pictures, _ in drawn)
     assert sum(traces for *_, traces in drawn) >= 2 * len(drawn)
+
+
+def test_the_page_has_no_serious_finding_of_an_accessibility_checker(
+    serious_findings: Callable[[str], list[str]],
+) -> None:
+    page = render(comparison())
+    assert serious_findings(page) == []
+    assert len(page.encode()) < 2_000_000
+
+
+def test_the_plotly_of_the_pages_is_of_the_version_that_makes_the_figures() -> None:
+    bundle = (Path(sheet.__file__).parent / "templates" / sheet.PLOTLY).read_text(encoding="utf-8")
+    assert f"v{get_plotlyjs_version()}" in bundle[:200]
+    assert "MIT license" in bundle[:200]
+
+
+def test_the_accessibility_checker_finds_a_planted_fault(serious_findings: Callable[[str], list[str]]) -> None:
+    planted = (
+        '<!DOCTYPE html><html lang="en"><title>t</title><main><h1>t</h1><p style="color:#ccc;background:#fff">a</p>'
+    )
+    found = serious_findings(planted)
+    assert len(found) == 3
+    assert all("color-contrast" in one for one in found)
