@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trunkproof.experiments.sizing.knee.find import find_knee
     from trunkproof.experiments.target.identify.calling import identify, identify_async
     from trunkproof.experiments.target.identify.judgement import Identification
+    from trunkproof.experiments.target.identify.probe import ProbeBounds
     from trunkproof.experiments.validation.compare import Comparison, compare_records
     from trunkproof.experiments.validation.validate import read_evidence, validate, validate_async
     from trunkproof.loadgen.options import RunOptions
@@ -62,6 +63,7 @@ _NAMES_OF = {
     "experiments.sizing.knee.find": ("find_knee",),
     "experiments.target.identify.calling": ("identify", "identify_async"),
     "experiments.target.identify.judgement": ("Identification",),
+    "experiments.target.identify.probe": ("ProbeBounds",),
     "experiments.validation.compare": ("Comparison", "compare_records"),
     "experiments.validation.validate": ("read_evidence", "validate", "validate_async"),
     "loadgen.options": ("RunOptions",),
@@ -94,6 +96,7 @@ __all__ = [
     "LoadResult",
     "Plan",
     "Prediction",
+    "ProbeBounds",
     "Replications",
     "Request",
     "Review",

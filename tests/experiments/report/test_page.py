@@ -141,9 +141,8 @@ def test_the_plotly_of_the_pages_is_of_the_version_that_makes_the_figures() -> N
 
 
 def test_the_accessibility_checker_finds_a_planted_fault(serious_findings: Callable[[str], list[str]]) -> None:
-    planted = (
-        '<!DOCTYPE html><html lang="en"><title>t</title><main><h1>t</h1><p style="color:#ccc;background:#fff">a</p>'
-    )
+    pale = '<p style="color:#ccc;background:#fff">Nobody can read this.</p>'
+    planted = f'<!DOCTYPE html><html lang="en"><title>t</title><main><h1>t</h1>{pale}</main></html>'
     found = serious_findings(planted)
     assert len(found) == 3
     assert all("color-contrast" in one for one in found)
