@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,9 @@ from trunkproof.models.numbering import check_rows
 from trunkproof.models.records import Direction, Disposition, FarEnd
 from trunkproof.models.redials import tries_again
 from trunkproof.models.study import Study
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 __all__ = [
     "PLAN_SCHEMA",
@@ -191,6 +194,12 @@ class Plan:
         return (
             f"<Plan of {self.study.name!r}: {self.calls} calls in {self.study.duration_s:g} s, seed {self.study.seed}>"
         )
+
+    def plot(self) -> Figure:
+        """Return a Plotly figure: calls per minute, and calls at once if none were refused."""
+        from trunkproof.models.plots import planned_calls, shown  # noqa: PLC0415  # Plotly takes long to load.
+
+        return shown(planned_calls(self.table), f"Planned calls of {self.study.name}")
 
     def _repr_html_(self) -> str:
         first = self.table.head(5)

@@ -70,8 +70,18 @@ class Replications:
         return {name: estimate for name, estimate in found.items() if estimate is not None}
 
     @cached_property
-    def intervals(self) -> dict[str, Interval]:
-        """Return indicator -> its prediction interval, in which one more repetition lies with this confidence.
+    def confidence_intervals(self) -> dict[str, Interval]:
+        """Return indicator -> the confidence interval of its mean. More repetitions make it narrower.
+
+        Bounds are cut to possible values (shares to 0 to 1).
+        """
+        return {name: _possible(name, one.mean, one.half_width) for name, one in self.estimates.items()}
+
+    @cached_property
+    def prediction_intervals(self) -> dict[str, Interval]:
+        """Return indicator -> the interval in which one more repetition lies with this confidence.
+
+        More repetitions do not make it much narrower: it has the spread of a single run.
 
         Source: Student's t with the spread of one more observation, Hahn and Meeker, "Statistical Intervals" (1991),
         4.8. Normality is assumed. Bounds are cut to possible values (shares to 0 to 1).
@@ -83,9 +93,7 @@ class Replications:
         values = np.array([value for value in self.samples[name] if value is not None])
         t = float(stdtrit(len(values) - 1, (1 + self.confidence) / 2))
         # The spread of one more observation, and the error of the mean of those that there are.
-        mean, reach = float(values.mean()), t * float(values.std(ddof=1)) * math.sqrt(1 + 1 / len(values))
-        upper = 1.0 if DEFINITIONS[name].unit == "share" else math.inf
-        return max(0.0, mean - reach), min(upper, mean + reach)
+        return _possible(name, float(values.mean()), t * float(values.std(ddof=1)) * math.sqrt(1 + 1 / len(values)))
 
     def __repr__(self) -> str:
         shown = ", ".join(
@@ -94,6 +102,11 @@ class Replications:
             if name in {"refused_share", "customers_lost_share", "peak_concurrency"}
         )
         return f"<Replications: {self.repetitions} of them, {shown}>"
+
+
+def _possible(kpi: str, mean: float, reach: float) -> Interval:
+    upper = 1.0 if DEFINITIONS[kpi].unit == "share" else math.inf
+    return max(0.0, mean - reach), min(upper, mean + reach)
 
 
 def _estimate(values: Sequence[float | None], weights: Sequence[float] | None, confidence: float) -> Estimate | None:

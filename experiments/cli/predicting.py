@@ -101,7 +101,7 @@ def simulate(
 
     def human() -> None:
         out.print(f"Engine: {prediction.engine.value}")
-        out.print(shown.kpi_table(prediction.kpis, prediction.intervals))
+        out.print(shown.kpi_table(prediction.kpis, prediction.prediction_intervals))
         out.print(shown.disposition_table(prediction.kpis))
         out.print(shown.target_lines(prediction.targets))
         out.print(shown.twin_lines(prediction.twin))

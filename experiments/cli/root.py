@@ -37,6 +37,7 @@ class _Command(NamedTuple):
 COMMANDS = {
     "new": _Command("writing", "Write a new study or request, commented and ready to run."),
     "studies": _Command("writing", "List, show or copy the studies that are shipped."),
+    "notebooks": _Command("writing", "List or copy the notebooks that are shipped."),
     "schema": _Command("writing", "Print the JSON Schema of a study or a request, for editors."),
     "plan": _Command("predicting", "Say what a study will do, before it does it."),
     "simulate": _Command("predicting", "Predict: run a study on the model of the trunk."),

@@ -1,4 +1,4 @@
-"""The commands `new`, `studies` and `schema`: help to write a study or a request."""
+"""The commands `new`, `studies`, `notebooks` and `schema`: help to write a study, a request or an analysis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from trunkproof.experiments.authoring.schema import FORMS, json_schema
-from trunkproof.experiments.authoring.shipped import first_comment, shipped_studies, shipped_study
+from trunkproof.experiments.authoring.shipped import (
+    first_comment,
+    first_heading,
+    shipped_notebook,
+    shipped_notebooks,
+    shipped_studies,
+    shipped_study,
+)
 from trunkproof.experiments.authoring.writing import Values, new_load, new_request, new_study, write_new
 from trunkproof.experiments.cli.app import Json, out, print_result
 from trunkproof.experiments.cli.root import app
@@ -27,6 +34,8 @@ news = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a ne
 app.add_typer(news, name="new", help="Write a new study or request, commented and ready to run.")
 studies = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(studies, name="studies", help="List, show or copy the studies that are shipped.")
+notebooks = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(notebooks, name="notebooks", help="List or copy the notebooks that are shipped.")
 
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file to write. It must not exist.")]
 Rate = Annotated[float | None, typer.Option("--rate", help="Calls per minute offered.", min=0)]
@@ -145,14 +154,7 @@ def _write(file: Path, form: Form[Any], values: Values, then: tuple[str, ...], *
 @studies.command("list")
 def list_studies(*, as_json: Json = False) -> None:
     """List the studies, with what each is about."""
-    found = {name: first_comment(path) for name, path in shipped_studies().items()}
-
-    def human() -> None:
-        width = max(map(len, found))
-        for name, words in found.items():
-            out.print(f"{name:{width}}  {words}", markup=False)
-
-    print_result(found, human, as_json=as_json)
+    _list({name: first_comment(path) for name, path in shipped_studies().items()}, as_json=as_json)
 
 
 StudyName = Annotated[str, typer.Argument(metavar="NAME", help="Its name in `studies list`.", show_default=False)]
@@ -172,13 +174,43 @@ def copy_study(
     as_json: Json = False,
 ) -> None:
     """Copy a study, to change it."""
-    text = shipped_study(name).read_text(encoding="utf-8")
-    path = to or Path(f"{name.rsplit('/', 1)[-1]}.yaml")
+    _copy(shipped_study(name), to, "studies", as_json=as_json)
+
+
+@notebooks.command("list")
+def list_notebooks(*, as_json: Json = False) -> None:
+    """List the notebooks, with what each is about."""
+    _list({name: first_heading(path) for name, path in shipped_notebooks().items()}, as_json=as_json)
+
+
+@notebooks.command("copy")
+def copy_notebook(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in `notebooks list`.", show_default=False)],
+    to: Annotated[Path | None, typer.Argument(metavar="FILE", help="By default NAME.ipynb here.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Copy a notebook, to run and change it in Jupyter."""
+    _copy(shipped_notebook(name), to, "notebooks", as_json=as_json)
+
+
+def _list(found: dict[str, str], *, as_json: bool) -> None:
+    def human() -> None:
+        width = max(map(len, found))
+        for name, words in found.items():
+            out.print(f"{name:{width}}  {words}", markup=False)
+
+    print_result(found, human, as_json=as_json)
+
+
+def _copy(source: Path, to: Path | None, command: str, *, as_json: bool) -> None:
+    text, path = source.read_text(encoding="utf-8"), to or Path(source.name)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise InputError("studies copy", [Problem(where=str(path), what=f"not written ({error.strerror})")]) from error
+        problem = Problem(where=str(path), what=f"not written ({error.strerror})")
+        raise InputError(f"{command} copy", [problem]) from error
     print_result({"file": str(path)}, lambda: out.print(str(path), markup=False), as_json=as_json)
 
 

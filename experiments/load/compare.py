@@ -18,17 +18,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import polars as pl
 
-from trunkproof.experiments.load.result import LOAD, read_load
+from trunkproof.experiments.common.formatting import formatted
+from trunkproof.experiments.load.result import LOAD, LoadResult, read_load
+from trunkproof.experiments.prediction.sweep import Contrast, contrast
 from trunkproof.experiments.validation.validate import read_evidence
 from trunkproof.loadgen.run_end import RunEnd
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.columns import Columns, columns_of
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.html import html_table
 from trunkproof.models.kpis import DEFINITIONS, Better, KpiDefinition, Mean, Quantile, Share, compute_kpis
 from trunkproof.models.study import Study
 from trunkproof.models.windows import Sums
@@ -145,6 +148,17 @@ class RunComparison:
             f"time, {how}; for shares {floor}. Each interval holds by itself: of twenty, one may miss."
         )
 
+    def __repr__(self) -> str:
+        return f"<RunComparison: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for one in self.kpis:
+            unit = one.definition.unit
+            ends = " to ".join(formatted(end, unit, signed=True) for end in one.interval) if one.interval else ""
+            rows.append((one.definition.title, formatted(one.a, unit), formatted(one.b, unit), ends, one.change.value))
+        return html_table(("indicator", "A", "B", "B - A, 95 %", "B is"), rows, caption=self.sentence)
+
     def to_json(self) -> dict[str, Any]:
         """Return all values, ready for `json.dumps`."""
         return {
@@ -170,6 +184,49 @@ def read_compared(folder: Path) -> ComparedRun:
         return ComparedRun(folder, load.study, load.records, load.generator, load.end, load.provenance.study_hash)
     run = read_evidence(folder)
     return ComparedRun(folder, run.study, run.measured, run.generator, run.ended, run.provenance.study_hash)
+
+
+Run = Path | str | LoadResult | ComparedRun
+"""A run of real calls: its folder, the result of `load`, or what `read_compared` returned."""
+
+
+@overload
+def compare(a: Study, b: Study, *, replications: int = ...) -> Contrast: ...
+
+
+@overload
+def compare(a: Run, b: Run, *, different_studies: bool = ...) -> RunComparison: ...
+
+
+def compare(
+    a: Study | Run, b: Study | Run, *, replications: int = 16, different_studies: bool = False
+) -> Contrast | RunComparison:
+    """Compare two studies by prediction, or two runs of real calls. Every difference is B minus A, with its interval.
+
+    Args:
+        a: a study; or a run: its folder, the result of `load`, or what `read_compared` returned.
+        b: the other one, of the same kind.
+        replications: of two studies: how many pairs of predictions with one seed (`contrast` has more options).
+        different_studies: of two runs: whether they may be of different studies.
+
+    Raises:
+        InputError: one is a study and the other is a run; a folder has no run; or see `compare_runs`.
+    """
+    if isinstance(a, Study) and isinstance(b, Study):
+        return contrast(a, b, replications=replications)
+    if isinstance(a, Study) or isinstance(b, Study):
+        what = "is a study, and the other one is a run; predict both, or place the calls of both"
+        raise InputError("compare", [Problem(where="A" if isinstance(a, Study) else "B", what=what)])
+    return compare_runs(_compared_run(a), _compared_run(b), different_studies=different_studies)
+
+
+def _compared_run(run: Run) -> ComparedRun:
+    if isinstance(run, ComparedRun):
+        return run
+    if isinstance(run, LoadResult):
+        digest = run.provenance.study_hash
+        return ComparedRun(Path(run.study.name), run.study, run.records, run.generator, run.end, digest)
+    return read_compared(Path(run))
 
 
 def compare_runs(a: ComparedRun, b: ComparedRun, *, different_studies: bool = False) -> RunComparison:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 import yaml
@@ -30,9 +30,13 @@ from trunkproof.loadgen.run import RunResult
 from trunkproof.loadgen.run_end import COMPLETED, RunEnd
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.html import html_table
 from trunkproof.models.kpis import Kpis, compute_kpis
 from trunkproof.models.records import read_records, write_records
 from trunkproof.models.study import Study
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 LOAD = "load.json"
 
@@ -173,6 +177,17 @@ class LoadResult:
             },
             "provenance": self.provenance.to_json(),
         }
+
+    def plot(self) -> Figure:
+        """Return a Plotly figure: attempts per minute over time, by what came of them."""
+        from trunkproof.models.plots import endings_over_time, shown  # noqa: PLC0415  # Plotly takes long to load.
+
+        return shown(endings_over_time(self.records), f"{self.study.name}, measured")
+
+    def _repr_html_(self) -> str:
+        judged = [(row.word, row.name, row.shown) for row in self.rows]
+        wrong = [(f"{one.attempts} attempts", one.what, one.words) for one in self.reasons]
+        return html_table(("result", "of", "measured"), [*judged, *wrong], caption=self.sentence)
 
     def __repr__(self) -> str:
         return f"<LoadResult of {self.study.name!r}: {self.sentence}>"

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.targets import JudgedTarget, judge_quality
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
-from trunkproof.models.kpis import Kpis, compute_kpis
+from trunkproof.models.html import html_table
+from trunkproof.models.kpis import DEFINITIONS, Kpis, compute_kpis
 from trunkproof.models.study import Study
 from trunkproof.simulator.replicate import Interval, Replications, replicate
 from trunkproof.simulator.run import Engine, Start, simulate
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +34,14 @@ class Prediction:
     twin: tuple[TwinCheck, ...] | str
 
     @property
-    def intervals(self) -> Mapping[str, Interval]:
+    def prediction_intervals(self) -> Mapping[str, Interval]:
         """Return indicator -> the range in which 95 % of runs with other seeds lie. Empty without repetitions."""
-        return {} if self.repeated is None else self.repeated.intervals
+        return {} if self.repeated is None else self.repeated.prediction_intervals
+
+    @property
+    def confidence_intervals(self) -> Mapping[str, Interval]:
+        """Return indicator -> the range in which its mean over all seeds lies, 95 % sure. Empty without repetitions."""
+        return {} if self.repeated is None else self.repeated.confidence_intervals
 
     @property
     def targets(self) -> tuple[JudgedTarget, ...]:
@@ -51,7 +61,8 @@ class Prediction:
             "kpis": {
                 name: {
                     "value": value,
-                    "interval": self.intervals.get(name),
+                    "prediction_interval": self.prediction_intervals.get(name),
+                    "confidence_interval": self.confidence_intervals.get(name),
                     "mean": estimates[name].mean if name in estimates else None,
                     "half_width": estimates[name].half_width if name in estimates else None,
                 }
@@ -61,6 +72,23 @@ class Prediction:
             "targets": [target.to_json() for target in self.targets],
             "twin": self.twin if isinstance(self.twin, str) else [check.to_json() for check in self.twin],
         }
+
+    def plot(self) -> Figure:
+        """Return a Plotly figure: attempts per minute over time, by what came of them."""
+        from trunkproof.models.plots import endings_over_time, shown  # noqa: PLC0415  # Plotly takes long to load.
+
+        return shown(endings_over_time(self.records), f"{self.study.name}, predicted")
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, definition in DEFINITIONS.items():
+            words = [formatted(self.kpis[name], definition.unit)]
+            for intervals in (self.prediction_intervals, self.confidence_intervals) if self.repeated else ():
+                ends = intervals.get(name)
+                words.append(" to ".join(formatted(end, definition.unit) for end in ends) if ends else "")
+            rows.append((definition.title, *words))
+        more = ("95 % of further runs", "mean over seeds, 95 % sure") if self.repeated else ()
+        return html_table(("indicator", "predicted", *more), rows, caption=f"{self.study.name}, predicted")
 
     def __repr__(self) -> str:
         return f"<Prediction for {self.study.name!r}: {self.kpis!r}>"

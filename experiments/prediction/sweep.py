@@ -54,9 +54,8 @@ class Sweep:
         rows = [
             dict(zip(self.over, map(_plain, values), strict=True))
             | {"kpi": kpi, "mean": estimate.mean}
-            | {"confidence_low": estimate.mean - estimate.half_width}
-            | {"confidence_high": estimate.mean + estimate.half_width}
-            | {"prediction_low": point.intervals[kpi][0], "prediction_high": point.intervals[kpi][1]}
+            | dict(zip(("confidence_low", "confidence_high"), point.confidence_intervals[kpi], strict=True))
+            | dict(zip(("prediction_low", "prediction_high"), point.prediction_intervals[kpi], strict=True))
             for values, point in zip(self.combinations, self.points, strict=True)
             for kpi, estimate in point.estimates.items()
         ]
@@ -114,6 +113,30 @@ class Difference:
         return low > 0 or high < 0
 
 
+class Contrast(dict[str, Difference]):
+    """Indicator -> its difference."""
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row per indicator: `kpi`, `mean`, `confidence_low`, `confidence_high`, `is_certain`, `pairs`."""
+        rows = [
+            {"kpi": one.kpi, "mean": one.mean}
+            | dict(zip(("confidence_low", "confidence_high"), one.confidence_interval, strict=True))
+            | {"is_certain": one.is_certain, "pairs": one.pairs}
+            for one in self.values()
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for one in self.values():
+            definition = DEFINITIONS[one.kpi]
+            low, high = (formatted(end, definition.unit, signed=True) for end in one.confidence_interval)
+            told = formatted(one.mean, definition.unit, signed=True)
+            rows.append((definition.title, told, f"{low} to {high}", "yes" if one.is_certain else ""))
+        titles = ("indicator", "second minus first", "95 % confidence", "certain")
+        return html_table(titles, rows, caption="Differences between two studies, paired by seed")
+
+
 def sweep(
     study: Study,
     over: Mapping[str, Sequence[Any]],
@@ -146,7 +169,7 @@ def contrast(
     confidence: float = 0.95,
     start: Start = Start.EMPTY,
     executor: Executor | None = None,
-) -> dict[str, Difference]:
+) -> Contrast:
     """Return indicator -> second minus first, paired by seed.
 
     Both studies should have one seed: then the same callers call in both, and the difference is far more exact than
@@ -156,7 +179,7 @@ def contrast(
     sides = [replicate(one, replications=replications, start=start, executor=executor) for one in (first, second)]
     before, after = sides
     found = {kpi: _paired(kpi, before.samples[kpi], after.samples[kpi], confidence) for kpi in DEFINITIONS}
-    return {kpi: difference for kpi, difference in found.items() if difference is not None}
+    return Contrast({kpi: difference for kpi, difference in found.items() if difference is not None})
 
 
 def _paired(

@@ -9,7 +9,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trunkproof.experiments.common.formatting import COST_WORDS
-from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from trunkproof.experiments.report.sheet import Panel, fill
 from trunkproof.experiments.sizing.calibration.calibrate import CalibrationRun
 from trunkproof.experiments.sizing.calibration.contention import holds, is_contended
@@ -17,6 +16,7 @@ from trunkproof.experiments.sizing.calibration.levels import Level
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.verdict import Verdict
 from trunkproof.models.costs import CostName
+from trunkproof.models.plots import MEASURED, PREDICTED, blank_figure
 
 _SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 

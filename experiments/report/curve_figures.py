@@ -13,7 +13,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from trunkproof.experiments.report.figures import blank_figure
 from trunkproof.experiments.report.review_words import (
     asked,
     in_unit,
@@ -27,6 +26,7 @@ from trunkproof.experiments.report.review_words import (
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.review.result import InterpretationResult, Judged, Resource, Review
 from trunkproof.models.demand.fitting.result import Ranged
+from trunkproof.models.plots import blank_figure
 
 SERIES = ("#1f77d0", "#e07b00", "#14946b", "#c2549d", "#7a6ad8", "#8a929a")
 """Told apart by every kind of colour vision, on white and black. Each line has its own dash and label as well."""

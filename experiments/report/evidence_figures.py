@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.report.curve_figures import SERIES, TARGET, draw_throttles, horizontal_axis, note
-from trunkproof.experiments.report.figures import blank_figure
 from trunkproof.experiments.report.review_evidence import amount
 from trunkproof.experiments.report.review_words import in_unit, short_interpretations
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.review.result import BackCast, BackCastRow, Review
+from trunkproof.models.plots import blank_figure
 
 _SEEN, _EXPECTED, _MISSED = SERIES[0], SERIES[1], "#d64550"
 _DRAWN = ("attempts refused", "admitted")

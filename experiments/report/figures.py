@@ -15,17 +15,11 @@ import polars as pl
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.validation.windows import anchor_at
 from trunkproof.models.occupancy import steps
-from trunkproof.models.records import REFUSED_BY_TRUNK, Disposition
+from trunkproof.models.plots import MEASURED, PREDICTED, REFUSED, SHADE, blank_figure, line, rates_of_sides
+from trunkproof.models.records import Disposition
 
 if TYPE_CHECKING:
     from trunkproof.experiments.validation.compare import Comparison
-
-PREDICTED, MEASURED = "#e07b00", "#1f77d0"
-"""Orange and blue: told apart by every kind of colour vision, on white and on black."""
-_HEIGHT = 320
-_BINS = 25
-GREY, SHADE = "#8a929a", "rgba(128,128,128,0.12)"
-_REFUSED = pl.col("disposition").cast(pl.String).is_in([kind.value for kind in REFUSED_BY_TRUNK])
 
 
 def panels(comparison: Comparison) -> list[Panel]:
@@ -40,36 +34,13 @@ def _sides(comparison: Comparison) -> list[tuple[str, str, str, pl.DataFrame]]:
     return [measured, predicted] if comparison.valid else [predicted]
 
 
-def blank_figure(x: str, y: str) -> go.Figure:
-    """Return a figure without data; the page's script colours its text and grid."""
-    return go.Figure(
-        layout={
-            "height": _HEIGHT,
-            "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
-            "xaxis": {"title": x},
-            "yaxis": {"title": y, "rangemode": "tozero"},
-            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "hovermode": "x unified",
-        }
-    )
-
-
-def line(name: str, colour: str, dash: str, x: np.ndarray, y: np.ndarray, *, shape: str = "linear") -> go.Scatter:
-    """Return one line of a figure."""
-    return go.Scatter(
-        x=x, y=y, name=name, mode="lines", line={"color": colour, "dash": dash, "width": 2, "shape": shape}
-    )
-
-
 def _admitted(comparison: Comparison) -> Panel:
     return Panel(
         "admitted",
         "Attempts admitted",
         "Grey: attempts offered, redials included. Where the dashed line lies on the solid one, prediction and real "
         "calls agree. Grey columns: every other window of a fixed-window throttle. Red columns: incidents.",
-        _rates(comparison, ~_REFUSED),
+        _rates(comparison, ~REFUSED),
     )
 
 
@@ -78,28 +49,14 @@ def _refused(comparison: Comparison) -> Panel:
         "refused",
         "Attempts refused by the trunk",
         "Attempts that were throttled, not whitelisted, or found no free channel or port. Grey: attempts offered.",
-        _rates(comparison, _REFUSED),
+        _rates(comparison, REFUSED),
     )
 
 
 def _rates(comparison: Comparison, chosen: pl.Expr) -> go.Figure:
-    figure = blank_figure("seconds after plan zero", "attempts per minute")
-    end = max((float(r["intended_s"].to_numpy().max()) for *_, r in _sides(comparison) if r.height), default=1.0)
-    edges = np.linspace(0, max(end, 1.0), _BINS + 1)
-    per_minute = 60 / (edges[1] - edges[0])
-
-    def rate(records: pl.DataFrame) -> np.ndarray:
-        counts = np.histogram(records["intended_s"].to_numpy(), edges)[0] * per_minute
-        # A step is drawn from one edge to the next, so the last count is needed at both of its edges.
-        return np.append(counts, counts[-1])
-
-    # Of the first side: the measured one, unless the run is VOID.
-    offered = line("offered", GREY, "solid", edges, rate(_sides(comparison)[0][3]), shape="hv")
-    offered.update(fill="tozeroy", fillcolor=SHADE, line_width=0.5)
-    figure.add_trace(offered)
-    for side, colour, dash, records in _sides(comparison):
-        figure.add_trace(line(side, colour, dash, edges, rate(records.filter(chosen)), shape="hv"))
-    _shade_windows(comparison, figure, float(edges[-1]))
+    sides = {side: records for side, _, _, records in _sides(comparison)}
+    figure = rates_of_sides(sides, chosen)
+    _shade_windows(comparison, figure, float(figure.data[0].x[-1]))
     _shade_incidents(comparison, figure)
     return figure
 

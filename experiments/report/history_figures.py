@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 import polars as pl
 
 from trunkproof.experiments.report.curve_figures import SERIES
-from trunkproof.experiments.report.figures import blank_figure
 from trunkproof.experiments.report.review_words import brief, in_unit
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.review.result import Review
 from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import WEEKDAYS, DurationFit, HeldOut
+from trunkproof.models.plots import blank_figure
 
 _SEEN, _FITTED, _OUTSIDE = SERIES[0], SERIES[1], "#d64550"
 _GREY, _SHADE = "#8a929a", "rgba(31,119,208,0.18)"

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from trunkproof.experiments.report.sheet import Panel, fill
 from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.judgement import Family, Identification, families_of
@@ -21,6 +20,7 @@ from trunkproof.experiments.target.identify.words import (
     throttle_block,
 )
 from trunkproof.loadgen.system.files import write_text
+from trunkproof.models.plots import MEASURED, PREDICTED, blank_figure
 from trunkproof.models.throttles.policy import Limited
 from trunkproof.models.throttles.registry import POLICIES
 

@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 
 from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.targets import target_words
-from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from trunkproof.experiments.report.sheet import Panel, fill
 from trunkproof.experiments.sizing.knee.load import LoadKind
 from trunkproof.experiments.sizing.knee.result import AGREEMENT, Knee, Step
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.kpis import DEFINITIONS
+from trunkproof.models.plots import MEASURED, PREDICTED, blank_figure
 
 _GREY = "#8a929a"
 _LEGEND = "filled: quality held; hollow: it did not"

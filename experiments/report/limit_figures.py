@@ -12,11 +12,11 @@ from html import escape
 import plotly.graph_objects as go
 
 from trunkproof.experiments.report.curve_figures import SERIES, note
-from trunkproof.experiments.report.figures import blank_figure
 from trunkproof.experiments.report.review_words import chosen_limit, in_unit, next_words, resource_words
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.experiments.review.result import Limit, Replay, Review, Swing
 from trunkproof.models.arrays import FloatArray
+from trunkproof.models.plots import blank_figure
 
 NOW, WANTED = SERIES[0], SERIES[1]
 _ALL, _REFUSED = "#8a929a", "#d64550"

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
 from trunkproof.experiments.load.judge import JudgedRow
 from trunkproof.experiments.load.result import LoadResult
-from trunkproof.experiments.report.figures import GREY, MEASURED, PREDICTED, blank_figure, line
 from trunkproof.experiments.report.sheet import Panel
-from trunkproof.loadgen.control import AppliedControl
 from trunkproof.models.occupancy import steps
-from trunkproof.models.records import REFUSED_BY_TRUNK, Disposition
+from trunkproof.models.plots import BAD, MEASURED, blank_figure, endings_over_time, line
 
-_BINS = 40
-_BAD = "#b3261e"
-_GROUPS = {
-    "reached the called side": (MEASURED, {Disposition.COMPLETED, Disposition.BUSY, Disposition.NO_ANSWER}),
-    "given up, or cut by the end of the run": (GREY, {Disposition.ABANDONED, Disposition.STILL_UP}),
-    "refused by the trunk": (PREDICTED, set(REFUSED_BY_TRUNK)),
-}
-"""Name -> colour and dispositions. What is in none of them has failed otherwise."""
 _MOST_WINDOWS = 6
 _MOST_POINTS = 4000
 """Of one line."""
@@ -34,7 +22,14 @@ def load_panels(result: LoadResult) -> list[Panel]:
     if not result.valid or not result.records.height:
         return []
     windowed = [row for row in result.rows if any(window.value is not None for window in row.windows)]
-    panels = [_attempts(result.records, result.controls), *map(_threshold, range(_MOST_WINDOWS), windowed)]
+    caption = "Attempts by when they were intended, redials included, and what came of them."
+    figure = endings_over_time(result.records)
+    for control in result.controls:
+        figure.add_vline(x=control.at_s, line={"color": GREY, "dash": "dot", "width": 1}, annotation_text=control.words)
+    if result.controls:
+        caption += " Dotted: the rate was changed while the run lasted."
+    first = Panel("attempts", "Attempts and what came of them", caption, figure)
+    panels = [first, *map(_threshold, range(_MOST_WINDOWS), windowed)]
     answered = result.records.filter(pl.col("answered_s").is_not_null())
     if answered.height:
         panels.append(_concurrency(answered))
@@ -48,27 +43,6 @@ def load_panels(result: LoadResult) -> list[Panel]:
     return panels
 
 
-def _attempts(records: pl.DataFrame, controls: Sequence[AppliedControl]) -> Panel:
-    instants_s, kinds = records["intended_s"].to_numpy(), records["disposition"].to_list()
-    edges = np.linspace(0, max(1.0, float(instants_s.max())), _BINS + 1)
-    per_minute = 60 / (edges[1] - edges[0])
-    grouped = {kind for _, members in _GROUPS.values() for kind in members}
-    groups = _GROUPS | {"failed otherwise": (_BAD, set(Disposition) - grouped)}
-    figure = blank_figure("seconds after plan zero", "attempts per minute")
-    for name, (colour, members) in groups.items():
-        chosen = np.array([kind in members for kind in kinds])
-        if chosen.any():
-            counts = np.histogram(instants_s[chosen], edges)[0] * per_minute
-            figure.add_trace(go.Bar(x=(edges[1:] + edges[:-1]) / 2, y=counts, name=name, marker_color=colour))
-    figure.update_layout(barmode="stack", bargap=0)
-    caption = "Attempts by when they were intended, redials included, and what came of them."
-    for control in controls:
-        figure.add_vline(x=control.at_s, line={"color": GREY, "dash": "dot", "width": 1}, annotation_text=control.words)
-    if controls:
-        caption += " Dotted: the rate was changed while the run lasted."
-    return Panel("attempts", "Attempts and what came of them", caption, figure)
-
-
 def _threshold(number: int, row: JudgedRow) -> Panel:
     known = [window for window in row.windows if window.value is not None]
     scale = 100 if row.target.definition.unit == "share" else 1
@@ -77,7 +51,7 @@ def _threshold(number: int, row: JudgedRow) -> Panel:
     at = np.array([window.until_s for window in known])
     values = np.array([window.value for window in known], dtype=float) * scale
     figure.add_trace(line(row.target.definition.title, MEASURED, "solid", at, values))
-    figure.add_hline(y=row.target.bound * scale, line={"color": _BAD, "dash": "dash", "width": 2})
+    figure.add_hline(y=row.target.bound * scale, line={"color": BAD, "dash": "dash", "width": 2})
     caption = f"{row.word[:1].upper()}{row.word[1:]}: {row.name}. Dashed red: the bound."
     return Panel(f"threshold-{number}", f"{row.target.definition.title} in windows", caption, figure)
 

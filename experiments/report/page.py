@@ -54,7 +54,7 @@ def render(comparison: Comparison) -> str:
 
 def _row(name: str, pair: KpiPair) -> dict[str, str]:
     definition = DEFINITIONS[name]
-    interval = " to ".join(formatted(bound, pair.unit) for bound in pair.interval) if pair.interval else ""
+    interval = " to ".join(formatted(bound, pair.unit) for bound in pair.prediction_interval or ())
     difference = "" if pair.difference is None else formatted(pair.difference, pair.unit, signed=True)
     return {
         "title": definition.title,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.review.periods.busy import BusyPeriod
@@ -18,7 +19,11 @@ from trunkproof.models.arrays import FloatArray
 from trunkproof.models.demand.fitting.result import Fit, Ranged
 from trunkproof.models.demand.history.table import History
 from trunkproof.models.html import html_table
+from trunkproof.models.kpis import DEFINITIONS
 from trunkproof.models.throttles.registry import ThrottleSettings
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 
 class Decision(StrEnum):
@@ -373,6 +378,26 @@ class Review:
         """
         chosen = self.recommended_per_minute or self.request.requested_per_minute
         return strictest_of(self.interpretations, chosen) if self.interpretations else None
+
+    def plot(self, kpi: str = "customers_lost_share") -> Figure:
+        """Return a Plotly figure of one indicator at every throttle: a line and its 95 % band per interpretation."""
+        from trunkproof.models.plots import Banded, banded_lines, shown  # noqa: PLC0415  # Plotly takes long to load.
+
+        def line(of: InterpretationResult) -> Banded:
+            found = [(point.limit_per_minute, point.kpis[kpi]) for point in of.points if kpi in point.kpis]
+            known = [(limit, one) for limit, one in found if math.isfinite(one.value)]
+            limits, values = [limit for limit, _ in known], [one for _, one in known]
+            edges = ([one.low for one in values], [one.high for one in values])
+            return Banded(of.interpretation.describe_kind(), limits, [one.value for one in values], *edges)
+
+        definition, request = DEFINITIONS[kpi], self.request
+        marks: dict[str, float] = {"now": request.now_per_minute, "requested": request.requested_per_minute}
+        if self.recommended_per_minute is not None:
+            marks["recommended"] = self.recommended_per_minute
+        lines = [line(one) for one in self.interpretations]
+        figure = banded_lines(lines, "throttle, calls per minute", definition.title, marks)
+        figure.update_yaxes(tickformat=".1%" if definition.unit == "share" else None)
+        return shown(figure, f"{definition.title}: {request.name}")
 
     def __repr__(self) -> str:
         return f"<Review of {self.request.name!r}: {self.decision}, {self.recommended_per_minute}>"

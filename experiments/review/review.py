@@ -24,6 +24,7 @@ from trunkproof.experiments.review.judging import GROWTH_GRID, Judge
 from trunkproof.experiments.review.periods.busy import BusyPeriods
 from trunkproof.experiments.review.protection import protections
 from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.request_file import read_request
 from trunkproof.experiments.review.result import (
     BackCast,
     Check,
@@ -73,7 +74,7 @@ _NONE = Ranged(math.nan, math.nan, math.nan)
 
 
 def review(
-    request: Request,
+    request: Request | Path | str,
     base: Path | None = None,
     *,
     executor: Executor | None = None,
@@ -83,15 +84,18 @@ def review(
     """Answer a request.
 
     Args:
-        request: the history, the trunk, the requested throttle, and the confidence.
-        base: folder that the history's path is relative to.
+        request: the history, the trunk, the requested throttle, and the confidence; or the file that says them.
+        base: folder that the history's path is relative to. That of a request's file is its own folder.
         executor: runs the simulations. None: they run here, one after the other.
         advance: called with the share done (0 to 1) and a few words.
         command: the command that makes the result again, for its provenance.
 
     Raises:
-        InputError: the history or the calibration cannot be read. Lists all problems.
+        InputError: the request, the history or the calibration cannot be read. Lists all problems.
     """
+    if not isinstance(request, Request):
+        path = Path(request)
+        request, base = read_request(path), base or path.parent
     case = read_case(request, base, executor=executor, advance=advance, command=command)
     return case.reviewed() if case.fit.is_enough else case.without_sweep()
 

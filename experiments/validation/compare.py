@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -46,6 +46,9 @@ from trunkproof.models.plan import Plan
 from trunkproof.models.records import Disposition
 from trunkproof.models.study import Study
 
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
 _SURELY_DIFFERENT = 0.005
 """Another description of a throttle is named in the verdict only if it explains so much more."""
 
@@ -61,7 +64,7 @@ class Comparison:
     provenance: Provenance
     srtp: Heard = field(default_factory=Heard)
     """The packets that the customers received on all calls."""
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    prediction_intervals: Mapping[str, Interval] = field(default_factory=dict)
     twin: tuple[TwinCheck, ...] | str = ()
     """Checks against exact theory, or why there are none."""
     anchors: Mapping[str, float] = field(default_factory=dict)
@@ -189,7 +192,7 @@ class Comparison:
             name: KpiPair(
                 predicted=self.predicted_kpis[name],
                 measured=self.measured_kpis[name] if self.valid else None,
-                interval=self.intervals.get(name),
+                prediction_interval=self.prediction_intervals.get(name),
                 unit=definition.unit,
             )
             for name, definition in DEFINITIONS.items()
@@ -263,6 +266,17 @@ class Comparison:
     def __repr__(self) -> str:
         return f"<Comparison of {self.study.name!r}: {self.sentence}>"
 
+    def plot(self) -> Figure:
+        """Return a Plotly figure: attempts refused per minute, predicted and measured, of those offered.
+
+        A VOID run has only the predicted line.
+        """
+        from trunkproof.models.plots import REFUSED, rates_of_sides, shown  # noqa: PLC0415  # Plotly takes long to load.
+
+        sides = {"measured": self.measured} if self.valid else {}
+        figure = rates_of_sides(sides | {"predicted": self.predicted}, REFUSED)
+        return shown(figure, f"Attempts refused: {self.study.name}")
+
     def _repr_html_(self) -> str:
         rows = [
             (DEFINITIONS[name].title, formatted(pair.predicted, pair.unit), formatted(pair.measured, pair.unit))
@@ -271,7 +285,7 @@ class Comparison:
         return html_table(("indicator", "predicted", "measured"), rows, caption=self.sentence)
 
 
-def compare(
+def compare_records(
     plan: Plan,
     predicted: pl.DataFrame,
     measured: pl.DataFrame,
@@ -279,7 +293,7 @@ def compare(
     generator: GeneratorVerdict,
     provenance: Provenance,
     srtp: Heard | None = None,
-    intervals: Mapping[str, Interval] | None = None,
+    prediction_intervals: Mapping[str, Interval] | None = None,
     twin: tuple[TwinCheck, ...] | str = (),
     anchors: Mapping[str, float] | None = None,
     ended: RunEnd = COMPLETED,
@@ -307,7 +321,7 @@ def compare(
         generator=generator,
         provenance=provenance,
         srtp=srtp or Heard(),
-        intervals=intervals or {},
+        prediction_intervals=prediction_intervals or {},
         twin=twin,
         anchors=anchors or {},
         ended=ended,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ class KpiPair:
 
     predicted: float | None
     measured: float | None
-    interval: Interval | None
+    prediction_interval: Interval | None
     """The range in which 95 % of runs with other seeds would lie."""
     unit: str
 
@@ -28,3 +29,9 @@ class KpiPair:
     def to_json(self) -> dict[str, Any]:
         """Return all values, ready for `json.dumps`."""
         return asdict(self) | {"difference": self.difference}
+
+
+def saved_interval(pair: Mapping[str, Any]) -> Interval | None:
+    """Return the prediction interval of what `KpiPair.to_json` gave, or of what older versions wrote."""
+    ends = pair["prediction_interval"] if "prediction_interval" in pair else pair["interval"]
+    return None if ends is None else (ends[0], ends[1])

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import polars as pl
@@ -37,9 +38,9 @@ from trunkproof.experiments.common.saved_run import read_run
 from trunkproof.experiments.common.saved_study import without_numbers
 from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.prediction.twin import TwinCheck, analytic_twin
-from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.compare import Comparison, compare_records
 from trunkproof.experiments.validation.cpu import CpuComparison, calibration_warnings, compare_cpu
-from trunkproof.experiments.validation.kpi_pair import Interval
+from trunkproof.experiments.validation.kpi_pair import Interval, saved_interval
 from trunkproof.experiments.validation.throttle_fit import ThrottleFit, fit_throttles, fitted_anchors
 from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.card import TrunkCard
@@ -77,7 +78,7 @@ FOREIGN = "foreign"
 class Prospect:
     """What is known before the first call. It is written down then: a run that is killed has its page too."""
 
-    intervals: Mapping[str, Interval]
+    prediction_intervals: Mapping[str, Interval]
     twin: tuple[TwinCheck, ...] | str
     warnings: tuple[str, ...]
     provenance: Provenance
@@ -85,7 +86,7 @@ class Prospect:
     def to_json(self) -> dict[str, Any]:
         """Return all values, ready for `json.dumps`."""
         return {
-            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "prediction_intervals": {name: list(ends) for name, ends in self.prediction_intervals.items()},
             "twin": self.twin if isinstance(self.twin, str) else [check.to_json() for check in self.twin],
             "warnings": list(self.warnings),
             "provenance": self.provenance.to_json(),
@@ -95,8 +96,10 @@ class Prospect:
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
         """Return what `to_json` gave."""
         twin = saved["twin"]
+        # Older versions wrote a shorter name.
+        intervals = saved["prediction_intervals"] if "prediction_intervals" in saved else saved["intervals"]
         return cls(
-            {name: (low, high) for name, (low, high) in saved["intervals"].items()},
+            {name: (low, high) for name, (low, high) in intervals.items()},
             twin if isinstance(twin, str) else tuple(TwinCheck.from_json(check) for check in twin),
             tuple(saved["warnings"]),
             Provenance(**saved["provenance"]),
@@ -105,7 +108,7 @@ class Prospect:
 
 def validate(
     study: Study,
-    out: Path | ResultFolder,
+    out: ResultFolder | Path | str | None = None,
     *,
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
@@ -115,6 +118,8 @@ def validate(
     command: str = "",
 ) -> Comparison:
     """Predict, run and compare one study on its stack, and write the evidence into `out`. What was there is moved away.
+
+    Without `out` no evidence is kept.
 
     With `pbx` the customers' inbound calls go through Asterisk as their PBX. With a `card` the calls go to that trunk,
     which is running already. The head start in `options` is not used: it is the time that the prediction takes.
@@ -133,7 +138,7 @@ def validate(
 
 async def validate_async(
     study: Study,
-    out: Path | ResultFolder,
+    out: ResultFolder | Path | str | None = None,
     *,
     advance: Progress = silent,
     stop: asyncio.Event | None = None,
@@ -152,7 +157,9 @@ async def validate_async(
         _check_abroad(study, card)
         await reach(plan, card, options)
     with contextlib.ExitStack() as held:
-        folder = out if isinstance(out, ResultFolder) else held.enter_context(open_results(out))
+        if out is None:
+            out = Path(held.enter_context(TemporaryDirectory(prefix="trunkproof-")))
+        folder = out if isinstance(out, ResultFolder) else held.enter_context(open_results(Path(out)))
         return await _validate(
             plan, folder, advance=advance, stop=stop, pbx=pbx, card=card, options=options, command=command
         )
@@ -187,7 +194,7 @@ async def _validate(
     )
     # Nobody meters a trunk that others run, so no calibration matters.
     warnings = (() if is_abroad else calibration_warnings(study)) + warnings
-    prospect = Prospect(repeated.intervals, twin, warnings, Provenance.collect(study, command))
+    prospect = Prospect(repeated.prediction_intervals, twin, warnings, Provenance.collect(study, command))
     folder.write(PREDICTION, json.dumps(prospect.to_json(), indent=2, allow_nan=False) + "\n")
     pbx_deaths: list[Death] = []
     async with contextlib.AsyncExitStack() as stack:
@@ -204,7 +211,7 @@ async def _validate(
         # What the run measured can no longer change the prediction.
         driven = await run.finish(stop)
     fits, refitted = _fitted(plan, driven)
-    comparison = compare(
+    comparison = compare_records(
         plan,
         predicted,
         driven.records,
@@ -214,7 +221,7 @@ async def _validate(
         # A PBX is no part of the trunk, so the run itself does not see it die.
         troubles=driven.troubles + tuple(f"{death.program} {death.how}" for death in pbx_deaths),
         anchors=driven.anchors,
-        intervals=prospect.intervals,
+        prediction_intervals=prospect.prediction_intervals,
         twin=prospect.twin,
         cpu=compare_cpu(study, predicted, driven.meters),
         meters=driven.meters,
@@ -330,7 +337,7 @@ def _from_journal(folder: Path) -> Comparison:
         raise InputError(str(folder), [Problem(where=PREDICTION, what=f"cannot be read ({error})")]) from error
     # Of an attempt that was under way nobody knows how it would have ended.
     predicted, ended = read_records(folder / PREDICTED), run.records.filter(~pl.col("row").is_in(run.under_way))
-    return compare(
+    return compare_records(
         draw_plan(run.study),
         predicted,
         ended,
@@ -339,7 +346,7 @@ def _from_journal(folder: Path) -> Comparison:
         ended=run.end,
         troubles=run.troubles,
         anchors=run.anchors,
-        intervals=prospect.intervals,
+        prediction_intervals=prospect.prediction_intervals,
         twin=prospect.twin,
         cpu=compare_cpu(run.study, predicted, run.meters),
         meters=run.meters,
@@ -360,7 +367,7 @@ def _read_back(study: Study, saved: dict[str, Any], folder: Path) -> Comparison:
         generator=GeneratorVerdict(**generator),
         provenance=Provenance(**saved["provenance"]),
         srtp=Heard(**saved["srtp"]),
-        intervals={name: tuple(pair["interval"]) for name, pair in saved["kpis"].items() if pair["interval"]},
+        prediction_intervals={name: ends for name, pair in saved["kpis"].items() if (ends := saved_interval(pair))},
         twin=twin if isinstance(twin, str) else tuple(TwinCheck.from_json(check) for check in twin),
         anchors=saved["anchors"],
         ended=RunEnd.from_json(saved),

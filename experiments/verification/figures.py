@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import ndtri
 
-from trunkproof.experiments.report.figures import MEASURED, PREDICTED, blank_figure
 from trunkproof.experiments.verification.check import Point
+from trunkproof.models.plots import MEASURED, PREDICTED, blank_figure
 
 TALL = 520
 """Height of a parity plot with its differences below, in pixels."""

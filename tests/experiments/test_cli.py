@@ -98,7 +98,7 @@ def test_simulate_gives_every_indicator_its_interval_and_the_twin(short: Path, t
     result = trunkproof("simulate", short, "--replications", "4", "--out", tmp_path / "out", "--json")
     values = json.loads(result.stdout)
     assert list(values["kpis"]) == list(DEFINITIONS)
-    low, high = values["kpis"]["refused_share"]["interval"]
+    low, high = values["kpis"]["refused_share"]["prediction_interval"]
     assert low <= high
     assert values["repetitions"] == 4
     assert abs(values["twin"][0]["z"]) < 4.5

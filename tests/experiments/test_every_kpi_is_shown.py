@@ -14,7 +14,7 @@ from trunkproof.experiments.common.formatting import formatted
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.common.targets import JudgedTarget
 from trunkproof.experiments.report.page import render
-from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.compare import Comparison, compare_records
 from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.models.kpis import DEFINITIONS, Better, Count, KpiDefinition, Mean, Quantile, Share, Total, Values
 from trunkproof.models.plan import draw_plan
@@ -53,7 +53,7 @@ def _declared() -> Iterator[None]:
 @pytest.fixture(name="comparison")
 def _comparison() -> Comparison:
     plan = draw_plan(STUDY)
-    return compare(
+    return compare_records(
         plan,
         simulate(STUDY, plan),
         simulate(STUDY, plan, anchors={"trunk": -4.0}),
@@ -107,7 +107,7 @@ def test_repetitions_estimate_all() -> None:
     assert set(TOYS) <= set(found.estimates)
     assert found.weights["toy_share"] == [float(count or 0) for count in found.samples["attempts"]]
     # A declared unit bounds what a further repetition can reach.
-    assert found.intervals["toy_share"][1] <= 1
+    assert found.prediction_intervals["toy_share"][1] <= 1
 
 
 def test_a_target_may_ask_for_it(comparison: Comparison) -> None:

@@ -26,7 +26,7 @@ from trunkproof.experiments.review.periods.busy import BusyPeriod
 from trunkproof.experiments.review.request import Request
 from trunkproof.experiments.review.request_file import read_request
 from trunkproof.experiments.review.score.score import score
-from trunkproof.experiments.validation.compare import compare
+from trunkproof.experiments.validation.compare import compare_records
 from trunkproof.experiments.validation.cpu import CpuComparison
 from trunkproof.experiments.validation.suite.cells import Suite, played_cell, read_suite, write_suite
 from trunkproof.experiments.validation.validate import read_evidence, write_evidence
@@ -190,7 +190,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = parse_study(STUDY).on("kamailio")
     plan = draw_plan(study)
     records = simulate(study, plan)
-    comparison = compare(
+    comparison = compare_records(
         plan,
         records,
         records,

@@ -75,7 +75,7 @@ def test_what_no_repetition_has_is_left_out() -> None:
     found = replicate(a_minute(), replications=3)
     # The simulator knows no jitter.
     assert "jitter_p95_ms" not in found.estimates
-    assert "jitter_p95_ms" not in found.intervals
+    assert "jitter_p95_ms" not in found.prediction_intervals
 
 
 def test_runs_without_calls_weigh_nothing() -> None:
@@ -110,3 +110,13 @@ def test_whatever_has_fixed_windows_has_a_random_phase_within_the_longest() -> N
         phases = [-anchors[name] for anchors in drawn]
         assert 0 <= min(phases) < window_s / 20
         assert window_s * 19 / 20 < max(phases) < window_s
+
+
+def test_a_prediction_interval_is_wider_than_the_confidence_interval_of_the_mean() -> None:
+    found = replicate(a_minute(), replications=10)
+    mean = found.estimates["refused_share"]
+    low, high = found.confidence_intervals["refused_share"]
+    assert (low, high) == pytest.approx((max(0.0, mean.mean - mean.half_width), mean.mean + mean.half_width))
+    further = found.prediction_intervals["refused_share"]
+    assert further[0] <= low < high < further[1]
+    assert all(one[0] >= 0 for one in found.confidence_intervals.values())

@@ -136,7 +136,7 @@ def test_refusals_that_no_repetition_saw_are_not_known_precisely() -> None:
 
 
 def test_intervals_hold_a_further_repetition_about_as_often_as_they_say() -> None:
-    bounds = replicate(study(), replications=40).intervals["attempts"]
+    bounds = replicate(study(), replications=40).prediction_intervals["attempts"]
     others = replicate(study(seed=2), replications=60).samples["attempts"]
     inside = np.mean([bounds[0] <= value <= bounds[1] for value in others if value is not None])
     # 95 % asked; a binomial of 60 draws, and bounds that are themselves estimated from 40.

@@ -15,9 +15,10 @@ from typing import Any
 
 import polars as pl
 
-from trunkproof.experiments.review.decision_json import plain
+from trunkproof.experiments.review.decision_json import plain, to_json
 from trunkproof.experiments.review.periods.observed import by_hour, by_period
 from trunkproof.experiments.review.request import Request
+from trunkproof.experiments.review.result import Review
 from trunkproof.experiments.review.score.bands import Band
 from trunkproof.experiments.review.score.coverage import Coverage, coverage_of
 from trunkproof.experiments.review.score.still_fits import (
@@ -33,6 +34,8 @@ from trunkproof.models.demand.fitting.result import Ranged
 from trunkproof.models.demand.fitting.told_apart import told_apart
 from trunkproof.models.demand.history.table import CallStatus, History
 from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.html import html_table
+from trunkproof.models.kpis import DEFINITIONS
 
 _NOTABLE_HOLD = 0.05
 """A smaller difference of the mean hold decides nothing, however significant it is."""
@@ -117,6 +120,15 @@ class Score:
             Advice.NONE: "no raise was advised, so there are no bands to keep",
         }[self.advice]
 
+    def __repr__(self) -> str:
+        return f"<Score of {self.name!r}: {self.said}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (DEFINITIONS[band.kpi].title if band.kpi in DEFINITIONS else band.kpi, _word(band)) for band in self.bands
+        ]
+        return html_table(("indicator", "against its band"), rows, caption=self.said)
+
     def to_json(self) -> dict[str, Any]:
         """All values, ready for `json.dumps`."""
         return dict(
@@ -139,11 +151,17 @@ class Score:
         )
 
 
-def score(decision: Mapping[str, Any], history: History, request: Request, *, per_minute: int | None = None) -> Score:
+def _word(band: Band) -> str:
+    return {True: "kept", False: band.breach, None: "not seen"}[band.kept]
+
+
+def score(
+    decision: Mapping[str, Any] | Review, history: History, request: Request, *, per_minute: int | None = None
+) -> Score:
     """Hold the history since a raise against the review that advised it.
 
     Args:
-        decision: content of its `decision.json`.
+        decision: the review, or the content of its `decision.json`.
         history: of the time since the raise only (`history.since` of a request says where it begins).
         request: the review's; its growth is in the forecast.
         per_minute: the throttle in force; None is the first step of the rollout, or today's throttle without a raise.
@@ -151,6 +169,7 @@ def score(decision: Mapping[str, Any], history: History, request: Request, *, pe
     Raises:
         InputError: it is not a decision of a review, or it has no such step.
     """
+    decision = to_json(decision) if isinstance(decision, Review) else decision
     step, following = _steps(decision, per_minute)
     limit, periods = int(step["per_minute"]), periods_of(decision)
     history = told_apart(history, limit, request.enforced, seed=request.seed)

@@ -17,6 +17,7 @@ import numpy as np
 from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.guesses import best_composed, best_guess, explained_share
 from trunkproof.experiments.target.identify.habits import Habits
+from trunkproof.models.html import html_table
 from trunkproof.models.throttles.observed import USUAL_WINDOWS_S, Observed, Range
 from trunkproof.models.throttles.policy import Explanation, Limited, Policy
 from trunkproof.models.throttles.registry import POLICIES
@@ -112,6 +113,16 @@ class Identification:
     """
     habits: Habits
 
+    def __repr__(self) -> str:
+        what = "nothing" if self.settings is None else self.settings.describe()
+        return f"<Identification: {what}, {'sure' if self.is_sure else 'not sure'}, {len(self.attempts)} attempts>"
+
+    def _repr_html_(self) -> str:
+        rows = [("throttle", "nothing was told" if self.settings is None else self.settings.describe())]
+        rows += [("attempts", f"{len(self.attempts):,}"), ("explained", f"{self.explained:.1%}")]
+        rows += [("doubt", doubt) for doubt in self.doubts]
+        return html_table(("what", "told"), rows, caption="The throttle is known" if self.is_sure else "Not sure")
+
     @property
     def is_sure(self) -> bool:
         """Tell whether one family is left, and nothing speaks against it."""
@@ -140,7 +151,7 @@ def reopenings(attempts: Sequence[Attempt]) -> int:
     return sum(later.admitted and not one.admitted for one, later in pairwise(ordered))
 
 
-def identify(
+def identify_attempts(
     attempts: Sequence[Attempt], clock_s: float = CLOCK_S, *, in_order: bool = True, unknown: int = 0
 ) -> Identification:
     """Tell what explains these attempts. `unknown` others went through the throttle, so nothing is sure with any."""

@@ -23,7 +23,7 @@ from trunkproof.experiments.target.identify.judgement import (
     Family,
     Identification,
     families_of,
-    identify,
+    identify_attempts,
     reopenings,
 )
 from trunkproof.models.arrays import FloatArray
@@ -150,7 +150,7 @@ class Probe:
 
     def result(self) -> Identification:
         """Return what was told."""
-        return identify(self.attempts, self._clock_s, unknown=self.lost)
+        return identify_attempts(self.attempts, self._clock_s, unknown=self.lost)
 
     def _is_awaited(self, now: float) -> bool:
         """Tell whether a refusal may still come. A call that waits for longer is admitted, whenever it will ring."""

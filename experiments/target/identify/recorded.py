@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 
 from trunkproof.experiments.target.identify.attempts import Attempt
-from trunkproof.experiments.target.identify.judgement import CLOCK_S, Identification, identify
+from trunkproof.experiments.target.identify.judgement import CLOCK_S, Identification, identify_attempts
 from trunkproof.models.records import Direction, Disposition
 
 _NEVER_ASKED = frozenset(
@@ -62,7 +62,7 @@ def identify_trunk(records: pl.DataFrame, clock_s: float = CLOCK_S) -> Identific
     if 0 < outbound.height < records.height:
         tables.append((outbound, "outbound"))
     read = [
-        (identify(attempts_of(table), clock_s, in_order=in_order), counts)
+        (identify_attempts(attempts_of(table), clock_s, in_order=in_order), counts)
         for table, counts in tables
         for in_order in (True, False)
     ]

@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from trunkproof.experiments.authoring.shipped import shipped_studies
+from trunkproof.experiments.authoring.shipped import shipped_notebooks, shipped_studies
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.review.request_file import read_request
@@ -94,6 +94,16 @@ def test_shipped_studies_are_listed_shown_and_copied(tmp_path: Path) -> None:
     run("studies", "copy", "suite/13_bucket", str(copied))
     assert copied.read_text() == run("studies", "show", "suite/13_bucket")
     assert read_study(copied)
+
+
+def test_shipped_notebooks_are_listed_and_copied(tmp_path: Path) -> None:
+    assert list(json.loads(run("notebooks", "list", "--json"))) == list(shipped_notebooks())
+    for name in ("01_first_steps", "first_steps", "01_first_steps.ipynb"):
+        copied = tmp_path / f"{name}.copy"
+        run("notebooks", "copy", name, str(copied))
+        assert copied.read_text() == shipped_notebooks()["01_first_steps"].read_text()
+    result = CliRunner().invoke(app, ["notebooks", "copy", "first_step"])
+    assert "did you mean `first_steps`?" in str(result.exception)
 
 
 def test_a_study_that_is_not_shipped() -> None:

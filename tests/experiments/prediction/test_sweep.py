@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
+from trunkproof.experiments.load.compare import compare
+from trunkproof.experiments.prediction.predict import predict
 from trunkproof.experiments.prediction.sweep import contrast, sweep
 from trunkproof.models.errors import InputError
 from trunkproof.models.study import Study
@@ -72,3 +75,23 @@ def test_a_difference_is_that_of_pairs_with_one_seed() -> None:
 def test_a_study_does_not_differ_from_itself() -> None:
     same = contrast(STUDY, STUDY, replications=3)["refused_share"]
     assert (same.mean, same.is_certain) == (0.0, False)
+
+
+def test_two_studies_are_compared_by_one_call() -> None:
+    found = compare(limited(200), limited(260), replications=4)
+    assert found == contrast(limited(200), limited(260), replications=4)
+    assert found.to_frame().filter(pl.col("kpi") == "refused_share")["is_certain"].item()
+    assert "certain" in found._repr_html_()
+    with pytest.raises(InputError, match="the other one is a run"):
+        compare(limited(200), "out/run")  # type: ignore[call-overload]
+
+
+def test_a_prediction_shows_both_kinds_of_intervals_by_their_names() -> None:
+    found = predict(limited(200), replications=4)
+    assert set(found.confidence_intervals) == set(found.prediction_intervals)
+    saved = found.to_json()["kpis"]["refused_share"]
+    assert saved["prediction_interval"] != saved["confidence_interval"]
+    shown = found._repr_html_()
+    assert "95 % of further runs" in shown
+    assert "mean over seeds, 95 % sure" in shown
+    assert found.plot().data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +65,12 @@ def test_no_page_is_wider_than_its_screen_and_all_figures_are_drawn(
         assert all(drawn)
         # Of a VOID run no figure is shown.
         assert bool(drawn) is (page.stem == "load")
+
+
+def test_the_pages_have_no_serious_finding_of_an_accessibility_checker(
+    pages: list[Path], serious_findings: Callable[[str], list[str]]
+) -> None:
+    for page in pages:
+        text = page.read_text()
+        assert serious_findings(text) == [], page.name
+        assert len(text.encode()) < 2_000_000

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
+from plotly.offline import get_plotlyjs_version
 
 from trunkproof.experiments.common.provenance import Provenance
+from trunkproof.experiments.report import sheet
 from trunkproof.experiments.report.chromium import Browser
 from trunkproof.experiments.report.page import render, write_report
-from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.compare import Comparison, compare_records
 from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.run_end import COMPLETED, EndKind, RunEnd
 from trunkproof.loadgen.verdict import Measurements, judge
@@ -37,13 +40,13 @@ def comparison(*, lateness_s: float = 0.0, written: str = STUDY) -> Comparison:
     study = parse_study(written)
     plan = draw_plan(study)
     # Two phases of the throttle's window stand for a prediction and a reality that differ here and there.
-    return compare(
+    return compare_records(
         plan,
         simulate(study, plan, anchors={"trunk": -4.0}),
         simulate(study, plan, anchors={"trunk": -4.4}),
         generator=judge(Measurements(lateness_s=[lateness_s] * 10)),
         provenance=Provenance.collect(study, "a test"),
-        intervals={"refused_share": (0.1, 0.3)},
+        prediction_intervals={"refused_share": (0.1, 0.3)},
         twin="a test has none",
         anchors={"trunk": -4.4},
     )
@@ -95,7 +98,7 @@ def test_a_void_run_shows_no_measured_figure() -> None:
 def test_a_run_cut_short_is_compared_as_far_as_it_went() -> None:
     found = comparison()
     early = found.measured.filter(pl.col("intended_s") < 10)
-    cut = compare(
+    cut = compare_records(
         draw_plan(found.study),
         found.predicted,
         early,
@@ -121,3 +124,25 @@ def test_the_page_draws_in_a_browser_without_a_complaint(tmp_path: Path) -> None
     assert [name for name, *_ in drawn] == ["admitted", "refused", "concurrency", "ports", "srd", "mos", "endings"]
     assert all(pictures for _, pictures, _ in drawn)
     assert sum(traces for *_, traces in drawn) >= 2 * len(drawn)
+
+
+def test_the_page_has_no_serious_finding_of_an_accessibility_checker(
+    serious_findings: Callable[[str], list[str]],
+) -> None:
+    page = render(comparison())
+    assert serious_findings(page) == []
+    assert len(page.encode()) < 2_000_000
+
+
+def test_the_plotly_of_the_pages_is_of_the_version_that_makes_the_figures() -> None:
+    bundle = (Path(sheet.__file__).parent / "templates" / sheet.PLOTLY).read_text(encoding="utf-8")
+    assert f"v{get_plotlyjs_version()}" in bundle[:200]
+    assert "MIT license" in bundle[:200]
+
+
+def test_the_accessibility_checker_finds_a_planted_fault(serious_findings: Callable[[str], list[str]]) -> None:
+    pale = '<p style="color:#ccc;background:#fff">Nobody can read this.</p>'
+    planted = f'<!DOCTYPE html><html lang="en"><title>t</title><main><h1>t</h1>{pale}</main></html>'
+    found = serious_findings(planted)
+    assert len(found) == 3
+    assert all("color-contrast" in one for one in found)

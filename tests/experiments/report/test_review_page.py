@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -510,3 +510,11 @@ def test_embedded_json_is_json(page: str) -> None:
     assert len(embedded) == len(FIGURES) + 1
     for text in embedded:
         json.loads(text)
+
+
+def test_the_page_has_no_serious_finding_of_an_accessibility_checker(
+    serious_findings: Callable[[str], list[str]],
+) -> None:
+    page = render_review(review())
+    assert serious_findings(page) == []
+    assert len(page.encode()) < 2_000_000

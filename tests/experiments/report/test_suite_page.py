@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,9 @@ def test_the_table_for_a_readme(every_state: Suite) -> None:
     assert len(lines) == 2 + len(every_state.cells)
     assert "**misses** agreement" in lines[3]
     assert lines[-1].endswith("| not played: it has no Retry-After |")
+
+
+def test_the_page_has_no_serious_finding_of_an_accessibility_checker(
+    every_state: Suite, tmp_path: Path, serious_findings: Callable[[str], list[str]]
+) -> None:
+    assert serious_findings(render_suite(every_state, tmp_path)) == []

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from trunkproof.experiments.common.provenance import Provenance
-from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.compare import Comparison, compare_records
 from trunkproof.experiments.validation.far_ends import compare_far_ends
 from trunkproof.experiments.validation.outcome import Outcome
 from trunkproof.loadgen.parties.audio import Heard
@@ -46,7 +46,7 @@ def as_measured(records: pl.DataFrame) -> pl.DataFrame:
 
 
 def compared(measured: pl.DataFrame) -> Comparison:
-    return compare(
+    return compare_records(
         plan,
         predicted,
         measured,

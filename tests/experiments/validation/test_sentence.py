@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trunkproof.experiments.common.provenance import Provenance
 from trunkproof.experiments.report.page import render
-from trunkproof.experiments.validation.compare import Comparison, compare
+from trunkproof.experiments.validation.compare import Comparison, compare_records
 from trunkproof.loadgen.run_end import EndKind, RunEnd
 from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.models.plan import draw_plan
@@ -24,7 +24,7 @@ traffic:
 def stopped_before_the_first_call(measured: Measurements | None = None, troubles: tuple[str, ...] = ()) -> Comparison:
     study = parse_study(STUDY)
     plan = draw_plan(study)
-    return compare(
+    return compare_records(
         plan,
         simulate(study, plan),
         to_frame([]),

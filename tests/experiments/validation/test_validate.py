@@ -76,7 +76,9 @@ def test_comparison_json_keeps_its_promise(proof: tuple[Comparison, Path]) -> No
     saved = json.loads((proof[1] / COMPARISON).read_text())
     assert {"attempts", "agreement", "kpis", "generator", "srtp", "provenance"} <= set(saved)
     assert set(saved["kpis"]) == set(DEFINITIONS)
-    assert all({"predicted", "interval", "measured", "difference"} <= set(pair) for pair in saved["kpis"].values())
+    assert all(
+        {"predicted", "prediction_interval", "measured", "difference"} <= set(pair) for pair in saved["kpis"].values()
+    )
     assert {"verdict", "lateness_p99_ms", "reasons"} <= set(saved["generator"])
     assert {"received", "authenticated"} == set(saved["srtp"])
     assert {"versions", "seed", "study_hash", "machine"} <= set(saved["provenance"])
@@ -108,6 +110,15 @@ def test_evidence_from_before_ends_had_kinds_is_still_read(proof: tuple[Comparis
     old = read_evidence(tmp_path / "old")
     assert (old.ended.kind, old.interrupted) == (EndKind.UNKNOWN, "the trunk died 3.0 s after plan zero")
     assert not old.agrees
+
+
+def test_evidence_with_the_former_name_of_the_intervals_is_still_read(
+    proof: tuple[Comparison, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(proof[1], tmp_path / "old")
+    path = tmp_path / "old" / COMPARISON
+    path.write_text(path.read_text().replace('"prediction_interval"', '"interval"'))
+    assert read_evidence(tmp_path / "old").prediction_intervals == proof[0].prediction_intervals
 
 
 def test_evidence_of_another_version_is_told_as_such(proof: tuple[Comparison, Path], tmp_path: Path) -> None:

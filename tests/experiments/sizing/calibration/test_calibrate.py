@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -317,3 +318,11 @@ def test_a_level_is_measured_on_real_calls(tmp_path: Path, monkeypatch: pytest.M
     assert level.reference_s is not None
     # A busy call never rings: there is no round trip to see.
     assert level.response_s == ()
+
+
+def test_the_page_has_no_serious_finding_of_an_accessibility_checker(
+    serious_findings: Callable[[str], list[str]],
+) -> None:
+    dice = np.random.default_rng(5)
+    levels = [predicted_level(*each, dice) for each in studies_of("embedded")]
+    assert serious_findings(render_calibration(CalibrationRun.explaining("embedded", levels, "x"))) == []

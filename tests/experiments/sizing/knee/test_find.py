@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -353,3 +354,9 @@ def test_a_real_stack_far_beyond_its_quota_fails_where_it_holds_without_one(tmp_
     assert failed.throttled_share is not None
     assert failed.throttled_share > 0.5
     assert held.throttled_share is None
+
+
+def test_the_page_has_no_serious_finding_of_an_accessibility_checker(
+    tmp_path: Path, serious_findings: Callable[[str], list[str]]
+) -> None:
+    assert serious_findings(render_knee(_find(_study(), _Stack(1000), _Stack(1100), tmp_path))) == []

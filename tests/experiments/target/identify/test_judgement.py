@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from trunkproof.experiments.target.identify.attempts import Attempt, observed
 from trunkproof.experiments.target.identify.habits import Habits, RetryAfter
-from trunkproof.experiments.target.identify.judgement import identify, unusual
+from trunkproof.experiments.target.identify.judgement import identify_attempts, unusual
 from trunkproof.experiments.target.identify.words import headline, lines, throttle_block, to_json
 from trunkproof.models.throttles.decision import Admitted
 from trunkproof.models.throttles.fixed_window import FixedWindow
@@ -43,7 +43,7 @@ def attempts(policy: Policy, count: int, gap_s: float, *, anchor_s: float = 0.0)
 
 
 def test_one_family_that_explains_everything_is_sure() -> None:
-    found = identify(attempts(FixedWindow(limit=20, window_s=5), 600, 0.05, anchor_s=1.0))
+    found = identify_attempts(attempts(FixedWindow(limit=20, window_s=5), 600, 0.05, anchor_s=1.0))
     assert found.is_sure
     assert found.is_complete
     assert found.settings == FixedWindow(limit=20, window_s=5)
@@ -51,19 +51,19 @@ def test_one_family_that_explains_everything_is_sure() -> None:
 
 
 def test_nothing_refused_is_no_proof_of_no_throttle() -> None:
-    found = identify(attempts(NoThrottle(), 100, 0.05))
+    found = identify_attempts(attempts(NoThrottle(), 100, 0.05))
     assert not found.is_sure
     assert "nothing was refused" in found.doubts[0]
 
 
 def test_no_attempts_tell_nothing() -> None:
-    found = identify([])
+    found = identify_attempts([])
     assert (found.is_sure, found.settings, throttle_block(found)) == (False, None, "")
     assert "no attempts" in lines(found)[0]
 
 
 def test_a_limit_that_nobody_would_set_is_doubted() -> None:
-    found = identify(attempts(FixedWindow(limit=19, window_s=5), 600, 0.05))
+    found = identify_attempts(attempts(FixedWindow(limit=19, window_s=5), 600, 0.05))
     assert [family.policy for family in found.families] == [FixedWindow]
     assert not found.is_sure
     assert "limit 19" in found.doubts[0]
@@ -72,7 +72,7 @@ def test_a_limit_that_nobody_would_set_is_doubted() -> None:
 
 
 def test_calls_that_were_never_answered_leave_a_doubt() -> None:
-    found = identify(attempts(FixedWindow(limit=20, window_s=5), 600, 0.05), unknown=2)
+    found = identify_attempts(attempts(FixedWindow(limit=20, window_s=5), 600, 0.05), unknown=2)
     assert not found.is_sure
     assert "2 calls were never answered" in found.doubts[0]
 
@@ -83,7 +83,7 @@ def test_refusals_that_no_family_explains_are_told_with_the_share_that_fits() ->
         Attempt(one.sent_s, one.sent_s + 0.004, False, 503) if number % 37 == 5 else one
         for number, one in enumerate(seen)
     ]
-    found = identify(odd)
+    found = identify_attempts(odd)
     assert not found.is_sure
     assert not found.families
     assert 0.8 < found.explained < 1
@@ -91,7 +91,7 @@ def test_refusals_that_no_family_explains_are_told_with_the_share_that_fits() ->
 
 
 def test_a_shaper_is_told_from_a_bucket_by_how_long_its_calls_wait() -> None:
-    found = identify(attempts(Shaper(limit=60, max_delay_s=3), 400, 0.15))
+    found = identify_attempts(attempts(Shaper(limit=60, max_delay_s=3), 400, 0.15))
     assert [family.policy for family in found.families] == [Shaper]
     assert isinstance(found.settings, Shaper)
     assert (found.settings.per_minute, found.settings.max_delay_s) == (60, 3)
@@ -102,7 +102,7 @@ def test_a_limit_that_is_our_own_pace_is_doubted() -> None:
     seen = [Attempt(0.1 * number, 0.1 * number + 0.004, admitted=True) for number in range(100)]
     later = [10 + 0.1 * number + 0.0005 for number in range(60)]
     seen += [Attempt(at, at + 0.004, number % 2 == 0, 503) for number, at in enumerate(later)]
-    found = identify(seen)
+    found = identify_attempts(seen)
     assert any(family.policy is SlidingWindowAttempts for family in found.families)
     assert not found.is_sure
     assert any("our own pace" in doubt or "in tandem" in doubt or "by trying" in doubt for doubt in found.doubts)
@@ -121,7 +121,7 @@ COMPOSED: list[tuple[Policy, float, str]] = [
 
 @pytest.mark.parametrize(("policy", "gap_s", "words"), COMPOSED, ids=lambda one: getattr(one, "label", None))
 def test_what_no_search_can_prove_is_named_and_never_sure(policy: Policy, gap_s: float, words: str) -> None:
-    found = identify(attempts(policy, 500, gap_s))
+    found = identify_attempts(attempts(policy, 500, gap_s))
     assert type(found.settings) is type(policy)
     assert found.explained > 0.97
     assert not found.is_sure
@@ -132,7 +132,7 @@ def test_what_no_search_can_prove_is_named_and_never_sure(policy: Policy, gap_s:
 
 
 def test_the_block_is_a_throttle_that_a_study_reads() -> None:
-    found = identify(attempts(FixedWindow(limit=20, window_s=5), 600, 0.05))
+    found = identify_attempts(attempts(FixedWindow(limit=20, window_s=5), 600, 0.05))
     read = TypeAdapter[Policy](ThrottleSettings).validate_python(yaml.safe_load(throttle_block(found))["throttle"])
     assert read == found.settings
     assert json.loads(json.dumps(to_json(found), allow_nan=False))["families"][0]["policy"] == "fixed_window"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 import pytest
 
@@ -57,3 +59,10 @@ def test_the_page_says_what_was_told_and_what_cannot_be() -> None:
     page = render_identify(identify_records(records_of("{policy: fixed_window, limit: 40, window_s: 10}")))
     for words in ("40 calls in 10 s, fixed window", "policy: fixed_window", "cannot tell", "SURE"):
         assert words in page
+
+
+def test_the_page_has_no_serious_finding_of_an_accessibility_checker(
+    serious_findings: Callable[[str], list[str]],
+) -> None:
+    page = render_identify(identify_records(records_of("{policy: fixed_window, limit: 40, window_s: 10}")))
+    assert serious_findings(page) == []

@@ -25,7 +25,7 @@ from tests.loadgen.stacks.abroad.conftest import (
 )
 
 from trunkproof.experiments.common.provenance import Provenance
-from trunkproof.experiments.validation.compare import compare
+from trunkproof.experiments.validation.compare import compare_records
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.stacks.asterisk.find import Installation
@@ -125,7 +125,7 @@ def test_twenty_calls_to_each_kind_of_far_end(asterisk: Installation, tmp_path: 
         assert calls == sum(each == number for each, _ in noted)
 
     plan = draw_plan(question)
-    compared = compare(
+    compared = compare_records(
         plan,
         simulate(question, plan),
         records,
@@ -155,7 +155,7 @@ def test_a_far_end_that_does_what_nobody_expects(asterisk: Installation, tmp_pat
     assert set(by(records, "plays")["disposition"]) == {"busy"}
     # The trunk admitted all of them as predicted: what the far ends did is no disagreement of it.
     plan = draw_plan(question)
-    compared = compare(
+    compared = compare_records(
         plan,
         simulate(question, plan),
         records,
