@@ -10,7 +10,7 @@ from trunkproof.experiments.load.judge import JudgedRow
 from trunkproof.experiments.load.result import LoadResult
 from trunkproof.experiments.report.sheet import Panel
 from trunkproof.models.occupancy import steps
-from trunkproof.models.plots import BAD, MEASURED, blank_figure, endings_over_time, line
+from trunkproof.models.plots import BAD, GREY, MEASURED, blank_figure, endings_over_time, line
 
 _MOST_WINDOWS = 6
 _MOST_POINTS = 4000
