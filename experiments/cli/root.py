@@ -10,7 +10,6 @@ import contextlib
 import errno
 import itertools
 import logging
-import resource
 import sys
 from enum import StrEnum
 from importlib import import_module
@@ -19,6 +18,11 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _NO_ROOM = 7
 """The same code as in `experiments.common.exit_codes`, which cannot be imported without memory."""
@@ -196,12 +200,20 @@ def run() -> None:
         _end_with(error)
 
 
+def _memory_limit() -> int | None:
+    """Return how many bytes of memory this process may use; None where there is no limit, as on Windows."""
+    if resource is None:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def _end_with(error: Exception) -> NoReturn:
     """Say what went wrong, and leave with its exit code. A bug of ours is raised again, with its traceback."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limit = _memory_limit()
     # A library that finds no memory for itself has many words for it, but no error of its own. And nothing of ours can
     # be imported then.
-    if limit != resource.RLIM_INFINITY and (
+    if limit is not None and (
         isinstance(error, ImportError | MemoryError | SystemError)
         or (isinstance(error, OSError) and error.errno in {None, errno.ENOMEM})
     ):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from trunkproof.loadgen.bugs import FILE as BUGS
 from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
 from trunkproof.loadgen.system.files import no_room, written_aside
+from trunkproof.loadgen.system.locks import lock_file
 from trunkproof.models.errors import InputError, Problem, StorageError
 
 STUDY = "study.json"
@@ -145,7 +145,7 @@ def open_results(path: Path, *, fresh: bool = True) -> Iterator[ResultFolder]:
 
 def _take(descriptor: int, path: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor)
     except BlockingIOError:
         holder = (path / LOCK).read_text(encoding="utf-8", errors="replace").strip()
         what = f"is in use by process {holder or 'unknown'}: wait for it, or name another folder"
