@@ -11,6 +11,7 @@ import errno
 import itertools
 import logging
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import version as installed_version
@@ -93,7 +94,8 @@ class LazyGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the options of every command from anywhere in the line, and `--json` from before the command."""
-        return super().parse_args(ctx, _in_order(args))
+        with _in_our_words():
+            return super().parse_args(ctx, _in_order(args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. After Ctrl-C it leaves quietly with 130; Typer alone would print a word and leave with 1."""
@@ -104,12 +106,27 @@ class LazyGroup(TyperGroup):
         from trunkproof.models.errors import InputError  # noqa: PLC0415
 
         try:
-            with held:
+            with held, _in_our_words():
                 return super().invoke(ctx)
         except InputError as error:
             raise current_invocation().at_its_keys(error) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Say what is wrong with an option as with a key of a study. Typer says what Pydantic does, in Python's types."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        from pydantic import ValidationError  # noqa: PLC0415
+
+        from trunkproof.models.forms import explain  # noqa: PLC0415
+
+        if isinstance(error.__cause__, ValidationError):
+            error.message = explain(error.__cause__.errors()[0])
+        raise
 
 
 def _in_order(words: list[str]) -> list[str]:

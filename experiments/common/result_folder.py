@@ -49,6 +49,23 @@ OF_ONE_RUN = (
 """The names of what one run leaves. A new run moves them away before it begins."""
 
 
+def check_result(folder: Path) -> None:
+    """Check that a folder is there, and has a result in it.
+
+    Raises:
+        InputError: it is none, with what to name instead.
+    """
+    if not folder.exists():
+        what = "does not exist: name the folder that was given to --out"
+    elif not folder.is_dir():
+        what = "is a file: name the folder that was given to --out"
+    elif not (folder / STUDY).exists():
+        what = f"holds no result, as there is no {STUDY} in it: name a folder that `load` or `validate` wrote"
+    else:
+        return
+    raise InputError(str(folder), [Problem(where="folder", what=what)])
+
+
 class ResultFolder:
     """A locked folder for one result. `open_results` makes it."""
 
