@@ -12,7 +12,7 @@ INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
 BENCHING := .venv/benching
 
-.PHONY: help setup setup-dev setup-bench demo prove review picture verify kills bench test test-bench check lint fuzz pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo prove review picture verify kills bench test test-bench test-pythons check lint fuzz pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ test-bench: setup-dev system-packages ## tests of the benchmarks (three minutes)
 
 fuzz: setup-dev ## millions of damaged messages, packets and files, which takes hours (FUZZ=10000000 messages, SEED=1)
 	@TRUNKPROOF_FUZZ=$(FUZZ) TRUNKPROOF_FUZZ_SEED=$(or $(SEED),1) $(BIN)/pytest --numprocesses auto tests/fuzz
+
+test-pythons: setup ## the wheel on every Python from 3.11 on that is on this machine, each in an environment of its own
+	@.ci/test-pythons
 
 clean: ## remove .venv, caches and the demo's results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info out/demo

@@ -50,8 +50,8 @@ COMMANDS = {
     "answer": _Command(
         "answering", "Play the carrier behind a trunk that others run: answer the study's numbers, until Ctrl-C."
     ),
-    "validate": _Command("proving", "Predict a study, place its calls on a trunk of this machine, and compare both."),
-    "report": _Command("proving", "Write the page of a load test, a validation or a suite again, from what it left."),
+    "validate": _Command("proving", "Predict a study, place its calls, and compare both"),
+    "report": _Command("proving", "Write the page of a load test, a validation or a suite again, from what it left"),
     "compare": _Command("comparing", "Compare two runs of one study: what is the same, better or worse."),
     "calibrate": _Command("proving", "Measure what a stack spends on each kind of work, on this machine."),
     "knee": _Command("finding", "Find the largest load that a trunk carries at quality, on the model and for real."),
