@@ -81,7 +81,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 # mostly wait. So do the odd peers, whose calls all share one run. Tests that compute run beside them, and get only what
 # these leave of the two cores. Tests marked `alone` need both cores, and come last.
 # The shell takes Ctrl-C from what it runs in the background, and `env` gives it back.
-COMPUTING := tests/fuzz tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_wheel.py \
+COMPUTING := tests/fuzz tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_portable.py tests/test_wheel.py \
 	$(addprefix tests/loadgen/,sip schedule media/compiled media/test_warm.py) \
 	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
