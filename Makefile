@@ -12,7 +12,7 @@ INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
 BENCHING := .venv/benching
 
-.PHONY: help setup setup-dev setup-bench demo prove review picture verify kills bench test test-bench check lint fuzz pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo prove review picture verify kills bench test test-bench test-pythons check lint fuzz pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,7 +81,7 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 # mostly wait. So do the odd peers, whose calls all share one run. Tests that compute run beside them, and get only what
 # these leave of the two cores. Tests marked `alone` need both cores, and come last.
 # The shell takes Ctrl-C from what it runs in the background, and `env` gives it back.
-COMPUTING := tests/fuzz tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_wheel.py \
+COMPUTING := tests/fuzz tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_portable.py tests/test_wheel.py \
 	$(addprefix tests/loadgen/,sip schedule media/compiled media/test_warm.py) \
 	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
@@ -126,6 +126,9 @@ test-bench: setup-dev system-packages ## tests of the benchmarks (three minutes)
 
 fuzz: setup-dev ## millions of damaged messages, packets and files, which takes hours (FUZZ=10000000 messages, SEED=1)
 	@TRUNKPROOF_FUZZ=$(FUZZ) TRUNKPROOF_FUZZ_SEED=$(or $(SEED),1) $(BIN)/pytest --numprocesses auto tests/fuzz
+
+test-pythons: setup ## the wheel on every Python from 3.11 on that is on this machine, each in an environment of its own
+	@.ci/test-pythons
 
 clean: ## remove .venv, caches and the demo's results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info out/demo

@@ -12,7 +12,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from trunkproof.models.edges import Edge
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, why_unreadable
+from trunkproof.models.forms import explain
 from trunkproof.models.hosts import PORT
 from trunkproof.models.settings import Settings
 from trunkproof.models.study import StackName, Transport
@@ -90,7 +91,9 @@ def read_card(path: Path) -> TrunkCard:
     try:
         return TrunkCard.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
+        raise InputError(
+            str(path), [Problem(where="file", what=f"cannot be read ({why_unreadable(error)})")]
+        ) from error
     except ValidationError as error:
-        problems = [Problem(where=".".join(map(str, e["loc"])) or "file", what=e["msg"]) for e in error.errors()]
+        problems = [Problem(where=".".join(map(str, e["loc"])) or "file", what=explain(e)) for e in error.errors()]
         raise InputError(str(path), problems) from None

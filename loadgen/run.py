@@ -43,6 +43,7 @@ from trunkproof.loadgen.stacks.control import InboundAttempt, TrunkSilentError
 from trunkproof.loadgen.stacks.link import FinalReport, TrunkLink, open_link
 from trunkproof.loadgen.stacks.registry import edge_of
 from trunkproof.loadgen.system.cores import keeping_off
+from trunkproof.loadgen.system.linux import require_linux
 from trunkproof.loadgen.tls.endpoints import ConnectError, LocalNetworkError
 from trunkproof.loadgen.verdict import GeneratorVerdict, judge, void, worse
 from trunkproof.loadgen.workers.choice import make_placer
@@ -210,6 +211,7 @@ class Run:
             GuardError: the target may not be called.
             StackError: the trunk cannot be reached, or a worker does not start.
         """
+        require_linux()
         plan, card, options = self._plan, self._card, self._options
         rate = 60 * plan.calls / plan.study.duration_s
         target = options.guard.check(card.host, card.port, rate)

@@ -82,12 +82,15 @@ def _kept(function: Callable[..., object], options: dict[str, Any]) -> Any:
 @cache
 def _has_private_folder() -> bool:
     """Let Numba use a private folder of the temporary one. Return whether there is one."""
-    folder = Path(tempfile.gettempdir()) / f"trunkproof-{os.getuid()}"
+    # Windows has no such numbers, and gives every user a temporary folder that nobody else may write to.
+    owner = os.getuid() if hasattr(os, "getuid") else None
+    folder = Path(tempfile.gettempdir()) / f"trunkproof-{owner}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         # What is in it is run: nobody else may have made it, or may write to it.
-        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+        is_ours = stat.S_ISDIR(found.st_mode)
+        is_ours &= owner is None or (found.st_uid == owner and not found.st_mode & 0o022)
         if is_ours:
             with tempfile.TemporaryFile(dir=folder):
                 pass

@@ -12,7 +12,9 @@ Any other error that escapes is a bug of ours. `experiments/common/exit_codes.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -33,6 +35,28 @@ class Problem:
     def __str__(self) -> str:
         line = f"line {self.line}: " if self.line is not None else ""
         return f"{line}{self.where}: {self.what}"
+
+
+def why_unreadable(error: BaseException) -> str:
+    """Return in words why a file cannot be read or used, without the names of Python and its libraries."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder, not a file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text in UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno} is not JSON"
+    return "it is damaged, or of another kind"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the hint for a word that is not known: the nearest one, or all there are."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(known)}"
 
 
 class InputError(TrunkproofError):

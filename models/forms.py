@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, why_unreadable
 from trunkproof.models.key_paths import KeyPath, dotted, key_path, with_value_at
 from trunkproof.models.settings import WrongTogetherError
 from trunkproof.models.yaml_text import YamlText, read_yaml
@@ -53,6 +53,9 @@ _MUST_BE = {
     ("path_type", "is_instance_of"): "must be the path of a file",
 }
 """Kinds of Pydantic's errors -> our words. Its own name Python's types, which no user of a study need know."""
+
+_WHOLE = {"missing": "is missing", "json_invalid": "is not JSON"}
+"""The same for what need not be quoted."""
 
 
 def _unchanged(written: Written) -> Written:
@@ -104,7 +107,9 @@ def read_form(path: Path | str, form: Form[S], *, changes: Mapping[KeyPath, Any]
             raise InputError(str(path), [Problem(where="file", what=f"larger than 4 MiB: this is no {form.word}")])
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(str(path), [Problem(where="file", what=f"cannot be read ({error.strerror})")]) from error
+        raise InputError(
+            str(path), [Problem(where="file", what=f"cannot be read ({why_unreadable(error)})")]
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(str(path), [Problem(where="file", what="is not text in UTF-8")]) from error
     return parse_form(text, form, source=str(path), folder=path.parent, changes=changes)
@@ -220,18 +225,18 @@ def _problems(
         path = form.as_written((*_without_tags(loc, form.model), *inner), written)
         known = [*_fields_at(loc[:-1], form.model), *(form.also_at_top if len(loc) == 1 else ())]
         line = None if _is_within(path, changes) else yaml.line_of(path)
-        yield Problem(where=dotted(path) or form.word, what=_explain(detail, known), line=line)
+        yield Problem(where=dotted(path) or form.word, what=explain(detail, known), line=line)
 
 
-def _explain(detail: Mapping[str, Any], known: list[str]) -> str:
-    """Return the problem in words. `known` has the keys that are allowed there."""
+def explain(detail: Mapping[str, Any], known: Sequence[str] = ()) -> str:
+    """Return one of Pydantic's problems in words. `known` has the keys that are allowed there."""
     kind = detail["type"]
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
         return f"unknown key; {hint}"
-    if kind == "missing":
-        return "is missing"
+    if kind in _WHOLE:
+        return _WHOLE[kind]
     if kind == "union_tag_invalid":
         context = detail["ctx"]
         tags = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]

@@ -15,6 +15,15 @@ PORT = Annotated[int, Field(ge=1, le=65535)]
 HostName = Annotated[str, Field(pattern=_NAME, max_length=253)]
 
 
+def is_host(word: str) -> bool:
+    """Return whether a word is a host name or an IP address."""
+    try:
+        ipaddress.ip_address(word)
+    except ValueError:
+        return re.match(_NAME, word) is not None
+    return True
+
+
 class HostAndPort(Settings):
     """A host and a port, written as `host:port`, `[IPv6 address]:port`, or without a port for the usual one."""
 
@@ -36,11 +45,8 @@ class HostAndPort(Settings):
 
     @model_validator(mode="after")
     def _is_a_host(self) -> Self:
-        try:
-            ipaddress.ip_address(self.host)
-        except ValueError:
-            if not re.match(_NAME, self.host):
-                raise ValueError(f"{self.host!r} is neither a host name nor an address") from None
+        if not is_host(self.host):
+            raise ValueError(f"{self.host!r} is neither a host name nor an address")
         return self
 
     def port_or(self, usual: int) -> int:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import polars as pl
 
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, why_unreadable
 from trunkproof.models.faults import AudioFault, CertificateFault
 
 
@@ -416,4 +416,6 @@ def read_records(path: Path) -> pl.DataFrame:
         return frame.select([pl.col(name).cast(kind) for name, kind in SCHEMA.items()])
     # Polars panics on some damaged files, with an error that is no `Exception` of its own.
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise InputError(str(path), [Problem(where="file", what=f"not a readable record table ({error})")]) from error
+        raise InputError(
+            str(path), [Problem(where="file", what=f"not a readable record table ({why_unreadable(error)})")]
+        ) from error

@@ -54,6 +54,8 @@ EXERCISED = {
     "loadgen/parties/pstn.py": "tests/loadgen/parties/test_carrier.py",
     "loadgen/sip/screening.py": "tests/loadgen/sip/test_endpoint.py",
     "experiments/sizing/knee/result.py": "tests/experiments/sizing/knee/test_find.py",
+    "loadgen/system/linux.py": "tests/test_portable.py",
+    "loadgen/tls/pem.py": "tests/experiments/cli/test_wrong_inputs.py",
     "loadgen/workers/choice.py": "tests/loadgen/workers/test_pool.py",
     "models/throttles/pace.py": "tests/models/throttles/test_throttles.py",
     "models/throttles/sliding.py": "tests/models/throttles/test_throttles.py",

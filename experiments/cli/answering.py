@@ -17,17 +17,17 @@ from trunkproof.experiments.cli.app import (
     StudyFile,
     err,
     folder_at,
+    guard_of,
     leave_with,
     out,
     print_result,
     read_as_asked,
 )
-from trunkproof.experiments.cli.calling import ServedRecords, TraceFile
+from trunkproof.experiments.cli.calling import ServedRecords, TraceFile, certificate_of
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.common.result_folder import SERVED
 from trunkproof.loadgen.bugs import write_bugs
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.parties.call_book import ServedCall
 from trunkproof.loadgen.sip.invite import Place
 from trunkproof.loadgen.sip.trace import open_trace
@@ -35,8 +35,6 @@ from trunkproof.loadgen.stacks.answering import AnswerOptions
 from trunkproof.loadgen.stacks.answering import answer as answer_calls
 from trunkproof.loadgen.stacks.server import ServeEnd
 from trunkproof.loadgen.system.loop import run_loop
-from trunkproof.loadgen.tls.certificates import CertificateFiles
-from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.records import FarEnd, write_records
 from trunkproof.models.study import Study
 
@@ -56,9 +54,8 @@ def answer(
 ) -> None:
     """Play the carrier behind a trunk that others run: answer the study's numbers, until Ctrl-C."""
     study = read_as_asked(study_file)
-    if (certificate is None) != (key is None):
-        lacking = "--key" if key is None else "--certificate"
-        raise InputError("answer", [Problem(where=lacking, what="is missing: a certificate and its key go together")])
+    shows = certificate_of("answer", certificate, key)
+    guard = guard_of(allow)
     folder = folder_at(out_dir, fresh=True)
     served = ServedRecords()
 
@@ -94,8 +91,8 @@ def answer(
         with open_trace(trace) as tracer:
             options = AnswerOptions(
                 port=port,
-                certificate=CertificateFiles(certificate, key) if certificate and key else None,
-                guard=Guard(frozenset(allow or ())),
+                certificate=shows,
+                guard=guard,
                 keylog=keylog,
                 trace=tracer,
                 on_call=ended,

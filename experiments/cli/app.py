@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Annotated, Any, ClassVar
@@ -24,8 +25,11 @@ from typer.core import TyperGroup
 from trunkproof.experiments.cli.invocation import current_invocation
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.common.result_folder import ResultFolder, open_results
+from trunkproof.loadgen.guard import Guard, Resolve, resolve
 from trunkproof.loadgen.journal.writer import flush_all
 from trunkproof.loadgen.stacks.registry import STACKS, definition_of
+from trunkproof.models.errors import InputError, Problem, nearest
+from trunkproof.models.hosts import is_host
 from trunkproof.models.study import STUDY, StackName, Study
 from trunkproof.simulator.run import Engine
 
@@ -62,7 +66,7 @@ def stack_named(word: str) -> StackName:
         BadParameter: there is none of that name.
     """
     if word not in STACKS:
-        raise typer.BadParameter(f"{word} is none of {', '.join(STACKS)}")
+        raise typer.BadParameter(f"there is no stack `{word}`; {nearest(word, STACKS)}")
     return word
 
 
@@ -115,6 +119,26 @@ Allow = Annotated[
 Ceiling = Annotated[float | None, typer.Option("--ceiling", help="Calls per minute confirmed for that host.", min=0)]
 Production = Annotated[bool, typer.Option("--production", help="Allow calls to the operator's production.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
+
+
+def guard_of(
+    allow: Sequence[str] | None,
+    ceiling: float | None = None,
+    production: bool = False,
+    resolve: Resolve = resolve,
+) -> Guard:
+    """Return what the options allow.
+
+    Raises:
+        InputError: a host is no name and no address, or the ceiling is no number of calls.
+    """
+    what = "is no host name and no IP address: name each host by itself, without a port or a network"
+    problems = [Problem(where=f"--allow {host}", what=what) for host in allow or () if not is_host(host.strip("[]"))]
+    if ceiling is not None and not math.isfinite(ceiling):
+        problems.append(Problem(where="--ceiling", what=f"must be a number of calls per minute, not `{ceiling}`"))
+    if problems:
+        raise InputError("the hosts that may be called", problems)
+    return Guard(frozenset(allow or ()), ceiling, production, resolve=resolve)
 
 
 class _Log(logging.Handler):

@@ -11,6 +11,7 @@ import typer
 from trunkproof.experiments.cli.app import Json, err, leave_with, out, print_result
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import check_result
 from trunkproof.experiments.target.bundle.choice import CallChoice
 from trunkproof.experiments.target.bundle.write import write_bundle
 from trunkproof.models.errors import InputError, Problem
@@ -47,6 +48,7 @@ def bundle(
     if unmasked and not yes_with_keys and not _confirmed():
         leave_with(ExitCode.WRONG_INPUT)
     which = CallChoice(failed=failed, calls=tuple(call or ()), slowest=slowest)
+    check_result(folder)
     written = write_bundle(folder, out_file, which=which, masked=not unmasked)
 
     def human() -> None:

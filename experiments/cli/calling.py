@@ -29,6 +29,7 @@ from trunkproof.experiments.cli.app import (
     command_line,
     err,
     folder_at,
+    guard_of,
     leave_with,
     out,
     print_result,
@@ -49,7 +50,6 @@ from trunkproof.loadgen.bugs import write_bugs
 from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
 from trunkproof.loadgen.capture.options import CaptureOptions
 from trunkproof.loadgen.card import TrunkCard, read_card
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.call_book import ServedCall
 from trunkproof.loadgen.parties.doors import card_of_edges, with_edges_found
@@ -64,6 +64,7 @@ from trunkproof.loadgen.system.dns_names import Names
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.tls.certificates import CertificateFiles
+from trunkproof.loadgen.tls.pem import check_certificate
 from trunkproof.models.errors import InputError, Problem, StackError
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import Record, to_frame, write_records
@@ -110,6 +111,7 @@ def serve(
 ) -> None:
     """Play the study's trunk, until Ctrl-C."""
     study = read_as_asked(study_file, stack=stack)
+    guard = guard_of(allow)
     folder = folder_at(out_dir, fresh=True)
     served = ServedRecords()
 
@@ -146,7 +148,7 @@ def serve(
                 port=port,
                 keylog=keylog,
                 trace=tracer,
-                guard=Guard(frozenset(allow or ())),
+                guard=guard,
                 answer_any=answer_any,
                 on_call=ended,
             )
@@ -211,8 +213,8 @@ def load(
     check_divisible(study, workers)
     card = card_of(study, trunk, target, ca_file, server_name)
     card = card.model_copy(update={"metrics": card.metrics | _pages(metrics or [])})
-    shows = CertificateFiles(certificate, key) if certificate and key else None
-    guard = Guard(frozenset(allow or ()), ceiling, production, resolve=Names(study.pop.dns).resolve)
+    shows = certificate_of("load", certificate, key)
+    guard = guard_of(allow, ceiling, production, resolve=Names(study.pop.dns).resolve)
     cockpit = cockpit_of(study, live, prometheus)
     folder = folder_at(out_dir, fresh=True)
 
@@ -250,6 +252,21 @@ def load(
     show_load(result, folder / PAGE, as_json=as_json)
     overlooked = exit_zero and result.exit_code in {ExitCode.MISSED, ExitCode.ABORTED}
     leave_with(ExitCode.OK if overlooked else result.exit_code)
+
+
+def certificate_of(command: str, certificate: Path | None, key: Path | None) -> CertificateFiles | None:
+    """Return the certificate that the options name; None where they name none.
+
+    Raises:
+        InputError: one of the two is given without the other, or they cannot be used.
+    """
+    if (certificate is None) != (key is None):
+        lacking = "--key" if key is None else "--certificate"
+        raise InputError(command, [Problem(where=lacking, what="is missing: a certificate and its key go together")])
+    if certificate is None or key is None:
+        return None
+    check_certificate(certificate, key)
+    return CertificateFiles(certificate, key)
 
 
 def _pages(named: list[str]) -> dict[str, str]:

@@ -24,23 +24,22 @@ from trunkproof.experiments.cli.app import (
     StudyFile,
     Target,
     err,
+    guard_of,
     leave_with,
     out,
     print_result,
     read_as_asked,
     stop_on_ctrl_c,
 )
-from trunkproof.experiments.cli.calling import card_of
+from trunkproof.experiments.cli.calling import card_of, certificate_of
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.target.check.findings import Check, CheckReport, State
 from trunkproof.experiments.target.check.incoming import InboundOptions, check_inbound
 from trunkproof.experiments.target.check.run import LONG_S, CheckOptions, check_trunk
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.system.loop import run_loop
-from trunkproof.loadgen.tls.certificates import CertificateFiles
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, nearest
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.study import Study
 
@@ -81,16 +80,12 @@ def check(
     """Check up a trunk before any load: what holds, what does not, and what to do."""
     study = read_as_asked(study_file)
     names = [one.name for one in study.trunks]
-    problems = [Problem(where="--name", what=f"{name} is none of {', '.join(names)}")] * (name not in {None, *names})
-    if (certificate is None) != (key is None):
-        problems.append(Problem(where="--certificate", what="--certificate and --key belong together"))
-    if problems:
-        raise InputError("check", problems)
+    if name is not None and name not in names:
+        what = f"the study has no trunk `{name}`; {nearest(name, names)}"
+        raise InputError("check", [Problem(where="--name", what=what)])
     index = 0 if name is None else names.index(name)
-    shows = CertificateFiles(certificate, key) if certificate and key else None
-    options = RunOptions(
-        guard=Guard(frozenset(allow or ()), ceiling, production), client_certificate=shows, workers=workers
-    )
+    shows = certificate_of("check", certificate, key)
+    options = RunOptions(guard=guard_of(allow, ceiling, production), client_certificate=shows, workers=workers)
     if inbound:
         report = run_loop(_wait_for_call(study, options, InboundOptions(index, wait)))
         _tell(report, as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,16 @@ from rich.text import Text
 from trunkproof.experiments.cli.app import Json, OptionalOut, folder_at, out, print_result
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.formatting import formatted
-from trunkproof.experiments.load.compare import Change, ComparedKpi, RunComparison, compare_runs, read_compared
+from trunkproof.experiments.load.compare import (
+    Change,
+    ComparedKpi,
+    ComparedRun,
+    RunComparison,
+    compare_runs,
+    read_compared,
+)
 from trunkproof.experiments.report.compare_page import interval_words, write_compare_page
+from trunkproof.models.errors import InputError, Problem
 
 PAGE, RESULT = "compare.html", "compare.json"
 _COLOURS = {Change.WORSE: "bold red", Change.BETTER: "green", Change.SAME: "", Change.CANNOT_TELL: "dim"}
@@ -32,7 +41,16 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two runs of one study: what is the same, better or worse."""
-    found = compare_runs(read_compared(a), read_compared(b), different_studies=different_studies)
+    runs: list[ComparedRun] = []
+    problems: list[Problem] = []
+    for path in (a, b):
+        try:
+            runs.append(read_compared(path))
+        except InputError as error:
+            problems += (replace(problem, where=f"{path}: {problem.where}") for problem in error.problems)
+    if problems:
+        raise InputError("compare", problems)
+    found = compare_runs(*runs, different_studies=different_studies)
     folder = None if out_dir is None else folder_at(out_dir)
     if folder is not None:
         folder.write(RESULT, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n")

@@ -11,11 +11,11 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command and leave with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # A locale may not know every letter of a study's names. A word with a `?` in it is better than no word.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
     try:
+        for stream in (sys.stdout, sys.stderr):
+            # A locale may not know every letter of a study's names. A word with a `?` in it is better than no word.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         from trunkproof.experiments.cli.root import run  # noqa: PLC0415  # Ctrl-C during this import is quiet too
 
         run()

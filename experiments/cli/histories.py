@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
 import typer
 
@@ -81,9 +83,13 @@ def _settings(files: list[Path], timezone: str) -> HistorySettings:
     try:
         return HistorySettings(path=files[0] if len(files) == 1 else tuple(files), timezone=timezone)
     except ValueError as error:
-        raise InputError(
-            "--timezone", [Problem(where=timezone, what="no such time zone; use an IANA name such as Asia/Kolkata")]
-        ) from error
+        raise InputError("--timezone", [Problem(where=timezone, what=_no_zone(timezone))]) from error
+
+
+def _no_zone(name: str) -> str:
+    near = difflib.get_close_matches(name, available_timezones(), n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "use an IANA name such as Asia/Kolkata"
+    return f"no such time zone; {hint}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from trunkproof.experiments.cli.app import (
     ServerName,
     Target,
     folder_at,
+    guard_of,
     leave_with,
     out,
     print_result,
@@ -36,13 +37,12 @@ from trunkproof.experiments.target.identify.live import probe_trunk
 from trunkproof.experiments.target.identify.probe import Probe, ProbeBounds
 from trunkproof.experiments.target.identify.recorded import identify_records
 from trunkproof.experiments.target.identify.words import lines, throttle_block, to_json
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.doors import with_edges_found
 from trunkproof.loadgen.system.dns_names import Names
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.system.loop import run_loop
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, nearest
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import read_records, write_records
 
@@ -82,14 +82,16 @@ def identify(
             raise InputError(str(source), [Problem(where=MEASURED, what="has no attempts")])
     else:
         study = read_as_asked(source)
-        folder = folder_at(out_dir or Path("out/identify"))
         study = with_edges_found(study) if target == "study" else study
         card = card_of(study, trunk, target, ca_file, server_name)
         resolve = Names(study.pop.dns).resolve
-        options = RunOptions(guard=Guard(frozenset(allow or ()), ceiling, production, resolve=resolve))
+        options = RunOptions(guard=guard_of(allow, ceiling, production, resolve=resolve))
         names = [one.name for one in study.trunks]
         if name is not None and name not in names:
-            raise InputError("identify", [Problem(where="--name", what=f"{name} is none of {', '.join(names)}")])
+            raise InputError(
+                "identify", [Problem(where="--name", what=f"the study has no trunk `{name}`; {nearest(name, names)}")]
+            )
+        folder = folder_at(out_dir or Path("out/identify"))
         probe = Probe(ProbeBounds(calls=calls, seconds=seconds, per_minute=per_minute), clock_ms / 1000)
         index = 0 if name is None else names.index(name)
 

@@ -77,7 +77,7 @@ def simulate(
     replications: Annotated[int, typer.Option(help="Repeat this often with other seeds, to get intervals.", min=0)] = 0,
     precision: Annotated[
         float | None,
-        typer.Option(help="Repeat until refused_share is known within this share of its value.", min=1e-4),
+        typer.Option(help="Repeat until refused_share is known within this share of its value.", min=1e-4, max=1),
     ] = None,
     anchor: Annotated[
         float,
@@ -91,12 +91,13 @@ def simulate(
     """Predict: run a study on the model of the trunk."""
     study = read_as_asked(study_file, seed, stack)
     start = Start.STATIONARY if stationary else Start.EMPTY
+    folder = None if out_dir is None else folder_at(out_dir)
     with err.status("simulating"):
         prediction = predict(
             study, replications=replications, precision=precision, start=start, anchor_s=anchor, engine=engine
         )
-    if out_dir is not None:
-        with folder_at(out_dir).writing(PREDICTED) as path:
+    if folder is not None:
+        with folder.writing(PREDICTED) as path:
             write_records(prediction.records, path)
 
     def human() -> None:

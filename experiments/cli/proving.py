@@ -26,6 +26,7 @@ from trunkproof.experiments.cli.app import (
     command_line,
     err,
     folder_at,
+    guard_of,
     leave_with,
     out,
     print_result,
@@ -53,7 +54,6 @@ from trunkproof.experiments.validation.throttle_words import throttle_lines
 from trunkproof.experiments.validation.validate import FOREIGN, read_evidence, validate_async
 from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
 from trunkproof.loadgen.capture.options import CaptureOptions
-from trunkproof.loadgen.guard import Guard
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.loop import run_loop
@@ -135,8 +135,8 @@ def validate(
         # A trunk that `serve` plays: its own stack is the one to predict.
         study = study.on(card.stack)
     cockpit = cockpit_of(study, live, prometheus, _WHY_NOT)
+    guard = guard_of(allow, ceiling, production)
     folder = folder_at(out_dir, fresh=True)
-    guard = Guard(frozenset(allow or ()), ceiling, production)
 
     async def run() -> Comparison:
         with stop_on_ctrl_c() as stop, shown.progress(err) as advance:

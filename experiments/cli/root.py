@@ -10,8 +10,8 @@ import contextlib
 import errno
 import itertools
 import logging
-import resource
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import version as installed_version
@@ -19,6 +19,11 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _NO_ROOM = 7
 """The same code as in `experiments.common.exit_codes`, which cannot be imported without memory."""
@@ -46,14 +51,8 @@ COMMANDS = {
     "answer": _Command(
         "answering", "Play the carrier behind a trunk that others run: answer the study's numbers, until Ctrl-C."
     ),
-    "validate": _Command(
-        "proving",
-        "Predict a study, place its calls, and compare both: on a trunk started for it, or on one that is running.",
-    ),
-    "report": _Command(
-        "proving",
-        "Write the page of a load test, a validation or a suite again, from what it left; also of one that was killed.",
-    ),
+    "validate": _Command("proving", "Predict a study, place its calls, and compare both"),
+    "report": _Command("proving", "Write the page of a load test, a validation or a suite again, from what it left"),
     "compare": _Command("comparing", "Compare two runs of one study: what is the same, better or worse."),
     "calibrate": _Command("proving", "Measure what a stack spends on each kind of work, on this machine."),
     "knee": _Command("finding", "Find the largest load that a trunk carries at quality, on the model and for real."),
@@ -96,7 +95,8 @@ class LazyGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the options of every command from anywhere in the line, and `--json` from before the command."""
-        return super().parse_args(ctx, _in_order(args))
+        with _in_our_words():
+            return super().parse_args(ctx, _in_order(args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. After Ctrl-C it leaves quietly with 130; Typer alone would print a word and leave with 1."""
@@ -107,12 +107,27 @@ class LazyGroup(TyperGroup):
         from trunkproof.models.errors import InputError  # noqa: PLC0415
 
         try:
-            with held:
+            with held, _in_our_words():
                 return super().invoke(ctx)
         except InputError as error:
             raise current_invocation().at_its_keys(error) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Say what is wrong with an option as with a key of a study. Typer says what Pydantic does, in Python's types."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        from pydantic import ValidationError  # noqa: PLC0415
+
+        from trunkproof.models.forms import explain  # noqa: PLC0415
+
+        if isinstance(error.__cause__, ValidationError):
+            error.message = explain(error.__cause__.errors()[0])
+        raise
 
 
 def _in_order(words: list[str]) -> list[str]:
@@ -203,12 +218,20 @@ def run() -> None:
         _end_with(error)
 
 
+def _memory_limit() -> int | None:
+    """Return how many bytes of memory this process may use; None where there is no limit, as on Windows."""
+    if resource is None:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def _end_with(error: Exception) -> NoReturn:
     """Say what went wrong, and leave with its exit code. A bug of ours is raised again, with its traceback."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limit = _memory_limit()
     # A library that finds no memory for itself has many words for it, but no error of its own. And nothing of ours can
     # be imported then.
-    if limit != resource.RLIM_INFINITY and (
+    if limit is not None and (
         isinstance(error, ImportError | MemoryError | SystemError)
         or (isinstance(error, OSError) and error.errno in {None, errno.ENOMEM})
     ):

@@ -23,7 +23,7 @@ from trunkproof.experiments.authoring.writing import Values, new_load, new_reque
 from trunkproof.experiments.cli.app import Json, out, print_result
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.review.request_file import REQUEST
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, nearest
 from trunkproof.models.forms import Form
 from trunkproof.models.records import FarEnd
 from trunkproof.models.study import STUDY
@@ -220,5 +220,5 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a study or a request, for editors."""
     if kind not in FORMS:
-        raise InputError("schema", [Problem(where=kind, what=f"is no kind of file; choose {' or '.join(FORMS)}")])
+        raise InputError("schema", [Problem(where=kind, what=f"is no kind of file; {nearest(kind, FORMS)}")])
     typer.echo(json.dumps(json_schema(FORMS[kind]), indent=2))

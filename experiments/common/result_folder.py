@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from trunkproof.loadgen.bugs import FILE as BUGS
 from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
 from trunkproof.loadgen.system.files import no_room, written_aside
+from trunkproof.loadgen.system.locks import lock_file
 from trunkproof.models.errors import InputError, Problem, StorageError
 
 STUDY = "study.json"
@@ -49,6 +49,23 @@ OF_ONE_RUN = (
     *("decision.json", "summary.txt", "report.pdf", "report.png"),
 )
 """The names of what one run leaves. A new run moves them away before it begins."""
+
+
+def check_result(folder: Path) -> None:
+    """Check that a folder is there, and has a result in it.
+
+    Raises:
+        InputError: it is none, with what to name instead.
+    """
+    if not folder.exists():
+        what = "does not exist: name the folder that was given to --out"
+    elif not folder.is_dir():
+        what = "is a file: name the folder that was given to --out"
+    elif not (folder / STUDY).exists():
+        what = f"holds no result, as there is no {STUDY} in it: name a folder that `load` or `validate` wrote"
+    else:
+        return
+    raise InputError(str(folder), [Problem(where="folder", what=what)])
 
 
 class ResultFolder:
@@ -147,7 +164,7 @@ def open_results(path: Path, *, fresh: bool = True) -> Iterator[ResultFolder]:
 
 def _take(descriptor: int, path: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor)
     except BlockingIOError:
         holder = (path / LOCK).read_text(encoding="utf-8", errors="replace").strip()
         what = f"is in use by process {holder or 'unknown'}: wait for it, or name another folder"

@@ -14,7 +14,7 @@ import yaml
 
 from trunkproof.experiments.common.exit_codes import ExitCode, code_of_run
 from trunkproof.experiments.common.provenance import Provenance
-from trunkproof.experiments.common.result_folder import MEASURED, METERS, REPLAY, STUDY, ResultFolder
+from trunkproof.experiments.common.result_folder import MEASURED, METERS, REPLAY, STUDY, ResultFolder, check_result
 from trunkproof.experiments.common.saved_run import read_run
 from trunkproof.experiments.common.saved_study import without_numbers
 from trunkproof.experiments.load.judge import JudgedRow, LoadVerdict, judge_load, verdict_of
@@ -29,7 +29,7 @@ from trunkproof.loadgen.parties.audio import Heard
 from trunkproof.loadgen.run import RunResult
 from trunkproof.loadgen.run_end import COMPLETED, RunEnd
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, why_unreadable
 from trunkproof.models.html import html_table
 from trunkproof.models.kpis import Kpis, compute_kpis
 from trunkproof.models.records import read_records, write_records
@@ -234,11 +234,12 @@ def read_load(folder: Path) -> LoadResult:
     Raises:
         InputError: the folder has none, or one of another version.
     """
+    check_result(folder)
     try:
         study = Study.model_validate_json((folder / STUDY).read_text(encoding="utf-8"))
         saved = json.loads((folder / LOAD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        problem = Problem(where="folder", what=f"holds no load test that can be read ({error})")
+        problem = Problem(where="folder", what=f"holds no load test that can be read ({why_unreadable(error)})")
         raise InputError(str(folder), [problem]) from error
     try:
         if "verdict" not in saved:
@@ -261,7 +262,7 @@ def read_load(folder: Path) -> LoadResult:
             controls=tuple(map(AppliedControl.from_json, saved.get("controls", ()))),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        what = f"was written by another version of trunkproof ({error}); run load again"
+        what = "is damaged, or was written by another version of trunkproof; run load again"
         raise InputError(str(folder), [Problem(where=LOAD, what=what)]) from error
 
 

@@ -7,12 +7,12 @@ study says so. Each process raises its soft limit to the hard limit by itself. O
 from __future__ import annotations
 
 import math
-import resource
 from dataclasses import dataclass
 
 import numpy as np
 
 from trunkproof.experiments.prediction.forecast import forecast
+from trunkproof.loadgen.system.descriptors import open_file_limits
 from trunkproof.models.errors import InputError, Problem
 from trunkproof.models.occupancy import Occupancy
 from trunkproof.models.plan import Plan
@@ -45,9 +45,7 @@ def find_shortage(plan: Plan, *, processes: int = 1, allowed: int | None = None)
         processes: how many processes share the calls.
         allowed: how many files each may have open. None: the hard limit.
     """
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1] if allowed is None else allowed
-    if allowed == resource.RLIM_INFINITY:
-        return None
+    allowed = open_file_limits()[1] if allowed is None else allowed
     held = forecast(plan).peak_held
     if _needed(plan, held, processes) <= allowed:
         return None

@@ -56,7 +56,8 @@ from trunkproof.experiments.review.result import BackCast, InterpretationResult,
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.models.demand.fitting.forecast import forecast
 from trunkproof.models.demand.fitting.result import WEEKDAYS, Fit, Ranged
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, why_unreadable
+from trunkproof.models.forms import explain
 
 DECISION = "decision.json"
 _FORECAST_DAYS, _FORECAST_COVERAGE = 184, 0.9
@@ -141,13 +142,15 @@ def read_decision(path: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(str(path), [Problem(where="decision", what=f"cannot be read ({error})")]) from None
+        raise InputError(
+            str(path), [Problem(where="decision", what=f"cannot be read ({why_unreadable(error)})")]
+        ) from None
     if not isinstance(saved, dict) or "decision" not in saved:
         raise InputError(str(path), [Problem(where="decision", what="is no decision.json of `trunkproof review`")])
     try:
         _Scored.model_validate(saved)
     except ValidationError as error:
-        problems = [Problem(where=".".join(map(str, one["loc"])), what=one["msg"]) for one in error.errors()]
+        problems = [Problem(where=".".join(map(str, one["loc"])), what=explain(one)) for one in error.errors()]
         raise InputError(str(path), problems) from None
     return saved
 

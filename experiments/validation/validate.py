@@ -32,6 +32,7 @@ from trunkproof.experiments.common.result_folder import (
     STUDY,
     TRUNK,
     ResultFolder,
+    check_result,
     open_results,
 )
 from trunkproof.experiments.common.saved_run import read_run
@@ -57,7 +58,7 @@ from trunkproof.loadgen.stacks.process import running_trunk
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.system.programs import Death
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, why_unreadable
 from trunkproof.models.plan import Plan, draw_plan
 from trunkproof.models.records import FarEnd, read_records, write_records
 from trunkproof.models.study import Study
@@ -313,18 +314,19 @@ def read_evidence(folder: Path) -> Comparison:
     """
     if not (folder / COMPARISON).exists() and (folder / PREDICTED).exists():
         return _from_journal(folder)
+    check_result(folder)
     try:
         # Two steps with two messages: no file, or a file of another version. The user does something else in each
         # case.
         study = Study.model_validate_json((folder / STUDY).read_text(encoding="utf-8"))
         saved = json.loads((folder / COMPARISON).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        problem = Problem(where="folder", what=f"holds no validation that can be read ({error})")
+        problem = Problem(where="folder", what=f"holds no validation that can be read ({why_unreadable(error)})")
         raise InputError(str(folder), [problem]) from error
     try:
         return _read_back(study, saved, folder)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        what = f"was written by another version of trunkproof ({error}); run validate again"
+        what = "is damaged, or was written by another version of trunkproof; run validate again"
         raise InputError(str(folder), [Problem(where=COMPARISON, what=what)]) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 
 SO_TIMESTAMPNS = 35
@@ -42,13 +41,6 @@ def canonical(address: Address) -> Address:
     family = family_of(host)
     port.to_bytes(2, "big")
     return socket.inet_ntop(family, socket.inet_pton(family, host)), port
-
-
-def raise_descriptor_limit() -> int:
-    """Raise this process's limit of open files to the hard limit. Return it. Each side of a call takes two sockets."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def _bound(address: str, port: int) -> socket.socket:

@@ -21,7 +21,7 @@ from trunkproof.loadgen.media.flow import Flow
 from trunkproof.loadgen.media.payloads import Steady
 from trunkproof.loadgen.media.pump import make_pump
 from trunkproof.loadgen.media.report import MediaReport
-from trunkproof.loadgen.media.sockets import Address, bind_pair, canonical, family_of, raise_descriptor_limit
+from trunkproof.loadgen.media.sockets import Address, bind_pair, canonical, family_of
 from trunkproof.loadgen.media.srtp import Cipher, PlainCipher, SrtpCipher
 from trunkproof.loadgen.media.stream import MediaStream
 from trunkproof.loadgen.media.tap import MediaTap
@@ -32,6 +32,7 @@ from trunkproof.loadgen.sip.invite import customer_offer, trunk_offer
 from trunkproof.loadgen.sip.offer_answer import Capability, Negotiated, SdpFault, negotiate
 from trunkproof.loadgen.sip.sdes import KEY_BYTES
 from trunkproof.loadgen.sip.sdp import CODECS, Codec, SessionDescription
+from trunkproof.loadgen.system.descriptors import raise_open_file_limit
 from trunkproof.loadgen.system.ports import customer_ports
 from trunkproof.models.errors import GuardError, RemoteError, TrunkproofError
 from trunkproof.models.faults import AudioFault
@@ -318,7 +319,7 @@ class AudioFactory:
         self.check_media = check_media
         self.pump = make_pump()
         # The usual soft limit of 1024 files ends at about 500 calls, because each takes two sockets here.
-        raise_descriptor_limit()
+        raise_open_file_limit()
         self.heard = Heard()
         self.keys: dict[int, str] = {}
         """Plan row -> keys that this party received as the called side."""
@@ -418,7 +419,7 @@ def _check_descriptors(error: OSError) -> None:
     """Raise NoPortError where the socket failed for want of file descriptors, and not because the port is in use."""
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         raise NoPortError(
-            f"this process may have {raise_descriptor_limit()} files open at once, and a call takes two sockets on "
+            f"this process may have {raise_open_file_limit()} files open at once, and a call takes two sockets on "
             "each side: raise the hard limit (ulimit -Hn)"
         ) from error
 

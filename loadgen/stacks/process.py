@@ -12,6 +12,7 @@ from trunkproof.loadgen.media.warm import pump_compiled
 from trunkproof.loadgen.stack_events import THE_TRUNK
 from trunkproof.loadgen.stacks.registry import check_playable
 from trunkproof.loadgen.stacks.server import CARD, CERTIFICATES
+from trunkproof.loadgen.system.linux import require_linux
 from trunkproof.loadgen.system.programs import Program, Programs
 from trunkproof.loadgen.system.quota import remove_left_behind
 from trunkproof.loadgen.tls.certificates import discard_keys
@@ -31,6 +32,7 @@ async def running_trunk(study: Study, folder: Path) -> AsyncIterator[TrunkCard]:
         InputError: the study's stack cannot play it, or the environment names an unknown media pump.
         StackError: the trunk did not start. The message quotes the end of its log.
     """
+    require_linux()
     check_playable(study)
     log = folder / "trunk.log"
     # Compile first: on a slow machine that takes longer than we wait for a trunk to start.

@@ -11,7 +11,7 @@ from trunkproof.loadgen.stacks.asterisk.definition import ASTERISK
 from trunkproof.loadgen.stacks.definition import StackDefinition
 from trunkproof.loadgen.stacks.embedded.definition import EMBEDDED
 from trunkproof.loadgen.stacks.kamailio.definition import KAMAILIO
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, nearest
 from trunkproof.models.study import StackName, Study
 
 STACKS: dict[StackName, StackDefinition] = {stack.name: stack for stack in (EMBEDDED, KAMAILIO, ASTERISK)}
@@ -25,8 +25,9 @@ def definition_of(name: StackName) -> StackDefinition:
         InputError: there is no such stack.
     """
     if name not in STACKS:
-        known = ", ".join(STACKS)
-        raise InputError(f"stack {name}", [Problem(where="pop.stack", what=f"{name} is none of {known}")])
+        raise InputError(
+            f"stack {name}", [Problem(where="pop.stack", what=f"there is no stack `{name}`; {nearest(name, STACKS)}")]
+        )
     return STACKS[name]
 
 

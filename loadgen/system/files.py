@@ -48,7 +48,10 @@ def write_text(path: Path, text: str) -> None:
 
 def sync(path: Path) -> None:
     """Wait until a file or folder is on the disk, so that it outlives a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # Windows opens no folders, and flushes only what may be written to.
+    if not hasattr(os, "O_DIRECTORY") and path.is_dir():
+        return
+    descriptor = os.open(path, (os.O_RDONLY if hasattr(os, "O_DIRECTORY") else os.O_RDWR) | getattr(os, "O_CLOEXEC", 0))
     try:
         os.fsync(descriptor)
     finally:

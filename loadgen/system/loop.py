@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
+from trunkproof.loadgen.system.linux import require_linux
+from trunkproof.models.errors import StackError
+
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 _YOUNG, _MIDDLE, _OLD = 10_000, 20, 20
@@ -26,7 +29,15 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on the best event loop of this machine, and return its result.
 
     Where a loop runs already, as in a notebook, it runs in a thread of its own, and the caller waits.
+
+    Raises:
+        StackError: this is not Linux.
     """
+    try:
+        require_linux()
+    except StackError:
+        main.close()  # Python would warn of a coroutine that was never awaited.
+        raise
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import trustme
 
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.loadgen.tls.pem import check_authority, check_certificate
+from trunkproof.models.errors import InputError, Problem, why_unreadable
 from trunkproof.models.traffic import TLS_VERSIONS, TlsVersion
 
 __all__ = ["Authority", "CertificateFiles", "TlsVersion", "client_context", "server_context"]
@@ -133,13 +134,15 @@ def client_context(
 
 
 def _load_certificate(context: ssl.SSLContext, files: CertificateFiles) -> None:
+    check_certificate(files.cert_chain_pem, files.key_pem)
     try:
         context.load_cert_chain(files.cert_chain_pem, files.key_pem)
-    except OSError as error:  # also ssl.SSLError: the file is not PEM, or the key belongs to another certificate
+    except OSError as error:  # also ssl.SSLError, for example for a key that OpenSSL takes for too short
         raise _unusable(files.cert_chain_pem, "certificate and key", error) from error
 
 
 def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
+    check_authority(ca_file)
     try:
         context.load_verify_locations(ca_file)
     except OSError as error:
@@ -147,7 +150,8 @@ def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
 
 
 def _unusable(path: Path, what: str, error: OSError) -> InputError:
-    return InputError(str(path), [Problem(where=what, what=f"cannot be used: {error}")])
+    why = (error.reason or "").lower().replace("_", " ") if isinstance(error, ssl.SSLError) else why_unreadable(error)
+    return InputError(str(path), [Problem(where=what, what=f"cannot be used: {why}")])
 
 
 def _log_keys(context: ssl.SSLContext, keylog: Path | None) -> None:

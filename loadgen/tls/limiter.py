@@ -9,11 +9,12 @@ Time is a parameter, and nothing here opens a socket. `endpoints` asks before it
 
 from __future__ import annotations
 
-import resource
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from trunkproof.loadgen.system.descriptors import open_file_limits
 
 
 class Limit(StrEnum):
@@ -33,10 +34,6 @@ class Limit(StrEnum):
     ALL_REQUESTS = "requests beyond the rate of all addresses"
     TRANSACTIONS = "INVITEs beyond the unfinished transactions of one connection"
     STRANGER = "connections of addresses that may not come in"
-
-
-def _open_files() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +65,7 @@ class PeerLimits:
 
 def known_limits() -> PeerLimits:
     """Return the limits of known peers, for the file descriptors that this process may have."""
-    files = _open_files()
+    files, _ = open_file_limits()
     return PeerLimits(
         # One connection per call is allowed, so a customer may need thousands. Half of all is left to the others.
         connections=max(1, files * 2 // 5),
@@ -94,7 +91,7 @@ def stranger_limits() -> PeerLimits:
         # after the 403.
         connections=100,
         # Each takes about 100 KiB of ours and of OpenSSL.
-        all_connections=max(1, min(256, _open_files() // 20)),
+        all_connections=max(1, min(256, open_file_limits()[0] // 20)),
         half_open=32,
         all_half_open=128,
         # A handshake takes three round trips. 5 s are enough for a peer at the other end of the world.

@@ -159,7 +159,7 @@ def test_a_missing_study_is_told(command: str, tmp_path: Path) -> None:
 def test_report_of_a_folder_without_a_validation(tmp_path: Path) -> None:
     result = trunkproof("report", tmp_path)
     assert result.returncode == ExitCode.WRONG_INPUT
-    assert "holds no validation" in result.stderr
+    assert "holds no result" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trunkproof.loadgen.card import TrunkCard, read_card
-from trunkproof.loadgen.media.sockets import raise_descriptor_limit
 from trunkproof.loadgen.sip.identifiers import Identifiers
 from trunkproof.loadgen.sip.invite import Place, outbound_invite
 from trunkproof.loadgen.sip.message import serialize
+from trunkproof.loadgen.system.descriptors import raise_open_file_limit
 from trunkproof.loadgen.tls.certificates import client_context
 from trunkproof.loadgen.tls.connection import ConnectError, Connection
 from trunkproof.loadgen.tls.endpoints import Connector, LocalNetworkError
@@ -171,7 +171,7 @@ async def attack(card: TrunkCard, seconds: float, *, invites_per_s: float, idle:
 def main() -> None:
     """Attack, and print what was done."""
     card, seconds, invites, idle, halves = sys.argv[1:]
-    raise_descriptor_limit()
+    raise_open_file_limit()
     # Attackers have machines of their own. Here they must not take the cores from the trunk and its customers.
     os.nice(5)
     # Not uvloop, which ends the process where thousands of sockets are closed under it at once.

@@ -19,11 +19,11 @@ from trunkproof.experiments.prediction.open_files import find_shortage
 from trunkproof.experiments.target.check.findings import CheckName, Checks
 from trunkproof.experiments.target.remedies import PathFault
 from trunkproof.loadgen.media.report import MediaReport
-from trunkproof.loadgen.media.sockets import raise_descriptor_limit
 from trunkproof.loadgen.parties.audio import Audio, AudioFactory
 from trunkproof.loadgen.sip.agreement import MediaAgreement
 from trunkproof.loadgen.sip.sdes import AES_CM_128_HMAC_SHA1_80, Crypto
 from trunkproof.loadgen.sip.sdp import Codec
+from trunkproof.loadgen.system.descriptors import raise_open_file_limit
 from trunkproof.loadgen.system.ports import customer_ports
 from trunkproof.models.plan import Plan, PlanRow
 
@@ -49,7 +49,7 @@ async def judge_machine(plan: Plan, checks: Checks, *, workers: int = 1) -> None
         note = checks.broken if shortage.certain else checks.remark
         note(CheckName.FILES, shortage.words, PathFault.TOO_FEW_FILES)
     else:
-        checks.holds(CheckName.FILES, f"{raise_descriptor_limit():,} per process, enough for {asked.peak_held:,} calls")
+        checks.holds(CheckName.FILES, f"{raise_open_file_limit():,} per process, enough for {asked.peak_held:,} calls")
     _ports(asked.peak_held, checks)
     _buffers(checks)
     _clock(checks)

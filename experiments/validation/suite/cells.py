@@ -18,7 +18,7 @@ from trunkproof.experiments.validation.suite.findings import Note, findings, rea
 from trunkproof.loadgen.stacks.registry import STACKS
 from trunkproof.loadgen.system.files import write_text
 from trunkproof.loadgen.verdict import Verdict
-from trunkproof.models.errors import InputError, Problem
+from trunkproof.models.errors import InputError, Problem, why_unreadable
 from trunkproof.models.study import StackName
 
 SUITE = "suite.json"
@@ -179,7 +179,7 @@ def read_suite(folder: Path) -> Suite:
         cells = [Cell.from_json(cell) for cell in saved["cells"]]
         return _with_notes(Suite(saved["suite"], tuple(cells)), read_notes(folder))
     except (OSError, AttributeError, ValueError, KeyError, TypeError) as error:
-        problem = Problem(where=SUITE, what=f"holds no suite that can be read ({error})")
+        problem = Problem(where=SUITE, what=f"holds no suite that can be read ({why_unreadable(error)})")
         raise InputError(str(folder), [problem]) from error
 
 

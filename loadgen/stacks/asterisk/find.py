@@ -45,9 +45,14 @@ def find_asterisk(
         return found
     found = _installed(system) or _unpacked(unpacked)
     if found is None:
+        how = (
+            "`make asterisk` unpacks it into .stacks/ (without root)"
+            if (UNPACKED.parents[2] / "Makefile").exists()
+            else "a checkout of trunkproof gets it by `make asterisk`, and its container has it"
+        )
         raise StackError(
-            "Asterisk is not on this machine: `make asterisk` unpacks it into .stacks/ (without root); "
-            f"or install the package asterisk, or let {VARIABLE} name the folder of an unpacked one"
+            f"Asterisk is not on this machine: {how}; or install the package asterisk, or let {VARIABLE} name the "
+            "folder of an unpacked one; --stack embedded needs none"
         )
     return found
 

@@ -6,7 +6,6 @@ The trunk is one program, and each customer's PBX another. `loadgen.system.progr
 from __future__ import annotations
 
 import asyncio
-import resource
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from trunkproof.loadgen.stacks.asterisk.find import find_asterisk
 from trunkproof.loadgen.stacks.asterisk.render import Instance, render, render_pbx
 from trunkproof.loadgen.stacks.endpoints import StackEndpoints
+from trunkproof.loadgen.system.descriptors import open_file_limits
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Program
 from trunkproof.loadgen.tls.certificates import CertificateFiles
@@ -76,9 +76,8 @@ def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
 
 
 def _instance(folder: Path) -> Instance:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Asterisk's option takes a number. It cannot say "no limit".
-    return Instance(folder.absolute(), find_asterisk(), _MANY_FILES if hard == resource.RLIM_INFINITY else hard)
+    return Instance(folder.absolute(), find_asterisk(), min(open_file_limits()[1], _MANY_FILES))
 
 
 def _program(name: str, instance: Instance, files: Mapping[str, str]) -> Program:

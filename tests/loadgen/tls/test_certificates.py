@@ -65,13 +65,13 @@ def test_client_certificates_cannot_be_checked_without_a_ca(server_files: Certif
 
 
 def test_a_missing_ca_file_is_the_users_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="certificate authority: cannot be used"):
+    with pytest.raises(InputError, match="certificate authority: cannot be read"):
         client_context(tmp_path / "absent.pem")
 
 
 def test_a_key_of_another_certificate_is_the_users_error(authority: Authority) -> None:
     one, two = authority.issue("one.test"), authority.issue("two.test")
-    with pytest.raises(InputError, match="certificate and key: cannot be used"):
+    with pytest.raises(InputError, match="does not belong to the first certificate"):
         server_context(CertificateFiles(one.cert_chain_pem, two.key_pem))
 
 
