@@ -16,7 +16,7 @@ from trunkproof.models.refusals import REFUSALS
 from trunkproof.models.study_file import parse_study
 from trunkproof.simulator.run import simulate
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("models", "simulator", "loadgen", "experiments")
 _CALLER = ("CALLING", "CANCEL_WANTED", "PROCEEDING", "CANCELLING", "ESTABLISHED", "ENDING", "ENDED")
 _CALLEE = ("INCOMING", "ANSWERED", "BYE_WANTED", "ESTABLISHED", "ENDING", "ENDED")

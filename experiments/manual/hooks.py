@@ -72,7 +72,7 @@ _FENCE = re.compile(r'(?m)^( *```)(\w+)((?: \w+(?:="[^"]*")?)+)$')
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Show links into the code as paths, because a reader of the site may not have the code. Give fences their titles."""
+    """Show links into the code as paths, because a reader may have the site alone. Give fences their titles."""
     folder = PurePosixPath(page.file.src_uri).parent
     return _FENCE.sub(_fence, _LINK.sub(lambda link: _into_code(link, folder), markdown))
 
