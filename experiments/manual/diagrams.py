@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 
 from trunkproof.experiments.manual.ladder import Step, draw_ladder
 from trunkproof.experiments.manual.markdown import member_sentences, table
-from trunkproof.loadgen.sip.call_state import TRANSITIONS
-from trunkproof.loadgen.sip.transaction_table import CLIENT, INVITE_CLIENT, INVITE_SERVER, SERVER, Table
+from trunkproof.loadgen.sip.call_state import TRANSITIONS, CallState, Trigger
+from trunkproof.loadgen.sip.transaction_table import CLIENT, INVITE_CLIENT, INVITE_SERVER, SERVER, State, Table
 from trunkproof.models.records import COLUMNS, Disposition
 from trunkproof.models.refusals import REFUSALS
 from trunkproof.models.study_file import parse_study
@@ -18,15 +18,16 @@ from trunkproof.simulator.run import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("models", "simulator", "loadgen", "experiments")
-_CALLER = ("CALLING", "CANCEL_WANTED", "PROCEEDING", "CANCELLING", "ESTABLISHED", "ENDING", "ENDED")
-_CALLEE = ("INCOMING", "ANSWERED", "BYE_WANTED", "ESTABLISHED", "ENDING", "ENDED")
+_S = CallState
+_CALLER = (_S.CALLING, _S.CANCEL_WANTED, _S.PROCEEDING, _S.CANCELLING, _S.ESTABLISHED, _S.ENDING, _S.ENDED)
+_CALLEE = (_S.INCOMING, _S.ANSWERED, _S.BYE_WANTED, _S.ESTABLISHED, _S.ENDING, _S.ENDED)
 
 
 def states_page() -> str:
     """Return the page of the states of a call and of the four transaction machines."""
     pieces = ["# States of calls and transactions\n", STATES]
     for title, states in (("A call at the caller", _CALLER), ("A call at the callee", _CALLEE)):
-        pieces += [f"## {title}\n", draw_ladder(states, list(_steps_within(states)), title)]
+        pieces += [f"## {title}\n", draw_ladder([_word(state) for state in states], list(_steps_within(states)), title)]
     pieces.append("\nThe table is `TRANSITIONS` in `loadgen/sip/call_state.py`, which also says why.\n")
     machines = {
         "INVITE, who sends it": INVITE_CLIENT,
@@ -46,27 +47,29 @@ came too late to matter. The figures are drawn from the tables that the load gen
 """
 
 
-def _steps_within(states: Iterable[str]) -> Iterator[Step]:
-    names = set(states)
+def _shown(states: Collection[CallState]) -> Iterator[tuple[CallState, Trigger, CallState]]:
     for (before, trigger), after in TRANSITIONS.items():
-        if {before.name, after.name} <= names:
-            yield Step(before.name, after.name, trigger.name)
+        if before in states and after in states:
+            yield before, trigger, after
 
 
-def shown_transitions() -> set[tuple[str, str]]:
-    """Return the (state, trigger) pairs that the page shows, for the test that none is left out."""
-    steps = [*_steps_within(_CALLER), *_steps_within(_CALLEE)]
-    return {(step.start, step.label) for step in steps}
+def _steps_within(states: Collection[CallState]) -> Iterator[Step]:
+    return (Step(_word(before), _word(after), _word(trigger)) for before, trigger, after in _shown(states))
+
+
+def shown_transitions() -> set[tuple[CallState, Trigger]]:
+    """Return the pairs of state and trigger that the page shows, for the test that none is left out."""
+    return {(before, trigger) for states in (_CALLER, _CALLEE) for before, trigger, _ in _shown(states)}
 
 
 def _machine(title: str, machine: Table) -> str:
-    steps = [Step(before.name, after.name, given.name) for (before, given), (after, _) in machine.items()]
+    steps = [Step(_word(before), _word(after), _word(given)) for (before, given), (after, _) in machine.items()]
     rows = (
         (_word(before), _word(given), _word(after), ", then ".join(_word(action) for action in actions))
         for (before, given), (after, actions) in machine.items()
     )
     used = list(dict.fromkeys(name for step in steps for name in (step.start, step.end)))
-    figure = draw_ladder([*(name for name in used if name != "TERMINATED"), "TERMINATED"], steps, title)
+    figure = draw_ladder(sorted(used, key=lambda name: name == _word(State.TERMINATED)), steps, title)
     return f"{figure}\n{table(('in state', 'when', 'goes to', 'and does'), rows)}"
 
 

@@ -92,5 +92,11 @@ def _into_code(link: re.Match[str], folder: PurePosixPath) -> str:
 def _fence(fence: re.Match[str]) -> str:
     """Turn what tests need of a fence into what a reader needs: the file's name, or why it is not run by tests."""
     words = dict(re.findall(r'(\w+)(?:="([^"]*)")?', fence[3]))
-    title = words.get("file") or (f"Not run by the tests: {words['skip']}" if "skip" in words else "")
+    title = words.get("file", "")
+    if "skip" in words:
+        title = f"Not run by the tests: {words['skip']}"
+    elif "exit" in words:
+        title = f"Ends with exit code {words['exit']}"
+    elif "background" in words:
+        title = "Goes on until Ctrl-C: in a terminal of its own"
     return f'{fence[1]}{fence[2]} title="{title}"' if title else f"{fence[1]}{fence[2]}"

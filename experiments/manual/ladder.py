@@ -21,18 +21,14 @@ class Step(NamedTuple):
 
 def draw_ladder(places: Sequence[str], steps: Sequence[Step], title: str) -> str:
     """Return the figure. It takes its colours from the page around it, so it can be read in a dark one too."""
-    names = [_words(place) for place in places]
-    longest = max(*(len(step.label) for step in steps), *(len(name) + 2 for name in names))
+    longest = max(*(len(step.label) for step in steps), *(len(place) + 2 for place in places))
     between = max(96.0, min(150.0, longest * _LETTER_PX))
     at = {place: between * (number + 0.5) for number, place in enumerate(places)}
     width, height = between * len(places), _HEAD_PX + _ROW_PX * (len(steps) + 1)
     lines = [
         f'<line class="place" x1="{x:g}" y1="{_HEAD_PX - 8}" x2="{x:g}" y2="{height - 10:g}"/>' for x in at.values()
     ]
-    heads = [
-        f'<text class="head" x="{at[place]:g}" y="20">{escape(name)}</text>'
-        for place, name in zip(places, names, strict=True)
-    ]
+    heads = [f'<text class="head" x="{x:g}" y="20">{escape(place)}</text>' for place, x in at.items()]
     arrows = [_arrow(step, at, _HEAD_PX + _ROW_PX * (number + 1), between) for number, step in enumerate(steps)]
     return (
         f'<div class="ladder"><svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" role="img"'
@@ -41,13 +37,9 @@ def draw_ladder(places: Sequence[str], steps: Sequence[Step], title: str) -> str
     )
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ").lower()
-
-
 def _arrow(step: Step, at: dict[str, float], y: float, between: float) -> str:
     begins, ends = at[step.start], at[step.end]
-    label = escape(_words(step.label))
+    label = escape(step.label)
     if begins == ends:
         path = f"M{begins:g},{y - 10:g} h22 v10 h-16"
         tip, words = _head(begins + 2, y, -1), f'<text class="own" x="{begins + 27:g}" y="{y - 2:g}">{label}</text>'

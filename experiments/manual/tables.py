@@ -112,6 +112,6 @@ ENDS = """\
 ## How a run of real calls ended
 
 `comparison.json` and `load.json` say it in `ended`: `kind` (below), `at_s` after plan zero, `who` and `detail`. The
-same in words for people is in `interrupted`, which is `null` for a completed run. A bug of ours decides first, then this
-table, then VOID of the generator, then a missed target (20) or threshold that aborts (21).
+same in words for people is in `interrupted`, which is `null` for a completed run. A bug of ours decides first, then
+this table, then VOID of the generator, then a missed target (20) or threshold that aborts (21).
 """
