@@ -32,9 +32,10 @@ def member_sentences(kind: type[Enum]) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     found: dict[str, str] = {}
     for before, here in zip(body.body, body.body[1:], strict=False):
-        is_sentence = isinstance(here, ast.Expr) and isinstance(here.value, ast.Constant)
-        if isinstance(before, ast.Assign) and isinstance(before.targets[0], ast.Name) and is_sentence:
-            found[before.targets[0].id] = inspect.cleandoc(here.value.value)
+        if not isinstance(before, ast.Assign) or not isinstance(name := before.targets[0], ast.Name):
+            continue
+        if isinstance(here, ast.Expr) and isinstance(here.value, ast.Constant) and isinstance(here.value.value, str):
+            found[name.id] = inspect.cleandoc(here.value.value)
     lacking = [name for name in kind.__members__ if name not in found]
     if lacking:
         raise ValueError(f"{kind.__name__} says nothing of {', '.join(lacking)}")
