@@ -11,8 +11,9 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEVELOPING := .venv/developing
 BENCHING := .venv/benching
+DOCUMENTING := .venv/documenting
 
-.PHONY: help setup setup-dev setup-bench demo prove review picture verify kills bench test test-bench test-pythons check lint fuzz pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo docs prove review picture verify kills bench test test-bench test-pythons check lint fuzz pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,15 @@ setup-bench: $(BENCHING) ## the same with what the benchmarks compare with
 $(BENCHING): pyproject.toml constraints.txt .ci/setup
 	@.ci/setup bench
 	@touch $@ $(INSTALLED)
+
+$(DOCUMENTING): pyproject.toml constraints.txt .ci/setup
+	@.ci/setup docs
+	@touch $@ $(INSTALLED)
+
+docs: $(DOCUMENTING) ## build the documentation into out/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The documentation: $(CURDIR)/out/site/index.html"
+	@echo "Its search needs a server: $(BIN)/python -m http.server --directory out/site"
 
 demo: setup ## predict a study, place its calls, write the page (STUDY=... OUT=...)
 	@$(BIN)/trunkproof validate $(STUDY) --out $(OUT)
@@ -81,9 +91,10 @@ asterisk: ## unpack Asterisk into .stacks/ (no root needed), for those stacks an
 # mostly wait. So do the odd peers, whose calls all share one run. Tests that compute run beside them, and get only what
 # these leave of the two cores. Tests marked `alone` need both cores, and come last.
 # The shell takes Ctrl-C from what it runs in the background, and `env` gives it back.
-COMPUTING := tests/fuzz tests/models tests/simulator tests/test_house.py tests/test_package.py tests/test_portable.py tests/test_wheel.py \
+COMPUTING := tests/fuzz tests/models tests/simulator tests/docs/test_reference.py \
+	$(addprefix tests/test_,house.py package.py portable.py wheel.py) \
 	$(addprefix tests/loadgen/,sip schedule media/compiled media/test_warm.py) \
-	$(addprefix tests/experiments/,histories report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
+	$(addprefix tests/experiments/,histories authoring report review verification prediction cli test_cli.py test_cli_history.py test_cli_review.py) \
 	$(addprefix tests/experiments/benchmarks/test_,history_read.py main.py result.py simulator.py)
 BENCHMARKS := tests/experiments/benchmarks
 ODD := tests/odd

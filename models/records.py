@@ -50,8 +50,11 @@ class ConnectionKind(StrEnum):
     """The connection that an attempt's INVITE went out on: one that stood, or how a new one began."""
 
     REUSED = "reused"
+    """One that stood already."""
     RESUMED = "resumed"
+    """A new one that resumed an earlier TLS session."""
     FULL = "full"
+    """A new one with a full TLS handshake."""
     TCP = "tcp"
     """A new one without TLS."""
 

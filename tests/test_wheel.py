@@ -45,7 +45,7 @@ def test_what_users_start_from_is_in_it(wheel: zipfile.ZipFile, room: str) -> No
     assert {f"trunkproof/{name}" for name in written} <= set(wheel.namelist())
 
 
-@pytest.mark.parametrize("room", ["benchmarks", "verification", "results"])
+@pytest.mark.parametrize("room", ["benchmarks", "manual", "verification", "results"])
 def test_what_proves_the_tool_itself_stays_out(wheel: zipfile.ZipFile, room: str) -> None:
     assert not [name for name in wheel.namelist() if name.startswith(f"trunkproof/experiments/{room}/")]
 

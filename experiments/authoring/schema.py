@@ -51,6 +51,7 @@ _SHARED: Schema = {
     "additionalProperties": False,
 }
 _UNITS = {
+    "_mbit_per_s": "Mbit/s",
     "_per_minute": "calls per minute",
     "_ms": "milliseconds",
     "_ms_max": "milliseconds",

@@ -22,7 +22,7 @@ class State(StrEnum):
 
 
 class CheckName(StrEnum):
-    """What is checked. Each name stands in docs/check.md, with what it means."""
+    """What is checked. Each name stands in docs/howto/check.md, with what it means."""
 
     NAME = "name"
     TCP = "TCP"

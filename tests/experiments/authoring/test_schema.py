@@ -126,8 +126,9 @@ def test_a_schema_and_the_reader_agree_on_a_request(text: str) -> None:
 
 def test_the_yaml_of_the_documentation_fits() -> None:
     blocks: list[Any] = []
-    for page in (ROOT / "docs").glob("*.md"):
-        blocks += [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)]
+    for page in (ROOT / "docs").rglob("*.md"):
+        blocks += [yaml.safe_load(text) for text in re.findall(r"```yaml[^\n]*\n(.*?)```", page.read_text(), re.DOTALL)]
     studies = [block for block in blocks if isinstance(block, dict) and {"traffic", "trunks"} & set(block)]
+    assert studies
     properties = VALIDATORS["study"].schema["properties"]
     assert all(set(block) <= set(properties) for block in studies)
