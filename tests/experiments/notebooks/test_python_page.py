@@ -1,4 +1,4 @@
-"""docs/python.md: every snippet runs, one after the other, where an event loop runs already."""
+"""docs/reference/python.md: every snippet runs, one after the other, where an event loop runs already."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[3] / "docs" / "python.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "python.md"
 
 
 def test_every_snippet_runs_inside_a_running_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
