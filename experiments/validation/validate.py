@@ -55,6 +55,7 @@ from trunkproof.loadgen.run_end import RunEnd
 from trunkproof.loadgen.schedule.share import check_divisible
 from trunkproof.loadgen.stacks.pbx import running_pbxs
 from trunkproof.loadgen.stacks.process import running_trunk
+from trunkproof.loadgen.stacks.registry import check_playable
 from trunkproof.loadgen.system.loop import run_loop
 from trunkproof.loadgen.system.programs import Death
 from trunkproof.loadgen.verdict import GeneratorVerdict, Verdict
@@ -153,6 +154,7 @@ async def validate_async(
     check_divisible(study, options.workers)
     plan = draw_plan(study)
     if card is None:
+        check_playable(study)
         _check_far_ends(study)
     else:
         _check_abroad(study, card)

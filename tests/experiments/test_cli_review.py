@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from trunkproof.experiments.cli import reviewing
 from trunkproof.experiments.cli.root import app
 from trunkproof.experiments.common.exit_codes import ExitCode
+from trunkproof.experiments.common.result_folder import LOCK
 from trunkproof.experiments.histories.generate import generate
 from trunkproof.experiments.report import chromium
 from trunkproof.experiments.report.review_summary import summary
@@ -87,7 +88,7 @@ def test_a_review_leaves_its_decision_and_its_page(
     saved = json.loads((tmp_path / "decision.json").read_text())
     assert saved["decision"] == made.decision.value
     assert "<html" in (tmp_path / "report.html").read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["decision.json", "report.html"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != LOCK) == ["decision.json", "report.html"]
 
 
 def test_ten_lines_for_a_mail(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,7 +259,7 @@ def test_the_cpu_spent_is_what_the_records_are_charged_with(question: Study, quo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trunkproof.simulator.run.Host", kept)
         records = simulate(question)
-    (host,), costs = made, busy_costs(question.pop)
+    (host,), costs = made, busy_costs(question)
     charged = cpu_breakdown(costs, records, 0.0)
     media_s = charged.pop("packet_s")
     assert host.signalling_s == pytest.approx(sum(charged.values()))
