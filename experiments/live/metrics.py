@@ -1,6 +1,6 @@
 """A snapshot as metrics for Prometheus, in the OpenMetrics text format.
 
-Names and their meaning are documented in docs/howto/live.md. Labels have few values: statuses and reasons, never numbers.
+docs/howto/live.md has their names and meaning. Labels have few values: statuses and reasons, never numbers.
 """
 
 from __future__ import annotations
