@@ -362,6 +362,10 @@ class Run:
     def _inbound_records(self, report: FinalReport) -> pl.DataFrame:
         """Return the calls from the PSTN: all of them, or of a trunk that died those that it had told."""
         if report.inbound is None:
+            for number, record in self._inbound.items():
+                if number not in self._inbound_over:
+                    # The trunk is gone, and its callers with it.
+                    record.ended_s = self._end.at_s
             return to_frame(self._inbound.values())
         # Its news come on another channel than its report, and may be a moment later.
         late = ~pl.col("row").is_in(list(self._inbound_over))

@@ -107,7 +107,9 @@ class Stage(Settings):
     """For `for_s`, this rate; with `ramp_from_per_minute` a rate that rises or falls evenly to it."""
 
     for_s: Annotated[float, Field(ge=0.1, le=31_536_000)]
+    """How long the stage lasts, in seconds."""
     calls_per_minute: PerMinute
+    """Calls per minute, on average."""
     ramp_from_per_minute: PerMinute | None = None
     """The rate at the beginning of the stage. None: it is `calls_per_minute` all through."""
 
@@ -116,7 +118,9 @@ class StagedArrivals(Settings):
     """Stages one after another. After the last one no call comes, unless they repeat."""
 
     kind: Literal["stages"]
+    """A rate in stages."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=10_000)]
+    """The stages, in their order."""
     spacing: Literal["poisson", "constant"] = "poisson"
     """Independent callers, or a dialler's even gaps."""
     repeat: bool = False

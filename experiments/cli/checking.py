@@ -80,11 +80,17 @@ def check(
     """Check up a trunk before any load: what holds, what does not, and what to do."""
     study = read_as_asked(study_file)
     names = [one.name for one in study.trunks]
+    problems, shows = list[Problem](), None
     if name is not None and name not in names:
         what = f"the study has no trunk `{name}`; {nearest(name, names)}"
-        raise InputError("check", [Problem(where="--name", what=what)])
+        problems.append(Problem(where="--name", what=what))
+    try:
+        shows = certificate_of("check", certificate, key)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError("check", problems)
     index = 0 if name is None else names.index(name)
-    shows = certificate_of("check", certificate, key)
     options = RunOptions(guard=guard_of(allow, ceiling, production), client_certificate=shows, workers=workers)
     if inbound:
         report = run_loop(_wait_for_call(study, options, InboundOptions(index, wait)))

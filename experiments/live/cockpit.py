@@ -17,8 +17,6 @@ import logging
 import os
 import secrets
 import sys
-import termios
-import tty
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
@@ -207,6 +205,10 @@ class Cockpit:
                     self._screen.told = "q ends every call at once: press it again"
                 elif kind is not None:
                     self._controls.put_nowait((Control(kind), None))
+
+        # Only a system with such terminals comes here, and only there are these modules.
+        import termios  # noqa: PLC0415
+        import tty  # noqa: PLC0415
 
         before = termios.tcgetattr(descriptor)
         try:

@@ -34,4 +34,7 @@ class KpiPair:
 def saved_interval(pair: Mapping[str, Any]) -> Interval | None:
     """Return the prediction interval of what `KpiPair.to_json` gave, or of what older versions wrote."""
     ends = pair["prediction_interval"] if "prediction_interval" in pair else pair["interval"]
-    return None if ends is None else (ends[0], ends[1])
+    if ends is None:
+        return None
+    low, high = ends
+    return low, high

@@ -86,5 +86,5 @@ def test_another_host_needs_to_be_allowed(study: Path, ca_file: Path) -> None:
 def test_all_mistakes_are_told(study: Path, ca_file: Path) -> None:
     said = trunkproof("check", study, "--target", f"{ADDRESS}:443", "--ca", ca_file, "--name", "no", "--key", ca_file)
     assert said.returncode == ExitCode.WRONG_INPUT
-    assert "no is none of trunk" in said.stderr
-    assert "--certificate and --key belong together" in said.stderr
+    assert "the study has no trunk `no`; choose one of trunk" in said.stderr
+    assert "--certificate: is missing: a certificate and its key go together" in said.stderr

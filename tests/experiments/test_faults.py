@@ -173,6 +173,9 @@ def test_after_a_hang_up_a_ctrl_c_leaves_at_once_with_the_journal_whole(study: P
     card = read_card(out / TRUNK / "trunk.json")
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGHUP)
+    assert process.stderr is not None
+    while "press Ctrl-C again" not in process.stderr.readline():
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED, said

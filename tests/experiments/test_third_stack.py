@@ -109,9 +109,9 @@ def test_a_page_of_another_installation_is_shown_all_the_same(study_file: Path) 
     suite = Suite({"date": "2026-01-01T00:00:00+00:00", "command": "c", "machine": {}, "versions": {}}, (cell,))
     assert suite.stacks == ("toy",)
     assert "On toy" in suite_lines(suite)
-    with pytest.raises(typer.BadParameter, match="none of embedded"):
+    with pytest.raises(typer.BadParameter, match="choose one of embedded"):
         stack_named("toy")
-    with pytest.raises(InputError, match="toy is none of embedded"):
+    with pytest.raises(InputError, match="toy is choose one of embedded"):
         read_as_asked(study_file)
     card = TrunkCard(stack="foreign", server_name="trunk.test", host="127.0.0.1", port=5061, ca_file="ca.pem")
     assert card.stack not in STACKS

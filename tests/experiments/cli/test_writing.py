@@ -117,4 +117,4 @@ def test_a_schema_is_printed(kind: str) -> None:
 
 
 def test_a_schema_of_nothing() -> None:
-    assert "choose study or request" in str(CliRunner().invoke(app, ["schema", "stud"]).exception)
+    assert "did you mean `study`?" in str(CliRunner().invoke(app, ["schema", "stud"]).exception)

@@ -96,7 +96,7 @@ def test_addresses_are_forgotten_when_nothing_is_known_of_them_any_more() -> Non
 
 @pytest.mark.parametrize("files", [20_000, 1024, 3])
 def test_all_connections_leave_descriptors_for_audio(files: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trunkproof.loadgen.tls.limiter._open_files", lambda: files)
+    monkeypatch.setattr("trunkproof.loadgen.tls.limiter.open_file_limits", lambda: (files, files))
     known, strangers = known_limits(), stranger_limits()
     assert 1 <= known.connections <= known.all_connections
     assert 1 <= strangers.all_connections <= max(1, files // 20)

@@ -64,6 +64,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         async with running_trunk(study, folder / "trunk") as card:
             driven = await drive(draw_plan(study), card, options)
         write_records(driven.records, folder / "measured.parquet")
+        (folder / "study.json").write_text(study.model_dump_json())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, "plain")
