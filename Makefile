@@ -13,7 +13,7 @@ DEVELOPING := .venv/developing
 BENCHING := .venv/benching
 DOCUMENTING := .venv/documenting
 
-.PHONY: help setup setup-dev setup-bench demo docs prove review picture verify kills bench test test-bench test-pythons check lint fuzz pytest system-packages asterisk clean
+.PHONY: help setup setup-dev setup-bench demo docs prove review picture verify kills bench test test-slow test-bench test-pythons check lint fuzz pytest system-packages asterisk clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,25 +112,29 @@ ifdef ARGS
 else
 	@status=0; mkdir -p out; \
 	beside="env --default-signal=INT"; \
-	computing="nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadscope $(COMPUTING)"; \
+	computing="nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadscope -m 'not slow' $(COMPUTING)"; \
 	if unshare --net true 2>/dev/null; then \
-		$$beside $$computing > out/tests_computing.log 2>&1 & computes=$$!; \
+		eval "exec $$beside $$computing" > out/tests_computing.log 2>&1 & computes=$$!; \
 		export TRUNKPROOF_TESTS_APART=1; \
 		$$beside $(BIN)/pytest $(ODD) > out/tests_odd.log 2>&1 & plays=$$!; \
-		$(BIN)/pytest --numprocesses 3 --dist worksteal -m "not alone" $(CALLING) || status=$$?; \
+		$(BIN)/pytest --numprocesses 3 --dist worksteal -m "not alone and not slow" $(CALLING) || status=$$?; \
 		wait $$plays || status=$$?; \
 		cat out/tests_odd.log; \
 		wait $$computes || status=$$?; \
 		cat out/tests_computing.log; \
-		$(BIN)/pytest -m alone $(CALLING) || status=$$?; \
+		$(BIN)/pytest -m "alone and not slow" $(CALLING) || status=$$?; \
 	else \
 		echo "This user may not make networks: tests that place calls run one after the other."; \
-		$$computing || status=$$?; \
-		$(BIN)/pytest $(CALLING) $(ODD) || status=$$?; \
+		eval "$$computing" || status=$$?; \
+		$(BIN)/pytest -m "not slow" $(CALLING) $(ODD) || status=$$?; \
 	fi; \
-	echo "Left out for their time (three minutes): the benchmarks that place calls. They are tested by: make test-bench"; \
+	echo "Left out for their time: tests marked slow (ten minutes; make test-slow), and those of the benchmarks that place"; \
+	echo "calls (three minutes; make test-bench)."; \
 	exit $$status
 endif
+
+test-slow: setup-dev system-packages ## the tests that `make test` leaves out for their time: all documentation, kills, compilers
+	@$(BIN)/pytest -m slow tests --ignore $(BENCHMARKS)
 
 test-bench: setup-dev system-packages ## tests of the benchmarks (three minutes), which `make test` leaves out
 	@$(BIN)/pytest $(BENCHMARKS)

@@ -352,12 +352,17 @@ class Run:
         return result
 
     def _stalls(self, records: pl.DataFrame) -> list[str]:
-        """Say when the program that takes the calls stood still, where it could be metered."""
+        """Say when the program that takes the calls stood still, where it could be metered.
+
+        An edge that the study takes away does so as planned.
+        """
         programs = list(self._card.processes)
         if not programs:
             return []
         edge = programs[0] if len(programs) == 1 else edge_of(self._card.stack)
-        return [str(stall) for stall in find_stalls(self._meter.samples, records, edge or programs[0])]
+        planned = [incident for incident in self._plan.study.pop.incidents if incident.kind != "carrier_brown_out"]
+        stalls = find_stalls(self._meter.samples, records, edge or programs[0])
+        return [str(stall) for stall in stalls if not any(stall.from_s <= each.at_s <= stall.to_s for each in planned)]
 
     def _inbound_records(self, report: FinalReport) -> pl.DataFrame:
         """Return the calls from the PSTN: all of them, or of a trunk that died those that it had told."""

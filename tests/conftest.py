@@ -48,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if APART in os.environ and not hands_out:
         enter_own_network()
     config.addinivalue_line("markers", "alone: needs both cores to itself, so no other test runs beside it")
+    config.addinivalue_line("markers", "slow: `make test` leaves it out for its time, and `make test-slow` runs it")
     config.addinivalue_line(
         "markers",
         "requires(program, package=program): skip where this program is missing; `package` is Debian's name for it",

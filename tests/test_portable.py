@@ -24,6 +24,7 @@ from trunkproof.experiments.load.result import LoadResult, write_load
 from trunkproof.loadgen.verdict import Measurements, judge
 from trunkproof.simulator.run import simulate
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 STUDY = "name: x\nduration_s: 20\ntraffic: {arrivals: {kind: poisson, rate_per_minute: 120}, holding: 1}\n"
 ELSEWHERE = """\

@@ -120,7 +120,11 @@ def _run_yaml(snippet: Snippet, folder: Path) -> None:
         parse_study(snippet.text, source=str(snippet))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+# Tutorials are run each time, the other pages with the slow tests.
+_BY_PAGE = [page if page.parent.name == "tutorial" else pytest.param(page, marks=pytest.mark.slow) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", _BY_PAGE, ids=lambda page: str(page.relative_to(DOCS)))
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     python: list[Snippet] = []
     with _page() as running:

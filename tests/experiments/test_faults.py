@@ -100,6 +100,7 @@ def test_a_reader_that_leaves_and_a_terminal_of_few_letters_change_no_exit_code(
     assert done.stderr == "code 0\n"
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_machine_code_goes_to_a_private_folder_where_there_is_no_home(tmp_path: Path) -> None:
     # The checkout cannot be written to, and neither can a home that does not exist.
@@ -142,6 +143,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_its_page_is_made_from_the_journal
     assert "cut short" in done.stdout
 
 
+@pytest.mark.slow
 # One of them here; `make kills` kills each process at many instants.
 @pytest.mark.parametrize("victim", [Victim.RUN])
 def test_whoever_is_killed_the_journal_lacks_less_than_a_second_and_nothing_is_left(
@@ -203,6 +205,7 @@ def test_the_name_of_a_folder_is_no_matter_to_the_programs_of_the_trunk(tmp_path
     assert (out / TRUNK / "kamailio.log").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_heard_while_a_served_trunk_compiles_for_the_first_time(study: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         (*COMMAND.split(), "serve", str(study), "--port", "0", "--out", str(tmp_path / "out")),

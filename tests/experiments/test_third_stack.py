@@ -111,7 +111,7 @@ def test_a_page_of_another_installation_is_shown_all_the_same(study_file: Path) 
     assert "On toy" in suite_lines(suite)
     with pytest.raises(typer.BadParameter, match="choose one of embedded"):
         stack_named("toy")
-    with pytest.raises(InputError, match="toy is choose one of embedded"):
+    with pytest.raises(InputError, match="there is no stack `toy`; choose one of embedded"):
         read_as_asked(study_file)
     card = TrunkCard(stack="foreign", server_name="trunk.test", host="127.0.0.1", port=5061, ca_file="ca.pem")
     assert card.stack not in STACKS

@@ -61,6 +61,7 @@ def test_it_is_known_whether_code_is_kept(tmp_path: Path) -> None:
     assert _said(tmp_path, asked) == "False True"
 
 
+@pytest.mark.slow
 def test_several_processes_that_compile_at_one_time_are_all_right(tmp_path: Path) -> None:
     (tmp_path / "whole.py").write_text(WHOLE)
     for number in (1, 22):

@@ -45,7 +45,12 @@ def test_it_is_kept_without_outputs_and_is_short(path: Path) -> None:
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+# The first is run each time, the others with the slow tests.
+@pytest.mark.parametrize(
+    "path",
+    [path if path is NOTEBOOKS[0] else pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_it_runs_and_leaves_nothing_behind(path: Path, kernel: str, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     before = _files(path.parents[1])

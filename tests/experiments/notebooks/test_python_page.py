@@ -14,6 +14,7 @@ import pytest
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "python.md"
 
 
+@pytest.mark.slow
 def test_every_snippet_runs_inside_a_running_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pandas", reason="pandas is not installed (pip install trunkproof[pandas])")
     monkeypatch.chdir(tmp_path)

@@ -105,6 +105,7 @@ def test_the_phase_of_kamailios_pipelimit_is_fitted_and_the_verdict_says_so(tmp_
         assert "fitted to these calls they agree on" in found.sentence
 
 
+@pytest.mark.slow
 def test_two_customers_behind_one_bucket_that_is_described_wrongly_and_rightly(tmp_path: Path) -> None:
     bucket = {"policy": "token_bucket", "limit": 60, "burst": 10}
     found = validated(study(bucket, shared=True), tmp_path / "right", Mechanism.BUCKET, limit=60, burst=10)

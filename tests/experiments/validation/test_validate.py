@@ -80,7 +80,7 @@ def test_comparison_json_keeps_its_promise(proof: tuple[Comparison, Path]) -> No
         {"predicted", "prediction_interval", "measured", "difference"} <= set(pair) for pair in saved["kpis"].values()
     )
     assert {"verdict", "lateness_p99_ms", "reasons"} <= set(saved["generator"])
-    assert {"received", "authenticated"} == set(saved["srtp"])
+    assert {"received", "authenticated", "plain"} == set(saved["srtp"])
     assert {"versions", "seed", "study_hash", "machine"} <= set(saved["provenance"])
 
 
@@ -127,7 +127,7 @@ def test_evidence_of_another_version_is_told_as_such(proof: tuple[Comparison, Pa
     saved = json.loads(path.read_text())
     del saved["troubles"]
     path.write_text(json.dumps(saved))
-    with pytest.raises(InputError, match=r"comparison\.json: was written by another version"):
+    with pytest.raises(InputError, match=r"comparison\.json: is damaged, or was written by another version"):
         read_evidence(tmp_path / "old")
 
 

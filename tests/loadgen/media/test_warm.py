@@ -49,6 +49,7 @@ def _said(process: subprocess.Popen[str]) -> str:
     return words
 
 
+@pytest.mark.slow
 def test_two_processes_may_compile_at_one_time_and_both_carry_calls(tmp_path: Path) -> None:
     both = (_begun(tmp_path, "-m", "pytest", *CALL), _begun(tmp_path, "-c", f"{KEPT}{THEN_CALL}"))
     by_itself, beside = map(_said, both)

@@ -231,6 +231,7 @@ def test_any_length(suite: str | None, size: int) -> None:
     network.check()
 
 
+@pytest.mark.slow
 def test_hours_of_audio_roll_over_and_lose_nothing() -> None:
     network, random_source = Network(SUITES[0], 65_000), random.Random(3)
     for _ in range(140):

@@ -28,6 +28,7 @@ def ten() -> list[Fit]:
     return [fit_history(make_history(Truth(), seed), limit_per_minute=30, seed=seed) for seed in SEEDS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["rate", "day_cv", "period_cv", "hold", "redial"])
 def test_the_truth_is_in_the_intervals_of_ten_seeds(ten: list[Fit], what: str) -> None:
     truth = Truth()
