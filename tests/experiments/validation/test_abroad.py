@@ -124,6 +124,7 @@ def test_two_customers_behind_one_bucket_that_is_described_wrongly_and_rightly(t
     assert f"as {other.settings.describe()}" in wrong.sentence
 
 
+@pytest.mark.slow
 def test_numbers_that_nobody_knows_are_no_agreement(tmp_path: Path) -> None:
     question = study({"policy": "none"}, echo="+918040009999").model_copy(update={"duration_s": 3.0})
     found = validated(question, tmp_path, Mechanism.NONE)

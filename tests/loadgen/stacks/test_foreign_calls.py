@@ -96,6 +96,7 @@ def test_every_outcome_behind_a_throttle(stack: str, media: str, tmp_path: Path)
     assert (of(found.measured, "completed")["rtp_received"] > 0).all()
 
 
+@pytest.mark.slow
 @kamailio_only
 @pytest.mark.parametrize(
     "throttle",
@@ -134,6 +135,7 @@ def test_two_customers_have_limits_of_their_own(stack: str, tmp_path: Path) -> N
     assert set(refused.iter_rows()) == {("bank", "inbound"), ("bank", "outbound"), ("clinic", "outbound")}
 
 
+@pytest.mark.slow
 @kamailio_only
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_connections_per_call_are_resumed(stack: str, version: str, tmp_path: Path) -> None:
@@ -195,6 +197,7 @@ def test_rfc3263_4_3_two_kamailios_are_two_edges_of_which_one_goes_away(stack: s
     assert (talking["rtp_received"] >= 150).all()
 
 
+@pytest.mark.slow
 @kamailio_only
 @pytest.mark.parametrize("legs", [1, 2])
 def test_a_port_range_that_is_too_small(stack: str, legs: int, tmp_path: Path) -> None:
@@ -205,6 +208,7 @@ def test_a_port_range_that_is_too_small(stack: str, legs: int, tmp_path: Path) -
     assert found.agreement == 1
 
 
+@pytest.mark.slow
 @both_stacks
 def test_limits_of_the_carrier(stack: str, tmp_path: Path) -> None:
     limits = {"channels": 4, "calls_per_second": 6}

@@ -337,6 +337,7 @@ async def _throttled_inside(prefix: tuple[str, ...]) -> int | None:
     return None if found is None else found.throttled_periods
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.requires("kamailio", "kamailio kamailio-tls-modules")
 @pytest.mark.requires("rtpengine", "rtpengine-daemon")
