@@ -59,6 +59,8 @@ logger = logging.getLogger(__name__)
 Anchors = dict[str, float]
 """Trunk name -> an instant, in seconds after plan zero, at which a window of its throttle begins."""
 _PROGRESS_EVERY_S = 0.25
+_PLANNED_S = 2.0
+"""A stall that begins so soon after an incident of the study is that incident."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,7 +364,12 @@ class Run:
         edge = programs[0] if len(programs) == 1 else edge_of(self._card.stack)
         planned = [incident for incident in self._plan.study.pop.incidents if incident.kind != "carrier_brown_out"]
         stalls = find_stalls(self._meter.samples, records, edge or programs[0])
-        return [str(stall) for stall in stalls if not any(stall.from_s <= each.at_s <= stall.to_s for each in planned)]
+        return [
+            str(stall)
+            for stall in stalls
+            # Readings are a second apart, and the program begins anew after the incident.
+            if not any(stall.from_s - _PLANNED_S <= each.at_s <= stall.to_s for each in planned)
+        ]
 
     def _inbound_records(self, report: FinalReport) -> pl.DataFrame:
         """Return the calls from the PSTN: all of them, or of a trunk that died those that it had told."""
