@@ -17,7 +17,6 @@ from trunkproof.experiments.common.exit_codes import ExitCode
 from trunkproof.experiments.common.result_folder import COMPARISON, MEASURED, PAGE, PREDICTED
 from trunkproof.experiments.report.page import render
 from trunkproof.experiments.validation.compare import Comparison
-from trunkproof.experiments.validation.outcome import Outcome
 from trunkproof.experiments.validation.validate import read_evidence, validate
 from trunkproof.loadgen.capture.capture import read_captures
 from trunkproof.loadgen.run_end import COMPLETED, EndKind
@@ -56,9 +55,7 @@ def test_prediction_and_real_calls_agree(proof: tuple[Comparison, Path]) -> None
     comparison, _ = proof
     assert comparison.attempts > 40
     assert comparison.agreement >= 0.99, comparison.disagreements
-    # On a busy machine our own delay may be in the session request delay. Then it cannot tell, and blames nobody.
-    assert comparison.outcome is not Outcome.DIFFERS, comparison.sentence
-    assert {one.name for one in comparison.misses} <= {"srd"}
+    assert comparison.agrees, comparison.sentence
     refused = comparison.kpis["refused_share"]
     assert refused.difference is not None
     assert abs(refused.difference) <= 0.005

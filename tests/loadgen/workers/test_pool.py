@@ -18,7 +18,6 @@ from polars.testing import assert_frame_equal
 from tests.loadgen.watching import Listening, Watching
 
 from trunkproof.experiments.common.result_folder import COMPARISON
-from trunkproof.experiments.validation.outcome import Outcome
 from trunkproof.experiments.validation.validate import read_evidence, validate
 from trunkproof.loadgen.journal.reading import read_journal
 from trunkproof.loadgen.observer import Observer, RunProgress
@@ -118,8 +117,7 @@ def test_two_workers_are_predicted_call_for_call(tmp_path: Path) -> None:
     comparison = validate(parse_study(EVERYTHING), tmp_path, options=RunOptions(workers=2), command="a test")
     assert comparison.attempts > 100
     assert comparison.agreement >= 0.99, comparison.disagreements
-    # On a busy machine our own delay may be in the session request delay, and then nobody is blamed.
-    assert comparison.outcome is not Outcome.DIFFERS, comparison.sentence
+    assert comparison.agrees, comparison.sentence
     assert comparison.srtp.received == comparison.srtp.authenticated > 500
     assert comparison.generator.workers == 2
     assert '"workers": 2' in (tmp_path / COMPARISON).read_text()
