@@ -39,7 +39,7 @@ class StackEvent:
 
     @property
     def is_the_end(self) -> bool:
-        """Whether the trunk is gone, and nothing can be called any more."""
+        """Tell whether the trunk is gone, and nothing can be called any more."""
         return self.kind is StackEventKind.DIED and self.program == THE_TRUNK
 
     def __str__(self) -> str:

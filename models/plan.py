@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -81,6 +81,42 @@ class PlanRow(NamedTuple):
     def redial(self, disposition: Disposition) -> int | None:
         """Return the row of the redial after an attempt with that disposition, or None where the caller gives up."""
         return self.next_row if tries_again(self.redial_after, disposition) else None
+
+    @classmethod
+    def unplanned(
+        cls,
+        row: int,
+        trunk: int,
+        direction: Direction,
+        *,
+        ring_s: float,
+        outcome: Outcome = Outcome.ANSWERED,
+        status: int = 200,
+        hold_s: float = 0.0,
+        destination: int | None = None,
+    ) -> Self:
+        """Return the row of a call that somebody else placed: it rings, and ends as its called side does.
+
+        Its `hold_s` is 0 where nobody knows it.
+        """
+        return cls(
+            row=row,
+            call=row,
+            attempt=0,
+            trunk=trunk,
+            direction=direction,
+            place_s=None,
+            redial_delay_s=None,
+            next_row=None,
+            redial_after=0,
+            outcome=outcome,
+            status=status,
+            setup_s=0.0,
+            ring_s=ring_s,
+            hold_s=hold_s,
+            resumes=False,
+            destination=destination,
+        )
 
 
 _MEMBERS: dict[str, list[StrEnum]] = {"direction": list(Direction), "outcome": list(Outcome)}

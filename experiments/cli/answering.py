@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from trunkproof.experiments.cli import console as shown
 from trunkproof.experiments.cli.app import (
     Allow,
     Json,
     KeyLog,
     Out,
     StudyFile,
-    err,
+    TraceFile,
     folder_at,
     guard_of,
     leave_with,
@@ -23,19 +22,16 @@ from trunkproof.experiments.cli.app import (
     print_result,
     read_as_asked,
 )
-from trunkproof.experiments.cli.calling import ServedRecords, TraceFile, certificate_of
+from trunkproof.experiments.cli.calling import certificate_of
 from trunkproof.experiments.cli.root import app
+from trunkproof.experiments.cli.serving import ServedRecords, run_served
 from trunkproof.experiments.common.exit_codes import ExitCode
-from trunkproof.experiments.common.result_folder import SERVED
-from trunkproof.loadgen.bugs import write_bugs
-from trunkproof.loadgen.parties.call_book import ServedCall
 from trunkproof.loadgen.sip.invite import Place
 from trunkproof.loadgen.sip.trace import open_trace
 from trunkproof.loadgen.stacks.answering import AnswerOptions
 from trunkproof.loadgen.stacks.answering import answer as answer_calls
 from trunkproof.loadgen.stacks.server import ServeEnd
-from trunkproof.loadgen.system.loop import run_loop
-from trunkproof.models.records import FarEnd, write_records
+from trunkproof.models.records import FarEnd
 from trunkproof.models.study import Study
 
 
@@ -83,10 +79,6 @@ def answer(
         # Whoever starts this in a script waits for these lines through a pipe, which would keep them.
         sys.stdout.flush()
 
-    def ended(call: ServedCall) -> None:
-        typer.echo(shown.call_line(call), err=True)
-        served.add(call.record)
-
     async def play() -> ServeEnd:
         with open_trace(trace) as tracer:
             options = AnswerOptions(
@@ -95,19 +87,11 @@ def answer(
                 guard=guard,
                 keylog=keylog,
                 trace=tracer,
-                on_call=ended,
+                on_call=served.ended,
             )
             return await answer_calls(study, folder.path, options, on_ready=ready)
 
-    try:
-        end = run_loop(play())
-    finally:
-        # On every way out: these records are what the command is for.
-        with folder.writing(SERVED) as path:
-            write_records(served.table(), path)
-    write_bugs(end.bugs, folder.path)
-    for line in shown.serve_lines(end):
-        err.print(line, markup=False)
+    end = run_served(play(), served, folder)
     leave_with(ExitCode.BUG if end.bugs else ExitCode.OK)
 
 

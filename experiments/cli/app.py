@@ -98,6 +98,7 @@ Capture = Annotated[
     bool,
     typer.Option("--capture", help="Keep the packets of failed and of the slowest calls, with keys, for `bundle`."),
 ]
+TraceFile = Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="SIP trace with masked numbers.")]
 CardFile = Annotated[
     Path | None, typer.Option("--trunk", metavar="FILE", help="The trunk's card, as written by `serve`.")
 ]

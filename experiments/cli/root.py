@@ -46,7 +46,7 @@ COMMANDS = {
     "schema": _Command("writing", "Print the JSON Schema of a study or a request, for editors."),
     "plan": _Command("predicting", "Say what a study will do, before it does it."),
     "simulate": _Command("predicting", "Predict: run a study on the model of the trunk."),
-    "serve": _Command("calling", "Play the study's trunk, until Ctrl-C."),
+    "serve": _Command("serving", "Play the study's trunk, until Ctrl-C."),
     "load": _Command("calling", "Place the study's calls, for real, on a trunk that is running, and judge them."),
     "answer": _Command(
         "answering", "Play the carrier behind a trunk that others run: answer the study's numbers, until Ctrl-C."

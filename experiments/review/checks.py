@@ -144,7 +144,7 @@ def _held_out(fit: Fit) -> tuple[Check, ...]:
 
 
 def _covers(asked: float, count: int, seen: float) -> bool | None:
-    """Whether the share inside is not significantly too small; None where there are too few to tell."""
+    """Tell whether the share inside is not significantly too small; None where there are too few to tell."""
     if math.isnan(seen) or count < 3:
         return None
     # Hours of one day move together, so fewer of them are independent.

@@ -68,7 +68,7 @@ class Courses:
 
     @property
     def drifts(self) -> bool:
-        """Whether the level of the history clearly drifts."""
+        """Tell whether the level of the history clearly drifts."""
         return self.drift.is_clear
 
     def demands(self, busy: BusyPeriods) -> tuple[Demand, ...]:
@@ -93,7 +93,7 @@ class Courses:
 
     @property
     def is_stated(self) -> bool:
-        """Whether the request states the growth of demand."""
+        """Tell whether the request states the growth of demand."""
         return "growth" in self.request.model_fields_set
 
     def _demand(self, busy: BusyPeriods, days_ahead: int, growth: float, *, continues: bool) -> Demand:

@@ -123,7 +123,7 @@ class Judge:
         return least
 
     def holds(self, interpretations: Sequence[int], limit: int) -> bool | None:
-        """Whether all targets hold under all of these interpretations with the confidence asked for; None: unclear.
+        """Tell whether all targets hold under all of these interpretations, as surely as asked; None: unclear.
 
         False only where a single target surely fails. A joint probability is low already where many targets are
         unsure, which is no proof that any fails.
@@ -254,5 +254,5 @@ class Judge:
 
 
 def held_with(probability: float, confidence: float) -> bool | None:
-    """Whether something holds with that confidence; None where neither it nor its opposite does."""
+    """Tell whether something holds with that confidence; None where neither it nor its opposite does."""
     return True if probability >= confidence else False if probability <= 1 - confidence else None

@@ -106,7 +106,7 @@ def _offered(request: Request, other: Neighbour) -> float:
 
 
 def _is_easy(request: Request, premises: Premises, limit: int) -> bool:
-    """Whether there is so much of every resource that no simulation is needed."""
+    """Tell whether there is so much of every resource that no simulation is needed."""
     # On a known machine voice quality depends on the load of its cores, which no mean flow shows.
     known = premises.knows_machine or request.pop.carrier.calls_per_second is not None
     return not known and all(flow.blocked < _NEVER for flow in _flows(request, premises, limit))
@@ -178,7 +178,7 @@ def _over_rate(request: Request, limit: int) -> float:
 
 
 def _holds(request: Request, worst: Ranged, quality: Ranged) -> bool | None:
-    """Whether calls of others find room and sound as good as asked: the same cores carry everybody's audio."""
+    """Tell whether calls of others find room and sound as good as asked: the same cores carry everybody's audio."""
     most, least = request.protects.neighbours_blocked_max, request.quality.mos_p5_min
     if worst.low > most or (least is not None and quality.high < least):
         return False

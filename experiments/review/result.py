@@ -168,7 +168,7 @@ class BackCast:
 
     @property
     def reproduces(self) -> bool:
-        """Whether all deciding rows are reproduced."""
+        """Tell whether all deciding rows are reproduced."""
         return all(row.reproduced for row in self.rows if row.is_decisive)
 
 

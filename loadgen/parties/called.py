@@ -70,22 +70,14 @@ class ListedNumbers:
         row = next(self._rows)
         hold = self._holding(entry)
         return Called(
-            PlanRow(
-                row=row,
-                call=row,
-                attempt=0,
-                trunk=self._trunk,
-                direction=self._direction,
-                place_s=None,
-                redial_delay_s=None,
-                next_row=None,
-                redial_after=0,
+            PlanRow.unplanned(
+                row,
+                self._trunk,
+                self._direction,
+                ring_s=self._drawn(entry.ringing or self._traffic.ringing),
                 outcome=outcome,
                 status=entry.status or status,
-                setup_s=0.0,
-                ring_s=self._drawn(entry.ringing or self._traffic.ringing),
                 hold_s=0.0 if hold is None else self._drawn(hold),
-                resumes=False,
                 destination=place,
             ),
             entry.far_end,

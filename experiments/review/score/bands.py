@@ -56,22 +56,22 @@ class Band:
 
     @property
     def too_high(self) -> bool:
-        """Whether significantly more hours are above the band than expected by chance."""
+        """Tell whether significantly more hours are above the band than expected by chance."""
         return _is_many(self.above, self.hours, self.outside)
 
     @property
     def too_low(self) -> bool:
-        """Whether significantly more hours are below the band than expected by chance."""
+        """Tell whether significantly more hours are below the band than expected by chance."""
         return _is_many(self.below, self.hours, self.outside)
 
     @property
     def halts(self) -> bool:
-        """Whether the rollout's rule halts the raise for it. The rule applies to the rollout's own bands only."""
+        """Tell whether the rollout's rule halts the raise for it. The rule applies to the rollout's own bands only."""
         return self.kpi in WATCHED and self.outside == _OUTSIDE and self.above_at_first >= HOURS_TO_HALT
 
     @property
     def kept(self) -> bool | None:
-        """Whether the band was kept, apart from what chance explains; None where no hour shows the indicator."""
+        """Tell whether the band was kept, apart from what chance explains; None where no hour shows the indicator."""
         return None if not self.hours else not (self.too_high or self.too_low or self.halts)
 
     @property

@@ -65,17 +65,17 @@ class DemandSeen:
 
     @property
     def is_higher(self) -> bool:
-        """Whether it is surely above the forecast."""
+        """Tell whether it is surely above the forecast."""
         return self.seen is not None and self.seen.low > self.forecast.high
 
     @property
     def is_lower(self) -> bool:
-        """Whether it is surely below the forecast."""
+        """Tell whether it is surely below the forecast."""
         return self.seen is not None and self.seen.high < self.forecast.low
 
     @property
     def held(self) -> bool | None:
-        """Whether the forecast held; None where demand was not seen."""
+        """Tell whether the forecast held; None where demand was not seen."""
         return None if self.seen is None else not (self.is_higher or self.is_lower)
 
     @property
@@ -103,7 +103,7 @@ class InterpretationSeen:
 
     @property
     def fits(self) -> bool | None:
-        """Whether the shares lie in the band, apart from what chance explains; None where none was seen."""
+        """Tell whether the shares lie in the band, apart from what chance explains; None where none was seen."""
         return self.refused.kept
 
     def to_json(self) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class _Bench:
         return self.known_unthrottled
 
     def _may_be_without_effect(self, study: Study) -> bool:
-        """Whether the throttle may refuse nothing. This is cheap to test, and can spare the run without a throttle."""
+        """Tell whether the throttle may refuse nothing. Cheap to test, it can spare the run without a throttle."""
         throttle = study.trunks[0].throttle
         # Without a throttle none is asked, which is quicker on some stacks: other results.
         if not throttle.is_asked or throttle.counts != self._counts or study.pop.incidents:

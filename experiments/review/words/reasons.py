@@ -58,7 +58,7 @@ def _on_backcast(found: Findings) -> Iterator[str]:
 
 
 def hides_refusals_in(backcast: Sequence[BackCast]) -> bool:
-    """Whether the back-cast had no refused attempts to compare with."""
+    """Tell whether the back-cast had no refused attempts to compare with."""
     return bool(backcast) and not any(row.quantity == "attempts refused" for row in backcast[0].rows)
 
 

@@ -35,7 +35,7 @@ from trunkproof.loadgen.tls.certificates import Authority, server_context
 from trunkproof.loadgen.tls.connection import Connection
 from trunkproof.loadgen.tls.endpoints import LocalNetworkError, TlsServer, serve_tls
 from trunkproof.models.errors import GuardError
-from trunkproof.models.plan import Outcome, PlanRow
+from trunkproof.models.plan import PlanRow
 from trunkproof.models.records import Direction, FarEnd
 from trunkproof.models.study import Study
 
@@ -188,24 +188,7 @@ class _Listener:
         return _Reservation(self.came, self._audio, row)
 
     def _row(self) -> PlanRow:
-        return PlanRow(
-            row=0,
-            call=0,
-            attempt=0,
-            trunk=self._index,
-            direction=Direction.INBOUND,
-            place_s=None,
-            redial_delay_s=None,
-            next_row=None,
-            redial_after=0,
-            outcome=Outcome.ANSWERED,
-            status=200,
-            setup_s=0.0,
-            ring_s=RINGS_S,
-            # Nobody knows how long.
-            hold_s=0.0,
-            resumes=False,
-        )
+        return PlanRow.unplanned(0, self._index, Direction.INBOUND, ring_s=RINGS_S)
 
 
 async def check_inbound(

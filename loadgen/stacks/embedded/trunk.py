@@ -44,7 +44,7 @@ from trunkproof.loadgen.tls.limiter import ConnectionLimiter
 from trunkproof.loadgen.tls.pool import ConnectionPool
 from trunkproof.models.edge_choice import EdgeChoice
 from trunkproof.models.edges import Edge, EdgeDown
-from trunkproof.models.plan import Outcome, Plan, PlanRow, row_of
+from trunkproof.models.plan import Plan, PlanRow, row_of
 from trunkproof.models.records import ConnectionKind, Direction
 from trunkproof.models.study import CarrierBrownOut, EdgeRestart
 from trunkproof.models.traffic import TlsPolicy
@@ -94,23 +94,7 @@ class EmbeddedTrunk:
         # names its own, so that the caller knows our voice.
         named = row_of(dialled)
         row = next(self._unplanned) if named is None else named
-        return PlanRow(
-            row=row,
-            call=row,
-            attempt=0,
-            trunk=0,
-            direction=Direction.OUTBOUND,
-            place_s=None,
-            redial_delay_s=None,
-            next_row=None,
-            redial_after=0,
-            outcome=Outcome.ANSWERED,
-            status=200,
-            setup_s=0.0,
-            ring_s=UNPLANNED_RING_S,
-            hold_s=0.0,
-            resumes=False,
-        )
+        return PlanRow.unplanned(row, 0, Direction.OUTBOUND, ring_s=UNPLANNED_RING_S)
 
     def is_whitelisted(self, address: str) -> bool:
         """Return whether any trunk's whitelist admits a source address."""

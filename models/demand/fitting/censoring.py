@@ -71,7 +71,7 @@ def _lost(chains: Chains | None, refused: int, redial: RedialFit) -> float:
 
 
 def hides_refusals(history: History) -> bool:
-    """Whether the history shows no refusal at all."""
+    """Tell whether the history shows no refusal at all."""
     return int(history.counts["refused"].sum()) <= 1e-4 * history.attempts
 
 

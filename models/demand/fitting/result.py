@@ -330,7 +330,7 @@ class Fit:
 
     @property
     def is_enough(self) -> bool:
-        """Whether the history is enough for a decision."""
+        """Tell whether the history is enough for a decision."""
         return not self.refusals
 
     def traffic(self, arrivals: Arrivals | None = None) -> Traffic:

@@ -97,7 +97,7 @@ class _Failing:
 
 
 def _is_rejection(refused: BoolArray, share: FloatArray, full: BoolArray) -> bool:
-    """Whether failures in windows that are not full are independent of the load."""
+    """Tell whether failures in windows that are not full are independent of the load."""
     low, mid = (
         _Failing(int(refused[part].sum()), int(part.sum())) for part in (share < _HALF, (share >= _HALF) & ~full)
     )

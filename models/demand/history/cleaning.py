@@ -120,7 +120,7 @@ def _holding(frame: pl.DataFrame) -> pl.Expr:
 
 
 def _missing_end(*, has_end: bool) -> pl.Expr:
-    """Whether an answered row has no duration. A recorder that was stopped writes 0 and leaves the end empty."""
+    """Tell whether an answered row has no duration. A recorder that was stopped writes 0 and leaves the end empty."""
     none = pl.col("holding_s").is_null()
     if has_end:
         none |= pl.col("end").is_null() & ~(pl.col("holding_s") > 0) & ~pl.col("backwards")

@@ -123,7 +123,7 @@ def _counted(path: Path, whole: bytes | None, name: str) -> tuple[int, bool]:
 
 
 def _is_a_row_per_line(scan: pl.LazyFrame, lines: int) -> bool:
-    """Whether no line break is inside quotation marks. With unmatched marks polars gives up or joins lines."""
+    """Tell whether no line break is inside quotation marks. With unmatched marks polars gives up or joins lines."""
     try:
         return int(scan.select(pl.len()).collect(engine="streaming").item()) == lines
     except (pl.exceptions.PolarsError, OSError):

@@ -20,7 +20,7 @@ _LOOKS_LIKE_A_NUMBER = re.compile(r"^(sips?:|tel:)?\+?[\d\s().-]{7,}(@.*)?$")
 
 
 def is_spoilt(text: pl.Expr) -> pl.Expr:
-    """Whether digits are lost, as in 9.12E+11."""
+    """Tell whether digits are lost, as in 9.12E+11."""
     return text.str.contains(_SPOILT)
 
 

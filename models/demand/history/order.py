@@ -78,7 +78,7 @@ def _note(rows: pl.Series, times: pl.Series, ledger: Ledger) -> None:
 
 
 def _is_shared(times: IntArray, falls: IntArray) -> BoolArray:
-    """Whether the rows after a jump are earlier than those before it, apart from single rows."""
+    """Tell whether the rows after a jump are earlier than those before it, apart from single rows."""
     last = len(times) - 1
     before, after = (
         np.median(times[np.clip(falls[:, None] + np.arange(first, first + 3), 0, last)], axis=1) for first in (-3, 0)

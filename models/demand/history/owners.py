@@ -42,7 +42,7 @@ def owner_columns(part: Part) -> Iterator[pl.Expr]:
 
 
 def wanted_rows(where: Mapping[str, Sequence[str]], opened: Opened) -> pl.Expr:
-    """Whether a row has the values that `where` asks for.
+    """Tell whether a row has the values that `where` asks for.
 
     Raises:
         InputError: the file has no such column.

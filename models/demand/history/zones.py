@@ -39,7 +39,7 @@ class Change:
 
     @property
     def is_fold(self) -> bool:
-        """Whether clocks go back."""
+        """Tell whether clocks go back."""
         return self.after < self.before
 
 
