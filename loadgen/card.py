@@ -18,6 +18,9 @@ from trunkproof.models.hosts import PORT
 from trunkproof.models.settings import Settings
 from trunkproof.models.study import StackName, Transport
 
+FOREIGN = "foreign"
+"""The stack of a trunk that somebody else runs."""
+
 
 class CustomerFiles(Settings):
     """The certificate that a customer's TLS listener shows to callers. The trunk's authority made it for one run."""
@@ -32,7 +35,7 @@ class TrunkCard(Settings):
     """A trunk that can be called."""
 
     stack: StackName = "embedded"
-    """The stack that plays it. "foreign": a trunk that somebody else runs."""
+    """The stack that plays it, or `FOREIGN`."""
     server_name: str
     """The host name that the trunk's certificate must have."""
     host: str
@@ -58,6 +61,11 @@ class TrunkCard(Settings):
     metrics: dict[str, str] = Field(default_factory=dict)
     """The address of each program's Prometheus page."""
     study_digest: str | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Tell whether somebody else runs the trunk."""
+        return self.stack == FOREIGN
 
     @property
     def doors(self) -> tuple[Edge, ...]:

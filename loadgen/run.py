@@ -217,8 +217,8 @@ class Run:
         plan, card, options = self._plan, self._card, self._options
         rate = 60 * plan.calls / plan.study.duration_s
         target = options.guard.check(card.host, card.port, rate)
+        check_inbound(plan.study, card)
         for trunk in plan.study.trunks:
-            check_inbound(trunk, card)
             _checked_hop(trunk, target, card, options, rate)
         async with contextlib.AsyncExitStack() as stack:
             self._bugs = stack.enter_context(collecting_bugs())

@@ -18,7 +18,7 @@ from trunkproof.experiments.benchmarks.peers.sipp.program import WANTED, Answere
 from trunkproof.experiments.benchmarks.placing import Placing, hold_calls, place_calls
 from trunkproof.experiments.benchmarks.result import Missing, Result, Row, figure, higher_is_better, lower_is_better
 from trunkproof.experiments.benchmarks.running import BenchmarkError, apart, in_turns, main, spread, two_sides
-from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.card import FOREIGN, TrunkCard
 
 COMMAND = "python -m trunkproof.experiments.benchmarks.signalling"
 NAMES = ("signalling.us_per_call", "signalling.connections_vs_sipp")
@@ -173,7 +173,7 @@ class _Bench:
 def card_of(answerer: Answerer) -> TrunkCard:
     """Return the card by which our load generator calls the answerer."""
     return TrunkCard(
-        stack="foreign",
+        stack=FOREIGN,
         server_name=answerer.server_name,
         host=answerer.host,
         port=answerer.port,

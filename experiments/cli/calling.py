@@ -43,7 +43,7 @@ from trunkproof.experiments.prediction.open_files import check_open_files
 from trunkproof.experiments.report.load_page import write_load_page
 from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
 from trunkproof.loadgen.capture.options import CaptureOptions
-from trunkproof.loadgen.card import TrunkCard, read_card
+from trunkproof.loadgen.card import FOREIGN, TrunkCard, read_card
 from trunkproof.loadgen.options import RunOptions
 from trunkproof.loadgen.parties.doors import card_of_edges, with_edges_found
 from trunkproof.loadgen.schedule.share import check_divisible
@@ -174,7 +174,7 @@ def card_of(
     """Return the card of the trunk to call: read from its file, or made from the options."""
     if trunk is not None and target is None:
         card = read_card(trunk)
-        if card.stack != "foreign" and card.study_digest not in {None, study.on(card.stack).digest()}:
+        if not card.is_foreign and card.study_digest not in {None, study.on(card.stack).digest()}:
             raise InputError(
                 str(trunk),
                 [
@@ -200,7 +200,7 @@ def card_of(
     if problems:
         raise InputError("the trunk to call", problems)
     return TrunkCard(
-        stack="foreign",
+        stack=FOREIGN,
         server_name=server_name or study.pop.host,
         host=host,
         port=int(port),

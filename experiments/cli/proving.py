@@ -51,7 +51,7 @@ from trunkproof.experiments.validation.compare import Comparison
 from trunkproof.experiments.validation.outcome import Outcome
 from trunkproof.experiments.validation.suite.cells import SUITE
 from trunkproof.experiments.validation.throttle_words import throttle_lines
-from trunkproof.experiments.validation.validate import FOREIGN, read_evidence, validate_async
+from trunkproof.experiments.validation.validate import read_evidence, validate_async
 from trunkproof.loadgen.capture.options import FOLDER as CAPTURE
 from trunkproof.loadgen.capture.options import CaptureOptions
 from trunkproof.loadgen.options import RunOptions
@@ -131,7 +131,7 @@ def validate(
         raise InputError("validate", [Problem(where="--stack" if stacks else "--pbx", what=what)])
     study = read_as_asked(study_file, seed, stacks[0] if stacks else None)
     card = card_of(study, trunk, target, ca_file, server_name) if is_running else None
-    if card is not None and card.stack != FOREIGN:
+    if card is not None and not card.is_foreign:
         # A trunk that `serve` plays: its own stack is the one to predict.
         study = study.on(card.stack)
     cockpit = cockpit_of(study, live, prometheus, _WHY_NOT)

@@ -50,6 +50,7 @@ from trunkproof.loadgen.media.warm import pump_compiled
 from trunkproof.loadgen.meters.report import read_report
 from trunkproof.loadgen.options import DEFAULTS, RunOptions
 from trunkproof.loadgen.parties.audio import Heard
+from trunkproof.loadgen.parties.customer import check_inbound
 from trunkproof.loadgen.run import Run, RunResult, reach
 from trunkproof.loadgen.run_end import RunEnd
 from trunkproof.loadgen.schedule.share import check_divisible
@@ -70,10 +71,6 @@ logger = logging.getLogger(__name__)
 
 REPLICATIONS = 20
 """How many other seeds make the intervals. A t-interval over 20 is 5 % wider than over infinitely many."""
-
-
-FOREIGN = "foreign"
-"""The stack of a card whose trunk somebody else runs."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ async def validate_async(
         check_playable(study)
         _check_far_ends(study)
     else:
-        _check_abroad(study, card)
+        check_inbound(study, card)
         await reach(plan, card, options)
     with contextlib.ExitStack() as held:
         if out is None:
@@ -179,7 +176,7 @@ async def _validate(
     options: RunOptions,
     command: str,
 ) -> Comparison:
-    study, is_abroad = plan.study, card is not None and card.stack == FOREIGN
+    study, is_abroad = plan.study, card is not None and card.is_foreign
     folder.write(STUDY, without_numbers(study).model_dump_json(indent=2) + "\n")
     advance(0.0, "other seeds, for the intervals")
     warnings = check_open_files(plan) + pump_warnings()
@@ -251,24 +248,6 @@ def _fitted(plan: Plan, driven: RunResult) -> tuple[tuple[ThrottleFit, ...], pl.
     if all(fit.phase is None for fit in fits):
         return fits, None
     return fits, simulate(plan.study, plan, anchors=fitted_anchors(fits, driven.anchors))
-
-
-def _check_abroad(study: Study, card: TrunkCard) -> None:
-    """Check that a running trunk can be asked for all calls of a study.
-
-    Raises:
-        InputError: nobody would place its inbound calls.
-    """
-    problems = [
-        Problem(
-            where=f"trunks[{place}].traffic.inbound_share",
-            what="nobody places inbound calls on a trunk that others run: leave it out, or validate a stack of ours",
-        )
-        for place, trunk in enumerate(study.trunks)
-        if card.control_port is None and trunk.traffic.inbound_share > 0
-    ]
-    if problems:
-        raise InputError(study.name, problems)
 
 
 def _left_out(driven: RunResult) -> tuple[str, ...]:

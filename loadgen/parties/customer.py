@@ -52,7 +52,7 @@ from trunkproof.models.errors import GuardError, InputError, Problem, StackError
 from trunkproof.models.plan import Plan, PlanRow
 from trunkproof.models.records import Direction, FarEnd
 from trunkproof.models.refusals import RefusalRules
-from trunkproof.models.study import Trunk
+from trunkproof.models.study import Study, Trunk
 
 logger = logging.getLogger(__name__)
 
@@ -110,18 +110,23 @@ def check_numbers(trunk: Trunk, target: Target) -> None:
         raise GuardError(f"{target.host} is not on this machine; before {trunk.name} calls it, {' and '.join(missing)}")
 
 
-def check_inbound(trunk: Trunk, card: TrunkCard) -> None:
+def check_inbound(study: Study, card: TrunkCard) -> None:
     """Check that somebody places the inbound calls of a plan.
 
     Raises:
-        InputError: nobody does, as the trunk is not ours.
+        InputError: nobody does, as the trunk is not ours. It names each trunk that has such calls.
     """
-    if card.stack == "foreign" and trunk.traffic.inbound_share > 0:
-        what = (
-            f"is {trunk.traffic.inbound_share:g} for {trunk.name}, but a trunk that others run places no calls of a "
-            "plan: write 0, and list the Exophones that shall answer under traffic.inbound"
+    problems = [
+        Problem(
+            where=f"trunks[{index}].traffic.inbound_share",
+            what="a trunk that others run places no calls of a plan: write 0, and list the Exophones that shall answer "
+            "under traffic.inbound",
         )
-        raise InputError("the trunk to call", [Problem(where="traffic.inbound_share", what=what)])
+        for index, trunk in enumerate(study.trunks)
+        if card.is_foreign and trunk.traffic.inbound_share > 0
+    ]
+    if problems:
+        raise InputError(study.name, problems)
 
 
 def credentials_of(trunk: Trunk) -> Credentials | None:
@@ -197,7 +202,7 @@ class Customer:
             recorder=recorder,
         )
         self.ports_per_call = plan.study.pop.ports.legs
-        self.refusals = RefusalRules.of(self._settings.throttle, ours=card.stack != "foreign")
+        self.refusals = RefusalRules.of(self._settings.throttle, ours=not card.is_foreign)
         self.ring_patience_s = self._settings.traffic.ring_patience_s
         self.credentials = credentials_of(self._settings)
         self._inbound = ListedNumbers(plan, index, Direction.INBOUND)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.card import FOREIGN, TrunkCard
 from trunkproof.loadgen.guard import Guard, Target
 from trunkproof.loadgen.sip.fields import is_address
 from trunkproof.loadgen.sip.invite import Place
@@ -92,7 +92,7 @@ def card_of_edges(study: Study, ca_file: Path | None) -> TrunkCard:
     """Return the card of a foreign trunk with the study's edges. One without TLS needs no authority."""
     first, *_ = doors = study.pop.doors
     return TrunkCard(
-        stack="foreign",
+        stack=FOREIGN,
         server_name=first.host,
         host=str(first.address or first.host),
         port=first.port,

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator
 from enum import StrEnum
 from pathlib import Path
 
-from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.card import FOREIGN, TrunkCard
 from trunkproof.loadgen.stacks.asterisk.find import find_asterisk
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Program, Programs
@@ -250,7 +250,7 @@ async def foreign_trunk(
         if not alone:
             await programs.start(_kamailio(folder, ports["edge_port"], authority.ca_file))
         card = TrunkCard(
-            stack="foreign", server_name=HOST, host=EDGE, port=ports["edge_port"], ca_file=str(authority.ca_file)
+            stack=FOREIGN, server_name=HOST, host=EDGE, port=ports["edge_port"], ca_file=str(authority.ca_file)
         )
         yield card, programs.pids
     finally:
