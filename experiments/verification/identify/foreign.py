@@ -20,7 +20,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from trunkproof.loadgen.card import FOREIGN, TrunkCard
-from trunkproof.loadgen.stacks.asterisk.find import find_asterisk
+from trunkproof.loadgen.stacks.asterisk.programs import instance_in, program_of
+from trunkproof.loadgen.stacks.asterisk.render import render_paths
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Program, Programs
 from trunkproof.loadgen.tls.certificates import Authority
@@ -52,10 +53,6 @@ _MODULES = (
     *("format_pcm", "func_callerid", "func_logic", "func_math", "func_lock", "func_global"),
 )
 _ASTERISK = {
-    "asterisk.conf": "[directories]\nastetcdir => {folder}\nastmoddir => {modules}\nastdatadir => {data}\n"
-    + "".join(f"{name} => {{folder}}\n" for name in ("astvarlibdir", "astdbdir", "astkeydir", "astagidir"))
-    + "".join(f"{name} => {{folder}}\n" for name in ("astspooldir", "astrundir", "astlogdir", "astcachedir"))
-    + "astsbindir => {folder}\n[options]\nnocolor = yes\n",
     "modules.conf": "[modules]\nautoload = no\n{loads}",
     "logger.conf": "[logfiles]\nasterisk.log => warning,error\n",
     "rtp.conf": "[general]\nrtpstart = 27000\nrtpend = 29999\nstrictrtp = yes\n",
@@ -217,36 +214,35 @@ async def foreign_trunk(
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    installation = find_asterisk()
+    instance = instance_in(folder)
     authority = Authority(folder / "certificates")
-    files = authority.issue(HOST, EDGE, INNER)
+    certificate = authority.issue(HOST, EDGE, INNER)
     alone = mechanism is Mechanism.COUNTER
     ports = {"edge_port": free_port(EDGE), "inner_port": free_port(INNER), "kamailio_udp": free_port(EDGE)}
     values = ports | {
         "folder": folder,
         "window_s": window_s,
-        "modules": installation.modules,
-        "data": installation.data,
         "loads": "".join(f"load = {name}.so\n" for name in _MODULES),
         "edge": EDGE,
         "inner": INNER,
         "asterisk": EDGE if alone else INNER,
         "asterisk_port": ports["edge_port"] if alone else free_port(INNER),
-        "certificate": files.cert_chain_pem,
-        "key": files.key_pem,
+        "certificate": certificate.cert_chain_pem,
+        "key": certificate.key_pem,
         "ca": authority.ca_file,
         "callers": ",".join(CUSTOMERS) if alone else EDGE,
         "counter": _COUNTER.replace("LIMIT", str(limit)) if alone else "",
         "throttle": _THROTTLES.get(mechanism, "").replace("LIMIT", str(limit)).replace("BURST", str(burst)),
         **{"echo": ECHO, "plays": PLAYS, "busy": BUSY, "rings": RINGS},
     }
-    for name, content in (_ASTERISK | {"kamailio.cfg": _KAMAILIO, "tls.cfg": _TLS}).items():
+    filled = {name: content.format(**values) for name, content in _ASTERISK.items()}
+    for name, content in {"kamailio.cfg": _KAMAILIO, "tls.cfg": _TLS}.items():
         (folder / name).write_text(content.format(**values), encoding="utf-8")
     # A-law of silence is a constant, and to us any audio without a voiceprint.
     (folder / "announcement.alaw").write_bytes(b"\xd5" * int(8000 * ANNOUNCEMENT_S))
     programs = Programs()
     try:
-        await programs.start(_asterisk(folder, installation.command))
+        await programs.start(program_of("asterisk", instance, filled | {"asterisk.conf": render_paths(instance)}))
         if not alone:
             await programs.start(_kamailio(folder, ports["edge_port"], authority.ca_file))
         card = TrunkCard(
@@ -255,21 +251,6 @@ async def foreign_trunk(
         yield card, programs.pids
     finally:
         await programs.close()
-
-
-def _asterisk(folder: Path, command: tuple[str, ...]) -> Program:
-    command = (*command, "-C", str(folder / "asterisk.conf"))
-
-    async def booted() -> bool:
-        if not (folder / "asterisk.ctl").exists():
-            return False
-        devnull = asyncio.subprocess.DEVNULL
-        asked = await asyncio.create_subprocess_exec(
-            *command, "-rx", "core waitfullybooted", stdin=devnull, stdout=devnull, stderr=devnull
-        )
-        return await asked.wait() == 0
-
-    return Program("asterisk", (*command, "-f"), folder / "output.log", booted)
 
 
 def _kamailio(folder: Path, port: int, ca_file: Path) -> Program:

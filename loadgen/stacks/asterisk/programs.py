@@ -33,10 +33,10 @@ def asterisk_programs(study: Study, endpoints: StackEndpoints) -> tuple[list[Pro
     Raises:
         StackError: there is no Asterisk.
     """
-    instance = _instance(endpoints.folder / "asterisk")
+    instance = instance_in(endpoints.folder / "asterisk")
     inner = str(study.pop.inner_address)
     metrics_port = free_port(inner)
-    program = _program("asterisk", instance, render(study, endpoints, instance, metrics_port))
+    program = program_of("asterisk", instance, render(study, endpoints, instance, metrics_port))
     return [program], {"asterisk": f"http://{inner}:{metrics_port}/metrics"}
 
 
@@ -56,9 +56,9 @@ def pbx_programs(
     Raises:
         StackError: there is no Asterisk.
     """
-    instance = _instance(folder / f"pbx{index}")
+    instance = instance_in(folder / f"pbx{index}")
     files = render_pbx(study, index, instance, certificate=certificate, ca_file=ca_file, phone_port=phone_port)
-    return [_program(f"pbx{index}", instance, files)]
+    return [program_of(f"pbx{index}", instance, files)]
 
 
 def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
@@ -75,12 +75,18 @@ def windows_began(study: Study, _pids: Mapping[str, int]) -> dict[str, float]:
     }
 
 
-def _instance(folder: Path) -> Instance:
+def instance_in(folder: Path) -> Instance:
+    """Return the Asterisk of this machine, to be run in the folder.
+
+    Raises:
+        StackError: there is no Asterisk.
+    """
     # Asterisk's option takes a number. It cannot say "no limit".
     return Instance(folder.absolute(), find_asterisk(), min(open_file_limits()[1], _MANY_FILES))
 
 
-def _program(name: str, instance: Instance, files: Mapping[str, str]) -> Program:
+def program_of(name: str, instance: Instance, files: Mapping[str, str]) -> Program:
+    """Write the files, file name -> content, into the instance's folder, and return its program."""
     home = instance.folder
     home.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():

@@ -100,6 +100,11 @@ def render_pbx(
     return _files(instance, context, prefix="pbx-")
 
 
+def render_paths(instance: Instance) -> str:
+    """Return asterisk.conf: where the instance finds its parts, and that it writes into its folder only."""
+    return _fill("asterisk", {"instance": instance})
+
+
 def _files(instance: Instance, context: dict[str, Any], *, prefix: str) -> dict[str, str]:
     context |= {
         "instance": instance,

@@ -6,15 +6,16 @@ answers and stays silent, one that is busy and one that rings. It notes every nu
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.card import FOREIGN, TrunkCard
 from trunkproof.loadgen.stacks.asterisk.find import Installation, find_asterisk
+from trunkproof.loadgen.stacks.asterisk.programs import program_of
+from trunkproof.loadgen.stacks.asterisk.render import Instance, render_paths
 from trunkproof.loadgen.system.ports import free_port
 from trunkproof.loadgen.system.programs import Program, Programs
 from trunkproof.loadgen.tls.certificates import Authority
@@ -36,23 +37,6 @@ _MODULES = (
     *("codec_alaw", "codec_ulaw", "bridge_simple", "app_dial", "app_read", "app_senddtmf", "func_volume"),
 )
 _FILES = {
-    "asterisk.conf": """
-[directories]
-astetcdir => {folder}
-astmoddir => {modules}
-astdatadir => {data}
-astvarlibdir => {folder}
-astdbdir => {folder}
-astkeydir => {folder}
-astagidir => {folder}
-astspooldir => {folder}
-astrundir => {folder}
-astlogdir => {folder}
-astcachedir => {folder}
-astsbindir => {folder}
-[options]
-nocolor = yes
-""",
     "modules.conf": "[modules]\nautoload = no\n{loads}",
     "logger.conf": "[logfiles]\ndialled.log => notice,warning,error\n",
     "rtp.conf": "[general]\nrtpstart = 26000\nrtpend = 26999\nstrictrtp = yes\n",
@@ -149,6 +133,12 @@ def asterisk() -> Installation:
         pytest.skip(str(missing))
 
 
+def asterisk_in(installation: Installation, folder: Path, files: dict[str, str]) -> Program:
+    """Return the program of an Asterisk with these files, file name -> content, in the folder."""
+    instance = Instance(folder, installation, open_files=1024)
+    return program_of("asterisk", instance, files | {"asterisk.conf": render_paths(instance)})
+
+
 @contextlib.asynccontextmanager
 async def foreign_trunk(
     installation: Installation, folder: Path, *, challenges: bool = False
@@ -159,8 +149,6 @@ async def foreign_trunk(
     files = authority.issue(HOST, TRUNK)
     values = {
         "folder": folder,
-        "modules": installation.modules,
-        "data": installation.data,
         "loads": "".join(f"load = {name}.so\n" for name in _MODULES),
         "port": port,
         "certificate": files.cert_chain_pem,
@@ -174,25 +162,13 @@ async def foreign_trunk(
         **{"echo": ECHO, "echo_too": ECHO_TOO, "plays": PLAYS, "answers": ANSWERS, "busy": BUSY, "rings": RINGS},
         **{"transcoded": TRANSCODED, "menu": MENU, "inner_port": free_port(TRUNK)},
     }
-    for name, content in _FILES.items():
-        (folder / name).write_text(content.format(**values), encoding="utf-8")
+    filled = {name: content.format(**values) for name, content in _FILES.items()}
     # A-law of silence is a constant, and to us any audio without a voiceprint.
     (folder / "announcement.alaw").write_bytes(b"\xd5" * int(8000 * ANNOUNCEMENT_S))
-    command = (*installation.command, "-C", str(folder / "asterisk.conf"))
-
-    async def booted() -> bool:
-        if not (folder / "asterisk.ctl").exists():
-            return False
-        devnull = asyncio.subprocess.DEVNULL
-        asked = await asyncio.create_subprocess_exec(
-            *command, "-rx", "core waitfullybooted", stdin=devnull, stdout=devnull, stderr=devnull
-        )
-        return await asked.wait() == 0
-
     programs = Programs()
     try:
-        await programs.start(Program("asterisk", (*command, "-f"), folder / "output.log", booted))
-        yield TrunkCard(stack="foreign", server_name=HOST, host=TRUNK, port=port, ca_file=str(authority.ca_file))
+        await programs.start(asterisk_in(installation, folder, filled))
+        yield TrunkCard(stack=FOREIGN, server_name=HOST, host=TRUNK, port=port, ca_file=str(authority.ca_file))
     finally:
         await programs.close()
 

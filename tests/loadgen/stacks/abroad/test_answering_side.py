@@ -14,14 +14,14 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from tests.loadgen.stacks.abroad.conftest import _FILES, _MODULES
+from tests.loadgen.stacks.abroad.conftest import _FILES, _MODULES, asterisk_in
 
 from trunkproof.experiments.validation.far_side import join_far_end
-from trunkproof.loadgen.card import TrunkCard
+from trunkproof.loadgen.card import FOREIGN, TrunkCard
 from trunkproof.loadgen.run import RunResult, drive
 from trunkproof.loadgen.stacks.asterisk.find import Installation
 from trunkproof.loadgen.system.ports import free_port
-from trunkproof.loadgen.system.programs import Program, Programs
+from trunkproof.loadgen.system.programs import Programs
 from trunkproof.models.plan import draw_plan
 from trunkproof.models.records import read_records
 from trunkproof.models.study import Study
@@ -93,12 +93,10 @@ def study(destinations: list[dict[str, Any]] = DESTINATIONS) -> Study:
     return Study.model_validate({"name": "routed", "duration_s": 3.9, "pop": pop, "trunks": [trunk]})
 
 
-def files(installation: Installation, folder: Path, port: int, carrier_port: int) -> None:
+def files(port: int, carrier_port: int) -> dict[str, str]:
+    """Return file name -> content of the trunk before the answering side."""
     names = (*_MODULES, "app_dial", "bridge_simple", "bridge_native_rtp", "func_hangupcause")
     values = {
-        "folder": folder,
-        "modules": installation.modules,
-        "data": installation.data,
         "loads": "".join(f"load = {name}.so\n" for name in names),
         "port": port,
         "trunk": TRUNK,
@@ -106,16 +104,15 @@ def files(installation: Installation, folder: Path, port: int, carrier_port: int
         "carrier": CARRIER,
         "carrier_port": carrier_port,
     }
-    contents = {name: _FILES[name] for name in ("asterisk.conf", "modules.conf", "logger.conf", "rtp.conf")}
-    for name, content in (contents | {"pjsip.conf": _PJSIP, "extensions.conf": _EXTENSIONS}).items():
-        (folder / name).write_text(content.format(**values), encoding="utf-8")
+    contents = {name: _FILES[name] for name in ("modules.conf", "logger.conf", "rtp.conf")}
+    contents |= {"pjsip.conf": _PJSIP, "extensions.conf": _EXTENSIONS}
+    return {name: content.format(**values) for name, content in contents.items()}
 
 
 async def routed(installation: Installation, folder: Path, answering: Study, calling: Study) -> tuple[RunResult, str]:
     """Run `trunkproof answer`, the trunk before it, and the calls. Return the result, and what the command said."""
     folder = folder.resolve()
     port, carrier_port = free_port(TRUNK), free_port(CARRIER)
-    files(installation, folder, port, carrier_port)
     (folder / "study.yaml").write_text(yaml.safe_dump(answering.model_dump(mode="json")), encoding="utf-8")
     words = ("answer", str(folder / "study.yaml"), "--port", str(carrier_port), "--out", str(folder / "out"))
     answerer = await asyncio.create_subprocess_exec(
@@ -123,24 +120,13 @@ async def routed(installation: Installation, folder: Path, answering: Study, cal
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    command = (*installation.command, "-C", str(folder / "asterisk.conf"))
-
-    async def booted() -> bool:
-        if not (folder / "asterisk.ctl").exists():
-            return False
-        devnull = asyncio.subprocess.DEVNULL
-        asked = await asyncio.create_subprocess_exec(
-            *command, "-rx", "core waitfullybooted", stdin=devnull, stdout=devnull, stderr=devnull
-        )
-        return await asked.wait() == 0
-
     programs = Programs()
     try:
         assert answerer.stdout is not None
         async with asyncio.timeout(60):
             assert b"answers at" in await answerer.stdout.readline()
-        await programs.start(Program("asterisk", (*command, "-f"), folder / "output.log", booted))
-        card = TrunkCard(stack="foreign", server_name="trunk.example", host=TRUNK, port=port, transport="tcp")
+        await programs.start(asterisk_in(installation, folder, files(port, carrier_port)))
+        card = TrunkCard(stack=FOREIGN, server_name="trunk.example", host=TRUNK, port=port, transport="tcp")
         result = await drive(draw_plan(calling), card)
     finally:
         await programs.close()
